@@ -1,0 +1,61 @@
+"""Durations and sizes as people write them: ``10m``, ``1h30m``, ``250ms``, ``25MB``."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_BYTES = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?B)?", re.IGNORECASE)
+
+
+def parse_duration(text: object) -> float:
+    """Seconds of a duration such as ``10m``, ``1h30m``, ``250ms`` or ``0s``.
+
+    Raises ValueError for anything else, a bare number included: ``10`` could mean minutes or seconds.
+    """
+    if text == 0 and not isinstance(text, bool):
+        return 0.0
+    if not isinstance(text, str) or not _DURATION.fullmatch(text.strip()):
+        raise ValueError(f"{text!r} is not a duration; write a number with its unit, such as 30s, 10m, 2h or 7d")
+    return float(sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text)))
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest text that `parse_duration` reads as these seconds: 600 → ``10m``."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds and seconds % _SECONDS[unit] == 0:
+            return f"{int(seconds // _SECONDS[unit])}{unit}"
+    return f"{seconds:g}s"
+
+
+def parse_size(text: object) -> int:
+    """Bytes of a size such as ``25MB``, ``512KB`` or a plain number of bytes; KB is 1024 bytes."""
+    if isinstance(text, int) and not isinstance(text, bool) and text > 0:
+        return text
+    match = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
+    size = int(float(match[1]) * _BYTES[(match[2] or "").upper()]) if match else 0
+    if size <= 0:
+        raise ValueError(f"{text!r} is not a size; write a number of bytes or one with a unit, such as 512KB or 25MB")
+    return size
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration),
+    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$", "examples": ["10m", "30s", "7d"]}),
+]
+"""Seconds, written as ``10m``."""
+
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "examples": ["25MB", "512KB"]}]}),
+]
+"""Bytes, written as ``25MB``."""

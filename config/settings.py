@@ -1,0 +1,98 @@
+"""Settings from the environment: one frozen `Settings` for every process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from dotenv import load_dotenv
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from config.durations import Duration
+
+
+class SettingsError(Exception):
+    """The environment holds a setting that can't be used; the text names each one with its remedy."""
+
+
+class Settings(BaseSettings):
+    """Everything that the environment decides. Field names are the variables' names in lower case."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, validate_default=False)
+
+    bridge_webhooks: Path = Field(
+        Path("config/webhooks.yaml"), description="webhook definitions: a YAML file, or a folder of *.yaml files"
+    )
+    bridge_database: str = Field("sqlite:///data/bridge.db", description="the store")
+    bridge_public_url: str | None = Field(
+        None, description="the URL that platforms call, as they see it; Twilio signs it, `webhooks` lists it"
+    )
+    bridge_trusted_proxies: int = Field(0, ge=0, description="hops whose X-Forwarded-* headers are believed")
+    bridge_admin_token: SecretStr | None = Field(
+        None, description="the admin page asks for it; needed to listen elsewhere than on loopback"
+    )
+    bridge_poll_interval: Duration = Field(1.0, description="how often the queue of waiting tasks is swept")
+    bridge_discovery_interval: Duration = Field(
+        30.0, description="how often the task index is searched and waiting tasks are reconciled"
+    )
+    bridge_clock_skew: Duration = Field(
+        2.0, description="how much later than an event a workflow may have started and still take it"
+    )
+    bridge_task_domains: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="task domains whose queues are swept too, separated by commas"
+    )
+    bridge_call_timeout: Duration = Field(10.0, description="how long one call to Conductor may take")
+    bridge_retention: Duration = Field(
+        30 * 86400.0, description="how long finished events are kept, then pruned in small steps"
+    )
+    bridge_log_format: Literal["text", "json"] | None = Field(
+        None, description="text or json; text on a terminal and json elsewhere by default"
+    )
+    conductor_server_url: str = Field(
+        "http://localhost:8080/api", description="Conductor's API, with /api"
+    )
+    conductor_auth_key: str | None = Field(None, description="Conductor's access key, if it asks for one")
+    conductor_auth_secret: SecretStr | None = Field(None, description="the secret of that key")
+    conductor_ui_server_url: str | None = Field(
+        None, description="Conductor's web page, for links; by default the server's own address"
+    )
+
+    @field_validator("bridge_task_domains", mode="before")
+    @classmethod
+    def _split_domains(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("bridge_database")
+    @classmethod
+    def _known_store(cls, value: str) -> str:
+        if not value.startswith("sqlite:///") or value == "sqlite:///":
+            raise ValueError("only SQLite is supported: write sqlite:///PATH, such as sqlite:///data/bridge.db")
+        return value
+
+    @property
+    def database_path(self) -> Path:
+        """Where the SQLite database lies."""
+        return Path(self.bridge_database.removeprefix("sqlite:///"))
+
+    @property
+    def ui_url(self) -> str:
+        """Conductor's web page, without a slash at its end."""
+        server = self.conductor_server_url.rstrip("/").removesuffix("/api")
+        return (self.conductor_ui_server_url or server).rstrip("/")
+
+
+def load_settings() -> Settings:
+    """Reads `.env` (if there is one, without overriding what is set) and the environment.
+
+    Raises SettingsError, which names every setting that can't be used.
+    """
+    load_dotenv(".env")
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [
+            f"{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors(include_input=False)
+        ]
+        raise SettingsError("; ".join(problems)) from None

@@ -1,0 +1,1 @@
+"""What relay and worker agree on: events, payloads, matches and the store."""

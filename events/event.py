@@ -1,0 +1,161 @@
+"""The records that relay, worker and admin exchange through the store. All times are Unix milliseconds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+import uuid_utils
+
+EventStatus = Literal["pending", "delivered", "expired", "ignored", "failed"]
+TaskState = Literal["waiting", "taken", "completed", "gone"]
+TargetKind = Literal["complete", "start"]
+TargetState = Literal["pending", "claimed", "done", "cancelled", "failed"]
+
+
+def new_event_id() -> str:
+    """A UUIDv7: unique across every bridge, and sorted by the time of its making."""
+    return str(uuid_utils.uuid7())
+
+
+def iso(milliseconds: int | None) -> str | None:
+    """ISO 8601 in UTC with milliseconds, as in ``2026-01-31T12:00:00.123Z``; None for None."""
+    if milliseconds is None:
+        return None
+    moment = datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """A verified delivery on its way into the store; with `split`, one element of it."""
+
+    id: str
+    webhook: str
+    received_at: int
+    payload: str
+    """The payload as JSON text (an object), without `_webhook`."""
+    headers: dict[str, str]
+    """Lower-case names; those that carry secrets are left out."""
+    query: dict[str, Any]
+    hold_until: int
+    delivery_id: str | None = None
+    replay_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of a `NewEvent`: stored under this id, or a duplicate of the event with this id."""
+
+    event_id: str
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A stored event."""
+
+    seq: int
+    """Order of arrival, across all webhooks."""
+    id: str
+    webhook: str
+    received_at: int
+    delivery_id: str | None
+    payload: str
+    headers: dict[str, str]
+    query: dict[str, Any]
+    status: EventStatus
+    hold_until: int
+    decided_at: int | None
+    """When its takers were decided; None while that is still to do."""
+    settled_at: int | None
+    replay_of: str | None
+
+    def document(self, metadata: bool = True) -> dict[str, Any]:
+        """The payload that tasks match on, with `_webhook` unless `metadata` is false."""
+        document: dict[str, Any] = json.loads(self.payload)
+        if metadata:
+            document["_webhook"] = {
+                "name": self.webhook,
+                "eventId": self.id,
+                "receivedAt": iso(self.received_at),
+                "headers": self.headers,
+                "query": self.query,
+            }
+        else:
+            document.pop("_webhook", None)
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A WAIT_FOR_WEBHOOK task that the worker knows of."""
+
+    id: str
+    workflow_id: str
+    workflow: str
+    """The workflow's name."""
+    reference_name: str
+    matches: dict[str, Any]
+    """As Conductor gave them; a value that isn't an object is kept under the key ``?``."""
+    scheduled_at: int
+    """By Conductor's clock."""
+    response_timeout: int = 0
+    """Seconds of silence after which Conductor times the task out; 0 for never."""
+    domain: str | None = None
+    found_by: Literal["queue", "index"] = "queue"
+    state: TaskState = "waiting"
+    broken: str | None = None
+    """Why the matches can't be parsed, if they can't."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A task completed, or a workflow started, by an event: one call to Conductor that must take effect once."""
+
+    id: int
+    event_id: str
+    kind: TargetKind
+    workflow: str
+    workflow_id: str | None
+    task_id: str | None
+    reference_name: str | None
+    version: int | None
+    """Of the workflow to start; None for the latest."""
+    correlation_id: str | None
+    """Of the workflow to start."""
+    state: TargetState
+    attempts: int
+    error: str | None
+    claimed_by: str | None
+    claimed_at: int | None
+    due_at: int
+    """Not to be called before."""
+    created_at: int
+    settled_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A delivery that was refused: kept in a bounded number per webhook, without secrets."""
+
+    webhook: str
+    at: int
+    status: int
+    reason: str
+    remote: str | None = None
+    method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events to list, newest first."""
+
+    webhook: str | None = None
+    status: EventStatus | None = None
+    before_seq: int | None = None
+    limit: int = 50
+    text: str | None = field(default=None)
+    """Part of the event's or delivery's id, or of the payload."""
