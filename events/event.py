@@ -10,7 +10,8 @@ from typing import Any, Literal
 import uuid_utils
 
 EventStatus = Literal["pending", "delivered", "expired", "ignored", "failed"]
-TaskState = Literal["waiting", "taken", "completed", "gone"]
+TaskState = Literal["waiting", "taken", "returned", "completed", "gone"]
+"""`returned`: its event's call was refused for good, so it waits again; the decider is to look at it."""
 TargetKind = Literal["complete", "start"]
 TargetState = Literal["pending", "claimed", "done", "cancelled", "failed"]
 
@@ -70,6 +71,8 @@ class Event:
     hold_until: int
     decided_at: int | None
     """When its takers were decided; None while that is still to do."""
+    held: int
+    """1 while it is held for tasks that come to wait; 2 when its takers turned out gone and it is free again; else 0."""
     settled_at: int | None
     replay_of: str | None
 
@@ -98,8 +101,8 @@ class Task:
     workflow: str
     """The workflow's name."""
     reference_name: str
-    matches: dict[str, Any]
-    """As Conductor gave them; a value that isn't an object is kept under the key ``?``."""
+    matches: Any
+    """As Conductor gave them: an object of JSONPath → expected value, or what the workflow made of it."""
     scheduled_at: int
     """By Conductor's clock."""
     response_timeout: int = 0
@@ -135,6 +138,55 @@ class Target:
     """Not to be called before."""
     created_at: int
     settled_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewTarget:
+    """A target as the decider makes it."""
+
+    kind: TargetKind
+    workflow: str
+    workflow_id: str | None = None
+    task_id: str | None = None
+    reference_name: str | None = None
+    version: int | None = None
+    correlation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the decider found for an event: its targets, whether it is held, and its status for now."""
+
+    event_id: str
+    status: EventStatus
+    held: int
+    targets: tuple[NewTarget, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a call for a target; counts only while the claim that it was made under still stands."""
+
+    target: Target
+    state: TargetState
+    """`pending` for another try at `due_at`."""
+    error: str | None = None
+    workflow_id: str | None = None
+    """Of the started workflow."""
+    due_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """What is looked up once of a workflow, when a rule depends on it."""
+
+    id: str
+    version: int
+    root_id: str
+    """The workflow itself, or the outermost one that it is a sub-workflow of."""
+    root_started_at: int
+    """By Conductor's clock."""
+    root_correlation_id: str | None
 
 
 @dataclass(frozen=True, slots=True)

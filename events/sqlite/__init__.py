@@ -1,0 +1,30 @@
+"""The store on SQLite, through sqlite-utils: one file in WAL mode that relay, worker and admin share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from events.sqlite.connections import Connections
+from events.sqlite.deliveries import Deliveries
+from events.sqlite.queries import Queries
+from events.sqlite.work import Work
+
+
+class SqliteStore(Deliveries, Work, Queries):
+    """Everything that the processes do with the store (`events.store` says what each method promises)."""
+
+
+def open_store(url: str, *, migrate: bool = True) -> SqliteStore:
+    """The store at ``sqlite:///PATH``.
+
+    With `migrate` the database is made if there is none, and brought to this program's version; without, a missing
+    database is an error, and nothing is written.
+
+    Raises StoreUnavailable if it can't be opened or isn't there, NewerStore if a newer program made it.
+    """
+    connections = Connections(Path(url.removeprefix("sqlite:///")))
+    if migrate:
+        connections.migrate()
+    else:
+        connections.check_version()
+    return SqliteStore(connections)

@@ -1,0 +1,194 @@
+"""Connections to the database: one writer a process, one reader a thread, none carried across a fork."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from events.sqlite.migrations import migrations
+from events.store import NewerStore, StoreUnavailable
+
+BUSY_TIMEOUT = 5.0
+"""Seconds that a write waits for another process's transaction before the store counts as unavailable."""
+_LONGEST_NAP = 0.002
+_SQLITE_BUSY = 5  # the sqlite3 module names it since Python 3.11
+
+
+class Connections:
+    """Opens connections to one database file as they are needed.
+
+    Safe to make before a fork: whatever was opened in the parent is left alone in the child.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._readers = threading.local()
+        self._writer: Database | None = None
+        self._writing = threading.RLock()
+
+    # --- opening ---
+
+    def _open(self, *, create: bool = False, read_only: bool = False) -> Database:
+        mode = "rwc" if create else "ro" if read_only else "rw"
+        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+        connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=0, cached_statements=256
+        )
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        return Database(connection)
+
+    @property
+    def reader(self) -> Database:
+        """This thread's connection for reading."""
+        db: Database | None = getattr(self._readers, "db", None)
+        if db is None:
+            with translated():
+                db = self._readers.db = self._open()
+                # Readers of a WAL database wait only for rare moments: recovery after a crash, a checkpoint's end.
+                db.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT * 1000)}")
+        return db
+
+    @contextmanager
+    def transaction(self) -> Iterator[Database]:
+        """One write transaction, begun at once (BEGIN IMMEDIATE), on the process's only writing connection.
+
+        Raises StoreUnavailable when the database can't be written within the busy time-out.
+        """
+        with self._writing, translated():
+            db = self.begin()
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                self.roll_back(db)
+                raise
+
+    @contextmanager
+    def writer(self) -> Iterator[Database]:
+        """The writing connection outside a transaction, for a caller that runs single statements with `retrying`."""
+        with self._writing, translated():
+            if self._writer is None:
+                self._writer = self._open()
+            yield self._writer
+
+    def begin(self) -> Database:
+        with self.writer() as db:
+            retrying(db, "BEGIN IMMEDIATE")
+            return db
+
+    def roll_back(self, db: Database) -> None:
+        if db.conn.in_transaction:
+            with suppress(sqlite3.Error):
+                db.conn.rollback()
+
+    def close(self) -> None:
+        """Closes this process's writer and this thread's reader."""
+        with self._writing:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+        db: Database | None = getattr(self._readers, "db", None)
+        if db is not None:
+            db.close()
+            self._readers.db = None
+
+    # --- the schema ---
+
+    def migrate(self) -> None:
+        """Makes the database if there is none, and brings it to this program's version.
+
+        Raises NewerStore if a newer program made it, StoreUnavailable if it can't be written.
+        """
+        with translated():
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreUnavailable(f"the folder of {self.path} can't be made: {error.strerror}") from error
+            db = self._open(create=True)
+            try:
+                db.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT * 1000)}")
+                if next(iter(db.execute("PRAGMA journal_mode").fetchone())) != "wal":
+                    db.execute("PRAGMA journal_mode=WAL")
+                self._refuse_newer(db)
+                if migrations.pending(db):
+                    # Several processes start at once: the immediate transaction lets one migrate, the others find it done.
+                    retrying(db, "BEGIN IMMEDIATE")
+                    try:
+                        migrations.apply(db)
+                        db.execute("COMMIT")
+                    except BaseException:
+                        self.roll_back(db)
+                        raise
+            finally:
+                db.close()
+
+    def check_version(self) -> None:
+        """Raises StoreUnavailable if there is no database or an older one, NewerStore if a newer program made it."""
+        if not self.path.exists():
+            raise StoreUnavailable(f"no database at {self.path}; start the relay, or set BRIDGE_DATABASE to yours")
+        with translated():
+            db = self._open()
+            try:
+                self._refuse_newer(db)
+                if migrations.pending(db):
+                    raise StoreUnavailable(f"the database at {self.path} is older than this program; start the relay to migrate it")
+            finally:
+                db.close()
+
+    def _refuse_newer(self, db: Database) -> None:
+        known = {step.name for step in migrations._migrations}
+        unknown = [step.name for step in migrations.applied(db) if step.name not in known]
+        if unknown:
+            raise NewerStore(
+                f"the database at {self.path} was made by a newer version of the bridge (it has {', '.join(unknown)}); "
+                "upgrade this program, or restore a backup from before the upgrade"
+            )
+
+
+def retrying(db: Database, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+    """Runs a statement that begins a write, waiting for other processes' transactions.
+
+    SQLite's own busy handler naps for up to 100 ms at a time, which shows in the relay's answers; these naps are short.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    nap = 0.0001
+    while True:
+        try:
+            return db.conn.execute(sql, parameters)
+        except sqlite3.OperationalError as error:
+            if error_code(error) != _SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(nap)
+        nap = min(nap * 1.5, _LONGEST_NAP)
+
+
+def error_code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code."""
+    code = getattr(error, "sqlite_errorcode", None)  # since Python 3.11
+    if code is None:
+        code = _SQLITE_BUSY if "locked" in str(error) else 1
+    return int(code) & 0xFF
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns SQLite's errors of the moment (locked, full, read-only, gone) into StoreUnavailable."""
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+        if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)):
+            raise
+        raise StoreUnavailable(f"SQLite: {error}") from error

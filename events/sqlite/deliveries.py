@@ -1,0 +1,230 @@
+"""The relay's part of the store: events in, durably and in groups."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from sqlite_utils import Database
+
+from events.event import Committed, NewEvent, Rejection
+from events.sqlite.connections import Connections, retrying
+from events.store import StoreUnavailable
+
+REJECTIONS_KEPT = 100
+"""Rejections kept per webhook."""
+_HOUR = 3_600_000
+_ROWS_A_COMMIT = 200
+_COLUMNS = "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of"
+_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class _Delivery:
+    """The events of one delivery on their way through a group commit."""
+
+    __slots__ = ("committed", "error", "events")
+
+    def __init__(self, events: Sequence[NewEvent]):
+        self.events = events
+        self.committed: list[Committed] | None = None
+        self.error: Exception | None = None
+
+
+class Deliveries:
+    """Implements `events.store.DeliveryStore`."""
+
+    def __init__(self, connections: Connections):
+        self._connections = connections
+        self._wake = WakeUp(f"{connections.path}-wake")
+        self._reset_group()
+        os.register_at_fork(after_in_child=self._reset_group)
+
+    def _reset_group(self) -> None:
+        self._waiting: list[_Delivery] = []
+        self._committing = threading.Lock()
+
+    def append(self, events: Sequence[NewEvent]) -> list[Committed]:
+        """See `DeliveryStore.append`.
+
+        The first thread to come commits what has gathered meanwhile, for all: no thread of its own, and under load
+        one commit serves many deliveries.
+        """
+        delivery = _Delivery(events)
+        self._waiting.append(delivery)
+        with self._committing:
+            if delivery.committed is None and delivery.error is None:
+                self._commit_gathered()
+        if delivery.error is not None:
+            raise delivery.error
+        assert delivery.committed is not None
+        return delivery.committed
+
+    def _commit_gathered(self) -> None:
+        group: list[_Delivery] = []
+        rows = 0
+        while self._waiting and (not group or rows + len(self._waiting[0].events) <= _ROWS_A_COMMIT):
+            delivery = self._waiting.pop(0)
+            group.append(delivery)
+            rows += len(delivery.events)
+        try:
+            self._commit(group)
+        except StoreUnavailable as error:
+            for delivery in group:
+                delivery.error = error
+        except Exception as error:
+            # One delivery that the database refuses must not take the others of its group with it.
+            if len(group) == 1:
+                group[0].error = StoreUnavailable(f"{type(error).__name__}: {error}")
+            for delivery in group if len(group) > 1 else ():
+                try:
+                    self._commit([delivery])
+                except Exception as own:
+                    delivery.error = own if isinstance(own, StoreUnavailable) else StoreUnavailable(str(own))
+        # Deliveries beyond the group's size: their threads wait for the lock and commit them.
+
+    def _commit(self, group: list[_Delivery]) -> None:
+        rows = [event for delivery in group for event in delivery.events]
+        parameters: list[object] = []
+        for event in rows:
+            parameters += (
+                event.id,
+                event.webhook,
+                event.received_at,
+                event.delivery_id,
+                event.payload,
+                json.dumps(event.headers),
+                json.dumps(event.query),
+                event.hold_until,
+                event.replay_of,
+            )
+        # One statement is one transaction: nothing to begin, and nothing half-written.
+        sql = (
+            f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_ROW] * len(rows))}"  # noqa: S608
+            " ON CONFLICT (webhook, delivery_id) WHERE delivery_id IS NOT NULL DO NOTHING RETURNING id"
+        )
+        with self._connections.writer() as db:
+            cursor = retrying(db, sql, parameters)
+            stored = {row[0] for row in cursor.fetchall()}
+            first = {} if len(stored) == len(rows) else self._first_ids(db, rows, stored)
+        if stored:
+            self._wake.send()
+        for delivery in group:
+            delivery.committed = [
+                Committed(event.id, False) if event.id in stored else Committed(first[event.id], True)
+                for event in delivery.events
+            ]
+
+    @staticmethod
+    def _first_ids(db: Database, rows: list[NewEvent], stored: set[str]) -> dict[str, str]:
+        """For each duplicate the id of the event that came first with its delivery id."""
+        return {
+            event.id: db.conn.execute(
+                "SELECT id FROM events WHERE webhook = ? AND delivery_id = ?", (event.webhook, event.delivery_id)
+            ).fetchone()[0]
+            for event in rows
+            if event.id not in stored
+        }
+
+    # --- verified or not ---
+
+    def verified_at(self, webhook: str, fingerprint: str) -> int | None:
+        row = self._connections.reader.execute(
+            "SELECT verified_at FROM verifications WHERE webhook = ? AND fingerprint = ?", (webhook, fingerprint)
+        ).fetchone()
+        return row[0] if row else None
+
+    def set_verified(self, webhook: str, fingerprint: str, at: int) -> None:
+        with self._connections.transaction() as db:
+            db.execute(
+                "INSERT INTO verifications (webhook, fingerprint, verified_at) VALUES (?, ?, ?)"
+                " ON CONFLICT (webhook) DO UPDATE SET fingerprint = excluded.fingerprint,"
+                " verified_at = excluded.verified_at WHERE fingerprint != excluded.fingerprint",
+                (webhook, fingerprint, at),
+            )
+
+    def fingerprint_salt(self) -> bytes:
+        name = "fingerprint_salt"
+        row = self._connections.reader.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            with self._connections.transaction() as db:
+                db.execute(
+                    "INSERT OR IGNORE INTO facts (name, value, at) VALUES (?, ?, ?)",
+                    (name, secrets.token_hex(16), int(time.time() * 1000)),
+                )
+                row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return bytes.fromhex(row[0])
+
+    # --- rejections and counts ---
+
+    def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
+        hour = int(time.time() * 1000) // _HOUR * _HOUR
+        with self._connections.transaction() as db:
+            db.conn.executemany(
+                "INSERT INTO rejections (webhook, at, status, reason, remote, method) VALUES (?, ?, ?, ?, ?, ?)",
+                [(r.webhook, r.at, r.status, r.reason, r.remote, r.method) for r in rejections],
+            )
+            for webhook in {rejection.webhook for rejection in rejections}:
+                db.execute(
+                    "DELETE FROM rejections WHERE webhook = ? AND id <= (SELECT id FROM rejections WHERE webhook = ?"
+                    " ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                    (webhook, webhook, REJECTIONS_KEPT),
+                )
+            db.conn.executemany(
+                "INSERT INTO delivery_counts (webhook, hour, outcome, number) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (webhook, hour, outcome) DO UPDATE SET number = number + excluded.number",
+                [(webhook, hour, outcome, number) for (webhook, outcome), number in counts.items()],
+            )
+
+    def check_writable(self) -> None:
+        with self._connections.transaction() as db:
+            db.execute(
+                "INSERT INTO facts (name, value, at) VALUES ('writable', '1', ?)"
+                " ON CONFLICT (name) DO UPDATE SET at = excluded.at",
+                (int(time.time() * 1000),),
+            )
+
+
+class WakeUp:
+    """Tells the deciding worker that there is something new, at once: a FIFO beside the database.
+
+    A lost wake-up costs only time: the worker also looks at intervals.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._descriptor: int | None = None
+
+    def send(self) -> None:
+        """Wakes the worker, if one listens."""
+        try:
+            if self._descriptor is None:
+                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+            os.write(self._descriptor, b"\0")
+        except BlockingIOError:
+            pass  # it hasn't read the last ones yet: it will wake
+        except OSError as error:
+            if self._descriptor is not None and error.errno == errno.EPIPE:
+                with suppress(OSError):
+                    os.close(self._descriptor)
+            self._descriptor = None
+
+    def listen(self) -> int | None:
+        """A file descriptor that becomes readable on a wake-up; None where the file system has no FIFOs."""
+        try:
+            with suppress(FileExistsError):
+                os.mkfifo(self.path, 0o660)
+            # Opened for writing too, so that it doesn't read as ended whenever the last relay goes.
+            return os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
+        except OSError:
+            return None
