@@ -1,0 +1,53 @@
+# Every target sets up what it needs: Python 3.10 or newer, make and Maven are enough to begin with.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test lint bench acceptance setup clean
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## Play the Slack example on a real Conductor server (or that of CONDUCTOR_SERVER_URL)
+	@$(BIN)/python -m demo
+
+run: $(INSTALLED) ## Keep Conductor, relay, worker and admin page running until Ctrl-C
+	@$(BIN)/python -m demo.run
+
+test: $(INSTALLED) lint ## Every check and test, those on a real Conductor server included
+	@$(BIN)/python -m demo.conductor
+	$(BIN)/python -m pytest
+
+acceptance: $(INSTALLED) ## Only the tests on a real Conductor server
+	@$(BIN)/python -m demo.conductor
+	$(BIN)/python -m pytest tests/acceptance
+
+lint: $(INSTALLED) ## Style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy -p demo
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED) ## The benchmarks
+	@$(BIN)/python -m demo.conductor
+	@$(BIN)/python -m bench
+
+setup: $(INSTALLED) ## Only the set-up: virtual environment and Conductor's jar
+	@$(BIN)/python -m demo.conductor
+
+clean: ## Remove what was made here, but no data
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# The stamp is written last, so an interrupted installation is done again.
+$(INSTALLED): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "There is no $(PYTHON): install Python 3.10 or newer, or name yours: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "$(PYTHON) is $$($(PYTHON) -V 2>&1), and 3.10 or newer is needed: make PYTHON=python3.12, for example" >&2; exit 1; }
+	@echo "Setting up the virtual environment $(VENV) with $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "$(PYTHON) can't make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Development only, not shipped: a Conductor server, the bridge's processes, and the played example."""

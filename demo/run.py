@@ -1,0 +1,175 @@
+"""`make run`: Conductor, relay, worker and admin page, kept running until Ctrl-C, with their data in `data/`."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from dotenv import dotenv_values, load_dotenv
+
+from demo import sample
+from demo.client import Conductor, RequestFailed
+from demo.conductor import ConductorServer, say
+from demo.processes import (
+    ROOT,
+    Child,
+    Failed,
+    check_port,
+    free_port,
+    status_of,
+    stop_all,
+    stop_all_on_exit,
+)
+
+DATA = ROOT / "data"
+ENV_FILE = ROOT / ".env"
+
+
+def line(text: str = "") -> None:
+    """Prints a line at once."""
+    print(text, flush=True)
+
+
+def definitions() -> Path:
+    """The admins' definitions: what BRIDGE_WEBHOOKS names, else the shipped file."""
+    return ROOT / os.environ.get("BRIDGE_WEBHOOKS", "config/webhooks.yaml")
+
+
+def make_up_secrets() -> None:
+    """Gives the variables that the definitions name, and nobody has set, a random value: kept in `.env`.
+
+    So the shipped definitions work on a fresh clone; whoever connects a platform puts its secret there.
+    """
+    path = definitions()
+    files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+    named = set()
+    for file in files:
+        if not file.is_file():
+            continue
+        for text in file.read_text(encoding="utf-8").splitlines():
+            if not text.lstrip().startswith("#"):
+                named |= set(re.findall(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}", text))
+    made = {name: secrets.token_hex(16) for name in sorted(named) if not os.environ.get(name)}
+    if not made:
+        return
+    known = dotenv_values(ENV_FILE) if ENV_FILE.exists() else {}
+    with ENV_FILE.open("a", encoding="utf-8") as file:
+        for name, value in made.items():
+            if not known.get(name):
+                file.write(f"{name}={value}\n")
+    ENV_FILE.chmod(0o600)
+    os.environ.update(made)
+    line(f"Made up {', '.join(made)} in .env: put your platforms' secrets there instead")
+
+
+def find_conductor() -> tuple[Conductor, str]:
+    """The server of CONDUCTOR_SERVER_URL if that is set, else our own; and the address of its page."""
+    given = os.environ.get("CONDUCTOR_SERVER_URL")
+    if given:
+        line(f"Conductor at {given} (CONDUCTOR_SERVER_URL)")
+        try:
+            return (
+                Conductor(
+                    given, os.environ.get("CONDUCTOR_AUTH_KEY"), os.environ.get("CONDUCTOR_AUTH_SECRET")
+                ),
+                os.environ.get("CONDUCTOR_UI_SERVER_URL", given.removesuffix("/api")),
+            )
+        except RequestFailed as error:
+            raise Failed(f"Conductor doesn't answer at CONDUCTOR_SERVER_URL: {error}") from None
+    chosen = os.environ.get("CONDUCTOR_PORT")
+    port = int(chosen or 8080)
+    try:
+        check_port(port, "CONDUCTOR_PORT", "Conductor")
+    except Failed:
+        if chosen:
+            raise
+        port = free_port()
+        line("Port 8080 is taken; Conductor gets another one")
+    server = ConductorServer(DATA / "conductor", port)
+    server.start()
+    return Conductor(server.url), server.ui_url
+
+
+def run() -> None:
+    """Starts everything, says what to try, and stays until a process ends or somebody ends us."""
+    load_dotenv(ENV_FILE)
+    port = int(os.environ.get("PORT", "8000"))
+    admin_port = int(os.environ.get("ADMIN_PORT", "8090"))
+    check_port(port, "PORT", "the relay")
+    check_port(admin_port, "ADMIN_PORT", "the admin page")
+    make_up_secrets()
+    conductor, ui_url = find_conductor()
+    sample.register(conductor)
+    environment = dict(os.environ) | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PORT": str(port),
+        "ADMIN_PORT": str(admin_port),
+        "CONDUCTOR_SERVER_URL": conductor.url,
+        "BRIDGE_LOG_FORMAT": os.environ.get("BRIDGE_LOG_FORMAT", "text"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    environment.setdefault("CONDUCTOR_UI_SERVER_URL", ui_url)
+    # .env is read by the processes themselves: honcho would let it win over what is set.
+    command = [sys.executable, "-m", "honcho", "--env", os.devnull, "start"]
+    honcho = Child("the Procfile's processes", command, DATA / "run.log", environment, show=True)
+    try:
+        honcho.wait_until(lambda: status_of(f"http://127.0.0.1:{port}/readyz") == 200, timeout=60)
+    except Failed as error:
+        raise Failed(str(error).partition(";")[0] + "; the reason is above") from None
+    time.sleep(1)  # lets their first lines pass before ours
+    tell(port, admin_port, conductor.url, ui_url)
+    honcho.process.wait()
+    raise Failed(f"the Procfile's processes ended with exit code {honcho.process.returncode}")
+
+
+def tell(port: int, admin_port: int, conductor_url: str, ui_url: str) -> None:
+    """Prints the addresses and what to try next."""
+    webhook_bridge = os.path.relpath(Path(sys.executable).parent / "webhook-bridge")
+    exports = f"PORT={port} " if port != 8000 else ""
+    line(f"""
+------------------------------------------------------------------------
+ relay       http://localhost:{port}/webhook/…
+ admin page  http://localhost:{admin_port}
+ Conductor   {ui_url}   (API {conductor_url})
+ webhooks    {os.path.relpath(definitions())}   data: data/
+
+ Try, in another terminal:
+   {webhook_bridge} webhooks
+   curl -X POST {conductor_url}/workflow/{sample.WORKFLOW} -H 'Content-Type: application/json' -d '{{}}'
+   {exports}{webhook_bridge} send {sample.WEBHOOK} --data '{{"event": {{"type": "message", "text": "hi"}}}}'
+   {webhook_bridge} events
+
+ Edit the definitions while it runs: they are read again at once.
+ Ctrl-C stops everything.
+------------------------------------------------------------------------
+""")
+
+
+def main() -> int:
+    """Runs until it is interrupted; 0 then, 1 with the reason if something fails."""
+    stop_all_on_exit()
+    code = 0
+    try:
+        run()
+    except (Failed, RequestFailed, subprocess.SubprocessError) as error:
+        line(f"\nmake run failed: {error}")
+        code = 1
+    except KeyboardInterrupt:
+        line()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        say("Stopping everything\n")
+        stop_all()
+    line("Stopped.")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
