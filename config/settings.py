@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -19,55 +20,90 @@ class SettingsError(Exception):
 class Settings(BaseSettings):
     """Everything that the environment decides. Field names are the variables' names in lower case."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, validate_default=False)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, validate_default=False, hide_input_in_errors=True
+    )
 
     bridge_webhooks: Path = Field(
-        Path("config/webhooks.yaml"), description="webhook definitions: a YAML file, or a folder of *.yaml files"
+        default=Path("config/webhooks.yaml"),
+        description="webhook definitions: a YAML file, or a folder of *.yaml files",
     )
-    bridge_database: str = Field("sqlite:///data/bridge.db", description="the store")
+    bridge_database: str = Field(default="sqlite:///data/bridge.db", description="the store")
     bridge_public_url: str | None = Field(
-        None, description="the URL that platforms call, as they see it; Twilio signs it, `webhooks` lists it"
+        default=None,
+        description="the URL that platforms call, as they see it; Twilio signs it, `webhooks` lists it",
     )
-    bridge_trusted_proxies: int = Field(0, ge=0, description="hops whose X-Forwarded-* headers are believed")
+    bridge_trusted_proxies: int = Field(
+        default=0, ge=0, description="hops whose X-Forwarded-* headers are believed"
+    )
     bridge_admin_token: SecretStr | None = Field(
-        None, description="the admin page asks for it; needed to listen elsewhere than on loopback"
+        default=None, description="the admin page asks for it; needed to listen elsewhere than on loopback"
     )
-    bridge_poll_interval: Duration = Field(1.0, description="how often the queue of waiting tasks is swept")
+    bridge_poll_interval: Duration = Field(
+        default=1.0, gt=0, description="how often the queue of waiting tasks is swept"
+    )
     bridge_discovery_interval: Duration = Field(
-        30.0, description="how often the task index is searched and waiting tasks are reconciled"
+        default=30.0,
+        gt=0,
+        description="how often the task index is searched and waiting tasks are reconciled",
     )
     bridge_clock_skew: Duration = Field(
-        2.0, description="how much later than an event a workflow may have started and still take it"
+        default=2.0, description="how much later than an event a workflow may have started and still take it"
     )
     bridge_task_domains: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="task domains whose queues are swept too, separated by commas"
+        default=(), description="task domains whose queues are swept too, separated by commas"
     )
-    bridge_call_timeout: Duration = Field(10.0, description="how long one call to Conductor may take")
+    bridge_call_timeout: Duration = Field(
+        default=10.0, gt=0, description="how long one call to Conductor may take"
+    )
     bridge_retention: Duration = Field(
-        30 * 86400.0, description="how long finished events are kept, then pruned in small steps"
+        default=30 * 86400.0, description="how long finished events are kept, then pruned in small steps"
     )
     bridge_log_format: Literal["text", "json"] | None = Field(
-        None, description="text or json; text on a terminal and json elsewhere by default"
+        default=None, description="text or json; text on a terminal and json elsewhere by default"
     )
     conductor_server_url: str = Field(
-        "http://localhost:8080/api", description="Conductor's API, with /api"
+        default="http://localhost:8080/api", description="Conductor's API, with /api"
     )
-    conductor_auth_key: str | None = Field(None, description="Conductor's access key, if it asks for one")
-    conductor_auth_secret: SecretStr | None = Field(None, description="the secret of that key")
+    conductor_auth_key: str | None = Field(
+        default=None, description="Conductor's access key, if it asks for one"
+    )
+    conductor_auth_secret: SecretStr | None = Field(default=None, description="the secret of that key")
     conductor_ui_server_url: str | None = Field(
-        None, description="Conductor's web page, for links; by default the server's own address"
+        default=None, description="Conductor's web page, for links; by default the server's own address"
     )
 
     @field_validator("bridge_task_domains", mode="before")
     @classmethod
     def _split_domains(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
 
     @field_validator("bridge_database")
     @classmethod
     def _known_store(cls, value: str) -> str:
         if not value.startswith("sqlite:///") or value == "sqlite:///":
-            raise ValueError("only SQLite is supported: write sqlite:///PATH, such as sqlite:///data/bridge.db")
+            raise ValueError(
+                "only SQLite is supported; write sqlite:///PATH, such as sqlite:///data/bridge.db"
+            )
+        return value
+
+    @field_validator("bridge_public_url", "conductor_server_url", "conductor_ui_server_url")
+    @classmethod
+    def _whole_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        value = value.strip().rstrip("/")
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError("not a URL; write it whole, such as https://conductor.example.com")
+        if parts.query or parts.fragment:
+            raise ValueError("a URL with ? or #, where only scheme, host and path belong; leave them out")
         return value
 
     @property
@@ -78,8 +114,16 @@ class Settings(BaseSettings):
     @property
     def ui_url(self) -> str:
         """Conductor's web page, without a slash at its end."""
-        server = self.conductor_server_url.rstrip("/").removesuffix("/api")
-        return (self.conductor_ui_server_url or server).rstrip("/")
+        return self.conductor_ui_server_url or self.conductor_server_url.removesuffix("/api")
+
+
+_WORDS = {
+    "int_parsing": "not a whole number; write one such as 1",
+    "greater_than_equal": "less than 0; write 0 or more",
+    "greater_than": "no time at all; write a duration such as 1s",
+    "literal_error": "neither text nor json; write one of them, or leave it unset",
+}
+"""Pydantic's kinds of error in our words."""
 
 
 def load_settings() -> Settings:
@@ -87,12 +131,17 @@ def load_settings() -> Settings:
 
     Raises SettingsError, which names every setting that can't be used.
     """
-    load_dotenv(".env")
+    try:
+        load_dotenv(".env")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise SettingsError(f".env: can't be read: {reason}; mend it or remove it") from None
     try:
         return Settings()
     except ValidationError as error:
         problems = [
-            f"{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
+            f"{str(problem['loc'][0]).upper()}: "
+            + (_WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, "))
             for problem in error.errors(include_input=False)
         ]
-        raise SettingsError("; ".join(problems)) from None
+        raise SettingsError("\n".join(problems)) from None

@@ -1,27 +1,36 @@
-"""YAML as plain values, with the line of each value beside it."""
+"""YAML as plain values, with the line of each place beside it.
+
+The document is walked as YAML's own nodes instead of being constructed: so every key has its line (also one
+that came by a merge), a key that is there twice is found with all others, and a date stays the text it is.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.scalarfloat import ScalarFloat
-from ruamel.yaml.scalarint import ScalarInt
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Where = tuple[str | int, ...]
-"""The keys and indexes that lead to a value."""
+"""The keys and indexes that lead to a place."""
+
+_TAG = "tag:yaml.org,2002:"
+_MAX_NODES = 200_000
+"""More places than any sensible file has: ends the expansion of aliases within aliases."""
+_MAX_DEPTH = 100
 
 
 class BadYaml(Exception):
-    """The file is not YAML; `line` says where."""
+    """The file is not YAML; `line` says where, `remedy` what to do."""
 
-    def __init__(self, message: str, line: int):
+    def __init__(self, message: str, line: int = 1, remedy: str = "mend the text at this line"):
         super().__init__(message)
         self.line = line
+        self.remedy = remedy
 
 
 @dataclass
@@ -30,6 +39,9 @@ class Located:
 
     value: Any
     lines: dict[Where, int] = field(default_factory=dict)
+    """The line of a key for what it maps to, of the item itself in a list."""
+    repeated: list[tuple[Where, int]] = field(default_factory=list)
+    """Keys that a mapping has more than once, with the line of each repetition; the first one counts."""
 
     def line(self, where: Where) -> int:
         """The line of that place, or of the nearest place around it."""
@@ -39,49 +51,116 @@ class Located:
 
 
 def read_yaml(path: Path) -> Located:
-    """Reads one YAML 1.2 document.
+    """Reads one YAML 1.2 document; an empty file is the value None.
 
-    Raises BadYaml for text that isn't YAML or has a key twice, OSError for a file that can't be read.
+    Raises BadYaml for text that isn't YAML, OSError for a file that can't be read.
     """
-    reader = YAML(typ="rt", pure=True)
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadYaml("not UTF-8 text", 1) from error
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise BadYaml("not UTF-8 text", line, "save the file as UTF-8") from None
+    reader: Any = YAML(typ="safe", pure=True)
     try:
-        document = reader.load(text)
+        node = reader.compose(text)
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        reason = " ".join((error.problem or error.context or "not YAML").split())
-        raise BadYaml(reason, mark.line + 1 if mark else 1) from None
+        raise _bad_yaml(error, text) from None
+    except RecursionError:
+        raise BadYaml("nested too deeply") from None
     except (YAMLError, ValueError) as error:
-        raise BadYaml(" ".join(str(error).split()), 1) from None
-    located = Located(None)
-    located.value = _plain(document, (), located.lines, 1)
-    return located
+        position = getattr(error, "position", 0) or 0
+        reason = " ".join(str(error).split("\n")[0].split())
+        raise BadYaml(reason, text.count("\n", 0, position) + 1, "remove the character") from None
+    return _Reading(reader.constructor).read(node)
 
 
-def _plain(node: Any, where: Where, lines: dict[Where, int], line: int) -> Any:
-    """The node without ruamel's wrappers; notes the line of every place below it."""
-    lines[where] = line
-    if isinstance(node, CommentedMap):
-        return {
-            key: _plain(node[key], (*where, key), lines, _line_of(node, key, line)) for key in node
-        }
-    if isinstance(node, CommentedSeq):
-        return [
-            _plain(item, (*where, index), lines, _line_of(node, index, line)) for index, item in enumerate(node)
-        ]
-    if isinstance(node, ScalarFloat):
-        return float(node)
-    if isinstance(node, ScalarInt):
-        return int(node)
-    return str(node) if isinstance(node, str) else node
+def _bad_yaml(error: MarkedYAMLError, text: str) -> BadYaml:
+    mark = error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark else 1
+    reason = " ".join((error.problem or error.context or "not YAML").split())
+    lines = text.splitlines()
+    there = lines[line - 1] if line <= len(lines) else ""
+    if r"'\t'" in reason:
+        return BadYaml("a tab, where YAML takes only spaces", line, "indent with spaces")
+    if "${" in there and "'{'" in reason:
+        return BadYaml(
+            "a reference that isn't quoted inside {…} or […]",
+            line,
+            'put it in quotes, as in {X-Api-Key: "${NAME}"}',
+        )
+    if "another document" in reason:
+        return BadYaml("a second document in one file", line, "keep one document a file, without --- between")
+    if "mapping values are not allowed" in reason:
+        return BadYaml(
+            "a colon where no key can be",
+            line,
+            "put a text that has a colon in quotes, or mend the indentation",
+        )
+    return BadYaml(reason, line)
 
 
-def _line_of(node: CommentedMap | CommentedSeq, key: Any, default: int) -> int:
-    try:
-        position = node.lc.key(key) if isinstance(node, CommentedMap) else node.lc.item(key)
-    except (KeyError, AttributeError, TypeError):  # merged keys have no place of their own
-        return default
-    return int(position[0]) + 1
+class _Reading:
+    """One walk over a document's nodes."""
+
+    def __init__(self, constructor: Any):
+        self.constructor = constructor
+        self.located = Located(None)
+        self.nodes = 0
+
+    def read(self, node: Node | None) -> Located:
+        if node is not None:
+            self.located.value = self.value(node, (), node.start_mark.line + 1)
+        return self.located
+
+    def value(self, node: Node, where: Where, line: int) -> Any:
+        self.nodes += 1
+        if self.nodes > _MAX_NODES or len(where) > _MAX_DEPTH:
+            raise BadYaml("aliases that repeat themselves without end", line, "write the text out")
+        self.located.lines[where] = line
+        if isinstance(node, MappingNode):
+            return {key: self.value(item, (*where, key), at) for key, item, at in self.entries(node, where)}
+        if isinstance(node, SequenceNode):
+            return [
+                self.value(item, (*where, index), item.start_mark.line + 1)
+                for index, item in enumerate(node.value)
+            ]
+        return self.scalar(node)
+
+    def entries(self, node: MappingNode, where: Where, depth: int = 0) -> list[tuple[Any, Node, int]]:
+        """key, value and the key's line; a mapping's own keys win over merged ones."""
+        own: dict[Any, tuple[Any, Node, int]] = {}
+        merged: list[Node] = []
+        for key_node, item in node.value:
+            at = key_node.start_mark.line + 1
+            if key_node.tag == f"{_TAG}merge":
+                merged.extend(item.value if isinstance(item, SequenceNode) else [item])
+                continue
+            if not isinstance(key_node, ScalarNode):
+                raise BadYaml("a key that isn't text", at, "write KEY: VALUE")
+            key = self.scalar(key_node)
+            if key in own:
+                self.located.repeated.append(((*where, key), at))
+            else:
+                own[key] = (key, item, at)
+        for source in merged:
+            if not isinstance(source, MappingNode) or depth > _MAX_DEPTH:
+                raise BadYaml(
+                    "<< merges something that has no keys", source.start_mark.line + 1, "merge a mapping"
+                )
+            for entry in self.entries(source, where, depth + 1):
+                own.setdefault(entry[0], entry)
+        return list(own.values())
+
+    def scalar(self, node: Node) -> Any:
+        line = node.start_mark.line + 1
+        if node.tag == f"{_TAG}timestamp":
+            return str(node.value)
+        if node.tag not in {f"{_TAG}{kind}" for kind in ("str", "int", "float", "bool", "null")}:
+            raise BadYaml(f"the tag {node.tag} means nothing here", line, "remove it")
+        try:
+            value = self.constructor.construct_object(node)
+        except (YAMLError, ValueError) as error:
+            raise BadYaml(" ".join(str(error).split("\n")[0].split()), line) from None
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(node.value)  # JSON has no such number; as text it is at least what was written
+        return str(value) if isinstance(value, str) else value

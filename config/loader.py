@@ -1,0 +1,470 @@
+"""The loader of webhook definitions: reads a YAML file or folder, and finds everything that is wrong at once.
+
+Whatever looks at several keys or webhooks (uniqueness, what a platform asks) looks at what was written, not
+at models: so it is found even where a single value is wrong too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from dotenv import dotenv_values
+from pydantic import ValidationError
+
+from config.model import Webhook
+from config.problems import DefinitionsError, Problem, did_you_mean, dotted, in_words
+from config.yaml_lines import BadYaml, Located, Where, read_yaml
+
+PLATFORM_SETTINGS = (
+    "secret",
+    "verify_token",
+    "audience",
+    "service_account",
+    "signature",
+    "challenge",
+    "dedup",
+)
+"""Settings that only some platforms understand."""
+
+_SHORT_SECRET = 12
+"""Characters; a shorter secret can be found by trying."""
+
+
+class PlatformRules(Protocol):
+    """What the loader must know of a platform; `relay.platforms` has them all."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def required(self) -> frozenset[str]:
+        """Settings that a webhook of this platform needs, such as ``secret``."""
+
+    @property
+    def options(self) -> frozenset[str]:
+        """Settings of their own kind that the platform understands beside the required ones."""
+
+    @property
+    def challenge_only(self) -> bool:
+        """Whether an answered challenge can stand in for the secret."""
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """A set of webhooks that was read without an error."""
+
+    webhooks: tuple[Webhook, ...]
+    warnings: tuple[Problem, ...] = ()
+    sources: tuple[Path, ...] = ()
+    """The files to watch for changes: those that it was read from, those of ``${file:…}`` included."""
+
+    @cached_property
+    def by_name(self) -> dict[str, Webhook]:
+        """name → webhook."""
+        return {webhook.name: webhook for webhook in self.webhooks}
+
+    @cached_property
+    def by_url_id(self) -> dict[str, Webhook]:
+        """last part of the URL → webhook."""
+        return {webhook.url_id: webhook for webhook in self.webhooks}
+
+
+def load_definitions(
+    path: Path,
+    platforms: Mapping[str, PlatformRules] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Definitions:
+    """Reads the YAML file, or every ``*.yaml`` file of the folder, in the order of their names.
+
+    `platforms` are checked against when given (the worker, which verifies nothing, does without).
+    `environment` is where ``${NAME}`` comes from: by default the process's own and, for names that it lacks,
+    the file ``.env``, read anew each time, so that a new webhook's secret needs no restart.
+
+    Raises DefinitionsError with every problem that was found.
+    """
+    sources = [path]
+    if environment is None:
+        dotenv = Path(".env")
+        sources.append(dotenv)
+        environment = {**_dotenv(dotenv), **os.environ}
+    loader = _Loader(platforms, environment)
+    files = loader.files(path)
+    for file in files:
+        loader.read(file)
+    sources = [*sources, *files, *loader.secret_files]
+    errors = [problem for problem in loader.problems if not problem.warning]
+    warnings = sorted(problem for problem in loader.problems if problem.warning)
+    if errors:
+        raise DefinitionsError(errors, warnings, sources)
+    return Definitions(tuple(loader.webhooks), tuple(warnings), tuple(sources))
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    try:
+        return {name: value for name, value in dotenv_values(path).items() if value is not None}
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+_REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One entry of `webhooks:` as it was written, and where."""
+
+    file: Path
+    document: Located
+    index: int
+
+    @property
+    def written(self) -> Any:
+        return self.document.value["webhooks"][self.index]
+
+    @property
+    def label(self) -> str:
+        name = self.written.get("name") if isinstance(self.written, dict) else None
+        return f"webhook {name}" if isinstance(name, str) and name else f"webhooks[{self.index}]"
+
+    def line(self, location: Where = ()) -> int:
+        return self.document.line(("webhooks", self.index, *location))
+
+    def at(self, location: Where) -> Any:
+        """The value written at the place; None where there is none."""
+        value = self.written
+        for part in location:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return value
+
+
+class _Loader:
+    def __init__(self, platforms: Mapping[str, PlatformRules] | None, environment: Mapping[str, str]):
+        self.platforms = platforms
+        self.environment = environment
+        self.problems: list[Problem] = []
+        self.webhooks: list[Webhook] = []
+        self.secret_files: list[Path] = []
+        self._taken: dict[tuple[str, str], str] = {}
+
+    # --- files ----------------------------------------------------------------------------------------------
+
+    def files(self, path: Path) -> list[Path]:
+        try:
+            if not path.is_dir():
+                if path.exists():
+                    return [path]
+                self._problem(
+                    path,
+                    1,
+                    "webhooks",
+                    "no such file or folder",
+                    "create it, or set BRIDGE_WEBHOOKS to yours",
+                )
+                return []
+            # Hidden files are editors' and Kubernetes' own; a link to nothing is read, and so reported.
+            names = sorted(
+                name for name in os.listdir(path) if name.endswith(".yaml") and not name.startswith(".")
+            )
+        except OSError as error:
+            self._problem(
+                path, 1, "webhooks", f"can't be read: {error.strerror}", "make it readable for the bridge"
+            )
+            return []
+        files = [path / name for name in names if not (path / name).is_dir()]
+        if not files:
+            self._problem(
+                path, 1, "webhooks", "the folder has no *.yaml file", "add one with a list `webhooks:`"
+            )
+        return files
+
+    def read(self, file: Path) -> None:
+        try:
+            document = read_yaml(file)
+        except BadYaml as error:
+            self._problem(file, error.line, "YAML", str(error), error.remedy)
+            return
+        except OSError as error:
+            self._problem(
+                file, 1, "YAML", f"can't be read: {error.strerror}", "make the file readable for the bridge"
+            )
+            return
+        for where, line in dict.fromkeys(document.repeated):
+            first = document.line(where)
+            self._problem(
+                file, line, dotted(where), f"the key is there already, at line {first}", "remove one of them"
+            )
+        if document.value is None:
+            self._problem(
+                file, 1, "webhooks", "the file is empty", "start it with `webhooks:` and a list below it"
+            )
+            return
+        if not isinstance(document.value, dict):
+            self._problem(
+                file,
+                1,
+                "webhooks",
+                "no list of webhooks",
+                "start the file with `webhooks:` and a list below it",
+            )
+            return
+        for key in document.value:
+            if key != "webhooks":
+                remedy = "only `webhooks` may stand at the top"
+                self._problem(file, document.line((key,)), str(key), "unknown key", remedy)
+        if "webhooks" not in document.value:
+            self._problem(
+                file, 1, "webhooks", "missing", "start the file with `webhooks:` and a list below it"
+            )
+            return
+        items = document.value["webhooks"]
+        line = document.line(("webhooks",))
+        if items is None or items == []:
+            self._problem(
+                file, line, "webhooks", "the list is empty", "add a webhook: - name: …", warning=True
+            )
+        elif not isinstance(items, list):
+            self._problem(file, line, "webhooks", "not a list", "start each webhook with a dash: - name: …")
+        else:
+            for index in range(len(items)):
+                self._read_webhook(_Item(file, document, index))
+
+    # --- one webhook ----------------------------------------------------------------------------------------
+
+    def _read_webhook(self, item: _Item) -> None:
+        if not isinstance(item.written, dict):
+            self._report(item, (), "not a webhook", "write name, platform and receivers below a dash")
+            return
+        self._check_unique(item)
+        before = len(self.problems)
+        resolved = self._resolve(self._without_empty(item), item, ())
+        seen = {(problem.line, problem.where) for problem in self.problems[before:]}
+        try:
+            webhook = Webhook.model_validate(resolved)
+        except ValidationError as error:
+            for detail in error.errors(include_input=False, include_url=False):
+                location = tuple(part for part in detail["loc"] if part != "[key]")
+                if location[-2:] == ("secret", 0) and not isinstance(item.at(location[:-1]), list):
+                    location = location[:-1]  # a single secret is a list of one to the model
+                what, remedy = in_words(location, detail["type"], detail["msg"], detail.get("ctx") or {})
+                place = (item.line(location), f"{item.label}: {dotted(location)}")
+                if place not in seen or "[key]" in detail["loc"]:
+                    self._report(
+                        item, location, _concealed(what, item.at(location), resolved, location), remedy
+                    )
+        else:
+            self.webhooks.append(webhook)
+        self._check_platform(item, resolved)
+        self._check_risks(item, resolved)
+
+    def _check_unique(self, item: _Item) -> None:
+        """Reports a name or URL that another webhook has; only the name where both are the same."""
+        name, url_id = item.written.get("name"), item.written.get("id")
+        here = f"{item.file}:{item.line(('name',))}"
+        taken = None
+        if isinstance(name, str):
+            taken = self._taken.setdefault(("name", name), here)
+            if taken != here:
+                self._report(
+                    item, ("name",), f"the name {name} is taken", f"choose another: {taken} has it already"
+                )
+        last_part = url_id if isinstance(url_id, str) else name
+        if isinstance(last_part, str):
+            other = self._taken.setdefault(("url", last_part), here)
+            if other not in (here, taken):
+                key = "id" if isinstance(url_id, str) else "name"
+                what = f"the URL /webhook/{last_part} is taken"
+                self._report(
+                    item, (key,), what, f"choose another {key}: the webhook at {other} has it already"
+                )
+
+    def _without_empty(self, item: _Item) -> dict[Any, Any]:
+        """What was written, without the keys that have no value, which are reported."""
+
+        def stripped(keys: dict[Any, Any], where: Where) -> dict[Any, Any]:
+            for key in [key for key, value in keys.items() if value is None]:
+                self._report(item, (*where, key), "no value", "give it one, or remove the key")
+            return {key: value for key, value in keys.items() if value is not None}
+
+        written = stripped(item.written, ())
+        for key in ("signature", "dedup", "receivers", "headers"):
+            if isinstance(written.get(key), dict):
+                written[key] = stripped(written[key], (key,))
+        if isinstance(written.get("starts"), list):
+            written["starts"] = [
+                stripped(start, ("starts", number)) if isinstance(start, dict) else start
+                for number, start in enumerate(written["starts"])
+            ]
+        return written
+
+    def _resolve(self, value: Any, item: _Item, where: Where) -> Any:
+        """The value with every ${NAME} and ${file:PATH} replaced; what can't be becomes a problem."""
+        if isinstance(value, dict):
+            for key in value:
+                if isinstance(key, str) and "${" in key:
+                    self._report(
+                        item, (*where, key), "a reference in a key", "write the key itself, without ${…}"
+                    )
+            return {key: self._resolve(inner, item, (*where, key)) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._resolve(inner, item, (*where, number)) for number, inner in enumerate(value)]
+        if not isinstance(value, str) or "${" not in value:
+            return value
+
+        def replace(match: re.Match[str]) -> str:
+            reference = match[1]
+            if reference is None:  # $${ is a literal ${
+                return "${"
+            text, what, remedy = self._look_up(reference, item.file)
+            if text is None:
+                self._report(item, where, what, remedy)
+                return "unresolved-reference"
+            return text
+
+        if "${" in _REFERENCE.sub("", value):
+            self._report(
+                item, where, "a ${ without its }", "write ${NAME} or ${file:PATH}, or $${ for a literal ${"
+            )
+        return _REFERENCE.sub(replace, value)
+
+    def _look_up(self, reference: str, file: Path) -> tuple[str | None, str, str]:
+        """The text that a reference stands for, or None with what is wrong and the remedy."""
+        if reference.startswith("file:"):
+            name = Path(reference.removeprefix("file:"))
+            path = name if name.is_absolute() else file.parent / name
+            self.secret_files.append(path)
+            try:
+                text = path.read_bytes().decode("utf-8-sig").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or "not UTF-8 text"
+                return None, f"the file {name} can't be read: {reason}", "create it, readable for the bridge"
+            if not text.strip():
+                return None, f"the file {name} is empty", "write the secret into it"
+            return text, "", ""
+        if not _VARIABLE.fullmatch(reference):
+            return (
+                None,
+                f"${{{reference}}} names no variable",
+                "write ${NAME} or ${file:PATH}, or $${ for a literal ${",
+            )
+        text = self.environment.get(reference, "")
+        if not text.strip():
+            state = "is empty" if reference in self.environment else "is not set"
+            return (
+                None,
+                f"the environment variable {reference} {state}",
+                f"set it, or put {reference}=… into .env",
+            )
+        return text, "", ""
+
+    # --- what a platform asks, and what is risky ------------------------------------------------------------
+
+    def _check_platform(self, item: _Item, webhook: Mapping[str, Any]) -> None:
+        platform = webhook.get("platform", "custom")
+        if self.platforms is None or not isinstance(platform, str) or not platform:
+            return
+        rules = self.platforms.get(platform)
+        if rules is None:
+            remedy = did_you_mean(platform, sorted(self.platforms))
+            self._report(item, ("platform",), f"unknown platform {platform!r}", remedy)
+            return
+        given = {setting for setting in PLATFORM_SETTINGS if setting in webhook}
+        for setting in sorted(given - rules.required - rules.options):
+            understood = ", ".join(sorted(rules.required | rules.options)) or "none of these settings"
+            what = f"platform {rules.name} has no `{setting}`"
+            self._report(item, (setting,), what, f"remove it ({rules.name} understands {understood})")
+        if webhook.get("verifier") == "none":
+            return
+        verified = bool(given & {"secret", "signature"}) or "headers" in webhook
+        by_challenge = rules.challenge_only or "challenge" in webhook
+        missing = rules.required - given
+        if by_challenge:
+            missing -= {"secret"}
+            if not verified:
+                self._report(
+                    item,
+                    ("platform",),
+                    "no signing secret: once the challenge has come, anyone who knows the URL can post",
+                    "add secret: ${NAME}"
+                    if "secret" in rules.required | rules.options
+                    else "add signature: or headers:",
+                    warning=True,
+                )
+        elif not verified and not rules.required:
+            self._report(
+                item,
+                ("platform",),
+                "nothing verifies its deliveries",
+                "add headers: or signature:, or say verifier: none to accept anything",
+            )
+        elif verified:
+            missing -= {"secret"}  # headers stand in for it
+        for setting in sorted(missing):
+            self._report(
+                item,
+                (setting,),
+                f"missing: platform {rules.name} needs it",
+                f"add {setting}: ${{NAME}}"
+                + (", or say verifier: none to accept anything" if setting == "secret" else ""),
+            )
+
+    def _check_risks(self, item: _Item, webhook: Mapping[str, Any]) -> None:
+        if webhook.get("verifier") == "none":
+            self._report(
+                item,
+                ("verifier",),
+                "deliveries are not verified: anyone who knows the URL can post",
+                "prefer a secret, or restrict the senders with allow_ips",
+                warning=True,
+            )
+        signature = webhook.get("signature")
+        if not isinstance(signature, dict):
+            signature = {}
+        for where, secrets in (
+            (("secret",), webhook.get("secret")),
+            (("signature", "secret"), signature.get("secret")),
+        ):
+            for number, secret in enumerate(secrets if isinstance(secrets, list) else [secrets]):
+                if isinstance(secret, str) and 0 < len(secret) < _SHORT_SECRET:
+                    place = (*where, number) if isinstance(secrets, list) else where
+                    remedy = "use at least 16 random characters"
+                    self._report(item, place, "a short secret, which can be guessed", remedy, warning=True)
+        if "timestamp_header" in signature and "{timestamp}" not in str(signature.get("signed", "{body}")):
+            self._report(
+                item,
+                ("signature", "timestamp_header"),
+                "the timestamp is not signed: whoever has an old delivery can give it a new time",
+                'sign it, as in signed: "{timestamp}.{body}", if the sender does',
+                warning=True,
+            )
+
+    # --- problems -------------------------------------------------------------------------------------------
+
+    def _report(self, item: _Item, location: Where, what: str, remedy: str, warning: bool = False) -> None:
+        where = f"{item.label}: {dotted(location)}" if location else item.label
+        self._problem(item.file, item.line(location), where, what, remedy, warning)
+
+    def _problem(
+        self, file: Path, line: int, where: str, what: str, remedy: str, warning: bool = False
+    ) -> None:
+        problem = Problem(str(file), line, where, what, remedy, warning)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+
+def _concealed(text: str, written: Any, resolved: Any, location: Where) -> str:
+    """The text with what a reference stands for, which may be a secret, put back to the reference."""
+    if not isinstance(written, str) or "${" not in written:
+        return text
+    for part in location:
+        resolved = resolved[part]
+    return text.replace(repr(resolved), repr(written)).replace(str(resolved), written)

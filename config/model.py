@@ -1,0 +1,398 @@
+"""The model of the webhooks file: every key, its kind, its rules and an example of it.
+
+A rule that looks at several keys is in `rules` of its model, which sees what was written: so it is checked
+even where single values are wrong, and everything that is wrong is said at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from typing_extensions import LiteralString
+
+from config.durations import Duration, Size
+from config.jsonpath import compile_path
+
+DEFAULT_HOLD = 600.0
+"""Seconds that an event without a taker is held, unless its webhook says otherwise."""
+DEFAULT_MAX_BODY = 1024 * 1024
+"""Bytes of a body, unless the webhook or its platform says otherwise."""
+DEFAULT_TOLERANCE = 300.0
+"""Seconds that a signed timestamp may be away from now, unless the webhook or its platform says otherwise."""
+
+_URL_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+# --- kinds of values ----------------------------------------------------------------------------------------
+# A message is "what is wrong; remedy".
+
+
+def _check_url_part(value: str) -> str:
+    if not _URL_PART.fullmatch(value):
+        raise ValueError(
+            f"{value!r} can't be part of a URL; use up to 128 letters, digits, '-', '_', '.' and '~', "
+            "a letter or digit first"
+        )
+    return value
+
+
+def _check_header_name(value: str) -> str:
+    if not _HEADER_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not a header's name; write one such as X-Signature")
+    return value
+
+
+def _check_path(value: str) -> str:
+    try:
+        compile_path(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; write one such as $.event.type or $['event']['type']") from None
+    return value
+
+
+def _check_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not parts.fragment
+        )
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(
+            f"{value!r} is not a URL; write it whole, such as https://hooks.example.com/webhook/NAME"
+        )
+    return value
+
+
+def _as_secret(value: object) -> object:
+    if value is None or value == "":
+        raise ValueError(
+            "an empty secret, with which anyone could sign; give one of at least 16 random characters"
+        )
+    if isinstance(value, (bool, int, float)):
+        raise ValueError("a number or boolean, not text; put it in quotes")
+    return SecretStr(value) if isinstance(value, str) else value
+
+
+def _as_header_value(value: object) -> object:
+    if value is None or value == "":
+        raise ValueError(
+            "an empty value, which any sender could give; give the value that the header must have"
+        )
+    if isinstance(value, (bool, int, float)):
+        raise ValueError("a number or boolean, not text; put it in quotes")
+    if isinstance(value, str) and (
+        value != value.strip() or any(character in value for character in "\r\n\0")
+    ):
+        raise ValueError(
+            "a value that no header can have: it starts or ends with a space, or has a line break; mend it"
+        )
+    return SecretStr(value) if isinstance(value, str) else value
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _from_list(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _as_network(value: object) -> object:
+    if isinstance(value, (IPv4Network, IPv6Network)):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("not a network; write one such as 192.0.2.0/24, or an address")
+    try:
+        return ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; write a network such as 192.0.2.0/24, or an address") from None
+
+
+def _versions(value: object) -> object:
+    if value == "any":
+        return None
+    numbers = value if isinstance(value, (list, set, frozenset)) else [value]
+    if not numbers or not all(type(number) is int and number > 0 for number in numbers):
+        raise ValueError(
+            "not versions of a workflow; write any, a version such as 2, or a list such as [1, 2]"
+        )
+    return frozenset(numbers)
+
+
+def _schema_of(kind: dict[str, Any], plural: bool = True) -> dict[str, Any]:
+    return {"anyOf": [kind, {"type": "array", "items": kind, "minItems": 1}]} if plural else kind
+
+
+Name = Annotated[str, Field(min_length=1)]
+UrlPart = Annotated[
+    str, AfterValidator(_check_url_part), Field(json_schema_extra={"pattern": f"^{_URL_PART.pattern}$"})
+]
+HeaderName = Annotated[str, AfterValidator(_check_header_name)]
+HeaderValue = Annotated[
+    SecretStr, BeforeValidator(_as_header_value), WithJsonSchema({"type": "string", "minLength": 1})
+]
+JsonPath = Annotated[str, AfterValidator(_check_path)]
+Url = Annotated[str, AfterValidator(_check_url)]
+Secret = Annotated[SecretStr, BeforeValidator(_as_secret), WithJsonSchema({"type": "string", "minLength": 1})]
+Secrets = Annotated[
+    tuple[Secret, ...],
+    BeforeValidator(_as_tuple),
+    Field(min_length=1),
+    WithJsonSchema(_schema_of({"type": "string", "minLength": 1})),
+]
+"""One secret, or several while one is being rotated: any of them may have signed."""
+Network = Annotated[
+    IPv4Network | IPv6Network, BeforeValidator(_as_network), WithJsonSchema({"type": "string"})
+]
+Versions = Annotated[
+    frozenset[int] | None,
+    BeforeValidator(_versions),
+    WithJsonSchema({"anyOf": [{"const": "any"}, *_schema_of({"type": "integer", "minimum": 1})["anyOf"]]}),
+]
+"""The versions of a workflow, or None for any."""
+
+
+# --- the model ----------------------------------------------------------------------------------------------
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+        """The broken rules on several keys: the key to point at (None for the whole), and the message."""
+        return iter(())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _all_at_once(cls, value: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
+        """Validates, and adds the broken rules to what is wrong with single keys."""
+        details: list[InitErrorDetails] = []
+        if isinstance(value, dict):
+            written = {key: item for key, item in value.items() if item is not None}
+            details.extend(
+                _detail("rule", message, () if key is None else (key,)) for key, message in cls.rules(written)
+            )
+        model = None
+        try:
+            model = handler(value)
+        except ValidationError as error:
+            details.extend(
+                _detail(found["type"], found["msg"], found["loc"], found.get("ctx"))
+                for found in error.errors(include_url=False, include_input=False)
+            )
+        if details:
+            raise ValidationError.from_exception_data(cls.__name__, details, hide_input=True)
+        return model
+
+
+def _detail(
+    kind: LiteralString, message: str, place: tuple[str | int, ...], context: Mapping[str, Any] | None = None
+) -> InitErrorDetails:
+    """An error without the input, which may be a secret."""
+    error = PydanticCustomError(kind, "{text}", {**(context or {}), "text": message})
+    return InitErrorDetails(type=error, loc=place, input=None)
+
+
+class Start(_Model):
+    """A workflow that the webhook starts."""
+
+    workflow: Name = Field(description="the workflow's name in Conductor", examples=["on_push"])
+    version: int | None = Field(
+        default=None, ge=1, description="the version to start; the latest by default", examples=[3]
+    )
+    when: dict[JsonPath, Any] = Field(
+        default={},
+        description="JSONPath → expected value; all must hold, as in a task's matches",
+        examples=[{"$.action": "opened"}],
+    )
+
+
+class Signature(_Model):
+    """An HMAC scheme of a custom sender."""
+
+    secret: Secrets = Field(
+        description="the key, or a list of keys while one is being rotated", examples=["${PARTNER_SECRET}"]
+    )
+    header: HeaderName = Field(
+        description="the header that carries the signature", examples=["X-Partner-Signature"]
+    )
+    algorithm: Literal["sha1", "sha256", "sha512"] = Field(
+        default="sha256", description="the hash of the HMAC"
+    )
+    encoding: Literal["hex", "base64"] = Field(default="hex", description="how the signature is written")
+    prefix: str = Field(default="", description="text before the signature", examples=["sha256="])
+    signed: str = Field(
+        default="{body}",
+        description="what is signed: text with {body} and, if there is one, {timestamp}",
+        examples=["{timestamp}.{body}"],
+    )
+    timestamp_header: HeaderName | None = Field(
+        default=None,
+        description="the header that carries the timestamp (Unix seconds)",
+        examples=["X-Partner-Timestamp"],
+    )
+    tolerance: Duration = Field(
+        default=DEFAULT_TOLERANCE, description="how old or early the timestamp may be", examples=["5m"]
+    )
+
+    @classmethod
+    def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+        signed = written.get("signed", "{body}")
+        if not isinstance(signed, str):
+            return
+        unknown = sorted(set(re.findall(r"\{([^{}]*)\}", signed)) - {"body", "timestamp"})
+        if unknown:
+            yield "signed", f"{{{unknown[0]}}} is nothing that can be signed; {{body}} and {{timestamp}} are"
+        if "{body}" not in signed:
+            yield "signed", 'the body isn\'t signed; write text with {body}, such as "{timestamp}.{body}"'
+        if "{timestamp}" in signed and "timestamp_header" not in written:
+            yield "signed", "{timestamp} is signed, but in no known header; add timestamp_header: NAME"
+
+
+class Dedup(_Model):
+    """Where a custom sender puts the id that repeats when it delivers again."""
+
+    header: HeaderName | None = Field(default=None, description="a header", examples=["X-Delivery-Id"])
+    path: JsonPath | None = Field(default=None, description="a JSONPath into the payload", examples=["$.id"])
+
+    @classmethod
+    def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+        if ("header" in written) == ("path" in written):
+            yield None, "not one place for the delivery id; write either header: NAME or path: JSONPATH"
+
+
+class Webhook(_Model):
+    """One webhook: a URL, how its deliveries are verified, and which workflows its events reach."""
+
+    name: UrlPart = Field(description="unique; the URL is /webhook/NAME", examples=["github-deploys"])
+    id: UrlPart | None = Field(default=None, description="another last part for the URL", examples=["7f3kq"])
+    platform: str = Field(
+        default="custom",
+        min_length=1,
+        description="who sends: decides how deliveries are verified and answered",
+        examples=["github"],
+    )
+    secret: Secrets | None = Field(
+        default=None,
+        description="the platform's signing secret, or a list while it is being rotated",
+        examples=["${GITHUB_WEBHOOK_SECRET}"],
+    )
+    verify_token: Secret | None = Field(
+        default=None,
+        description="facebook: the token of the subscription's challenge",
+        examples=["${FACEBOOK_VERIFY_TOKEN}"],
+    )
+    audience: Name | None = Field(
+        default=None,
+        description="google-pubsub: the audience of the push subscription's token",
+        examples=["https://hooks.example.com/webhook/NAME"],
+    )
+    service_account: Name | None = Field(
+        default=None,
+        description="google-pubsub: the e-mail of the account that signs the token",
+        examples=["pusher@project.iam.gserviceaccount.com"],
+    )
+    headers: dict[HeaderName, HeaderValue] | None = Field(
+        default=None,
+        min_length=1,
+        description="headers that every delivery must carry, with their values",
+        examples=[{"X-Api-Key": "${ORDERS_KEY}"}],
+    )
+    signature: Signature | None = Field(
+        default=None,
+        description="the HMAC scheme of a custom sender",
+        examples=[{"secret": "${PARTNER_SECRET}", "header": "X-Partner-Signature"}],
+    )
+    challenge: Name | None = Field(
+        default=None,
+        description="custom senders: the query parameter or JSON field whose value is answered as plain text",
+        examples=["challenge"],
+    )
+    verifier: Literal["none"] | None = Field(
+        default=None, description="none: deliveries are not verified at all"
+    )
+    receivers: dict[Name, Versions] = Field(
+        default={},
+        description="workflows whose WAIT_FOR_WEBHOOK tasks it may complete: name → any, version or versions",
+        examples=[{"deploy": "any"}],
+    )
+    starts: Annotated[tuple[Start, ...], BeforeValidator(_from_list)] = Field(
+        default=(), description="workflows that the webhook starts", examples=[[{"workflow": "on_push"}]]
+    )
+    hold: Duration = Field(
+        default=DEFAULT_HOLD,
+        description="how long an event that no task waits for is held; 0s turns it off",
+        examples=["10m"],
+    )
+    dedup: Dedup | None = Field(
+        default=None,
+        description="custom senders: where the delivery id is",
+        examples=[{"header": "X-Delivery-Id"}],
+    )
+    split: bool = Field(default=False, description="a top-level JSON array becomes one event an element")
+    max_body: Size | None = Field(
+        default=None, description="the largest body; the platform's own limit by default", examples=["2MB"]
+    )
+    allow_ips: Annotated[tuple[Network, ...], BeforeValidator(_from_list)] = Field(
+        default=(), description="networks that may post; all by default", examples=[["192.0.2.0/24"]]
+    )
+    metadata: bool = Field(default=True, description="false leaves _webhook out of outputs and inputs")
+    public_url: Url | None = Field(
+        default=None,
+        description="the webhook's whole URL as the platform calls it, for signatures that cover the URL",
+        examples=["https://hooks.example.com/webhook/NAME"],
+    )
+    tolerance: Duration | None = Field(
+        default=None, description="how old or early a signed timestamp may be", examples=["5m"]
+    )
+
+    @property
+    def url_id(self) -> str:
+        """The last part of the webhook's URL."""
+        return self.id or self.name
+
+    @classmethod
+    def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+        if not written.get("receivers") and not written.get("starts"):
+            yield (
+                None,
+                "neither `receivers` nor `starts`: its events would reach nothing; "
+                "add receivers: {WORKFLOW: any}, or starts: [{workflow: WORKFLOW}]",
+            )
+        headers = written.get("headers")
+        if isinstance(headers, dict):
+            names = [name.lower() for name in headers if isinstance(name, str)]
+            for name in sorted({name for name in names if names.count(name) > 1}):
+                yield "headers", f"the header {name} is there twice: headers' names have no case; remove one"
+
+
+class WebhooksFile(BaseModel):
+    """The YAML file of the admins."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    webhooks: tuple[Webhook, ...] = Field(description="the webhooks, each with a URL of its own")

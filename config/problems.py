@@ -1,0 +1,128 @@
+"""What is wrong with the webhook definitions: said with file, line and remedy."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from config.model import Dedup, Signature, Start, Webhook
+from config.yaml_lines import Where
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """Something wrong (or, as a warning, risky) in a definition, with its remedy."""
+
+    file: str
+    line: int
+    where: str
+    what: str
+    remedy: str
+    warning: bool = False
+
+    def __str__(self) -> str:
+        kind = "warning: " if self.warning else ""
+        return f"{self.file}:{self.line}: {self.where}: {kind}{self.what}; {self.remedy}"
+
+
+class DefinitionsError(Exception):
+    """The webhook definitions can't be used: `problems` says why; `warnings`, what is risky."""
+
+    def __init__(
+        self, problems: Iterable[Problem], warnings: Iterable[Problem] = (), sources: Iterable[Path] = ()
+    ):
+        self.problems = tuple(sorted(problems))
+        self.warnings = tuple(sorted(warnings))
+        self.sources = tuple(sources)
+        """The files to watch for the mending edit."""
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def dotted(where: Iterable[str | int]) -> str:
+    """A place as people write it: ``starts[0].when``."""
+    text = ""
+    for part in where:
+        text += (
+            f"[{part}]"
+            if isinstance(part, int) and not isinstance(part, bool)
+            else f"{'.' if text else ''}{part}"
+        )
+    return text
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``did you mean …? known are …``."""
+    names = list(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    return (f"did you mean {near[0]}? " if near else "") + f"known are {', '.join(names)}"
+
+
+def in_words(location: Where, kind: str, message: str, context: Mapping[str, Any]) -> tuple[str, str]:
+    """Pydantic's finding in the file's words: what is wrong, and the remedy."""
+    model, field = _at(location)
+    key = str(location[-1]) if location else ""
+    example = field.examples[0] if field is not None and field.examples else None
+    write = f"write {_flow(example)}" if example is not None else "correct the value"
+    match kind:
+        case "extra_forbidden":
+            return "unknown key", did_you_mean(key, model.model_fields)
+        case "missing":
+            return "missing", f"add {key}: {_flow(example) if example is not None else '…'}"
+        case "string_type":
+            return (
+                "not text",
+                "put it in quotes" if example is None else f"{write}, in quotes if it is a number",
+            )
+        case "bool_type":
+            return "neither true nor false", "write true or false"
+        case "int_type" | "int_from_float":
+            return "not a whole number", write.replace("write", "write one such as")
+        case "greater_than_equal":
+            return f"less than {context.get('ge')}", write
+        case "literal_error":
+            return "an unknown value", f"write {str(context.get('expected')).replace(chr(39), '')}"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return "not keys with values", write
+        case "tuple_type":
+            return "not a list", write
+        case "too_short" | "string_too_short":
+            return "empty", write
+    what, _, remedy = message.removeprefix("Value error, ").partition("; ")
+    return what, remedy or write
+
+
+def _at(location: Where) -> tuple[type[BaseModel], FieldInfo | None]:
+    """The model that the place's last key belongs to, and the field that it stands for or lies in."""
+    model: type[BaseModel] = Webhook
+    field: FieldInfo | None = None
+    nested: dict[str, type[BaseModel]] = {"starts": Start, "signature": Signature, "dedup": Dedup}
+    for depth, part in enumerate(location):
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part, None if depth == 0 or part in nested else field)
+        if depth < len(location) - 1 and part in nested and model is Webhook:
+            if all(isinstance(rest, int) for rest in location[depth + 1 :]):
+                break
+            model = nested[part]
+            field = None
+    return model, field
+
+
+def _flow(value: Any) -> str:
+    """The value as YAML on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_flow(key)}: {_flow_inside(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow_inside, value)) + "]"
+    return str(value)
+
+
+def _flow_inside(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, str) and set("{}$,:") & set(value) else _flow(value)
