@@ -1,4 +1,4 @@
-"""`make demo`: a signed Slack event completes a waiting workflow on a real server; nothing is left running."""
+"""`make demo`: a signed Slack event completes a waiting workflow on a real server; nothing stays running."""
 
 from __future__ import annotations
 
@@ -152,9 +152,7 @@ def play(folder: Path) -> None:
     body = sample.message("Hello from Slack")
     forged = bridge.post(body, "not the secret")
     expect(forged.status == 401, "a forged event should be refused", forged)
-    line(
-        f"posted with a wrong signature → {forged.status}; the workflow is {bridge.conductor.status(workflow_id)}"
-    )
+    line(f"posted with a wrong signature → {forged.status}; workflow: {bridge.conductor.status(workflow_id)}")
     posted = time.monotonic()
     answer = bridge.post(body, bridge.secret)
     expect(answer.status == 200, "the event was not accepted", answer)

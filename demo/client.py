@@ -1,4 +1,4 @@
-"""Conductor's API as demo and tests need it: plain values in and out, independent of the bridge's own client."""
+"""Conductor's API as demo and tests need it: plain values, independent of the bridge's own client."""
 
 from __future__ import annotations
 
@@ -85,6 +85,7 @@ class Conductor:
 
     def __init__(self, url: str, key: str | None = None, secret: str | None = None) -> None:
         self.url = url.rstrip("/")
+        self._started: list[str] = []
         self._headers = {"Content-Type": "application/json", "Accept": "application/json, text/plain"}
         if key and secret:
             token = self.call("POST", "/token", {"keyId": key, "keySecret": secret})["token"]
@@ -140,9 +141,17 @@ class Conductor:
     ) -> str:
         """Starts a workflow with that input; its id."""
         body = {"name": name, "input": input_, "version": version, "correlationId": correlation_id}
-        return str(
-            self.call("POST", "/workflow", {key: value for key, value in body.items() if value is not None})
-        )
+        given = {key: value for key, value in body.items() if value is not None}
+        workflow_id = str(self.call("POST", "/workflow", given))
+        self._started.append(workflow_id)
+        return workflow_id
+
+    def terminate_started(self) -> None:
+        """Ends the workflows that were started here and still run."""
+        while self._started:
+            workflow_id = self._started.pop()
+            if self.status(workflow_id) not in TERMINAL:
+                self.terminate(workflow_id)
 
     def workflow(self, workflow_id: str) -> dict[str, Any]:
         """The workflow with its tasks."""
@@ -176,7 +185,7 @@ class Conductor:
     def wait_for_status(
         self, workflow_id: str, status: str = "COMPLETED", timeout: float = 20.0
     ) -> dict[str, Any]:
-        """The workflow once it has that status. Raises TimeoutError, or AssertionError if it ends otherwise."""
+        """The workflow once it has that status. Raises TimeoutError, AssertionError if it ends otherwise."""
 
         def reached() -> bool:
             now = self.status(workflow_id)

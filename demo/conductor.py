@@ -77,8 +77,8 @@ def find_jar(say: Say = say) -> Path:
     maven = shutil.which("mvn")
     if maven is None:
         raise Failed(
-            f"Conductor {VERSION} is not in {maven_repository()}, and there is no Maven (`mvn`) to fetch it with: "
-            "install Maven, or set CONDUCTOR_JAR to the jar's path, or CONDUCTOR_SERVER_URL to a running server"
+            f"Conductor {VERSION} is not in {maven_repository()}, and there is no Maven (`mvn`) to fetch it: "
+            "install Maven, or set CONDUCTOR_JAR to the jar's path, or CONDUCTOR_SERVER_URL to a server"
         )
     say(f"Fetching Conductor {VERSION} through Maven, once ({JAR_MEGABYTES} MB)\n")
     artifact = f"org.conductoross:conductor-server:{VERSION}:jar:boot"
@@ -196,7 +196,7 @@ class ConductorServer:
         return f"{self.ui_url}/api"
 
     def start(self, timeout: float = 120.0) -> None:
-        """Starts it and returns once it is healthy. Raises Failed with the end of its output if it isn't in time."""
+        """Starts it and returns once it is healthy. Raises Failed, with the end of its output, if it isn't."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._say(f"Conductor {VERSION} ({self.java_origin}) is starting at {self.ui_url} ")
         began = time.monotonic()

@@ -21,7 +21,7 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parent.parent
 """The project's folder."""
 
-# Linux: even a parent that is killed with -9 leaves nothing running. The child says so itself before it becomes the
+# Linux: even a parent that is killed with -9 leaves nothing running. The child says so before it becomes the
 # command; a preexec_fn would be a fork in a process that may have threads.
 _DIE_WITH_PARENT = (
     "import ctypes, os, signal, sys\n"
@@ -144,7 +144,7 @@ class Child:
                 )
             if time.monotonic() > deadline:
                 raise Failed(
-                    f"{self.name} didn't get ready within {timeout:.0f} s; its output ends with\n{self.last_lines()}"
+                    f"{self.name} isn't ready after {timeout:.0f} s; its output ends with\n{self.last_lines()}"
                 )
             if tick and time.monotonic() >= next_tick:
                 tick()
@@ -157,7 +157,7 @@ class Child:
             self.process.send_signal(number)
 
     def stop(self, timeout: float = 20.0) -> int:
-        """Asks it to end with SIGTERM; after `timeout` seconds kills what is left of its group; its exit code."""
+        """Asks it to end with SIGTERM, kills what is left of its group after `timeout` seconds; exit code."""
         self.signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout)
@@ -171,6 +171,11 @@ class Child:
         if self in _alive:
             _alive.remove(self)
         return code
+
+
+def running_children() -> list[Child]:
+    """The children that were started and not yet stopped, the oldest first."""
+    return _alive[:]
 
 
 def stop_all() -> None:

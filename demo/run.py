@@ -1,4 +1,4 @@
-"""`make run`: Conductor, relay, worker and admin page, kept running until Ctrl-C, with their data in `data/`."""
+"""`make run`: Conductor, relay, worker and admin page, kept running until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def make_up_secrets() -> None:
     if not made:
         return
     known = dotenv_values(ENV_FILE) if ENV_FILE.exists() else {}
-    with ENV_FILE.open("a", encoding="utf-8") as file:
+    with ENV_FILE.open("a", encoding="utf-8") as output:
         for name, value in made.items():
             if not known.get(name):
-                file.write(f"{name}={value}\n")
+                output.write(f"{name}={value}\n")
     ENV_FILE.chmod(0o600)
     os.environ.update(made)
     line(f"Made up {', '.join(made)} in .env: put your platforms' secrets there instead")

@@ -1,0 +1,213 @@
+"""A bridge under test: its real processes, with a store and definitions of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+from demo import signing
+from demo.client import Answer, http, wait_for
+from demo.processes import Child, bridge_environment, free_port, start_relay, start_worker
+from events.event import Event, EventFilter, EventStatus, Target
+from events.sqlite import SqliteStore, open_store
+
+RUN = uuid.uuid4().hex[:6]
+GITHUB_SECRET = "It's a Secret to Everybody"
+SLACK_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
+API_KEY = "key-of-the-orders-system"
+
+SETTINGS = {
+    "bridge_poll_interval": "250ms",
+    "bridge_log_format": "json",
+    "github_secret": GITHUB_SECRET,
+    "slack_secret": SLACK_SECRET,
+    "api_key": API_KEY,
+}
+"""Environment of every bridge under test, in lower case."""
+
+
+def unique(name: str) -> str:
+    """A name that no other run on the same server uses."""
+    return f"{name}_{RUN}"
+
+
+class Bridge:
+    """Relay and worker with a database of their own. Nothing runs before `start`."""
+
+    def __init__(self, folder: Path, conductor_url: str, webhooks: str, **settings: str) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.definitions = folder / "webhooks.yaml"
+        self.define(webhooks)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.database = folder / "bridge.db"
+        self.environment = bridge_environment(
+            **{
+                **SETTINGS,
+                "bridge_webhooks": str(self.definitions),
+                "bridge_database": f"sqlite:///{self.database}",
+                "conductor_server_url": conductor_url,
+                "port": str(self.port),
+                **settings,
+            }
+        )
+        self.relay: Child | None = None
+        self.worker: Child | None = None
+        self._store: SqliteStore | None = None
+
+    # --- processes
+
+    def start(self) -> Bridge:
+        """Starts relay and worker."""
+        self.start_relay()
+        self.start_worker()
+        return self
+
+    def start_relay(self) -> Child:
+        """Starts the relay; it is ready then."""
+        self.relay = start_relay(self.environment, self.folder / "relay.log", self.folder)
+        return self.relay
+
+    def start_worker(self) -> Child:
+        """Starts the worker."""
+        self.worker = start_worker(self.environment, self.folder / "worker.log", self.folder)
+        return self.worker
+
+    def stop_worker(self) -> int:
+        """Stops the worker with SIGTERM; its exit code."""
+        assert self.worker is not None
+        worker, self.worker = self.worker, None
+        return worker.stop()
+
+    def stop_relay(self) -> int:
+        """Stops the relay with SIGTERM; its exit code."""
+        assert self.relay is not None
+        relay, self.relay = self.relay, None
+        return relay.stop()
+
+    def stop(self) -> None:
+        """Stops what runs."""
+        if self.worker:
+            self.stop_worker()
+        if self.relay:
+            self.stop_relay()
+        if self._store:
+            self._store._connections.close()
+
+    def define(self, webhooks: str) -> None:
+        """Writes the definitions, as an editor does: the new file takes the old one's place at once."""
+        new = self.definitions.with_suffix(".new")
+        new.write_text(webhooks, encoding="utf-8")
+        new.replace(self.definitions)
+
+    def reload(self) -> None:
+        """Tells the processes to read the definitions again."""
+        for process in (self.relay, self.worker):
+            if process:
+                process.signal(signal.SIGHUP)
+
+    # --- deliveries
+
+    def post(self, webhook: str, body: bytes | Any, headers: dict[str, str] | None = None) -> Answer:
+        """Posts the body (an object is sent as JSON) to the webhook."""
+        if not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+            headers = {"Content-Type": "application/json", **(headers or {})}
+        return http("POST", f"{self.url}/webhook/{webhook}", body, headers)
+
+    def github(
+        self,
+        webhook: str,
+        payload: Any,
+        event: str = "push",
+        delivery: str | None = None,
+        secret: str = GITHUB_SECRET,
+    ) -> Answer:
+        """Posts an event as GitHub does, signed."""
+        body = json.dumps(payload).encode()
+        return self.post(webhook, body, signing.github(secret, body, delivery or str(uuid.uuid4()), event))
+
+    def slack(self, webhook: str, payload: Any, secret: str = SLACK_SECRET) -> Answer:
+        """Posts an event as Slack does, signed."""
+        body = json.dumps(payload).encode()
+        return self.post(webhook, body, signing.slack(secret, body))
+
+    def orders(self, webhook: str, payload: Any) -> str:
+        """Posts an event with the header that proves who sends; the event's id."""
+        return accepted(self.post(webhook, payload, {"X-Api-Key": API_KEY}))
+
+    # --- what became of them
+
+    @property
+    def store(self) -> SqliteStore:
+        """The store, beside the processes."""
+        if self._store is None:
+            self._store = open_store(f"sqlite:///{self.database}")
+        return self._store
+
+    def event(self, event_id: str) -> Event:
+        """The event of that id."""
+        event = self.store.event(event_id)
+        assert event is not None, f"the store has no event {event_id}"
+        return event
+
+    def targets(self, event_id: str) -> list[Target]:
+        """What the event was applied to, or is to be."""
+        return list(self.store.targets_of([event_id]))
+
+    def events(self, webhook: str) -> list[Event]:
+        """The webhook's events, the newest first."""
+        return self.store.events(EventFilter(webhook=webhook, limit=1000))
+
+    def wait_for_event(self, event_id: str, status: EventStatus, timeout: float = 20.0) -> Event:
+        """The event, once it has that status."""
+        wait_for(
+            lambda: self.event(event_id).status == status,
+            f"event {event_id} becomes {status} (it is {self.event(event_id).status})",
+            timeout,
+        )
+        return self.event(event_id)
+
+    def wait_until_decided(self, event_id: str, timeout: float = 20.0) -> Event:
+        """The event, once its takers are decided: from then on only the hold can bring it one."""
+        wait_for(
+            lambda: self.event(event_id).decided_at is not None,
+            f"the takers of event {event_id} are decided",
+            timeout,
+        )
+        return self.event(event_id)
+
+    def cli(self, *arguments: str, code: int = 0, input_: str | None = None) -> str:
+        """What the command line prints. Fails unless it exits with that code."""
+        command = [str(Path(sys.executable).parent / "webhook-bridge"), *arguments]
+        answer = subprocess.run(
+            command,
+            env=self.environment,
+            cwd=self.folder,
+            input=input_,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert answer.returncode == code, (
+            f"webhook-bridge {' '.join(arguments)}: exit code {answer.returncode}, not {code}\n"
+            f"{answer.stdout}\n{answer.stderr}"
+        )
+        return answer.stdout
+
+    def cli_json(self, *arguments: str) -> Any:
+        """What the command line prints with --json."""
+        return json.loads(self.cli(*arguments, "--json"))
+
+
+def accepted(answer: Answer) -> str:
+    """The event's id of an accepted delivery."""
+    assert answer.status == 200, f"{answer.status}: {answer.text}"
+    assert "duplicate" not in answer.json, answer.text
+    return str(answer.json["eventId"])

@@ -1,0 +1,121 @@
+"""Waiting tasks are found wherever they are: in the queue, in a domain's queue, or only in the index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from demo.client import Conductor, outputs, wait_for, wait_for_webhook
+from tests.acceptance.bridge import Bridge, unique
+
+
+def webhooks(*workflows: str, name: str = "orders", more: str = "") -> str:
+    """One webhook with these receivers."""
+    receivers = "".join(f"\n      {unique(workflow)}: any" for workflow in workflows)
+    return f"""
+webhooks:
+  - name: {name}
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    receivers:{receivers}
+{more}"""
+
+
+def start(conductor: Conductor, name: str) -> str:
+    """The id of a workflow that waits."""
+    conductor.register(unique(name), [wait_for_webhook("wait", {"$.kind": "go"})])
+    workflow_id = conductor.start(unique(name))
+    conductor.wait_for_task(workflow_id, "wait")
+    return workflow_id
+
+
+def taken_by_somebody(conductor: Conductor, workflow_id: str) -> str:
+    """Takes the workflow's waiting task from the queue, as another program's poll does; the task's id."""
+
+    def polled() -> str | None:
+        found = [task for task in conductor.poll() if task["workflowInstanceId"] == workflow_id]
+        return found[0]["taskId"] if found else None
+
+    task_id = wait_for(polled, f"the task of workflow {workflow_id} is polled")
+    assert task_id is not None
+    wait_for(
+        lambda: conductor.task(workflow_id, "wait")["status"] == "IN_PROGRESS", "the task is IN_PROGRESS"
+    )  # type: ignore[index]
+    return task_id
+
+
+def test_a_task_that_somebody_else_polled_before_the_worker_started_is_found_and_completed(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    workflow_id = start(conductor, "polled_before")
+    taken_by_somebody(conductor, workflow_id)
+    bridge = new_bridge(webhooks("polled_before")).start()
+
+    bridge.orders("orders", {"kind": "go"})
+
+    conductor.wait_for_status(workflow_id)
+
+
+def test_a_task_that_somebody_else_polls_while_the_worker_runs_is_found_by_the_index_search(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    bridge = new_bridge(
+        webhooks("polled_meanwhile"), bridge_poll_interval="1h", bridge_discovery_interval="1s"
+    )
+    bridge.start()
+    # The worker sweeps at its start; afterwards the queue is ours until an event comes.
+    wait_for(lambda: bridge.store.facts().get("conductor"), "the worker has reached Conductor")
+    workflow_id = start(conductor, "polled_meanwhile")
+    task_id = taken_by_somebody(conductor, workflow_id)
+
+    known = wait_for(lambda: bridge.store.task(task_id), "the worker knows the task")
+    assert known is not None
+    assert known.found_by == "index"
+    bridge.orders("orders", {"kind": "go"})
+    conductor.wait_for_status(workflow_id)
+
+
+def test_a_task_in_a_domains_queue_is_found(conductor: Conductor, new_bridge: Callable[..., Bridge]) -> None:
+    bridge = new_bridge(webhooks("domain"), bridge_task_domains="billing").start()
+    name = conductor.register(unique("domain"), [wait_for_webhook("wait", {"$.kind": "go"})])
+    body = {"name": name, "input": {}, "taskToDomain": {"WAIT_FOR_WEBHOOK": "billing"}}
+    workflow_id = str(conductor.call("POST", "/workflow", body))
+    task = conductor.wait_for_task(workflow_id, "wait")
+    assert task["domain"] == "billing"
+
+    bridge.orders("orders", {"kind": "go"})
+
+    conductor.wait_for_status(workflow_id)
+
+
+def test_two_bridges_on_one_server_each_complete_their_own_receivers_tasks(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    one = new_bridge(webhooks("bridge_one"), bridge_discovery_interval="1s").start()
+    two = new_bridge(webhooks("bridge_two"), bridge_discovery_interval="1s").start()
+    workflows = {
+        bridge: [start(conductor, name) for _ in range(5)]
+        for bridge, name in ((one, "bridge_one"), (two, "bridge_two"))
+    }
+
+    for bridge, ids in workflows.items():
+        for _ in ids:  # what the other bridge has adopted is found by the index, later; those events are held
+            bridge.orders("orders", {"kind": "go"})
+        for workflow_id in ids:
+            conductor.wait_for_status(workflow_id, timeout=30)
+
+
+def test_waiting_tasks_survive_a_restart_of_the_worker(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    bridge = new_bridge(webhooks("restart")).start()
+    workflow_id = start(conductor, "restart")
+    task = conductor.task(workflow_id, "wait")
+    assert task is not None
+    wait_for(lambda: bridge.store.task(task["taskId"]), "the worker knows the task")
+
+    assert bridge.stop_worker() == 0
+    event_id = bridge.orders("orders", {"kind": "go"})
+    assert conductor.status(workflow_id) == "RUNNING"
+    bridge.start_worker()
+
+    [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
+    assert output["_webhook"]["eventId"] == event_id

@@ -1,0 +1,196 @@
+"""Each process can be stopped, restarted and told to reload alone; Conductor may come and go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from demo.client import Conductor, by_hand, outputs, wait_for, wait_for_webhook
+from tests.acceptance.bridge import Bridge, accepted, unique
+from tests.acceptance.proxy import Proxy
+
+
+def webhooks(*names: str, more: str = "") -> str:
+    """Webhooks that are verified by a header, each for the workflow of its name."""
+    return "webhooks:" + "".join(
+        f"""
+  - name: {name}
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    receivers: {{{unique(name)}: any}}
+    {more}"""
+        for name in names
+    )
+
+
+def start(conductor: Conductor, name: str, gate: bool = False) -> str:
+    """The id of a running workflow that waits for an event, or at a gate before it does."""
+    conductor.register(unique(name), [*([by_hand("gate")] if gate else []), wait_for_webhook("wait")])
+    workflow_id = conductor.start(unique(name))
+    conductor.wait_for_task(workflow_id, "gate" if gate else "wait")
+    return workflow_id
+
+
+def port_of(conductor: Conductor) -> int:
+    """The port of a server on this machine."""
+    port = urlsplit(conductor.url).port
+    assert port is not None
+    return port
+
+
+def test_conductor_may_be_away_when_the_worker_starts_and_go_and_come_back_later(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    proxy = Proxy(port_of(conductor))
+    bridge = new_bridge(webhooks("away"), conductor=proxy.url, bridge_call_timeout="2s")
+    first = start(conductor, "away")
+    bridge.start()
+    assert bridge.worker is not None
+
+    held = bridge.orders("away", {"number": 1})  # the relay accepts all the same
+    wait_for(lambda: bridge.worker.output().count("\n") > 1, "the worker says that Conductor is away")  # type: ignore[union-attr]
+    assert bridge.worker.running
+    assert bridge.event(held).status == "pending"
+    proxy.open()
+    conductor.wait_for_status(first, timeout=30)
+    bridge.wait_for_event(held, "delivered")
+
+    proxy.close()
+    second = start(conductor, "away")
+    next_id = bridge.orders("away", {"number": 2})
+    proxy.open()
+    [output] = outputs(conductor.wait_for_status(second, timeout=30), "wait")
+    assert output["_webhook"]["eventId"] == next_id
+    assert bridge.worker.running
+    bridge.stop()
+    proxy.close()
+
+
+def test_sigterm_stops_the_worker_and_the_relay_cleanly_within_seconds(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    bridge = new_bridge(webhooks("stopped")).start()
+    start(conductor, "stopped")
+    began = time.monotonic()
+    assert bridge.stop_worker() == 0
+    assert bridge.stop_relay() == 0
+    assert time.monotonic() - began < 10
+
+
+def test_sigterm_stops_the_worker_while_conductor_is_away(new_bridge: Callable[..., Bridge]) -> None:
+    proxy = Proxy(1)  # never opened
+    bridge = new_bridge(webhooks("stopped_alone"), conductor=proxy.url).start()
+    bridge.orders("stopped_alone", {})
+    began = time.monotonic()
+    assert bridge.stop_worker() == 0
+    assert time.monotonic() - began < 10
+
+
+def test_the_relay_knows_after_a_restart_what_it_knew_before(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    bridge = new_bridge(webhooks("relay_restart")).start()
+    workflow_id = start(conductor, "relay_restart", gate=True)
+    event_id = bridge.orders("relay_restart", {"number": 1})
+    before = bridge.cli_json("webhooks")
+    assert before[0]["status"] == "Verified"
+
+    bridge.stop_relay()
+    bridge.start_relay()
+
+    assert bridge.cli_json("webhooks") == before
+    conductor.complete(workflow_id, "gate")
+    [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
+    assert output["_webhook"]["eventId"] == event_id
+
+
+def test_an_edit_of_the_definitions_is_in_force_within_five_seconds_in_both_processes(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    bridge = new_bridge(webhooks("reload_old")).start()
+    key = {"X-Api-Key": "key-of-the-orders-system"}
+    assert bridge.post("reload_new", {}, key).status == 404
+    workflow_id = start(conductor, "reload_new", gate=True)
+
+    bridge.define(webhooks("reload_old", "reload_new"))
+
+    wait_for(lambda: bridge.post("reload_new", {}, key).status == 200, "the new webhook answers", timeout=6)
+    conductor.complete(workflow_id, "gate")
+    conductor.wait_for_status(workflow_id)
+
+
+def test_sighup_reloads_at_once_and_a_broken_edit_keeps_the_last_good_set(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    bridge = new_bridge(webhooks("hup_old")).start()
+    workflow_id = start(conductor, "hup_old")
+    key = {"X-Api-Key": "key-of-the-orders-system"}
+
+    bridge.define(webhooks("hup_old", "hup_new"))
+    bridge.reload()
+    wait_for(lambda: bridge.post("hup_new", {}, key).status == 200, "the new webhook answers", timeout=3)
+
+    bridge.define(webhooks("hup_old", more="colour: red"))
+    bridge.reload()
+    wait_for(lambda: "colour" in bridge.relay.output(), "the relay says what is wrong")  # type: ignore[union-attr]
+    wait_for(lambda: "colour" in bridge.worker.output(), "the worker says what is wrong")  # type: ignore[union-attr]
+    accepted(bridge.post("hup_new", {}, key))
+    accepted(bridge.post("hup_old", {}, key))
+    conductor.wait_for_status(workflow_id)
+    problems = bridge.cli("check", code=1)
+    assert "colour" in problems
+    assert f"{bridge.definitions}:" in problems
+
+
+def test_after_downtime_an_event_is_decided_once_for_the_tasks_that_came_within_its_hold(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    bridge = new_bridge(webhooks("downtime", more="hold: 3s")).start()
+    within, after = start(conductor, "downtime", gate=True), start(conductor, "downtime", gate=True)
+    bridge.stop_worker()
+
+    event_id = bridge.orders("downtime", {"number": 1})
+    conductor.complete(within, "gate")
+    conductor.wait_for_task(within, "wait")
+    hold_until = bridge.event(event_id).hold_until
+    wait_for(lambda: time.time() * 1000 > hold_until + 1000, "the hold has ended", timeout=10)
+    conductor.complete(after, "gate")
+    late_task = conductor.wait_for_task(after, "wait")
+    bridge.start_worker()
+
+    [output] = outputs(conductor.wait_for_status(within), "wait")
+    assert output["_webhook"]["eventId"] == event_id
+    bridge.wait_for_event(event_id, "delivered")
+    wait_for(lambda: bridge.store.task(late_task["taskId"]), "the worker knows the late task")
+    assert conductor.status(after) == "RUNNING"
+
+
+def test_an_event_that_nothing_takes_expires_when_its_hold_ends(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    bridge = new_bridge(webhooks("expires", more="hold: 1s")).start()
+    event_id = bridge.orders("expires", {})
+    bridge.wait_for_event(event_id, "expired")
+    assert bridge.targets(event_id) == []
+
+
+def test_two_workers_on_one_store_complete_each_task_once(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    bridge = new_bridge(webhooks("two_workers")).start()
+    first = bridge.worker
+    second = bridge.start_worker()
+    assert first is not None
+    workflows = [start(conductor, "two_workers") for _ in range(5)]
+    event_id = bridge.orders("two_workers", {"kind": "go"})
+    for workflow_id in workflows:
+        conductor.wait_for_status(workflow_id)
+    bridge.wait_for_event(event_id, "delivered")
+    assert [target.attempts for target in bridge.targets(event_id)] == [1] * 5
+
+    # The one that is left goes on alone.
+    first.kill()
+    last = start(conductor, "two_workers")
+    bridge.orders("two_workers", {"kind": "go"})
+    conductor.wait_for_status(last, timeout=60)
+    assert second.running

@@ -1,0 +1,108 @@
+"""Events start workflows, with the payload as input."""
+
+from __future__ import annotations
+
+from demo.client import Conductor, set_variable, wait_for, wait_for_webhook
+from tests.acceptance.bridge import Bridge, accepted, unique
+
+WEBHOOKS = f"""
+webhooks:
+  - name: pushes
+    platform: github
+    secret: ${{GITHUB_SECRET}}
+    starts:
+      - workflow: {unique("on_push")}
+        when: {{"$._webhook.headers['x-github-event']": push}}
+      - workflow: {unique("on_main")}
+        version: 1
+        when: {{"$.ref": refs/heads/main}}
+  - name: unknown
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    starts:
+      - workflow: {unique("nobody_knows_this")}
+  - name: both
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    receivers: {{{unique("both")}: any}}
+    starts:
+      - workflow: {unique("both")}
+  - name: twice
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    metadata: false
+    starts:
+      - workflow: {unique("twice")}
+      - workflow: {unique("twice")}
+"""
+
+
+def test_an_event_starts_the_workflows_whose_when_holds_with_the_payload_as_input(
+    bridge: Bridge, conductor: Conductor
+) -> None:
+    for name in ("on_push", "on_main"):
+        conductor.register(unique(name), [set_variable("note", ref="${workflow.input.ref}")])
+    payload = {"ref": "refs/heads/topic", "commits": [1, 2]}
+
+    event_id = accepted(bridge.github("pushes", payload))
+
+    bridge.wait_for_event(event_id, "delivered")
+    [workflow] = conductor.started_by(unique("on_push"), event_id)
+    given = dict(workflow["input"])
+    assert given.pop("_webhook")["eventId"] == event_id
+    assert given == payload
+    assert conductor.started_by(unique("on_main"), event_id) == []
+
+
+def test_an_event_that_no_when_holds_for_is_ignored(bridge: Bridge) -> None:
+    event_id = accepted(bridge.github("pushes", {"ref": "refs/heads/topic"}, event="ping"))
+    bridge.wait_for_event(event_id, "ignored")
+    assert bridge.targets(event_id) == []
+
+
+def test_an_event_for_a_workflow_that_conductor_does_not_know_fails_with_the_reason_and_can_be_replayed(
+    bridge: Bridge, conductor: Conductor
+) -> None:
+    name = unique("nobody_knows_this")
+    event_id = bridge.orders("unknown", {"kind": "go"})
+    bridge.wait_for_event(event_id, "failed")
+    [target] = bridge.targets(event_id)
+    assert target.state == "failed"
+    assert name in (target.error or "")
+
+    conductor.register(name, [set_variable("note", done=True)])
+    bridge.cli("events", "replay", event_id)
+    [replayed] = [event for event in bridge.events("unknown") if event.id != event_id]
+    assert replayed.replay_of == event_id
+    bridge.wait_for_event(replayed.id, "delivered")
+    [workflow] = conductor.started_by(name, replayed.id)
+    assert workflow["input"]["kind"] == "go"
+
+
+def test_an_event_both_completes_and_starts_but_never_the_workflow_that_it_started(
+    bridge: Bridge, conductor: Conductor
+) -> None:
+    name = conductor.register(unique("both"), [wait_for_webhook("wait")])
+    waiting = conductor.start(name)
+    conductor.wait_for_task(waiting, "wait")
+
+    event_id = bridge.orders("both", {})
+
+    conductor.wait_for_status(waiting)
+    bridge.wait_for_event(event_id, "delivered")
+    [started] = conductor.started_by(name, event_id)
+    task = conductor.wait_for_task(started["workflowId"], "wait")
+    wait_for(lambda: bridge.store.task(task["taskId"]), "the worker knows the new workflow's task")
+    assert conductor.status(started["workflowId"]) == "RUNNING"
+
+    # A held event that has started a workflow within the clock's skew is no other's to take either.
+    assert [target.kind for target in bridge.targets(event_id)].count("complete") == 1
+    conductor.terminate(started["workflowId"])
+
+
+def test_two_entries_of_one_workflow_start_it_twice_without_metadata_if_so_asked(
+    bridge: Bridge, conductor: Conductor
+) -> None:
+    name = conductor.register(unique("twice"), [set_variable("note", done=True)])
+    event_id = bridge.orders("twice", {"kind": "go"})
+    bridge.wait_for_event(event_id, "delivered")
+    for correlation_id in (event_id, f"{event_id}#2"):
+        [workflow] = conductor.started_by(name, correlation_id)
+        assert workflow["input"] == {"kind": "go"}

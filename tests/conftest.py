@@ -1,0 +1,57 @@
+"""What every test may use: one Conductor server for the whole run, and the ends of the logs beside a failure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from demo.client import Conductor
+from demo.conductor import ConductorServer
+from demo.processes import running_children, stop_all_on_exit
+
+
+@pytest.fixture(scope="session")
+def conductor_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConductorServer]:
+    """A real server, started when the first test asks for it."""
+    stop_all_on_exit()
+    server = ConductorServer(tmp_path_factory.mktemp("conductor"), say=lambda text: None)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def conductor_url(request: pytest.FixtureRequest) -> str:
+    """The API of that server, or of the one that TEST_CONDUCTOR_SERVER_URL names."""
+    given = os.environ.get("TEST_CONDUCTOR_SERVER_URL")
+    if given:
+        return given
+    server: ConductorServer = request.getfixturevalue("conductor_server")
+    return server.url
+
+
+@pytest.fixture
+def conductor(conductor_url: str) -> Iterator[Conductor]:
+    """That server; workflows that the test started and left running are terminated at its end."""
+    conductor = Conductor(conductor_url)
+    yield conductor
+    conductor.terminate_started()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Adds what the bridge's processes last said to the report of a failed test."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.failed:
+        for child in running_children():
+            report.sections.append((f"{child.name} ({child.log})", child.last_lines(40)))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes the tests' own marks known."""
+    config.addinivalue_line(
+        "markers", "slow: takes more than ten seconds, because it waits for a server's time-out"
+    )
