@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = 36_525 * 86_400
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _BYTES = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
@@ -23,7 +24,10 @@ def parse_duration(text: object) -> float:
         return 0.0
     if not isinstance(text, str) or not _DURATION.fullmatch(text.strip()):
         raise ValueError(f"{text!r} is not a duration; write a number with its unit, such as 30s, 10m, 2h or 7d")
-    return float(sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text)))
+    seconds = float(sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text)))
+    if seconds > _LONGEST:
+        raise ValueError("longer than a hundred years; write a shorter duration, such as 365d")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:

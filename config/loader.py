@@ -244,9 +244,9 @@ class _Loader:
         if not isinstance(item.written, dict):
             self._report(item, (), "not a webhook", "write name, platform and receivers below a dash")
             return
-        self._check_unique(item)
         before = len(self.problems)
         resolved = self._resolve(self._without_empty(item), item, ())
+        self._check_unique(item, resolved)
         seen = {(problem.line, problem.where) for problem in self.problems[before:]}
         try:
             webhook = Webhook.model_validate(resolved)
@@ -266,26 +266,22 @@ class _Loader:
         self._check_platform(item, resolved)
         self._check_risks(item, resolved)
 
-    def _check_unique(self, item: _Item) -> None:
+    def _check_unique(self, item: _Item, webhook: Mapping[str, Any]) -> None:
         """Reports a name or URL that another webhook has; only the name where both are the same."""
-        name, url_id = item.written.get("name"), item.written.get("id")
+        name, url_id = webhook.get("name"), webhook.get("id")
         here = f"{item.file}:{item.line(('name',))}"
         taken = None
         if isinstance(name, str):
             taken = self._taken.setdefault(("name", name), here)
             if taken != here:
-                self._report(
-                    item, ("name",), f"the name {name} is taken", f"choose another: {taken} has it already"
-                )
-        last_part = url_id if isinstance(url_id, str) else name
+                what = f"the name {item.written['name']} is taken"
+                self._report(item, ("name",), what, f"choose another: {taken} has it already")
+        key, last_part = ("id", url_id) if isinstance(url_id, str) else ("name", name)
         if isinstance(last_part, str):
             other = self._taken.setdefault(("url", last_part), here)
             if other not in (here, taken):
-                key = "id" if isinstance(url_id, str) else "name"
-                what = f"the URL /webhook/{last_part} is taken"
-                self._report(
-                    item, (key,), what, f"choose another {key}: the webhook at {other} has it already"
-                )
+                what = f"the URL /webhook/{item.written[key]} is taken"
+                self._report(item, (key,), what, f"choose another {key}: the webhook at {other} has it already")
 
     def _without_empty(self, item: _Item) -> dict[Any, Any]:
         """What was written, without the keys that have no value, which are reported."""
@@ -375,7 +371,7 @@ class _Loader:
         rules = self.platforms.get(platform)
         if rules is None:
             remedy = did_you_mean(platform, sorted(self.platforms))
-            self._report(item, ("platform",), f"unknown platform {platform!r}", remedy)
+            self._report(item, ("platform",), f"unknown platform {item.written['platform']!r}", remedy)
             return
         given = {setting for setting in PLATFORM_SETTINGS if setting in webhook}
         for setting in sorted(given - rules.required - rules.options):

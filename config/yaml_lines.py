@@ -19,6 +19,7 @@ Where = tuple[str | int, ...]
 """The keys and indexes that lead to a place."""
 
 _TAG = "tag:yaml.org,2002:"
+_TAGS = {_TAG + kind for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")}
 _MAX_NODES = 200_000
 """More places than any sensible file has: ends the expansion of aliases within aliases."""
 _MAX_DEPTH = 100
@@ -117,6 +118,8 @@ class _Reading:
         if self.nodes > _MAX_NODES or len(where) > _MAX_DEPTH:
             raise BadYaml("aliases that repeat themselves without end", line, "write the text out")
         self.located.lines[where] = line
+        if node.tag not in _TAGS:
+            raise BadYaml(f"the tag {node.tag} means nothing here", node.start_mark.line + 1, "remove it")
         if isinstance(node, MappingNode):
             return {key: self.value(item, (*where, key), at) for key, item, at in self.entries(node, where)}
         if isinstance(node, SequenceNode):
@@ -155,8 +158,6 @@ class _Reading:
         line = node.start_mark.line + 1
         if node.tag == f"{_TAG}timestamp":
             return str(node.value)
-        if node.tag not in {f"{_TAG}{kind}" for kind in ("str", "int", "float", "bool", "null")}:
-            raise BadYaml(f"the tag {node.tag} means nothing here", line, "remove it")
         try:
             value = self.constructor.construct_object(node)
         except (YAMLError, ValueError) as error:

@@ -1,0 +1,397 @@
+"""Loading definitions: what is read, and everything that is wrong at once, with file, line and remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from config.webhooks import Definitions, DefinitionsError, load_definitions
+from tests.config.platforms import PLATFORMS
+
+ENVIRONMENT = {"SECRET": "s3cret-of-32-characters-or-more!", "EMPTY": "", "HOLD": "2m"}
+Load = Callable[..., Definitions]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    def write_and_load(text: str | bytes, **environment: str) -> Definitions:
+        file = tmp_path / "webhooks.yaml"
+        file.write_bytes(text.encode() if isinstance(text, str) else text)
+        return load_definitions(file, PLATFORMS, {**ENVIRONMENT, **environment})
+
+    return write_and_load
+
+
+@pytest.fixture
+def problems(load: Load) -> Callable[..., list[str]]:
+    """The problems without the file's name: ``LINE: where: what; remedy``."""
+
+    def find(text: str | bytes, **environment: str) -> list[str]:
+        with pytest.raises(DefinitionsError) as caught:
+            load(text, **environment)
+        return [f"{p.line}: {p.where}: {p.what}; {p.remedy}" for p in caught.value.problems]
+
+    return find
+
+
+Problems = Callable[..., list[str]]
+
+GOOD = """\
+webhooks:
+  - name: deploys
+    platform: github
+    secret: ${SECRET}
+    receivers: {deploy: any}
+"""
+
+
+# --- what is read ---
+
+
+def test_references_are_replaced(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from a file\n")
+    definitions = load(
+        "webhooks:\n- {name: a, headers: {A: 'x ${SECRET} y', B: '${file:key}', C: '$${SECRET}'},"
+        " hold: '${HOLD}', receivers: {w: any}}"
+    )
+    (webhook,) = definitions.webhooks
+    assert webhook.headers is not None
+    assert {name: value.get_secret_value() for name, value in webhook.headers.items()} == {
+        "A": f"x {ENVIRONMENT['SECRET']} y",
+        "B": "from a file",
+        "C": "${SECRET}",
+    }
+    assert webhook.hold == 120
+    assert tmp_path / "key" in definitions.sources
+
+
+def test_a_file_reference_is_relative_to_the_yaml_and_keeps_inner_lines(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "pem").write_bytes(b"\xef\xbb\xbfline 1\r\nline 2\r\n")
+    (webhook,) = load("webhooks:\n- {name: a, platform: github, secret: '${file:pem}', receivers: {w: 1}}").webhooks
+    assert webhook.secret is not None
+    assert webhook.secret[0].get_secret_value() == "line 1\r\nline 2"
+
+
+def test_webhooks_are_found_by_name_and_by_url(load: Load) -> None:
+    definitions = load("webhooks:\n- {name: a, id: x1, verifier: none, receivers: {w: 1}}")
+    assert list(definitions.by_name) == ["a"]
+    assert list(definitions.by_url_id) == ["x1"]
+
+
+def test_a_folder_is_its_yaml_files_merged_by_name(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        (tmp_path / f"{name}.yaml").write_text(GOOD.replace("deploys", name))
+    (tmp_path / ".hidden.yaml").write_text("not: read")
+    (tmp_path / "notes.yml").write_text("not: read")
+    (tmp_path / "sub.yaml").mkdir()
+    definitions = load_definitions(tmp_path, PLATFORMS, ENVIRONMENT)
+    assert [webhook.name for webhook in definitions.webhooks] == ["a", "b"]
+    assert definitions.sources == (tmp_path, tmp_path / "a.yaml", tmp_path / "b.yaml")
+
+
+def test_links_to_folders_and_files_are_followed(tmp_path: Path) -> None:
+    """As Kubernetes mounts a ConfigMap: files are links through a hidden folder."""
+    data = tmp_path / "..data"
+    data.mkdir()
+    (data / "a.yaml").write_text(GOOD)
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    (mounted / "a.yaml").symlink_to(data / "a.yaml")
+    (tmp_path / "link").symlink_to(mounted)
+    assert len(load_definitions(tmp_path / "link", PLATFORMS, ENVIRONMENT).webhooks) == 1
+
+
+def test_the_workers_definitions_need_no_platforms(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(GOOD.replace("github", "anything"))
+    assert load_definitions(file, None, ENVIRONMENT).webhooks[0].platform == "anything"
+
+
+def test_dotenv_gives_names_that_the_environment_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KNOWN", "of the environment")
+    monkeypatch.delenv("NEW", raising=False)
+    Path("a.yaml").write_text(
+        "webhooks:\n- {name: a, headers: {A: '${KNOWN}', B: '${NEW}'}, receivers: {w: 1}}", encoding="utf-8"
+    )
+    Path(".env").write_text("KNOWN=of the file\nNEW=of the file\n", encoding="utf-8")
+    definitions = load_definitions(Path("a.yaml"), PLATFORMS)
+    (webhook,) = definitions.webhooks
+    assert webhook.headers is not None
+    assert [value.get_secret_value() for value in webhook.headers.values()] == ["of the environment", "of the file"]
+    assert Path(".env") in definitions.sources
+
+
+@pytest.mark.parametrize("text", ["webhooks: []\n", "webhooks:\n  # all of them commented out\n"])
+def test_an_empty_list_is_allowed_with_a_warning(load: Load, text: str) -> None:
+    definitions = load(text)
+    assert definitions.webhooks == ()
+    assert "the list is empty" in str(definitions.warnings[0])
+
+
+def test_yaml_from_windows_is_read(load: Load) -> None:
+    assert len(load(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode()).webhooks) == 1
+
+
+def test_anchors_and_merges_are_understood(load: Load) -> None:
+    definitions = load(
+        "webhooks:\n- &base\n  name: a\n  verifier: none\n  receivers: {w: any}\n- <<: *base\n  name: b\n  hold: 1h\n"
+    )
+    assert [(webhook.name, webhook.hold) for webhook in definitions.webhooks] == [("a", 600), ("b", 3600)]
+
+
+# --- what is wrong: one file ---
+
+
+def test_everything_wrong_is_said_at_once_with_the_line_of_its_key(problems: Problems) -> None:
+    found = problems(
+        """\
+webhooks:
+  - name: deploys
+    platform: githib
+    secrt: ${SECRET}
+    secret: ${NOT_SET}
+    hold: 10
+  - name: orders
+    headers:
+      X-Api-Key: 123
+    starts:
+      - workflow: on_order
+        when:
+          "$[": 1
+          $.ok: 1
+  - name: orders
+    platform: slack
+    signature:
+      secret: ${SECRET}
+      header: X-Sig
+      signed: "{timestamp}.{body}"
+    receivers:
+      flow: some
+  - 5
+extra: 1
+"""
+    )
+    starts = [re.sub(r"; .*", "", problem) for problem in found]
+    assert starts == [
+        "2: webhook deploys: neither `receivers` nor `starts`: its events would reach nothing",
+        "3: webhook deploys: platform: unknown platform 'githib'",
+        "4: webhook deploys: secrt: unknown key",
+        "5: webhook deploys: secret: the environment variable NOT_SET is not set",
+        "6: webhook deploys: hold: 10 is not a duration",
+        "9: webhook orders: headers.X-Api-Key: a number or boolean, not text",
+        "13: webhook orders: starts[0].when.$[: '$[' is not a JSONPath: Parse error near the end of string!",
+        "15: webhook orders: name: the name orders is taken",
+        "17: webhook orders: signature: platform slack has no `signature`",
+        "20: webhook orders: signature.signed: {timestamp} is signed, but in no known header",
+        "22: webhook orders: receivers.flow: not versions of a workflow",
+        "23: webhooks[3]: not a webhook",
+        "24: extra: unknown key",
+    ]
+    assert all(problem.partition("; ")[2].strip() for problem in found), "each has a remedy"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "1: webhooks: the file is empty"),
+        ("# nothing\n", "1: webhooks: the file is empty"),
+        ("- name: a\n", "1: webhooks: no list of webhooks"),
+        ("hooks: []\n", "1: webhooks: missing"),
+        ("\nwebhooks: {a: 1}\n", "2: webhooks: not a list"),
+        ("webhooks:\n\t- name: a\n", "2: YAML: a tab, where YAML takes only spaces; indent with spaces"),
+        (b"webhooks: \xff", "1: YAML: not UTF-8 text"),
+        ("webhooks:\n- {name: a, headers: {A: ${SECRET}}}", "2: YAML: a reference that isn't quoted inside {…} or […]"),
+        ("webhooks:\n- name: a\n  name: b\n  verifier: none\n  receivers: {w: 1}", "3: webhooks[0].name: the key is there"),
+        ("webhooks:\n- receivers: {w: 1}\n  verifier: none", "2: webhooks[0]: name: missing; add name: "),
+        ("webhooks:\n- name: a\n  receivers:\n  verifier: none", "3: webhook a: receivers: no value; give it one"),
+        ("webhooks:\n- {name: a, verifier: none, starts: {workflow: w}}", "2: webhook a: starts: not a list; write [{work"),
+        ("webhooks:\n- {name: a, verifier: none, receivers: [w]}", "2: webhook a: receivers: not keys with values; write {"),
+        ("webhooks:\n- {name: a, verifier: none, receivers: {1: any}}", "2: webhook a: receivers[1]: not text"),
+        ("webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, split: yes}", "2: webhook a: split: neither true nor"),
+        ("webhooks:\n- {name: a, verifier: off, receivers: {w: 1}}", "2: webhook a: verifier: an unknown value; write none"),
+        ("webhooks:\n- {name: a, headers: {}, receivers: {w: 1}}", "2: webhook a: headers: empty; write {X-Api-Key: "),
+        ("webhooks:\n- {name: 5, verifier: none, receivers: {w: 1}}", "2: webhooks[0]: name: not text; write github-depl"),
+        (
+            "webhooks:\n- {name: a, verifier: none, starts: [{workflow: w, version: x}]}",
+            "2: webhook a: starts[0].version: not a whole number; write one such as 3",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, starts: [{workflow: w, version: 0}]}",
+            "2: webhook a: starts[0].version: less than 1",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, starts: [{workflow: w, wehn: {}}]}",
+            "2: webhook a: starts[0].wehn: unknown key; did you mean when? known are workflow, version, when",
+        ),
+        ("webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, max_body: big}", "2: webhook a: max_body: 'big' is not a"),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, allow_ips: [10.0.0.1/8]}",
+            "2: webhook a: allow_ips[0]: 10.0.0.1/8 has host bits set; write a network such as",
+        ),
+        (
+            "webhooks:\n- {name: a, signature: {secret: '${SECRET}', header: X, algorithm: md5}, receivers: {w: 1}}",
+            "2: webhook a: signature.algorithm: an unknown value; write sha1, sha256 or sha512",
+        ),
+    ],
+)
+def test_a_wrong_file_is_told_by_line_and_remedy(problems: Problems, text: str | bytes, problem: str) -> None:
+    found = problems(text)
+    assert any(line.startswith(problem) for line in found), found
+
+
+# --- references ---
+
+
+@pytest.mark.parametrize(
+    ("written", "what"),
+    [
+        ("${NOT_SET}", "the environment variable NOT_SET is not set; set it, or put NOT_SET=… into .env"),
+        ("${EMPTY}", "the environment variable EMPTY is empty"),
+        ("${file:nothing}", "the file nothing can't be read: No such file or directory"),
+        ("${file:.}", "the file . can't be read: Is a directory"),
+        ("${file:empty}", "the file empty is empty"),
+        ("${file:binary}", "the file binary can't be read: not UTF-8 text"),
+        ("${a b}", "${a b} names no variable"),
+        ("${}", "${} names no variable"),
+        ("${NAME", "a ${ without its }"),
+    ],
+)
+def test_a_reference_that_stands_for_nothing_is_an_error(
+    problems: Problems, tmp_path: Path, written: str, what: str
+) -> None:
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    found = problems(f"webhooks:\n- name: a\n  platform: github\n  secret: '{written}'\n  receivers: {{w: 1}}")
+    assert len(found) == 1
+    assert found[0].startswith(f"4: webhook a: secret: {what}")
+
+
+def test_a_reference_in_a_key_is_an_error(problems: Problems) -> None:
+    found = problems("webhooks:\n- {name: a, verifier: none, receivers: {'${SECRET}': any}}")
+    assert found == [
+        "2: webhook a: receivers.${SECRET}: a reference in a key; write the key itself, without ${…}"
+    ]
+
+
+def test_what_a_reference_stands_for_is_in_no_message(problems: Problems) -> None:
+    text = "webhooks:\n- {name: '${S}', hold: '${S}', platform: '${S}', max_body: '${S}', public_url: 'x${S}', receivers: {w: 1}}"
+    found = problems(text, S="hunter2 hunter2")
+    assert len(found) >= 4
+    assert "hunter2" not in "".join(found)
+
+
+# --- uniqueness ---
+
+
+def test_a_name_or_url_is_there_once_across_the_files(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("webhooks:\n- {name: x, id: one, verifier: none, receivers: {w: 1}}\n")
+    (tmp_path / "b.yaml").write_text(
+        "webhooks:\n- {name: x, verifier: none, hold: broken}\n- {name: one, verifier: none, receivers: {w: 1}}\n"
+    )
+    with pytest.raises(DefinitionsError) as caught:
+        load_definitions(tmp_path, PLATFORMS, {})
+    text = str(caught.value)
+    assert f"b.yaml:2: webhook x: name: the name x is taken; choose another: {tmp_path}/a.yaml:2 has it already" in text
+    assert "b.yaml:3: webhook one: name: the URL /webhook/one is taken" in text
+    assert caught.value.sources == (tmp_path, tmp_path / "a.yaml", tmp_path / "b.yaml")
+
+
+def test_the_same_name_twice_is_one_problem(problems: Problems) -> None:
+    found = problems("webhooks:\n- {name: a, verifier: none, receivers: {w: 1}}\n- {name: a, verifier: none, receivers: {w: 1}}")
+    assert len(found) == 1
+
+
+# --- platforms ---
+
+
+def webhook(**keys: str) -> str:
+    lines = "".join(f"\n  {key}: {value}" for key, value in keys.items())
+    return f"webhooks:\n- name: a{lines}\n  receivers: {{w: any}}\n"
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"platform": "github"}, "secret: missing: platform github needs it; add secret: ${NAME}, or say verifier: none"),
+        ({"platform": "slak"}, "platform: unknown platform 'slak'; did you mean slack? known are custom, facebook"),
+        ({"platform": "facebook", "secret": "'${SECRET}'"}, "verify_token: missing: platform facebook needs it"),
+        ({"platform": "google-pubsub"}, "audience: missing: platform google-pubsub needs it"),
+        ({"platform": "github", "secret": "'${SECRET}'", "dedup": "{path: $.id}"}, "dedup: platform github has no `dedup`"),
+        ({"secret": "'${SECRET}'", "headers": "{A: b}"}, "secret: platform custom has no `secret`"),
+        ({}, "platform: nothing verifies its deliveries; add headers: or signature:, or say verifier: none"),
+    ],
+)
+def test_what_a_platform_asks_is_checked(problems: Problems, keys: dict[str, str], problem: str) -> None:
+    found = problems(webhook(**keys))
+    assert len(found) == 1
+    assert f"webhook a: {problem}" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "warning"),
+    [
+        ({"verifier": "none"}, "verifier: warning: deliveries are not verified: anyone who knows the URL can post"),
+        ({"platform": "github", "verifier": "none"}, "verifier: warning: deliveries are not verified"),
+        ({"platform": "slack"}, "platform: warning: no signing secret: once the challenge has come, anyone"),
+        ({"challenge": "token"}, "platform: warning: no signing secret: once the challenge has come, anyone"),
+        ({"platform": "github", "secret": "short"}, "secret: warning: a short secret, which can be guessed"),
+        ({"platform": "github", "secret": "['${SECRET}', short]"}, "secret[1]: warning: a short secret"),
+        (
+            {"signature": "{secret: '${SECRET}', header: A, timestamp_header: B}"},
+            "signature.timestamp_header: warning: the timestamp is not signed",
+        ),
+    ],
+)
+def test_what_is_risky_is_warned_of(load: Load, keys: dict[str, str], warning: str) -> None:
+    definitions = load(webhook(**keys))
+    assert len(definitions.warnings) == 1
+    assert f"webhook a: {warning}" in str(definitions.warnings[0])
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"platform": "github", "secret": "'${SECRET}'"},
+        {"platform": "github", "headers": "{X-Gateway: '${SECRET}'}"},
+        {"platform": "slack", "secret": "'${SECRET}'"},
+        {"platform": "google-pubsub", "audience": "aud", "service_account": "me@example.com"},
+        {"headers": "{A: b}"},
+        {"signature": "{secret: '${SECRET}', header: A}"},
+        {"challenge": "token", "signature": "{secret: '${SECRET}', header: A}", "headers": "{A: b}"},
+    ],
+)
+def test_what_is_verified_has_no_warning(load: Load, keys: dict[str, str]) -> None:
+    assert load(webhook(**keys)).warnings == ()
+
+
+# --- files that aren't there ---
+
+
+def test_a_missing_file_and_an_empty_folder_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionsError, match=r"none\.yaml:1: webhooks: no such file or folder; create it, or set BRIDGE"):
+        load_definitions(tmp_path / "none.yaml", PLATFORMS, {})
+    with pytest.raises(DefinitionsError, match=r"the folder has no \*\.yaml file; add one"):
+        load_definitions(tmp_path, PLATFORMS, {})
+
+
+def test_a_link_to_nothing_in_the_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").symlink_to(tmp_path / "gone")
+    with pytest.raises(DefinitionsError, match=r"b\.yaml:1: YAML: can't be read: No such file or directory"):
+        load_definitions(tmp_path, PLATFORMS, ENVIRONMENT)
+
+
+def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(GOOD)
+
+    def refuse(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DefinitionsError, match=r"a\.yaml:1: YAML: can't be read: Permission denied; make the file"):
+        load_definitions(file, PLATFORMS, ENVIRONMENT)

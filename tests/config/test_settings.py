@@ -1,0 +1,98 @@
+"""Settings from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from config.settings import Settings, SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine, and an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.setenv(name.upper(), "kept out")  # so that what .env sets is taken back after the test
+        monkeypatch.delenv(name.upper())
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    settings = load_settings()
+    assert settings.bridge_webhooks == Path("config/webhooks.yaml")
+    assert settings.database_path == Path("data/bridge.db")
+    assert settings.bridge_public_url is None
+    assert (settings.bridge_poll_interval, settings.bridge_discovery_interval) == (1, 30)
+    assert (settings.bridge_clock_skew, settings.bridge_call_timeout) == (2, 10)
+    assert settings.bridge_retention == 30 * 86400
+    assert settings.bridge_task_domains == ()
+    assert settings.ui_url == "http://localhost:8080"
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "BRIDGE_WEBHOOKS": "hooks",
+        "BRIDGE_DATABASE": "sqlite:////var/lib/bridge.db",
+        "BRIDGE_PUBLIC_URL": "https://hooks.example.com/",
+        "BRIDGE_POLL_INTERVAL": "250ms",
+        "BRIDGE_TASK_DOMAINS": "blue, green,",
+        "BRIDGE_TRUSTED_PROXIES": "2",
+        "BRIDGE_LOG_FORMAT": "",
+        "CONDUCTOR_SERVER_URL": "https://conductor.example.com/api/",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert settings.bridge_webhooks == Path("hooks")
+    assert settings.database_path == Path("/var/lib/bridge.db")
+    assert settings.bridge_public_url == "https://hooks.example.com"
+    assert settings.bridge_poll_interval == 0.25
+    assert settings.bridge_task_domains == ("blue", "green")
+    assert settings.bridge_trusted_proxies == 2
+    assert settings.bridge_log_format is None
+    assert settings.ui_url == "https://conductor.example.com"
+
+
+def test_the_uis_own_address_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONDUCTOR_UI_SERVER_URL", "https://ui.example.com/")
+    assert load_settings().ui_url == "https://ui.example.com"
+
+
+def test_dotenv_fills_what_the_environment_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIDGE_POLL_INTERVAL", "3s")
+    Path(".env").write_text("BRIDGE_POLL_INTERVAL=5s\nBRIDGE_CALL_TIMEOUT=7s\n", encoding="utf-8")
+    settings = load_settings()
+    assert (settings.bridge_poll_interval, settings.bridge_call_timeout) == (3, 7)
+
+
+def test_every_wrong_setting_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "BRIDGE_POLL_INTERVAL": "0s",
+        "BRIDGE_RETENTION": "soon",
+        "BRIDGE_DATABASE": "mysql://x",
+        "BRIDGE_TRUSTED_PROXIES": "one",
+        "BRIDGE_LOG_FORMAT": "xml",
+        "BRIDGE_PUBLIC_URL": "hooks.example.com",
+        "CONDUCTOR_SERVER_URL": "https://h/api?x=1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 7
+    for line in lines:
+        name, _, rest = line.partition(": ")
+        assert name.lower() in Settings.model_fields
+        assert "; " in rest
+        assert "Input should" not in rest
+
+
+def test_secrets_are_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIDGE_ADMIN_TOKEN", "hidden")
+    monkeypatch.setenv("CONDUCTOR_AUTH_SECRET", "hidden")
+    assert "hidden" not in repr(load_settings())
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().bridge_trusted_proxies = 1  # type: ignore[misc]

@@ -1,0 +1,74 @@
+"""The shipped file, its schema's line, and a definition with every key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import config.webhooks
+from config.webhooks import Webhook, load_definitions
+
+SHIPPED = Path(config.webhooks.__file__).with_name("webhooks.yaml")
+
+KITCHEN_SINK = """\
+webhooks:
+  - name: everything
+    id: 7f3kq
+    platform: custom
+    secret: ["${NEW}", "${OLD}"]
+    verify_token: ${TOKEN}
+    audience: https://hooks.example.com/webhook/7f3kq
+    service_account: pusher@project.iam.gserviceaccount.com
+    headers: {X-Api-Key: "${TOKEN}"}
+    signature:
+      secret: ${TOKEN}
+      header: X-Signature
+      algorithm: sha512
+      encoding: base64
+      prefix: "v1="
+      signed: "{timestamp}.{body}"
+      timestamp_header: X-Timestamp
+      tolerance: 90s
+    challenge: challenge
+    verifier: none
+    receivers: {one: any, two: 2, three: [1, 3]}
+    starts:
+      - workflow: four
+        version: 4
+        when: {"$._webhook.headers['x-event']": push, $.number: 1, $.flag: true, $.deep: {a: [1]}}
+      - workflow: five
+    hold: 1h30m
+    dedup: {header: X-Delivery-Id}
+    split: true
+    max_body: 25MB
+    allow_ips: [192.0.2.0/24, 198.51.100.7, "2001:db8::/32"]
+    metadata: false
+    public_url: https://hooks.example.com/webhook/7f3kq?tenant=1
+    tolerance: 10m
+"""
+
+
+def test_the_shipped_file_loads_without_any_variable() -> None:
+    definitions = load_definitions(SHIPPED, None, {})
+    assert [webhook.name for webhook in definitions.webhooks] == ["slack"]
+
+
+def test_the_shipped_file_names_its_schema_in_the_first_line() -> None:
+    first = SHIPPED.read_text(encoding="utf-8").splitlines()[0]
+    match = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
+    assert match
+    assert (SHIPPED.parent / match[1]).is_file()
+
+
+def test_a_definition_with_every_key_loads(tmp_path: Path) -> None:
+    file = tmp_path / "webhooks.yaml"
+    file.write_text(KITCHEN_SINK, encoding="utf-8")
+    secret = "x" * 20
+    (webhook,) = load_definitions(file, None, {"NEW": secret, "OLD": secret, "TOKEN": secret}).webhooks
+    assert webhook.model_fields_set == set(Webhook.model_fields)
+    assert webhook.receivers == {"one": None, "two": frozenset({2}), "three": frozenset({1, 3})}
+    assert webhook.signature is not None
+    assert webhook.signature.tolerance == 90
+    assert [start.workflow for start in webhook.starts] == ["four", "five"]
+    assert webhook.max_body == 25 * 1024**2
+    assert [str(network) for network in webhook.allow_ips] == ["192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32"]
