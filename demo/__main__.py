@@ -202,7 +202,7 @@ def main() -> int:
             line("done")
     if code == 0:
         line(
-            f"The demo took {time.monotonic() - began:.0f} s. `make run` keeps it all running, to try it yourself."
+            f"The demo took {time.monotonic() - began:.0f} s. `make run` keeps it all running."
         )
     return code
 

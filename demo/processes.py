@@ -144,7 +144,7 @@ class Child:
                 )
             if time.monotonic() > deadline:
                 raise Failed(
-                    f"{self.name} isn't ready after {timeout:.0f} s; its output ends with\n{self.last_lines()}"
+                    f"{self.name} isn't ready after {timeout:.0f} s; its output ends\n{self.last_lines()}"
                 )
             if tick and time.monotonic() >= next_tick:
                 tick()
@@ -240,9 +240,16 @@ def start_admin(environment: Mapping[str, str], log: Path, port: int, folder: Pa
     """The admin page on that port of the loopback interface; returns once it answers."""
     admin = Child(
         "the admin page",
-        [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "admin.web:create_app()"],
+        [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--config",
+            str(ROOT / "config" / "gunicorn_admin.py"),
+            "admin:create_app()",
+        ],
         log,
-        environment,
+        {**environment, "ADMIN_PORT": str(port)},
         folder,
     )
     _ready_or_stopped(admin, lambda: status_of(f"http://127.0.0.1:{port}/") is not None)

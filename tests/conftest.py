@@ -1,4 +1,4 @@
-"""What every test may use: one Conductor server for the whole run, and the ends of the logs beside a failure."""
+"""What every test may use: one Conductor server for the run, and the ends of logs beside a failure."""
 
 from __future__ import annotations
 
