@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from jsonpath_ng.exceptions import JSONPathError
-from jsonpath_ng.ext import parse
+from jsonpath_ng.ext.parser import parse
 
 _STEP = re.compile(
     r"""\.(?P<name>[^\W\d][\w-]*)           # .member

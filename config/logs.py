@@ -9,6 +9,11 @@ from typing import Any
 import structlog
 
 
+def _console() -> Any:
+    # Plain tracebacks: the pretty ones print local variables, and with them payloads and secrets.
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+
+
 def configure_logging(log_format: str | None, process: str) -> None:
     """Sends every log of this process, libraries' included, through structlog to stderr.
 
@@ -28,9 +33,7 @@ def configure_logging(log_format: str | None, process: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_process,
     ]
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if text else structlog.processors.JSONRenderer()
-    )
+    renderer: Any = _console() if text else structlog.processors.JSONRenderer()
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
         processors=[

@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     bridge_retention: Duration = Field(
         default=30 * 86400.0, description="how long finished events are kept, then pruned in small steps"
     )
+    bridge_worker_metrics: str = Field(
+        "127.0.0.1:9109", description="where the worker serves its metrics for Prometheus: HOST:PORT, or off"
+    )
     bridge_log_format: Literal["text", "json"] | None = Field(
         default=None, description="text or json; text on a terminal and json elsewhere by default"
     )

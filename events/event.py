@@ -174,6 +174,8 @@ class Result:
     workflow_id: str | None = None
     """Of the started workflow."""
     due_at: int = 0
+    not_sent: bool = False
+    """Whether a failed try is known to have done nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,84 +56,6 @@ class DeliveryStore(Protocol):
         """Raises StoreUnavailable unless a write would succeed now."""
 
 
-class WorkStore(Protocol):
-    """What the worker needs. Methods with a `holder` raise LeaseLost unless it holds the decider's lease.
-
-    Every method raises StoreUnavailable when the store can't do it now. Times are Unix milliseconds.
-    """
-
-    # One worker at a time decides.
-
-    def acquire_lease(self, holder: str, now: int, until: int) -> bool:
-        """Takes or renews the decider's lease; False while another one holds it."""
-
-    def release_lease(self, holder: str) -> None: ...
-
-    def wake_descriptor(self) -> int | None:
-        """A file descriptor that becomes readable when events were committed; None where that can't be had."""
-
-    def change_counter(self) -> int:
-        """A number that changes when another connection has written; cheap enough to ask every few milliseconds."""
-
-    def undecided(self, after_seq: int, limit: int) -> list[Event]:
-        """Events whose takers are still to be decided, in the order of arrival."""
-
-    def held(self, after_seq: int, limit: int) -> list[Event]:
-        """Events that are held, in the order of arrival."""
-
-    def freed(self, limit: int) -> list[Event]:
-        """Events whose takers all turned out gone: free again, the decider is to look."""
-
-    def returned_tasks(self) -> list[Task]:
-        """Tasks whose event was refused for good: they wait again, the decider is to look."""
-
-    def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
-        """Remembers tasks that were found waiting; returns those that weren't known as waiting before.
-
-        A task from the index that was settled before is not taken for waiting again: an index may lag.
-        """
-
-    def drop(self, holder: str, task_ids: Sequence[str], now: int) -> None:
-        """The tasks no longer wait: Conductor has ended them."""
-
-    def decide(
-        self, holder: str, decisions: Sequence[Decision], now: int, claim_for: str | None, claim: int, due_at: int
-    ) -> list[Target]:
-        """Writes decisions down, all or none: targets, their tasks taken, each event's status and hold.
-
-        Claims the first `claim` targets for the worker `claim_for` in the same transaction, and returns those.
-        """
-
-    def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
-        """Returned tasks are waiting ones from now on."""
-
-    # Any worker calls.
-
-    def claim(self, worker: str, now: int, expired_before: int, limit: int) -> list[Target]:
-        """Claims due targets, and those whose claim is older than `expired_before`."""
-
-    def settle(self, worker: str, results: Sequence[Result], now: int) -> bool:
-        """Records what came of calls, and what follows for tasks and events.
-
-        True if that left something for the decider: an event is free again or a task has returned.
-        """
-
-    def next_due(self) -> int | None:
-        """When the next unclaimed target is due."""
-
-    def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
-        """id → event."""
-
-    # Workflows that were looked up.
-
-    def workflow(self, workflow_id: str) -> Workflow | None: ...
-
-    def remember_workflow(self, workflow: Workflow) -> None: ...
-
-    def prune(self, before: int, limit: int) -> int:
-        """Deletes up to `limit` events, and as many tasks, that were settled before; returns how many events."""
-
-
 class QueryStore(Protocol):
     """What people look at, from command line and page."""
 
@@ -163,8 +85,110 @@ class QueryStore(Protocol):
     def event_counts(self) -> dict[str, int]:
         """status → number of events."""
 
+    def oldest_pending(self) -> int | None:
+        """When the oldest event arrived that is undecided or has a call to be made; held events don't count."""
+
+    def waiting_count(self) -> int:
+        """Number of waiting tasks."""
+
+    def decider(self) -> tuple[str, int] | None:
+        """The worker that decides, and until when its lease runs; None if none does."""
+
     def facts(self) -> dict[str, str]:
         """What the processes last said of themselves: conductor (up or the error), definitions errors, …"""
 
     def set_fact(self, name: str, value: str | None) -> None:
         """Says such a thing; None takes it back."""
+
+
+class WorkStore(QueryStore, Protocol):
+    """What the worker needs. Methods with a `holder` raise LeaseLost unless it holds the decider's lease.
+
+    Every method raises StoreUnavailable when the store can't do it now. Times are Unix milliseconds.
+    """
+
+    # One worker at a time decides.
+
+    def acquire_lease(self, holder: str, now: int, until: int, orphaned: bool = False) -> bool:
+        """Takes or renews the decider's lease; False while another one holds it.
+
+        `orphaned` says that the holder is known to be dead: its lease need not run out.
+        """
+
+    def release_lease(self, holder: str) -> None: ...
+
+    def wake_descriptor(self) -> int | None:
+        """A file descriptor that becomes readable when events were committed; None where that can't be had."""
+
+    def change_counter(self) -> int:
+        """A number that changes when another connection has written; cheap enough to ask every few milliseconds."""
+
+    def undecided(self, after_seq: int, limit: int) -> list[Event]:
+        """Events whose takers are still to be decided, in the order of arrival."""
+
+    def held(self, after_seq: int, limit: int) -> list[Event]:
+        """Events that are held, in the order of arrival."""
+
+    def freed(self, limit: int) -> list[Event]:
+        """Events whose takers all turned out gone: free again, the decider is to look."""
+
+    def returned_tasks(self) -> list[Task]:
+        """Tasks whose event was refused for good: they wait again, the decider is to look."""
+
+    def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
+        """Remembers tasks that were found waiting; returns those that weren't known as waiting before.
+
+        A task from the index that was settled before is not taken for waiting again: an index may lag.
+        """
+
+    def hand_over(self, tasks: Sequence[Task], now: int) -> None:
+        """Leaves tasks that were polled as the lease was lost to the worker that decides now, as returned ones."""
+
+    def drop(self, holder: str, task_ids: Sequence[str], now: int) -> None:
+        """The tasks no longer wait: Conductor has ended them."""
+
+    def decide(
+        self, holder: str, decisions: Sequence[Decision], now: int, claim_for: str | None, claim: int, due_at: int
+    ) -> list[Target]:
+        """Writes decisions down, all or none: targets, their tasks taken, each event's status and hold.
+
+        Claims the first `claim` targets for the worker `claim_for` in the same transaction, and returns those.
+        """
+
+    def expire(self, holder: str, event_ids: Sequence[str], now: int) -> None:
+        """The events' hold has run out: their status is what their targets make it, or `expired`."""
+
+    def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
+        """Returned tasks are waiting ones from now on."""
+
+    # Any worker calls.
+
+    def claim(self, worker: str, now: int, expired_before: int, limit: int) -> list[Target]:
+        """Claims due targets, and those whose claim is older than `expired_before`."""
+
+    def settle(self, worker: str, results: Sequence[Result], now: int) -> bool:
+        """Records what came of calls, and what follows for tasks and events.
+
+        True if that left something for the decider: an event is free again or a task has returned.
+        """
+
+    def renew_claim(self, worker: str, target: Target, now: int) -> bool:
+        """Claims the target anew before a late call; False if another worker has claimed it meanwhile."""
+
+    def next_due(self) -> int | None:
+        """When the next unclaimed target is due."""
+
+    def hurry(self, now: int) -> None:
+        """Conductor is back: targets that only wait for it are due now."""
+
+    def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
+        """id → event."""
+
+    # Workflows that were looked up.
+
+    def workflow(self, workflow_id: str) -> Workflow | None: ...
+
+    def remember_workflows(self, workflows: Sequence[Workflow]) -> None: ...
+
+    def prune(self, before: int, limit: int) -> int:
+        """Deletes up to `limit` events, and as many tasks, that were settled before; returns how many events."""

@@ -144,7 +144,9 @@ class Connections:
             try:
                 self._refuse_newer(db)
                 if migrations.pending(db):
-                    raise StoreUnavailable(f"the database at {self.path} is older than this program; start the relay to migrate it")
+                    raise StoreUnavailable(
+                        f"the database at {self.path} is older than this program; start the relay to migrate it"
+                    )
             finally:
                 db.close()
 

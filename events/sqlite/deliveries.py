@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import secrets
-import sqlite3
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -106,7 +105,7 @@ class Deliveries:
             )
         # One statement is one transaction: nothing to begin, and nothing half-written.
         sql = (
-            f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_ROW] * len(rows))}"  # noqa: S608
+            f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_ROW] * len(rows))}"
             " ON CONFLICT (webhook, delivery_id) WHERE delivery_id IS NOT NULL DO NOTHING RETURNING id"
         )
         with self._connections.writer() as db:

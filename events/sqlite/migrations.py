@@ -28,6 +28,7 @@ CREATE TABLE events (
 CREATE UNIQUE INDEX events_delivery ON events (webhook, delivery_id) WHERE delivery_id IS NOT NULL;
 CREATE INDEX events_undecided ON events (seq) WHERE decided_at IS NULL;
 CREATE INDEX events_held ON events (held, seq) WHERE held > 0;
+CREATE INDEX events_status ON events (status, seq);
 CREATE INDEX events_settled ON events (settled_at) WHERE settled_at IS NOT NULL;
 
 CREATE TABLE tasks (
@@ -65,6 +66,8 @@ CREATE TABLE targets (
     claimed_by TEXT,
     claimed_at INTEGER,
     due_at INTEGER NOT NULL,
+    -- the last try is known to have done nothing
+    not_sent INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL,
     settled_at INTEGER
 );

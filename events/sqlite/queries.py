@@ -33,29 +33,29 @@ class Queries:
         if query.text:
             where.append("(instr(id, ?) OR instr(coalesce(delivery_id, ''), ?) OR instr(payload, ?))")
             parameters += [query.text] * 3
-        sql = f"SELECT {rows.EVENT} FROM events WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?"  # noqa: S608
+        sql = f"SELECT {rows.EVENT} FROM events WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?"
         return [rows.event(row) for row in self._all(sql, [*parameters, query.limit])]
 
     def event(self, event_id: str) -> Event | None:
-        found = self._all(f"SELECT {rows.EVENT} FROM events WHERE id = ?", [event_id])  # noqa: S608
+        found = self._all(f"SELECT {rows.EVENT} FROM events WHERE id = ?", [event_id])
         return rows.event(found[0]) if found else None
 
     def targets_of(self, event_ids: Sequence[str]) -> list[Target]:
         marks = ", ".join("?" * len(event_ids))
-        sql = f"SELECT {rows.TARGET} FROM targets WHERE event_id IN ({marks}) ORDER BY id"  # noqa: S608
+        sql = f"SELECT {rows.TARGET} FROM targets WHERE event_id IN ({marks}) ORDER BY id"
         return [rows.target(row) for row in self._all(sql, event_ids)]
 
     def waiting_tasks(self, after: str = "", limit: int = 1000, workflow: str | None = None) -> list[Task]:
         only = "AND workflow = ?" if workflow is not None else ""
-        sql = f"SELECT {rows.TASK} FROM tasks WHERE state = 'waiting' AND id > ? {only} ORDER BY id LIMIT ?"  # noqa: S608
+        sql = f"SELECT {rows.TASK} FROM tasks WHERE state = 'waiting' AND id > ? {only} ORDER BY id LIMIT ?"
         return [rows.task(row) for row in self._all(sql, [after, *([workflow] if only else []), limit])]
 
     def task(self, task_id: str) -> Task | None:
-        found = self._all(f"SELECT {rows.TASK} FROM tasks WHERE id = ?", [task_id])  # noqa: S608
+        found = self._all(f"SELECT {rows.TASK} FROM tasks WHERE id = ?", [task_id])
         return rows.task(found[0]) if found else None
 
     def targets_on(self, task_id: str) -> list[Target]:
-        sql = f"SELECT {rows.TARGET} FROM targets WHERE task_id = ? ORDER BY id"  # noqa: S608
+        sql = f"SELECT {rows.TARGET} FROM targets WHERE task_id = ? ORDER BY id"
         return [rows.target(row) for row in self._all(sql, [task_id])]
 
     def verifications(self) -> dict[str, tuple[str, int]]:
@@ -64,7 +64,7 @@ class Queries:
 
     def rejections(self, webhook: str | None = None, limit: int = 50) -> list[Rejection]:
         only = "WHERE webhook = ?" if webhook is not None else ""
-        sql = f"SELECT {rows.REJECTION} FROM rejections {only} ORDER BY id DESC LIMIT ?"  # noqa: S608
+        sql = f"SELECT {rows.REJECTION} FROM rejections {only} ORDER BY id DESC LIMIT ?"
         return [rows.rejection(row) for row in self._all(sql, [*([webhook] if only else []), limit])]
 
     def delivery_counts(self, since: int) -> dict[str, dict[str, int]]:
@@ -77,7 +77,7 @@ class Queries:
         return counts
 
     def event_counts(self) -> dict[str, int]:
-        return dict(self._all("SELECT status, count(*) FROM events GROUP BY status"))  # type: ignore[arg-type]
+        return dict(self._all("SELECT status, count(*) FROM events GROUP BY status"))
 
     def oldest_pending(self) -> int | None:
         """When the oldest event arrived that is undecided or has a call to be made; held events don't count."""
@@ -85,14 +85,18 @@ class Queries:
             "SELECT min(received_at) FROM (SELECT received_at FROM events WHERE decided_at IS NULL UNION ALL"
             " SELECT e.received_at FROM targets t JOIN events e ON e.id = t.event_id WHERE t.state IN ('pending', 'claimed'))"
         )[0]
-        return row[0]  # type: ignore[no-any-return]
+        return row[0]
 
     def waiting_count(self) -> int:
         """Number of waiting tasks."""
         return int(self._all("SELECT count(*) FROM tasks WHERE state = 'waiting'")[0][0])
 
+    def decider(self) -> tuple[str, int] | None:
+        found = self._all("SELECT holder, until FROM leases WHERE name = 'decider'")
+        return (found[0][0], found[0][1]) if found else None
+
     def facts(self) -> dict[str, str]:
-        return dict(self._all("SELECT name, value FROM facts WHERE name != 'fingerprint_salt'"))  # type: ignore[arg-type]
+        return dict(self._all("SELECT name, value FROM facts WHERE name != 'fingerprint_salt'"))
 
     def set_fact(self, name: str, value: str | None) -> None:
         with self._connections.transaction() as db:

@@ -27,13 +27,13 @@ class Work:
 
     # --- the lease ---
 
-    def acquire_lease(self, holder: str, now: int, until: int) -> bool:
+    def acquire_lease(self, holder: str, now: int, until: int, orphaned: bool = False) -> bool:
         with self._connections.transaction() as db:
             taken = db.execute(
                 "INSERT INTO leases (name, holder, until) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE"
-                " SET holder = excluded.holder, until = excluded.until WHERE holder = excluded.holder OR until < ?"
+                " SET holder = excluded.holder, until = excluded.until WHERE holder = excluded.holder OR until < ? OR ?"
                 " RETURNING holder",
-                (_LEASE, holder, until, now),
+                (_LEASE, holder, until, now, orphaned),
             ).fetchall()
             return bool(taken)
 
@@ -69,7 +69,7 @@ class Work:
         return self._events("WHERE held = 2 ORDER BY seq LIMIT ?", (limit,))
 
     def returned_tasks(self) -> list[Task]:
-        sql = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' ORDER BY id"  # noqa: S608
+        sql = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' ORDER BY id"
         return [rows.task(row) for row in self._connections.reader.execute(sql)]
 
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
@@ -79,40 +79,51 @@ class Work:
         return {event.id: event for event in found}
 
     def _events(self, where: str, parameters: Iterable[Any]) -> list[Event]:
-        sql = f"SELECT {rows.EVENT} FROM events {where}"  # noqa: S608
+        sql = f"SELECT {rows.EVENT} FROM events {where}"
         return [rows.event(row) for row in self._connections.reader.execute(sql, tuple(parameters))]
 
     # --- tasks ---
 
     def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
         with self._deciding(holder) as db:
-            fresh = set[str]()
-            for task in tasks:
-                # Conductor queues a task again only if it is to be worked on again (a rerun): that one waits anew.
-                again = "state IN ('completed', 'gone')" if task.found_by == "queue" else "0"
-                row = db.execute(
-                    "INSERT INTO tasks (id, workflow_id, workflow, reference_name, matches, scheduled_at,"
-                    " response_timeout, domain, found_by, broken, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                    " ON CONFLICT (id) DO UPDATE SET state = 'waiting', settled_at = NULL,"
-                    " scheduled_at = excluded.scheduled_at, matches = excluded.matches, broken = excluded.broken,"
-                    f" seen_at = excluded.seen_at WHERE {again} RETURNING id",
-                    (
-                        task.id,
-                        task.workflow_id,
-                        task.workflow,
-                        task.reference_name,
-                        json.dumps(task.matches),
-                        task.scheduled_at,
-                        task.response_timeout,
-                        task.domain,
-                        task.found_by,
-                        task.broken,
-                        now,
-                    ),
-                ).fetchone()
-                if row:
-                    fresh.add(task.id)
+            fresh = self._insert(db, tasks, "waiting", now)
         return [task for task in tasks if task.id in fresh]
+
+    @staticmethod
+    def _insert(db: Database, tasks: Sequence[Task], state: str, now: int) -> set[str]:
+        """Inserts the tasks that aren't known, or are known as settled and were queued again; returns their ids."""
+        fresh = set[str]()
+        for task in tasks:
+            # Conductor queues a task again only if it is to be worked on again (a rerun): that one waits anew.
+            again = "state IN ('completed', 'gone')" if task.found_by == "queue" else "0"
+            row = db.execute(
+                "INSERT INTO tasks (id, workflow_id, workflow, reference_name, matches, scheduled_at,"
+                " response_timeout, domain, found_by, state, broken, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL,"
+                " scheduled_at = excluded.scheduled_at, matches = excluded.matches, broken = excluded.broken,"
+                f" seen_at = excluded.seen_at WHERE {again} RETURNING id",
+                (
+                    task.id,
+                    task.workflow_id,
+                    task.workflow,
+                    task.reference_name,
+                    json.dumps(task.matches),
+                    task.scheduled_at,
+                    task.response_timeout,
+                    task.domain,
+                    task.found_by,
+                    state,
+                    task.broken,
+                    now,
+                ),
+            ).fetchone()
+            if row:
+                fresh.add(task.id)
+        return fresh
+
+    def hand_over(self, tasks: Sequence[Task], now: int) -> None:
+        with self._connections.transaction() as db:
+            self._insert(db, tasks, "returned", now)
 
     def drop(self, holder: str, task_ids: Sequence[str], now: int) -> None:
         with self._deciding(holder) as db:
@@ -171,6 +182,12 @@ class Work:
                 )
         return claimed
 
+    def expire(self, holder: str, event_ids: Sequence[str], now: int) -> None:
+        with self._deciding(holder) as db:
+            for event_id in event_ids:
+                db.execute("UPDATE events SET held = 0 WHERE id = ?", (event_id,))
+                self._follow(db, event_id, now, free_again=False)
+
     # --- claims and results ---
 
     def claim(self, worker: str, now: int, expired_before: int, limit: int) -> list[Target]:
@@ -208,12 +225,13 @@ class Work:
                 final = result.state in ("done", "cancelled", "failed")
                 row = db.execute(
                     "UPDATE targets SET state = ?, error = ?, workflow_id = coalesce(?, workflow_id), due_at = ?,"
-                    " settled_at = ? WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ? RETURNING id",
+                    " not_sent = ?, settled_at = ? WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ? RETURNING id",
                     (
                         result.state,
                         result.error,
                         result.workflow_id,
                         result.due_at or target.due_at,
+                        result.not_sent,
                         now if final else None,
                         target.id,
                         worker,
@@ -235,8 +253,8 @@ class Work:
         return for_decider
 
     @staticmethod
-    def _follow(db: Database, event_id: str, now: int) -> bool:
-        """The event's status after its targets'; True if it is free again."""
+    def _follow(db: Database, event_id: str, now: int, free_again: bool = True) -> bool:
+        """Sets the event's status after its targets'; True if it is free again since all its takers were gone."""
         counts = {
             (kind, state): number
             for kind, state, number in db.execute(
@@ -251,7 +269,7 @@ class Work:
         if live or row is None:
             return False
         held = row[0]
-        freed = held == 0 and completions == {"cancelled"}
+        freed = free_again and held == 0 and completions == {"cancelled"}
         if freed:
             held = 2
         status = "failed" if failed else "pending" if held else "delivered" if done else "expired"
@@ -261,6 +279,22 @@ class Work:
             (held, status, now if settled else None, event_id),
         )
         return freed
+
+    def renew_claim(self, worker: str, target: Target, now: int) -> bool:
+        with self._connections.transaction() as db:
+            row = db.execute(
+                "UPDATE targets SET claimed_at = ? WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ?"
+                " RETURNING id",
+                (now, target.id, worker, target.attempts),
+            ).fetchone()
+        return row is not None
+
+    def hurry(self, now: int) -> None:
+        with self._connections.transaction() as db:
+            # A try whose answer was lost may still be taking effect: those keep their time.
+            db.execute(
+                "UPDATE targets SET due_at = ? WHERE state = 'pending' AND due_at > ? AND not_sent = 1", (now, now)
+            )
 
     def next_due(self) -> int | None:
         row = self._connections.reader.execute("SELECT min(due_at) FROM targets WHERE state = 'pending'").fetchone()
@@ -275,18 +309,12 @@ class Work:
         ).fetchone()
         return Workflow(*row) if row else None
 
-    def remember_workflow(self, workflow: Workflow) -> None:
+    def remember_workflows(self, workflows: Sequence[Workflow]) -> None:
         with self._connections.transaction() as db:
-            db.execute(
+            db.conn.executemany(
                 "INSERT OR REPLACE INTO workflows (id, version, root_id, root_started_at, root_correlation_id)"
                 " VALUES (?, ?, ?, ?, ?)",
-                (
-                    workflow.id,
-                    workflow.version,
-                    workflow.root_id,
-                    workflow.root_started_at,
-                    workflow.root_correlation_id,
-                ),
+                [(w.id, w.version, w.root_id, w.root_started_at, w.root_correlation_id) for w in workflows],
             )
 
     # --- retention ---
@@ -295,7 +323,9 @@ class Work:
         with self._connections.transaction() as db:
             ids = [
                 row[0]
-                for row in db.execute("SELECT id FROM events WHERE settled_at < ? ORDER BY settled_at LIMIT ?", (before, limit))
+                for row in db.execute(
+                    "SELECT id FROM events WHERE settled_at < ? ORDER BY settled_at LIMIT ?", (before, limit)
+                )
             ]
             for part in _parts(ids):
                 db.execute(f"DELETE FROM targets WHERE event_id IN ({_marks(part)})", part)

@@ -1,0 +1,77 @@
+"""``python -m worker``: the worker process."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from config.logs import configure_logging
+from config.settings import SettingsError, load_settings
+from config.watch import DefinitionsWatcher
+from config.webhooks import Definitions, DefinitionsError, load_definitions
+from events.sqlite import open_store
+from events.store import NewerStore, StoreUnavailable
+from worker import metrics
+from worker.lock import ProcessLock
+from worker.service import Worker
+
+USAGE = """usage: python -m worker
+
+Finds WAIT_FOR_WEBHOOK tasks that wait in Conductor, matches the stored events with them, completes the tasks and
+starts workflows. Stop it with SIGTERM or Ctrl-C; SIGHUP reloads the webhook definitions. Settings come from the
+environment and .env: BRIDGE_WEBHOOKS, BRIDGE_DATABASE, CONDUCTOR_SERVER_URL and others (README.md has them all)."""
+
+
+def main() -> int:
+    """Runs the worker until a signal; the exit code is 0 after a clean stop, 1 if it can't start, 2 for bad usage."""
+    if len(sys.argv) > 1:
+        wanted = sys.argv[1] in ("-h", "--help")
+        print(USAGE, file=sys.stdout if wanted else sys.stderr)
+        return 0 if wanted else 2
+    try:
+        settings = load_settings()
+        configure_logging(settings.bridge_log_format, "worker")
+        definitions = load_definitions(settings.bridge_webhooks)
+        store = open_store(settings.bridge_database)
+    except (SettingsError, DefinitionsError, NewerStore, StoreUnavailable) as error:
+        print(error, file=sys.stderr)
+        return 1
+    log = structlog.get_logger()
+
+    def changed(new: Definitions) -> None:
+        metrics.DEFINITIONS_OK.labels("worker").set(1)
+        store.set_fact("definitions_error:worker", None)
+        log.info("definitions reloaded", webhooks=[webhook.name for webhook in new.webhooks])
+
+    def broken(error: DefinitionsError) -> None:
+        metrics.DEFINITIONS_OK.labels("worker").set(0)
+        store.set_fact("definitions_error:worker", str(error))
+        log.error("the changed definitions have errors; the last good ones stay in force", errors=str(error))
+
+    watcher = DefinitionsWatcher(
+        settings.bridge_webhooks, load_definitions, on_change=changed, on_error=broken, current=definitions
+    )
+    metrics.DEFINITIONS_OK.labels("worker").set(1)
+    store.set_fact("definitions_error:worker", None)
+    metrics.serve(settings.bridge_worker_metrics)
+    lock = ProcessLock(Path(f"{settings.database_path}-decider"))
+    worker = Worker(settings, store, watcher, lock)
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            worker.reload()
+        else:
+            worker.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    worker.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

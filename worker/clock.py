@@ -1,0 +1,36 @@
+"""Conductor's clock beside ours."""
+
+from __future__ import annotations
+
+
+class ServerClock:
+    """How far Conductor's clock is ahead of this machine's, from what its answers say. All times in milliseconds.
+
+    Each answer bounds the offset: the server read its clock after the request was sent and before the answer came.
+    The narrowest bound counts, until one contradicts it: then a clock was set.
+    """
+
+    def __init__(self) -> None:
+        self._low = float("-inf")
+        self._high = float("inf")
+
+    def observe(self, server: float, sent: float, received: float, precision: float = 0) -> None:
+        """Learns from one answer: the server's clock, and ours when the request went and when the answer came.
+
+        `precision` is how much later than `server` its clock may have been: 1000 for a time in whole seconds.
+        """
+        low, high = server - received, server + precision - sent
+        if low > high:
+            return
+        contradicts = low > self._high or high < self._low
+        if contradicts or high - low < self._high - self._low:
+            self._low, self._high = low, high
+
+    @property
+    def offset(self) -> float:
+        """Server minus ours: of what the bound allows, the value nearest to none."""
+        return min(max(0.0, self._low), self._high)
+
+    def to_local(self, server: float) -> float:
+        """Our clock's reading at that reading of the server's."""
+        return server - self.offset

@@ -1,0 +1,352 @@
+"""Who takes an event: the delivery rules.
+
+One worker decides at a time. It keeps the waiting tasks and the held events indexed in memory; what it decides is
+written down in one transaction, and only then changes the indexes. Times are Unix milliseconds by our clock; those of
+Conductor are converted as they are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import structlog
+
+from config.webhooks import Definitions, Webhook
+from events.event import Decision, Event, EventStatus, NewTarget, Target, Task, Workflow
+from events.matches import Criteria
+from events.store import WorkStore
+from worker.clock import ServerClock
+from worker.matching import Document, HeldEvent, HeldEvents, TaskIndex, WaitingTask, parse_task
+
+log = structlog.get_logger()
+
+_PAGE = 2000
+_UNKNOWN_WEBHOOK_GRACE = 60_000
+"""Milliseconds that an event at least waits for its webhook's definition to appear."""
+_WORKFLOWS_REMEMBERED = 50_000
+
+Claim = tuple[str, int]
+"""The worker to claim the first targets for, and how many."""
+
+
+@dataclass
+class _Plan:
+    """Decisions on their way into the store."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    taken: dict[str, str] = field(default_factory=dict)
+    """task id → event id."""
+    used: list[HeldEvent] = field(default_factory=list)
+    used_seqs: set[int] = field(default_factory=set)
+    newly_held: list[tuple[HeldEvent, Document]] = field(default_factory=list)
+    unknown: list[Event] = field(default_factory=list)
+    events: dict[str, Event] = field(default_factory=dict)
+
+    def take(self, event: HeldEvent, task: WaitingTask) -> None:
+        self.taken[task.id] = event.id
+        self.used.append(event)
+        self.used_seqs.add(event.seq)
+        self.decisions.append(Decision(event.id, "pending", 0, (_completion(task),)))
+
+
+class Decider:
+    """Decides events, for the worker that holds the lease."""
+
+    def __init__(
+        self,
+        store: WorkStore,
+        holder: str,
+        look_up: Callable[[str], Workflow | None],
+        clock: ServerClock,
+        skew: float,
+        pool: ThreadPoolExecutor | None = None,
+    ):
+        """`look_up` asks Conductor for a workflow and may raise; `skew` is BRIDGE_CLOCK_SKEW in seconds; look-ups that
+        are known to be needed run on the `pool`."""
+        self._store = store
+        self._holder = holder
+        self._ask = look_up
+        self._clock = clock
+        self._skew = skew * 1000
+        self._pool = pool
+        self.tasks = TaskIndex()
+        self.held = HeldEvents()
+        self._definitions = Definitions(())
+        self._receivers: dict[str, list[Webhook]] = {}
+        self._coming: dict[str, WaitingTask] = {}
+        self._unknown: dict[int, Event] = {}
+        self._workflows: dict[str, Workflow | None] = {}
+        self._asked: list[Workflow] = []
+
+    # --- state ---
+
+    def set_definitions(self, definitions: Definitions) -> None:
+        """Uses these definitions from now on; waiting tasks are held against held events anew."""
+        self._definitions = definitions
+        self._receivers = {}
+        for webhook in definitions.webhooks:
+            for workflow in webhook.receivers:
+                self._receivers.setdefault(workflow, []).append(webhook)
+        self._coming.update((task.id, task) for task in self.tasks)
+
+    def load(self) -> None:
+        """Reads waiting tasks and held events from the store."""
+        after = ""
+        while page := self._store.waiting_tasks(after, _PAGE):
+            for task in page:
+                self._add_task(task)
+            after = page[-1].id
+        # Paths are made known before the events come, so that each event's payload is read only once.
+        for waiting in self.tasks:
+            if waiting.criteria is not None:
+                for webhook in self._receivers.get(waiting.workflow, ()):
+                    if not self.held.knows(webhook.name, waiting.criteria.paths):
+                        self.held.learn(webhook.name, waiting.criteria, ())
+        for event in self._held_events():
+            self.held.add(HeldEvent(event), Document(event.document()))
+
+    def _held_events(self, webhook: str | None = None) -> Iterable[Event]:
+        seq = 0
+        while page := self._store.held(seq, _PAGE):
+            yield from (event for event in page if webhook is None or event.webhook == webhook)
+            seq = page[-1].seq
+
+    def add_tasks(self, tasks: Iterable[Task]) -> None:
+        """Tasks that have come to wait."""
+        for task in tasks:
+            self._add_task(task)
+
+    def _add_task(self, task: Task) -> None:
+        waiting, _ = parse_task(task)
+        self.tasks.add(waiting)
+        self._coming[task.id] = waiting
+
+    def drop_tasks(self, task_ids: Iterable[str]) -> None:
+        """Tasks that wait no longer."""
+        for task_id in task_ids:
+            self.tasks.remove(task_id)
+            self._coming.pop(task_id, None)
+
+    def is_receiver(self, workflow: str) -> bool:
+        """Whether any webhook may complete tasks of this workflow."""
+        return workflow in self._receivers
+
+    # --- deciding ---
+
+    def decide(
+        self, events: Sequence[Event], freed: Sequence[Event], began: int, now: int, claim: Claim
+    ) -> list[tuple[Target, Event]]:
+        """Decides these new events, in their order, and what freed events and tasks that came to wait mean.
+
+        `began` is when the sweep began that found every task that was waiting before; the events arrived earlier.
+        Returns the targets that were claimed, with their events. Raises what the look-ups and the store raise;
+        nothing has changed then, and the same is decided at the next call.
+        """
+        plan = _Plan()
+        for again in freed:
+            document = Document(again.document())
+            self.held.add(HeldEvent(again), document)
+            plan.events[again.id] = again
+            webhook = self._definitions.by_name.get(again.webhook)
+            if webhook is not None:
+                self._coming.update((task.id, task) for task in self.tasks.matching(document, webhook.receivers))
+            # It stays held unless a task takes it below.
+            plan.decisions.append(Decision(again.id, again.status, 1))
+        self._take_held(plan)
+        for event in sorted({**self._unknown, **{event.seq: event for event in events}}.values(), key=lambda e: e.seq):
+            self._decide_new(event, began, now, plan)
+        ended = [event for event in self.held.ended(began) if event.seq not in plan.used_seqs]
+
+        claimed: list[Target] = []
+        if plan.decisions:
+            worker, limit = claim
+            claimed = self._store.decide(self._holder, plan.decisions, now, worker, limit, now)
+        if ended:
+            self._store.expire(self._holder, [event.id for event in ended], now)
+            for over in ended:
+                log.info("event expired", event_id=over.id, webhook=over.webhook)
+        if self._asked:
+            self._store.remember_workflows(self._asked)
+        self._apply(plan, ended)
+        missing = [target.event_id for target in claimed if target.event_id not in plan.events]
+        found = {**plan.events, **(self._store.events_of(missing) if missing else {})}
+        return [(target, found[target.event_id]) for target in claimed]
+
+    def _apply(self, plan: _Plan, ended: Iterable[HeldEvent]) -> None:
+        self._asked.clear()
+        self._coming.clear()
+        if len(self._workflows) > _WORKFLOWS_REMEMBERED:
+            self._workflows.clear()
+        for task_id in plan.taken:
+            self.tasks.remove(task_id)
+        for held in (*plan.used, *ended):
+            self.held.remove(held)
+        for held, document in plan.newly_held:
+            self.held.add(held, document)
+        self._unknown = {event.seq: event for event in plan.unknown}
+
+    def _take_held(self, plan: _Plan) -> None:
+        """Each task that came to wait takes the oldest held event that it may take."""
+        coming = sorted(self._coming.values(), key=lambda task: (task.scheduled_at, task.id))
+        if not len(self.held):
+            return
+        fitting = [task for task in coming if self._has_candidate(task)]
+        self._prefetch(fitting)
+        for task in fitting:
+            event = self._oldest_for(task, plan.used_seqs)
+            if event is not None:
+                plan.take(event, task)
+
+    def _has_candidate(self, task: WaitingTask) -> bool:
+        criteria = task.criteria
+        if criteria is None or None in criteria.keys:
+            return False
+        return any(
+            next(self._candidates(webhook, criteria, float("-inf")), None) is not None
+            for webhook in self._receivers.get(task.workflow, ())
+        )
+
+    def _candidates(self, webhook: Webhook, criteria: Criteria, received_after: float) -> Iterator[HeldEvent]:
+        if not self.held.knows(webhook.name, criteria.paths):
+            documents = ((event.seq, event.document()) for event in self._held_events(webhook.name))
+            self.held.learn(webhook.name, criteria, documents)
+        for event, sure in self.held.candidates(webhook.name, criteria, received_after):
+            if sure or criteria.holds(self._store.events_of([event.id])[event.id].document()):
+                yield event
+
+    def _oldest_for(self, task: WaitingTask, used: set[int]) -> HeldEvent | None:
+        assert task.criteria is not None
+        scheduled = self._clock.to_local(task.scheduled_at)
+        oldest: HeldEvent | None = None
+        for webhook in self._receivers.get(task.workflow, ()):
+            if not self._version_fits(task, webhook):
+                continue
+            # Only events that arrived while the workflow ran already can be taken: older ones needn't be looked at.
+            workflow = self._workflow(task.workflow_id)
+            if workflow is None:
+                continue
+            running = min(scheduled, self._clock.to_local(workflow.root_started_at) - self._skew)
+            for event in self._candidates(webhook, task.criteria, running):
+                if oldest is not None and event.seq > oldest.seq:
+                    break
+                if event.seq not in used and self._may_take(task, event.id, event.received_at, event.hold_until):
+                    oldest = event
+                    break
+        return oldest
+
+    def _decide_new(self, event: Event, began: int, now: int, plan: _Plan) -> None:
+        webhook = self._definitions.by_name.get(event.webhook)
+        if webhook is None:
+            if now < max(event.hold_until, event.received_at + _UNKNOWN_WEBHOOK_GRACE):
+                plan.unknown.append(event)
+            else:
+                log.warning("event of a webhook that isn't defined expired", event_id=event.id, webhook=event.webhook)
+                plan.decisions.append(Decision(event.id, "expired", 0))
+            return
+        plan.events[event.id] = event
+        document = Document(event.document())
+        starts = self._starts(webhook, event, document)
+        takers = self._takers(webhook, event, document, plan.taken)
+        for task in takers:
+            plan.taken[task.id] = event.id
+        targets = (*map(_completion, takers), *starts)
+        held = 0
+        status: EventStatus = "pending"
+        if not takers and webhook.receivers and event.hold_until >= began:
+            held = 1
+            plan.newly_held.append((HeldEvent(event), document))
+        elif not targets:
+            status = "expired" if webhook.receivers else "ignored"
+        plan.decisions.append(Decision(event.id, status, held, targets))
+        log.info(
+            "event decided",
+            event_id=event.id,
+            webhook=event.webhook,
+            status=status,
+            held=bool(held),
+            tasks=[task.id for task in takers],
+            workflows=sorted({task.workflow_id for task in takers}),
+            starts=[start.workflow for start in starts],
+        )
+
+    def _takers(
+        self, webhook: Webhook, event: Event, document: Document, taken: Mapping[str, str]
+    ) -> list[WaitingTask]:
+        """All matching tasks that were waiting when the event arrived; if there is none, the first that came later."""
+        matching = [task for task in self.tasks.matching(document, webhook.receivers) if task.id not in taken]
+        if any(webhook.receivers[task.workflow] is not None for task in matching):
+            self._prefetch(matching)
+            matching = [task for task in matching if self._version_fits(task, webhook)]
+        waiting = [task for task in matching if self._clock.to_local(task.scheduled_at) <= event.received_at]
+        if waiting:
+            return waiting
+        for task in matching:
+            if self._may_take(task, event.id, event.received_at, event.hold_until):
+                return [task]
+        return []
+
+    def _may_take(self, task: WaitingTask, event_id: str, received_at: int, hold_until: int) -> bool:
+        """Whether a task that came to wait may take a held event: in time, and of a workflow that was running."""
+        scheduled = self._clock.to_local(task.scheduled_at)
+        if scheduled > hold_until:
+            return False
+        if scheduled <= received_at:
+            return True
+        workflow = self._workflow(task.workflow_id)
+        if workflow is None:
+            return False
+        if _is_own_start(workflow.root_correlation_id, event_id):
+            return False
+        return self._clock.to_local(workflow.root_started_at) <= received_at + self._skew
+
+    def _version_fits(self, task: WaitingTask, webhook: Webhook) -> bool:
+        versions = webhook.receivers[task.workflow]
+        if versions is None:
+            return True
+        workflow = self._workflow(task.workflow_id)
+        return workflow is not None and workflow.version in versions
+
+    @staticmethod
+    def _starts(webhook: Webhook, event: Event, document: Document) -> list[NewTarget]:
+        starts: list[NewTarget] = []
+        for start in webhook.starts:
+            if Criteria.parse(start.when).holds(document.value):
+                earlier = sum(other.workflow == start.workflow for other in starts)
+                correlation_id = event.id if not earlier else f"{event.id}#{earlier + 1}"
+                starts.append(NewTarget("start", start.workflow, version=start.version, correlation_id=correlation_id))
+        return starts
+
+    # --- workflows ---
+
+    def _workflow(self, workflow_id: str) -> Workflow | None:
+        if workflow_id not in self._workflows:
+            workflow = self._store.workflow(workflow_id)
+            if workflow is None:
+                workflow = self._ask(workflow_id)
+                if workflow is not None:
+                    self._asked.append(workflow)
+            self._workflows[workflow_id] = workflow
+        return self._workflows[workflow_id]
+
+    def _prefetch(self, tasks: Sequence[WaitingTask]) -> None:
+        """Looks up several workflows at once."""
+        missing = {task.workflow_id for task in tasks} - self._workflows.keys()
+        if self._pool is not None and len(missing) > 1:
+            list(self._pool.map(self._workflow, missing))
+
+
+def _completion(task: WaitingTask) -> NewTarget:
+    return NewTarget(
+        "complete",
+        task.workflow,
+        workflow_id=task.workflow_id,
+        task_id=task.id,
+        reference_name=task.reference_name,
+    )
+
+
+def _is_own_start(correlation_id: str | None, event_id: str) -> bool:
+    """Whether the event itself started the workflow with this correlation id."""
+    return correlation_id is not None and correlation_id.partition("#")[0] == event_id

@@ -1,0 +1,55 @@
+"""The worker's metrics for Prometheus."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from events.event import Event, Result, Target
+
+log = structlog.get_logger()
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+
+EVENTS = Gauge("bridge_events", "Events in the store", ["status"])
+OLDEST_PENDING = Gauge(
+    "bridge_oldest_pending_event_seconds", "Age of the oldest event that waits for a decision or a call, 0 without one"
+)
+WAITING_TASKS = Gauge("bridge_waiting_tasks", "WAIT_FOR_WEBHOOK tasks that wait")
+DECIDING = Gauge("bridge_worker_deciding", "1 in the worker that decides, 0 in the others")
+TARGET_CALLS = Counter("bridge_target_calls_total", "Calls for targets", ["kind", "outcome"])
+TARGET_CALL_SECONDS = Histogram("bridge_target_call_seconds", "Time of a target's call", ["kind"], buckets=_SECONDS)
+EFFECT_SECONDS = Histogram(
+    "bridge_effect_seconds", "From an event's arrival to its effect in Conductor", ["kind"], buckets=_SECONDS
+)
+CONDUCTOR_UP = Gauge("bridge_conductor_up", "1 while Conductor answers, 0 while it doesn't")
+SWEEPS = Counter("bridge_sweeps_total", "Sweeps for waiting tasks", ["outcome"])
+SWEEP_SECONDS = Histogram("bridge_sweep_seconds", "Time of a sweep for waiting tasks", buckets=_SECONDS)
+DEFINITIONS_OK = Gauge("bridge_definitions_ok", "0 after a reload that found errors", ["process"])
+
+
+def serve(address: str) -> None:
+    """Serves /metrics at ``HOST:PORT``; ``off`` for nowhere. A port that is taken is only worth a warning."""
+    if address == "off":
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        start_http_server(int(port), host or "127.0.0.1")
+    except OSError as error:
+        log.warning("no metrics: the address can't be listened on", address=address, error=str(error))
+
+
+def conductor_up(up: bool) -> None:
+    """Says whether Conductor answers."""
+    CONDUCTOR_UP.set(up)
+
+
+def target_call(target: Target, result: Result, seconds: float, event: Event) -> None:
+    """Counts a call, and the time from arrival to effect if it had one."""
+    outcome = "retry" if result.state == "pending" else result.state
+    TARGET_CALLS.labels(target.kind, outcome).inc()
+    TARGET_CALL_SECONDS.labels(target.kind).observe(seconds)
+    if result.state == "done":
+        EFFECT_SECONDS.labels(target.kind).observe(max(0.0, time.time() - event.received_at / 1000))

@@ -1,0 +1,114 @@
+"""Finds waiting tasks: by sweeping Conductor's queue, and by searching its index.
+
+Both are always used: a server may queue the tasks, or know them only by its index; a poll's answer may get lost, and
+another worker may have polled a task.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from events.event import Task
+from worker.conductor import Conductor, ConductorError
+
+log = structlog.get_logger()
+
+_OVERLAP = 15_000
+"""Milliseconds that a search reaches back behind the last one: an index may lag."""
+_FULL_READ_EVERY = 40
+"""Discoveries until all waiting tasks are read from the index again."""
+_CHECKS_A_DISCOVERY = 50
+"""Waiting tasks whose status is asked one by one at each discovery: what remains when there is no index."""
+
+
+class Sweeper:
+    """Finds tasks for the deciding worker. `found` is given what was found, by the queue or the index, page by page."""
+
+    def __init__(
+        self, conductor: Conductor, worker_id: str, domains: Sequence[str], found: Callable[[list[Task]], None]
+    ):
+        self._conductor = conductor
+        self._worker_id = worker_id
+        self._queues: tuple[str | None, ...] = (None, *domains)
+        self._found = found
+        self.by_index_alone = False
+        """Whether a task was ever found by the index alone: then no sweep is complete without a search."""
+        self.searched_to = 0
+        """The server's time up to which the index was searched; 0 before the first search."""
+
+    def sweep(self) -> int:
+        """Takes everything from the queues, and searches the index where that is needed.
+
+        Returns when it began, in milliseconds. Raises ConductorError if it couldn't be completed.
+        """
+        began = int(time.time() * 1000)
+        for domain in self._queues:
+            while tasks := self._conductor.poll(self._worker_id, domain):
+                self._found(tasks)
+        if not self.searched_to:
+            # The first search reads everything: who ran here before may have adopted tasks. Without an index that
+            # answers, the queue must do.
+            try:
+                self._search()
+            except ConductorError as error:
+                log.warning("the task index can't be searched", error=str(error))
+                self.searched_to = 1
+        elif self.by_index_alone:
+            self._search()
+        return began
+
+    def _search(self) -> None:
+        to = self._server_time()
+        for page in self._conductor.waiting_since(max(0, self.searched_to - _OVERLAP)):
+            self._found(page)
+        self.searched_to = to
+
+    def _server_time(self) -> int:
+        return int(time.time() * 1000 + self._conductor.clock.offset)
+
+
+class Discovery:
+    """The scheduled look at the index, beside the sweeps: finds what they missed and what has ended."""
+
+    def __init__(
+        self,
+        conductor: Conductor,
+        found: Callable[[list[Task]], None],
+        gone: Callable[[list[str]], None],
+    ):
+        self._conductor = conductor
+        self._found = found
+        self._gone = gone
+        self._runs = 0
+        self.searched_to = 0
+        self._checked = ""
+
+    def run(self, searched_to: int, waiting: Sequence[str]) -> None:
+        """One discovery. `searched_to` is the sweeper's; `waiting` are the ids of all waiting tasks.
+
+        Raises ConductorError.
+        """
+        now = int(time.time() * 1000 + self._conductor.clock.offset)
+        everything = self._runs % _FULL_READ_EVERY == 0
+        since = 0 if everything else max(0, (self.searched_to or searched_to) - _OVERLAP)
+        for page in self._conductor.waiting_since(since):
+            if page:
+                self._found(page)
+        ended = self._conductor.ended_since((self.searched_to or now - 3_600_000) - _OVERLAP)
+        self._gone([task_id for task_id in waiting if task_id in ended])
+        self.searched_to = now
+        self._runs += 1
+        self._check_some([task_id for task_id in waiting if task_id not in ended])
+
+    def _check_some(self, waiting: Sequence[str]) -> None:
+        """Asks for the status of the next few waiting tasks, in turn."""
+        ordered = sorted(waiting)
+        turn = [task_id for task_id in ordered if task_id > self._checked][:_CHECKS_A_DISCOVERY]
+        self._checked = turn[-1] if len(turn) == _CHECKS_A_DISCOVERY else ""
+        for task_id in turn:
+            status = self._conductor.task(task_id)
+            if status is None or status.terminal:
+                self._gone([task_id])
