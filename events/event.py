@@ -72,7 +72,7 @@ class Event:
     decided_at: int | None
     """When its takers were decided; None while that is still to do."""
     held: int
-    """1 while it is held for tasks that come to wait; 2 when its takers turned out gone and it is free again; else 0."""
+    """1 while it is held for tasks that come to wait, 2 when its takers were gone and it is free again, else 0."""
     settled_at: int | None
     replay_of: str | None
 

@@ -10,11 +10,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Union
+from typing import Any
 
 from config.jsonpath import BadPath, Select, compile_path
 
-Key = Union[str, tuple[str], None]
+Key = str | tuple[str] | None
 """What `comparison_key` gives: text for a scalar, a tuple for an object or list, None for null."""
 
 

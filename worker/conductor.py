@@ -162,7 +162,7 @@ class Conductor:
 
         The idempotency key is ignored by Conductor OSS and honoured by Orkes.
         """
-        body = {
+        body: dict[str, Any] = {
             "name": name,
             "input": payload,
             "correlationId": correlation_id,
@@ -174,7 +174,7 @@ class Conductor:
         return str(self._call("POST", "/workflow", body=body))
 
     def started(self, name: str, correlation_id: str) -> str | None:
-        """The id of the workflow that was started with this correlation id, also if it has ended; None if there is none."""
+        """The id of the workflow that was started with this correlation id, also an ended one; None without one."""
         query: list[tuple[str, Any]] = [("includeClosed", "true"), ("includeTasks", "false")]
         # The GET form of this call refuses ids with a slash.
         found = self._call("POST", "/workflow/{name}/correlated", {"name": name}, query, [correlation_id]) or {}

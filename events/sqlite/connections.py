@@ -124,7 +124,7 @@ class Connections:
                     db.execute("PRAGMA journal_mode=WAL")
                 self._refuse_newer(db)
                 if migrations.pending(db):
-                    # Several processes start at once: the immediate transaction lets one migrate, the others find it done.
+                    # Several processes start at once: one migrates, the others then find it done.
                     retrying(db, "BEGIN IMMEDIATE")
                     try:
                         migrations.apply(db)

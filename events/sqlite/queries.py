@@ -70,7 +70,8 @@ class Queries:
     def delivery_counts(self, since: int) -> dict[str, dict[str, int]]:
         counts: dict[str, dict[str, int]] = {}
         for webhook, outcome, number in self._all(
-            "SELECT webhook, outcome, sum(number) FROM delivery_counts WHERE hour + 3600000 > ? GROUP BY webhook, outcome",
+            "SELECT webhook, outcome, sum(number) FROM delivery_counts WHERE hour + 3600000 > ?"
+            " GROUP BY webhook, outcome",
             [since],
         ):
             counts.setdefault(webhook, {})[outcome] = number
@@ -81,11 +82,12 @@ class Queries:
 
     def oldest_pending(self) -> int | None:
         """When the oldest event arrived that is undecided or has a call to be made; held events don't count."""
-        row = self._all(
+        found: int | None = self._all(
             "SELECT min(received_at) FROM (SELECT received_at FROM events WHERE decided_at IS NULL UNION ALL"
-            " SELECT e.received_at FROM targets t JOIN events e ON e.id = t.event_id WHERE t.state IN ('pending', 'claimed'))"
-        )[0]
-        return row[0]
+            " SELECT e.received_at FROM targets t JOIN events e ON e.id = t.event_id"
+            " WHERE t.state IN ('pending', 'claimed'))"
+        )[0][0]
+        return found
 
     def waiting_count(self) -> int:
         """Number of waiting tasks."""

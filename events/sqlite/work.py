@@ -225,7 +225,8 @@ class Work:
                 final = result.state in ("done", "cancelled", "failed")
                 row = db.execute(
                     "UPDATE targets SET state = ?, error = ?, workflow_id = coalesce(?, workflow_id), due_at = ?,"
-                    " not_sent = ?, settled_at = ? WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ? RETURNING id",
+                    " not_sent = ?, settled_at = ? WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ?"
+                    " RETURNING id",
                     (
                         result.state,
                         result.error,
@@ -283,8 +284,8 @@ class Work:
     def renew_claim(self, worker: str, target: Target, now: int) -> bool:
         with self._connections.transaction() as db:
             row = db.execute(
-                "UPDATE targets SET claimed_at = ? WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ?"
-                " RETURNING id",
+                "UPDATE targets SET claimed_at = ?"
+                " WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ? RETURNING id",
                 (now, target.id, worker, target.attempts),
             ).fetchone()
         return row is not None
