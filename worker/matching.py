@@ -7,6 +7,7 @@ events are kept by webhook, and looked up by the values at a set of paths.
 from __future__ import annotations
 
 import heapq
+import sys
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
@@ -28,8 +29,9 @@ class WaitingTask:
     def __init__(self, task: Task, criteria: Criteria | None):
         self.id = task.id
         self.workflow_id = task.workflow_id
-        self.workflow = task.workflow
-        self.reference_name = task.reference_name
+        # The same few names stand in very many tasks.
+        self.workflow = sys.intern(task.workflow)
+        self.reference_name = sys.intern(task.reference_name)
         self.scheduled_at = task.scheduled_at
         self.response_timeout = task.response_timeout
         self.criteria = criteria
