@@ -9,7 +9,8 @@ migrations = Migrations("webhook_bridge")
 
 _FIRST = """
 CREATE TABLE events (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- the order of arrival; never used again, since retention leaves the newest event
+    seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     webhook TEXT NOT NULL,
     received_at INTEGER NOT NULL,
@@ -26,9 +27,10 @@ CREATE TABLE events (
     settled_at INTEGER
 );
 CREATE UNIQUE INDEX events_delivery ON events (webhook, delivery_id) WHERE delivery_id IS NOT NULL;
-CREATE INDEX events_undecided ON events (seq) WHERE decided_at IS NULL;
+-- Events of the two states below are few; every other index would cost each arrival a page.
+CREATE INDEX events_pending ON events (decided_at, seq) WHERE status = 'pending';
 CREATE INDEX events_held ON events (held, seq) WHERE held > 0;
-CREATE INDEX events_status ON events (status, seq);
+CREATE INDEX events_status ON events (status, seq) WHERE status != 'pending';
 CREATE INDEX events_settled ON events (settled_at) WHERE settled_at IS NOT NULL;
 
 CREATE TABLE tasks (

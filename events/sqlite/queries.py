@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
-from events.event import Event, EventFilter, Rejection, Target, Task
+from events.event import Event, EventFilter, EventStatus, Rejection, Target, Task
 from events.sqlite import rows
 from events.sqlite.connections import Connections
+
+_STATUSES: tuple[str, ...] = get_args(EventStatus)
+
+
+def _has_status(status: str) -> str:
+    """SQL for "has this status", in the words of the partial index that serves it."""
+    if status not in _STATUSES:
+        return "0"
+    return "status = 'pending'" if status == "pending" else f"status != 'pending' AND status = '{status}'"
 
 
 class Queries:
@@ -25,8 +34,7 @@ class Queries:
             where.append("webhook = ?")
             parameters.append(query.webhook)
         if query.status is not None:
-            where.append("status = ?")
-            parameters.append(query.status)
+            where.append(_has_status(query.status))
         if query.before_seq is not None:
             where.append("seq < ?")
             parameters.append(query.before_seq)
@@ -78,12 +86,17 @@ class Queries:
         return counts
 
     def event_counts(self) -> dict[str, int]:
-        return dict(self._all("SELECT status, count(*) FROM events GROUP BY status"))
+        counts = [
+            (status, self._all(f"SELECT count(*) FROM events WHERE {_has_status(status)}")[0][0])
+            for status in _STATUSES
+        ]
+        return {status: number for status, number in counts if number}
 
     def oldest_pending(self) -> int | None:
         """When the oldest event arrived that is undecided or has a call to be made; held events don't count."""
         found: int | None = self._all(
-            "SELECT min(received_at) FROM (SELECT received_at FROM events WHERE decided_at IS NULL UNION ALL"
+            "SELECT min(received_at) FROM (SELECT received_at FROM events WHERE status = 'pending' AND decided_at IS NULL"
+            " UNION ALL"
             " SELECT e.received_at FROM targets t JOIN events e ON e.id = t.event_id"
             " WHERE t.state IN ('pending', 'claimed'))"
         )[0][0]

@@ -60,7 +60,7 @@ class Work:
         return int(self._connections.reader.execute("PRAGMA data_version").fetchone()[0])
 
     def undecided(self, after_seq: int, limit: int) -> list[Event]:
-        return self._events("WHERE decided_at IS NULL AND seq > ? ORDER BY seq LIMIT ?", (after_seq, limit))
+        return self._events("WHERE status = 'pending' AND decided_at IS NULL AND seq > ? ORDER BY seq LIMIT ?", (after_seq, limit))
 
     def held(self, after_seq: int, limit: int) -> list[Event]:
         return self._events("WHERE held = 1 AND seq > ? ORDER BY seq LIMIT ?", (after_seq, limit))
@@ -325,7 +325,9 @@ class Work:
             ids = [
                 row[0]
                 for row in db.execute(
-                    "SELECT id FROM events WHERE settled_at < ? ORDER BY settled_at LIMIT ?", (before, limit)
+                    "SELECT id FROM events WHERE settled_at < ? AND seq < (SELECT max(seq) FROM events)"
+                    " ORDER BY settled_at LIMIT ?",
+                    (before, limit),
                 )
             ]
             for part in _parts(ids):
