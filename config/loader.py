@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,9 @@ PLATFORM_SETTINGS = (
 )
 """Settings that only some platforms understand."""
 
+_UNRESOLVED = "a reference that can't be resolved"
+"""Stands for what a reference should have given, until the problem is reported: nothing is loaded with it."""
+
 _SHORT_SECRET = 12
 """Characters; a shorter secret can be found by trying."""
 
@@ -53,6 +56,14 @@ class PlatformRules(Protocol):
     @property
     def challenge_only(self) -> bool:
         """Whether an answered challenge can stand in for the secret."""
+
+    @property
+    def vendor_keys(self) -> bool:
+        """Whether deliveries are proven by the vendor's public keys, without any setting."""
+
+    @property
+    def find_secret_problem(self) -> Callable[[str], str | None] | None:
+        """What a secret should be, if this one can't be used."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +112,7 @@ def load_definitions(
     errors = [problem for problem in loader.problems if not problem.warning]
     warnings = sorted(problem for problem in loader.problems if problem.warning)
     if errors:
-        raise DefinitionsError(errors, warnings, sources)
+        raise DefinitionsError(errors, warnings, sources, loader.webhooks)
     return Definitions(tuple(loader.webhooks), tuple(warnings), tuple(sources))
 
 
@@ -172,19 +183,13 @@ class _Loader:
                 )
                 return []
             # Hidden files are editors' and Kubernetes' own; a link to nothing is read, and so reported.
-            names = sorted(
-                name for name in os.listdir(path) if name.endswith(".yaml") and not name.startswith(".")
-            )
+            names = sorted(name for name in os.listdir(path) if name.endswith(".yaml") and not name.startswith("."))
         except OSError as error:
-            self._problem(
-                path, 1, "webhooks", f"can't be read: {error.strerror}", "make it readable for the bridge"
-            )
+            self._problem(path, 1, "webhooks", f"can't be read: {error.strerror}", "make it readable for the bridge")
             return []
         files = [path / name for name in names if not (path / name).is_dir()]
         if not files:
-            self._problem(
-                path, 1, "webhooks", "the folder has no *.yaml file", "add one with a list `webhooks:`"
-            )
+            self._problem(path, 1, "webhooks", "the folder has no *.yaml file", "add one with a list `webhooks:`")
         return files
 
     def read(self, file: Path) -> None:
@@ -194,19 +199,13 @@ class _Loader:
             self._problem(file, error.line, "YAML", str(error), error.remedy)
             return
         except OSError as error:
-            self._problem(
-                file, 1, "YAML", f"can't be read: {error.strerror}", "make the file readable for the bridge"
-            )
+            self._problem(file, 1, "YAML", f"can't be read: {error.strerror}", "make the file readable for the bridge")
             return
         for where, line in dict.fromkeys(document.repeated):
             first = document.line(where)
-            self._problem(
-                file, line, dotted(where), f"the key is there already, at line {first}", "remove one of them"
-            )
+            self._problem(file, line, dotted(where), f"the key is there already, at line {first}", "remove one of them")
         if document.value is None:
-            self._problem(
-                file, 1, "webhooks", "the file is empty", "start it with `webhooks:` and a list below it"
-            )
+            self._problem(file, 1, "webhooks", "the file is empty", "start it with `webhooks:` and a list below it")
             return
         if not isinstance(document.value, dict):
             self._problem(
@@ -222,16 +221,12 @@ class _Loader:
                 remedy = "only `webhooks` may stand at the top"
                 self._problem(file, document.line((key,)), str(key), "unknown key", remedy)
         if "webhooks" not in document.value:
-            self._problem(
-                file, 1, "webhooks", "missing", "start the file with `webhooks:` and a list below it"
-            )
+            self._problem(file, 1, "webhooks", "missing", "start the file with `webhooks:` and a list below it")
             return
         items = document.value["webhooks"]
         line = document.line(("webhooks",))
         if items is None or items == []:
-            self._problem(
-                file, line, "webhooks", "the list is empty", "add a webhook: - name: …", warning=True
-            )
+            self._problem(file, line, "webhooks", "the list is empty", "add a webhook: - name: …", warning=True)
         elif not isinstance(items, list):
             self._problem(file, line, "webhooks", "not a list", "start each webhook with a dash: - name: …")
         else:
@@ -258,9 +253,7 @@ class _Loader:
                 what, remedy = in_words(location, detail["type"], detail["msg"], detail.get("ctx") or {})
                 place = (item.line(location), f"{item.label}: {dotted(location)}")
                 if place not in seen or "[key]" in detail["loc"]:
-                    self._report(
-                        item, location, _concealed(what, item.at(location), resolved, location), remedy
-                    )
+                    self._report(item, location, _concealed(what, item.at(location), resolved, location), remedy)
         else:
             self.webhooks.append(webhook)
         self._check_platform(item, resolved)
@@ -307,9 +300,7 @@ class _Loader:
         if isinstance(value, dict):
             for key in value:
                 if isinstance(key, str) and "${" in key:
-                    self._report(
-                        item, (*where, key), "a reference in a key", "write the key itself, without ${…}"
-                    )
+                    self._report(item, (*where, key), "a reference in a key", "write the key itself, without ${…}")
             return {key: self._resolve(inner, item, (*where, key)) for key, inner in value.items()}
         if isinstance(value, list):
             return [self._resolve(inner, item, (*where, number)) for number, inner in enumerate(value)]
@@ -323,13 +314,11 @@ class _Loader:
             text, what, remedy = self._look_up(reference, item.file)
             if text is None:
                 self._report(item, where, what, remedy)
-                return "unresolved-reference"
+                return _UNRESOLVED
             return text
 
         if "${" in _REFERENCE.sub("", value):
-            self._report(
-                item, where, "a ${ without its }", "write ${NAME} or ${file:PATH}, or $${ for a literal ${"
-            )
+            self._report(item, where, "a ${ without its }", "write ${NAME} or ${file:PATH}, or $${ for a literal ${")
         return _REFERENCE.sub(replace, value)
 
     def _look_up(self, reference: str, file: Path) -> tuple[str | None, str, str]:
@@ -378,6 +367,11 @@ class _Loader:
             understood = ", ".join(sorted(rules.required | rules.options)) or "none of these settings"
             what = f"platform {rules.name} has no `{setting}`"
             self._report(item, (setting,), what, f"remove it ({rules.name} understands {understood})")
+        if rules.find_secret_problem is not None:
+            for place, secret in _secrets(webhook, "secret"):
+                should_be = rules.find_secret_problem(secret)
+                if should_be is not None:
+                    self._report(item, place, f"a secret that {rules.name} can't use", should_be)
         if webhook.get("verifier") == "none":
             return
         verified = bool(given & {"secret", "signature"}) or "headers" in webhook
@@ -395,7 +389,7 @@ class _Loader:
                     else "add signature: or headers:",
                     warning=True,
                 )
-        elif not verified and not rules.required:
+        elif not verified and not rules.required and not rules.vendor_keys:
             self._report(
                 item,
                 ("platform",),
@@ -422,18 +416,13 @@ class _Loader:
                 "prefer a secret, or restrict the senders with allow_ips",
                 warning=True,
             )
+        for place, secret in (*_secrets(webhook, "secret"), *_secrets(webhook, "signature", "secret")):
+            if len(secret) < _SHORT_SECRET:
+                remedy = "use at least 16 random characters"
+                self._report(item, place, "a short secret, which can be guessed", remedy, warning=True)
         signature = webhook.get("signature")
         if not isinstance(signature, dict):
-            signature = {}
-        for where, secrets in (
-            (("secret",), webhook.get("secret")),
-            (("signature", "secret"), signature.get("secret")),
-        ):
-            for number, secret in enumerate(secrets if isinstance(secrets, list) else [secrets]):
-                if isinstance(secret, str) and 0 < len(secret) < _SHORT_SECRET:
-                    place = (*where, number) if isinstance(secrets, list) else where
-                    remedy = "use at least 16 random characters"
-                    self._report(item, place, "a short secret, which can be guessed", remedy, warning=True)
+            return
         if "timestamp_header" in signature and "{timestamp}" not in str(signature.get("signed", "{body}")):
             self._report(
                 item,
@@ -449,9 +438,7 @@ class _Loader:
         where = f"{item.label}: {dotted(location)}" if location else item.label
         self._problem(item.file, item.line(location), where, what, remedy, warning)
 
-    def _problem(
-        self, file: Path, line: int, where: str, what: str, remedy: str, warning: bool = False
-    ) -> None:
+    def _problem(self, file: Path, line: int, where: str, what: str, remedy: str, warning: bool = False) -> None:
         problem = Problem(str(file), line, where, what, remedy, warning)
         if problem not in self.problems:
             self.problems.append(problem)
@@ -464,3 +451,13 @@ def _concealed(text: str, written: Any, resolved: Any, location: Where) -> str:
     for part in location:
         resolved = resolved[part]
     return text.replace(repr(resolved), repr(written)).replace(str(resolved), written)
+
+
+def _secrets(webhook: Mapping[str, Any], *keys: str) -> Iterator[tuple[Where, str]]:
+    """Each secret under these keys, with its place."""
+    value: Any = webhook
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    for number, secret in enumerate(value if isinstance(value, list) else [value]):
+        if isinstance(secret, str) and secret and _UNRESOLVED not in secret:
+            yield ((*keys, number) if isinstance(value, list) else keys), secret

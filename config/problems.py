@@ -36,12 +36,18 @@ class DefinitionsError(Exception):
     """The webhook definitions can't be used: `problems` says why; `warnings`, what is risky."""
 
     def __init__(
-        self, problems: Iterable[Problem], warnings: Iterable[Problem] = (), sources: Iterable[Path] = ()
+        self,
+        problems: Iterable[Problem],
+        warnings: Iterable[Problem] = (),
+        sources: Iterable[Path] = (),
+        readable: Iterable[Webhook] = (),
     ):
         self.problems = tuple(sorted(problems))
         self.warnings = tuple(sorted(warnings))
         self.sources = tuple(sources)
         """The files to watch for the mending edit."""
+        self.readable = tuple(readable)
+        """Webhooks that can be shown, though a secret of theirs may be missing: never to verify with."""
         super().__init__("\n".join(map(str, self.problems)))
 
 
@@ -49,11 +55,7 @@ def dotted(where: Iterable[str | int]) -> str:
     """A place as people write it: ``starts[0].when``."""
     text = ""
     for part in where:
-        text += (
-            f"[{part}]"
-            if isinstance(part, int) and not isinstance(part, bool)
-            else f"{'.' if text else ''}{part}"
-        )
+        text += f"[{part}]" if isinstance(part, int) and not isinstance(part, bool) else f"{'.' if text else ''}{part}"
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -11,6 +12,8 @@ class Rules:
     required: frozenset[str] = frozenset()
     options: frozenset[str] = frozenset()
     challenge_only: bool = False
+    vendor_keys: bool = False
+    find_secret_problem: Callable[[str], str | None] | None = None
 
 
 PLATFORMS = {
@@ -20,6 +23,12 @@ PLATFORMS = {
         Rules("github", required=frozenset({"secret"})),
         Rules("slack", required=frozenset({"secret"}), challenge_only=True),
         Rules("facebook", required=frozenset({"secret", "verify_token"}), challenge_only=True),
+        Rules("aws-sns", vendor_keys=True),
+        Rules(
+            "sendgrid",
+            required=frozenset({"secret"}),
+            find_secret_problem=lambda text: None if text.startswith("MF") else "write the public key in base64",
+        ),
         Rules("google-pubsub", required=frozenset({"audience"}), options=frozenset({"service_account"})),
     )
 }

@@ -15,7 +15,9 @@ def test_a_duration_is_numbers_with_units(text: object, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["10", 10, "", "m", "10 m", "-5s", "1w", None, True, False, "1e3s", [], "9" * 400 + "d"])
+@pytest.mark.parametrize(
+    "text", ["10", 10, "", "m", "10 m", "-5s", "1w", None, True, False, "1e3s", [], "9" * 400 + "d"]
+)
 def test_anything_else_is_no_duration(text: object) -> None:
     with pytest.raises(ValueError, match=r"; "):
         parse_duration(text)

@@ -205,16 +205,34 @@ extra: 1
         ("webhooks:\n\t- name: a\n", "2: YAML: a tab, where YAML takes only spaces; indent with spaces"),
         (b"webhooks: \xff", "1: YAML: not UTF-8 text"),
         ("webhooks:\n- {name: a, headers: {A: ${SECRET}}}", "2: YAML: a reference that isn't quoted inside {…} or […]"),
-        ("webhooks:\n- name: a\n  name: b\n  verifier: none\n  receivers: {w: 1}", "3: webhooks[0].name: the key is there"),
+        (
+            "webhooks:\n- name: a\n  name: b\n  verifier: none\n  receivers: {w: 1}",
+            "3: webhooks[0].name: the key is there",
+        ),
         ("webhooks:\n- receivers: {w: 1}\n  verifier: none", "2: webhooks[0]: name: missing; add name: "),
         ("webhooks:\n- name: a\n  receivers:\n  verifier: none", "3: webhook a: receivers: no value; give it one"),
-        ("webhooks:\n- {name: a, verifier: none, starts: {workflow: w}}", "2: webhook a: starts: not a list; write [{work"),
-        ("webhooks:\n- {name: a, verifier: none, receivers: [w]}", "2: webhook a: receivers: not keys with values; write {"),
+        (
+            "webhooks:\n- {name: a, verifier: none, starts: {workflow: w}}",
+            "2: webhook a: starts: not a list; write [{work",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: [w]}",
+            "2: webhook a: receivers: not keys with values; write {",
+        ),
         ("webhooks:\n- {name: a, verifier: none, receivers: {1: any}}", "2: webhook a: receivers[1]: not text"),
-        ("webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, split: yes}", "2: webhook a: split: neither true nor"),
-        ("webhooks:\n- {name: a, verifier: off, receivers: {w: 1}}", "2: webhook a: verifier: an unknown value; write none"),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, split: yes}",
+            "2: webhook a: split: neither true nor",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: off, receivers: {w: 1}}",
+            "2: webhook a: verifier: an unknown value; write none",
+        ),
         ("webhooks:\n- {name: a, headers: {}, receivers: {w: 1}}", "2: webhook a: headers: empty; write {X-Api-Key: "),
-        ("webhooks:\n- {name: 5, verifier: none, receivers: {w: 1}}", "2: webhooks[0]: name: not text; write github-depl"),
+        (
+            "webhooks:\n- {name: 5, verifier: none, receivers: {w: 1}}",
+            "2: webhooks[0]: name: not text; write github-depl",
+        ),
         (
             "webhooks:\n- {name: a, verifier: none, starts: [{workflow: w, version: x}]}",
             "2: webhook a: starts[0].version: not a whole number; write one such as 3",
@@ -227,7 +245,10 @@ extra: 1
             "webhooks:\n- {name: a, verifier: none, starts: [{workflow: w, wehn: {}}]}",
             "2: webhook a: starts[0].wehn: unknown key; did you mean when? known are workflow, version, when",
         ),
-        ("webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, max_body: big}", "2: webhook a: max_body: 'big' is not a"),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, max_body: big}",
+            "2: webhook a: max_body: 'big' is not a",
+        ),
         (
             "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, allow_ips: [10.0.0.1/8]}",
             "2: webhook a: allow_ips[0]: 10.0.0.1/8 has host bits set; write a network such as",
@@ -272,9 +293,7 @@ def test_a_reference_that_stands_for_nothing_is_an_error(
 
 def test_a_reference_in_a_key_is_an_error(problems: Problems) -> None:
     found = problems("webhooks:\n- {name: a, verifier: none, receivers: {'${SECRET}': any}}")
-    assert found == [
-        "2: webhook a: receivers.${SECRET}: a reference in a key; write the key itself, without ${…}"
-    ]
+    assert found == ["2: webhook a: receivers.${SECRET}: a reference in a key; write the key itself, without ${…}"]
 
 
 def test_what_a_reference_stands_for_is_in_no_message(problems: Problems) -> None:
@@ -301,7 +320,9 @@ def test_a_name_or_url_is_there_once_across_the_files(tmp_path: Path) -> None:
 
 
 def test_the_same_name_twice_is_one_problem(problems: Problems) -> None:
-    found = problems("webhooks:\n- {name: a, verifier: none, receivers: {w: 1}}\n- {name: a, verifier: none, receivers: {w: 1}}")
+    found = problems(
+        "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}}\n- {name: a, verifier: none, receivers: {w: 1}}"
+    )
     assert len(found) == 1
 
 
@@ -316,12 +337,25 @@ def webhook(**keys: str) -> str:
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        ({"platform": "github"}, "secret: missing: platform github needs it; add secret: ${NAME}, or say verifier: none"),
-        ({"platform": "slak"}, "platform: unknown platform 'slak'; did you mean slack? known are custom, facebook"),
+        (
+            {"platform": "github"},
+            "secret: missing: platform github needs it; add secret: ${NAME}, or say verifier: none",
+        ),
+        (
+            {"platform": "slak"},
+            "platform: unknown platform 'slak'; did you mean slack? known are aws-sns, custom, facebook",
+        ),
         ({"platform": "facebook", "secret": "'${SECRET}'"}, "verify_token: missing: platform facebook needs it"),
         ({"platform": "google-pubsub"}, "audience: missing: platform google-pubsub needs it"),
-        ({"platform": "github", "secret": "'${SECRET}'", "dedup": "{path: $.id}"}, "dedup: platform github has no `dedup`"),
+        (
+            {"platform": "github", "secret": "'${SECRET}'", "dedup": "{path: $.id}"},
+            "dedup: platform github has no `dedup`",
+        ),
         ({"secret": "'${SECRET}'", "headers": "{A: b}"}, "secret: platform custom has no `secret`"),
+        (
+            {"platform": "sendgrid", "secret": "'${SECRET}'"},
+            "secret: a secret that sendgrid can't use; write the public key in base64",
+        ),
         ({}, "platform: nothing verifies its deliveries; add headers: or signature:, or say verifier: none"),
     ],
 )
@@ -358,6 +392,7 @@ def test_what_is_risky_is_warned_of(load: Load, keys: dict[str, str], warning: s
         {"platform": "github", "secret": "'${SECRET}'"},
         {"platform": "github", "headers": "{X-Gateway: '${SECRET}'}"},
         {"platform": "slack", "secret": "'${SECRET}'"},
+        {"platform": "aws-sns"},
         {"platform": "google-pubsub", "audience": "aud", "service_account": "me@example.com"},
         {"headers": "{A: b}"},
         {"signature": "{secret: '${SECRET}', header: A}"},
@@ -372,7 +407,9 @@ def test_what_is_verified_has_no_warning(load: Load, keys: dict[str, str]) -> No
 
 
 def test_a_missing_file_and_an_empty_folder_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(DefinitionsError, match=r"none\.yaml:1: webhooks: no such file or folder; create it, or set BRIDGE"):
+    with pytest.raises(
+        DefinitionsError, match=r"none\.yaml:1: webhooks: no such file or folder; create it, or set BRIDGE"
+    ):
         load_definitions(tmp_path / "none.yaml", PLATFORMS, {})
     with pytest.raises(DefinitionsError, match=r"the folder has no \*\.yaml file; add one"):
         load_definitions(tmp_path, PLATFORMS, {})

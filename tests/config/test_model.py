@@ -47,7 +47,9 @@ def test_one_secret_is_a_list_of_one() -> None:
 
 
 def test_secrets_are_in_no_text_and_no_error() -> None:
-    webhook = Webhook.model_validate({"name": "a", "receivers": {"w": 1}, "secret": "hidden", "headers": {"X": "hidden"}})
+    webhook = Webhook.model_validate(
+        {"name": "a", "receivers": {"w": 1}, "secret": "hidden", "headers": {"X": "hidden"}}
+    )
     assert "hidden" not in repr(webhook)
     assert "hidden" not in str(webhook)
     with pytest.raises(ValidationError) as caught:
@@ -83,7 +85,12 @@ def test_a_public_url_is_whole(url: str) -> None:
 @pytest.mark.parametrize(
     ("signature", "message"),
     [
-        ({"signed": "all", }, "the body isn't signed"),
+        (
+            {
+                "signed": "all",
+            },
+            "the body isn't signed",
+        ),
         ({"signed": "{timestamp}.{body}"}, "{timestamp} is signed, but in no known header"),
         ({"signed": "{id}.{body}"}, "{id} is nothing that can be signed"),
     ],

@@ -1,0 +1,234 @@
+"""The bridge as people ask for it: the store and the definitions together, read and explained.
+
+The command line and the page share it. Definitions with errors are no reason to show nothing: what can be read of
+them is used, and what is wrong is in `problems`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from admin.explain import (
+    EventFinding,
+    Surroundings,
+    TaskFinding,
+    explain_event,
+    explain_pair,
+    explain_task,
+    task_in_words,
+)
+from config.settings import Settings
+from config.webhooks import DEFAULT_HOLD, DefinitionsError, Problem, Webhook, load_definitions
+from events.event import Event, EventFilter, NewEvent, Target, Task, Workflow, new_event_id
+from events.sqlite import SqliteStore
+from relay.platforms import PLATFORMS
+from relay.verification import VerifiedWebhooks, fingerprint
+
+DAY = 86_400_000
+"""Milliseconds."""
+_BATCH = 500
+_LOOKED_AT = 20_000
+"""Waiting tasks of a workflow that are looked at for one explanation, and no more: it is for a person to read."""
+_EVENTS_LOOKED_AT = 500
+
+
+class NotFound(Exception):
+    """There is no such event or task; the text says which."""
+
+
+class CantReplay(Exception):
+    """The event can't be replayed; the text says why."""
+
+
+@dataclass(frozen=True)
+class Readable:
+    """The definitions as far as they can be read."""
+
+    webhooks: Mapping[str, Webhook]
+    problems: tuple[Problem, ...] = ()
+    """Errors, for which the processes keep what they had."""
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def receivers(self) -> dict[str, list[Webhook]]:
+        """workflow → the webhooks that it is a receiver of."""
+        found: dict[str, list[Webhook]] = {}
+        for webhook in self.webhooks.values():
+            for workflow in webhook.receivers:
+                found.setdefault(workflow, []).append(webhook)
+        return found
+
+
+def read_definitions(path: Path) -> Readable:
+    """What can be read of the definitions; never raises for what is wrong in them."""
+    try:
+        definitions = load_definitions(path, PLATFORMS)
+    except DefinitionsError as error:
+        webhooks = {webhook.name: webhook for webhook in reversed(error.readable)}
+        return Readable(dict(reversed(webhooks.items())), error.problems, error.warnings)
+    return Readable(definitions.by_name, (), definitions.warnings)
+
+
+class Bridge:
+    """One look at a bridge."""
+
+    def __init__(self, settings: Settings, store: SqliteStore, definitions: Readable):
+        self.settings = settings
+        self.store = store
+        self.definitions = definitions
+
+    # --- webhooks -------------------------------------------------------------------------------------------
+
+    def verified_at(self, cache: dict[tuple[str, bytes], str] | None = None) -> dict[str, int | None]:
+        """webhook → since when it is verified with its present verifier and secrets, None if it isn't.
+
+        `cache` keeps fingerprints, which are slow by design, from one call to the next.
+        """
+        verifications = self.store.verifications()
+        keys = VerifiedWebhooks(self.store)
+        found: dict[str, int | None] = {}
+        for name, webhook in self.definitions.webhooks.items():
+            found[name] = None
+            if name not in verifications:
+                continue
+            known, at = verifications[name]
+            key = keys.key(webhook)
+            present = cache.get(key) if cache is not None else None
+            if present is None:
+                present = fingerprint(webhook, self.store.fingerprint_salt())
+                if cache is not None:
+                    cache[key] = present
+            if present == known:
+                found[name] = at
+        return found
+
+    # --- events and tasks -----------------------------------------------------------------------------------
+
+    def event(self, event_id: str) -> Event:
+        """Raises NotFound."""
+        event = self.store.event(event_id)
+        if event is None:
+            raise NotFound(f"no event {event_id}")
+        return event
+
+    def task(self, task_id: str) -> Task:
+        """Raises NotFound."""
+        task = self.store.task(task_id)
+        if task is None:
+            raise NotFound(f"no task {task_id} is known: the worker hasn't found it, or it was pruned")
+        return task
+
+    def targets_by_event(self, events: Iterable[Event]) -> dict[str, list[Target]]:
+        """event id → its targets, for each of these events."""
+        found: dict[str, list[Target]] = {event.id: [] for event in events}
+        ids = iter(found)
+        while part := list(islice(ids, _BATCH)):
+            for target in self.store.targets_of(part):
+                found[target.event_id].append(target)
+        return found
+
+    def explain_event(self, event: Event, limit: int = 1000) -> EventFinding:
+        """Why the event did or didn't reach each waiting task: those of its receivers, its targets', then others."""
+        targets = self.store.targets_of([event.id])
+        webhook = self.definitions.webhooks.get(event.webhook)
+        tasks: dict[str, Task] = {}
+        for target in targets:
+            task = self.store.task(target.task_id) if target.task_id else None
+            if task is not None:
+                tasks[task.id] = task
+        around = self._around({event.id: targets})
+        for workflow in webhook.receivers if webhook else ():
+            self._nearest(event, self._waiting(workflow), around, tasks, limit)
+        others = (task for task in self._waiting(None) if webhook is None or task.workflow not in webhook.receivers)
+        self._nearest(event, others, around, tasks, limit)
+        return explain_event(event, tasks.values(), self._around({event.id: targets}, tasks.values()))
+
+    def _nearest(
+        self, event: Event, tasks: Iterable[Task], around: Surroundings, into: dict[str, Task], limit: int
+    ) -> None:
+        """Adds of these tasks those that the event came nearest to."""
+        room = limit - len(into)
+        found = list(islice(tasks, _LOOKED_AT))
+        if len(found) > room:
+            document = event.document()
+            found.sort(key=lambda task: explain_pair(event, document, task, around).nearness, reverse=True)
+        for task in found[: max(room, 0)]:
+            into.setdefault(task.id, task)
+
+    def explain_task(self, task: Task, limit: int = 20) -> tuple[str, list[Target], list[TaskFinding]]:
+        """What the task's state means, the targets on it, and the recent events that came nearest to it."""
+        targets = self.store.targets_on(task.id)
+        names = [webhook.name for webhook in self.definitions.receivers.get(task.workflow, ())]
+        events: dict[str, Event] = {}
+        for target in targets:
+            event = self.store.event(target.event_id)
+            if event is not None:
+                events[event.id] = event
+        for name in names or (None,):
+            for event in self.store.events(EventFilter(webhook=name, limit=_EVENTS_LOOKED_AT)):
+                events[event.id] = event
+        around = self._around(self.targets_by_event(events.values()), [task])
+        near = explain_task(task, events.values(), around, limit)
+        return task_in_words(task, self.definitions.webhooks, targets), targets, near
+
+    def _waiting(self, workflow: str | None) -> Iterable[Task]:
+        after = ""
+        while page := self.store.waiting_tasks(after, _BATCH, workflow):
+            yield from page
+            after = page[-1].id
+
+    def _around(self, targets_of: Mapping[str, list[Target]], tasks: Iterable[Task] = ()) -> Surroundings:
+        targets_on: dict[str, list[Target]] = {}
+        workflows: dict[str, Workflow] = {}
+        for task in tasks:
+            targets_on[task.id] = self.store.targets_on(task.id)
+            workflow = self.store.workflow(task.workflow_id)
+            if workflow is not None:
+                workflows[task.workflow_id] = workflow
+        conductor = self.store.facts().get("conductor", "up")
+        return Surroundings(
+            webhooks=self.definitions.webhooks,
+            targets_of=targets_of,
+            targets_on=targets_on,
+            workflows=workflows,
+            now=int(time.time() * 1000),
+            clock_skew=int(self.settings.bridge_clock_skew * 1000),
+            conductor_error=None if conductor == "up" else conductor,
+        )
+
+    # --- replay ---------------------------------------------------------------------------------------------
+
+    def replay(self, event_id: str) -> str:
+        """Puts the event in again, as one that arrives now; returns the new event's id.
+
+        Raises NotFound, CantReplay if its webhook is no longer defined, StoreUnavailable.
+        """
+        event = self.event(event_id)
+        webhook = self.definitions.webhooks.get(event.webhook)
+        broken = bool(self.definitions.problems)
+        if webhook is None and not broken:
+            raise CantReplay(
+                f"the webhook {event.webhook} is no longer defined: nothing would be delivered; define it again first"
+            )
+        now = int(time.time() * 1000)
+        hold = webhook.hold if webhook is not None else DEFAULT_HOLD
+        (committed,) = self.store.append(
+            [
+                NewEvent(
+                    id=new_event_id(),
+                    webhook=event.webhook,
+                    received_at=now,
+                    payload=event.payload,
+                    headers=event.headers,
+                    query=event.query,
+                    hold_until=now + int(hold * 1000),
+                    delivery_id=None,
+                    replay_of=event.id,
+                )
+            ]
+        )
+        return committed.event_id

@@ -1,0 +1,346 @@
+"""Why an event did or didn't match, from the event's side and from the task's. Pure: records in, findings out.
+
+It speaks of the webhook as it is defined now. What it says of a task follows the delivery rules in their order: is
+the task in reach of the webhook, do its criteria hold, was it waiting at the right time, and who took it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from config.webhooks import Start, Webhook
+from events.event import Event, Target, Task, Workflow, iso
+from events.matches import BadMatches, Criteria, Criterion
+
+Verdict = Literal["taken", "matches", "differs", "out of reach", "broken"]
+"""`taken`: by this event; `matches`: every criterion holds, and the reason says what else stood or stands between."""
+
+_SHOWN = 200
+"""Characters of a value in a sentence."""
+
+
+@dataclass(frozen=True)
+class TaskFinding:
+    """What is between one event and one task."""
+
+    event: Event
+    task: Task
+    verdict: Verdict
+    reason: str
+    criteria: tuple[Criterion, ...] = ()
+
+    @property
+    def first_failed(self) -> Criterion | None:
+        """The first criterion that doesn't hold."""
+        return next((criterion for criterion in self.criteria if not criterion.holds), None)
+
+    @property
+    def nearness(self) -> tuple[int, float]:
+        """Sorts findings: the nearer to a delivery, the greater."""
+        order = {"taken": 4, "matches": 3, "differs": 2, "broken": 1, "out of reach": 0}[self.verdict]
+        held = sum(criterion.holds for criterion in self.criteria)
+        return order, held / len(self.criteria) if self.criteria else 1.0
+
+
+@dataclass(frozen=True)
+class StartFinding:
+    """What one entry of `starts` makes of an event."""
+
+    start: Start
+    holds: bool
+    reason: str
+    criteria: tuple[Criterion, ...] = ()
+
+
+@dataclass(frozen=True)
+class EventFinding:
+    """An event explained."""
+
+    event: Event
+    meaning: tuple[str, ...]
+    """What its status means, in sentences."""
+    starts: tuple[StartFinding, ...]
+    tasks: tuple[TaskFinding, ...]
+    """Nearest first."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What else is known, beside one event and one task."""
+
+    webhooks: Mapping[str, Webhook]
+    targets_of: Mapping[str, Sequence[Target]]
+    """event id → its targets."""
+    targets_on: Mapping[str, Sequence[Target]]
+    """task id → the targets that ever aimed at it."""
+    workflows: Mapping[str, Workflow]
+    """workflow id → what was looked up of it."""
+    now: int
+    clock_skew: int = 2000
+    """Milliseconds that a workflow may have started after an event and still take it."""
+    conductor_error: str | None = None
+    """Why Conductor can't be reached, if it can't."""
+
+
+# --- sentences about one criterion --------------------------------------------------------------------------
+
+
+def shown(value: Any) -> str:
+    """The value as JSON, cut where it gets long."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+
+
+def criterion_in_words(criterion: Criterion) -> str:
+    """``$.action is "closed", expected is "opened"``."""
+    if criterion.expected is None:
+        return f"{criterion.path}: null is expected, and that never holds"
+    if not criterion.found:
+        return f"nothing at {criterion.path}, expected is {shown(criterion.expected)}"
+    values = " and ".join(shown(value) for value in criterion.found[:5])
+    more = f" and {len(criterion.found) - 5} more" if len(criterion.found) > 5 else ""
+    hint = ""
+    if not criterion.holds and all(map(_nearly(criterion.expected), criterion.found)):
+        hint = " (they differ in case or spaces, which count)"
+    return f"{criterion.path} is {values}{more}, expected is {shown(criterion.expected)}{hint}"
+
+
+def _nearly(expected: Any) -> Any:
+    def alike(value: Any) -> bool:
+        return (
+            isinstance(value, str) and isinstance(expected, str) and value.strip().lower() == expected.strip().lower()
+        )
+
+    return alike
+
+
+# --- one event beside one task ------------------------------------------------------------------------------
+
+
+def explain_pair(event: Event, document: Mapping[str, Any], task: Task, around: Surroundings) -> TaskFinding:
+    """What is between this event and this task; `document` is the event's payload with `_webhook`."""
+    try:
+        criteria = tuple(Criteria.parse(task.matches).explain(document))
+    except BadMatches as error:
+        return TaskFinding(event, task, "broken", f"the task's matches can't be parsed, so it never matches: {error}")
+
+    def finding(verdict: Verdict, reason: str) -> TaskFinding:
+        return TaskFinding(event, task, verdict, reason, criteria)
+
+    mine = [target for target in around.targets_on.get(task.id, ()) if target.event_id == event.id]
+    if mine:
+        return finding(*_own_target(mine[-1]))
+    webhook = around.webhooks.get(event.webhook)
+    if webhook is None:
+        return finding("out of reach", f"the webhook {event.webhook} is no longer defined")
+    if task.workflow not in webhook.receivers:
+        receivers = ", ".join(webhook.receivers) or "none"
+        return finding(
+            "out of reach",
+            f"{task.workflow} is not a receiver of {webhook.name} (receivers: {receivers}); "
+            f"to let it be one, add `{task.workflow}: any` to `receivers`",
+        )
+    versions = webhook.receivers[task.workflow]
+    workflow = around.workflows.get(task.workflow_id)
+    if versions is not None and workflow is not None and workflow.version not in versions:
+        wanted = ", ".join(map(str, sorted(versions)))
+        return finding(
+            "out of reach",
+            f"its workflow has version {workflow.version}, and {webhook.name} receives only version {wanted}",
+        )
+    failed = next((criterion for criterion in criteria if not criterion.holds), None)
+    if failed is not None:
+        return finding("differs", criterion_in_words(failed))
+    return finding(*_all_hold(event, webhook, task, workflow, around))
+
+
+def _own_target(target: Target) -> tuple[Verdict, str]:
+    when = iso(target.settled_at)
+    match target.state:
+        case "done":
+            return "taken", f"this event completed it at {when}"
+        case "pending" | "claimed":
+            last = f"; the last try failed: {target.error}" if target.error else ""
+            return "taken", f"this event is completing it (tries so far: {target.attempts}){last}"
+        case "cancelled":
+            return (
+                "out of reach",
+                f"it had ended when this event was to complete it, at {when}: "
+                f"{target.error or 'cancelled, timed out or completed by others'}",
+            )
+        case _:
+            return "matches", f"Conductor refused for good when this event was to complete it: {target.error}"
+
+
+def _all_hold(
+    event: Event, webhook: Webhook, task: Task, workflow: Workflow | None, around: Surroundings
+) -> tuple[Verdict, str]:
+    """Every criterion holds, and still this event has no target on the task: why."""
+    if workflow is not None:
+        own = {target.correlation_id for target in around.targets_of.get(event.id, ()) if target.correlation_id}
+        if workflow.root_correlation_id is not None and workflow.root_correlation_id in own:
+            return "out of reach", "it belongs to a workflow that this event itself started"
+        if workflow.root_started_at > event.received_at + around.clock_skew:
+            return (
+                "out of reach",
+                f"its workflow started at {iso(workflow.root_started_at)}, after the event arrived "
+                f"({iso(event.received_at)}): an event completes only what was running when it came; "
+                "replay the event to let it count as one that arrives now",
+            )
+    for target in around.targets_on.get(task.id, ()):
+        if target.state in ("pending", "claimed", "done"):
+            done = "took" if target.state == "done" else "is completing"
+            return "out of reach", f"another event {done} it: {target.event_id}"
+    if task.state in ("completed", "gone"):
+        return "out of reach", "it no longer waits: it was completed by others, cancelled or timed out"
+    if event.decided_at is None:
+        return "matches", "the event's takers are still to be decided" + _because(around)
+    after = task.scheduled_at > event.received_at
+    waited = f"it came to wait at {iso(task.scheduled_at)}"
+    if event.held:
+        return (
+            "matches",
+            f"{waited}, and the event is still held: it takes the oldest held event that matches",
+        )
+    takers = [target for target in around.targets_of.get(event.id, ()) if target.kind == "complete"]
+    if takers:
+        if after:
+            return "out of reach", f"{waited}, after the event, which had a taker already"
+        return "out of reach", f"{waited}, but was found only after the event's takers were decided"
+    if after and webhook.hold == 0:
+        return "out of reach", f"{waited}, after the event; `hold: 0s` keeps no event for later"
+    if after:
+        return (
+            "out of reach",
+            f"{waited}, and the event was held only until {iso(event.hold_until)}; "
+            "set a longer `hold`, or replay the event",
+        )
+    return (
+        "out of reach",
+        f"{waited}, but was found, or came into reach, only after the event's takers were decided; replay the event",
+    )
+
+
+def _because(around: Surroundings) -> str:
+    return f"; Conductor can't be reached: {around.conductor_error}" if around.conductor_error else ""
+
+
+# --- an event -----------------------------------------------------------------------------------------------
+
+
+def explain_event(event: Event, tasks: Iterable[Task], around: Surroundings) -> EventFinding:
+    """Why this event did or didn't reach each of these tasks, what became of its starts, what its status means."""
+    document = event.document()
+    webhook = around.webhooks.get(event.webhook)
+    findings = [explain_pair(event, document, task, around) for task in tasks]
+    findings.sort(key=lambda finding: finding.task.id)
+    findings.sort(key=lambda finding: finding.nearness, reverse=True)
+    starts = tuple(_explain_start(start, document) for start in webhook.starts) if webhook else ()
+    return EventFinding(event, tuple(_meaning(event, webhook, findings, around)), starts, tuple(findings))
+
+
+def _explain_start(start: Start, document: Mapping[str, Any]) -> StartFinding:
+    try:
+        criteria = tuple(Criteria.parse(start.when).explain(document))
+    except BadMatches as error:
+        return StartFinding(start, False, f"`when` can't be parsed: {error}")
+    failed = next((criterion for criterion in criteria if not criterion.holds), None)
+    if failed is not None:
+        return StartFinding(start, False, criterion_in_words(failed), criteria)
+    return StartFinding(
+        start, True, "`when` holds" if criteria else "it has no `when`: every event starts it", criteria
+    )
+
+
+def _meaning(
+    event: Event, webhook: Webhook | None, findings: Sequence[TaskFinding], around: Surroundings
+) -> Iterable[str]:
+    targets = around.targets_of.get(event.id, ())
+    if event.replay_of:
+        yield f"A replay of {event.replay_of}."
+    if webhook is None:
+        yield f"The webhook {event.webhook} is no longer defined: nothing more will be delivered for it."
+    match event.status:
+        case "pending" if event.decided_at is None:
+            yield "Its takers are still to be decided by the worker" + _because(around) + "."
+        case "pending" if event.held == 1:
+            yield (
+                f"Held until {iso(event.hold_until)}: no waiting task matched. "
+                "The first task that comes to wait and matches takes it."
+            )
+        case "pending" if event.held == 2:
+            yield "All its takers had ended, so it is free again: the worker is to look for others."
+        case "pending":
+            yield "Its targets are being called" + _because(around) + "."
+        case "delivered":
+            yield "Delivered."
+        case "expired" if webhook is not None and webhook.hold == 0:
+            yield "Expired: no task that matches was waiting when it arrived, and `hold: 0s` keeps none for later."
+        case "expired":
+            yield f"Expired: it was held until {iso(event.hold_until)}, and no task that matches came to wait."
+        case "ignored":
+            yield "Ignored: the webhook only starts workflows, and no `when` of them held."
+        case "failed":
+            yield "Failed: Conductor refuses for good. Mend what it says, then replay the event."
+    yield from map(target_in_words, targets)
+    if event.status in ("pending", "expired") and not targets and webhook is not None and webhook.receivers:
+        reached = [finding for finding in findings if finding.task.workflow in webhook.receivers]
+        if not reached:
+            yield f"No task of its receivers ({', '.join(webhook.receivers)}) is known to wait."
+
+
+def target_in_words(target: Target) -> str:
+    """What became of a target, and the remedy where it was refused."""
+    if target.kind == "complete":
+        what = f"task {target.reference_name} of {target.workflow} ({target.workflow_id})"
+        done, doing = "Completed", "Completing"
+    else:
+        what = target.workflow + (f" version {target.version}" if target.version else "")
+        what += f" ({target.workflow_id})" if target.workflow_id else ""
+        done, doing = "Started", "Starting"
+    match target.state:
+        case "done":
+            return f"{done} {what} at {iso(target.settled_at)}."
+        case "pending" | "claimed":
+            tries = f", tries so far: {target.attempts}" if target.attempts else ""
+            return f"{doing} {what}{tries}" + (f"; the last one failed: {target.error}." if target.error else ".")
+        case "cancelled":
+            return f"{what} had ended already: {target.error or 'cancelled, timed out or completed by others'}."
+        case _:
+            remedy = ""
+            if "No such workflow" in (target.error or ""):
+                remedy = " Register the workflow in Conductor, or correct `starts`; then replay."
+            return f"{doing} {what} failed for good: {target.error}.{remedy}"
+
+
+# --- a task -------------------------------------------------------------------------------------------------
+
+
+def explain_task(task: Task, events: Iterable[Event], around: Surroundings, limit: int = 20) -> list[TaskFinding]:
+    """The events that came nearest to this task, nearest first, the newest first among equals."""
+    findings = [explain_pair(event, event.document(), task, around) for event in events]
+    findings.sort(key=lambda finding: finding.event.seq, reverse=True)
+    findings.sort(key=lambda finding: finding.nearness, reverse=True)
+    return findings[:limit]
+
+
+def task_in_words(task: Task, webhooks: Mapping[str, Webhook], targets: Sequence[Target]) -> str:
+    """What the task's state means."""
+    if task.broken:
+        return f"Broken: its matches can't be parsed, so no event completes it: {task.broken}"
+    taker = next((target for target in reversed(targets) if target.state in ("pending", "claimed", "done")), None)
+    if taker is not None and task.state in ("taken", "completed"):
+        verb = "Completed by" if task.state == "completed" else "Being completed by"
+        return f"{verb} event {taker.event_id}."
+    if task.state in ("completed", "gone"):
+        return "It no longer waits: it was completed by others, cancelled or timed out."
+    names = [webhook.name for webhook in webhooks.values() if task.workflow in webhook.receivers]
+    if not names:
+        return (
+            f"Waiting, but {task.workflow} is a receiver of no webhook: no event can reach it. "
+            f"Add `{task.workflow}: any` to the `receivers` of its webhook."
+        )
+    return f"Waiting for an event of {' or '.join(names)}."

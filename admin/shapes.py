@@ -1,0 +1,183 @@
+"""The JSON of the command line and the API: Conductor's camelCase, ISO 8601 times in UTC."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from admin.explain import EventFinding, StartFinding, TaskFinding
+from config.settings import Settings
+from config.webhooks import Problem, Webhook
+from events.event import Event, Rejection, Target, Task, iso
+from events.matches import Criterion
+
+Json = dict[str, Any]
+
+LOCAL_URL = "http://localhost:{port}"
+DEFAULT_PORT = 8000
+"""Where the relay listens unless $PORT says otherwise."""
+
+
+def url_of(webhook: Webhook, settings: Settings, port: int = DEFAULT_PORT) -> str:
+    """The webhook's whole URL as its platform calls it; the local one if no public one is known."""
+    base = settings.bridge_public_url or LOCAL_URL.format(port=port)
+    return webhook.public_url or f"{base}/webhook/{webhook.url_id}"
+
+
+def webhook(webhook: Webhook, url: str, verified_at: int | None) -> Json:
+    return {
+        "name": webhook.name,
+        "url": url,
+        "platform": webhook.platform,
+        "status": "Unverified" if verified_at is None else "Verified",
+        "verifiedAt": iso(verified_at),
+    }
+
+
+def target(target: Target) -> Json:
+    return {
+        "kind": target.kind,
+        "workflow": target.workflow,
+        "workflowId": target.workflow_id,
+        "version": target.version,
+        "taskId": target.task_id,
+        "referenceName": target.reference_name,
+        "correlationId": target.correlation_id,
+        "state": target.state,
+        "attempts": target.attempts,
+        "error": target.error,
+        "createdAt": iso(target.created_at),
+        "settledAt": iso(target.settled_at),
+    }
+
+
+def event(event: Event, targets: Iterable[Target]) -> Json:
+    """An event in a list."""
+    return {
+        "eventId": event.id,
+        "webhook": event.webhook,
+        "status": event.status,
+        "receivedAt": iso(event.received_at),
+        "deliveryId": event.delivery_id,
+        "targets": [target(one) for one in targets],
+    }
+
+
+def whole_event(record: Event, targets: Iterable[Target], meaning: Iterable[str] = ()) -> Json:
+    """An event by itself."""
+    return {
+        **event(record, targets),
+        "meaning": list(meaning),
+        "heldUntil": iso(record.hold_until) if record.held else None,
+        "holdUntil": iso(record.hold_until),
+        "decidedAt": iso(record.decided_at),
+        "settledAt": iso(record.settled_at),
+        "replayOf": record.replay_of,
+        "headers": record.headers,
+        "query": record.query,
+        "payload": json.loads(record.payload),
+    }
+
+
+def task(task: Task) -> Json:
+    """A task in a list; `broken`, the reason, is there only where the task's matches can't be parsed."""
+    found = {
+        "taskId": task.id,
+        "workflowId": task.workflow_id,
+        "workflow": task.workflow,
+        "referenceName": task.reference_name,
+        "matches": task.matches,
+        "waitingSince": iso(task.scheduled_at),
+    }
+    return found if task.broken is None else {**found, "broken": task.broken}
+
+
+def whole_task(record: Task, meaning: str, targets: Iterable[Target], near: Iterable[TaskFinding]) -> Json:
+    """A task by itself, with the events that came near it."""
+    return {
+        **task(record),
+        "state": record.state,
+        "meaning": meaning,
+        "foundBy": record.found_by,
+        "domain": record.domain,
+        "targets": [{"eventId": one.event_id, **target(one)} for one in targets],
+        "events": [
+            {
+                "eventId": finding.event.id,
+                "webhook": finding.event.webhook,
+                "status": finding.event.status,
+                "receivedAt": iso(finding.event.received_at),
+                **_verdict(finding),
+            }
+            for finding in near
+        ],
+    }
+
+
+def finding(finding: TaskFinding) -> Json:
+    """What is between an event and one task."""
+    return {**task(finding.task), **_verdict(finding)}
+
+
+def _verdict(finding: TaskFinding) -> Json:
+    failed = finding.first_failed
+    return {
+        "verdict": finding.verdict,
+        "reason": finding.reason,
+        "firstFailed": failed.path if failed else None,
+        "criteria": [criterion(one) for one in finding.criteria],
+    }
+
+
+def criterion(criterion: Criterion) -> Json:
+    return {
+        "path": criterion.path,
+        "expected": criterion.expected,
+        "found": criterion.found,
+        "holds": criterion.holds,
+    }
+
+
+def start(finding: StartFinding) -> Json:
+    """What one entry of `starts` made of an event."""
+    return {
+        "workflow": finding.start.workflow,
+        "version": finding.start.version,
+        "holds": finding.holds,
+        "reason": finding.reason,
+        "criteria": [criterion(one) for one in finding.criteria],
+    }
+
+
+def why(found: EventFinding) -> Json:
+    """An event explained."""
+    return {
+        "eventId": found.event.id,
+        "status": found.event.status,
+        "meaning": list(found.meaning),
+        "starts": [start(one) for one in found.starts],
+        "tasks": [finding(one) for one in found.tasks],
+    }
+
+
+def rejection(rejection: Rejection) -> Json:
+    return {
+        "webhook": rejection.webhook,
+        "at": iso(rejection.at),
+        "status": rejection.status,
+        "reason": rejection.reason,
+        "remote": rejection.remote,
+        "method": rejection.method,
+    }
+
+
+def problem(problem: Problem) -> Json:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "where": problem.where,
+        "what": problem.what,
+        "remedy": problem.remedy,
+        "warning": problem.warning,
+    }

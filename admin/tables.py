@@ -1,0 +1,45 @@
+"""Tables and texts for a terminal. What comes from outside is never let loose on it."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def plain(text: object, lines: bool = False) -> str:
+    """The text without characters that a terminal acts on or hides: they are written as ``\\x1b`` or ``\\u202e``.
+
+    Line breaks are kept with `lines`.
+    """
+    return "".join(
+        character
+        if unicodedata.category(character) not in _HIDDEN or (lines and character == "\n")
+        else character.encode("unicode_escape").decode("ascii")
+        if not "\ud800" <= character <= "\udfff"
+        else f"\\u{ord(character):04x}"
+        for character in str(text)
+    )
+
+
+def pretty(value: Any) -> str:
+    """JSON on several lines, safe for a terminal."""
+    return plain(json.dumps(value, indent=2, ensure_ascii=False), lines=True)
+
+
+def compact(value: Any, length: int = 120) -> str:
+    """JSON on one line, cut to a length."""
+    text = plain(json.dumps(value, ensure_ascii=False))
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns under headings; an empty cell is a dash."""
+    cells = [list(headings)] + [["-" if cell in (None, "") else plain(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
