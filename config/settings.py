@@ -59,6 +59,16 @@ class Settings(BaseSettings):
     bridge_retention: Duration = Field(
         default=30 * 86400.0, description="how long finished events are kept, then pruned in small steps"
     )
+    bridge_relay_metrics: str = Field(
+        default="127.0.0.1:9108",
+        description="where the relay serves its metrics for Prometheus: HOST:PORT; public for /metrics on its own "
+        "port; or off",
+    )
+    bridge_key_mirror: str | None = Field(
+        default=None,
+        description="where vendors' public keys (aws-sns, google-pubsub) are fetched from instead of the vendors: "
+        "https://HOST/PATH becomes MIRROR/HOST/PATH. Whoever runs the mirror can forge their deliveries",
+    )
     bridge_worker_metrics: str = Field(
         "127.0.0.1:9109", description="where the worker serves its metrics for Prometheus: HOST:PORT, or off"
     )
@@ -92,7 +102,15 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("bridge_public_url", "conductor_server_url", "conductor_ui_server_url")
+    @field_validator("bridge_relay_metrics")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if value not in ("public", "off") and not (host and port.isdecimal() and 0 < int(port[:6]) < 65536):
+            raise ValueError("not an address; write HOST:PORT, such as 127.0.0.1:9108, or public, or off")
+        return value
+
+    @field_validator("bridge_public_url", "bridge_key_mirror", "conductor_server_url", "conductor_ui_server_url")
     @classmethod
     def _whole_url(cls, value: str | None) -> str | None:
         if value is None:

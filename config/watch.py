@@ -2,91 +2,135 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+import structlog
 
 from config.webhooks import Definitions, DefinitionsError
 
-Fingerprint = tuple[tuple[str, int, int, int], ...]
+Load = Callable[[Path], Definitions]
+"""Raises DefinitionsError."""
+Stamps = dict[Path, tuple[int, int, int]]
+
+
+def _stamps(sources: Iterable[Path]) -> Stamps:
+    """What changes when a file is edited or replaced; of a folder, when a file of it comes or goes."""
+    found: Stamps = {}
+    for path in sources:
+        try:
+            status = os.stat(path)
+            found[path] = (status.st_mtime_ns, status.st_size, status.st_ino)
+        except OSError:
+            found[path] = (0, 0, 0)
+    return found
 
 
 class DefinitionsWatcher:
     """Holds the definitions in force; `check` looks whether their files have changed.
 
-    The files are those of the YAML and those that ``${file:…}`` names, so a rotated secret is noticed as well.
+    The files are those of the YAML and those that ``${file:…}`` names, so a rotated secret is noticed as well. Safe
+    for threads, and for a fork at any time: the thread is the parent's, and a child that wants one starts its own.
     """
 
     def __init__(
         self,
         path: Path,
-        load: Callable[[Path], Definitions],
+        load: Load,
         on_change: Callable[[Definitions], None],
         on_error: Callable[[DefinitionsError], None],
         current: Definitions,
     ):
-        """`load` reads the definitions and raises DefinitionsError; `current` are those in force until a change."""
+        """`load` reads the definitions and raises DefinitionsError; `current` are those in force until a change.
+
+        `on_change` gets each good set, also the one that mends a broken one; `on_error` gets each new error.
+        """
         self._path = path
         self._load = load
         self._on_change = on_change
         self._on_error = on_error
         self._current = current
-        self._seen = _fingerprint(path, current)
+        self._seen = _stamps(current.sources)
+        self._error: str | None = None
         self._forced = False
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
+        self._reset()
+        os.register_at_fork(
+            before=lambda: self._lock.acquire(),
+            after_in_parent=lambda: self._lock.release(),
+            after_in_child=self._reset,
+        )
+
+    def _reset(self) -> None:
+        self._lock = threading.RLock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._stopped = False
 
     @property
     def current(self) -> Definitions:
         """The definitions in force."""
         return self._current
 
+    @property
+    def broken(self) -> bool:
+        """Whether the files hold others, which can't be used."""
+        return self._error is not None
+
     def force(self) -> None:
-        """Makes the next `check` read the files even if they look unchanged; safe in a signal handler."""
+        """Makes the next `check` read the files even if they look unchanged, and the thread check now.
+
+        For signal handlers too.
+        """
         self._forced = True
+        self._wake.set()
 
     def check(self) -> bool:
-        """Reloads if a file has changed; True if other definitions are in force now."""
+        """Reloads if a file has changed; True if definitions have been read that are good."""
         with self._lock:
-            seen = _fingerprint(self._path, self._current)
-            if seen == self._seen and not self._forced:
+            before = _stamps(self._seen)
+            if before == self._seen and not self._forced:
                 return False
             self._forced = False
-            self._seen = seen
             try:
                 definitions = self._load(self._path)
             except DefinitionsError as error:
-                self._on_error(error)
+                self._remember(error.sources, before)
+                if str(error) != self._error:
+                    self._error = str(error)
+                    self._on_error(error)
                 return False
+            self._remember(definitions.sources, before)
+            self._error = None
             self._current = definitions
-            self._seen = _fingerprint(self._path, definitions)
             self._on_change(definitions)
             return True
 
+    def _remember(self, sources: Iterable[Path], before: Stamps) -> None:
+        """A file that changed while the definitions were read counts as not seen, so that it is read again."""
+        self._seen = {path: before.get(path, stamp) for path, stamp in _stamps({self._path, *sources}).items()}
+
     def start(self, interval: float = 2.0) -> None:
         """Checks every `interval` seconds on a thread of its own, until `stop`."""
-
-        def run() -> None:
-            while not self._stopped.wait(interval):
-                self.check()
-
-        threading.Thread(target=run, name="definitions", daemon=True).start()
+        if self._thread is None:
+            self._stopped = False
+            self._thread = threading.Thread(target=self._run, args=(interval,), name="definitions", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
         """Ends the thread."""
-        self._stopped.set()
+        self._stopped = True
+        self._wake.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=10)
+        self._thread = None
 
-
-def _fingerprint(path: Path, definitions: Definitions) -> Fingerprint:
-    files = {path, *definitions.sources}
-    if path.is_dir():
-        files |= set(path.glob("*.yaml"))
-    return tuple(_state(file) for file in sorted(files))
-
-
-def _state(file: Path) -> tuple[str, int, int, int]:
-    try:
-        status = file.stat()
-    except OSError:
-        return (str(file), 0, 0, 0)
-    return (str(file), status.st_mtime_ns, status.st_size, status.st_ino)
+    def _run(self, interval: float) -> None:
+        while not self._stopped:
+            try:
+                self.check()
+            except Exception:  # of a callback: watching must go on
+                structlog.get_logger().exception("the changed definitions could not be announced")
+            self._wake.wait(interval)
+            self._wake.clear()

@@ -1,0 +1,29 @@
+"""Building blocks of which platforms are declared: pure, and each with one error, `Refused`, whatever is sent."""
+
+from relay.verifiers.asymmetric import EcdsaP256, Ed25519
+from relay.verifiers.compare import HeaderEquals
+from relay.verifiers.hmacs import Hmac, TimedHmac
+from relay.verifiers.keys import base64_key
+from relay.verifiers.refused import CannotSign, Refused
+from relay.verifiers.standard_webhooks import StandardWebhooks
+from relay.verifiers.terms import Check, Draft, Fetch, KeysUnavailable, Terms, Verifier
+from relay.verifiers.timestamps import Timestamp
+
+__all__ = [
+    "CannotSign",
+    "Check",
+    "Draft",
+    "EcdsaP256",
+    "Ed25519",
+    "Fetch",
+    "HeaderEquals",
+    "Hmac",
+    "KeysUnavailable",
+    "Refused",
+    "StandardWebhooks",
+    "Terms",
+    "TimedHmac",
+    "Timestamp",
+    "Verifier",
+    "base64_key",
+]

@@ -1,0 +1,128 @@
+"""The relay's application factory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from config.logs import configure_logging
+from config.settings import Settings, SettingsError, load_settings
+from config.watch import DefinitionsWatcher
+from config.webhooks import Definitions, DefinitionsError, load_definitions
+from events.sqlite import open_store
+from events.store import DeliveryStore, NewerStore, StoreUnavailable
+from relay import metrics, web
+from relay.background import Background
+from relay.keys import KeySource, http_get
+from relay.platform import Platform
+from relay.platforms import PLATFORMS
+from relay.receiver import Receiver
+from relay.route import routes_of
+from relay.tally import Tally
+from relay.verifiers import Fetch
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+
+class Store(DeliveryStore, Protocol):
+    """The store as the relay needs it."""
+
+    def set_fact(self, name: str, value: str | None) -> None:
+        """See `events.store.QueryStore`."""
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    store: Store | None = None,
+    fetch: Fetch | None = None,
+    platforms: Mapping[str, Platform] = PLATFORMS,
+    in_background: bool = True,
+) -> Flask:
+    """The relay as a WSGI application; ``app.extensions["relay"]`` is its `Background`.
+
+    Without `settings` they are read from the environment, and what is wrong with them, the definitions or the store is
+    said on stderr before the process ends. With them, SettingsError, DefinitionsError, StoreUnavailable or NewerStore
+    are raised. `store` and `fetch` stand in for the real ones; without `in_background` the first request starts nothing
+    beside itself.
+    """
+    if settings is not None:
+        return _create_app(settings, store, fetch, platforms, in_background)
+    try:
+        settings = load_settings()
+        configure_logging(settings.bridge_log_format, "relay")
+        return _create_app(settings, store, fetch, platforms, in_background)
+    except (SettingsError, DefinitionsError, StoreUnavailable, NewerStore) as error:
+        print(f"the relay can't start:\n{error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _create_app(
+    settings: Settings,
+    given_store: Store | None,
+    given_fetch: Fetch | None,
+    platforms: Mapping[str, Platform],
+    in_background: bool,
+) -> Flask:
+    def load(path: Path) -> Definitions:
+        return load_definitions(path, platforms)
+
+    definitions = load(settings.bridge_webhooks)
+    _warn(definitions)
+    store: Store = open_store(settings.bridge_database) if given_store is None else given_store
+    fetch: Fetch = KeySource(http_get(settings.bridge_key_mirror)) if given_fetch is None else given_fetch
+    tally = Tally(store)
+    receiver = Receiver(store, routes_of(definitions, settings.bridge_public_url, fetch, platforms), tally)
+
+    def changed(new: Definitions) -> None:
+        receiver.routes = routes_of(new, settings.bridge_public_url, fetch, platforms)
+        if background.is_running:  # gunicorn's parent must not touch the store
+            _warn(new)
+            structlog.get_logger().info("definitions reloaded", webhooks=[webhook.name for webhook in new.webhooks])
+            announce(None)
+
+    def broken(error: DefinitionsError) -> None:
+        if background.is_running:
+            structlog.get_logger().error(
+                "the changed definitions have errors; the last good ones stay in force", errors=str(error)
+            )
+            announce(str(error))
+
+    def announce(error: str | None) -> None:
+        metrics.set_definitions_ok(error is None)
+        try:
+            store.set_fact("definitions_error:relay", error)
+        except StoreUnavailable as unavailable:
+            structlog.get_logger().warning("can't note the state of the definitions", error=str(unavailable))
+
+    watcher = DefinitionsWatcher(settings.bridge_webhooks, load, changed, broken, definitions)
+    where = settings.bridge_relay_metrics
+    background = Background(
+        watcher,
+        tally,
+        started=lambda: None if watcher.broken else announce(None),
+        metrics_address=None if where in ("off", "public") else where,
+    )
+
+    app = Flask("relay", static_folder=None)
+    app.extensions["relay"] = background
+    app.register_blueprint(web.pages(store, with_metrics=where == "public"))
+    web.handle_errors(app)
+    wsgi: WSGIApplication = web.Deliveries(receiver, app.wsgi_app, background.start if in_background else lambda: None)
+    hops = settings.bridge_trusted_proxies
+    if hops:
+        wsgi = ProxyFix(wsgi, x_for=hops, x_proto=hops, x_host=hops, x_port=hops, x_prefix=hops)
+    app.wsgi_app = wsgi  # type: ignore[method-assign,assignment]
+    return app
+
+
+def _warn(definitions: Definitions) -> None:
+    for warning in definitions.warnings:
+        structlog.get_logger().warning("risky definition", problem=str(warning))

@@ -1,0 +1,117 @@
+"""What the relay does beside answering: each worker process watches the definitions and writes its tally."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from config.watch import DefinitionsWatcher
+from relay import metrics
+from relay.tally import Tally
+
+FLUSH_INTERVAL = 1.0
+"""Seconds between two writes of the tally."""
+
+
+class Background:
+    """Started in each worker process after its fork; a thread does not survive one."""
+
+    def __init__(
+        self, watcher: DefinitionsWatcher, tally: Tally, started: Callable[[], None], metrics_address: str | None
+    ):
+        self._watcher = watcher
+        self._tally = tally
+        self._started = started
+        self._metrics_address = metrics_address
+        self._pid: int | None = None
+        self._stopped = threading.Event()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started in this process."""
+        return self._pid == os.getpid()
+
+    def start(self) -> None:
+        """Starts the threads of this process, if they aren't running."""
+        if self.is_running:
+            return
+        self._pid = os.getpid()
+        self._stopped = threading.Event()
+        self._watcher.start()
+        self._flusher = threading.Thread(target=self._run, name="tally", daemon=True)
+        self._flusher.start()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGHUP, lambda *_: self._watcher.force())
+
+    def watch_only(self) -> None:
+        """For gunicorn's parent process, whose definitions new workers begin with: keeps them up to date."""
+        self._watcher.start()
+
+    def reload_now(self) -> None:
+        """Reads the definitions before anything else is done."""
+        self._watcher.force()
+        self._watcher.check()
+
+    def stop(self) -> None:
+        """Ends the threads, and writes what is left of the tally."""
+        if not self.is_running:
+            return
+        self._pid = None
+        self._stopped.set()
+        self._watcher.stop()
+        self._flusher.join(timeout=10)
+        self._tally.flush()
+
+    def _run(self) -> None:
+        port = _MetricsPort(self._metrics_address) if self._metrics_address else None
+        announced = False
+        while not self._stopped.wait(FLUSH_INTERVAL if announced else 0):
+            try:
+                if not announced:
+                    self._started()
+                    announced = True
+                self._tally.flush()
+                if port is not None:
+                    port.take()
+            except Exception:  # the next second is another chance
+                structlog.get_logger().exception("the tally could not be written")
+                self._stopped.wait(FLUSH_INTERVAL)
+
+
+class _MetricsPort:
+    """One worker serves the metrics of all; when it ends, another takes the port."""
+
+    def __init__(self, address: str):
+        self._address = address
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.gettempdir()
+        name = "metrics-port" if "PROMETHEUS_MULTIPROC_DIR" in os.environ else f"metrics-port-{os.getpid()}"
+        self._lock = open(Path(folder, name), "w")  # noqa: SIM115 (held until the process ends)
+        self._taken = False
+        self._warned = False
+
+    def take(self) -> None:
+        if self._taken:
+            return
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        try:
+            metrics.serve(self._address)
+            self._taken = True
+        except OSError as error:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            if not self._warned:
+                self._warned = True
+                structlog.get_logger().warning(
+                    "the metrics' port can't be had; BRIDGE_RELAY_METRICS names another, or off",
+                    address=self._address,
+                    error=str(error),
+                )

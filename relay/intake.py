@@ -1,0 +1,136 @@
+"""From a verified delivery to the events that are stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from config.jsonpath import compile_path
+from config.webhooks import Webhook
+from events.event import NewEvent, new_event_id
+from events.payload import Body, MalformedBody, elements_of, payload_of, read_body, read_query
+from relay.platform import DeliveryId, Platform, digest, in_header
+from relay.request import Request
+from relay.verification import VerifiedDelivery
+
+MAX_ELEMENTS = 10_000
+"""Events that one delivery may be split into."""
+_LONGEST_ID = 256
+_NEVER_KEPT = frozenset({"authorization", "proxy-authorization", "cookie"})
+
+ElementId = Callable[[Request, Any], str | None]
+
+
+class Intake:
+    """Makes events of the deliveries of one webhook."""
+
+    def __init__(self, webhook: Webhook, platform: Platform, secret_headers: frozenset[str]):
+        self._webhook = webhook.name
+        self._split = webhook.split
+        self._hold = int(webhook.hold * 1000)
+        self._always_json = platform.always_json
+        self._conceal = platform.conceal
+        self._delivery_id, self._element_id = _ids_of(webhook, platform)
+        self._secret_headers = _NEVER_KEPT | platform.secret_headers | secret_headers
+
+    def read(self, request: Request) -> Body:
+        """The body. Raises BadBody."""
+        if not request.body and request.method in ("GET", "DELETE"):
+            return Body({})
+        return read_body(request.body, request.headers.get("content-type"), self._always_json)
+
+    def events(self, delivery: VerifiedDelivery, body: Body) -> list[NewEvent]:
+        """One event, or with `split` one for each element of a JSON array.
+
+        Raises MalformedBody if there are too many.
+        """
+        request = delivery.request
+        query = read_query(request.query) if request.query else {}
+        headers = self._kept(request.headers)
+        received_at = int(request.now * 1000)
+        elements = elements_of(body) if self._split else (body,)
+        if len(elements) > MAX_ELEMENTS:
+            raise MalformedBody(f"the array has more than {MAX_ELEMENTS} elements")
+        several = self._split and isinstance(body.value, list)
+        delivery_id = self._delivery_id(request, body.value) if self._delivery_id and not several else None
+        events = []
+        for number, element in enumerate(elements):
+            if several:
+                delivery_id = self._element_id(request, element.value, number)
+            events.append(
+                NewEvent(
+                    id=new_event_id(),
+                    webhook=self._webhook,
+                    received_at=received_at,
+                    payload=payload_of(self._concealed(element), query),
+                    headers=headers,
+                    query=query,
+                    hold_until=received_at + self._hold,
+                    delivery_id=_storable_id(delivery_id),
+                )
+            )
+        return events
+
+    def _concealed(self, body: Body) -> Body:
+        if self._conceal is None:
+            return body
+        value = self._conceal(body.value)
+        return body if value is body.value else Body(value)
+
+    def _kept(self, headers: Mapping[str, str]) -> dict[str, str]:
+        secret = self._secret_headers
+        return {
+            name: value if value.isascii() else _as_utf8(value)
+            for name, value in headers.items()
+            if name not in secret and "signature" not in name
+        }
+
+
+def _as_utf8(value: str) -> str:
+    """WSGI gives headers as Latin-1; those that were UTF-8 are read as that."""
+    raw = value.encode("latin-1", "replace")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _storable_id(delivery_id: str | None) -> str | None:
+    """The id, or a digest of one that is very long or no Unicode text."""
+    if delivery_id is None or (len(delivery_id) <= _LONGEST_ID and delivery_id.isascii()):
+        return delivery_id
+    return digest(delivery_id)
+
+
+def _ids_of(
+    webhook: Webhook, platform: Platform
+) -> tuple[DeliveryId | None, Callable[[Request, Any, int], str | None]]:
+    """How the id of a delivery, and of an element of one that is split, are found."""
+    whole, element = platform.delivery_id, platform.element_id
+    if webhook.dedup is not None and webhook.dedup.path is not None:
+        find = _by_path(webhook.dedup.path)
+        return find, lambda request, value, _number: find(request, value)
+    if webhook.dedup is not None and webhook.dedup.header is not None:
+        whole, element = in_header(webhook.dedup.header), None
+
+    def element_id(request: Request, value: Any, number: int) -> str | None:
+        if element is not None:
+            return element(value)
+        delivery_id = whole(request, value) if whole else None
+        # An id in a header is the whole delivery's.
+        return delivery_id and f"{delivery_id}#{number}"
+
+    return whole, element_id
+
+
+def _by_path(path: str) -> DeliveryId:
+    select = compile_path(path)
+
+    def find(_request: Request, value: Any) -> str | None:
+        found = select(value if isinstance(value, dict) else {"request": value})
+        if not found or found[0] is None:
+            return None
+        return found[0] if isinstance(found[0], str) else json.dumps(found[0], sort_keys=True)
+
+    return find

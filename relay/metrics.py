@@ -1,0 +1,110 @@
+"""The relay's metrics, for Prometheus. Under gunicorn all workers share them (PROMETHEUS_MULTIPROC_DIR)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from threading import Thread
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+# Of its own, so that the tests of several processes can share one interpreter.
+_registry = CollectorRegistry()
+_deliveries = Counter(
+    "bridge_deliveries", "Deliveries by what became of them", ["webhook", "outcome", "code"], registry=_registry
+)
+_committed = Counter("bridge_events_committed", "Events committed to the store", ["webhook"], registry=_registry)
+_seconds = Histogram(
+    "bridge_relay_request_seconds",
+    "Time from a delivery's arrival to its answer",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    registry=_registry,
+)
+_definitions_ok = Gauge(
+    "bridge_definitions_ok",
+    "1 while the webhook definitions on disk are the ones in use, 0 while they are broken",
+    ["process"],
+    multiprocess_mode="livemin",
+    registry=_registry,
+)
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+@lru_cache(maxsize=4096)
+def _delivery_counter(webhook: str, outcome: str, code: int) -> Counter:
+    return _deliveries.labels(webhook, outcome, str(code))
+
+
+@lru_cache(maxsize=1024)
+def _committed_counter(webhook: str) -> Counter:
+    return _committed.labels(webhook)
+
+
+def count_deliveries(webhook: str, outcome: str, code: int, number: int = 1) -> None:
+    """Counts deliveries. `webhook` must be a name from the definitions, or empty: labels must stay few."""
+    _delivery_counter(webhook, outcome, code).inc(number)
+
+
+def count_committed(webhook: str, number: int) -> None:
+    """Counts events that the store took."""
+    _committed_counter(webhook).inc(number)
+
+
+def observe_request(seconds: float) -> None:
+    """Notes how long a delivery took."""
+    _seconds.observe(seconds)
+
+
+def set_definitions_ok(ok: bool) -> None:
+    """Says whether the definitions on disk are in use."""
+    _definitions_ok.labels("relay").set(1 if ok else 0)
+
+
+def exposition() -> bytes:
+    """All metrics, of all workers, in Prometheus's text format."""
+    registry = _registry
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+def serve(address: str) -> Callable[[], None]:
+    """Serves the metrics at ``HOST:PORT`` on a thread of its own; answers what ends that.
+
+    Raises OSError if the address can't be listened on.
+    """
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] not in ("/", "/metrics"):
+            start_response("404 Not Found", [("Content-Type", "text/plain")])
+            return [b"see /metrics\n"]
+        start_response("200 OK", [("Content-Type", CONTENT_TYPE)])
+        return [exposition()]
+
+    host, _, port = address.rpartition(":")
+    server = make_server(host or "127.0.0.1", int(port), app, handler_class=_Quiet)
+    Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+
+    return stop
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """A scrape is no news."""

@@ -1,0 +1,134 @@
+"""What a platform is: how it proves, challenges, repeats and wants to be answered."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from relay.request import Answer, Request
+from relay.verifiers.terms import Terms, Verifier
+
+MB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A delivery whose events are stored."""
+
+    event_ids: tuple[str, ...]
+    duplicate: bool
+    """Whether all of its events were there already."""
+    value: Any
+    """The body."""
+    fields: dict[str, Any]
+    """What the relay answers unless the platform needs something else."""
+
+
+DeliveryId = Callable[[Request, Any], str | None]
+"""From a request and its body to the id that the platform repeats when it delivers again."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A platform. One file of `relay.platforms` declares each, in the words of its documentation."""
+
+    name: str
+    verifier: Verifier | None = None
+    """How its deliveries are proven; applied where the webhook has the required settings."""
+    required: frozenset[str] = frozenset({"secret"})
+    """Settings that a webhook needs."""
+    options: frozenset[str] = frozenset()
+    """Further settings that it understands."""
+    challenge_only: bool = False
+    """Whether an answered challenge can stand in for the secret."""
+    vendor_keys: bool = False
+    """Whether deliveries are proven by the vendor's public keys, without any setting."""
+    tolerance: float | None = None
+    """Seconds that a signed time may be away from now; None for any."""
+    methods: frozenset[str] = frozenset({"POST"})
+    """Methods of deliveries and challenges."""
+    max_body: int = MB
+    """Bytes of the largest body."""
+    always_json: bool = False
+    """Whether bodies are JSON whatever their content type says."""
+    delivery_id: DeliveryId | None = None
+    element_id: Callable[[Any], str | None] | None = None
+    """The same of an element of a JSON array."""
+    challenge: Callable[[Request, Terms], Answer | None] | None = None
+    """The answer to a challenge that is not signed; None for any other request. May raise Refused."""
+    signed_challenge: Callable[[Any, Terms], Answer | None] | None = None
+    """The same of a body that has been verified."""
+    answer: Callable[[Accepted], Answer] | None = None
+    """The answer to an accepted delivery, where the platform needs its own."""
+    conceal: Callable[[Any], Any] | None = None
+    """The body without the secrets in it; the same object if there were none."""
+    secret_headers: frozenset[str] = frozenset()
+    """Lower-case names of headers that carry secrets (those with ``signature`` in their names always do)."""
+    find_secret_problem: Callable[[str], str | None] | None = None
+    """What a secret should be, if this one can't be used."""
+
+    def __post_init__(self) -> None:
+        # An HMAC scheme of one's own can be asked for beside every platform's.
+        object.__setattr__(self, "options", self.options | {"signature"})
+
+
+# --- delivery ids ------------------------------------------------------------------------------------------
+
+
+def in_header(*names: str) -> DeliveryId:
+    """The id is in the first of these headers that is there."""
+    lower = tuple(name.lower() for name in names)
+
+    def find(request: Request, _value: Any) -> str | None:
+        for name in lower:
+            if value := request.headers.get(name):
+                return value
+        return None
+
+    return find
+
+
+def in_body(*path: str) -> DeliveryId:
+    """The id is at these keys of the body."""
+
+    def find(_request: Request, value: Any) -> str | None:
+        return at(value, *path)
+
+    return find
+
+
+def first_of(*ways: DeliveryId) -> DeliveryId:
+    """The first id that is there."""
+
+    def find(request: Request, value: Any) -> str | None:
+        return next((found for way in ways if (found := way(request, value)) is not None), None)
+
+    return find
+
+
+def at(value: Any, *path: str) -> str | None:
+    """The text or number at these keys, as text; None if there is none."""
+    for key in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
+    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "" else None
+
+
+def together(ids: Sequence[str | None]) -> str | None:
+    """One id for several things that came together; None if one of them, or all, have none."""
+    known = [one for one in ids if one is not None]
+    if not known or len(known) < len(ids):
+        return None
+    return known[0] if len(known) == 1 else digest(*known)
+
+
+def digest(*parts: str | bytes) -> str:
+    """A short text that is another one for other parts."""
+    summary = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        summary.update(len(data).to_bytes(8, "big") + data)
+    return "sha256:" + summary.hexdigest()

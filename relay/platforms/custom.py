@@ -1,0 +1,32 @@
+"""Any other sender: headers, an HMAC scheme or a challenge, as the webhook's definition says."""
+
+from typing import Any
+
+from events.payload import BadBody, read_body, read_query
+from relay.platform import Platform
+from relay.request import Answer, Request, text_answer
+from relay.verifiers import Terms
+
+
+def challenge(request: Request, terms: Terms) -> Answer | None:
+    """Answers the query parameter or JSON field of the definition's `challenge` with its value."""
+    if terms.challenge is None:
+        return None
+    value: Any = read_query(request.query).get(terms.challenge)
+    if value is None and request.body:
+        try:
+            body = read_body(request.body, request.headers.get("content-type")).value
+        except BadBody:
+            return None
+        value = body.get(terms.challenge) if isinstance(body, dict) else None
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    return text_answer(str(value))
+
+
+PLATFORM = Platform(
+    name="custom",
+    required=frozenset(),
+    options=frozenset({"challenge", "dedup"}),
+    challenge=challenge,
+)

@@ -1,0 +1,47 @@
+"""Meta: Facebook, Instagram, Messenger and WhatsApp."""
+
+from typing import Any
+
+from events.payload import read_query
+from relay.platform import Platform, at, digest, together
+from relay.request import Answer, Request, text_answer
+from relay.verifiers import Hmac, Refused, Terms
+from relay.verifiers.compare import equal
+
+
+# https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests
+def verification_request(request: Request, terms: Terms) -> Answer | None:
+    """A GET with the token that was entered at Meta; anything else gets Meta's own 403."""
+    if request.method != "GET":
+        return None
+    query = read_query(request.query)
+    token, challenge = query.get("hub.verify_token"), query.get("hub.challenge")
+    if query.get("hub.mode") != "subscribe" or not isinstance(token, str) or not isinstance(challenge, str):
+        raise Refused("not a verification request of Meta", 403)
+    if terms.verify_token is None or not equal(token, terms.verify_token):
+        raise Refused("hub.verify_token has another value", 403)
+    return text_answer(challenge)
+
+
+def entries(request: Request, value: Any) -> str | None:
+    """Messages have ids; other entries have a time in seconds, which only their content tells apart."""
+    found = value.get("entry") if isinstance(value, dict) else None
+    if not isinstance(found, list) or not found:
+        return None
+    messages: list[str | None] = []
+    for entry in found:
+        messaging = entry.get("messaging") if isinstance(entry, dict) else None
+        messages += [at(message, "message", "mid") for message in messaging] if isinstance(messaging, list) else [None]
+    return together(messages) or digest(*(f"{at(entry, 'id')} {at(entry, 'time')}" for entry in found), request.body)
+
+
+# https://developers.facebook.com/docs/graph-api/webhooks/getting-started#validate-payloads
+PLATFORM = Platform(
+    name="facebook",
+    verifier=Hmac(header="X-Hub-Signature-256", prefix="sha256="),
+    options=frozenset({"verify_token"}),
+    challenge_only=True,
+    methods=frozenset({"GET", "POST"}),
+    challenge=verification_request,
+    delivery_id=entries,
+)

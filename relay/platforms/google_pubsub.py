@@ -1,0 +1,64 @@
+"""Google Cloud Pub/Sub push subscriptions with authentication."""
+
+import json
+from dataclasses import dataclass
+
+from relay.platform import Platform, in_body
+from relay.request import Request
+from relay.verifiers import CannotSign, Check, Draft, Fetch, KeysUnavailable, Refused, Terms
+from relay.verifiers.compare import equal, required_header
+from relay.verifiers.tokens import check_token, read_token
+
+CERTIFICATES = "https://www.googleapis.com/oauth2/v1/certs"
+_ISSUERS = frozenset({"https://accounts.google.com", "accounts.google.com"})
+
+
+def certificate(fetch: Fetch, key_id: str) -> bytes | None:
+    """Google's certificate of that name; Google changes them now and then. Raises KeysUnavailable."""
+    for fresh in (False, True):
+        try:
+            certificates = json.loads(fetch(CERTIFICATES, fresh=fresh))
+        except (ValueError, RecursionError):
+            raise KeysUnavailable("Google's certificates can't be read") from None
+        pem = certificates.get(key_id) if isinstance(certificates, dict) else None
+        if isinstance(pem, str):
+            return pem.encode()
+    return None
+
+
+# https://docs.cloud.google.com/pubsub/docs/authenticate-push-subscriptions#validate_tokens
+@dataclass(frozen=True)
+class GoogleToken:
+    """A token of the service account that the push subscription acts for, made for our audience."""
+
+    def check(self, terms: Terms) -> Check:
+        def check(request: Request) -> None:
+            scheme, _, text = required_header(request, "authorization").partition(" ")
+            if scheme.lower() != "bearer":
+                raise Refused("the header authorization is no bearer token")
+            token = read_token(text.strip())
+            check_token(
+                token,
+                lambda key_id: certificate(terms.fetch, key_id),
+                issuers=_ISSUERS,
+                audience=terms.audience,
+                now=request.now,
+            )
+            email = token.claims.get("email")
+            if terms.service_account is None or not isinstance(email, str) or not equal(email, terms.service_account):
+                raise Refused("the token is of another service account")
+            if token.claims.get("email_verified") is not True:
+                raise Refused("the token's e-mail is not verified")
+
+        return check
+
+    def sign(self, draft: Draft, terms: Terms) -> Draft:
+        raise CannotSign("only Google can sign for its service accounts; publish a message to the topic instead")
+
+
+PLATFORM = Platform(
+    name="google-pubsub",
+    verifier=GoogleToken(),
+    required=frozenset({"audience", "service_account"}),
+    delivery_id=in_body("message", "messageId"),
+)

@@ -1,0 +1,43 @@
+"""HubSpot, version 3 of its signatures. The secret is the app's client secret."""
+
+import re
+from typing import Any
+
+from relay.platform import Platform, at, together
+from relay.request import Request
+from relay.verifiers import Hmac, Timestamp
+
+_DECODED = dict(
+    zip(("3A", "2F", "3F", "40", "21", "24", "27", "28", "29", "2A", "2C", "3B"), ":/?@!$'()*,;", strict=True)
+)
+_ENCODED = re.compile("%(" + "|".join(_DECODED) + ")", re.IGNORECASE)
+
+
+def urls(url: str) -> tuple[str, ...]:
+    """As it was called, and with the characters decoded that HubSpot decodes."""
+    decoded = _ENCODED.sub(lambda found: _DECODED[found[1].upper()], url)
+    return (url,) if decoded == url else (url, decoded)
+
+
+def event_id(event: Any) -> str | None:
+    return at(event, "eventId")
+
+
+def event_ids(_request: Request, value: Any) -> str | None:
+    return together([event_id(event) for event in value]) if isinstance(value, list) else event_id(value)
+
+
+# https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests#validate-requests-using-the-v3-request-signature
+PLATFORM = Platform(
+    name="hubspot",
+    verifier=Hmac(
+        header="X-HubSpot-Signature-v3",
+        encoding="base64",
+        signed="{method}{url}{body}{timestamp}",
+        timestamp=Timestamp("X-HubSpot-Request-Timestamp", "ms"),
+        urls=urls,
+    ),
+    tolerance=300,
+    delivery_id=event_ids,
+    element_id=event_id,
+)

@@ -1,0 +1,45 @@
+"""X, formerly Twitter: the Account Activity and Webhooks APIs."""
+
+from typing import Any
+
+from events.payload import read_query
+from relay.platform import Platform, at, digest
+from relay.request import Answer, Request, json_answer
+from relay.verifiers import Hmac, Terms
+from relay.verifiers.hmacs import encoded_hmac
+
+
+# https://docs.x.com/x-api/webhooks/quickstart#challenge-response-checks-crc
+def challenge_response_check(request: Request, terms: Terms) -> Answer | None:
+    """X repeats it for ever, about hourly; it is not signed."""
+    token = read_query(request.query).get("crc_token") if request.method == "GET" else None
+    if not isinstance(token, str) or not terms.secrets:
+        return None
+    signature = encoded_hmac(terms.secrets[0].encode(), token.encode(), "sha256", "base64").decode()
+    return json_answer({"response_token": f"sha256={signature}"})
+
+
+def event_ids(_request: Request, value: Any) -> str | None:
+    """Each event of a delivery has an id of its own, and a delivery one list of events for each kind."""
+    if not isinstance(value, dict):
+        return None
+    found: list[str] = []
+    for kind, events in value.items():
+        if not kind.endswith("_events"):
+            continue
+        for event in events if isinstance(events, list) else [events]:
+            identifier = at(event, "id_str") or at(event, "id")
+            if identifier is None:
+                return None
+            found += (kind, identifier)
+    return digest(str(value.get("for_user_id")), *found) if found else None
+
+
+# https://docs.x.com/x-api/webhooks/quickstart#signature-header-validation
+PLATFORM = Platform(
+    name="twitter",
+    verifier=Hmac(header="x-twitter-webhooks-signature", encoding="base64", prefix="sha256="),
+    methods=frozenset({"GET", "POST"}),
+    challenge=challenge_response_check,
+    delivery_id=event_ids,
+)

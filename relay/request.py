@@ -1,0 +1,53 @@
+"""What verification sees of an HTTP request, and what the relay answers: plain values, no web framework."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request, as its sender sent it."""
+
+    method: str
+    url: str
+    """As the sender called it: some platforms sign it."""
+    query: str
+    """Raw, as in the URL."""
+    headers: Mapping[str, str]
+    """Lower-case name → value, in Latin-1 as WSGI has it; a repeated header's values joined by commas."""
+    body: bytes
+    remote: str | None
+    """The sender's address."""
+    now: float
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    body: bytes = b""
+    content_type: str | None = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def json_answer(value: Any, status: int = 200) -> Answer:
+    """The value as JSON."""
+    return Answer(status, json.dumps(value).encode("ascii"))
+
+
+def text_answer(text: str) -> Answer:
+    """The text as plain text, which no browser may take for anything else."""
+    body = text.encode("utf-8", "replace")
+    return Answer(200, body, "text/plain; charset=utf-8", (("X-Content-Type-Options", "nosniff"),))
+
+
+def error_answer(status: int, code: str, message: str, *headers: tuple[str, str]) -> Answer:
+    """An error as every error looks: ``{"error": code, "message": text}``."""
+    body = json.dumps({"error": code, "message": message}).encode("ascii")
+    return Answer(status, body, "application/json", headers)

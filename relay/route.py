@@ -1,0 +1,83 @@
+"""A webhook made ready to receive: what can be worked out from its definition is worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from ipaddress import IPv6Address, ip_address
+from types import MappingProxyType
+
+from config.webhooks import Definitions, Webhook
+from relay.intake import Intake
+from relay.platform import Platform
+from relay.platforms import PLATFORMS
+from relay.verification import Verification, VerifiedWebhooks, terms_of
+from relay.verifiers import Fetch
+from relay.verifiers.terms import no_fetch
+
+PATH = "/webhook/"
+
+
+class Route:
+    """One webhook's URL."""
+
+    def __init__(self, webhook: Webhook, platform: Platform, public_url: str | None, fetch: Fetch = no_fetch):
+        self.webhook = webhook
+        self.key = VerifiedWebhooks.key(webhook)
+        self.platform = platform
+        self.terms = terms_of(webhook, platform, fetch)
+        self.verification = Verification(webhook, platform, fetch)
+        self.intake = Intake(webhook, platform, self.verification.secret_headers)
+        self.methods = platform.methods | ({"GET"} if webhook.challenge is not None else frozenset())
+        self.deliverable = platform.methods - {"GET"} if platform.challenge else platform.methods
+        """Methods of deliveries: where a platform challenges by GET, a GET is nothing else."""
+        self.max_body = platform.max_body if webhook.max_body is None else webhook.max_body
+        self._public_url = public_url_of(webhook, public_url)
+
+    def url(self, seen: Callable[[], str], query: str) -> str:
+        """The URL as the platform called it: the configured one, or as it was seen; with the query as it was sent."""
+        base = self._public_url or seen()
+        if not query:
+            return base
+        return f"{base.partition('?')[0]}?{query}"
+
+    def admits(self, remote: str | None) -> bool:
+        """Whether the address may post."""
+        networks = self.webhook.allow_ips
+        if not networks:
+            return True
+        try:
+            address = ip_address(_without_port(remote or ""))
+        except ValueError:
+            return False
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in networks if network.version == address.version)
+
+
+def public_url_of(webhook: Webhook, public_url: str | None) -> str | None:
+    """The URL that platforms call, if the definition or the setting BRIDGE_PUBLIC_URL tells it."""
+    if webhook.public_url is not None:
+        return webhook.public_url
+    return f"{public_url.rstrip('/')}{PATH}{webhook.url_id}" if public_url else None
+
+
+def _without_port(remote: str) -> str:
+    """Some proxies write ports into X-Forwarded-For."""
+    if remote.startswith("["):
+        return remote[1:].partition("]")[0]
+    return remote.partition(":")[0] if remote.count(":") == 1 else remote
+
+
+def routes_of(
+    definitions: Definitions,
+    public_url: str | None,
+    fetch: Fetch = no_fetch,
+    platforms: Mapping[str, Platform] = PLATFORMS,
+) -> Mapping[str, Route]:
+    """Last part of the URL → route."""
+    return MappingProxyType(
+        {
+            webhook.url_id: Route(webhook, platforms[webhook.platform], public_url, fetch)
+            for webhook in definitions.webhooks
+        }
+    )

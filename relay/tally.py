@@ -1,0 +1,61 @@
+"""What became of deliveries: counted for metrics and store, written to the store once a second in one go."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from typing import Literal
+
+import structlog
+
+from events.event import Rejection
+from events.store import DeliveryStore, StoreUnavailable
+from relay import metrics
+
+Outcome = Literal["accepted", "duplicate", "challenge", "rejected", "store_unavailable", "unknown"]
+
+KEPT = 50
+"""Rejections of one webhook that wait to be written: a flood pushes out its own oldest."""
+
+
+class Tally:
+    """Counts outcomes, and keeps rejections until they are written. Safe for threads."""
+
+    def __init__(self, store: DeliveryStore):
+        self._store = store
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._rejections: dict[str, deque[Rejection]] = {}
+
+    def count(self, webhook: str, outcome: Outcome, code: int, number: int = 1) -> None:
+        """Counts an outcome; `webhook` is a name from the definitions, or empty for an unknown id."""
+        metrics.count_deliveries(webhook, outcome, code, number)
+        with self._lock:
+            self._counts[webhook, outcome] += number
+
+    def reject(self, rejection: Rejection) -> None:
+        """Counts a rejection and keeps it, with its reason."""
+        self.count(rejection.webhook, "rejected", rejection.status)
+        with self._lock:
+            self._rejections.setdefault(rejection.webhook, deque(maxlen=KEPT)).append(rejection)
+
+    def flush(self) -> None:
+        """Writes what has come since the last time; keeps it for the next time if the store can't take it."""
+        with self._lock:
+            if not self._counts:
+                return
+            counts, self._counts = self._counts, Counter()
+            rejections, self._rejections = self._rejections, {}
+        for webhook, kept in rejections.items():
+            structlog.get_logger().warning(
+                "deliveries rejected", webhook=webhook, number=len(kept), last=kept[-1].reason
+            )
+        try:
+            self._store.record_rejections([one for kept in rejections.values() for one in kept], counts)
+        except StoreUnavailable as error:
+            structlog.get_logger().warning("rejections can't be written yet", error=str(error))
+            with self._lock:
+                self._counts.update(counts)
+                for webhook, kept in rejections.items():
+                    newer = self._rejections.get(webhook, ())
+                    self._rejections[webhook] = deque([*kept, *newer], maxlen=KEPT)

@@ -1,0 +1,69 @@
+"""From the text of a secret to the bytes of a key."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+Key = TypeVar("Key")
+
+ReadKey = Callable[[str], bytes]
+"""Raises ValueError for a secret that is no key of this kind; the text says what it should be."""
+
+
+def text_key(secret: str) -> bytes:
+    """The secret itself, in UTF-8."""
+    return secret.encode()
+
+
+def base64_key(secret: str) -> bytes:
+    """The secret is the key in base64."""
+    try:
+        key = base64.b64decode(secret.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("it should be base64") from None
+    if not key:
+        raise ValueError("it should be base64 of a key")
+    return key
+
+
+def usable(secrets: Sequence[str], read: Callable[[str], Key]) -> list[Key]:
+    """The keys of the secrets that are keys; what isn't one has been reported when the definitions were read."""
+    keys = []
+    for secret in secrets:
+        try:
+            keys.append(read(secret))
+        except ValueError:
+            continue
+    return keys
+
+
+def decode_base64(text: str | bytes) -> bytes | None:
+    """The bytes of standard base64 with its padding; None for anything else."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def decode_hex(text: str) -> bytes | None:
+    """The bytes of hexadecimal digits; None for anything else."""
+    try:
+        return binascii.unhexlify(text)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def problem_of(read: Callable[[str], object]) -> Callable[[str], str | None]:
+    """From a reader of keys to a function that says what a secret should be, if the reader can't read it."""
+
+    def find(secret: str) -> str | None:
+        try:
+            read(secret)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    return find

@@ -1,0 +1,20 @@
+"""The one error of every verifier."""
+
+from __future__ import annotations
+
+
+class Refused(Exception):
+    """The request is not proven to come from the webhook's sender.
+
+    The reason is for the people who run the bridge; the caller never sees it. It holds nothing secret, and nothing of
+    unbounded length that the caller sent.
+    """
+
+    def __init__(self, reason: str, status: int = 401):
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+
+
+class CannotSign(Exception):
+    """The bridge can't sign as this platform does; the text says why."""

@@ -1,0 +1,76 @@
+"""What a webhook's definition gives to its verifiers, and what a verifier is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from relay.request import Request
+
+Check = Callable[[Request], None]
+"""Raises Refused unless the request is proven. Where the proof is in the body or needs a vendor's key, also
+`events.payload.BadBody` if the body can't be read and KeysUnavailable if the key can't be had; nothing else, ever."""
+
+
+class KeysUnavailable(Exception):
+    """A vendor's public key can't be had now, so nothing can be said of the delivery."""
+
+
+class Fetch(Protocol):
+    """How verifiers get at vendors' public keys."""
+
+    def __call__(self, url: str, fresh: bool = False) -> bytes:
+        """What is at the URL, from a cache unless it must be fresh. Raises KeysUnavailable."""
+
+
+def no_fetch(url: str, fresh: bool = False) -> bytes:
+    """A `Fetch` for verifiers that need no key from elsewhere."""
+    raise KeysUnavailable(f"no way to {url}")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The secrets and limits of one webhook, as its verifiers need them."""
+
+    secrets: tuple[str, ...] = ()
+    """Any of them may have signed."""
+    tolerance: float | None = None
+    """Seconds that a signed time may be away from now; None for any."""
+    own_tolerance: bool = False
+    """Whether the webhook, not its platform, says so."""
+    verify_token: str | None = None
+    audience: str | None = None
+    service_account: str | None = None
+    challenge: str | None = None
+    """The name of a custom sender's challenge."""
+    fetch: Fetch = field(default=no_fetch, compare=False)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A request to be signed."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes
+    now: float
+
+    def with_headers(self, **headers: str) -> Draft:
+        """The same with further headers; write ``_`` for ``-``."""
+        return replace(self, headers=self.headers | {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def with_header(self, name: str, value: str) -> Draft:
+        """The same with one more header."""
+        return replace(self, headers=self.headers | {name: value})
+
+
+class Verifier(Protocol):
+    """How a platform proves its deliveries."""
+
+    def check(self, terms: Terms) -> Check:
+        """The check of a webhook with these terms; everything that can be worked out before is."""
+
+    def sign(self, draft: Draft, terms: Terms) -> Draft:
+        """The draft, signed as the platform would. Raises CannotSign where the bridge can't."""
