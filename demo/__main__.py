@@ -74,6 +74,8 @@ class Play:
         self.environment = bridge_environment(
             bridge_webhooks=str(definitions),
             bridge_database=f"sqlite:///{folder / 'bridge.db'}",
+            bridge_relay_metrics="off",
+            bridge_worker_metrics="off",
             slack_signing_secret=self.secret,
             conductor_server_url=self.conductor.url,
             conductor_auth_key=os.environ.get("CONDUCTOR_AUTH_KEY", ""),
@@ -201,9 +203,7 @@ def main() -> int:
             stop_all()
             line("done")
     if code == 0:
-        line(
-            f"The demo took {time.monotonic() - began:.0f} s. `make run` keeps it all running."
-        )
+        line(f"The demo took {time.monotonic() - began:.0f} s. `make run` keeps it all running.")
     return code
 
 

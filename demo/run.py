@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-import secrets
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from dotenv import dotenv_values, load_dotenv
+from dotenv import load_dotenv
 
 from demo import sample
 from demo.client import Conductor, RequestFailed
@@ -41,31 +39,13 @@ def definitions() -> Path:
     return ROOT / os.environ.get("BRIDGE_WEBHOOKS", "config/webhooks.yaml")
 
 
-def make_up_secrets() -> None:
-    """Gives the variables that the definitions name, and nobody has set, a random value: kept in `.env`.
-
-    So the shipped definitions work on a fresh clone; whoever connects a platform puts its secret there.
-    """
-    path = definitions()
-    files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
-    named = set()
-    for file in files:
-        if not file.is_file():
-            continue
-        for text in file.read_text(encoding="utf-8").splitlines():
-            if not text.lstrip().startswith("#"):
-                named |= set(re.findall(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}", text))
-    made = {name: secrets.token_hex(16) for name in sorted(named) if not os.environ.get(name)}
-    if not made:
-        return
-    known = dotenv_values(ENV_FILE) if ENV_FILE.exists() else {}
-    with ENV_FILE.open("a", encoding="utf-8") as output:
-        for name, value in made.items():
-            if not known.get(name):
-                output.write(f"{name}={value}\n")
-    ENV_FILE.chmod(0o600)
-    os.environ.update(made)
-    line(f"Made up {', '.join(made)} in .env: put your platforms' secrets there instead")
+def check_definitions(environment: dict[str, str]) -> None:
+    """Raises Failed with every problem that `webhook-bridge check` finds."""
+    command = [str(Path(sys.executable).parent / "webhook-bridge"), "check"]
+    answer = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise Failed(f"the definitions have problems\n{answer.stdout}{answer.stderr}")
+    say(answer.stdout)
 
 
 def find_conductor() -> tuple[Conductor, str]:
@@ -103,7 +83,7 @@ def run() -> None:
     admin_port = int(os.environ.get("ADMIN_PORT", "8090"))
     check_port(port, "PORT", "the relay")
     check_port(admin_port, "ADMIN_PORT", "the admin page")
-    make_up_secrets()
+    check_definitions(dict(os.environ))
     conductor, ui_url = find_conductor()
     sample.register(conductor)
     environment = dict(os.environ) | {
@@ -130,8 +110,8 @@ def run() -> None:
 
 def tell(port: int, admin_port: int, conductor_url: str, ui_url: str) -> None:
     """Prints the addresses and what to try next."""
-    webhook_bridge = os.path.relpath(Path(sys.executable).parent / "webhook-bridge")
-    exports = f"PORT={port} " if port != 8000 else ""
+    command = os.path.relpath(Path(sys.executable).parent / "webhook-bridge")
+    prefix = f"PORT={port} {command}" if port != 8000 else command
     line(f"""
 ------------------------------------------------------------------------
  relay       http://localhost:{port}/webhook/…
@@ -139,11 +119,11 @@ def tell(port: int, admin_port: int, conductor_url: str, ui_url: str) -> None:
  Conductor   {ui_url}   (API {conductor_url})
  webhooks    {os.path.relpath(definitions())}   data: data/
 
- Try, in another terminal:
-   {webhook_bridge} webhooks
+ Try, in another terminal (a workflow waits, the webhook is verified, a message resumes the workflow):
    curl -X POST {conductor_url}/workflow/{sample.WORKFLOW} -H 'Content-Type: application/json' -d '{{}}'
-   {exports}{webhook_bridge} send {sample.WEBHOOK} --data '{{"event": {{"type": "message", "text": "hi"}}}}'
-   {webhook_bridge} events
+   {prefix} send {sample.WEBHOOK} --data '{{"type": "url_verification", "challenge": "abc"}}'
+   {prefix} send {sample.WEBHOOK} --data '{{"event": {{"type": "message", "text": "hi"}}}}'
+   {prefix} events
 
  Edit the definitions while it runs: they are read again at once.
  Ctrl-C stops everything.

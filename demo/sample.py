@@ -11,7 +11,7 @@ WORKFLOW = "sample_webhook_for_slack"
 """The workflow that waits for a Slack message."""
 TASK = "wait_for_message"
 """The reference name of its WAIT_FOR_WEBHOOK task."""
-WEBHOOK = "slack-sample"
+WEBHOOK = "slack"
 """The webhook that Slack would call."""
 
 DEFINITIONS = f"""\

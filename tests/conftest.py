@@ -47,6 +47,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = outcome.get_result()  # type: ignore[attr-defined]
     if report.failed:
         for child in running_children():
+            if child.name == "Conductor":  # its log is long, and rarely the place to look
+                continue
             report.sections.append((f"{child.name} ({child.log})", child.last_lines(40)))
 
 

@@ -24,6 +24,8 @@ API_KEY = "key-of-the-orders-system"
 SETTINGS = {
     "bridge_poll_interval": "250ms",
     "bridge_log_format": "json",
+    "bridge_relay_metrics": "off",
+    "bridge_worker_metrics": "off",
     "github_secret": GITHUB_SECRET,
     "slack_secret": SLACK_SECRET,
     "api_key": API_KEY,

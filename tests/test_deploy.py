@@ -1,0 +1,224 @@
+"""What `deploy/` holds can be parsed, and names only processes, settings and metrics that exist."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY, Metric
+from ruamel.yaml import YAML
+
+from config.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+DEPLOY = ROOT / "deploy"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+
+
+def yaml(path: Path) -> Any:
+    """The file's values."""
+    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+
+
+def families() -> list[Metric]:
+    """Every metric of the bridge's processes."""
+    from relay import metrics as relay_metrics
+    from worker import metrics as worker_metrics
+
+    assert worker_metrics.EVENTS in REGISTRY._collector_to_names
+    found = [*REGISTRY.collect(), *relay_metrics._registry.collect()]
+    return [family for family in found if family.name.startswith("bridge_")]
+
+
+def metric_names() -> set[str]:
+    """Every series that the processes can show."""
+    names: set[str] = set()
+    for family in families():
+        suffixes = {
+            "counter": ("_total",),
+            "histogram": ("_bucket", "_sum", "_count"),
+            "summary": ("", "_sum", "_count"),
+        }.get(family.type, ("",))
+        names |= {family.name + suffix for suffix in suffixes}
+    return names
+
+
+def used_metrics(text: str) -> set[str]:
+    """The bridge's series that an expression or a file names."""
+    return set(re.findall(r"\bbridge_[a-z_]+\b", text))
+
+
+# --- Prometheus and Grafana
+
+
+def test_alerts_name_only_metrics_that_exist() -> None:
+    groups = yaml(DEPLOY / "prometheus" / "alerts.yml")["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert rules
+    for rule in rules:
+        assert set(rule) >= {"alert", "expr", "labels", "annotations"}
+        used = used_metrics(rule["expr"])
+        assert used <= metric_names(), f"{rule['alert']} names {used - metric_names()}"
+        assert used_metrics(str(rule["annotations"])) <= metric_names()
+
+
+def test_every_alert_is_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    alerts = re.findall(r"alert: (\w+)", (DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))
+    assert [alert for alert in alerts if alert not in text] == []
+
+
+def test_the_dashboard_names_only_metrics_that_exist() -> None:
+    dashboard = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text(encoding="utf-8"))
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    assert expressions
+    for expression in expressions:
+        used = used_metrics(expression)
+        assert used, expression
+        assert used <= metric_names(), f"{expression} names {used - metric_names()}"
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+def test_the_operations_page_names_every_metric() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    for family in families():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        assert f"`{name}" in text, name
+
+
+def test_prometheus_itself_accepts_the_rules() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    subprocess.run([promtool, "check", "rules", str(DEPLOY / "prometheus" / "alerts.yml")], check=True)
+
+
+# --- systemd
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_units_start_what_the_procfile_starts(unit: Path) -> None:
+    parsed = ConfigParser(strict=False, interpolation=None)
+    parsed.optionxform = str  # type: ignore[assignment,method-assign]
+    parsed.read_string(unit.read_text(encoding="utf-8"))
+    procfile = dict(
+        line.split(": ", 1) for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines() if line
+    )
+    name = unit.stem.removeprefix("webhook-bridge-")
+    program, _, arguments = parsed["Service"]["ExecStart"].partition(" ")
+    expected = re.sub(r"config/(\w+)\.py", r"python:config.\1", procfile[name])
+    assert f"{Path(program).name} {arguments}" == expected
+    assert parsed["Service"]["User"] == "webhook-bridge"
+    assert parsed["Service"]["NoNewPrivileges"] == "yes"
+
+
+def test_there_is_a_unit_for_every_process() -> None:
+    processes = re.findall(r"^(\w+):", (ROOT / "Procfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {unit.stem for unit in UNITS} == {f"webhook-bridge-{process}" for process in processes}
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_systemd_itself_accepts_the_units(unit: Path, tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed")
+    # The programs aren't installed here; anything that can be executed stands for them.
+    text = re.sub(r"/opt/webhook-bridge/venv/bin/\w+", "/bin/true", unit.read_text(encoding="utf-8"))
+    copy = tmp_path / unit.name
+    copy.write_text(text, encoding="utf-8")
+    answer = subprocess.run([analyze, "verify", str(copy)], capture_output=True, text=True, check=False)
+    said = [line for line in answer.stderr.splitlines() if unit.name in line]
+    assert said == [], answer.stderr
+
+
+@pytest.mark.parametrize("file", ["systemd/bridge.env", "compose.env.example"])
+def test_environment_files_name_only_settings_that_exist(file: str) -> None:
+    text = (DEPLOY / file).read_text(encoding="utf-8")
+    named = set(re.findall(r"^#? ?((?:BRIDGE|CONDUCTOR)_[A-Z_]+)=", text, re.MULTILINE))
+    assert named
+    assert named <= {setting.upper() for setting in Settings.model_fields}
+
+
+# --- containers
+
+
+def test_the_compose_file_runs_every_process_beside_a_conductor_server() -> None:
+    compose = yaml(DEPLOY / "compose.yaml")
+    assert set(compose["services"]) == {"conductor", "relay", "worker", "admin"}
+    for name in ("relay", "worker", "admin"):
+        service = compose["services"][name]
+        assert "data:/data" in service["volumes"]
+        named = {key for key in service["environment"] if key.startswith(("BRIDGE_", "CONDUCTOR_"))}
+        assert named <= {setting.upper() for setting in Settings.model_fields}
+    for name in ("conductor", "admin"):
+        for port in compose["services"][name]["ports"]:
+            assert port.startswith("127.0.0.1:"), f"{name} must not be public"
+
+
+def test_the_containerfile_copies_every_package() -> None:
+    text = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    packages = re.findall(r'^    "(\w+)",$', project[project.index("[tool.setuptools]") :], re.MULTILINE)
+    assert packages
+    for package in packages:
+        assert f"COPY {package} {package}\n" in text
+
+
+def test_docker_itself_accepts_the_compose_file() -> None:
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("docker compose is not installed")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/root", "BRIDGE_ADMIN_TOKEN": "token"}
+    command = [docker, "compose", "-f", str(DEPLOY / "compose.yaml"), "config", "--quiet"]
+    subprocess.run(command, env=environment, check=True)
+
+
+# --- nginx
+
+
+def blocks(text: str) -> int:
+    """How deep the braces are at the text's end."""
+    depth = 0
+    for character in re.sub(r"#.*|\"[^\"]*\"", "", text):
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        assert depth >= 0
+    return depth
+
+
+def test_the_nginx_example_is_whole_and_passes_only_webhooks_on() -> None:
+    text = (DEPLOY / "nginx" / "webhook-bridge.conf").read_text(encoding="utf-8")
+    assert blocks(text) == 0
+    for line in re.sub(r"#.*", "", text).splitlines():
+        assert not line.strip() or line.strip().endswith((";", "{", "}")), line
+    assert re.findall(r"location (\S+) \{", text) == ["/webhook/", "/"]
+    assert "client_max_body_size    25m;" in text
+    # Appending would let the client say where it comes from.
+    assert "proxy_add_x_forwarded_for" not in text
+
+
+def test_nginx_itself_accepts_the_example(tmp_path: Path) -> None:
+    nginx, openssl = shutil.which("nginx"), shutil.which("openssl")
+    if nginx is None or openssl is None:
+        pytest.skip("nginx or openssl is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    make = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=hooks.example.com", "-days", "1"]
+    subprocess.run([openssl, *make, "-keyout", str(key), "-out", str(certificate)], capture_output=True, check=True)
+    text = (DEPLOY / "nginx" / "webhook-bridge.conf").read_text(encoding="utf-8")
+    text = re.sub(r"/etc/ssl/\S+/fullchain.pem", str(certificate), re.sub(r"/etc/ssl/\S+/privkey.pem", str(key), text))
+    text = text.replace("listen 80;", "listen 127.0.0.1:18080;").replace(
+        "listen 443 ssl;", "listen 127.0.0.1:18443 ssl;"
+    )
+    text = re.sub(r"listen \[::\]:\d+( ssl)?;", "", text)
+    main = tmp_path / "nginx.conf"
+    main.write_text(
+        f"pid {tmp_path}/nginx.pid;\nerror_log {tmp_path}/error.log;\nevents {{}}\nhttp {{\n{text}\n}}\n",
+        encoding="utf-8",
+    )
+    answer = subprocess.run([nginx, "-t", "-c", str(main)], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr

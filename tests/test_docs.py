@@ -1,0 +1,86 @@
+"""The documentation knows every setting, command, platform and dependency, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from config.settings import Settings
+from relay.platforms import PLATFORMS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("setting", Settings.model_fields)
+def test_the_readme_names_every_setting(setting: str) -> None:
+    assert f"| `{setting.upper()}` |" in README
+
+
+def test_the_readme_names_no_setting_that_there_is_not() -> None:
+    named = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE))
+    assert named - {"PORT", "ADMIN_PORT"} == {name.upper() for name in Settings.model_fields}
+
+
+def commands(group: click.Group, *names: str) -> Iterator[str]:
+    """The full names of the group's commands."""
+    for name, command in group.commands.items():
+        if not command.hidden:
+            yield " ".join(("webhook-bridge", *names, name))
+            if isinstance(command, click.Group):
+                yield from commands(command, *names, name)
+
+
+def test_the_readme_names_every_command() -> None:
+    from admin.cli import main
+
+    assert isinstance(main, click.Group)
+    missing = [command for command in commands(main) if f"`{command}" not in README]
+    assert missing == []
+
+
+@pytest.mark.parametrize("platform", sorted(PLATFORMS))
+def test_readme_and_platforms_page_name_every_platform(platform: str) -> None:
+    assert f"`{platform}`" in README
+    assert f"`{platform}`" in (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8")
+
+
+def test_the_decisions_give_a_reason_for_every_dependency() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    required = project[project.index("\ndependencies = [") : project.index("[project.scripts]")]
+    names = re.findall(r'^    "([A-Za-z0-9-]+)', required, re.MULTILINE)
+    assert "flask" in names
+    reasons = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8").lower()
+    assert [name for name in names if f"**{name}**" not in reasons] == []
+
+
+def anchor(heading: str) -> str:
+    """The anchor that a heading gets on the usual code hosts."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, fragment = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), f"{page.name} links to {target}, which is not there"
+        if fragment and file.suffix == ".md":
+            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            assert fragment in map(anchor, headings), f"{page.name} links to {target}: no such heading"
+
+
+def test_the_guarantees_name_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert named, "the page names the tests that show the guarantees"
+    assert [name for name in sorted(named) if f"def {name}(" not in tests] == []
