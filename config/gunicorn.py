@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from gunicorn import glogging
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 _LONGEST_REQUEST = 30.0
@@ -42,8 +43,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                     conn.sock.shutdown(socket.SHUT_RDWR)
 
 
+class Logger(glogging.Logger):  # type: ignore[misc]
+    """gunicorn's lines in the form of all the relay's lines."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
 bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
 worker_class = Worker
+logger_class = Logger
 workers = 2
 threads = 8
 # Definitions that can't be used end the start, and not only each worker's; workers share the program's memory.

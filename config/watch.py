@@ -74,9 +74,9 @@ class DefinitionsWatcher:
         return self._current
 
     @property
-    def broken(self) -> bool:
-        """Whether the files hold others, which can't be used."""
-        return self._error is not None
+    def error(self) -> str | None:
+        """What is wrong with those in the files, if they can't be used."""
+        return self._error
 
     def force(self) -> None:
         """Makes the next `check` read the files even if they look unchanged, and the thread check now.

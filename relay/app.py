@@ -107,7 +107,7 @@ def _create_app(
     background = Background(
         watcher,
         tally,
-        started=lambda: None if watcher.broken else announce(None),
+        started=lambda: announce(watcher.error),
         metrics_address=None if where in ("off", "public") else where,
     )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import structlog
 
@@ -70,7 +70,7 @@ class Background:
         self._tally.flush()
 
     def _run(self) -> None:
-        port = _MetricsPort(self._metrics_address) if self._metrics_address else None
+        port = _MetricsPort(self._metrics_address)
         announced = False
         while not self._stopped.wait(FLUSH_INTERVAL if announced else 0):
             try:
@@ -78,34 +78,36 @@ class Background:
                     self._started()
                     announced = True
                 self._tally.flush()
-                if port is not None:
-                    port.take()
+                port.take()
             except Exception:  # the next second is another chance
                 structlog.get_logger().exception("the tally could not be written")
                 self._stopped.wait(FLUSH_INTERVAL)
+        port.leave()
 
 
 class _MetricsPort:
     """One worker serves the metrics of all; when it ends, another takes the port."""
 
-    def __init__(self, address: str):
+    def __init__(self, address: str | None):
         self._address = address
-        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR") or tempfile.gettempdir()
-        name = "metrics-port" if "PROMETHEUS_MULTIPROC_DIR" in os.environ else f"metrics-port-{os.getpid()}"
-        self._lock = open(Path(folder, name), "w")  # noqa: SIM115 (held until the process ends)
-        self._taken = False
+        self._lock: IO[str] | None = None
+        self._close: Callable[[], None] | None = None
         self._warned = False
 
     def take(self) -> None:
-        if self._taken:
+        if self._address is None or self._close is not None:
             return
+        if self._lock is None:
+            folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+            # Outside gunicorn there are no others to share with.
+            path = Path(folder, "metrics-port") if folder else Path(os.devnull)
+            self._lock = path.open("w")  # held until this process leaves the port
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return
         try:
-            metrics.serve(self._address)
-            self._taken = True
+            self._close = metrics.serve(self._address)
         except OSError as error:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
             if not self._warned:
@@ -115,3 +117,9 @@ class _MetricsPort:
                     address=self._address,
                     error=str(error),
                 )
+
+    def leave(self) -> None:
+        if self._close is not None:
+            self._close()
+        if self._lock is not None:
+            self._lock.close()

@@ -105,11 +105,11 @@ class Receiver:
             body = incoming.read(route.max_body)
         except BodyTooLarge:
             self._tally.count(webhook.name, "rejected", 413)
-            message = f"the body is larger than {route.max_body} bytes"
-            return error_answer(413, "body_too_large", message, ("Connection", "close"))
+            return error_answer(413, "body_too_large", f"the body is larger than {route.max_body} bytes")
         except BodyUnreadable:
             return self._reject(route, incoming, 400, "the body broke off", "the body could not be read")
         request = incoming.request(route, body)
+        #self._store.arrives()
         try:
             return self._answer(route, request)
         except Refused as refusal:
@@ -119,6 +119,8 @@ class Receiver:
             return error_answer(415, "unsupported_media_type", str(error))
         except BadBody as error:
             return self._reject(route, incoming, 400, str(error), str(error))
+        finally:
+            self._store.leaves()
 
     def _answer(self, route: Route, request: Request) -> Answer:
         platform = route.platform
