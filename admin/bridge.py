@@ -26,8 +26,10 @@ from config.webhooks import DEFAULT_HOLD, DefinitionsError, Problem, Webhook, lo
 from events.event import Event, EventFilter, NewEvent, Target, Task, Workflow, new_event_id
 from events.sqlite import SqliteStore
 from relay.platforms import PLATFORMS
-from relay.verification import VerifiedWebhooks, fingerprint
+from relay.verification import fingerprint
 
+Fingerprints = dict[str, tuple[Webhook, str]]
+"""webhook → its definition and the fingerprint of its verifier."""
 DAY = 86_400_000
 """Milliseconds."""
 _BATCH = 500
@@ -83,27 +85,22 @@ class Bridge:
 
     # --- webhooks -------------------------------------------------------------------------------------------
 
-    def verified_at(self, cache: dict[tuple[str, bytes], str] | None = None) -> dict[str, int | None]:
+    def verified_at(self, fingerprints: Fingerprints | None = None) -> dict[str, int | None]:
         """webhook → since when it is verified with its present verifier and secrets, None if it isn't.
 
-        `cache` keeps fingerprints, which are slow by design, from one call to the next.
+        `fingerprints`, which are slow by design, are kept from one call to the next.
         """
+        kept = fingerprints if fingerprints is not None else {}
         verifications = self.store.verifications()
-        keys = VerifiedWebhooks(self.store)
         found: dict[str, int | None] = {}
         for name, webhook in self.definitions.webhooks.items():
-            found[name] = None
-            if name not in verifications:
+            known, at = verifications.get(name, (None, None))
+            if known is None:
+                found[name] = None
                 continue
-            known, at = verifications[name]
-            key = keys.key(webhook)
-            present = cache.get(key) if cache is not None else None
-            if present is None:
-                present = fingerprint(webhook, self.store.fingerprint_salt())
-                if cache is not None:
-                    cache[key] = present
-            if present == known:
-                found[name] = at
+            if name not in kept or kept[name][0] != webhook:
+                kept[name] = webhook, fingerprint(webhook, self.store.fingerprint_salt())
+            found[name] = at if kept[name][1] == known else None
         return found
 
     # --- events and tasks -----------------------------------------------------------------------------------

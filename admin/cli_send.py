@@ -100,7 +100,7 @@ def _body(data: str | None) -> bytes:
     if data is None:
         return b""
     if data == "@-":
-        return click.get_binary_stream("stdin").read()
+        return sys.stdin.buffer.read()
     if not data.startswith("@"):
         return data.encode("utf-8", "surrogateescape")
     try:

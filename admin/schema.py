@@ -11,15 +11,15 @@ from config.webhooks import WebhooksFile
 
 def json_schema(platforms: Iterable[str]) -> dict[str, Any]:
     """The schema of the webhooks file, with these platforms' names."""
-    schema = WebhooksFile.model_json_schema()
-    schema = {
+    made = WebhooksFile.model_json_schema()
+    schema: dict[str, Any] = {
         "$schema": "http://json-schema.org/draft-07/schema#",  # what editors understand best
         "title": "Webhooks of the Conductor Webhook Bridge",
-        **{key: value for key, value in schema.items() if key != "title"},
+        **{key: value for key, value in made.items() if key != "title"},
     }
     # Draft 7 keeps shared schemas under this name; beside a $ref it ignores everything else.
     schema["definitions"] = schema.pop("$defs")
-    schema = _adapted(schema)
+    schema = {key: _adapted(value) for key, value in schema.items()}
     schema["definitions"]["Webhook"]["properties"]["platform"]["enum"] = sorted(platforms)
     schema["definitions"]["Webhook"]["anyOf"] = [{"required": ["receivers"]}, {"required": ["starts"]}]
     schema["definitions"]["Dedup"]["oneOf"] = [{"required": ["header"]}, {"required": ["path"]}]

@@ -1,0 +1,199 @@
+"""A bridge with something of everything in its store, for tests and for the documentation's pictures."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from admin.bridge import Bridge, read_definitions
+from config.settings import Settings
+from events.event import Decision, NewEvent, NewTarget, Rejection, Result, Task, Workflow, new_event_id
+from events.sqlite import SqliteStore, open_store
+from relay.verification import fingerprint
+
+DEFINITIONS = """\
+webhooks:
+  - name: github-deploys
+    platform: github
+    secret: a-secret-of-more-than-sixteen-characters
+    receivers:
+      deploy: any
+      release: [2]
+    starts:
+      - workflow: on_push
+        when: {"$._webhook.headers['x-github-event']": push}
+  - name: orders
+    headers:
+      X-Api-Key: another-secret-value
+    receivers:
+      order_flow: any
+    hold: 0s
+  - name: slack
+    platform: slack
+    receivers:
+      sample_webhook_for_slack: any
+"""
+
+HOSTILE: dict[str, Any] = {
+    "comment": "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">",
+    "quote": "\"'><svg onload=document.title='owned'>{{ 7*7 }}{% raw %}",
+    "control": "\x00\x07\x1b[2J\x1b]0;owned\x07 \u202egnp.exe \u0085",
+    "long": "A" * 5000,
+    "</pre><script>document.title='owned'</script>": "a key",
+    "link": "javascript:document.title='owned'",
+}
+
+
+@dataclass
+class Sample:
+    """The files, and the ids of what is in the store."""
+
+    folder: Path
+    store: SqliteStore
+    settings: Settings
+    events: dict[str, str] = field(default_factory=dict)
+    """delivered, refused, pending, expired, ignored, hostile → event id."""
+    tasks: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For a process that is to see this bridge."""
+        return {
+            "BRIDGE_WEBHOOKS": str(self.settings.bridge_webhooks),
+            "BRIDGE_DATABASE": self.settings.bridge_database,
+            "BRIDGE_PUBLIC_URL": "https://hooks.example.com",
+            "CONDUCTOR_SERVER_URL": "https://conductor.example.com/api",
+        }
+
+    def bridge(self) -> Bridge:
+        return Bridge(self.settings, self.store, read_definitions(self.settings.bridge_webhooks))
+
+
+def settings_for(folder: Path, **more: Any) -> Settings:
+    """Settings that come from nothing of this machine."""
+    return Settings.model_validate(
+        {
+            "bridge_webhooks": folder / "webhooks.yaml",
+            "bridge_database": f"sqlite:///{folder / 'bridge.db'}",
+            "bridge_public_url": "https://hooks.example.com",
+            "conductor_server_url": "https://conductor.example.com/api",
+            **more,
+        }
+    )
+
+
+def make_sample(folder: Path, **more: Any) -> Sample:
+    """Makes the files and fills the store."""
+    (folder / "webhooks.yaml").write_text(DEFINITIONS, encoding="utf-8")
+    settings = settings_for(folder, **more)
+    sample = Sample(folder, open_store(settings.bridge_database), settings)
+    _fill(sample, int(time.time() * 1000))
+    return sample
+
+
+def _fill(sample: Sample, now: int) -> None:
+    store = sample.store
+    minute = 60_000
+    sample.tasks = {name: f"task-{name}" for name in ("main", "other", "late", "gone", "broken", "stranger", "old")}
+    matches = {"$.ref": "refs/heads/main", "$.repository.private": True}
+    tasks = [
+        _task("main", "deploy", matches, now - 30 * minute),
+        _task("other", "deploy", {"$.ref": "refs/heads/dev"}, now - 20 * minute),
+        _task("late", "deploy", {"$.ref": "refs/heads/main"}, now - 2 * minute),
+        _task("broken", "order_flow", {"$[": 1}, now - 10 * minute, broken="'$[' is not a JSONPath"),
+        _task("stranger", "someone_elses", {"$.ref": "refs/heads/main"}, now - 10 * minute),
+        _task("old", "release", {"$.ref": "refs/heads/main"}, now - 40 * minute),
+    ]
+    store.acquire_lease("sample", now, now + 10**12)
+    store.adopt("sample", tasks, now)
+    store.remember_workflows([Workflow("workflow-release-old", 1, "workflow-release-old", now - 60 * minute, None)])
+    store.remember_workflows([Workflow("workflow-deploy-late", 1, "workflow-deploy-late", now - 3 * minute, None)])
+
+    push = {"ref": "refs/heads/main", "repository": {"name": "bridge", "private": True}, "pusher": {"name": "ada"}}
+    headers = {"x-github-event": "push", "user-agent": "GitHub-Hookshot/1", "content-type": "application/json"}
+    rows = {
+        "delivered": ("github-deploys", push, headers, now - 12 * minute, 10 * minute, "d1"),
+        "refused": ("github-deploys", {"ref": "refs/tags/v2"}, headers, now - 9 * minute, 10 * minute, "d2"),
+        "expired": ("orders", {"order": 17, "state": "paid"}, {}, now - 8 * minute, 0, None),
+        "ignored": ("github-deploys", {"zen": "Speak like a human."}, {"x-github-event": "ping"}, now - 7 * minute, 0, "d3"),
+        "hostile": ("slack", HOSTILE, {"x-evil": "<b>\x1b[31m</b>"}, now - 5 * minute, 10 * minute, "<i>\x1b</i>"),
+        "pending": (
+            "github-deploys",
+            {"ref": "refs/heads/Main", "repository": {"private": True}},
+            {"x-github-event": "create"},
+            now - 4 * minute,
+            10 * minute,
+            "d4",
+        ),
+    }
+    for name, (webhook, payload, kept, at, hold, delivery) in rows.items():
+        sample.events[name] = event_id = new_event_id()
+        store.append([NewEvent(event_id, webhook, at, json.dumps(payload), kept, {}, at + hold, delivery)])
+
+    ids = sample.events
+    store.decide(
+        "sample",
+        [
+            Decision(
+                ids["delivered"],
+                "pending",
+                0,
+                (
+                    NewTarget("complete", "deploy", "workflow-deploy-main", "task-main", "wait_for_push"),
+                    NewTarget("start", "on_push", version=3, correlation_id=ids["delivered"]),
+                ),
+            ),
+            Decision(ids["refused"], "pending", 0, (NewTarget("start", "on_push", correlation_id=ids["refused"]),)),
+            Decision(ids["expired"], "expired", 0),
+            Decision(ids["ignored"], "ignored", 0),
+            Decision(ids["hostile"], "pending", 1),
+            Decision(ids["pending"], "pending", 1),
+        ],
+        now - 3 * minute,
+        "sample",
+        10,
+        now - 3 * minute,
+    )
+    store.settle("sample", [], now)
+    claimed = {
+        (target.event_id, target.kind): target
+        for target in store.targets_of([ids["delivered"], ids["refused"]])
+    }
+    store.settle(
+        "sample",
+        [
+            Result(claimed[ids["delivered"], "complete"], "done"),
+            Result(claimed[ids["delivered"], "start"], "done", workflow_id="workflow/started 1"),
+            Result(
+                claimed[ids["refused"], "start"], "failed", error="No such workflow defined. name=on_push, version=null"
+            ),
+        ],
+        now - 2 * minute,
+    )
+    definitions = read_definitions(sample.settings.bridge_webhooks)
+    github = definitions.webhooks["github-deploys"]
+    store.set_verified("github-deploys", fingerprint(github, store.fingerprint_salt()), now - 5 * 86_400_000)
+    store.set_verified("orders", "that of an earlier secret", now - 5 * 86_400_000)
+    store.record_rejections(
+        [
+            Rejection("orders", now - minute, 401, "the header X-Api-Key is wrong <script>", "203.0.113.9"),
+            Rejection("slack", now - 2 * minute, 401, "not verified yet", "203.0.113.10"),
+        ],
+        {("github-deploys", "accepted"): 4, ("github-deploys", "duplicate"): 1, ("slack", "accepted"): 1, ("orders", "rejected"): 3},
+    )
+    store.set_fact("conductor", "up")
+
+
+def _task(name: str, workflow: str, matches: Any, at: int, broken: str | None = None) -> Task:
+    return Task(
+        id=f"task-{name}",
+        workflow_id=f"workflow-{workflow}-{name}",
+        workflow=workflow,
+        reference_name={"main": "wait_for_push"}.get(name, f"wait_{name}"),
+        matches=matches,
+        scheduled_at=at,
+        broken=broken,
+    )
