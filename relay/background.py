@@ -27,7 +27,7 @@ class Background:
         self, watcher: DefinitionsWatcher, tally: Tally, started: Callable[[], None], metrics_address: str | None
     ):
         self._watcher = watcher
-        self._tally = tally
+        self.tally = tally
         self._started = started
         self._metrics_address = metrics_address
         self._pid: int | None = None
@@ -67,7 +67,7 @@ class Background:
         self._stopped.set()
         self._watcher.stop()
         self._flusher.join(timeout=10)
-        self._tally.flush()
+        self.tally.flush()
 
     def _run(self) -> None:
         port = _MetricsPort(self._metrics_address)
@@ -77,7 +77,7 @@ class Background:
                 if not announced:
                     self._started()
                     announced = True
-                self._tally.flush()
+                self.tally.flush()
                 port.take()
             except Exception:  # the next second is another chance
                 structlog.get_logger().exception("the tally could not be written")
