@@ -34,6 +34,12 @@ class LeaseLost(Exception):
 class DeliveryStore(Protocol):
     """What the relay needs. Every method raises StoreUnavailable when the store can't do it now."""
 
+    def arrives(self) -> None:
+        """This thread is about to append: others may wait for it a moment, to be committed together."""
+
+    def leaves(self) -> None:
+        """This thread won't append after all, or has done so; harmless if it never arrived."""
+
     def append(self, events: Sequence[NewEvent]) -> list[Committed]:
         """Commits the events of one delivery durably, all or none, and only those whose delivery id is new.
 
@@ -148,15 +154,19 @@ class WorkStore(QueryStore, Protocol):
         """The tasks no longer wait: Conductor has ended them."""
 
     def decide(
-        self, holder: str, decisions: Sequence[Decision], now: int, claim_for: str | None, claim: int, due_at: int
+        self,
+        holder: str,
+        decisions: Sequence[Decision],
+        expired: Sequence[str],
+        now: int,
+        claim_for: str | None,
+        claim: int,
     ) -> list[Target]:
         """Writes decisions down, all or none: targets, their tasks taken, each event's status and hold.
 
+        The hold of the `expired` events has run out: their status is what their targets make it, or `expired`.
         Claims the first `claim` targets for the worker `claim_for` in the same transaction, and returns those.
         """
-
-    def expire(self, holder: str, event_ids: Sequence[str], now: int) -> None:
-        """The events' hold has run out: their status is what their targets make it, or `expired`."""
 
     def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
         """Returned tasks are waiting ones from now on."""

@@ -109,7 +109,7 @@ class Receiver:
         except BodyUnreadable:
             return self._reject(route, incoming, 400, "the body broke off", "the body could not be read")
         request = incoming.request(route, body)
-        #self._store.arrives()
+        self._store.arrives()
         try:
             return self._answer(route, request)
         except Refused as refusal:

@@ -19,6 +19,7 @@ from events.store import NewerStore, StoreUnavailable
 BUSY_TIMEOUT = 5.0
 """Seconds that a write waits for another process's transaction before the store counts as unavailable."""
 _LONGEST_NAP = 0.002
+_PAGES_UNTIL_CHECKPOINT = 8000
 _SQLITE_BUSY = 5  # the sqlite3 module names it since Python 3.11
 
 
@@ -40,15 +41,27 @@ class Connections:
 
     # --- opening ---
 
-    def _open(self, *, create: bool = False, read_only: bool = False) -> Database:
-        mode = "rwc" if create else "ro" if read_only else "rw"
-        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+    def _open(self, *, create: bool = False) -> Database:
+        mode = "rwc" if create else "rw"
+        # The time-out is for opening and for readers, who wait only at rare moments: recovery after a crash, the end
+        # of a checkpoint.
         connection = sqlite3.connect(
-            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=0, cached_statements=256
+            f"{self.path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=BUSY_TIMEOUT,
+            cached_statements=256,
         )
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
         return Database(connection)
+
+    def _open_writer(self) -> Database:
+        db = self._open()
+        db.execute("PRAGMA busy_timeout=0")  # `retrying` waits, in shorter naps
+        # The worker checkpoints regularly; this is for when no worker runs, and keeps it off the relay's commits.
+        db.execute(f"PRAGMA wal_autocheckpoint={_PAGES_UNTIL_CHECKPOINT}")
+        return db
 
     @property
     def reader(self) -> Database:
@@ -57,8 +70,6 @@ class Connections:
         if db is None:
             with translated():
                 db = self._readers.db = self._open()
-                # Readers of a WAL database wait only for rare moments: recovery after a crash, a checkpoint's end.
-                db.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT * 1000)}")
         return db
 
     @contextmanager
@@ -81,7 +92,7 @@ class Connections:
         """The writing connection outside a transaction, for a caller that runs single statements with `retrying`."""
         with self._writing, translated():
             if self._writer is None:
-                self._writer = self._open()
+                self._writer = self._open_writer()
             yield self._writer
 
     def begin(self) -> Database:
@@ -119,7 +130,6 @@ class Connections:
                 raise StoreUnavailable(f"the folder of {self.path} can't be made: {error.strerror}") from error
             db = self._open(create=True)
             try:
-                db.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT * 1000)}")
                 if next(iter(db.execute("PRAGMA journal_mode").fetchone())) != "wal":
                     db.execute("PRAGMA journal_mode=WAL")
                 self._refuse_newer(db)

@@ -8,8 +8,10 @@ import os
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from threading import get_ident
 
 from sqlite_utils import Database
 
@@ -21,6 +23,8 @@ REJECTIONS_KEPT = 100
 """Rejections kept per webhook."""
 _HOUR = 3_600_000
 _ROWS_A_COMMIT = 200
+_GATHER = 0.001
+"""Seconds that a delivery waits for others that are on their way."""
 _COLUMNS = "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of"
 _ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -28,12 +32,15 @@ _ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 class _Delivery:
     """The events of one delivery on their way through a group commit."""
 
-    __slots__ = ("committed", "error", "events")
+    __slots__ = ("committed", "error", "events", "finished")
 
     def __init__(self, events: Sequence[NewEvent]):
         self.events = events
         self.committed: list[Committed] | None = None
-        self.error: Exception | None = None
+        self.error: StoreUnavailable | None = None
+        self.finished = threading.Lock()
+        """Held until the delivery is committed or has failed."""
+        self.finished.acquire()
 
 
 class Deliveries:
@@ -46,47 +53,60 @@ class Deliveries:
         os.register_at_fork(after_in_child=self._reset_group)
 
     def _reset_group(self) -> None:
-        self._waiting: list[_Delivery] = []
+        self._waiting: deque[_Delivery] = deque()
+        self._on_the_way: set[int] = set()
         self._committing = threading.Lock()
 
-    def append(self, events: Sequence[NewEvent]) -> list[Committed]:
-        """See `DeliveryStore.append`.
+    # A commit costs the same for one event and for several, so deliveries that come together are committed together.
+    # No thread of its own does it, which would cost every delivery two changes of thread: of the threads that are
+    # about to append, the last one to come commits for all.
 
-        The first thread to come commits what has gathered meanwhile, for all: no thread of its own, and under load
-        one commit serves many deliveries.
-        """
+    def arrives(self) -> None:
+        self._on_the_way.add(get_ident())
+
+    def leaves(self) -> None:
+        self._on_the_way.discard(get_ident())
+
+    def append(self, events: Sequence[NewEvent]) -> list[Committed]:
         delivery = _Delivery(events)
         self._waiting.append(delivery)
-        with self._committing:
-            if delivery.committed is None and delivery.error is None:
-                self._commit_gathered()
+        self._on_the_way.discard(get_ident())
+        if not (self._on_the_way and delivery.finished.acquire(timeout=_GATHER)):
+            with self._committing:
+                while delivery.finished.locked() and self._waiting:
+                    self._commit_gathered()
         if delivery.error is not None:
             raise delivery.error
         assert delivery.committed is not None
         return delivery.committed
 
     def _commit_gathered(self) -> None:
-        group: list[_Delivery] = []
-        rows = 0
-        while self._waiting and (not group or rows + len(self._waiting[0].events) <= _ROWS_A_COMMIT):
-            delivery = self._waiting.pop(0)
-            group.append(delivery)
-            rows += len(delivery.events)
+        group = [self._waiting.popleft()]
+        rows = len(group[0].events)
+        while self._waiting and rows + len(self._waiting[0].events) <= _ROWS_A_COMMIT:
+            group.append(self._waiting.popleft())
+            rows += len(group[-1].events)
+        try:
+            self._try_commit(group)
+        finally:
+            for delivery in group:
+                if delivery.committed is None and delivery.error is None:
+                    delivery.error = StoreUnavailable("the commit was interrupted")
+                delivery.finished.release()
+
+    def _try_commit(self, group: list[_Delivery]) -> None:
         try:
             self._commit(group)
         except StoreUnavailable as error:
             for delivery in group:
                 delivery.error = error
         except Exception as error:
-            # One delivery that the database refuses must not take the others of its group with it.
             if len(group) == 1:
                 group[0].error = StoreUnavailable(f"{type(error).__name__}: {error}")
-            for delivery in group if len(group) > 1 else ():
-                try:
-                    self._commit([delivery])
-                except Exception as own:
-                    delivery.error = own if isinstance(own, StoreUnavailable) else StoreUnavailable(str(own))
-        # Deliveries beyond the group's size: their threads wait for the lock and commit them.
+                return
+            # One delivery that the database refuses must not take the others of its group with it.
+            for delivery in group:
+                self._try_commit([delivery])
 
     def _commit(self, group: list[_Delivery]) -> None:
         rows = [event for delivery in group for event in delivery.events]

@@ -102,6 +102,16 @@ class Queries:
         )[0][0]
         return found
 
+    def broken_tasks(self, limit: int = 50) -> list[Task]:
+        """Waiting tasks whose matches can't be parsed."""
+        sql = f"SELECT {rows.TASK} FROM tasks WHERE state = 'waiting' AND broken IS NOT NULL ORDER BY id LIMIT ?"  # noqa: S608
+        return [rows.task(row) for row in self._all(sql, [limit])]
+
+    def waiting_by_workflow(self) -> dict[str, int]:
+        """workflow → number of waiting tasks."""
+        found = self._all("SELECT workflow, count(*) FROM tasks WHERE state = 'waiting' GROUP BY workflow")
+        return {workflow: number for workflow, number in found}
+
     def waiting_count(self) -> int:
         """Number of waiting tasks."""
         return int(self._all("SELECT count(*) FROM tasks WHERE state = 'waiting'")[0][0])

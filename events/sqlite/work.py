@@ -60,7 +60,9 @@ class Work:
         return int(self._connections.reader.execute("PRAGMA data_version").fetchone()[0])
 
     def undecided(self, after_seq: int, limit: int) -> list[Event]:
-        return self._events("WHERE status = 'pending' AND decided_at IS NULL AND seq > ? ORDER BY seq LIMIT ?", (after_seq, limit))
+        return self._events(
+            "WHERE status = 'pending' AND decided_at IS NULL AND seq > ? ORDER BY seq LIMIT ?", (after_seq, limit)
+        )
 
     def held(self, after_seq: int, limit: int) -> list[Event]:
         return self._events("WHERE held = 1 AND seq > ? ORDER BY seq LIMIT ?", (after_seq, limit))
@@ -142,7 +144,13 @@ class Work:
     # --- decisions ---
 
     def decide(
-        self, holder: str, decisions: Sequence[Decision], now: int, claim_for: str | None, claim: int, due_at: int
+        self,
+        holder: str,
+        decisions: Sequence[Decision],
+        expired: Sequence[str],
+        now: int,
+        claim_for: str | None,
+        claim: int,
     ) -> list[Target]:
         claimed: list[Target] = []
         with self._deciding(holder) as db:
@@ -166,7 +174,7 @@ class Work:
                             1 if mine else 0,
                             claim_for if mine else None,
                             now if mine else None,
-                            due_at,
+                            now,
                             now,
                         ),
                     ).fetchone()
@@ -180,13 +188,10 @@ class Work:
                     " WHERE id = ?",
                     (now, decision.held, decision.status, now if settled else None, decision.event_id),
                 )
-        return claimed
-
-    def expire(self, holder: str, event_ids: Sequence[str], now: int) -> None:
-        with self._deciding(holder) as db:
-            for event_id in event_ids:
+            for event_id in expired:
                 db.execute("UPDATE events SET held = 0 WHERE id = ?", (event_id,))
                 self._follow(db, event_id, now, free_again=False)
+        return claimed
 
     # --- claims and results ---
 
@@ -209,9 +214,9 @@ class Work:
                     rows.target(row)
                     for row in db.execute(
                         "UPDATE targets SET state = 'claimed', attempts = attempts + 1, claimed_by = ?, claimed_at = ?"
-                        f" WHERE id IN ({_marks(part)}) AND (state = 'pending' OR state = 'claimed' AND claimed_at < ?)"
-                        f" RETURNING {rows.TARGET}",
-                        (worker, now, *part, expired_before),
+                        f" WHERE id IN ({_marks(part)}) AND (state = 'pending' AND due_at <= ?"
+                        f" OR state = 'claimed' AND claimed_at < ?) RETURNING {rows.TARGET}",
+                        (worker, now, *part, now, expired_before),
                     ).fetchall()
                 )
         return sorted(claimed, key=lambda target: target.id)
@@ -256,28 +261,24 @@ class Work:
     @staticmethod
     def _follow(db: Database, event_id: str, now: int, free_again: bool = True) -> bool:
         """Sets the event's status after its targets'; True if it is free again since all its takers were gone."""
-        counts = {
-            (kind, state): number
-            for kind, state, number in db.execute(
-                "SELECT kind, state, count(*) FROM targets WHERE event_id = ? GROUP BY kind, state", (event_id,)
-            )
-        }
-        live = sum(number for (_, state), number in counts.items() if state in ("pending", "claimed"))
-        failed = any(state == "failed" for _, state in counts)
-        done = any(state == "done" for _, state in counts)
-        completions = {state for kind, state in counts if kind == "complete"}
+        targets = db.execute("SELECT DISTINCT kind, state FROM targets WHERE event_id = ?", (event_id,)).fetchall()
         row = db.execute("SELECT held FROM events WHERE id = ?", (event_id,)).fetchone()
-        if live or row is None:
+        if row is None:
             return False
-        held = row[0]
-        freed = free_again and held == 0 and completions == {"cancelled"}
+        held: int = row[0]
+        states = {state for _, state in targets}
+        # Its starts, whatever becomes of them, don't use up the hold.
+        freed = free_again and held == 0 and {state for kind, state in targets if kind == "complete"} == {"cancelled"}
         if freed:
             held = 2
-        status = "failed" if failed else "pending" if held else "delivered" if done else "expired"
-        settled = held == 0
+        elif states & {"pending", "claimed"}:
+            return False
+        status = (
+            "failed" if "failed" in states else "pending" if held else "delivered" if "done" in states else "expired"
+        )
         db.execute(
             "UPDATE events SET held = ?, status = ?, settled_at = ? WHERE id = ?",
-            (held, status, now if settled else None, event_id),
+            (held, status, None if held else now, event_id),
         )
         return freed
 

@@ -1,0 +1,132 @@
+"""A load generator that costs little: prepared requests on a few connections, one process, no library between."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import selectors
+import socket
+import time
+import uuid
+from dataclasses import dataclass
+
+SECRET = "bench-secret-0123456789"
+BODY = json.dumps(
+    {
+        "ref": "refs/heads/main",
+        "repository": {"id": 42, "full_name": "octo/hello", "private": False},
+        "commits": [{"id": f"{number:040x}", "message": "x" * 120, "added": ["a", "b"]} for number in range(8)],
+        "pad": "y" * 420,
+    }
+).encode()
+"""About 2 KB, as a push event is."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a run of the load generator measured."""
+
+    rate: float
+    """Answers a second."""
+    p50: float
+    """Milliseconds."""
+    p99: float
+    worst: float
+    failures: int
+    """Answers other than 200, and broken connections."""
+
+
+def request(path: str) -> bytes:
+    """A signed GitHub delivery; `DELIVERY` in it is to be replaced by a delivery id of the same length."""
+    signature = hmac.new(SECRET.encode(), BODY, hashlib.sha256).hexdigest()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nX-GitHub-Event: push\r\n"
+        f"X-GitHub-Delivery: {_PLACE}\r\nX-Hub-Signature-256: sha256={signature}\r\nContent-Length: {len(BODY)}\r\n\r\n"
+    )
+    return head.encode() + BODY
+
+
+_PLACE = "DELIVERY-DELIVERY-DELIVERY-DELIVERY-"  # as long as a UUID
+
+
+def run(port: int, path: str, seconds: float, connections: int = 16, warm_up: float = 1.0) -> Load:
+    """Posts to the path on this machine's port as fast as the answers come, and measures after the warm-up."""
+    before, after = request(path).split(_PLACE.encode())
+    prefix = uuid.uuid4().hex[:20]
+    counter = 0
+    selector = selectors.EpollSelector()
+    sent: dict[socket.socket, float] = {}
+    buffers: dict[socket.socket, bytes] = {}
+
+    def connect() -> None:
+        connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setblocking(True)
+        selector.register(connection, selectors.EVENT_READ)
+        post(connection)
+
+    def post(connection: socket.socket) -> None:
+        nonlocal counter
+        counter += 1
+        buffers[connection] = b""
+        sent[connection] = time.perf_counter()
+        connection.sendall(before + f"{prefix}{counter:016d}".encode() + after)
+
+    for _ in range(connections):
+        connect()
+    begin = time.perf_counter() + warm_up
+    end = begin + seconds
+    times: list[float] = []
+    failures = 0
+    while (now := time.perf_counter()) < end:
+        for key, _ in selector.select(end - now):
+            connection = key.fileobj
+            assert isinstance(connection, socket.socket)
+            try:
+                received = connection.recv(65536)
+            except OSError:
+                received = b""
+            if not received:
+                failures += 1
+                selector.unregister(connection)
+                connection.close()
+                connect()
+                continue
+            buffers[connection] += received
+            answer = _complete(buffers[connection])
+            if answer is None:
+                continue
+            done = time.perf_counter()
+            if done >= begin:
+                times.append(done - sent[connection])
+                failures += not answer.startswith(b"HTTP/1.1 200")
+            if b"connection: close" in answer.lower():
+                selector.unregister(connection)
+                connection.close()
+                connect()
+            else:
+                post(connection)
+    for key in list(selector.get_map().values()):
+        assert isinstance(key.fileobj, socket.socket)
+        key.fileobj.close()
+    times.sort()
+    return Load(
+        rate=len(times) / seconds,
+        p50=1000 * times[len(times) // 2],
+        p99=1000 * times[int(len(times) * 0.99)],
+        worst=1000 * times[-1],
+        failures=failures,
+    )
+
+
+def _complete(buffer: bytes) -> bytes | None:
+    """The head of the answer, once all of it is there."""
+    head, separator, rest = buffer.partition(b"\r\n\r\n")
+    if not separator:
+        return None
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return head if len(rest) >= int(value) else None
+    return head
