@@ -191,6 +191,8 @@ def stop_all_on_exit() -> None:
         raise KeyboardInterrupt(signal.Signals(number).name)
 
     atexit.register(stop_all)
+    # SIGINT too: a shell's background job would otherwise inherit that it is ignored.
+    signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGHUP, interrupt)
 
