@@ -21,6 +21,7 @@ from admin.cli_common import (
 from admin.explain import EventFinding, TaskFinding, criterion_in_words
 from admin.tables import compact, plain, pretty
 from events.event import Event, EventFilter, EventStatus, Target, Task, iso
+from events.matches import Criterion
 
 _PAGE = 500
 
@@ -160,12 +161,19 @@ def _echo_starts(found: EventFinding) -> None:
     for start in found.starts:
         version = f" version {start.start.version}" if start.start.version else ""
         click.echo(f"\n{'STARTS' if start.holds else 'STARTS NOT'}  {plain(start.start.workflow)}{version}")
-        click.echo(f"  {plain(start.reason)}")
+        if not start.criteria:
+            click.echo(f"  {plain(start.reason)}")
+        _echo_criteria(start.criteria)
 
 
 def _echo_finding(finding: TaskFinding) -> None:
-    click.echo(f"  {plain(finding.reason)}")
-    for criterion in finding.criteria:
+    if finding.verdict != "differs":  # then the reason is the first criterion that doesn't hold
+        click.echo(f"  {plain(finding.reason)}")
+    _echo_criteria(finding.criteria)
+
+
+def _echo_criteria(criteria: Sequence[Criterion]) -> None:
+    for criterion in criteria:
         click.echo(f"    {'ok ' if criterion.holds else 'NOT'} {plain(criterion_in_words(criterion))}")
 
 

@@ -122,10 +122,12 @@ def _nearly(expected: Any) -> Any:
 
 def explain_pair(event: Event, document: Mapping[str, Any], task: Task, around: Surroundings) -> TaskFinding:
     """What is between this event and this task; `document` is the event's payload with `_webhook`."""
+    criteria: tuple[Criterion, ...] = ()
+    broken: str | None = None
     try:
         criteria = tuple(Criteria.parse(task.matches).explain(document))
     except BadMatches as error:
-        return TaskFinding(event, task, "broken", f"the task's matches can't be parsed, so it never matches: {error}")
+        broken = f"the task's matches can't be parsed, so it never matches: {error}"
 
     def finding(verdict: Verdict, reason: str) -> TaskFinding:
         return TaskFinding(event, task, verdict, reason, criteria)
@@ -151,6 +153,8 @@ def explain_pair(event: Event, document: Mapping[str, Any], task: Task, around: 
             "out of reach",
             f"its workflow has version {workflow.version}, and {webhook.name} receives only version {wanted}",
         )
+    if broken is not None:
+        return finding("broken", broken)
     failed = next((criterion for criterion in criteria if not criterion.holds), None)
     if failed is not None:
         return finding("differs", criterion_in_words(failed))
@@ -306,14 +310,18 @@ def target_in_words(target: Target) -> str:
             return f"{done} {what} at {iso(target.settled_at)}."
         case "pending" | "claimed":
             tries = f", tries so far: {target.attempts}" if target.attempts else ""
-            return f"{doing} {what}{tries}" + (f"; the last one failed: {target.error}." if target.error else ".")
+            return f"{doing} {what}{tries}" + (f"; the last one failed: {_error(target)}." if target.error else ".")
         case "cancelled":
             return f"{what} had ended already: {target.error or 'cancelled, timed out or completed by others'}."
         case _:
             remedy = ""
             if "No such workflow" in (target.error or ""):
                 remedy = " Register the workflow in Conductor, or correct `starts`; then replay."
-            return f"{doing} {what} failed for good: {target.error}.{remedy}"
+            return f"{doing} {what} failed for good: {(target.error or '').rstrip('.')}.{remedy}"
+
+
+def _error(target: Target) -> str:
+    return (target.error or "for an unknown reason").rstrip(".")
 
 
 # --- a task -------------------------------------------------------------------------------------------------

@@ -188,7 +188,7 @@ def _versions(value: object, made: Imported) -> dict[str, int | None]:
 
 
 def _name(text: str, taken: set[str]) -> str:
-    base = re.sub(r"[^A-Za-z0-9._~-]+", "-", text).strip("-._~")[:100] or "webhook"
+    base = re.sub(r"-*[^A-Za-z0-9._~-][^A-Za-z0-9._~]*", "-", text).strip("-._~")[:100] or "webhook"
     name, number = base, 1
     while name in taken:
         number += 1

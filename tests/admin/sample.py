@@ -118,7 +118,14 @@ def _fill(sample: Sample, now: int) -> None:
         "delivered": ("github-deploys", push, headers, now - 12 * minute, 10 * minute, "d1"),
         "refused": ("github-deploys", {"ref": "refs/tags/v2"}, headers, now - 9 * minute, 10 * minute, "d2"),
         "expired": ("orders", {"order": 17, "state": "paid"}, {}, now - 8 * minute, 0, None),
-        "ignored": ("github-deploys", {"zen": "Speak like a human."}, {"x-github-event": "ping"}, now - 7 * minute, 0, "d3"),
+        "ignored": (
+            "github-deploys",
+            {"zen": "Speak like a human."},
+            {"x-github-event": "ping"},
+            now - 7 * minute,
+            0,
+            "d3",
+        ),
         "hostile": ("slack", HOSTILE, {"x-evil": "<b>\x1b[31m</b>"}, now - 5 * minute, 10 * minute, "<i>\x1b</i>"),
         "pending": (
             "github-deploys",
@@ -152,15 +159,14 @@ def _fill(sample: Sample, now: int) -> None:
             Decision(ids["hostile"], "pending", 1),
             Decision(ids["pending"], "pending", 1),
         ],
+        [],
         now - 3 * minute,
         "sample",
         10,
-        now - 3 * minute,
     )
     store.settle("sample", [], now)
     claimed = {
-        (target.event_id, target.kind): target
-        for target in store.targets_of([ids["delivered"], ids["refused"]])
+        (target.event_id, target.kind): target for target in store.targets_of([ids["delivered"], ids["refused"]])
     }
     store.settle(
         "sample",
@@ -182,7 +188,12 @@ def _fill(sample: Sample, now: int) -> None:
             Rejection("orders", now - minute, 401, "the header X-Api-Key is wrong <script>", "203.0.113.9"),
             Rejection("slack", now - 2 * minute, 401, "not verified yet", "203.0.113.10"),
         ],
-        {("github-deploys", "accepted"): 4, ("github-deploys", "duplicate"): 1, ("slack", "accepted"): 1, ("orders", "rejected"): 3},
+        {
+            ("github-deploys", "accepted"): 4,
+            ("github-deploys", "duplicate"): 1,
+            ("slack", "accepted"): 1,
+            ("orders", "rejected"): 3,
+        },
     )
     store.set_fact("conductor", "up")
 

@@ -1,0 +1,51 @@
+"""A filled bridge, and ways to look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from flask.testing import FlaskClient
+
+from admin.cli import main
+from admin.web import create_app
+from config.settings import Settings
+from tests.admin.sample import Sample, make_sample
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Iterator[Sample]:
+    sample = make_sample(tmp_path)
+    yield sample
+    sample.store._connections.close()
+
+
+@pytest.fixture
+def client(sample: Sample) -> FlaskClient:
+    """The page, without a token."""
+    return create_app(sample.settings).test_client()
+
+
+class Cli:
+    """Runs ``webhook-bridge`` in this process, with an environment of its own."""
+
+    def __init__(self, environment: dict[str, str]):
+        self.environment = environment
+
+    def __call__(self, *arguments: str, code: int = 0, stdin: bytes | None = None) -> Result:
+        nothing = {name.upper(): None for name in Settings.model_fields}
+        result = CliRunner().invoke(
+            main, arguments, input=stdin, env={**nothing, "PORT": None, **self.environment}, prog_name="webhook-bridge"
+        )
+        assert result.exit_code == code, result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result
+
+
+@pytest.fixture
+def cli(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The command line, on the sample."""
+    monkeypatch.chdir(sample.folder)
+    return Cli(sample.environment)

@@ -1,0 +1,419 @@
+"""``webhook-bridge`` in this process, and as the installed program."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from admin.bridge import Bridge
+from admin.cli import main
+from tests.admin.conftest import Cli
+from tests.admin.sample import DEFINITIONS, Sample
+
+COMMANDS = ["check", "webhooks", "events", "tasks", "rejections", "send", "schema", "import"]
+
+
+# --- help ---
+
+
+def test_the_help_names_every_command_and_teaches_by_examples(cli: Cli) -> None:
+    text = cli("--help").output
+    for command in COMMANDS:
+        assert f"\n  {command}" in text
+    for word in ("Examples:", "BRIDGE_WEBHOOKS", "Exit codes:", "_WEBHOOK_BRIDGE_COMPLETE=bash_source"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    "command",
+    [*([one] for one in COMMANDS), ["events", "show"], ["events", "explain"], ["events", "replay"], ["tasks", "show"]],
+)
+def test_every_command_explains_itself(cli: Cli, command: list[str]) -> None:
+    text = cli(*command, "--help").output
+    assert text.startswith(f"Usage: webhook-bridge {' '.join(command)}")
+    assert text == cli(*command, "-h").output
+
+
+def test_every_option_has_a_help() -> None:
+    def walk(command: click.Command) -> None:
+        for parameter in command.params:
+            assert not isinstance(parameter, click.Option) or parameter.help, (command.name, parameter.name)
+        for inner in command.commands.values() if isinstance(command, click.Group) else ():
+            walk(inner)
+
+    walk(main)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nothing"], ["events", "--status", "odd"], ["events", "show"], ["check", "--odd"], ["events", "-n", "0"]],
+)
+def test_wrong_usage_is_2(cli: Cli, arguments: list[str]) -> None:
+    assert "Usage:" in cli(*arguments, code=2).stderr
+
+
+def test_the_version_is_printed(cli: Cli) -> None:
+    assert cli("--version").output.startswith("webhook-bridge, version ")
+
+
+# --- check ---
+
+
+def test_check_prints_warnings_and_is_0(cli: Cli, sample: Sample) -> None:
+    result = cli("check")
+    file = sample.settings.bridge_webhooks
+    assert result.stdout == (
+        f"{file}:18: webhook slack: platform: warning: no signing secret: once the challenge has come, anyone who "
+        "knows the URL can post; add secret: ${NAME}\n"
+    )
+    assert "3 webhooks, no errors" in result.stderr
+
+
+def test_check_prints_every_problem_with_its_line_and_is_1(cli: Cli, sample: Sample) -> None:
+    sample.settings.bridge_webhooks.write_text(DEFINITIONS.replace("any", "all").replace("0s", "0"), encoding="utf-8")
+    result = cli("check", code=1)
+    lines = result.stdout.splitlines()
+    assert [line.split(": ")[0].rpartition(":")[2] for line in lines] == ["6", "15", "18", "20"]
+    assert "3 errors; a running bridge keeps the last good definitions" in result.stderr
+    found = json.loads(cli("check", "--json", code=1).stdout)
+    assert [problem["line"] for problem in found] == [6, 15, 20, 18]
+    assert set(found[0]) == {"file", "line", "where", "what", "remedy", "warning"}
+
+
+def test_a_setting_that_is_wrong_is_one_line(cli: Cli) -> None:
+    cli.environment["BRIDGE_DATABASE"] = "mysql://x"
+    for command in (["check"], ["webhooks"], ["events"], ["tasks"]):
+        result = cli(*command, code=1)
+        assert result.stderr.strip() == (
+            "BRIDGE_DATABASE: only SQLite is supported; write sqlite:///PATH, such as sqlite:///data/bridge.db"
+        )
+
+
+# --- webhooks ---
+
+
+def test_webhooks_lists_url_platform_and_since_when_each_is_verified(cli: Cli) -> None:
+    found = json.loads(cli("webhooks", "--json").stdout)
+    assert [set(one) for one in found] == [{"name", "url", "platform", "status", "verifiedAt"}] * 3
+    assert found[0]["url"] == "https://hooks.example.com/webhook/github-deploys"
+    assert [one["status"] for one in found] == ["Verified", "Unverified", "Unverified"]
+    assert found[0]["verifiedAt"].endswith("Z")
+    assert found[1]["verifiedAt"] is None, "its secret has changed since"
+    table = cli("webhooks").stdout.splitlines()
+    assert table[0].split() == ["NAME", "URL", "PLATFORM", "STATUS", "VERIFIED", "AT"]
+    assert len(table) == 4
+
+
+def test_webhooks_without_a_public_url_or_a_database_are_listed(cli: Cli, sample: Sample) -> None:
+    del cli.environment["BRIDGE_PUBLIC_URL"]
+    cli.environment |= {"BRIDGE_DATABASE": f"sqlite:///{sample.folder}/none/bridge.db", "PORT": "8123"}
+    result = cli("webhooks", "--json")
+    assert json.loads(result.stdout)[0]["url"] == "http://localhost:8123/webhook/github-deploys"
+    assert "no database at" in result.stderr
+    assert not (sample.folder / "none").exists()
+
+
+def test_webhooks_of_broken_definitions_are_1(cli: Cli, sample: Sample) -> None:
+    sample.settings.bridge_webhooks.write_text("webhooks: 5", encoding="utf-8")
+    assert "webhooks.yaml:1: webhooks: not a list" in cli("webhooks", code=1).stderr
+
+
+# --- events ---
+
+
+def test_events_are_listed_newest_first_with_their_targets(cli: Cli, sample: Sample) -> None:
+    found = json.loads(cli("events", "--json").stdout)
+    assert [one["eventId"] for one in found] == list(reversed(sample.events.values()))
+    assert [set(one) for one in found] == [{"eventId", "webhook", "status", "receivedAt", "deliveryId", "targets"}] * 6
+    delivered = found[-1]
+    assert delivered["status"] == "delivered"
+    assert [(one["kind"], one["state"], one["workflowId"]) for one in delivered["targets"]] == [
+        ("complete", "done", "workflow-deploy-main"),
+        ("start", "done", "workflow/started 1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--webhook", "orders"], ["expired"]),
+        (["--status", "failed"], ["refused"]),
+        (["--status", "pending", "--webhook", "slack"], ["hostile"]),
+        (["--text", "refs/tags/v2"], ["refused"]),
+        (["--text", "d4"], ["pending"]),
+        (["-n", "2"], ["pending", "hostile"]),
+        (["--webhook", "nobody"], []),
+    ],
+)
+def test_events_are_filtered(cli: Cli, sample: Sample, options: list[str], names: list[str]) -> None:
+    found = json.loads(cli("events", *options, "--json").stdout)
+    assert [one["eventId"] for one in found] == [sample.events[name] for name in names]
+
+
+def test_events_are_paged(cli: Cli, sample: Sample) -> None:
+    result = cli("events", "-n", "3")
+    assert f"--before {sample.events['ignored']}" in result.stderr
+    older = json.loads(cli("events", "--before", sample.events["ignored"], "--json").stdout)
+    assert [one["eventId"] for one in older] == [sample.events[name] for name in ("expired", "refused", "delivered")]
+    assert "no event nothing" in cli("events", "--before", "nothing", code=1).stderr
+
+
+def test_an_event_is_shown_whole(cli: Cli, sample: Sample) -> None:
+    text = cli("events", "show", sample.events["delivered"]).stdout
+    for part in (
+        "status:      delivered",
+        "Completed task wait_for_push of deploy",
+        "x-github-event: push",
+        '"ref": "refs/heads/main"',
+    ):
+        assert part in text
+    found = json.loads(cli("events", "show", sample.events["delivered"], "--json").stdout)
+    assert found["payload"]["pusher"] == {"name": "ada"}
+    assert found["headers"]["x-github-event"] == "push"
+    assert "Delivered." in found["meaning"]
+
+
+def test_a_hostile_payload_does_nothing_to_the_terminal(cli: Cli, sample: Sample) -> None:
+    for arguments in (
+        ["events", "show", sample.events["hostile"]],
+        ["events"],
+        ["events", "explain", sample.events["hostile"]],
+    ):
+        text = cli(*arguments).stdout
+        assert not [
+            character
+            for character in text
+            if character != "\n" and (ord(character) < 32 or 127 <= ord(character) < 160)
+        ]
+        assert "\u202e" not in text
+
+
+def test_an_event_is_explained_task_by_task(cli: Cli, sample: Sample) -> None:
+    text = cli("events", "explain", sample.events["delivered"]).stdout
+    for part in (
+        "STARTS  on_push",
+        "TAKEN  task wait_for_push of deploy",
+        'NOT $.ref is "refs/heads/main", expected is "refs/heads/dev"',
+        "after the event arrived",
+        "its workflow has version 1, and github-deploys receives only version 2",
+        "someone_elses is not a receiver of github-deploys",
+    ):
+        assert part in text
+    found = json.loads(cli("events", "explain", sample.events["pending"], "--json").stdout)
+    (other,) = [one for one in found if one["taskId"] == "task-other"]
+    assert other["verdict"] == "differs"
+    assert other["firstFailed"] == "$.ref"
+    assert other["criteria"] == [
+        {"path": "$.ref", "expected": "refs/heads/dev", "found": ["refs/heads/Main"], "holds": False}
+    ]
+    assert (other["workflow"], other["referenceName"]) == ("deploy", "wait_other")
+
+
+def test_an_event_that_is_not_there_is_1(cli: Cli) -> None:
+    for command in ("show", "explain", "replay"):
+        result = cli("events", command, "nothing", code=1)
+        assert result.stderr == "no event nothing\n"
+        assert result.stdout == ""
+
+
+def test_a_replay_is_a_new_event_of_now(cli: Cli, sample: Sample) -> None:
+    old = sample.store.event(sample.events["refused"])
+    assert old is not None
+    new_id = cli("events", "replay", old.id).stdout.strip()
+    new = sample.store.event(new_id)
+    assert new is not None
+    assert (new.replay_of, new.delivery_id, new.status) == (old.id, None, "pending")
+    assert (new.payload, new.headers, new.query, new.webhook) == (old.payload, old.headers, old.query, old.webhook)
+    assert new.received_at > old.received_at
+    assert new.hold_until == new.received_at + 600_000, "the hold is the definition's of now"
+    assert f"A replay of {old.id}." in cli("events", "show", new_id).stdout
+    again = json.loads(cli("events", "replay", old.id, "--json").stdout)
+    assert again["replayOf"] == old.id
+    assert again["eventId"] != new_id
+
+
+def test_a_replay_for_a_webhook_that_is_gone_is_refused(cli: Cli, sample: Sample) -> None:
+    sample.settings.bridge_webhooks.write_text("webhooks: []", encoding="utf-8")
+    result = cli("events", "replay", sample.events["refused"], code=1)
+    assert "no longer defined" in result.stderr
+
+
+def test_broken_definitions_are_no_reason_to_show_nothing(cli: Cli, sample: Sample) -> None:
+    """Nor is a shell that lacks the secrets."""
+    text = DEFINITIONS.replace("a-secret-of-more-than-sixteen-characters", "${NOT_SET_HERE}")
+    sample.settings.bridge_webhooks.write_text(text, encoding="utf-8")
+    result = cli("events", "explain", sample.events["pending"])
+    assert "DIFFERS  task wait_other" in result.stdout
+    assert "note: the definitions have 1 errors" in result.stderr
+    assert cli("events", "replay", sample.events["pending"]).stdout.strip()
+
+
+# --- tasks and rejections ---
+
+
+def test_waiting_tasks_are_listed_with_their_matches(cli: Cli) -> None:
+    found = json.loads(cli("tasks", "--json").stdout)
+    assert [one["taskId"] for one in found] == ["task-broken", "task-late", "task-old", "task-other", "task-stranger"]
+    keys = {"taskId", "workflowId", "workflow", "referenceName", "matches", "waitingSince"}
+    assert [set(one) for one in found] == [keys | {"broken"}, keys, keys, keys, keys]
+    assert found[3]["matches"] == {"$.ref": "refs/heads/dev"}
+    assert "BROKEN: '$[' is not a JSONPath" in cli("tasks").stdout
+
+
+def test_tasks_are_filtered(cli: Cli) -> None:
+    assert [one["taskId"] for one in json.loads(cli("tasks", "--workflow", "release", "--json").stdout)] == ["task-old"]
+    assert [one["taskId"] for one in json.loads(cli("tasks", "--broken", "--json").stdout)] == ["task-broken"]
+    result = cli("tasks", "--workflow", "none")
+    assert (result.stdout, result.stderr) == ("", "no task is known to wait\n")
+    assert json.loads(cli("tasks", "--workflow", "none", "--json").stdout) == []
+
+
+def test_a_task_is_shown_with_the_events_that_came_near(cli: Cli, sample: Sample) -> None:
+    text = cli("tasks", "show", "task-other").stdout
+    assert "Waiting for an event of github-deploys." in text
+    assert f"DIFFERS  event {sample.events['pending']}" in text
+    assert 'NOT $.ref is "refs/heads/Main", expected is "refs/heads/dev"' in text
+    found = json.loads(cli("tasks", "show", "task-main", "--json").stdout)
+    assert found["state"] == "completed"
+    assert found["events"][0]["eventId"] == sample.events["delivered"]
+    assert found["events"][0]["verdict"] == "taken"
+    assert "no task nothing is known" in cli("tasks", "show", "nothing", code=1).stderr
+
+
+def test_rejections_are_listed(cli: Cli) -> None:
+    found = json.loads(cli("rejections", "--json", "--webhook", "orders").stdout)
+    assert [one["reason"] for one in found] == ["the header X-Api-Key is wrong <script>"]
+    assert "203.0.113.10" in cli("rejections").stdout
+
+
+# --- the store ---
+
+
+@pytest.mark.parametrize(
+    "arguments", [["events"], ["tasks"], ["rejections"], ["events", "show", "x"], ["events", "replay", "x"]]
+)
+def test_a_missing_database_is_one_line_and_is_not_made(cli: Cli, sample: Sample, arguments: list[str]) -> None:
+    cli.environment["BRIDGE_DATABASE"] = f"sqlite:///{sample.folder}/none.db"
+    result = cli(*arguments, code=1)
+    assert result.stderr == (
+        f"no database at {sample.folder}/none.db; start the relay, or set BRIDGE_DATABASE to yours\n"
+    )
+    assert not (sample.folder / "none.db").exists()
+
+
+def test_a_newer_database_is_one_line(cli: Cli, sample: Sample) -> None:
+    import sqlite3
+
+    with sqlite3.connect(sample.settings.database_path) as database:
+        database.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('webhook_bridge', 'of-the-future', '')"
+        )
+    database.close()
+    result = cli("events", code=1)
+    assert "made by a newer version of the bridge" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_file_that_is_no_database_is_one_line(cli: Cli, sample: Sample) -> None:
+    other = sample.folder / "other.db"
+    other.write_text("not a database, but long enough to look like one" * 50, encoding="utf-8")
+    cli.environment["BRIDGE_DATABASE"] = f"sqlite:///{other}"
+    result = cli("events", code=1)
+    assert len(result.stderr.splitlines()) == 1
+
+
+# --- import, schema, completion ---
+
+
+def test_import_prints_yaml_and_says_what_to_set(cli: Cli, sample: Sample) -> None:
+    file = sample.folder / "orkes.json"
+    file.write_text(
+        json.dumps(
+            [{"name": "pay", "verifier": "STRIPE", "secretValue": "hush", "receiverWorkflowNamesToVersions": {"a": 1}}]
+        ),
+        encoding="utf-8",
+    )
+    result = cli("import", str(file))
+    assert "platform: stripe" in result.stdout
+    assert "hush" not in result.output
+    assert result.stderr == "set PAY_SECRET: the signing secret of stripe\n"
+    assert cli("import", "-", stdin=file.read_bytes()).stdout == result.stdout
+
+
+def test_import_of_what_nothing_verifies_is_1(cli: Cli) -> None:
+    text = b'{"name": "x", "receiverWorkflowNamesToVersions": {"a": 1}}'
+    result = cli("import", "-", stdin=text, code=1)
+    assert "x: no verifier" in result.stderr
+    assert "name: x" in result.stdout
+
+
+def test_import_of_anything_else_is_1(cli: Cli) -> None:
+    assert "not JSON" in cli("import", "-", stdin=b"<xml>", code=1).stderr
+    assert "No such file" in cli("import", "nothing.json", code=2).stderr
+
+
+def test_the_shell_completes_commands_and_webhooks(cli: Cli) -> None:
+    for words, expected in (("webhook-bridge ev", "events"), ("webhook-bridge send gi", "github-deploys")):
+        cli.environment |= {
+            "_WEBHOOK_BRIDGE_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split()) - 1),
+        }
+        assert expected in cli(code=0).stdout
+
+
+# --- the program ---
+
+
+def run(sample: Sample, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("webhook-bridge")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("BRIDGE_", "CONDUCTOR_"))}
+    given = {key: value for key, value in {**sample.environment, **environment}.items() if value}
+    return subprocess.run(
+        [program, *arguments],
+        cwd=sample.folder,
+        env={**kept, **given},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_installed_program_runs_and_has_the_exit_codes(sample: Sample) -> None:
+    assert run(sample, "check").returncode == 0
+    assert run(sample, "nothing").returncode == 2
+    failed = run(sample, "events", "show", "nothing")
+    assert (failed.returncode, failed.stdout, failed.stderr) == (1, "", "no event nothing\n")
+    assert "github-deploys" in run(sample, "events").stdout
+
+
+def test_the_program_reads_dotenv(sample: Sample) -> None:
+    (sample.folder / ".env").write_text("BRIDGE_PUBLIC_URL=https://dotenv.example.com\n", encoding="utf-8")
+    text = run(sample, "webhooks", BRIDGE_PUBLIC_URL="").stdout
+    assert "https://dotenv.example.com/webhook/slack" in text
+
+
+def test_a_reader_that_goes_away_is_no_error(sample: Sample) -> None:
+    program = Path(sys.executable).with_name("webhook-bridge")
+    result = subprocess.run(
+        f"{program} schema | head -c 10", shell=True, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "Traceback" not in result.stderr
+
+
+def test_a_replay_says_when_the_store_cannot_be_written(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    from events.store import StoreUnavailable
+
+    def refuse(events: object) -> None:
+        raise StoreUnavailable("SQLite: database or disk is full")
+
+    monkeypatch.setattr(sample.store, "append", refuse)
+    with pytest.raises(StoreUnavailable):
+        Bridge(sample.settings, sample.store, sample.bridge().definitions).replay(sample.events["refused"])

@@ -1,0 +1,375 @@
+"""Why an event did or didn't match."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from admin.explain import (
+    Surroundings,
+    TaskFinding,
+    criterion_in_words,
+    explain_event,
+    explain_pair,
+    explain_task,
+    shown,
+    target_in_words,
+    task_in_words,
+)
+from config.webhooks import Webhook
+from events.event import Event, Target, Task, Workflow
+from events.matches import Criterion
+
+NOW = 1_800_000_000_000
+MINUTE = 60_000
+
+
+def webhook(**keys: Any) -> Webhook:
+    return Webhook.model_validate({"name": "hook", "receivers": {"flow": "any"}, "verifier": "none", **keys})
+
+
+def event(payload: Any = None, **fields: Any) -> Event:
+    defaults: dict[str, Any] = {
+        "seq": 1,
+        "id": "e1",
+        "webhook": "hook",
+        "received_at": NOW,
+        "delivery_id": None,
+        "payload": json.dumps({"type": "push"} if payload is None else payload),
+        "headers": {"x-event": "push"},
+        "query": {},
+        "status": "expired",
+        "hold_until": NOW + 10 * MINUTE,
+        "decided_at": NOW + 100,
+        "held": 0,
+        "settled_at": None,
+        "replay_of": None,
+    }
+    return Event(**{**defaults, **fields})
+
+
+def task(matches: Any = None, **fields: Any) -> Task:
+    defaults: dict[str, Any] = {
+        "id": "t1",
+        "workflow_id": "w1",
+        "workflow": "flow",
+        "reference_name": "wait",
+        "matches": {"$.type": "push"} if matches is None else matches,
+        "scheduled_at": NOW - MINUTE,
+    }
+    return Task(**{**defaults, **fields})
+
+
+def target(**fields: Any) -> Target:
+    defaults: dict[str, Any] = {
+        "id": 1,
+        "event_id": "e1",
+        "kind": "complete",
+        "workflow": "flow",
+        "workflow_id": "w1",
+        "task_id": "t1",
+        "reference_name": "wait",
+        "version": None,
+        "correlation_id": None,
+        "state": "done",
+        "attempts": 1,
+        "error": None,
+        "claimed_by": None,
+        "claimed_at": None,
+        "due_at": NOW,
+        "created_at": NOW,
+        "settled_at": NOW + 200,
+    }
+    return Target(**{**defaults, **fields})
+
+
+def around(
+    hook: Webhook | None = None,
+    *,
+    on_event: tuple[Target, ...] = (),
+    on_task: tuple[Target, ...] = (),
+    workflow: Workflow | None = None,
+    conductor_error: str | None = None,
+    defined: bool = True,
+) -> Surroundings:
+    hook = hook or webhook()
+    return Surroundings(
+        webhooks={hook.name: hook} if defined else {},
+        targets_of={"e1": on_event},
+        targets_on={"t1": on_task},
+        workflows={workflow.id: workflow} if workflow else {},
+        now=NOW + 20 * MINUTE,
+        conductor_error=conductor_error,
+    )
+
+
+def find(one: Event, other: Task, surroundings: Surroundings) -> TaskFinding:
+    return explain_pair(one, one.document(), other, surroundings)
+
+
+# --- an event beside a task ---
+
+
+def test_the_first_criterion_that_fails_is_told_with_the_value_found() -> None:
+    found = find(event({"a": 1, "b": 2}), task({"$.a": 1, "$.b": 3, "$.c": 4}), around())
+    assert found.verdict == "differs"
+    assert found.reason == "$.b is 2, expected is 3"
+    assert found.first_failed is not None
+    assert found.first_failed.path == "$.b"
+    assert [criterion.holds for criterion in found.criteria] == [True, False, False]
+
+
+def test_the_metadata_counts() -> None:
+    assert find(event(), task({"$._webhook.headers['x-event']": "pull"}), around()).reason == (
+        '$._webhook.headers[\'x-event\'] is "push", expected is "pull"'
+    )
+
+
+@pytest.mark.parametrize("matches", [{"$[": 1}, ["$.a"], "text", 5])
+def test_a_task_whose_matches_cannot_be_parsed_is_broken(matches: Any) -> None:
+    found = find(event(), task(matches), around())
+    assert found.verdict == "broken"
+    assert "never matches" in found.reason
+
+
+def test_a_workflow_that_is_no_receiver_is_out_of_reach_and_the_remedy_is_told() -> None:
+    found = find(event(), task(workflow="other"), around())
+    assert found.verdict == "out of reach"
+    assert "other is not a receiver of hook (receivers: flow)" in found.reason
+    assert "`other: any`" in found.reason
+    assert found.criteria[0].holds, "what its criteria say is told all the same"
+
+
+def test_another_version_is_out_of_reach() -> None:
+    hook = webhook(receivers={"flow": [2, 3]})
+    found = find(event(), task(), around(hook, workflow=Workflow("w1", 1, "w1", NOW - MINUTE, None)))
+    assert found.verdict == "out of reach"
+    assert "version 1" in found.reason
+    assert "2, 3" in found.reason
+
+
+def test_a_version_that_is_not_known_yet_is_no_reason() -> None:
+    assert find(event({}), task(), around(webhook(receivers={"flow": 2}))).verdict == "differs"
+
+
+def test_a_webhook_that_is_gone_is_told() -> None:
+    assert "no longer defined" in find(event(), task(), around(defined=False)).reason
+
+
+@pytest.mark.parametrize(
+    ("fields", "verdict", "text"),
+    [
+        ({"state": "done"}, "taken", "this event completed it at"),
+        ({"state": "claimed", "settled_at": None, "error": "timed out"}, "taken", "the last try failed: timed out"),
+        ({"state": "cancelled"}, "out of reach", "it had ended"),
+        ({"state": "failed", "error": "refused"}, "matches", "refused for good"),
+    ],
+)
+def test_what_this_event_did_with_the_task_is_told(fields: dict[str, Any], verdict: str, text: str) -> None:
+    found = find(event(), task(state="taken"), around(on_task=(target(**fields),)))
+    assert found.verdict == verdict
+    assert text in found.reason
+
+
+def test_a_task_that_another_event_took_is_told() -> None:
+    found = find(event(), task(), around(on_task=(target(event_id="e2"),)))
+    assert (found.verdict, found.reason) == ("out of reach", "another event took it: e2")
+
+
+def test_a_workflow_that_started_after_the_event_is_told() -> None:
+    late = Workflow("w1", 1, "w1", NOW + MINUTE, None)
+    found = find(event(), task(scheduled_at=NOW + 2 * MINUTE), around(workflow=late))
+    assert found.verdict == "out of reach"
+    assert "after the event arrived" in found.reason
+    assert "replay" in found.reason
+    within_the_skew = Workflow("w1", 1, "w1", NOW + 1500, None)
+    assert "started at" not in find(event(), task(scheduled_at=NOW + 1600), around(workflow=within_the_skew)).reason
+
+
+def test_a_workflow_that_the_event_started_is_told() -> None:
+    own = Workflow("w1", 1, "w1", NOW, "e1#2")
+    start = target(kind="start", task_id=None, correlation_id="e1#2")
+    found = find(event(), task(), around(workflow=own, on_event=(start,)))
+    assert "itself started" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "surroundings", "verdict", "text"),
+    [
+        (event(decided_at=None, status="pending"), task(), around(), "matches", "still to be decided"),
+        (
+            event(decided_at=None, status="pending"),
+            task(),
+            around(conductor_error="refused"),
+            "matches",
+            "Conductor can't be reached: refused",
+        ),
+        (event(held=1, status="pending"), task(scheduled_at=NOW + MINUTE), around(), "matches", "still held"),
+        (event(), task(state="gone"), around(), "out of reach", "no longer waits"),
+        (event(), task(scheduled_at=NOW + 30 * MINUTE), around(), "out of reach", "held only until"),
+        (event(), task(scheduled_at=NOW + MINUTE), around(webhook(hold="0s")), "out of reach", "hold: 0s"),
+        (event(), task(), around(), "out of reach", "only after the event's takers were decided"),
+        (
+            event(status="delivered"),
+            task(scheduled_at=NOW + MINUTE),
+            around(on_event=(target(task_id="t2"),)),
+            "out of reach",
+            "had a taker already",
+        ),
+    ],
+)
+def test_what_stood_between_when_all_criteria_hold_is_told(
+    one: Event, other: Task, surroundings: Surroundings, verdict: str, text: str
+) -> None:
+    found = find(one, other, surroundings)
+    assert found.verdict == verdict
+    assert text in found.reason
+
+
+# --- sentences ---
+
+
+@pytest.mark.parametrize(
+    ("criterion", "text"),
+    [
+        (Criterion("$.a", "x", [], False), 'nothing at $.a, expected is "x"'),
+        (Criterion("$.a", None, [None], False), "$.a: null is expected, and that never holds"),
+        (
+            Criterion("$.a", "x", ["X"], False),
+            '$.a is "X", expected is "x" (they differ in case or spaces, which count)',
+        ),
+        (Criterion("$.a[*]", 1, [2, 3], False), "$.a[*] is 2 and 3, expected is 1"),
+        (Criterion("$.a", True, [True], True), "$.a is true, expected is true"),
+        (
+            Criterion("$.a[*]", 9, list(range(7)), False),
+            "$.a[*] is 0 and 1 and 2 and 3 and 4 and 2 more, expected is 9",
+        ),
+    ],
+)
+def test_a_criterion_is_told_in_words(criterion: Criterion, text: str) -> None:
+    assert criterion_in_words(criterion) == text
+
+
+def test_a_long_value_is_cut() -> None:
+    assert shown("x" * 1000).endswith("… (1002 characters)")
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, "Completed task wait of flow (w1) at 2027-01-15T08:00:00.200Z."),
+        ({"state": "pending", "attempts": 0}, "Completing task wait of flow (w1)."),
+        (
+            {"state": "claimed", "attempts": 3, "error": "timed out"},
+            "Completing task wait of flow (w1), tries so far: 3; the last one failed: timed out.",
+        ),
+        (
+            {"state": "cancelled"},
+            "task wait of flow (w1) had ended already: cancelled, timed out or completed by others.",
+        ),
+        (
+            {
+                "kind": "start",
+                "workflow_id": None,
+                "version": 3,
+                "state": "failed",
+                "error": "No such workflow defined.",
+            },
+            "Starting flow version 3 failed for good: No such workflow defined.."
+            " Register the workflow in Conductor, or correct `starts`; then replay.",
+        ),
+    ],
+)
+def test_a_target_is_told_in_words(fields: dict[str, Any], text: str) -> None:
+    assert target_in_words(target(**fields)) == text.replace("..", ".")
+
+
+# --- an event ---
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"status": "pending", "decided_at": None}, "still to be decided"),
+        ({"status": "pending", "held": 1}, "Held until"),
+        ({"status": "pending", "held": 2}, "free again"),
+        ({"status": "pending"}, "being called"),
+        ({"status": "delivered"}, "Delivered."),
+        ({"status": "expired"}, "no task that matches came to wait"),
+        ({"status": "ignored"}, "no `when` of them held"),
+        ({"status": "failed"}, "refuses for good"),
+        ({"replay_of": "e0"}, "A replay of e0."),
+    ],
+)
+def test_every_status_is_told_what_it_means(fields: dict[str, Any], text: str) -> None:
+    assert text in " ".join(explain_event(event(**fields), [], around()).meaning)
+
+
+def test_an_event_that_no_hold_kept_is_told_so() -> None:
+    assert "keeps none" in " ".join(explain_event(event(), [], around(webhook(hold="0s"))).meaning)
+
+
+def test_that_no_task_of_the_receivers_waits_is_told() -> None:
+    assert "No task of its receivers (flow) is known to wait." in explain_event(event(), [], around()).meaning
+    assert not any("No task of" in text for text in explain_event(event(), [task()], around()).meaning)
+
+
+def test_the_nearest_tasks_come_first() -> None:
+    tasks = [
+        task(id="a", workflow="other"),
+        task({"$.type": "pull", "$.x": 1}, id="b"),
+        task({"$.type": "push", "$.x": 1}, id="c"),
+        task({"$[": 1}, id="d"),
+        task(id="e"),
+    ]
+    found = explain_event(event(held=1, status="pending"), tasks, around())
+    assert [(finding.task.id, finding.verdict) for finding in found.tasks] == [
+        ("e", "matches"),
+        ("c", "differs"),
+        ("b", "differs"),
+        ("d", "broken"),
+        ("a", "out of reach"),
+    ]
+
+
+def test_each_start_is_told_with_its_when() -> None:
+    hook = webhook(
+        starts=[
+            {"workflow": "a"},
+            {"workflow": "b", "when": {"$.type": "pull"}},
+            {"workflow": "c", "when": {"$.type": "push"}},
+        ]
+    )
+    found = explain_event(event(), [], around(hook))
+    assert [(start.start.workflow, start.holds) for start in found.starts] == [("a", True), ("b", False), ("c", True)]
+    assert found.starts[1].reason == '$.type is "push", expected is "pull"'
+
+
+# --- a task ---
+
+
+def test_the_events_that_came_nearest_to_a_task_come_first_then_the_newest() -> None:
+    events = [
+        event({"a": 1}, id="far", seq=1),
+        event({"type": "push", "x": 2}, id="near", seq=2),
+        event({"type": "push", "x": 3}, id="nearer", seq=3),
+    ]
+    found = explain_task(task({"$.type": "push", "$.x": 1}), events, around(), limit=2)
+    assert [finding.event.id for finding in found] == ["nearer", "near"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "targets", "text"),
+    [
+        ({}, (), "Waiting for an event of hook."),
+        ({"workflow": "other"}, (), "a receiver of no webhook: no event can reach it. Add `other: any`"),
+        ({"broken": "why"}, (), "Broken: its matches can't be parsed, so no event completes it: why"),
+        ({"state": "completed"}, (target(),), "Completed by event e1."),
+        ({"state": "taken"}, (target(state="claimed"),), "Being completed by event e1."),
+        ({"state": "gone"}, (), "no longer waits"),
+    ],
+)
+def test_what_a_tasks_state_means_is_told(fields: dict[str, Any], targets: tuple[Target, ...], text: str) -> None:
+    assert text in task_in_words(task(**fields), {"hook": webhook()}, targets)
