@@ -102,7 +102,10 @@ class Criteria:
         if not isinstance(matches, Mapping):
             raise BadMatches(f"matches must be an object of JSONPath → expected value, not {json.dumps(matches)[:100]}")
         paths, selects = _compile(tuple(sorted(matches)))
-        return cls(paths, selects, tuple(matches[path] for path in paths))
+        try:
+            return cls(paths, selects, tuple(matches[path] for path in paths))
+        except RecursionError:
+            raise BadMatches("an expected value is nested too deeply") from None
 
     def holds(self, document: Mapping[str, Any]) -> bool:
         """Whether every criterion holds for the event's payload (with `_webhook`)."""

@@ -200,5 +200,8 @@ class WorkStore(QueryStore, Protocol):
 
     def remember_workflows(self, workflows: Sequence[Workflow]) -> None: ...
 
+    def checkpoint(self) -> None:
+        """Moves what was committed from the log into the database file, so that no delivery's commit has to."""
+
     def prune(self, before: int, limit: int) -> int:
         """Deletes up to `limit` events, and as many tasks, that were settled before; returns how many events."""

@@ -6,17 +6,20 @@ What was measured on Conductor OSS 3.32 and conductor-python 2.0 and is easy to 
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlencode
 
+import httpx
 from conductor.client.configuration.configuration import Configuration
 from conductor.client.configuration.settings.authentication_settings import AuthenticationSettings
 from conductor.client.http.api_client import ApiClient
-from conductor.client.http.rest import ApiException
+from conductor.client.http.rest import ApiException, AuthorizationException, RESTClientObject, RESTResponse
 
 from events.event import Task, Workflow
 from worker.clock import ServerClock
@@ -29,6 +32,9 @@ _TERMINAL = frozenset(
 )
 # Answers that say nothing about the request itself: worth another try, and nothing has happened.
 _TRY_AGAIN = frozenset((401, 403, 429))
+_CONNECT_TIMEOUT = 3.0
+_TOKEN_AGAIN = 30.0
+"""Seconds until a token is asked for again that couldn't be had."""
 
 
 class ConductorError(Exception):
@@ -36,7 +42,15 @@ class ConductorError(Exception):
 
 
 class NotSent(ConductorError):
-    """Conductor wasn't reached, or wouldn't look at the request now: nothing has happened."""
+    """Nothing has happened."""
+
+
+class Unreachable(NotSent):
+    """Conductor wasn't reached."""
+
+
+class NotNow(NotSent):
+    """Conductor wouldn't look at the request now (a rate limit, a permission), or it was too late to send it."""
 
 
 class OutcomeUnknown(ConductorError):
@@ -67,11 +81,18 @@ class Conductor:
         """`url` is the API's, with ``/api``; `timeout` in seconds."""
         self.timeout = timeout
         self.clock = ServerClock()
-        authentication = AuthenticationSettings(key_id=key, key_secret=secret) if key and secret else None
-        self._configuration = Configuration(server_api_url=url.rstrip("/"), authentication_settings=authentication)
-        # After a protocol error the client closes its connections under all calls in flight: one client a thread
-        # keeps one thread's bad luck from making the others' outcomes unknown.
+        self._authentication = AuthenticationSettings(key_id=key, key_secret=secret) if key and secret else None
+        self._configuration = Configuration(
+            server_api_url=url.rstrip("/"), authentication_settings=self._authentication
+        )
+        self._token_asked = float("-inf")
+        # One client a thread: no lock between the calls, and no thread's broken connection is another's.
         self._clients = threading.local()
+
+    @property
+    def longest_call(self) -> float:
+        """Seconds after which a call that was begun has ended, whatever became of it."""
+        return min(_CONNECT_TIMEOUT, self.timeout) + self.timeout
 
     # --- waiting tasks ---
 
@@ -84,11 +105,11 @@ class Conductor:
         if domain is not None:
             query.append(("domain", domain))
         sent = time.time() * 1000
-        found = self._call("GET", "/tasks/poll/batch/{type}", {"type": TASK_TYPE}, query) or []
+        found = _checked(list, self._call("GET", "/tasks/poll/batch/{type}", {"type": TASK_TYPE}, query) or [])
         received = time.time() * 1000
-        for item in found[:1]:
-            # A polled task's start is the server's clock during the poll.
-            self.clock.observe(item["startTime"], sent, received)
+        if found:
+            # A polled task's start is the server's clock during the poll, unless it was polled before and put back.
+            self.clock.observe(max(item["startTime"] for item in found), sent, received)
         return [_task(item, "queue", domain) for item in found]
 
     def waiting_since(self, start: int) -> Iterator[list[Task]]:
@@ -131,8 +152,7 @@ class Conductor:
             found = self._call("GET", "/tasks/{id}", {"id": task_id})
         except NotFound:
             return None
-        if not isinstance(found, dict):
-            return None
+        found = _checked(dict, found)
         return TaskStatus(found.get("status") in _TERMINAL, found.get("workerId"))
 
     def extend_lease(self, task_id: str, workflow_id: str) -> None:
@@ -147,17 +167,34 @@ class Conductor:
 
     # --- targets ---
 
-    def complete(self, workflow_id: str, reference_name: str, output: dict[str, Any], event_id: str) -> str | None:
+    # `not_after` is the time by `time.monotonic` after which the request must not leave: NotNow is raised then.
+
+    def complete(
+        self,
+        workflow_id: str,
+        reference_name: str,
+        output: dict[str, Any],
+        event_id: str,
+        not_after: float = float("inf"),
+    ) -> str | None:
         """Completes the workflow's pending task of that reference name; the id of the task, None if none was pending.
 
         By name and not by id: the update by id answers the same whatever happened. The task's `workerId` then names
         the event.
         """
         path = {"workflowId": workflow_id, "name": reference_name}
-        answer = self._call("POST", "/tasks/{workflowId}/{name}/COMPLETED", path, [("workerid", event_id)], output)
-        return str(answer) if answer else None
+        worker = [("workerid", event_id)]
+        answer = self._call("POST", "/tasks/{workflowId}/{name}/COMPLETED", path, worker, output, not_after)
+        return _id(answer) if answer else None
 
-    def start(self, name: str, version: int | None, payload: dict[str, Any], correlation_id: str) -> str:
+    def start(
+        self,
+        name: str,
+        version: int | None,
+        payload: dict[str, Any],
+        correlation_id: str,
+        not_after: float = float("inf"),
+    ) -> str:
         """Starts a workflow; its id. Raises NotFound for an unknown name or version.
 
         The idempotency key is ignored by Conductor OSS and honoured by Orkes.
@@ -171,15 +208,23 @@ class Conductor:
         }
         if version is not None:
             body["version"] = version
-        return str(self._call("POST", "/workflow", body=body))
+        return _id(self._call("POST", "/workflow", body=body, not_after=not_after))
 
     def started(self, name: str, correlation_id: str) -> str | None:
         """The id of the workflow that was started with this correlation id, also an ended one; None without one."""
         query: list[tuple[str, Any]] = [("includeClosed", "true"), ("includeTasks", "false")]
         # The GET form of this call refuses ids with a slash.
-        found = self._call("POST", "/workflow/{name}/correlated", {"name": name}, query, [correlation_id]) or {}
-        workflows = found.get(correlation_id) or []
+        found = self._call("POST", "/workflow/{name}/correlated", {"name": name}, query, [correlation_id])
+        workflows = _checked(dict, found).get(correlation_id) or []
         return workflows[0]["workflowId"] if workflows else None
+
+    def completed_by(self, workflow_id: str, reference_name: str, event_id: str) -> bool:
+        """Whether this event has completed a task of that reference name: a task that is tried again keeps its name."""
+        workflow = self._workflow(workflow_id, tasks=True) or {}
+        return any(
+            task.get("referenceTaskName") == reference_name and task.get("workerId") == event_id
+            for task in workflow.get("tasks") or ()
+        )
 
     def workflow(self, workflow_id: str) -> Workflow | None:
         """Version, and start and correlation id of the outermost workflow around it; None if Conductor has none."""
@@ -199,19 +244,19 @@ class Conductor:
             root_correlation_id=root.get("correlationId"),
         )
 
-    def _workflow(self, workflow_id: str) -> dict[str, Any] | None:
+    def _workflow(self, workflow_id: str, tasks: bool = False) -> dict[str, Any] | None:
+        query = [("includeTasks", "true" if tasks else "false")]
         try:
-            found = self._call("GET", "/workflow/{id}", {"id": workflow_id}, [("includeTasks", "false")])
+            found = self._call("GET", "/workflow/{id}", {"id": workflow_id}, query)
         except NotFound:
             return None
-        return found if isinstance(found, dict) else None
+        return _checked(dict, found)
 
     # --- the wire ---
 
     def _search(self, path: str, query: str, sort: str, offset: int) -> list[dict[str, Any]]:
         parameters = [("start", offset), ("size", SEARCH_PAGE), ("sort", sort), ("query", query)]
-        found = self._call("GET", path, query=parameters)
-        return found.get("results") or [] if isinstance(found, dict) else []
+        return _checked(dict, self._call("GET", path, query=parameters)).get("results") or []
 
     def _call(
         self,
@@ -220,12 +265,15 @@ class Conductor:
         parameters: dict[str, str] | None = None,
         query: Sequence[tuple[str, Any]] = (),
         body: Any = None,
+        not_after: float = float("inf"),
     ) -> Any:
         """One call with plain values in and out: models cost three times the processor time, and the client's own
         methods drop `timeout=0` and wrap outputs."""
         sent = time.time() * 1000
         try:
-            answer, _, headers = self._client().call_api(
+            client = self._client()
+            client.rest_client.not_after = not_after
+            answer, _, headers = client.call_api(
                 path,
                 method,
                 parameters or {},
@@ -233,11 +281,12 @@ class Conductor:
                 header_params={"Accept": "*/*", "Content-Type": "application/json"},
                 body=body,
                 response_type="object",
-                _request_timeout=self.timeout,
             )
         except ApiException as error:
             raise _translated(error) from error
-        except Exception as error:  # what the client lets through of httpx and of its own
+        except ConductorError:
+            raise
+        except Exception as error:  # a bug of the client's, or an answer that it can't read
             raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
         self._observe_date(headers, sent)
         return answer
@@ -245,8 +294,23 @@ class Conductor:
     def _client(self) -> ApiClient:
         client = getattr(self._clients, "client", None)
         if client is None:
-            client = self._clients.client = ApiClient(self._configuration)
+            # Made without credentials: it would ask for a token with a transport and time-outs of its own.
+            plain = Configuration(server_api_url=self._configuration.host)
+            plain.authentication_settings = None
+            client = self._clients.client = ApiClient(plain)
+            client.configuration = self._configuration
+            client.rest_client = _Transport(self.timeout)
+        if self._authentication and self._configuration.AUTH_TOKEN is None:
+            self._ask_for_token(client)
         return client
+
+    def _ask_for_token(self, client: ApiClient) -> None:
+        """The client itself would give up for good after a few failures, or after one 404."""
+        if time.monotonic() - self._token_asked > _TOKEN_AGAIN:
+            self._configuration.authentication_settings = self._authentication
+            if not client.force_refresh_auth_token() and self._configuration.authentication_settings is not None:
+                raise NotNow("Conductor gives no token for CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET")
+            self._token_asked = time.monotonic()
 
     def _observe_date(self, headers: Any, sent: float) -> None:
         """A rough bound on the clocks' offset from any answer, for servers whose tasks are never polled."""
@@ -256,6 +320,69 @@ class Conductor:
             return
         # Whole seconds, from a text that servers renew once a second.
         self.clock.observe(seconds * 1000, sent, time.time() * 1000, precision=2000)
+
+
+class _Transport(RESTClientObject):  # type: ignore[misc]
+    """The client's transport, with one request for one call.
+
+    The client's own repeats a GET whose connection broke, so that a lost poll would go unseen, and connects up to four
+    times, so that a request would leave long after the claim that it was made under.
+    """
+
+    def __init__(self, timeout: float):
+        self._timeout = timeout
+        self.not_after = float("inf")
+        super().__init__(
+            httpx.Client(
+                transport=httpx.HTTPTransport(limits=httpx.Limits(keepalive_expiry=10)),
+                timeout=httpx.Timeout(timeout, connect=min(_CONNECT_TIMEOUT, timeout)),
+            )
+        )
+        self._owns_connection = True
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        query_params: Any = None,
+        headers: dict[str, str] | None = None,
+        body: Any = None,
+        post_params: Any = None,
+        _preload_content: bool = True,
+        _request_timeout: Any = None,
+    ) -> RESTResponse:
+        """One request. Raises ApiException for an answer that isn't 2xx, Unreachable, NotNow or OutcomeUnknown."""
+        if query_params:
+            url += "?" + urlencode(query_params)
+        content = None if method == "GET" else json.dumps({} if body is None else body)
+        if time.monotonic() > self.not_after:
+            raise NotNow("too late to send it under this claim")
+        deadline = time.monotonic() + self._timeout
+        try:
+            with self.connection.stream(method, url, content=content, headers=headers) as response:
+                text = bytearray()
+                for chunk in response.iter_bytes():
+                    text += chunk
+                    if time.monotonic() > deadline:
+                        raise OutcomeUnknown("the answer takes longer than BRIDGE_CALL_TIMEOUT")
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
+            raise Unreachable(f"no connection: {error}") from error
+        except httpx.HTTPError as error:
+            raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
+        answer = RESTResponse(
+            httpx.Response(response.status_code, headers=_plain(response.headers), content=bytes(text))
+        )
+        if answer.status in (401, 403):
+            raise AuthorizationException(http_resp=answer)
+        if not 200 <= answer.status <= 299:
+            raise ApiException(http_resp=answer)
+        return answer
+
+
+def _plain(headers: httpx.Headers) -> list[tuple[str, str]]:
+    """Without the encoding, which has been undone."""
+    undone = ("content-encoding", "content-length")
+    return [(name, value) for name, value in headers.multi_items() if name not in undone]
 
 
 def _task(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
@@ -277,20 +404,34 @@ def _task(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
     )
 
 
+_T = TypeVar("_T", list[Any], dict[str, Any])
+
+
+def _checked(kind: type[_T], answer: Any) -> _T:
+    """The answer, if it is what Conductor would say: a proxy or another server may also answer 200."""
+    if not isinstance(answer, kind):
+        raise OutcomeUnknown(f"what answers at CONDUCTOR_SERVER_URL isn't Conductor's API: {str(answer)[:100]!r}")
+    return answer
+
+
+def _id(answer: Any) -> str:
+    if not isinstance(answer, str) or not re.fullmatch(r"[\w.:/-]{1,255}", answer):
+        raise OutcomeUnknown(f"the answer is no id: {str(answer)[:100]!r}")
+    return answer
+
+
 def _translated(error: ApiException) -> ConductorError:
-    status, reason = error.status or 0, " ".join(str(error.reason or "").split())
-    if status == 0:
-        if reason.startswith("Connection error"):
-            return NotSent(reason)
-        return OutcomeUnknown(reason)
-    message = f"{status} {_message(error.body) or reason}"
+    """What an answer that isn't 2xx means."""
+    status, message = error.status or 0, _message(error.body)
+    text = f"{status} {message or ' '.join(str(error.reason or '').split())}"
     if status == 404:
-        return NotFound(message)
+        # A proxy or a server that is starting also says 404; Conductor says what it doesn't know.
+        return NotFound(text) if message and not message.startswith("No static resource") else OutcomeUnknown(text)
     if status in _TRY_AGAIN:
-        return NotSent(message)
+        return NotNow(text)
     if 400 <= status < 500 and status != 408:
-        return Refused(message)
-    return OutcomeUnknown(message)
+        return Refused(text)
+    return OutcomeUnknown(text)
 
 
 def _message(body: Any) -> str:

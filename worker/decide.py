@@ -7,8 +7,9 @@ Conductor are converted as they are compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import structlog
@@ -62,22 +63,24 @@ class Decider:
         clock: ServerClock,
         skew: float,
         pool: ThreadPoolExecutor | None = None,
+        giving: Callable[[Collection[str]], AbstractContextManager[None]] = lambda task_ids: nullcontext(),
     ):
         """`look_up` asks Conductor for a workflow and may raise; `skew` is BRIDGE_CLOCK_SKEW in seconds; look-ups that
-        are known to be needed run on the `pool`."""
+        are known to be needed run on the `pool`. Tasks are given to events inside `giving` their ids."""
         self._store = store
         self._holder = holder
         self._ask = look_up
         self._clock = clock
         self._skew = skew * 1000
         self._pool = pool
+        self._giving = giving
         self.tasks = TaskIndex()
         self.held = HeldEvents()
         self._definitions = Definitions(())
         self._receivers: dict[str, list[Webhook]] = {}
         self._coming: dict[str, WaitingTask] = {}
         self._unknown: dict[int, Event] = {}
-        self._workflows: dict[str, Workflow | None] = {}
+        self._workflows: dict[str, Workflow] = {}
         self._asked: list[Workflow] = []
 
     # --- state ---
@@ -141,8 +144,8 @@ class Decider:
         """Decides these new events, in their order, and what freed events and tasks that came to wait mean.
 
         `began` is when the sweep began that found every task that was waiting before; the events arrived earlier.
-        Returns the targets that were claimed, with their events. Raises what the look-ups and the store raise;
-        nothing has changed then, and the same is decided at the next call.
+        Returns the targets that were claimed, with their events. Raises what the look-ups raise: nothing has changed
+        then, and the same is decided at the next call. Raises what the store raises: then it is to be read anew.
         """
         plan = _Plan()
         for again in freed:
@@ -159,19 +162,21 @@ class Decider:
             self._decide_new(event, began, now, plan)
         ended = [event for event in self.held.ended(began) if event.seq not in plan.used_seqs]
 
-        claimed: list[Target] = []
-        if plan.decisions:
-            worker, limit = claim
-            claimed = self._store.decide(self._holder, plan.decisions, now, worker, limit, now)
-        if ended:
-            self._store.expire(self._holder, [event.id for event in ended], now)
-            for over in ended:
-                log.info("event expired", event_id=over.id, webhook=over.webhook)
+        worker, limit = claim
+        # Everything that may fail comes before the one transaction; what it did is then done here too.
+        taking = list(dict.fromkeys(decision.event_id for decision in plan.decisions if decision.targets))[:limit]
+        missing = [event_id for event_id in taking if event_id not in plan.events]
+        found = {**plan.events, **(self._store.events_of(missing) if missing else {})}
         if self._asked:
             self._store.remember_workflows(self._asked)
-        self._apply(plan, ended)
-        missing = [target.event_id for target in claimed if target.event_id not in plan.events]
-        found = {**plan.events, **(self._store.events_of(missing) if missing else {})}
+        claimed: list[Target] = []
+        with self._giving(plan.taken):
+            if plan.decisions or ended:
+                ended_ids = [event.id for event in ended]
+                claimed = self._store.decide(self._holder, plan.decisions, ended_ids, now, worker, limit)
+            self._apply(plan, ended)
+        for over in ended:
+            log.info("event expired", event_id=over.id, webhook=over.webhook)
         return [(target, found[target.event_id]) for target in claimed]
 
     def _apply(self, plan: _Plan, ended: Iterable[HeldEvent]) -> None:
@@ -292,7 +297,7 @@ class Decider:
         scheduled = self._clock.to_local(task.scheduled_at)
         if scheduled > hold_until:
             return False
-        if scheduled <= received_at:
+        if scheduled <= received_at - self._skew:
             return True
         workflow = self._workflow(task.workflow_id)
         if workflow is None:
@@ -325,8 +330,9 @@ class Decider:
             workflow = self._store.workflow(workflow_id)
             if workflow is None:
                 workflow = self._ask(workflow_id)
-                if workflow is not None:
-                    self._asked.append(workflow)
+                if workflow is None:
+                    return None
+                self._asked.append(workflow)
             self._workflows[workflow_id] = workflow
         return self._workflows[workflow_id]
 

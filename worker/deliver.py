@@ -21,7 +21,7 @@ from tenacity.wait import wait_exponential_jitter
 from events.event import Event, Result, Target
 from events.store import StoreUnavailable, WorkStore
 from worker import metrics
-from worker.conductor import Conductor, ConductorError, NotSent, OutcomeUnknown, Refused
+from worker.conductor import Conductor, ConductorError, NotNow, NotSent, OutcomeUnknown, Refused, Unreachable
 
 log = structlog.get_logger()
 
@@ -31,16 +31,23 @@ _IN_HAND = 2 * THREADS
 _RECORD_EVERY = 0.05
 """Seconds between commits of results: results are recorded in batches, which costs the server's neighbour less."""
 _FRESH = 2.0
-"""Seconds for which a claim is good to start a call under; after that it is renewed first."""
+"""Seconds after a claim within which a request must leave; when half of them are over the claim is renewed first."""
+_LAST_WORDS = 5.0
+"""Seconds that a worker that stops tries to record its results in a store that can't be used."""
 _backoff = wait_exponential_jitter(initial=0.25, max=15, jitter=0.25)
 
 
-def claim_lease(call_timeout: float) -> float:
+def claim_lease(longest_call: float) -> float:
     """Seconds after which a claim of a worker that shows no result may go to another.
 
-    A call begins while its claim is fresh and ends by its time-out, so nothing of it can still be on its way.
+    A request leaves while its claim is fresh, and its call has ended after `longest_call` seconds: nothing of it can
+    still be on its way.
     """
-    return call_timeout + _FRESH + 1
+    return longest_call + _FRESH + 1
+
+
+class _TakenOver(Exception):
+    """Another worker has claimed the target meanwhile; its result counts."""
 
 
 class Deliverer:
@@ -53,22 +60,21 @@ class Deliverer:
         worker_id: str,
         output: Callable[[Event], dict[str, Any]],
         for_decider: Callable[[], None],
-        extending: Callable[[str], None] = lambda task_id: None,
     ):
         """`output` makes the payload that tasks and workflows receive; `for_decider` is called when results left it
-        something; `extending` waits while a task's lease is being extended: both at once could undo a completion."""
+        something."""
         self._store = store
         self._conductor = conductor
         self._worker_id = worker_id
         self._output = output
         self._for_decider = for_decider
-        self._extending = extending
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="target")
         self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
         self._changed = threading.Condition()
         self._results: deque[Result] = deque()
         self._in_hand = 0
         self._look = False
+        self._hurry = False
         self._stopping = False
         self._down_until = 0.0
         self._failures = 0
@@ -106,18 +112,21 @@ class Deliverer:
         """Conductor answers again: what only waited for it is due now."""
         if self._down_until:
             self._down_until, self._failures = 0.0, 0
-            self._store.hurry(int(time.time() * 1000))
+            self._hurry = True
             self.look()
 
     # --- the thread that claims and records ---
 
     def _run(self) -> None:
         last_look = 0.0
+        give_up = float("inf")
         while True:
             with self._changed:
                 if not (self._results or self._look or self._stopping):
                     self._changed.wait(0.5)
-                stopping = self._stopping and self._in_hand == 0
+                finished = self._stopping and self._in_hand == 0
+            if finished:
+                give_up = min(give_up, time.monotonic() + _LAST_WORDS)
             try:
                 self._record()
                 now = time.monotonic()
@@ -125,11 +134,17 @@ class Deliverer:
                     self._look = False
                     last_look = now
                     self._claim()
-            except StoreUnavailable as error:
-                log.error("the store can't be used; trying again", error=str(error))
+            except Exception as error:
+                if isinstance(error, StoreUnavailable):
+                    log.error("the store can't be used; trying again", error=str(error))
+                else:  # without this thread nothing would be delivered any more
+                    log.exception("claiming and recording failed unexpectedly; trying again")
+                if time.monotonic() > give_up:
+                    log.error("results aren't recorded: the calls will be looked up", targets=len(self._results))
+                    return
                 time.sleep(0.5)
                 continue
-            if stopping and not self._results:
+            if finished and not self._results:
                 return
             if self._results or self._in_hand:
                 time.sleep(_RECORD_EVERY if self._in_hand > 1 else 0.005)
@@ -144,7 +159,10 @@ class Deliverer:
         if free <= 0:
             return
         now = int(time.time() * 1000)
-        lease = claim_lease(self._conductor.timeout)
+        if self._hurry:
+            self._store.hurry(now)
+            self._hurry = False
+        lease = claim_lease(self._conductor.longest_call)
         targets = self._store.claim(self._worker_id, now, now - int(lease * 1000), free)
         if targets:
             events = self._store.events_of([target.event_id for target in targets])
@@ -163,31 +181,35 @@ class Deliverer:
 
     def _deliver(self, target: Target, event: Event) -> None:
         started = time.monotonic()
+        result: Result | None
         try:
             if self._stopping:
-                result = Result(
-                    target, "pending", "the worker was stopped", due_at=int(time.time() * 1000), not_sent=True
-                )
+                result = Result(target, "pending", "the worker was stopped", due_at=int(time.time() * 1000))
             else:
                 result = self._result(target, event)
+        except _TakenOver:
+            log.warning("another worker has taken a target over", target=target.id, event_id=event.id)
+            result = None
         except Exception as error:  # a bug must not lose the target: it is tried again, and looked up first
             log.exception("a target's call failed unexpectedly", target=target.id, event_id=event.id)
             result = self._again(target, OutcomeUnknown(f"{type(error).__name__}: {error}"))
-        metrics.target_call(target, result, time.monotonic() - started, event)
-        log.log(
-            30 if result.state in ("failed", "pending") else 20,
-            f"target {result.state}",
-            event_id=event.id,
-            webhook=event.webhook,
-            kind=target.kind,
-            workflow=target.workflow,
-            workflow_id=result.workflow_id or target.workflow_id,
-            task_id=target.task_id,
-            attempt=target.attempts,
-            **({"error": result.error} if result.error else {}),
-        )
+        if result is not None:
+            metrics.target_call(target, result, time.monotonic() - started, event)
+            log.log(
+                30 if result.state in ("failed", "pending") else 20,
+                f"target {result.state}",
+                event_id=event.id,
+                webhook=event.webhook,
+                kind=target.kind,
+                workflow=target.workflow,
+                workflow_id=result.workflow_id or target.workflow_id,
+                task_id=target.task_id,
+                attempt=target.attempts,
+                **({"error": result.error} if result.error else {}),
+            )
         with self._changed:
-            self._results.append(result)
+            if result is not None:
+                self._results.append(result)
             self._in_hand -= 1
             self._changed.notify_all()
 
@@ -195,41 +217,46 @@ class Deliverer:
         try:
             result = self._call(target, event)
         except Refused as error:
-            result = Result(target, "failed", str(error))
+            return Result(target, "failed", str(error))
         except ConductorError as error:
-            if isinstance(error, NotSent):
+            if isinstance(error, Unreachable) and time.monotonic() >= self._down_until:
                 self._failures += 1
                 self._down_until = time.monotonic() + wait_before(self._failures)
                 metrics.conductor_up(False)
             return self._again(target, error)
-        if self._down_until:
-            self.conductor_is_up()
+        self.conductor_is_up()
         return result
 
     def _again(self, target: Target, error: ConductorError) -> Result:
         due = time.time() + wait_before(target.attempts)
-        not_sent = isinstance(error, NotSent)
-        if not not_sent:
+        if not isinstance(error, NotSent):
             due = max(due, time.time() + self._conductor.timeout)
-        return Result(target, "pending", str(error), due_at=int(due * 1000), not_sent=not_sent)
+        return Result(
+            target, "pending", str(error), due_at=int(due * 1000), not_sent=isinstance(error, Unreachable)
+        )
 
     def _call(self, target: Target, event: Event) -> Result:
         if target.attempts > 1:
-            known = self._look_up(target)
+            try:
+                known = self._look_up(target)
+            except NotSent:
+                raise
+            except ConductorError as error:  # what matters is that nothing was done this time
+                raise NotNow(f"what became of an earlier try can't be looked up: {error}") from error
             if known is not None:
                 return known
-        if time.time() * 1000 - (target.claimed_at or 0) > _FRESH * 1000 and not self._store.renew_claim(
-            self._worker_id, target, int(time.time() * 1000)
-        ):
-            raise NotSent("another worker has taken this target over")
         payload = self._output(event)
+        not_after = self._fresh_until(target)
         if target.kind == "start":
             assert target.correlation_id is not None
-            workflow_id = self._conductor.start(target.workflow, target.version, payload, target.correlation_id)
+            workflow_id = self._conductor.start(
+                target.workflow, target.version, payload, target.correlation_id, not_after
+            )
             return Result(target, "done", workflow_id=workflow_id)
         assert target.workflow_id is not None and target.reference_name is not None and target.task_id is not None
-        self._extending(target.task_id)
-        completed = self._conductor.complete(target.workflow_id, target.reference_name, payload, target.event_id)
+        completed = self._conductor.complete(
+            target.workflow_id, target.reference_name, payload, target.event_id, not_after
+        )
         if completed is None:
             known = self._look_up(target)
             if known is None:
@@ -237,8 +264,24 @@ class Deliverer:
             return known
         if completed != target.task_id:
             # The task had timed out and was tried again under the same name: Conductor gave the event to that one.
+            status = self._conductor.task(completed)
+            if status is None or status.worker_id != target.event_id:
+                raise OutcomeUnknown(f"the answer names another task, {completed}")
             log.warning("completed the task's retry", task_id=target.task_id, retry=completed, event_id=event.id)
         return Result(target, "done")
+
+    def _fresh_until(self, target: Target) -> float:
+        """Until when by `time.monotonic` a request may leave under the target's claim, which is renewed if need be.
+
+        Raises _TakenOver if another worker has the target.
+        """
+        age = time.time() - (target.claimed_at or 0) / 1000
+        if 0 <= age < _FRESH / 2:
+            return time.monotonic() + _FRESH - age
+        fresh_until = time.monotonic() + _FRESH
+        if not self._store.renew_claim(self._worker_id, target, int(time.time() * 1000)):
+            raise _TakenOver
+        return fresh_until
 
     def _look_up(self, target: Target) -> Result | None:
         """What has become of an earlier call; None if it had no effect and the target is still to be hit."""
@@ -254,6 +297,11 @@ class Deliverer:
             return None
         if status.worker_id == target.event_id:
             return Result(target, "done")
+        assert target.workflow_id is not None and target.reference_name is not None
+        if target.attempts > 1 and self._conductor.completed_by(
+            target.workflow_id, target.reference_name, target.event_id
+        ):
+            return Result(target, "done")  # an earlier try hit the retry of a task that had timed out
         return Result(target, "cancelled", "the task has ended without this event")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 import structlog
 
@@ -15,29 +16,36 @@ log = structlog.get_logger()
 
 
 class Leases:
-    """Extends the leases of the receivers' waiting tasks, each three times within its time-out."""
+    """Extends the leases of waiting tasks, each three times within its time-out.
+
+    Conductor reads a task, changes it and writes it back: an extension beside a completion could undo that. So no task
+    is given to an event while its lease is being extended, and none that was given is extended.
+    """
 
     def __init__(self, conductor: Conductor):
         self._conductor = conductor
         self._next: dict[str, float] = {}
-        self._extending: set[str] = set()
-        self._done = threading.Condition()
+        self._extending: str | None = None
+        self._paused: Collection[str] = ()
+        self._changed = threading.Condition()
 
-    def extend(self, tasks: Iterable[WaitingTask]) -> None:
-        """Extends what is due; raises ConductorError when Conductor is away."""
-        now = time.monotonic()
+    def extend(self, tasks: Iterable[WaitingTask], waits: Callable[[str], bool]) -> None:
+        """Extends what is due of the tasks, while they still wait: the task with an id `waits`."""
         alive: dict[str, float] = {}
         for task in tasks:
+            now = time.monotonic()
             due = self._next.get(task.id, now)
             if due <= now:
-                due = now + task.response_timeout / 3
-                self._extend(task)
+                due = now + task.response_timeout / 2
+                self._extend(task, waits)
             alive[task.id] = due
         self._next = alive
 
-    def _extend(self, task: WaitingTask) -> None:
-        with self._done:
-            self._extending.add(task.id)
+    def _extend(self, task: WaitingTask, waits: Callable[[str], bool]) -> None:
+        with self._changed:
+            if task.id in self._paused or not waits(task.id):
+                return
+            self._extending = task.id
         try:
             self._conductor.extend_lease(task.id, task.workflow_id)
         except ConductorError as error:
@@ -45,11 +53,18 @@ class Leases:
                 "a task's lease wasn't extended", task_id=task.id, workflow_id=task.workflow_id, error=str(error)
             )
         finally:
-            with self._done:
-                self._extending.discard(task.id)
-                self._done.notify_all()
+            with self._changed:
+                self._extending = None
+                self._changed.notify_all()
 
-    def wait(self, task_id: str) -> None:
-        """Returns when no extension of this task is under way."""
-        with self._done:
-            self._done.wait_for(lambda: task_id not in self._extending)
+    @contextmanager
+    def paused(self, task_ids: Collection[str]) -> Iterator[None]:
+        """None of these tasks is being extended inside; what doesn't wait any more at the end isn't afterwards."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._extending not in task_ids)
+            self._paused = task_ids
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._paused = ()

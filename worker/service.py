@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import queue
 import select
@@ -60,13 +61,15 @@ class Worker:
             secret.get_secret_value() if secret else None,
         )
         self._leases = Leases(self._conductor)
-        self._deliverer = Deliverer(
-            store, self._conductor, self.id, self._output, self.wake, extending=self._leases.wait
-        )
+        self._deliverer = Deliverer(store, self._conductor, self.id, self._output, self.wake)
         self._look_ups = ThreadPoolExecutor(THREADS, thread_name_prefix="look-up")
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=8)
         self._stopping = threading.Event()
+        self._reload = False
+        self._leading = False
         self._lost = False
+        self._polled: list[Task] = []
+        """Taken from the queue and not yet stored: no queue hands them out again."""
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
@@ -108,6 +111,7 @@ class Worker:
     def reload(self) -> None:
         """Reads the definitions anew at the next step; may be called from a signal handler."""
         self._watcher.force()
+        self._reload = True
         self.wake()
 
     def _schedule(self) -> None:
@@ -116,9 +120,10 @@ class Worker:
             "sweep": (self.wake, settings.bridge_poll_interval),
             "heartbeat": (self._heartbeat, _HEARTBEAT),
             "discovery": (self._discover, settings.bridge_discovery_interval),
-            "leases": (self._extend_leases, 1.0),
+            "leases": (self._extend_leases, 0.5),
             "definitions": (self._watcher.check, 2.0),
             "retention": (self._prune, 60.0),
+            "checkpoint": (self._checkpoint, 1.0),
             "metrics": (self._measure, 10.0),
         }
         for name, (job, seconds) in every.items():
@@ -131,6 +136,7 @@ class Worker:
         self._deliverer.stop()
         self._look_ups.shutdown(wait=False, cancel_futures=True)
         with suppress(StoreUnavailable):
+            self._hand_over()
             self._store.release_lease(self.id)
         self._step_down()
         log.info("worker stopped")
@@ -139,6 +145,9 @@ class Worker:
 
     def _step(self) -> None:
         try:
+            if self._reload:
+                self._reload = False
+                self._watcher.check()
             if self._lost:
                 raise LeaseLost
             if self._decider is None and not self._take_lease():
@@ -154,7 +163,9 @@ class Worker:
         except ConductorError as error:
             self._conductor_is_away(error)
         except StoreUnavailable as error:
+            # What of the last steps is in the store is to be read from there, whenever that is possible again.
             log.error("the store can't be used; trying again", error=str(error))
+            self._step_down()
             self._stopping.wait(0.5)
         except Exception:
             # Deciding again from the store is safe, and better than no worker.
@@ -167,6 +178,7 @@ class Worker:
         if not self._store.acquire_lease(self.id, now, now + int(_LEASE * 1000), self._lock.acquire()):
             return False
         self._lost = False
+        self._leading = True
         started = time.monotonic()
         decider = Decider(
             self._store,
@@ -175,6 +187,7 @@ class Worker:
             self._conductor.clock,
             self._settings.bridge_clock_skew,
             self._look_ups,
+            self._leases.paused,
         )
         self._definitions = self._watcher.current
         decider.set_definitions(self._definitions)
@@ -198,7 +211,7 @@ class Worker:
 
     def _step_down(self) -> None:
         self._decider = self._sweeper = self._discovery = None
-        self._lost = False
+        self._leading = self._lost = False
         if self._store_wake is not None:
             os.close(self._store_wake)
             self._store_wake = None
@@ -210,6 +223,7 @@ class Worker:
 
     def _follow(self) -> None:
         """Another worker decides: this one only calls."""
+        self._hand_over()
         until = time.monotonic() + 0.5
         seen = self._store.change_counter()
         while time.monotonic() < until and not self._stopping.is_set():
@@ -225,6 +239,7 @@ class Worker:
         if self._definitions is not self._watcher.current:
             self._definitions = self._watcher.current
             decider.set_definitions(self._definitions)
+        self._hand_over()
         self._read_inbox()
         # Read before the sweep begins: whatever they are, they arrived before it.
         events = self._store.undecided(self._cursor, _EVENTS_A_DECISION)
@@ -294,12 +309,9 @@ class Worker:
     def _adopt(self, tasks: list[Task]) -> None:
         assert self._decider is not None and self._sweeper is not None
         tasks = [replace(task, broken=parse_task(task)[1]) for task in tasks]
-        try:
-            fresh = self._store.adopt(self.id, tasks, int(time.time() * 1000))
-        except LeaseLost:
-            # No queue hands them out again: the worker that decides now gets them from the store.
-            self._store.hand_over([task for task in tasks if task.found_by == "queue"], int(time.time() * 1000))
-            raise
+        self._polled += [task for task in tasks if task.found_by == "queue"]
+        fresh = self._store.adopt(self.id, tasks, int(time.time() * 1000))
+        self._polled = []
         self._decider.add_tasks(fresh)
         for task in fresh:
             log.info(
@@ -315,6 +327,12 @@ class Worker:
             log.info("a task was found by the index alone: from now on every sweep searches the index too")
             self._sweeper.by_index_alone = True
             self._store.set_fact(_INDEX_FACT, "1")
+
+    def _hand_over(self) -> None:
+        """Leaves what was polled and couldn't be stored as this worker decided to the one that decides now."""
+        if self._polled:
+            self._store.hand_over(self._polled, int(time.time() * 1000))
+            self._polled = []
 
     def _read_inbox(self) -> None:
         with suppress(queue.Empty):
@@ -349,7 +367,7 @@ class Worker:
     # --- scheduled ---
 
     def _heartbeat(self) -> None:
-        if self._decider is not None:
+        if self._leading:
             self._lock.acquire()
             now = int(time.time() * 1000)
             if not self._store.acquire_lease(self.id, now, now + int(_LEASE * 1000)):
@@ -360,13 +378,15 @@ class Worker:
         decider, sweeper, discovery = self._decider, self._sweeper, self._discovery
         if decider is not None and sweeper is not None and discovery is not None and sweeper.searched_to:
             discovery.run(sweeper.searched_to, decider.tasks.ids())
-            self._store.set_fact(_SEARCHED_FACT, str(discovery.searched_to))
+            # Not before what was found is stored.
+            searched_to = str(discovery.searched_to)
+            self._post(lambda: self._store.set_fact(_SEARCHED_FACT, searched_to))
 
     def _extend_leases(self) -> None:
         decider = self._decider
         if decider is not None and decider.tasks.timed:
-            timed = list(decider.tasks.timed.values())
-            self._leases.extend([task for task in timed if decider.is_receiver(task.workflow)])
+            timed = [task for task in list(decider.tasks.timed.values()) if decider.is_receiver(task.workflow)]
+            self._leases.extend(timed, lambda task_id: self._decider is decider and task_id in decider.tasks)
 
     def _prune(self) -> None:
         if self._decider is None:
@@ -378,6 +398,10 @@ class Worker:
             time.sleep(0.05)  # between two steps the relay's commits have the database to themselves
         if pruned:
             log.info("old events pruned", events=pruned)
+
+    def _checkpoint(self) -> None:
+        if self._decider is not None:
+            self._store.checkpoint()
 
     def _measure(self) -> None:
         counts = self._store.event_counts()
@@ -391,6 +415,7 @@ class Worker:
 def _logged(name: str, job: Callable[[], Any]) -> Callable[[], None]:
     """The job with its failures logged: the next run tries again."""
 
+    @functools.wraps(job)
     def run() -> None:
         try:
             job()

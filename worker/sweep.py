@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from events.event import Task
-from worker.conductor import Conductor, ConductorError
+from worker.conductor import Conductor, ConductorError, OutcomeUnknown
 
 log = structlog.get_logger()
 
 _OVERLAP = 15_000
 """Milliseconds that a search reaches back behind the last one: an index may lag."""
+_CHANCES = 3
+"""Tries to search the index before a sweep does without."""
 _FULL_READ_EVERY = 40
 """Discoveries until all waiting tasks are read from the index again."""
 _CHECKS_A_DISCOVERY = 50
@@ -34,10 +36,13 @@ class Sweeper:
         self._worker_id = worker_id
         self._queues: tuple[str | None, ...] = (None, *domains)
         self._found = found
+        self._missed_searches = 0
         self.by_index_alone = False
         """Whether a task was ever found by the index alone: then no sweep is complete without a search."""
+        self.search_next = True
+        """Whether a poll's answer may have been lost, by this worker or the one before: only the index knows then."""
         self.searched_to = 0
-        """The server's time up to which the index was searched; 0 before the first search."""
+        """The server's time up to which the index was searched; 0 before the first search, which reads everything."""
 
     def sweep(self) -> int:
         """Takes everything from the queues, and searches the index where that is needed.
@@ -45,26 +50,33 @@ class Sweeper:
         Returns when it began, in milliseconds. Raises ConductorError if it couldn't be completed.
         """
         began = int(time.time() * 1000)
-        for domain in self._queues:
-            while tasks := self._conductor.poll(self._worker_id, domain):
-                self._found(tasks)
-        if not self.searched_to:
-            # The first search reads everything: who ran here before may have adopted tasks. Without an index that
-            # answers, the queue must do.
-            try:
-                self._search()
-            except ConductorError as error:
-                log.warning("the task index can't be searched", error=str(error))
-                self.searched_to = 1
-        elif self.by_index_alone:
+        try:
+            for domain in self._queues:
+                while tasks := self._conductor.poll(self._worker_id, domain):
+                    self._found(tasks)
+        except OutcomeUnknown:
+            self.search_next = True
+            raise
+        if self.by_index_alone or self.search_next:
             self._search()
         return began
 
     def _search(self) -> None:
         to = self._server_time()
-        for page in self._conductor.waiting_since(max(0, self.searched_to - _OVERLAP)):
-            self._found(page)
-        self.searched_to = to
+        try:
+            for page in self._conductor.waiting_since(max(0, self.searched_to - _OVERLAP)):
+                self._found(page)
+        except ConductorError as error:
+            # Where the index has never been of use, the queue must do; but it gets a few chances.
+            self._missed_searches += 1
+            if self.by_index_alone or self._missed_searches < _CHANCES:
+                raise
+            log.warning("the task index can't be searched", error=str(error))
+            self.searched_to = self.searched_to or 1
+        else:
+            self.searched_to = to
+        self._missed_searches = 0
+        self.search_next = False
 
     def _server_time(self) -> int:
         return int(time.time() * 1000 + self._conductor.clock.offset)
@@ -91,6 +103,16 @@ class Discovery:
 
         Raises ConductorError.
         """
+        try:
+            ended = self._search(searched_to)
+        except ConductorError:
+            self._check_some(waiting)  # as long as the index can't be searched, this is the only way
+            raise
+        self._gone([task_id for task_id in waiting if task_id in ended])
+        self._check_some([task_id for task_id in waiting if task_id not in ended])
+
+    def _search(self, searched_to: int) -> set[str]:
+        """Finds waiting tasks; returns the ids of those that ended since the last time."""
         now = int(time.time() * 1000 + self._conductor.clock.offset)
         everything = self._runs % _FULL_READ_EVERY == 0
         since = 0 if everything else max(0, (self.searched_to or searched_to) - _OVERLAP)
@@ -98,10 +120,9 @@ class Discovery:
             if page:
                 self._found(page)
         ended = self._conductor.ended_since((self.searched_to or now - 3_600_000) - _OVERLAP)
-        self._gone([task_id for task_id in waiting if task_id in ended])
         self.searched_to = now
         self._runs += 1
-        self._check_some([task_id for task_id in waiting if task_id not in ended])
+        return ended
 
     def _check_some(self, waiting: Sequence[str]) -> None:
         """Asks for the status of the next few waiting tasks, in turn."""

@@ -11,11 +11,13 @@ from sqlite_utils import Database
 
 from events.event import Decision, Event, Result, Target, Task, Workflow
 from events.sqlite import rows
-from events.sqlite.connections import Connections
+from events.sqlite.connections import Connections, translated
 from events.sqlite.deliveries import WakeUp
 from events.store import LeaseLost
 
 _LEASE = "decider"
+_LONG_LOG = 4000
+"""Pages of the write-ahead log after which it is begun anew."""
 _MANY = 500  # parameters of one IN (…)
 
 
@@ -319,7 +321,15 @@ class Work:
                 [(w.id, w.version, w.root_id, w.root_started_at, w.root_correlation_id) for w in workflows],
             )
 
-    # --- retention ---
+    # --- upkeep ---
+
+    def checkpoint(self) -> None:
+        with translated():
+            db = self._connections.reader
+            pages = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+            # Under constant load the log never comes to an end by itself; little is left for this one to hold writers up.
+            if pages > _LONG_LOG:
+                db.execute("PRAGMA wal_checkpoint(RESTART)")
 
     def prune(self, before: int, limit: int) -> int:
         with self._connections.transaction() as db:
