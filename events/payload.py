@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import codecs
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -75,8 +76,10 @@ def read_body(body: bytes, content_type: str | None, always_json: bool = False) 
         return _form(_decode(body, _charset(content_type) if parameters else "utf-8"))
     if media_type == "multipart/form-data":
         return _unpacked(_multipart(body, content_type))
-    if media_type.startswith("text/") or media_type == "application/xml" or media_type.endswith("+xml"):
-        return Body({"request": _decode(body, _charset(content_type) if parameters else "utf-8")})
+    is_xml = media_type in ("application/xml", "text/xml") or media_type.endswith("+xml")
+    if is_xml or media_type.startswith("text/"):
+        default = _declared_charset(body) if is_xml else "utf-8"
+        return Body({"request": _decode(body, _charset(content_type, default) if parameters else default)})
     raise UnreadableMediaType("the content type is none that the bridge reads")
 
 
@@ -199,8 +202,23 @@ def _sniffed(body: bytes) -> Body:
 # --- forms and text ----------------------------------------------------------------------------------------
 
 
-def _charset(content_type: str) -> str:
-    name = parse_options_header(content_type)[1].get("charset", "utf-8").strip()
+_DECLARATION = re.compile(rb"""\A<\?xml[^>]{1,100}\sencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+
+
+def _declared_charset(body: bytes) -> str:
+    """The charset that an XML text declares by its first bytes. Raises UnreadableMediaType for one that isn't read."""
+    if body[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    declaration = _DECLARATION.match(body)
+    return _known_charset(declaration[1].decode("ascii")) if declaration else "utf-8"
+
+
+def _charset(content_type: str, default: str = "utf-8") -> str:
+    name = parse_options_header(content_type)[1].get("charset", "").strip()
+    return _known_charset(name) if name else default
+
+
+def _known_charset(name: str) -> str:
     try:
         codec = codecs.lookup(name).name
     except (LookupError, ValueError, UnicodeError):

@@ -25,6 +25,8 @@ FRESH_FOR = 60.0
 FAILED_FOR = 5.0
 """Seconds after a failure before the next try."""
 _MAX_ENTRIES = 64
+_MAX_WAITING = 3
+"""Threads that fetch or wait for it: strangers who name keys that are slow to come must not stop the relay."""
 
 Value = TypeVar("Value")
 Get = Callable[[str], bytes]
@@ -67,6 +69,7 @@ class KeySource:
         self._get = get
         self._clock = clock
         self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(_MAX_WAITING)
         self._cache: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
         self._failed: OrderedDict[str, float] = OrderedDict()
 
@@ -76,12 +79,13 @@ class KeySource:
         cached = self._cache.get(url)
         if cached is not None and self._clock() - cached[0] < max_age:
             return cached[1]
-        if not self._lock.acquire(timeout=TIMEOUT):
+        if not self._places.acquire(blocking=False):
             raise KeysUnavailable("other keys are being fetched")
         try:
-            return self._fetch(url, max_age, fresh)
+            with self._lock:
+                return self._fetch(url, max_age, fresh)
         finally:
-            self._lock.release()
+            self._places.release()
 
     def _fetch(self, url: str, max_age: float, fresh: bool) -> bytes:
         now = self._clock()

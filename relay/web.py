@@ -135,11 +135,11 @@ def pages(store: DeliveryStore, with_metrics: bool) -> Blueprint:
     """The pages beside the webhooks."""
     blueprint = Blueprint("relay", __name__)
 
-    @blueprint.get("/healthz")
+    @blueprint.get("/healthz", provide_automatic_options=False)
     def healthz() -> Response:
         return _response(json_answer({"status": "ok"}))
 
-    @blueprint.get("/readyz")
+    @blueprint.get("/readyz", provide_automatic_options=False)
     def readyz() -> Response:
         try:
             store.check_writable()
@@ -149,7 +149,7 @@ def pages(store: DeliveryStore, with_metrics: bool) -> Blueprint:
 
     if with_metrics:
 
-        @blueprint.get("/metrics")
+        @blueprint.get("/metrics", provide_automatic_options=False)
         def metrics_page() -> Response:
             return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 

@@ -8,7 +8,8 @@ from relay.verifiers.keys import problem_of
 
 def message(accepted: Accepted) -> Answer:
     """Teams shows the answer in the chat."""
-    return json_answer({"type": "message", "text": f"Received (event {accepted.event_ids[0]})."} | accepted.fields)
+    text = f"Received: {', '.join(accepted.event_ids)}"
+    return json_answer({"type": "message", "text": text} | accepted.fields)
 
 
 # https://learn.microsoft.com/en-us/microsoftteams/platform/webhooks-and-connectors/how-to/add-outgoing-webhook

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from ruamel.yaml import YAML
 from werkzeug.test import TestResponse
 
@@ -49,15 +50,18 @@ class Relay:
         self.file = folder / "webhooks.yaml"
         self.define(webhooks)
         self.url = f"sqlite:///{folder / 'bridge.db'}"
+        self.settings = Settings(
+            bridge_webhooks=self.file, bridge_database=self.url, bridge_relay_metrics="off", **settings
+        )
         self.store: SqliteStore = open_store(self.url)
         self.app: Flask = create_app(
-            Settings(bridge_webhooks=self.file, bridge_database=self.url, bridge_relay_metrics="off", **settings),
-            store=self.store,
-            fetch=fetch,
-            platforms=platforms,
-            in_background=False,
+            self.settings, store=self.store, fetch=fetch, platforms=platforms, in_background=False
         )
         self.client = self.app.test_client()
+
+    def another_process(self) -> FlaskClient:
+        """A client of a second relay with the same definitions and store."""
+        return create_app(self.settings, in_background=False).test_client()
 
     def define(self, webhooks: list[dict[str, Any]]) -> None:
         """Writes the definitions; each webhook receives for some workflow unless it says otherwise."""
@@ -73,7 +77,9 @@ class Relay:
         background: Background = self.app.extensions["relay"]
         return background
 
-    def post(self, name: str, body: bytes | str = b"", headers: Mapping[str, str] | None = None, **more: Any) -> TestResponse:
+    def post(
+        self, name: str, body: bytes | str = b"", headers: Mapping[str, str] | None = None, **more: Any
+    ) -> TestResponse:
         """Posts to the webhook, as JSON unless the headers say otherwise."""
         method = more.pop("method", "POST")
         given = {"Content-Type": "application/json", **(headers or {})}
