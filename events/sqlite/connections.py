@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,11 @@ class Connections:
             with translated():
                 db = self._readers.db = self._open()
         return db
+
+    def read(self, sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query. Raises StoreUnavailable when the database can't be read."""
+        with translated():
+            return self.reader.execute(sql, tuple(parameters)).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[Database]:

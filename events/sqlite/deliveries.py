@@ -110,28 +110,17 @@ class Deliveries:
 
     def _commit(self, group: list[_Delivery]) -> None:
         rows = [event for delivery in group for event in delivery.events]
-        parameters: list[object] = []
-        for event in rows:
-            parameters += (
-                event.id,
-                event.webhook,
-                event.received_at,
-                event.delivery_id,
-                event.payload,
-                json.dumps(event.headers),
-                json.dumps(event.query),
-                event.hold_until,
-                event.replay_of,
-            )
-        # One statement is one transaction: nothing to begin, and nothing half-written.
-        sql = (
-            f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_ROW] * len(rows))}"
-            " ON CONFLICT (webhook, delivery_id) WHERE delivery_id IS NOT NULL DO NOTHING RETURNING id"
-        )
-        with self._connections.writer() as db:
-            cursor = retrying(db, sql, parameters)
-            stored = {row[0] for row in cursor.fetchall()}
-            first = {} if len(stored) == len(rows) else self._first_ids(db, rows, stored)
+        if len(rows) <= _ROWS_A_COMMIT:
+            # One statement is one transaction: nothing to begin, and nothing half-written.
+            with self._connections.writer() as db:
+                stored = _insert(db, rows)
+                first = {} if len(stored) == len(rows) else self._first_ids(db, rows, stored)
+        else:  # one delivery that was split into more rows than SQLite takes in a statement
+            with self._connections.transaction() as db:
+                stored = set[str]()
+                for start in range(0, len(rows), _ROWS_A_COMMIT):
+                    stored |= _insert(db, rows[start : start + _ROWS_A_COMMIT])
+                first = self._first_ids(db, rows, stored)
         if stored:
             self._wake.send()
         for delivery in group:
@@ -154,10 +143,9 @@ class Deliveries:
     # --- verified or not ---
 
     def verified_at(self, webhook: str, fingerprint: str) -> int | None:
-        row = self._connections.reader.execute(
-            "SELECT verified_at FROM verifications WHERE webhook = ? AND fingerprint = ?", (webhook, fingerprint)
-        ).fetchone()
-        return row[0] if row else None
+        sql = "SELECT verified_at FROM verifications WHERE webhook = ? AND fingerprint = ?"
+        found = self._connections.read(sql, (webhook, fingerprint))
+        return found[0][0] if found else None
 
     def set_verified(self, webhook: str, fingerprint: str, at: int) -> None:
         with self._connections.transaction() as db:
@@ -170,15 +158,15 @@ class Deliveries:
 
     def fingerprint_salt(self) -> bytes:
         name = "fingerprint_salt"
-        row = self._connections.reader.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        if row is None:
+        found = self._connections.read("SELECT value FROM facts WHERE name = ?", (name,))
+        if not found:
             with self._connections.transaction() as db:
                 db.execute(
                     "INSERT OR IGNORE INTO facts (name, value, at) VALUES (?, ?, ?)",
                     (name, secrets.token_hex(16), int(time.time() * 1000)),
                 )
-                row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return bytes.fromhex(row[0])
+                found = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchall()
+        return bytes.fromhex(found[0][0])
 
     # --- rejections and counts ---
 
@@ -208,6 +196,28 @@ class Deliveries:
                 " ON CONFLICT (name) DO UPDATE SET at = excluded.at",
                 (int(time.time() * 1000),),
             )
+
+
+def _insert(db: Database, rows: Sequence[NewEvent]) -> set[str]:
+    """Inserts the events whose delivery ids are new; their ids."""
+    parameters: list[object] = []
+    for event in rows:
+        parameters += (
+            event.id,
+            event.webhook,
+            event.received_at,
+            event.delivery_id,
+            event.payload,
+            json.dumps(event.headers),
+            json.dumps(event.query),
+            event.hold_until,
+            event.replay_of,
+        )
+    sql = (
+        f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_ROW] * len(rows))}"
+        " ON CONFLICT (webhook, delivery_id) WHERE delivery_id IS NOT NULL DO NOTHING RETURNING id"
+    )
+    return {row[0] for row in retrying(db, sql, parameters).fetchall()}
 
 
 class WakeUp:

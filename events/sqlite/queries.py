@@ -26,7 +26,7 @@ class Queries:
     _connections: Connections
 
     def _all(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._connections.reader.execute(sql, tuple(parameters)).fetchall()
+        return self._connections.read(sql, parameters)
 
     def events(self, query: EventFilter) -> list[Event]:
         where, parameters = ["1"], list[Any]()

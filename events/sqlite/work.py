@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from events.event import Decision, Event, Result, Target, Task, Workflow
 from events.sqlite import rows
-from events.sqlite.connections import Connections, translated
+from events.sqlite.connections import BUSY_TIMEOUT, Connections, translated
 from events.sqlite.deliveries import WakeUp
 from events.store import LeaseLost
 
@@ -59,7 +59,7 @@ class Work:
         return self._wake.listen()
 
     def change_counter(self) -> int:
-        return int(self._connections.reader.execute("PRAGMA data_version").fetchone()[0])
+        return int(self._connections.read("PRAGMA data_version")[0][0])
 
     def undecided(self, after_seq: int, limit: int) -> list[Event]:
         return self._events(
@@ -74,7 +74,7 @@ class Work:
 
     def returned_tasks(self) -> list[Task]:
         sql = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' ORDER BY id"
-        return [rows.task(row) for row in self._connections.reader.execute(sql)]
+        return [rows.task(row) for row in self._connections.read(sql)]
 
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
         found: list[Event] = []
@@ -84,7 +84,7 @@ class Work:
 
     def _events(self, where: str, parameters: Iterable[Any]) -> list[Event]:
         sql = f"SELECT {rows.EVENT} FROM events {where}"
-        return [rows.event(row) for row in self._connections.reader.execute(sql, tuple(parameters))]
+        return [rows.event(row) for row in self._connections.read(sql, parameters)]
 
     # --- tasks ---
 
@@ -199,13 +199,12 @@ class Work:
 
     def claim(self, worker: str, now: int, expired_before: int, limit: int) -> list[Target]:
         # Looked for before the write transaction is begun: most of the time there is nothing.
-        reader = self._connections.reader
-        found = reader.execute(
+        found = self._connections.read(
             "SELECT id FROM (SELECT id, due_at AS turn FROM targets WHERE state = 'pending' AND due_at <= ?"
             " UNION ALL SELECT id, claimed_at FROM targets WHERE state = 'claimed' AND claimed_at < ?)"
             " ORDER BY turn, id LIMIT ?",
             (now, expired_before, limit),
-        ).fetchall()
+        )
         if not found:
             return []
         ids = [row[0] for row in found]
@@ -301,17 +300,15 @@ class Work:
             )
 
     def next_due(self) -> int | None:
-        row = self._connections.reader.execute("SELECT min(due_at) FROM targets WHERE state = 'pending'").fetchone()
-        return None if row is None else row[0]
+        due_at: int | None = self._connections.read("SELECT min(due_at) FROM targets WHERE state = 'pending'")[0][0]
+        return due_at
 
     # --- workflows ---
 
     def workflow(self, workflow_id: str) -> Workflow | None:
-        row = self._connections.reader.execute(
-            "SELECT id, version, root_id, root_started_at, root_correlation_id FROM workflows WHERE id = ?",
-            (workflow_id,),
-        ).fetchone()
-        return Workflow(*row) if row else None
+        sql = "SELECT id, version, root_id, root_started_at, root_correlation_id FROM workflows WHERE id = ?"
+        found = self._connections.read(sql, (workflow_id,))
+        return Workflow(*found[0]) if found else None
 
     def remember_workflows(self, workflows: Sequence[Workflow]) -> None:
         with self._connections.transaction() as db:
@@ -327,9 +324,14 @@ class Work:
         with translated():
             db = self._connections.reader
             pages = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
-            # Under constant load the log never comes to an end by itself; little is left for this one to hold writers up.
+            # Under constant load the log never comes to an end by itself. This one waits for readers and holds up
+            # writers meanwhile, so it mustn't wait for a backup.
             if pages > _LONG_LOG:
-                db.execute("PRAGMA wal_checkpoint(RESTART)")
+                db.execute("PRAGMA busy_timeout=50")
+                try:
+                    db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+                finally:
+                    db.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT * 1000)}")
 
     def prune(self, before: int, limit: int) -> int:
         with self._connections.transaction() as db:
