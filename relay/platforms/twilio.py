@@ -1,7 +1,5 @@
 """Twilio: messages, calls and everything else that it sends as a form or as JSON."""
 
-import base64
-import hmac
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -11,7 +9,7 @@ from relay.platform import Accepted, Platform, at, first_of, in_header
 from relay.request import Answer, Request
 from relay.verifiers import CannotSign, Check, Draft, Refused, Terms
 from relay.verifiers.compare import any_equal, equal, header_bytes, required_header
-from relay.verifiers.hmacs import sha256_hex
+from relay.verifiers.hmacs import Algorithm, encoded_hmac, sha256_hex
 
 _FORM = "application/x-www-form-urlencoded"
 
@@ -38,9 +36,9 @@ def _fields(body: bytes) -> str:
     return "".join(name + value for name, value in sorted(set(pairs)))
 
 
-def _signature(key: str, url: str, fields: str) -> bytes:
+def _signature(key: str, url: str, fields: str, algorithm: Algorithm = "sha1") -> bytes:
     message = header_bytes(url) + fields.encode("utf-8", "replace")
-    return base64.b64encode(hmac.digest(key.encode(), message, "sha1"))
+    return encoded_hmac(key.encode(), message, algorithm, "base64")
 
 
 def _is_form(content_type: str | None) -> bool:
@@ -62,11 +60,14 @@ class UrlAndFields:
             fields = ""
             if _is_form(request.headers.get("content-type")):
                 fields = _fields(request.body)
-            elif request.body:
-                stated = read_query(request.query).get("bodySHA256")
+            else:
+                stated = read_query(request.query).get("bodySHA256", None if request.body else sha256_hex(b""))
                 if not isinstance(stated, str) or not equal(stated, sha256_hex(request.body)):
                     raise Refused("bodySHA256 is not the body's hash")
-            expected = [_signature(key, url, fields) for key in terms.secrets for url in _urls(request.url)]
+            # Sent with keys that are shared between accounts: key=…,algorithm=HMAC_SHA256
+            settings = request.headers.get("x-twilio-webhooks-signature-settings", "")
+            algorithm: Algorithm = "sha256" if "HMAC_SHA256" in settings else "sha1"
+            expected = [_signature(key, url, fields, algorithm) for key in terms.secrets for url in _urls(request.url)]
             if not any_equal(given, expected):
                 raise Refused("the signature does not match (is the public URL the one that Twilio calls?)")
 

@@ -24,8 +24,9 @@ SECRET_KEY = "whsec_"  # noqa: S105
 
 
 def secret_key(secret: str) -> bytes:
-    """The key of ``whsec_…``, or of base64 alone. Raises ValueError for anything else."""
-    return base64_key(secret.removeprefix(SECRET_KEY))
+    """The key of ``whsec_…``, or of base64 alone, with or without its padding. Raises ValueError for anything else."""
+    text = secret.removeprefix(SECRET_KEY).rstrip("=")
+    return base64_key(text + "=" * (-len(text) % 4))
 
 
 def public_key(secret: str) -> Ed25519PublicKey:
