@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from admin import shapes
+from admin.access import is_loopback
 from admin.cli_common import Here, complete_webhook, fail, here, webhook_named
 from admin.tables import plain
 from config.webhooks import Webhook
@@ -153,7 +154,8 @@ def _post(url: str, draft: Draft) -> tuple[int, str, bytes]:
     if not any(name.lower() == "user-agent" for name in draft.headers):
         request.add_header("User-Agent", "webhook-bridge")
     try:
-        with urllib.request.build_opener(_NoRedirects).open(request, timeout=_TIMEOUT) as answer:
+        direct = [urllib.request.ProxyHandler({})] if is_loopback(urlsplit(url).hostname) else []
+        with urllib.request.build_opener(_NoRedirects, *direct).open(request, timeout=_TIMEOUT) as answer:
             return answer.status, answer.reason, answer.read()
     except urllib.error.HTTPError as error:
         with error:

@@ -37,6 +37,12 @@ webhooks:
       sample_webhook_for_slack: any
 """
 
+P256_KEY = (
+    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1"
+    "flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g=="
+)
+"""A public key as SendGrid shows it, where a secret must be one."""
+
 HOSTILE: dict[str, Any] = {
     "comment": "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">",
     "quote": "\"'><svg onload=document.title='owned'>{{ 7*7 }}{% raw %}",

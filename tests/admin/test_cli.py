@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -308,11 +309,10 @@ def test_a_missing_database_is_one_line_and_is_not_made(cli: Cli, sample: Sample
 
 
 def test_a_newer_database_is_one_line(cli: Cli, sample: Sample) -> None:
-    import sqlite3
-
     with sqlite3.connect(sample.settings.database_path) as database:
         database.execute(
-            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('webhook_bridge', 'of-the-future', '')"
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
+            " VALUES ('webhook_bridge', 'of-the-future', '')"
         )
     database.close()
     result = cli("events", code=1)

@@ -11,10 +11,9 @@ import pytest
 from admin.orkes import NotOrkes, convert, read_webhooks, to_yaml
 from config.webhooks import Webhook, load_definitions
 from relay.platforms import PLATFORMS
+from tests.admin.sample import P256_KEY as KEY
 
 SECRET = "never-to-be-printed"
-# A P-256 public key, as SendGrid shows it: what sendgrid's secret must be.
-KEY = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g=="
 
 
 def imported(tmp_path: Path, *webhooks: dict[str, Any]) -> tuple[tuple[Webhook, ...], str]:

@@ -1,0 +1,211 @@
+"""``webhook-bridge send``: signs as the platform would, and posts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from config.webhooks import Webhook
+from relay.platforms import PLATFORMS
+from relay.request import Request
+from relay.verification import Verification
+from tests.admin.conftest import Cli
+from tests.admin.sample import P256_KEY, Sample
+
+
+@dataclass
+class Recorder:
+    """A server that keeps what it is sent."""
+
+    port: int = 0
+    status: int = 200
+    answer: bytes = b'{"eventId": "e1"}'
+    requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+
+    def verdict(self, webhook: Webhook) -> None:
+        """Raises unless the relay's own verification accepts what came last."""
+        method, path, headers, body = self.requests[-1]
+        url = f"http://localhost:{self.port}{path}"
+        request = Request(method, url, path.partition("?")[2], headers, body, "127.0.0.1", time.time())
+        verification = Verification(webhook, PLATFORMS[webhook.platform])
+        assert verification.checks
+        verification.verify(request)
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    recorder = Recorder()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            recorder.requests.append((self.command, self.path, headers, body))
+            self.send_response(recorder.status)
+            if recorder.status == 302:
+                self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", str(len(recorder.answer)))
+            self.end_headers()
+            self.wfile.write(recorder.answer)
+
+        do_PUT = do_POST
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    recorder.port = server.server_port
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield recorder
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def here(cli: Cli, recorder: Recorder) -> Cli:
+    """The command line of a bridge without a public URL, with its relay at $PORT."""
+    del cli.environment["BRIDGE_PUBLIC_URL"]
+    cli.environment["PORT"] = str(recorder.port)
+    return cli
+
+
+def test_a_file_is_signed_and_posted_and_the_answer_printed(here: Cli, recorder: Recorder, sample: Sample) -> None:
+    body = b'{"ref": "refs/heads/main"}\n'
+    Path("push.json").write_bytes(body)
+    result = here("send", "github-deploys", "--data", "@push.json", "-H", "X-GitHub-Event: push")
+    assert result.stdout == '200 OK\n{"eventId": "e1"}\n'
+    method, path, headers, sent = recorder.requests[-1]
+    assert (method, path, sent) == ("POST", "/webhook/github-deploys", body)
+    assert headers["content-type"] == "application/json"
+    assert headers["x-github-event"] == "push"
+    key = b"a-secret-of-more-than-sixteen-characters"
+    assert headers["x-hub-signature-256"] == "sha256=" + hmac.new(key, body, hashlib.sha256).hexdigest()
+    recorder.verdict(sample.bridge().definitions.webhooks["github-deploys"])
+
+
+def test_headers_of_a_custom_sender_are_given(here: Cli, recorder: Recorder, sample: Sample) -> None:
+    here("send", "orders", "--data", '{"a": 1}')
+    assert recorder.requests[-1][2]["x-api-key"] == "another-secret-value"
+    recorder.verdict(sample.bridge().definitions.webhooks["orders"])
+
+
+def test_a_refusal_is_printed_and_is_1(here: Cli, recorder: Recorder) -> None:
+    recorder.status, recorder.answer = 401, b'{"error": "unauthorized", "message": "\x1b[31m"}'
+    result = here("send", "github-deploys", "--data", "{}", "--unsigned", code=1)
+    assert result.stdout.startswith("401 Unauthorized\n")
+    assert "\x1b" not in result.stdout
+    assert "x-hub-signature-256" not in recorder.requests[-1][2]
+
+
+def test_a_redirect_is_not_followed(here: Cli, recorder: Recorder) -> None:
+    recorder.status = 302
+    assert here("send", "slack", code=1).stdout.startswith("302 ")
+    assert len(recorder.requests) == 1
+
+
+def test_standard_input_is_sent(here: Cli, recorder: Recorder) -> None:
+    here("send", "slack", "--data", "@-", stdin=b'{"x": "\xc3\xa4"}')
+    assert recorder.requests[-1][3] == b'{"x": "\xc3\xa4"}'
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type"),
+    [
+        ('{"a": 1}', "application/json"),
+        ("[1]", "application/json"),
+        ("a=1&b=2", "application/x-www-form-urlencoded"),
+        ("just text", "text/plain; charset=utf-8"),
+        ("<a b='c'/>", "text/plain; charset=utf-8"),
+    ],
+)
+def test_the_content_type_is_found(here: Cli, recorder: Recorder, data: str, content_type: str) -> None:
+    here("send", "slack", "--data", data)
+    assert recorder.requests[-1][2]["content-type"] == content_type
+    here("send", "slack", "--data", data, "--content-type", "application/x-own")
+    assert recorder.requests[-1][2]["content-type"] == "application/x-own"
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("http://localhost:{port}", "/webhook/slack?a=1"),
+        ("http://localhost:{port}/", "/webhook/slack?a=1"),
+        ("http://localhost:{port}/bridge/", "/bridge/webhook/slack?a=1"),
+        ("http://localhost:{port}/webhook/other", "/webhook/other?a=1"),
+    ],
+)
+def test_the_url_is_the_relays_or_the_webhooks(here: Cli, recorder: Recorder, url: str, path: str) -> None:
+    here.environment["PORT"] = "1"
+    here("send", "slack", "--data", "{}", "--query", "a=1", "--url", url.format(port=recorder.port))
+    assert recorder.requests[-1][1] == path
+
+
+def test_the_public_url_is_posted_to(here: Cli, recorder: Recorder) -> None:
+    here.environment |= {"PORT": "1", "BRIDGE_PUBLIC_URL": f"http://localhost:{recorder.port}/hooks"}
+    here("send", "slack", "--data", "{}", "-X", "put")
+    assert recorder.requests[-1][:2] == ("PUT", "/hooks/webhook/slack")
+
+
+def test_the_signed_url_is_the_public_one_wherever_it_is_posted(here: Cli, recorder: Recorder, sample: Sample) -> None:
+    sample.settings.bridge_webhooks.write_text(
+        "webhooks:\n- name: sms\n  platform: twilio\n  secret: a-long-auth-token-of-twilio\n  receivers: {a: 1}\n",
+        encoding="utf-8",
+    )
+    here.environment["BRIDGE_PUBLIC_URL"] = "https://hooks.example.com"
+    here("send", "sms", "--data", "Body=hi&From=1", "--url", f"http://localhost:{recorder.port}")
+    text = "https://hooks.example.com/webhook/smsBodyhiFrom1"
+    mac = hmac.new(b"a-long-auth-token-of-twilio", text.encode(), hashlib.sha1).digest()
+    assert recorder.requests[-1][2]["x-twilio-signature"] == base64.b64encode(mac).decode()
+
+
+@pytest.mark.parametrize("platform", sorted(set(PLATFORMS) - {"custom", "aws-sns", "google-pubsub"}))
+def test_every_platforms_signature_is_accepted_by_the_relay(
+    here: Cli, recorder: Recorder, sample: Sample, platform: str
+) -> None:
+    """Those that sign with a key of theirs alone say so."""
+    secrets = {
+        "microsoft-teams": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0",
+        "standard-webhooks": "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0",
+        "sendgrid": P256_KEY,
+        "discord": "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+    }
+    more = {"facebook": "\n  verify_token: a-long-verify-token"}
+    sample.settings.bridge_webhooks.write_text(
+        f"webhooks:\n- name: hook\n  platform: {platform}\n"
+        f"  secret: {secrets.get(platform, 'a-secret-of-many-characters')}{more.get(platform, '')}\n  receivers: {{a: 1}}\n",
+        encoding="utf-8",
+    )
+    bodies = {"mailgun": '{"event-data": {"id": "1"}}', "microsoft-graph": '{"value": [{"id": "1"}]}'}
+    data = bodies.get(platform, '{"a": 1}')
+    if platform in ("sendgrid", "discord"):
+        assert "public key only" in here("send", "hook", "--data", data, code=1).stderr
+        return
+    here("send", "hook", "--data", data)
+    recorder.verdict(sample.bridge().definitions.webhooks["hook"])
+
+
+def test_what_cannot_be_is_told(here: Cli) -> None:
+    assert "no webhook nobody; there are: github-deploys, orders, slack" in here("send", "nobody", code=1).stderr
+    assert "No such file" in here("send", "slack", "--data", "@nothing", code=2).stderr
+    assert "is no header" in here("send", "slack", "-H", "nothing", code=2).stderr
+    assert "is no URL" in here("send", "slack", "--url", "ftp://x", code=2).stderr
+    assert "is no URL" in here("send", "slack", "--url", "localhost:8000", code=2).stderr
+    here.environment["PORT"] = "1"
+    assert "can't be reached" in here("send", "slack", code=1).stderr
+
+
+def test_the_answer_may_be_anything(here: Cli, recorder: Recorder) -> None:
+    recorder.answer = json.dumps({"x": "y" * 20_000}).encode() + b"\xff"
+    assert len(here("send", "slack").stdout) < 11_000
