@@ -1,0 +1,58 @@
+"""``python -m bench [PART …]``: measures, prints a table with each goal beside, and writes build/bench.json."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+import structlog
+
+from bench import conductor, figures, matching, relay
+from demo.conductor import say
+from demo.processes import ROOT, Failed, stop_all_on_exit
+
+PARTS = ("relay", "matching", "conductor")
+"""What can be measured alone; ``conductor`` needs the real server."""
+
+
+def main() -> int:
+    """Exit code 0 if every goal was reached, 1 if not, 2 for bad usage."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Ratios measured in one run; don't run anything beside it.", epilog=__doc__
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument(
+        "--json", type=Path, default=ROOT / "build" / "bench.json", help="where the figures are written"
+    )
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    parts = arguments.parts or PARTS
+    # The worker's own steps would be logged between the figures.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    stop_all_on_exit()
+    found: list[figures.Figure] = []
+    with tempfile.TemporaryDirectory(prefix="bridge-bench-") as name:
+        folder = Path(name)
+        try:
+            if "relay" in parts:
+                say("Measuring: the relay\n")
+                found += relay.measure(folder)
+            if "matching" in parts:
+                say("Measuring: matching\n")
+                found += matching.measure(folder)
+            if "conductor" in parts:
+                found += conductor.measure(folder, say)
+        except Failed as error:
+            print(error, file=sys.stderr)
+            return 1
+    print(figures.table(found))
+    figures.write(found, arguments.json)
+    return 1 if any(figure.reached is False for figure in found) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

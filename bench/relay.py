@@ -1,0 +1,128 @@
+"""The relay's rate beside a bare handler's: both under gunicorn, in turn, so that a machine's drift hits both."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from bench import load
+from bench.figures import Figure, median, spread
+from demo.processes import Child, bridge_environment, free_port, start_relay
+
+ROUNDS = 5
+SECONDS = 4.0
+
+_DEFINITIONS = f"""webhooks:
+  - name: bench
+    platform: github
+    secret: {load.SECRET}
+    receivers: {{nothing: any}}
+"""
+
+
+def measure(folder: Path) -> list[Figure]:
+    """Rounds of bare, relay and, where it is installed, Debian's `webhook` (Go; verifies, stores nothing)."""
+    definitions = folder / "webhooks.yaml"
+    definitions.write_text(_DEFINITIONS, encoding="utf-8")
+    environment = bridge_environment(
+        bridge_webhooks=str(definitions),
+        bridge_database=f"sqlite:///{folder / 'bridge.db'}",
+        bridge_relay_metrics="off",
+        port=str(free_port()),
+    )
+    ports = {"relay": (int(environment["PORT"]), "/webhook/bench")}
+    rounds: dict[str, list[load.Load]] = {}
+    with running_bare(folder) as bare, running_webhook(folder) as go:
+        ports["bare"] = (bare, "/webhook/bench")
+        if go:
+            ports["webhook"] = (go, "/hooks/bench")
+        relay = start_relay(environment, folder / "relay.log")
+        try:
+            for _ in range(ROUNDS):
+                for name, (port, path) in ports.items():
+                    rounds.setdefault(name, []).append(load.run(port, path, SECONDS))
+        finally:
+            relay.stop()
+    return list(_figures(rounds))
+
+
+def _figures(rounds: dict[str, list[load.Load]]) -> Iterator[Figure]:
+    def ratios(field: str, other: str) -> list[float]:
+        return [
+            getattr(ours, field) / getattr(theirs, field)
+            for ours, theirs in zip(rounds["relay"], rounds[other], strict=True)
+        ]
+
+    rates = spread([one.rate for one in rounds["relay"]], "/s")
+    yield Figure("relay", "rate / bare handler's", median(ratios("rate", "bare")), ">= 0.6", rates)
+    tails = spread([one.p99 for one in rounds["relay"]], " ms")
+    yield Figure("relay", "99th percentile / bare handler's", median(ratios("p99", "bare")), "<= 3", tails)
+    failures = sum(one.failures for one in rounds["relay"])
+    yield Figure("relay", "answers other than 200", failures, "<= 0")
+    if "webhook" in rounds:
+        yield Figure(
+            "relay",
+            "rate / Debian's webhook (runs `true`, no storage)",
+            median(ratios("rate", "webhook")),
+            ">= 1",
+            spread([one.rate for one in rounds["webhook"]], "/s"),
+        )
+
+
+@contextmanager
+def running_bare(folder: Path) -> Iterator[int]:
+    """The bare handler's port."""
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "2", "--threads", "8", "--keep-alive", "15"]
+    child = Child(
+        "the bare handler",
+        [*command, "-b", f"127.0.0.1:{port}", "bench.bare:create_app()"],
+        folder / "bare.log",
+        bridge_environment(),
+    )
+    try:
+        child.wait_until(lambda: listening(port), timeout=30)
+        yield port
+    finally:
+        child.stop()
+
+
+@contextmanager
+def running_webhook(folder: Path) -> Iterator[int | None]:
+    """The port of adnanh/webhook with the same rule; None where it isn't installed."""
+    program = shutil.which("webhook")
+    if program is None:
+        yield None
+        return
+    rule = {
+        "match": {
+            "type": "payload-hmac-sha256",
+            "secret": load.SECRET,
+            "parameter": {"source": "header", "name": "X-Hub-Signature-256"},
+        }
+    }
+    hooks = folder / "hooks.json"
+    hooks.write_text(json.dumps([{"id": "bench", "execute-command": shutil.which("true"), "trigger-rule": rule}]))
+    port = free_port()
+    child = Child(
+        "webhook",
+        [program, "-hooks", str(hooks), "-ip", "127.0.0.1", "-port", str(port)],
+        folder / "webhook.log",
+    )
+    try:
+        child.wait_until(lambda: listening(port), timeout=30)
+        yield port
+    finally:
+        child.stop()
+
+
+def listening(port: int) -> bool:
+    """Whether somebody listens on the port of this machine."""
+    with suppress(OSError), closing(socket.create_connection(("127.0.0.1", port), timeout=1)):
+        return True
+    return False
