@@ -64,23 +64,84 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
     )
 
 
-KEYS = """
-    type event payload plainToken challenge value clientState signature timestamp token
-    webhookTimestamp entry messaging message mid data events uuid id Type MessageId Message TopicArn
-    Timestamp SignatureVersion Signature SigningCertURL Subject SubscribeURL Token x_events
-""".split()
-HEADERS = """
-    Authorization Calendly-Webhook-Signature Content-Length Content-Type Cookie Host Idempotency-Key
-    Linear-Signature Stripe-Signature Typeform-Signature X-Api-Key X-Dropbox-Signature
-    X-Forwarded-For X-Gitlab-Token X-Hub-Signature X-Hub-Signature-256 X-HubSpot-Request-Timestamp
-    X-HubSpot-Signature-v3 X-PagerDuty-Signature X-Shopify-Hmac-Sha256 X-Signature
-    X-Signature-Ed25519 X-Signature-Timestamp X-Slack-Request-Timestamp X-Slack-Signature
-    X-Timestamp X-Twilio-Email-Event-Webhook-Signature X-Twilio-Email-Event-Webhook-Timestamp
-    X-Twilio-Signature X-Twilio-Webhooks-Signature-Settings X-Twitter-Webhooks-Signature
-    X-Zendesk-Webhook-Signature X-Zendesk-Webhook-Signature-Timestamp svix-id svix-signature
-    svix-timestamp webhook-id webhook-signature webhook-timestamp x-amz-sns-topic-arn
-    x-square-hmacsha256-signature x-zm-request-timestamp x-zm-signature
-""".split()
+KEYS = [
+    "type",
+    "event",
+    "payload",
+    "plainToken",
+    "challenge",
+    "value",
+    "clientState",
+    "signature",
+    "timestamp",
+    "token",
+    "webhookTimestamp",
+    "entry",
+    "messaging",
+    "message",
+    "mid",
+    "data",
+    "events",
+    "uuid",
+    "id",
+    "Type",
+    "MessageId",
+    "Message",
+    "TopicArn",
+    "Timestamp",
+    "SignatureVersion",
+    "Signature",
+    "SigningCertURL",
+    "Subject",
+    "SubscribeURL",
+    "Token",
+    "x_events",
+]
+HEADERS = [
+    "Authorization",
+    "Calendly-Webhook-Signature",
+    "Content-Length",
+    "Content-Type",
+    "Cookie",
+    "Host",
+    "Idempotency-Key",
+    "Linear-Signature",
+    "Stripe-Signature",
+    "Typeform-Signature",
+    "X-Api-Key",
+    "X-Dropbox-Signature",
+    "X-Forwarded-For",
+    "X-Gitlab-Token",
+    "X-Hub-Signature",
+    "X-Hub-Signature-256",
+    "X-HubSpot-Request-Timestamp",
+    "X-HubSpot-Signature-v3",
+    "X-PagerDuty-Signature",
+    "X-Shopify-Hmac-Sha256",
+    "X-Signature",
+    "X-Signature-Ed25519",
+    "X-Signature-Timestamp",
+    "X-Slack-Request-Timestamp",
+    "X-Slack-Signature",
+    "X-Timestamp",
+    "X-Twilio-Email-Event-Webhook-Signature",
+    "X-Twilio-Email-Event-Webhook-Timestamp",
+    "X-Twilio-Signature",
+    "X-Twilio-Webhooks-Signature-Settings",
+    "X-Twitter-Webhooks-Signature",
+    "X-Zendesk-Webhook-Signature",
+    "X-Zendesk-Webhook-Signature-Timestamp",
+    "svix-id",
+    "svix-signature",
+    "svix-timestamp",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+    "x-amz-sns-topic-arn",
+    "x-square-hmacsha256-signature",
+    "x-zm-request-timestamp",
+    "x-zm-signature",
+]
 TIMES = st.sampled_from(
     [
         "1760000000",

@@ -1,0 +1,488 @@
+"""What a platform's file does beside declaring: ids, answers, challenges, traps."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
+
+SECRET = "0123456789abcdef-secret"
+OPEN = {"verifier": "none"}
+"""Without verification, where only what comes behind it matters."""
+
+
+def mac(message: bytes, algorithm: str = "sha256", key: str = SECRET) -> bytes:
+    return hmac.digest(key.encode(), message, algorithm)
+
+
+def delivered(relay: Relay, name: str, body: Any, headers: dict[str, str] | None = None, **more: Any) -> str | None:
+    """The delivery id that an accepted delivery was stored with."""
+    raw = body if isinstance(body, (bytes, str)) else json.dumps(body)
+    response = relay.post(name, raw, headers or {}, **more)
+    assert response.status_code in (200, 204), relay.rejections()
+    return relay.events()[-1].delivery_id
+
+
+# --- delivery ids ---
+
+
+@pytest.mark.parametrize(
+    ("platform", "headers", "body", "expected"),
+    [
+        ("github", {"X-GitHub-Delivery": "d"}, {}, "d"),
+        ("slack", {}, {"event_id": "Ev1"}, "Ev1"),
+        ("slack", {}, {"event": 1}, None),
+        ("stripe", {}, {"id": "evt_1"}, "evt_1"),
+        ("twilio", {"I-Twilio-Idempotency-Token": "t"}, {"MessageSid": "SM1"}, "t"),
+        ("twilio", {}, {"MessageSid": "SM1", "MessageStatus": "sent"}, "SM1 sent"),
+        ("twilio", {}, {"MessageSid": "SM1", "SmsStatus": "received"}, "SM1 received"),
+        ("twilio", {}, {"CallSid": "CA1"}, None),
+        ("pagerduty", {"X-Webhook-Id": "w"}, {"event": {"id": "e"}}, "w"),
+        ("pagerduty", {}, {"event": {"id": "e"}}, "e"),
+        ("zendesk", {"X-Zendesk-Webhook-Invocation-Id": "z"}, {}, "z"),
+        ("sendgrid", {}, [{"sg_event_id": "s"}], "s"),
+        ("sendgrid", {}, [{"sg_event_id": "s"}, {}], None),
+        ("microsoft-teams", {}, {"id": "1485"}, "1485"),
+        ("standard-webhooks", {"webhook-id": "m"}, {}, "m"),
+        ("standard-webhooks", {"svix-id": "m"}, {}, "m"),
+        ("shopify", {"X-Shopify-Event-Id": "e", "X-Shopify-Topic": "orders/create"}, {}, "e orders/create"),
+        ("shopify", {"X-Shopify-Event-Id": "e"}, {}, "e"),
+        ("gitlab", {"Idempotency-Key": "i", "webhook-id": "w"}, {}, "i"),
+        ("gitlab", {"webhook-id": "w"}, {}, "w"),
+        ("discord", {}, {"id": "i", "type": 2, "token": "t"}, "i"),
+        ("discord", {}, {"type": 1, "event": {"type": "A"}}, None),
+        ("linear", {"Linear-Delivery": "l"}, {}, "l"),
+        ("mailgun", {}, {"signature": {"token": "t"}}, "t"),
+        ("mailgun", {}, {"token": "t"}, "t"),
+        ("intercom", {}, {"id": "notif_1"}, "notif_1"),
+        ("hubspot", {}, [{"eventId": 7}], "7"),
+        ("hubspot", {}, {"eventId": 7}, "7"),
+        ("square", {}, {"event_id": "q"}, "q"),
+        ("bitbucket", {"X-Request-UUID": "u"}, {}, "u"),
+        ("jira", {"X-Atlassian-Webhook-Identifier": "a"}, {}, "a"),
+        ("typeform", {}, {"event_id": "t"}, "t"),
+        ("calendly", {}, {"id": "c"}, None),
+        ("dropbox", {}, {"id": "c"}, None),
+        ("zoom", {}, {"id": "c"}, None),
+        ("okta", {}, {"data": {"events": [{"uuid": "o"}]}}, "o"),
+        ("okta", {}, {"data": {"events": []}}, None),
+        ("microsoft-graph", {}, {"value": [{"id": "g"}]}, "g"),
+        ("microsoft-graph", {}, {"value": [{"id": None}]}, None),
+        ("aws-sns", {}, {"MessageId": "n"}, "n"),
+        ("google-pubsub", {}, {"message": {"messageId": "p"}}, "p"),
+        ("facebook", {}, {"entry": [{"messaging": [{"message": {"mid": "m"}}]}]}, "m"),
+        ("facebook", {}, {"entry": []}, None),
+        ("twitter", {}, {"follow_events": [{"type": "follow"}]}, None),
+        ("twitter", {}, {"for_user_id": "1"}, None),
+    ],
+)
+def test_the_delivery_id(
+    platform: str, headers: dict[str, str], body: Any, expected: str | None, make_relay: MakeRelay
+) -> None:
+    needed = {"audience": "a", "service_account": "b@example.com"} if platform == "google-pubsub" else {}
+    relay = make_relay({"name": "hook", "platform": platform, **OPEN, **needed})
+    assert delivered(relay, "hook", body, headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("platform", "one", "other"),
+    [
+        (
+            "twitter",
+            {"for_user_id": "1", "tweet_create_events": [{"id_str": "5"}]},
+            {"for_user_id": "2", "tweet_create_events": [{"id_str": "5"}]},
+        ),
+        (
+            "twitter",
+            {"for_user_id": "1", "tweet_create_events": [{"id_str": "5"}]},
+            {"for_user_id": "1", "favorite_events": [{"id": "5"}]},
+        ),
+        (
+            "facebook",
+            {"entry": [{"id": "1", "time": 2, "changes": [1]}]},
+            {"entry": [{"id": "1", "time": 2, "changes": [2]}]},
+        ),
+        ("hubspot", [{"eventId": 1}, {"eventId": 2}], [{"eventId": 1}, {"eventId": 3}]),
+        ("microsoft-graph", {"value": [{"id": "1"}, {"id": "2"}]}, {"value": [{"id": "1"}, {"id": "3"}]}),
+    ],
+)
+def test_things_that_came_together_have_an_id_of_all_of_them(
+    platform: str, one: Any, other: Any, make_relay: MakeRelay
+) -> None:
+    relay = make_relay({"name": "hook", "platform": platform, **OPEN})
+    first = delivered(relay, "hook", one)
+    assert first is not None
+    assert delivered(relay, "hook", other) not in (first, None)
+    assert relay.post("hook", json.dumps(one)).get_json()["duplicate"] is True
+
+
+@pytest.mark.parametrize(("platform", "key"), [("sendgrid", "sg_event_id"), ("hubspot", "eventId")])
+def test_arrays_are_split_with_an_id_each(platform: str, key: str, make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": platform, "split": True, **OPEN})
+    first = relay.post("hook", json.dumps([{key: "1"}, {key: "2"}])).get_json()["eventIds"]
+    again = relay.post("hook", json.dumps([{key: "2"}, {key: "3"}])).get_json()
+    assert again["eventIds"][0] == first[1]
+    assert len(relay.events()) == 3
+
+
+# --- answers ---
+
+
+def test_twilio_gets_empty_twiml_also_for_a_duplicate(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "twilio", **OPEN})
+    for _ in range(2):
+        response = relay.post("hook", "MessageSid=SM1", {"Content-Type": "application/x-www-form-urlencoded"})
+        assert (response.status_code, response.data, response.mimetype) == (200, b"<Response/>", "text/xml")
+    assert relay.payloads() == [{"MessageSid": "SM1"}]
+
+
+def test_teams_gets_a_message_for_the_chat(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "microsoft-teams", **OPEN})
+    answer = relay.post("hook", '{"id": "1"}').get_json()
+    assert answer["type"] == "message"
+    assert answer["eventId"] == relay.event().id
+    assert answer["eventId"] in answer["text"]
+    assert relay.post("hook", '{"id": "1"}').get_json()["duplicate"] is True
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "expected"),
+    [
+        ({"type": 1, "event": {"type": "APPLICATION_AUTHORIZED"}}, 204, None),
+        ({"type": 2, "id": "1", "token": "t"}, 200, {"type": 5}),
+        ({"type": 3, "id": "1", "token": "t"}, 200, {"type": 6}),
+        ({"type": 4, "id": "1", "token": "t"}, 200, {"type": 8, "data": {"choices": []}}),
+        ({"type": 5, "id": "1", "token": "t"}, 200, {"type": 5}),
+        ({"type": 99}, 200, {}),
+        ({"type": "x"}, 200, {}),
+        ([1], 200, {}),
+    ],
+)
+def test_discord_gets_what_it_takes_for_an_answer(body: Any, status: int, expected: Any, make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "discord", **OPEN})
+    response = relay.post("hook", json.dumps(body))
+    assert response.status_code == status
+    if expected is None:
+        assert response.data == b""
+    else:
+        assert response.get_json() == expected | {"eventId": relay.event().id}
+    assert len(relay.events()) == 1
+
+
+# --- challenges ---
+
+
+def test_facebook_answers_only_to_its_own_token(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "facebook", "verify_token": SECRET})
+
+    def ask(**changed: str) -> Any:
+        query = {"hub.mode": "subscribe", "hub.verify_token": SECRET, "hub.challenge": "1<b>"} | changed
+        return relay.client.get("/webhook/hook", query_string=query)
+
+    assert relay.post("hook", "{}").status_code == 401
+    for changed in ({"hub.mode": "x"}, {"hub.verify_token": "x"}, {"hub.verify_token": ""}):
+        response = ask(**changed)
+        assert (response.status_code, response.get_json()["error"]) == (403, "forbidden")
+    assert relay.client.get("/webhook/hook").status_code == 403
+    assert relay.verified() == set()
+    response = ask()
+    assert (response.status_code, response.data, response.mimetype) == (200, b"1<b>", "text/plain")
+    assert relay.verified() == {"hook"}
+    assert relay.post("hook", "{}").status_code == 200
+
+
+def test_facebook_without_a_token_answers_to_nobody(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "facebook", "secret": SECRET})
+    query = {"hub.mode": "subscribe", "hub.verify_token": "", "hub.challenge": "1"}
+    assert relay.client.get("/webhook/hook", query_string=query).status_code == 403
+
+
+@pytest.mark.parametrize("platform", ["twitter", "dropbox", "okta"])
+def test_a_get_without_a_challenge_is_no_delivery(platform: str, make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": platform, "secret": SECRET})
+    assert relay.client.get("/webhook/hook", headers={"Authorization": SECRET}).status_code == 401
+    assert relay.client.put("/webhook/hook").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "body", "answer"),
+    [
+        ("GET", "check=a%20b", "", b"a b"),
+        ("POST", "check=1", "{}", b"1"),
+        ("POST", "", '{"check": "\\u00e9"}', "é".encode()),
+        ("POST", "", '{"check": 12}', b"12"),
+        ("POST", "", '{"check": "\\ud800"}', b"?"),
+    ],
+)
+def test_a_custom_sender_may_challenge_by_query_or_field(
+    method: str, query: str, body: str, answer: bytes, make_relay: MakeRelay
+) -> None:
+    relay = make_relay({"name": "hook", "challenge": "check"})
+    assert relay.post("hook", '{"a": 1}').status_code == 401
+    response = relay.post("hook", body, method=method, query_string=query)
+    assert (response.status_code, response.data, response.mimetype) == (200, answer, "text/plain")
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert relay.verified() == {"hook"}
+    assert relay.post("hook", '{"a": 1}').status_code == 200
+    assert relay.payloads() == [{"a": 1}]
+
+
+@pytest.mark.parametrize("body", ['{"check": null}', '{"check": true}', '{"check": {}}', '["check"]', "{"])
+def test_what_is_no_challenge_of_a_custom_sender(body: str, make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "challenge": "check"})
+    assert relay.post("hook", body).status_code == 401
+    assert relay.client.get("/webhook/hook").status_code == 401
+    assert relay.verified() == set()
+
+
+def test_slack_and_zoom_answer_only_to_what_is_signed(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = make_relay({"name": "zoom", "platform": "zoom", "secret": SECRET})
+    body = b'{"event": "endpoint.url_validation", "payload": {"plainToken": "p"}}'
+    stamp = str(int(NOW))
+    signature = "v0=" + mac(f"v0:{stamp}:".encode() + body).hex()
+    headers = {"x-zm-request-timestamp": stamp, "x-zm-signature": signature}
+    assert relay.post("zoom", body).status_code == 401
+    assert relay.post("zoom", body, headers).get_json() == {"plainToken": "p", "encryptedToken": mac(b"p").hex()}
+    assert relay.verified() == {"zoom"}
+
+
+# --- URLs ---
+
+
+def twilio_signature(url: str, fields: str = "") -> dict[str, str]:
+    return {"X-Twilio-Signature": base64.b64encode(mac((url + fields).encode(), "sha1")).decode()}
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "webhook", "query", "signed_url"),
+    [
+        ({}, {}, "", "http://localhost/webhook/hook"),
+        ({}, {}, "a=%20b", "http://localhost/webhook/hook?a=%20b"),
+        ({"bridge_public_url": "https://x.example/p"}, {}, "a=%20b", "https://x.example/p/webhook/hook?a=%20b"),
+        ({"bridge_public_url": "https://x.example"}, {"id": "7f"}, "", "https://x.example/webhook/7f"),
+        (
+            {"bridge_public_url": "https://x.example"},
+            {"public_url": "https://y.example/z"},
+            "a=1",
+            "https://y.example/z?a=1",
+        ),
+        ({}, {"public_url": "https://y.example/z?t=1"}, "", "https://y.example/z?t=1"),
+        ({}, {"public_url": "https://y.example/z?t=1"}, "t=1", "https://y.example/z?t=1"),
+        ({}, {"public_url": "https://y.example/z?t=1"}, "t=2", "https://y.example/z?t=2"),
+        ({}, {"public_url": "https://y.example:443/z"}, "", "https://y.example/z"),
+        ({}, {"public_url": "https://y.example/z"}, "", "https://y.example:443/z"),
+        ({}, {"public_url": "http://y.example/z"}, "", "http://y.example:80/z"),
+        ({}, {"public_url": "https://user:pass@y.example:8443/z"}, "", "https://user:pass@y.example/z"),
+    ],
+)
+def test_twilio_signs_the_url_that_it_calls(
+    settings: dict[str, Any], webhook: dict[str, Any], query: str, signed_url: str, make_relay: MakeRelay
+) -> None:
+    relay = make_relay({"name": "hook", "platform": "twilio", "secret": SECRET} | webhook, **settings)
+    name = webhook.get("id", "hook")
+    response = relay.post(name, "A=1&b=2", FORM | twilio_signature(signed_url, "A1b2"), query_string=query or None)
+    assert response.status_code == 200, relay.rejections()
+    wrong = FORM | twilio_signature(signed_url + "x", "A1b2")
+    assert relay.post(name, "A=1&b=2", wrong, query_string=query or None).status_code == 401
+
+
+def test_the_forwarded_host_counts_behind_trusted_proxies(make_relay: MakeRelay) -> None:
+    url = "https://public.example/webhook/hook"
+    headers = FORM | twilio_signature(url) | {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "public.example"}
+    for hops, status in ((0, 401), (1, 200)):
+        relay = make_relay({"name": "hook", "platform": "twilio", "secret": SECRET}, bridge_trusted_proxies=hops)
+        assert relay.post("hook", "", headers).status_code == status
+
+
+def test_twilio_json_is_covered_by_its_hash(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "twilio", "secret": SECRET, "public_url": "https://y.example/z"})
+    body = b'{"a": 1}'
+    good = f"bodySHA256={hashlib.sha256(body).hexdigest()}"
+    headers = twilio_signature(f"https://y.example/z?{good}")
+    assert relay.post("hook", body, headers, query_string=good).status_code == 200
+    for mutated in (body + b" ", b"", b"{}"):
+        assert relay.post("hook", mutated, headers, query_string=good).status_code == 401
+    without = twilio_signature("https://y.example/z")
+    assert relay.post("hook", body, without).status_code == 401
+    assert relay.post("hook", b"", without | {"Content-Type": ""}).status_code == 200
+    upper = good.upper().replace("BODYSHA256", "bodySHA256")
+    assert (
+        relay.post("hook", body, twilio_signature(f"https://y.example/z?{upper}"), query_string=upper).status_code
+        == 401
+    )
+
+
+def test_twilio_may_sign_with_sha256(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "twilio", "secret": SECRET, "public_url": "https://y.example/z"})
+    signature = base64.b64encode(mac(b"https://y.example/zA1", "sha256")).decode()
+    headers = FORM | {"X-Twilio-Signature": signature}
+    assert relay.post("hook", "A=1", headers).status_code == 401
+    more = {"X-Twilio-Webhooks-Signature-Settings": "key=SK1,algorithm=HMAC_SHA256"}
+    assert relay.post("hook", "A=1", headers | more).status_code == 200
+
+
+def test_square_and_hubspot_sign_the_url_too(make_relay: MakeRelay, clock: Clock) -> None:
+    public = "https://y.example/z"
+    relay = make_relay(
+        {"name": "square", "platform": "square", "secret": SECRET, "public_url": public},
+        {"name": "hubspot", "platform": "hubspot", "secret": SECRET, "public_url": public},
+    )
+    square = {"x-square-hmacsha256-signature": base64.b64encode(mac(public.encode() + b"{}")).decode()}
+    assert relay.post("square", "{}", square).status_code == 200
+    assert relay.post("square", "{}", square, query_string="a=1").status_code == 401
+    stamp = str(int(NOW * 1000))
+    query = "path=" + quote("/a b?c", safe="")
+    for signed in (f"{public}?{query}", f"{public}?path=/a%20b?c"):
+        signature = base64.b64encode(mac(f"POST{signed}[]{stamp}".encode())).decode()
+        headers = {"X-HubSpot-Signature-v3": signature, "X-HubSpot-Request-Timestamp": stamp}
+        assert relay.post("hubspot", "[]", headers, query_string=query).status_code == 200
+
+
+# --- secrets in bodies ---
+
+
+def test_microsoft_graphs_client_state_is_not_stored(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "microsoft-graph", "secret": SECRET})
+    item = {"id": "1", "clientState": SECRET, "resource": "me"}
+    assert relay.post("hook", json.dumps({"value": [item]})).status_code == 200
+    assert relay.payloads() == [{"value": [{"id": "1", "resource": "me"}]}]
+    for value in ([], None, [1], [item, {}], [item | {"clientState": "x"}], {"a": item}):
+        assert relay.post("hook", json.dumps({"value": value})).status_code == 401
+    assert relay.post("hook", "{").status_code == 400
+
+
+def mailgun(timestamp: str, token: str = "t" * 50) -> dict[str, str]:
+    return {"timestamp": timestamp, "token": token, "signature": mac((timestamp + token).encode()).hex()}
+
+
+def test_mailguns_signature_is_not_stored(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = make_relay({"name": "hook", "platform": "mailgun", "secret": SECRET})
+    signature = mailgun(str(int(NOW)))
+    assert relay.post("hook", json.dumps({"signature": signature, "event-data": {"id": "1"}})).status_code == 200
+    form = "&".join(f"{name}={value}" for name, value in mailgun(str(int(NOW)), "u" * 50).items())
+    assert relay.post("hook", form + "&subject=x", FORM).status_code == 200
+    assert [payload.get("subject") or payload["event-data"] for payload in relay.payloads()] == [{"id": "1"}, "x"]
+    assert "signature" not in json.dumps(
+        [payload.get("signature", {}).get("signature") for payload in relay.payloads()]
+    )
+    assert signature["signature"] not in json.dumps(relay.payloads())
+    assert relay.post("hook", json.dumps({"signature": signature})).get_json()["duplicate"] is True
+    for mutated in ({}, {"signature": 1}, {"signature": signature | {"token": 1}}, {"signature": mailgun("soon")}):
+        assert relay.post("hook", json.dumps(mutated)).status_code == 401
+    clock.now += 301
+    assert relay.post("hook", json.dumps({"signature": signature})).status_code == 401
+
+
+def test_linears_time_is_in_the_body(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = make_relay(
+        {"name": "hook", "platform": "linear", "secret": SECRET},
+        {"name": "own", "platform": "linear", "secret": SECRET, "tolerance": "10m"},
+    )
+
+    def post(body: bytes, name: str = "hook") -> int:
+        return relay.post(name, body, {"Linear-Signature": mac(body).hex()}).status_code
+
+    at = b'{"webhookTimestamp": %d}'
+    assert post(at % (NOW * 1000)) == 200
+    assert post(at % (NOW * 1000 - 60_000)) == 200
+    assert post(at % (NOW * 1000 - 61_000)) == 401
+    assert post(at % (NOW * 1000 + 61_000)) == 401
+    assert post(at % (NOW * 1000 - 61_000), "own") == 200
+    assert post(at % (10**300)) == 401
+    assert post(b"{") == 400
+
+
+# --- others ---
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+def test_zendesk_calls_with_any_method_and_sometimes_without_a_body(
+    method: str, make_relay: MakeRelay, clock: Clock
+) -> None:
+    relay = make_relay({"name": "hook", "platform": "zendesk", "secret": SECRET})
+    body = b"" if method in ("GET", "DELETE") else b'{"a": 1}'
+    stamp = "2025-10-09T08:53:20Z"
+    signature = base64.b64encode(mac(stamp.encode() + body)).decode()
+    headers = {"X-Zendesk-Webhook-Signature": signature, "X-Zendesk-Webhook-Signature-Timestamp": stamp}
+    response = relay.post("hook", body, headers, method=method, query_string="b=2")
+    assert response.status_code == 200
+    assert relay.payloads() == [{"a": 1, "b": "2"} if body else {"b": "2"}]
+
+
+def test_zendesks_time_may_be_no_time_unless_the_webhook_has_a_tolerance(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = make_relay(
+        {"name": "loose", "platform": "zendesk", "secret": SECRET},
+        {"name": "strict", "platform": "zendesk", "secret": SECRET, "tolerance": "5m"},
+    )
+    signature = base64.b64encode(mac(b"1234{}")).decode()
+    headers = {"X-Zendesk-Webhook-Signature": signature, "X-Zendesk-Webhook-Signature-Timestamp": "1234"}
+    assert relay.post("loose", "{}", headers).status_code == 200
+    assert relay.post("strict", "{}", headers).status_code == 401
+
+
+def test_gitlab_takes_tokens_and_signing_tokens_side_by_side(make_relay: MakeRelay, clock: Clock) -> None:
+    signing = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+    relay = make_relay(
+        {"name": "both", "platform": "gitlab", "secret": [SECRET, signing]},
+        {"name": "signing", "platform": "gitlab", "secret": signing},
+    )
+    stamp = str(int(NOW))
+    signature = hmac.digest(b"0123456789abcdef0123456789abcdef", f"m.{stamp}.{{}}".encode(), "sha256")
+    signed = {
+        "webhook-id": "m",
+        "webhook-timestamp": stamp,
+        "webhook-signature": "v1," + base64.b64encode(signature).decode(),
+    }
+    assert relay.post("both", "{}", {"X-Gitlab-Token": SECRET}).status_code == 200
+    assert "x-gitlab-token" not in relay.event().headers
+    assert relay.post("both", "{}", signed).status_code == 200
+    assert relay.post("signing", "{}", signed).status_code == 200
+    assert relay.post("signing", "{}", {"X-Gitlab-Token": signing}).status_code == 401
+    assert relay.post("both", "{}", {"X-Gitlab-Token": signing}).status_code == 401
+
+
+def test_old_times_are_refused_by_every_platform_that_signs_one(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = make_relay({"name": "hook", "platform": "stripe", "secret": SECRET})
+    signature = mac(f"{int(NOW)}.{{}}".encode()).hex()
+    headers = {"Stripe-Signature": f"t={int(NOW)},v1={signature}"}
+    for offset, status in ((0, 200), (300.9, 200), (301, 401), (-300, 200), (-301, 401)):
+        clock.now = NOW + offset
+        assert relay.post("hook", "{}", headers).status_code == status, offset
+
+
+@pytest.mark.parametrize(
+    ("platform", "header", "algorithm", "encode", "prefix"),
+    [
+        ("facebook", "X-Hub-Signature-256", "sha256", bytes.hex, "sha256="),
+        ("bitbucket", "X-Hub-Signature", "sha256", bytes.hex, "sha256="),
+        ("jira", "X-Hub-Signature", "sha256", bytes.hex, "sha256="),
+        ("intercom", "X-Hub-Signature", "sha1", bytes.hex, "sha1="),
+        ("dropbox", "X-Dropbox-Signature", "sha256", bytes.hex, ""),
+        ("shopify", "X-Shopify-Hmac-Sha256", "sha256", lambda raw: base64.b64encode(raw).decode(), ""),
+        ("typeform", "Typeform-Signature", "sha256", lambda raw: base64.b64encode(raw).decode(), "sha256="),
+        ("twitter", "x-twitter-webhooks-signature", "sha256", lambda raw: base64.b64encode(raw).decode(), "sha256="),
+        ("pagerduty", "X-PagerDuty-Signature", "sha256", bytes.hex, "v1=00,v1="),
+    ],
+)
+def test_signatures_of_the_body_alone(
+    platform: str, header: str, algorithm: str, encode: Callable[[bytes], str], prefix: str, make_relay: MakeRelay
+) -> None:
+    relay = make_relay({"name": "hook", "platform": platform, "secret": ["0123456789abcdef-older", SECRET]})
+    body = '{"a": "é"}'.encode()
+    headers = {header: prefix + encode(mac(body, algorithm))}
+    assert relay.post("hook", body, headers).status_code == 200
+    assert header.lower() not in relay.event().headers
+    assert relay.post("hook", body + b" ", headers).status_code == 401
+    assert relay.post("hook", body, {header: prefix + encode(mac(body, algorithm, "x"))}).status_code == 401
+    assert relay.post("hook", body, {header: encode(mac(body, "sha512"))}).status_code == 401
