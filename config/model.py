@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -25,10 +25,12 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
-from typing_extensions import LiteralString
 
 from config.durations import Duration, Size
 from config.jsonpath import compile_path
+
+if TYPE_CHECKING:
+    from typing_extensions import LiteralString
 
 DEFAULT_HOLD = 600.0
 """Seconds that an event without a taker is held, unless its webhook says otherwise."""
@@ -71,26 +73,17 @@ def _check_path(value: str) -> str:
 def _check_url(value: str) -> str:
     try:
         parts = urlsplit(value)
-        usable = (
-            parts.scheme in ("http", "https")
-            and bool(parts.hostname)
-            and parts.port != 0
-            and not parts.fragment
-        )
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not parts.fragment
     except ValueError:
         usable = False
     if not usable:
-        raise ValueError(
-            f"{value!r} is not a URL; write it whole, such as https://hooks.example.com/webhook/NAME"
-        )
+        raise ValueError(f"{value!r} is not a URL; write it whole, such as https://hooks.example.com/webhook/NAME")
     return value
 
 
 def _as_secret(value: object) -> object:
     if value is None or value == "":
-        raise ValueError(
-            "an empty secret, with which anyone could sign; give one of at least 16 random characters"
-        )
+        raise ValueError("an empty secret, with which anyone could sign; give one of at least 16 random characters")
     if isinstance(value, (bool, int, float)):
         raise ValueError("a number or boolean, not text; put it in quotes")
     return SecretStr(value) if isinstance(value, str) else value
@@ -98,14 +91,10 @@ def _as_secret(value: object) -> object:
 
 def _as_header_value(value: object) -> object:
     if value is None or value == "":
-        raise ValueError(
-            "an empty value, which any sender could give; give the value that the header must have"
-        )
+        raise ValueError("an empty value, which any sender could give; give the value that the header must have")
     if isinstance(value, (bool, int, float)):
         raise ValueError("a number or boolean, not text; put it in quotes")
-    if isinstance(value, str) and (
-        value != value.strip() or any(character in value for character in "\r\n\0")
-    ):
+    if isinstance(value, str) and (value != value.strip() or any(character in value for character in "\r\n\0")):
         raise ValueError(
             "a value that no header can have: it starts or ends with a space, or has a line break; mend it"
         )
@@ -136,9 +125,7 @@ def _versions(value: object) -> object:
         return None
     numbers = value if isinstance(value, (list, set, frozenset)) else [value]
     if not numbers or not all(type(number) is int and number > 0 for number in numbers):
-        raise ValueError(
-            "not versions of a workflow; write any, a version such as 2, or a list such as [1, 2]"
-        )
+        raise ValueError("not versions of a workflow; write any, a version such as 2, or a list such as [1, 2]")
     return frozenset(numbers)
 
 
@@ -164,9 +151,7 @@ Secrets = Annotated[
     WithJsonSchema(_schema_of({"type": "string", "minLength": 1})),
 ]
 """One secret, or several while one is being rotated: any of them may have signed."""
-Network = Annotated[
-    IPv4Network | IPv6Network, BeforeValidator(_as_network), WithJsonSchema({"type": "string"})
-]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_as_network), WithJsonSchema({"type": "string"})]
 Versions = Annotated[
     frozenset[int] | None,
     BeforeValidator(_versions),
@@ -237,12 +222,8 @@ class Signature(_Model):
     secret: Secrets = Field(
         description="the key, or a list of keys while one is being rotated", examples=["${PARTNER_SECRET}"]
     )
-    header: HeaderName = Field(
-        description="the header that carries the signature", examples=["X-Partner-Signature"]
-    )
-    algorithm: Literal["sha1", "sha256", "sha512"] = Field(
-        default="sha256", description="the hash of the HMAC"
-    )
+    header: HeaderName = Field(description="the header that carries the signature", examples=["X-Partner-Signature"])
+    algorithm: Literal["sha1", "sha256", "sha512"] = Field(default="sha256", description="the hash of the HMAC")
     encoding: Literal["hex", "base64"] = Field(default="hex", description="how the signature is written")
     prefix: str = Field(default="", description="text before the signature", examples=["sha256="])
     signed: str = Field(
@@ -332,9 +313,7 @@ class Webhook(_Model):
         description="custom senders: the query parameter or JSON field whose value is answered as plain text",
         examples=["challenge"],
     )
-    verifier: Literal["none"] | None = Field(
-        default=None, description="none: deliveries are not verified at all"
-    )
+    verifier: Literal["none"] | None = Field(default=None, description="none: deliveries are not verified at all")
     receivers: dict[Name, Versions] = Field(
         default={},
         description="workflows whose WAIT_FOR_WEBHOOK tasks it may complete: name → any, version or versions",

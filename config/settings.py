@@ -33,9 +33,7 @@ class Settings(BaseSettings):
         default=None,
         description="the URL that platforms call, as they see it; Twilio signs it, `webhooks` lists it",
     )
-    bridge_trusted_proxies: int = Field(
-        default=0, ge=0, description="hops whose X-Forwarded-* headers are believed"
-    )
+    bridge_trusted_proxies: int = Field(default=0, ge=0, description="hops whose X-Forwarded-* headers are believed")
     bridge_admin_token: SecretStr | None = Field(
         default=None, description="the admin page asks for it; needed to listen elsewhere than on loopback"
     )
@@ -53,9 +51,7 @@ class Settings(BaseSettings):
     bridge_task_domains: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="task domains whose queues are swept too, separated by commas"
     )
-    bridge_call_timeout: Duration = Field(
-        default=10.0, gt=0, description="how long one call to Conductor may take"
-    )
+    bridge_call_timeout: Duration = Field(default=10.0, gt=0, description="how long one call to Conductor may take")
     bridge_retention: Duration = Field(
         default=30 * 86400.0, description="how long finished events are kept, then pruned in small steps"
     )
@@ -75,12 +71,8 @@ class Settings(BaseSettings):
     bridge_log_format: Literal["text", "json"] | None = Field(
         default=None, description="text or json; text on a terminal and json elsewhere by default"
     )
-    conductor_server_url: str = Field(
-        default="http://localhost:8080/api", description="Conductor's API, with /api"
-    )
-    conductor_auth_key: str | None = Field(
-        default=None, description="Conductor's access key, if it asks for one"
-    )
+    conductor_server_url: str = Field(default="http://localhost:8080/api", description="Conductor's API, with /api")
+    conductor_auth_key: str | None = Field(default=None, description="Conductor's access key, if it asks for one")
     conductor_auth_secret: SecretStr | None = Field(default=None, description="the secret of that key")
     conductor_ui_server_url: str | None = Field(
         default=None, description="Conductor's web page, for links; by default the server's own address"
@@ -97,9 +89,7 @@ class Settings(BaseSettings):
     @classmethod
     def _known_store(cls, value: str) -> str:
         if not value.startswith("sqlite:///") or value == "sqlite:///":
-            raise ValueError(
-                "only SQLite is supported; write sqlite:///PATH, such as sqlite:///data/bridge.db"
-            )
+            raise ValueError("only SQLite is supported; write sqlite:///PATH, such as sqlite:///data/bridge.db")
         return value
 
     @field_validator("bridge_relay_metrics")

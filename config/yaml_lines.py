@@ -124,8 +124,7 @@ class _Reading:
             return {key: self.value(item, (*where, key), at) for key, item, at in self.entries(node, where)}
         if isinstance(node, SequenceNode):
             return [
-                self.value(item, (*where, index), item.start_mark.line + 1)
-                for index, item in enumerate(node.value)
+                self.value(item, (*where, index), item.start_mark.line + 1) for index, item in enumerate(node.value)
             ]
         return self.scalar(node)
 
@@ -147,9 +146,7 @@ class _Reading:
                 own[key] = (key, item, at)
         for source in merged:
             if not isinstance(source, MappingNode) or depth > _MAX_DEPTH:
-                raise BadYaml(
-                    "<< merges something that has no keys", source.start_mark.line + 1, "merge a mapping"
-                )
+                raise BadYaml("<< merges something that has no keys", source.start_mark.line + 1, "merge a mapping")
             for entry in self.entries(source, where, depth + 1):
                 own.setdefault(entry[0], entry)
         return list(own.values())

@@ -184,7 +184,8 @@ def test_every_platforms_signature_is_accepted_by_the_relay(
     more = {"facebook": "\n  verify_token: a-long-verify-token"}
     sample.settings.bridge_webhooks.write_text(
         f"webhooks:\n- name: hook\n  platform: {platform}\n"
-        f"  secret: {secrets.get(platform, 'a-secret-of-many-characters')}{more.get(platform, '')}\n  receivers: {{a: 1}}\n",
+        f"  secret: {secrets.get(platform, 'a-secret-of-many-characters')}{more.get(platform, '')}\n"
+        "  receivers: {a: 1}\n",
         encoding="utf-8",
     )
     bodies = {"mailgun": '{"event-data": {"id": "1"}}', "microsoft-graph": '{"value": [{"id": "1"}]}'}

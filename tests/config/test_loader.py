@@ -297,7 +297,7 @@ def test_a_reference_in_a_key_is_an_error(problems: Problems) -> None:
 
 
 def test_what_a_reference_stands_for_is_in_no_message(problems: Problems) -> None:
-    text = "webhooks:\n- {name: '${S}', hold: '${S}', platform: '${S}', max_body: '${S}', public_url: 'x${S}', receivers: {w: 1}}"
+    text = "webhooks:\n- {name: '${S}', hold: '${S}', platform: '${S}', max_body: '${S}', public_url: 'x${S}'}"
     found = problems(text, S="hunter2 hunter2")
     assert len(found) >= 4
     assert "hunter2" not in "".join(found)
