@@ -47,9 +47,7 @@ def find_conductor(folder: Path) -> Conductor:
         return Conductor(server.url)
     line(f"Conductor at {given} (CONDUCTOR_SERVER_URL)")
     try:
-        conductor = Conductor(
-            given, os.environ.get("CONDUCTOR_AUTH_KEY"), os.environ.get("CONDUCTOR_AUTH_SECRET")
-        )
+        conductor = Conductor(given, os.environ.get("CONDUCTOR_AUTH_KEY"), os.environ.get("CONDUCTOR_AUTH_SECRET"))
         conductor.call("GET", "/metadata/workflow/names-and-versions")
     except RequestFailed as error:
         raise Failed(
@@ -104,9 +102,7 @@ class Play:
             check=False,
         )
         if answer.returncode:
-            raise Failed(
-                f"`webhook-bridge webhooks --json` ended with {answer.returncode}: {answer.stderr.strip()}"
-            )
+            raise Failed(f"`webhook-bridge webhooks --json` ended with {answer.returncode}: {answer.stderr.strip()}")
         [webhook] = json.loads(answer.stdout)
         return str(webhook["status"])
 
@@ -136,9 +132,7 @@ def play(folder: Path) -> None:
     line(status)
     text = secrets.token_hex(8)
     answer = bridge.post(sample.challenge(text), bridge.secret)
-    expect(
-        answer.status == 200 and answer.json == {"challenge": text}, "the challenge was not answered", answer
-    )
+    expect(answer.status == 200 and answer.json == {"challenge": text}, "the challenge was not answered", answer)
     line(f"Slack's challenge {text} (signed) → {answer.status} {answer.text.strip()}")
     status = bridge.webhook_status()
     expect(status == "Verified", "an answered challenge should verify the webhook", status)
@@ -165,9 +159,7 @@ def play(folder: Path) -> None:
     workflow = bridge.conductor.workflow(workflow_id)
     expect(workflow["status"] == "COMPLETED", "the workflow should be COMPLETED", workflow["status"])
     line(f"\nworkflow {workflow_id}: RUNNING → {workflow['status']} ({taken:.0f} ms after the post)")
-    output = next(task for task in workflow["tasks"] if task["referenceTaskName"] == sample.TASK)[
-        "outputData"
-    ]
+    output = next(task for task in workflow["tasks"] if task["referenceTaskName"] == sample.TASK)["outputData"]
     expect(output.get("event") == json.loads(body)["event"], "the task's output should be the event", output)
     line(f"the output of {sample.TASK}:")
     line(json.dumps(output, indent=2))
@@ -187,9 +179,7 @@ def main() -> int:
             for log in ("relay.log", "worker.log"):
                 path = Path(folder) / log
                 if path.exists():
-                    tail = "\n".join(
-                        f"    {text}" for text in path.read_text(errors="replace").splitlines()[-10:]
-                    )
+                    tail = "\n".join(f"    {text}" for text in path.read_text(errors="replace").splitlines()[-10:])
                     line(f"the end of {log}:\n{tail}")
             code = 1
         except KeyboardInterrupt:

@@ -136,9 +136,7 @@ class Conductor:
 
     # --- workflows
 
-    def start(
-        self, name: str, version: int | None = None, correlation_id: str | None = None, **input_: Any
-    ) -> str:
+    def start(self, name: str, version: int | None = None, correlation_id: str | None = None, **input_: Any) -> str:
         """Starts a workflow with that input; its id."""
         body = {"name": name, "input": input_, "version": version, "correlationId": correlation_id}
         given = {key: value for key, value in body.items() if value is not None}
@@ -164,11 +162,7 @@ class Conductor:
 
     def task(self, workflow_id: str, reference_name: str) -> dict[str, Any] | None:
         """The newest task of that reference name, or None while there is none."""
-        tasks = [
-            task
-            for task in self.workflow(workflow_id)["tasks"]
-            if task["referenceTaskName"] == reference_name
-        ]
+        tasks = [task for task in self.workflow(workflow_id)["tasks"] if task["referenceTaskName"] == reference_name]
         return tasks[-1] if tasks else None
 
     def wait_for_task(self, workflow_id: str, reference_name: str, timeout: float = 20.0) -> dict[str, Any]:
@@ -182,9 +176,7 @@ class Conductor:
         assert found is not None
         return found
 
-    def wait_for_status(
-        self, workflow_id: str, status: str = "COMPLETED", timeout: float = 20.0
-    ) -> dict[str, Any]:
+    def wait_for_status(self, workflow_id: str, status: str = "COMPLETED", timeout: float = 20.0) -> dict[str, Any]:
         """The workflow once it has that status. Raises TimeoutError, AssertionError if it ends otherwise."""
 
         def reached() -> bool:
@@ -224,10 +216,7 @@ class Conductor:
         """Takes tasks from a queue, as a foreign worker would: they are IN_PROGRESS then, and in no queue."""
         suffix = f"&domain={domain}" if domain else ""
         return (
-            self.call(
-                "GET", f"/tasks/poll/batch/{task_type}?count={count}&timeout=100&workerid=somebody{suffix}"
-            )
-            or []
+            self.call("GET", f"/tasks/poll/batch/{task_type}?count={count}&timeout=100&workerid=somebody{suffix}") or []
         )
 
 

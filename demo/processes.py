@@ -84,9 +84,7 @@ class Child:
         self.log = log
         if shutil.which(self.command[0]) is None:
             raise Failed(f"{name} can't be started: there is no {self.command[0]}")
-        launcher = (
-            [sys.executable, "-ISc", _DIE_WITH_PARENT, str(os.getpid())] if sys.platform == "linux" else []
-        )
+        launcher = [sys.executable, "-ISc", _DIE_WITH_PARENT, str(os.getpid())] if sys.platform == "linux" else []
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._log_start = output.tell()
@@ -143,9 +141,7 @@ class Child:
                     f"{self.last_lines()}"
                 )
             if time.monotonic() > deadline:
-                raise Failed(
-                    f"{self.name} isn't ready after {timeout:.0f} s; its output ends\n{self.last_lines()}"
-                )
+                raise Failed(f"{self.name} isn't ready after {timeout:.0f} s; its output ends\n{self.last_lines()}")
             if tick and time.monotonic() >= next_tick:
                 tick()
                 next_tick += 1
@@ -209,8 +205,7 @@ def bridge_environment(**settings: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(prefixes)
-        and name not in ("PORT", "WEB_CONCURRENCY", "PROMETHEUS_MULTIPROC_DIR")
+        if not name.startswith(prefixes) and name not in ("PORT", "WEB_CONCURRENCY", "PROMETHEUS_MULTIPROC_DIR")
     }
     kept["PYTHONUNBUFFERED"] = "1"
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

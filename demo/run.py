@@ -55,9 +55,7 @@ def find_conductor() -> tuple[Conductor, str]:
         line(f"Conductor at {given} (CONDUCTOR_SERVER_URL)")
         try:
             return (
-                Conductor(
-                    given, os.environ.get("CONDUCTOR_AUTH_KEY"), os.environ.get("CONDUCTOR_AUTH_SECRET")
-                ),
+                Conductor(given, os.environ.get("CONDUCTOR_AUTH_KEY"), os.environ.get("CONDUCTOR_AUTH_SECRET")),
                 os.environ.get("CONDUCTOR_UI_SERVER_URL", given.removesuffix("/api")),
             )
         except RequestFailed as error:

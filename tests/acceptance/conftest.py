@@ -33,9 +33,7 @@ def new_bridge(conductor_url: str, tmp_path: Path) -> Iterator[Callable[..., Bri
     made: list[Bridge] = []
 
     def make(webhooks: str, **settings: str) -> Bridge:
-        bridge = Bridge(
-            tmp_path / f"bridge{len(made)}", settings.pop("conductor", conductor_url), webhooks, **settings
-        )
+        bridge = Bridge(tmp_path / f"bridge{len(made)}", settings.pop("conductor", conductor_url), webhooks, **settings)
         made.append(bridge)
         return bridge
 

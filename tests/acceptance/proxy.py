@@ -52,10 +52,7 @@ class Proxy:
                 continue
             with self._lock:
                 self._sockets |= {near, far}
-            pumps = [
-                threading.Thread(target=self._pump, args=ends, daemon=True)
-                for ends in ((near, far), (far, near))
-            ]
+            pumps = [threading.Thread(target=self._pump, args=ends, daemon=True) for ends in ((near, far), (far, near))]
             for pump in pumps:
                 pump.start()
             threading.Thread(target=self._finish, args=(pumps, near, far), daemon=True).start()

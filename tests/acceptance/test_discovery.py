@@ -36,9 +36,7 @@ def taken_by_somebody(conductor: Conductor, workflow_id: str) -> str:
 
     task_id = wait_for(polled, f"the task of workflow {workflow_id} is polled")
     assert task_id is not None
-    wait_for(
-        lambda: conductor.task(workflow_id, "wait")["status"] == "IN_PROGRESS", "the task is IN_PROGRESS"
-    )  # type: ignore[index]
+    wait_for(lambda: conductor.task(workflow_id, "wait")["status"] == "IN_PROGRESS", "the task is IN_PROGRESS")  # type: ignore[index]
     return task_id
 
 
@@ -57,9 +55,7 @@ def test_a_task_that_somebody_else_polled_before_the_worker_started_is_found_and
 def test_a_task_that_somebody_else_polls_while_the_worker_runs_is_found_by_the_index_search(
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
-    bridge = new_bridge(
-        webhooks("polled_meanwhile"), bridge_poll_interval="1h", bridge_discovery_interval="1s"
-    )
+    bridge = new_bridge(webhooks("polled_meanwhile"), bridge_poll_interval="1h", bridge_discovery_interval="1s")
     bridge.start()
     # The worker sweeps at its start; afterwards the queue is ours until an event comes.
     wait_for(lambda: bridge.store.facts().get("conductor"), "the worker has reached Conductor")
@@ -103,9 +99,7 @@ def test_two_bridges_on_one_server_each_complete_their_own_receivers_tasks(
             conductor.wait_for_status(workflow_id, timeout=30)
 
 
-def test_waiting_tasks_survive_a_restart_of_the_worker(
-    conductor: Conductor, new_bridge: Callable[..., Bridge]
-) -> None:
+def test_waiting_tasks_survive_a_restart_of_the_worker(conductor: Conductor, new_bridge: Callable[..., Bridge]) -> None:
     bridge = new_bridge(webhooks("restart")).start()
     workflow_id = start(conductor, "restart")
     task = conductor.task(workflow_id, "wait")

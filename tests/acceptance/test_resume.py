@@ -61,9 +61,7 @@ webhooks:
 SETTINGS = {"bridge_clock_skew": "200ms"}
 
 
-def waiting(
-    conductor: Conductor, name: str, matches: dict[str, object] | None = None, **input_: object
-) -> str:
+def waiting(conductor: Conductor, name: str, matches: dict[str, object] | None = None, **input_: object) -> str:
     """The id of a new workflow of that name whose only task waits already."""
     conductor.register(unique(name), [wait_for_webhook("wait", matches)])
     workflow_id = conductor.start(unique(name), **input_)
@@ -85,9 +83,7 @@ def test_a_signed_github_event_resumes_the_workflow_with_the_payload_as_output(
     conductor.register(
         unique("deploy"),
         [
-            wait_for_webhook(
-                "wait", {"$.ref": "refs/heads/main", "$._webhook.headers['x-github-event']": "push"}
-            ),
+            wait_for_webhook("wait", {"$.ref": "refs/heads/main", "$._webhook.headers['x-github-event']": "push"}),
             set_variable("note", pushed_by="${wait.output.pusher.name}"),
         ],
         outputParameters={"pusher": "${workflow.variables.pushed_by}"},
@@ -124,9 +120,7 @@ def test_an_event_with_the_right_header_resumes_the_workflow(bridge: Bridge, con
     assert output["order"] == {"id": 7, "state": "paid"}
 
 
-def test_an_event_signed_by_a_custom_scheme_resumes_the_workflow(
-    bridge: Bridge, conductor: Conductor
-) -> None:
+def test_an_event_signed_by_a_custom_scheme_resumes_the_workflow(bridge: Bridge, conductor: Conductor) -> None:
     workflow_id = waiting(conductor, "settlement")
     body, now = json.dumps({"amount": "12.50"}).encode(), str(int(time.time()))
     digest = hmac.new(b"partner's secret", now.encode() + b"." + body, hashlib.sha512).hexdigest()
@@ -232,9 +226,7 @@ def test_the_task_of_a_terminated_workflow_takes_nothing(bridge: Bridge, conduct
     assert task["outputData"] == {}
 
 
-def test_an_event_that_comes_before_its_task_waits_is_held_and_then_taken(
-    bridge: Bridge, conductor: Conductor
-) -> None:
+def test_an_event_that_comes_before_its_task_waits_is_held_and_then_taken(bridge: Bridge, conductor: Conductor) -> None:
     workflow_id = gated(conductor, "early", {"$.kind": "go"})
 
     event_id = bridge.orders("early", {"kind": "go"})
@@ -322,9 +314,7 @@ def test_a_paused_workflows_task_is_completed_and_the_workflow_goes_on_when_resu
     conductor.wait_for_status(workflow_id)
 
 
-def test_the_root_workflows_start_counts_for_a_task_of_a_sub_workflow(
-    bridge: Bridge, conductor: Conductor
-) -> None:
+def test_the_root_workflows_start_counts_for_a_task_of_a_sub_workflow(bridge: Bridge, conductor: Conductor) -> None:
     conductor.register(unique("parent"), [wait_for_webhook("wait")])
     sub = {
         "name": "child",

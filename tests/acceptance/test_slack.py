@@ -40,9 +40,7 @@ def status(bridge: Bridge, webhook: str) -> str:
     return str(row["status"])
 
 
-def test_a_signed_challenge_verifies_and_a_signed_message_resumes(
-    bridge: Bridge, conductor: Conductor
-) -> None:
+def test_a_signed_challenge_verifies_and_a_signed_message_resumes(bridge: Bridge, conductor: Conductor) -> None:
     workflow_id = waiting(conductor, "slack_signed")
     assert status(bridge, "signed") == "Unverified"
 

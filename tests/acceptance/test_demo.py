@@ -1,0 +1,112 @@
+"""`make demo` shows what it promises, says why it can't, and leaves nothing running."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from demo import conductor as server
+from demo.client import Conductor, wait_for
+from demo.processes import ROOT, Failed
+
+
+def demo(**environment: str) -> subprocess.Popen[str]:
+    """The demo as `make demo` starts it, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "demo"],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def processes_with(variable: str) -> list[int]:
+    """The processes in whose environment this text is, ours excepted."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if variable.encode() in (folder / "environ").read_bytes() and int(folder.name) != os.getpid():
+                found.append(int(folder.name))
+        except OSError:  # it has ended, or isn't ours
+            continue
+    return found
+
+
+def test_the_demo_shows_the_workflow_completed_with_the_event_in_its_output(conductor: Conductor) -> None:
+    with demo(CONDUCTOR_SERVER_URL=conductor.url) as process:
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert output.index("Unverified\n") < output.index("\nVerified\n")
+    found = re.search(r"workflow (\S+): RUNNING → COMPLETED", output)
+    assert found, output
+    assert conductor.status(found[1]) == "COMPLETED"
+    assert '"text": "Hello from Slack"' in output
+
+
+def test_the_demo_says_why_it_cannot_start(conductor: Conductor) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with demo(CONDUCTOR_SERVER_URL=conductor.url, PORT=str(port)) as process:
+            output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"port {port} for the relay can't be used" in output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
+def test_the_demo_leaves_nothing_running_however_it_is_ended(conductor: Conductor, number: signal.Signals) -> None:
+    mark = f"DEMO_MARK=mark-{time.monotonic_ns()}"
+    name, _, value = mark.partition("=")
+    with demo(CONDUCTOR_SERVER_URL=conductor.url, **{name: value}) as process:
+        wait_for(lambda: len(processes_with(mark)) >= 3, "the demo has started its processes")
+        process.send_signal(number)
+        process.communicate(timeout=30)
+    assert process.returncode in (130, -signal.SIGKILL)
+    wait_for(lambda: not processes_with(mark), "every process of the demo has ended")
+
+
+def test_maven_and_java_are_found_where_they_are_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CONDUCTOR_JAR", raising=False)
+    monkeypatch.setenv("MAVEN_ARGS", "")
+    monkeypatch.setenv("MAVEN_OPTS", f"-Xmx1g -Dmaven.repo.local={tmp_path}/elsewhere")
+    assert server.maven_repository() == tmp_path / "elsewhere"
+
+    monkeypatch.setenv("MAVEN_OPTS", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert server.maven_repository() == tmp_path / ".m2" / "repository"
+    (tmp_path / ".m2").mkdir()
+    settings = '<settings xmlns="urn:maven"><localRepository>${user.home}/jars</localRepository></settings>'
+    (tmp_path / ".m2" / "settings.xml").write_text(settings)
+    assert server.maven_repository() == tmp_path / "jars"
+
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(Failed, match="no Maven"):
+        server.find_jar()
+    monkeypatch.setenv("CONDUCTOR_JAR", str(tmp_path / "none.jar"))
+    with pytest.raises(Failed, match="CONDUCTOR_JAR"):
+        server.find_jar()
+
+
+def test_an_old_java_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'openjdk version \"17.0.15\" 2025-04-15' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    assert server.java_version(str(java)) == 17
+    found, origin = server.find_java()
+    assert found != str(java)
+    assert "JAVA_HOME" not in origin
