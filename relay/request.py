@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -13,13 +13,13 @@ class Request:
     """A request, as its sender sent it."""
 
     method: str
-    url: str
+    url: str = field(repr=False)
     """As the sender called it: some platforms sign it."""
-    query: str
+    query: str = field(repr=False)
     """Raw, as in the URL."""
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     """Lower-case name → value, in Latin-1 as WSGI has it; a repeated header's values joined by commas."""
-    body: bytes
+    body: bytes = field(repr=False)
     remote: str | None
     """The sender's address."""
     now: float

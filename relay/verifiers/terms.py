@@ -33,13 +33,13 @@ def no_fetch(url: str, fresh: bool = False) -> bytes:
 class Terms:
     """The secrets and limits of one webhook, as its verifiers need them."""
 
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     """Any of them may have signed."""
     tolerance: float | None = None
     """Seconds that a signed time may be away from now; None for any."""
     own_tolerance: bool = False
     """Whether the webhook, not its platform, says so."""
-    verify_token: str | None = None
+    verify_token: str | None = field(default=None, repr=False)
     audience: str | None = None
     service_account: str | None = None
     challenge: str | None = None

@@ -1,0 +1,124 @@
+"""What the relay does beside answering, and what it writes of it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from config.settings import Settings
+from config.webhooks import DefinitionsError
+from events.event import Rejection
+from events.store import StoreUnavailable
+from relay import create_app, metrics
+from relay.tally import KEPT, Tally
+from tests.relay.bridge import MakeRelay
+
+PLAIN = {"name": "plain", "headers": {"X-Api-Key": "0123456789abcdef"}}
+
+
+def rejection(webhook: str = "plain", reason: str = "r") -> Rejection:
+    return Rejection(webhook, 1, 401, reason)
+
+
+def test_a_flood_of_rejections_stays_bounded(make_relay: MakeRelay) -> None:
+    store = make_relay(PLAIN).store
+    tally = Tally(store)
+    for number in range(10 * KEPT):
+        tally.reject(rejection(reason=str(number)))
+    tally.flush()
+    found = store.rejections(limit=1000)
+    assert [one.reason for one in found] == [str(number) for number in range(10 * KEPT - 1, 9 * KEPT - 1, -1)]
+    assert store.delivery_counts(0)["plain"]["rejected"] == 10 * KEPT
+
+
+def test_what_cannot_be_written_is_written_later(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_relay(PLAIN).store
+    tally = Tally(store)
+    tally.reject(rejection(reason="first"))
+
+    def fails(*_: object) -> None:
+        raise StoreUnavailable("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "record_rejections", fails)
+        tally.flush()
+        tally.reject(rejection(reason="second"))
+        tally.flush()
+    tally.flush()
+    tally.flush()
+    assert [one.reason for one in store.rejections()] == ["second", "first"]
+    assert store.delivery_counts(0)["plain"] == {"rejected": 2}
+
+
+def test_a_change_of_the_definitions_takes_effect_and_a_broken_one_is_told(make_relay: MakeRelay) -> None:
+    relay = make_relay(PLAIN)
+    relay.background.start()
+    try:
+        relay.define([PLAIN | {"name": "other"}])
+        relay.background.reload_now()
+        assert relay.post("other", "{}", {"X-Api-Key": "0123456789abcdef"}).status_code == 200
+        assert relay.post("plain", "{}").status_code == 404
+        relay.file.write_text("webhooks: [")
+        relay.background.reload_now()
+        assert relay.post("other", "{}", {"X-Api-Key": "0123456789abcdef"}).status_code == 200
+        assert "webhooks.yaml:1" in relay.store.facts()["definitions_error:relay"]
+        assert b'bridge_definitions_ok{process="relay"} 0.0' in metrics.exposition()
+        relay.define([PLAIN])
+        relay.background.reload_now()
+        assert "definitions_error:relay" not in relay.store.facts()
+        assert b'bridge_definitions_ok{process="relay"} 1.0' in metrics.exposition()
+    finally:
+        relay.background.stop()
+    names = {thread.name for thread in threading.enumerate()}
+    assert not {"definitions", "tally", "metrics"} & names
+
+
+def test_the_last_counts_are_written_at_the_end(make_relay: MakeRelay) -> None:
+    relay = make_relay(PLAIN)
+    relay.background.start()
+    relay.post("plain", "{}")
+    relay.background.stop()
+    assert relay.store.delivery_counts(0)["plain"] == {"rejected": 1}
+
+
+def test_metrics_name_no_webhook_that_does_not_exist(make_relay: MakeRelay) -> None:
+    relay = make_relay(PLAIN)
+    for number in range(50):
+        relay.post(f"unknown-{number}", "{}")
+    relay.post("plain", "{}")
+    text = metrics.exposition()
+    assert b"unknown-" not in text
+    assert b'bridge_deliveries_total{code="404",outcome="unknown",webhook=""}' in text
+    assert b'bridge_deliveries_total{code="401",outcome="rejected",webhook="plain"}' in text
+
+
+def test_metrics_are_on_the_public_port_only_if_asked_for(make_relay: MakeRelay, tmp_path: Path) -> None:
+    relay = make_relay(PLAIN)
+    assert relay.client.get("/metrics").status_code == 404
+    settings = Settings(bridge_webhooks=relay.file, bridge_database=relay.url, bridge_relay_metrics="public")
+    response = create_app(settings, store=relay.store, in_background=False).test_client().get("/metrics")
+    assert response.status_code == 200
+    assert b"bridge_deliveries_total" in response.data
+
+
+def test_broken_definitions_at_the_start_are_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "webhooks.yaml"
+    file.write_text("webhooks: [{name: a}]")
+    with pytest.raises(DefinitionsError):
+        create_app(Settings(bridge_webhooks=file, bridge_database=f"sqlite:///{tmp_path}/b.db"), in_background=False)
+
+
+def test_without_settings_an_error_is_said_and_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BRIDGE_WEBHOOKS", str(tmp_path / "none.yaml"))
+    monkeypatch.setattr("relay.app.configure_logging", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        create_app()
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert "none.yaml:1" in said
+    assert "Traceback" not in said

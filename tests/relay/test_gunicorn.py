@@ -1,0 +1,154 @@
+"""The relay as it is shipped: gunicorn with its configuration, real processes and signals."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KEY = "0123456789abcdef"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def definitions(name: str) -> str:
+    return f"webhooks: [{{name: {name}, headers: {{X-Api-Key: {KEY}}}, receivers: {{a: any}}}}]\n"
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    """Whether it comes true; real processes take their time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+class Process:
+    """A relay under gunicorn."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.port, self.metrics_port = free_port(), free_port()
+        self.file = folder / "webhooks.yaml"
+        self.log = folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")},
+            "BRIDGE_WEBHOOKS": str(self.file),
+            "BRIDGE_DATABASE": f"sqlite:///{self.folder}/b.db",
+            "BRIDGE_RELAY_METRICS": f"127.0.0.1:{self.metrics_port}",
+            "PORT": str(self.port),
+        }
+        environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", "relay:create_app()"],
+                cwd=ROOT, env=environment, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def status(self, method: str, path: str, body: bytes | None = None, port: int | None = None) -> int:
+        """The status of an answer; 0 without one."""
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=10)
+        try:
+            connection.request(method, path, body, {"X-Api-Key": KEY, "Content-Type": "application/json"})
+            response = connection.getresponse()
+            self.body = response.read()
+            return response.status
+        except OSError:
+            return 0
+        finally:
+            connection.close()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[Process]:
+    process = Process(tmp_path)
+    process.file.write_text(definitions("one"))
+    yield process
+    if process.process is not None and process.process.poll() is None:
+        process.process.kill()
+        process.process.wait(30)
+
+
+def test_it_serves_reloads_survives_and_stops(relay: Process) -> None:
+    relay.start()
+    assert eventually(lambda: relay.status("GET", "/readyz") == 200), relay.log.read_text()
+    assert relay.status("POST", "/webhook/one", b"{}") == 200
+    assert eventually(lambda: relay.status("GET", "/metrics", port=relay.metrics_port) == 200)
+    assert b"bridge_deliveries_total" in relay.body
+
+    relay.file.write_text(definitions("two"))  # by itself
+    assert eventually(lambda: relay.status("POST", "/webhook/two", b"{}") == 200)
+    assert eventually(lambda: relay.status("POST", "/webhook/one", b"{}") == 404)
+
+    relay.file.write_text("webhooks: [")  # broken: neither a signal nor a new worker makes it lose what it has
+    assert relay.process is not None
+    relay.process.send_signal(signal.SIGHUP)
+    workers = subprocess.run(["pgrep", "-P", str(relay.process.pid)], capture_output=True, text=True, check=True)
+    for pid in workers.stdout.split():
+        try:
+            os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    assert eventually(lambda: relay.status("POST", "/webhook/two", b"{}") == 200)
+    assert eventually(
+        lambda: (
+            relay.status("GET", "/metrics", port=relay.metrics_port) == 200
+            and b'bridge_definitions_ok{process="relay"} 0.0' in relay.body
+        )
+    )
+
+    relay.file.write_text(definitions("three"))
+    relay.process.send_signal(signal.SIGHUP)
+    assert eventually(lambda: relay.status("POST", "/webhook/three", b"{}") == 200)
+
+    assert relay.stop() == 0
+    log = relay.log.read_text()
+    assert "Traceback" not in log
+    assert KEY not in log
+
+
+@pytest.mark.parametrize("text", ["webhooks: [", "webhooks: [{name: a, receivers: {b: any}}]", None])
+def test_definitions_that_cannot_be_used_end_the_start(text: str | None, relay: Process) -> None:
+    if text is None:
+        relay.file.unlink()
+    else:
+        relay.file.write_text(text)
+    relay.start()
+    assert relay.process is not None
+    assert relay.process.wait(30) != 0
+    said = relay.log.read_text()
+    assert "webhooks.yaml:1: " in said
+    assert "Traceback" not in said
+
+
+def test_a_metrics_port_that_is_taken_is_only_a_warning(relay: Process) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", relay.metrics_port))
+        other.listen()
+        relay.start()
+        assert eventually(lambda: relay.status("POST", "/webhook/one", b"{}") == 200)
+        assert eventually(lambda: "the metrics' port can't be had" in relay.log.read_text())
+        assert relay.stop() == 0
