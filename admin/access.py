@@ -10,9 +10,10 @@ import hmac
 import secrets
 import time
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
+
+from config.loopback import is_loopback
 
 COOKIE = "bridge_admin"
 SESSION_SECONDS = 12 * 3600
@@ -20,19 +21,6 @@ SESSION_SECONDS = 12 * 3600
 
 class NotAllowed(Exception):
     """The request may not be answered; the text says why, for whoever set the bridge up."""
-
-
-def is_loopback(host: object) -> bool:
-    """Whether this address or name is this machine's own loopback: ``127.0.0.1``, ``[::1]``, ``localhost``."""
-    name = str(host or "").strip("[]").rstrip(".").lower()
-    if name == "localhost":
-        return True
-    try:
-        address = ip_address(name.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
 
 
 def check_local(environ: Mapping[str, Any], trusted_proxies: int = 0) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -138,23 +138,29 @@ class Bridge:
             if task is not None:
                 tasks[task.id] = task
         around = self._around({event.id: targets})
+        cut = False
         for workflow in webhook.receivers if webhook else ():
-            self._nearest(event, self._waiting(workflow), around, tasks, limit)
+            cut |= self._nearest(event, self._waiting(workflow), around, tasks, limit)
         others = (task for task in self._waiting(None) if webhook is None or task.workflow not in webhook.receivers)
         self._nearest(event, others, around, tasks, limit)
-        return explain_event(event, tasks.values(), self._around({event.id: targets}, tasks.values()))
+        found = explain_event(event, tasks.values(), self._around({event.id: targets}, tasks.values()))
+        if cut:
+            note = f"So many tasks wait that only {_LOOKED_AT} of a workflow were looked at here."
+            found = replace(found, meaning=(*found.meaning, note))
+        return found
 
     def _nearest(
         self, event: Event, tasks: Iterable[Task], around: Surroundings, into: dict[str, Task], limit: int
-    ) -> None:
-        """Adds of these tasks those that the event came nearest to."""
+    ) -> bool:
+        """Adds of these tasks those that the event came nearest to; True if there were more than are looked at."""
         room = limit - len(into)
-        found = list(islice(tasks, _LOOKED_AT))
+        found = list(islice(tasks, _LOOKED_AT + 1))
         if len(found) > room:
             document = event.document()
             found.sort(key=lambda task: explain_pair(event, document, task, around).nearness, reverse=True)
         for task in found[: max(room, 0)]:
             into.setdefault(task.id, task)
+        return len(found) > _LOOKED_AT
 
     def explain_task(self, task: Task, limit: int = 20) -> tuple[str, list[Target], list[TaskFinding]]:
         """What the task's state means, the targets on it, and the recent events that came nearest to it."""

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import click
 
 from admin import shapes
-from admin.access import is_loopback
 from admin.cli_common import Here, complete_webhook, fail, here, webhook_named
 from admin.tables import plain
+from config.loopback import is_loopback
 from config.webhooks import Webhook
 from relay.platforms import PLATFORMS
 from relay.verification import verifiers_of

@@ -39,6 +39,8 @@ def _adapted(value: Any) -> Any:
         adapted = {**adapted, "allOf": [reference]} if adapted else reference
     if "ms|s|m|h|d" in str(adapted.get("pattern")) and isinstance(adapted.get("default"), float):
         adapted["default"] = format_duration(adapted["default"])
+    if "ms|s|m|h|d" in str(adapted.get("pattern")):
+        adapted["pattern"] += r"|^\$\{[^{}]+\}$"
     kinds = adapted.get("anyOf")
     if isinstance(kinds, list) and {"type": "null"} in kinds:
         # A key without a value is an error of ours, so null is no choice to offer.

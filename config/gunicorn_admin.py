@@ -9,8 +9,23 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from gunicorn import glogging
+
+
+class Logger(glogging.Logger):  # type: ignore[misc]
+    """gunicorn's lines in the form of all the page's lines."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
 bind = f"127.0.0.1:{os.environ.get('ADMIN_PORT') or 8090}"
 worker_class = "gthread"
+logger_class = Logger
+# Settings that can't be used end the start, and logs have their form from the first line on.
+preload_app = True
 workers = 1
 threads = 4
 timeout = 60
@@ -24,7 +39,7 @@ secure_scheme_headers: dict[str, str] = {}
 
 def on_starting(server: Any) -> None:
     """Ends the start where the page would be open to others without a token."""
-    from admin.access import is_loopback
+    from config.loopback import is_loopback
     from config.settings import SettingsError, load_settings
 
     try:
