@@ -91,10 +91,8 @@ def _admit() -> Any:
             return answer
         return redirect(url_for("pages.login", next=request.full_path.rstrip("?")))
     check_same_site(request.method, dict(request.headers), request.host)
-    g.new_cookie = None
-    if not valid:
-        # Not for a login: only forms are tied to it until the token was given.
-        g.new_cookie = None if current_app.extensions["has_token"] else sessions().new()
+    # With a token only the log-in gives a cookie; without one, forms need something to be tied to.
+    g.new_cookie = None if valid or current_app.extensions["has_token"] else sessions().new()
     g.cookie = cookie if valid else g.new_cookie
     return None
 

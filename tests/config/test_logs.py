@@ -1,0 +1,59 @@
+"""Logs: one line a step, JSON or text, and whose line it is."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from config.logs import configure_logging
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def test_a_line_of_ours_is_json_and_names_the_process(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "relay")
+    structlog.get_logger("some.module").info("accepted", webhook="github-deploys")
+    line = json.loads(capsys.readouterr().err)
+    assert line["process"] == "relay"
+    assert line["webhook"] == "github-deploys"
+    assert line["level"] == "info"
+    assert line["timestamp"].endswith("Z")
+
+
+def test_a_librarys_line_and_its_error_are_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "worker")
+    try:
+        raise ValueError("why")
+    except ValueError:
+        logging.getLogger("a.library").exception("failed", extra={"task": "t1"})
+    (text,) = capsys.readouterr().err.splitlines()
+    line = json.loads(text)
+    assert (line["event"], line["process"], line["task"]) == ("failed", "worker", "t1")
+    assert "ValueError: why" in line["exception"]
+
+
+def test_elsewhere_than_on_a_terminal_it_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(None, "admin")
+    logging.getLogger("x").warning("here")
+    assert json.loads(capsys.readouterr().err)["process"] == "admin"
+
+
+def test_text_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("text", "relay")
+    structlog.get_logger().warning("careful", webhook="w")
+    text = capsys.readouterr().err
+    assert "careful" in text
+    assert "webhook=w" in text
+    assert len(text.splitlines()) == 1
