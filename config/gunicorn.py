@@ -19,8 +19,9 @@ from gunicorn import glogging
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 _LONGEST_REQUEST = 30.0
-"""Seconds from a request's first byte to its answer: no platform waits longer, and a sender that trickles its bytes
-must not hold a thread for ever."""
+"""Seconds that a request may take to come: a sender that trickles its bytes must not hold a thread for ever."""
+_LONGEST_WHEN_BUSY = 2.0
+"""The same while others wait for a thread."""
 
 
 _STAY = 0.002
@@ -80,11 +81,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """gunicorn calls it about once a second."""
         super().notify()
         self._say_load()
-        latest = time.monotonic() - _LONGEST_REQUEST
+        longest = _LONGEST_WHEN_BUSY if self._waiting_for_thread else _LONGEST_REQUEST
+        latest = time.monotonic() - longest
         for conn, since in list(self._busy.items()):
             if since < latest:
-                with suppress(OSError):  # the thread that reads from it sees its end
-                    conn.sock.shutdown(socket.SHUT_RDWR)
+                with suppress(OSError):
+                    # Whoever still reads from it sees its end; an answer can still be sent.
+                    conn.sock.shutdown(socket.SHUT_RD)
 
 
 def _readable(connection: socket.socket) -> bool:
@@ -107,7 +110,8 @@ bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
 worker_class = Worker
 logger_class = Logger
 workers = 2
-threads = 8
+# Made when they are needed; many, so that slow senders don't keep the others waiting.
+threads = 32
 # Definitions that can't be used end the start, and not only each worker's; workers share the program's memory.
 preload_app = True
 
@@ -176,5 +180,6 @@ def child_exit(server: Any, worker: Any) -> None:
     _LOAD.pack_into(_loads, worker.slot, 0, 0)
     from prometheus_client.multiprocess import mark_process_dead
 
+    _LOAD.pack_into(_loads, worker.slot, 0, 0)
     with suppress(OSError):
         mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
