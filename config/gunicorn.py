@@ -154,7 +154,7 @@ def _background(application: Any) -> Any:
 def when_ready(server: Any) -> None:
     """New workers begin with the parent's definitions, so it keeps them up to date."""
     if background := _background(server.app.callable):
-        background.watch_only()
+        background.watch_for_others()
 
 
 def on_reload(server: Any) -> None:
@@ -180,6 +180,5 @@ def child_exit(server: Any, worker: Any) -> None:
     _LOAD.pack_into(_loads, worker.slot, 0, 0)
     from prometheus_client.multiprocess import mark_process_dead
 
-    _LOAD.pack_into(_loads, worker.slot, 0, 0)
     with suppress(OSError):
         mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -82,6 +82,8 @@ def _create_app(
     receiver = Receiver(store, routes_of(definitions, settings.bridge_public_url, fetch, platforms), tally)
 
     def changed(new: Definitions) -> None:
+        if background.is_running:
+            background.tell_parent()
         receiver.routes = routes_of(new, settings.bridge_public_url, fetch, platforms)
         if background.is_running:  # gunicorn's parent must not touch the store
             _warn(new)

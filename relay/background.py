@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -31,6 +32,7 @@ class Background:
         self._started = started
         self._metrics_address = metrics_address
         self._pid: int | None = None
+        self._to_parent: int | None = None
         self._stopped = threading.Event()
 
     @property
@@ -50,9 +52,27 @@ class Background:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGHUP, lambda *_: self._watcher.force())
 
-    def watch_only(self) -> None:
-        """For gunicorn's parent process, whose definitions new workers begin with: keeps them up to date."""
+    def watch_for_others(self) -> None:
+        """For gunicorn's parent process, whose definitions new workers begin with: keeps them up to date.
+
+        To be called before the workers are made: what one of them reads, the parent reads at once, so that a worker
+        that begins while the files are broken begins with the last good ones.
+        """
         self._watcher.start()
+        news, self._to_parent = os.pipe()
+        os.set_blocking(self._to_parent, False)
+
+        def read() -> None:
+            while os.read(news, 1024):
+                self._watcher.force()
+
+        threading.Thread(target=read, name="definitions of workers", daemon=True).start()
+
+    def tell_parent(self) -> None:
+        """Says that this process has read new definitions."""
+        if self._to_parent is not None:
+            with suppress(BlockingIOError):  # it has been told often enough
+                os.write(self._to_parent, b".")
 
     def reload_now(self) -> None:
         """Reads the definitions before anything else is done."""
