@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +17,7 @@ from relay.verification import verifiers_of
 from relay.verifiers import Draft
 from tests.relay import made_up
 from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
+from tests.relay.test_properties import SECRETS
 
 ACME = {
     "name": "rockets",
@@ -91,3 +93,30 @@ def test_two_platforms_of_one_name_are_a_mistake(tmp_path: Path, monkeypatch: py
     assert isinstance(twice, ModuleType)
     with pytest.raises(ValueError, match="a platform same already"):
         discover(twice)
+
+
+def test_the_recipe_shows_this_very_file() -> None:
+    root = Path(__file__).parents[2]
+    shown = re.findall(
+        r"```python\n(.*?)```", (root / "docs/adding-a-platform.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert shown == [Path(made_up.__path__[0], "acme.py").read_text(encoding="utf-8")]
+
+
+def test_every_example_of_the_platforms_page_can_be_used(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/platforms.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    forms = {
+        "SENDGRID_VERIFICATION_KEY": "sendgrid",
+        "DISCORD_PUBLIC_KEY": "discord",
+        "BILLING_WHSEC": "standard-webhooks",
+    }
+    forms |= {"TEAMS_SECURITY_TOKEN": "microsoft-teams"}
+    shown = set()
+    for number, example in enumerate(examples):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(example)
+        names = re.findall(r"\$\{(\w+)\}", example)
+        environment = {name: SECRETS.get(forms.get(name, ""), "0123456789abcdef-secret") for name in names}
+        shown |= {webhook.platform for webhook in load_definitions(file, PLATFORMS, environment).webhooks}
+    assert shown == set(PLATFORMS)
