@@ -15,7 +15,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
-from gunicorn import glogging
+from gunicorn import glogging, util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 _LONGEST_REQUEST = 30.0
@@ -95,6 +95,21 @@ def _readable(connection: socket.socket) -> bool:
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(_STAY * 1000))
+
+
+def _write_error(connection: socket.socket, status: int, reason: str, message: str) -> None:
+    """gunicorn's answer to what is no HTTP, in the form that all errors have."""
+    if status >= 500 and status != 501:  # 501 is its word for an encoding that it can't read
+        line, more = "503 Service Unavailable", "Retry-After: 10\r\n"
+        body = b'{"error": "unavailable", "message": "send it again"}'
+    else:
+        line, more = "400 Bad Request", ""
+        body = b'{"error": "bad_request", "message": "this is no valid HTTP request"}'
+    head = f"HTTP/1.1 {line}\r\nConnection: close\r\n{more}Content-Type: application/json\r\n"
+    util.write_nonblock(connection, head.encode() + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+
+
+util.write_error = _write_error
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -128,6 +129,40 @@ def test_it_serves_reloads_survives_and_stops(relay: Process) -> None:
     log = relay.log.read_text()
     assert "Traceback" not in log
     assert KEY not in log
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"nonsense\r\n\r\n",
+        b"POST /webhook/one HTTP/1.1\r\nX y: z\r\n\r\n",
+        b"POST /webhook/one HTTP/1.1\r\nX: \x00\r\n\r\n",
+        b"POST /webhook/one HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST /webhook/one HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        b"POST /webhook/one HTTP/1.1\r\nTransfer-Encoding: chunked\r\nX-Api-Key: 0123456789abcdef\r\n\r\nzz\r\n",
+        b"POST /webhook/one HTTP/1.1\r\nX: " + b"y" * 30_000 + b"\r\n\r\n",
+        b"POST /" + b"y" * 30_000 + b" HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_a_bad_request_in_the_form_of_all_errors(raw: bytes, running: Process) -> None:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
+        connection.sendall(raw)
+        connection.shutdown(socket.SHUT_WR)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert response.status == 400
+        assert set(json.loads(response.read())) == {"error", "message"}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """One relay for several tests."""
+    process = Process(tmp_path_factory.mktemp("running"))
+    process.file.write_text(definitions("one"))
+    process.start()
+    assert eventually(lambda: process.status("GET", "/readyz") == 200)
+    yield process
+    process.stop()
 
 
 @pytest.mark.parametrize("text", ["webhooks: [", "webhooks: [{name: a, receivers: {b: any}}]", None])
