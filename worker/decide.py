@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 
 import structlog
 
@@ -79,6 +80,7 @@ class Decider:
         self._definitions = Definitions(())
         self._receivers: dict[str, list[Webhook]] = {}
         self._coming: dict[str, WaitingTask] = {}
+        self._freed: Sequence[Event] = ()
         self._unknown: dict[int, Event] = {}
         self._workflows: dict[str, Workflow] = {}
         self._asked: list[Workflow] = []
@@ -148,6 +150,7 @@ class Decider:
         then, and the same is decided at the next call. Raises what the store raises: then it is to be read anew.
         """
         plan = _Plan()
+        self._freed = freed
         for again in freed:
             document = Document(again.document())
             self.held.add(HeldEvent(again), document)
@@ -215,7 +218,9 @@ class Decider:
 
     def _candidates(self, webhook: Webhook, criteria: Criteria, received_after: float) -> Iterator[HeldEvent]:
         if not self.held.knows(webhook.name, criteria.paths):
-            documents = ((event.seq, event.document()) for event in self._held_events(webhook.name))
+            freed = (event for event in self._freed if event.webhook == webhook.name)
+            held = chain(self._held_events(webhook.name), freed)
+            documents = ((event.seq, event.document()) for event in held)
             self.held.learn(webhook.name, criteria, documents)
         for event, sure in self.held.candidates(webhook.name, criteria, received_after):
             if sure or criteria.holds(self._store.events_of([event.id])[event.id].document()):

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import structlog
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 from events.event import Event, Result, Target
 from events.store import StoreUnavailable, WorkStore
@@ -34,7 +34,7 @@ _FRESH = 2.0
 """Seconds after a claim within which a request must leave; when half of them are over the claim is renewed first."""
 _LAST_WORDS = 5.0
 """Seconds that a worker that stops tries to record its results in a store that can't be used."""
-_backoff = wait_exponential_jitter(initial=0.25, max=15, jitter=0.25)
+_backoff = wait_exponential(multiplier=0.25, max=15) + wait_random(0, 0.25)
 
 
 def claim_lease(longest_call: float) -> float:

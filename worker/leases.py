@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 class Leases:
-    """Extends the leases of waiting tasks, each three times within its time-out.
+    """Extends the leases of waiting tasks, each twice within its time-out.
 
     Conductor reads a task, changes it and writes it back: an extension beside a completion could undo that. So no task
     is given to an event while its lease is being extended, and none that was given is extended.

@@ -270,13 +270,13 @@ class Work:
         states = {state for _, state in targets}
         # Its starts, whatever becomes of them, don't use up the hold.
         freed = free_again and held == 0 and {state for kind, state in targets if kind == "complete"} == {"cancelled"}
+        live = bool(states & {"pending", "claimed"})
         if freed:
             held = 2
-        elif states & {"pending", "claimed"}:
+        elif live:
             return False
-        status = (
-            "failed" if "failed" in states else "pending" if held else "delivered" if "done" in states else "expired"
-        )
+        over = "failed" if "failed" in states else "delivered" if "done" in states else "expired"
+        status = "pending" if live or (held and over != "failed") else over
         db.execute(
             "UPDATE events SET held = ?, status = ?, settled_at = ? WHERE id = ?",
             (held, status, None if held else now, event_id),

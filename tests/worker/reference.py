@@ -1,0 +1,161 @@
+"""The delivery rules of the design, written down once more: slowly, without indexes, caches or a store.
+
+Times are milliseconds by our clock. What the worker knows of Conductor at a decision is given; what it makes of that is
+checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from config.webhooks import Definitions, Webhook
+from events.event import Target
+from tests.events import naive
+
+UNKNOWN_WEBHOOK_GRACE = 60_000
+
+
+@dataclass(frozen=True)
+class RefTask:
+    """A task that waits."""
+
+    id: str
+    workflow: str
+    version: int
+    scheduled_at: int
+    root_started_at: int
+    root_correlation_id: str | None
+    matches: Any
+
+
+@dataclass
+class RefEvent:
+    """An event and what has become of it."""
+
+    seq: int
+    id: str
+    webhook: str
+    received_at: int
+    hold_until: int
+    payload: Mapping[str, Any]
+    decided: bool = False
+    held: bool = False
+    ignored: bool = False
+    takers: dict[str, str] = field(default_factory=dict)
+    """task id → pending, done, cancelled."""
+    versions: dict[tuple[str, str], int | None] = field(default_factory=dict)
+    """(workflow, correlation id) → version, of the workflows to start."""
+    starts: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(workflow, correlation id) → pending, done, failed."""
+
+    @property
+    def freed(self) -> bool:
+        """Rule 6: every taker turned out gone, so the event is free again."""
+        return bool(self.takers) and set(self.takers.values()) == {"cancelled"}
+
+    @property
+    def status(self) -> str:
+        states = {*self.takers.values(), *self.starts.values()}
+        if not self.decided:
+            return "pending"
+        if "pending" in states:
+            return "pending"
+        if "failed" in states:
+            return "failed"
+        if self.held:
+            return "pending"
+        if "done" in states:
+            return "delivered"
+        return "ignored" if self.ignored else "expired"
+
+
+class Rules:
+    """The reference."""
+
+    def __init__(self, definitions: Definitions, skew: int):
+        self.definitions = definitions
+        self.skew = skew
+        self.events: dict[str, RefEvent] = {}
+
+    def webhook(self, event: RefEvent) -> Webhook | None:
+        return self.definitions.by_name.get(event.webhook)
+
+    def settled(self, target: Target, state: str) -> None:
+        """A call for a target has come to this end."""
+        event = self.events[target.event_id]
+        if target.task_id is not None:
+            event.takers[target.task_id] = state
+            if event.freed:
+                event.held = True
+        else:
+            event.starts[target.workflow, str(target.correlation_id)] = state
+
+    def decide(self, waiting: Iterable[RefTask], began: int, now: int) -> None:
+        """One decision, after a sweep that began then and found these tasks waiting."""
+        free = sorted(waiting, key=lambda task: (task.scheduled_at, task.id))
+        events = sorted(self.events.values(), key=lambda event: event.seq)
+        # The hold: tasks in the order in which they came take the oldest event that they may take.
+        for task in free[:]:
+            for event in events:
+                if event.decided and event.held and self.may_take_held(task, event):
+                    event.held = False
+                    event.takers[task.id] = "pending"
+                    free.remove(task)
+                    break
+        # New events, in the order of arrival.
+        for event in events:
+            if not event.decided:
+                self.decide_new(event, free, began, now)
+        for event in events:
+            if event.held and event.hold_until < began:
+                event.held = False
+
+    def decide_new(self, event: RefEvent, free: list[RefTask], began: int, now: int) -> None:
+        webhook = self.webhook(event)
+        if webhook is None:
+            event.decided = now >= max(event.hold_until, event.received_at + UNKNOWN_WEBHOOK_GRACE)
+            return
+        event.decided = True
+        for number, start in enumerate(webhook.starts):
+            if holds(start.when, event.payload):
+                same = [s for s in webhook.starts[:number] if s.workflow == start.workflow and holds(s.when, event.payload)]
+                key = start.workflow, f"{event.id}#{len(same) + 1}" if same else event.id
+                event.versions[key] = start.version
+                event.starts[key] = "pending"
+        takers = [t for t in free if self.fits(t, event) and t.scheduled_at <= event.received_at]
+        if not takers:
+            takers = [t for t in free if self.may_take_held(t, event)][:1]
+        for task in takers:
+            event.takers[task.id] = "pending"
+            free.remove(task)
+        event.held = not takers and bool(webhook.receivers) and event.hold_until >= began
+        event.ignored = not webhook.receivers
+
+    def fits(self, task: RefTask, event: RefEvent) -> bool:
+        """Whether the task is a receiver's, and its matches hold."""
+        webhook = self.webhook(event)
+        if webhook is None or task.workflow not in webhook.receivers:
+            return False
+        versions = webhook.receivers[task.workflow]
+        return (versions is None or task.version in versions) and holds(task.matches, event.payload)
+
+    def may_take_held(self, task: RefTask, event: RefEvent) -> bool:
+        """Whether the task may take the event as one that is held: in time, and running when it arrived."""
+        if not self.fits(task, event) or task.scheduled_at > event.hold_until:
+            return False
+        if task.scheduled_at <= event.received_at - self.skew:
+            return True
+        own = (task.root_correlation_id or "").split("#")[0] == event.id
+        return not own and task.root_started_at <= event.received_at + self.skew
+
+
+def holds(matches: Any, payload: Mapping[str, Any]) -> bool:
+    """Whether all criteria hold; the paths of these tests are plain members of the payload."""
+    if not isinstance(matches or {}, Mapping):
+        return False
+    return all(
+        path.removeprefix("$.") in payload and naive.equal(payload[path.removeprefix("$.")], expected)
+        for path, expected in (matches or {}).items()
+    )

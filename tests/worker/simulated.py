@@ -1,0 +1,213 @@
+"""A Conductor server without a network or threads, for tests of the delivery rules: it does what CONDUCTOR.md measured.
+
+Its clock differs from ours by `offset`. Faults are set for the next call that they fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from events.event import Task, Workflow
+from worker.clock import ServerClock
+from worker.conductor import NotFound, NotNow, OutcomeUnknown, Refused, TaskStatus, Unreachable
+
+TERMINAL = ("COMPLETED", "CANCELED", "TIMED_OUT")
+Fault = Literal["bad", "not_now", "unreachable", "lost_before", "lost_after", "late"]
+
+
+@dataclass
+class SimulatedTask:
+    """A WAIT_FOR_WEBHOOK task in the server."""
+
+    id: str
+    workflow_id: str
+    reference_name: str
+    matches: Any
+    scheduled_at: int
+    status: str = "SCHEDULED"
+    started_at: int = 0
+    ended_at: int = 0
+    worker_id: str | None = None
+    output: Any = None
+
+    @property
+    def waits(self) -> bool:
+        return self.status not in TERMINAL
+
+
+@dataclass
+class SimulatedWorkflow:
+    """A workflow in the server."""
+
+    id: str
+    name: str
+    version: int
+    started_at: int
+    parent: str | None = None
+    correlation_id: str | None = None
+    input: Any = None
+
+
+@dataclass
+class SimulatedConductor:
+    """Implements what the worker uses of `worker.conductor.Conductor`. Times are milliseconds."""
+
+    now: Callable[[], int]
+    offset: int = 0
+    timeout: float = 10.0
+    longest_call: float = 13.0
+    known: frozenset[str] = frozenset()
+    """Names of the workflows that may be started."""
+    clock: ServerClock = field(default_factory=ServerClock)
+    tasks: dict[str, SimulatedTask] = field(default_factory=dict)
+    workflows: dict[str, SimulatedWorkflow] = field(default_factory=dict)
+    fault: Fault | None = None
+    """Of the next call that changes something."""
+    poll_fault: Literal["unreachable", "lost"] | None = None
+    delay: int = 0
+    """Milliseconds after which a `late` call takes effect."""
+    late: list[tuple[int, Callable[[], Any]]] = field(default_factory=list)
+    on_start: Callable[[SimulatedWorkflow], None] = lambda workflow: None
+
+    @property
+    def server_now(self) -> int:
+        return self.now() + self.offset
+
+    # --- what happens in the server ---
+
+    def begin(
+        self,
+        name: str,
+        version: int = 1,
+        parent: str | None = None,
+        correlation_id: str | None = None,
+        input_: Any = None,
+    ) -> SimulatedWorkflow:
+        """A workflow starts."""
+        workflow = SimulatedWorkflow(
+            f"w{len(self.workflows)}", name, version, self.server_now, parent, correlation_id, input_
+        )
+        self.workflows[workflow.id] = workflow
+        return workflow
+
+    def schedule(self, workflow_id: str, reference_name: str, matches: Any) -> SimulatedTask:
+        """A task comes to wait."""
+        task = SimulatedTask(f"t{len(self.tasks):03}", workflow_id, reference_name, matches, self.server_now)
+        self.tasks[task.id] = task
+        return task
+
+    def end(self, task_id: str, status: str) -> None:
+        """A task ends without an event."""
+        task = self.tasks[task_id]
+        assert task.waits
+        task.status, task.ended_at = status, self.server_now
+
+    def root(self, workflow_id: str) -> SimulatedWorkflow:
+        """The outermost workflow around it."""
+        workflow = self.workflows[workflow_id]
+        return self.root(workflow.parent) if workflow.parent else workflow
+
+    def run_late(self) -> None:
+        """Calls that were lost on the way and are due take effect now."""
+        due = [call for at, call in self.late if at <= self.now()]
+        self.late = [(at, call) for at, call in self.late if at > self.now()]
+        for call in due:
+            call()
+
+    # --- the API ---
+
+    def poll(self, worker_id: str, domain: str | None = None) -> list[Task]:
+        if self.poll_fault == "unreachable":
+            self.poll_fault = None
+            raise Unreachable("no connection")
+        queued = [task for task in self.tasks.values() if task.status == "SCHEDULED"][:3]
+        for task in queued:
+            task.status, task.started_at = "IN_PROGRESS", self.server_now
+        if self.poll_fault == "lost":
+            self.poll_fault = None
+            raise OutcomeUnknown("the answer got lost")
+        if queued:
+            self.clock.observe(self.server_now, self.now(), self.now())
+        return [self._task(task) for task in queued]
+
+    def waiting_since(self, start: int) -> Iterator[list[Task]]:
+        found = [t for t in self.tasks.values() if t.status == "IN_PROGRESS" and t.started_at > start]
+        for first in range(0, len(found), 2):
+            yield [replace(self._task(task), found_by="index") for task in found[first : first + 2]]
+
+    def ended_since(self, end: int) -> set[str]:
+        return {task.id for task in self.tasks.values() if task.ended_at > end}
+
+    def task(self, task_id: str) -> TaskStatus | None:
+        task = self.tasks.get(task_id)
+        return task and TaskStatus(not task.waits, task.worker_id)
+
+    def complete(
+        self, workflow_id: str, reference_name: str, output: Any, event_id: str, not_after: float = 0
+    ) -> str | None:
+        def effect() -> str | None:
+            pending = [
+                task
+                for task in self.tasks.values()
+                if (task.workflow_id, task.reference_name, task.waits) == (workflow_id, reference_name, True)
+            ]
+            if not pending:
+                return None
+            task = pending[-1]
+            task.status, task.ended_at = "COMPLETED", self.server_now
+            task.worker_id, task.output = event_id, output
+            return task.id
+
+        return self._perform(effect)
+
+    def start(
+        self, name: str, version: int | None, payload: Any, correlation_id: str, not_after: float = 0
+    ) -> str:
+        def effect() -> str:
+            workflow = self.begin(name, version or 1, None, correlation_id, payload)
+            self.on_start(workflow)
+            return workflow.id
+
+        if name not in self.known:
+            raise NotFound("404 No such workflow defined.")
+        return self._perform(effect)
+
+    def _perform(self, effect: Callable[[], Any]) -> Any:
+        fault, self.fault = self.fault, None
+        if fault == "bad":
+            raise Refused("400")
+        if fault == "not_now":
+            raise NotNow("429")
+        if fault == "unreachable":
+            raise Unreachable("no connection")
+        if fault == "late":
+            self.late.append((self.now() + self.delay, effect))
+        elif fault != "lost_before":
+            answer = effect()
+            if fault is None:
+                return answer
+        raise OutcomeUnknown("the connection broke")
+
+    def started(self, name: str, correlation_id: str) -> str | None:
+        found = [w.id for w in self.workflows.values() if (w.name, w.correlation_id) == (name, correlation_id)]
+        return found[0] if found else None
+
+    def completed_by(self, workflow_id: str, reference_name: str, event_id: str) -> bool:
+        wanted = (workflow_id, reference_name, event_id)
+        return any((t.workflow_id, t.reference_name, t.worker_id) == wanted for t in self.tasks.values())
+
+    def workflow(self, workflow_id: str) -> Workflow | None:
+        own, root = self.workflows[workflow_id], self.root(workflow_id)
+        return Workflow(own.id, own.version, root.id, root.started_at, root.correlation_id)
+
+    def _task(self, task: SimulatedTask) -> Task:
+        return Task(
+            id=task.id,
+            workflow_id=task.workflow_id,
+            workflow=self.workflows[task.workflow_id].name,
+            reference_name=task.reference_name,
+            matches=task.matches,
+            scheduled_at=task.scheduled_at,
+        )

@@ -1,0 +1,517 @@
+"""The delivery rules as a whole: decider, store, claims and look-ups against a reference, in any order of events.
+
+A hypothesis state machine plays platforms (events arrive), users (workflows start, end, time out), other programs (they
+poll our tasks), the network (answers get lost, calls take effect late), the clock, and crashes of the worker. After each
+decision the store must hold what `reference.Rules` says; at the end Conductor must show each effect exactly once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from config.settings import Settings
+from config.webhooks import Definitions, Webhook
+from events.event import Event, NewEvent, Result, Target
+from events.sqlite import SqliteStore, open_store
+from events.store import LeaseLost, StoreUnavailable
+from tests.worker.reference import RefEvent, RefTask, Rules
+from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
+from worker import service
+from worker.conductor import ConductorError
+from worker.decide import Decider
+from worker.deliver import _TakenOver, claim_lease
+
+SKEW = 2000
+ALL = (
+    Webhook(name="a", receivers={"flow": "any"}, hold="10m"),
+    Webhook(
+        name="b",
+        receivers={"flow": 1, "other": "any"},
+        starts=[
+            {"workflow": "flow", "when": {"$.k": "a"}},
+            {"workflow": "flow", "when": {"$.k": "a"}, "version": 2},
+            {"workflow": "missing", "when": {"$.j": "x"}},
+        ],
+        hold="20s",
+    ),
+    Webhook(name="c", starts=[{"workflow": "other", "when": {"$.k": 1}}]),
+    Webhook(name="d", receivers={"flow": [2], "sub": "any"}, hold="0s"),
+    Webhook(name="e", receivers={"sub": "any", "flow": "any"}, hold="20s", metadata=False),
+)
+PAYLOADS: list[dict[str, Any]] = [
+    {"k": 1},
+    {"k": 1.0},
+    {"k": "1"},
+    {"k": True},
+    {"k": "a"},
+    {"k": "a", "j": "x"},
+    {"k": None},
+    {},
+]
+MATCHES: list[Any] = [
+    None,
+    {},
+    {"$.k": 1},
+    {"$.k": "1"},
+    {"$.k": "a"},
+    {"$.k": "true"},
+    {"$.k": "a", "$.j": "x"},
+    {"$.k": None},
+    {"$.[": 1},
+    "nonsense",
+]
+
+
+class Machine(RuleBasedStateMachine):
+    """One worker decides at a time; others may only call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ms = 1_700_000_000_000
+        memory = Path("/dev/shm")  # what survives a power cut is not the question here
+        self.folder = Path(tempfile.mkdtemp(prefix="rules-", dir=memory if memory.is_dir() else None))
+        self.patches = [
+            mock.patch.object(time, "time", lambda: self.ms / 1000),
+            mock.patch.object(service, "Conductor", lambda *given: self.conductor),
+            mock.patch.object(service, "Decider", self.make_decider),
+        ]
+        for patch in self.patches:
+            patch.start()
+        self.store: SqliteStore = open_store(f"sqlite:///{self.folder}/bridge.db")
+        self.definitions = Definitions(ALL)
+        self.rules = Rules(self.definitions, SKEW)
+        self.seq = 0
+        self.polled: set[str] = set()
+        """Tasks whose poll answers reached a worker, or that an index search has shown."""
+        self.by_index_alone = False
+        self.search_due = True
+        self.in_hand: list[tuple[service.Worker, Target, Event]] = []
+        self.unsettled: list[tuple[service.Worker, Result]] = []
+        self.store_fault = ""
+        self.workers: list[service.Worker] = []
+
+    @initialize(offset=st.sampled_from([0, 40, 3000, -3000]))
+    def begin(self, offset: int) -> None:
+        self.conductor = SimulatedConductor(
+            lambda: self.ms, offset, known=frozenset({"flow", "other", "sub"}), on_start=self.workflow_started
+        )
+        # The clocks' offset is known from any answer, but for its precision.
+        self.conductor.clock.observe(self.ms + offset, self.ms, self.ms)
+        self.helper = self.new_worker()
+        self.worker = self.new_worker()
+        assert self.worker._take_lease()
+
+    def teardown(self) -> None:
+        try:
+            if sys.exc_info()[0] is None:
+                self.finish()
+        finally:
+            for patch in self.patches:
+                patch.stop()
+            for worker in self.workers:
+                worker._step_down()
+                os.close(worker._wake_in)
+                os.close(worker._wake_out)
+            self.store._connections.close()
+            shutil.rmtree(self.folder)
+
+    # --- the pieces ---
+
+    def new_worker(self) -> service.Worker:
+        made = Settings(
+            bridge_database=f"sqlite:///{self.folder}/bridge.db", bridge_clock_skew="2s", bridge_worker_metrics="off"
+        )
+        watcher: Any = mock.Mock(check=lambda: False)
+        type(watcher).current = property(lambda _: self.definitions)
+        lock: Any = mock.Mock(acquire=lambda: self.orphaned)
+        worker = service.Worker(made, self.store, watcher, lock)
+        self.workers.append(worker)
+        worker.id = f"worker{len(self.workers)}"
+        worker._look_ups = None  # type: ignore[assignment]
+        worker._inbox.maxsize = 0
+        worker._deliverer._worker_id = worker.id
+        worker._deliverer.submit = lambda claimed: self.in_hand.extend((worker, *one) for one in claimed)  # type: ignore[method-assign]
+        return worker
+
+    orphaned = False
+
+    def make_decider(self, *given: Any) -> Decider:
+        machine = self
+
+        class Spy(Decider):
+            def decide(self, *arguments: Any) -> Any:
+                if machine.store.decider()[0] != self._holder:  # type: ignore[index]
+                    return super().decide(*arguments)  # LeaseLost, or there was nothing to write
+                _, _, began, now, _ = arguments
+                waiting = self.tasks.ids()
+                machine.required_are(waiting)
+                committed = False
+                decide = machine.store.decide
+
+                def store_decide(*given: Any) -> Any:
+                    nonlocal committed
+                    if machine.store_fault == "before":
+                        raise StoreUnavailable
+                    answer = decide(*given)
+                    committed = True
+                    if machine.store_fault == "after":
+                        raise StoreUnavailable
+                    return answer
+
+                try:
+                    with mock.patch.object(machine.store, "decide", store_decide):
+                        answer = super().decide(*arguments)
+                    committed = True
+                finally:
+                    if committed:
+                        machine.rules.decide(map(machine.ref_task, waiting), began, now)
+                return answer
+
+        return Spy(*given)
+
+    def ref_task(self, task_id: str) -> RefTask:
+        task = self.conductor.tasks[task_id]
+        own, root = self.conductor.workflows[task.workflow_id], self.conductor.root(task.workflow_id)
+        offset = self.conductor.offset
+        return RefTask(
+            task.id,
+            own.name,
+            own.version,
+            task.scheduled_at - offset,
+            root.started_at - offset,
+            root.correlation_id,
+            task.matches,
+        )
+
+    def given(self, task_id: str) -> bool:
+        """Whether an event has the task, or has had it."""
+        return any(event.takers.get(task_id) in ("pending", "done", "cancelled") for event in self.rules.events.values())
+
+    def required_are(self, waiting: list[str]) -> None:
+        """Rule 4: the snapshot holds what the queue held and, where it is to be searched, what the index knows."""
+        live = {task.id for task in self.conductor.tasks.values() if task.waits and not self.given(task.id)}
+        if self.by_index_alone or self.search_due:
+            self.by_index_alone |= bool(live - self.polled)
+            self.polled |= live
+        self.search_due = False
+        assert live & self.polled <= set(waiting), "a waiting task is missing in the snapshot"
+        assert not [task_id for task_id in waiting if self.given(task_id)], "a task is given twice"
+
+    def compare(self) -> None:
+        """The store holds what the reference says."""
+        targets = self.store.targets_of(list(self.rules.events))
+        for event in self.rules.events.values():
+            stored = self.store.event(event.id)
+            assert stored is not None
+            own = [target for target in targets if target.event_id == event.id]
+            assert {t.task_id for t in own if t.kind == "complete"} == set(event.takers), event
+            starts = {(t.workflow, str(t.correlation_id)): t.version for t in own if t.kind == "start"}
+            assert starts == event.versions, event
+            assert bool(stored.held) == event.held, event
+            assert (stored.decided_at is not None) == event.decided, event
+            assert stored.status == event.status, event
+            final = stored.status != "pending" and not event.held
+            assert (stored.settled_at is not None) == final, event
+
+    # --- platforms and users ---
+
+    @rule(
+        webhook=st.sampled_from("abcde"), payload=st.sampled_from(PAYLOADS), again=st.booleans(), wait=st.integers(0, 2)
+    )
+    def an_event_arrives(self, webhook: str, payload: dict[str, Any], again: bool, wait: int) -> None:
+        self.ms += wait
+        hold = next(int(w.hold * 1000) for w in ALL if w.name == webhook)
+        self.seq += 1
+        new = NewEvent(
+            f"event{self.seq}", webhook, self.ms, json.dumps(payload), {}, {}, self.ms + hold, f"delivery {self.seq}"
+        )
+        [committed] = self.store.append([new])
+        assert committed.event_id == new.id
+        if again:
+            [repeated] = self.store.append([replace(new, id=f"{new.id} again")])
+            assert repeated.duplicate
+            assert repeated.event_id == new.id
+        self.rules.events[new.id] = RefEvent(self.seq, new.id, webhook, self.ms, new.hold_until, payload)
+
+    @rule(
+        name=st.sampled_from(["flow", "other", "stranger"]),
+        version=st.integers(1, 2),
+        matches=st.sampled_from(MATCHES),
+        tasks=st.integers(1, 2),
+    )
+    def a_workflow_starts(self, name: str, version: int, matches: Any, tasks: int) -> None:
+        workflow = self.conductor.begin(name, version)
+        for number in range(tasks):
+            self.conductor.schedule(workflow.id, f"wait{number}", matches)
+
+    def workflow_started(self, workflow: SimulatedWorkflow) -> None:
+        """By an event: it waits at once, and its sub-workflow too."""
+        self.conductor.schedule(workflow.id, "wait", {})
+        sub = self.conductor.begin("sub", parent=workflow.id)
+        self.conductor.schedule(sub.id, "wait", {})
+
+    @precondition(lambda self: self.conductor.workflows)
+    @rule(data=st.data(), matches=st.sampled_from(MATCHES), sub=st.booleans())
+    def a_workflow_goes_on(self, data: st.DataObject, matches: Any, sub: bool) -> None:
+        workflow_id = data.draw(st.sampled_from(sorted(self.conductor.workflows)))
+        if sub:
+            workflow_id = self.conductor.begin("sub", parent=workflow_id).id
+        self.conductor.schedule(workflow_id, f"wait__{len(self.conductor.tasks)}", matches)
+
+    def live(self) -> list[SimulatedTask]:
+        return [task for task in self.conductor.tasks.values() if task.waits]
+
+    @precondition(lambda self: self.live())
+    @rule(data=st.data(), how=st.sampled_from(["CANCELED", "COMPLETED", "TIMED_OUT"]))
+    def a_task_ends(self, data: st.DataObject, how: str) -> None:
+        task = data.draw(st.sampled_from(self.live()))
+        self.conductor.end(task.id, how)
+        if how == "TIMED_OUT":  # it is tried again under the same name
+            self.conductor.schedule(task.workflow_id, task.reference_name, task.matches)
+
+    # --- other programs, the network, the clock ---
+
+    @rule()
+    def somebody_else_polls(self) -> None:
+        for task in self.conductor.tasks.values():
+            if task.status == "SCHEDULED":
+                task.status, task.started_at = "IN_PROGRESS", self.conductor.server_now
+
+    @rule(ms=st.sampled_from([1, 300, 1900, 2500, 11_000, 17_000, 61_000, 700_000]))
+    def time_passes(self, ms: int) -> None:
+        self.ms += ms
+        self.conductor.run_late()
+        self.worker._heartbeat()
+
+    @rule(only=st.sampled_from(["abcde", "abcde", "abcde", "bcde", "a"]))
+    def definitions_change(self, only: str) -> None:
+        self.definitions = Definitions(tuple(w for w in ALL if w.name in only))
+        self.rules.definitions = self.definitions
+
+    # --- the worker ---
+
+    @rule(
+        poll=st.sampled_from([None, None, None, "lost", "unreachable"]),
+        store=st.sampled_from(["", "", "", "before", "after"]),
+    )
+    def the_worker_decides(self, poll: Any, store: str) -> None:
+        self.conductor.poll_fault, self.store_fault = poll, store
+        try:
+            self.decide()
+        except ConductorError:
+            self.search_due |= poll == "lost"
+        except StoreUnavailable:  # as in Worker._step
+            self.worker._step_down()
+            assert self.worker._take_lease()
+            self.search_due = True
+        self.conductor.poll_fault, self.store_fault = None, ""
+        self.compare()
+
+    def decide(self) -> None:
+        with self.polls_noticed():
+            while self.worker._decide():
+                pass
+
+    @contextmanager
+    def polls_noticed(self) -> Iterator[None]:
+        poll = self.conductor.poll
+
+        def noticed(*given: Any) -> Any:
+            tasks = poll(*given)
+            self.polled |= {task.id for task in tasks}
+            return tasks
+
+        with mock.patch.object(self.conductor, "poll", noticed):
+            yield
+
+    @rule()
+    def the_worker_discovers(self) -> None:
+        before = set(self.worker._decider.tasks.ids())  # type: ignore[union-attr]
+        self.worker._discover()
+        self.worker._read_inbox()
+        live = {task.id for task in self.live()}
+        known = set(self.worker._decider.tasks.ids())  # type: ignore[union-attr]
+        assert not (before - known) & live, "a task that still waits was dropped"
+        if self.worker._sweeper.searched_to:  # type: ignore[union-attr]
+            found = {task.id for task in self.live() if task.status == "IN_PROGRESS"}
+            self.by_index_alone |= bool({t for t in found if not self.given(t)} - self.polled)
+            self.polled |= found
+
+    @rule(in_sweep=st.booleans())
+    def the_worker_is_killed(self, in_sweep: bool) -> None:
+        """Between any two steps, or as it has polled and not stored."""
+        if in_sweep:
+            with mock.patch.object(self.store, "adopt", side_effect=KeyboardInterrupt):
+                try:
+                    self.worker._decide()
+                except (KeyboardInterrupt, ConductorError):
+                    pass
+        self.worker._decider = None
+        self.in_hand = [one for one in self.in_hand if one[0] is not self.worker]
+        self.unsettled = [one for one in self.unsettled if one[0] is not self.worker]
+        self.worker = self.new_worker()
+        self.orphaned = True
+        assert self.worker._take_lease()
+        self.orphaned = False
+        self.search_due = True
+        self.compare()
+
+    @rule()
+    def the_worker_hangs_and_another_takes_over(self) -> None:
+        old, self.worker = self.worker, self.new_worker()
+        assert not self.worker._take_lease()
+        self.ms += 6001
+        assert self.worker._take_lease()
+        self.search_due = True
+        # It wakes up, polls, and finds that it isn't to decide any more; what it polled it hands over.
+        try:
+            with self.polls_noticed():
+                old._decide()
+        except LeaseLost:
+            pass
+        old._step_down()
+        old._hand_over()
+        self.helper = old
+        self.compare()
+
+    # --- calls ---
+
+    @rule(limit=st.integers(1, 3))
+    def the_helper_claims(self, limit: int) -> None:
+        lease = int(claim_lease(self.conductor.longest_call) * 1000)
+        targets = self.store.claim(self.helper.id, self.ms, self.ms - lease, limit)
+        events = self.store.events_of([target.event_id for target in targets])
+        self.in_hand += [(self.helper, target, events[target.event_id]) for target in targets]
+
+    @precondition(lambda self: self.in_hand)
+    @rule(
+        data=st.data(),
+        fault=st.sampled_from([None, None, None, "bad", "not_now", "unreachable", "lost_before", "lost_after", "late"]),
+        delay=st.sampled_from([5, 2000, 9999]),
+        then=st.sampled_from(["record", "record", "record", "later", "crash"]),
+    )
+    def a_call_is_made(self, data: st.DataObject, fault: Any, delay: int, then: str) -> None:
+        index = data.draw(st.integers(0, len(self.in_hand) - 1))
+        worker, target, event = self.in_hand.pop(index)
+        self.conductor.fault, self.conductor.delay = fault, delay
+        try:
+            result = worker._deliverer._result(target, event)
+        except _TakenOver:
+            return
+        finally:
+            self.conductor.fault = None
+        if then == "record":
+            self.record(worker, result)
+        elif then == "later":
+            self.unsettled.append((worker, result))
+        # After a crash nobody knows of the result; the claim runs out.
+
+    @precondition(lambda self: self.unsettled)
+    @rule()
+    def a_result_is_recorded_late(self) -> None:
+        self.record(*self.unsettled.pop(0))
+
+    def record(self, worker: service.Worker, result: Result) -> None:
+        target = result.target
+        [stored] = [t for t in self.store.targets_of([target.event_id]) if t.id == target.id]
+        counts = (stored.state, stored.claimed_by, stored.attempts) == ("claimed", worker.id, target.attempts)
+        self.store.settle(worker.id, [result], self.ms)
+        [after] = [t for t in self.store.targets_of([target.event_id]) if t.id == target.id]
+        assert after.state == (result.state if counts else stored.state)
+        if counts and result.state in ("done", "cancelled", "failed"):
+            self.true_to_conductor(target, result.state)
+            self.rules.settled(target, result.state)
+        self.compare()
+
+    def true_to_conductor(self, target: Target, state: str) -> None:
+        """What is recorded of a target is what Conductor shows."""
+        if target.kind == "start":
+            assert len(self.started(target.workflow, target.correlation_id)) == (state == "done")
+            return
+        assert target.task_id is not None
+        named = [
+            task
+            for task in self.conductor.tasks.values()
+            if (task.workflow_id, task.reference_name) == (target.workflow_id, target.reference_name)
+        ]
+        effect = [task for task in named if task.worker_id == target.event_id]
+        assert len(effect) == (state == "done")
+        assert state == "failed" or not self.conductor.tasks[target.task_id].waits
+
+    def name(self, task_id: str) -> tuple[str, str]:
+        task = self.conductor.tasks[task_id]
+        return task.workflow_id, task.reference_name
+
+    def started(self, name: str, correlation_id: str | None) -> list[SimulatedWorkflow]:
+        return [w for w in self.conductor.workflows.values() if (w.name, w.correlation_id) == (name, correlation_id)]
+
+    # --- the end ---
+
+    def finish(self) -> None:
+        """Without further faults everything comes to an end, and each effect is there exactly once."""
+        self.definitions = self.rules.definitions = Definitions(ALL)
+        self.in_hand.clear()
+        self.unsettled.clear()
+        for _ in range(200):
+            self.ms += 17_000
+            self.conductor.run_late()
+            self.decide()
+            self.compare()
+            self.the_helper_claims(10)
+            if not self.in_hand and not any(e.freed and e.held for e in self.rules.events.values()):
+                break
+            for worker, target, event in self.in_hand:
+                self.record(worker, worker._deliverer._result(target, event))
+            self.in_hand.clear()
+        else:
+            raise AssertionError("it never comes to an end")
+        self.ms += 700_000
+        self.decide()
+        self.compare()
+        for event in self.rules.events.values():
+            assert event.status != "pending"
+            completed = [task for task in self.conductor.tasks.values() if task.worker_id == event.id]
+            # A task that timed out and its retry are one to the workflow: they have one name, and one effect.
+            names = {self.name(task_id) for task_id, state in event.takers.items() if state == "done"}
+            assert sorted(map(self.name, (task.id for task in completed))) == sorted(names)
+            webhook = next(w for w in ALL if w.name == event.webhook)
+            for task in completed:
+                expected = dict(event.payload)
+                assert {key: value for key, value in task.output.items() if key != "_webhook"} == expected
+                assert ("_webhook" in task.output) == webhook.metadata
+            for key, state in event.starts.items():
+                assert len(self.started(*key)) == (state == "done")
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Thousands of decisions needn't be logged."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    yield
+    structlog.reset_defaults()
+
+
+TestRules = Machine.TestCase
+TestRules.settings = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
