@@ -94,6 +94,12 @@ class QueryStore(Protocol):
     def oldest_pending(self) -> int | None:
         """When the oldest event arrived that is undecided or has a call to be made; held events don't count."""
 
+    def broken_tasks(self, limit: int = 50) -> list[Task]:
+        """Waiting tasks whose matches can't be parsed."""
+
+    def waiting_by_workflow(self) -> dict[str, int]:
+        """workflow → number of waiting tasks."""
+
     def waiting_count(self) -> int:
         """Number of waiting tasks."""
 

@@ -58,7 +58,7 @@ class Connections:
 
     def _open_writer(self) -> Database:
         db = self._open()
-        db.execute("PRAGMA busy_timeout=0")  # `retrying` waits, in shorter naps
+        db.execute("PRAGMA busy_timeout=0")  # `begin` waits, in shorter naps
         # The worker checkpoints regularly; this is for when no worker runs, and keeps it off the relay's commits.
         db.execute(f"PRAGMA wal_autocheckpoint={_PAGES_UNTIL_CHECKPOINT}")
         return db
@@ -84,31 +84,16 @@ class Connections:
         Raises StoreUnavailable when the database can't be written within the busy time-out.
         """
         with self._writing, translated():
-            db = self.begin()
+            if self._writer is None:
+                self._writer = self._open_writer()
+            db = self._writer
+            begin(db)
             try:
                 yield db
                 db.execute("COMMIT")
             except BaseException:
-                self.roll_back(db)
+                roll_back(db)
                 raise
-
-    @contextmanager
-    def writer(self) -> Iterator[Database]:
-        """The writing connection outside a transaction, for a caller that runs single statements with `retrying`."""
-        with self._writing, translated():
-            if self._writer is None:
-                self._writer = self._open_writer()
-            yield self._writer
-
-    def begin(self) -> Database:
-        with self.writer() as db:
-            retrying(db, "BEGIN IMMEDIATE")
-            return db
-
-    def roll_back(self, db: Database) -> None:
-        if db.conn.in_transaction:
-            with suppress(sqlite3.Error):
-                db.conn.rollback()
 
     def close(self) -> None:
         """Closes this process's writer and this thread's reader."""
@@ -140,12 +125,12 @@ class Connections:
                 self._refuse_newer(db)
                 if migrations.pending(db):
                     # Several processes start at once: one migrates, the others then find it done.
-                    retrying(db, "BEGIN IMMEDIATE")
+                    begin(db)
                     try:
                         migrations.apply(db)
                         db.execute("COMMIT")
                     except BaseException:
-                        self.roll_back(db)
+                        roll_back(db)
                         raise
             finally:
                 db.close()
@@ -175,8 +160,8 @@ class Connections:
             )
 
 
-def retrying(db: Database, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
-    """Runs a statement that begins a write, waiting for other processes' transactions.
+def begin(db: Database) -> None:
+    """Begins a write transaction, waiting for other processes' ones for `BUSY_TIMEOUT`.
 
     SQLite's own busy handler naps for up to 100 ms at a time, which shows in the relay's answers; these naps are short.
     """
@@ -184,12 +169,20 @@ def retrying(db: Database, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
     nap = 0.0001
     while True:
         try:
-            return db.conn.execute(sql, parameters)
+            db.conn.execute("BEGIN IMMEDIATE")
+            return
         except sqlite3.OperationalError as error:
             if error_code(error) != _SQLITE_BUSY or time.monotonic() > deadline:
                 raise
         time.sleep(nap)
         nap = min(nap * 1.5, _LONGEST_NAP)
+
+
+def roll_back(db: Database) -> None:
+    """Ends the transaction, if one is open still: SQLite ends it itself after some errors."""
+    if db.conn.in_transaction:
+        with suppress(sqlite3.Error):
+            db.conn.rollback()
 
 
 def error_code(error: sqlite3.Error) -> int:

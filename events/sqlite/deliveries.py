@@ -16,13 +16,13 @@ from threading import get_ident
 from sqlite_utils import Database
 
 from events.event import Committed, NewEvent, Rejection
-from events.sqlite.connections import Connections, retrying
+from events.sqlite.connections import Connections
 from events.store import StoreUnavailable
 
 REJECTIONS_KEPT = 100
 """Rejections kept per webhook."""
 _HOUR = 3_600_000
-_ROWS_A_COMMIT = 200
+_ROWS_A_STATEMENT = 200
 _GATHER = 0.001
 """Seconds that a delivery waits for others that are on their way."""
 _COLUMNS = "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of"
@@ -81,46 +81,52 @@ class Deliveries:
         return delivery.committed
 
     def _commit_gathered(self) -> None:
-        group = [self._waiting.popleft()]
-        rows = len(group[0].events)
-        while self._waiting and rows + len(self._waiting[0].events) <= _ROWS_A_COMMIT:
-            group.append(self._waiting.popleft())
-            rows += len(group[-1].events)
+        group: list[_Delivery] = []
         try:
-            self._try_commit(group)
+            self._commit(group)
+        except StoreUnavailable as error:
+            for delivery in group or self._take(group):
+                delivery.error = error
+        except Exception as error:
+            for delivery in group:
+                self._commit_alone(delivery, error if len(group) == 1 else None)
         finally:
             for delivery in group:
                 if delivery.committed is None and delivery.error is None:
                     delivery.error = StoreUnavailable("the commit was interrupted")
                 delivery.finished.release()
 
-    def _try_commit(self, group: list[_Delivery]) -> None:
+    def _take(self, group: list[_Delivery]) -> list[_Delivery]:
+        """Moves what waits into the group, as far as it fits into one statement."""
+        group.append(self._waiting.popleft())
+        rows = len(group[0].events)
+        while self._waiting and rows + len(self._waiting[0].events) <= _ROWS_A_STATEMENT:
+            group.append(self._waiting.popleft())
+            rows += len(group[-1].events)
+        return group
+
+    def _commit_alone(self, delivery: _Delivery, error: Exception | None) -> None:
+        """One delivery that the database refuses must not take the others of its group with it."""
         try:
-            self._commit(group)
-        except StoreUnavailable as error:
-            for delivery in group:
-                delivery.error = error
-        except Exception as error:
-            if len(group) == 1:
-                group[0].error = StoreUnavailable(f"{type(error).__name__}: {error}")
-                return
-            # One delivery that the database refuses must not take the others of its group with it.
-            for delivery in group:
-                self._try_commit([delivery])
+            if error is not None:
+                raise error
+            self._commit([delivery])
+        except StoreUnavailable as unavailable:
+            delivery.error = unavailable
+        except Exception as refusal:
+            delivery.error = StoreUnavailable(f"{type(refusal).__name__}: {refusal}")
 
     def _commit(self, group: list[_Delivery]) -> None:
-        rows = [event for delivery in group for event in delivery.events]
-        if len(rows) <= _ROWS_A_COMMIT:
-            # One statement is one transaction: nothing to begin, and nothing half-written.
-            with self._connections.writer() as db:
-                stored = _insert(db, rows)
-                first = {} if len(stored) == len(rows) else self._first_ids(db, rows, stored)
-        else:  # one delivery that was split into more rows than SQLite takes in a statement
-            with self._connections.transaction() as db:
-                stored = set[str]()
-                for start in range(0, len(rows), _ROWS_A_COMMIT):
-                    stored |= _insert(db, rows[start : start + _ROWS_A_COMMIT])
-                first = self._first_ids(db, rows, stored)
+        """Commits the group; an empty one is first filled with what waits."""
+        with self._connections.transaction() as db:
+            if not group:
+                # Only now: what came while another process was writing goes along.
+                self._take(group)
+            rows = [event for delivery in group for event in delivery.events]
+            stored = set[str]()
+            for start in range(0, len(rows), _ROWS_A_STATEMENT):
+                stored |= _insert(db, rows[start : start + _ROWS_A_STATEMENT])
+            first = {} if len(stored) == len(rows) else _first_ids(db, rows, stored)
         if stored:
             self._wake.send()
         for delivery in group:
@@ -128,17 +134,6 @@ class Deliveries:
                 Committed(event.id, False) if event.id in stored else Committed(first[event.id], True)
                 for event in delivery.events
             ]
-
-    @staticmethod
-    def _first_ids(db: Database, rows: list[NewEvent], stored: set[str]) -> dict[str, str]:
-        """For each duplicate the id of the event that came first with its delivery id."""
-        return {
-            event.id: db.conn.execute(
-                "SELECT id FROM events WHERE webhook = ? AND delivery_id = ?", (event.webhook, event.delivery_id)
-            ).fetchone()[0]
-            for event in rows
-            if event.id not in stored
-        }
 
     # --- verified or not ---
 
@@ -217,7 +212,18 @@ def _insert(db: Database, rows: Sequence[NewEvent]) -> set[str]:
         f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_ROW] * len(rows))}"
         " ON CONFLICT (webhook, delivery_id) WHERE delivery_id IS NOT NULL DO NOTHING RETURNING id"
     )
-    return {row[0] for row in retrying(db, sql, parameters).fetchall()}
+    return {row[0] for row in db.conn.execute(sql, parameters).fetchall()}
+
+
+def _first_ids(db: Database, rows: Sequence[NewEvent], stored: set[str]) -> dict[str, str]:
+    """For each duplicate the id of the event that came first with its delivery id."""
+    return {
+        event.id: db.conn.execute(
+            "SELECT id FROM events WHERE webhook = ? AND delivery_id = ?", (event.webhook, event.delivery_id)
+        ).fetchone()[0]
+        for event in rows
+        if event.id not in stored
+    }
 
 
 class WakeUp:

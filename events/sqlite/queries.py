@@ -95,7 +95,8 @@ class Queries:
     def oldest_pending(self) -> int | None:
         """When the oldest event arrived that is undecided or has a call to be made; held events don't count."""
         found: int | None = self._all(
-            "SELECT min(received_at) FROM (SELECT received_at FROM events WHERE status = 'pending' AND decided_at IS NULL"
+            "SELECT min(received_at) FROM ("
+            "SELECT received_at FROM events WHERE status = 'pending' AND decided_at IS NULL"
             " UNION ALL"
             " SELECT e.received_at FROM targets t JOIN events e ON e.id = t.event_id"
             " WHERE t.state IN ('pending', 'claimed'))"
@@ -104,13 +105,13 @@ class Queries:
 
     def broken_tasks(self, limit: int = 50) -> list[Task]:
         """Waiting tasks whose matches can't be parsed."""
-        sql = f"SELECT {rows.TASK} FROM tasks WHERE state = 'waiting' AND broken IS NOT NULL ORDER BY id LIMIT ?"  # noqa: S608
+        sql = f"SELECT {rows.TASK} FROM tasks WHERE state = 'waiting' AND broken IS NOT NULL ORDER BY id LIMIT ?"
         return [rows.task(row) for row in self._all(sql, [limit])]
 
     def waiting_by_workflow(self) -> dict[str, int]:
         """workflow → number of waiting tasks."""
         found = self._all("SELECT workflow, count(*) FROM tasks WHERE state = 'waiting' GROUP BY workflow")
-        return {workflow: number for workflow, number in found}
+        return dict(found)
 
     def waiting_count(self) -> int:
         """Number of waiting tasks."""

@@ -11,7 +11,10 @@ EVENT = (
     "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
     " settled_at, replay_of"
 )
-TASK = "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state, broken"
+TASK = (
+    "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"
+    " broken"
+)
 TARGET = (
     "id, event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
     " error, claimed_by, claimed_at, due_at, created_at, settled_at"

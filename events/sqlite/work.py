@@ -102,7 +102,8 @@ class Work:
             again = "state IN ('completed', 'gone')" if task.found_by == "queue" else "0"
             row = db.execute(
                 "INSERT INTO tasks (id, workflow_id, workflow, reference_name, matches, scheduled_at,"
-                " response_timeout, domain, found_by, state, broken, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " response_timeout, domain, found_by, state, broken, seen_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL,"
                 " scheduled_at = excluded.scheduled_at, matches = excluded.matches, broken = excluded.broken,"
                 f" seen_at = excluded.seen_at WHERE {again} RETURNING id",
@@ -231,8 +232,8 @@ class Work:
                 final = result.state in ("done", "cancelled", "failed")
                 row = db.execute(
                     "UPDATE targets SET state = ?, error = ?, workflow_id = coalesce(?, workflow_id), due_at = ?,"
-                    " not_sent = ?, settled_at = ? WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ?"
-                    " RETURNING id",
+                    " not_sent = ?, settled_at = ?"
+                    " WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ? RETURNING id",
                     (
                         result.state,
                         result.error,
