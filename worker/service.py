@@ -39,6 +39,8 @@ _HEARTBEAT = 1.5
 _EVENTS_A_DECISION = 500
 _SWEEP_GAP = 0.02
 """Seconds between two sweeps at least: under load it is better to decide several events after one sweep."""
+_BUSY_SWEEP_GAP = 0.1
+"""The same while there are targets enough in hand: what is decided sooner isn't called sooner."""
 _PRUNE_STEP = 500
 _LONGEST_WAIT = 5.0
 """Seconds between tries while Conductor is away."""
@@ -244,9 +246,9 @@ class Worker:
             decider.set_definitions(self._definitions)
         self._hand_over()
         self._read_inbox()
-        gap = self._swept + _SWEEP_GAP - time.monotonic()
-        if gap > 0:
-            self._stopping.wait(gap)
+        gap = _SWEEP_GAP if self._deliverer.free() > THREADS else _BUSY_SWEEP_GAP
+        if (pause := self._swept + gap - time.monotonic()) > 0:
+            self._stopping.wait(pause)
         # Read before the sweep begins: whatever they are, they arrived before it.
         events = self._store.undecided(self._cursor, _EVENTS_A_DECISION)
         freed = self._store.freed(_EVENTS_A_DECISION)
