@@ -18,7 +18,7 @@ from config.webhooks import Definitions, DefinitionsError, load_definitions
 from events.sqlite import open_store
 from events.store import DeliveryStore, NewerStore, StoreUnavailable
 from relay import metrics, web
-from relay.background import Background
+from relay.background import STILL_IN_FORCE, Background
 from relay.keys import KeySource, http_get
 from relay.platform import Platform
 from relay.platforms import PLATFORMS
@@ -92,9 +92,7 @@ def _create_app(
 
     def broken(error: DefinitionsError) -> None:
         if background.is_running:
-            structlog.get_logger().error(
-                "the changed definitions have errors; the last good ones stay in force", errors=str(error)
-            )
+            structlog.get_logger().error(STILL_IN_FORCE, errors=str(error))
             announce(str(error))
 
     def announce(error: str | None) -> None:

@@ -17,6 +17,8 @@ from config.watch import DefinitionsWatcher
 from relay import metrics
 from relay.tally import Tally
 
+STILL_IN_FORCE = "the changed definitions have errors; the last good ones stay in force"
+"""What is logged of a broken edit."""
 FLUSH_INTERVAL = 1.0
 """Seconds between two writes of the tally."""
 
@@ -75,9 +77,17 @@ class Background:
                 os.write(self._to_parent, b".")
 
     def reload_now(self) -> None:
-        """Reads the definitions before anything else is done."""
+        """Reads the definitions before anything else is done.
+
+        The workers that are made next begin with what was read here, so nobody but this process can say how it went.
+        """
         self._watcher.force()
         self._watcher.check()
+        if self._watcher.error is None:
+            names = [webhook.name for webhook in self._watcher.current.webhooks]
+            structlog.get_logger().info("definitions reloaded", webhooks=names)
+        else:
+            structlog.get_logger().error(STILL_IN_FORCE, errors=self._watcher.error)
 
     def stop(self) -> None:
         """Ends the threads, and writes what is left of the tally."""

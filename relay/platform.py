@@ -43,6 +43,8 @@ class Platform:
     """Further settings that it understands."""
     challenge_only: bool = False
     """Whether an answered challenge can stand in for the secret."""
+    challenge_settings: frozenset[str] = frozenset()
+    """Settings without which its challenge can't be answered."""
     vendor_keys: bool = False
     """Whether deliveries are proven by the vendor's public keys, without any setting."""
     tolerance: float | None = None

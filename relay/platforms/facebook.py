@@ -41,6 +41,7 @@ PLATFORM = Platform(
     verifier=Hmac(header="X-Hub-Signature-256", prefix="sha256="),
     options=frozenset({"verify_token"}),
     challenge_only=True,
+    challenge_settings=frozenset({"verify_token"}),
     methods=frozenset({"GET", "POST"}),
     challenge=verification_request,
     delivery_id=entries,
