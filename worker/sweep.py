@@ -37,6 +37,7 @@ class Sweeper:
         self._queues: tuple[str | None, ...] = (None, *domains)
         self._found = found
         self._missed_searches = 0
+        self._seen: set[str] = set()
         self.by_index_alone = False
         """Whether a task was ever found by the index alone: then no sweep is complete without a search."""
         self.search_next = True
@@ -63,9 +64,13 @@ class Sweeper:
 
     def _search(self) -> None:
         to = self._server_time()
+        seen: set[str] = set()
         try:
             for page in self._conductor.waiting_since(max(0, self.searched_to - _OVERLAP)):
-                self._found(page)
+                # Searches overlap: what the last one saw need not be stored again.
+                if fresh := [task for task in page if task.id not in self._seen]:
+                    self._found(fresh)
+                seen.update(task.id for task in page)
         except ConductorError as error:
             # Where the index has never been of use, the queue must do; but it gets a few chances.
             self._missed_searches += 1
@@ -75,6 +80,7 @@ class Sweeper:
             self.searched_to = self.searched_to or 1
         else:
             self.searched_to = to
+            self._seen = seen
         self._missed_searches = 0
         self.search_next = False
 
