@@ -58,6 +58,10 @@ class PlatformRules(Protocol):
         """Whether an answered challenge can stand in for the secret."""
 
     @property
+    def challenge_settings(self) -> frozenset[str]:
+        """Settings without which the platform's challenge can't be answered."""
+
+    @property
     def vendor_keys(self) -> bool:
         """Whether deliveries are proven by the vendor's public keys, without any setting."""
 
@@ -377,9 +381,21 @@ class _Loader:
         verified = bool(given & {"secret", "signature"}) or "headers" in webhook
         by_challenge = rules.challenge_only or "challenge" in webhook
         missing = rules.required - given
+        unanswerable = rules.challenge_settings - given
         if by_challenge:
             missing -= {"secret"}
-            if not verified:
+            if not verified and unanswerable:
+                missing |= unanswerable
+            elif unanswerable:
+                self._report(
+                    item,
+                    ("platform",),
+                    f"no {' and '.join(sorted(unanswerable))}: the challenge can't be answered, without which "
+                    f"{rules.name} sends nothing to a new URL",
+                    " and ".join(f"add {setting}: ${{NAME}}" for setting in sorted(unanswerable)),
+                    warning=True,
+                )
+            elif not verified:
                 self._report(
                     item,
                     ("platform",),

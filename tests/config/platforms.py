@@ -1,4 +1,4 @@
-"""Platforms made up for the loader's tests: one of each kind of rules."""
+"""Platforms for the loader's tests, one of each kind of rules: as `relay.platforms` has them, which a test holds."""
 
 from __future__ import annotations
 
@@ -12,23 +12,34 @@ class Rules:
     required: frozenset[str] = frozenset()
     options: frozenset[str] = frozenset()
     challenge_only: bool = False
+    challenge_settings: frozenset[str] = frozenset()
     vendor_keys: bool = False
     find_secret_problem: Callable[[str], str | None] | None = None
 
 
+_SECRET = frozenset({"secret"})
+_OPTIONS = frozenset({"signature"})
+
 PLATFORMS = {
     rules.name: rules
     for rules in (
-        Rules("custom", options=frozenset({"signature", "challenge", "dedup"})),
-        Rules("github", required=frozenset({"secret"})),
-        Rules("slack", required=frozenset({"secret"}), challenge_only=True),
-        Rules("facebook", required=frozenset({"secret", "verify_token"}), challenge_only=True),
-        Rules("aws-sns", vendor_keys=True),
+        Rules("custom", options=_OPTIONS | {"challenge", "dedup"}),
+        Rules("github", _SECRET, _OPTIONS),
+        Rules("slack", _SECRET, _OPTIONS, challenge_only=True),
+        Rules(
+            "facebook",
+            _SECRET,
+            _OPTIONS | {"verify_token"},
+            challenge_only=True,
+            challenge_settings=frozenset({"verify_token"}),
+        ),
+        Rules("aws-sns", options=_OPTIONS, vendor_keys=True),
         Rules(
             "sendgrid",
-            required=frozenset({"secret"}),
+            _SECRET,
+            _OPTIONS,
             find_secret_problem=lambda text: None if text.startswith("MF") else "write the public key in base64",
         ),
-        Rules("google-pubsub", required=frozenset({"audience"}), options=frozenset({"service_account"})),
+        Rules("google-pubsub", frozenset({"audience", "service_account"}), _OPTIONS),
     )
 }
