@@ -22,7 +22,7 @@ from relay.verifiers import KeysUnavailable, Refused
 RETRY_AFTER = 10
 """Seconds after which a sender may try again when the store, or a vendor's key, couldn't be had."""
 
-NOT_FOUND = error_answer(404, "not_found", "there is no such webhook")
+NOT_FOUND = error_answer(404, "not_found", "there is nothing at this URL")
 UNAUTHORIZED = error_answer(401, "unauthorized", "the delivery could not be verified")
 FORBIDDEN = error_answer(403, "forbidden", "not allowed")
 UNAVAILABLE = error_answer(

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from events.store import DeliveryStore, StoreUnavailable
 from relay import metrics
-from relay.receiver import UNAVAILABLE, BodyTooLarge, BodyUnreadable, Receiver
+from relay.receiver import NOT_FOUND, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Receiver
 from relay.request import Answer, Request, error_answer, json_answer
 from relay.route import PATH, Route
 
@@ -113,7 +113,7 @@ class Deliveries:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         path: str = environ.get("PATH_INFO", "")
-        if not path.startswith(PATH) or "/" in path[len(PATH) :]:
+        if not path.startswith(PATH):
             return self._others(environ, start_response)
         self._start()
         began = time.perf_counter()
@@ -162,6 +162,8 @@ def handle_errors(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
         status = error.code or 500
+        if status == 404:
+            return _response(NOT_FOUND)
         code = (error.name or "error").lower().replace(" ", "_").replace("'", "")
         if status >= 500:
             return _response(UNAVAILABLE)

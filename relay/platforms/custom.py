@@ -15,10 +15,12 @@ def challenge(request: Request, terms: Terms) -> Answer | None:
     value: Any = read_query(request.query).get(terms.challenge)
     if value is None and request.body:
         try:
-            body = read_body(request.body, request.headers.get("content-type")).value
+            body = read_body(request.body, request.headers.get("content-type"))
         except BadBody:
             return None
-        value = body.get(terms.challenge) if isinstance(body, dict) else None
+        # Only of JSON: a form may have such a field in every delivery.
+        is_object = body.text is not None and isinstance(body.value, dict)
+        value = body.value.get(terms.challenge) if is_object else None
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     return text_answer(str(value))

@@ -80,7 +80,9 @@ def test_an_unknown_id_is_not_found(make_relay: MakeRelay) -> None:
     relay = make_relay(PLAIN)
     for method in ("POST", "GET", "PUT"):
         assert error_of(relay.client.open("/webhook/nobody", method=method)) == "not_found"
+    assert error_of(relay.client.post("/webhook/plain/more")) == "not_found"
     assert relay.rejections() == []
+    assert relay.store.delivery_counts(0)[""] == {"unknown": 4}
 
 
 @pytest.mark.parametrize("path", ["/", "/webhook", "/webhook/", "/webhook/a/b", "/metrics", "/favicon.ico"])

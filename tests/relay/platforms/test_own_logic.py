@@ -243,6 +243,13 @@ def test_what_is_no_challenge_of_a_custom_sender(body: str, make_relay: MakeRela
     assert relay.verified() == set()
 
 
+def test_a_form_with_such_a_field_is_no_challenge(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "challenge": "token", "headers": {"X-Key": SECRET}})
+    form = {"Content-Type": "application/x-www-form-urlencoded", "X-Key": SECRET}
+    assert "eventId" in relay.post("hook", "token=t&a=1", form).get_json()
+    assert relay.payloads() == [{"token": "t", "a": "1"}]
+
+
 def test_slack_and_zoom_answer_only_to_what_is_signed(make_relay: MakeRelay, clock: Clock) -> None:
     relay = make_relay({"name": "zoom", "platform": "zoom", "secret": SECRET})
     body = b'{"event": "endpoint.url_validation", "payload": {"plainToken": "p"}}'
