@@ -91,6 +91,7 @@ class Machine(RuleBasedStateMachine):
             mock.patch.object(time, "time", lambda: self.ms / 1000),
             mock.patch.object(service, "Conductor", lambda *given: self.conductor),
             mock.patch.object(service, "Decider", self.make_decider),
+            mock.patch.object(service, "_SWEEP_GAP", 0),
         ]
         for patch in self.patches:
             patch.start()

@@ -1,0 +1,1 @@
+"""What the tests under faults share: a load with an audit, and a proxy that breaks calls."""

@@ -1,0 +1,308 @@
+"""A load of mixed scenarios, and an audit of their effects from Conductor's side alone.
+
+The clients behave as platforms do: they send a delivery again, under the same delivery id, until it is answered with 2xx.
+What such a delivery must have done is written down as an expectation; the audit then asks Conductor, and not the
+bridge's store, whether that happened, and exactly once.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from demo.client import TERMINAL, Conductor, RequestFailed, by_hand, set_variable, wait_for_webhook
+from tests.acceptance.bridge import Bridge, unique
+
+T = TypeVar("T")
+
+
+def webhooks(label: str) -> str:
+    """The definitions for a load whose workflows carry this label."""
+    return f"""
+webhooks:
+  - name: waits
+    platform: github
+    secret: ${{GITHUB_SECRET}}
+    receivers:
+      {unique(f"wait_{label}")}: any
+      {unique(f"gate_{label}")}: any
+      {unique(f"loop_{label}")}: any
+  - name: starts
+    platform: github
+    secret: ${{GITHUB_SECRET}}
+    starts:
+      - workflow: {unique(f"started_{label}")}
+        when: {{"$.go": true}}
+      - workflow: {unique(f"started_{label}")}
+      - workflow: {unique(f"other_{label}")}
+"""
+
+
+ITERATIONS = 4
+PATIENCE = 120.0
+"""Seconds for what must come at last; a Conductor that was killed mends its own workflows within a minute."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """The workflow's waiting tasks were completed by these events, in this order."""
+
+    workflow_id: str
+    events: tuple[str, ...]
+    sibling: str | None = None
+    """Another workflow that waits for the same event. A Conductor that is killed may hide a task from its own queue for
+    a minute; the event is then decided without it (rule 4), which is right as long as another took it."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """The event started the workflow so often, each time with a correlation id of its own."""
+
+    event: str
+    name: str
+    times: int
+
+
+class Load:
+    """Plays scenarios against a bridge until it is told to stop."""
+
+    def __init__(self, conductor: Conductor, bridge: Bridge, label: str, seed: int) -> None:
+        self.conductor = conductor
+        self.bridge = bridge
+        self.label = label
+        self.seed = seed
+        self.expected: list[Completed | Started] = []
+        self.events = 0
+        self.retries = 0
+        self.abandoned = 0
+        self.conductor_is_killed = False
+        self.hidden = 0
+        self.errors: list[BaseException] = []
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+
+    def register(self) -> None:
+        """Makes the workflows known."""
+        wait = wait_for_webhook("wait", {"$.to": "${workflow.input.key}"})
+        loop = {
+            "name": "loop",
+            "taskReferenceName": "loop",
+            "type": "DO_WHILE",
+            "inputParameters": {},
+            "loopCondition": f"if ($.loop['iteration'] < {ITERATIONS}) {{ true; }} else {{ false; }}",
+            "loopOver": [wait],
+        }
+        self.conductor.register(self._name("wait"), [wait])
+        self.conductor.register(self._name("gate"), [by_hand("gate"), wait])
+        self.conductor.register(self._name("loop"), [loop])
+        self.conductor.register(self._name("started"), [set_variable()])
+        self.conductor.register(self._name("other"), [set_variable()])
+
+    def _name(self, workflow: str) -> str:
+        return unique(f"{workflow}_{self.label}")
+
+    # --- running ---
+
+    def run(self, clients: int, scenarios: int | None = None) -> None:
+        """Starts that many clients; each plays so many scenarios, or until `stop`."""
+        for number in range(clients):
+            random_ = random.Random(f"{self.seed} {number}")
+            thread = threading.Thread(target=self._client, args=(random_, scenarios), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """Ends the clients after the scenarios that they are in."""
+        self._stop.set()
+        self.join()
+
+    def join(self) -> None:
+        """Returns when the clients have ended. Raises what went wrong in them."""
+        for thread in self._threads:
+            thread.join(3 * PATIENCE)
+            assert not thread.is_alive(), "a client hangs"
+        if self.errors:
+            raise self.errors[0]
+
+    def _client(self, random_: random.Random, scenarios: int | None) -> None:
+        played = 0
+        kinds = (self._single, self._single, self._fan_out, self._held, self._loop, self._start, self._start)
+        try:
+            while not self._stop.is_set() and (scenarios is None or played < scenarios):
+                random_.choice(kinds)()
+                played += 1
+        except BaseException as error:
+            self.errors.append(error)
+
+    # --- scenarios ---
+
+    def _single(self) -> None:
+        """One task waits, one event comes."""
+        key = uuid.uuid4().hex
+        if (workflow_id := self._begin("wait", key)) is not None:
+            self._expect(Completed(workflow_id, (self._post("waits", {"to": key}),)))
+
+    def _fan_out(self) -> None:
+        """Two workflows wait for one event."""
+        key = uuid.uuid4().hex
+        begun = [self._begin("wait", key) for _ in range(2)]
+        event = self._post("waits", {"to": key})
+        for workflow_id, sibling in zip(begun, reversed(begun), strict=True):
+            if workflow_id is not None:
+                self._expect(Completed(workflow_id, (event,), sibling if self.conductor_is_killed else None))
+
+    def _held(self) -> None:
+        """The event comes before the task waits."""
+        key = uuid.uuid4().hex
+        workflow_id = self._begin("gate", key, "gate")
+        if workflow_id is not None:
+            event = self._post("waits", {"to": key})
+            self.patiently(lambda: self.conductor.complete(workflow_id, "gate"))
+            self._expect(Completed(workflow_id, (event,)))
+
+    def _loop(self) -> None:
+        """A loop takes one event an iteration, in the order of arrival."""
+        key = uuid.uuid4().hex
+        workflow_id = self._begin("loop", key, "wait__1")
+        if workflow_id is not None:
+            events = [self._post("waits", {"to": key, "number": number}) for number in range(ITERATIONS)]
+            self._expect(Completed(workflow_id, tuple(events)))
+
+    def _start(self) -> None:
+        """An event starts workflows, one of them twice."""
+        event = self._post("starts", {"go": True})
+        self._expect(Started(event, self._name("started"), 2))
+        self._expect(Started(event, self._name("other"), 1))
+
+    def _begin(self, name: str, key: str, first: str = "wait") -> str | None:
+        """A workflow with that key whose first task waits; None if Conductor broke down over it."""
+        body = {"name": self._name(name), "input": {"key": key}}
+        try:
+            workflow_id = str(self.conductor.call("POST", "/workflow", body))
+        except RequestFailed:
+            # Nobody knows whether there is one now; its key is never used again.
+            self.abandoned += 1
+            self._stop.wait(0.5)
+            return None
+        deadline = time.monotonic() + PATIENCE
+        while not self.patiently(lambda: self.conductor.task(workflow_id, first)):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Conductor never scheduled {first} of workflow {workflow_id}")
+            time.sleep(0.05)
+        return workflow_id
+
+    def _post(self, webhook: str, payload: dict[str, Any]) -> str:
+        """Posts until it is accepted; the event's id."""
+        delivery = str(uuid.uuid4())
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                answer = self.bridge.github(webhook, payload, delivery=delivery)
+                if answer.status == 200:
+                    with self._lock:
+                        self.events += 1
+                    return str(answer.json["eventId"])
+                assert answer.status in (502, 503), f"{answer.status}: {answer.text}"
+            except (RequestFailed, OSError, ValueError):
+                pass
+            assert time.monotonic() < deadline, "the relay accepts nothing"
+            with self._lock:
+                self.retries += 1
+            time.sleep(0.1)
+
+    def _expect(self, expectation: Completed | Started) -> None:
+        with self._lock:
+            self.expected.append(expectation)
+
+    def patiently(self, call: Callable[[], T]) -> T:
+        """The call's value, tried again while Conductor is away."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return call()
+            except (RequestFailed, OSError) as error:
+                if time.monotonic() > deadline or getattr(error, "status", 0) in (400, 404):
+                    raise
+            time.sleep(0.2)
+
+    # --- the audit ---
+
+    def audit(self, patience: float = PATIENCE) -> None:
+        """Waits for every effect to be there, and then checks that none is there twice. Fails with what is wrong."""
+        deadline = time.monotonic() + patience
+        open_ = list(self.expected)
+        while open_:
+            open_ = [one for one in open_ if not self._is_there(one)]
+            if open_ and time.monotonic() > deadline:
+                raise AssertionError(f"seed {self.seed}: {len(open_)} effects are missing: {open_[:5]}")
+            time.sleep(0.5 if open_ else 0)
+        for one in self.expected:
+            assert self._is_there(one)  # and still exactly once
+        self._nothing_else()
+
+    def _is_there(self, expectation: Completed | Started) -> bool:
+        if isinstance(expectation, Started):
+            return self._is_started(expectation)
+        workflow = self.patiently(lambda: self.conductor.workflow(expectation.workflow_id))
+        tasks = [task for task in workflow["tasks"] if task["taskType"] == "WAIT_FOR_WEBHOOK"]
+        tasks.sort(key=lambda task: task["seq"])
+        done = [task for task in tasks if task["status"] == "COMPLETED"]
+        events = tuple(task["outputData"]["_webhook"]["eventId"] for task in done)
+        assert [task["workerId"] for task in done] == list(events)
+        assert events == expectation.events[: len(events)], (
+            f"seed {self.seed}: workflow {expectation.workflow_id} took {events}, not {expectation.events}"
+        )
+        assert workflow["status"] not in TERMINAL or workflow["status"] == "COMPLETED", workflow["status"]
+        if not done and expectation.sibling and self._was_hidden(tasks[0]):
+            self.hidden += 1
+            return self._is_there(Completed(expectation.sibling, expectation.events))
+        return events == expectation.events and workflow["status"] == "COMPLETED"
+
+    @staticmethod
+    def _was_hidden(task: dict[str, Any]) -> bool:
+        """Whether the queue didn't hand it out for long after it was scheduled."""
+        return task["status"] == "SCHEDULED" or task["startTime"] - task["scheduledTime"] > 15_000
+
+    def _is_started(self, expectation: Started) -> bool:
+        wanted = [expectation.event, *(f"{expectation.event}#{n + 1}" for n in range(1, expectation.times))]
+        found = [
+            self.patiently(lambda id_=correlation_id: self.conductor.started_by(expectation.name, id_))  # type: ignore[misc]
+            for correlation_id in wanted
+        ]
+        assert all(len(workflows) <= 1 for workflows in found), (
+            f"seed {self.seed}: event {expectation.event} started {expectation.name} more than once: {found}"
+        )
+        inputs = [workflow["input"]["_webhook"]["eventId"] for workflows in found for workflow in workflows]
+        assert set(inputs) <= {expectation.event}
+        return len(inputs) == expectation.times
+
+    def _nothing_else(self) -> None:
+        """Whatever was started by an event was started by one that was accepted, and no oftener."""
+        wanted: Counter[tuple[str, str]] = Counter()
+        for one in self.expected:
+            if isinstance(one, Started):
+                wanted[one.name, one.event] = one.times
+        for name in (self._name("started"), self._name("other")):
+            found: Counter[tuple[str, str]] = Counter()
+            for workflow in self._search(f"workflowType='{name}'"):
+                found[name, str(workflow["correlationId"]).partition("#")[0]] += 1
+            # A Conductor that is killed may leave a workflow out of its index; `_is_started` has found those.
+            mine = Counter({key: number for key, number in wanted.items() if key[0] == name})
+            assert not found - mine, f"seed {self.seed}: {name} was started {found - mine} too often"
+
+    def _search(self, query: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            path = f"/workflow/search?start={len(found)}&size=1000&sort=startTime:ASC&query={quote(query)}"
+            page = self.patiently(lambda path=path: self.conductor.call("GET", path))["results"]  # type: ignore[misc]
+            found += page
+            if len(page) < 1000:
+                return found

@@ -1,0 +1,180 @@
+"""Nothing lost and nothing twice, whatever is killed: a load, faults at random moments, and an audit of Conductor.
+
+`TEST_FAULTS_SECONDS` makes the storm longer, `TEST_FAULTS_SEED` repeats one (as far as processes can be repeated).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.client import Conductor
+from demo.conductor import ConductorServer
+from demo.processes import Child
+from tests.acceptance.bridge import Bridge
+from tests.acceptance.faults.load import Load, webhooks
+from tests.acceptance.faults.proxy import FAULTS, Fault, FaultyProxy
+
+SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "20"))
+SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConductorServer]:
+    """A server of this module's own, which may be killed."""
+    server = ConductorServer(tmp_path_factory.mktemp("conductor"), say=lambda text: None)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def load(server: ConductorServer, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Load]:
+    """A bridge at that server, and the load for it."""
+    label = f"{zlib.crc32(request.node.name.encode()):08x}"
+    settings = {"bridge_call_timeout": "3s", "bridge_discovery_interval": "3s"}
+    bridge = Bridge(tmp_path / "bridge", server.url, webhooks(label), **settings)
+    load = Load(Conductor(server.url), bridge, label, SEED)
+    load.register()
+    yield load
+    bridge.stop()
+
+
+def kill_children(process: Child) -> None:
+    """kill -9 of each of a process's children, one after the other."""
+    listing = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    for pid in listing.read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+        time.sleep(0.3)
+
+
+def restart_relay(bridge: Bridge) -> None:
+    assert bridge.relay is not None
+    bridge.relay.kill()
+    bridge.start_relay()
+
+
+def restart_worker(bridge: Bridge) -> None:
+    assert bridge.worker is not None
+    bridge.worker.kill()
+    bridge.start_worker()
+
+
+def restart_conductor(server: ConductorServer) -> None:
+    server.kill()
+    server.start(timeout=180)
+
+
+def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is_killed_again_and_again(
+    load: Load, server: ConductorServer
+) -> None:
+    bridge, random_ = load.bridge.start(), random.Random(SEED)
+    load.conductor_is_killed = True
+    faults: list[Callable[[], None]] = [
+        lambda: restart_relay(bridge),
+        lambda: kill_children(bridge.relay),  # type: ignore[arg-type]
+        lambda: restart_worker(bridge),
+        lambda: restart_worker(bridge),
+        lambda: restart_conductor(server),
+    ]
+    load.run(clients=4)
+    end = time.monotonic() + SECONDS
+    rounds = 0
+    while rounds == 0 or time.monotonic() < end:  # each at least once
+        for fault in random_.sample(faults, len(faults)):
+            time.sleep(random_.uniform(0, 2.5))
+            fault()
+        rounds += 1
+    load.stop()
+    load.audit()
+    print(f"seed {SEED}: {load.events} events in {rounds} rounds, {load.retries} deliveries sent again")
+    assert load.events > 50
+
+
+def test_calls_that_break_in_every_way_have_their_effect_exactly_once(
+    load: Load, server: ConductorServer
+) -> None:
+    random_ = random.Random(SEED)
+
+    def decide(method: str, path: str) -> Fault | None:
+        """A quarter of all calls breaks, polls among them: a lost poll's tasks are known to the index alone."""
+        return random_.choice(FAULTS) if random_.random() < 0.25 else None
+
+    proxy = FaultyProxy(server.port, decide, late=0.7, hang=1.5)
+    try:
+        load.bridge.environment.update(CONDUCTOR_SERVER_URL=proxy.url, BRIDGE_CALL_TIMEOUT="1s")
+        load.bridge.start()
+        load.run(clients=4, scenarios=max(8, int(SECONDS / 2)))
+        load.join()
+        load.audit()
+    finally:
+        load.bridge.stop()
+        proxy.stop()
+    print(f"seed {SEED}: {load.events} events, {dict(proxy.counts)}")
+    assert set(proxy.counts) == set(FAULTS)
+
+
+def test_a_worker_that_freezes_is_replaced_and_does_nothing_twice_when_it_wakes(load: Load) -> None:
+    bridge, random_ = load.bridge, random.Random(SEED)
+    bridge.environment.update(BRIDGE_CALL_TIMEOUT="1s")
+    bridge.start()
+    workers = [bridge.worker, bridge.start_worker()]
+    load.run(clients=4)
+    for number in range(max(2, int(SECONDS / 10))):
+        frozen = workers[number % 2]
+        assert frozen is not None
+        time.sleep(random_.uniform(0.5, 1.5))
+        frozen.signal(signal.SIGSTOP)
+        # The other decides once the lease has run out, and takes the claims over once they have. If it froze within a
+        # transaction, the store is locked meanwhile, and deliveries are answered with 503.
+        time.sleep(random_.uniform(8, 10))
+        frozen.signal(signal.SIGCONT)
+    load.stop()
+    load.audit()
+    for worker in workers:
+        assert worker is not None
+        assert worker.running
+        worker.stop()
+
+
+def test_two_workers_share_the_load_while_they_are_killed_in_turn(load: Load) -> None:
+    bridge, random_ = load.bridge, random.Random(SEED)
+    bridge.start()
+    workers = [bridge.worker, bridge.start_worker()]
+    load.run(clients=4)
+    for number in range(max(4, int(SECONDS / 4))):
+        time.sleep(random_.uniform(0.5, 2))
+        worker = workers[number % 2]
+        assert worker is not None
+        worker.kill()
+        workers[number % 2] = bridge.start_worker()
+    load.stop()
+    load.audit()
+    for worker in workers:
+        assert worker is not None
+        worker.stop()
+
+
+def test_several_relays_on_one_store_take_turns(load: Load) -> None:
+    """A delivery that one relay accepted is a duplicate to another."""
+    bridge = load.bridge.start()
+    second = Bridge(bridge.folder, load.conductor.url, webhooks(load.label))
+    second.start_relay()
+    try:
+        load.run(clients=2, scenarios=8)
+        body = {"to": "nobody"}
+        first = bridge.github("waits", body, delivery="the same delivery")
+        again = second.github("waits", body, delivery="the same delivery")
+        assert (first.status, again.status) == (200, 200)
+        assert again.json == {"eventId": first.json["eventId"], "duplicate": True}
+        load.join()
+        load.audit()
+    finally:
+        second.stop()
