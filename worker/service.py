@@ -127,7 +127,7 @@ class Worker:
             "discovery": (self._discover, settings.bridge_discovery_interval),
             "leases": (self._extend_leases, 0.5),
             "definitions": (self._watcher.check, 2.0),
-            "retention": (self._prune, 60.0),
+            "retention": (self._prune, min(60.0, max(1.0, settings.bridge_retention / 4))),
             "checkpoint": (self._checkpoint, 1.0),
             "metrics": (self._measure, 10.0),
         }
