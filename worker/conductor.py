@@ -36,12 +36,12 @@ _TRY_AGAIN = frozenset((401, 403, 429))
 _CONNECT_TIMEOUT = 3.0
 _KEPT_OPEN = 10.0
 """Seconds after which an idle connection isn't used again: a server that closes it just then leaves doubts."""
+# An error of TLS is none of them: it may come after the request was sent.
 _NO_CONNECTION = (
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,
     urllib3.exceptions.LocationValueError,
     urllib3.exceptions.URLSchemeUnknown,
-    urllib3.exceptions.SSLError,
 )
 _TOKEN_AGAIN = 30.0
 """Seconds until a token is asked for again that couldn't be had."""
