@@ -1,0 +1,477 @@
+"""Calls to Conductor, against a stand-in on this machine that plays answers which were recorded from Conductor 3.32."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from unittest import mock
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+import urllib3
+
+from worker import conductor as module
+from worker.conductor import (
+    Conductor,
+    ConductorError,
+    NotFound,
+    NotNow,
+    OutcomeUnknown,
+    Refused,
+    TaskStatus,
+    Unreachable,
+)
+
+
+@dataclass
+class Request:
+    """What the stand-in was asked."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass
+class Answer:
+    """What it says: JSON, or text; `close` breaks the connection instead, or in the middle."""
+
+    body: Any = ""
+    status: int = 200
+    kind: str = "application/json"
+    close: str | None = None
+    wait: float = 0
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class StandIn:
+    """Answers each request with what `answers` says: the next answer, or a function of the request."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.answers: list[Answer | Callable[[Request], Answer]] = []
+        stand_in = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do(self) -> None:
+                raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                url = urlsplit(self.path)
+                asked = Request(
+                    self.command,
+                    unquote(url.path),
+                    parse_qs(url.query),
+                    {name.lower(): value for name, value in self.headers.items()},
+                    json.loads(raw) if raw else None,
+                )
+                stand_in.requests.append(asked)
+                answer = stand_in.answers.pop(0) if len(stand_in.answers) > 1 else stand_in.answers[0]
+                self.say(answer(asked) if callable(answer) else answer)
+
+            def say(self, answer: Answer) -> None:
+                if answer.close == "before":
+                    self.hang_up()
+                    return
+                body = (answer.body if isinstance(answer.body, str) else json.dumps(answer.body)).encode()
+                self.send_response(answer.status)
+                for name, value in {"Content-Type": answer.kind, **answer.headers}.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if answer.close == "middle":
+                    self.wfile.write(body[: len(body) // 2])
+                    self.hang_up()
+                    return
+                for byte in body if answer.wait else ():
+                    time.sleep(answer.wait)
+                    self.wfile.write(bytes([byte]))
+                if not answer.wait:
+                    self.wfile.write(body)
+
+            def hang_up(self) -> None:
+                self.wfile.flush()
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+
+            do_GET = do_POST = do
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Says nothing."""
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                """Broken connections are what some tests are about."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/api"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    @property
+    def last(self) -> Request:
+        return self.requests[-1]
+
+
+@pytest.fixture
+def server() -> Iterator[StandIn]:
+    stand_in = StandIn()
+    yield stand_in
+    stand_in.stop()
+
+
+@pytest.fixture
+def conductor(server: StandIn) -> Conductor:
+    return Conductor(server.url, timeout=1)
+
+
+POLLED = {
+    "taskType": "WAIT_FOR_WEBHOOK",
+    "status": "IN_PROGRESS",
+    "inputData": {"matches": {"$.n": 1}},
+    "referenceTaskName": "wait",
+    "scheduledTime": 1_700_000_000_100,
+    "startTime": 1_700_000_000_200,
+    "responseTimeoutSeconds": 0,
+    "workflowInstanceId": "w1",
+    "workflowType": "flow",
+    "taskId": "t1",
+    "workerId": "worker",
+    "workflowTask": {"taskDefinition": {"responseTimeoutSeconds": 30}},
+}
+
+
+# --- waiting tasks ---
+
+
+def test_a_poll_never_waits_and_takes_a_batch(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer([POLLED])]
+    [task] = conductor.poll("me", "billing")
+    assert (server.last.method, server.last.path) == ("GET", "/api/tasks/poll/batch/WAIT_FOR_WEBHOOK")
+    assert server.last.query == {"workerid": ["me"], "count": ["100"], "timeout": ["0"], "domain": ["billing"]}
+    assert (task.id, task.workflow_id, task.workflow, task.reference_name) == ("t1", "w1", "flow", "wait")
+    assert (task.matches, task.scheduled_at) == ({"$.n": 1}, 1_700_000_000_100)
+    assert (task.domain, task.found_by, task.state) == ("billing", "queue", "waiting")
+
+
+def test_the_response_time_out_is_that_of_the_definition_and_not_the_tasks_own_zero(
+    server: StandIn, conductor: Conductor
+) -> None:
+    server.answers = [Answer([POLLED])]
+    assert conductor.poll("me")[0].response_timeout == 30
+
+
+@pytest.mark.parametrize("answer", [Answer([]), Answer("", 204), Answer("")])
+def test_an_empty_queue_gives_no_tasks(server: StandIn, conductor: Conductor, answer: Answer) -> None:
+    server.answers = [answer]
+    assert conductor.poll("me") == []
+
+
+def test_a_poll_tells_how_the_clocks_differ_also_when_a_task_was_polled_before(
+    server: StandIn, conductor: Conductor
+) -> None:
+    ahead = int(time.time() * 1000) + 60_000
+    server.answers = [Answer([{**POLLED, "startTime": 5}, {**POLLED, "startTime": ahead}])]
+    conductor.poll("me")
+    assert abs(conductor.clock.offset - 60_000) < 1000
+
+
+def test_a_poll_whose_answer_breaks_off_is_not_repeated_unseen(server: StandIn, conductor: Conductor) -> None:
+    for close in ("before", "middle"):
+        server.requests.clear()
+        server.answers = [Answer([POLLED], close=close), Answer([])]
+        with pytest.raises(OutcomeUnknown):
+            conductor.poll("me")
+        assert len(server.requests) == 1
+
+
+def test_a_search_pages_by_the_start_of_the_last_and_within_one_moment_by_number(
+    server: StandIn, conductor: Conductor
+) -> None:
+    tasks = [{**POLLED, "taskId": f"t{n}", "startTime": start} for n, start in enumerate([10, 20, 20, 20, 20, 20, 30])]
+
+    def search(asked: Request) -> Answer:
+        [query], [first] = asked.query["query"], asked.query["start"]
+        assert "taskType='WAIT_FOR_WEBHOOK' AND status='IN_PROGRESS'" in query
+        assert asked.query["sort"] == ["startTime:ASC"]
+        since = int(query.rpartition(">")[2])
+        found = [task for task in tasks if task["startTime"] > since]
+        return Answer({"results": found[int(first) : int(first) + 3]})
+
+    server.answers = [search]
+    with mock.patch.object(module, "SEARCH_PAGE", 3):
+        found = [task.id for page in conductor.waiting_since(0) for task in page]
+    assert found == ["t0", "t1", "t2", "t3", "t4", "t5", "t6"]
+    assert len(server.requests) < 8
+
+
+def test_a_search_leaves_out_what_the_index_shows_as_ended(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"results": [POLLED, {**POLLED, "taskId": "t2", "status": "COMPLETED"}]})]
+    [page] = conductor.waiting_since(0)
+    assert [(task.id, task.found_by) for task in page] == [("t1", "index")]
+
+
+def test_tasks_that_ended_are_found_by_their_end(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"results": [{"taskId": "t1"}, {"taskId": "t2"}]})]
+    assert conductor.ended_since(5) == {"t1", "t2"}
+    assert server.last.path == "/api/tasks/search"
+    assert server.last.query["query"] == ["taskType='WAIT_FOR_WEBHOOK' AND endTime>5"]
+
+
+def test_extending_a_lease_leaves_the_task_in_progress_and_out_of_the_queue(
+    server: StandIn, conductor: Conductor
+) -> None:
+    server.answers = [Answer("t1", kind="text/plain")]
+    conductor.extend_lease("t1", "w1")
+    assert server.last.path == "/api/tasks"
+    assert server.last.body == {
+        "taskId": "t1",
+        "workflowInstanceId": "w1",
+        "status": "IN_PROGRESS",
+        "extendLease": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "terminal"),
+    [("SCHEDULED", False), ("IN_PROGRESS", False), ("COMPLETED", True), ("CANCELED", True), ("TIMED_OUT", True)],
+)
+def test_the_status_of_a_task(server: StandIn, conductor: Conductor, status: str, terminal: bool) -> None:
+    server.answers = [Answer({**POLLED, "status": status, "workerId": "event"})]
+    assert conductor.task("t1") == TaskStatus(terminal, "event")
+
+
+def test_a_task_that_conductor_does_not_know_is_none(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"status": 404, "message": "Task not found for taskId: nope"}, 404)]
+    assert conductor.task("nope") is None
+
+
+# --- targets ---
+
+
+def test_a_completion_goes_by_name_with_the_bare_payload_and_names_the_event(
+    server: StandIn, conductor: Conductor
+) -> None:
+    server.answers = [Answer("t1", kind="text/plain")]
+    assert conductor.complete("w1", "wait for/it__2", {"a": {"b": 1.0}}, "event") == "t1"
+    assert server.last.path == "/api/tasks/w1/wait for/it__2/COMPLETED"
+    assert server.last.query == {"workerid": ["event"]}
+    assert server.last.body == {"a": {"b": 1.0}}
+
+
+def test_an_empty_answer_to_a_completion_means_that_none_was_pending(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer("", kind="text/plain")]
+    assert conductor.complete("w1", "wait", {}, "event") is None
+    assert server.last.body == {}
+
+
+def test_a_start_carries_its_correlation_id_also_as_key_of_idempotency(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer("w7", kind="text/plain")]
+    assert conductor.start("flow", 3, {"a": 1}, "event#2") == "w7"
+    assert (server.last.method, server.last.path) == ("POST", "/api/workflow")
+    assert server.last.body == {
+        "name": "flow",
+        "version": 3,
+        "input": {"a": 1},
+        "correlationId": "event#2",
+        "idempotencyKey": "event#2",
+        "idempotencyStrategy": "RETURN_EXISTING",
+    }
+    conductor.start("flow", None, {}, "event")
+    assert "version" not in server.last.body
+
+
+def test_an_earlier_start_is_found_by_its_correlation_id_also_when_it_has_ended(
+    server: StandIn, conductor: Conductor
+) -> None:
+    server.answers = [Answer({"event#2": [{"workflowId": "w7"}]}), Answer({"event#2": []})]
+    assert conductor.started("on push", "event#2") == "w7"
+    assert server.last.path == "/api/workflow/on push/correlated"
+    assert server.last.query["includeClosed"] == ["true"]
+    assert server.last.body == ["event#2"]
+    assert conductor.started("on push", "event#2") is None
+
+
+def test_of_a_sub_workflow_the_root_is_looked_up(server: StandIn, conductor: Conductor) -> None:
+    workflows = {
+        "child": {"workflowId": "child", "workflowVersion": 2, "parentWorkflowId": "middle", "startTime": 30},
+        "middle": {"workflowId": "middle", "workflowVersion": 1, "parentWorkflowId": "root", "startTime": 20},
+        "root": {"workflowId": "root", "workflowVersion": 5, "startTime": 10, "correlationId": "event"},
+    }
+    server.answers = [lambda asked: Answer(workflows[asked.path.rpartition("/")[2]])]
+    found = conductor.workflow("child")
+    assert found is not None
+    assert (found.id, found.version, found.root_id, found.root_started_at) == ("child", 2, "root", 10)
+    assert found.root_correlation_id == "event"
+
+
+def test_a_workflow_that_is_gone_is_none(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"status": 404, "message": "No such workflow found by id: w"}, 404)]
+    assert conductor.workflow("w") is None
+
+
+def test_whether_an_event_completed_a_task_of_that_name(server: StandIn, conductor: Conductor) -> None:
+    tasks = [{"referenceTaskName": "wait", "workerId": "one"}, {"referenceTaskName": "wait", "workerId": "two"}]
+    server.answers = [Answer({"workflowId": "w", "tasks": tasks})]
+    assert conductor.completed_by("w", "wait", "two")
+    assert not conductor.completed_by("w", "wait", "three")
+    assert not conductor.completed_by("w", "other", "two")
+
+
+# --- what went wrong ---
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Answer({"message": "No such workflow defined. name=x, version=null"}, 404), NotFound),
+        (Answer({"message": "No static resource api/workflow."}, 404), OutcomeUnknown),
+        (Answer("<html>nothing here</html>", 404, "text/html"), OutcomeUnknown),
+        (Answer("", 404), OutcomeUnknown),
+        (Answer({"message": "bad"}, 400), Refused),
+        (Answer({"message": "conflict"}, 409), Refused),
+        (Answer("", 413), Refused),
+        (Answer("", 401), NotNow),
+        (Answer({"message": "no permission"}, 403), NotNow),
+        (Answer("slow down", 429), NotNow),
+        (Answer("", 408), OutcomeUnknown),
+        (Answer({"message": "oops"}, 500), OutcomeUnknown),
+        (Answer("", 502), OutcomeUnknown),
+        (Answer("", 503), OutcomeUnknown),
+        (Answer("moved", 302, headers={"Location": "http://127.0.0.1:1/"}), OutcomeUnknown),
+        (Answer("<html>welcome</html>", 200, "text/html"), OutcomeUnknown),
+        (Answer({}), OutcomeUnknown),
+        (Answer("w1", close="before"), OutcomeUnknown),
+    ],
+)
+def test_what_an_answer_to_a_start_means(
+    server: StandIn, conductor: Conductor, answer: Answer, error: type[ConductorError]
+) -> None:
+    server.answers = [answer]
+    with pytest.raises(ConductorError) as raised:
+        conductor.start("flow", None, {}, "event")
+    assert type(raised.value) is error
+    assert len(server.requests) == 1, "one request for one call"
+
+
+def test_what_is_no_answer_of_conductors_is_no_empty_queue_and_no_end_of_a_task(
+    server: StandIn, conductor: Conductor
+) -> None:
+    server.answers = [Answer("<html>welcome</html>", 200, "text/html")]
+    calls: list[Callable[[], Any]] = [
+        lambda: conductor.poll("me"),
+        lambda: list(conductor.waiting_since(0)),
+        lambda: conductor.ended_since(0),
+        lambda: conductor.task("t"),
+        lambda: conductor.workflow("w"),
+        lambda: conductor.started("flow", "event"),
+        lambda: conductor.complete("w", "wait", {}, "event"),
+    ]
+    for call in calls:
+        with pytest.raises(OutcomeUnknown):
+            call()
+
+
+def test_where_nobody_listens_nothing_has_happened() -> None:
+    with pytest.raises(Unreachable):
+        Conductor("http://127.0.0.1:1/api", timeout=1).poll("me")
+
+
+def test_an_error_of_tls_leaves_open_what_has_happened(conductor: Conductor) -> None:
+    error = urllib3.exceptions.SSLError("bad record MAC")
+    with mock.patch.object(urllib3.PoolManager, "request", side_effect=error), pytest.raises(OutcomeUnknown):
+        conductor.start("flow", None, {}, "event")
+
+
+def test_a_call_that_takes_too_long_is_given_up(server: StandIn, conductor: Conductor) -> None:
+    conductor = Conductor(server.url, timeout=0.2)
+    server.answers = [Answer("a long answer that comes byte by byte", wait=0.05)]
+    began = time.monotonic()
+    with pytest.raises(OutcomeUnknown):
+        conductor.start("flow", None, {}, "event")
+    assert time.monotonic() - began < 1
+
+
+def test_a_request_never_leaves_after_its_time(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer("w1")]
+    for call in (
+        lambda: conductor.start("flow", None, {}, "event", not_after=time.monotonic() - 0.001),
+        lambda: conductor.complete("w", "wait", {}, "event", not_after=time.monotonic() - 0.001),
+    ):
+        with pytest.raises(NotNow):
+            call()
+    assert server.requests == []
+    conductor.poll = lambda *_: []  # type: ignore[method-assign]
+    assert conductor.start("flow", None, {}, "event") == "w1", "the limit was that call's alone"
+
+
+def test_a_call_has_ended_when_its_longest_time_is_over() -> None:
+    assert Conductor("http://127.0.0.1:1/api", timeout=10).longest_call == 13
+    assert Conductor("http://127.0.0.1:1/api", timeout=1).longest_call == 2
+
+
+# --- access keys ---
+
+
+def test_with_keys_every_call_carries_a_token_that_was_asked_for_once(server: StandIn) -> None:
+    conductor = Conductor(server.url, 1, "key", "secret")
+    server.answers = [lambda asked: Answer({"token": "the token"}) if asked.path == "/api/token" else Answer([])]
+    conductor.poll("me")
+    thread = threading.Thread(target=conductor.poll, args=("me",))
+    thread.start()
+    thread.join()
+    asked = [request for request in server.requests if request.path == "/api/token"]
+    assert [request.body for request in asked] == [{"keyId": "key", "keySecret": "secret"}]
+    polls = [request for request in server.requests if request.path != "/api/token"]
+    assert [request.headers["x-authorization"] for request in polls] == ["the token"] * 2
+
+
+def test_a_token_that_cannot_be_had_is_asked_for_again(server: StandIn) -> None:
+    conductor = Conductor(server.url, 1, "key", "secret")
+    server.answers = [Answer("", 503)]
+    for _ in range(7):
+        with pytest.raises(NotNow, match="CONDUCTOR_AUTH_KEY"):
+            conductor.poll("me")
+    server.answers = [lambda asked: Answer({"token": "late"}) if asked.path == "/api/token" else Answer([])]
+    conductor.poll("me")
+    assert server.last.headers["x-authorization"] == "late"
+
+
+def test_a_server_without_tokens_is_called_without(server: StandIn) -> None:
+    conductor = Conductor(server.url, 1, "key", "secret")
+    missing = Answer({"status": 404, "message": "No static resource api/token."}, 404)
+    server.answers = [lambda asked: missing if asked.path == "/api/token" else Answer([])]
+    for _ in range(3):
+        assert conductor.poll("me") == []
+    assert [request.path for request in server.requests].count("/api/token") == 1
+
+
+def test_an_expired_token_is_renewed_and_the_call_made_once_more(server: StandIn) -> None:
+    conductor = Conductor(server.url, 1, "key", "secret")
+    tokens = iter(["old", "new"])
+
+    def answer(asked: Request) -> Answer:
+        if asked.path == "/api/token":
+            return Answer({"token": next(tokens)})
+        if asked.headers["x-authorization"] == "old":
+            return Answer({"error": "EXPIRED_TOKEN", "message": "expired"}, 401)
+        return Answer("w1", kind="text/plain")
+
+    server.answers = [answer]
+    assert conductor.start("flow", None, {}, "event") == "w1"
+    assert [request.path for request in server.requests] == ["/api/token", "/api/workflow"] * 2
