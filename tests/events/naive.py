@@ -45,10 +45,18 @@ def exact(number: float) -> Decimal:
 
 
 def shortest(value: float) -> str:
-    """The shortest JSON text: 1.0 is 1, and true is true."""
+    """The shortest JSON text that is usual: 1.0 is 1, and exponents are written as 1e21 and 1e-7."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int):
-        return json.dumps(value)
-    text = json.dumps(value)
-    return text.removesuffix(".0")
+    whole = exact(value) == exact(value).to_integral_value()
+    if whole and (abs(exact(value)) < 10**21 or exact(value) != exact(as_float(value))):
+        return str(int(exact(value)))
+    return json.dumps(as_float(value)).replace("e+", "e").replace("e-0", "e-").replace(".0e", "e")
+
+
+def as_float(value: float) -> float:
+    """The nearest number that JSON readers usually know; 0 where there is none."""
+    try:
+        return float(value)
+    except OverflowError:
+        return 0.0

@@ -120,7 +120,8 @@ class Rules:
         event.decided = True
         for number, start in enumerate(webhook.starts):
             if holds(start.when, event.payload):
-                same = [s for s in webhook.starts[:number] if s.workflow == start.workflow and holds(s.when, event.payload)]
+                earlier = [other for other in webhook.starts[:number] if holds(other.when, event.payload)]
+                same = [other for other in earlier if other.workflow == start.workflow]
                 key = start.workflow, f"{event.id}#{len(same) + 1}" if same else event.id
                 event.versions[key] = start.version
                 event.starts[key] = "pending"

@@ -146,7 +146,7 @@ class SimulatedConductor:
 
     def complete(
         self, workflow_id: str, reference_name: str, output: Any, event_id: str, not_after: float = 0
-    ) -> str | None:
+    ) -> Any:
         def effect() -> str | None:
             pending = [
                 task
@@ -162,9 +162,7 @@ class SimulatedConductor:
 
         return self._perform(effect)
 
-    def start(
-        self, name: str, version: int | None, payload: Any, correlation_id: str, not_after: float = 0
-    ) -> str:
+    def start(self, name: str, version: int | None, payload: Any, correlation_id: str, not_after: float = 0) -> Any:
         def effect() -> str:
             workflow = self.begin(name, version or 1, None, correlation_id, payload)
             self.on_start(workflow)

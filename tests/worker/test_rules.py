@@ -1,8 +1,9 @@
 """The delivery rules as a whole: decider, store, claims and look-ups against a reference, in any order of events.
 
-A hypothesis state machine plays platforms (events arrive), users (workflows start, end, time out), other programs (they
-poll our tasks), the network (answers get lost, calls take effect late), the clock, and crashes of the worker. After each
-decision the store must hold what `reference.Rules` says; at the end Conductor must show each effect exactly once.
+A hypothesis state machine plays platforms (events arrive), users (workflows start, end, time out), other programs
+(they poll our tasks), the network (answers get lost, calls take effect late), the clock, and crashes of the worker.
+After each decision the store must hold what `reference.Rules` says; at the end Conductor must show each effect exactly
+once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,21 +40,26 @@ from worker.decide import Decider
 from worker.deliver import _TakenOver, claim_lease
 
 SKEW = 2000
-ALL = (
-    Webhook(name="a", receivers={"flow": "any"}, hold="10m"),
-    Webhook(
-        name="b",
-        receivers={"flow": 1, "other": "any"},
-        starts=[
-            {"workflow": "flow", "when": {"$.k": "a"}},
-            {"workflow": "flow", "when": {"$.k": "a"}, "version": 2},
-            {"workflow": "missing", "when": {"$.j": "x"}},
+ALL = tuple(
+    map(
+        Webhook.model_validate,
+        [
+            {"name": "a", "receivers": {"flow": "any"}, "hold": "10m"},
+            {
+                "name": "b",
+                "receivers": {"flow": 1, "other": "any"},
+                "starts": [
+                    {"workflow": "flow", "when": {"$.k": "a"}},
+                    {"workflow": "flow", "when": {"$.k": "a"}, "version": 2},
+                    {"workflow": "missing", "when": {"$.j": "x"}},
+                ],
+                "hold": "20s",
+            },
+            {"name": "c", "starts": [{"workflow": "other", "when": {"$.k": 1}}]},
+            {"name": "d", "receivers": {"flow": [2], "sub": "any"}, "hold": "0s"},
+            {"name": "e", "receivers": {"sub": "any", "flow": "any"}, "hold": "20s", "metadata": False},
         ],
-        hold="20s",
-    ),
-    Webhook(name="c", starts=[{"workflow": "other", "when": {"$.k": 1}}]),
-    Webhook(name="d", receivers={"flow": [2], "sub": "any"}, hold="0s"),
-    Webhook(name="e", receivers={"sub": "any", "flow": "any"}, hold="20s", metadata=False),
+    )
 )
 PAYLOADS: list[dict[str, Any]] = [
     {"k": 1},
@@ -87,7 +93,7 @@ class Machine(RuleBasedStateMachine):
         self.ms = 1_700_000_000_000
         memory = Path("/dev/shm")  # what survives a power cut is not the question here
         self.folder = Path(tempfile.mkdtemp(prefix="rules-", dir=memory if memory.is_dir() else None))
-        self.patches = [
+        self.patches: list[Any] = [
             mock.patch.object(time, "time", lambda: self.ms / 1000),
             mock.patch.object(service, "Conductor", lambda *given: self.conductor),
             mock.patch.object(service, "Decider", self.make_decider),
@@ -97,7 +103,7 @@ class Machine(RuleBasedStateMachine):
             patch.start()
         self.store: SqliteStore = open_store(f"sqlite:///{self.folder}/bridge.db")
         self.definitions = Definitions(ALL)
-        self.rules = Rules(self.definitions, SKEW)
+        self.reference = Rules(self.definitions, SKEW)
         self.seq = 0
         self.polled: set[str] = set()
         """Tasks whose poll answers reached a worker, or that an index search has shown."""
@@ -182,7 +188,7 @@ class Machine(RuleBasedStateMachine):
                     committed = True
                 finally:
                     if committed:
-                        machine.rules.decide(map(machine.ref_task, waiting), began, now)
+                        machine.reference.decide(map(machine.ref_task, waiting), began, now)
                 return answer
 
         return Spy(*given)
@@ -203,7 +209,8 @@ class Machine(RuleBasedStateMachine):
 
     def given(self, task_id: str) -> bool:
         """Whether an event has the task, or has had it."""
-        return any(event.takers.get(task_id) in ("pending", "done", "cancelled") for event in self.rules.events.values())
+        events = self.reference.events.values()
+        return any(event.takers.get(task_id) in ("pending", "done", "cancelled") for event in events)
 
     def required_are(self, waiting: list[str]) -> None:
         """Rule 4: the snapshot holds what the queue held and, where it is to be searched, what the index knows."""
@@ -217,8 +224,8 @@ class Machine(RuleBasedStateMachine):
 
     def compare(self) -> None:
         """The store holds what the reference says."""
-        targets = self.store.targets_of(list(self.rules.events))
-        for event in self.rules.events.values():
+        targets = self.store.targets_of(list(self.reference.events))
+        for event in self.reference.events.values():
             stored = self.store.event(event.id)
             assert stored is not None
             own = [target for target in targets if target.event_id == event.id]
@@ -249,7 +256,7 @@ class Machine(RuleBasedStateMachine):
             [repeated] = self.store.append([replace(new, id=f"{new.id} again")])
             assert repeated.duplicate
             assert repeated.event_id == new.id
-        self.rules.events[new.id] = RefEvent(self.seq, new.id, webhook, self.ms, new.hold_until, payload)
+        self.reference.events[new.id] = RefEvent(self.seq, new.id, webhook, self.ms, new.hold_until, payload)
 
     @rule(
         name=st.sampled_from(["flow", "other", "stranger"]),
@@ -304,7 +311,7 @@ class Machine(RuleBasedStateMachine):
     @rule(only=st.sampled_from(["abcde", "abcde", "abcde", "bcde", "a"]))
     def definitions_change(self, only: str) -> None:
         self.definitions = Definitions(tuple(w for w in ALL if w.name in only))
-        self.rules.definitions = self.definitions
+        self.reference.definitions = self.definitions
 
     # --- the worker ---
 
@@ -359,11 +366,9 @@ class Machine(RuleBasedStateMachine):
     def the_worker_is_killed(self, in_sweep: bool) -> None:
         """Between any two steps, or as it has polled and not stored."""
         if in_sweep:
-            with mock.patch.object(self.store, "adopt", side_effect=KeyboardInterrupt):
-                try:
-                    self.worker._decide()
-                except (KeyboardInterrupt, ConductorError):
-                    pass
+            killed = mock.patch.object(self.store, "adopt", side_effect=KeyboardInterrupt)
+            with killed, suppress(KeyboardInterrupt, ConductorError):
+                self.worker._decide()
         self.worker._decider = None
         self.in_hand = [one for one in self.in_hand if one[0] is not self.worker]
         self.unsettled = [one for one in self.unsettled if one[0] is not self.worker]
@@ -438,7 +443,7 @@ class Machine(RuleBasedStateMachine):
         assert after.state == (result.state if counts else stored.state)
         if counts and result.state in ("done", "cancelled", "failed"):
             self.true_to_conductor(target, result.state)
-            self.rules.settled(target, result.state)
+            self.reference.settled(target, result.state)
         self.compare()
 
     def true_to_conductor(self, target: Target, state: str) -> None:
@@ -467,7 +472,7 @@ class Machine(RuleBasedStateMachine):
 
     def finish(self) -> None:
         """Without further faults everything comes to an end, and each effect is there exactly once."""
-        self.definitions = self.rules.definitions = Definitions(ALL)
+        self.definitions = self.reference.definitions = Definitions(ALL)
         self.in_hand.clear()
         self.unsettled.clear()
         for _ in range(200):
@@ -476,7 +481,7 @@ class Machine(RuleBasedStateMachine):
             self.decide()
             self.compare()
             self.the_helper_claims(10)
-            if not self.in_hand and not any(e.freed and e.held for e in self.rules.events.values()):
+            if not self.in_hand and not any(e.freed and e.held for e in self.reference.events.values()):
                 break
             for worker, target, event in self.in_hand:
                 self.record(worker, worker._deliverer._result(target, event))
@@ -486,19 +491,22 @@ class Machine(RuleBasedStateMachine):
         self.ms += 700_000
         self.decide()
         self.compare()
-        for event in self.rules.events.values():
-            assert event.status != "pending"
-            completed = [task for task in self.conductor.tasks.values() if task.worker_id == event.id]
-            # A task that timed out and its retry are one to the workflow: they have one name, and one effect.
-            names = {self.name(task_id) for task_id, state in event.takers.items() if state == "done"}
-            assert sorted(map(self.name, (task.id for task in completed))) == sorted(names)
-            webhook = next(w for w in ALL if w.name == event.webhook)
-            for task in completed:
-                expected = dict(event.payload)
-                assert {key: value for key, value in task.output.items() if key != "_webhook"} == expected
-                assert ("_webhook" in task.output) == webhook.metadata
-            for key, state in event.starts.items():
-                assert len(self.started(*key)) == (state == "done")
+        for over in self.reference.events.values():
+            self.ended_well(over)
+
+    def ended_well(self, event: RefEvent) -> None:
+        """Conductor shows what the event was applied to, once each."""
+        assert event.status != "pending"
+        completed = [task for task in self.conductor.tasks.values() if task.worker_id == event.id]
+        # A task that timed out and its retry are one to the workflow: they have one name, and one effect.
+        names = {self.name(task_id) for task_id, state in event.takers.items() if state == "done"}
+        assert sorted(map(self.name, (task.id for task in completed))) == sorted(names)
+        webhook = next(w for w in ALL if w.name == event.webhook)
+        for task in completed:
+            assert {key: value for key, value in task.output.items() if key != "_webhook"} == event.payload
+            assert ("_webhook" in task.output) == webhook.metadata
+        for key, state in event.starts.items():
+            assert len(self.started(*key)) == (state == "done")
 
 
 @pytest.fixture(autouse=True)
@@ -511,7 +519,7 @@ def quiet() -> Iterator[None]:
 
 TestRules = Machine.TestCase
 TestRules.settings = settings(
-    max_examples=60,
+    max_examples=150,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

@@ -1,12 +1,13 @@
 """A load of mixed scenarios, and an audit of their effects from Conductor's side alone.
 
-The clients behave as platforms do: they send a delivery again, under the same delivery id, until it is answered with 2xx.
-What such a delivery must have done is written down as an expectation; the audit then asks Conductor, and not the
+The clients behave as platforms do: they send a delivery again, under the same delivery id, until it is answered with
+2xx. What such a delivery must have done is written down as an expectation; the audit then asks Conductor, and not the
 bridge's store, whether that happened, and exactly once.
 """
 
 from __future__ import annotations
 
+import http.client
 import random
 import threading
 import time
@@ -46,6 +47,8 @@ webhooks:
 
 
 ITERATIONS = 4
+BROKEN = (RequestFailed, OSError, http.client.HTTPException)
+"""What a call to a server that is killed ends with."""
 PATIENCE = 120.0
 """Seconds for what must come at last; a Conductor that was killed mends its own workflows within a minute."""
 
@@ -188,7 +191,7 @@ class Load:
         body = {"name": self._name(name), "input": {"key": key}}
         try:
             workflow_id = str(self.conductor.call("POST", "/workflow", body))
-        except RequestFailed:
+        except BROKEN:
             # Nobody knows whether there is one now; its key is never used again.
             self.abandoned += 1
             self._stop.wait(0.5)
@@ -212,7 +215,7 @@ class Load:
                         self.events += 1
                     return str(answer.json["eventId"])
                 assert answer.status in (502, 503), f"{answer.status}: {answer.text}"
-            except (RequestFailed, OSError, ValueError):
+            except (*BROKEN, ValueError):
                 pass
             assert time.monotonic() < deadline, "the relay accepts nothing"
             with self._lock:
@@ -229,7 +232,7 @@ class Load:
         while True:
             try:
                 return call()
-            except (RequestFailed, OSError) as error:
+            except BROKEN as error:
                 if time.monotonic() > deadline or getattr(error, "status", 0) in (400, 404):
                     raise
             time.sleep(0.2)
@@ -270,7 +273,7 @@ class Load:
     @staticmethod
     def _was_hidden(task: dict[str, Any]) -> bool:
         """Whether the queue didn't hand it out for long after it was scheduled."""
-        return task["status"] == "SCHEDULED" or task["startTime"] - task["scheduledTime"] > 15_000
+        return bool(task["status"] == "SCHEDULED" or task["startTime"] - task["scheduledTime"] > 15_000)
 
     def _is_started(self, expectation: Started) -> bool:
         wanted = [expectation.event, *(f"{expectation.event}#{n + 1}" for n in range(1, expectation.times))]
