@@ -72,10 +72,21 @@ class Connections:
                 db = self._readers.db = self._open()
         return db
 
+    @contextmanager
+    def reading(self) -> Iterator[Database]:
+        """This thread's connection for reading. Raises StoreUnavailable when the database can't be read."""
+        with translated():
+            try:
+                yield self.reader
+            except sqlite3.Error as error:
+                if _is_stale_after(error):
+                    self._close_reader()
+                raise
+
     def read(self, sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query. Raises StoreUnavailable when the database can't be read."""
-        with translated():
-            return self.reader.execute(sql, tuple(parameters)).fetchall()
+        with self.reading() as db:
+            return db.execute(sql, tuple(parameters)).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[Database]:
@@ -87,24 +98,35 @@ class Connections:
             if self._writer is None:
                 self._writer = self._open_writer()
             db = self._writer
-            begin(db)
             try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                roll_back(db)
+                begin(db)
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                except BaseException:
+                    roll_back(db)
+                    raise
+            except sqlite3.Error as error:
+                if _is_stale_after(error):
+                    self._close_writer()
                 raise
 
     def close(self) -> None:
         """Closes this process's writer and this thread's reader."""
         with self._writing:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
-        db: Database | None = getattr(self._readers, "db", None)
+            self._close_writer()
+        self._close_reader()
+
+    def _close_writer(self) -> None:
+        db, self._writer = self._writer, None
         if db is not None:
             db.close()
-            self._readers.db = None
+
+    def _close_reader(self) -> None:
+        db: Database | None = getattr(self._readers, "db", None)
+        self._readers.db = None
+        if db is not None:
+            db.close()
 
     # --- the schema ---
 
@@ -193,12 +215,20 @@ def error_code(error: sqlite3.Error) -> int:
     return int(code) & 0xFF
 
 
+_ABOUT_A_STATEMENT = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)
+
+
+def _is_stale_after(error: sqlite3.Error) -> bool:
+    """Whether a new connection may fare better: one that was opened on a read-only file system stays read-only."""
+    return not isinstance(error, _ABOUT_A_STATEMENT) and error_code(error) != _SQLITE_BUSY
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turns SQLite's errors of the moment (locked, full, read-only, gone) into StoreUnavailable."""
     try:
         yield
     except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
-        if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)):
+        if isinstance(error, _ABOUT_A_STATEMENT):
             raise
         raise StoreUnavailable(f"SQLite: {error}") from error

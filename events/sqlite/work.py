@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from events.event import Decision, Event, Result, Target, Task, Workflow
 from events.sqlite import rows
-from events.sqlite.connections import BUSY_TIMEOUT, Connections, translated
+from events.sqlite.connections import BUSY_TIMEOUT, Connections
 from events.sqlite.deliveries import WakeUp
 from events.store import LeaseLost
 
@@ -322,8 +322,7 @@ class Work:
     # --- upkeep ---
 
     def checkpoint(self) -> None:
-        with translated():
-            db = self._connections.reader
+        with self._connections.reading() as db:
             pages = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
             # Under constant load the log never comes to an end by itself. This one waits for readers and holds up
             # writers meanwhile, so it mustn't wait for a backup.
