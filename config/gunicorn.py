@@ -147,9 +147,14 @@ forwarder_headers = ""
 accesslog = None
 control_socket_disable = True
 
+# In memory where that can be had: a full disk would otherwise kill every worker that touches its part of the metrics,
+# which is a mapped file, and the answer 503 with it.
+_memory = next((folder for folder in ("/dev/shm",) if os.access(folder, os.W_OK | os.X_OK)), None)  # noqa: S108
+worker_tmp_dir = _memory
+
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     # All workers' metrics meet in this folder; it must be named before prometheus_client is imported.
-    _folder = tempfile.mkdtemp(prefix="bridge-relay-metrics-")
+    _folder = tempfile.mkdtemp(prefix="bridge-relay-metrics-", dir=_memory)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = _folder
     _owner = os.getpid()
 

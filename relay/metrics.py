@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from threading import Thread
 from typing import Any
@@ -54,12 +55,14 @@ def _committed_counter(webhook: str) -> Counter:
 
 def count_deliveries(webhook: str, outcome: str, code: int, number: int = 1) -> None:
     """Counts deliveries. `webhook` must be a name from the definitions, or empty: labels must stay few."""
-    _delivery_counter(webhook, outcome, code).inc(number)
+    with suppress(OSError):  # a process's first counters make its files: no delivery fails because that can't be done
+        _delivery_counter(webhook, outcome, code).inc(number)
 
 
 def count_committed(webhook: str, number: int) -> None:
     """Counts events that the store took."""
-    _committed_counter(webhook).inc(number)
+    with suppress(OSError):
+        _committed_counter(webhook).inc(number)
 
 
 def observe_request(seconds: float) -> None:
