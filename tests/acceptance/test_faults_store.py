@@ -11,11 +11,12 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from demo.client import Answer, Conductor, http, outputs, set_variable, wait_for, wait_for_webhook
+from demo.client import Answer, Conductor, RequestFailed, http, outputs, set_variable, wait_for, wait_for_webhook
 from demo.processes import Child
 from tests.acceptance.bridge import Bridge, unique
 
@@ -148,14 +149,18 @@ def test_a_locked_database_is_answered_with_503_and_everything_goes_on_when_it_i
     conductor: Conductor, bridge: Bridge
 ) -> None:
     sender = Sender(bridge.start(), conductor)
-    before, during = sender.begin(), sender.begin()
-    other = sqlite3.connect(bridge.database, isolation_level=None)
-    assert sender.send(before).status == 200
-    other.execute("BEGIN IMMEDIATE")
-    assert_unavailable(sender.send(during))
-    assert readiness(bridge) == 503
+    keys, during = [sender.begin() for _ in range(8)], sender.begin()
+    other = sqlite3.connect(bridge.database, isolation_level=None, timeout=30)
+    for key in keys:
+        assert sender.send(key).status == 200
+        sender.send_start()
+    other.execute("BEGIN IMMEDIATE")  # at some point of their way through claim, call and record
+    with ThreadPoolExecutor() as pool:
+        ready = pool.submit(readiness, bridge)
+        assert_unavailable(sender.send(during))
+        assert ready.result() == 503
     assert http("GET", f"{bridge.url}/healthz").status == 200
-    # Longer than a worker keeps the lease without a sign of life: it has to begin anew.
+    # Altogether longer than a worker keeps the lease without a sign of life: it has to begin anew.
     assert_unavailable(sender.send(during))
     other.execute("ROLLBACK")
     other.close()
@@ -164,4 +169,257 @@ def test_a_locked_database_is_answered_with_503_and_everything_goes_on_when_it_i
     assert again.status == 200, again.text
     assert "duplicate" not in again.json, "nothing of the refused delivery was kept"
     assert readiness(bridge) == 200
+    sender.audit()
+
+
+# --- full ---
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["database alone", "with logs and temporary files"])
+def test_a_full_disk_is_answered_with_503_and_nothing_is_half_written(
+    conductor: Conductor, bridge: Bridge, small_disk: Path, shared: bool
+) -> None:
+    move_to(bridge, small_disk)
+    if shared:
+        bridge.folder = small_disk
+        bridge.environment["TMPDIR"] = str(small_disk)
+    sender = Sender(bridge.start(), conductor)
+    keys = [sender.begin() for _ in range(6)]
+    assert sender.send(keys[0]).status == 200
+
+    ballast = small_disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    # What the log has room for from earlier is still accepted; then it is full.
+    refused = wait_for(lambda: refused_of(sender, keys[1:]), "the disk is full")
+    for _ in range(10):  # by both of the relay's processes
+        assert_unavailable(sender.send(refused[0], size=200_000))
+    assert http("GET", f"{bridge.url}/healthz").status == 200
+
+    ballast.unlink()
+    for key in refused:
+        again = accepted_by(sender, key)
+        assert "duplicate" not in again.json, "nothing of the refused delivery was kept"
+    wait_for(lambda: readiness(bridge) == 200, "the relay is ready")
+    sender.audit()
+    assert set(sender.accepted) >= {keys[0], *refused}
+    sound(bridge.database).close()
+
+
+def refused_of(sender: Sender, keys: list[str]) -> list[str]:
+    """The keys whose deliveries are refused; empty when all are accepted. The payloads are large ones."""
+    refused = []
+    for key in keys:
+        if key not in sender.accepted:
+            answer = sender.send(key, size=200_000)
+            if answer.status != 200:
+                assert_unavailable(answer)
+                refused.append(key)
+    return refused
+
+
+def accepted_by(sender: Sender, key: str) -> Answer:
+    """The answer to the key's delivery, once it is accepted."""
+
+    def accepted() -> Answer | None:
+        answer = sender.send(key, size=200_000)
+        return answer if answer.status == 200 else None
+
+    answer = wait_for(accepted, "the delivery is accepted", timeout=30)
+    assert answer is not None
+    return answer
+
+
+def test_files_that_may_not_grow_are_answered_with_503(conductor: Conductor, bridge: Bridge) -> None:
+    """As a quota does it; a write fails with another error then than on a full disk."""
+    sender = Sender(bridge.start(), conductor)
+    key = sender.begin()
+    sender.send_start()
+    assert bridge.relay is not None
+    log = Path(f"{bridge.database}-wal")
+    limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in processes_of(bridge.relay)}
+    for pid, (_, hard) in limits.items():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (log.stat().st_size, hard))
+    assert_unavailable(sender.send(key, size=900_000))
+    for pid, limit in limits.items():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
+    again = sender.send(key, size=900_000)
+    assert again.status == 200, again.text
+    assert "duplicate" not in again.json
+    sender.audit()
+    sound(bridge.database).close()
+
+
+# --- read-only ---
+
+
+@pytest.fixture
+def failing_disk(tmp_path: Path) -> Iterator[Path]:
+    """An ext4 file system of its own that goes read-only at an error, as most do."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a file system")
+    image, folder = tmp_path / "image", tmp_path / "disk"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(32 * 1024**2)
+    for command in (
+        ["mkfs.ext4", "-q", str(image)],
+        ["mount", "-o", "loop,errors=remount-ro", str(image), str(folder)],
+    ):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except FileNotFoundError as error:
+            pytest.skip(f"no ext4 file system can be made here: {error}")
+        if done.returncode != 0:
+            pytest.skip(f"no ext4 file system can be made here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def device_of(folder: Path) -> str:
+    """The name of the block device that is mounted there."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    return next(Path(device).name for device, where, *_ in mounts if where == str(folder))
+
+
+def test_a_file_system_that_goes_read_only_is_answered_with_503_until_it_is_mounted_anew(
+    conductor: Conductor, bridge: Bridge, failing_disk: Path
+) -> None:
+    trigger = Path(f"/sys/fs/ext4/{device_of(failing_disk)}/trigger_fs_error")
+    if not trigger.exists():
+        pytest.skip("this kernel makes no file system fail on demand")
+    move_to(bridge, failing_disk)
+    sender = Sender(bridge.start(), conductor)
+    accepted, refused = sender.begin(), sender.begin()
+    assert sender.send(accepted).status == 200
+    sender.audit()
+    trigger.write_text("as a broken disk would")
+    wait_for(lambda: refuses(bridge), "the file system is read-only")
+    assert_unavailable(sender.send(refused))
+    assert readiness(bridge) == 503
+    assert http("GET", f"{bridge.url}/healthz").status == 200
+    assert bridge.worker is not None
+    assert bridge.worker.running
+
+    # An administrator repairs and mounts it, and starts what used it again.
+    bridge.worker.kill()
+    assert bridge.relay is not None
+    bridge.relay.kill()
+    image = failing_disk.parent / "image"
+    unmount = ["umount", str(failing_disk)]
+    wait_for(lambda: subprocess.run(unmount, capture_output=True).returncode == 0, "what was killed is gone")
+    subprocess.run(["fsck.ext4", "-fy", str(image)], capture_output=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(failing_disk)], check=True)
+    bridge.start()
+    assert sender.send(refused).status == 200
+    sender.audit()
+    sound(bridge.database).close()
+
+
+def test_a_relay_process_that_begins_on_a_read_only_file_system_recovers_with_it(
+    conductor: Conductor, bridge: Bridge, small_disk: Path
+) -> None:
+    """What it opened read-only must not stay so."""
+    move_to(bridge, small_disk)
+    sender = Sender(bridge.start(), conductor)
+    key = sender.begin()
+    assert bridge.relay is not None
+    # A second mount over the first: who has files open there can write on, who opens them now can't.
+    subprocess.run(["mount", "--bind", str(small_disk), str(small_disk)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(small_disk)], check=True)
+        for pid in processes_of(bridge.relay)[1:]:
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: refuses(bridge), "the new relay processes can't write")
+        assert readiness(bridge) == 503
+    finally:
+        subprocess.run(["umount", "--lazy", str(small_disk)], check=True)
+    accepted_by(sender, key)
+    wait_for(lambda: readiness(bridge) == 200, "the relay is ready")
+    sender.audit()
+
+
+def refuses(bridge: Bridge) -> bool:
+    """Whether the relay refuses a delivery with 503, and not for being started just now."""
+    try:
+        answer = bridge.github("store_starts", {})
+    except RequestFailed:
+        return False
+    if answer.status != 200:
+        assert_unavailable(answer)
+    return answer.status != 200
+
+
+# --- copied ---
+
+
+def test_a_backup_that_is_taken_while_running_is_consistent_and_complete(
+    conductor: Conductor, bridge: Bridge, tmp_path: Path
+) -> None:
+    """Both ways of docs/operations.md."""
+    sender = Sender(bridge.start(), conductor)
+    stop = threading.Event()
+    failed: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            while not stop.is_set():
+                sender.send_start()
+        except BaseException as error:
+            failed.append(error)
+
+    clients = [threading.Thread(target=send) for _ in range(2)]
+    for client in clients:
+        client.start()
+    try:
+        for copy in (by_backup, by_vacuum):
+            wait_for(lambda: len(sender.starts) % 50 > 25 or failed, "some events were accepted")
+            before = sender.starts[:]
+            target = tmp_path / f"{copy.__name__}.db"
+            copy(bridge.database, target)
+            connection = sound(target)
+            kept = {row[0] for row in connection.execute("SELECT id FROM events")}
+            connection.close()
+            assert kept >= set(before), "what was accepted before the backup is in it"
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
+    assert not failed, failed
+    sender.audit()
+
+
+def by_backup(source: Path, target: Path) -> None:
+    """`.backup` of the sqlite3 program."""
+    with contextlib.closing(sqlite3.connect(source)) as old, contextlib.closing(sqlite3.connect(target)) as new:
+        old.backup(new)
+
+
+def by_vacuum(source: Path, target: Path) -> None:
+    """`VACUUM INTO`."""
+    with contextlib.closing(sqlite3.connect(source)) as connection:
+        connection.execute("VACUUM INTO ?", (str(target),))
+
+
+def test_a_restored_backup_starts_nothing_again_that_was_started_after_it(
+    conductor: Conductor, bridge: Bridge, tmp_path: Path
+) -> None:
+    sender = Sender(bridge, conductor)
+    bridge.start_relay()
+    for _ in range(5):
+        sender.send_start()
+    backup = tmp_path / "backup.db"
+    by_backup(bridge.database, backup)  # holds the events as undecided
+    bridge.start_worker()
+    sender.audit()
+    bridge.stop()
+
+    for suffix in ("-wal", "-shm"):
+        Path(f"{bridge.database}{suffix}").unlink(missing_ok=True)
+    backup.replace(bridge.database)
+    bridge._store = None
+    bridge.start()
+    for event_id in sender.starts:
+        bridge.wait_for_event(event_id, "delivered")
     sender.audit()
