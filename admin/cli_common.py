@@ -67,7 +67,9 @@ class Here:
     @cached_property
     def store(self) -> SqliteStore:
         """The store, which must be there. Raises StoreUnavailable, NewerStore."""
-        return open_store(self.settings.bridge_database, migrate=False)
+        store = open_store(self.settings.bridge_database, migrate=False)
+        click.get_current_context().call_on_close(store.close)
+        return store
 
     @cached_property
     def bridge(self) -> Bridge:

@@ -13,6 +13,10 @@ from events.sqlite.work import Work
 class SqliteStore(Deliveries, Work, Queries):
     """Everything that the processes do with the store (`events.store` says what each method promises)."""
 
+    def close(self) -> None:
+        """Closes this process's writer and this thread's reader; the next use opens them again."""
+        self._connections.close()
+
 
 def open_store(url: str, *, migrate: bool = True) -> SqliteStore:
     """The store at ``sqlite:///PATH``.

@@ -104,7 +104,7 @@ def save_pictures(folder: Path) -> None:
                 driver.get(url + path)
                 driver.save_screenshot(str(folder / f"{name}.png"))
                 print(folder / f"{name}.png")
-        sample.store._connections.close()
+        sample.store.close()
         os.chdir(before)
 
 

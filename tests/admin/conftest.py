@@ -19,7 +19,7 @@ from tests.admin.sample import Sample, make_sample
 def sample(tmp_path: Path) -> Iterator[Sample]:
     sample = make_sample(tmp_path)
     yield sample
-    sample.store._connections.close()
+    sample.store.close()
 
 
 @pytest.fixture

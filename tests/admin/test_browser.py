@@ -46,7 +46,7 @@ def driver() -> Iterator[Chrome]:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     sample = make_sample(tmp_path_factory.mktemp("bridge"))
     yield sample
-    sample.store._connections.close()
+    sample.store.close()
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_log_in_with_the_token(driver: Chrome, tmp_path: Path) -> None:
         await_true(driver, lambda: "/login" in driver.current_url)
         driver.get(url)
         assert "/login" in driver.current_url
-    sample.store._connections.close()
+    sample.store.close()
 
 
 def test_the_pictures_of_the_documentation_can_be_made(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from admin.bridge import Bridge
 from admin.cli import main
+from events.sqlite import SqliteStore
 from tests.admin.conftest import Cli
 from tests.admin.sample import DEFINITIONS, Sample
 
@@ -417,3 +418,14 @@ def test_a_replay_says_when_the_store_cannot_be_written(sample: Sample, monkeypa
     monkeypatch.setattr(sample.store, "append", refuse)
     with pytest.raises(StoreUnavailable):
         Bridge(sample.settings, sample.store, sample.bridge().definitions).replay(sample.events["refused"])
+
+
+@pytest.mark.parametrize("command", [("events",), ("events", "show", "nobody"), ("webhooks",)])
+def test_a_command_leaves_no_connection_open(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    closed: list[SqliteStore] = []
+    close = SqliteStore.close
+    monkeypatch.setattr(SqliteStore, "close", lambda store: (closed.append(store), close(store)))
+    cli(*command, code=1 if "nobody" in command else 0)
+    assert len(closed) == 1
