@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -23,6 +24,8 @@ from relay.verifiers.refused import CannotSign, Refused
 from relay.verifiers.templates import compile_template
 from relay.verifiers.terms import Check, Draft, Terms
 from relay.verifiers.timestamps import Timestamp
+
+Key = TypeVar("Key")
 
 _PEM_FRAME = ("-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----")
 
@@ -82,30 +85,42 @@ def rsa_holds(certificate: bytes, signature: bytes, message: bytes, algorithm: L
     return True
 
 
+def p256_holds(key: EllipticCurvePublicKey, signature: bytes, message: bytes) -> bool:
+    """Whether the key's owner signed the message's SHA-256."""
+    try:
+        key.verify(signature, message, ECDSA(hashes.SHA256()))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
 @dataclass(frozen=True)
-class EcdsaP256:
-    """ECDSA on P-256 with SHA-256; the signature is base64 DER in a header. The secret is the public key."""
+class _InHeader:
+    """A signature in a header, over a time and the body. The secret is the platform's public key."""
 
     header: str
     timestamp: Timestamp
     signed: str = "{timestamp}{body}"
 
-    def check(self, terms: Terms) -> Check:
+    def sign(self, draft: Draft, terms: Terms) -> Draft:
+        raise CannotSign("the webhook has the platform's public key only; its private key never leaves the platform")
+
+    def _check(
+        self,
+        terms: Terms,
+        read: Callable[[str], bytes | None],
+        form: str,
+        keys: Sequence[Key],
+        holds: Callable[[Key, bytes, bytes], bool],
+    ) -> Check:
+        """`read` gives the signature's bytes, None if it is not of its `form`."""
         name, timestamp = self.header.lower(), self.timestamp
-        keys = usable(terms.secrets, p256_key)
         render = compile_template(self.signed)
 
-        def holds(key: EllipticCurvePublicKey, signature: bytes, message: bytes) -> bool:
-            try:
-                key.verify(signature, message, ECDSA(hashes.SHA256()))
-            except (InvalidSignature, ValueError):
-                return False
-            return True
-
         def check(request: Request) -> None:
-            signature = decode_base64(header_bytes(required_header(request, name)))
+            signature = read(required_header(request, name))
             if signature is None:
-                raise Refused("the signature is not base64")
+                raise Refused(f"the signature is not {form}")
             time_text = timestamp.text(request)
             message = render({"body": request.body, "timestamp": header_bytes(time_text)})
             if not any(holds(key, signature, message) for key in keys):
@@ -114,34 +129,16 @@ class EcdsaP256:
 
         return check
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
-        raise CannotSign("the webhook has the platform's public key only; its private key never leaves the platform")
 
-
-@dataclass(frozen=True)
-class Ed25519:
-    """Ed25519; the signature is in hexadecimal digits in a header. The secret is the public key, likewise."""
-
-    header: str
-    timestamp: Timestamp
-    signed: str = "{timestamp}{body}"
+class EcdsaP256(_InHeader):
+    """ECDSA on P-256 with SHA-256; the signature is base64 DER in a header. The secret is the public key."""
 
     def check(self, terms: Terms) -> Check:
-        name, timestamp = self.header.lower(), self.timestamp
-        keys = usable(terms.secrets, ed25519_hex_key)
-        render = compile_template(self.signed)
+        return self._check(terms, decode_base64, "base64", usable(terms.secrets, p256_key), p256_holds)
 
-        def check(request: Request) -> None:
-            signature = decode_hex(required_header(request, name))
-            if signature is None:
-                raise Refused("the signature is not hexadecimal")
-            time_text = timestamp.text(request)
-            message = render({"body": request.body, "timestamp": header_bytes(time_text)})
-            if not any(ed25519_holds(key, signature, message) for key in keys):
-                raise Refused("the signature does not match" if keys else "the webhook's secret is no key")
-            timestamp.check(time_text, request.now, terms.tolerance, terms.own_tolerance)
 
-        return check
+class Ed25519(_InHeader):
+    """Ed25519; the signature is in hexadecimal digits in a header. The secret is the public key, likewise."""
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
-        raise CannotSign("the webhook has the platform's public key only; its private key never leaves the platform")
+    def check(self, terms: Terms) -> Check:
+        return self._check(terms, decode_hex, "hexadecimal", usable(terms.secrets, ed25519_hex_key), ed25519_holds)

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -218,32 +219,23 @@ def sendgrid() -> Judge:
 
 
 def standard_webhooks() -> Judge:
-    from datetime import datetime, timezone
-
     from standardwebhooks import Webhook
 
-    key = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
-    judge = Webhook(key)
-    signature = judge.sign("msg_1", datetime.fromtimestamp(NOW, timezone.utc), BODY.decode())
-    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(int(NOW)), "webhook-signature": signature}
-    return Judge(
-        "standard-webhooks",
-        key,
-        lambda: Signed(headers),
-        lambda given: holds(lambda: judge.verify(given.body, given.headers) or True),
-        300,
-    )
+    return standard(Webhook, "webhook")
 
 
 def svix() -> Judge:
-    from datetime import datetime, timezone
-
     from svix.webhooks import Webhook
 
-    key = "whsec_" + base64.b64encode(b"fedcba9876543210fedcba9876543210").decode()
-    judge = Webhook(key)
+    return standard(Webhook, "svix")
+
+
+def standard(library: Any, names: str) -> Judge:
+    """Either library, whose headers are named by it."""
+    key = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+    judge = library(key)
     signature = judge.sign("msg_1", datetime.fromtimestamp(NOW, timezone.utc), BODY.decode())
-    headers = {"svix-id": "msg_1", "svix-timestamp": str(int(NOW)), "svix-signature": signature}
+    headers = {f"{names}-id": "msg_1", f"{names}-timestamp": str(int(NOW)), f"{names}-signature": signature}
     return Judge(
         "standard-webhooks",
         key,
