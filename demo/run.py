@@ -123,7 +123,7 @@ def tell(port: int, admin_port: int, conductor_url: str, ui_url: str) -> None:
    {prefix} send {sample.WEBHOOK} --data '{{"event": {{"type": "message", "text": "hi"}}}}'
    {prefix} events
 
- Edit the definitions while it runs: they are read again at once.
+ Edit the definitions while it runs: they are read again within five seconds.
  Ctrl-C stops everything.
 ------------------------------------------------------------------------
 """)

@@ -175,7 +175,7 @@ def test_docker_itself_accepts_the_compose_file() -> None:
     docker = shutil.which("docker")
     if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
         pytest.skip("docker compose is not installed")
-    environment = {"PATH": "/usr/bin:/bin", "HOME": "/root", "BRIDGE_ADMIN_TOKEN": "token"}
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "BRIDGE_ADMIN_TOKEN": "token"}
     command = [docker, "compose", "-f", str(DEPLOY / "compose.yaml"), "config", "--quiet"]
     subprocess.run(command, env=environment, check=True)
 
