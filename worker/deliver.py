@@ -25,7 +25,7 @@ from worker.conductor import Conductor, ConductorError, NotNow, NotSent, Outcome
 
 log = structlog.get_logger()
 
-THREADS = 8
+THREADS = 16
 """Calls at a time: as many as keep a Conductor server on two cores busy."""
 _IN_HAND = 2 * THREADS
 _RECORD_EVERY = 0.05
