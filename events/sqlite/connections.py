@@ -142,8 +142,9 @@ class Connections:
                 raise StoreUnavailable(f"the folder of {self.path} can't be made: {error.strerror}") from error
             db = self._open(create=True)
             try:
-                if next(iter(db.execute("PRAGMA journal_mode").fetchone())) != "wal":
-                    db.execute("PRAGMA journal_mode=WAL")
+                mode = db.execute("PRAGMA journal_mode").fetchone()[0]
+                if mode != "wal" and db.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
+                    raise StoreUnavailable(f"{self.path}: this file system can't do SQLite's WAL; use a local disk")
                 self._refuse_newer(db)
                 if migrations.pending(db):
                     # Several processes start at once: one migrates, the others then find it done.
