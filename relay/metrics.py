@@ -67,12 +67,14 @@ def count_committed(webhook: str, number: int) -> None:
 
 def observe_request(seconds: float) -> None:
     """Notes how long a delivery took."""
-    _seconds.observe(seconds)
+    with suppress(OSError):
+        _seconds.observe(seconds)
 
 
 def set_definitions_ok(ok: bool) -> None:
     """Says whether the definitions on disk are in use."""
-    _definitions_ok.labels("relay").set(1 if ok else 0)
+    with suppress(OSError):
+        _definitions_ok.labels("relay").set(1 if ok else 0)
 
 
 def exposition() -> bytes:
