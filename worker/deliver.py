@@ -30,6 +30,8 @@ THREADS = 16
 _IN_HAND = 2 * THREADS
 _RECORD_EVERY = 0.05
 """Seconds between commits of results: results are recorded in batches, which costs the server's neighbour less."""
+_LOOK_EVERY = 0.25
+"""Seconds between looks for targets that are due, when nothing else says that there are."""
 _FRESH = 2.0
 """Seconds after a claim within which a request must leave; when half of them are over the claim is renewed first."""
 _LAST_WORDS = 5.0
@@ -129,9 +131,10 @@ class Deliverer:
             if finished:
                 give_up = min(give_up, time.monotonic() + _LAST_WORDS)
             try:
-                self._record()
+                recorded = self._record()
                 now = time.monotonic()
-                if not self._stopping and (self._look or now - last_look > 0.25 or self._in_hand < THREADS):
+                # What was recorded left room: it is filled at once, so that no thread waits for work.
+                if not self._stopping and (recorded or self._look or now - last_look > _LOOK_EVERY):
                     self._look = False
                     last_look = now
                     self._claim()
@@ -169,14 +172,16 @@ class Deliverer:
             events = self._store.events_of([target.event_id for target in targets])
             self.submit([(target, events[target.event_id]) for target in targets])
 
-    def _record(self) -> None:
+    def _record(self) -> bool:
+        """Records what there is; whether there was anything."""
         results = list(self._results)
         if not results:
-            return
+            return False
         if self._store.settle(self._worker_id, results, int(time.time() * 1000)):
             self._for_decider()
         for _ in results:
             self._results.popleft()
+        return True
 
     # --- the threads that call ---
 
