@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from demo.client import Conductor
 from demo.conductor import ConductorServer
 from demo.processes import running_children, stop_all_on_exit
+from events.sqlite.connections import Connections
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +40,22 @@ def conductor(conductor_url: str) -> Iterator[Conductor]:
     conductor = Conductor(conductor_url)
     yield conductor
     conductor.terminate_started()
+
+
+@pytest.fixture(autouse=True)
+def no_connection_stays_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Closes what a test opened of the store: an application has no moment to do so but its process's end."""
+    made: list[Connections] = []
+    make = Connections.__init__
+
+    def remember(connections: Connections, path: Path) -> None:
+        make(connections, path)
+        made.append(connections)
+
+    monkeypatch.setattr(Connections, "__init__", remember)
+    yield
+    for connections in made:
+        connections.close()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -139,7 +139,7 @@ def _fill(sample: Sample, now: int) -> None:
             {"x-github-event": "create"},
             now - 4 * minute,
             10 * minute,
-            "d4",
+            "redelivered-4",
         ),
     }
     for name, (webhook, payload, kept, at, hold, delivery) in rows.items():

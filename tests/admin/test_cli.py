@@ -148,7 +148,7 @@ def test_events_are_listed_newest_first_with_their_targets(cli: Cli, sample: Sam
         (["--status", "failed"], ["refused"]),
         (["--status", "pending", "--webhook", "slack"], ["hostile"]),
         (["--text", "refs/tags/v2"], ["refused"]),
-        (["--text", "d4"], ["pending"]),
+        (["--text", "redelivered-4"], ["pending"]),
         (["-n", "2"], ["pending", "hostile"]),
         (["--webhook", "nobody"], []),
     ],
