@@ -165,7 +165,8 @@ def test_the_compose_file_runs_every_process_beside_a_conductor_server() -> None
 def test_the_containerfile_copies_every_package() -> None:
     text = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    packages = re.findall(r'^    "(\w+)",$', project[project.index("[tool.setuptools]") :], re.MULTILINE)
+    listed = project.partition("[tool.setuptools]")[2].partition("]")[0]
+    packages = re.findall(r'^    "(\w+)",$', listed, re.MULTILINE)
     assert packages
     for package in packages:
         assert f"COPY {package} {package}\n" in text
