@@ -16,8 +16,9 @@ from sqlite_utils import Database
 from events.sqlite.migrations import migrations
 from events.store import NewerStore, StoreUnavailable
 
-BUSY_TIMEOUT = 5.0
-"""Seconds that a write waits for another process's transaction before the store counts as unavailable."""
+BUSY_TIMEOUT = 2.5
+"""Seconds that a write waits for another process's transaction before the store counts as unavailable: less than the
+three seconds in which Slack and others want an answer."""
 _LONGEST_NAP = 0.002
 _PAGES_UNTIL_CHECKPOINT = 8000
 _SQLITE_BUSY = 5  # the sqlite3 module names it since Python 3.11
