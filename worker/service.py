@@ -72,6 +72,7 @@ class Worker:
         self._reload = False
         self._leading = False
         self._lost = False
+        self._lost_at = float("-inf")
         self._polled: list[Task] = []
         """Taken from the queue and not yet stored: no queue hands them out again."""
         self._wake_out, self._wake_in = os.pipe()
@@ -164,6 +165,7 @@ class Worker:
                 self._wait(self._settings.bridge_poll_interval + 1)
         except LeaseLost:
             log.warning("another worker decides now")
+            self._lost_at = time.monotonic()
             self._step_down()
         except ConductorError as error:
             self._conductor_is_away(error)
@@ -179,8 +181,11 @@ class Worker:
             self._stopping.wait(2)
 
     def _take_lease(self) -> bool:
+        # Who has just lost the lease gives the lock to the worker that decides now, whose heartbeat takes it: that one
+        # is not dead, although the lock can be had.
+        orphaned = time.monotonic() > self._lost_at + 2 * _HEARTBEAT and self._lock.acquire()
         now = int(time.time() * 1000)
-        if not self._store.acquire_lease(self.id, now, now + int(_LEASE * 1000), self._lock.acquire()):
+        if not self._store.acquire_lease(self.id, now, now + int(_LEASE * 1000), orphaned):
             return False
         self._lost = False
         self._leading = True
@@ -379,7 +384,7 @@ class Worker:
         if self._leading:
             self._lock.acquire()
             now = int(time.time() * 1000)
-            if not self._store.acquire_lease(self.id, now, now + int(_LEASE * 1000)):
+            if not self._store.acquire_lease(self.id, now, now + int(_LEASE * 1000)) and self._leading:
                 self._lost = True
                 self.wake()
 

@@ -140,8 +140,8 @@ def test_a_worker_that_freezes_is_replaced_and_does_nothing_twice_when_it_wakes(
     load.audit()
     for worker in workers:
         assert worker is not None
-        assert worker.running
-        worker.stop()
+        assert worker.running, f"exit code {worker.process.returncode}"
+        assert worker.stop() == 0
 
 
 def test_two_workers_share_the_load_while_they_are_killed_in_turn(load: Load) -> None:

@@ -142,7 +142,7 @@ class SimulatedConductor:
 
     def task(self, task_id: str) -> TaskStatus | None:
         task = self.tasks.get(task_id)
-        return task and TaskStatus(not task.waits, task.worker_id)
+        return TaskStatus(not task.waits, task.worker_id) if task is not None else None
 
     def complete(
         self, workflow_id: str, reference_name: str, output: Any, event_id: str, not_after: float = 0
