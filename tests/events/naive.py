@@ -1,4 +1,4 @@
-"""DESIGN's equality of matches, sentence by sentence and slowly: what `comparison_key` must agree with."""
+"""The equality of matches as docs/definitions.md tells it, sentence by sentence and slowly: what `comparison_key` must agree with."""
 
 from __future__ import annotations
 
