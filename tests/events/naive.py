@@ -1,4 +1,7 @@
-"""The equality of matches as docs/definitions.md tells it, sentence by sentence and slowly: what `comparison_key` must agree with."""
+"""The equality of matches as docs/definitions.md tells it, sentence by sentence and slowly.
+
+`comparison_key` must agree with it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A Conductor server without a network or threads, for tests of the delivery rules: it does what a real one was seen to do.
+"""A Conductor server without a network or threads, for tests of the delivery rules.
+
+It does what a real one was seen to do.
 
 Its clock differs from ours by `offset`. Faults are set for the next call that they fit.
 """
