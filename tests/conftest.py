@@ -72,6 +72,4 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Makes the tests' own marks known."""
-    config.addinivalue_line(
-        "markers", "slow: takes more than ten seconds, because it waits for a server's time-out"
-    )
+    config.addinivalue_line("markers", "slow: takes more than ten seconds, because it waits for a server's time-out")

@@ -237,9 +237,7 @@ class Deliverer:
         due = time.time() + wait_before(target.attempts)
         if not isinstance(error, NotSent):
             due = max(due, time.time() + self._conductor.timeout)
-        return Result(
-            target, "pending", str(error), due_at=int(due * 1000), not_sent=isinstance(error, Unreachable)
-        )
+        return Result(target, "pending", str(error), due_at=int(due * 1000), not_sent=isinstance(error, Unreachable))
 
     def _call(self, target: Target, event: Event) -> Result:
         # A start leaves no trace in the task that would be waiting no more. So of an event from before this worker's

@@ -98,9 +98,7 @@ def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is
     assert load.events > 50
 
 
-def test_calls_that_break_in_every_way_have_their_effect_exactly_once(
-    load: Load, server: ConductorServer
-) -> None:
+def test_calls_that_break_in_every_way_have_their_effect_exactly_once(load: Load, server: ConductorServer) -> None:
     random_ = random.Random(SEED)
 
     def decide(method: str, path: str) -> Fault | None:
