@@ -246,7 +246,8 @@ class Load:
         while open_:
             open_ = [one for one in open_ if not self._is_there(one)]
             if open_ and time.monotonic() > deadline:
-                raise AssertionError(f"seed {self.seed}: {len(open_)} effects are missing: {open_[:5]}")
+                shown = "\n".join(f"{one}: {self._seen(one)}" for one in open_[:5])
+                raise AssertionError(f"seed {self.seed}: {len(open_)} effects are missing:\n{shown}")
             time.sleep(0.5 if open_ else 0)
         for one in self.expected:
             assert self._is_there(one)  # and still exactly once
@@ -269,6 +270,14 @@ class Load:
             self.hidden += 1
             return self._is_there(Completed(expectation.sibling, expectation.events))
         return events == expectation.events and workflow["status"] == "COMPLETED"
+
+    def _seen(self, expectation: Completed | Started) -> str:
+        """What Conductor shows of it, for a failure's message."""
+        if isinstance(expectation, Started):
+            return str(self.conductor.started_by(expectation.name, expectation.event))[:300]
+        workflow = self.conductor.workflow(expectation.workflow_id)
+        keys = ("referenceTaskName", "status", "scheduledTime", "startTime", "endTime", "pollCount", "workerId")
+        return f"{workflow['status']} {[[task.get(key) for key in keys] for task in workflow['tasks']]}"
 
     @staticmethod
     def _was_hidden(task: dict[str, Any]) -> bool:
