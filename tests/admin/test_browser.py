@@ -145,9 +145,9 @@ def test_log_in_with_the_token(driver: Chrome, tmp_path: Path) -> None:
     sample = make_sample(tmp_path)
     with browser.serving(sample, TOKEN) as url:
         driver.get(f"{url}/events?status=failed")
-        field = driver.switch_to.active_element
-        assert field.get_attribute("name") == "token"
-        field.send_keys("wrong", Keys.ENTER)
+        # The field has the focus, so that the token can be typed at once.
+        await_true(driver, lambda: driver.switch_to.active_element.get_attribute("name") == "token")
+        driver.switch_to.active_element.send_keys("wrong", Keys.ENTER)
         await_true(driver, lambda: "That is not the token." in driver.find_element(By.TAG_NAME, "main").text)
         driver.find_element(By.NAME, "token").send_keys(TOKEN, Keys.ENTER)
         await_true(driver, lambda: driver.current_url == f"{url}/events?status=failed")
