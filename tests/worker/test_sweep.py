@@ -1,172 +1,204 @@
-"""Waiting tasks are found by the queue and by the index, and ended ones are noticed."""
+"""Finding waiting tasks: a sweep is whole or nothing, and the index is asked whenever the queue may not know."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import time
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from events.event import Task
-from worker.clock import ServerClock
-from worker.conductor import ConductorError, OutcomeUnknown, TaskStatus, Unreachable
+from events.store import StoreUnavailable
+from tests.worker.simulated import SimulatedConductor
+from worker.conductor import ConductorError, NotNow, OutcomeUnknown, Unreachable
 from worker.sweep import Discovery, Sweeper
 
 
-def task(task_id: str, found_by: Any = "queue") -> Task:
-    return Task(task_id, "workflow", "flow", "ref", {}, 0, found_by=found_by)
-
-
-class Server:
-    """Answers as it is told, and counts what it is asked."""
+class Bench:
+    """A sweeper and what it finds."""
 
     def __init__(self) -> None:
-        self.clock = ServerClock()
-        self.queues: dict[str | None, list[list[Task] | ConductorError]] = {}
-        self.index: list[Task] = []
-        self.index_error: ConductorError | None = None
+        self.ms = 1_700_000_000_000
+        self.conductor = SimulatedConductor(lambda: self.ms)
+        self.found: list[Task] = []
+        self.gone: list[str] = []
+        self.sweeper = self.another()
         self.searches: list[int] = []
-        self.ended: set[str] = set()
-        self.statuses: dict[str, TaskStatus | None] = {}
-        self.asked: list[str] = []
+        search = self.conductor.waiting_since
 
-    def poll(self, worker_id: str, domain: str | None = None) -> list[Task]:
-        answers = self.queues.get(domain) or [[]]
-        answer = answers.pop(0)
-        if isinstance(answer, ConductorError):
-            raise answer
-        return answer
+        def counted(start: int) -> Any:
+            self.searches.append(start)
+            return search(start)
 
-    def waiting_since(self, start: int) -> Iterator[list[Task]]:
-        self.searches.append(start)
-        if self.index_error is not None:
-            raise self.index_error
-        yield self.index
+        self.conductor.waiting_since = counted  # type: ignore[method-assign]
 
-    def ended_since(self, end: int) -> set[str]:
-        if self.index_error is not None:
-            raise self.index_error
-        return self.ended
+    def another(self, *domains: str) -> Sweeper:
+        return Sweeper(self.conductor, "me", domains, self.found.extend)  # type: ignore[arg-type]
 
-    def task(self, task_id: str) -> TaskStatus | None:
-        self.asked.append(task_id)
-        return self.statuses.get(task_id, TaskStatus(False, None))
+    def discovery(self) -> Discovery:
+        return Discovery(self.conductor, self.found.extend, self.gone.extend)  # type: ignore[arg-type]
+
+    def schedule(self, number: int = 1) -> list[str]:
+        workflow = self.conductor.begin("flow")
+        return [self.conductor.schedule(workflow.id, f"wait{n}", {}).id for n in range(number)]
+
+    def ids(self) -> list[str]:
+        found, self.found[:] = [task.id for task in self.found], []
+        return found
 
 
 @pytest.fixture
-def server() -> Server:
-    return Server()
+def bench() -> Any:
+    bench = Bench()
+    with mock.patch.object(time, "time", lambda: bench.ms / 1000):
+        yield bench
 
 
-@pytest.fixture
-def found() -> list[str]:
-    return []
+def test_the_queue_is_polled_until_it_is_empty(bench: Bench) -> None:
+    bench.sweeper.sweep()
+    tasks = bench.schedule(10)
+    assert bench.sweeper.sweep() == bench.ms
+    assert bench.ids() == tasks
+    assert bench.sweeper.sweep() == bench.ms
+    assert bench.ids() == []
 
 
-@pytest.fixture
-def sweeper(server: Server, found: list[str]) -> Sweeper:
-    return Sweeper(server, "worker", ("eu",), lambda page: found.extend(one.id for one in page))  # type: ignore[arg-type]
+def test_every_domains_queue_is_swept(bench: Bench) -> None:
+    polled = []
+    bench.conductor.poll = lambda worker, domain: polled.append(domain) or []  # type: ignore[method-assign,func-returns-value,assignment]
+    bench.another("billing", "other").sweep()
+    assert polled == [None, "billing", "other"]
 
 
-def test_a_sweep_polls_every_queue_until_it_is_empty(server: Server, sweeper: Sweeper, found: list[str]) -> None:
-    server.queues = {None: [[task("a")], [task("b")], []], "eu": [[task("c")], []]}
-    sweeper.sweep()
-    assert found == ["a", "b", "c"]
-    assert server.queues == {None: [], "eu": []}
+def test_a_sweep_began_before_its_first_poll(bench: Bench) -> None:
+    poll = bench.conductor.poll
+
+    def slow(*given: Any) -> Any:
+        bench.ms += 500
+        return poll(*given)
+
+    bench.conductor.poll = slow  # type: ignore[method-assign,assignment]
+    began = bench.ms
+    bench.schedule()
+    assert bench.sweeper.sweep() == began
 
 
-def test_the_first_sweep_reads_the_whole_index_and_the_next_ones_do_without(server: Server, sweeper: Sweeper) -> None:
-    sweeper.sweep()
-    sweeper.sweep()
-    assert server.searches == [0]
+def test_the_first_sweep_searches_the_index_for_what_others_have_polled(bench: Bench) -> None:
+    [task] = bench.schedule()
+    bench.conductor.poll("somebody")
+    bench.sweeper.sweep()
+    assert bench.ids() == [task]
+    assert bench.searches == [0]
 
 
-def test_once_the_index_alone_knew_a_task_every_sweep_searches_what_is_new(server: Server, sweeper: Sweeper) -> None:
-    sweeper.sweep()
-    sweeper.by_index_alone = True
-    sweeper.sweep()
-    assert len(server.searches) == 2
-    assert server.searches[1] > 0
+def test_later_sweeps_search_once_a_task_was_found_by_the_index_alone_and_for_what_is_new(bench: Bench) -> None:
+    bench.sweeper.sweep()
+    bench.sweeper.sweep()
+    assert bench.searches == [0]
+    bench.sweeper.by_index_alone = True
+    first = bench.ms
+    bench.sweeper.sweep()
+    bench.ms += 1000
+    bench.sweeper.sweep()
+    assert bench.searches == [0, first - 15_000, first - 15_000]
 
 
-def test_overlapping_searches_bring_a_task_once(server: Server, sweeper: Sweeper, found: list[str]) -> None:
-    sweeper.by_index_alone = True
-    server.index = [task("a", "index")]
-    sweeper.sweep()
-    server.index = [task("a", "index"), task("b", "index")]
-    sweeper.sweep()
-    assert found == ["a", "b"]
+def test_what_an_overlapping_search_sees_again_is_not_found_again(bench: Bench) -> None:
+    bench.sweeper.by_index_alone = True
+    [task] = bench.schedule()
+    bench.conductor.poll("somebody")
+    bench.sweeper.sweep()
+    bench.sweeper.sweep()
+    assert bench.ids() == [task]
 
 
-def test_after_a_poll_whose_answer_is_lost_the_index_is_searched(server: Server, sweeper: Sweeper) -> None:
-    sweeper.sweep()
-    server.queues = {None: [OutcomeUnknown("broke off")]}
+def test_a_poll_whose_answer_got_lost_is_no_sweep_and_the_next_one_asks_the_index(bench: Bench) -> None:
+    bench.sweeper.sweep()
+    [task] = bench.schedule()
+    bench.conductor.poll_fault = "lost"
     with pytest.raises(OutcomeUnknown):
-        sweeper.sweep()
-    sweeper.sweep()
-    assert len(server.searches) == 2
+        bench.sweeper.sweep()
+    assert bench.ids() == []
+    bench.sweeper.sweep()
+    assert bench.ids() == [task]
+    bench.sweeper.sweep()
+    assert len(bench.searches) == 2
 
 
-def test_a_poll_that_was_never_sent_loses_nothing(server: Server, sweeper: Sweeper) -> None:
-    sweeper.sweep()
-    server.queues = {None: [Unreachable("no connection")]}
+def test_a_poll_that_never_reached_conductor_has_lost_nothing(bench: Bench) -> None:
+    bench.sweeper.sweep()
+    bench.conductor.poll_fault = "unreachable"
     with pytest.raises(Unreachable):
-        sweeper.sweep()
-    sweeper.sweep()
-    assert len(server.searches) == 1
+        bench.sweeper.sweep()
+    bench.sweeper.sweep()
+    assert len(bench.searches) == 1
 
 
-def test_without_an_index_the_queue_must_do_after_a_few_chances(server: Server, sweeper: Sweeper) -> None:
-    server.index_error = OutcomeUnknown("500")
+def fail(*_: Any) -> Any:
+    raise NotNow("the index is down")
+
+
+def test_where_the_index_was_never_of_use_sweeps_go_on_without_it_after_a_few_tries(bench: Bench) -> None:
+    bench.conductor.waiting_since = fail  # type: ignore[method-assign,assignment]
     for _ in range(2):
         with pytest.raises(ConductorError):
-            sweeper.sweep()
-    sweeper.sweep()
+            bench.sweeper.sweep()
+    bench.sweeper.sweep()
+    [task] = bench.schedule()
+    bench.sweeper.sweep()
+    assert bench.ids() == [task]
 
 
-def test_where_the_index_is_needed_no_sweep_is_complete_without_it(server: Server, sweeper: Sweeper) -> None:
-    sweeper.by_index_alone = True
-    server.index_error = OutcomeUnknown("500")
+def test_where_tasks_are_known_by_the_index_alone_no_sweep_is_whole_without_it(bench: Bench) -> None:
+    bench.sweeper.by_index_alone = True
+    bench.conductor.waiting_since = fail  # type: ignore[method-assign,assignment]
     for _ in range(10):
         with pytest.raises(ConductorError):
-            sweeper.sweep()
+            bench.sweeper.sweep()
 
 
-@pytest.fixture
-def gone() -> list[str]:
-    return []
+def test_what_could_not_be_stored_is_searched_for_again(bench: Bench) -> None:
+    bench.schedule()
+    bench.conductor.poll("somebody")
+    bench.sweeper._found = mock.Mock(side_effect=StoreUnavailable)
+    with pytest.raises(StoreUnavailable):
+        bench.sweeper.sweep()
+    bench.sweeper._found = bench.found.extend
+    bench.sweeper.sweep()
+    assert len(bench.ids()) == 1
 
 
-@pytest.fixture
-def discovery(server: Server, found: list[str], gone: list[str]) -> Discovery:
-    return Discovery(server, lambda page: found.extend(one.id for one in page), gone.extend)  # type: ignore[arg-type]
+# --- discovery ---
 
 
-def test_discovery_finds_tasks_and_drops_those_that_the_index_knows_as_ended(
-    server: Server, discovery: Discovery, found: list[str], gone: list[str]
-) -> None:
-    server.index = [task("new", "index")]
-    server.ended = {"over", "of somebody else"}
-    discovery.run(1, ["over", "waits"])
-    assert found == ["new"]
-    assert gone == ["over"]
-    assert server.asked == ["waits"]
+def test_a_discovery_reads_everything_at_first_and_rarely_again_and_else_what_is_new(bench: Bench) -> None:
+    discovery = bench.discovery()
+    since = []
+    for _ in range(81):
+        discovery.run(bench.ms, [])
+        since.append(bench.searches[-1])
+        bench.ms += 30_000
+    assert [number for number, start in enumerate(since) if start == 0] == [0, 40, 80]
+    assert since[1] == bench.ms - 80 * 30_000 - 30_000 - 15_000
+    assert all(later - sooner == 30_000 for sooner, later in itertools.pairwise(since[1:40]))
 
 
-def test_discovery_asks_for_every_waiting_task_in_turn(server: Server, discovery: Discovery, gone: list[str]) -> None:
-    waiting = [f"task-{number:03}" for number in range(120)]
-    server.statuses = {"task-007": TaskStatus(True, "x"), "task-110": None}
+def test_a_discovery_says_which_waiting_tasks_have_ended(bench: Bench) -> None:
+    ended, waits = bench.schedule(2)
+    bench.conductor.end(ended, "CANCELED")
+    bench.discovery().run(bench.ms, [ended, waits, "unknown to Conductor"])
+    assert sorted(set(bench.gone)) == [ended, "unknown to Conductor"]
+
+
+def test_without_an_index_waiting_tasks_are_asked_for_one_by_one_in_turn(bench: Bench) -> None:
+    tasks = bench.schedule(120)
+    bench.conductor.waiting_since = fail  # type: ignore[method-assign,assignment]
+    for task in tasks[::40]:
+        bench.conductor.end(task, "TIMED_OUT")
+    discovery = bench.discovery()
     for _ in range(3):
-        discovery.run(1, waiting)
-    assert sorted(set(server.asked)) == waiting
-    assert gone == ["task-007", "task-110"]
-
-
-def test_discovery_asks_one_by_one_even_while_the_index_is_broken(
-    server: Server, discovery: Discovery, gone: list[str]
-) -> None:
-    server.index_error = OutcomeUnknown("500")
-    server.statuses = {"over": TaskStatus(True, None)}
-    with pytest.raises(ConductorError):
-        discovery.run(1, ["over", "waits"])
-    assert gone == ["over"]
+        with pytest.raises(ConductorError):
+            discovery.run(bench.ms, tasks)
+    assert bench.gone == tasks[::40]
