@@ -77,7 +77,7 @@ def test_every_connection_commits_to_the_disk(path: Path, store: SqliteStore) ->
     with mock.patch.object(Connections, "_open", remember):
         store.append([event()])
         store.events(EventFilter())
-        thread = threading.Thread(target=lambda: (store.events(EventFilter()), store._connections.close()))
+        thread = threading.Thread(target=store.events, args=(EventFilter(),))
         thread.start()
         thread.join()
         pragmas = [
