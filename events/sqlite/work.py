@@ -224,7 +224,7 @@ class Work:
         return sorted(claimed, key=lambda target: target.id)
 
     def settle(self, worker: str, results: Sequence[Result], now: int) -> bool:
-        touched: dict[str, None] = {}
+        touched: dict[str, bool] = {}  # event id → whether one of its completions has ended
         for_decider = False
         with self._connections.transaction() as db:
             for result in results:
@@ -248,7 +248,7 @@ class Work:
                 ).fetchone()
                 if row is None or not final:  # the claim went to another worker, whose result counts
                     continue
-                touched[target.event_id] = None
+                touched[target.event_id] = touched.get(target.event_id, False) or target.kind == "complete"
                 if target.task_id is not None:
                     state = {"done": "completed", "cancelled": "gone", "failed": "returned"}[result.state]
                     for_decider |= state == "returned"
@@ -256,13 +256,16 @@ class Work:
                         "UPDATE tasks SET state = ?, settled_at = ? WHERE id = ? AND state = 'taken'",
                         (state, None if state == "returned" else now, target.task_id),
                     )
-            for event_id in touched:
-                for_decider |= self._follow(db, event_id, now)
+            for event_id, completion in touched.items():
+                for_decider |= self._follow(db, event_id, now, completion)
         return for_decider
 
     @staticmethod
-    def _follow(db: Database, event_id: str, now: int, free_again: bool = True) -> bool:
-        """Sets the event's status after its targets'; True if it is free again since all its takers were gone."""
+    def _follow(db: Database, event_id: str, now: int, free_again: bool) -> bool:
+        """Sets the event's status after its targets'; with `free_again` it is free if all its takers turned out gone.
+
+        Returns whether it is.
+        """
         targets = db.execute("SELECT DISTINCT kind, state FROM targets WHERE event_id = ?", (event_id,)).fetchall()
         row = db.execute("SELECT held FROM events WHERE id = ?", (event_id,)).fetchone()
         if row is None:

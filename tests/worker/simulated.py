@@ -68,6 +68,8 @@ class SimulatedConductor:
     fault: Fault | None = None
     """Of the next call that changes something."""
     poll_fault: Literal["unreachable", "lost"] | None = None
+    lag: int = 0
+    """Milliseconds for which the index still shows an ended task as in progress."""
     delay: int = 0
     """Milliseconds after which a `late` call takes effect."""
     late: list[tuple[int, Callable[[], Any]]] = field(default_factory=list)
@@ -135,7 +137,12 @@ class SimulatedConductor:
         return [self._task(task) for task in queued]
 
     def waiting_since(self, start: int) -> Iterator[list[Task]]:
-        found = [t for t in self.tasks.values() if t.status == "IN_PROGRESS" and t.started_at > start]
+        stale = self.server_now - self.lag
+        found = [
+            task
+            for task in self.tasks.values()
+            if task.started_at > start and (task.status == "IN_PROGRESS" or task.ended_at > stale)
+        ]
         for first in range(0, len(found), 2):
             yield [replace(self._task(task), found_by="index") for task in found[first : first + 2]]
 
