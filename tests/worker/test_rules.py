@@ -343,12 +343,12 @@ class Machine(RuleBasedStateMachine):
         if foreign:
             self.somebody_else_polls()
         for call in calls:
-            self.call(len(self.in_hand) - 1, *call)
+            self.call(0 if self.in_hand else -1, *call)
         if again:
             self.the_worker_decides(None, "")
 
     @rule(
-        ms=st.sampled_from([11_000, 17_000]), calls=st.lists(st.tuples(FAULTS, DELAYS, FATES), min_size=1, max_size=3)
+        ms=st.sampled_from([1000, 11_000, 17_000]), calls=st.lists(st.tuples(FAULTS, DELAYS, FATES), min_size=1, max_size=3)
     )
     def the_helper_works(self, ms: int, calls: list[tuple[Any, int, str]]) -> None:
         """It claims what is due or was left behind, some time later."""
