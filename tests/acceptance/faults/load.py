@@ -291,8 +291,10 @@ class Load:
 
     @staticmethod
     def _was_hidden(task: dict[str, Any]) -> bool:
-        """Whether the queue didn't hand it out for long after it was scheduled."""
-        return bool(task["status"] == "SCHEDULED" or task["startTime"] - task["scheduledTime"] > 15_000)
+        """Whether the queue didn't hand it out for long after it was scheduled, or had to do so again: Conductor was
+        killed over the first poll, and then neither its queue nor its index knew the task for a while."""
+        late = task["startTime"] - task["scheduledTime"] > 15_000
+        return bool(task["status"] == "SCHEDULED" or late or task["pollCount"] > 1)
 
     def _is_started(self, expectation: Started) -> bool:
         wanted = [expectation.event, *(f"{expectation.event}#{n + 1}" for n in range(1, expectation.times))]
