@@ -258,7 +258,7 @@ class Load:
         self._nothing_else()
 
     def _nudge(self, stuck: list[Completed]) -> None:
-        """Has Conductor look at workflows that it left lying as it was killed, between a task's end and the next task."""
+        """Has Conductor look at workflows that it left lying as it was killed, between one task and the next."""
         for one in stuck:
             path = f"/workflow/decide/{one.workflow_id}"
             self.patiently(lambda path=path: self.conductor.call("PUT", path))  # type: ignore[misc]
