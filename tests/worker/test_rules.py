@@ -348,7 +348,8 @@ class Machine(RuleBasedStateMachine):
             self.the_worker_decides(None, "")
 
     @rule(
-        ms=st.sampled_from([1000, 11_000, 17_000]), calls=st.lists(st.tuples(FAULTS, DELAYS, FATES), min_size=1, max_size=3)
+        ms=st.sampled_from([1000, 11_000, 17_000]),
+        calls=st.lists(st.tuples(FAULTS, DELAYS, FATES), min_size=1, max_size=3),
     )
     def the_helper_works(self, ms: int, calls: list[tuple[Any, int, str]]) -> None:
         """It claims what is due or was left behind, some time later."""
