@@ -63,7 +63,7 @@ class PlatformRules(Protocol):
 
     @property
     def vendor_keys(self) -> bool:
-        """Whether deliveries are proven by the vendor's public keys, without any setting."""
+        """Whether deliveries are proven by public keys that are fetched from the vendor."""
 
     @property
     def find_secret_problem(self) -> Callable[[str], str | None] | None:

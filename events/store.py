@@ -31,20 +31,24 @@ class LeaseLost(Exception):
     """Another worker decides now: this one was too long without a sign of life."""
 
 
+class Appending(Protocol):
+    """Events that were handed in. Whoever did it must ask for their commit."""
+
+    def committed(self) -> list[Committed]:
+        """Commits the events durably, all or none, and only those whose delivery id is new.
+
+        Returns in the order given. Raises StoreUnavailable.
+        """
+
+
 class DeliveryStore(Protocol):
     """What the relay needs. Every method raises StoreUnavailable when the store can't do it now."""
 
-    def arrives(self) -> None:
-        """This thread is about to append: others may wait for it a moment, to be committed together."""
-
-    def leaves(self) -> None:
-        """This thread won't append after all, or has done so; harmless if it never arrived."""
+    def submit(self, events: Sequence[NewEvent]) -> Appending:
+        """Hands in the events of one delivery; deliveries that are handed in together share one commit."""
 
     def append(self, events: Sequence[NewEvent]) -> list[Committed]:
-        """Commits the events of one delivery durably, all or none, and only those whose delivery id is new.
-
-        Callers on several threads share one commit. Returns in the order given.
-        """
+        """Submits the events and commits them."""
 
     def verified_at(self, webhook: str, fingerprint: str) -> int | None:
         """When the webhook was verified with the verifier of this fingerprint; None while it isn't."""

@@ -46,7 +46,7 @@ class Platform:
     challenge_settings: frozenset[str] = frozenset()
     """Settings without which its challenge can't be answered."""
     vendor_keys: bool = False
-    """Whether deliveries are proven by the vendor's public keys, without any setting."""
+    """Whether deliveries are proven by public keys that are fetched from the vendor; others don't wait for that."""
     tolerance: float | None = None
     """Seconds that a signed time may be away from now; None for any."""
     methods: frozenset[str] = frozenset({"POST"})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Protocol
 
 import structlog
 
-from events.event import NewEvent, Rejection
+from events.event import Committed, Rejection
 from events.payload import BadBody, UnreadableMediaType
 from events.store import DeliveryStore, StoreUnavailable
 from relay import metrics
@@ -28,6 +28,10 @@ FORBIDDEN = error_answer(403, "forbidden", "not allowed")
 UNAVAILABLE = error_answer(
     503, "unavailable", "the delivery can't be stored now; send it again", ("Retry-After", str(RETRY_AFTER))
 )
+
+
+Steps = Generator[None, None, Answer]
+"""An answer in the making."""
 
 
 class BodyTooLarge(Exception):
@@ -70,15 +74,23 @@ class Receiver:
         self._routes = routes
         self._verified.forget_all_but({route.key for route in routes.values()})
 
-    def receive(self, url_id: str, incoming: Incoming) -> Answer:
-        """The answer to a request for ``/webhook/{url_id}``: always one, whatever was sent."""
+    def may_wait(self, url_id: str) -> bool:
+        """Whether a request may have to wait for somebody else's server."""
+        route = self._routes.get(url_id)
+        return route is not None and route.platform.vendor_keys
+
+    def receive(self, url_id: str, incoming: Incoming) -> Steps:
+        """Receives a request for ``/webhook/{url_id}``; returns the answer, always one, whatever was sent.
+
+        Steps are made up to the commit, which deliveries that have come that far share, and behind it.
+        """
         route = self._routes.get(url_id)
         if route is None:
             self._tally.count("", "unknown", 404)
             return NOT_FOUND
         name = route.webhook.name
         try:
-            return self._receive(route, incoming)
+            return (yield from self._receive(route, incoming))
         except StoreUnavailable as error:
             structlog.get_logger().error("the store can't take a delivery", webhook=name, error=str(error))
             self._tally.count(name, "store_unavailable", 503)
@@ -93,7 +105,7 @@ class Receiver:
             self._tally.count(name, "rejected", 503)
             return UNAVAILABLE
 
-    def _receive(self, route: Route, incoming: Incoming) -> Answer:
+    def _receive(self, route: Route, incoming: Incoming) -> Steps:
         webhook = route.webhook
         if incoming.method not in route.methods:
             self._tally.count(webhook.name, "rejected", 405)
@@ -109,9 +121,8 @@ class Receiver:
         except BodyUnreadable:
             return self._reject(route, incoming, 400, "the body broke off", "the body could not be read")
         request = incoming.request(route, body)
-        self._store.arrives()
         try:
-            return self._answer(route, request)
+            return (yield from self._answer(route, request))
         except Refused as refusal:
             return self._reject(route, incoming, refusal.status, refusal.reason)
         except UnreadableMediaType as error:
@@ -119,10 +130,8 @@ class Receiver:
             return error_answer(415, "unsupported_media_type", str(error))
         except BadBody as error:
             return self._reject(route, incoming, 400, str(error), str(error))
-        finally:
-            self._store.leaves()
 
-    def _answer(self, route: Route, request: Request) -> Answer:
+    def _answer(self, route: Route, request: Request) -> Steps:
         platform = route.platform
         if platform.challenge is not None:
             answer = platform.challenge(request, route.terms)
@@ -144,11 +153,18 @@ class Receiver:
                 return self._challenged(route, request, answer)
         if closed:
             raise Refused("not verified yet: the challenge has not come")
-        return self._accept(route, delivery, body.value, route.intake.events(delivery, body))
+        events = route.intake.events(delivery, body)
+        if not events:
+            return self._accepted(route, delivery, body.value, [])
+        appending = self._store.submit(events)
+        try:
+            yield
+        finally:  # what was handed in is committed, even if nobody waits for the answer any more
+            committed = appending.committed()
+        return self._accepted(route, delivery, body.value, committed)
 
-    def _accept(self, route: Route, delivery: VerifiedDelivery, value: Any, events: list[NewEvent]) -> Answer:
+    def _accepted(self, route: Route, delivery: VerifiedDelivery, value: Any, committed: list[Committed]) -> Answer:
         webhook = route.webhook
-        committed = self._store.append(events) if events else []
         duplicates = sum(one.duplicate for one in committed)
         stored = len(committed) - duplicates
         if stored or not committed:

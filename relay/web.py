@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -116,10 +116,42 @@ class Deliveries:
         if not path.startswith(PATH):
             return self._others(environ, start_response)
         self._start()
-        began = time.perf_counter()
-        answer = self._receiver.receive(path[len(PATH) :], WsgiRequest(environ))
-        metrics.observe_request(time.perf_counter() - began)
-        return send(answer, environ, start_response)
+        return Delivery(self._receiver, path[len(PATH) :], environ, start_response)
+
+
+class Delivery:
+    """The answer to a delivery, as WSGI iterates over it.
+
+    It is made up to the commit at once, and the rest when it is asked for: a server that calls the application for
+    several requests before it iterates over the answers has them committed together.
+    """
+
+    def __init__(self, receiver: Receiver, url_id: str, environ: dict[str, Any], start_response: StartResponse):
+        self._began = time.perf_counter()
+        self._environ = environ
+        self._start_response = start_response
+        self._answer: Answer | None = None
+        self._steps = receiver.receive(url_id, WsgiRequest(environ))
+        self.may_wait = receiver.may_wait(url_id)
+        """Whether others had better not wait for it; nothing is done then before it is asked for."""
+        if not self.may_wait:
+            self._step()
+
+    def _step(self) -> None:
+        try:
+            next(self._steps)
+        except StopIteration as end:
+            self._answer = end.value
+
+    def __iter__(self) -> Iterator[bytes]:
+        while self._answer is None:
+            self._step()
+        metrics.observe_request(time.perf_counter() - self._began)
+        return iter(send(self._answer, self._environ, self._start_response))
+
+    def close(self) -> None:
+        """WSGI's end of every answer, also of one that nobody wanted any more."""
+        self._steps.close()
 
 
 def send(answer: Answer, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:

@@ -9,9 +9,8 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from threading import get_ident
 
 from sqlite_utils import Database
 
@@ -23,24 +22,33 @@ REJECTIONS_KEPT = 100
 """Rejections kept per webhook."""
 _HOUR = 3_600_000
 _ROWS_A_STATEMENT = 200
-_GATHER = 0.001
-"""Seconds that a delivery waits for others that are on their way."""
 _COLUMNS = "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of"
 _ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class _Delivery:
-    """The events of one delivery on their way through a group commit."""
+    """The events of one delivery on their way through a group commit: an `events.store.Appending`."""
 
-    __slots__ = ("committed", "error", "events", "finished")
+    __slots__ = ("_commit", "error", "events", "result")
 
-    def __init__(self, events: Sequence[NewEvent]):
+    def __init__(self, events: Sequence[NewEvent], commit: Callable[[_Delivery], None]):
         self.events = events
-        self.committed: list[Committed] | None = None
+        self._commit = commit
+        self.result: list[Committed] | None = None
         self.error: StoreUnavailable | None = None
-        self.finished = threading.Lock()
-        """Held until the delivery is committed or has failed."""
-        self.finished.acquire()
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is committed or has failed."""
+        return self.result is not None or self.error is not None
+
+    def committed(self) -> list[Committed]:
+        if not self.finished:
+            self._commit(self)
+        if self.error is not None:
+            raise self.error
+        assert self.result is not None
+        return self.result
 
 
 class Deliveries:
@@ -54,31 +62,24 @@ class Deliveries:
 
     def _reset_group(self) -> None:
         self._waiting: deque[_Delivery] = deque()
-        self._on_the_way: set[int] = set()
         self._committing = threading.Lock()
 
     # A commit costs the same for one event and for several, so deliveries that come together are committed together.
-    # No thread of its own does it, which would cost every delivery two changes of thread: of the threads that are
-    # about to append, the last one to come commits for all.
+    # No thread of its own does it, which would cost every delivery two changes of thread: the first to ask for its
+    # commit commits for all.
 
-    def arrives(self) -> None:
-        self._on_the_way.add(get_ident())
-
-    def leaves(self) -> None:
-        self._on_the_way.discard(get_ident())
+    def submit(self, events: Sequence[NewEvent]) -> _Delivery:
+        delivery = _Delivery(events, self._commit_with_others)
+        self._waiting.append(delivery)
+        return delivery
 
     def append(self, events: Sequence[NewEvent]) -> list[Committed]:
-        delivery = _Delivery(events)
-        self._waiting.append(delivery)
-        self._on_the_way.discard(get_ident())
-        if not (self._on_the_way and delivery.finished.acquire(timeout=_GATHER)):
-            with self._committing:
-                while delivery.finished.locked() and self._waiting:
-                    self._commit_gathered()
-        if delivery.error is not None:
-            raise delivery.error
-        assert delivery.committed is not None
-        return delivery.committed
+        return self.submit(events).committed()
+
+    def _commit_with_others(self, delivery: _Delivery) -> None:
+        with self._committing:
+            while not delivery.finished and self._waiting:
+                self._commit_gathered()
 
     def _commit_gathered(self) -> None:
         group: list[_Delivery] = []
@@ -92,9 +93,8 @@ class Deliveries:
                 self._commit_alone(delivery, error if len(group) == 1 else None)
         finally:
             for delivery in group:
-                if delivery.committed is None and delivery.error is None:
+                if not delivery.finished:
                     delivery.error = StoreUnavailable("the commit was interrupted")
-                delivery.finished.release()
 
     def _take(self, group: list[_Delivery]) -> list[_Delivery]:
         """Moves what waits into the group, as far as it fits into one statement."""
@@ -130,7 +130,7 @@ class Deliveries:
         if stored:
             self._wake.send()
         for delivery in group:
-            delivery.committed = [
+            delivery.result = [
                 Committed(event.id, False) if event.id in stored else Committed(first[event.id], True)
                 for event in delivery.events
             ]

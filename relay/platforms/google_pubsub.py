@@ -60,5 +60,6 @@ PLATFORM = Platform(
     name="google-pubsub",
     verifier=GoogleToken(),
     required=frozenset({"audience", "service_account"}),
+    vendor_keys=True,
     delivery_id=in_body("message", "messageId"),
 )
