@@ -89,7 +89,7 @@ class Deliveries:
             for delivery in group or self._take(group):
                 delivery.error = error
         except Exception as error:
-            for delivery in group:
+            for delivery in group or self._take(group):
                 self._commit_alone(delivery, error if len(group) == 1 else None)
         finally:
             for delivery in group:

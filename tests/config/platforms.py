@@ -40,6 +40,6 @@ PLATFORMS = {
             _OPTIONS,
             find_secret_problem=lambda text: None if text.startswith("MF") else "write the public key in base64",
         ),
-        Rules("google-pubsub", frozenset({"audience", "service_account"}), _OPTIONS),
+        Rules("google-pubsub", frozenset({"audience", "service_account"}), _OPTIONS, vendor_keys=True),
     )
 }

@@ -86,36 +86,39 @@ def test_deliveries_of_many_threads_are_all_stored_and_share_commits(store: Sqli
 
     store._commit = counted  # type: ignore[method-assign, assignment]
 
-    def append(number: int) -> bool:
-        store.arrives()
-        return store.append([event(f"d{number % 150}")])[0].duplicate
-
     with ThreadPoolExecutor(16) as pool:
-        duplicates = list(pool.map(append, range(200)))
+        duplicates = list(pool.map(lambda number: store.append([event(f"d{number % 150}")])[0].duplicate, range(200)))
 
     assert sum(duplicates) == 50
     assert len(stored(store)) == 150
     assert commits < 150
 
 
-def test_a_thread_that_is_on_its_way_and_never_comes_delays_nobody_for_long(store: SqliteStore) -> None:
-    came = threading.Event()
-    gone = threading.Event()
+def test_deliveries_that_were_handed_in_share_the_commit_of_the_first_that_asks(store: SqliteStore) -> None:
+    first, second, again = store.submit([event("a")]), store.submit([event("b")]), store.submit([event("a")])
+    assert stored(store) == []
+    [one] = second.committed()
+    assert len(stored(store)) == 2
+    counter = store.change_counter()
+    assert not one.duplicate
+    assert [first.committed()[0].duplicate, again.committed()[0].duplicate] == [False, True]
+    assert store.change_counter() == counter
 
-    def arrive_only() -> None:
-        store.arrives()
-        came.set()
-        gone.wait(30)
-        store.leaves()
 
-    other = threading.Thread(target=arrive_only)
-    other.start()
-    came.wait(30)
-    try:
-        assert not store.append([event()])[0].duplicate
-    finally:
-        gone.set()
-        other.join()
+def test_a_group_that_fails_fails_for_all_of_it_and_the_next_one_is_not_touched(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(group: list[object]) -> None:
+        raise StoreUnavailable("database or disk is full")
+
+    both = store.submit([event("a")]), store.submit([event("b")])
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_commit", fails)
+        for one in both:
+            with pytest.raises(StoreUnavailable):
+                one.committed()
+    assert not store.append([event("a")])[0].duplicate
+    assert len(stored(store)) == 1
 
 
 def test_a_delivery_that_the_database_refuses_takes_no_other_with_it(store: SqliteStore) -> None:

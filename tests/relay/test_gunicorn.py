@@ -49,13 +49,14 @@ class Process:
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, **settings: str) -> None:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")},
             "BRIDGE_WEBHOOKS": str(self.file),
             "BRIDGE_DATABASE": f"sqlite:///{self.folder}/b.db",
             "BRIDGE_RELAY_METRICS": f"127.0.0.1:{self.metrics_port}",
             "PORT": str(self.port),
+            **settings,
         }
         environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
         with self.log.open("wb") as log:

@@ -236,10 +236,10 @@ def test_a_media_type_that_is_not_read_is_unsupported(content_type: str, make_re
 def test_a_store_that_cannot_be_written_is_no_loss(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     relay = make_relay(PLAIN)
 
-    def fails(events: object) -> list[Committed]:
+    def fails(group: object) -> None:
         raise StoreUnavailable("database or disk is full")
 
-    monkeypatch.setattr(relay.store, "append", fails)
+    monkeypatch.setattr(relay.store, "_commit", fails)
     response = relay.post("plain", "{}", OK)
     assert (response.status_code, error_of(response)) == (503, "unavailable")
     assert int(response.headers["Retry-After"]) > 0
@@ -253,7 +253,7 @@ def test_a_bug_of_ours_is_no_loss_and_no_500(make_relay: MakeRelay, monkeypatch:
     def fails(events: object) -> list[Committed]:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(relay.store, "append", fails)
+    monkeypatch.setattr(relay.store, "submit", fails)
     assert relay.post("plain", "{}", OK).status_code == 503
     monkeypatch.setattr(relay.store, "check_writable", lambda: fails([]))
     assert relay.client.get("/readyz").status_code == 503
