@@ -84,15 +84,31 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def enqueue_req(self, conn: TConn) -> None:
         """A connection is new, or has something to read."""
-        request = None if conn.cfg.is_ssl or conn.is_http2 else _peek(conn)
-        if request == b"":  # a thread would only wait for it
-            self.finish_request(conn, _Outcome(_DEFER))
-        elif _is_whole(request):
+        missing = _missing(conn)
+        if missing is None:
+            self._thread_for(conn)
+        elif missing:
+            _expect(conn, missing)
+            self.finish_request(conn, _Outcome(_DEFER))  # to the poller
+        else:
             with self._lock:
                 self._whole.append(conn)
-        else:
-            self._waiting_for_thread.append(conn)
-            super().enqueue_req(conn)
+
+    def murder_pending(self) -> None:
+        """Ends connections on which nothing has come for long; a request that has begun is given a thread."""
+        while self.pending_conns and self.pending_conns[0].timeout <= time.monotonic():
+            conn = self.pending_conns.popleft()
+            self.poller.unregister(conn.sock)
+            if _expected(conn) > 1:
+                self._thread_for(conn)
+            else:
+                self.nr_conns -= 1
+                conn.close()
+
+    def _thread_for(self, conn: TConn) -> None:
+        _expect(conn, 1)
+        self._waiting_for_thread.append(conn)
+        super().enqueue_req(conn)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Once around the loop."""
@@ -125,7 +141,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                     answered.add(conn)
                 else:
                     over.append(conn)
-            self._give_back(over, keep=False)
+            self._give_back(over, False)
 
     def _next(self, answered: _Answered, wait: bool) -> list[TConn]:
         """Connections with a whole request; if there is none, those that come in a moment. Empty if none does."""
@@ -141,15 +157,24 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             ready, left = answered.readable(self._nudge_out if awaiting else None)
             self._awaiting = False
             for conn in ready:
-                (whole if _is_whole(_peek(conn)) else left).append(conn)
-            self._give_back(left, keep=True)
+                missing = _missing(conn)
+                if missing is None:
+                    self._thread_for(conn)
+                elif missing:
+                    _expect(conn, missing)
+                    answered.add(conn)
+                else:
+                    whole.append(conn)
+            # A request that has begun is only deferred: gunicorn may close a connection that is kept for the next one.
+            self._give_back([conn for conn in left if _expected(conn) == 1], True)
+            self._give_back([conn for conn in left if _expected(conn) > 1], _DEFER)
             if whole or not wait:
                 return whole
 
-    def _give_back(self, conns: list[TConn], keep: bool) -> None:
-        """To gunicorn's main loop, which waits for what comes on those that are kept, and closes the others."""
+    def _give_back(self, conns: list[TConn], outcome: Any) -> None:
+        """To gunicorn's main loop, which waits for what comes on those that aren't to be closed."""
         if conns:
-            self.method_queue.defer(self._finish, conns, _Outcome(keep))
+            self.method_queue.defer(self._finish, conns, _Outcome(outcome))
 
     def _finish(self, conns: list[TConn], outcome: _Outcome) -> None:
         for conn in conns:
@@ -165,6 +190,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         try:
             conn.init()
             conn.sock.setblocking(False)  # all of it is there
+            _expect(conn, 1)
             request = next(conn.parser)
             response, environ = wsgi.create(request, conn.sock, conn.client, conn.server, self.cfg)
             environ["wsgi.multithread"] = True
@@ -322,22 +348,38 @@ class _Packet:
         self.content += content
 
 
-def _peek(conn: TConn) -> bytes | None:
-    """What there is to read on the connection, without taking it; empty if there is nothing yet, None at its end."""
-    if conn.parser is not None and conn.parser.unreader.buf.getvalue():
-        return None  # a part of it was read with the request before
+def _missing(conn: TConn) -> int | None:
+    """How many bytes must have come before it is worth looking at the connection again.
+
+    None is missing, 0, of a request that is there to its end; None means that only a thread can read it.
+    """
+    if conn.cfg.is_ssl or conn.is_http2 or (conn.parser is not None and conn.parser.unreader.buf.getvalue()):
+        return None
     try:
-        return conn.sock.recv(_PEEK, socket.MSG_PEEK | socket.MSG_DONTWAIT) or None
+        request = conn.sock.recv(_PEEK, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
-        return b""
+        return 1
     except OSError:
         return None
+    head = request.find(b"\r\n\r\n")
+    length = _LENGTH.search(request, 0, head + 2) if head >= 0 else None
+    if length is None:
+        return None
+    whole = head + 4 + int(length[1])
+    if len(request) >= whole:
+        return 0
+    # Less than was expected: its sender has ended.
+    return whole if whole <= _PEEK and len(request) >= _expected(conn) else None
 
 
-def _is_whole(request: bytes | None) -> bool:
-    """Whether a request with a body is there from its beginning to its end."""
-    head = request.find(b"\r\n\r\n") if request else -1
-    if request is None or head < 0:
-        return False
-    length = _LENGTH.search(request, 0, head + 2)
-    return length is not None and len(request) >= head + 4 + int(length[1])
+def _expected(conn: TConn) -> int:
+    """Bytes from which on the connection counts as readable."""
+    return getattr(conn, "expected", 1)
+
+
+def _expect(conn: TConn, length: int) -> None:
+    """The kernel holds back what comes until there is so much of it, or its end."""
+    if length != _expected(conn):
+        with suppress(OSError):
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, length)
+        conn.expected = length
