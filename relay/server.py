@@ -127,6 +127,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     # --- requests that have come whole ---
 
     def _answer_whole(self) -> None:
+        try:
+            self._answer_until_none_is_left()
+        except Exception:  # its connections are closed with it: their senders try again
+            self.log.exception("answering failed unexpectedly")
+            with self._lock:
+                self._answering -= 1
+
+    def _answer_until_none_is_left(self) -> None:
         answered = _Answered()
         while conns := self._next(answered, wait=True):
             begun: list[tuple[TConn, _Exchange | None]] = []
@@ -166,8 +174,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 else:
                     whole.append(conn)
             # A request that has begun is only deferred: gunicorn may close a connection that is kept for the next one.
-            self._give_back([conn for conn in left if _expected(conn) == 1], True)
-            self._give_back([conn for conn in left if _expected(conn) > 1], _DEFER)
+            begun = [conn for conn in left if _expected(conn) > 1]
+            self._give_back([conn for conn in left if conn not in begun], True)
+            self._give_back(begun, _DEFER)
             if whole or not wait:
                 return whole
 

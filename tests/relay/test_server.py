@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import random
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +16,7 @@ import pytest
 
 from events.event import EventFilter
 from events.sqlite import SqliteStore, open_store
+from relay.server import _STAY
 from tests.relay.test_gunicorn import KEY, Process, eventually
 
 DEFINITIONS = f"""webhooks:
@@ -70,9 +73,12 @@ def test_every_delivery_of_many_connections_at_once_is_stored_once_and_gets_its_
     relay: Process, store: SqliteStore
 ) -> None:
     def deliver(sender: int) -> list[tuple[str, str, bool]]:
-        connection = http.client.HTTPConnection("127.0.0.1", relay.port, timeout=60)
+        pauses = random.Random(sender)
+        connection = http.client.HTTPConnection("127.0.0.1", relay.port, timeout=60)  # it sends head and body apart
         found = []
-        for number in range(40):
+        for number in range(100):
+            if number % 2:  # about as long as the relay awaits the next request before it leaves that to its poller
+                time.sleep(pauses.uniform(0.5, 1.5) * _STAY)
             id_ = f"many-{sender // 2}-{number}"  # two senders each deliver the same
             headers = {"X-Api-Key": KEY, "X-Id": id_, "Content-Type": "application/json"}
             connection.request("POST", "/webhook/one", json.dumps({"id": id_}), headers)
@@ -89,9 +95,9 @@ def test_every_delivery_of_many_connections_at_once_is_stored_once_and_gets_its_
         answers = [one for found in pool.map(deliver, range(24)) for one in found]
 
     events = {event.id: event for event in store.events(EventFilter(webhook="one", limit=10_000))}
-    assert len(answers) == 960
-    assert sum(duplicate for _, _, duplicate in answers) == 480
-    assert len({event_id for _, event_id, _ in answers}) == 480
+    assert len(answers) == 2400
+    assert sum(duplicate for _, _, duplicate in answers) == 1200
+    assert len({event_id for _, event_id, _ in answers}) == 1200
     for id_, event_id, _ in answers:
         assert json.loads(events[event_id].payload)["id"] == id_
         assert events[event_id].delivery_id == id_
@@ -112,7 +118,7 @@ def test_a_request_that_comes_in_pieces_is_answered_once_it_is_whole(cut: int, r
     with connect(relay) as connection:
         for piece in (whole[:cut], whole[cut:], whole):  # then a whole one on the same connection
             connection.sendall(piece)
-            threading.Event().wait(0.05)
+            time.sleep(0.05)
         answers = Answers(connection)
         assert [answers.next()[0], answers.next()[0]] == [200, 200]
 
@@ -167,6 +173,23 @@ def test_whoever_hangs_up_before_the_answer_harms_nobody(relay: Process) -> None
         with connect(relay) as connection:
             connection.sendall(request())
     assert [relay.status("POST", "/webhook/one", b"{}") for _ in range(12)] == [200] * 12
+
+
+def test_slow_senders_hold_no_thread_and_get_their_answer(relay: Process) -> None:
+    whole = request(b'{"a": 1}')
+    slow = [connect(relay) for _ in range(150)]  # more than there are threads
+    try:
+        for connection in slow:
+            connection.sendall(whole[:-3])
+        assert [relay.status("POST", "/webhook/one", b"{}") for _ in range(12)] == [200] * 12
+        for number, connection in enumerate(slow):
+            if number % 2:
+                connection.sendall(whole[-3:])
+            connection.shutdown(socket.SHUT_WR)
+        assert [Answers(connection).next()[0] for connection in slow] == [400, 200] * 75
+    finally:
+        for connection in slow:
+            connection.close()
 
 
 def test_idle_connections_hold_no_thread(relay: Process) -> None:
