@@ -174,7 +174,7 @@ def _forget(bridge: Bridge) -> bool:
 
 
 def throughput(bridge: Bridge, conductor: Conductor) -> list[Figure]:
-    """500 waiting tasks and 500 events at once, beside a bare pool of as many completions; twice, in turn."""
+    """500 waiting tasks and 500 events at once, beside a bare pool of as many completions; three times, in turn."""
     bridge.start()
     complete = bare_completion(conductor.url)
     ours, bare = [], []
