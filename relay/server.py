@@ -96,10 +96,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self._whole.append(conn)
 
     def murder_pending(self) -> None:
-        """Ends connections on which nothing has come for long; a request that has begun is given a thread."""
-        while self.pending_conns and self.pending_conns[0].timeout <= time.monotonic():
+        """Ends connections on which nothing has come for long; a request that has begun is given a thread.
+
+        A worker that stops waits for neither.
+        """
+        while self.pending_conns and (self.pending_conns[0].timeout <= time.monotonic() or not self.alive):
             conn = self.pending_conns.popleft()
-            self.poller.unregister(conn.sock)
+            with suppress(OSError, KeyError, ValueError):
+                self.poller.unregister(conn.sock)
             if _expected(conn) > 1:
                 self._thread_for(conn)
             else:
@@ -120,7 +124,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             if self._awaiting:
                 with suppress(BlockingIOError):  # it has been nudged often enough
                     os.write(self._nudge_in, b"\0")
-            elif not self._answering or time.monotonic() > self._began + _STUCK:
+            elif not self._answering or (self._answering < _ANSWERERS and time.monotonic() > self._began + _STUCK):
                 self._answering += 1
                 self._began = time.monotonic()
                 self._answerers.submit(self._answer_whole)

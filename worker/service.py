@@ -41,6 +41,8 @@ _SWEEP_GAP = 0.02
 """Seconds between two sweeps at least: under load it is better to decide several events after one sweep."""
 _BUSY_SWEEP_GAP = 0.1
 """The same while there are targets enough in hand: what is decided sooner isn't called sooner."""
+_SETTLE = 2.0
+"""Seconds after the end of a worker that ended without a word, in which a poll of its may still take effect."""
 _PRUNE_STEP = 500
 _LONGEST_WAIT = 5.0
 """Seconds between tries while Conductor is away."""
@@ -84,6 +86,8 @@ class Worker:
         self._discovery: Discovery | None = None
         self._cursor = 0
         self._swept = 0.0
+        self._settled = 0.0
+        """When what the worker before had on its way has taken effect."""
         self._definitions: Any = None
         self._failures = 0
         self._conductor_fact = ""
@@ -185,8 +189,13 @@ class Worker:
         # is not dead, although the lock can be had.
         orphaned = time.monotonic() > self._lost_at + 2 * _HEARTBEAT and self._lock.acquire()
         now = int(time.time() * 1000)
+        before = self._store.decider()
         if not self._store.acquire_lease(self.id, now, now + int(_LEASE * 1000), orphaned):
             return False
+        if before is not None and before[0] != self.id:
+            # It may have polled as it died: Conductor then gives the tasks to nobody, and soon after knows them by its
+            # index only. An event that is decided in between would miss them.
+            self._settled = time.monotonic() + min(_SETTLE, before[1] / 1000 + _SETTLE - time.time())
         self._lost = False
         self._leading = True
         started = time.monotonic()
@@ -252,7 +261,7 @@ class Worker:
         self._hand_over()
         self._read_inbox()
         gap = _SWEEP_GAP if self._deliverer.free() > THREADS else _BUSY_SWEEP_GAP
-        if (pause := self._swept + gap - time.monotonic()) > 0:
+        if (pause := max(self._swept + gap, self._settled) - time.monotonic()) > 0:
             self._stopping.wait(pause)
         # Read before the sweep begins: whatever they are, they arrived before it.
         events = self._store.undecided(self._cursor, _EVENTS_A_DECISION)

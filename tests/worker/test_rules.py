@@ -105,6 +105,7 @@ class Machine(RuleBasedStateMachine):
             mock.patch.object(service, "Conductor", lambda *given: self.conductor),
             mock.patch.object(service, "Decider", self.make_decider),
             mock.patch.object(service, "_SWEEP_GAP", 0),
+            mock.patch.object(service, "_SETTLE", 0),
         ]
         for patch in self.patches:
             patch.start()

@@ -121,6 +121,40 @@ def test_who_is_dead_is_replaced_at_once_and_who_may_only_hang_when_its_lease_ha
         assert third._take_lease()
 
 
+def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(bench: Bench) -> None:
+    dead = bench.deciding()
+    first, second = bench.wait(), bench.wait()
+    bench.arrive()
+    # The poll is on its way as the worker is killed, and Conductor carries it out only after the next one has swept.
+    polled = bench.conductor.tasks.pop(second)
+    dead._lock.release()
+    successor = bench.deciding()
+
+    def take_effect() -> None:
+        polled.status, polled.started_at = "IN_PROGRESS", int(time.time() * 1000)
+        bench.conductor.tasks[second] = polled
+
+    timer = threading.Timer(0.3, take_effect)
+    timer.start()
+    successor._step()
+    timer.join()
+    assert sorted(target.task_id or "" for target in bench.store.targets_of(["event"])) == sorted([first, second])
+
+
+def test_who_follows_a_worker_that_said_goodbye_or_ended_long_ago_decides_at_once(bench: Bench) -> None:
+    first, second = bench.deciding(), bench.worker()
+    assert first._settled == 0
+    bench.store.release_lease(first.id)
+    first._step_down()
+    assert second._take_lease()
+    assert second._settled == 0
+    second._lock.release()
+    third = bench.worker()
+    with mock.patch.object(time, "time", return_value=time.time() + 3600):
+        assert third._take_lease()
+    assert third._settled < time.monotonic()
+
+
 def test_a_worker_that_lost_the_lease_does_not_take_it_from_the_living(bench: Bench) -> None:
     frozen, living = bench.deciding(), bench.worker()
     with mock.patch.object(time, "time", return_value=time.time() + service._LEASE + 1):
