@@ -37,8 +37,8 @@ _LONGEST_REQUEST = 30.0
 _LONGEST_WHEN_BUSY = 2.0
 """The same while others wait for a thread."""
 
-_YIELD = 0.004
-"""Seconds at most that a worker leaves a new connection to one that has fewer."""
+_NAPS = 10
+"""So often at most a worker leaves a new connection to one that has fewer."""
 _NAP = 0.0004
 _SLOTS = 64
 _LOAD = struct.Struct("<II")  # a worker's process id, and how many connections it has
@@ -272,8 +272,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def accept(self, listener: Any) -> None:
         """Somebody connects."""
         self._say_load()
-        deadline = time.monotonic() + _YIELD
-        while self.nr_conns > self._least_load() and time.monotonic() < deadline:
+        for _ in range(_NAPS):
+            if self.nr_conns <= self._least_load():
+                break
             time.sleep(_NAP)
             if not select.select([listener], [], [], 0)[0]:
                 return  # another one has taken it
