@@ -17,25 +17,25 @@ run: $(INSTALLED) ## Keep Conductor, relay, worker and admin page running until 
 	@$(BIN)/python -m demo.run
 
 test: $(INSTALLED) lint ## Every check and test, those on a real Conductor server included
-	@$(BIN)/python -m demo.conductor
+	@$(BIN)/python -m testkit.conductor
 	$(BIN)/python -m pytest
 
 acceptance: $(INSTALLED) ## Only the tests on a real Conductor server
-	@$(BIN)/python -m demo.conductor
+	@$(BIN)/python -m testkit.conductor
 	$(BIN)/python -m pytest tests/acceptance
 
 lint: $(INSTALLED) ## Style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy -p demo
+	$(BIN)/mypy -p demo -p testkit
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED) ## The benchmarks
-	@$(BIN)/python -m demo.conductor
+	@$(BIN)/python -m testkit.conductor
 	@$(BIN)/python -m bench
 
 setup: $(INSTALLED) ## Only the set-up: virtual environment and Conductor's jar
-	@$(BIN)/python -m demo.conductor
+	@$(BIN)/python -m testkit.conductor
 
 clean: ## Remove what was made here, but no data
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 def create_app() -> Flask:
     """The page and its API, for ``gunicorn 'admin:create_app()'``."""
-    from admin.web import create_app as create  # the command line has no need of a web framework
+    from admin.page.app import create_app as create  # the command line has no need of a web framework
 
     return create()

@@ -23,7 +23,7 @@ from admin.explain import (
 )
 from config.settings import Settings
 from config.webhooks import DEFAULT_HOLD, DefinitionsError, Problem, Webhook, load_definitions
-from events.event import Event, EventFilter, NewEvent, Target, Task, Workflow, new_event_id
+from events.records import Event, EventFilter, NewEvent, Target, Task, Workflow, new_event_id
 from events.sqlite import SqliteStore
 from relay.platforms import PLATFORMS
 from relay.verification import fingerprint

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from config.webhooks import Start, Webhook
-from events.event import Event, Target, Task, Workflow, iso
 from events.matches import BadMatches, Criteria, Criterion
+from events.records import Event, Target, Task, Workflow, iso
 
 Verdict = Literal["taken", "matches", "differs", "out of reach", "broken"]
 """`taken`: by this event; `matches`: every criterion holds, and the reason says what else stood or stands between."""

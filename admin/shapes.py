@@ -9,8 +9,8 @@ from typing import Any
 from admin.explain import EventFinding, StartFinding, TaskFinding
 from config.settings import Settings
 from config.webhooks import Problem, Webhook
-from events.event import Event, Rejection, Target, Task, iso
 from events.matches import Criterion
+from events.records import Event, Rejection, Target, Task, iso
 
 Json = dict[str, Any]
 

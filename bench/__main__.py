@@ -11,8 +11,8 @@ from pathlib import Path
 import structlog
 
 from bench import conductor, figures, matching, relay
-from demo.conductor import say
-from demo.processes import ROOT, Failed, stop_all_on_exit
+from testkit.conductor import say
+from testkit.processes import ROOT, Failed, stop_all_on_exit
 
 PARTS = ("relay", "matching", "conductor")
 """What can be measured alone; ``conductor`` needs the real server."""

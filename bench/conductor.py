@@ -20,11 +20,11 @@ from conductor.client.http.api.task_resource_api import TaskResourceApi
 from conductor.client.http.api_client import ApiClient
 
 from bench.figures import Figure, median, spread
-from demo.client import Conductor, wait_for, wait_for_webhook
-from demo.conductor import ConductorServer
-from demo.processes import Child, bridge_environment, free_port, start_relay, start_worker
-from events.event import NewEvent, Task, new_event_id
+from events.records import NewEvent, Task, new_event_id
 from events.sqlite import open_store
+from testkit.client import Conductor, wait_for, wait_for_webhook
+from testkit.conductor import ConductorServer
+from testkit.processes import Child, bridge_environment, free_port, start_relay, start_worker
 
 SECRET = "bench-secret-0123456789"
 LAST_MILES = 60

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import load
 from bench.figures import Figure, median, spread
-from demo.processes import Child, bridge_environment, free_port, start_relay
+from testkit.processes import Child, bridge_environment, free_port, start_relay
 
 ROUNDS = 5
 SECONDS = 4.0

@@ -1,1 +1,1 @@
-"""Development only, not shipped: a Conductor server, the bridge's processes, and the played example."""
+"""Development only, not shipped: the played example, and a bridge to try things with."""

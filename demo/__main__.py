@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from demo import sample, signing
-from demo.client import Answer, Conductor, RequestFailed, http, wait_for
-from demo.conductor import ConductorServer, say
-from demo.processes import (
+from testkit import sample, signing
+from testkit.client import Answer, Conductor, RequestFailed, http, wait_for
+from testkit.conductor import ConductorServer, say
+from testkit.processes import (
     Failed,
     bridge_environment,
     check_port,

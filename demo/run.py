@@ -11,10 +11,10 @@ from pathlib import Path
 
 from dotenv import load_dotenv
 
-from demo import sample
-from demo.client import Conductor, RequestFailed
-from demo.conductor import ConductorServer, say
-from demo.processes import (
+from testkit import sample
+from testkit.client import Conductor, RequestFailed
+from testkit.conductor import ConductorServer, say
+from testkit.processes import (
     ROOT,
     Child,
     Failed,

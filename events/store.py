@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from events.event import (
+from events.records import (
     Committed,
     Decision,
     Event,

@@ -19,12 +19,12 @@ from events.sqlite import open_store
 from events.store import DeliveryStore, NewerStore, StoreUnavailable
 from relay import metrics, web
 from relay.background import STILL_IN_FORCE, Background
-from relay.keys import KeySource, http_get
 from relay.platform import Platform
 from relay.platforms import PLATFORMS
 from relay.receiver import Receiver
 from relay.route import routes_of
 from relay.tally import Tally
+from relay.vendor_keys import KeySource, http_get
 from relay.verifiers import Fetch
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 from config.jsonpath import compile_path
 from config.webhooks import Webhook
-from events.event import NewEvent, new_event_id
 from events.payload import Body, MalformedBody, elements_of, payload_of, read_body, read_query
+from events.records import NewEvent, new_event_id
 from relay.platform import DeliveryId, Platform, digest, in_header
 from relay.request import Request
 from relay.verification import VerifiedDelivery

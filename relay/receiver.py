@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from events.event import Committed, Rejection
 from events.payload import BadBody, UnreadableMediaType
+from events.records import Committed, Rejection
 from events.store import DeliveryStore, StoreUnavailable
 from relay import metrics
 from relay.platform import Accepted

@@ -8,7 +8,7 @@ from typing import Literal
 
 import structlog
 
-from events.event import Rejection
+from events.records import Rejection
 from events.store import DeliveryStore, StoreUnavailable
 from relay import metrics
 

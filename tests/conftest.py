@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from demo.client import Conductor
-from demo.conductor import ConductorServer
-from demo.processes import running_children, stop_all_on_exit
 from events.sqlite.connections import Connections
+from testkit.client import Conductor
+from testkit.conductor import ConductorServer
+from testkit.processes import running_children, stop_all_on_exit
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from events.sqlite import open_store
 from events.store import NewerStore, StoreUnavailable
 from worker import metrics
 from worker.lock import ProcessLock
-from worker.service import Worker
+from worker.loop import Worker
 
 USAGE = """usage: python -m worker
 

@@ -22,7 +22,7 @@ from conductor.client.configuration.settings.authentication_settings import Auth
 from conductor.client.http.api_client import ApiClient
 from conductor.client.http.rest import ApiException, AuthorizationException, RESTClientObject, RESTResponse
 
-from events.event import Task, Workflow
+from events.records import Task, Workflow
 from worker.clock import ServerClock
 
 TASK_TYPE = "WAIT_FOR_WEBHOOK"

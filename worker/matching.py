@@ -14,8 +14,8 @@ from itertools import product
 from typing import Any
 
 from config.jsonpath import Select
-from events.event import Event, Task
 from events.matches import BadMatches, Criteria, Key, comparison_key
+from events.records import Event, Task
 
 _MANY_VALUES = 64
 """Combinations of values beyond which an event is compared with each task instead of being looked up."""

@@ -7,7 +7,7 @@ import time
 import structlog
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
-from events.event import Event, Result, Target
+from events.records import Event, Result, Target
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from events.event import Task
+from events.records import Task
 from worker.conductor import Conductor, ConductorError, OutcomeUnknown
 
 log = structlog.get_logger()

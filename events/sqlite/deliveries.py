@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from sqlite_utils import Database
 
-from events.event import Committed, NewEvent, Rejection
+from events.records import Committed, NewEvent, Rejection
 from events.sqlite.connections import Connections
 from events.store import StoreUnavailable
 

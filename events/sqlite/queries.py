@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from events.event import Event, EventFilter, EventStatus, Rejection, Target, Task
+from events.records import Event, EventFilter, EventStatus, Rejection, Target, Task
 from events.sqlite import rows
 from events.sqlite.connections import Connections
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from events.event import Event, Rejection, Target, Task
+from events.records import Event, Rejection, Target, Task
 
 EVENT = (
     "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"

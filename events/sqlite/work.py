@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from events.event import Decision, Event, Result, Target, Task, Workflow
+from events.records import Decision, Event, Result, Target, Task, Workflow
 from events.sqlite import rows
 from events.sqlite.connections import BUSY_TIMEOUT, Connections
 from events.sqlite.deliveries import WakeUp

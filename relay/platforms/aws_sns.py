@@ -10,7 +10,7 @@ from relay.platform import Platform, in_body
 from relay.request import Answer, Request, json_answer
 from relay.verifiers import CannotSign, Check, Draft, Refused, Terms
 from relay.verifiers.asymmetric import rsa_holds
-from relay.verifiers.keys import decode_base64
+from relay.verifiers.public_keys import decode_base64
 from relay.verifiers.timestamps import check_age, read_time
 
 _HOST = re.compile(r"sns\.[a-z0-9-]{3,30}\.amazonaws\.com(\.cn)?", re.ASCII)

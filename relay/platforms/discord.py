@@ -6,7 +6,7 @@ from relay.platform import Accepted, Platform, at
 from relay.request import Answer, Request, json_answer
 from relay.verifiers import Ed25519, Terms, Timestamp
 from relay.verifiers.asymmetric import ed25519_hex_key
-from relay.verifiers.keys import problem_of
+from relay.verifiers.public_keys import problem_of
 
 _NO_CONTENT = Answer(204, b"", None)
 # https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-response-object-interaction-callback-type

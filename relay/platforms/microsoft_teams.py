@@ -3,7 +3,7 @@
 from relay.platform import Accepted, Platform, in_body
 from relay.request import Answer, json_answer
 from relay.verifiers import Hmac, base64_key
-from relay.verifiers.keys import problem_of
+from relay.verifiers.public_keys import problem_of
 
 
 def message(accepted: Accepted) -> Answer:

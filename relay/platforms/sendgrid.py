@@ -6,7 +6,7 @@ from relay.platform import Platform, at, together
 from relay.request import Request
 from relay.verifiers import EcdsaP256, Timestamp
 from relay.verifiers.asymmetric import p256_key
-from relay.verifiers.keys import problem_of
+from relay.verifiers.public_keys import problem_of
 
 
 def event_id(event: Any) -> str | None:

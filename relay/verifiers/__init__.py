@@ -3,7 +3,7 @@
 from relay.verifiers.asymmetric import EcdsaP256, Ed25519
 from relay.verifiers.compare import HeaderEquals
 from relay.verifiers.hmacs import Hmac, TimedHmac
-from relay.verifiers.keys import base64_key
+from relay.verifiers.public_keys import base64_key
 from relay.verifiers.refused import CannotSign, Refused
 from relay.verifiers.standard_webhooks import StandardWebhooks
 from relay.verifiers.terms import Check, Draft, Fetch, KeysUnavailable, Terms, Verifier

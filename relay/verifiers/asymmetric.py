@@ -19,7 +19,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from relay.request import Request
 from relay.verifiers.compare import header_bytes, required_header
-from relay.verifiers.keys import decode_base64, decode_hex, usable
+from relay.verifiers.public_keys import decode_base64, decode_hex, usable
 from relay.verifiers.refused import CannotSign, Refused
 from relay.verifiers.templates import compile_template
 from relay.verifiers.terms import Check, Draft, Terms

@@ -11,7 +11,7 @@ from typing import Literal
 
 from relay.request import Request
 from relay.verifiers.compare import any_equal, header_bytes, required_header
-from relay.verifiers.keys import ReadKey, text_key, usable
+from relay.verifiers.public_keys import ReadKey, text_key, usable
 from relay.verifiers.refused import CannotSign, Refused
 from relay.verifiers.templates import Parts, compile_template, names_in
 from relay.verifiers.terms import Check, Draft, Terms

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from relay.request import Request
 from relay.verifiers.asymmetric import ed25519_holds, ed25519_key
 from relay.verifiers.compare import any_equal, header_bytes
-from relay.verifiers.keys import base64_key, decode_base64, problem_of, usable
+from relay.verifiers.public_keys import base64_key, decode_base64, problem_of, usable
 from relay.verifiers.refused import CannotSign, Refused
 from relay.verifiers.terms import Check, Draft, Terms
 from relay.verifiers.timestamps import check_age, read_time

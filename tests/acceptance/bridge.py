@@ -10,11 +10,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from demo import signing
-from demo.client import Answer, http, wait_for
-from demo.processes import Child, bridge_environment, free_port, start_relay, start_worker
-from events.event import Event, EventFilter, EventStatus, Target
+from events.records import Event, EventFilter, EventStatus, Target
 from events.sqlite import SqliteStore, open_store
+from testkit import signing
+from testkit.client import Answer, http, wait_for
+from testkit.processes import Child, bridge_environment, free_port, start_relay, start_worker
 
 RUN = uuid.uuid4().hex[:6]
 GITHUB_SECRET = "It's a Secret to Everybody"

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 
-from demo.processes import free_port
+from testkit.processes import free_port
 
 
 class Proxy:

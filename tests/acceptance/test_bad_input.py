@@ -6,8 +6,8 @@ import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-from demo import signing
-from demo.client import Conductor, http, outputs, wait_for, wait_for_webhook
+from testkit import signing
+from testkit.client import Conductor, http, outputs, wait_for, wait_for_webhook
 from tests.acceptance.bridge import API_KEY, GITHUB_SECRET, Bridge, accepted, unique
 
 WEBHOOKS = f"""

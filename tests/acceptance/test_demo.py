@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from demo import conductor as server
-from demo.client import Conductor, wait_for
-from demo.processes import ROOT, Failed
+from testkit import conductor as server
+from testkit.client import Conductor, wait_for
+from testkit.processes import ROOT, Failed
 
 
 def demo(**environment: str) -> subprocess.Popen[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from demo.client import Conductor, outputs, wait_for, wait_for_webhook
+from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
 
 

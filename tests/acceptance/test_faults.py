@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.client import Conductor
-from demo.conductor import ConductorServer
-from demo.processes import Child
+from testkit.client import Conductor
+from testkit.conductor import ConductorServer
+from testkit.processes import Child
 from tests.acceptance.bridge import Bridge
 from tests.acceptance.faults.load import Load, webhooks
 from tests.acceptance.faults.proxy import FAULTS, Fault, FaultyProxy

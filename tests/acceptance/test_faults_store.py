@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.client import Answer, Conductor, RequestFailed, http, outputs, set_variable, wait_for, wait_for_webhook
-from demo.processes import Child
+from testkit.client import Answer, Conductor, RequestFailed, http, outputs, set_variable, wait_for, wait_for_webhook
+from testkit.processes import Child
 from tests.acceptance.bridge import Bridge, unique
 
 WEBHOOKS = f"""

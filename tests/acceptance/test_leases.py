@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from demo.client import Conductor, wait_for, wait_for_webhook
+from testkit.client import Conductor, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
 
 WEBHOOKS = f"""

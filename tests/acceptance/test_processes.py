@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from demo.client import Conductor, by_hand, outputs, wait_for, wait_for_webhook
+from testkit.client import Conductor, by_hand, outputs, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, accepted, unique
 from tests.acceptance.proxy import Proxy
 

@@ -7,7 +7,7 @@ import hmac
 import json
 import time
 
-from demo.client import Conductor, by_hand, outputs, set_variable, wait_for, wait_for_webhook
+from testkit.client import Conductor, by_hand, outputs, set_variable, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, accepted, unique
 
 ORDERS = """

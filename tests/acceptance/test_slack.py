@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from demo import sample
-from demo.client import Conductor, outputs, wait_for_webhook
+from testkit import sample
+from testkit.client import Conductor, outputs, wait_for_webhook
 from tests.acceptance.bridge import Bridge, accepted, unique
 
 WEBHOOKS = f"""

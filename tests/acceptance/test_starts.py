@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from demo.client import Conductor, set_variable, wait_for, wait_for_webhook
+from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, accepted, unique
 
 WEBHOOKS = f"""

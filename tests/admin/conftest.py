@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 
 from admin.cli import main
-from admin.web import create_app
+from admin.page.app import create_app
 from config.settings import Settings
 from tests.admin.sample import Sample, make_sample
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from admin.bridge import Bridge, read_definitions
 from config.settings import Settings
-from events.event import Decision, NewEvent, NewTarget, Rejection, Result, Task, Workflow, new_event_id
+from events.records import Decision, NewEvent, NewTarget, Rejection, Result, Task, Workflow, new_event_id
 from events.sqlite import SqliteStore, open_store
 from relay.verification import fingerprint
 

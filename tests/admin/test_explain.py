@@ -19,8 +19,8 @@ from admin.explain import (
     task_in_words,
 )
 from config.webhooks import Webhook
-from events.event import Event, Target, Task, Workflow
 from events.matches import Criterion
+from events.records import Event, Target, Task, Workflow
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000

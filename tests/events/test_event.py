@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 
-from events.event import Event, iso, new_event_id
+from events.records import Event, iso, new_event_id
 
 
 def event(payload: str = "{}") -> Event:

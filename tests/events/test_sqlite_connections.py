@@ -19,7 +19,7 @@ import pytest
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from events.event import EventFilter, NewEvent, new_event_id
+from events.records import EventFilter, NewEvent, new_event_id
 from events.sqlite import SqliteStore, connections, open_store
 from events.sqlite.connections import Connections
 from events.sqlite.migrations import migrations
@@ -278,7 +278,7 @@ def test_a_disk_without_room_is_unavailable_and_nothing_is_half_written(path: Pa
     code = """
 import sys, resource, signal
 from events.sqlite import open_store
-from events.event import NewEvent, new_event_id
+from events.records import NewEvent, new_event_id
 from events.store import StoreUnavailable
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = open_store(sys.argv[1])
@@ -374,7 +374,7 @@ def test_events_of_several_processes_are_all_there_in_one_order(path: Path, stor
     code = """
 import sys
 from events.sqlite import open_store
-from events.event import NewEvent, new_event_id
+from events.records import NewEvent, new_event_id
 store = open_store(sys.argv[1])
 for number in range(100):
     [one] = store.append([NewEvent(new_event_id(), "w", 1, "{}", {}, {}, 1, f"delivery {number}")])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from events.event import NewEvent, Rejection, new_event_id
+from events.records import NewEvent, Rejection, new_event_id
 from events.sqlite import SqliteStore, open_store
 from events.sqlite.deliveries import REJECTIONS_KEPT
 from events.store import StoreUnavailable

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from events.event import Decision, Event, NewEvent, NewTarget, Result, Target, Task, Workflow
+from events.records import Decision, Event, NewEvent, NewTarget, Result, Target, Task, Workflow
 from events.sqlite import SqliteStore, open_store
 from events.store import LeaseLost
 

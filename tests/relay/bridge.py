@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from werkzeug.test import TestResponse
 
 from config.settings import Settings
-from events.event import Event, EventFilter, Rejection
+from events.records import Event, EventFilter, Rejection
 from events.sqlite import SqliteStore, open_store
 from relay import create_app
 from relay.background import Background

@@ -9,7 +9,7 @@ import pytest
 
 from config.settings import Settings
 from config.webhooks import DefinitionsError
-from events.event import Rejection
+from events.records import Rejection
 from events.store import StoreUnavailable
 from relay import create_app, metrics
 from relay.tally import KEPT, Tally

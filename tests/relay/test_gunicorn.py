@@ -61,7 +61,7 @@ class Process:
         environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", "relay:create_app()"],
+                [sys.executable, "-m", "gunicorn", "-c", "relay/gunicorn_settings.py", "relay:create_app()"],
                 cwd=ROOT, env=environment, stdout=log, stderr=log,
             )  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from events.event import Committed
+from events.records import Committed
 from events.store import StoreUnavailable
 from tests.relay.bridge import NOW, Clock, MakeRelay
 

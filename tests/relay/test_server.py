@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from events.event import EventFilter
+from events.records import EventFilter
 from events.sqlite import SqliteStore, open_store
 from relay.server import _STAY
 from tests.relay.test_gunicorn import KEY, Process, eventually

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from config.webhooks import Definitions, Webhook
-from events.event import Target
+from events.records import Target
 from tests.events import naive
 
 UNKNOWN_WEBHOOK_GRACE = 60_000

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from events.event import Task, Workflow
+from events.records import Task, Workflow
 from worker.clock import ServerClock
 from worker.conductor import NotFound, NotNow, OutcomeUnknown, Refused, TaskStatus, Unreachable
 

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 from config.webhooks import Definitions, Webhook
-from events.event import Event, NewEvent, Result, Target
+from events.records import Event, NewEvent, Result, Target
 from events.sqlite import SqliteStore, open_store
 from events.store import LeaseLost, StoreUnavailable
 from tests.worker.simulated import SimulatedConductor, SimulatedTask

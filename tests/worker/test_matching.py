@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from events.event import Event, Task
 from events.matches import Criteria
+from events.records import Event, Task
 from worker.matching import Document, HeldEvent, HeldEvents, TaskIndex, parse_task
 
 scalars = st.sampled_from([None, 0, 1, 1.0, "1", True, "true", "a", "b", [1], {"x": 1}])

@@ -29,15 +29,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from config.settings import Settings
 from config.webhooks import Definitions, Webhook
-from events.event import Event, NewEvent, Result, Target
+from events.records import Event, NewEvent, Result, Target
 from events.sqlite import SqliteStore, open_store
 from events.store import LeaseLost, StoreUnavailable
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
-from worker import service
+from worker import loop
+from worker.calls import _TakenOver, claim_lease
 from worker.conductor import ConductorError
 from worker.decide import Decider
-from worker.deliver import _TakenOver, claim_lease
 
 SKEW = 2000
 ALL = tuple(
@@ -102,10 +102,10 @@ class Machine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="rules-", dir=memory if memory.is_dir() else None))
         self.patches: list[Any] = [
             mock.patch.object(time, "time", lambda: self.ms / 1000),
-            mock.patch.object(service, "Conductor", lambda *given: self.conductor),
-            mock.patch.object(service, "Decider", self.make_decider),
-            mock.patch.object(service, "_SWEEP_GAP", 0),
-            mock.patch.object(service, "_SETTLE", 0),
+            mock.patch.object(loop, "Conductor", lambda *given: self.conductor),
+            mock.patch.object(loop, "Decider", self.make_decider),
+            mock.patch.object(loop, "_SWEEP_GAP", 0),
+            mock.patch.object(loop, "_SETTLE", 0),
         ]
         for patch in self.patches:
             patch.start()
@@ -119,10 +119,10 @@ class Machine(RuleBasedStateMachine):
         """Tasks whose poll answers reached a worker, or that an index search has shown."""
         self.by_index_alone = False
         self.search_due = True
-        self.in_hand: list[tuple[service.Worker, Target, Event]] = []
-        self.unsettled: list[tuple[service.Worker, Result]] = []
+        self.in_hand: list[tuple[loop.Worker, Target, Event]] = []
+        self.unsettled: list[tuple[loop.Worker, Result]] = []
         self.store_fault = ""
-        self.workers: list[service.Worker] = []
+        self.workers: list[loop.Worker] = []
 
     @initialize(offset=st.sampled_from([0, 40, 3000, -3000]))
     def begin(self, offset: int) -> None:
@@ -151,14 +151,14 @@ class Machine(RuleBasedStateMachine):
 
     # --- the pieces ---
 
-    def new_worker(self) -> service.Worker:
+    def new_worker(self) -> loop.Worker:
         made = Settings(
             bridge_database=f"sqlite:///{self.folder}/bridge.db", bridge_clock_skew="2s", bridge_worker_metrics="off"
         )
         watcher: Any = mock.Mock(check=lambda: False)
         type(watcher).current = property(lambda _: self.definitions)
         lock: Any = mock.Mock(acquire=lambda: self.orphaned)
-        worker = service.Worker(made, self.store, watcher, lock)
+        worker = loop.Worker(made, self.store, watcher, lock)
         self.workers.append(worker)
         worker.id = f"worker{len(self.workers)}"
         worker._look_ups = None  # type: ignore[assignment]
@@ -504,7 +504,7 @@ class Machine(RuleBasedStateMachine):
     def a_result_is_recorded_late(self) -> None:
         self.record(*self.unsettled.pop(0))
 
-    def record(self, worker: service.Worker, result: Result) -> None:
+    def record(self, worker: loop.Worker, result: Result) -> None:
         target = result.target
         [stored] = [t for t in self.store.targets_of([target.event_id]) if t.id == target.id]
         counts = (stored.state, stored.claimed_by, stored.attempts) == ("claimed", worker.id, target.attempts)

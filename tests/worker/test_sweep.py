@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from events.event import Task
+from events.records import Task
 from events.store import StoreUnavailable
 from tests.worker.simulated import SimulatedConductor
 from worker.conductor import ConductorError, NotNow, OutcomeUnknown, Unreachable

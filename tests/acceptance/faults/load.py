@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from demo.client import TERMINAL, Conductor, RequestFailed, by_hand, set_variable, wait_for_webhook
+from testkit.client import TERMINAL, Conductor, RequestFailed, by_hand, set_variable, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
 
 T = TypeVar("T")

@@ -1,0 +1,56 @@
+"""``webhook-bridge``: the command line. Exit codes: 0; 1, found problems; 2, usage."""
+
+from __future__ import annotations
+
+import click
+
+from admin.cli.common import Commands
+from admin.cli.definitions import check, import_, schema, webhooks
+from admin.cli.events import events, rejections, tasks
+from admin.cli.send import send
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+EPILOG = """\b
+Examples:
+  webhook-bridge check                       before and after each edit of the YAML
+  webhook-bridge webhooks                    each webhook's URL, and whether it is verified
+  webhook-bridge events --status expired     what nobody took
+  webhook-bridge events explain EVENT_ID     why it did or didn't match, task by task
+  webhook-bridge events replay EVENT_ID      once more, as an event that arrives now
+  webhook-bridge send slack --data @message.json
+
+\b
+Settings come from the environment and from .env in the working folder, above all:
+  BRIDGE_WEBHOOKS     the YAML file or folder   (config/webhooks.yaml)
+  BRIDGE_DATABASE     the store                 (sqlite:///data/bridge.db)
+  BRIDGE_PUBLIC_URL   the URL platforms call
+All of them are in README.md.
+
+\b
+Exit codes: 0; 1, problems were found (said on stderr); 2, wrong usage.
+
+\b
+Completion of commands, options and webhooks' names by the shell:
+  bash: eval "$(_WEBHOOK_BRIDGE_COMPLETE=bash_source webhook-bridge)"   (into ~/.bashrc)
+  zsh:  eval "$(_WEBHOOK_BRIDGE_COMPLETE=zsh_source webhook-bridge)"    (into ~/.zshrc)
+  fish: _WEBHOOK_BRIDGE_COMPLETE=fish_source webhook-bridge | source
+"""
+
+
+@click.group(cls=Commands, context_settings=CONTEXT, epilog=EPILOG)
+@click.version_option(package_name="conductor-webhook-bridge", prog_name="webhook-bridge")
+def main() -> None:
+    """The Conductor Webhook Bridge: webhooks for Conductor OSS.
+
+    The bridge verifies and stores what platforms post to it, and completes the WAIT_FOR_WEBHOOK tasks that the
+    events match, or starts workflows with them. These commands check its definitions, show what it received and
+    what came of it, and act for an admin. They work beside running processes and while none runs.
+    """
+
+
+for command in (check, webhooks, events, tasks, rejections, send, schema, import_):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""What the commands share: settings, definitions and store as they need them, and how they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
+
+import click
+
+from admin import shapes
+from admin.bridge import Bridge, CantReplay, NotFound, Readable, read_definitions
+from admin.cli.tables import plain, table
+from config.settings import Settings, SettingsError, load_settings
+from config.webhooks import Definitions, DefinitionsError, Webhook, load_definitions
+from events.sqlite import SqliteStore, open_store
+from events.store import NewerStore, StoreUnavailable
+from relay.platforms import PLATFORMS
+
+
+def fail(message: object) -> NoReturn:
+    """Says what is wrong and exits with 1."""
+    click.echo(plain(message, lines=True), err=True)
+    sys.exit(1)
+
+
+class Commands(click.Group):
+    """A group whose commands say what is wrong in one line instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (SettingsError, DefinitionsError, StoreUnavailable, NewerStore, NotFound, CantReplay) as error:
+            fail(error)
+
+
+@dataclass
+class Here:
+    """What the commands need of this machine, read when the first one asks."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Raises SettingsError."""
+        return load_settings()
+
+    @cached_property
+    def definitions(self) -> Definitions:
+        """Raises DefinitionsError."""
+        return load_definitions(self.settings.bridge_webhooks, PLATFORMS)
+
+    @cached_property
+    def readable(self) -> Readable:
+        """What can be read of the definitions, with a word on stderr if they have errors."""
+        readable = read_definitions(self.settings.bridge_webhooks)
+        if readable.problems:
+            click.echo(
+                f"note: the definitions have {len(readable.problems)} errors (webhook-bridge check); "
+                "this goes by what can be read of them",
+                err=True,
+            )
+        return readable
+
+    @cached_property
+    def store(self) -> SqliteStore:
+        """The store, which must be there. Raises StoreUnavailable, NewerStore."""
+        store = open_store(self.settings.bridge_database, migrate=False)
+        click.get_current_context().call_on_close(store.close)
+        return store
+
+    @cached_property
+    def bridge(self) -> Bridge:
+        """Store and definitions together."""
+        return Bridge(self.settings, self.store, self.readable)
+
+    @property
+    def port(self) -> int:
+        """Where the relay listens on this machine."""
+        text = os.environ.get("PORT", "")
+        return int(text) if text.isdecimal() and 0 < int(text) < 65536 else shapes.DEFAULT_PORT
+
+
+here = click.make_pass_decorator(Here, ensure=True)
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+def complete_webhook(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of webhooks for the shell's completion."""
+    try:
+        names = read_definitions(load_settings().bridge_webhooks).webhooks
+    except SettingsError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def echo_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def echo_table(headings: Sequence[str], rows: Sequence[Sequence[object]], nothing: str) -> None:
+    """The table, or a word on stderr where it would be empty."""
+    if rows:
+        click.echo(table(headings, rows))
+    else:
+        click.echo(nothing, err=True)
+
+
+def webhook_named(here: Here, name: str) -> Webhook:
+    """The webhook, or an exit with what there is. Raises DefinitionsError."""
+    webhook = here.definitions.by_name.get(name)
+    if webhook is None:
+        fail(f"no webhook {name}; there are: {', '.join(here.definitions.by_name) or 'none'}")
+    return webhook

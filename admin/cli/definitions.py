@@ -1,0 +1,121 @@
+"""The commands about definitions: check, webhooks, schema, import."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import click
+
+from admin import shapes
+from admin.bridge import Bridge, Readable
+from admin.cli.common import Here, as_json_option, echo_json, echo_table, fail, here
+from admin.cli.tables import plain
+from admin.orkes import NotOrkes, convert, read_webhooks, to_yaml
+from admin.schema import json_schema
+from config.webhooks import DefinitionsError
+from events.store import StoreUnavailable
+from relay.platforms import PLATFORMS
+
+
+@click.command()
+@as_json_option
+@here
+def check(here: Here, as_json: bool) -> None:
+    """Check the webhook definitions and the settings.
+
+    Prints each problem as `FILE:LINE: where: what is wrong; remedy`, and warnings of what is risky. Exits with 1 if
+    there is an error; warnings alone are 0.
+
+    \b
+    Examples:
+      webhook-bridge check
+      BRIDGE_WEBHOOKS=new.yaml webhook-bridge check && mv new.yaml config/webhooks.yaml
+    """
+    try:
+        definitions = here.definitions
+    except DefinitionsError as error:
+        if as_json:
+            echo_json([shapes.problem(problem) for problem in (*error.problems, *error.warnings)])
+        else:
+            for problem in sorted((*error.problems, *error.warnings)):
+                click.echo(plain(problem))
+            errors = "1 error" if len(error.problems) == 1 else f"{len(error.problems)} errors"
+            click.echo(f"{errors}; a running bridge keeps the last good definitions", err=True)
+        sys.exit(1)
+    if as_json:
+        echo_json([shapes.problem(problem) for problem in definitions.warnings])
+        return
+    for warning in definitions.warnings:
+        click.echo(plain(warning))
+    number = len(definitions.webhooks)
+    click.echo(f"{here.settings.bridge_webhooks}: {number} webhook{'' if number == 1 else 's'}, no errors", err=True)
+
+
+@click.command()
+@as_json_option
+@here
+def webhooks(here: Here, as_json: bool) -> None:
+    """List the webhooks: name, URL, platform, and since when each is verified.
+
+    The URL is what to enter at the platform: BRIDGE_PUBLIC_URL and the webhook's path. A webhook is Unverified until
+    its first valid delivery or an answered challenge, and again after a change of its verifier or secret.
+    """
+    definitions = here.definitions
+    verified: dict[str, int | None] = {}
+    try:
+        verified = Bridge(here.settings, here.store, Readable(definitions.by_name)).verified_at()
+    except StoreUnavailable as error:
+        if here.settings.database_path.exists():
+            raise
+        click.echo(f"note: {error}; so nothing is verified yet", err=True)
+    found = [
+        shapes.webhook(webhook, shapes.url_of(webhook, here.settings, here.port), verified.get(webhook.name))
+        for webhook in definitions.webhooks
+    ]
+    if as_json:
+        echo_json(found)
+        return
+    rows = [[one["name"], one["url"], one["platform"], one["status"], one["verifiedAt"]] for one in found]
+    echo_table(["NAME", "URL", "PLATFORM", "STATUS", "VERIFIED AT"], rows, "no webhooks are defined")
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of the YAML, for editors.
+
+    The shipped config/webhooks.yaml names it in its first line, so that editors complete and check while you type.
+
+    \b
+    Example:
+      webhook-bridge schema > config/webhooks.schema.json
+    """
+    echo_json(json_schema(PLATFORMS))
+
+
+@click.command("import")
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+def import_(file: Iterable[str]) -> None:
+    """Turn the webhook JSON of Orkes Conductor into YAML.
+
+    FILE is the answer of Orkes' `GET /api/metadata/webhook` (or one webhook of it); `-` reads standard input. The
+    YAML goes to standard output. No secret is copied: each becomes a ${NAME}, and which ones to set is said on
+    stderr and beside each webhook.
+
+    \b
+    Example:
+      curl -s -H "X-Authorization: $TOKEN" https://ORKES/api/metadata/webhook > orkes.json
+      webhook-bridge import orkes.json > webhooks/orkes.yaml
+    """
+    try:
+        made = convert(read_webhooks("".join(file)))
+    except (NotOrkes, UnicodeDecodeError) as error:
+        fail(error)
+    click.echo(plain(to_yaml(made), lines=True), nl=False)
+    for one in made:
+        for variable, what in one.variables.items():
+            click.echo(plain(f"set {variable}: {what}"), err=True)
+    unsafe = [one for one in made if one.unsafe]
+    for one in unsafe:
+        click.echo(plain(f"{one.keys['name']}: {one.notes[-1]}"), err=True)
+    sys.exit(1 if unsafe else 0)

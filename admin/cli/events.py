@@ -1,0 +1,301 @@
+"""The commands about what was received and what waits: events, tasks, rejections."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import get_args
+
+import click
+
+from admin import shapes
+from admin.cli.common import (
+    Commands,
+    Here,
+    as_json_option,
+    complete_webhook,
+    echo_json,
+    echo_table,
+    here,
+)
+from admin.cli.tables import compact, plain, pretty
+from admin.explain import EventFinding, TaskFinding, criterion_in_words
+from events.matches import Criterion
+from events.records import Event, EventFilter, EventStatus, Target, Task, iso
+
+_PAGE = 500
+
+
+# --- events -------------------------------------------------------------------------------------------------
+
+
+@click.group(cls=Commands, invoke_without_command=True)
+@click.option("-w", "--webhook", shell_complete=complete_webhook, help="Only events of this webhook.")
+@click.option("-s", "--status", type=click.Choice(get_args(EventStatus)), help="Only events of this status.")
+@click.option("-t", "--text", help="Only events with this text in id, delivery id or payload.")
+@click.option("--before", metavar="EVENT_ID", help="Only events that arrived before this one: for paging.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
+@as_json_option
+@here
+@click.pass_context
+def events(
+    ctx: click.Context,
+    here: Here,
+    webhook: str | None,
+    status: EventStatus | None,
+    text: str | None,
+    before: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List events, newest first; or show, explain, replay one.
+
+    \b
+    An event is
+      pending    held for a task that comes to wait, or waiting for Conductor
+      delivered  its targets are completed or started
+      expired    its hold ran out, and nobody took it
+      ignored    the webhook only starts workflows, and no `when` held
+      failed     a target refuses for good: see the reason, mend it, replay
+
+    \b
+    Examples:
+      webhook-bridge events --webhook github-deploys --status failed
+      webhook-bridge events --text 'refs/heads/main' --json | jq '.[0].eventId'
+      webhook-bridge events explain 01935c2e-6f3a-7000-8000-000000000000
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    bridge = here.bridge
+    before_seq = bridge.event(before).seq if before else None
+    found = here.store.events(EventFilter(webhook, status, before_seq, limit, text))
+    targets = bridge.targets_by_event(found)
+    if as_json:
+        echo_json([shapes.event(event, targets[event.id]) for event in found])
+        return
+    rows = [
+        [event.id, event.webhook, event.status, iso(event.received_at), event.delivery_id, _brief(targets[event.id])]
+        for event in found
+    ]
+    echo_table(["EVENT", "WEBHOOK", "STATUS", "RECEIVED AT", "DELIVERY", "TARGETS"], rows, "no events")
+    if len(found) == limit:
+        click.echo(f"for older ones: --before {found[-1].id}", err=True)
+
+
+def _brief(targets: Sequence[Target]) -> str:
+    return ", ".join(
+        f"{target.kind} {target.workflow}" + (f" ({target.state})" if target.state != "done" else "")
+        for target in targets
+    )
+
+
+@events.command()
+@click.argument("event_id")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@here
+def show(here: Here, event_id: str, as_json: bool) -> None:
+    """Show an event: its status and what that means, targets, headers, payload."""
+    bridge = here.bridge
+    event = bridge.event(event_id)
+    targets = here.store.targets_of([event.id])
+    meaning = bridge.explain_event(event, limit=50).meaning
+    if as_json:
+        echo_json(shapes.whole_event(event, targets, meaning))
+        return
+    _echo_event(event, meaning)
+    for name, values in (("headers", event.headers), ("query", event.query)):
+        if values:
+            click.echo(f"\n{name}:")
+            for key, value in values.items():
+                click.echo(f"  {plain(key)}: {plain(value) if isinstance(value, str) else compact(value)}")
+    click.echo("\npayload:")
+    click.echo(pretty(json.loads(event.payload)))
+
+
+def _echo_event(event: Event, meaning: Sequence[str]) -> None:
+    fields = {
+        "event": event.id,
+        "webhook": event.webhook,
+        "status": event.status,
+        "received at": iso(event.received_at),
+        "delivery id": event.delivery_id,
+        "replay of": event.replay_of,
+    }
+    for name, value in fields.items():
+        if value is not None:
+            click.echo(f"{name + ':':<13}{plain(value)}")
+    for sentence in meaning:
+        click.echo(f"  {plain(sentence)}")
+
+
+@events.command()
+@click.argument("event_id")
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=200, show_default=True, help="Tasks at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a task.")
+@here
+def explain(here: Here, event_id: str, limit: int, as_json: bool) -> None:
+    """Explain why an event did or didn't match each waiting task.
+
+    For each task, nearest first: the criteria with the value found, the first that failed, or why the task was out
+    of reach (not a receiver, another version, started later, taken by another event).
+    """
+    bridge = here.bridge
+    found = bridge.explain_event(bridge.event(event_id), limit)
+    if as_json:
+        echo_json([shapes.finding(finding) for finding in found.tasks])
+        return
+    _echo_event(found.event, found.meaning)
+    _echo_starts(found)
+    if not found.tasks:
+        click.echo("\nNo task is known to wait.")
+    for finding in found.tasks:
+        task = finding.task
+        click.echo(f"\n{finding.verdict.upper()}  task {plain(task.reference_name)} of {plain(task.workflow)}")
+        click.echo(f"  task {plain(task.id)}, workflow {plain(task.workflow_id)}, since {iso(task.scheduled_at)}")
+        _echo_finding(finding)
+    if len(found.tasks) == limit:
+        click.echo(f"\nOnly the nearest {limit} tasks are listed: --limit", err=True)
+
+
+def _echo_starts(found: EventFinding) -> None:
+    for start in found.starts:
+        version = f" version {start.start.version}" if start.start.version else ""
+        click.echo(f"\n{'STARTS' if start.holds else 'STARTS NOT'}  {plain(start.start.workflow)}{version}")
+        if not start.criteria:
+            click.echo(f"  {plain(start.reason)}")
+        _echo_criteria(start.criteria)
+
+
+def _echo_finding(finding: TaskFinding) -> None:
+    if finding.verdict != "differs":  # then the reason is the first criterion that doesn't hold
+        click.echo(f"  {plain(finding.reason)}")
+    _echo_criteria(finding.criteria)
+
+
+def _echo_criteria(criteria: Sequence[Criterion]) -> None:
+    for criterion in criteria:
+        click.echo(f"    {'ok ' if criterion.holds else 'NOT'} {plain(criterion_in_words(criterion))}")
+
+
+@events.command()
+@click.argument("event_id")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@here
+def replay(here: Here, event_id: str, as_json: bool) -> None:
+    """Deliver an event once more, as a new event that arrives now.
+
+    The new event has the old one's payload and headers, is held as the webhook now says, and completes or starts
+    again what it matches: nothing of the old event is undone. Its id is printed.
+    """
+    new_id = here.bridge.replay(event_id)
+    if as_json:
+        echo_json({"eventId": new_id, "replayOf": event_id})
+        return
+    click.echo(new_id)
+
+
+# --- tasks --------------------------------------------------------------------------------------------------
+
+
+@click.group(cls=Commands, invoke_without_command=True)
+@click.option("--workflow", help="Only tasks of workflows of this name.")
+@click.option("--broken", is_flag=True, help="Only tasks whose matches can't be parsed.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="How many at most.")
+@as_json_option
+@here
+@click.pass_context
+def tasks(ctx: click.Context, here: Here, workflow: str | None, broken: bool, limit: int, as_json: bool) -> None:
+    """List waiting WAIT_FOR_WEBHOOK tasks with their matches; or show one.
+
+    \b
+    Examples:
+      webhook-bridge tasks --workflow deploy
+      webhook-bridge tasks show TASK_ID          which recent events came near, and what they lacked
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    found = _waiting(here, workflow, broken, limit)
+    if as_json:
+        echo_json([shapes.task(task) for task in found])
+        return
+    rows = [
+        [
+            task.id,
+            task.workflow,
+            task.workflow_id,
+            task.reference_name,
+            iso(task.scheduled_at),
+            compact(task.matches) if task.broken is None else f"BROKEN: {task.broken}",
+        ]
+        for task in found
+    ]
+    echo_table(
+        ["TASK", "WORKFLOW", "WORKFLOW ID", "REFERENCE", "WAITING SINCE", "MATCHES"], rows, "no task is known to wait"
+    )
+    if len(found) == limit:
+        click.echo(f"only {limit} tasks are listed: --limit", err=True)
+
+
+def _waiting(here: Here, workflow: str | None, broken: bool, limit: int) -> list[Task]:
+    found: list[Task] = []
+    after = ""
+    while len(found) < limit and (page := here.store.waiting_tasks(after, _PAGE, workflow)):
+        found += (task for task in page if task.broken is not None or not broken)
+        after = page[-1].id
+    return found[:limit]
+
+
+@tasks.command("show")
+@click.argument("task_id")
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=10, show_default=True, help="Events at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@here
+def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
+    """Show a task, and which recent events came nearest to it: why is it still waiting?"""
+    bridge = here.bridge
+    task = bridge.task(task_id)
+    meaning, targets, near = bridge.explain_task(task, limit)
+    if as_json:
+        echo_json(shapes.whole_task(task, meaning, targets, near))
+        return
+    fields = {
+        "task": task.id,
+        "reference": task.reference_name,
+        "workflow": f"{task.workflow} ({task.workflow_id})",
+        "state": task.state,
+        "waits since": iso(task.scheduled_at),
+        "domain": task.domain,
+    }
+    for name, value in fields.items():
+        if value is not None:
+            click.echo(f"{name + ':':<13}{plain(value)}")
+    click.echo(f"  {plain(meaning)}")
+    click.echo("\nmatches:")
+    click.echo(pretty(task.matches))
+    if not near:
+        click.echo("\nNo event of its webhooks is stored.")
+    for finding in near:
+        event = finding.event
+        click.echo(
+            f"\n{finding.verdict.upper()}  event {event.id} of {plain(event.webhook)}, "
+            f"{event.status}, {iso(event.received_at)}"
+        )
+        _echo_finding(finding)
+
+
+# --- rejections ---------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.option("-w", "--webhook", shell_complete=complete_webhook, help="Only those of this webhook.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
+@as_json_option
+@here
+def rejections(here: Here, webhook: str | None, limit: int, as_json: bool) -> None:
+    """List the newest rejected deliveries with the reason that their senders weren't told."""
+    found = here.store.rejections(webhook, limit)
+    if as_json:
+        echo_json([shapes.rejection(rejection) for rejection in found])
+        return
+    rows = [[iso(one.at), one.webhook, one.method, one.status, one.remote, one.reason] for one in found]
+    echo_table(["AT", "WEBHOOK", "METHOD", "ANSWER", "FROM", "REASON"], rows, "no rejections")

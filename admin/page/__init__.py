@@ -1,0 +1,1 @@
+"""The web page for people, and the JSON API behind it."""

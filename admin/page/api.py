@@ -1,0 +1,133 @@
+"""The same as JSON. The description is at /api/openapi.json."""
+
+from __future__ import annotations
+
+import time
+from typing import get_args
+
+from flask import Blueprint, Response, abort, jsonify, request
+
+from admin import shapes
+from admin.bridge import DAY
+from admin.page.access import NotAllowed
+from admin.page.context import source
+from admin.page.health import what_is_wrong
+from admin.page.openapi import description
+from admin.page.pages import bridge, state_of
+from events.records import EventFilter, EventStatus, iso
+
+blueprint = Blueprint("api", __name__, url_prefix="/api")
+
+_STATUSES = get_args(EventStatus)
+_MOST = 1000
+
+
+@blueprint.get("/openapi.json")
+def openapi() -> Response:
+    return jsonify(description())
+
+
+@blueprint.get("/overview")
+def overview() -> Response:
+    here = bridge()
+    now = int(time.time() * 1000)
+    state = state_of(here, now)
+    return jsonify(
+        {
+            "problems": [
+                {"level": finding.level, "text": finding.text, "details": list(finding.details)}
+                for finding in what_is_wrong(state)
+            ],
+            "events": {status: state.counts.get(status, 0) for status in _STATUSES},
+            "oldestPendingAt": iso(state.oldest_pending),
+            "waitingTasks": sum(state.waiting.values()),
+            "conductor": state.facts.get("conductor"),
+        }
+    )
+
+
+@blueprint.get("/webhooks")
+def webhooks() -> Response:
+    here = bridge()
+    verified = here.verified_at(source().fingerprints)
+    counts = here.store.delivery_counts(int(time.time() * 1000) - DAY)
+    return jsonify(
+        [
+            {
+                **shapes.webhook(webhook, shapes.url_of(webhook, here.settings), verified.get(name)),
+                "deliveriesLastDay": counts.get(name, {}),
+            }
+            for name, webhook in here.definitions.webhooks.items()
+        ]
+    )
+
+
+@blueprint.get("/events")
+def events() -> Response:
+    here = bridge()
+    status = request.args.get("status")
+    if status is not None and status not in _STATUSES:
+        abort(400, f"status is one of {', '.join(_STATUSES)}")
+    before = request.args.get("before")
+    found = here.store.events(
+        EventFilter(
+            webhook=request.args.get("webhook"),
+            status=status,  # type: ignore[arg-type]
+            text=request.args.get("text"),
+            before_seq=here.event(before).seq if before else None,
+            limit=_limit(50),
+        )
+    )
+    targets = here.targets_by_event(found)
+    return jsonify([shapes.event(event, targets[event.id]) for event in found])
+
+
+@blueprint.get("/events/<event_id>")
+def event(event_id: str) -> Response:
+    here = bridge()
+    found = here.event(event_id)
+    meaning = here.explain_event(found, 50).meaning
+    return jsonify(shapes.whole_event(found, here.store.targets_of([event_id]), meaning))
+
+
+@blueprint.get("/events/<event_id>/why")
+def why(event_id: str) -> Response:
+    here = bridge()
+    return jsonify(shapes.why(here.explain_event(here.event(event_id), _limit(200))))
+
+
+@blueprint.post("/events/<event_id>/replay")
+def replay(event_id: str) -> tuple[Response, int]:
+    # A form of another site could send these without asking; whoever calls an API has no need of them.
+    if request.mimetype in ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain"):
+        raise NotAllowed("a form can't replay by the API: send no body, or JSON")
+    return jsonify({"eventId": bridge().replay(event_id), "replayOf": event_id}), 201
+
+
+@blueprint.get("/tasks")
+def tasks() -> Response:
+    here = bridge()
+    found = here.store.waiting_tasks(request.args.get("after", ""), _limit(200), request.args.get("workflow"))
+    return jsonify([shapes.task(task) for task in found])
+
+
+@blueprint.get("/tasks/<task_id>")
+def task(task_id: str) -> Response:
+    here = bridge()
+    found = here.task(task_id)
+    return jsonify(shapes.whole_task(found, *here.explain_task(found, _limit(20))))
+
+
+@blueprint.get("/rejections")
+def rejections() -> Response:
+    found = bridge().store.rejections(request.args.get("webhook"), _limit(50))
+    return jsonify([shapes.rejection(rejection) for rejection in found])
+
+
+def _limit(default: int) -> int:
+    text = request.args.get("limit")
+    if text is None:
+        return default
+    if not text.isdecimal() or not 0 < int(text[:9]) <= _MOST:
+        abort(400, f"limit is a number from 1 to {_MOST}")
+    return int(text[:9])

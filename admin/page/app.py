@@ -1,0 +1,139 @@
+"""The page and its API: who may see it, where its data comes from, and what every answer carries."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import structlog
+from flask import Flask, Response, current_app, g, jsonify, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from admin.bridge import CantReplay, NotFound
+from admin.page import api, pages
+from admin.page.access import COOKIE, NotAllowed, Sessions, check_local, check_same_site
+from admin.page.context import Source, sessions, set_cookie, source
+from config.logs import configure_logging
+from config.settings import Settings, SettingsError, load_settings
+from events.store import NewerStore, StoreUnavailable
+
+_OPEN = {"pages.login", "pages.health", "static"}
+"""What is shown to everybody."""
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+log = structlog.get_logger()
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The application. Without `settings`, they come from the environment, and one that is wrong ends the process."""
+    if settings is None:
+        try:
+            settings = load_settings()
+        except SettingsError as error:
+            print(error, file=sys.stderr)
+            sys.exit(1)
+        configure_logging(settings.bridge_log_format, "admin")
+    app = Flask("admin.page")
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.globals.update(pages.HELPERS)
+    app.extensions["bridge"] = Source(settings)
+    token = settings.bridge_admin_token
+    app.extensions["sessions"] = Sessions(token.get_secret_value() if token else None)
+    app.extensions["has_token"] = token is not None
+    if settings.bridge_trusted_proxies:
+        hops = settings.bridge_trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    app.before_request(_admit)
+    app.after_request(_finish)
+    app.register_error_handler(HTTPException, _on_http_error)
+    app.register_error_handler(NotFound, lambda error: _error(404, str(error)))
+    app.register_error_handler(CantReplay, lambda error: _error(409, str(error)))
+    app.register_error_handler(NotAllowed, lambda error: _error(403, str(error)))
+    app.register_error_handler(StoreUnavailable, _on_no_store)
+    app.register_error_handler(NewerStore, _on_no_store)
+    app.register_error_handler(Exception, _on_bug)
+
+    app.register_blueprint(pages.blueprint)
+    app.register_blueprint(api.blueprint)
+    return app
+
+
+# --- who may see it -----------------------------------------------------------------------------------------
+
+
+def _admit() -> Any:
+    """Answers those who may not come in; for others, remembers their cookie."""
+    settings = source().settings
+    cookie = request.cookies.get(COOKIE)
+    valid = sessions().is_valid(cookie)
+    bearer = request.authorization is not None and request.authorization.type == "bearer"
+    g.by_token = bearer and sessions().is_token(request.authorization.token if request.authorization else None)
+    if not current_app.extensions["has_token"]:
+        check_local(request.environ, settings.bridge_trusted_proxies)
+    elif not valid and not g.by_token and request.endpoint not in _OPEN:
+        if request.path.startswith("/api/"):
+            answer = _error(401, "give the token of BRIDGE_ADMIN_TOKEN: Authorization: Bearer TOKEN")
+            answer.headers["WWW-Authenticate"] = "Bearer"
+            return answer
+        return redirect(url_for("pages.login", next=request.full_path.rstrip("?")))
+    check_same_site(request.method, dict(request.headers), request.host)
+    # With a token only the log-in gives a cookie; without one, forms need something to be tied to.
+    g.new_cookie = None if valid or current_app.extensions["has_token"] else sessions().new()
+    g.cookie = cookie if valid else g.new_cookie
+    return None
+
+
+def _finish(response: Response) -> Response:
+    if g.get("new_cookie") and request.endpoint != "static":
+        set_cookie(response, g.new_cookie)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.endpoint == "static":
+        response.headers["Cache-Control"] = "max-age=3600"
+    else:
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+# --- errors -------------------------------------------------------------------------------------------------
+
+
+def _error(status: int, message: str) -> Response:
+    """The error as JSON for the API, as a page for people."""
+    if request.path.startswith("/api/"):
+        codes = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
+        code = codes.get(status, "conflict" if status == 409 else "unavailable" if status == 503 else "error")
+        answer = jsonify({"error": code, "message": message})
+    else:
+        answer = current_app.make_response(render_template("error.html", status=status, message=message))
+    answer.status_code = status
+    return answer
+
+
+def _on_http_error(error: HTTPException) -> Response:
+    messages = {404: "There is no such page.", 405: "That can't be done with this page."}
+    status = error.code or 500
+    return _error(status, messages.get(status) or error.description or "The request can't be answered.")
+
+
+def _on_no_store(error: Exception) -> Response:
+    return _error(503, f"The store can't be used now: {error}")
+
+
+def _on_bug(error: Exception) -> Response:
+    log.error("a request failed", path=request.path, exc_info=error)
+    return _error(500, "Something went wrong here; the log says more.")

@@ -1,0 +1,163 @@
+"""What is wrong right now, the worst first. Pure: facts and counts in, findings out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from config.webhooks import Problem, Webhook
+from events.records import Event, Task
+
+Level = Literal["error", "warning", "note"]
+_PILING_UP = 60_000
+"""Milliseconds that an event may wait for a decision or a call before it is worth a word."""
+_LEVELS = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that an operator should know, and where to look."""
+
+    level: Level
+    text: str
+    details: tuple[str, ...] = ()
+    page: str | None = None
+    """Name of the page that shows more."""
+    query: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """What is looked at."""
+
+    facts: Mapping[str, str]
+    problems: Sequence[Problem]
+    warnings: Sequence[Problem]
+    webhooks: Mapping[str, Webhook]
+    verified_at: Mapping[str, int | None]
+    counts: Mapping[str, int]
+    """Events by status."""
+    oldest_pending: int | None
+    failed: Sequence[Event]
+    """Failed events of the last day."""
+    broken: Sequence[Task]
+    waiting: Mapping[str, int]
+    """workflow → number of waiting tasks."""
+    deliveries: Mapping[str, Mapping[str, int]]
+    """webhook → outcome → number in the last day."""
+    deciding_until: int | None
+    """When the lease of the worker that decides ends; None if there is no such worker."""
+    now: int
+
+
+def what_is_wrong(state: State) -> list[Finding]:
+    """The findings, the worst first; empty when all is well."""
+    findings = [
+        *_conductor(state),
+        *_definitions(state),
+        *_events(state),
+        *_tasks(state),
+        *_webhooks(state),
+    ]
+    return sorted(findings, key=lambda finding: _LEVELS.index(finding.level))
+
+
+def _conductor(state: State) -> list[Finding]:
+    if state.deciding_until is None or state.deciding_until < state.now:
+        return [Finding("error", "No worker is running: events are accepted and kept, but not delivered.")]
+    conductor = state.facts.get("conductor")
+    if conductor is None:
+        return [
+            Finding(
+                "error",
+                "The worker has never reached Conductor: is CONDUCTOR_SERVER_URL right?",
+            )
+        ]
+    if conductor != "up":
+        return [
+            Finding(
+                "error",
+                "Conductor can't be used. Events are accepted and kept; they are delivered when it is back.",
+                (conductor,),
+            )
+        ]
+    return []
+
+
+def _definitions(state: State) -> list[Finding]:
+    found: list[Finding] = []
+    if state.problems:
+        found.append(
+            Finding(
+                "error",
+                "The definitions have errors. Relay and worker keep the last good ones.",
+                tuple(map(str, state.problems)),
+            )
+        )
+    else:
+        for process in ("relay", "worker"):
+            error = state.facts.get(f"definitions_error:{process}")
+            if error:
+                text = f"The {process} found errors in the definitions, and keeps the last good ones."
+                found.append(Finding("error", text, tuple(error.splitlines())))
+    if state.warnings:
+        found.append(Finding("note", "The definitions have risks.", tuple(map(str, state.warnings))))
+    return found
+
+
+def _events(state: State) -> list[Finding]:
+    found: list[Finding] = []
+    if state.oldest_pending is not None and state.now - state.oldest_pending > _PILING_UP:
+        found.append(
+            Finding(
+                "error",
+                f"Events are piling up: the oldest waits for {ago(state.now - state.oldest_pending)} to be delivered.",
+                page="events",
+                query={"status": "pending"},
+            )
+        )
+    if state.failed:
+        number = len(state.failed)
+        text = f"{number} event{'s' if number > 1 else ''} of the last day failed: mend the reason, then replay."
+        found.append(Finding("warning", text, page="events", query={"status": "failed"}))
+    return found
+
+
+def _tasks(state: State) -> list[Finding]:
+    found: list[Finding] = []
+    if state.broken:
+        text = f"{len(state.broken)} waiting task{'s' if len(state.broken) > 1 else ''} can't be matched."
+        details = tuple(f"{task.reference_name} of {task.workflow}: {task.broken}" for task in state.broken[:5])
+        found.append(Finding("warning", text, details, "tasks"))
+    receivers = {workflow for webhook in state.webhooks.values() for workflow in webhook.receivers}
+    unreached = {name: number for name, number in state.waiting.items() if name not in receivers}
+    if unreached:
+        text = "Tasks wait in workflows that are a receiver of no webhook here."
+        details = tuple(
+            f"{name}: {number} task{'s' if number > 1 else ''}" for name, number in sorted(unreached.items())[:10]
+        )
+        found.append(Finding("note", text, details, "tasks"))
+    return found
+
+
+def _webhooks(state: State) -> list[Finding]:
+    found: list[Finding] = []
+    for name in state.webhooks:
+        outcomes = state.deliveries.get(name, {})
+        rejected, accepted = outcomes.get("rejected", 0), outcomes.get("accepted", 0)
+        if rejected and not accepted:
+            text = f"{name} rejected every one of its {rejected} deliveries of the last day."
+            if state.verified_at.get(name) is None:
+                text += " It is not verified yet."
+            found.append(Finding("warning", text, page="rejections", query={"webhook": name}))
+    return found
+
+
+def ago(milliseconds: int) -> str:
+    """A time span as people say it: ``45 s``, ``12 min``, ``3 h``, ``2 d``."""
+    seconds = max(0, milliseconds) // 1000
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length or (seconds >= length and unit == "min"):
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min"

@@ -1,0 +1,251 @@
+"""The pages for people: rendered here, without a script."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, get_args
+from urllib.parse import quote
+
+from flask import Blueprint, Response, abort, current_app, g, make_response, redirect, render_template, request, url_for
+
+from admin import shapes
+from admin.bridge import DAY, Bridge
+from admin.cli.tables import plain, pretty
+from admin.explain import criterion_in_words
+from admin.page.access import COOKIE, NotAllowed
+from admin.page.context import sessions, set_cookie, source
+from admin.page.health import State, ago, what_is_wrong
+from events.records import EventFilter, EventStatus, iso
+
+blueprint = Blueprint("pages", __name__)
+
+STATUSES = get_args(EventStatus)
+PAGE = 50
+_TASKS_EXPLAINED = 100
+_LONGEST_SHOWN = 100_000
+"""Characters of a payload on its page; the API has the whole."""
+
+
+def bridge() -> Bridge:
+    """A look at the bridge for this request. Raises StoreUnavailable, NewerStore."""
+    return source().bridge()
+
+
+def state_of(bridge: Bridge, now: int) -> State:
+    """What `what_is_wrong` looks at."""
+    store = bridge.store
+    decider = store.decider()
+    failed = store.events(EventFilter(status="failed", limit=200))
+    return State(
+        facts=store.facts(),
+        problems=bridge.definitions.problems,
+        warnings=bridge.definitions.warnings,
+        webhooks=bridge.definitions.webhooks,
+        verified_at=bridge.verified_at(source().fingerprints),
+        counts=store.event_counts(),
+        oldest_pending=store.oldest_pending(),
+        failed=[event for event in failed if event.received_at > now - DAY],
+        broken=store.broken_tasks(),
+        waiting=store.waiting_by_workflow(),
+        deliveries=store.delivery_counts(now - DAY),
+        deciding_until=decider[1] if decider else None,
+        now=now,
+    )
+
+
+# --- pages --------------------------------------------------------------------------------------------------
+
+
+@blueprint.get("/")
+def overview() -> str:
+    here = bridge()
+    state = state_of(here, _now())
+    webhooks = [
+        {
+            "webhook": webhook,
+            "url": shapes.url_of(webhook, here.settings),
+            "verified_at": state.verified_at.get(name),
+            "deliveries": state.deliveries.get(name, {}),
+        }
+        for name, webhook in here.definitions.webhooks.items()
+    ]
+    return _render(
+        "overview.html",
+        findings=what_is_wrong(state),
+        counts=state.counts,
+        webhooks=webhooks,
+        waiting=sum(state.waiting.values()),
+        oldest_pending=state.oldest_pending,
+        has_public_url=here.settings.bridge_public_url is not None,
+    )
+
+
+@blueprint.get("/events")
+def events() -> str:
+    here = bridge()
+    status = request.args.get("status")
+    query = EventFilter(
+        webhook=request.args.get("webhook") or None,
+        status=status if status in STATUSES else None,  # type: ignore[arg-type]
+        text=request.args.get("text") or None,
+        before_seq=request.args.get("before", type=_seq),
+        limit=PAGE + 1,
+    )
+    found = here.store.events(query)
+    page = found[:PAGE]
+    filters: dict[str, Any] = {key: request.args[key] for key in ("webhook", "status", "text") if request.args.get(key)}
+    return _render(
+        "events.html",
+        events=page,
+        targets=here.targets_by_event(page),
+        filters=filters,
+        names=sorted({*here.definitions.webhooks, *filter(None, [query.webhook])}),
+        statuses=STATUSES,
+        older=url_for(".events", **filters, before=page[-1].seq) if len(found) > PAGE else None,
+        newest=url_for(".events", **filters) if query.before_seq else None,
+    )
+
+
+@blueprint.get("/events/<event_id>")
+def event(event_id: str) -> str:
+    here = bridge()
+    found = here.event(event_id)
+    explained = here.explain_event(found, _TASKS_EXPLAINED)
+    payload = pretty(json.loads(found.payload))
+    return _render(
+        "event.html",
+        event=found,
+        targets=here.store.targets_of([event_id]),
+        explained=explained,
+        payload=payload[:_LONGEST_SHOWN],
+        cut=len(payload) > _LONGEST_SHOWN,
+        webhook=here.definitions.webhooks.get(found.webhook),
+        tasks_explained=_TASKS_EXPLAINED,
+    )
+
+
+@blueprint.post("/events/<event_id>/replay")
+def replay(event_id: str) -> Response:
+    if not sessions().is_form_token(g.cookie, request.form.get("form_token")):
+        raise NotAllowed("the form is too old, or not one of this page: open the event again, then replay it")
+    new_id = bridge().replay(event_id)
+    return _redirect(url_for(".event", event_id=new_id))
+
+
+@blueprint.get("/tasks")
+def tasks() -> str:
+    here = bridge()
+    workflow = request.args.get("workflow") or None
+    found = here.store.waiting_tasks(request.args.get("after", ""), PAGE + 1, workflow)
+    page = found[:PAGE]
+    filters: dict[str, Any] = {"workflow": workflow} if workflow else {}
+    waiting = here.store.waiting_by_workflow()
+    return _render(
+        "tasks.html",
+        tasks=page,
+        broken=here.store.broken_tasks(20) if not workflow and not request.args.get("after") else [],
+        workflow=workflow,
+        waiting=waiting,
+        receivers=here.definitions.receivers,
+        next=url_for(".tasks", **filters, after=page[-1].id) if len(found) > PAGE else None,
+        first=url_for(".tasks", **filters) if request.args.get("after") else None,
+    )
+
+
+@blueprint.get("/tasks/<task_id>")
+def task(task_id: str) -> str:
+    here = bridge()
+    found = here.task(task_id)
+    meaning, targets, near = here.explain_task(found)
+    return _render(
+        "task.html",
+        task=found,
+        meaning=meaning,
+        targets=targets,
+        near=near,
+        matches=pretty(found.matches)[:_LONGEST_SHOWN],
+    )
+
+
+@blueprint.get("/rejections")
+def rejections() -> str:
+    here = bridge()
+    webhook = request.args.get("webhook") or None
+    return _render(
+        "rejections.html",
+        rejections=here.store.rejections(webhook, 200),
+        webhook=webhook,
+        names=sorted({*here.definitions.webhooks, *filter(None, [webhook])}),
+    )
+
+
+@blueprint.route("/login", methods=["GET", "POST"])
+def login() -> Response | tuple[str, int]:
+    if not current_app.extensions["has_token"]:
+        return _redirect(url_for(".overview"))
+    then = request.values.get("next", "")
+    if not then.startswith("/") or then.startswith(("//", "/\\")) or any(ord(character) < 32 for character in then):
+        then = url_for(".overview")
+    if request.method == "GET":
+        return make_response(_render("login.html", next=then, wrong=False))
+    if not sessions().is_token(request.form.get("token")):
+        return _render("login.html", next=then, wrong=True), 401
+    answer = _redirect(then)
+    set_cookie(answer, sessions().new())
+    return answer
+
+
+@blueprint.post("/logout")
+def logout() -> Response:
+    answer = _redirect(url_for(".login"))
+    answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
+    return answer
+
+
+@blueprint.get("/healthz")
+def health() -> Response:
+    """Alive."""
+    return Response("ok\n", mimetype="text/plain")
+
+
+# --- what templates use -------------------------------------------------------------------------------------
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def _seq(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**63:
+        abort(400)
+    return number
+
+
+def _redirect(where: str) -> Response:
+    return make_response(redirect(where, 303))
+
+
+def _render(template: str, **values: Any) -> str:
+    return render_template(
+        template,
+        has_token=current_app.extensions["has_token"],
+        form_token=sessions().form_token(g.cookie) if g.get("cookie") else "",
+        **values,
+    )
+
+
+def execution_url(workflow_id: str | None) -> str | None:
+    """The page of a workflow in Conductor's own UI."""
+    return f"{source().settings.ui_url}/execution/{quote(workflow_id, safe='')}" if workflow_id else None
+
+
+HELPERS: dict[str, Any] = {
+    "iso": iso,
+    "since": lambda at: ago(_now() - at) if at is not None else "",
+    "plain": lambda text: plain(text, lines=True),
+    "in_words": criterion_in_words,
+    "execution": execution_url,
+}
+"""For every template, macros included."""

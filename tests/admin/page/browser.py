@@ -1,0 +1,114 @@
+"""The admin page in real Chromium: for the browser's tests and the documentation's pictures.
+
+``python -m tests.admin.page.browser`` writes the pictures into docs/images/.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from selenium.webdriver import Chrome
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from werkzeug.serving import make_server
+
+from admin.page.app import create_app
+from tests.admin.sample import Sample, make_sample, settings_for
+
+_ARGUMENTS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--hide-scrollbars",
+)
+
+
+def missing() -> str | None:
+    """What a browser test lacks on this machine, or None."""
+    if not (shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
+        return "no Chromium: apt-get install chromium chromium-driver"
+    if not shutil.which("chromedriver"):
+        return "no chromedriver: apt-get install chromium-driver"
+    return None
+
+
+@contextmanager
+def browser() -> Iterator[Chrome]:
+    """A fresh, headless Chromium."""
+    with tempfile.TemporaryDirectory(prefix="bridge-chromium-", ignore_cleanup_errors=True) as profile:
+        options = Options()
+        options.binary_location = next(
+            filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+        )
+        for argument in (*_ARGUMENTS, f"--user-data-dir={profile}"):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        driver.set_page_load_timeout(30)
+        try:
+            yield driver
+        finally:
+            driver.quit()
+
+
+@contextmanager
+def serving(sample: Sample, token: str | None = None) -> Iterator[str]:
+    """The page of the sample on this machine; gives its URL."""
+    settings = settings_for(sample.folder, bridge_admin_token=token)
+    server = make_server("127.0.0.1", 0, create_app(settings), threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://localhost:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def resize(driver: Chrome, width: int, height: int, scale: float = 1) -> None:
+    """The window's size in CSS pixels; below 600 it is a phone's."""
+    metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def save_pictures(folder: Path) -> None:
+    """Writes overview.png, explain.png and phone.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder, before = folder.absolute(), Path.cwd()
+    with tempfile.TemporaryDirectory() as work:
+        os.chdir(work)  # so that the pictures tell of config/webhooks.yaml
+        Path("config").mkdir()
+        sample = make_sample(Path("config"))
+        with serving(sample) as url, browser() as driver:
+            for name, path, width, height in (
+                ("overview", "/", 1200, 1060),
+                ("explain", f"/events/{sample.events['pending']}", 1200, 1100),
+                ("phone", f"/events/{sample.events['pending']}", 390, 844),
+            ):
+                resize(driver, width, height, 2 if width < 600 else 1)
+                driver.get(url + path)
+                driver.save_screenshot(str(folder / f"{name}.png"))
+                print(folder / f"{name}.png")
+        sample.store.close()
+        os.chdir(before)
+
+
+if __name__ == "__main__":
+    if problem := missing():
+        sys.exit(problem)
+    save_pictures(Path("docs/images"))

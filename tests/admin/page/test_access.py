@@ -1,0 +1,109 @@
+"""Who may see the page, and which requests may change something."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from admin.page.access import SESSION_SECONDS, NotAllowed, Sessions, check_local, check_same_site
+
+LOCAL: dict[str, Any] = {"SERVER_NAME": "127.0.0.1", "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost:8090"}
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8090", "[::1]:8090"])
+def test_a_request_of_this_machine_is_let_in(host: str) -> None:
+    check_local({**LOCAL, "HTTP_HOST": host})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"REMOTE_ADDR": "192.0.2.1"}, "another machine"),
+        ({"REMOTE_ADDR": ""}, "another machine"),
+        ({"SERVER_NAME": "0.0.0.0"}, "not on loopback"),
+        ({"HTTP_X_FORWARDED_FOR": "192.0.2.1"}, "through a proxy"),
+        ({"HTTP_FORWARDED": "for=192.0.2.1"}, "through a proxy"),
+        ({"HTTP_HOST": "rebound.example.com:8090"}, "another name than localhost"),
+        ({"HTTP_HOST": ""}, "another name than localhost"),
+        ({"HTTP_HOST": "["}, "another name than localhost"),
+    ],
+)
+def test_others_are_refused_with_the_reason_and_a_remedy(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(NotAllowed, match=reason) as caught:
+        check_local({**LOCAL, **change})
+    assert "BRIDGE_ADMIN_TOKEN" in str(caught.value)
+
+
+def test_the_socket_says_where_it_is_bound() -> None:
+    class Connection:
+        def getsockname(self) -> Any:
+            return ("192.0.2.7", 8090)
+
+    with pytest.raises(NotAllowed, match=r"192\.0\.2\.7"):
+        check_local({**LOCAL, "gunicorn.socket": Connection()})
+
+
+def test_trusted_proxies_need_a_token() -> None:
+    with pytest.raises(NotAllowed, match="proxy"):
+        check_local(LOCAL, trusted_proxies=1)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Origin": "http://localhost:8090"}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}],
+)
+def test_requests_of_our_own_pages_may_change_something(headers: dict[str, str]) -> None:
+    check_same_site("POST", headers, "localhost:8090")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example.com"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:9999"},
+        {"Origin": "http://["},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_requests_that_another_site_caused_may_not(headers: dict[str, str]) -> None:
+    with pytest.raises(NotAllowed):
+        check_same_site("POST", headers, "localhost:8090")
+    check_same_site("GET", headers, "localhost:8090")
+
+
+def test_only_the_token_is_the_token() -> None:
+    sessions = Sessions("right")
+    assert sessions.is_token("right")
+    assert not any(sessions.is_token(given) for given in ("wrong", "", None, "right ", "ä\ud800"))
+    assert not Sessions(None).is_token("")
+    assert not Sessions(None).is_token(None)
+
+
+def test_a_cookie_is_good_for_its_time_and_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    cookie = Sessions("right").new()
+    assert Sessions("right").is_valid(cookie)
+    assert not Sessions("other").is_valid(cookie)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + SESSION_SECONDS + 1)
+    assert not Sessions("right").is_valid(cookie)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda c: c[:-1], lambda c: "9" + c, lambda c: "", lambda c: "a.b.c", lambda c: "é" + c]
+)
+def test_a_cookie_that_was_changed_is_none(change: Any) -> None:
+    sessions = Sessions("right")
+    assert not sessions.is_valid(change(sessions.new()))
+
+
+def test_a_form_belongs_to_its_cookie() -> None:
+    sessions = Sessions(None)
+    one, other = sessions.new(), sessions.new()
+    assert sessions.is_form_token(one, sessions.form_token(one))
+    assert not sessions.is_form_token(other, sessions.form_token(one))
+    assert not sessions.is_form_token(None, None)
+    assert not sessions.is_form_token(one, "é")

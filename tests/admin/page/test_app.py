@@ -1,0 +1,417 @@
+"""The page: what it shows, who may see it, what may change something."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from admin import create_app as create_app_of_package
+from admin.page.access import COOKIE
+from admin.page.app import create_app
+from events.records import EventFilter, NewEvent, new_event_id
+from tests.admin.sample import Sample, make_sample, settings_for
+
+TOKEN = "the-token-of-the-admin-page"
+PAGES = ["/", "/events", "/tasks", "/rejections"]
+
+
+class Html(HTMLParser):
+    """What matters of a page: elements, and that each is closed."""
+
+    VOID = frozenset({"meta", "link", "img", "input", "br"})
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.open and self.open[-1] != tag and self.open[-1] in ("option", "li", "td"):
+            self.open.pop()
+        assert self.open.pop() == tag
+
+
+def page(client: FlaskClient, path: str, status: int = 200) -> str:
+    answer = client.get(path)
+    assert answer.status_code == status, answer.text
+    Html(answer.text)
+    return answer.text
+
+
+def form_of(text: str) -> Mapping[str, str]:
+    match = re.search(r'name="form_token" value="(\w+)"', text)
+    assert match
+    return {"form_token": match[1]}
+
+
+@pytest.fixture
+def guarded(sample: Sample) -> FlaskClient:
+    """The page, with a token."""
+    return create_app(settings_for(sample.folder, bridge_admin_token=TOKEN)).test_client()
+
+
+# --- what is shown ---
+
+
+def test_the_overview_begins_with_what_is_wrong(client: FlaskClient) -> None:
+    text = page(client, "/")
+    wrong, numbers, webhooks = (
+        text.index(word) for word in ("What is wrong right now", "Events and tasks", "Webhooks</h2>")
+    )
+    assert wrong < numbers < webhooks
+    for part in (
+        "1 event of the last day failed",
+        "1 waiting task can&#39;t be matched",
+        "orders rejected every one of its 3 deliveries",
+        "https://hooks.example.com/webhook/github-deploys",
+        "Verified",
+        "4 accepted",
+        "no signing secret",
+    ):
+        assert part in text
+
+
+def test_what_is_wrong_is_said_at_once(client: FlaskClient, sample: Sample) -> None:
+    sample.store.set_fact("conductor", "connection refused <b>")
+    sample.settings.bridge_webhooks.write_text("webhooks:\n- name: x\n  hold: soon\n", encoding="utf-8")
+    text = page(client, "/")
+    assert "Conductor can&#39;t be used" in text
+    assert "connection refused &lt;b&gt;" in text
+    assert "webhooks.yaml:3: webhook x: hold:" in text
+
+
+def test_all_is_well_is_said(tmp_path: Path) -> None:
+    sample = make_sample(tmp_path)
+    sample.settings.bridge_webhooks.write_text("webhooks: []", encoding="utf-8")
+    with sample.store._connections.transaction() as db:
+        for table in ("events", "targets", "tasks", "rejections", "delivery_counts"):
+            db.execute(f"DELETE FROM {table}")
+    text = page(create_app(sample.settings).test_client(), "/")
+    assert "all well" in text
+    assert "No webhooks are defined" in text
+    sample.store.close()
+
+
+def test_the_definitions_errors_of_a_process_are_shown(client: FlaskClient, sample: Sample) -> None:
+    sample.store.set_fact("definitions_error:relay", "webhooks.yaml:3: something")
+    assert "The relay found errors in the definitions" in page(client, "/")
+
+
+def test_events_are_listed_and_filtered(client: FlaskClient, sample: Sample) -> None:
+    text = page(client, "/events")
+    assert all(event_id in text for event_id in sample.events.values())
+    text = page(client, "/events?status=failed&webhook=github-deploys&text=")
+    assert sample.events["refused"] in text
+    assert sample.events["delivered"] not in text
+    assert "No events of this kind." in page(client, "/events?text=%00%3Cnothing%3E")
+    assert page(client, "/events?status=odd&before=x") == page(client, "/events")
+
+
+def test_events_are_paged(client: FlaskClient, sample: Sample) -> None:
+    now = 1_800_000_000_000
+    for _ in range(60):
+        sample.store.append([NewEvent(new_event_id(), "orders", now, "{}", {}, {}, now)])
+    first = page(client, "/events?webhook=orders")
+    older = re.search(r'href="(/events\?[^"]+)">Older', first)
+    assert older
+    second = page(client, older[1].replace("&amp;", "&"))
+    assert sample.events["expired"] in second
+    assert "Newest" in second
+    assert "Older" not in second
+
+
+def test_an_event_is_shown_with_targets_and_links_into_conductor(client: FlaskClient, sample: Sample) -> None:
+    text = page(client, f"/events/{sample.events['delivered']}")
+    assert 'href="https://conductor.example.com/execution/workflow-deploy-main"' in text
+    assert 'href="https://conductor.example.com/execution/workflow%2Fstarted%201"' in text
+    assert "Completed task wait_for_push of deploy" in text
+    assert "&#34;ref&#34;: &#34;refs/heads/main&#34;" in text
+    assert "GitHub-Hookshot/1" in text
+
+
+def test_why_is_on_every_event(client: FlaskClient, sample: Sample) -> None:
+    for event_id in sample.events.values():
+        text = page(client, f"/events/{event_id}")
+        assert "Why did or didn’t it match?" in text
+        assert "Replay" in text
+    text = page(client, f"/events/{sample.events['pending']}")
+    assert "$.ref is &#34;refs/heads/Main&#34;, expected is &#34;refs/heads/dev&#34;" in text
+    assert "someone_elses is not a receiver of github-deploys" in text
+
+
+def test_tasks_are_listed_and_shown(client: FlaskClient, sample: Sample) -> None:
+    text = page(client, "/tasks")
+    assert "wait_other" in text
+    assert "is not a JSONPath" in text
+    assert "wait_other" not in page(client, "/tasks?workflow=release")
+    text = page(client, "/tasks/task-other")
+    assert "Waiting for an event of github-deploys." in text
+    assert sample.events["pending"] in text
+    for name in sample.tasks:
+        if name != "gone":
+            page(client, f"/tasks/task-{name}")
+
+
+def test_rejections_are_shown_with_their_reason(client: FlaskClient) -> None:
+    text = page(client, "/rejections")
+    assert "the header X-Api-Key is wrong &lt;script&gt;" in text
+    assert "203.0.113.9" in text
+    assert "203.0.113.9" not in page(client, "/rejections?webhook=slack")
+
+
+@pytest.mark.parametrize("path", ["/events/nothing", "/tasks/nothing", "/nothing", "/events/%00%ff"])
+def test_what_is_not_there_is_404(client: FlaskClient, path: str) -> None:
+    page(client, path, 404)
+
+
+def test_a_long_payload_is_cut(client: FlaskClient, sample: Sample) -> None:
+    event_id = new_event_id()
+    sample.store.append([NewEvent(event_id, "orders", 0, '{"a": "' + "x" * 300_000 + '"}', {}, {}, 0)])
+    text = page(client, f"/events/{event_id}")
+    assert "Only its beginning is shown." in text
+    assert len(text) < 150_000
+
+
+# --- hostile content ---
+
+
+def test_nothing_of_a_payload_becomes_markup(client: FlaskClient, sample: Sample) -> None:
+    for path in (f"/events/{sample.events['hostile']}", "/events", "/", "/rejections", "/tasks/task-other"):
+        answer = client.get(path)
+        elements = Html(answer.text).elements
+        assert not [tag for tag, _ in elements if tag in ("script", "svg", "iframe", "object", "style")]
+        for _, attributes in elements:
+            assert not [name for name in attributes if name.startswith("on") or name == "style"]
+            assert not (attributes.get("href") or "").startswith("javascript:")
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", answer.text)
+
+
+def test_every_answer_has_the_headers_that_keep_scripts_out(client: FlaskClient, sample: Sample) -> None:
+    for path in [*PAGES, f"/events/{sample.events['hostile']}", "/nothing", "/static/style.css", "/api/events"]:
+        with client.get(path) as answer:
+            headers = answer.headers
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["Referrer-Policy"] == "same-origin"
+        assert ("no-store" in headers["Cache-Control"]) == (not path.startswith("/static"))
+
+
+def test_the_pages_need_nothing_from_elsewhere(client: FlaskClient, sample: Sample) -> None:
+    for path in PAGES:
+        for tag, attributes in Html(page(client, path)).elements:
+            if tag in ("link", "img", "script"):
+                source = attributes.get("href") or attributes.get("src") or ""
+                assert source.startswith("/static/")
+                with client.get(source) as answer:
+                    assert answer.status_code == 200
+    with client.get("/static/style.css") as answer:
+        assert "@import" not in answer.text
+        assert "url(" not in answer.text
+
+
+# --- accessible ---
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/tasks/task-other"])
+def test_a_page_has_one_heading_landmarks_and_labels(client: FlaskClient, path: str) -> None:
+    elements = Html(page(client, path)).elements
+    tags = [tag for tag, _ in elements]
+    assert tags.count("h1") == 1
+    assert {"header", "main", "nav"} <= set(tags)
+    assert ("html", {"lang": "en"}) in elements
+    assert any(attributes.get("class") == "skip" for _, attributes in elements)
+    assert tags.count("label") == sum(
+        tag == "select" or (tag == "input" and attributes.get("type") != "hidden") for tag, attributes in elements
+    )
+
+
+# --- replay ---
+
+
+def test_replay_makes_a_new_event_and_shows_it(client: FlaskClient, sample: Sample) -> None:
+    old_id = sample.events["refused"]
+    form = form_of(page(client, f"/events/{old_id}"))
+    answer = client.post(f"/events/{old_id}/replay", data=form, headers={"Origin": "http://localhost"})
+    assert answer.status_code == 303
+    new_id = answer.headers["Location"].rpartition("/")[2]
+    event = sample.store.event(new_id)
+    assert event is not None
+    assert event.replay_of == old_id
+    assert f"A replay of {old_id}" in page(client, f"/events/{new_id}")
+
+
+@pytest.mark.parametrize("form", [{}, {"form_token": ""}, {"form_token": "0" * 64}])
+def test_replay_without_the_forms_token_is_refused(client: FlaskClient, sample: Sample, form: dict[str, str]) -> None:
+    old_id = sample.events["refused"]
+    page(client, f"/events/{old_id}")
+    answer = client.post(f"/events/{old_id}/replay", data=form)
+    assert answer.status_code == 403
+    assert "open the event again" in answer.text
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "https://evil.example.com"}, {"Sec-Fetch-Site": "cross-site"}])
+def test_replay_that_another_site_caused_is_refused(
+    client: FlaskClient, sample: Sample, headers: dict[str, str]
+) -> None:
+    old_id = sample.events["refused"]
+    form = form_of(page(client, f"/events/{old_id}"))
+    for path in (f"/events/{old_id}/replay", f"/api/events/{old_id}/replay"):
+        assert client.post(path, data=form, headers=headers).status_code == 403
+    assert len(sample.store.events(EventFilter())) == 6
+
+
+def test_a_form_of_another_visitor_is_refused(client: FlaskClient, sample: Sample) -> None:
+    old_id = sample.events["refused"]
+    form = form_of(page(client, f"/events/{old_id}"))
+    other = client.application.test_client()
+    page(other, "/")
+    assert other.post(f"/events/{old_id}/replay", data=form).status_code == 403
+
+
+def test_replay_is_no_get(client: FlaskClient, sample: Sample) -> None:
+    assert client.get(f"/events/{sample.events['refused']}/replay").status_code == 405
+
+
+def test_replay_for_a_webhook_that_is_gone_is_refused(client: FlaskClient, sample: Sample) -> None:
+    sample.settings.bridge_webhooks.write_text("webhooks: []", encoding="utf-8")
+    old_id = sample.events["refused"]
+    form = form_of(page(client, f"/events/{old_id}"))
+    assert client.post(f"/events/{old_id}/replay", data=form).status_code == 409
+
+
+# --- who may see it ---
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"REMOTE_ADDR": "192.0.2.1"},
+        {"HTTP_HOST": "rebound.example.com"},
+        {"HTTP_X_FORWARDED_FOR": "192.0.2.1"},
+        {"SERVER_NAME": "0.0.0.0"},
+    ],
+)
+def test_without_a_token_only_this_machine_sees_anything(client: FlaskClient, environ: dict[str, str]) -> None:
+    for path in [*PAGES, "/api/events", "/login"]:
+        answer = client.get(path, environ_overrides=environ)
+        assert answer.status_code == 403
+        assert "BRIDGE_ADMIN_TOKEN" in answer.text
+        assert "github-deploys" not in answer.text
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/events/x", "/nothing", "/tasks/x"])
+def test_with_a_token_a_stranger_is_asked_to_log_in(guarded: FlaskClient, path: str) -> None:
+    answer = guarded.get(path)
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith("/login?next=")
+    assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/api/events", "/api/openapi.json", "/api/nothing"])
+def test_with_a_token_the_api_asks_for_it(guarded: FlaskClient, path: str) -> None:
+    answer = guarded.get(path)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.json is not None
+    assert answer.json["error"] == "unauthorized"
+    wrong = guarded.get(path, headers={"Authorization": "Bearer wrong"})
+    assert wrong.status_code == 401
+
+
+def test_the_token_as_a_bearer_lets_in_from_anywhere(guarded: FlaskClient, sample: Sample) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    far = {"REMOTE_ADDR": "192.0.2.1", "HTTP_HOST": "admin.example.com", "SERVER_NAME": "0.0.0.0"}
+    assert guarded.get("/api/events", headers=headers, environ_overrides=far).status_code == 200
+    answer = guarded.post(f"/api/events/{sample.events['refused']}/replay", headers=headers, environ_overrides=far)
+    assert answer.status_code == 201
+
+
+def test_log_in_and_out(guarded: FlaskClient) -> None:
+    answer = guarded.get("/events?status=failed")
+    login = answer.headers["Location"]
+    text = page(guarded, login)
+    assert 'type="password"' in text
+    wrong = guarded.post("/login", data={"token": "wrong", "next": "/events"})
+    assert wrong.status_code == 401
+    assert "That is not the token." in wrong.text
+    right = guarded.post("/login", data={"token": TOKEN, "next": "/events?status=failed"})
+    assert right.status_code == 303
+    assert right.headers["Location"] == "/events?status=failed"
+    cookie = right.headers["Set-Cookie"]
+    assert cookie.startswith(f"{COOKIE}=")
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    assert TOKEN not in cookie
+    assert "Log out" in page(guarded, "/events")
+    assert guarded.post("/logout").status_code == 303
+    assert guarded.get("/events").status_code == 302
+
+
+def test_over_https_the_cookie_is_for_https_alone(sample: Sample) -> None:
+    settings = settings_for(sample.folder, bridge_admin_token=TOKEN, bridge_trusted_proxies=1)
+    client = create_app(settings).test_client()
+    answer = client.post("/login", data={"token": TOKEN}, headers={"X-Forwarded-Proto": "https"})
+    assert "Secure" in answer.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize(
+    "then", ["//evil.example.com", "https://evil.example.com", "/\\evil.example.com", "javascript:x", "", "/a\nb"]
+)
+def test_after_the_log_in_nobody_is_led_elsewhere(guarded: FlaskClient, then: str) -> None:
+    answer = guarded.post("/login", data={"token": TOKEN, "next": then})
+    assert answer.headers["Location"] == "/"
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "9999999999.a.b", "é"])
+def test_a_made_up_cookie_lets_nobody_in(guarded: FlaskClient, cookie: str) -> None:
+    guarded.set_cookie(COOKIE, cookie)
+    assert guarded.get("/").status_code == 302
+
+
+def test_everybody_may_ask_whether_it_is_alive(guarded: FlaskClient) -> None:
+    assert guarded.get("/healthz").text == "ok\n"
+
+
+# --- the store ---
+
+
+def test_a_store_that_cannot_be_used_is_a_page_and_comes_back(sample: Sample, tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where a folder should be", encoding="utf-8")
+    client = create_app(settings_for(sample.folder, bridge_database=f"sqlite:///{blocked}/bridge.db")).test_client()
+    assert "The store can&#39;t be used now" in page(client, "/", 503)
+    assert client.get("/api/events").status_code == 503
+    blocked.unlink()
+    page(client, "/")
+
+
+def test_a_bug_is_a_page_without_details(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("inner secret")
+
+    monkeypatch.setattr("admin.page.pages.what_is_wrong", fail)
+    assert "inner secret" not in page(client, "/", 500)
+
+
+def test_wrong_settings_end_the_start_with_a_word(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BRIDGE_DATABASE", "mysql://x")
+    with pytest.raises(SystemExit) as caught:
+        create_app_of_package()
+    assert caught.value.code == 1
+    assert "BRIDGE_DATABASE: only SQLite is supported" in capsys.readouterr().err

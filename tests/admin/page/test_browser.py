@@ -1,0 +1,165 @@
+"""The page in a real browser: no script runs, it fits a phone, the keyboard is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
+
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.admin.page import browser
+from tests.admin.sample import Sample, make_sample
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+pytestmark = [
+    pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing())),
+    # selenium leaves its sockets to the garbage collector
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+TOKEN = "the-token-of-the-admin-page"
+
+
+def await_true(driver: Chrome, condition: Callable[[], object]) -> None:
+    """Waits until the page that a click or key leads to is there."""
+    ignored = (NoSuchElementException, StaleElementReferenceException)
+    WebDriverWait(driver, 20, poll_frequency=0.05, ignored_exceptions=ignored).until(lambda _: condition())
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Chrome]:
+    with browser.browser() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
+    sample = make_sample(tmp_path_factory.mktemp("bridge"))
+    yield sample
+    sample.store.close()
+
+
+@pytest.fixture(scope="module")
+def url(shared: Sample) -> Iterator[str]:
+    with browser.serving(shared) as url:
+        yield url
+
+
+def paths(sample: Sample) -> list[str]:
+    events = [f"/events/{event_id}" for event_id in sample.events.values()]
+    return ["/", "/events", "/tasks", "/rejections", "/tasks/task-other", *events]
+
+
+def test_no_script_of_a_payload_runs_and_nothing_is_fetched_from_elsewhere(
+    driver: Chrome, url: str, shared: Sample
+) -> None:
+    driver.get_log("browser")
+    for path in paths(shared):
+        driver.get(url + path)
+        assert "owned" not in driver.title
+        assert driver.title.endswith("Webhook Bridge")
+        assert driver.find_elements(By.CSS_SELECTOR, "script, iframe, svg, object, embed, base") == []
+        fetched = driver.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+        assert all(name.startswith(url) for name in fetched)
+    assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_a_hostile_payload_is_shown_as_the_text_it_is(driver: Chrome, url: str, shared: Sample) -> None:
+    driver.get(f"{url}/events/{shared.events['hostile']}")
+    text = driver.find_element(By.TAG_NAME, "pre").text
+    assert "<script>document.title='owned'</script><img src=x onerror=" in text
+    assert "{{ 7*7 }}" in text
+    assert "\\u202egnp.exe" in text
+    width = driver.execute_script("return document.documentElement.scrollWidth")
+    assert width <= driver.execute_script("return window.innerWidth")
+
+
+def test_the_policy_would_stop_a_script_that_got_in(driver: Chrome, url: str) -> None:
+    driver.get(url)
+    driver.execute_script(
+        "const script = document.createElement('script');"
+        "script.textContent = \"document.title = 'owned'\"; document.body.append(script)"
+    )
+    assert "owned" not in driver.title
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_every_page_fits_the_width(driver: Chrome, url: str, shared: Sample, width: int) -> None:
+    browser.resize(driver, width, 800)
+    for path in paths(shared):
+        driver.get(url + path)
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= width, path
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_keyboard_is_enough(driver: Chrome, url: str) -> None:
+    driver.get(f"{url}/events")
+    page = driver.find_element(By.TAG_NAME, "body")
+    page.send_keys(Keys.TAB)
+    skip = driver.switch_to.active_element
+    assert skip.text == "Skip to the content"
+    assert skip.location["x"] >= 0
+    skip.send_keys(Keys.ENTER)
+    assert driver.switch_to.active_element.tag_name == "main"
+    reached = []
+    for _ in range(6):
+        driver.switch_to.active_element.send_keys(Keys.TAB)
+        reached.append(driver.switch_to.active_element.tag_name)
+    assert reached[:4] == ["select", "select", "input", "button"]
+    assert reached[4] == "a"
+    driver.switch_to.active_element.send_keys(Keys.ENTER)
+    await_true(driver, lambda: driver.title.startswith("Event ") and driver.current_url != f"{url}/events")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_have_enough_contrast(driver: Chrome, url: str, shared: Sample, scheme: str) -> None:
+    """WCAG 2 asks for 4.5 to 1."""
+    feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
+    for path in ("/", f"/events/{shared.events['delivered']}", "/tasks"):
+        driver.get(url + path)
+        weak = driver.execute_script(Path(__file__).with_name("contrast.js").read_text(encoding="utf-8"))
+        assert weak == [], (path, weak)
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_replay_from_the_page(driver: Chrome, url: str, shared: Sample) -> None:
+    old_id = shared.events["refused"]
+    driver.get(f"{url}/events/{old_id}")
+    driver.find_element(By.XPATH, "//button[text()='Replay']").click()
+    await_true(driver, lambda: f"A replay of {old_id}." in driver.find_element(By.CLASS_NAME, "meaning").text)
+    assert driver.current_url.rpartition("/")[2] != old_id
+
+
+def test_log_in_with_the_token(driver: Chrome, tmp_path: Path) -> None:
+    sample = make_sample(tmp_path)
+    with browser.serving(sample, TOKEN) as url:
+        driver.get(f"{url}/events?status=failed")
+        # The field has the focus, so that the token can be typed at once.
+        await_true(driver, lambda: driver.switch_to.active_element.get_attribute("name") == "token")
+        driver.switch_to.active_element.send_keys("wrong", Keys.ENTER)
+        await_true(driver, lambda: "That is not the token." in driver.find_element(By.TAG_NAME, "main").text)
+        driver.find_element(By.NAME, "token").send_keys(TOKEN, Keys.ENTER)
+        await_true(driver, lambda: driver.current_url == f"{url}/events?status=failed")
+        assert sample.events["refused"] in driver.page_source
+        assert driver.execute_script("return document.cookie") == "", "no script can read it"
+        driver.find_element(By.XPATH, "//button[text()='Log out']").click()
+        await_true(driver, lambda: "/login" in driver.current_url)
+        driver.get(url)
+        assert "/login" in driver.current_url
+    sample.store.close()
+
+
+def test_the_pictures_of_the_documentation_can_be_made(tmp_path: Path) -> None:
+    browser.save_pictures(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"overview.png", "explain.png", "phone.png"}

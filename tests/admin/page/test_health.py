@@ -1,0 +1,77 @@
+"""What is wrong right now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from admin.page.health import State, ago, what_is_wrong
+from config.webhooks import Problem, Webhook
+from events.records import Event, Task
+
+NOW = 1_800_000_000_000
+HOOK = Webhook.model_validate({"name": "hook", "receivers": {"flow": "any"}})
+WELL = State(
+    facts={"conductor": "up"},
+    problems=(),
+    warnings=(),
+    webhooks={"hook": HOOK},
+    verified_at={"hook": NOW},
+    counts={},
+    oldest_pending=None,
+    failed=(),
+    broken=(),
+    waiting={"flow": 2},
+    deliveries={"hook": {"accepted": 3, "rejected": 1}},
+    deciding_until=NOW + 10_000,
+    now=NOW,
+)
+EVENT = Event(1, "e", "hook", NOW, None, "{}", {}, {}, "failed", NOW, NOW, 0, NOW, None)
+TASK = Task("t", "w", "flow", "ref", {}, NOW, broken="why")
+PROBLEM = Problem("a.yaml", 3, "webhook hook: hold", "wrong", "mend it")
+
+
+def test_nothing_is_wrong_when_all_is_well() -> None:
+    assert what_is_wrong(WELL) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "text"),
+    [
+        ({"deciding_until": None}, "error", "No worker is running"),
+        ({"deciding_until": NOW - 1}, "error", "No worker is running"),
+        ({"facts": {}}, "error", "never reached Conductor"),
+        ({"facts": {"conductor": "connection refused"}}, "error", "Conductor can't be used"),
+        ({"problems": (PROBLEM,)}, "error", "The definitions have errors"),
+        ({"facts": {"conductor": "up", "definitions_error:relay": "x"}}, "error", "The relay found errors"),
+        ({"facts": {"conductor": "up", "definitions_error:worker": "x"}}, "error", "The worker found errors"),
+        ({"warnings": (PROBLEM,)}, "note", "risks"),
+        ({"oldest_pending": NOW - 7_200_000}, "error", "piling up: the oldest waits for 2 h"),
+        ({"failed": (EVENT,)}, "warning", "1 event of the last day failed"),
+        ({"broken": (TASK,)}, "warning", "1 waiting task can't be matched"),
+        ({"waiting": {"other": 1}}, "note", "receiver of no webhook"),
+        ({"deliveries": {"hook": {"rejected": 4}}}, "warning", "rejected every one of its 4 deliveries"),
+    ],
+)
+def test_each_thing_that_is_wrong_is_told(change: dict[str, object], level: str, text: str) -> None:
+    (finding,) = what_is_wrong(replace(WELL, **change))  # type: ignore[arg-type]
+    assert finding.level == level
+    assert text in finding.text
+
+
+def test_a_short_wait_is_no_pile() -> None:
+    assert what_is_wrong(replace(WELL, oldest_pending=NOW - 5_000)) == []
+
+
+def test_the_worst_comes_first() -> None:
+    found = what_is_wrong(replace(WELL, waiting={"other": 1}, broken=(TASK,), deciding_until=None))
+    assert [finding.level for finding in found] == ["error", "warning", "note"]
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [(-5, "0 s"), (59_000, "59 s"), (60_000, "1 min"), (3_600_000, "60 min"), (7_200_000, "2 h"), (400_000_000, "4 d")],
+)
+def test_a_span_is_told_in_its_own_unit(milliseconds: int, text: str) -> None:
+    assert ago(milliseconds) == text

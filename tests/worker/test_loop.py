@@ -1,0 +1,347 @@
+"""The worker's loop: leases, what was polled and couldn't be stored, and faults that end neither it nor any task."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from config.settings import Settings
+from config.webhooks import Definitions, Webhook
+from events.records import NewEvent
+from events.sqlite import SqliteStore, open_store
+from events.store import LeaseLost, StoreUnavailable
+from tests.worker.simulated import SimulatedConductor
+from worker import loop
+from worker.conductor import ConductorError
+from worker.decide import Decider
+from worker.lock import ProcessLock
+from worker.loop import Worker
+
+
+class Watcher:
+    """Definitions that a test changes."""
+
+    def __init__(self) -> None:
+        self.current = Definitions((Webhook.model_validate({"name": "w", "receivers": {"flow": "any"}}),))
+        self.forced = self.checked = 0
+
+    def check(self) -> bool:
+        self.checked += 1
+        return False
+
+    def force(self) -> None:
+        self.forced += 1
+
+
+class Bench:
+    """Workers on one store and one simulated Conductor."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store: SqliteStore = open_store(f"sqlite:///{folder}/bridge.db")
+        self.conductor = SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}))
+        self.watcher = Watcher()
+        self.made: list[Worker] = []
+
+    def worker(self) -> Worker:
+        made = Settings(
+            bridge_database=f"sqlite:///{self.folder}/bridge.db",
+            bridge_poll_interval="50ms",
+            bridge_discovery_interval="100ms",
+        )
+        with mock.patch.object(loop, "Conductor", lambda *_: self.conductor):
+            worker = Worker(made, self.store, self.watcher, ProcessLock(self.folder / "lock"))  # type: ignore[arg-type]
+        self.made.append(worker)
+        return worker
+
+    def deciding(self) -> Worker:
+        worker = self.worker()
+        assert worker._take_lease()
+        return worker
+
+    def wait(self) -> str:
+        return self.conductor.schedule(self.conductor.begin("flow").id, "wait", {}).id
+
+    def arrive(self, id_: str = "event") -> None:
+        now = int(time.time() * 1000)
+        self.store.append([NewEvent(id_, "w", now, "{}", {}, {}, now + 600_000)])
+
+    def state(self, task_id: str) -> str | None:
+        task = self.store.task(task_id)
+        return task.state if task else None
+
+    def close(self) -> None:
+        for worker in self.made:
+            worker._step_down()
+            os.close(worker._wake_in)
+            os.close(worker._wake_out)
+        self.store._connections.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+# --- who decides ---
+
+
+def test_one_worker_decides_and_the_next_one_when_it_is_gone(bench: Bench) -> None:
+    first, second = bench.deciding(), bench.worker()
+    assert not second._take_lease()
+    bench.store.release_lease(first.id)
+    first._step_down()
+    assert second._take_lease()
+
+
+def test_who_is_dead_is_replaced_at_once_and_who_may_only_hang_when_its_lease_has_run_out(bench: Bench) -> None:
+    first, second = bench.deciding(), bench.worker()
+    assert not second._take_lease()
+    first._lock.release()  # as the kernel does when a process ends
+    assert second._take_lease()
+    third = bench.worker()
+    assert not third._take_lease()
+    with mock.patch.object(time, "time", return_value=time.time() + loop._LEASE + 1):
+        assert third._take_lease()
+
+
+def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(bench: Bench) -> None:
+    dead = bench.deciding()
+    first, second = bench.wait(), bench.wait()
+    bench.arrive()
+    # The poll is on its way as the worker is killed, and Conductor carries it out only after the next one has swept.
+    polled = bench.conductor.tasks.pop(second)
+    dead._lock.release()
+    successor = bench.deciding()
+
+    def take_effect() -> None:
+        polled.status, polled.started_at = "IN_PROGRESS", int(time.time() * 1000)
+        bench.conductor.tasks[second] = polled
+
+    timer = threading.Timer(0.3, take_effect)
+    timer.start()
+    successor._step()
+    timer.join()
+    assert sorted(target.task_id or "" for target in bench.store.targets_of(["event"])) == sorted([first, second])
+
+
+def test_who_follows_a_worker_that_said_goodbye_or_ended_long_ago_decides_at_once(bench: Bench) -> None:
+    first, second = bench.deciding(), bench.worker()
+    assert first._settled == 0
+    bench.store.release_lease(first.id)
+    first._step_down()
+    assert second._take_lease()
+    assert second._settled == 0
+    second._lock.release()
+    third = bench.worker()
+    with mock.patch.object(time, "time", return_value=time.time() + 3600):
+        assert third._take_lease()
+    assert third._settled < time.monotonic()
+
+
+def test_a_worker_that_lost_the_lease_does_not_take_it_from_the_living(bench: Bench) -> None:
+    frozen, living = bench.deciding(), bench.worker()
+    with mock.patch.object(time, "time", return_value=time.time() + loop._LEASE + 1):
+        assert living._take_lease(), "without the lock, which the frozen one has"
+    bench.wait()
+    frozen._step()  # it wakes up, and finds that another decides
+    assert frozen._decider is None
+    assert not frozen._take_lease()
+    living._heartbeat()  # takes the lock
+    frozen._lost_at -= 60
+    assert not frozen._take_lease()
+
+
+def test_a_heartbeat_keeps_the_lease_also_while_the_store_is_being_read(bench: Bench) -> None:
+    worker, other = bench.worker(), bench.worker()
+    load = Decider.load
+
+    def slow(decider: Any) -> None:
+        with mock.patch.object(time, "time", return_value=time.time() + loop._LEASE - 1):
+            worker._heartbeat()
+        load(decider)
+
+    with mock.patch.object(Decider, "load", slow):
+        assert worker._take_lease()
+    with mock.patch.object(time, "time", return_value=time.time() + loop._LEASE + 1):
+        assert not other._take_lease()
+
+
+# --- what was polled ---
+
+
+def test_tasks_that_were_polled_and_could_not_be_stored_are_stored_later(bench: Bench) -> None:
+    worker = bench.deciding()
+    task = bench.wait()
+    with mock.patch.object(bench.store, "adopt", side_effect=StoreUnavailable("locked")):
+        worker._step()
+    assert worker._decider is None, "it begins anew from the store"
+    assert bench.state(task) is None
+    bench.conductor.waiting_since = lambda start: iter(())  # type: ignore[method-assign]  # no index
+    worker._step()
+    assert bench.state(task) == "waiting"
+    bench.arrive()
+    worker._step()
+    assert [target.task_id for target in bench.store.targets_of(["event"])] == [task]
+
+
+def test_tasks_that_were_polled_as_the_lease_was_lost_go_to_the_worker_that_decides_now(bench: Bench) -> None:
+    old = bench.deciding()
+    task = bench.wait()
+    new = bench.worker()
+    assert bench.store.acquire_lease(new.id, 0, 2**60, True)
+    bench.conductor.waiting_since = lambda start: iter(())  # type: ignore[method-assign]  # no index
+    old._step()
+    assert old._decider is None
+    old._step()
+    assert bench.state(task) == "returned"
+    assert new._take_lease()
+    new._step()
+    assert bench.state(task) == "waiting"
+    assert new._decider is not None
+    assert task in new._decider.tasks
+
+
+def test_what_the_index_shows_is_adopted_and_what_has_ended_is_dropped(bench: Bench) -> None:
+    worker = bench.deciding()
+    ended, found = bench.wait(), bench.wait()
+    worker._step()
+    bench.conductor.tasks[found].status = "IN_PROGRESS"
+    bench.conductor.end(ended, "CANCELED")
+    hidden = bench.wait()
+    bench.conductor.poll("somebody")
+    worker._discover()
+    worker._read_inbox()
+    assert (bench.state(ended), bench.state(found), bench.state(hidden)) == ("gone", "waiting", "waiting")
+    assert worker._sweeper is not None
+    assert worker._sweeper.by_index_alone
+    assert bench.store.facts()["tasks_by_index_alone"] == "1"
+
+
+def test_how_far_the_index_was_searched_is_noted_after_what_was_found_is_stored(bench: Bench) -> None:
+    worker = bench.deciding()
+    worker._step()
+    task = bench.wait()
+    bench.conductor.poll("somebody")
+    worker._discover()
+    assert "index_searched_to" not in bench.store.facts()
+    with mock.patch.object(bench.store, "adopt", side_effect=StoreUnavailable("locked")):
+        worker._step()
+    assert "index_searched_to" not in bench.store.facts()
+    worker._step()
+    assert bench.state(task) == "waiting"
+
+
+# --- the whole loop ---
+
+
+@pytest.fixture
+def running(bench: Bench) -> Iterator[Worker]:
+    worker = bench.worker()
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    yield worker
+    worker.stop()
+    thread.join(15)
+    assert not thread.is_alive()
+
+
+def delivered(bench: Bench, id_: str = "event") -> bool:
+    event = bench.store.event(id_)
+    return event is not None and event.status == "delivered"
+
+
+def test_an_event_is_delivered_without_waiting_for_the_next_poll(bench: Bench, running: Worker) -> None:
+    task = bench.wait()
+    bench.arrive()
+    eventually(lambda: delivered(bench))
+    assert bench.conductor.tasks[task].worker_id == "event"
+
+
+def test_conductor_may_be_away_and_come_back(bench: Bench, running: Worker) -> None:
+    poll = bench.conductor.poll
+    with mock.patch.object(bench.conductor, "poll", side_effect=ConductorError("away")):
+        bench.wait()
+        bench.arrive()
+        eventually(lambda: bench.store.facts().get("conductor") == "away")
+    assert bench.conductor.poll == poll
+    eventually(lambda: delivered(bench))
+    eventually(lambda: bench.store.facts().get("conductor") == "up")
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("full"), LeaseLost(), ZeroDivisionError(), KeyError("bug")])
+def test_no_fault_of_a_step_ends_the_worker(bench: Bench, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = bench.worker()
+    errors = [error, error]
+    decide = bench.store.decide
+
+    def failing(*given: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return decide(*given)
+
+    monkeypatch.setattr(bench.store, "decide", failing)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    bench.wait()
+    bench.arrive()
+    eventually(lambda: delivered(bench))
+    worker.stop()
+    thread.join(15)
+    assert not thread.is_alive()
+
+
+def test_a_stopped_worker_gives_its_lease_back(bench: Bench) -> None:
+    worker = bench.worker()
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    eventually(lambda: bench.store.decider() is not None)
+    worker.stop()
+    thread.join(15)
+    assert not thread.is_alive()
+    assert bench.store.decider() is None
+    assert bench.deciding()
+
+
+def test_a_sighup_reads_the_definitions_at_the_next_step(bench: Bench) -> None:
+    worker = bench.deciding()
+    worker.reload()
+    assert (bench.watcher.forced, bench.watcher.checked) == (1, 0)
+    worker._step()
+    assert bench.watcher.checked == 1
+    worker._step()
+    assert bench.watcher.checked == 1
+
+
+def test_old_events_are_pruned_in_steps_by_the_worker_that_decides(bench: Bench) -> None:
+    deciding, other = bench.deciding(), bench.worker()
+    asked = []
+
+    def prune(before: int, limit: int) -> int:
+        asked.append((before, limit))
+        return 500 if len(asked) < 3 else 0
+
+    with mock.patch.object(bench.store, "prune", prune):
+        other._prune()
+        assert asked == []
+        deciding._prune()
+    assert len(asked) == 3
+    before, limit = asked[0]
+    assert abs(time.time() - 30 * 86400 - before / 1000) < 10
+    assert limit <= 500
