@@ -112,9 +112,9 @@ def test_units_start_what_the_procfile_starts(unit: Path) -> None:
     )
     name = unit.stem.removeprefix("webhook-bridge-")
     program, _, arguments = parsed["Service"]["ExecStart"].partition(" ")
-    expected = re.sub(
-            r"[\w/]+(?=\.py)", lambda path: "python:" + path[0].replace("/", "."), procfile[name]
-        ).replace(".py", "")
+    expected = re.sub(r"[\w/]+(?=\.py)", lambda path: "python:" + path[0].replace("/", "."), procfile[name]).replace(
+        ".py", ""
+    )
     assert f"{Path(program).name} {arguments}" == expected
     assert parsed["Service"]["User"] == "webhook-bridge"
     assert parsed["Service"]["NoNewPrivileges"] == "yes"

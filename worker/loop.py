@@ -24,7 +24,8 @@ from config.watch import DefinitionsWatcher
 from events.records import Event, Task
 from events.store import LeaseLost, StoreUnavailable, WorkStore
 from worker import metrics
-from worker.calls import THREADS, Deliverer, wait_before
+from worker.backoff import wait_before
+from worker.calls import THREADS, Caller
 from worker.conductor import Conductor, ConductorError
 from worker.decide import Decider
 from worker.lock import ProcessLock
@@ -67,7 +68,7 @@ class Worker:
             secret.get_secret_value() if secret else None,
         )
         self._leases = Leases(self._conductor)
-        self._deliverer = Deliverer(store, self._conductor, self.id, self._output, self.wake)
+        self._caller = Caller(store, self._conductor, self.id, self._output, self.wake)
         self._look_ups = ThreadPoolExecutor(THREADS, thread_name_prefix="look-up")
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=8)
         self._stopping = threading.Event()
@@ -100,7 +101,7 @@ class Worker:
     def run(self) -> None:
         """Works until `stop`."""
         self._schedule()
-        self._deliverer.start()
+        self._caller.start()
         log.info("worker started", worker=self.id, conductor=self._settings.conductor_server_url)
         try:
             while not self._stopping.is_set():
@@ -143,7 +144,7 @@ class Worker:
     def _shut_down(self) -> None:
         log.info("worker stopping")
         self._scheduler.shutdown(wait=False)
-        self._deliverer.stop()
+        self._caller.stop()
         self._look_ups.shutdown(wait=False, cancel_futures=True)
         with suppress(StoreUnavailable):
             self._hand_over()
@@ -249,7 +250,7 @@ class Worker:
             self._stopping.wait(0.025)
             if (counter := self._store.change_counter()) != seen:
                 seen = counter
-                self._deliverer.look()
+                self._caller.look()
 
     def _decide(self) -> bool:
         """One sweep and the decisions after it; True if there is more to decide at once."""
@@ -260,7 +261,7 @@ class Worker:
             decider.set_definitions(self._definitions)
         self._hand_over()
         self._read_inbox()
-        gap = _SWEEP_GAP if self._deliverer.free() > THREADS else _BUSY_SWEEP_GAP
+        gap = _SWEEP_GAP if self._caller.free() > THREADS else _BUSY_SWEEP_GAP
         if (pause := max(self._swept + gap, self._settled) - time.monotonic()) > 0:
             self._stopping.wait(pause)
         # Read before the sweep begins: whatever they are, they arrived before it.
@@ -282,12 +283,12 @@ class Worker:
         metrics.SWEEPS.labels("done").inc()
         metrics.SWEEP_SECONDS.observe(time.monotonic() - started)
         now = int(time.time() * 1000)
-        claimed = decider.decide(events, freed, began, now, (self.id, self._deliverer.free()))
+        claimed = decider.decide(events, freed, began, now, (self.id, self._caller.free()))
         if events:
             self._cursor = events[-1].seq
-        self._deliverer.submit(claimed)
+        self._caller.submit(claimed)
         if events or freed:
-            self._deliverer.look()
+            self._caller.look()
         return len(events) == _EVENTS_A_DECISION or len(freed) == _EVENTS_A_DECISION
 
     def _wait(self, seconds: float) -> None:
@@ -305,7 +306,7 @@ class Worker:
             log.info("Conductor answers again")
         self._failures = 0
         metrics.conductor_up(True)
-        self._deliverer.conductor_is_up()
+        self._caller.conductor_is_up()
         self._say_conductor("up")
 
     def _conductor_is_away(self, error: ConductorError) -> None:

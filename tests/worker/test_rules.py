@@ -35,9 +35,9 @@ from events.store import LeaseLost, StoreUnavailable
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
 from worker import loop
-from worker.calls import _TakenOver, claim_lease
 from worker.conductor import ConductorError
 from worker.decide import Decider
+from worker.outcomes import TakenOver, claim_lasts
 
 SKEW = 2000
 ALL = tuple(
@@ -163,8 +163,8 @@ class Machine(RuleBasedStateMachine):
         worker.id = f"worker{len(self.workers)}"
         worker._look_ups = None  # type: ignore[assignment]
         worker._inbox.maxsize = 0
-        worker._deliverer._worker_id = worker.id
-        worker._deliverer.submit = lambda claimed: self.in_hand.extend((worker, *one) for one in claimed)  # type: ignore[method-assign]
+        worker._caller._worker_id = worker._caller._calls._worker_id = worker.id
+        worker._caller.submit = lambda claimed: self.in_hand.extend((worker, *one) for one in claimed)  # type: ignore[method-assign]
         return worker
 
     orphaned = False
@@ -471,7 +471,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 3))
     def the_helper_claims(self, limit: int) -> None:
-        lease = int(claim_lease(self.conductor.longest_call) * 1000)
+        lease = int(claim_lasts(self.conductor.longest_call) * 1000)
         targets = self.store.claim(self.helper.id, self.ms, self.ms - lease, limit)
         events = self.store.events_of([target.event_id for target in targets])
         self.in_hand += [(self.helper, target, events[target.event_id]) for target in targets]
@@ -488,8 +488,8 @@ class Machine(RuleBasedStateMachine):
         worker, target, event = self.in_hand.pop(index)
         self.conductor.fault, self.conductor.delay = fault, delay
         try:
-            result = worker._deliverer._result(target, event)
-        except _TakenOver:
+            result = worker._caller._calls.outcome(target, event).result
+        except TakenOver:
             return
         finally:
             self.conductor.fault = None
@@ -556,7 +556,7 @@ class Machine(RuleBasedStateMachine):
             if not self.in_hand and not any(e.freed and e.held for e in self.reference.events.values()):
                 break
             for worker, target, event in self.in_hand:
-                self.record(worker, worker._deliverer._result(target, event))
+                self.record(worker, worker._caller._calls.outcome(target, event).result)
             self.in_hand.clear()
         else:
             raise AssertionError("it never comes to an end")

@@ -1,0 +1,83 @@
+"""A bench for tests of the calls: one event with its targets in a store, and a simulated Conductor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from events.records import Decision, Event, NewEvent, NewTarget, Result, Target, Task
+from events.sqlite import SqliteStore, open_store
+from tests.worker.simulated import Fault, SimulatedConductor, SimulatedTask
+from worker.calls import Caller
+
+
+class Bench:
+    """A store with one event and its target, a simulated Conductor, and a caller that isn't started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store: SqliteStore = open_store(f"sqlite:///{folder}/bridge.db")
+        self.conductor = SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}))
+        self.asked: list[str] = []
+        self.woken = 0
+        self.caller = self.another("me")
+        self.store.acquire_lease("me", 0, 2**60)
+        self.event = ""
+
+    def another(self, name: str) -> Caller:
+        return Caller(
+            self.store,
+            self.conductor,  # type: ignore[arg-type]
+            name,
+            lambda event: event.document(),
+            self.wake,
+        )
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def task(self) -> SimulatedTask:
+        """A task that waits in Conductor and in the store."""
+        workflow = self.conductor.begin("flow")
+        task = self.conductor.schedule(workflow.id, "wait", {})
+        self.store.adopt("me", [Task(task.id, workflow.id, "flow", "wait", {}, 0)], 0)
+        return task
+
+    def decide(self, *targets: NewTarget, claim: bool = True, received_at: int | None = None) -> list[Target]:
+        """The event that has these targets is decided, and they are claimed."""
+        now = int(time.time() * 1000)
+        received_at = now if received_at is None else received_at
+        self.event = f"event{received_at}.{len(self.store.event_counts())}"
+        self.store.append([NewEvent(self.event, "w", received_at, '{"a": 1}', {}, {}, now)])
+        decision = Decision(self.event, "pending", 0, targets)
+        return self.store.decide("me", [decision], [], now, "me", 10 if claim else 0)
+
+    def completion(self, task: SimulatedTask) -> NewTarget:
+        return NewTarget("complete", "flow", task.workflow_id, task.id, task.reference_name)
+
+    def start(self) -> NewTarget:
+        return NewTarget("start", "flow", correlation_id="event#1")
+
+    def stored(self) -> Event:
+        event = self.store.event(self.event)
+        assert event is not None
+        return event
+
+    def result(self, target: Target, fault: Fault | None = None) -> Result:
+        """What comes of a call under this fault."""
+        self.conductor.fault = fault
+        return self.caller._calls.outcome(target, self.stored()).result
+
+    def later(self, target: Target, attempts: int = 2) -> Target:
+        """The target at a later try."""
+        return replace(target, attempts=attempts)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.store._connections.close()

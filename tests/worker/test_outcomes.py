@@ -1,0 +1,154 @@
+"""One target: what is called when, what is looked up before, and what is made of each outcome."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from events.records import NewTarget
+from tests.worker.simulated import Fault
+from tests.worker.targets import Bench, bench
+from worker.conductor import OutcomeUnknown
+from worker.outcomes import TakenOver, claim_lasts
+
+__all__ = ["bench"]
+
+
+def test_a_completion_is_done(bench: Bench) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task))
+    assert bench.result(target).state == "done"
+    assert (task.status, task.worker_id, task.output["a"]) == ("COMPLETED", bench.event, 1)
+
+
+def test_a_start_is_done_and_names_the_workflow(bench: Bench) -> None:
+    [target] = bench.decide(bench.start())
+    result = bench.result(target)
+    assert (result.state, result.workflow_id) == ("done", "w0")
+    assert bench.conductor.workflows["w0"].correlation_id == "event#1"
+
+
+@pytest.mark.parametrize("kind", ["complete", "start"])
+@pytest.mark.parametrize(
+    ("fault", "at_least", "only_waits"),
+    [("lost_before", 10, False), ("lost_after", 10, False), ("not_now", 0, False), ("unreachable", 0, True)],
+)
+def test_after_a_call_that_may_take_effect_the_next_look_waits_for_its_time_out(
+    bench: Bench, kind: str, fault: Fault, at_least: float, only_waits: bool
+) -> None:
+    [target] = bench.decide(bench.completion(bench.task()) if kind == "complete" else bench.start())
+    before = time.time()
+    result = bench.result(target, fault)
+    assert result.state == "pending"
+    assert result.error
+    assert at_least <= result.due_at / 1000 - before + 0.001
+    assert result.due_at / 1000 - before < at_least + 2
+    assert result.not_sent == only_waits
+
+
+@pytest.mark.parametrize("fault", ["lost_before", "lost_after"])
+def test_what_became_of_a_lost_call_is_looked_up_and_only_what_had_no_effect_is_done_again(
+    bench: Bench, fault: Fault
+) -> None:
+    task = bench.task()
+    completion, start = bench.decide(bench.completion(task), bench.start())
+    for target in (completion, start):
+        assert bench.result(target, fault).state == "pending"
+        assert bench.result(bench.later(target)).state == "done"
+    assert task.worker_id == bench.event
+    assert len([w for w in bench.conductor.workflows.values() if w.correlation_id == "event#1"]) == 1
+
+
+def test_a_look_up_that_fails_changes_nothing_and_is_repeated_soon(bench: Bench) -> None:
+    [target] = bench.decide(bench.start())
+    bench.result(target, "lost_after")
+
+    def fail(*_: Any) -> None:
+        raise OutcomeUnknown("500")
+
+    bench.conductor.started = fail  # type: ignore[method-assign,assignment]
+    result = bench.result(bench.later(target))
+    assert (result.state, result.not_sent) == ("pending", False)
+    assert result.due_at / 1000 - time.time() < 2
+    assert len(bench.conductor.workflows) == 1
+
+
+@pytest.mark.parametrize("how", ["CANCELED", "TIMED_OUT", "COMPLETED"])
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_task_that_ended_otherwise_takes_nothing(bench: Bench, how: str, attempts: int) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task))
+    bench.conductor.end(task.id, how)
+    assert bench.result(bench.later(target, attempts)).state == "cancelled"
+    assert task.worker_id is None
+
+
+def test_a_task_that_conductor_has_forgotten_takes_nothing(bench: Bench) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task))
+    del bench.conductor.tasks[task.id]
+    assert bench.result(target).state == "cancelled"
+
+
+def test_an_event_that_went_to_the_tasks_retry_is_delivered_once(bench: Bench) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task))
+    bench.conductor.end(task.id, "TIMED_OUT")
+    retry = bench.conductor.schedule(task.workflow_id, "wait", {})
+    assert bench.result(target, "lost_after").state == "pending"
+    assert retry.worker_id == bench.event
+    assert bench.result(bench.later(target)).state == "done", "or it would be free for a second task"
+
+
+def test_what_is_refused_for_good_has_failed_with_the_reason(bench: Bench) -> None:
+    [start] = bench.decide(NewTarget("start", "unknown", correlation_id="event"))
+    result = bench.result(start)
+    assert result.state == "failed"
+    assert "No such workflow" in str(result.error)
+
+
+def test_what_conductor_calls_pending_and_does_not_complete_is_tried_again(bench: Bench) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task))
+    bench.conductor.complete = lambda *_: None  # type: ignore[method-assign]
+    assert bench.result(target).state == "pending"
+
+
+def test_an_answer_that_names_a_task_that_is_not_this_events_proves_nothing(bench: Bench) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task))
+    bench.conductor.complete = lambda *_: "t999"  # type: ignore[method-assign]
+    assert bench.result(target).state == "pending"
+
+
+# --- claims ---
+
+
+def test_a_claim_is_good_for_longer_than_any_call_that_begins_under_it() -> None:
+    assert claim_lasts(13) == 16
+
+
+def test_an_old_claim_is_renewed_before_the_call_and_gives_it_a_time_to_leave_by(bench: Bench) -> None:
+    [target] = bench.decide(bench.start())
+    limits: list[float] = []
+    bench.conductor.start = lambda *given: limits.append(given[-1]) or "w"  # type: ignore[method-assign,func-returns-value]
+    assert bench.result(target).state == "done"
+    old = replace(target, claimed_at=(target.claimed_at or 0) - 5000)
+    assert bench.result(old).state == "done"
+    assert all(0.5 < limit - time.monotonic() <= 2 for limit in limits)
+    [renewed] = bench.store.targets_of([bench.event])
+    assert (renewed.claimed_at or 0) >= (target.claimed_at or 0)
+
+
+@pytest.mark.parametrize("age", [5000, -3_600_000])
+def test_no_call_is_made_under_a_claim_that_another_worker_has_taken_over(bench: Bench, age: int) -> None:
+    [target] = bench.decide(bench.start())
+    now = int(time.time() * 1000)
+    [taken] = bench.store.claim("another", now + 60_000, now + 1, 10)
+    assert taken.attempts == 2
+    with pytest.raises(TakenOver):
+        bench.result(replace(target, claimed_at=now - age))
+    assert bench.conductor.workflows == {}

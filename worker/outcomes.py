@@ -1,0 +1,152 @@
+"""What comes of one target: it is called, or an earlier call is looked up, and the answer is interpreted.
+
+A target's effect must happen exactly once. A first call is made under a claim that was written before; after anything
+but a clear answer Conductor is asked what has become of it, and not before the call's time-out has passed: a lost
+call may still be taking effect.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import structlog
+
+from events.records import Event, Result, Target
+from events.store import WorkStore
+from worker.backoff import wait_before
+from worker.conductor import Conductor, ConductorError, NotNow, NotSent, OutcomeUnknown, Refused, Unreachable
+
+log = structlog.get_logger()
+
+_FRESH = 2.0
+"""Seconds after a claim within which a request must leave; when half of them are over the claim is renewed first."""
+
+
+def claim_lasts(longest_call: float) -> float:
+    """Seconds after which a claim of a worker that shows no result may go to another.
+
+    A request leaves while its claim is fresh, and its call has ended after `longest_call` seconds: nothing of it can
+    still be on its way.
+    """
+    return longest_call + _FRESH + 1
+
+
+class TakenOver(Exception):
+    """Another worker has claimed the target meanwhile; its result counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a call, and what it says about Conductor."""
+
+    result: Result
+    conductor: Literal["answered", "unreachable", "unclear"]
+
+
+class TargetCalls:
+    """Makes the call for one target at a time, on any thread; keeps nothing between two of them."""
+
+    def __init__(
+        self, store: WorkStore, conductor: Conductor, worker_id: str, output: Callable[[Event], dict[str, Any]]
+    ):
+        """`output` makes the payload that tasks and workflows receive."""
+        self._store = store
+        self._conductor = conductor
+        self._worker_id = worker_id
+        self._output = output
+        self._began = int(time.time() * 1000)
+
+    def outcome(self, target: Target, event: Event) -> Outcome:
+        """Calls for the target, which this worker has claimed.
+
+        Raises TakenOver if another worker has it now, and StoreUnavailable.
+        """
+        try:
+            return Outcome(self._call(target, event), "answered")
+        except Refused as error:
+            return Outcome(Result(target, "failed", str(error)), "unclear")
+        except Unreachable as error:
+            return Outcome(self.again(target, error), "unreachable")
+        except ConductorError as error:
+            return Outcome(self.again(target, error), "unclear")
+
+    def again(self, target: Target, error: ConductorError) -> Result:
+        """The target is to be tried again, not before what this try may have left on its way has ended."""
+        due = time.time() + wait_before(target.attempts)
+        if not isinstance(error, NotSent):
+            due = max(due, time.time() + self._conductor.timeout)
+        return Result(target, "pending", str(error), due_at=int(due * 1000), not_sent=isinstance(error, Unreachable))
+
+    def _call(self, target: Target, event: Event) -> Result:
+        # A start leaves no trace in the task that would be waiting no more. So of an event from before this worker's
+        # time one is looked up even at the first try: the store may be a backup from before that start.
+        if target.attempts > 1 or (target.kind == "start" and event.received_at < self._began):
+            try:
+                known = self._look_up(target)
+            except NotSent:
+                raise
+            except ConductorError as error:  # what matters is that nothing was done this time
+                raise NotNow(f"what became of an earlier try can't be looked up: {error}") from error
+            if known is not None:
+                return known
+        payload = self._output(event)
+        not_after = self._fresh_until(target)
+        if target.kind == "start":
+            assert target.correlation_id is not None
+            workflow_id = self._conductor.start(
+                target.workflow, target.version, payload, target.correlation_id, not_after
+            )
+            return Result(target, "done", workflow_id=workflow_id)
+        assert target.workflow_id is not None and target.reference_name is not None and target.task_id is not None
+        completed = self._conductor.complete(
+            target.workflow_id, target.reference_name, payload, target.event_id, not_after
+        )
+        if completed is None:
+            known = self._look_up(target)
+            if known is None:
+                raise OutcomeUnknown("Conductor says that no such task was pending, and that it still is")
+            return known
+        if completed != target.task_id:
+            # The task had timed out and was tried again under the same name: Conductor gave the event to that one.
+            status = self._conductor.task(completed)
+            if status is None or status.worker_id != target.event_id:
+                raise OutcomeUnknown(f"the answer names another task, {completed}")
+            log.warning("completed the task's retry", task_id=target.task_id, retry=completed, event_id=event.id)
+        return Result(target, "done")
+
+    def _fresh_until(self, target: Target) -> float:
+        """Until when by `time.monotonic` a request may leave under the target's claim, which is renewed if need be.
+
+        Raises TakenOver if another worker has the target.
+        """
+        age = time.time() - (target.claimed_at or 0) / 1000
+        if 0 <= age < _FRESH / 2:
+            return time.monotonic() + _FRESH - age
+        fresh_until = time.monotonic() + _FRESH
+        if not self._store.renew_claim(self._worker_id, target, int(time.time() * 1000)):
+            raise TakenOver
+        return fresh_until
+
+    def _look_up(self, target: Target) -> Result | None:
+        """What has become of an earlier call; None if it had no effect and the target is still to be hit."""
+        if target.kind == "start":
+            assert target.correlation_id is not None
+            workflow_id = self._conductor.started(target.workflow, target.correlation_id)
+            return Result(target, "done", workflow_id=workflow_id) if workflow_id else None
+        assert target.task_id is not None
+        status = self._conductor.task(target.task_id)
+        if status is None:
+            return Result(target, "cancelled", "Conductor has no such task any more")
+        if not status.terminal:
+            return None
+        if status.worker_id == target.event_id:
+            return Result(target, "done")
+        assert target.workflow_id is not None and target.reference_name is not None
+        if target.attempts > 1 and self._conductor.completed_by(
+            target.workflow_id, target.reference_name, target.event_id
+        ):
+            return Result(target, "done")  # an earlier try hit the retry of a task that had timed out
+        return Result(target, "cancelled", "the task has ended without this event")
