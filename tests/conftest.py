@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from events.sqlite.connections import Connections
 from testkit.client import Conductor
 from testkit.conductor import ConductorServer
 from testkit.processes import running_children, stop_all_on_exit
+
+# On a machine that is busy a first draw may take seconds, which says nothing about the program.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
