@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from events.sqlite.connections import Connections
 from testkit.client import Conductor
 from testkit.conductor import ConductorServer
+from testkit.postgres import Postgres
 from testkit.processes import running_children, stop_all_on_exit
 
 # On a machine that is busy a first draw may take seconds, which says nothing about the program.
@@ -45,6 +46,23 @@ def conductor(conductor_url: str) -> Iterator[Conductor]:
     conductor = Conductor(conductor_url)
     yield conductor
     conductor.terminate_started()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server, started when the first test asks for it."""
+    stop_all_on_exit()
+    server = Postgres().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """An empty database of the test's own on it."""
+    url = postgres.new_database()
+    yield url
+    postgres.drop_database(url)
 
 
 @pytest.fixture(autouse=True)

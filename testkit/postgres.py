@@ -1,0 +1,191 @@
+"""A PostgreSQL server of one's own, on a port of the loopback interface; it can be killed and started again.
+
+`BRIDGE_TEST_POSTGRES` names a server that is there instead, as `postgresql://USER:PASSWORD@HOST:PORT/DATABASE` of a
+user who may create databases; it is neither started nor killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import uuid
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from testkit.processes import Child, Failed, free_port
+
+GIVEN = "BRIDGE_TEST_POSTGRES"
+_USER = "bridge"
+_UNPRIVILEGED = ("nobody", "nogroup")
+"""Who runs the server when root starts it: PostgreSQL refuses to run as root."""
+
+
+def find_programs() -> tuple[Path, str]:
+    """The folder with `initdb`, `postgres` and `psql`, and a word on where it is from: Debian's, else `pgserver`'s.
+
+    Raises Failed if there is none.
+    """
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    if versions:
+        return versions[-1].parent, f"PostgreSQL {versions[-1].parts[-3]} of this system"
+    package = importlib.util.find_spec("pgserver")  # only its programs are of use
+    if package is None or package.origin is None:
+        raise Failed(
+            "there is no PostgreSQL: install it (Debian: apt-get install postgresql), or the Python package pgserver, "
+            f"or name a server with {GIVEN}"
+        )
+    return Path(package.origin).parent / "pginstall" / "bin", "PostgreSQL of the package pgserver"
+
+
+class Postgres:
+    """One server with a data folder of its own. Nothing runs before `start`."""
+
+    def __init__(self, durable: bool = False) -> None:
+        """`durable` has each commit reach the disk, for benchmarks; a killed server loses nothing without it either."""
+        self.given = os.environ.get(GIVEN)
+        self.port = urlsplit(self.given).port or 5432 if self.given else free_port()
+        self.child: Child | None = None
+        self._durable = durable
+        self._folder: Path | None = None
+        self._names = itertools.count(1)
+        self._run = uuid.uuid4().hex[:8]
+        self._making = threading.Lock()
+        self._programs, self.origin = find_programs()
+
+    # --- life ---
+
+    def start(self, timeout: float = 60.0) -> Postgres:
+        """Starts it, for the first time or again; returns once it answers. Raises Failed if it doesn't."""
+        if self.given:
+            return self
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="bridge-postgres-"))
+            self._initialise(self._folder)
+        log = self._folder / "postgres.log"
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": "300",
+            "fsync": "on" if self._durable else "off",
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        command = [str(self._programs / "postgres"), "-D", str(self._folder / "data"), *options]
+        self.child = Child("PostgreSQL", [*_unprivileged(), *command], log, folder=self._folder)
+        try:
+            self.child.wait_until(self.healthy, timeout, every=0.05)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def healthy(self) -> bool:
+        """Whether it answers a query."""
+        return self._psql("SELECT 1", check=False).returncode == 0
+
+    def kill(self) -> None:
+        """Kills it and every process of its connections at once, as `kill -9` does."""
+        if self.child is None:
+            return
+        child, self.child = self.child, None
+        with contextlib.suppress(OSError):
+            # They are no longer of its process group; one that outlives it holds up the next start.
+            sessions = [int(pid) for pid in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()]
+            child.kill()
+            for pid in sessions:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        child.kill()
+
+    def stop(self) -> None:
+        """Ends it in order, whoever is still connected, and removes its data."""
+        if self.child is not None:
+            child, self.child = self.child, None
+            child.signal(signal.SIGINT)  # SIGTERM would wait for the connections to end
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.process.wait(20)
+            child.kill()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def _initialise(self, folder: Path) -> None:
+        runs_as_root = bool(_unprivileged())
+        if runs_as_root:
+            shutil.chown(folder, *_UNPRIVILEGED)
+            if not _reachable_for_all(self._programs):
+                self._programs = _copy_of_package(self._programs, folder / "programs")
+        command = [str(self._programs / "initdb"), "-D", str(folder / "data"), "-U", _USER, "-A", "trust", "-N"]
+        made = subprocess.run(
+            [*_unprivileged(), *command, "-E", "UTF8", "--locale=C"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode != 0:
+            raise Failed(f"initdb of {self.origin} failed:\n{made.stdout}{made.stderr}")
+
+    # --- databases ---
+
+    def url(self, database: str) -> str:
+        """The URL of a database on it."""
+        if self.given:
+            return urlsplit(self.given)._replace(path=f"/{database}").geturl()
+        return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self, label: str = "test") -> str:
+        """Makes an empty database that nobody else uses; its URL."""
+        name = f"{label}_{self._run}_{next(self._names)}"
+        with self._making:  # two at once would both copy the template, which only one may
+            self._psql(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Removes a database and cuts its connections."""
+        self._psql(f'DROP DATABASE IF EXISTS "{urlsplit(url).path[1:]}" WITH (FORCE)')
+
+    def _psql(self, statement: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Raises Failed with what psql says, if it is to be checked."""
+        command = [str(self._programs / "psql"), "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-c", statement]
+        answer = subprocess.run(
+            [*command, self.given or self.url("postgres")], capture_output=True, text=True, check=False
+        )
+        if check and answer.returncode != 0:
+            raise Failed(f"{statement}: {answer.stderr.strip()}")
+        return answer
+
+
+def _unprivileged() -> list[str]:
+    """The beginning of a command that gives up root's rights; nothing if we have none."""
+    if os.geteuid() != 0:
+        return []
+    user, group = _UNPRIVILEGED
+    # The wish to die with us is lost with the rights, and so is said again.
+    return ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--pdeathsig=KILL", "--"]
+
+
+def _reachable_for_all(path: Path) -> bool:
+    return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
+
+
+def _copy_of_package(programs: Path, to: Path) -> Path:
+    """The programs of the package pgserver, and the libraries beside it, where everybody may run them."""
+    package = programs.parent.parent
+    for part in (package / "pginstall", package.with_name("pgserver.libs")):
+        shutil.copytree(part, to / part.relative_to(package.parent), symlinks=True)
+    _open_for_all(to)
+    return to / programs.relative_to(package.parent)
+
+
+def _open_for_all(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o555 if path.is_dir() or path.stat().st_mode & 0o100 else 0o444))
