@@ -28,6 +28,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from config.durations import Duration, Size
 from config.jsonpath import compile_path
+from config.rates import Rate
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString
@@ -202,6 +203,19 @@ def _detail(
     return InitErrorDetails(type=error, loc=place, input=None)
 
 
+class Once(_Model):
+    """Which starts are one and the same."""
+
+    key: JsonPath = Field(
+        description="a JSONPath into the payload: starts with the same value there are one", examples=["$.ticket.id"]
+    )
+    while_: Literal["running", "kept"] = Field(
+        default="running",
+        alias="while",
+        description="running: as long as the workflow runs; kept: as long as its event is kept",
+    )
+
+
 class Start(_Model):
     """A workflow that the webhook starts."""
 
@@ -213,6 +227,14 @@ class Start(_Model):
         default={},
         description="JSONPath → expected value; all must hold, as in a task's matches",
         examples=[{"$.action": "opened"}],
+    )
+    once: Once | None = Field(
+        default=None,
+        description="one workflow for one value of a key, not one for each event",
+        examples=[{"key": "$.ticket.id", "while": "running"}],
+    )
+    unless: Literal["taken"] | None = Field(
+        default=None, description="taken: only if no waiting task takes the event: resume, or else start"
     )
 
 
@@ -339,6 +361,9 @@ class Webhook(_Model):
     allow_ips: Annotated[tuple[Network, ...], BeforeValidator(_from_list)] = Field(
         default=(), description="networks that may post; all by default", examples=[["192.0.2.0/24"]]
     )
+    pace: Rate | None = Field(
+        default=None, description="calls to Conductor for this webhook, at most; others wait", examples=["50/s"]
+    )
     metadata: bool = Field(default=True, description="false leaves _webhook out of outputs and inputs")
     public_url: Url | None = Field(
         default=None,
@@ -362,6 +387,16 @@ class Webhook(_Model):
                 "neither `receivers` nor `starts`: its events would reach nothing; "
                 "add receivers: {WORKFLOW: any}, or starts: [{workflow: WORKFLOW}]",
             )
+        starts = written.get("starts")
+        if not written.get("receivers") and isinstance(starts, list):
+            for start in starts:
+                if isinstance(start, dict) and start.get("unless") is not None:
+                    yield (
+                        "starts",
+                        "`unless: taken` without `receivers`: no task could take the event; "
+                        "add receivers: {WORKFLOW: any}, or remove unless",
+                    )
+                    break
         headers = written.get("headers")
         if isinstance(headers, dict):
             names = [name.lower() for name in headers if isinstance(name, str)]

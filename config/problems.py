@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from config.model import Dedup, Signature, Start, Webhook
+from config.model import Dedup, Once, Signature, Start, Webhook
 from config.yaml_lines import Where
 
 
@@ -74,7 +74,7 @@ def in_words(location: Where, kind: str, message: str, context: Mapping[str, Any
     write = f"write {_flow(example)}" if example is not None else "correct the value"
     match kind:
         case "extra_forbidden":
-            return "unknown key", did_you_mean(key, model.model_fields)
+            return "unknown key", did_you_mean(key, _fields(model))
         case "missing":
             return "missing", f"add {key}: {_flow(example) if example is not None else '…'}"
         case "string_type":
@@ -100,21 +100,29 @@ def in_words(location: Where, kind: str, message: str, context: Mapping[str, Any
     return what, remedy or write
 
 
+_NESTED: dict[tuple[type[BaseModel], str], type[BaseModel]] = {
+    (Webhook, "starts"): Start,
+    (Webhook, "signature"): Signature,
+    (Webhook, "dedup"): Dedup,
+    (Start, "once"): Once,
+}
+
+
 def _at(location: Where) -> tuple[type[BaseModel], FieldInfo | None]:
     """The model that the place's last key belongs to, and the field that it stands for or lies in."""
     model: type[BaseModel] = Webhook
     field: FieldInfo | None = None
-    nested: dict[str, type[BaseModel]] = {"starts": Start, "signature": Signature, "dedup": Dedup}
-    for depth, part in enumerate(location):
-        if isinstance(part, int):
-            continue
-        field = model.model_fields.get(part, None if depth == 0 or part in nested else field)
-        if depth < len(location) - 1 and part in nested and model is Webhook:
-            if all(isinstance(rest, int) for rest in location[depth + 1 :]):
-                break
-            model = nested[part]
-            field = None
+    names = [part for part in location if not isinstance(part, int)]
+    for depth, name in enumerate(names):
+        field = _fields(model).get(name, field)
+        if depth < len(names) - 1 and (model, name) in _NESTED:
+            model, field = _NESTED[model, name], None
     return model, field
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The model's fields by the keys that people write."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _flow(value: Any) -> str:

@@ -48,9 +48,13 @@ class _Plan:
 
     def take(self, event: HeldEvent, task: WaitingTask) -> None:
         self.taken[task.id] = event.id
+        self.use(event, Decision(event.id, "pending", 0, (_completion(task),)))
+
+    def use(self, event: HeldEvent, decision: Decision) -> None:
+        """The event is held no longer."""
         self.used.append(event)
         self.used_seqs.add(event.seq)
-        self.decisions.append(Decision(event.id, "pending", 0, (_completion(task),)))
+        self.decisions.append(decision)
 
 
 class Decider:
@@ -161,6 +165,7 @@ class Decider:
             # It stays held unless a task takes it below.
             plan.decisions.append(Decision(again.id, again.status, 1))
         self._take_held(plan)
+        self._start_instead(freed, plan)
         for event in sorted({**self._unknown, **{event.seq: event for event in events}}.values(), key=lambda e: e.seq):
             self._decide_new(event, began, now, plan)
         ended = [event for event in self.held.ended(began) if event.seq not in plan.used_seqs]
@@ -257,14 +262,15 @@ class Decider:
             return
         plan.events[event.id] = event
         document = Document(event.document())
-        starts = self._starts(webhook, event, document)
         takers = self._takers(webhook, event, document, plan.taken)
+        starts = _starts(webhook, event, document, taken=bool(takers))
+        instead = any(start.unless_taken for start in starts)
         for task in takers:
             plan.taken[task.id] = event.id
-        targets = (*map(_completion, takers), *starts)
+        targets = (*map(_completion, takers), *(start.target for start in starts))
         held = 0
         status: EventStatus = "pending"
-        if not takers and webhook.receivers and event.hold_until >= began:
+        if not takers and not instead and webhook.receivers and event.hold_until >= began:
             held = 1
             plan.newly_held.append((HeldEvent(event), document))
         elif not targets:
@@ -278,7 +284,7 @@ class Decider:
             held=bool(held),
             tasks=[task.id for task in takers],
             workflows=sorted({task.workflow_id for task in takers}),
-            starts=[start.workflow for start in starts],
+            starts=[start.target.workflow for start in starts],
         )
 
     def _takers(
@@ -318,15 +324,19 @@ class Decider:
         workflow = self._workflow(task.workflow_id)
         return workflow is not None and workflow.version in versions
 
-    @staticmethod
-    def _starts(webhook: Webhook, event: Event, document: Document) -> list[NewTarget]:
-        starts: list[NewTarget] = []
-        for start in webhook.starts:
-            if Criteria.parse(start.when).holds(document.value):
-                earlier = sum(other.workflow == start.workflow for other in starts)
-                correlation_id = event.id if not earlier else f"{event.id}#{earlier + 1}"
-                starts.append(NewTarget("start", start.workflow, version=start.version, correlation_id=correlation_id))
-        return starts
+    def _start_instead(self, freed: Sequence[Event], plan: _Plan) -> None:
+        """Freed events that no other task takes start the workflows that only their takers forbade."""
+        for event in freed:
+            webhook = self._definitions.by_name.get(event.webhook)
+            if webhook is None or event.seq in plan.used_seqs:
+                continue
+            starts = [
+                start for start in _starts(webhook, event, Document(event.document()), False) if start.unless_taken
+            ]
+            if starts:
+                there = {(target.workflow, target.correlation_id) for target in self._store.targets_of([event.id])}
+                new = [s.target for s in starts if (s.target.workflow, s.target.correlation_id) not in there]
+                plan.use(HeldEvent(event), Decision(event.id, "pending", 0, tuple(new)))
 
     # --- workflows ---
 
@@ -346,6 +356,29 @@ class Decider:
         missing = {task.workflow_id for task in tasks} - self._workflows.keys()
         if self._pool is not None and len(missing) > 1:
             list(self._pool.map(self._workflow, missing))
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A start that an event makes, and whether only for want of a taker."""
+
+    target: NewTarget
+    unless_taken: bool
+
+
+def _starts(webhook: Webhook, event: Event, document: Document, taken: bool) -> list[_Start]:
+    """The event's starts, as it is `taken` by a task or not."""
+    starts: list[_Start] = []
+    entries: dict[str, int] = {}
+    for start in webhook.starts:
+        if Criteria.parse(start.when).holds(document.value):
+            # An entry keeps its number whether or not those before it are made.
+            number = entries[start.workflow] = entries.get(start.workflow, 0) + 1
+            correlation_id = event.id if number == 1 else f"{event.id}#{number}"
+            if not (taken and start.unless):
+                target = NewTarget("start", start.workflow, version=start.version, correlation_id=correlation_id)
+                starts.append(_Start(target, start.unless is not None))
+    return starts
 
 
 def _completion(task: WaitingTask) -> NewTarget:

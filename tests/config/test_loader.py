@@ -438,3 +438,35 @@ def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(DefinitionsError, match=r"a\.yaml:1: YAML: can't be read: Permission denied; make the file"):
         load_definitions(file, PLATFORMS, ENVIRONMENT)
+
+
+def test_what_once_unless_and_pace_need_is_said(problems: Problems) -> None:
+    found = problems(
+        """\
+webhooks:
+  - name: tickets
+    platform: github
+    secret: ${SECRET}
+    pace: fast
+    starts:
+      - workflow: ticket_flow
+        once: {while: running}
+      - workflow: ticket_flow
+        once: {key: "$.[", while: always}
+        unless: busy
+      - workflow: ticket_flow
+        unless: taken
+        once: {kez: $.id, key: $.id}
+"""
+    )
+    expected = [
+        "5: webhook tickets: pace: 'fast' is not a rate; write a number of times in a second, minute or hour, such as",
+        "6: webhook tickets: starts: `unless: taken` without `receivers`",
+        "8: webhook tickets: starts[0].once.key: missing; add key: $.ticket.id",
+        "10: webhook tickets: starts[1].once.key: ",
+        "10: webhook tickets: starts[1].once.while: an unknown value; write running or kept",
+        "11: webhook tickets: starts[1].unless: an unknown value; write taken",
+        "14: webhook tickets: starts[2].once.kez: unknown key; did you mean key?",
+    ]
+    for beginning in expected:
+        assert any(line.startswith(beginning) for line in found), (beginning, found)

@@ -37,6 +37,9 @@ webhooks:
         version: 4
         when: {"$._webhook.headers['x-event']": push, $.number: 1, $.flag: true, $.deep: {a: [1]}}
       - workflow: five
+        once: {key: $.ticket.id, while: kept}
+        unless: taken
+    pace: 50/s
     hold: 1h30m
     dedup: {header: X-Delivery-Id}
     split: true

@@ -48,7 +48,9 @@ class RefEvent:
     versions: dict[tuple[str, str], int | None] = field(default_factory=dict)
     """(workflow, correlation id) → version, of the workflows to start."""
     starts: dict[tuple[str, str], str] = field(default_factory=dict)
-    """(workflow, correlation id) → pending, done, failed."""
+    """(workflow, correlation id) → pending, done, skipped, failed."""
+    recheck: bool = False
+    """Whether its takers turned out gone, and nothing has been decided since."""
 
     @property
     def freed(self) -> bool:
@@ -66,7 +68,7 @@ class RefEvent:
             return "failed"
         if self.held:
             return "pending"
-        if "done" in states:
+        if states & {"done", "skipped"}:
             return "delivered"
         return "ignored" if self.ignored else "expired"
 
@@ -88,7 +90,7 @@ class Rules:
         if target.task_id is not None:
             event.takers[target.task_id] = state
             if event.freed:
-                event.held = True
+                event.held = event.recheck = True
         else:
             event.starts[target.workflow, str(target.correlation_id)] = state
 
@@ -104,6 +106,11 @@ class Rules:
                     event.takers[task.id] = "pending"
                     free.remove(task)
                     break
+        # Of those whose takers turned out gone and that no other task took, the starts are made that they forbade.
+        for event in events:
+            if event.recheck and event.held and self.start(event, taken=False, again=True):
+                event.held = False
+            event.recheck = False
         # New events, in the order of arrival.
         for event in events:
             if not event.decided:
@@ -118,21 +125,31 @@ class Rules:
             event.decided = now >= max(event.hold_until, event.received_at + UNKNOWN_WEBHOOK_GRACE)
             return
         event.decided = True
-        for number, start in enumerate(webhook.starts):
-            if holds(start.when, event.payload):
-                earlier = [other for other in webhook.starts[:number] if holds(other.when, event.payload)]
-                same = [other for other in earlier if other.workflow == start.workflow]
-                key = start.workflow, f"{event.id}#{len(same) + 1}" if same else event.id
-                event.versions[key] = start.version
-                event.starts[key] = "pending"
         takers = [t for t in free if self.fits(t, event) and t.scheduled_at <= event.received_at]
         if not takers:
             takers = [t for t in free if self.may_take_held(t, event)][:1]
         for task in takers:
             event.takers[task.id] = "pending"
             free.remove(task)
-        event.held = not takers and bool(webhook.receivers) and event.hold_until >= began
+        resumes_or_starts = self.start(event, taken=bool(takers), again=False)
+        event.held = not takers and not resumes_or_starts and bool(webhook.receivers) and event.hold_until >= began
         event.ignored = not webhook.receivers
+
+    def start(self, event: RefEvent, taken: bool, again: bool) -> bool:
+        """Makes the event's starts, `again` only those that a taker forbade; whether any such was made."""
+        webhook = self.webhook(event)
+        wanted = [start for start in webhook.starts if holds(start.when, event.payload)] if webhook else []
+        made = False
+        for number, start in enumerate(wanted):
+            same = [other for other in wanted[:number] if other.workflow == start.workflow]
+            key = start.workflow, f"{event.id}#{len(same) + 1}" if same else event.id
+            if (start.unless is None and again) or (start.unless is not None and taken):
+                continue
+            made |= start.unless is not None
+            if key not in event.starts:  # it was made before the definition forbade it
+                event.versions[key] = start.version
+                event.starts[key] = "pending"
+        return made
 
     def fits(self, task: RefTask, event: RefEvent) -> bool:
         """Whether the task is a receiver's, and its matches hold."""

@@ -58,6 +58,16 @@ ALL = tuple(
             {"name": "c", "starts": [{"workflow": "other", "when": {"$.k": 1}}]},
             {"name": "d", "receivers": {"flow": [2], "sub": "any"}, "hold": "0s"},
             {"name": "e", "receivers": {"sub": "any", "flow": "any"}, "hold": "20s", "metadata": False},
+            {
+                "name": "f",
+                "receivers": {"flow": "any"},
+                "starts": [
+                    {"workflow": "other", "when": {"$.k": "a"}},
+                    {"workflow": "flow", "unless": "taken"},
+                    {"workflow": "other", "when": {"$.j": "x"}, "unless": "taken"},
+                ],
+                "hold": "20s",
+            },
         ],
     )
 )
@@ -251,7 +261,10 @@ class Machine(RuleBasedStateMachine):
     # --- platforms and users ---
 
     @rule(
-        webhook=st.sampled_from("abcde"), payload=st.sampled_from(PAYLOADS), again=st.booleans(), wait=st.integers(0, 2)
+        webhook=st.sampled_from("abcdef"),
+        payload=st.sampled_from(PAYLOADS),
+        again=st.booleans(),
+        wait=st.integers(0, 2),
     )
     def an_event_arrives(self, webhook: str, payload: dict[str, Any], again: bool, wait: int) -> None:
         self.ms += wait
@@ -377,7 +390,7 @@ class Machine(RuleBasedStateMachine):
     def the_index_lags(self, ms: int) -> None:
         self.conductor.lag = ms
 
-    @rule(only=st.sampled_from(["abcde", "abcde", "abcde", "bcde", "a"]))
+    @rule(only=st.sampled_from(["abcdef", "abcdef", "abcdef", "bcde", "a"]))
     def definitions_change(self, only: str) -> None:
         self.definitions = Definitions(tuple(w for w in ALL if w.name in only))
         self.were_removed |= {w.name for w in ALL if w.name not in only}
@@ -454,6 +467,7 @@ class Machine(RuleBasedStateMachine):
         old, self.worker = self.worker, self.new_worker()
         assert not self.worker._take_lease()
         self.ms += 6001
+        self.conductor.run_late()
         assert self.worker._take_lease()
         self.search_due = True
         # It wakes up, polls, and finds that it isn't to decide any more; what it polled it hands over.
