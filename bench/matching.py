@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from bench.figures import Figure, median
 from config.webhooks import load_definitions
+from events.clock import ServerClock
 from events.records import Decision, NewEvent, Task, Workflow, new_event_id
 from events.sqlite import SqliteStore, open_store
-from worker.clock import ServerClock
 from worker.decide import Decider
 
 FEW = 100

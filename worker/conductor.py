@@ -22,8 +22,8 @@ from conductor.client.configuration.settings.authentication_settings import Auth
 from conductor.client.http.api_client import ApiClient
 from conductor.client.http.rest import ApiException, AuthorizationException, RESTClientObject, RESTResponse
 
+from events.clock import ServerClock
 from events.records import Task, Workflow
-from worker.clock import ServerClock
 
 TASK_TYPE = "WAIT_FOR_WEBHOOK"
 POLL_BATCH = 100

@@ -16,10 +16,10 @@ from itertools import chain
 import structlog
 
 from config.webhooks import Definitions, Webhook
+from events.clock import ServerClock
 from events.matches import Criteria
 from events.records import Decision, Event, EventStatus, NewTarget, Target, Task, Workflow
 from events.store import WorkStore
-from worker.clock import ServerClock
 from worker.matching import Document, HeldEvent, HeldEvents, TaskIndex, WaitingTask, parse_task
 
 log = structlog.get_logger()

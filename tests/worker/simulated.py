@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from events.clock import ServerClock
 from events.records import Task, Workflow
-from worker.clock import ServerClock
 from worker.conductor import NotFound, NotNow, OutcomeUnknown, Refused, TaskStatus, Unreachable
 
 TERMINAL = ("COMPLETED", "CANCELED", "TIMED_OUT")

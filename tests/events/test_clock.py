@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.clock import ServerClock
+from events.clock import ServerClock
 
 
 def test_without_an_answer_the_clocks_are_taken_for_the_same() -> None:

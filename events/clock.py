@@ -1,10 +1,10 @@
-"""Conductor's clock beside ours."""
+"""The clock of a server, Conductor or the database, beside ours."""
 
 from __future__ import annotations
 
 
 class ServerClock:
-    """How far Conductor's clock is ahead of this machine's, from what its answers say. All times in milliseconds.
+    """How far a server's clock is ahead of this machine's, from what its answers say. All times in milliseconds.
 
     Each answer bounds the offset: the server read its clock after the request was sent and before the answer came.
     The narrowest bound counts, until one contradicts it: then a clock was set.
