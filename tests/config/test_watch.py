@@ -11,6 +11,7 @@ import pytest
 
 from config.watch import DefinitionsWatcher
 from config.webhooks import Definitions, DefinitionsError, load_definitions
+from tests.deploy.volumes import write_volume
 
 GOOD = "webhooks:\n  - {{name: {name}, headers: {{X-Key: 0123456789abcdef}}, receivers: {{a: any}}}}\n"
 
@@ -94,6 +95,24 @@ def test_files_of_a_folder_come_and_go(tmp_path: Path, seen: Seen, watch: Callab
     assert seen.changes == [["a", "b"], ["b"]]
 
 
+def test_a_changed_config_map_is_noticed_as_the_kubelet_writes_it(
+    tmp_path: Path, seen: Seen, watch: Callable[[Path], DefinitionsWatcher]
+) -> None:
+    write_volume(tmp_path, {"a.yaml": GOOD.format(name="a")})
+    watcher = watch(tmp_path)
+    assert not watcher.check()
+    # The link ..data changes, and nothing else.
+    write_volume(tmp_path, {"a.yaml": GOOD.format(name="b")})
+    assert watcher.check()
+    assert not watcher.check()
+    write_volume(tmp_path, {"a.yaml": GOOD.format(name="b"), "c.yaml": GOOD.format(name="c")})
+    assert watcher.check()
+    write_volume(tmp_path, {"c.yaml": GOOD.format(name="c")})
+    assert watcher.check()
+    assert seen.changes == [["b"], ["b", "c"], ["c"]]
+    assert seen.errors == []
+
+
 def test_a_secrets_file_counts_also_while_it_is_missing(
     tmp_path: Path, seen: Seen, watch: Callable[[Path], DefinitionsWatcher]
 ) -> None:
@@ -175,3 +194,15 @@ def test_a_callback_that_fails_does_not_end_the_watch(tmp_path: Path, seen: Seen
     assert seen.happened.wait(10)
     watcher.stop()
     assert seen.changes[-1] == ["two"]
+
+
+def test_a_secret_in_a_volume_is_noticed_as_the_kubelet_writes_it(
+    tmp_path: Path, seen: Seen, watch: Callable[[Path], DefinitionsWatcher]
+) -> None:
+    write_volume(tmp_path / "secrets", {"key": "0123456789abcdef"})
+    text = GOOD.format(name="one").replace("0123456789abcdef", '"${file:../secrets/key}"')
+    write_volume(tmp_path / "maps", {"w.yaml": text})
+    watcher = watch(tmp_path / "maps")
+    write_volume(tmp_path / "secrets", {"key": "fedcba9876543210"})
+    assert watcher.check()
+    assert watcher.current.webhooks[0].headers["X-Key"].get_secret_value() == "fedcba9876543210"

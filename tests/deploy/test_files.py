@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from config.settings import Settings
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 
@@ -112,10 +112,9 @@ def test_units_start_what_the_procfile_starts(unit: Path) -> None:
     )
     name = unit.stem.removeprefix("webhook-bridge-")
     program, _, arguments = parsed["Service"]["ExecStart"].partition(" ")
-    expected = re.sub(r"[\w/]+(?=\.py)", lambda path: "python:" + path[0].replace("/", "."), procfile[name]).replace(
-        ".py", ""
-    )
-    assert f"{Path(program).name} {arguments}" == expected
+    # Installed, the settings are a module and no file: relay/gunicorn_settings.py is python:relay.gunicorn_settings.
+    module = re.sub(r"--config (\S+)\.py", lambda file: f"--config python:{file[1].replace('/', '.')}", procfile[name])
+    assert f"{Path(program).name} {arguments}" == module
     assert parsed["Service"]["User"] == "webhook-bridge"
     assert parsed["Service"]["NoNewPrivileges"] == "yes"
 

@@ -1,0 +1,399 @@
+"""The chart renders to objects that Kubernetes takes, that hold the policies, and that refuse wrong values."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from ruamel.yaml import YAML
+
+from config.settings import Settings
+from tests.deploy.chart import CHART, ROOT, VALUES, Refused, of_kind, pods, render, run_helm, with_values
+from tests.deploy.restricted import beyond, containers, violations
+
+KUBERNETES = ("1.27", "1.31", kubernetes_validate.latest_version())
+"""The oldest that the chart takes, one between, the newest whose schemas are there."""
+every_values = pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem.removesuffix("-values"))
+
+
+@every_values
+def test_helm_finds_no_fault(values: Path) -> None:
+    run_helm("lint", "--strict", str(CHART), "--values", str(values))
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@every_values
+def test_kubernetes_takes_every_object(values: Path, version: str) -> None:
+    custom = {"monitoring.coreos.com/v1", "gateway.networking.k8s.io/v1"}
+    objects = [found for found in with_values(values) if found["apiVersion"] not in custom]
+    assert objects
+    for found in objects:
+        kubernetes_validate.validate(found, version, strict=True)
+
+
+@every_values
+def test_names_are_unique_and_short_enough(values: Path) -> None:
+    names = [(found["kind"], found["metadata"]["name"]) for found in with_values(values)]
+    assert len(names) == len(set(names))
+    assert all(len(name) <= 63 for _, name in names)
+
+
+def test_a_long_release_name_leaves_room_for_the_parts() -> None:
+    text = run_helm("template", "a" * 53, str(CHART), "--values", str(CHART / "ci" / "everything-values.yaml"))
+    names = [found["metadata"]["name"] for found in YAML(typ="safe").load_all(text)]
+    assert max(map(len, names)) <= 63
+
+
+@every_values
+def test_every_pod_holds_the_restricted_standard(values: Path) -> None:
+    found = pods(with_values(values))
+    assert found
+    for pod in found.values():
+        assert violations(pod) == []
+        assert list(beyond(pod)) == []
+        assert pod["securityContext"]["runAsUser"] == 10001
+
+
+def test_the_policy_checker_sees_what_breaks_it() -> None:
+    good = pods(with_values("postgresql"))["relay"]
+
+    def broken(change: Any) -> list[str]:
+        pod = copy.deepcopy(good)
+        change(pod, pod["containers"][0])
+        return violations(pod) + list(beyond(pod))
+
+    assert broken(lambda pod, container: pod.update(hostNetwork=True))
+    assert broken(lambda pod, container: pod["volumes"].append({"name": "x", "hostPath": {"path": "/"}}))
+    assert broken(lambda pod, container: pod["securityContext"].pop("seccompProfile"))
+    assert broken(lambda pod, container: pod["securityContext"].update(runAsNonRoot=False))
+    assert broken(lambda pod, container: pod.pop("automountServiceAccountToken"))
+    assert broken(lambda pod, container: container["securityContext"].pop("capabilities"))
+    assert broken(lambda pod, container: container["securityContext"].update(privileged=True))
+    assert broken(lambda pod, container: container["securityContext"].update(readOnlyRootFilesystem=False))
+    assert broken(lambda pod, container: container["ports"][0].update(hostPort=80))
+    assert broken(lambda pod, container: container["resources"].pop("limits"))
+
+
+@every_values
+def test_environments_name_only_settings_that_exist(values: Path) -> None:
+    for pod in pods(with_values(values)).values():
+        for container in containers(pod):
+            names = [variable["name"] for variable in container["env"]]
+            assert len(names) == len(set(names)), "the last of two would win, silently"
+            ours = {name for name in names if name.startswith(("BRIDGE_", "CONDUCTOR_"))}
+            # The viewer's token stands for any setting that a Secret may hold.
+            assert ours - {"BRIDGE_VIEWER_TOKEN"} <= {setting.upper() for setting in Settings.model_fields}
+
+
+# --- what runs, and how often
+
+
+def test_postgresql_has_two_relays_two_workers_and_one_page() -> None:
+    deployments = of_kind(with_values("postgresql"), "Deployment")
+    assert {name: found["spec"]["replicas"] for name, found in deployments.items()} == {
+        "relay": 2,
+        "worker": 2,
+        "admin": 1,
+    }
+    for name in ("relay", "worker"):
+        spec = deployments[name]["spec"]
+        assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+        spread = spec["template"]["spec"]["topologySpreadConstraints"]
+        assert [rule["topologyKey"] for rule in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    assert set(of_kind(with_values("postgresql"), "PodDisruptionBudget")) == {"relay", "worker"}
+
+
+def test_a_relay_that_goes_takes_deliveries_until_everybody_knows_and_then_ends_them() -> None:
+    from relay import gunicorn_settings
+
+    pod = pods(with_values("postgresql"))["relay"]
+    [relay] = pod["containers"]
+    program, seconds = relay["lifecycle"]["preStop"]["exec"]["command"]
+    assert program == "sleep"
+    assert pod["terminationGracePeriodSeconds"] > int(seconds) + gunicorn_settings.graceful_timeout
+    with pytest.raises(Refused, match="/relay/stopSeconds"):
+        with_values("postgresql", f"relay.stopSeconds={gunicorn_settings.graceful_timeout}")
+
+
+def test_sqlite_is_one_pod_and_one_volume() -> None:
+    objects = with_values("sqlite")
+    [deployment] = of_kind(objects, "Deployment").values()
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    pod = deployment["spec"]["template"]["spec"]
+    assert [container["name"] for container in pod["containers"]] == ["relay", "worker", "admin"]
+    [claim] = of_kind(objects, "PersistentVolumeClaim").values()
+    assert {"name": "data", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}} in pod["volumes"]
+    assert of_kind(objects, "PodDisruptionBudget") == {}
+    assert set(of_kind(objects, "Service")) == {"relay", "worker", "admin"}
+
+
+def test_the_autoscaler_alone_says_how_many_relays_there_are() -> None:
+    objects = with_values("everything")
+    assert "replicas" not in of_kind(objects, "Deployment")["relay"]["spec"]
+    [scaler] = of_kind(objects, "HorizontalPodAutoscaler").values()
+    assert scaler["spec"]["scaleTargetRef"]["name"] == of_kind(objects, "Deployment")["relay"]["metadata"]["name"]
+
+
+@every_values
+def test_every_service_finds_its_pods(values: Path) -> None:
+    objects = with_values(values)
+    templates = [found["spec"]["template"] for found in objects if found["kind"] == "Deployment"]
+    for service in of_kind(objects, "Service").values():
+        selector = service["spec"]["selector"].items()
+        [template] = [found for found in templates if selector <= found["metadata"]["labels"].items()]
+        names = {port["name"] for container in containers(template["spec"]) for port in container["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
+
+
+# --- definitions and secrets
+
+
+def test_a_change_of_the_definitions_changes_no_pod(tmp_path: Path) -> None:
+    file = tmp_path / "webhooks.yaml"
+    arguments = ("--values", str(CHART / "ci" / "postgresql-values.yaml"), "--set-file", f"webhooks={file}")
+    seen = []
+    for name in ("one", "two"):
+        text = f'# {name}: {{{{ not a template }}}}, "quoted"\nwebhooks:\n  - {{name: slack, platform: {name}}}\n'
+        file.write_text(text, encoding="utf-8")
+        render.cache_clear()
+        objects = render(*arguments)
+        assert of_kind(objects, "ConfigMap")["webhooks"]["data"] == {"webhooks.yaml": text}
+        seen.append(of_kind(objects, "Deployment"))
+    assert seen[0] == seen[1]
+
+
+@every_values
+def test_every_process_reads_the_definitions_from_a_whole_folder(values: Path) -> None:
+    for pod in pods(with_values(values)).values():
+        [volume] = [volume for volume in pod["volumes"] if volume["name"] == "webhooks"]
+        assert "items" not in volume["configMap"]
+        for container in containers(pod):
+            folder = next(each["value"] for each in container["env"] if each["name"] == "BRIDGE_WEBHOOKS")
+            [mount] = [mount for mount in container["volumeMounts"] if mount["name"] == "webhooks"]
+            assert mount["mountPath"] == folder
+
+
+def secrets_of(container: dict[str, Any]) -> set[str]:
+    """The Secrets that it has in its environment."""
+    one_by_one = {
+        variable["valueFrom"]["secretKeyRef"]["name"] for variable in container["env"] if "valueFrom" in variable
+    }
+    return one_by_one | {source["secretRef"]["name"] for source in container.get("envFrom", [])}
+
+
+def test_no_process_has_secrets_that_it_does_not_need() -> None:
+    found = pods(with_values("everything"))
+    secrets = {name: secrets_of(container) for name, pod in found.items() for container in pod["containers"]}
+    assert secrets == {
+        "relay": {"webhook-secrets", "bridge-database"},
+        "worker": {"webhook-secrets", "bridge-database", "conductor-key"},
+        "admin": {"webhook-secrets", "bridge-database", "bridge-admin"},
+        "test": {"webhook-secrets"},
+    }
+
+
+def test_the_database_is_a_url_or_a_host_with_a_password() -> None:
+    def variable(values: str, name: str) -> Any:
+        [relay] = pods(with_values(values))["relay"]["containers"]
+        return next(variable for variable in relay["env"] if variable["name"] == name)
+
+    assert variable("postgresql", "BRIDGE_DATABASE")["valueFrom"]["secretKeyRef"] == {
+        "name": "bridge-database",
+        "key": "url",
+    }
+    assert (
+        variable("everything", "BRIDGE_DATABASE")["value"]
+        == "postgresql://hooks%40team@db.example.com:6432/hooks?sslmode=verify-full"
+    )
+    assert variable("everything", "PGPASSWORD")["valueFrom"]["secretKeyRef"]["key"] == "password"
+
+
+# --- the network
+
+
+def test_the_way_in_publishes_webhooks_only() -> None:
+    objects = with_values("everything")
+    [ingress] = of_kind(objects, "Ingress").values()
+    [rule] = ingress["spec"]["rules"]
+    [path] = rule["http"]["paths"]
+    assert (path["path"], path["pathType"]) == ("/webhook/", "Prefix")
+    assert path["backend"]["service"] == {"name": "bridge-webhook-bridge-relay", "port": {"name": "http"}}
+    [route] = of_kind(objects, "HTTPRoute").values()
+    assert [match["path"] for rule in route["spec"]["rules"] for match in rule["matches"]] == [
+        {"type": "PathPrefix", "value": "/webhook/"}
+    ]
+    for values in VALUES:
+        for service in of_kind(with_values(values), "Service").values():
+            assert service["spec"].get("type", "ClusterIP") == "ClusterIP"
+
+
+def ports(rules: list[dict[str, Any]]) -> set[int]:
+    """The ports that the rules of a policy open."""
+    assert all(rule.get("ports") for rule in rules), "a rule without ports opens them all"
+    return {port["port"] for rule in rules for port in rule["ports"]}
+
+
+def test_what_is_not_needed_is_refused_by_the_network() -> None:
+    policies = of_kind(with_values("postgresql"), "NetworkPolicy")
+    opened = {
+        name: (ports(policy["spec"]["ingress"]), ports(policy["spec"]["egress"])) for name, policy in policies.items()
+    }
+    assert opened == {
+        "relay": ({8000}, {53, 5432}),
+        "worker": (set(), {53, 5432, 8080}),
+        "admin": (set(), {53, 5432}),
+    }
+    [policy] = of_kind(with_values("sqlite"), "NetworkPolicy").values()
+    assert (ports(policy["spec"]["ingress"]), ports(policy["spec"]["egress"])) == ({8000}, {53, 8080})
+
+
+def test_network_policies_go_by_the_values() -> None:
+    policies = of_kind(with_values("everything"), "NetworkPolicy")
+    relay, worker, admin = (policies[name]["spec"] for name in ("relay", "worker", "admin"))
+    assert ports(relay["ingress"]) == {8000, 9108}
+    assert ports(worker["ingress"]) == {9109}
+    assert ports(admin["ingress"]) == {8090}
+    assert ports(worker["egress"]) == {53, 6432, 443, 8080}
+    # The pod of `helm test` comes in beside the ingress controller.
+    sources = relay["ingress"][0]["from"]
+    assert [set(source) for source in sources] == [{"namespaceSelector"}, {"podSelector"}]
+    assert sources[1]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "test"
+    assert all("from" in rule for policy in (relay, worker, admin) for rule in policy["ingress"])
+    assert of_kind(with_values("postgresql", "networkPolicy.enabled=false"), "NetworkPolicy") == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("http://conductor/api", 80),
+        ("https://conductor.example.com/api", 443),
+        ("http://[2001:db8::1]:8080/api", 8080),
+        ("http://10.0.0.1/api", 80),
+    ],
+)
+def test_the_worker_may_reach_the_port_of_conductors_url(url: str, port: int) -> None:
+    policy = of_kind(with_values("postgresql", f"conductor.url={url}"), "NetworkPolicy")["worker"]
+    assert ports(policy["spec"]["egress"]) == {53, 5432, port}
+
+
+# --- watching
+
+
+def test_rules_and_dashboard_are_those_of_the_project() -> None:
+    objects = with_values("everything")
+    [rule] = of_kind(objects, "PrometheusRule").values()
+    alerts = YAML(typ="safe").load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))
+    assert rule["spec"] == alerts
+    dashboard = (ROOT / "deploy" / "grafana" / "dashboard.json").read_text(encoding="utf-8")
+    assert of_kind(objects, "ConfigMap")["dashboard"]["data"] == {"webhook-bridge.json": dashboard}
+    monitors = of_kind(objects, "ServiceMonitor")
+    assert set(monitors) == {"relay", "worker"}
+    for name, monitor in monitors.items():
+        [endpoint] = monitor["spec"]["endpoints"]
+        assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": f"webhook-bridge-{name}"}]
+        selector = monitor["spec"]["selector"]["matchLabels"].items()
+        [service] = [
+            each for each in of_kind(objects, "Service").values() if selector <= each["metadata"]["labels"].items()
+        ]
+        assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+
+
+def test_a_package_of_the_chart_is_whole(tmp_path: Path) -> None:
+    run_helm("package", str(CHART), "--destination", str(tmp_path))
+    [package] = tmp_path.glob("*.tgz")
+    with tarfile.open(package) as archive:
+        held = archive.extractfile("webhook-bridge/files/alerts.yml")
+        assert held is not None
+        assert held.read() == (ROOT / "deploy" / "prometheus" / "alerts.yml").read_bytes()
+
+
+# --- wrong values
+
+
+WRONG = [
+    ("postgresql", "relay.replica=3", "at '/relay': additional properties 'replica'"),
+    ("postgresql", "relay.replicas=two", "at '/relay/replicas'"),
+    ("postgresql", "relay.replicas=0", "at '/relay/replicas'"),
+    ("postgresql", "database.sslmode=maybe", "at '/database/sslmode'"),
+    ("postgresql", "conductor.url=conductor", "at '/conductor/url'"),
+    ("postgresql", "settings.RETENTION=1d", "at '/settings': additional properties 'RETENTION'"),
+    ("postgresql", "settings.BRIDGE_DATABASE=x", "settings.BRIDGE_DATABASE: the chart sets it; use database"),
+    ("postgresql", "relay.metricsPort=8000", "relay.port: 8000 is the port of relay.metricsPort already"),
+    ("postgresql", "ingress.enabled=true", "ingress.host"),
+    ("postgresql", "httpRoute.enabled=true", "httpRoute"),
+    ("postgresql", "admin.existingSecret=", "admin.existingSecret: name a Secret"),
+    ("postgresql", "database.existingSecret=", "database.existingSecret: name a Secret"),
+    ("postgresql", "conductor.url=", "conductor.url: say where"),
+    ("postgresql", "webhooks=", "--set-file webhooks=webhooks.yaml"),
+    ("postgresql", "existingConfigMap=mine", "there is existingConfigMap too"),
+    ("sqlite", "relay.replicas=2", "relay.replicas: 2 with database.sqlite.enabled"),
+    ("sqlite", "worker.replicas=2", "worker.replicas: 2 with database.sqlite.enabled"),
+    ("sqlite", "relay.autoscaling.enabled=true", "relay.autoscaling.enabled: not with database.sqlite.enabled"),
+    ("sqlite", "database.existingSecret=db", "database: sqlite.enabled is set beside"),
+]
+
+
+@pytest.mark.parametrize(("values", "setting", "words"), WRONG, ids=[setting for _, setting, _ in WRONG])
+def test_a_wrong_value_is_an_error_that_names_it(values: str, setting: str, words: str) -> None:
+    with pytest.raises(Refused) as refused:
+        with_values(values, setting)
+    assert words in str(refused.value)
+
+
+def test_every_value_is_in_the_schema_and_every_object_of_the_schema_is_closed() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    values = YAML(typ="safe").load((CHART / "values.yaml").read_text(encoding="utf-8"))
+
+    def compare(known: dict[str, Any], given: Any, path: str) -> None:
+        if "properties" not in known:
+            return
+        assert known["additionalProperties"] is False, path
+        missing = set(known["properties"]) ^ set(given)
+        # Of a chart that has this one as a part.
+        assert missing <= {"global"}, f"{path}: {missing}"
+        for name, value in given.items():
+            compare(known["properties"][name], value, f"{path}.{name}")
+
+    compare(schema, values, "")
+
+
+# --- afterwards
+
+
+def test_the_notes_say_what_to_do_next() -> None:
+    def notes(values: str, *settings: str) -> str:
+        arguments = ["--values", str(CHART / "ci" / f"{values}-values.yaml")]
+        for setting in settings:
+            arguments += ["--set", setting]
+        text = run_helm("install", "bridge", str(CHART), "--dry-run=client", *arguments)
+        return text.partition("NOTES:")[2]
+
+    postgresql = notes("postgresql")
+    for line in (
+        "rollout status deployment/bridge-webhook-bridge-relay",
+        "helm test bridge -n default --logs",
+        "port-forward service/bridge-webhook-bridge-admin 8090:8090",
+        "http://localhost:8000/webhook/slack",
+        "networkPolicy.ingressFrom",
+    ):
+        assert line in postgresql
+    assert "https://hooks.example.com/webhook/github-deploys" in notes("everything")
+    assert "deployment/bridge-webhook-bridge -c relay" in notes("sqlite")
+    assert "WARNING" not in postgresql
+    assert "the loss of a node is a gap" in notes("postgresql", "relay.replicas=1")
+
+
+def test_helm_test_posts_to_the_first_webhook_or_to_the_named_one() -> None:
+    [send] = pods(with_values("postgresql"))["test"]["containers"]
+    assert send["command"] == ["webhook-bridge", "send", "slack"]
+    assert "http://bridge-webhook-bridge-relay:8000" in send["args"]
+    [send] = pods(with_values("everything"))["test"]["containers"]
+    assert send["command"] == ["webhook-bridge", "send", "github-deploys"]
+    assert send["args"][-2:] == ["--header", "X-GitHub-Event: ping"]
+    assert "test" not in pods(with_values("everything", "test.webhook="))
