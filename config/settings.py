@@ -66,7 +66,8 @@ class Settings(BaseSettings):
         "https://HOST/PATH becomes MIRROR/HOST/PATH. Whoever runs the mirror can forge their deliveries",
     )
     bridge_worker_metrics: str = Field(
-        "127.0.0.1:9109", description="where the worker serves its metrics for Prometheus: HOST:PORT, or off"
+        "127.0.0.1:9109",
+        description="where the worker serves its metrics for Prometheus, /healthz and /readyz: HOST:PORT, or off",
     )
     bridge_log_format: Literal["text", "json"] | None = Field(
         default=None, description="text or json; text on a terminal and json elsewhere by default"

@@ -16,7 +16,9 @@ from testkit.postgres import Postgres
 from testkit.processes import running_children, stop_all_on_exit
 
 # On a machine that is busy a first draw may take seconds, which says nothing about the program.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 settings.load_profile("any machine")
 
 

@@ -16,6 +16,7 @@ from config.webhooks import Definitions, DefinitionsError, load_definitions
 from events.sqlite import open_store
 from events.store import NewerStore, StoreUnavailable
 from worker import metrics
+from worker.health import Health, serve
 from worker.lock import ProcessLock
 from worker.loop import Worker
 
@@ -57,9 +58,10 @@ def main() -> int:
     )
     metrics.DEFINITIONS_OK.labels("worker").set(1)
     store.set_fact("definitions_error:worker", None)
-    metrics.serve(settings.bridge_worker_metrics)
+    health = Health(store.decider)
+    serve(settings.bridge_worker_metrics, health)
     lock = ProcessLock(Path(f"{settings.database_path}-decider"))
-    worker = Worker(settings, store, watcher, lock)
+    worker = Worker(settings, store, watcher, lock, health)
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:

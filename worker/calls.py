@@ -16,6 +16,7 @@ from events.store import StoreUnavailable, WorkStore
 from worker import metrics
 from worker.backoff import wait_before
 from worker.conductor import Conductor, OutcomeUnknown
+from worker.health import Health
 from worker.outcomes import TakenOver, TargetCalls, claim_lasts
 
 log = structlog.get_logger()
@@ -41,6 +42,7 @@ class Caller:
         worker_id: str,
         output: Callable[[Event], dict[str, Any]],
         for_decider: Callable[[], None],
+        health: Health,
     ):
         """`output` makes the payload that tasks and workflows receive; `for_decider` is called when results left it
         something."""
@@ -49,6 +51,7 @@ class Caller:
         self._worker_id = worker_id
         self._calls = TargetCalls(store, conductor, worker_id, output)
         self._for_decider = for_decider
+        self._health = health
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="target")
         self._thread = threading.Thread(target=self._run, name="caller", daemon=True)
         self._changed = threading.Condition()
@@ -102,6 +105,7 @@ class Caller:
         last_look = 0.0
         give_up = float("inf")
         while True:
+            self._health.beat("the caller")
             with self._changed:
                 if not (self._results or self._look or self._stopping):
                     self._changed.wait(0.5)

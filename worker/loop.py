@@ -21,13 +21,14 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from config.settings import Settings
 from config.watch import DefinitionsWatcher
-from events.records import Event, Task
+from events.records import Event, Task, Workflow
 from events.store import LeaseLost, StoreUnavailable, WorkStore
 from worker import metrics
 from worker.backoff import wait_before
 from worker.calls import THREADS, Caller
 from worker.conductor import Conductor, ConductorError
 from worker.decide import Decider
+from worker.health import Health
 from worker.lock import ProcessLock
 from worker.matching import parse_task
 from worker.sweep import Discovery, Sweeper
@@ -54,12 +55,15 @@ _SEARCHED_FACT = "index_searched_to"
 class Worker:
     """Several workers may run on one store: one decides, all call."""
 
-    def __init__(self, settings: Settings, store: WorkStore, watcher: DefinitionsWatcher, lock: ProcessLock):
+    def __init__(
+        self, settings: Settings, store: WorkStore, watcher: DefinitionsWatcher, lock: ProcessLock, health: Health
+    ):
         self.id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._settings = settings
         self._store = store
         self._watcher = watcher
         self._lock = lock
+        self._health = health
         secret = settings.conductor_auth_secret
         self._conductor = Conductor(
             settings.conductor_server_url,
@@ -68,7 +72,7 @@ class Worker:
             secret.get_secret_value() if secret else None,
         )
         self._leases = Leases(self._conductor)
-        self._caller = Caller(store, self._conductor, self.id, self._output, self.wake)
+        self._caller = Caller(store, self._conductor, self.id, self._output, self.wake, health)
         self._look_ups = ThreadPoolExecutor(THREADS, thread_name_prefix="look-up")
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=8)
         self._stopping = threading.Event()
@@ -155,6 +159,7 @@ class Worker:
     # --- the loop ---
 
     def _step(self) -> None:
+        self._alive()
         try:
             if self._reload:
                 self._reload = False
@@ -185,6 +190,9 @@ class Worker:
             self._step_down()
             self._stopping.wait(2)
 
+    def _alive(self) -> None:
+        self._health.beat("the loop")
+
     def _take_lease(self) -> bool:
         # Who has just lost the lease gives the lock to the worker that decides now, whose heartbeat takes it: that one
         # is not dead, although the lock can be had.
@@ -203,7 +211,7 @@ class Worker:
         decider = Decider(
             self._store,
             self.id,
-            self._conductor.workflow,
+            self._workflow,
             self._conductor.clock,
             self._settings.bridge_clock_skew,
             self._look_ups,
@@ -332,6 +340,7 @@ class Worker:
 
     def _adopt(self, tasks: list[Task]) -> None:
         assert self._decider is not None and self._sweeper is not None
+        self._alive()
         tasks = [replace(task, broken=parse_task(task)[1]) for task in tasks]
         self._polled += [task for task in tasks if task.found_by == "queue"]
         fresh = self._store.adopt(self.id, tasks, int(time.time() * 1000))
@@ -383,6 +392,11 @@ class Worker:
         self._store.drop(self.id, task_ids, int(time.time() * 1000))
         self._decider.drop_tasks(task_ids)
         log.info("tasks wait no longer: Conductor has ended them", tasks=task_ids)
+
+    def _workflow(self, workflow_id: str) -> Workflow | None:
+        found = self._conductor.workflow(workflow_id)
+        self._alive()  # many look-ups on a slow server take their time
+        return found
 
     def _output(self, event: Event) -> dict[str, Any]:
         webhook = self._watcher.current.by_name.get(event.webhook)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import time
 
-import structlog
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
 from events.records import Event, Result, Target
-
-log = structlog.get_logger()
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
@@ -28,17 +25,6 @@ CONDUCTOR_UP = Gauge("bridge_conductor_up", "1 while Conductor answers, 0 while 
 SWEEPS = Counter("bridge_sweeps_total", "Sweeps for waiting tasks", ["outcome"])
 SWEEP_SECONDS = Histogram("bridge_sweep_seconds", "Time of a sweep for waiting tasks", buckets=_SECONDS)
 DEFINITIONS_OK = Gauge("bridge_definitions_ok", "0 after a reload that found errors", ["process"])
-
-
-def serve(address: str) -> None:
-    """Serves /metrics at ``HOST:PORT``; ``off`` for nowhere. A port that is taken is only worth a warning."""
-    if address == "off":
-        return
-    host, _, port = address.rpartition(":")
-    try:
-        start_http_server(int(port), host or "127.0.0.1")
-    except OSError as error:
-        log.warning("no metrics: the address can't be listened on", address=address, error=str(error))
 
 
 def conductor_up(up: bool) -> None:

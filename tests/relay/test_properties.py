@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from relay.platforms import PLATFORMS
@@ -250,7 +250,7 @@ QUERIES = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400)
 @given(
     name=st.sampled_from([*sorted(PLATFORMS), "more", "public", "nobody"]),
     method=st.sampled_from(["POST"] * 6 + ["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "FOO"]),
@@ -284,7 +284,7 @@ def test_a_stranger_gets_an_answer_of_the_table_and_is_never_accepted(
     relay.background.tally.flush()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(body=BODIES, content_type=TYPES, query=QUERIES, method=st.sampled_from(["POST", "GET", "PUT"]))
 def test_a_sender_that_may_send_anything_never_meets_a_500(
     open_relay: Relay, body: bytes, content_type: str, query: str, method: str

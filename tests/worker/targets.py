@@ -13,6 +13,7 @@ from events.records import Decision, Event, NewEvent, NewTarget, Result, Target,
 from events.sqlite import SqliteStore, open_store
 from tests.worker.simulated import Fault, SimulatedConductor, SimulatedTask
 from worker.calls import Caller
+from worker.health import Health
 
 
 class Bench:
@@ -34,6 +35,7 @@ class Bench:
             name,
             lambda event: event.document(),
             self.wake,
+            Health(self.store.decider),
         )
 
     def wake(self) -> None:

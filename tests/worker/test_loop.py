@@ -21,6 +21,7 @@ from tests.worker.simulated import SimulatedConductor
 from worker import loop
 from worker.conductor import ConductorError
 from worker.decide import Decider
+from worker.health import Health
 from worker.lock import ProcessLock
 from worker.loop import Worker
 
@@ -57,7 +58,9 @@ class Bench:
             bridge_discovery_interval="100ms",
         )
         with mock.patch.object(loop, "Conductor", lambda *_: self.conductor):
-            worker = Worker(made, self.store, self.watcher, ProcessLock(self.folder / "lock"))  # type: ignore[arg-type]
+            worker = Worker(
+                made, self.store, self.watcher, ProcessLock(self.folder / "lock"), Health(self.store.decider)
+            )  # type: ignore[arg-type]
         self.made.append(worker)
         return worker
 

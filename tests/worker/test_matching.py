@@ -150,7 +150,7 @@ class Held(RuleBasedStateMachine):
 
 TestTasks = Tasks.TestCase
 TestHeld = Held.TestCase
-TestTasks.settings = TestHeld.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestTasks.settings = TestHeld.settings = settings(max_examples=60, stateful_step_count=30)
 
 
 def test_an_events_path_is_evaluated_once_for_all_tasks() -> None:

@@ -37,6 +37,7 @@ from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedW
 from worker import loop
 from worker.conductor import ConductorError
 from worker.decide import Decider
+from worker.health import Health
 from worker.outcomes import TakenOver, claim_lasts
 
 SKEW = 2000
@@ -168,7 +169,7 @@ class Machine(RuleBasedStateMachine):
         watcher: Any = mock.Mock(check=lambda: False)
         type(watcher).current = property(lambda _: self.definitions)
         lock: Any = mock.Mock(acquire=lambda: self.orphaned)
-        worker = loop.Worker(made, self.store, watcher, lock)
+        worker = loop.Worker(made, self.store, watcher, lock, Health(self.store.decider))
         self.workers.append(worker)
         worker.id = f"worker{len(self.workers)}"
         worker._look_ups = None  # type: ignore[assignment]
@@ -607,6 +608,5 @@ TestRules = Machine.TestCase
 TestRules.settings = settings(
     max_examples=150,
     stateful_step_count=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
