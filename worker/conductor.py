@@ -5,8 +5,11 @@ What was measured on Conductor OSS 3.32 and conductor-python 2.0 and is easy to 
 
 from __future__ import annotations
 
+import http.client
+import io
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -332,6 +335,83 @@ class Conductor:
         self.clock.observe(seconds * 1000, sent, time.time() * 1000, precision=2000)
 
 
+class _Limits(threading.local):
+    """Until when, by `time.monotonic`, this thread's call must be connected, and answered to the end."""
+
+    connected = answered = float("inf")
+
+    def left(self) -> float:
+        """Seconds for the answer. Raises TimeoutError if there are none."""
+        left = self.answered - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer takes longer than BRIDGE_CALL_TIMEOUT")
+        return left
+
+
+_limits = _Limits()
+
+
+class _Timed(io.RawIOBase):
+    """Reads an answer from a socket whose time-out, which would begin anew with every byte, shrinks meanwhile."""
+
+    def __init__(self, raw: Any, sock: socket.socket):
+        self._raw = raw
+        self._sock = sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(_limits.left())
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *given: Any, **named: Any):
+        super().__init__(sock, *given, **named)
+        # `detach` is BufferedReader's, which a socket's makefile("rb") is.
+        self.fp = io.BufferedReader(_Timed(self.fp.detach(), sock))
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    response_class = _Response
+
+    def connect(self) -> None:
+        super().connect()
+        if time.monotonic() > _limits.connected:  # a name with several addresses has the time-out for each
+            self.close()
+            raise urllib3.exceptions.ConnectTimeoutError("connecting took too long")
+
+    def request(self, *given: Any, **named: Any) -> None:
+        if self.sock is not None:
+            self.sock.settimeout(_limits.left())
+        super().request(*given, **named)
+
+
+class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):
+    """Bases in this order: what the first one calls its own base is then HTTPSConnection."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Pools(urllib3.PoolManager):
+    def __init__(self, **given: Any):
+        super().__init__(**given)
+        self.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+
 class _Transport(RESTClientObject):  # type: ignore[misc]
     """The client's transport, with one request for one call.
 
@@ -344,7 +424,7 @@ class _Transport(RESTClientObject):  # type: ignore[misc]
         self.not_after = float("inf")
         self._used = 0.0
         # urllib3 costs two thirds of the processor time of httpx, which is the client's own choice.
-        self._pool = urllib3.PoolManager(
+        self._pool = _Pools(
             num_pools=1,
             retries=False,
             timeout=urllib3.Timeout(connect=min(_CONNECT_TIMEOUT, timeout), read=timeout),
@@ -373,15 +453,13 @@ class _Transport(RESTClientObject):  # type: ignore[misc]
         if now - self._used > _KEPT_OPEN:
             self._pool.clear()
         self._used = now
-        deadline = now + self._timeout
+        _limits.connected = now + min(_CONNECT_TIMEOUT, self._timeout)
+        _limits.answered = now + self._timeout
         try:
             response = self._pool.request(method, url, body=content, headers=headers, preload_content=False)
             text = bytearray()
             while chunk := response.read1():
                 text += chunk
-                if time.monotonic() > deadline:
-                    response.close()
-                    raise OutcomeUnknown("the answer takes longer than BRIDGE_CALL_TIMEOUT")
             response.release_conn()
         except _NO_CONNECTION as error:
             raise Unreachable(f"no connection: {error}") from error

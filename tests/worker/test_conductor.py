@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -406,6 +407,37 @@ def test_a_call_that_takes_too_long_is_given_up(server: StandIn, conductor: Cond
     with pytest.raises(OutcomeUnknown):
         conductor.start("flow", None, {}, "event")
     assert time.monotonic() - began < 1
+
+
+def test_an_answer_whose_head_comes_byte_by_byte_is_given_up_as_soon() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peers: list[socket.socket] = []
+
+        def trickle() -> None:
+            peer, _ = listener.accept()
+            peers.append(peer)
+            with suppress(OSError):
+                for byte in b"HTTP/1.1 200 OK\r\nX-Long: " + b"-" * 1000:
+                    peer.sendall(bytes([byte]))
+                    time.sleep(0.02)
+
+        threading.Thread(target=trickle, daemon=True).start()
+        conductor = Conductor(f"http://127.0.0.1:{listener.getsockname()[1]}/api", timeout=0.5)
+        began = time.monotonic()
+        with pytest.raises(OutcomeUnknown):
+            conductor.start("flow", None, {}, "event")
+        assert time.monotonic() - began < 10, "byte by byte it would be 20 seconds"
+        for peer in peers:
+            peer.close()
+
+
+def test_a_connection_that_took_too_long_carries_no_request(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer("w1")]
+    late = mock.patch.object(module, "_CONNECT_TIMEOUT", -1)
+    plain = urllib3.Timeout(connect=5, read=5)
+    with late, mock.patch.object(urllib3, "Timeout", lambda **_: plain), pytest.raises(Unreachable):
+        Conductor(server.url, timeout=5).start("flow", None, {}, "event")
+    assert server.requests == []
 
 
 def test_a_request_never_leaves_after_its_time(server: StandIn, conductor: Conductor) -> None:
