@@ -7,7 +7,8 @@ them is used, and what is wrong is in `problems`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -25,11 +26,10 @@ from config.settings import Settings
 from config.webhooks import DEFAULT_HOLD, DefinitionsError, Problem, Webhook, load_definitions
 from events.records import Event, EventFilter, NewEvent, Target, Task, Workflow, new_event_id
 from events.sqlite import SqliteStore
+from events.store import StoreUnavailable
+from relay.fingerprints import Fingerprints
 from relay.platforms import PLATFORMS
-from relay.verification import fingerprint
 
-Fingerprints = dict[str, tuple[Webhook, str]]
-"""webhook → its definition and the fingerprint of its verifier."""
 DAY = 86_400_000
 """Milliseconds."""
 _BATCH = 500
@@ -54,6 +54,8 @@ class Readable:
     problems: tuple[Problem, ...] = ()
     """Errors, for which the processes keep what they had."""
     warnings: tuple[Problem, ...] = ()
+    sources: tuple[Path, ...] = ()
+    """The files that they were read from."""
 
     @property
     def receivers(self) -> dict[str, list[Webhook]]:
@@ -71,36 +73,42 @@ def read_definitions(path: Path) -> Readable:
         definitions = load_definitions(path, PLATFORMS)
     except DefinitionsError as error:
         webhooks = {webhook.name: webhook for webhook in reversed(error.readable)}
-        return Readable(dict(reversed(webhooks.items())), error.problems, error.warnings)
-    return Readable(definitions.by_name, (), definitions.warnings)
+        return Readable(dict(reversed(webhooks.items())), error.problems, error.warnings, error.sources)
+    return Readable(definitions.by_name, (), definitions.warnings, definitions.sources)
 
 
 class Bridge:
     """One look at a bridge."""
 
-    def __init__(self, settings: Settings, store: SqliteStore, definitions: Readable):
+    def __init__(
+        self,
+        settings: Settings,
+        store: SqliteStore,
+        definitions: Readable,
+        fingerprints: Callable[[], Fingerprints] | None = None,
+    ):
+        """`fingerprints` of these definitions, where they are kept from one look to the next."""
         self.settings = settings
         self.store = store
         self.definitions = definitions
+        self._fingerprints = fingerprints or self._new_fingerprints
+
+    def _new_fingerprints(self) -> Fingerprints:
+        return Fingerprints(self.definitions.webhooks.values(), self.store.fingerprint_salt())
 
     # --- webhooks -------------------------------------------------------------------------------------------
 
-    def verified_at(self, fingerprints: Fingerprints | None = None) -> dict[str, int | None]:
-        """webhook → since when it is verified with its present verifier and secrets, None if it isn't.
-
-        `fingerprints`, which are slow by design, are kept from one call to the next.
-        """
-        kept = fingerprints if fingerprints is not None else {}
-        verifications = self.store.verifications()
+    def verified_at(self) -> dict[str, int | None]:
+        """webhook → since when it is verified with its present verifier and secrets, None if it isn't."""
+        fingerprints = self._fingerprints()
+        stored = self.store.verifications()
         found: dict[str, int | None] = {}
         for name, webhook in self.definitions.webhooks.items():
-            known, at = verifications.get(name, (None, None))
-            if known is None:
-                found[name] = None
-                continue
-            if name not in kept or kept[name][0] != webhook:
-                kept[name] = webhook, fingerprint(webhook, self.store.fingerprint_salt())
-            found[name] = at if kept[name][1] == known else None
+            known = fingerprints.find(webhook, stored)
+            found[name] = known[0] if known is not None else None
+            if known is not None and known[1]:
+                with suppress(StoreUnavailable):  # it only spares the next look some time
+                    self.store.set_verified(*fingerprints.quick(webhook), known[0])
         return found
 
     # --- events and tasks -----------------------------------------------------------------------------------

@@ -14,9 +14,10 @@ from config.webhooks import Definitions, DefinitionsError
 Load = Callable[[Path], Definitions]
 """Raises DefinitionsError."""
 Stamps = dict[Path, tuple[int, int, int]]
+"""file → what changes with it."""
 
 
-def _stamps(sources: Iterable[Path]) -> Stamps:
+def stamps(sources: Iterable[Path]) -> Stamps:
     """What changes when a file is edited or replaced; of a folder, when a file of it comes or goes."""
     found: Stamps = {}
     for path in sources:
@@ -52,7 +53,7 @@ class DefinitionsWatcher:
         self._on_change = on_change
         self._on_error = on_error
         self._current = current
-        self._seen = _stamps(current.sources)
+        self._seen = stamps(current.sources)
         self._error: str | None = None
         self._forced = False
         self._reset()
@@ -89,7 +90,7 @@ class DefinitionsWatcher:
     def check(self) -> bool:
         """Reloads if a file has changed; True if definitions have been read that are good."""
         with self._lock:
-            before = _stamps(self._seen)
+            before = stamps(self._seen)
             if before == self._seen and not self._forced:
                 return False
             self._forced = False
@@ -109,7 +110,7 @@ class DefinitionsWatcher:
 
     def _remember(self, sources: Iterable[Path], before: Stamps) -> None:
         """A file that changed while the definitions were read counts as not seen, so that it is read again."""
-        self._seen = {path: before.get(path, stamp) for path, stamp in _stamps({self._path, *sources}).items()}
+        self._seen = {path: before.get(path, stamp) for path, stamp in stamps({self._path, *sources}).items()}
 
     def start(self, interval: float = 2.0) -> None:
         """Checks every `interval` seconds on a thread of its own, until `stop`."""

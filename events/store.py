@@ -56,6 +56,9 @@ class DeliveryStore(Protocol):
     def set_verified(self, webhook: str, fingerprint: str, at: int) -> None:
         """Remembers that the webhook is verified, from the first time on."""
 
+    def verifications(self) -> dict[str, tuple[str, int]]:
+        """webhook → (fingerprint of its verifier, when it was verified)."""
+
     def fingerprint_salt(self) -> bytes:
         """Random bytes of this store, made once: salts the fingerprints of verifiers."""
 

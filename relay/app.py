@@ -107,6 +107,7 @@ def _create_app(
     background = Background(
         watcher,
         tally,
+        receiver.verified.write,
         started=lambda: announce(watcher.error),
         metrics_address=None if where in ("off", "public") else where,
     )

@@ -14,6 +14,7 @@ from typing import IO
 import structlog
 
 from config.watch import DefinitionsWatcher
+from events.store import StoreUnavailable
 from relay import metrics
 from relay.tally import Tally
 
@@ -27,10 +28,16 @@ class Background:
     """Started in each worker process after its fork; a thread does not survive one."""
 
     def __init__(
-        self, watcher: DefinitionsWatcher, tally: Tally, started: Callable[[], None], metrics_address: str | None
+        self,
+        watcher: DefinitionsWatcher,
+        tally: Tally,
+        write_fingerprints: Callable[[], None],
+        started: Callable[[], None],
+        metrics_address: str | None,
     ):
         self._watcher = watcher
         self.tally = tally
+        self._write_fingerprints = write_fingerprints
         self._started = started
         self._metrics_address = metrics_address
         self._pid: int | None = None
@@ -109,6 +116,9 @@ class Background:
                     announced = True
                 self.tally.flush()
                 port.take()
+                self._write_fingerprints()
+            except StoreUnavailable as error:
+                structlog.get_logger().warning("fingerprints can't be written yet", error=str(error))
             except Exception:  # the next second is another chance
                 structlog.get_logger().exception("the tally could not be written")
                 self._stopped.wait(FLUSH_INTERVAL)

@@ -6,9 +6,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
-from threading import Thread
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -17,6 +14,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
+    start_http_server,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -79,37 +77,28 @@ def set_definitions_ok(ok: bool) -> None:
 
 def exposition() -> bytes:
     """All metrics, of all workers, in Prometheus's text format."""
-    registry = _registry
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    return generate_latest(_all_workers())
+
+
+def _all_workers() -> CollectorRegistry:
+    """Reads what every worker has counted anew at each scrape; outside gunicorn there is only this process."""
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        return _registry
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
 
 
 def serve(address: str) -> Callable[[], None]:
-    """Serves the metrics at ``HOST:PORT`` on a thread of its own; answers what ends that.
+    """Serves the metrics at ``HOST:PORT`` on a thread of its own; returns what ends that.
 
     Raises OSError if the address can't be listened on.
     """
-
-    def app(environ: Any, start_response: Any) -> list[bytes]:
-        if environ["PATH_INFO"] not in ("/", "/metrics"):
-            start_response("404 Not Found", [("Content-Type", "text/plain")])
-            return [b"see /metrics\n"]
-        start_response("200 OK", [("Content-Type", CONTENT_TYPE)])
-        return [exposition()]
-
     host, _, port = address.rpartition(":")
-    server = make_server(host or "127.0.0.1", int(port), app, handler_class=_Quiet)
-    Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    server, _thread = start_http_server(int(port), host or "127.0.0.1", _all_workers())
 
     def stop() -> None:
         server.shutdown()
         server.server_close()
 
     return stop
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """A scrape is no news."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from config.webhooks import Webhook
 from events.payload import BadBody, UnreadableMediaType
 from events.records import Committed, Rejection
 from events.store import DeliveryStore, StoreUnavailable
@@ -16,7 +17,7 @@ from relay.platform import Accepted
 from relay.request import Answer, Request, error_answer, json_answer
 from relay.route import Route
 from relay.tally import Tally
-from relay.verification import VerifiedDelivery, VerifiedWebhooks
+from relay.verification import Key, VerifiedDelivery, VerifiedWebhooks
 from relay.verifiers import KeysUnavailable, Refused
 
 RETRY_AFTER = 10
@@ -55,13 +56,17 @@ class Incoming(Protocol):
         """All of it."""
 
 
+def _webhooks(routes: Mapping[str, Route]) -> dict[Key, Webhook]:
+    return {route.key: route.webhook for route in routes.values()}
+
+
 class Receiver:
     """Receives for every webhook; `routes` is replaced as a whole when the definitions change."""
 
     def __init__(self, store: DeliveryStore, routes: Mapping[str, Route], tally: Tally):
         self._store = store
         self._tally = tally
-        self._verified = VerifiedWebhooks(store)
+        self.verified = VerifiedWebhooks(store, _webhooks(routes))
         self._routes = routes
 
     @property
@@ -72,7 +77,7 @@ class Receiver:
     @routes.setter
     def routes(self, routes: Mapping[str, Route]) -> None:
         self._routes = routes
-        self._verified.forget_all_but({route.key for route in routes.values()})
+        self.verified.replace(_webhooks(routes))
 
     def may_wait(self, url_id: str) -> bool:
         """Whether a request may have to wait for somebody else's server."""
@@ -140,7 +145,7 @@ class Receiver:
         if request.method not in route.deliverable:
             raise Refused("no challenge in the request")
         delivery = route.verification.verify(request)
-        closed = route.verification.needs_challenge and not self._verified.is_verified(route.webhook, route.key)
+        closed = route.verification.needs_challenge and not self.verified.is_verified(route.webhook, route.key)
         try:
             body = route.intake.read(request)
         except BadBody:
@@ -172,7 +177,7 @@ class Receiver:
             self._tally.count(webhook.name, "accepted", 200, stored)
         if duplicates:
             self._tally.count(webhook.name, "duplicate", 200, duplicates)
-        if not self._verified.is_known(route.key):
+        if not self.verified.is_known(route.key):
             self._mark(route, delivery.request)
         all_duplicates = bool(committed) and not stored
         if route.platform.answer is None and not webhook.split and not all_duplicates:
@@ -187,7 +192,7 @@ class Receiver:
 
     def _challenged(self, route: Route, request: Request, answer: Answer) -> Answer:
         """Platforms repeat their challenges: they are always answered, and the first one verifies the webhook."""
-        if not self._verified.is_known(route.key):
+        if not self.verified.is_known(route.key):
             self._mark(route, request, must=route.verification.needs_challenge)
         self._tally.count(route.webhook.name, "challenge", answer.status)
         return answer
@@ -196,7 +201,7 @@ class Receiver:
         """Notes that the webhook is verified. Where that `must` be stored, raises StoreUnavailable; else the next
         delivery will do."""
         try:
-            self._verified.mark(route.webhook, route.key, int(request.now * 1000))
+            self.verified.mark(route.webhook, route.key, int(request.now * 1000), whole=must)
         except StoreUnavailable:
             if must:
                 raise

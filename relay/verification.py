@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from config.webhooks import Webhook
-from events.store import DeliveryStore
+from events.store import DeliveryStore, StoreUnavailable
+from relay.fingerprints import Fingerprints, is_guessable, verifier_text
 from relay.platform import Platform
 from relay.request import Request
 from relay.verifiers import Check, Fetch, HeaderEquals, Hmac, Terms, Timestamp
@@ -93,33 +93,6 @@ class Verification:
 # --- verified or not ---------------------------------------------------------------------------------------
 
 
-def fingerprint(webhook: Webhook, salt: bytes) -> str:
-    """A text that changes with the webhook's verifier and secrets, and tells nobody what they are.
-
-    Takes some 50 ms by design: guessing a secret by its fingerprint must not pay.
-    """
-    return hashlib.scrypt(_verifier_text(webhook), salt=salt, n=2**14, r=8, p=1, dklen=16).hex()
-
-
-def _verifier_text(webhook: Webhook) -> bytes:
-    signature: dict[str, Any] | None = None
-    if webhook.signature is not None:
-        signature = webhook.signature.model_dump(exclude={"secret", "tolerance"})
-        signature["secret"] = [secret.get_secret_value() for secret in webhook.signature.secret]
-    parts: Mapping[str, Any] = {
-        "platform": webhook.platform,
-        "secret": [secret.get_secret_value() for secret in webhook.secret or ()],
-        "verify_token": webhook.verify_token.get_secret_value() if webhook.verify_token else None,
-        "audience": webhook.audience,
-        "service_account": webhook.service_account,
-        "headers": {name.lower(): value.get_secret_value() for name, value in sorted((webhook.headers or {}).items())},
-        "signature": signature,
-        "challenge": webhook.challenge,
-        "verifier": webhook.verifier,
-    }
-    return json.dumps(parts, sort_keys=True).encode()
-
-
 Key = tuple[str, bytes]
 """What a webhook is remembered by in this process, for as long as its name and verifier stay."""
 
@@ -127,17 +100,20 @@ Key = tuple[str, bytes]
 class VerifiedWebhooks:
     """Which webhooks are verified: in the store, and remembered in this process so that deliveries don't ask it."""
 
-    def __init__(self, store: DeliveryStore):
+    def __init__(self, store: DeliveryStore, webhooks: Mapping[Key, Webhook]):
         self._store = store
         self._lock = threading.Lock()
-        self._salt: bytes | None = None
-        self._fingerprints: dict[Key, str] = {}
-        self._verified: set[Key] = set()
+        self._webhooks = webhooks
+        self._prints: Fingerprints | None = None
+        self._before: Fingerprints | None = None
+        self._stored: Mapping[str, tuple[str, int]] = {}
+        self._verified: dict[Key, int] = {}
+        self._unwritten: deque[tuple[Webhook, int]] = deque()
 
     @staticmethod
     def key(webhook: Webhook) -> Key:
         """The key of a webhook: never leaves the process."""
-        return webhook.name, hashlib.sha256(_verifier_text(webhook)).digest()
+        return webhook.name, hashlib.sha256(verifier_text(webhook)).digest()
 
     def is_verified(self, webhook: Webhook, key: Key) -> bool:
         """Raises StoreUnavailable if that must be read and can't be.
@@ -146,33 +122,65 @@ class VerifiedWebhooks:
         """
         if key in self._verified:
             return True
-        if self._store.verified_at(webhook.name, self._fingerprint(webhook, key)) is None:
+        prints = self._fingerprints()
+        found = prints.find(webhook, self._stored)
+        at = found[0] if found is not None else self._store.verified_at(*prints.quick(webhook))
+        if at is None:
             return False
-        self._verified.add(key)
+        if found is not None and found[1]:
+            self._store.set_verified(*prints.quick(webhook), at)
+        self._verified[key] = at
         return True
 
-    def mark(self, webhook: Webhook, key: Key, at: int) -> None:
-        """Makes it verified, from `at` (Unix milliseconds) on if it wasn't. Raises StoreUnavailable."""
-        if not self.is_verified(webhook, key):
-            self._store.set_verified(webhook.name, self._fingerprint(webhook, key), at)
-            self._verified.add(key)
+    def mark(self, webhook: Webhook, key: Key, at: int, whole: bool = True) -> None:
+        """Makes it verified, from `at` (Unix milliseconds) on if it wasn't. Raises StoreUnavailable.
+
+        Unless the `whole` must be written now, the slow fingerprint of a guessable secret is left to `write`.
+        """
+        if self.is_verified(webhook, key):
+            return
+        for entry in self._fingerprints().at_first(webhook):
+            self._store.set_verified(*entry, at)
+        self._verified[key] = at
+        if is_guessable(webhook):
+            self._unwritten.append((webhook, at))
+            if whole:
+                self.write()
 
     def is_known(self, key: Key) -> bool:
         """Whether this process knows that it is verified."""
         return key in self._verified
 
-    def _fingerprint(self, webhook: Webhook, key: Key) -> str:
-        found = self._fingerprints.get(key)
-        if found is None:
-            with self._lock:
-                if self._salt is None:
-                    self._salt = self._store.fingerprint_salt()
-                found = self._fingerprints.get(key) or fingerprint(webhook, self._salt)
-                self._fingerprints[key] = found
-        return found
+    def write(self) -> None:
+        """Writes the fingerprints that deliveries didn't wait for, and makes ready what the next would wait for.
 
-    def forget_all_but(self, keys: set[Key]) -> None:
-        """After a reload: keeps what is remembered of these only."""
+        Raises StoreUnavailable; then the next call goes on with it.
+        """
+        prints = self._fingerprints()
+        prints.prepare()
+        while self._unwritten:
+            webhook, at = self._unwritten.popleft()
+            try:
+                for entry in (prints.quick(webhook), prints.slow(webhook)):
+                    self._store.set_verified(*entry, at)
+            except StoreUnavailable:
+                self._unwritten.appendleft((webhook, at))
+                raise
+
+    def replace(self, webhooks: Mapping[Key, Webhook]) -> None:
+        """After a reload: these are the webhooks now. What is remembered of others is forgotten."""
         with self._lock:
-            self._fingerprints = {key: value for key, value in self._fingerprints.items() if key in keys}
-            self._verified &= keys
+            self._webhooks, self._before, self._prints = webhooks, self._prints, None
+            self._verified = {key: at for key, at in self._verified.items() if key in webhooks}
+            # The quick fingerprints' key may have changed with the set.
+            self._unwritten = deque(
+                (webhooks[key], at) for key, at in self._verified.items() if is_guessable(webhooks[key])
+            )
+
+    def _fingerprints(self) -> Fingerprints:
+        with self._lock:
+            if self._prints is None:
+                prints = Fingerprints(self._webhooks.values(), self._store.fingerprint_salt(), self._before)
+                self._stored = self._store.verifications()
+                self._prints = prints
+            return self._prints

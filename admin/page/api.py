@@ -10,7 +10,6 @@ from flask import Blueprint, Response, abort, jsonify, request
 from admin import shapes
 from admin.bridge import DAY
 from admin.page.access import NotAllowed
-from admin.page.context import source
 from admin.page.health import what_is_wrong
 from admin.page.openapi import description
 from admin.page.pages import bridge, state_of
@@ -49,7 +48,7 @@ def overview() -> Response:
 @blueprint.get("/webhooks")
 def webhooks() -> Response:
     here = bridge()
-    verified = here.verified_at(source().fingerprints)
+    verified = here.verified_at()
     counts = here.store.delivery_counts(int(time.time() * 1000) - DAY)
     return jsonify(
         [

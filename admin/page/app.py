@@ -38,6 +38,7 @@ log = structlog.get_logger()
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The application. Without `settings`, they come from the environment, and one that is wrong ends the process."""
+    from_environment = settings is None
     if settings is None:
         try:
             settings = load_settings()
@@ -50,7 +51,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(pages.HELPERS)
-    app.extensions["bridge"] = Source(settings)
+    app.extensions["bridge"] = made = Source(settings)
+    if from_environment:
+        made.definitions()  # so that the first look doesn't wait for them; the store is each process's own to open
     token = settings.bridge_admin_token
     app.extensions["sessions"] = Sessions(token.get_secret_value() if token else None)
     app.extensions["has_token"] = token is not None

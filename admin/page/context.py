@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Callable
 from typing import cast
 
 from flask import Response, current_app, request
 
-from admin.bridge import Bridge, Fingerprints, Readable, read_definitions
+from admin.bridge import Bridge, Readable, read_definitions
 from admin.page.access import COOKIE, Sessions
 from config.settings import Settings
+from config.watch import Stamps, stamps
 from events.sqlite import SqliteStore, open_store
-
-_DEFINITIONS_KEPT = 2.0
-"""Seconds that definitions are shown before the files are read again."""
+from relay.fingerprints import Fingerprints
 
 
 class Source:
@@ -22,21 +21,46 @@ class Source:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self.fingerprints: Fingerprints = {}
         self._lock = threading.Lock()
         self._store: SqliteStore | None = None
         self._definitions: Readable | None = None
-        self._read_at = float("-inf")
+        self._stamps: Stamps = {}
+        self._fingerprints: Fingerprints | None = None
+        self._of: Readable | None = None
 
     def bridge(self) -> Bridge:
         """Raises StoreUnavailable, NewerStore."""
         with self._lock:
             if self._store is None:
                 self._store = open_store(self.settings.bridge_database)
-            if self._definitions is None or time.monotonic() - self._read_at > _DEFINITIONS_KEPT:
-                self._definitions = read_definitions(self.settings.bridge_webhooks)
-                self._read_at = time.monotonic()
-            return Bridge(self.settings, self._store, self._definitions)
+            definitions = self._current()
+            return Bridge(self.settings, self._store, definitions, self._kept(self._store, definitions))
+
+    def definitions(self) -> Readable:
+        """What the files have now; they are read again only if they changed."""
+        with self._lock:
+            return self._current()
+
+    def _current(self) -> Readable:
+        before = stamps(self._stamps)
+        if self._definitions is None or before != self._stamps:
+            self._definitions = read_definitions(self.settings.bridge_webhooks)
+            # What changed while it was read is read again.
+            now = stamps({self.settings.bridge_webhooks, *self._definitions.sources})
+            self._stamps = {path: before.get(path, stamp) for path, stamp in now.items()}
+        return self._definitions
+
+    def _kept(self, store: SqliteStore, definitions: Readable) -> Callable[[], Fingerprints]:
+        def fingerprints() -> Fingerprints:
+            with self._lock:
+                if self._fingerprints is None or self._of is not definitions:
+                    self._fingerprints = Fingerprints(
+                        definitions.webhooks.values(), store.fingerprint_salt(), self._fingerprints
+                    )
+                    self._of = definitions
+                return self._fingerprints
+
+        return fingerprints
 
 
 def source() -> Source:

@@ -42,7 +42,7 @@ def state_of(bridge: Bridge, now: int) -> State:
         problems=bridge.definitions.problems,
         warnings=bridge.definitions.warnings,
         webhooks=bridge.definitions.webhooks,
-        verified_at=bridge.verified_at(source().fingerprints),
+        verified_at=bridge.verified_at(),
         counts=store.event_counts(),
         oldest_pending=store.oldest_pending(),
         failed=[event for event in failed if event.received_at > now - DAY],
@@ -61,6 +61,9 @@ def state_of(bridge: Bridge, now: int) -> State:
 def overview() -> str:
     here = bridge()
     state = state_of(here, _now())
+    text = request.args.get("name", "").strip()
+    names = [name for name in here.definitions.webhooks if text.lower() in name.lower()]
+    first = request.args.get("from", 0, type=_seq)
     webhooks = [
         {
             "webhook": webhook,
@@ -68,10 +71,17 @@ def overview() -> str:
             "verified_at": state.verified_at.get(name),
             "deliveries": state.deliveries.get(name, {}),
         }
-        for name, webhook in here.definitions.webhooks.items()
+        for name, webhook in ((name, here.definitions.webhooks[name]) for name in names[first : first + PAGE])
     ]
+    filters: dict[str, Any] = {"name": text} if text else {}
     return _render(
         "overview.html",
+        number=len(names),
+        first=first,
+        text=text,
+        has_filter=bool(text) or len(here.definitions.webhooks) > PAGE,
+        before=url_for(".overview", **filters | {"from": max(0, first - PAGE)}) if first else None,
+        after=url_for(".overview", **filters | {"from": first + PAGE}) if len(names) > first + PAGE else None,
         findings=what_is_wrong(state),
         counts=state.counts,
         webhooks=webhooks,

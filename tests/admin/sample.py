@@ -12,7 +12,7 @@ from admin.bridge import Bridge, read_definitions
 from config.settings import Settings
 from events.records import Decision, NewEvent, NewTarget, Rejection, Result, Task, Workflow, new_event_id
 from events.sqlite import SqliteStore, open_store
-from relay.verification import fingerprint
+from relay.fingerprints import fingerprint
 
 DEFINITIONS = """\
 webhooks:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from config.webhooks import Webhook, load_definitions
+from relay.fingerprints import fingerprint
 from relay.platforms import PLATFORMS
 from relay.request import Request
-from relay.verification import VerifiedDelivery, VerifiedWebhooks, fingerprint, verifiers_of
+from relay.verification import VerifiedDelivery, VerifiedWebhooks, verifiers_of
 from relay.verifiers import CannotSign, Draft
 from tests.relay.bridge import NOW, Clock, MakeRelay
 from tests.relay.test_properties import SECRETS
@@ -130,16 +131,16 @@ def test_the_store_is_not_asked_once_a_webhook_is_known_to_be_verified(
     make_relay: MakeRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = make_relay({"name": "hook"} | BASE).store
-    verified = VerifiedWebhooks(store)
     definition = webhook(tmp_path, **BASE)
-    key = verified.key(definition)
+    key = VerifiedWebhooks.key(definition)
+    verified = VerifiedWebhooks(store, {key: definition})
     assert not verified.is_verified(definition, key)
     verified.mark(definition, key, 5)
     verified.mark(definition, key, 6)
     assert store.verifications()["hook"][1] == 5
     monkeypatch.setattr(store, "verified_at", None)
     assert verified.is_verified(definition, key)
-    verified.forget_all_but(set())
+    verified.replace({})
     assert not verified.is_known(key)
 
 
