@@ -25,8 +25,7 @@ from admin.explain import (
 from config.settings import Settings
 from config.webhooks import DEFAULT_HOLD, DefinitionsError, Problem, Webhook, load_definitions
 from events.records import Event, EventFilter, NewEvent, Target, Task, Workflow, new_event_id
-from events.sqlite import SqliteStore
-from events.store import StoreUnavailable
+from events.store import Store, StoreUnavailable
 from relay.fingerprints import Fingerprints
 from relay.platforms import PLATFORMS
 
@@ -83,7 +82,7 @@ class Bridge:
     def __init__(
         self,
         settings: Settings,
-        store: SqliteStore,
+        store: Store,
         definitions: Readable,
         fingerprints: Callable[[], Fingerprints] | None = None,
     ):

@@ -204,7 +204,7 @@ def _all_hold(
         return "matches", "the event's takers are still to be decided" + _because(around)
     after = task.scheduled_at > event.received_at
     waited = f"it came to wait at {iso(task.scheduled_at)}"
-    if event.held:
+    if event.hold != "no":
         return (
             "matches",
             f"{waited}, and the event is still held: it takes the oldest held event that matches",
@@ -270,12 +270,12 @@ def _meaning(
     match event.status:
         case "pending" if event.decided_at is None:
             yield "Its takers are still to be decided by the worker" + _because(around) + "."
-        case "pending" if event.held == 1:
+        case "pending" if event.hold == "held":
             yield (
                 f"Held until {iso(event.hold_until)}: no waiting task matched. "
                 "The first task that comes to wait and matches takes it."
             )
-        case "pending" if event.held == 2:
+        case "pending" if event.hold == "recheck":
             yield "All its takers had ended, so it is free again: the worker is to look for others."
         case "pending":
             yield "Its targets are being called" + _because(around) + "."

@@ -69,7 +69,7 @@ def whole_event(record: Event, targets: Iterable[Target], meaning: Iterable[str]
     return {
         **event(record, targets),
         "meaning": list(meaning),
-        "heldUntil": iso(record.hold_until) if record.held else None,
+        "heldUntil": iso(record.hold_until) if record.hold != "no" else None,
         "holdUntil": iso(record.hold_until),
         "decidedAt": iso(record.decided_at),
         "settledAt": iso(record.settled_at),

@@ -225,7 +225,7 @@ def start_up(bridge: Bridge, conductor: Conductor) -> list[Figure]:
     """From the worker's start to its first decision, with 100,000 stored waiting tasks and as many held events."""
     store = open_store(f"sqlite:///{bridge.database}")
     now = int(time.time() * 1000)
-    store.acquire_lease("bench", now, now + 60_000)
+    store.take_lead("bench", 60)
     for first in range(0, 100_000, 1000):
         tasks = [
             Task(f"t{n}", f"w{n}", "bench_waits", "wait_ref", {"$.kind": "other", "$.number": n}, now - 1000)
@@ -250,7 +250,7 @@ def start_up(bridge: Bridge, conductor: Conductor) -> list[Figure]:
         )
     with sqlite3.connect(bridge.database, timeout=10) as connection:
         connection.execute("UPDATE events SET held = 1, decided_at = received_at")
-    store.release_lease("bench")
+    store.resign("bench")
     event = NewEvent(new_event_id(), "bench", now + 1, json.dumps({"kind": "new"}), {}, {}, now + 3_600_000)
     store.append([event])
     began = time.perf_counter()

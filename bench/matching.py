@@ -71,7 +71,7 @@ class World:
     def __init__(self, database: Path, definitions: Path, number: int):
         self.now = int(time.time() * 1000)
         self.store: SqliteStore = open_store(f"sqlite:///{database}")
-        self.store.acquire_lease(HOLDER, 0, 2**52)
+        self.store.take_lead(HOLDER, 10**9)
         tasks = [self._task(f"task-{index}", "waits", index) for index in range(number)]
         for page in _pages(tasks, 1000):
             self.store.adopt(HOLDER, page, self.now)
@@ -79,11 +79,8 @@ class World:
         del tasks
         for arriving in _pages([self._event("held", index) for index in range(number)], 200):
             self.store.append(arriving)
-        seq = 0
-        while events := self.store.undecided(seq, 5000):
-            self._decide([Decision(event.id, "pending", 1) for event in events])
-            seq = events[-1].seq
-        self.seq = seq
+        while events := self.store.undecided(5000):
+            self._decide([Decision(event.id, "pending", "held") for event in events])
         gc.collect()
         self.decider = self._decider(definitions)
         began = time.perf_counter()
@@ -129,9 +126,8 @@ class World:
 
     def _arrive(self, event: NewEvent) -> None:
         self.store.append([event])
-        events = self.store.undecided(self.seq, 10)
+        events = self.store.undecided(10)
         self.decider.decide(events, [], self.now + 1, self.now + 1, (HOLDER, 32))
-        self.seq = events[-1].seq
 
     def _come(self, task: Task) -> None:
         self.decider.add_tasks(self.store.adopt(HOLDER, [task], self.now))

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import uuid_utils
 
 EventStatus = Literal["pending", "delivered", "expired", "ignored", "failed"]
+Hold = Literal["no", "held", "recheck"]
+"""`held`: for tasks that come to wait. `recheck`: its takers were gone, so it is free again; the decider is to look."""
 TaskState = Literal["waiting", "taken", "returned", "completed", "gone"]
 """`returned`: its event's call was refused for good, so it waits again; the decider is to look at it."""
 TargetKind = Literal["complete", "start"]
@@ -71,8 +73,7 @@ class Event:
     hold_until: int
     decided_at: int | None
     """When its takers were decided; None while that is still to do."""
-    held: int
-    """1 while it is held for tasks that come to wait, 2 when its takers were gone and it is free again, else 0."""
+    hold: Hold
     settled_at: int | None
     replay_of: str | None
 
@@ -159,7 +160,7 @@ class Decision:
 
     event_id: str
     status: EventStatus
-    held: int
+    hold: Hold
     targets: tuple[NewTarget, ...] = ()
 
 
@@ -176,6 +177,18 @@ class Result:
     due_at: int = 0
     not_sent: bool = False
     """Whether a failed try is known to have done nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """The lead as a worker took it, and what is known of the worker that decided before."""
+
+    until: int
+    """By the store's clock, unless it is kept."""
+    predecessor: str | None = None
+    """Who decided before and ended without a word; None if nobody did, or if that one resigned."""
+    predecessor_until: int = 0
+    """Until when by the store's clock that one decided at most. What it had sent by then may take effect later."""
 
 
 @dataclass(frozen=True, slots=True)

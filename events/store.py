@@ -1,15 +1,21 @@
-"""The store as relay, worker and admin see it; `events.sqlite` is the one that ships."""
+"""The store as relay, worker and admin see it: small protocols, which every store keeps.
+
+All times are Unix milliseconds by the store's clock (`Clock.now`). Every method raises StoreUnavailable when the store
+can't do it now, unless it says otherwise; nothing has changed then, or all of it has and its answer was lost.
+`events.transitions` says what follows from a decision or a result; a store reads, asks it, and writes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, Protocol
 
 from events.records import (
     Committed,
     Decision,
     Event,
     EventFilter,
+    Lead,
     NewEvent,
     Rejection,
     Result,
@@ -18,17 +24,37 @@ from events.records import (
     Workflow,
 )
 
+News = Literal["events", "targets"]
+"""What a listener waits for. `events`: there may be something to decide. `targets`: there may be something to claim."""
+
 
 class StoreUnavailable(Exception):
-    """The store can't be read or written now: the disk is full, the database is locked, or the file is gone."""
+    """The store can't be read or written now: it is full, locked, down or gone."""
 
 
 class NewerStore(Exception):
     """The database was made by a newer version of the bridge."""
 
 
-class LeaseLost(Exception):
+class LeadLost(Exception):
     """Another worker decides now: this one was too long without a sign of life."""
+
+
+class Clock(Protocol):
+    """The time that all processes on one store agree on."""
+
+    def now(self) -> int:
+        """The store's time. It needs no round trip, and never raises."""
+
+
+class Facts(Protocol):
+    """What the processes last said of themselves: conductor (up or the error), definitions errors, …"""
+
+    def facts(self) -> dict[str, str]:
+        """name → what was said."""
+
+    def set_fact(self, name: str, value: str | None) -> None:
+        """Says such a thing; None takes it back."""
 
 
 class Appending(Protocol):
@@ -37,12 +63,12 @@ class Appending(Protocol):
     def committed(self) -> list[Committed]:
         """Commits the events durably, all or none, and only those whose delivery id is new.
 
-        Returns in the order given. Raises StoreUnavailable.
+        Returns in the order given.
         """
 
 
-class DeliveryStore(Protocol):
-    """What the relay needs. Every method raises StoreUnavailable when the store can't do it now."""
+class Deliveries(Clock, Protocol):
+    """What the relay needs."""
 
     def submit(self, events: Sequence[NewEvent]) -> Appending:
         """Hands in the events of one delivery; deliveries that are handed in together share one commit."""
@@ -69,19 +95,168 @@ class DeliveryStore(Protocol):
         """Raises StoreUnavailable unless a write would succeed now."""
 
 
-class QueryStore(Protocol):
+class Leadership(Clock, Protocol):
+    """Who decides. One worker has the lead at a time, and loses it if it gives no sign of life."""
+
+    def take_lead(self, holder: str, seconds: float) -> Lead | None:
+        """Takes the lead for so long, if it is free: nobody has it, it has run out, or its holder is known to be dead.
+
+        None while another worker has it. Who has it already has it anew.
+        """
+
+    def keep_lead(self, holder: str, seconds: float) -> bool:
+        """Has the lead for so long from now; False if it was lost. Never takes a lead that is not its own already."""
+
+    def resign(self, holder: str) -> None:
+        """Gives the lead up, if this worker has it: the next one decides at once.
+
+        When it raises, the lead is given up as far as that can be told: others may take its holder for dead.
+        """
+
+    def leader(self) -> tuple[str, int] | None:
+        """The worker that decides, and until when its lead stands; None if none does."""
+
+
+class Decisions(Protocol):
+    """What the deciding worker reads and writes. Methods with a `holder` raise LeadLost unless it has the lead."""
+
+    def undecided(self, limit: int, without: Collection[str] = ()) -> list[Event]:
+        """The first events whose takers are still to be decided, but for those of the webhooks `without`.
+
+        In the order of arrival (`seq`) within each webhook, and over all webhooks as far as the store knows it by now.
+        What is left undecided is read again by the next call. The cost doesn't grow with the events left out.
+        """
+
+    def held(self, after_seq: int, limit: int) -> list[Event]:
+        """Events that are held, in the order of arrival, after that number."""
+
+    def freed(self, limit: int) -> list[Event]:
+        """Events whose takers all turned out gone (`recheck`): the decider is to look, the oldest first."""
+
+    def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
+        """id → event, of those that there are."""
+
+    def decide(
+        self,
+        holder: str,
+        decisions: Sequence[Decision],
+        expired: Sequence[str],
+        now: int,
+        claim_for: str | None,
+        claim: int,
+    ) -> list[Target]:
+        """Writes decisions down, all or none: targets, their tasks taken, each event's status and hold.
+
+        The hold of the `expired` events has run out. Claims the first `claim` targets for the worker `claim_for` in the
+        same transaction, and returns those.
+        """
+
+    def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
+        """Remembers tasks that were found waiting; returns those that weren't known as waiting before.
+
+        A task from the index that was settled before is not taken for waiting again: an index may lag.
+        """
+
+    def drop(self, holder: str, task_ids: Sequence[str], now: int) -> None:
+        """The tasks no longer wait: Conductor has ended them."""
+
+    def returned_tasks(self) -> list[Task]:
+        """Tasks whose event was refused for good, or that were handed over: the decider is to look."""
+
+    def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
+        """Returned tasks are waiting ones from now on."""
+
+    def hand_over(self, tasks: Sequence[Task], now: int) -> None:
+        """Leaves tasks that were polled as the lead was lost to the worker that decides now, as returned ones."""
+
+    def workflow(self, workflow_id: str) -> Workflow | None:
+        """What was looked up of the workflow, if it was."""
+
+    def remember_workflows(self, workflows: Sequence[Workflow]) -> None:
+        """Remembers what was looked up, as long as a task of the workflow is kept."""
+
+
+class Claims(Protocol):
+    """Targets in the hands of workers. A claim is its worker's, and stands until its result or another's claim.
+
+    A claim is told from a later one by the target's `attempts`, which every claim raises.
+    """
+
+    def claim(self, worker: str, now: int, expired_before: int, limit: int) -> list[Target]:
+        """Claims targets that are due, and those whose claim is older than `expired_before`; the longest due first."""
+
+    def renew_claim(self, worker: str, target: Target, now: int) -> bool:
+        """Dates the claim anew before a late call; False if another worker has claimed the target meanwhile."""
+
+    def record_results(self, worker: str, results: Sequence[Result], now: int) -> None:
+        """Records what came of calls, and what follows for tasks and events. Results of lost claims count for nothing.
+
+        If that leaves something for the decider (an event is free again, a task has returned), its listener is woken.
+        """
+
+    def give_back(self, worker: str, targets: Sequence[Target], now: int) -> None:
+        """Undoes claims under which no call was begun: the targets are due at once, for any worker."""
+
+    def hurry(self, now: int) -> None:
+        """Conductor is back: targets that only wait for it are due now."""
+
+    def next_due(self) -> int | None:
+        """When the next unclaimed target is due; None if there is none."""
+
+    def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
+        """id → event, of those that there are."""
+
+
+class Listener(Protocol):
+    """Waits for news in the store, for one thread. None of its methods raises StoreUnavailable."""
+
+    def wait(self, seconds: float) -> None:
+        """Returns when there may be news since the last wait, when it is woken, or after that time.
+
+        It may return for no reason, and news may get lost while the store can't be reached: look at intervals too.
+        """
+
+    def wake(self) -> None:
+        """Ends the present wait, or else the next one. May be called from any thread, and from a signal handler."""
+
+    def close(self) -> None:
+        """Listens no longer."""
+
+
+class Signals(Protocol):
+    """How one process learns of another's commits at once."""
+
+    def listener(self, news: News) -> Listener:
+        """Listens from now on. The deciding worker waits for `events`, the others for `targets`."""
+
+
+class Upkeep(Protocol):
+    """What keeps the store small and quick. The worker sees to it."""
+
+    def tend(self) -> None:
+        """The store's own housekeeping, if there is any to do. To be called about once a second."""
+
+    def prune(self, before: int, limit: int) -> int:
+        """Deletes up to `limit` events, and as many tasks, that were settled before; returns how many events."""
+
+
+class Queries(Facts, Protocol):
     """What people look at, from command line and page."""
 
-    def events(self, query: EventFilter) -> list[Event]: ...
+    def events(self, query: EventFilter) -> list[Event]:
+        """The newest events that fit, newest first."""
 
-    def event(self, event_id: str) -> Event | None: ...
+    def event(self, event_id: str) -> Event | None:
+        """The event with this id."""
 
-    def targets_of(self, event_ids: Sequence[str]) -> list[Target]: ...
+    def targets_of(self, event_ids: Sequence[str]) -> list[Target]:
+        """The targets of these events, in the order in which they were made."""
 
     def waiting_tasks(self, after: str = "", limit: int = 1000, workflow: str | None = None) -> list[Task]:
         """Waiting tasks in the order of their ids, after that id."""
 
-    def task(self, task_id: str) -> Task | None: ...
+    def task(self, task_id: str) -> Task | None:
+        """The task with this id."""
 
     def targets_on(self, task_id: str) -> list[Target]:
         """The targets that ever aimed at this task."""
@@ -110,111 +285,12 @@ class QueryStore(Protocol):
     def waiting_count(self) -> int:
         """Number of waiting tasks."""
 
-    def decider(self) -> tuple[str, int] | None:
-        """The worker that decides, and until when its lease runs; None if none does."""
-
-    def facts(self) -> dict[str, str]:
-        """What the processes last said of themselves: conductor (up or the error), definitions errors, …"""
-
-    def set_fact(self, name: str, value: str | None) -> None:
-        """Says such a thing; None takes it back."""
+    def leader(self) -> tuple[str, int] | None:
+        """The worker that decides, and until when its lead stands; None if none does."""
 
 
-class WorkStore(QueryStore, Protocol):
-    """What the worker needs. Methods with a `holder` raise LeaseLost unless it holds the decider's lease.
+class Store(Deliveries, Leadership, Decisions, Claims, Signals, Upkeep, Queries, Protocol):
+    """All of it."""
 
-    Every method raises StoreUnavailable when the store can't do it now. Times are Unix milliseconds.
-    """
-
-    # One worker at a time decides.
-
-    def acquire_lease(self, holder: str, now: int, until: int, orphaned: bool = False) -> bool:
-        """Takes or renews the decider's lease; False while another one holds it.
-
-        `orphaned` says that the holder is known to be dead: its lease need not run out.
-        """
-
-    def release_lease(self, holder: str) -> None: ...
-
-    def wake_descriptor(self) -> int | None:
-        """A file descriptor that becomes readable when events were committed; None where that can't be had."""
-
-    def change_counter(self) -> int:
-        """A number that changes when another connection has written; cheap enough to ask every few milliseconds."""
-
-    def undecided(self, after_seq: int, limit: int) -> list[Event]:
-        """Events whose takers are still to be decided, in the order of arrival."""
-
-    def held(self, after_seq: int, limit: int) -> list[Event]:
-        """Events that are held, in the order of arrival."""
-
-    def freed(self, limit: int) -> list[Event]:
-        """Events whose takers all turned out gone: free again, the decider is to look."""
-
-    def returned_tasks(self) -> list[Task]:
-        """Tasks whose event was refused for good: they wait again, the decider is to look."""
-
-    def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
-        """Remembers tasks that were found waiting; returns those that weren't known as waiting before.
-
-        A task from the index that was settled before is not taken for waiting again: an index may lag.
-        """
-
-    def hand_over(self, tasks: Sequence[Task], now: int) -> None:
-        """Leaves tasks that were polled as the lease was lost to the worker that decides now, as returned ones."""
-
-    def drop(self, holder: str, task_ids: Sequence[str], now: int) -> None:
-        """The tasks no longer wait: Conductor has ended them."""
-
-    def decide(
-        self,
-        holder: str,
-        decisions: Sequence[Decision],
-        expired: Sequence[str],
-        now: int,
-        claim_for: str | None,
-        claim: int,
-    ) -> list[Target]:
-        """Writes decisions down, all or none: targets, their tasks taken, each event's status and hold.
-
-        The hold of the `expired` events has run out: their status is what their targets make it, or `expired`.
-        Claims the first `claim` targets for the worker `claim_for` in the same transaction, and returns those.
-        """
-
-    def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
-        """Returned tasks are waiting ones from now on."""
-
-    # Any worker calls.
-
-    def claim(self, worker: str, now: int, expired_before: int, limit: int) -> list[Target]:
-        """Claims due targets, and those whose claim is older than `expired_before`."""
-
-    def settle(self, worker: str, results: Sequence[Result], now: int) -> bool:
-        """Records what came of calls, and what follows for tasks and events.
-
-        True if that left something for the decider: an event is free again or a task has returned.
-        """
-
-    def renew_claim(self, worker: str, target: Target, now: int) -> bool:
-        """Claims the target anew before a late call; False if another worker has claimed it meanwhile."""
-
-    def next_due(self) -> int | None:
-        """When the next unclaimed target is due."""
-
-    def hurry(self, now: int) -> None:
-        """Conductor is back: targets that only wait for it are due now."""
-
-    def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
-        """id → event."""
-
-    # Workflows that were looked up.
-
-    def workflow(self, workflow_id: str) -> Workflow | None: ...
-
-    def remember_workflows(self, workflows: Sequence[Workflow]) -> None: ...
-
-    def checkpoint(self) -> None:
-        """Moves what was committed from the log into the database file, so that no delivery's commit has to."""
-
-    def prune(self, before: int, limit: int) -> int:
-        """Deletes up to `limit` events, and as many tasks, that were settled before; returns how many events."""
+    def close(self) -> None:
+        """Closes this process's connections; the next use opens them again."""

@@ -15,8 +15,8 @@ from config.logs import configure_logging
 from config.settings import Settings, SettingsError, load_settings
 from config.watch import DefinitionsWatcher
 from config.webhooks import Definitions, DefinitionsError, load_definitions
-from events.sqlite import open_store
-from events.store import DeliveryStore, NewerStore, StoreUnavailable
+from events.open import open_store
+from events.store import Deliveries, Facts, NewerStore, StoreUnavailable
 from relay import metrics, web
 from relay.background import STILL_IN_FORCE, Background
 from relay.platform import Platform
@@ -31,11 +31,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 
-class Store(DeliveryStore, Protocol):
+class Store(Deliveries, Facts, Protocol):
     """The store as the relay needs it."""
-
-    def set_fact(self, name: str, value: str | None) -> None:
-        """See `events.store.QueryStore`."""
 
 
 def create_app(

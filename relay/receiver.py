@@ -11,7 +11,7 @@ import structlog
 from config.webhooks import Webhook
 from events.payload import BadBody, UnreadableMediaType
 from events.records import Committed, Rejection
-from events.store import DeliveryStore, StoreUnavailable
+from events.store import Deliveries, StoreUnavailable
 from relay import metrics
 from relay.platform import Accepted
 from relay.request import Answer, Request, error_answer, json_answer
@@ -63,7 +63,7 @@ def _webhooks(routes: Mapping[str, Route]) -> dict[Key, Webhook]:
 class Receiver:
     """Receives for every webhook; `routes` is replaced as a whole when the definitions change."""
 
-    def __init__(self, store: DeliveryStore, routes: Mapping[str, Route], tally: Tally):
+    def __init__(self, store: Deliveries, routes: Mapping[str, Route], tally: Tally):
         self._store = store
         self._tally = tally
         self.verified = VerifiedWebhooks(store, _webhooks(routes))

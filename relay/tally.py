@@ -9,7 +9,7 @@ from typing import Literal
 import structlog
 
 from events.records import Rejection
-from events.store import DeliveryStore, StoreUnavailable
+from events.store import Deliveries, StoreUnavailable
 from relay import metrics
 
 Outcome = Literal["accepted", "duplicate", "challenge", "rejected", "store_unavailable", "unknown"]
@@ -21,7 +21,7 @@ KEPT = 50
 class Tally:
     """Counts outcomes, and keeps rejections until they are written. Safe for threads."""
 
-    def __init__(self, store: DeliveryStore):
+    def __init__(self, store: Deliveries):
         self._store = store
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, str]] = Counter()

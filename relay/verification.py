@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from config.webhooks import Webhook
-from events.store import DeliveryStore, StoreUnavailable
+from events.store import Deliveries, StoreUnavailable
 from relay.fingerprints import Fingerprints, is_guessable, verifier_text
 from relay.platform import Platform
 from relay.request import Request
@@ -100,7 +100,7 @@ Key = tuple[str, bytes]
 class VerifiedWebhooks:
     """Which webhooks are verified: in the store, and remembered in this process so that deliveries don't ask it."""
 
-    def __init__(self, store: DeliveryStore, webhooks: Mapping[Key, Webhook]):
+    def __init__(self, store: Deliveries, webhooks: Mapping[Key, Webhook]):
         self._store = store
         self._lock = threading.Lock()
         self._webhooks = webhooks

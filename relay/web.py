@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from events.store import DeliveryStore, StoreUnavailable
+from events.store import Deliveries as DeliveryStore
+from events.store import StoreUnavailable
 from relay import metrics
 from relay.receiver import NOT_FOUND, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Receiver
 from relay.request import Answer, Request, error_answer, json_answer

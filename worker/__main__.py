@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -13,11 +12,10 @@ from config.logs import configure_logging
 from config.settings import SettingsError, load_settings
 from config.watch import DefinitionsWatcher
 from config.webhooks import Definitions, DefinitionsError, load_definitions
-from events.sqlite import open_store
+from events.open import open_store
 from events.store import NewerStore, StoreUnavailable
 from worker import metrics
 from worker.health import Health, serve
-from worker.lock import ProcessLock
 from worker.loop import Worker
 
 USAGE = """usage: python -m worker
@@ -58,10 +56,9 @@ def main() -> int:
     )
     metrics.DEFINITIONS_OK.labels("worker").set(1)
     store.set_fact("definitions_error:worker", None)
-    health = Health(store.decider)
+    health = Health(store.leader)
     serve(settings.bridge_worker_metrics, health)
-    lock = ProcessLock(Path(f"{settings.database_path}-decider"))
-    worker = Worker(settings, store, watcher, lock, health)
+    worker = Worker(settings, store, watcher, health)
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:

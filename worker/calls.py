@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from events.records import Event, Result, Target
-from events.store import StoreUnavailable, WorkStore
+from events.store import Claims, StoreUnavailable
 from worker import metrics
 from worker.backoff import wait_before
 from worker.conductor import Conductor, OutcomeUnknown
@@ -37,20 +37,17 @@ class Caller:
 
     def __init__(
         self,
-        store: WorkStore,
+        store: Claims,
         conductor: Conductor,
         worker_id: str,
         output: Callable[[Event], dict[str, Any]],
-        for_decider: Callable[[], None],
         health: Health,
     ):
-        """`output` makes the payload that tasks and workflows receive; `for_decider` is called when results left it
-        something."""
+        """`output` makes the payload that tasks and workflows receive."""
         self._store = store
         self._conductor = conductor
         self._worker_id = worker_id
         self._calls = TargetCalls(store, conductor, worker_id, output)
-        self._for_decider = for_decider
         self._health = health
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="target")
         self._thread = threading.Thread(target=self._run, name="caller", daemon=True)
@@ -159,8 +156,7 @@ class Caller:
         results = list(self._results)
         if not results:
             return False
-        if self._store.settle(self._worker_id, results, int(time.time() * 1000)):
-            self._for_decider()
+        self._store.record_results(self._worker_id, results, int(time.time() * 1000))
         for _ in results:
             self._results.popleft()
         return True

@@ -18,8 +18,8 @@ import structlog
 from config.webhooks import Definitions, Webhook
 from events.clock import ServerClock
 from events.matches import Criteria
-from events.records import Decision, Event, EventStatus, NewTarget, Target, Task, Workflow
-from events.store import WorkStore
+from events.records import Decision, Event, EventStatus, Hold, NewTarget, Target, Task, Workflow
+from events.store import Store
 from worker.matching import Document, HeldEvent, HeldEvents, TaskIndex, WaitingTask, parse_task
 
 log = structlog.get_logger()
@@ -43,12 +43,13 @@ class _Plan:
     used: list[HeldEvent] = field(default_factory=list)
     used_seqs: set[int] = field(default_factory=set)
     newly_held: list[tuple[HeldEvent, Document]] = field(default_factory=list)
-    unknown: list[Event] = field(default_factory=list)
+    unknown: dict[str, int] = field(default_factory=dict)
+    """Undefined webhook → when the first of its events is to be looked at again."""
     events: dict[str, Event] = field(default_factory=dict)
 
     def take(self, event: HeldEvent, task: WaitingTask) -> None:
         self.taken[task.id] = event.id
-        self.use(event, Decision(event.id, "pending", 0, (_completion(task),)))
+        self.use(event, Decision(event.id, "pending", "no", (_completion(task),)))
 
     def use(self, event: HeldEvent, decision: Decision) -> None:
         """The event is held no longer."""
@@ -62,7 +63,7 @@ class Decider:
 
     def __init__(
         self,
-        store: WorkStore,
+        store: Store,
         holder: str,
         look_up: Callable[[str], Workflow | None],
         clock: ServerClock,
@@ -85,7 +86,7 @@ class Decider:
         self._receivers: dict[str, list[Webhook]] = {}
         self._coming: dict[str, WaitingTask] = {}
         self._freed: Sequence[Event] = ()
-        self._unknown: dict[int, Event] = {}
+        self._unknown: dict[str, int] = {}
         self._workflows: dict[str, Workflow] = {}
         self._asked: list[Workflow] = []
 
@@ -142,6 +143,11 @@ class Decider:
         """Whether any webhook may complete tasks of this workflow."""
         return workflow in self._receivers
 
+    def left_out(self, now: int) -> list[str]:
+        """Webhooks that aren't defined, none of whose undecided events has waited long enough for that."""
+        known = self._definitions.by_name
+        return [webhook for webhook, end in self._unknown.items() if webhook not in known and now < end]
+
     # --- deciding ---
 
     def decide(
@@ -163,10 +169,10 @@ class Decider:
             if webhook is not None:
                 self._coming.update((task.id, task) for task in self.tasks.matching(document, webhook.receivers))
             # It stays held unless a task takes it below.
-            plan.decisions.append(Decision(again.id, again.status, 1))
+            plan.decisions.append(Decision(again.id, again.status, "held"))
         self._take_held(plan)
         self._start_instead(freed, plan)
-        for event in sorted({**self._unknown, **{event.seq: event for event in events}}.values(), key=lambda e: e.seq):
+        for event in events:
             self._decide_new(event, began, now, plan)
         ended = [event for event in self.held.ended(began) if event.seq not in plan.used_seqs]
 
@@ -182,12 +188,12 @@ class Decider:
             if plan.decisions or ended:
                 ended_ids = [event.id for event in ended]
                 claimed = self._store.decide(self._holder, plan.decisions, ended_ids, now, worker, limit)
-            self._apply(plan, ended)
+            self._apply(plan, events, ended)
         for over in ended:
             log.info("event expired", event_id=over.id, webhook=over.webhook)
         return [(target, found[target.event_id]) for target in claimed]
 
-    def _apply(self, plan: _Plan, ended: Iterable[HeldEvent]) -> None:
+    def _apply(self, plan: _Plan, events: Iterable[Event], ended: Iterable[HeldEvent]) -> None:
         self._asked.clear()
         self._coming.clear()
         if len(self._workflows) > _WORKFLOWS_REMEMBERED:
@@ -198,7 +204,9 @@ class Decider:
             self.held.remove(held)
         for held, document in plan.newly_held:
             self.held.add(held, document)
-        self._unknown = {event.seq: event for event in plan.unknown}
+        for event in events:
+            self._unknown.pop(event.webhook, None)
+        self._unknown.update(plan.unknown)
 
     def _take_held(self, plan: _Plan) -> None:
         """Each task that came to wait takes the oldest held event that it may take."""
@@ -254,11 +262,12 @@ class Decider:
     def _decide_new(self, event: Event, began: int, now: int, plan: _Plan) -> None:
         webhook = self._definitions.by_name.get(event.webhook)
         if webhook is None:
-            if now < max(event.hold_until, event.received_at + _UNKNOWN_WEBHOOK_GRACE):
-                plan.unknown.append(event)
+            end = max(event.hold_until, event.received_at + _UNKNOWN_WEBHOOK_GRACE)
+            if now < end:
+                plan.unknown[event.webhook] = min(end, plan.unknown.get(event.webhook, end))
             else:
                 log.warning("event of a webhook that isn't defined expired", event_id=event.id, webhook=event.webhook)
-                plan.decisions.append(Decision(event.id, "expired", 0))
+                plan.decisions.append(Decision(event.id, "expired", "no"))
             return
         plan.events[event.id] = event
         document = Document(event.document())
@@ -268,20 +277,20 @@ class Decider:
         for task in takers:
             plan.taken[task.id] = event.id
         targets = (*map(_completion, takers), *(start.target for start in starts))
-        held = 0
+        hold: Hold = "no"
         status: EventStatus = "pending"
         if not takers and not instead and webhook.receivers and event.hold_until >= began:
-            held = 1
+            hold = "held"
             plan.newly_held.append((HeldEvent(event), document))
         elif not targets:
             status = "expired" if webhook.receivers else "ignored"
-        plan.decisions.append(Decision(event.id, status, held, targets))
+        plan.decisions.append(Decision(event.id, status, hold, targets))
         log.info(
             "event decided",
             event_id=event.id,
             webhook=event.webhook,
             status=status,
-            held=bool(held),
+            held=hold == "held",
             tasks=[task.id for task in takers],
             workflows=sorted({task.workflow_id for task in takers}),
             starts=[start.target.workflow for start in starts],
@@ -336,7 +345,7 @@ class Decider:
             if starts:
                 there = {(target.workflow, target.correlation_id) for target in self._store.targets_of([event.id])}
                 new = [s.target for s in starts if (s.target.workflow, s.target.correlation_id) not in there]
-                plan.use(HeldEvent(event), Decision(event.id, "pending", 0, tuple(new)))
+                plan.use(HeldEvent(event), Decision(event.id, "pending", "no", tuple(new)))
 
     # --- workflows ---
 

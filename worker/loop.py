@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import queue
-import select
 import socket
 import threading
 import time
@@ -22,21 +21,21 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from config.settings import Settings
 from config.watch import DefinitionsWatcher
 from events.records import Event, Task, Workflow
-from events.store import LeaseLost, StoreUnavailable, WorkStore
+from events.store import LeadLost, Listener, Store, StoreUnavailable
 from worker import metrics
 from worker.backoff import wait_before
 from worker.calls import THREADS, Caller
 from worker.conductor import Conductor, ConductorError
 from worker.decide import Decider
 from worker.health import Health
-from worker.lock import ProcessLock
 from worker.matching import parse_task
 from worker.sweep import Discovery, Sweeper
 from worker.task_timeouts import Leases
 
 log = structlog.get_logger()
 
-_LEASE = 6.0
+_LEAD = 6.0
+"""Seconds without a heartbeat after which another worker may decide."""
 _HEARTBEAT = 1.5
 _EVENTS_A_DECISION = 500
 _SWEEP_GAP = 0.02
@@ -55,14 +54,11 @@ _SEARCHED_FACT = "index_searched_to"
 class Worker:
     """Several workers may run on one store: one decides, all call."""
 
-    def __init__(
-        self, settings: Settings, store: WorkStore, watcher: DefinitionsWatcher, lock: ProcessLock, health: Health
-    ):
+    def __init__(self, settings: Settings, store: Store, watcher: DefinitionsWatcher, health: Health):
         self.id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._settings = settings
         self._store = store
         self._watcher = watcher
-        self._lock = lock
         self._health = health
         secret = settings.conductor_auth_secret
         self._conductor = Conductor(
@@ -72,24 +68,20 @@ class Worker:
             secret.get_secret_value() if secret else None,
         )
         self._leases = Leases(self._conductor)
-        self._caller = Caller(store, self._conductor, self.id, self._output, self.wake, health)
+        self._caller = Caller(store, self._conductor, self.id, self._output, health)
         self._look_ups = ThreadPoolExecutor(THREADS, thread_name_prefix="look-up")
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=8)
         self._stopping = threading.Event()
         self._reload = False
         self._leading = False
         self._lost = False
-        self._lost_at = float("-inf")
         self._polled: list[Task] = []
         """Taken from the queue and not yet stored: no queue hands them out again."""
-        self._wake_out, self._wake_in = os.pipe()
-        os.set_blocking(self._wake_in, False)
-        os.set_blocking(self._wake_out, False)
-        self._store_wake: int | None = None
+        self._news_of_targets = store.listener("targets")
+        self._news_of_events: Listener | None = None
         self._decider: Decider | None = None
         self._sweeper: Sweeper | None = None
         self._discovery: Discovery | None = None
-        self._cursor = 0
         self._swept = 0.0
         self._settled = 0.0
         """When what the worker before had on its way has taken effect."""
@@ -120,8 +112,9 @@ class Worker:
 
     def wake(self) -> None:
         """There may be something to decide."""
-        with suppress(OSError):
-            os.write(self._wake_in, b"\0")
+        self._news_of_targets.wake()
+        if (listener := self._news_of_events) is not None:
+            listener.wake()
 
     def reload(self) -> None:
         """Reads the definitions anew at the next step; may be called from a signal handler."""
@@ -152,7 +145,6 @@ class Worker:
         self._look_ups.shutdown(wait=False, cancel_futures=True)
         with suppress(StoreUnavailable):
             self._hand_over()
-            self._store.release_lease(self.id)
         self._step_down()
         log.info("worker stopped")
 
@@ -165,17 +157,16 @@ class Worker:
                 self._reload = False
                 self._watcher.check()
             if self._lost:
-                raise LeaseLost
-            if self._decider is None and not self._take_lease():
+                raise LeadLost
+            if self._decider is None and not self._take_lead():
                 self._follow()
                 return
             more = self._decide()
             self._conductor_answers()
             if not more:
                 self._wait(self._settings.bridge_poll_interval + 1)
-        except LeaseLost:
+        except LeadLost:
             log.warning("another worker decides now")
-            self._lost_at = time.monotonic()
             self._step_down()
         except ConductorError as error:
             self._conductor_is_away(error)
@@ -193,18 +184,14 @@ class Worker:
     def _alive(self) -> None:
         self._health.beat("the loop")
 
-    def _take_lease(self) -> bool:
-        # Who has just lost the lease gives the lock to the worker that decides now, whose heartbeat takes it: that one
-        # is not dead, although the lock can be had.
-        orphaned = time.monotonic() > self._lost_at + 2 * _HEARTBEAT and self._lock.acquire()
-        now = int(time.time() * 1000)
-        before = self._store.decider()
-        if not self._store.acquire_lease(self.id, now, now + int(_LEASE * 1000), orphaned):
+    def _take_lead(self) -> bool:
+        lead = self._store.take_lead(self.id, _LEAD)
+        if lead is None:
             return False
-        if before is not None and before[0] != self.id:
+        if lead.predecessor is not None:
             # It may have polled as it died: Conductor then gives the tasks to nobody, and soon after knows them by its
             # index only. An event that is decided in between would miss them.
-            self._settled = time.monotonic() + min(_SETTLE, before[1] / 1000 + _SETTLE - time.time())
+            self._settled = time.monotonic() + _SETTLE - (self._store.now() - lead.predecessor_until) / 1000
         self._lost = False
         self._leading = True
         started = time.monotonic()
@@ -225,9 +212,8 @@ class Worker:
         self._sweeper.by_index_alone = _INDEX_FACT in facts
         self._sweeper.searched_to = int(facts.get(_SEARCHED_FACT, 0))
         self._discovery = Discovery(self._conductor, self._found, self._gone)
-        self._cursor = 0
         self._decider = decider
-        self._store_wake = self._store.wake_descriptor()
+        self._news_of_events = self._store.listener("events")
         metrics.DECIDING.set(1)
         log.info(
             "this worker decides",
@@ -239,26 +225,25 @@ class Worker:
 
     def _step_down(self) -> None:
         self._decider = self._sweeper = self._discovery = None
-        self._leading = self._lost = False
-        if self._store_wake is not None:
-            os.close(self._store_wake)
-            self._store_wake = None
+        led, self._leading, self._lost = self._leading, False, False
+        listener, self._news_of_events = self._news_of_events, None
+        if listener is not None:
+            listener.close()
         with suppress(queue.Empty):
             while True:
                 self._inbox.get_nowait()
-        self._lock.release()
+        if led:
+            with suppress(StoreUnavailable):
+                self._store.resign(self.id)
         metrics.DECIDING.set(0)
 
     def _follow(self) -> None:
         """Another worker decides: this one only calls."""
         self._hand_over()
         until = time.monotonic() + 0.5
-        seen = self._store.change_counter()
-        while time.monotonic() < until and not self._stopping.is_set():
-            self._stopping.wait(0.025)
-            if (counter := self._store.change_counter()) != seen:
-                seen = counter
-                self._caller.look()
+        while (rest := until - time.monotonic()) > 0 and not self._stopping.is_set():
+            self._news_of_targets.wait(rest)
+            self._caller.look()
 
     def _decide(self) -> bool:
         """One sweep and the decisions after it; True if there is more to decide at once."""
@@ -273,7 +258,8 @@ class Worker:
         if (pause := max(self._swept + gap, self._settled) - time.monotonic()) > 0:
             self._stopping.wait(pause)
         # Read before the sweep begins: whatever they are, they arrived before it.
-        events = self._store.undecided(self._cursor, _EVENTS_A_DECISION)
+        left_out = decider.left_out(int(time.time() * 1000))
+        events = self._store.undecided(_EVENTS_A_DECISION, left_out)
         freed = self._store.freed(_EVENTS_A_DECISION)
         if any(event.webhook not in self._definitions.by_name for event in events) and self._watcher.check():
             self._definitions = self._watcher.current
@@ -292,8 +278,6 @@ class Worker:
         metrics.SWEEP_SECONDS.observe(time.monotonic() - started)
         now = int(time.time() * 1000)
         claimed = decider.decide(events, freed, began, now, (self.id, self._caller.free()))
-        if events:
-            self._cursor = events[-1].seq
         self._caller.submit(claimed)
         if events or freed:
             self._caller.look()
@@ -301,13 +285,8 @@ class Worker:
 
     def _wait(self, seconds: float) -> None:
         """Until there is something to do: an event was committed, the schedule or another thread asks."""
-        listening = [self._wake_out]
-        if self._store_wake is not None:
-            listening.append(self._store_wake)
-        ready, _, _ = select.select(listening, [], [], seconds)
-        for descriptor in ready:
-            with suppress(OSError):
-                os.read(descriptor, 65536)
+        assert self._news_of_events is not None
+        self._news_of_events.wait(seconds)
 
     def _conductor_answers(self) -> None:
         if self._failures:
@@ -405,12 +384,9 @@ class Worker:
     # --- scheduled ---
 
     def _heartbeat(self) -> None:
-        if self._leading:
-            self._lock.acquire()
-            now = int(time.time() * 1000)
-            if not self._store.acquire_lease(self.id, now, now + int(_LEASE * 1000)) and self._leading:
-                self._lost = True
-                self.wake()
+        if self._leading and not self._store.keep_lead(self.id, _LEAD) and self._leading:
+            self._lost = True
+            self.wake()
 
     def _discover(self) -> None:
         decider, sweeper, discovery = self._decider, self._sweeper, self._discovery
@@ -439,7 +415,7 @@ class Worker:
 
     def _checkpoint(self) -> None:
         if self._decider is not None:
-            self._store.checkpoint()
+            self._store.tend()
 
     def _measure(self) -> None:
         counts = self._store.event_counts()

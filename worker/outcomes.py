@@ -15,7 +15,7 @@ from typing import Any, Literal
 import structlog
 
 from events.records import Event, Result, Target
-from events.store import WorkStore
+from events.store import Claims
 from worker.backoff import wait_before
 from worker.conductor import Conductor, ConductorError, NotNow, NotSent, OutcomeUnknown, Refused, Unreachable
 
@@ -49,9 +49,7 @@ class Outcome:
 class TargetCalls:
     """Makes the call for one target at a time, on any thread; keeps nothing between two of them."""
 
-    def __init__(
-        self, store: WorkStore, conductor: Conductor, worker_id: str, output: Callable[[Event], dict[str, Any]]
-    ):
+    def __init__(self, store: Claims, conductor: Conductor, worker_id: str, output: Callable[[Event], dict[str, Any]]):
         """`output` makes the payload that tasks and workflows receive."""
         self._store = store
         self._conductor = conductor

@@ -17,8 +17,8 @@ from admin.bridge import Bridge, CantReplay, NotFound, Readable, read_definition
 from admin.cli.tables import plain, table
 from config.settings import Settings, SettingsError, load_settings
 from config.webhooks import Definitions, DefinitionsError, Webhook, load_definitions
-from events.sqlite import SqliteStore, open_store
-from events.store import NewerStore, StoreUnavailable
+from events.open import open_store
+from events.store import NewerStore, Store, StoreUnavailable
 from relay.platforms import PLATFORMS
 
 
@@ -65,7 +65,7 @@ class Here:
         return readable
 
     @cached_property
-    def store(self) -> SqliteStore:
+    def store(self) -> Store:
         """The store, which must be there. Raises StoreUnavailable, NewerStore."""
         store = open_store(self.settings.bridge_database, migrate=False)
         click.get_current_context().call_on_close(store.close)

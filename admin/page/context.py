@@ -12,7 +12,8 @@ from admin.bridge import Bridge, Readable, read_definitions
 from admin.page.access import COOKIE, Sessions
 from config.settings import Settings
 from config.watch import Stamps, stamps
-from events.sqlite import SqliteStore, open_store
+from events.open import open_store
+from events.store import Store
 from relay.fingerprints import Fingerprints
 
 
@@ -22,7 +23,7 @@ class Source:
     def __init__(self, settings: Settings):
         self.settings = settings
         self._lock = threading.Lock()
-        self._store: SqliteStore | None = None
+        self._store: Store | None = None
         self._definitions: Readable | None = None
         self._stamps: Stamps = {}
         self._fingerprints: Fingerprints | None = None
@@ -50,7 +51,7 @@ class Source:
             self._stamps = {path: before.get(path, stamp) for path, stamp in now.items()}
         return self._definitions
 
-    def _kept(self, store: SqliteStore, definitions: Readable) -> Callable[[], Fingerprints]:
+    def _kept(self, store: Store, definitions: Readable) -> Callable[[], Fingerprints]:
         def fingerprints() -> Fingerprints:
             with self._lock:
                 if self._fingerprints is None or self._of is not definitions:

@@ -35,7 +35,7 @@ def bridge() -> Bridge:
 def state_of(bridge: Bridge, now: int) -> State:
     """What `what_is_wrong` looks at."""
     store = bridge.store
-    decider = store.decider()
+    decider = store.leader()
     failed = store.events(EventFilter(status="failed", limit=200))
     return State(
         facts=store.facts(),

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from events.sqlite.claims import Claims
 from events.sqlite.connections import Connections
+from events.sqlite.decisions import Decisions
 from events.sqlite.deliveries import Deliveries
+from events.sqlite.leadership import Leadership
 from events.sqlite.queries import Queries
-from events.sqlite.work import Work
+from events.sqlite.signals import Signals, WakeUp
+from events.sqlite.upkeep import Upkeep
 
 
-class SqliteStore(Deliveries, Work, Queries):
+class SqliteStore(Deliveries, Leadership, Decisions, Claims, Signals, Upkeep, Queries):
     """Everything that the processes do with the store (`events.store` says what each method promises)."""
+
+    def __init__(self, connections: Connections):
+        self._connections = connections
+        self._wake = WakeUp(f"{connections.path}-wake")
+        Deliveries.__init__(self)
+        Leadership.__init__(self)
 
     def close(self) -> None:
         """Closes this process's writer and this thread's reader; the next use opens them again."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import secrets
@@ -10,12 +9,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 
 from sqlite_utils import Database
 
 from events.records import Committed, NewEvent, Rejection
 from events.sqlite.connections import Connections
+from events.sqlite.signals import WakeUp
 from events.store import StoreUnavailable
 
 REJECTIONS_KEPT = 100
@@ -52,11 +51,12 @@ class _Delivery:
 
 
 class Deliveries:
-    """Implements `events.store.DeliveryStore`."""
+    """Implements `events.store.Deliveries`."""
 
-    def __init__(self, connections: Connections):
-        self._connections = connections
-        self._wake = WakeUp(f"{connections.path}-wake")
+    _connections: Connections
+    _wake: WakeUp
+
+    def __init__(self) -> None:
         self._reset_group()
         os.register_at_fork(after_in_child=self._reset_group)
 
@@ -224,42 +224,3 @@ def _first_ids(db: Database, rows: Sequence[NewEvent], stored: set[str]) -> dict
         for event in rows
         if event.id not in stored
     }
-
-
-class WakeUp:
-    """Tells the deciding worker that there is something new, at once: a FIFO beside the database.
-
-    A lost wake-up costs only time: the worker also looks at intervals.
-    """
-
-    def __init__(self, path: str):
-        self.path = path
-        self._reset()
-        os.register_at_fork(after_in_child=self._reset)
-
-    def _reset(self) -> None:
-        self._descriptor: int | None = None
-
-    def send(self) -> None:
-        """Wakes the worker, if one listens."""
-        try:
-            if self._descriptor is None:
-                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
-            os.write(self._descriptor, b"\0")
-        except BlockingIOError:
-            pass  # it hasn't read the last ones yet: it will wake
-        except OSError as error:
-            if self._descriptor is not None and error.errno == errno.EPIPE:
-                with suppress(OSError):
-                    os.close(self._descriptor)
-            self._descriptor = None
-
-    def listen(self) -> int | None:
-        """A file descriptor that becomes readable on a wake-up; None where the file system has no FIFOs."""
-        try:
-            with suppress(FileExistsError):
-                os.mkfifo(self.path, 0o660)
-            # Opened for writing too, so that it doesn't read as ended whenever the last relay goes.
-            return os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
-        except OSError:
-            return None

@@ -130,6 +130,25 @@ CREATE TABLE facts (
 @migrations()
 def first(db: Database) -> None:
     """Events, tasks, targets and what surrounds them."""
-    for statement in _FIRST.split(";\n"):
+    _run(db, _FIRST)
+
+
+_PROTOCOLS = """
+ALTER TABLE leases RENAME TO leads;
+-- the holder has the file lock, which dies with it
+ALTER TABLE leads ADD COLUMN guarded INTEGER NOT NULL DEFAULT 1;
+-- to read the undecided events of some webhooks without those of others
+CREATE INDEX events_undecided ON events (webhook, seq) WHERE decided_at IS NULL;
+"""
+
+
+@migrations()
+def leads_and_undecided(db: Database) -> None:
+    """The lead says whether its holder's death would show; undecided events can be left out by webhook."""
+    _run(db, _PROTOCOLS)
+
+
+def _run(db: Database, statements: str) -> None:
+    for statement in statements.split(";\n"):
         if statement.strip():
             db.execute(statement)

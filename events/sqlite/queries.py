@@ -21,7 +21,7 @@ def _has_status(status: str) -> str:
 
 
 class Queries:
-    """Implements `events.store.QueryStore`."""
+    """Implements `events.store.Queries`."""
 
     _connections: Connections
 
@@ -116,10 +116,6 @@ class Queries:
     def waiting_count(self) -> int:
         """Number of waiting tasks."""
         return int(self._all("SELECT count(*) FROM tasks WHERE state = 'waiting'")[0][0])
-
-    def decider(self) -> tuple[str, int] | None:
-        found = self._all("SELECT holder, until FROM leases WHERE name = 'decider'")
-        return (found[0][0], found[0][1]) if found else None
 
     def facts(self) -> dict[str, str]:
         return dict(self._all("SELECT name, value FROM facts WHERE name != 'fingerprint_salt'"))

@@ -113,7 +113,7 @@ def _fill(sample: Sample, now: int) -> None:
         _task("stranger", "someone_elses", {"$.ref": "refs/heads/main"}, now - 10 * minute),
         _task("old", "release", {"$.ref": "refs/heads/main"}, now - 40 * minute),
     ]
-    store.acquire_lease("sample", now, now + 10**12)
+    store.take_lead("sample", 10**9)
     store.adopt("sample", tasks, now)
     store.remember_workflows([Workflow("workflow-release-old", 1, "workflow-release-old", now - 60 * minute, None)])
     store.remember_workflows([Workflow("workflow-deploy-late", 1, "workflow-deploy-late", now - 3 * minute, None)])
@@ -153,28 +153,28 @@ def _fill(sample: Sample, now: int) -> None:
             Decision(
                 ids["delivered"],
                 "pending",
-                0,
+                "no",
                 (
                     NewTarget("complete", "deploy", "workflow-deploy-main", "task-main", "wait_for_push"),
                     NewTarget("start", "on_push", version=3, correlation_id=ids["delivered"]),
                 ),
             ),
-            Decision(ids["refused"], "pending", 0, (NewTarget("start", "on_push", correlation_id=ids["refused"]),)),
-            Decision(ids["expired"], "expired", 0),
-            Decision(ids["ignored"], "ignored", 0),
-            Decision(ids["hostile"], "pending", 1),
-            Decision(ids["pending"], "pending", 1),
+            Decision(ids["refused"], "pending", "no", (NewTarget("start", "on_push", correlation_id=ids["refused"]),)),
+            Decision(ids["expired"], "expired", "no"),
+            Decision(ids["ignored"], "ignored", "no"),
+            Decision(ids["hostile"], "pending", "held"),
+            Decision(ids["pending"], "pending", "held"),
         ],
         [],
         now - 3 * minute,
         "sample",
         10,
     )
-    store.settle("sample", [], now)
+    store.record_results("sample", [], now)
     claimed = {
         (target.event_id, target.kind): target for target in store.targets_of([ids["delivered"], ids["refused"]])
     }
-    store.settle(
+    store.record_results(
         "sample",
         [
             Result(claimed[ids["delivered"], "complete"], "done"),

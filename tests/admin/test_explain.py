@@ -43,7 +43,7 @@ def event(payload: Any = None, **fields: Any) -> Event:
         "status": "expired",
         "hold_until": NOW + 10 * MINUTE,
         "decided_at": NOW + 100,
-        "held": 0,
+        "hold": "no",
         "settled_at": None,
         "replay_of": None,
     }
@@ -206,7 +206,7 @@ def test_a_workflow_that_the_event_started_is_told() -> None:
             "matches",
             "Conductor can't be reached: refused",
         ),
-        (event(held=1, status="pending"), task(scheduled_at=NOW + MINUTE), around(), "matches", "still held"),
+        (event(hold="held", status="pending"), task(scheduled_at=NOW + MINUTE), around(), "matches", "still held"),
         (event(), task(state="gone"), around(), "out of reach", "no longer waits"),
         (event(), task(scheduled_at=NOW + 30 * MINUTE), around(), "out of reach", "held only until"),
         (event(), task(scheduled_at=NOW + MINUTE), around(webhook(hold="0s")), "out of reach", "hold: 0s"),
@@ -293,8 +293,8 @@ def test_a_target_is_told_in_words(fields: dict[str, Any], text: str) -> None:
     ("fields", "text"),
     [
         ({"status": "pending", "decided_at": None}, "still to be decided"),
-        ({"status": "pending", "held": 1}, "Held until"),
-        ({"status": "pending", "held": 2}, "free again"),
+        ({"status": "pending", "hold": "held"}, "Held until"),
+        ({"status": "pending", "hold": "recheck"}, "free again"),
         ({"status": "pending"}, "being called"),
         ({"status": "delivered"}, "Delivered."),
         ({"status": "expired"}, "no task that matches came to wait"),
@@ -324,7 +324,7 @@ def test_the_nearest_tasks_come_first() -> None:
         task({"$[": 1}, id="d"),
         task(id="e"),
     ]
-    found = explain_event(event(held=1, status="pending"), tasks, around())
+    found = explain_event(event(hold="held", status="pending"), tasks, around())
     assert [(finding.task.id, finding.verdict) for finding in found.tasks] == [
         ("e", "matches"),
         ("c", "differs"),

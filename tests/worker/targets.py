@@ -23,9 +23,8 @@ class Bench:
         self.store: SqliteStore = open_store(f"sqlite:///{folder}/bridge.db")
         self.conductor = SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}))
         self.asked: list[str] = []
-        self.woken = 0
         self.caller = self.another("me")
-        self.store.acquire_lease("me", 0, 2**60)
+        self.store.take_lead("me", 10**9)
         self.event = ""
 
     def another(self, name: str) -> Caller:
@@ -34,12 +33,8 @@ class Bench:
             self.conductor,  # type: ignore[arg-type]
             name,
             lambda event: event.document(),
-            self.wake,
-            Health(self.store.decider),
+            Health(self.store.leader),
         )
-
-    def wake(self) -> None:
-        self.woken += 1
 
     def task(self) -> SimulatedTask:
         """A task that waits in Conductor and in the store."""
@@ -54,7 +49,7 @@ class Bench:
         received_at = now if received_at is None else received_at
         self.event = f"event{received_at}.{len(self.store.event_counts())}"
         self.store.append([NewEvent(self.event, "w", received_at, '{"a": 1}', {}, {}, now)])
-        decision = Decision(self.event, "pending", 0, targets)
+        decision = Decision(self.event, "pending", "no", targets)
         return self.store.decide("me", [decision], [], now, "me", 10 if claim else 0)
 
     def completion(self, task: SimulatedTask) -> NewTarget:

@@ -39,8 +39,10 @@ def test_the_decider_hears_of_an_event_that_is_free_again(bench: Bench) -> None:
     task = bench.task()
     bench.decide(bench.completion(task), claim=False)
     bench.conductor.end(task.id, "CANCELED")
+    listener = bench.store.listener("events")
     bench.caller.start()
-    eventually(lambda: bench.woken > 0)
+    listener.wait(60)
+    listener.close()
     bench.caller.stop()
     assert [event.id for event in bench.store.freed(10)] == [bench.event]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,13 +15,12 @@ from config.settings import Settings
 from config.webhooks import Definitions, Webhook
 from events.records import NewEvent
 from events.sqlite import SqliteStore, open_store
-from events.store import LeaseLost, StoreUnavailable
+from events.store import LeadLost, StoreUnavailable
 from tests.worker.simulated import SimulatedConductor
 from worker import loop
 from worker.conductor import ConductorError
 from worker.decide import Decider
 from worker.health import Health
-from worker.lock import ProcessLock
 from worker.loop import Worker
 
 
@@ -58,15 +56,13 @@ class Bench:
             bridge_discovery_interval="100ms",
         )
         with mock.patch.object(loop, "Conductor", lambda *_: self.conductor):
-            worker = Worker(
-                made, self.store, self.watcher, ProcessLock(self.folder / "lock"), Health(self.store.decider)
-            )  # type: ignore[arg-type]
+            worker = Worker(made, self.store, self.watcher, Health(self.store.leader))  # type: ignore[arg-type]
         self.made.append(worker)
         return worker
 
     def deciding(self) -> Worker:
         worker = self.worker()
-        assert worker._take_lease()
+        assert worker._take_lead()
         return worker
 
     def wait(self) -> str:
@@ -83,8 +79,7 @@ class Bench:
     def close(self) -> None:
         for worker in self.made:
             worker._step_down()
-            os.close(worker._wake_in)
-            os.close(worker._wake_out)
+            worker._news_of_targets.close()
         self.store._connections.close()
 
 
@@ -107,21 +102,20 @@ def eventually(condition: Callable[[], object]) -> None:
 
 def test_one_worker_decides_and_the_next_one_when_it_is_gone(bench: Bench) -> None:
     first, second = bench.deciding(), bench.worker()
-    assert not second._take_lease()
-    bench.store.release_lease(first.id)
+    assert not second._take_lead()
     first._step_down()
-    assert second._take_lease()
+    assert second._take_lead()
 
 
 def test_who_is_dead_is_replaced_at_once_and_who_may_only_hang_when_its_lease_has_run_out(bench: Bench) -> None:
     first, second = bench.deciding(), bench.worker()
-    assert not second._take_lease()
-    first._lock.release()  # as the kernel does when a process ends
-    assert second._take_lease()
+    assert not second._take_lead()
+    bench.store._unlock(first.id)  # as the kernel does when a process ends
+    assert second._take_lead()
     third = bench.worker()
-    assert not third._take_lease()
-    with mock.patch.object(time, "time", return_value=time.time() + loop._LEASE + 1):
-        assert third._take_lease()
+    assert not third._take_lead()
+    with mock.patch.object(time, "time", return_value=time.time() + loop._LEAD + 1):
+        assert third._take_lead()
 
 
 def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(bench: Bench) -> None:
@@ -130,7 +124,7 @@ def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(ben
     bench.arrive()
     # The poll is on its way as the worker is killed, and Conductor carries it out only after the next one has swept.
     polled = bench.conductor.tasks.pop(second)
-    dead._lock.release()
+    bench.store._unlock(dead.id)
     successor = bench.deciding()
 
     def take_effect() -> None:
@@ -147,28 +141,25 @@ def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(ben
 def test_who_follows_a_worker_that_said_goodbye_or_ended_long_ago_decides_at_once(bench: Bench) -> None:
     first, second = bench.deciding(), bench.worker()
     assert first._settled == 0
-    bench.store.release_lease(first.id)
     first._step_down()
-    assert second._take_lease()
+    assert second._take_lead()
     assert second._settled == 0
-    second._lock.release()
+    bench.store._unlock(second.id)
     third = bench.worker()
     with mock.patch.object(time, "time", return_value=time.time() + 3600):
-        assert third._take_lease()
+        assert third._take_lead()
     assert third._settled < time.monotonic()
 
 
 def test_a_worker_that_lost_the_lease_does_not_take_it_from_the_living(bench: Bench) -> None:
     frozen, living = bench.deciding(), bench.worker()
-    with mock.patch.object(time, "time", return_value=time.time() + loop._LEASE + 1):
-        assert living._take_lease(), "without the lock, which the frozen one has"
+    with mock.patch.object(time, "time", return_value=time.time() + loop._LEAD + 1):
+        assert living._take_lead(), "without the lock, which the frozen one has"
     bench.wait()
     frozen._step()  # it wakes up, and finds that another decides
     assert frozen._decider is None
-    assert not frozen._take_lease()
+    assert not frozen._take_lead()
     living._heartbeat()  # takes the lock
-    frozen._lost_at -= 60
-    assert not frozen._take_lease()
 
 
 def test_a_heartbeat_keeps_the_lease_also_while_the_store_is_being_read(bench: Bench) -> None:
@@ -176,14 +167,14 @@ def test_a_heartbeat_keeps_the_lease_also_while_the_store_is_being_read(bench: B
     load = Decider.load
 
     def slow(decider: Any) -> None:
-        with mock.patch.object(time, "time", return_value=time.time() + loop._LEASE - 1):
+        with mock.patch.object(time, "time", return_value=time.time() + loop._LEAD - 1):
             worker._heartbeat()
         load(decider)
 
     with mock.patch.object(Decider, "load", slow):
-        assert worker._take_lease()
-    with mock.patch.object(time, "time", return_value=time.time() + loop._LEASE + 1):
-        assert not other._take_lease()
+        assert worker._take_lead()
+    with mock.patch.object(time, "time", return_value=time.time() + loop._LEAD + 1):
+        assert not other._take_lead()
 
 
 # --- what was polled ---
@@ -208,13 +199,14 @@ def test_tasks_that_were_polled_as_the_lease_was_lost_go_to_the_worker_that_deci
     old = bench.deciding()
     task = bench.wait()
     new = bench.worker()
-    assert bench.store.acquire_lease(new.id, 0, 2**60, True)
+    bench.store.resign(old.id)
+    assert bench.store.take_lead(new.id, 60)
     bench.conductor.waiting_since = lambda start: iter(())  # type: ignore[method-assign]  # no index
     old._step()
     assert old._decider is None
     old._step()
     assert bench.state(task) == "returned"
-    assert new._take_lease()
+    assert new._take_lead()
     new._step()
     assert bench.state(task) == "waiting"
     assert new._decider is not None
@@ -288,7 +280,7 @@ def test_conductor_may_be_away_and_come_back(bench: Bench, running: Worker) -> N
     eventually(lambda: bench.store.facts().get("conductor") == "up")
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable("full"), LeaseLost(), ZeroDivisionError(), KeyError("bug")])
+@pytest.mark.parametrize("error", [StoreUnavailable("full"), LeadLost(), ZeroDivisionError(), KeyError("bug")])
 def test_no_fault_of_a_step_ends_the_worker(bench: Bench, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = bench.worker()
     errors = [error, error]
@@ -314,11 +306,11 @@ def test_a_stopped_worker_gives_its_lease_back(bench: Bench) -> None:
     worker = bench.worker()
     thread = threading.Thread(target=worker.run)
     thread.start()
-    eventually(lambda: bench.store.decider() is not None)
+    eventually(lambda: bench.store.leader() is not None)
     worker.stop()
     thread.join(15)
     assert not thread.is_alive()
-    assert bench.store.decider() is None
+    assert bench.store.leader() is None
     assert bench.deciding()
 
 

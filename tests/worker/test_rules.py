@@ -9,7 +9,6 @@ once.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -31,7 +30,7 @@ from config.settings import Settings
 from config.webhooks import Definitions, Webhook
 from events.records import Event, NewEvent, Result, Target
 from events.sqlite import SqliteStore, open_store
-from events.store import LeaseLost, StoreUnavailable
+from events.store import LeadLost, StoreUnavailable
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
 from worker import loop
@@ -144,7 +143,7 @@ class Machine(RuleBasedStateMachine):
         self.conductor.clock.observe(self.ms + offset, self.ms, self.ms)
         self.helper = self.new_worker()
         self.worker = self.new_worker()
-        assert self.worker._take_lease()
+        assert self.worker._take_lead()
 
     def teardown(self) -> None:
         try:
@@ -155,8 +154,7 @@ class Machine(RuleBasedStateMachine):
                 patch.stop()
             for worker in self.workers:
                 worker._step_down()
-                os.close(worker._wake_in)
-                os.close(worker._wake_out)
+                worker._news_of_targets.close()
             self.store._connections.close()
             shutil.rmtree(self.folder)
 
@@ -168,8 +166,7 @@ class Machine(RuleBasedStateMachine):
         )
         watcher: Any = mock.Mock(check=lambda: False)
         type(watcher).current = property(lambda _: self.definitions)
-        lock: Any = mock.Mock(acquire=lambda: self.orphaned)
-        worker = loop.Worker(made, self.store, watcher, lock, Health(self.store.decider))
+        worker = loop.Worker(made, self.store, watcher, Health(self.store.leader))
         self.workers.append(worker)
         worker.id = f"worker{len(self.workers)}"
         worker._look_ups = None  # type: ignore[assignment]
@@ -178,15 +175,13 @@ class Machine(RuleBasedStateMachine):
         worker._caller.submit = lambda claimed: self.in_hand.extend((worker, *one) for one in claimed)  # type: ignore[method-assign]
         return worker
 
-    orphaned = False
-
     def make_decider(self, *given: Any) -> Decider:
         machine = self
 
         class Spy(Decider):
             def decide(self, *arguments: Any) -> Any:
-                if machine.store.decider()[0] != self._holder:  # type: ignore[index]
-                    return super().decide(*arguments)  # LeaseLost, or there was nothing to write
+                if machine.store.leader()[0] != self._holder:  # type: ignore[index]
+                    return super().decide(*arguments)  # LeadLost, or there was nothing to write
                 _, _, began, now, _ = arguments
                 waiting = self.tasks.ids()
                 machine.required_are(waiting)
@@ -253,7 +248,7 @@ class Machine(RuleBasedStateMachine):
             assert {t.task_id for t in own if t.kind == "complete"} == set(event.takers), event
             starts = {(t.workflow, str(t.correlation_id)): t.version for t in own if t.kind == "start"}
             assert starts == event.versions, event
-            assert bool(stored.held) == event.held, event
+            assert (stored.hold != "no") == event.held, event
             assert (stored.decided_at is not None) == event.decided, event
             assert stored.status == event.status, event
             final = stored.status != "pending" and not event.held
@@ -411,7 +406,7 @@ class Machine(RuleBasedStateMachine):
             self.search_due |= poll == "lost"
         except StoreUnavailable:  # as in Worker._step
             self.worker._step_down()
-            assert self.worker._take_lease()
+            assert self.worker._take_lead()
             self.search_due = True
         self.conductor.poll_fault, self.store_fault = None, ""
         self.compare()
@@ -454,30 +449,30 @@ class Machine(RuleBasedStateMachine):
             with killed, suppress(KeyboardInterrupt, ConductorError):
                 self.worker._decide()
         self.worker._decider = None
+        self.store._unlock(self.worker.id)  # as the kernel does
         self.in_hand = [one for one in self.in_hand if one[0] is not self.worker]
         self.unsettled = [one for one in self.unsettled if one[0] is not self.worker]
         self.worker = self.new_worker()
-        self.orphaned = True
-        assert self.worker._take_lease()
-        self.orphaned = False
+        assert self.worker._take_lead()
         self.search_due = True
         self.compare()
 
     @rule()
     def the_worker_hangs_and_another_takes_over(self) -> None:
         old, self.worker = self.worker, self.new_worker()
-        assert not self.worker._take_lease()
+        assert not self.worker._take_lead()
         self.ms += 6001
         self.conductor.run_late()
-        assert self.worker._take_lease()
+        assert self.worker._take_lead()
         self.search_due = True
         # It wakes up, polls, and finds that it isn't to decide any more; what it polled it hands over.
         try:
             with self.polls_noticed():
                 old._decide()
-        except LeaseLost:
+        except LeadLost:
             pass
         old._step_down()
+        self.worker._heartbeat()  # its death would be noticed from now on
         old._hand_over()
         self.helper = old
         self.compare()
@@ -523,7 +518,7 @@ class Machine(RuleBasedStateMachine):
         target = result.target
         [stored] = [t for t in self.store.targets_of([target.event_id]) if t.id == target.id]
         counts = (stored.state, stored.claimed_by, stored.attempts) == ("claimed", worker.id, target.attempts)
-        self.store.settle(worker.id, [result], self.ms)
+        self.store.record_results(worker.id, [result], self.ms)
         [after] = [t for t in self.store.targets_of([target.event_id]) if t.id == target.id]
         assert after.state == (result.state if counts else stored.state)
         if counts and result.state in ("done", "cancelled", "failed"):

@@ -1,0 +1,21 @@
+"""Opens the store that a URL names."""
+
+from __future__ import annotations
+
+from events.store import Store, StoreUnavailable
+
+
+def open_store(url: str, *, migrate: bool = True) -> Store:
+    """The store at ``sqlite:///PATH``.
+
+    With `migrate` the database is made if there is none, and brought to this program's version; without, a missing
+    database is an error, and nothing is written.
+
+    Raises StoreUnavailable if it can't be opened or isn't there, NewerStore if a newer program made it.
+    """
+    scheme = url.partition(":")[0]
+    if scheme == "sqlite":
+        from events import sqlite
+
+        return sqlite.open_store(url, migrate=migrate)
+    raise StoreUnavailable(f"there is no store for {scheme}: URLs")

@@ -1,0 +1,192 @@
+"""What the deciding worker reads and writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from sqlite_utils import Database
+
+from events import transitions
+from events.records import Decision, Event, Hold, NewTarget, Target, Task, Workflow
+from events.sqlite import rows
+from events.sqlite.connections import Connections
+from events.sqlite.leadership import deciding
+from events.sqlite.parts import marks, parts
+
+_UNDECIDED_WEBHOOKS = (
+    # Jumps from one webhook to the next, however many events each has.
+    "WITH RECURSIVE webhooks (name) AS ("
+    "SELECT min(webhook) FROM events WHERE decided_at IS NULL"
+    " UNION ALL"
+    " SELECT (SELECT min(webhook) FROM events WHERE decided_at IS NULL AND webhook > name)"
+    " FROM webhooks WHERE name IS NOT NULL"
+    ") SELECT name FROM webhooks WHERE name IS NOT NULL"
+)
+_UNDECIDED_OF_WEBHOOK = "SELECT seq FROM events WHERE decided_at IS NULL AND webhook = ? ORDER BY seq LIMIT ?"
+
+
+def _has_hold(hold: Hold) -> str:
+    """SQL for "has this hold" (any but `no`), in the words of the partial index that serves it."""
+    return f"held > 0 AND held = {rows.HOLDS.index(hold)}"
+
+
+class Decisions:
+    """Implements `events.store.Decisions`."""
+
+    _connections: Connections
+
+    def undecided(self, limit: int, without: Collection[str] = ()) -> list[Event]:
+        if not without:
+            return self._events("WHERE status = 'pending' AND decided_at IS NULL ORDER BY seq LIMIT ?", (limit,))
+        webhooks = [name for (name,) in self._connections.read(_UNDECIDED_WEBHOOKS) if name not in without]
+        firsts = [
+            seq for webhook in webhooks for (seq,) in self._connections.read(_UNDECIDED_OF_WEBHOOK, (webhook, limit))
+        ]
+        found: list[Event] = []
+        for part in parts(sorted(firsts)[:limit]):
+            found += self._events(f"WHERE seq IN ({marks(part)}) ORDER BY seq", part)
+        return found
+
+    def held(self, after_seq: int, limit: int) -> list[Event]:
+        return self._events(f"WHERE {_has_hold('held')} AND seq > ? ORDER BY seq LIMIT ?", (after_seq, limit))
+
+    def freed(self, limit: int) -> list[Event]:
+        return self._events(f"WHERE {_has_hold('recheck')} ORDER BY seq LIMIT ?", (limit,))
+
+    def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
+        found: list[Event] = []
+        for part in parts(event_ids):
+            found += self._events(f"WHERE id IN ({marks(part)})", part)
+        return {event.id: event for event in found}
+
+    def _events(self, where: str, parameters: Iterable[Any]) -> list[Event]:
+        sql = f"SELECT {rows.EVENT} FROM events {where}"
+        return [rows.event(row) for row in self._connections.read(sql, parameters)]
+
+    def decide(
+        self,
+        holder: str,
+        decisions: Sequence[Decision],
+        expired: Sequence[str],
+        now: int,
+        claim_for: str | None,
+        claim: int,
+    ) -> list[Target]:
+        claimed: list[Target] = []
+        with deciding(self._connections, holder) as db:
+            for decision in decisions:
+                for new in decision.targets:
+                    mine = claim_for if len(claimed) < claim else None
+                    target = _insert_target(db, decision.event_id, new, mine, now)
+                    if mine is not None:
+                        claimed.append(target)
+                    if (state := transitions.task_after_decision(new)) is not None:
+                        db.execute("UPDATE tasks SET state = ? WHERE id = ?", (state, new.task_id))
+                rows.change_event(db, decision.event_id, transitions.after_decision(decision, now))
+                db.execute(
+                    "UPDATE events SET decided_at = ? WHERE id = ? AND decided_at IS NULL", (now, decision.event_id)
+                )
+            for event_id in expired:
+                rows.change_event(db, event_id, transitions.event_after_hold(rows.states(db, event_id), now))
+        return claimed
+
+    def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
+        with deciding(self._connections, holder) as db:
+            fresh = _insert_tasks(db, tasks, "waiting", now)
+        return [task for task in tasks if task.id in fresh]
+
+    def drop(self, holder: str, task_ids: Sequence[str], now: int) -> None:
+        with deciding(self._connections, holder) as db:
+            db.conn.executemany(
+                "UPDATE tasks SET state = 'gone', settled_at = ? WHERE id = ? AND state = 'waiting'",
+                [(now, task_id) for task_id in task_ids],
+            )
+
+    def returned_tasks(self) -> list[Task]:
+        sql = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' ORDER BY id"
+        return [rows.task(row) for row in self._connections.read(sql)]
+
+    def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
+        with deciding(self._connections, holder) as db:
+            db.conn.executemany(
+                "UPDATE tasks SET state = 'waiting' WHERE id = ? AND state = 'returned'",
+                [(task_id,) for task_id in task_ids],
+            )
+
+    def hand_over(self, tasks: Sequence[Task], now: int) -> None:
+        with self._connections.transaction() as db:
+            _insert_tasks(db, tasks, "returned", now)
+
+    def workflow(self, workflow_id: str) -> Workflow | None:
+        sql = "SELECT id, version, root_id, root_started_at, root_correlation_id FROM workflows WHERE id = ?"
+        found = self._connections.read(sql, (workflow_id,))
+        return Workflow(*found[0]) if found else None
+
+    def remember_workflows(self, workflows: Sequence[Workflow]) -> None:
+        with self._connections.transaction() as db:
+            db.conn.executemany(
+                "INSERT OR REPLACE INTO workflows (id, version, root_id, root_started_at, root_correlation_id)"
+                " VALUES (?, ?, ?, ?, ?)",
+                [(w.id, w.version, w.root_id, w.root_started_at, w.root_correlation_id) for w in workflows],
+            )
+
+
+def _insert_target(db: Database, event_id: str, new: NewTarget, claimed_by: str | None, now: int) -> Target:
+    claimed = claimed_by is not None
+    row = db.execute(
+        "INSERT INTO targets (event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id,"
+        " state, attempts, claimed_by, claimed_at, due_at, created_at)"
+        f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING {rows.TARGET}",
+        (
+            event_id,
+            new.kind,
+            new.workflow,
+            new.workflow_id,
+            new.task_id,
+            new.reference_name,
+            new.version,
+            new.correlation_id,
+            "claimed" if claimed else "pending",
+            int(claimed),
+            claimed_by,
+            now if claimed else None,
+            now,
+            now,
+        ),
+    ).fetchone()
+    return rows.target(row)
+
+
+def _insert_tasks(db: Database, tasks: Sequence[Task], state: str, now: int) -> set[str]:
+    """Inserts the tasks that aren't known, or are known as settled and were queued again; returns their ids."""
+    fresh = set[str]()
+    for task in tasks:
+        # Conductor queues a task again only if it is to be worked on again (a rerun): that one waits anew.
+        again = "state IN ('completed', 'gone')" if task.found_by == "queue" else "0"
+        row = db.execute(
+            "INSERT INTO tasks (id, workflow_id, workflow, reference_name, matches, scheduled_at,"
+            " response_timeout, domain, found_by, state, broken, seen_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL,"
+            " scheduled_at = excluded.scheduled_at, matches = excluded.matches, broken = excluded.broken,"
+            f" seen_at = excluded.seen_at WHERE {again} RETURNING id",
+            (
+                task.id,
+                task.workflow_id,
+                task.workflow,
+                task.reference_name,
+                json.dumps(task.matches),
+                task.scheduled_at,
+                task.response_timeout,
+                task.domain,
+                task.found_by,
+                state,
+                task.broken,
+                now,
+            ),
+        ).fetchone()
+        if row:
+            fresh.add(task.id)
+    return fresh

@@ -1,0 +1,115 @@
+"""How one process learns of another's commits at once: a FIFO for the worker that decides, a look for the others."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import time
+from contextlib import suppress
+
+from events.sqlite.connections import Connections
+from events.store import News, StoreUnavailable
+
+_LOOK_EVERY = 0.025
+"""Seconds between looks whether another connection has written: it takes some microseconds."""
+
+
+class WakeUp:
+    """Tells the deciding worker that there is something new, at once: a FIFO beside the database.
+
+    A lost wake-up costs only time: the worker also looks at intervals.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._descriptor: int | None = None
+
+    def send(self) -> None:
+        """Wakes the worker, if one listens."""
+        try:
+            if self._descriptor is None:
+                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+            os.write(self._descriptor, b"\0")
+        except BlockingIOError:
+            pass  # it hasn't read the last ones yet: it will wake
+        except OSError as error:
+            if self._descriptor is not None and error.errno == errno.EPIPE:
+                with suppress(OSError):
+                    os.close(self._descriptor)
+            self._descriptor = None
+
+    def listen(self) -> int | None:
+        """A file descriptor that becomes readable on a wake-up; None where the file system has no FIFOs."""
+        try:
+            with suppress(FileExistsError):
+                os.mkfifo(self.path, 0o660)
+            # Opened for writing too, so that it doesn't read as ended whenever the last relay goes.
+            return os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
+        except OSError:
+            return None
+
+
+class Signals:
+    """Implements `events.store.Signals`."""
+
+    _connections: Connections
+    _wake: WakeUp
+
+    def listener(self, news: News) -> Listener:
+        # A FIFO has one reader: what one worker reads from it wakes no other.
+        return Listener(self._connections, self._wake.listen() if news == "events" else None)
+
+
+class Listener:
+    """Implements `events.store.Listener`: on the FIFO, or without one by looking whether anything was written."""
+
+    def __init__(self, connections: Connections, fifo: int | None):
+        self._connections = connections
+        self._fifo = fifo
+        self._woken, self._waking = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waking.setblocking(False)
+        self._seen: int | None = None
+
+    def wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        if self._fifo is not None:
+            self._select(seconds)
+            return
+        while True:
+            seen, self._seen = self._seen, self._change_counter()
+            if seen != self._seen or self._select(min(_LOOK_EVERY, end - time.monotonic())) or time.monotonic() >= end:
+                return
+
+    def wake(self) -> None:
+        with suppress(OSError):  # it is full, and will wake anyway; or it is closed
+            self._waking.send(b"\0")
+
+    def close(self) -> None:
+        self._woken.close()
+        self._waking.close()
+        fifo, self._fifo = self._fifo, None
+        if fifo is not None:
+            os.close(fifo)
+
+    def _select(self, seconds: float) -> bool:
+        woken = self._woken.fileno()
+        listening = [woken] if self._fifo is None else [woken, self._fifo]
+        ready, _, _ = select.select(listening, [], [], max(0.0, seconds))
+        for descriptor in ready:
+            with suppress(OSError):
+                os.read(descriptor, 65536)
+        return bool(ready)
+
+    def _change_counter(self) -> int | None:
+        """A number that changes when another connection has written."""
+        try:
+            return int(self._connections.read("PRAGMA data_version")[0][0])
+        except StoreUnavailable:
+            return self._seen

@@ -1,0 +1,49 @@
+"""What keeps the database small and quick."""
+
+from __future__ import annotations
+
+from events.sqlite.connections import BUSY_TIMEOUT, Connections
+from events.sqlite.parts import marks, parts
+
+_LONG_LOG = 4000
+"""Pages of the write-ahead log after which it is begun anew."""
+
+
+class Upkeep:
+    """Implements `events.store.Upkeep`."""
+
+    _connections: Connections
+
+    def tend(self) -> None:
+        with self._connections.reading() as db:
+            pages = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+            # Under constant load the log never comes to an end by itself. This one waits for readers and holds up
+            # writers meanwhile, so it mustn't wait for a backup.
+            if pages > _LONG_LOG:
+                db.execute("PRAGMA busy_timeout=50")
+                try:
+                    db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+                finally:
+                    db.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT * 1000)}")
+
+    def prune(self, before: int, limit: int) -> int:
+        with self._connections.transaction() as db:
+            ids = [
+                row[0]
+                for row in db.execute(
+                    "SELECT id FROM events WHERE settled_at < ? AND seq < (SELECT max(seq) FROM events)"
+                    " ORDER BY settled_at LIMIT ?",
+                    (before, limit),
+                )
+            ]
+            for part in parts(ids):
+                db.execute(f"DELETE FROM targets WHERE event_id IN ({marks(part)})", part)
+                db.execute(f"DELETE FROM events WHERE id IN ({marks(part)})", part)
+            tasks = db.execute(
+                "SELECT id, workflow_id FROM tasks WHERE settled_at < ? ORDER BY settled_at LIMIT ?", (before, limit)
+            ).fetchall()
+            for task_id, workflow_id in tasks:
+                db.execute("DELETE FROM tasks WHERE id = ?", (task_id,))
+                db.execute("DELETE FROM workflows WHERE id = ?", (workflow_id,))
+            db.execute("DELETE FROM delivery_counts WHERE hour < ?", (before,))
+        return len(ids)
