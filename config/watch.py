@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from config.bell import Bell
 from config.webhooks import Definitions, DefinitionsError
 
 Load = Callable[[Path], Definitions]
@@ -43,10 +44,13 @@ class DefinitionsWatcher:
         on_change: Callable[[Definitions], None],
         on_error: Callable[[DefinitionsError], None],
         current: Definitions,
+        note: Callable[[str | None], None] = lambda error: None,
     ):
         """`load` reads the definitions and raises DefinitionsError; `current` are those in force until a change.
 
-        `on_change` gets each good set, also the one that mends a broken one; `on_error` gets each new error.
+        `on_change` gets each good set, also the one that mends a broken one; `on_error` gets each new error. `note`
+        writes down what is wrong with those in the files, None for nothing; it may raise, and is then called again at
+        the next check.
         """
         self._path = path
         self._load = load
@@ -55,6 +59,8 @@ class DefinitionsWatcher:
         self._current = current
         self._seen = stamps(current.sources)
         self._error: str | None = None
+        self._note = note
+        self._unnoted = False
         self._forced = False
         self._reset()
         os.register_at_fork(
@@ -65,7 +71,7 @@ class DefinitionsWatcher:
 
     def _reset(self) -> None:
         self._lock = threading.RLock()
-        self._wake = threading.Event()
+        self._bell: Bell | None = None
         self._thread: threading.Thread | None = None
         self._stopped = False
 
@@ -85,13 +91,18 @@ class DefinitionsWatcher:
         For signal handlers too.
         """
         self._forced = True
-        self._wake.set()
+        if (bell := self._bell) is not None:
+            bell.ring()
 
     def check(self) -> bool:
-        """Reloads if a file has changed; True if definitions have been read that are good."""
+        """Reloads if a file has changed; True if definitions have been read that are good.
+
+        Raises what `note` raises; the definitions are in force all the same.
+        """
         with self._lock:
             before = stamps(self._seen)
             if before == self._seen and not self._forced:
+                self._write_note()
                 return False
             self._forced = False
             try:
@@ -101,12 +112,27 @@ class DefinitionsWatcher:
                 if str(error) != self._error:
                     self._error = str(error)
                     self._on_error(error)
+                    self._unnoted = True
+                self._write_note()
                 return False
             self._remember(definitions.sources, before)
             self._error = None
             self._current = definitions
             self._on_change(definitions)
+            self._unnoted = True
+            self._write_note()
             return True
+
+    def announce(self) -> None:
+        """Has it noted what is wrong, or that nothing is. Raises what `note` raises; the next check tries again."""
+        with self._lock:
+            self._unnoted = True
+            self._write_note()
+
+    def _write_note(self) -> None:
+        if self._unnoted:
+            self._note(self._error)
+            self._unnoted = False
 
     def _remember(self, sources: Iterable[Path], before: Stamps) -> None:
         """A file that changed while the definitions were read counts as not seen, so that it is read again."""
@@ -116,22 +142,26 @@ class DefinitionsWatcher:
         """Checks every `interval` seconds on a thread of its own, until `stop`."""
         if self._thread is None:
             self._stopped = False
-            self._thread = threading.Thread(target=self._run, args=(interval,), name="definitions", daemon=True)
+            self._bell = bell = Bell()
+            self._thread = threading.Thread(target=self._run, args=(interval, bell), name="definitions", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
         """Ends the thread."""
         self._stopped = True
-        self._wake.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout=10)
-        self._thread = None
+        thread, self._thread = self._thread, None
+        bell, self._bell = self._bell, None
+        if bell is not None:
+            bell.ring()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=10)
 
-    def _run(self, interval: float) -> None:
+    def _run(self, interval: float, bell: Bell) -> None:
         while not self._stopped:
             try:
                 self.check()
-            except Exception:  # of a callback: watching must go on
-                structlog.get_logger().exception("the changed definitions could not be announced")
-            self._wake.wait(interval)
-            self._wake.clear()
+            except Exception as error:  # of a callback: watching must go on
+                structlog.get_logger().warning("can't note the state of the definitions", error=str(error))
+            bell.wait(interval)
+            bell.clear()
+        bell.close()

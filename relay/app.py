@@ -82,30 +82,26 @@ def _create_app(
         if background.is_running:
             background.tell_parent()
         receiver.routes = routes_of(new, settings.bridge_public_url, fetch, platforms)
-        if background.is_running:  # gunicorn's parent must not touch the store
+        if background.is_running:
             _warn(new)
             structlog.get_logger().info("definitions reloaded", webhooks=[webhook.name for webhook in new.webhooks])
-            announce(None)
 
     def broken(error: DefinitionsError) -> None:
         if background.is_running:
             structlog.get_logger().error(STILL_IN_FORCE, errors=str(error))
-            announce(str(error))
 
-    def announce(error: str | None) -> None:
-        metrics.set_definitions_ok(error is None)
-        try:
+    def note(error: str | None) -> None:
+        if background.is_running:  # gunicorn's parent must not touch the store
+            metrics.set_definitions_ok(error is None)
             store.set_fact("definitions_error:relay", error)
-        except StoreUnavailable as unavailable:
-            structlog.get_logger().warning("can't note the state of the definitions", error=str(unavailable))
 
-    watcher = DefinitionsWatcher(settings.bridge_webhooks, load, changed, broken, definitions)
+    watcher = DefinitionsWatcher(settings.bridge_webhooks, load, changed, broken, definitions, note)
     where = settings.bridge_relay_metrics
     background = Background(
         watcher,
         tally,
         receiver.verified.write,
-        started=lambda: announce(watcher.error),
+        started=watcher.announce,
         metrics_address=None if where in ("off", "public") else where,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 import structlog
@@ -43,19 +44,23 @@ def main() -> int:
 
     def changed(new: Definitions) -> None:
         metrics.DEFINITIONS_OK.labels("worker").set(1)
-        store.set_fact("definitions_error:worker", None)
         log.info("definitions reloaded", webhooks=[webhook.name for webhook in new.webhooks])
 
     def broken(error: DefinitionsError) -> None:
         metrics.DEFINITIONS_OK.labels("worker").set(0)
-        store.set_fact("definitions_error:worker", str(error))
         log.error("the changed definitions have errors; the last good ones stay in force", errors=str(error))
 
     watcher = DefinitionsWatcher(
-        settings.bridge_webhooks, load_definitions, on_change=changed, on_error=broken, current=definitions
+        settings.bridge_webhooks,
+        load_definitions,
+        on_change=changed,
+        on_error=broken,
+        current=definitions,
+        note=lambda error: store.set_fact("definitions_error:worker", error),
     )
     metrics.DEFINITIONS_OK.labels("worker").set(1)
-    store.set_fact("definitions_error:worker", None)
+    with suppress(StoreUnavailable):  # the next check tries again
+        watcher.announce()
     health = Health(store.leader)
     serve(settings.bridge_worker_metrics, health)
     worker = Worker(settings, store, watcher, health)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -206,3 +209,72 @@ def test_a_secret_in_a_volume_is_noticed_as_the_kubelet_writes_it(
     write_volume(tmp_path / "secrets", {"key": "fedcba9876543210"})
     assert watcher.check()
     assert watcher.current.webhooks[0].headers["X-Key"].get_secret_value() == "fedcba9876543210"
+
+
+def test_what_could_not_be_noted_is_noted_at_the_next_check(tmp_path: Path, seen: Seen) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text(GOOD.format(name="one"))
+    noted: list[str | None] = []
+    store_is_down = [True, True]
+
+    def note(error: str | None) -> None:
+        if store_is_down:
+            store_is_down.pop()
+            raise OSError("disk full")
+        noted.append(error)
+
+    watcher = DefinitionsWatcher(file, load_definitions, seen.change, seen.error, load_definitions(file), note)
+    write(file, "webhooks: [")
+    for _ in range(2):
+        with pytest.raises(OSError, match="disk full"):
+            watcher.check()
+    assert not watcher.check()
+    assert not watcher.check()
+    assert noted == seen.errors
+    assert len(noted) == 1
+    store_is_down.append(True)
+    write(file, GOOD.format(name="two"))
+    with pytest.raises(OSError, match="disk full"):
+        watcher.check()
+    assert seen.changes == [["two"]]
+    watcher.check()
+    assert noted[1:] == [None]
+    assert seen.changes == [["two"]], "it was in force all the time"
+
+
+def test_at_the_start_the_state_is_noted_whatever_it_is(tmp_path: Path, seen: Seen) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text(GOOD.format(name="one"))
+    noted: list[str | None] = []
+    watcher = DefinitionsWatcher(file, load_definitions, seen.change, seen.error, load_definitions(file), noted.append)
+    watcher.check()
+    assert noted == []
+    watcher.announce()
+    assert noted == [None]
+
+
+def test_a_signal_handler_may_force_a_check_while_another_one_is_being_forced(
+    tmp_path: Path, watch: Callable[[Path], DefinitionsWatcher]
+) -> None:
+    """A second SIGHUP interrupts the handler of the first, wherever that is."""
+    file = tmp_path / "w.yaml"
+    file.write_text(GOOD.format(name="one"))
+    watcher = watch(file)
+    watcher.start(interval=3600)
+    depth = 0
+
+    def interrupt(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal depth
+        if depth == 1 and event == "line":
+            depth += 1
+            watcher.force()
+            depth -= 1
+        return interrupt
+
+    depth = 1
+    sys.settrace(interrupt)
+    try:
+        watcher.force()
+    finally:
+        sys.settrace(None)
+    watcher.stop()
