@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+IMAGE_EXTRAS := postgres
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint bench acceptance setup clean
+.PHONY: help demo run test lint lock bench acceptance setup clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +30,14 @@ lint: $(INSTALLED) ## Style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/mypy -p demo -p testkit
 	$(BIN)/lint-imports
+
+# For Python 3.10 and newer on every platform; the image's own is one of them. pip is a dependency of sqlite-utils' own
+# command line, which nobody runs here.
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --no-emit-package pip --quiet
+
+lock: $(INSTALLED) ## Choose anew what the image installs, within what pyproject.toml allows
+	$(LOCK) --upgrade pyproject.toml $(patsubst %,--extra %,$(IMAGE_EXTRAS)) --output-file deploy/requirements.txt
+	echo 'setuptools>=69' | $(LOCK) --upgrade - --output-file deploy/requirements-build.txt
 
 bench: $(INSTALLED) ## The benchmarks
 	@$(BIN)/python -m testkit.conductor

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -77,7 +78,8 @@ class Container:
     @property
     def command(self) -> list[str]:
         """What runs in it."""
-        return [self.here(part) for part in (*self._spec["command"], *self._spec.get("args", []))]
+        program, *arguments = (self.here(part) for part in (*self._spec["command"], *self._spec.get("args", [])))
+        return [shutil.which(program, path=self.environment["PATH"]) or program, *arguments]
 
     def start(self) -> Child:
         """Starts it."""
@@ -169,3 +171,10 @@ class Pod:
         """Ends its containers."""
         for container in self.containers.values():
             container.stop()
+
+    def kill(self) -> None:
+        """Ends what still runs of it at once."""
+        for container in self.containers.values():
+            if container.process is not None:
+                container.process.kill()
+                container.process = None

@@ -1,0 +1,127 @@
+"""The image is built where buildah is installed, twice the same, and its three commands run in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from testkit.processes import Child, free_port, status_of
+from tests.deploy.image import CONTAINERFILE, EPOCH, ROOT, Builder
+
+SETTINGS = {
+    "BRIDGE_ADMIN_TOKEN": "token-of-the-page",
+    "BRIDGE_WEBHOOKS": "/etc/webhook-bridge",
+    "SLACK_SIGNING_SECRET": "8f742231b10e8888abcd99yyyzzz85a5",
+    # Nobody answers there: the worker waits for Conductor.
+    "CONDUCTOR_SERVER_URL": "http://127.0.0.1:1/api",
+}
+DEFINITIONS = "webhooks:\n  - {name: slack, platform: slack, secret: '${SLACK_SIGNING_SECRET}', receivers: {a: any}}\n"
+LABELLED = ("--build-arg", "REVISION=abc123")
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
+    """With the image built, as `webhook-bridge`."""
+    builder = Builder(tmp_path_factory.mktemp("image"))
+    builder.make_base()
+    builder.build("webhook-bridge", *LABELLED)
+    yield builder
+    builder.buildah("rm", "--all")
+
+
+def test_the_image_is_small_runs_as_nobody_in_particular_and_says_what_it_is(builder: Builder) -> None:
+    image = json.loads(builder.buildah("inspect", "--type", "image", "webhook-bridge"))["OCIv1"]
+    config = image["config"]
+    assert config["User"] == "10001:10001"
+    assert config["Cmd"] == ["gunicorn", "--config", "python:relay.gunicorn_settings", "relay:create_app()"]
+    labels = {name.removeprefix("org.opencontainers.image."): text for name, text in config["Labels"].items()}
+    assert labels["licenses"] == "Apache-2.0"
+    assert labels["revision"] == "abc123"
+    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert labels["version"] == version[1]
+    container = builder.buildah("from", "--pull-never", "webhook-bridge")
+    tree = Path(builder.buildah("mount", container))
+    try:
+        assert not list(tree.glob("venv/lib/python3*/site-packages/pip")), "what installs stays behind"
+        assert not (tree / "src").exists()
+        assert sum(path.stat().st_size for path in (tree / "venv").rglob("*") if path.is_file()) < 150 * 2**20
+        assert not (tree / "etc/pip.conf").exists() or not (tree / "etc/pip.conf").read_text()
+    finally:
+        builder.buildah("umount", container)
+
+
+def test_the_same_sources_give_the_same_image(builder: Builder) -> None:
+    assert builder.build("again", *LABELLED) == builder.ids["webhook-bridge"]
+
+
+def test_its_three_commands_run(builder: Builder, tmp_path: Path) -> None:
+    """As the image's user, on one volume, as compose and the chart's single pod do."""
+    data, definitions = tmp_path / "data", tmp_path / "definitions"
+    for folder in (data, definitions):
+        folder.mkdir()
+    data.chmod(0o777)
+    (definitions / "webhooks.yaml").write_text(DEFINITIONS, encoding="utf-8")
+    tmp_path.chmod(0o755)
+    ports = {"PORT": free_port(), "metrics": free_port(), "worker": free_port(), "admin": free_port()}
+    settings = SETTINGS | {
+        "PORT": str(ports["PORT"]),
+        "BRIDGE_RELAY_METRICS": f"127.0.0.1:{ports['metrics']}",
+        "BRIDGE_WORKER_METRICS": f"127.0.0.1:{ports['worker']}",
+    }
+    page = ["gunicorn", "--config", "python:admin.page.gunicorn_settings", "--bind", f"0.0.0.0:{ports['admin']}"]
+    commands = {
+        "relay": (["gunicorn", "--config", "python:relay.gunicorn_settings", "relay:create_app()"], "PORT", "/readyz"),
+        "worker": (["python", "-m", "worker"], "worker", "/readyz"),
+        "admin": ([*page, "admin:create_app()"], "admin", "/healthz"),
+    }
+    options = [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
+    options += ["--volume", f"{data}:/data", "--volume", f"{definitions}:/etc/webhook-bridge:ro"]
+    container = builder.buildah("from", "--pull-never", "webhook-bridge")
+    started = []
+    try:
+        for name, (command, port, path) in commands.items():
+            child = Child(name, builder.command(container, *command, options=options), tmp_path / f"{name}.log")
+            started.append(child)
+            url = f"http://127.0.0.1:{ports[port]}{path}"
+            child.wait_until(lambda url=url: status_of(url) == 200, timeout=60)  # type: ignore[misc]
+        assert (data / "bridge.db").stat().st_uid == 10001
+    finally:
+        for child in started:
+            child.stop()
+
+
+# --- without a builder
+
+
+def test_the_base_is_pinned_and_the_times_are_the_tests_own() -> None:
+    text = CONTAINERFILE.read_text(encoding="utf-8")
+    assert re.findall(r"^FROM (.*)$", text, re.MULTILINE) == ["${BASE} AS build", "${BASE}"]
+    assert f"ARG SOURCE_DATE_EPOCH={EPOCH}" in text
+
+
+def test_the_lock_holds_what_the_project_asks_for() -> None:
+    """Else: `make lock`."""
+    text = (ROOT / "deploy" / "requirements.txt").read_text(encoding="utf-8")
+    locked: dict[str, list[str]] = {}
+    for name, version in re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)", text, re.MULTILINE):
+        locked.setdefault(canonicalize_name(name), []).append(version)
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    extras = makefile.partition("IMAGE_EXTRAS := ")[2].partition("\n")[0].split()
+    asked = project.partition("\ndependencies = [")[2].partition("\n]")[0]
+    for extra in extras:
+        asked += "\n" + project.partition(f"\n{extra} = [")[2].partition("]\n")[0]
+    requirements = [Requirement(text) for text in re.findall(r'"([^"\n]+)"', asked)]
+    assert len(requirements) > len(extras)
+    for wanted in requirements:
+        versions = locked.get(canonicalize_name(wanted.name), [])
+        assert versions, f"{wanted.name} is not in deploy/requirements.txt: make lock"
+        assert all(wanted.specifier.contains(version) for version in versions), f"{wanted}: make lock"
+    assert text.count("==") <= text.count("--hash=")
