@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,8 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy" / "helm"
 VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "conductor-webhook-bridge"
+"""What takes minutes to build, and is kept between runs: see `.ci/run`."""
 RELEASE = "bridge"
 NAME = "bridge-webhook-bridge"
 """What the release's objects are called, or begin with."""
@@ -25,7 +28,7 @@ class Refused(Exception):
 
 def helm_path() -> str | None:
     """Helm: the one that `.ci/run` has built, else that of the PATH."""
-    own = ROOT / ".tools" / "bin" / "helm"
+    own = CACHE / "bin" / "helm"
     return str(own) if own.exists() else shutil.which("helm")
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.deploy.chart import CACHE, ROOT
+
 CONTAINERFILE = ROOT / "deploy" / "Containerfile"
-BASE_ARCHIVE = ROOT / ".tools" / "image-base.tar"
+BASE_ARCHIVE = CACHE / "image-base.tar"
 """Kept between runs: to make it takes longer than to build the image."""
 EPOCH = "1700000000"
 
@@ -70,11 +71,11 @@ class Builder:
             tree = self._folder / "debian"
             command = ["debootstrap", "--variant=minbase", "--include=python3,python3-venv", "bookworm", str(tree)]
             subprocess.run([*command, _mirror()], capture_output=True, check=True, timeout=600)
-            BASE_ARCHIVE.parent.mkdir(exist_ok=True)
-            part = BASE_ARCHIVE.with_suffix(".part")
+            CACHE.mkdir(parents=True, exist_ok=True)
+            part = self._folder / "image-base.tar"
             names = ["--exclude=./dev/*", "--exclude=./var/cache/apt/*", "--exclude=./var/lib/apt/lists/*"]
             subprocess.run(["tar", "--numeric-owner", *names, "-C", str(tree), "-cf", str(part), "."], check=True)
-            part.replace(BASE_ARCHIVE)
+            shutil.move(part, BASE_ARCHIVE)
             shutil.rmtree(tree)
         container = self.buildah("from", "scratch")
         self.buildah("add", container, str(BASE_ARCHIVE), "/")
