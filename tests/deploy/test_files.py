@@ -173,13 +173,39 @@ def test_the_containerfile_copies_every_package() -> None:
         assert f"COPY {package} {package}\n" in text
 
 
-def test_docker_itself_accepts_the_compose_file() -> None:
+def merged(name: str) -> dict[str, Any]:
+    """A service of compose.yaml with compose.postgres.yaml beside it: as compose merges what they hold."""
+    both = [yaml(DEPLOY / file)["services"].get(name, {}) for file in ("compose.yaml", "compose.postgres.yaml")]
+    service = both[0] | both[1]
+    for key in ("environment", "depends_on"):
+        service[key] = both[0].get(key, {}) | both[1].get(key, {})
+    return service
+
+
+def test_with_postgresql_every_process_uses_it_and_waits_for_it() -> None:
+    compose = yaml(DEPLOY / "compose.postgres.yaml")
+    assert set(compose["services"]) == {"postgres", "relay", "worker", "admin"}
+    database = compose["services"]["postgres"]
+    assert "ports" not in database
+    assert database["volumes"] == ["postgres:/var/lib/postgresql/data"]
+    assert set(compose["volumes"]) == {"postgres"}
+    user, name = database["environment"]["POSTGRES_USER"], database["environment"]["POSTGRES_DB"]
+    for process in ("relay", "worker", "admin"):
+        service = merged(process)
+        assert service["environment"]["BRIDGE_DATABASE"] == f"postgresql://{user}@postgres:5432/{name}"
+        assert service["environment"]["PGPASSWORD"] == database["environment"]["POSTGRES_PASSWORD"]
+        assert service["environment"]["CONDUCTOR_SERVER_URL"], "what the first file says stays"
+        assert service["depends_on"]["postgres"] == {"condition": "service_healthy"}
+
+
+@pytest.mark.parametrize("files", [["compose.yaml"], ["compose.yaml", "compose.postgres.yaml"]], ids=len)
+def test_docker_itself_accepts_the_compose_files(files: list[str]) -> None:
     docker = shutil.which("docker")
     if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
         pytest.skip("docker compose is not installed")
-    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "BRIDGE_ADMIN_TOKEN": "token"}
-    command = [docker, "compose", "-f", str(DEPLOY / "compose.yaml"), "config", "--quiet"]
-    subprocess.run(command, env=environment, check=True)
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "BRIDGE_ADMIN_TOKEN": "t", "POSTGRES_PASSWORD": "p"}
+    named = [part for file in files for part in ("-f", str(DEPLOY / file))]
+    subprocess.run([docker, "compose", *named, "config", "--quiet"], env=environment, check=True)
 
 
 # --- nginx

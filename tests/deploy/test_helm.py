@@ -43,6 +43,11 @@ def test_names_are_unique_and_short_enough(values: Path) -> None:
     assert all(len(name) <= 63 for _, name in names)
 
 
+def test_the_chart_has_the_projects_version() -> None:
+    chart = YAML(typ="safe").load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert f'version = "{chart["appVersion"]}"\n' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
 def test_a_long_release_name_leaves_room_for_the_parts() -> None:
     text = run_helm("template", "a" * 53, str(CHART), "--values", str(CHART / "ci" / "everything-values.yaml"))
     names = [found["metadata"]["name"] for found in YAML(typ="safe").load_all(text)]
