@@ -66,10 +66,10 @@ class Readable:
         return found
 
 
-def read_definitions(path: Path) -> Readable:
+def read_definitions(path: Path, may_be_empty: bool = False) -> Readable:
     """What can be read of the definitions; never raises for what is wrong in them."""
     try:
-        definitions = load_definitions(path, PLATFORMS)
+        definitions = load_definitions(path, PLATFORMS, may_be_empty=may_be_empty)
     except DefinitionsError as error:
         webhooks = {webhook.name: webhook for webhook in reversed(error.readable)}
         return Readable(dict(reversed(webhooks.items())), error.problems, error.warnings, error.sources)

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from config.model import Webhook
 from config.problems import DefinitionsError, Problem, did_you_mean, dotted, in_words
-from config.yaml_lines import BadYaml, Located, Where, read_yaml
+from config.yaml_lines import BadYaml, Located, Where, parse_yaml, read_yaml
 
 PLATFORM_SETTINGS = (
     "secret",
@@ -94,12 +94,17 @@ def load_definitions(
     path: Path,
     platforms: Mapping[str, PlatformRules] | None = None,
     environment: Mapping[str, str] | None = None,
+    *,
+    instead: Mapping[Path, str | None] | None = None,
+    may_be_empty: bool = False,
 ) -> Definitions:
     """Reads the YAML file, or every ``*.yaml`` file of the folder, in the order of their names.
 
     `platforms` are checked against when given (the worker, which verifies nothing, does without).
     `environment` is where ``${NAME}`` comes from: by default the process's own and, for names that it lacks,
     the file ``.env``, read anew each time, so that a new webhook's secret needs no restart.
+    `instead`: texts to read instead of these files, None for one that is thought away, to check a change before it is
+    written. `may_be_empty`: a folder without a file is no error, where the admin page is to write the first.
 
     Raises DefinitionsError with every problem that was found.
     """
@@ -108,7 +113,7 @@ def load_definitions(
         dotenv = Path(".env")
         sources.append(dotenv)
         environment = {**_dotenv(dotenv), **os.environ}
-    loader = _Loader(platforms, environment)
+    loader = _Loader(platforms, environment, instead or {}, may_be_empty)
     files = loader.files(path)
     for file in files:
         loader.read(file)
@@ -163,9 +168,17 @@ class _Item:
 
 
 class _Loader:
-    def __init__(self, platforms: Mapping[str, PlatformRules] | None, environment: Mapping[str, str]):
+    def __init__(
+        self,
+        platforms: Mapping[str, PlatformRules] | None,
+        environment: Mapping[str, str],
+        instead: Mapping[Path, str | None],
+        may_be_empty: bool,
+    ):
         self.platforms = platforms
         self.environment = environment
+        self.instead = instead
+        self.may_be_empty = may_be_empty
         self.problems: list[Problem] = []
         self.webhooks: list[Webhook] = []
         self.secret_files: list[Path] = []
@@ -192,13 +205,17 @@ class _Loader:
             self._problem(path, 1, "webhooks", f"can't be read: {error.strerror}", "make it readable for the bridge")
             return []
         files = [path / name for name in names if not (path / name).is_dir()]
+        new = [file for file in self.instead if file.parent == path and file.suffix == ".yaml" and file not in files]
+        files = sorted(file for file in (*files, *new) if self.instead.get(file, "") is not None)
         if not files:
-            self._problem(path, 1, "webhooks", "the folder has no *.yaml file", "add one with a list `webhooks:`")
+            what, remedy = "the folder has no *.yaml file", "add one with a list `webhooks:`"
+            self._problem(path, 1, "webhooks", what, remedy, warning=self.may_be_empty)
         return files
 
     def read(self, file: Path) -> None:
         try:
-            document = read_yaml(file)
+            given = self.instead.get(file)
+            document = read_yaml(file) if given is None else parse_yaml(given)
         except BadYaml as error:
             self._problem(file, error.line, "YAML", str(error), error.remedy)
             return
@@ -332,7 +349,8 @@ class _Loader:
             path = name if name.is_absolute() else file.parent / name
             self.secret_files.append(path)
             try:
-                text = path.read_bytes().decode("utf-8-sig").rstrip("\r\n")
+                given = self.instead.get(path)
+                text = (path.read_bytes().decode("utf-8-sig") if given is None else given).rstrip("\r\n")
             except (OSError, UnicodeDecodeError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or "not UTF-8 text"
                 return None, f"the file {name} can't be read: {reason}", "create it, readable for the bridge"

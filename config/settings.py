@@ -37,6 +37,13 @@ class Settings(BaseSettings):
     bridge_admin_token: SecretStr | None = Field(
         default=None, description="the admin page asks for it; needed to listen elsewhere than on loopback"
     )
+    bridge_viewer_token: SecretStr | None = Field(
+        default=None, description="a second token for the admin page, which shows everything and changes nothing"
+    )
+    bridge_admin_writes: bool = Field(
+        default=False,
+        description="on: admin page and API may write webhook definitions; BRIDGE_WEBHOOKS must be a folder",
+    )
     bridge_poll_interval: Duration = Field(
         default=1.0, gt=0, description="how often the queue of waiting tasks is swept"
     )
@@ -130,6 +137,7 @@ class Settings(BaseSettings):
 
 
 _WORDS = {
+    "bool_parsing": "neither on nor off; write one of them",
     "int_parsing": "not a whole number; write one such as 1",
     "greater_than_equal": "less than 0; write 0 or more",
     "greater_than": "no time at all; write a duration such as 1s",

@@ -57,10 +57,14 @@ def read_yaml(path: Path) -> Located:
     Raises BadYaml for text that isn't YAML, OSError for a file that can't be read.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return parse_yaml(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise BadYaml("not UTF-8 text", line, "save the file as UTF-8") from None
+
+
+def parse_yaml(text: str) -> Located:
+    """Like `read_yaml`, of a text."""
     reader: Any = YAML(typ="safe", pure=True)
     try:
         node = reader.compose(text)

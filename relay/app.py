@@ -69,7 +69,7 @@ def _create_app(
     in_background: bool,
 ) -> Flask:
     def load(path: Path) -> Definitions:
-        return load_definitions(path, platforms)
+        return load_definitions(path, platforms, may_be_empty=settings.bridge_admin_writes)
 
     definitions = load(settings.bridge_webhooks)
     _warn(definitions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 
 import structlog
@@ -35,7 +36,8 @@ def main() -> int:
     try:
         settings = load_settings()
         configure_logging(settings.bridge_log_format, "worker")
-        definitions = load_definitions(settings.bridge_webhooks)
+        load = partial(load_definitions, may_be_empty=settings.bridge_admin_writes)
+        definitions = load(settings.bridge_webhooks)
         store = open_store(settings.bridge_database)
     except (SettingsError, DefinitionsError, NewerStore, StoreUnavailable) as error:
         print(error, file=sys.stderr)
@@ -52,7 +54,7 @@ def main() -> int:
 
     watcher = DefinitionsWatcher(
         settings.bridge_webhooks,
-        load_definitions,
+        load,
         on_change=changed,
         on_error=broken,
         current=definitions,

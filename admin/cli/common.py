@@ -50,12 +50,14 @@ class Here:
     @cached_property
     def definitions(self) -> Definitions:
         """Raises DefinitionsError."""
-        return load_definitions(self.settings.bridge_webhooks, PLATFORMS)
+        return load_definitions(
+            self.settings.bridge_webhooks, PLATFORMS, may_be_empty=self.settings.bridge_admin_writes
+        )
 
     @cached_property
     def readable(self) -> Readable:
         """What can be read of the definitions, with a word on stderr if they have errors."""
-        readable = read_definitions(self.settings.bridge_webhooks)
+        readable = read_definitions(self.settings.bridge_webhooks, self.settings.bridge_admin_writes)
         if readable.problems:
             click.echo(
                 f"note: the definitions have {len(readable.problems)} errors (webhook-bridge check); "

@@ -45,7 +45,7 @@ class Source:
     def _current(self) -> Readable:
         before = stamps(self._stamps)
         if self._definitions is None or before != self._stamps:
-            self._definitions = read_definitions(self.settings.bridge_webhooks)
+            self._definitions = read_definitions(self.settings.bridge_webhooks, self.settings.bridge_admin_writes)
             # What changed while it was read is read again.
             now = stamps({self.settings.bridge_webhooks, *self._definitions.sources})
             self._stamps = {path: before.get(path, stamp) for path, stamp in now.items()}
