@@ -1,4 +1,4 @@
-"""Who may see the page: with BRIDGE_ADMIN_TOKEN whoever has it, without it only this machine.
+"""Who may see the page: with BRIDGE_ADMIN_TOKEN whoever has it or BRIDGE_VIEWER_TOKEN, without only this machine.
 
 And which requests may change something: none that another site has a browser send.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
+
+from itsdangerous import BadData, Signer, URLSafeTimedSerializer
 
 from config.loopback import is_loopback
 
 COOKIE = "bridge_admin"
 SESSION_SECONDS = 12 * 3600
+_SIGNER: dict[str, Any] = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
 
 
 class NotAllowed(Exception):
@@ -74,46 +76,49 @@ def check_same_site(method: str, headers: Mapping[str, str], host: str) -> None:
             raise NotAllowed("the request was caused by another site")
 
 
+Role = Literal["admin", "viewer"]
+"""An admin does all; a viewer sees all and changes nothing."""
+
+
 class Sessions:
-    """Cookies of people who gave the token, and the tokens of their forms. Nothing is kept: both are signed."""
+    """Cookies of people who gave a token, and the tokens of their forms. Nothing is kept: both are signed."""
 
-    def __init__(self, token: str | None):
-        self._token = token.encode() if token else None
+    def __init__(self, token: str | None, viewer: str | None = None):
+        given: tuple[tuple[Role, str | None], ...] = (("admin", token), ("viewer", viewer))
+        self._tokens = [(role, text.encode()) for role, text in given if text]
         # Without a token there is nobody to let in, only forms to protect: then a key of this process will do.
-        self._key = hashlib.sha256(b"session:" + self._token).digest() if self._token else secrets.token_bytes(32)
+        tokens = b"\0".join(text for _role, text in self._tokens)
+        self._key = hashlib.sha256(b"session:" + tokens).digest() if tokens else secrets.token_bytes(32)
+        self._cookies = URLSafeTimedSerializer(self._key, salt="cookie", signer_kwargs=_SIGNER)
+        self._forms = Signer(self._key, salt="form", **_SIGNER)
 
-    def is_token(self, given: str | None) -> bool:
-        """Whether this is the token."""
-        return (
-            self._token is not None
-            and given is not None
-            and hmac.compare_digest(
-                hashlib.sha256(given.encode("utf-8", "replace")).digest(), hashlib.sha256(self._token).digest()
-            )
-        )
+    def role_of_token(self, given: str | None) -> Role | None:
+        """What the holder of this token may do; None if it is none of ours."""
+        digest = hashlib.sha256((given or "").encode("utf-8", "replace")).digest()
+        found: Role | None = None
+        for role, token in reversed(self._tokens):
+            if hmac.compare_digest(digest, hashlib.sha256(token).digest()):
+                found = role
+        return found
 
-    def new(self) -> str:
+    def new(self, role: Role = "admin") -> str:
         """A cookie that is good for `SESSION_SECONDS`."""
-        text = f"{int(time.time()) + SESSION_SECONDS}.{secrets.token_urlsafe(16)}"
-        return f"{text}.{self._sign('cookie', text)}"
+        return str(self._cookies.dumps([role, secrets.token_urlsafe(16)]))
 
-    def is_valid(self, cookie: str | None) -> bool:
-        """Whether the cookie is one of ours and not too old."""
-        text, dot, signature = (cookie or "").rpartition(".")
-        if not dot or not hmac.compare_digest(signature.encode(), self._sign("cookie", text).encode()):
-            return False
-        until = text.partition(".")[0]
-        return until.isdecimal() and int(until) > time.time()
+    def role_of(self, cookie: str | None) -> Role | None:
+        """What the cookie's holder may do; None unless it is one of ours and not too old."""
+        try:
+            role, _ = self._cookies.loads(cookie or "", max_age=SESSION_SECONDS)
+        except BadData:
+            return None
+        return role  # type: ignore[no-any-return]  # signed, so it is what `new` put in
 
     def form_token(self, cookie: str) -> str:
         """What a form carries, so that only a page of ours can have made it."""
-        return self._sign("form", cookie)
+        return self._forms.get_signature(cookie).decode()
 
     def is_form_token(self, cookie: str | None, given: str | None) -> bool:
         """Whether the form was made for the holder of this cookie."""
-        return bool(cookie and given) and hmac.compare_digest(
-            str(given).encode("utf-8", "replace"), self.form_token(str(cookie)).encode()
+        return bool(cookie and given) and self._forms.verify_signature(
+            str(cookie).encode("utf-8", "replace"), str(given).encode("utf-8", "replace")
         )
-
-    def _sign(self, purpose: str, text: str) -> str:
-        return hmac.new(self._key, f"{purpose}:{text}".encode("utf-8", "replace"), "sha256").hexdigest()

@@ -77,19 +77,19 @@ def test_requests_that_another_site_caused_may_not(headers: dict[str, str]) -> N
 
 def test_only_the_token_is_the_token() -> None:
     sessions = Sessions("right")
-    assert sessions.is_token("right")
-    assert not any(sessions.is_token(given) for given in ("wrong", "", None, "right ", "ä\ud800"))
-    assert not Sessions(None).is_token("")
-    assert not Sessions(None).is_token(None)
+    assert sessions.role_of_token("right")
+    assert not any(sessions.role_of_token(given) for given in ("wrong", "", None, "right ", "ä\ud800"))
+    assert not Sessions(None).role_of_token("")
+    assert not Sessions(None).role_of_token(None)
 
 
 def test_a_cookie_is_good_for_its_time_and_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     cookie = Sessions("right").new()
-    assert Sessions("right").is_valid(cookie)
-    assert not Sessions("other").is_valid(cookie)
+    assert Sessions("right").role_of(cookie)
+    assert not Sessions("other").role_of(cookie)
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + SESSION_SECONDS + 1)
-    assert not Sessions("right").is_valid(cookie)
+    assert not Sessions("right").role_of(cookie)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_cookie_is_good_for_its_time_and_after_a_restart(monkeypatch: pytest.M
 )
 def test_a_cookie_that_was_changed_is_none(change: Any) -> None:
     sessions = Sessions("right")
-    assert not sessions.is_valid(change(sessions.new()))
+    assert not sessions.role_of(change(sessions.new()))
 
 
 def test_a_form_belongs_to_its_cookie() -> None:
