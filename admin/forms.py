@@ -13,7 +13,21 @@ from admin.guide import Guide
 from config.problems import Problem
 from config.yaml_lines import BadYaml, parse_yaml
 
-MORE = ("id", "hold", "dedup", "split", "max_body", "allow_ips", "metadata", "public_url", "tolerance", "hide", "pace", "only")
+MORE = (
+    "id",
+    "hold",
+    "dedup",
+    "split",
+    "max_body",
+    "allow_ips",
+    "metadata",
+    "public_url",
+    "tolerance",
+    "hide",
+    "only",
+    "pace",
+    "respond",
+)
 """Keys for the field of further settings."""
 _STARTS = 10
 """Rows of workflows to start that are read at most."""
@@ -57,7 +71,8 @@ class WebhookForm:
         form.proof = str(values.get("proof") or "headers")
         form.encoding = str(values.get("encoding") or "hex")
         for row in range(_STARTS):
-            start = {part: str(values.get(f"start_{part}_{row}", "")).strip() for part in ("workflow", "version", "when")}
+            parts = ("workflow", "version", "when")
+            start = {part: str(values.get(f"start_{part}_{row}", "")).strip() for part in parts}
             if any(start.values()):
                 form.starts.append(start)
         return form
@@ -93,7 +108,7 @@ class WebhookForm:
         elif not self.header:
             self.errors["header"] = "give the header's name, such as X-Api-Key"
         elif not self.secret:
-            self.errors["secret"] = "give the secret, or let one be made"
+            self.errors |= {"secret": "give the secret, or let one be made"}
         elif self.proof == "signature":
             scheme: dict[str, Any] = {"secret": Secret(self.secret), "header": literal(self.header)}
             if self.encoding != "hex":
@@ -181,7 +196,7 @@ def _receiver(line: str) -> tuple[str, Any]:
     if text in ("", "any"):
         return workflow.strip(), "any"
     numbers = [part.strip() for part in text.strip("[]").split(",")]
-    if not all(number.isdecimal() and 0 < int(number[:9]) for number in numbers):
+    if not all(number.isdecimal() and int(number[:9]) > 0 for number in numbers):
         return line, None
     versions = [int(number) for number in numbers]
     return workflow.strip(), versions[0] if len(versions) == 1 else versions

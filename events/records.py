@@ -217,6 +217,19 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What somebody did to the bridge: wrote a definition, replayed an event."""
+
+    at: int
+    who: str
+    """Whose token it was: admin, viewer; local without one; or the user of the command line."""
+    what: str
+    """created, edited, rotated, deleted, replayed, …"""
+    webhook: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EventFilter:
     """Which events to list, newest first."""
 

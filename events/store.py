@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, Protocol
 
 from events.records import (
+    Change,
     Committed,
     Decision,
     Event,
@@ -269,6 +270,15 @@ class Queries(Facts, Protocol):
 
     def delivery_counts(self, since: int) -> dict[str, dict[str, int]]:
         """webhook → outcome (accepted, duplicate, rejected, challenge) → number since then."""
+
+    def delivery_hours(self, since: int, webhook: str | None = None) -> list[tuple[int, str, int]]:
+        """(hour as Unix milliseconds, outcome, number of deliveries) since then, in the order of time."""
+
+    def record_change(self, change: Change) -> None:
+        """Notes what somebody did; of those noted, the newest thousands are kept. Raises StoreUnavailable."""
+
+    def changes(self, webhook: str | None = None, limit: int = 50) -> list[Change]:
+        """What people did, the newest first."""
 
     def event_counts(self) -> dict[str, int]:
         """status → number of events."""

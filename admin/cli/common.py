@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import sys
@@ -96,6 +97,14 @@ def complete_webhook(ctx: click.Context, param: click.Parameter, incomplete: str
     except SettingsError:
         return []
     return [name for name in names if name.startswith(incomplete)]
+
+
+def me() -> str:
+    """Who uses the command line, for the list of changes."""
+    try:
+        return f"command line ({getpass.getuser()})"
+    except (KeyError, OSError):
+        return f"command line (user {os.getuid()})"
 
 
 def echo_json(value: Any) -> None:

@@ -17,11 +17,12 @@ from admin.cli.common import (
     echo_json,
     echo_table,
     here,
+    me,
 )
 from admin.cli.tables import compact, plain, pretty
 from admin.explain import EventFinding, TaskFinding, criterion_in_words
 from events.matches import Criterion
-from events.records import Event, EventFilter, EventStatus, Target, Task, iso
+from events.records import Change, Event, EventFilter, EventStatus, Target, Task, iso
 
 _PAGE = 500
 
@@ -188,6 +189,8 @@ def replay(here: Here, event_id: str, as_json: bool) -> None:
     again what it matches: nothing of the old event is undone. Its id is printed.
     """
     new_id = here.bridge.replay(event_id)
+    webhook = here.bridge.event(event_id).webhook
+    here.store.record_change(Change(here.store.now(), me(), "replayed", webhook, f"event {event_id}, as {new_id}"))
     if as_json:
         echo_json({"eventId": new_id, "replayOf": event_id})
         return

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, abort, jsonify, request
 
 from admin import shapes
 from admin.bridge import DAY
-from admin.page.access import NotAllowed
+from admin.page.context import changed
 from admin.page.health import what_is_wrong
 from admin.page.openapi import description
 from admin.page.pages import bridge, state_of
@@ -97,10 +97,10 @@ def why(event_id: str) -> Response:
 
 @blueprint.post("/events/<event_id>/replay")
 def replay(event_id: str) -> tuple[Response, int]:
-    # A form of another site could send these without asking; whoever calls an API has no need of them.
-    if request.mimetype in ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain"):
-        raise NotAllowed("a form can't replay by the API: send no body, or JSON")
-    return jsonify({"eventId": bridge().replay(event_id), "replayOf": event_id}), 201
+    here = bridge()
+    new_id = here.replay(event_id)
+    changed("replayed", here.event(event_id).webhook, f"event {event_id}, as {new_id}")
+    return jsonify({"eventId": new_id, "replayOf": event_id}), 201
 
 
 @blueprint.get("/tasks")

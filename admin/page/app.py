@@ -18,8 +18,12 @@ from config.logs import configure_logging
 from config.settings import Settings, SettingsError, load_settings
 from events.store import NewerStore, StoreUnavailable
 
-_OPEN = {"pages.login", "pages.health", "static"}
+_OPEN = {"pages.login", "pages.health", "static", "orkes.token"}
 """What is shown to everybody."""
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_FOR_ALL = {"pages.login", "pages.logout", "orkes.token"}
+"""What may be posted by everybody who may see it."""
+_FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 _POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -55,8 +59,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     if from_environment:
         made.definitions()  # so that the first look doesn't wait for them; the store is each process's own to open
     token = settings.bridge_admin_token
-    app.extensions["sessions"] = Sessions(token.get_secret_value() if token else None)
-    app.extensions["has_token"] = token is not None
+    viewer = settings.bridge_viewer_token
+    app.extensions["sessions"] = Sessions(
+        token.get_secret_value() if token else None, viewer.get_secret_value() if viewer else None
+    )
+    app.extensions["has_token"] = token is not None or viewer is not None
     if settings.bridge_trusted_proxies:
         hops = settings.bridge_trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
@@ -82,22 +89,47 @@ def _admit() -> Any:
     """Answers those who may not come in; for others, remembers their cookie."""
     settings = source().settings
     cookie = request.cookies.get(COOKIE)
-    valid = sessions().is_valid(cookie)
-    bearer = request.authorization is not None and request.authorization.type == "bearer"
-    g.by_token = bearer and sessions().is_token(request.authorization.token if request.authorization else None)
+    of_cookie = sessions().role_of(cookie)
+    of_token = sessions().role_of_token(_given_token())
     if not current_app.extensions["has_token"]:
         check_local(request.environ, settings.bridge_trusted_proxies)
-    elif not valid and not g.by_token and request.endpoint not in _OPEN:
+        g.role, g.who = "admin", "local"
+    else:
+        g.role = g.who = of_token or of_cookie
+    if g.role is None and request.endpoint not in _OPEN:
         if request.path.startswith("/api/"):
             answer = _error(401, "give the token of BRIDGE_ADMIN_TOKEN: Authorization: Bearer TOKEN")
             answer.headers["WWW-Authenticate"] = "Bearer"
             return answer
         return redirect(url_for("pages.login", next=request.full_path.rstrip("?")))
     check_same_site(request.method, dict(request.headers), request.host)
+    if request.method not in _SAFE and request.endpoint not in _FOR_ALL:
+        if g.role != "admin":
+            raise NotAllowed("this token only looks: give that of BRIDGE_ADMIN_TOKEN to change something")
+        _check_form(cookie if of_cookie else None, by_token=of_token is not None)
     # With a token only the log-in gives a cookie; without one, forms need something to be tied to.
-    g.new_cookie = None if valid or current_app.extensions["has_token"] else sessions().new()
-    g.cookie = cookie if valid else g.new_cookie
+    g.new_cookie = None if of_cookie or current_app.extensions["has_token"] else sessions().new()
+    g.cookie = cookie if of_cookie else g.new_cookie
     return None
+
+
+def _given_token() -> str | None:
+    """The token of a program: as a bearer's, or in the header that Conductor's clients use."""
+    given = request.authorization
+    if given is not None and given.type == "bearer":
+        return given.token
+    own = request.headers.get("X-Authorization")
+    role = sessions().role_of(own)
+    return own if role is None else sessions().token_of(role)
+
+
+def _check_form(cookie: str | None, by_token: bool) -> None:
+    """Raises NotAllowed for what a form of another site could send."""
+    if request.path.startswith("/api/"):
+        if request.mimetype in _FORM_TYPES and request.content_length:
+            raise NotAllowed("a form can't change anything by the API: send JSON, or no body")
+    elif not by_token and not sessions().is_form_token(cookie, request.form.get("form_token")):
+        raise NotAllowed("the form is too old, or not one of this page: open its page again")
 
 
 def _finish(response: Response) -> Response:

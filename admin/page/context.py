@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import cast
 
-from flask import Response, current_app, request
+import structlog
+from flask import Response, current_app, g, request
 
 from admin.bridge import Bridge, Readable, read_definitions
 from admin.page.access import COOKIE, Sessions
 from config.settings import Settings
 from config.watch import Stamps, stamps
 from events.open import open_store
-from events.store import Store
+from events.records import Change
+from events.store import Store, StoreUnavailable
 from relay.fingerprints import Fingerprints
 
 
@@ -67,6 +70,16 @@ class Source:
 def source() -> Source:
     """That of the application."""
     return cast(Source, current_app.extensions["bridge"])
+
+
+def changed(what: str, webhook: str, detail: str = "") -> None:
+    """Logs what was done by whom, and keeps it for the page."""
+    structlog.get_logger().info("changed by a person", who=g.who, what=what, webhook=webhook, detail=detail)
+    now = int(time.time() * 1000)
+    try:
+        source().bridge().store.record_change(Change(now, g.who, what, webhook, detail))
+    except StoreUnavailable as error:
+        structlog.get_logger().error("the change can't be kept for the page", error=str(error))
 
 
 def sessions() -> Sessions:

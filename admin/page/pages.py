@@ -13,8 +13,8 @@ from admin import shapes
 from admin.bridge import DAY, Bridge
 from admin.cli.tables import plain, pretty
 from admin.explain import criterion_in_words
-from admin.page.access import COOKIE, NotAllowed
-from admin.page.context import sessions, set_cookie, source
+from admin.page.access import COOKIE
+from admin.page.context import changed, sessions, set_cookie, source
 from admin.page.health import State, ago, what_is_wrong
 from events.records import EventFilter, EventStatus, iso
 
@@ -137,9 +137,8 @@ def event(event_id: str) -> str:
 
 @blueprint.post("/events/<event_id>/replay")
 def replay(event_id: str) -> Response:
-    if not sessions().is_form_token(g.cookie, request.form.get("form_token")):
-        raise NotAllowed("the form is too old, or not one of this page: open the event again, then replay it")
     new_id = bridge().replay(event_id)
+    changed("replayed", bridge().event(event_id).webhook, f"event {event_id}, as {new_id}")
     return _redirect(url_for(".event", event_id=new_id))
 
 
@@ -199,10 +198,11 @@ def login() -> Response | tuple[str, int]:
         then = url_for(".overview")
     if request.method == "GET":
         return make_response(_render("login.html", next=then, wrong=False))
-    if not sessions().is_token(request.form.get("token")):
+    role = sessions().role_of_token(request.form.get("token"))
+    if role is None:
         return _render("login.html", next=then, wrong=True), 401
     answer = _redirect(then)
-    set_cookie(answer, sessions().new())
+    set_cookie(answer, sessions().new(role))
     return answer
 
 
@@ -241,6 +241,9 @@ def _render(template: str, **values: Any) -> str:
     return render_template(
         template,
         has_token=current_app.extensions["has_token"],
+        may_change=g.get("role") == "admin",
+        may_write=g.get("role") == "admin" and source().settings.bridge_admin_writes,
+        who=g.get("who", ""),
         form_token=sessions().form_token(g.cookie) if g.get("cookie") else "",
         **values,
     )

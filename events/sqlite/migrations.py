@@ -148,6 +148,25 @@ def leads_and_undecided(db: Database) -> None:
     _run(db, _PROTOCOLS)
 
 
+_CHANGES = """
+-- what people did: definitions written, events replayed
+CREATE TABLE changes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    what TEXT NOT NULL,
+    webhook TEXT NOT NULL,
+    detail TEXT NOT NULL
+);
+"""
+
+
+@migrations()
+def changes(db: Database) -> None:
+    """Who changed what, and when."""
+    _run(db, _CHANGES)
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from events.records import Event, EventFilter, EventStatus, Rejection, Target, Task
+from events.records import Change, Event, EventFilter, EventStatus, Rejection, Target, Task
 from events.sqlite import rows
 from events.sqlite.connections import Connections
 
+CHANGES_KEPT = 10_000
 _STATUSES: tuple[str, ...] = get_args(EventStatus)
 
 
@@ -84,6 +85,28 @@ class Queries:
         ):
             counts.setdefault(webhook, {})[outcome] = number
         return counts
+
+    def delivery_hours(self, since: int, webhook: str | None = None) -> list[tuple[int, str, int]]:
+        only = "AND webhook = ?" if webhook is not None else ""
+        found = self._all(
+            f"SELECT hour, outcome, sum(number) FROM delivery_counts WHERE hour + 3600000 > ? {only}"
+            " GROUP BY hour, outcome ORDER BY hour",
+            [since, *([webhook] if only else [])],
+        )
+        return [(hour, outcome, number) for hour, outcome, number in found]
+
+    def record_change(self, change: Change) -> None:
+        with self._connections.transaction() as db:
+            db.execute(
+                "INSERT INTO changes (at, who, what, webhook, detail) VALUES (?, ?, ?, ?, ?)",
+                (change.at, change.who, change.what, change.webhook, change.detail),
+            )
+            db.execute("DELETE FROM changes WHERE id <= (SELECT max(id) FROM changes) - ?", (CHANGES_KEPT,))
+
+    def changes(self, webhook: str | None = None, limit: int = 50) -> list[Change]:
+        only = "WHERE webhook = ?" if webhook is not None else ""
+        sql = f"SELECT at, who, what, webhook, detail FROM changes {only} ORDER BY id DESC LIMIT ?"
+        return [Change(*row) for row in self._all(sql, [*([webhook] if only else []), limit])]
 
     def event_counts(self) -> dict[str, int]:
         counts = [

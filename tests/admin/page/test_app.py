@@ -51,7 +51,7 @@ def page(client: FlaskClient, path: str, status: int = 200) -> str:
 
 
 def form_of(text: str) -> Mapping[str, str]:
-    match = re.search(r'name="form_token" value="(\w+)"', text)
+    match = re.search(r'name="form_token" value="([\w-]+)"', text)
     assert match
     return {"form_token": match[1]}
 
