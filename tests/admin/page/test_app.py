@@ -260,7 +260,7 @@ def test_replay_without_the_forms_token_is_refused(client: FlaskClient, sample: 
     page(client, f"/events/{old_id}")
     answer = client.post(f"/events/{old_id}/replay", data=form)
     assert answer.status_code == 403
-    assert "open the event again" in answer.text
+    assert "open its page again" in answer.text
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example.com"}, {"Sec-Fetch-Site": "cross-site"}])
