@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from config.operators import ORDERING, is_operators
 from config.webhooks import Start, Webhook
+from events.conditions import Conditions
 from events.matches import BadMatches, Criteria, Criterion
 from events.records import Event, Target, Task, Workflow, iso
 
@@ -95,17 +97,27 @@ def shown(value: Any) -> str:
 
 
 def criterion_in_words(criterion: Criterion) -> str:
-    """``$.action is "closed", expected is "opened"``."""
-    if criterion.expected is None:
+    """``$.action is "closed", expected is "opened"``, or ``$.size is 3, expected is $gt 10``."""
+    if criterion.expected is None and criterion.operator is None:
         return f"{criterion.path}: null is expected, and that never holds"
+    expected = f"{criterion.operator} " if criterion.operator else ""
+    expected += shown(criterion.expected)
     if not criterion.found:
-        return f"nothing at {criterion.path}, expected is {shown(criterion.expected)}"
+        return f"nothing at {criterion.path}, expected is {expected}"
     values = " and ".join(shown(value) for value in criterion.found[:5])
     more = f" and {len(criterion.found) - 5} more" if len(criterion.found) > 5 else ""
     hint = ""
     if not criterion.holds and all(map(_nearly(criterion.expected), criterion.found)):
         hint = " (they differ in case or spaces, which count)"
-    return f"{criterion.path} is {values}{more}, expected is {shown(criterion.expected)}{hint}"
+    elif criterion.operator in ORDERING and not any(_alike(criterion.expected, value) for value in criterion.found):
+        hint = " (only numbers are ordered with numbers, and texts with texts)"
+    elif criterion.operator is None and is_operators(criterion.expected):
+        hint = " (each holds for a value, but all of them for no single one)"
+    return f"{criterion.path} is {values}{more}, expected is {expected}{hint}"
+
+
+def _alike(one: Any, other: Any) -> bool:
+    return isinstance(one, str) == isinstance(other, str) and isinstance(other, (str, int, float))
 
 
 def _nearly(expected: Any) -> Any:
@@ -248,7 +260,7 @@ def explain_event(event: Event, tasks: Iterable[Task], around: Surroundings) -> 
 
 def _explain_start(start: Start, document: Mapping[str, Any]) -> StartFinding:
     try:
-        criteria = tuple(Criteria.parse(start.when).explain(document))
+        criteria = tuple(Conditions.parse(start.when).explain(document))
     except BadMatches as error:
         return StartFinding(start, False, f"`when` can't be parsed: {error}")
     failed = next((criterion for criterion in criteria if not criterion.holds), None)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from config.durations import format_duration
+from config.operators import SCHEMA as OPERATORS
 from config.webhooks import WebhooksFile
 
 
@@ -18,7 +19,7 @@ def json_schema(platforms: Iterable[str]) -> dict[str, Any]:
         **{key: value for key, value in made.items() if key != "title"},
     }
     # Draft 7 keeps shared schemas under this name; beside a $ref it ignores everything else.
-    schema["definitions"] = schema.pop("$defs")
+    schema["definitions"] = {**schema.pop("$defs"), "Operators": OPERATORS}
     schema = {key: _adapted(value) for key, value in schema.items()}
     schema["definitions"]["Webhook"]["properties"]["platform"]["enum"] = sorted(platforms)
     schema["definitions"]["Webhook"]["anyOf"] = [{"required": ["receivers"]}, {"required": ["starts"]}]
@@ -34,6 +35,9 @@ def _adapted(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     adapted = {key: _adapted(item) for key, item in value.items() if key != "title" or not isinstance(item, str)}
+    if "x-schema" in adapted:
+        adapted["allOf"] = [{"$ref": f"#/definitions/{adapted.pop('x-schema')}"}]
+        return adapted
     if "$ref" in adapted:
         reference = {"$ref": adapted.pop("$ref").replace("#/$defs/", "#/definitions/")}
         adapted = {**adapted, "allOf": [reference]} if adapted else reference

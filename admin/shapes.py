@@ -131,8 +131,10 @@ def _verdict(finding: TaskFinding) -> Json:
 
 
 def criterion(criterion: Criterion) -> Json:
+    """`operator` is there only for one of a condition's operators; `expected` is its operand then."""
     return {
         "path": criterion.path,
+        **({"operator": criterion.operator} if criterion.operator else {}),
         "expected": criterion.expected,
         "found": criterion.found,
         "holds": criterion.holds,

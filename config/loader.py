@@ -18,7 +18,8 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from config.model import Webhook
-from config.problems import DefinitionsError, Problem, did_you_mean, dotted, in_words
+from config.problems import DefinitionsError, Problem, dotted, in_words
+from config.words import did_you_mean
 from config.yaml_lines import BadYaml, Located, Where, parse_yaml, read_yaml
 
 PLATFORM_SETTINGS = (
@@ -306,7 +307,7 @@ class _Loader:
             return {key: value for key, value in keys.items() if value is not None}
 
         written = stripped(item.written, ())
-        for key in ("signature", "dedup", "receivers", "headers"):
+        for key in ("signature", "dedup", "receivers", "headers", "only", "respond"):
             if isinstance(written.get(key), dict):
                 written[key] = stripped(written[key], (key,))
         if isinstance(written.get("starts"), list):

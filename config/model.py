@@ -6,6 +6,7 @@ even where single values are wrong, and everything that is wrong is said at once
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -28,6 +29,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from config.durations import Duration, Size
 from config.jsonpath import compile_path
+from config.operators import NAMES, SCHEMA_MARK, Operators, find_faults, is_operators
 from config.rates import Rate
 
 if TYPE_CHECKING:
@@ -130,6 +132,45 @@ def _versions(value: object) -> object:
     return frozenset(numbers)
 
 
+def _check_expected(value: object) -> object:
+    """Operators are checked one by one, so that each fault has its own line."""
+    if is_operators(value):
+        assert isinstance(value, dict)
+        faults = [_detail("rule", message, where) for where, message in find_faults(value)]
+        if faults:
+            raise ValidationError.from_exception_data("operators", faults, hide_input=True)
+    elif isinstance(value, dict) and (inner := _inner_operator(value)) is not None:
+        raise ValueError(
+            f"the operator {inner} deep inside an object; operators stand right below a path: write the longer path, "
+            "or {$eq: {…}} to compare with the object"
+        )
+    return value
+
+
+def _inner_operator(value: object) -> str | None:
+    if isinstance(value, dict):
+        return next((key for key in value if key in NAMES), None) or next(
+            filter(None, map(_inner_operator, value.values())), None
+        )
+    return None
+
+
+def _check_may_hold(value: object) -> object:
+    never = "null equals nothing" if value is None else None
+    if is_operators(value):
+        assert isinstance(value, dict)
+        never = Operators(value).why_never()
+    if never is not None:
+        raise ValueError(f"this can never hold, so every delivery would be filtered: {never}; correct it, or remove it")
+    return value
+
+
+def _check_answer(value: object) -> object:
+    if not isinstance(value, (str, dict, list)):
+        raise ValueError("neither text nor a mapping or list; write thanks, in quotes if it is a number")
+    return value
+
+
 def _schema_of(kind: dict[str, Any], plural: bool = True) -> dict[str, Any]:
     return {"anyOf": [kind, {"type": "array", "items": kind, "minItems": 1}]} if plural else kind
 
@@ -159,6 +200,21 @@ Versions = Annotated[
     WithJsonSchema({"anyOf": [{"const": "any"}, *_schema_of({"type": "integer", "minimum": 1})["anyOf"]]}),
 ]
 """The versions of a workflow, or None for any."""
+
+Expected = Annotated[
+    Any,
+    BeforeValidator(_check_expected),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                SCHEMA_MARK,
+                {"type": ["string", "number", "boolean", "array", "null"]},
+                {"type": "object", "propertyNames": {"not": {"pattern": "^\\$"}}},
+            ]
+        }
+    ),
+]
+"""A value to equal, or a mapping of operators."""
 
 
 # --- the model ----------------------------------------------------------------------------------------------
@@ -223,9 +279,9 @@ class Start(_Model):
     version: int | None = Field(
         default=None, ge=1, description="the version to start; the latest by default", examples=[3]
     )
-    when: dict[JsonPath, Any] = Field(
+    when: dict[JsonPath, Expected] = Field(
         default={},
-        description="JSONPath → expected value; all must hold, as in a task's matches",
+        description="JSONPath → expected value, as in a task's matches, or operators; all must hold",
         examples=[{"$.action": "opened"}],
     )
     once: Once | None = Field(
@@ -288,6 +344,38 @@ class Dedup(_Model):
             yield None, "not one place for the delivery id; write either header: NAME or path: JSONPATH"
 
 
+_CONTENT_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(\s*;\s*[\x20-\x7e]+)?")
+
+
+class Respond(_Model):
+    """The answer to an accepted or filtered delivery."""
+
+    status: int = Field(default=200, ge=200, le=299, description="the status, 200 to 299", examples=[202])
+    body: Annotated[Any, BeforeValidator(_check_answer), WithJsonSchema({"type": ["string", "object", "array"]})] = (
+        Field(default="", description="the body: text, or a mapping or list that is sent as JSON", examples=["thanks"])
+    )
+    content_type: str | None = Field(
+        default=None,
+        description="the body's media type; text/plain by default, of a mapping or list application/json",
+        examples=["text/plain"],
+    )
+
+    @classmethod
+    def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+        body, media_type = written.get("body", ""), written.get("content_type")
+        if written.get("status") in (204, 205) and body != "":
+            yield "body", f"a body, which status {written['status']} can't have; remove it, or write status: 200"
+        if not isinstance(media_type, str):
+            return
+        if not _CONTENT_TYPE.fullmatch(media_type):
+            yield "content_type", f"{media_type!r} is not a media type; write one such as text/plain"
+        elif isinstance(body, str) and body and media_type.partition(";")[0].strip().lower() == "application/json":
+            try:
+                json.loads(body)
+            except ValueError as error:
+                yield "body", f"the body is not JSON, as content_type says: {error}; mend it, or write it as a mapping"
+
+
 class Webhook(_Model):
     """One webhook: a URL, how its deliveries are verified, and which workflows its events reach."""
 
@@ -336,6 +424,12 @@ class Webhook(_Model):
         examples=["challenge"],
     )
     verifier: Literal["none"] | None = Field(default=None, description="none: deliveries are not verified at all")
+    only: dict[JsonPath, Annotated[Expected, AfterValidator(_check_may_hold)]] = Field(
+        default={},
+        min_length=1,
+        description="JSONPath → expected value or operators; others are answered and not stored",
+        examples=[{"$.type": {"$in": ["ticket.created", "ticket.updated"]}}],
+    )
     receivers: dict[Name, Versions] = Field(
         default={},
         description="workflows whose WAIT_FOR_WEBHOOK tasks it may complete: name → any, version or versions",
@@ -363,6 +457,11 @@ class Webhook(_Model):
     )
     pace: Rate | None = Field(
         default=None, description="calls to Conductor for this webhook, at most; others wait", examples=["50/s"]
+    )
+    respond: Respond | None = Field(
+        default=None,
+        description="the answer to an accepted or filtered delivery, instead of the platform's usual one",
+        examples=[{"status": 202, "body": "thanks"}],
     )
     metadata: bool = Field(default=True, description="false leaves _webhook out of outputs and inputs")
     public_url: Url | None = Field(

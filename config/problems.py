@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from config.model import Dedup, Once, Signature, Start, Webhook
+from config.model import Dedup, Once, Respond, Signature, Start, Webhook
+from config.words import did_you_mean
 from config.yaml_lines import Where
 
 
@@ -59,13 +59,6 @@ def dotted(where: Iterable[str | int]) -> str:
     return text
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``did you mean …? known are …``."""
-    names = list(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return (f"did you mean {near[0]}? " if near else "") + f"known are {', '.join(names)}"
-
-
 def in_words(location: Where, kind: str, message: str, context: Mapping[str, Any]) -> tuple[str, str]:
     """Pydantic's finding in the file's words: what is wrong, and the remedy."""
     model, field = _at(location)
@@ -88,6 +81,8 @@ def in_words(location: Where, kind: str, message: str, context: Mapping[str, Any
             return "not a whole number", write.replace("write", "write one such as")
         case "greater_than_equal":
             return f"less than {context.get('ge')}", write
+        case "less_than_equal":
+            return f"more than {context.get('le')}", write
         case "literal_error":
             return "an unknown value", f"write {str(context.get('expected')).replace(chr(39), '')}"
         case "dict_type" | "model_type" | "model_attributes_type":
@@ -104,6 +99,7 @@ _NESTED: dict[tuple[type[BaseModel], str], type[BaseModel]] = {
     (Webhook, "starts"): Start,
     (Webhook, "signature"): Signature,
     (Webhook, "dedup"): Dedup,
+    (Webhook, "respond"): Respond,
     (Start, "once"): Once,
 }
 

@@ -1,4 +1,4 @@
-"""Criteria: JSONPath → expected value, as in a task's `matches` and a start's `when`.
+"""Criteria: JSONPath → expected value, as in a task's `matches`; with operators they are `events.conditions`.
 
 Equality has one definition, `comparison_key`: two values are equal if their keys are. So a task can be found by
 looking its keys up, at a cost that doesn't grow with the number of tasks.
@@ -12,61 +12,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from config.equality import comparison_key
 from config.jsonpath import BadPath, Select, compile_path
-
-Key = str | tuple[str] | None
-"""What `comparison_key` gives: text for a scalar, a tuple for an object or list, None for null."""
 
 
 class BadMatches(ValueError):
     """The criteria can't be parsed."""
-
-
-def comparison_key(value: Any) -> Key:
-    """Equal for values that a criterion holds equal, different for all others.
-
-    Numbers are equal by value, a number or boolean equals the string of its shortest JSON text, strings are equal
-    exactly, objects and lists by deep equality and never to a text. null equals nothing: its key is None.
-    """
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return None
-    if isinstance(value, (dict, list)):
-        return (_canonical(value),)
-    return shortest_text(value)
-
-
-def shortest_text(value: bool | int | float) -> str:
-    """The shortest JSON text of a number or boolean; the same for numbers of the same value (1 and 1.0)."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        if abs(value) < 10**21 or int(as_float := _float(value)) != value:
-            return str(value)
-        value = as_float
-    elif value.is_integer() and abs(value) < 1e21:
-        return str(int(value))
-    mantissa, _, exponent = repr(value).partition("e")
-    return f"{mantissa}e{int(exponent)}" if exponent else mantissa
-
-
-def _float(value: int) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return 0.0
-
-
-def _canonical(value: Any) -> str:
-    """JSON text that is the same for deeply equal values: sorted keys, numbers in their shortest form."""
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(key)}:{_canonical(value[key])}" for key in sorted(value)) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(_canonical, value)) + "]"
-    if isinstance(value, (str, type(None))):
-        return json.dumps(value)
-    return shortest_text(value)
 
 
 @dataclass(frozen=True)
@@ -78,6 +29,8 @@ class Criterion:
     found: list[Any]
     """The values that the path selects; empty when it is missing."""
     holds: bool
+    operator: str | None = None
+    """Where it is one operator's: its name, such as ``$gt``; `expected` is the operand."""
 
 
 class Criteria:
@@ -101,7 +54,7 @@ class Criteria:
             matches = {}
         if not isinstance(matches, Mapping):
             raise BadMatches(f"matches must be an object of JSONPath → expected value, not {json.dumps(matches)[:100]}")
-        paths, selects = _compile(tuple(sorted(matches)))
+        paths, selects = compile_paths(tuple(sorted(matches)))
         try:
             return cls(paths, selects, tuple(matches[path] for path in paths))
         except RecursionError:
@@ -125,7 +78,7 @@ class Criteria:
 
 
 @lru_cache(maxsize=4096)
-def _compile(paths: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Select, ...]]:
+def compile_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Select, ...]]:
     """The paths and their selecting functions: one object for all tasks with the same set of paths."""
     try:
         return paths, tuple(map(compile_path, paths))

@@ -17,6 +17,7 @@ import structlog
 
 from config.webhooks import Definitions, Webhook
 from events.clock import ServerClock
+from events.conditions import Conditions
 from events.matches import Criteria
 from events.records import Decision, Event, EventStatus, Hold, NewTarget, Target, Task, Workflow
 from events.store import Store
@@ -380,7 +381,7 @@ def _starts(webhook: Webhook, event: Event, document: Document, taken: bool) -> 
     starts: list[_Start] = []
     entries: dict[str, int] = {}
     for start in webhook.starts:
-        if Criteria.parse(start.when).holds(document.value):
+        if Conditions.parse(start.when).holds(document.value):
             # An entry keeps its number whether or not those before it are made.
             number = entries[start.workflow] = entries.get(start.workflow, 0) + 1
             correlation_id = event.id if number == 1 else f"{event.id}#{number}"

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
+from config.equality import Key, comparison_key
 from config.jsonpath import Select
-from events.matches import BadMatches, Criteria, Key, comparison_key
+from events.matches import BadMatches, Criteria
 from events.records import Event, Task
 
 _MANY_VALUES = 64

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any, get_args
 
+from config.operators import NAMES as OPERATORS
 from events.records import EventStatus, TargetState, TaskState
 
 Json = dict[str, Any]
@@ -114,7 +115,9 @@ _SCHEMAS: Json = {
         query={"type": "object"},
         payload={"type": "object"},
     ),
-    "Criterion": _object(path=TEXT, expected=ANYTHING, found=_list(ANYTHING), holds=FLAG),
+    "Criterion": _object(
+        ("operator",), path=TEXT, operator=_one_of(*OPERATORS), expected=ANYTHING, found=_list(ANYTHING), holds=FLAG
+    ),
     "Why": _object(
         eventId=TEXT,
         status=_EVENT["status"],

@@ -373,3 +373,35 @@ def test_the_events_that_came_nearest_to_a_task_come_first_then_the_newest() -> 
 )
 def test_what_a_tasks_state_means_is_told(fields: dict[str, Any], targets: tuple[Target, ...], text: str) -> None:
     assert text in task_in_words(task(**fields), {"hook": webhook()}, targets)
+
+
+# --- operators ---
+
+
+@pytest.mark.parametrize(
+    ("when", "words"),
+    [
+        ({"$.size": {"$gt": 10}}, ["$.size is 3, expected is $gt 10"]),
+        ({"$.size": {"$in": [1, 3]}}, ["$.size is 3, expected is $in [1, 3]"]),
+        ({"$.gone": {"$exists": True}}, ["nothing at $.gone, expected is $exists true"]),
+        (
+            {"$.size": {"$gt": "1"}},
+            ['$.size is 3, expected is $gt "1" (only numbers are ordered with numbers, and texts with texts)'],
+        ),
+        (
+            {"$.many[*]": {"$gt": 2, "$lt": 5}},
+            [
+                "$.many[*] is 1 and 9, expected is $gt 2",
+                "$.many[*] is 1 and 9, expected is $lt 5",
+                '$.many[*] is 1 and 9, expected is {"$gt": 2, "$lt": 5} '
+                "(each holds for a value, but all of them for no single one)",
+            ],
+        ),
+    ],
+)
+def test_a_start_shows_each_operator_with_the_value_found(when: dict[str, Any], words: list[str]) -> None:
+    hook = webhook(starts=[{"workflow": "other", "when": when}])
+    found = explain_event(event({"size": 3, "many": [1, 9]}), [], around(hook))
+    [start] = found.starts
+    assert [criterion_in_words(criterion) for criterion in start.criteria] == words
+    assert start.holds == all(criterion.holds for criterion in start.criteria)

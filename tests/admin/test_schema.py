@@ -59,6 +59,12 @@ def test_the_shipped_file_is_valid() -> None:
         {"name": "a", "receivers": {"w": 1}, "secret": None},
         {"name": "a", "receivers": {"w": 1}, "dedup": {"header": "A", "path": "$.b"}},
         {"name": "a", "starts": [{"when": {}}]},
+        {"name": "a", "receivers": {"w": 1}, "only": {"$.a": {"$gt1": 1}}},
+        {"name": "a", "receivers": {"w": 1}, "only": {"$.a": {"$in": 1}}},
+        {"name": "a", "receivers": {"w": 1}, "only": {"$.a": {"$not": {"$regex": 1}}}},
+        {"name": "a", "starts": [{"workflow": "w", "when": {"$.a": {"$gt": True}}}]},
+        {"name": "a", "receivers": {"w": 1}, "respond": {"status": 404}},
+        {"name": "a", "receivers": {"w": 1}, "respond": {"body": 1}},
         {"name": "a", "receivers": {"w": 1}, "signature": {"secret": "x"}},
     ],
 )

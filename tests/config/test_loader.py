@@ -256,6 +256,58 @@ extra: 1
             "webhooks:\n- {name: a, signature: {secret: '${SECRET}', header: X, algorithm: md5}, receivers: {w: 1}}",
             "2: webhook a: signature.algorithm: an unknown value; write sha1, sha256 or sha512",
         ),
+        (
+            "webhooks:\n- name: a\n  verifier: none\n  receivers: {w: 1}\n"
+            "  only:\n    $.a:\n      $gt: 1\n      $lte1: 2",
+            "8: webhook a: only.$.a.$lte1: unknown operator $lte1; did you mean $lte? known are $eq, ",
+        ),
+        (
+            "webhooks:\n- name: a\n  verifier: none\n"
+            "  starts:\n  - workflow: w\n    when:\n      $.a: {$not: {$regex: (}}",
+            "7: webhook a: starts[0].when.$.a.$not.$regex: not a pattern: missing ): (; mend it",
+        ),
+        (
+            "webhooks:\n- name: a\n  verifier: none\n  receivers: {w: 1}\n  only:\n    $.a: {$gt: 5, $lt: 3}",
+            "6: webhook a: only.$.a: this can never hold, so every delivery would be filtered: nothing lies between "
+            "$gt and $lt; correct it",
+        ),
+        (
+            "webhooks:\n- name: a\n  verifier: none\n  receivers: {w: 1}\n  only:\n    $.a: {$in: []}",
+            "6: webhook a: only.$.a: this can never hold, so every delivery would be filtered: no value is in an empty",
+        ),
+        (
+            "webhooks:\n- name: a\n  verifier: none\n  receivers: {w: 1}\n  only:\n    $.a:",
+            "6: webhook a: only.$.a: no value; give it one",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, only: {}}",
+            "2: webhook a: only: empty; write {$.type: ",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, only: {$.a: {b: {$gt: 1}}}}",
+            "2: webhook a: only.$.a: the operator $gt deep inside an object; operators stand right below a path",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {status: 404}}",
+            "2: webhook a: respond.status: more than 299; write 202",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {status: 204, body: x}}",
+            "2: webhook a: respond.body: a body, which status 204 can't have; remove it",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {content_type: text}}",
+            "2: webhook a: respond.content_type: 'text' is not a media type; write one such as text/plain",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, "
+            "respond: {body: x, content_type: application/json}}",
+            "2: webhook a: respond.body: the body is not JSON, as content_type says: ",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {body: 5}}",
+            "2: webhook a: respond.body: neither text nor a mapping or list; write thanks",
+        ),
     ],
 )
 def test_a_wrong_file_is_told_by_line_and_remedy(problems: Problems, text: str | bytes, problem: str) -> None:

@@ -31,11 +31,19 @@ webhooks:
       tolerance: 90s
     challenge: challenge
     verifier: none
+    only: {$.type: {$in: [a, b]}, $.kind: {$eq: {$odd: 1}}, $.gone: {$exists: false}}
+    respond: {status: 202, body: {text: thanks}, content_type: application/json}
     receivers: {one: any, two: 2, three: [1, 3]}
     starts:
       - workflow: four
         version: 4
-        when: {"$._webhook.headers['x-event']": push, $.number: 1, $.flag: true, $.deep: {a: [1]}}
+        when:
+          $._webhook.headers['x-event']: push
+          $.number: 1
+          $.flag: true
+          $.deep: {a: [1]}
+          $.size: {$gt: 1, $gte: 1.5, $lt: 10, $lte: 9, $ne: 3, $nin: [4]}
+          $.ref: {$regex: "^refs/heads/", $not: {$regex: /tmp-, $exists: true}}
       - workflow: five
         once: {key: $.ticket.id, while: kept}
         unless: taken

@@ -1,12 +1,14 @@
-"""The equality of matches as docs/definitions.md tells it, sentence by sentence and slowly.
+"""Equality and operators as docs/definitions.md tells them, sentence by sentence and slowly.
 
-`comparison_key` must agree with it.
+`comparison_key` and `Operators` must agree with it.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -63,3 +65,53 @@ def as_float(value: float) -> float:
         return float(value)
     except OverflowError:
         return 0.0
+
+
+# --- operators ---
+
+
+def holds(found: Sequence[Any], expected: Any) -> bool:
+    """Whether `when` or `only` expects this of the values that its path selects."""
+    if isinstance(expected, Mapping) and expected and all(str(key).startswith("$") for key in expected):
+        return all_hold(found, expected)
+    return any(equal(value, expected) for value in found)
+
+
+def all_hold(found: Sequence[Any], operators: Mapping[str, Any]) -> bool:
+    """All of one mapping: one and the same value meets whatever asks for a value, and nothing else is broken."""
+    asks = [name for name in operators if name in ("$eq", "$in", "$gt", "$gte", "$lt", "$lte", "$regex")]
+    if asks and not any(all(meets(value, name, operators[name]) for name in asks) for value in found):
+        return False
+    for name, operand in operators.items():
+        if name == "$exists" and bool(found) is not operand:
+            return False
+        if name == "$ne" and any(equal(value, operand) for value in found):
+            return False
+        if name == "$nin" and any(equal(value, one) for value in found for one in operand):
+            return False
+        if name == "$not" and all_hold(found, operand):
+            return False
+    return True
+
+
+def meets(value: Any, name: str, operand: Any) -> bool:
+    """Whether one value meets one operator that asks for a value."""
+    if name == "$eq":
+        return equal(value, operand)
+    if name == "$in":
+        return any(equal(value, one) for one in operand)
+    if name == "$regex":
+        # Where Python's patterns differ from RE2's: $ is the very end, and \\d knows ASCII.
+        return isinstance(value, str) and re.search(operand.replace("$", r"\Z"), value, re.ASCII) is not None
+    if isinstance(value, str) and isinstance(operand, str):
+        before, same = [ord(c) for c in value] < [ord(c) for c in operand], value == operand
+    elif is_number(value) and is_number(operand):
+        before, same = exact(value) < exact(operand), exact(value) == exact(operand)
+    else:
+        return False
+    return {"$lt": before, "$lte": before or same, "$gt": not before and not same, "$gte": not before}[name]
+
+
+def is_number(value: Any) -> bool:
+    """A number; true and false are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

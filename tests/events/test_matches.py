@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from events.matches import BadMatches, Criteria, comparison_key, shortest_text
+from config.equality import comparison_key, shortest_text
+from events.matches import BadMatches, Criteria
 from tests.events import naive
 
 numbers = st.one_of(
@@ -46,6 +47,8 @@ def equal(found: Any, expected: Any) -> bool:
 @example("true", True)
 @example([True], [1])
 @example(10**22, 1e22)
+@example(10**23, 1e23)
+@example(int(1e23), 1e23)
 @example(-0.0, 0)
 @example("-0", -0.0)
 @example({"a": None}, {"a": None})

@@ -138,7 +138,7 @@ class Rules:
     def start(self, event: RefEvent, taken: bool, again: bool) -> bool:
         """Makes the event's starts, `again` only those that a taker forbade; whether any such was made."""
         webhook = self.webhook(event)
-        wanted = [start for start in webhook.starts if holds(start.when, event.payload)] if webhook else []
+        wanted = [start for start in webhook.starts if when_holds(start.when, event.payload)] if webhook else []
         made = False
         for number, start in enumerate(wanted):
             same = [other for other in wanted[:number] if other.workflow == start.workflow]
@@ -177,3 +177,12 @@ def holds(matches: Any, payload: Mapping[str, Any]) -> bool:
         path.removeprefix("$.") in payload and naive.equal(payload[path.removeprefix("$.")], expected)
         for path, expected in (matches or {}).items()
     )
+
+
+def when_holds(when: Mapping[str, Any], payload: Mapping[str, Any]) -> bool:
+    """Whether all conditions of a start hold, operators among them."""
+    found = ((payload.get(path.removeprefix("$."), _MISSING), expected) for path, expected in when.items())
+    return all(naive.holds([] if value is _MISSING else [value], expected) for value, expected in found)
+
+
+_MISSING = object()

@@ -51,11 +51,11 @@ ALL = tuple(
                 "starts": [
                     {"workflow": "flow", "when": {"$.k": "a"}},
                     {"workflow": "flow", "when": {"$.k": "a"}, "version": 2},
-                    {"workflow": "missing", "when": {"$.j": "x"}},
+                    {"workflow": "missing", "when": {"$.j": {"$in": ["x"], "$not": {"$gt": "x"}}}},
                 ],
                 "hold": "20s",
             },
-            {"name": "c", "starts": [{"workflow": "other", "when": {"$.k": 1}}]},
+            {"name": "c", "starts": [{"workflow": "other", "when": {"$.k": {"$gte": 1}}}]},
             {"name": "d", "receivers": {"flow": [2], "sub": "any"}, "hold": "0s"},
             {"name": "e", "receivers": {"sub": "any", "flow": "any"}, "hold": "20s", "metadata": False},
             {
