@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -237,5 +237,6 @@ class EventFilter:
     status: EventStatus | None = None
     before_seq: int | None = None
     limit: int = 50
-    text: str | None = field(default=None)
-    """Part of the event's or delivery's id, or of the payload."""
+    text: str | None = None
+    """Part of the event's or delivery's id, or of the payload. The newest 100,000 events before `before_seq` are
+    searched."""

@@ -84,10 +84,11 @@ class Connections:
                     self._close_reader()
                 raise
 
-    def read(self, sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+    def read(self, sql: str, parameters: Iterable[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query. Raises StoreUnavailable when the database can't be read."""
         with self.reading() as db:
-            return db.execute(sql, tuple(parameters)).fetchall()
+            values = parameters if isinstance(parameters, dict) else tuple(parameters)
+            return db.execute(sql, values).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[Database]:

@@ -9,16 +9,42 @@ from typing import Any, get_args
 from events.records import Change, Event, EventFilter, EventStatus, Rejection, Target, Task
 from events.sqlite import rows
 from events.sqlite.connections import Connections
+from events.sqlite.parts import marks, parts
 
 CHANGES_KEPT = 10_000
-_STATUSES: tuple[str, ...] = get_args(EventStatus)
+_STATUSES: tuple[EventStatus, ...] = get_args(EventStatus)
+_FINISHED = tuple(status for status in _STATUSES if status != "pending")
+_SEARCHED = 100_000
+"""Events that one search for a text reads at most."""
+_NEWEST = 2**62
+"""More than any `seq`."""
+
+# Each part of a list is read from one index, newest first. SQLite wouldn't choose them all by itself.
+_ALL = "events WHERE seq < :before"
+_UNDECIDED = "events INDEXED BY events_pending WHERE status = 'pending' AND decided_at IS NULL AND seq < :before"
+_DECIDED = "events INDEXED BY events_pending WHERE status = 'pending' AND decided_at > 0 AND seq < :before"
+_UNDECIDED_OF_WEBHOOK = (
+    "events INDEXED BY events_undecided WHERE decided_at IS NULL AND webhook = :webhook AND seq < :before"
+)
+_DECIDED_OF_WEBHOOK = f"{_DECIDED} AND webhook = :webhook"
 
 
-def _has_status(status: str) -> str:
-    """SQL for "has this status", in the words of the partial index that serves it."""
-    if status not in _STATUSES:
-        return "0"
-    return "status = 'pending'" if status == "pending" else f"status != 'pending' AND status = '{status}'"
+def _finished(status: EventStatus, webhook: bool) -> str:
+    if webhook:
+        index, of_webhook = "events_of_webhook", " AND webhook = :webhook"
+    else:
+        index, of_webhook = "events_status", ""
+    return f"events INDEXED BY {index} WHERE status != 'pending' AND status = '{status}'{of_webhook} AND seq < :before"
+
+
+def _parts_of(query: EventFilter) -> list[str]:
+    """What the list is put together from."""
+    webhook = query.webhook is not None
+    if query.status is None and not webhook:
+        return [_ALL]
+    pending = [_UNDECIDED_OF_WEBHOOK, _DECIDED_OF_WEBHOOK] if webhook else [_UNDECIDED, _DECIDED]
+    finished = [_finished(status, webhook) for status in _FINISHED if query.status in (None, status)]
+    return [*(pending if query.status in (None, "pending") else ()), *finished]
 
 
 class Queries:
@@ -26,38 +52,50 @@ class Queries:
 
     _connections: Connections
 
-    def _all(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def _all(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
         return self._connections.read(sql, parameters)
 
     def events(self, query: EventFilter) -> list[Event]:
-        where, parameters = ["1"], list[Any]()
-        if query.webhook is not None:
-            where.append("webhook = ?")
-            parameters.append(query.webhook)
-        if query.status is not None:
-            where.append(_has_status(query.status))
-        if query.before_seq is not None:
-            where.append("seq < ?")
-            parameters.append(query.before_seq)
+        before = _NEWEST if query.before_seq is None else query.before_seq
+        values = {"before": before, "webhook": query.webhook, "status": query.status, "limit": query.limit}
         if query.text:
-            where.append("(instr(id, ?) OR instr(coalesce(delivery_id, ''), ?) OR instr(payload, ?))")
-            parameters += [query.text] * 3
-        sql = f"SELECT {rows.EVENT} FROM events WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?"
-        return [rows.event(row) for row in self._all(sql, [*parameters, query.limit])]
+            return self._search(query, {**values, "text": query.text})
+        seqs = " UNION ALL ".join(
+            f"SELECT * FROM (SELECT seq FROM {part} ORDER BY seq DESC LIMIT :limit)" for part in _parts_of(query)
+        )
+        sql = f"SELECT {rows.EVENT} FROM events WHERE seq IN ({seqs}) ORDER BY seq DESC LIMIT :limit"
+        return [rows.event(row) for row in self._all(sql, values)]
+
+    def _search(self, query: EventFilter, values: dict[str, Any]) -> list[Event]:
+        newest = self._all("SELECT seq FROM events WHERE seq < :before ORDER BY seq DESC LIMIT 1", values)
+        where = "(instr(id, :text) OR instr(coalesce(delivery_id, ''), :text) OR instr(payload, :text))"
+        if query.webhook is not None:
+            where += " AND webhook = :webhook"
+        if query.status is not None:
+            where += " AND status = :status"
+        sql = (
+            f"SELECT {rows.EVENT} FROM events WHERE seq < :before AND seq > :after AND {where}"
+            " ORDER BY seq DESC LIMIT :limit"
+        )
+        after = newest[0][0] - _SEARCHED if newest else 0
+        return [rows.event(row) for row in self._all(sql, {**values, "after": after})]
 
     def event(self, event_id: str) -> Event | None:
         found = self._all(f"SELECT {rows.EVENT} FROM events WHERE id = ?", [event_id])
         return rows.event(found[0]) if found else None
 
     def targets_of(self, event_ids: Sequence[str]) -> list[Target]:
-        marks = ", ".join("?" * len(event_ids))
-        sql = f"SELECT {rows.TARGET} FROM targets WHERE event_id IN ({marks}) ORDER BY id"
-        return [rows.target(row) for row in self._all(sql, event_ids)]
+        found: list[Target] = []
+        for part in parts(event_ids):
+            sql = f"SELECT {rows.TARGET} FROM targets WHERE event_id IN ({marks(part)})"
+            found += (rows.target(row) for row in self._all(sql, part))
+        return sorted(found, key=lambda target: target.id)
 
     def waiting_tasks(self, after: str = "", limit: int = 1000, workflow: str | None = None) -> list[Task]:
-        only = "AND workflow = ?" if workflow is not None else ""
-        sql = f"SELECT {rows.TASK} FROM tasks WHERE state = 'waiting' AND id > ? {only} ORDER BY id LIMIT ?"
-        return [rows.task(row) for row in self._all(sql, [after, *([workflow] if only else []), limit])]
+        only = "AND workflow = :workflow" if workflow is not None else ""
+        sql = f"SELECT {rows.TASK} FROM tasks WHERE state = 'waiting' AND id > :after {only} ORDER BY id LIMIT :limit"
+        values = {"after": after, "workflow": workflow, "limit": limit}
+        return [rows.task(row) for row in self._all(sql, values)]
 
     def task(self, task_id: str) -> Task | None:
         found = self._all(f"SELECT {rows.TASK} FROM tasks WHERE id = ?", [task_id])
@@ -109,20 +147,19 @@ class Queries:
         return [Change(*row) for row in self._all(sql, [*([webhook] if only else []), limit])]
 
     def event_counts(self) -> dict[str, int]:
-        counts = [
-            (status, self._all(f"SELECT count(*) FROM events WHERE {_has_status(status)}")[0][0])
-            for status in _STATUSES
-        ]
-        return {status: number for status, number in counts if number}
+        counts = dict(self._all("SELECT status, number FROM finished_events"))
+        counts["pending"] = self._all("SELECT count(*) FROM events WHERE status = 'pending'")[0][0]
+        return {status: counts[status] for status in _STATUSES if counts.get(status)}
 
     def oldest_pending(self) -> int | None:
         """When the oldest event arrived that is undecided or has a call to be made; held events don't count."""
+        live = "SELECT e.received_at FROM targets INDEXED BY {} JOIN events e ON e.id = event_id WHERE state = '{}'"
         found: int | None = self._all(
             "SELECT min(received_at) FROM ("
-            "SELECT received_at FROM events WHERE status = 'pending' AND decided_at IS NULL"
-            " UNION ALL"
-            " SELECT e.received_at FROM targets t JOIN events e ON e.id = t.event_id"
-            " WHERE t.state IN ('pending', 'claimed'))"
+            "SELECT * FROM (SELECT received_at FROM events WHERE status = 'pending' AND decided_at IS NULL"
+            " ORDER BY seq LIMIT 1)"
+            f" UNION ALL {live.format('targets_pending', 'pending')}"
+            f" UNION ALL {live.format('targets_claimed', 'claimed')})"
         )[0][0]
         return found
 

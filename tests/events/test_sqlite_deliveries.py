@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from events.records import NewEvent, Rejection, new_event_id
+from events.records import NewEvent, new_event_id
 from events.sqlite import SqliteStore, open_store
-from events.sqlite.deliveries import REJECTIONS_KEPT
 from events.store import StoreUnavailable
 
 
@@ -31,47 +30,6 @@ def event(delivery_id: str | None = None, payload: str = '{"a": 1}', webhook: st
 
 def stored(store: SqliteStore) -> list[str]:
     return [one.id for one in store.undecided(1000)]
-
-
-def test_what_was_appended_is_read_as_it_was(store: SqliteStore) -> None:
-    new = event("d1", '{"ü": [1, 2.5, null]}')
-    [committed] = store.append([new])
-
-    assert (committed.event_id, committed.duplicate) == (new.id, False)
-    found = store.event(new.id)
-    assert found is not None
-    assert (found.webhook, found.payload, found.headers, found.query) == ("w", new.payload, new.headers, new.query)
-    assert (found.received_at, found.hold_until, found.delivery_id) == (1000, 2000, "d1")
-    assert (found.status, found.decided_at, found.hold) == ("pending", None, "no")
-
-
-def test_a_delivery_id_counts_once_in_its_webhook_and_names_the_first_event(store: SqliteStore) -> None:
-    first, again, elsewhere = event("d"), event("d"), event("d", webhook="other")
-    store.append([first])
-
-    [repeated] = store.append([again])
-    [other] = store.append([elsewhere])
-
-    assert (repeated.event_id, repeated.duplicate) == (first.id, True)
-    assert not other.duplicate
-    assert stored(store) == [first.id, elsewhere.id]
-
-
-def test_two_elements_of_one_delivery_with_one_id_are_one_event(store: SqliteStore) -> None:
-    one, two, three = event("d1"), event("d2"), event("d1")
-    committed = store.append([one, two, three])
-    assert [(each.event_id, each.duplicate) for each in committed] == [(one.id, False), (two.id, False), (one.id, True)]
-
-
-def test_events_without_a_delivery_id_are_never_duplicates(store: SqliteStore) -> None:
-    assert not any(committed.duplicate for committed in store.append([event(), event()]))
-
-
-def test_a_delivery_of_very_many_elements_is_committed_whole(store: SqliteStore) -> None:
-    events = [event(f"d{number}") for number in range(1500)] + [event("d7")]
-    committed = store.append(events)
-    assert committed[-1] == type(committed[-1])(events[7].id, True)
-    assert store.event_counts() == {"pending": 1500}
 
 
 def test_deliveries_of_many_threads_are_all_stored_and_share_commits(store: SqliteStore) -> None:
@@ -174,34 +132,3 @@ def test_a_listener_that_died_is_no_reason_to_fail(store: SqliteStore) -> None:
     store.append([event()])
     assert select.select([again], [], [], 5)[0]
     os.close(again)
-
-
-def test_verified_stands_for_one_fingerprint_and_from_its_first_time(store: SqliteStore) -> None:
-    assert store.verified_at("w", "f1") is None
-    store.set_verified("w", "f1", 1)
-    store.set_verified("w", "f1", 2)
-    assert store.verified_at("w", "f1") == 1
-    store.set_verified("w", "f2", 3)
-    assert store.verified_at("w", "f1") is None
-    assert store.verifications() == {"w": ("f2", 3)}
-
-
-def test_the_salt_is_made_once(store: SqliteStore, tmp_path: Path) -> None:
-    salt = store.fingerprint_salt()
-    other = open_store(f"sqlite:///{tmp_path / 'bridge.db'}")
-    assert other.fingerprint_salt() == salt
-    assert len(salt) >= 16
-    assert "fingerprint_salt" not in store.facts()
-    other._connections.close()
-
-
-def test_rejections_are_kept_in_a_bounded_number_a_webhook(store: SqliteStore) -> None:
-    many = [Rejection("w", number, 401, f"reason {number}") for number in range(REJECTIONS_KEPT + 30)]
-    store.record_rejections([Rejection("other", 0, 400, "old")], {("other", "rejected"): 1})
-    store.record_rejections(many, {("w", "rejected"): len(many)})
-    store.record_rejections([], {("w", "rejected"): 2, ("w", "accepted"): 5})
-
-    kept = store.rejections("w", limit=1000)
-    assert [one.at for one in kept] == list(reversed(range(30, REJECTIONS_KEPT + 30)))
-    assert len(store.rejections("other")) == 1
-    assert store.delivery_counts(0)["w"] == {"rejected": len(many) + 2, "accepted": 5}

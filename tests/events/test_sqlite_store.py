@@ -1,0 +1,84 @@
+"""SQLite alone: what happens between two of its statements, and old databases."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from events.records import Decision, Result
+from events.sqlite import SqliteStore, migrations, open_store
+from tests.events.contract.makers import NOW, arrive, decide, event, start
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = open_store(f"sqlite:///{tmp_path}/bridge.db")
+    assert store.take_lead("me", 10**6)
+    yield store
+    store.close()
+
+
+def test_a_target_is_not_claimed_before_its_time_also_when_that_changed_meanwhile(store: SqliteStore) -> None:
+    decide(store, arrive(store), start())
+    [target] = store.claim("one", NOW, 0, 1)
+    found = store._connections.read
+
+    def overtaken(sql: str, parameters: Any = ()) -> Any:
+        rows = found(sql, parameters)
+        # Between look and claim the first worker's call is broken off, and may still be taking effect.
+        store.record_results("one", [Result(target, "pending", "lost", due_at=NOW + 20_000)], NOW)
+        return rows
+
+    store._connections.read = overtaken  # type: ignore[method-assign]
+    assert store.claim("two", NOW + 10_000, NOW + 5, 1) == []
+    store._connections.read = found  # type: ignore[method-assign]
+    assert store.claim("two", NOW + 10_000, NOW + 5, 1) == []
+    assert store.next_due() == NOW + 20_000
+    assert len(store.claim("two", NOW + 20_000, 0, 1)) == 1
+
+
+def test_where_there_are_no_fifos_the_decider_looks_whether_anything_was_written(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    store._wake.path = f"{tmp_path}/no folder/wake"
+    listener = store.listener("events")
+    assert listener._fifo is None
+    listener.wait(0)
+    arrive(store)
+    listener.wait(120)
+    assert listener._change_counter() == listener._seen
+    listener.close()
+
+
+def test_a_database_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "bridge.db", isolation_level=None) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        db = Database(connection)
+        first = migrations.migrations._migrations[0]
+        assert first.name == "first"
+        first.fn(db)
+        db["_sqlite_migrations"].insert(
+            {"migration_set": "webhook_bridge", "name": "first", "applied_at": "2026-01-01"}
+        )
+        for number, held in enumerate((0, 1, 2)):
+            connection.execute(
+                "INSERT INTO events (id, webhook, received_at, payload, headers, query, hold_until, held, decided_at)"
+                " VALUES (?, 'w', 1, '{}', '{}', '{}', 1, ?, ?)",
+                (f"e{number}", held, 1 if held else None),
+            )
+        connection.execute("INSERT INTO leases (name, holder, until) VALUES ('decider', 'old', ?)", (2**60,))
+    connection.close()
+    store = open_store(f"sqlite:///{tmp_path}/bridge.db")
+    assert [event(store, f"e{number}").hold for number in range(3)] == ["no", "held", "recheck"]
+    assert [one.id for one in store.undecided(9)] == ["e0"]
+    assert store.leader() == ("old", 2**60)
+    lead = store.take_lead("me", 60)
+    assert lead is not None, "the old one's lock is free: it has ended"
+    assert lead.predecessor == "old"
+    store.decide("me", [Decision("e0", "expired", "no")], [], NOW, None, 0)
+    store.close()
