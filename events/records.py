@@ -15,7 +15,10 @@ Hold = Literal["no", "held", "recheck"]
 TaskState = Literal["waiting", "taken", "returned", "completed", "gone"]
 """`returned`: its event's call was refused for good, so it waits again; the decider is to look at it."""
 TargetKind = Literal["complete", "start"]
-TargetState = Literal["pending", "claimed", "done", "cancelled", "failed"]
+TargetState = Literal["pending", "claimed", "done", "skipped", "cancelled", "failed"]
+"""`skipped`: a start that `once` makes needless; its `workflow_id` is the workflow that is there."""
+OnceWhile = Literal["running", "kept"]
+"""How long a start stands for others with its key: while its workflow runs, or as long as its event is kept."""
 
 
 def new_event_id() -> str:
@@ -139,6 +142,20 @@ class Target:
     """Not to be called before."""
     created_at: int
     settled_at: int | None
+    once_key: str | None = None
+    """Of a start that is to be one with others of this key (`events.once`)."""
+    once_while: OnceWhile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OnceHolder:
+    """The start that others with its key look at."""
+
+    target_id: int | None
+    """None if it was pruned with its event."""
+    state: TargetState | None
+    workflow_id: str | None
+    """The workflow that it started; None before, and if it was refused for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +169,8 @@ class NewTarget:
     reference_name: str | None = None
     version: int | None = None
     correlation_id: str | None = None
+    once_key: str | None = None
+    once_while: OnceWhile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +181,8 @@ class Decision:
     status: EventStatus
     hold: Hold
     targets: tuple[NewTarget, ...] = ()
+    paced: bool = False
+    """Whether its targets wait for their turn in the webhook's pace, instead of being claimed at once."""
 
 
 @dataclass(frozen=True, slots=True)

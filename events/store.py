@@ -8,6 +8,7 @@ can't do it now, unless it says otherwise; nothing has changed then, or all of i
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from events.records import (
@@ -18,6 +19,7 @@ from events.records import (
     EventFilter,
     Lead,
     NewEvent,
+    OnceHolder,
     Rejection,
     Result,
     Target,
@@ -25,6 +27,7 @@ from events.records import (
     Workflow,
 )
 
+NO_PACES: Mapping[str, float] = MappingProxyType({})
 News = Literal["events", "targets"]
 """What a listener waits for. `events`: there may be something to decide. `targets`: there may be something to claim."""
 
@@ -131,8 +134,11 @@ class Decisions(Protocol):
     def held(self, after_seq: int, limit: int) -> list[Event]:
         """Events that are held, in the order of arrival, after that number."""
 
-    def freed(self, limit: int) -> list[Event]:
-        """Events whose takers all turned out gone (`recheck`): the decider is to look, the oldest first."""
+    def freed(self, limit: int, without: Collection[str] = ()) -> list[Event]:
+        """Events whose takers all turned out gone (`recheck`): the decider is to look, the oldest first.
+
+        But for those of the webhooks `without`.
+        """
 
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
         """id → event, of those that there are."""
@@ -149,7 +155,7 @@ class Decisions(Protocol):
         """Writes decisions down, all or none: targets, their tasks taken, each event's status and hold.
 
         The hold of the `expired` events has run out. Claims the first `claim` targets for the worker `claim_for` in the
-        same transaction, and returns those.
+        same transaction, and returns those; not those that are paced. The first start with a once key holds the key.
         """
 
     def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
@@ -183,8 +189,14 @@ class Claims(Protocol):
     A claim is told from a later one by the target's `attempts`, which every claim raises.
     """
 
-    def claim(self, worker: str, now: int, expired_before: int, limit: int) -> list[Target]:
-        """Claims targets that are due, and those whose claim is older than `expired_before`; the longest due first."""
+    def claim(
+        self, worker: str, now: int, expired_before: int, limit: int, paces: Mapping[str, float] = NO_PACES
+    ) -> list[Target]:
+        """Claims targets that are due, and those whose claim is older than `expired_before`; the longest due first.
+
+        `paces` are webhook → calls a second: no more of these are claimed than `events.pace` allows, by all workers
+        together; what waits for its pace costs the other targets nothing.
+        """
 
     def renew_claim(self, worker: str, target: Target, now: int) -> bool:
         """Dates the claim anew before a late call; False if another worker has claimed the target meanwhile."""
@@ -201,8 +213,20 @@ class Claims(Protocol):
     def hurry(self, now: int) -> None:
         """Conductor is back: targets that only wait for it are due now."""
 
-    def next_due(self) -> int | None:
-        """When the next unclaimed target is due; None if there is none."""
+    def next_due(self, paces: Mapping[str, float] = NO_PACES) -> int | None:
+        """When the next unclaimed target may be claimed; None if there is none."""
+
+    def once_holder(self, key: str) -> OnceHolder | None:
+        """The start that holds the once key; None if none does."""
+
+    def take_once(self, key: str, holder: OnceHolder | None, target_id: int) -> bool:
+        """Makes the target the holder of the key; False if the holder is another by now than that which was read."""
+
+    def pruned_onces(self, after: str, limit: int) -> list[tuple[str, str]]:
+        """(key, workflow id) of holders that were pruned while their workflow may run, in the order of keys."""
+
+    def forget_onces(self, keys: Sequence[str]) -> None:
+        """Forgets pruned holders, whose workflows have ended."""
 
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
         """id → event, of those that there are."""
@@ -229,6 +253,19 @@ class Signals(Protocol):
 
     def listener(self, news: News) -> Listener:
         """Listens from now on. The deciding worker waits for `events`, the others for `targets`."""
+
+
+class Pauses(Protocol):
+    """Webhooks that accept and aren't decided for."""
+
+    def pause(self, webhook: str, now: int) -> None:
+        """Pauses it from now on, if it isn't paused already."""
+
+    def resume(self, webhook: str) -> bool:
+        """Decides for it again; False if it wasn't paused."""
+
+    def paused(self) -> dict[str, int]:
+        """webhook → since when it is paused."""
 
 
 class Upkeep(Protocol):
@@ -299,7 +336,7 @@ class Queries(Facts, Protocol):
         """The worker that decides, and until when its lead stands; None if none does."""
 
 
-class Store(Deliveries, Leadership, Decisions, Claims, Signals, Upkeep, Queries, Protocol):
+class Store(Deliveries, Leadership, Decisions, Claims, Pauses, Signals, Upkeep, Queries, Protocol):
     """All of it."""
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from events.records import Decision, EventStatus, Hold, NewTarget, Result, Targe
 
 LIVE: frozenset[TargetState] = frozenset({"pending", "claimed"})
 """A call is still to be made, or its result is still to be recorded."""
-ENDED: frozenset[TargetState] = frozenset({"done", "cancelled", "failed"})
+ENDED: frozenset[TargetState] = frozenset({"done", "skipped", "cancelled", "failed"})
 """Nothing more will come of the target."""
 
 _TASK_AFTER: dict[TargetState, TaskState] = {"done": "completed", "cancelled": "gone", "failed": "returned"}
@@ -116,6 +116,6 @@ def event_after_hold(targets: Iterable[tuple[TargetKind, TargetState]], now: int
 
 def _event_with(hold: Hold, states: set[TargetState], now: int) -> EventChange:
     live = bool(states & LIVE)
-    over: EventStatus = "failed" if "failed" in states else "delivered" if "done" in states else "expired"
+    over: EventStatus = "failed" if "failed" in states else "delivered" if states & {"done", "skipped"} else "expired"
     status: EventStatus = "pending" if live or (hold != "no" and over != "failed") else over
     return EventChange(status, hold, now if hold == "no" and not live else None)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
 
 from events.records import Event, Result, Target
-from events.store import Claims, StoreUnavailable
+from events.store import NO_PACES, Claims, StoreUnavailable
 from worker import metrics
 from worker.backoff import wait_before
 from worker.conductor import Conductor, OutcomeUnknown
@@ -42,13 +42,17 @@ class Caller:
         worker_id: str,
         output: Callable[[Event], dict[str, Any]],
         health: Health,
+        paces: Callable[[], Mapping[str, float]] = lambda: NO_PACES,
     ):
-        """`output` makes the payload that tasks and workflows receive."""
+        """`output` makes the payload that tasks and workflows receive; `paces` gives webhook → calls a second."""
         self._store = store
         self._conductor = conductor
         self._worker_id = worker_id
         self._calls = TargetCalls(store, conductor, worker_id, output)
         self._health = health
+        self._paces = paces
+        self._next_turn = float("inf")
+        """When the next target may be claimed that waits for its webhook's pace, in Unix milliseconds."""
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="target")
         self._thread = threading.Thread(target=self._run, name="caller", daemon=True)
         self._changed = threading.Condition()
@@ -105,7 +109,7 @@ class Caller:
             self._health.beat("the caller")
             with self._changed:
                 if not (self._results or self._look or self._stopping):
-                    self._changed.wait(0.5)
+                    self._changed.wait(min(0.5, max(0.0, self._next_turn / 1000 - time.time())))
                 finished = self._stopping and self._in_hand == 0
             if finished:
                 give_up = min(give_up, time.monotonic() + _LAST_WORDS)
@@ -113,7 +117,7 @@ class Caller:
                 recorded = self._record()
                 now = time.monotonic()
                 # What was recorded left room: it is filled at once, so that no thread waits for work.
-                if not self._stopping and (recorded or self._look or now - last_look > _LOOK_EVERY):
+                if not self._stopping and (recorded or self._look or self._is_time(now - last_look)):
                     self._look = False
                     last_look = now
                     self._claim()
@@ -132,7 +136,11 @@ class Caller:
             if self._results or self._in_hand:
                 time.sleep(_RECORD_EVERY if self._in_hand > 1 else 0.005)
 
+    def _is_time(self, since_last_look: float) -> bool:
+        return since_last_look > _LOOK_EVERY or time.time() * 1000 >= self._next_turn
+
     def _claim(self) -> None:
+        self._next_turn = float("inf")
         free = _IN_HAND - self._in_hand
         if self._down_until:
             # While Conductor is away one call at a time tries whether it is back.
@@ -146,7 +154,11 @@ class Caller:
             self._store.hurry(now)
             self._hurry = False
         lasts = claim_lasts(self._conductor.longest_call)
-        targets = self._store.claim(self._worker_id, now, now - int(lasts * 1000), free)
+        paces = self._paces()
+        targets = self._store.claim(self._worker_id, now, now - int(lasts * 1000), free, paces)
+        turn = self._store.next_due(paces) if paces else None
+        if turn is not None and turn > now:  # what is due already waits for a free thread, not for its turn
+            self._next_turn = turn
         if targets:
             events = self._store.events_of([target.event_id for target in targets])
             self.submit([(target, events[target.event_id]) for target in targets])

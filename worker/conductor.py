@@ -239,6 +239,11 @@ class Conductor:
             for task in workflow.get("tasks") or ()
         )
 
+    def runs(self, workflow_id: str) -> bool:
+        """Whether the workflow has not ended; False if Conductor has none."""
+        found = self._workflow(workflow_id)
+        return found is not None and found.get("status") in ("RUNNING", "PAUSED")
+
     def workflow(self, workflow_id: str) -> Workflow | None:
         """Version, and start and correlation id of the outermost workflow around it; None if Conductor has none."""
         own = root = self._workflow(workflow_id)

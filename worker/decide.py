@@ -19,6 +19,7 @@ from config.webhooks import Definitions, Webhook
 from events.clock import ServerClock
 from events.conditions import Conditions
 from events.matches import Criteria
+from events.once import once_key
 from events.records import Decision, Event, EventStatus, Hold, NewTarget, Target, Task, Workflow
 from events.store import Store
 from worker.matching import Document, HeldEvent, HeldEvents, TaskIndex, WaitingTask, parse_task
@@ -38,6 +39,8 @@ Claim = tuple[str, int]
 class _Plan:
     """Decisions on their way into the store."""
 
+    paced: Collection[str]
+    """Webhooks with a pace."""
     decisions: list[Decision] = field(default_factory=list)
     taken: dict[str, str] = field(default_factory=dict)
     """task id → event id."""
@@ -50,13 +53,13 @@ class _Plan:
 
     def take(self, event: HeldEvent, task: WaitingTask) -> None:
         self.taken[task.id] = event.id
-        self.use(event, Decision(event.id, "pending", "no", (_completion(task),)))
+        self.use(event, (_completion(task),))
 
-    def use(self, event: HeldEvent, decision: Decision) -> None:
-        """The event is held no longer."""
+    def use(self, event: HeldEvent, targets: tuple[NewTarget, ...]) -> None:
+        """These are the event's targets; it is held no longer."""
         self.used.append(event)
         self.used_seqs.add(event.seq)
-        self.decisions.append(decision)
+        self.decisions.append(Decision(event.id, "pending", "no", targets, event.webhook in self.paced))
 
 
 class Decider:
@@ -88,6 +91,7 @@ class Decider:
         self._coming: dict[str, WaitingTask] = {}
         self._freed: Sequence[Event] = ()
         self._unknown: dict[str, int] = {}
+        self._paused: Collection[str] = ()
         self._workflows: dict[str, Workflow] = {}
         self._asked: list[Workflow] = []
 
@@ -145,9 +149,21 @@ class Decider:
         return workflow in self._receivers
 
     def left_out(self, now: int) -> list[str]:
-        """Webhooks that aren't defined, none of whose undecided events has waited long enough for that."""
+        """Webhooks whose events aren't to be decided now.
+
+        Those that are paused, which is read anew; and those that aren't defined, none of whose undecided events has
+        waited long enough for that.
+        """
+        paused = self._store.paused()
+        if resumed := [webhook for webhook in self._paused if webhook not in paused]:
+            # As after downtime: what came to wait meanwhile may take what was held, or came, meanwhile.
+            self._coming.update((task.id, task) for task in self.tasks)
+            for name in resumed:
+                self.held.unpark(name)
+        self._paused = paused
         known = self._definitions.by_name
-        return [webhook for webhook, end in self._unknown.items() if webhook not in known and now < end]
+        unknown = [webhook for webhook, end in self._unknown.items() if webhook not in known and now < end]
+        return [*paused, *unknown]
 
     # --- deciding ---
 
@@ -160,7 +176,7 @@ class Decider:
         Returns the targets that were claimed, with their events. Raises what the look-ups raise: nothing has changed
         then, and the same is decided at the next call. Raises what the store raises: then it is to be read anew.
         """
-        plan = _Plan()
+        plan = _Plan({webhook.name for webhook in self._definitions.webhooks if webhook.pace is not None})
         self._freed = freed
         for again in freed:
             document = Document(again.document())
@@ -175,11 +191,11 @@ class Decider:
         self._start_instead(freed, plan)
         for event in events:
             self._decide_new(event, began, now, plan)
-        ended = [event for event in self.held.ended(began) if event.seq not in plan.used_seqs]
+        ended = [event for event in self.held.ended(began, self._paused) if event.seq not in plan.used_seqs]
 
         worker, limit = claim
         # Everything that may fail comes before the one transaction; what it did is then done here too.
-        taking = list(dict.fromkeys(decision.event_id for decision in plan.decisions if decision.targets))[:limit]
+        taking = list(dict.fromkeys(d.event_id for d in plan.decisions if d.targets and not d.paced))[:limit]
         missing = [event_id for event_id in taking if event_id not in plan.events]
         found = {**plan.events, **(self._store.events_of(missing) if missing else {})}
         if self._asked:
@@ -227,8 +243,12 @@ class Decider:
             return False
         return any(
             next(self._candidates(webhook, criteria, float("-inf")), None) is not None
-            for webhook in self._receivers.get(task.workflow, ())
+            for webhook in self._open_to(task.workflow)
         )
+
+    def _open_to(self, workflow: str) -> Iterable[Webhook]:
+        """The webhooks whose held events tasks of the workflow may take now."""
+        return (webhook for webhook in self._receivers.get(workflow, ()) if webhook.name not in self._paused)
 
     def _candidates(self, webhook: Webhook, criteria: Criteria, received_after: float) -> Iterator[HeldEvent]:
         if not self.held.knows(webhook.name, criteria.paths):
@@ -244,7 +264,7 @@ class Decider:
         assert task.criteria is not None
         scheduled = self._clock.to_local(task.scheduled_at)
         oldest: HeldEvent | None = None
-        for webhook in self._receivers.get(task.workflow, ()):
+        for webhook in self._open_to(task.workflow):
             if not self._version_fits(task, webhook):
                 continue
             # Only events that arrived while the workflow ran already can be taken: older ones needn't be looked at.
@@ -285,7 +305,7 @@ class Decider:
             plan.newly_held.append((HeldEvent(event), document))
         elif not targets:
             status = "expired" if webhook.receivers else "ignored"
-        plan.decisions.append(Decision(event.id, status, hold, targets))
+        plan.decisions.append(Decision(event.id, status, hold, targets, webhook.name in plan.paced))
         log.info(
             "event decided",
             event_id=event.id,
@@ -346,7 +366,7 @@ class Decider:
             if starts:
                 there = {(target.workflow, target.correlation_id) for target in self._store.targets_of([event.id])}
                 new = [s.target for s in starts if (s.target.workflow, s.target.correlation_id) not in there]
-                plan.use(HeldEvent(event), Decision(event.id, "pending", "no", tuple(new)))
+                plan.use(HeldEvent(event), tuple(new))
 
     # --- workflows ---
 
@@ -386,7 +406,16 @@ def _starts(webhook: Webhook, event: Event, document: Document, taken: bool) -> 
             number = entries[start.workflow] = entries.get(start.workflow, 0) + 1
             correlation_id = event.id if number == 1 else f"{event.id}#{number}"
             if not (taken and start.unless):
-                target = NewTarget("start", start.workflow, version=start.version, correlation_id=correlation_id)
+                once = start.once
+                key = once_key(webhook.name, start.workflow, once.key, document.value) if once is not None else None
+                target = NewTarget(
+                    "start",
+                    start.workflow,
+                    version=start.version,
+                    correlation_id=correlation_id,
+                    once_key=key,
+                    once_while=once.while_ if once is not None and key is not None else None,
+                )
                 starts.append(_Start(target, start.unless is not None))
     return starts
 

@@ -68,7 +68,7 @@ class Worker:
             secret.get_secret_value() if secret else None,
         )
         self._leases = Leases(self._conductor)
-        self._caller = Caller(store, self._conductor, self.id, self._output, health)
+        self._caller = Caller(store, self._conductor, self.id, self._output, health, self._paces)
         self._look_ups = ThreadPoolExecutor(THREADS, thread_name_prefix="look-up")
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=8)
         self._stopping = threading.Event()
@@ -260,7 +260,7 @@ class Worker:
         # Read before the sweep begins: whatever they are, they arrived before it.
         left_out = decider.left_out(int(time.time() * 1000))
         events = self._store.undecided(_EVENTS_A_DECISION, left_out)
-        freed = self._store.freed(_EVENTS_A_DECISION)
+        freed = self._store.freed(_EVENTS_A_DECISION, left_out)
         if any(event.webhook not in self._definitions.by_name for event in events) and self._watcher.check():
             self._definitions = self._watcher.current
             decider.set_definitions(self._definitions)
@@ -376,6 +376,10 @@ class Worker:
         found = self._conductor.workflow(workflow_id)
         self._alive()  # many look-ups on a slow server take their time
         return found
+
+    def _paces(self) -> dict[str, float]:
+        """webhook → calls a second, at most."""
+        return {webhook.name: webhook.pace for webhook in self._watcher.current.webhooks if webhook.pace is not None}
 
     def _output(self, event: Event) -> dict[str, Any]:
         webhook = self._watcher.current.by_name.get(event.webhook)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import sys
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -194,6 +194,7 @@ class HeldEvents:
         self._groups: dict[str, dict[tuple[str, ...], _Group]] = {}
         self._places: dict[int, list[tuple[_Group, list[tuple[Key, ...]] | None]]] = {}
         self._by_end: list[tuple[int, int, HeldEvent]] = []
+        self._parked: dict[str, list[HeldEvent]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._events.values()))
@@ -201,16 +202,24 @@ class HeldEvents:
     def __contains__(self, event: HeldEvent) -> bool:
         return event.seq in self._events.get(event.webhook, ())
 
-    def ended(self, before: float) -> list[HeldEvent]:
-        """The events whose hold ended before that time. They stay until they are removed."""
-        ended = []
+    def ended(self, before: float, paused: Collection[str] = ()) -> list[HeldEvent]:
+        """The events whose hold ended before that time, but for those of webhooks that are paused.
+
+        They stay until they are removed; those of paused webhooks aren't looked at again before they are unparked.
+        """
+        ended: list[HeldEvent] = []
         while self._by_end and self._by_end[0][0] < before:
             event = heapq.heappop(self._by_end)[2]
             if event in self:
-                ended.append(event)
+                (self._parked.setdefault(event.webhook, []) if event.webhook in paused else ended).append(event)
         for event in ended:
             heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
         return ended
+
+    def unpark(self, webhook: str) -> None:
+        """The webhook is paused no longer."""
+        for event in self._parked.pop(webhook, ()):
+            heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
 
     def knows(self, webhook: str, paths: tuple[str, ...]) -> bool:
         """Whether the webhook's events can be looked up by this set of paths already."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import structlog
 
+from events.once import standing
 from events.records import Event, Result, Target
 from events.store import Claims
 from worker.backoff import wait_before
@@ -79,6 +80,8 @@ class TargetCalls:
         return Result(target, "pending", str(error), due_at=int(due * 1000), not_sent=isinstance(error, Unreachable))
 
     def _call(self, target: Target, event: Event) -> Result:
+        if target.once_key is not None and (needless := self._needless(target, target.once_key)) is not None:
+            return needless
         # A start leaves no trace in the task that would be waiting no more. So of an event from before this worker's
         # time one is looked up even at the first try: the store may be a backup from before that start.
         if target.attempts > 1 or (target.kind == "start" and event.received_at < self._began):
@@ -114,6 +117,32 @@ class TargetCalls:
                 raise OutcomeUnknown(f"the answer names another task, {completed}")
             log.warning("completed the task's retry", task_id=target.task_id, retry=completed, event_id=event.id)
         return Result(target, "done")
+
+    def _needless(self, target: Target, key: str) -> Result | None:
+        """What becomes of a start that another one with its key stands for, or may; None if it is to be made."""
+        while True:
+            holder = self._store.once_holder(key)
+            where = standing(target, holder)
+            if where == "holds":
+                return None
+            if where == "waits":
+                due = time.time() + wait_before(target.attempts)
+                error = "another event starts the workflow for the same key; waiting for what comes of that"
+                return Result(target, "pending", error, due_at=int(due * 1000), not_sent=True)
+            there = holder.workflow_id if holder is not None else None
+            if there is not None and (where == "is there" or self._runs(there)):
+                reason = f"workflow {there} is there for the same key"
+                return Result(target, "skipped", reason, workflow_id=there)
+            self._store.take_once(key, holder, target.id)
+
+    def _runs(self, workflow_id: str) -> bool:
+        """Whether the workflow runs. Raises NotSent if that can't be found out: nothing was done then."""
+        try:
+            return self._conductor.runs(workflow_id)
+        except NotSent:
+            raise
+        except ConductorError as error:
+            raise NotNow(f"whether workflow {workflow_id} still runs can't be looked up: {error}") from error
 
     def _fresh_until(self, target: Target) -> float:
         """Until when by `time.monotonic` a request may leave under the target's claim, which is renewed if need be.

@@ -9,12 +9,14 @@ from events.sqlite.connections import Connections
 from events.sqlite.decisions import Decisions
 from events.sqlite.deliveries import Deliveries
 from events.sqlite.leadership import Leadership
+from events.sqlite.onces import Onces
+from events.sqlite.pauses import Pauses
 from events.sqlite.queries import Queries
 from events.sqlite.signals import Signals, WakeUp
 from events.sqlite.upkeep import Upkeep
 
 
-class SqliteStore(Deliveries, Leadership, Decisions, Claims, Signals, Upkeep, Queries):
+class SqliteStore(Deliveries, Leadership, Decisions, Claims, Onces, Pauses, Signals, Upkeep, Queries):
     """Everything that the processes do with the store (`events.store` says what each method promises)."""
 
     def __init__(self, connections: Connections):

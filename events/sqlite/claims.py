@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlite_utils import Database
 
-from events import transitions
+from events import pace, transitions
 from events.records import Result, Target
 from events.sqlite import rows
 from events.sqlite.connections import Connections
-from events.sqlite.parts import marks, parts
+from events.sqlite.parts import jumps, marks, parts
 from events.sqlite.signals import WakeUp
+from events.store import NO_PACES
+
+_DUE = "SELECT id, due_at FROM targets WHERE state = 'pending' AND due_at <= ? ORDER BY due_at, id LIMIT ?"
+_EXPIRED = (
+    "SELECT id, claimed_at FROM targets WHERE state = 'claimed' AND claimed_at < ? ORDER BY claimed_at, id LIMIT ?"
+)
+_WEBHOOKS = jumps("webhook", "targets", "state = 'pending'")
+_DUE_OF_WEBHOOK = (
+    "SELECT id, due_at FROM targets WHERE state = 'pending' AND webhook = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?"
+)
+_FIRST_OF_WEBHOOK = "SELECT due_at FROM targets WHERE state = 'pending' AND webhook = ? ORDER BY due_at LIMIT 1"
 
 
 class Claims:
@@ -20,19 +32,20 @@ class Claims:
     _connections: Connections
     _wake: WakeUp
 
-    def claim(self, worker: str, now: int, expired_before: int, limit: int) -> list[Target]:
+    def claim(
+        self, worker: str, now: int, expired_before: int, limit: int, paces: Mapping[str, float] = NO_PACES
+    ) -> list[Target]:
         # Looked for before the write transaction is begun: most of the time there is nothing.
-        found = self._connections.read(
-            "SELECT id FROM (SELECT id, due_at AS turn FROM targets WHERE state = 'pending' AND due_at <= ?"
-            " UNION ALL SELECT id, claimed_at FROM targets WHERE state = 'claimed' AND claimed_at < ?)"
-            " ORDER BY turn, id LIMIT ?",
-            (now, expired_before, limit),
-        )
-        if not found:
+        due = self._due_beside(paces, now, limit) if paces else self._connections.read(_DUE, (now, limit))
+        expired = self._connections.read(_EXPIRED, (expired_before, limit))
+        paced = {webhook for webhook in paces if self._connections.read(_DUE_OF_WEBHOOK, (webhook, now, 1))}
+        if not due and not expired and not paced:
             return []
-        ids = [row[0] for row in found]
         claimed: list[Target] = []
         with self._connections.transaction() as db:
+            for webhook in sorted(paced):
+                due += _take_turns(db, webhook, paces[webhook], now, limit)
+            ids = [target_id for target_id, _ in sorted(due + expired, key=lambda row: (row[1], row[0]))[:limit]]
             for part in parts(ids):
                 claimed += (
                     rows.target(row)
@@ -63,6 +76,11 @@ class Claims:
                     continue
                 target = result.target
                 if result.state in transitions.ENDED:
+                    if target.once_key is not None:  # those that waited for it needn't any more
+                        db.execute(
+                            "UPDATE targets SET due_at = ? WHERE once_key = ? AND state = 'pending' AND due_at > ?",
+                            (now, target.once_key, now),
+                        )
                     ended = taker_ended.get(target.event_id, False)
                     taker_ended[target.event_id] = ended or target.kind == "complete"
                 if (task := transitions.task_after(result, now)) is not None:
@@ -97,9 +115,40 @@ class Claims:
                 "UPDATE targets SET due_at = ? WHERE state = 'pending' AND due_at > ? AND not_sent = 1", (now, now)
             )
 
-    def next_due(self) -> int | None:
-        due_at: int | None = self._connections.read("SELECT min(due_at) FROM targets WHERE state = 'pending'")[0][0]
-        return due_at
+    def next_due(self, paces: Mapping[str, float] = NO_PACES) -> int | None:
+        if not paces:
+            due_at: int | None = self._connections.read("SELECT min(due_at) FROM targets WHERE state = 'pending'")[0][0]
+            return due_at
+        turns = dict(self._connections.read("SELECT webhook, next_at FROM paces"))
+        first = [
+            max(due, math.ceil(turns.get(webhook, 0))) if webhook in paces else due
+            for (webhook,) in self._connections.read(_WEBHOOKS)
+            for (due,) in self._connections.read(_FIRST_OF_WEBHOOK, (webhook,))
+        ]
+        return min(first, default=None)
+
+    def _due_beside(self, paces: Collection[str], now: int, limit: int) -> list[tuple[int, int]]:
+        """Id and time of the due targets of all webhooks but these, the longest due first of each."""
+        return [
+            row
+            for (webhook,) in self._connections.read(_WEBHOOKS)
+            if webhook not in paces
+            for row in self._connections.read(_DUE_OF_WEBHOOK, (webhook, now, limit))
+        ]
+
+
+def _take_turns(db: Database, webhook: str, rate: float, now: int, limit: int) -> list[tuple[int, int]]:
+    """The webhook's due targets that its pace allows now; what other workers took since they were seen counts."""
+    row = db.execute("SELECT next_at FROM paces WHERE webhook = ?", (webhook,)).fetchone()
+    next_at: float = row[0] if row else 0.0
+    found = db.execute(_DUE_OF_WEBHOOK, (webhook, now, min(limit, pace.allowed(rate, next_at, now)))).fetchall()
+    if found:
+        db.execute(
+            "INSERT INTO paces (webhook, next_at) VALUES (?, ?)"
+            " ON CONFLICT (webhook) DO UPDATE SET next_at = excluded.next_at",
+            (webhook, pace.after(len(found), rate, next_at, now)),
+        )
+    return found
 
 
 def _record(db: Database, worker: str, result: Result, now: int) -> bool:

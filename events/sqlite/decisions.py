@@ -10,20 +10,12 @@ from sqlite_utils import Database
 
 from events import transitions
 from events.records import Decision, Event, Hold, NewTarget, Target, Task, Workflow
-from events.sqlite import rows
+from events.sqlite import onces, rows
 from events.sqlite.connections import Connections
 from events.sqlite.leadership import deciding
-from events.sqlite.parts import marks, parts
+from events.sqlite.parts import jumps, marks, parts
 
-_UNDECIDED_WEBHOOKS = (
-    # Jumps from one webhook to the next, however many events each has.
-    "WITH RECURSIVE webhooks (name) AS ("
-    "SELECT min(webhook) FROM events WHERE decided_at IS NULL"
-    " UNION ALL"
-    " SELECT (SELECT min(webhook) FROM events WHERE decided_at IS NULL AND webhook > name)"
-    " FROM webhooks WHERE name IS NOT NULL"
-    ") SELECT name FROM webhooks WHERE name IS NOT NULL"
-)
+_UNDECIDED_WEBHOOKS = jumps("webhook", "events", "decided_at IS NULL")
 _UNDECIDED_OF_WEBHOOK = "SELECT seq FROM events WHERE decided_at IS NULL AND webhook = ? ORDER BY seq LIMIT ?"
 
 
@@ -52,8 +44,10 @@ class Decisions:
     def held(self, after_seq: int, limit: int) -> list[Event]:
         return self._events(f"WHERE {_has_hold('held')} AND seq > ? ORDER BY seq LIMIT ?", (after_seq, limit))
 
-    def freed(self, limit: int) -> list[Event]:
-        return self._events(f"WHERE {_has_hold('recheck')} ORDER BY seq LIMIT ?", (limit,))
+    def freed(self, limit: int, without: Collection[str] = ()) -> list[Event]:
+        # They are few, also those of webhooks that are paused: no more than calls can be under way.
+        others = f" AND webhook NOT IN ({marks(tuple(without))})" if without else ""
+        return self._events(f"WHERE {_has_hold('recheck')}{others} ORDER BY seq LIMIT ?", (*without, limit))
 
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
         found: list[Event] = []
@@ -78,7 +72,7 @@ class Decisions:
         with deciding(self._connections, holder) as db:
             for decision in decisions:
                 for new in decision.targets:
-                    mine = claim_for if len(claimed) < claim else None
+                    mine = claim_for if len(claimed) < claim and not decision.paced else None
                     target = _insert_target(db, decision.event_id, new, mine, now)
                     if mine is not None:
                         claimed.append(target)
@@ -136,10 +130,12 @@ class Decisions:
 def _insert_target(db: Database, event_id: str, new: NewTarget, claimed_by: str | None, now: int) -> Target:
     claimed = claimed_by is not None
     row = db.execute(
-        "INSERT INTO targets (event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id,"
-        " state, attempts, claimed_by, claimed_at, due_at, created_at)"
-        f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING {rows.TARGET}",
+        "INSERT INTO targets (event_id, webhook, kind, workflow, workflow_id, task_id, reference_name, version,"
+        " correlation_id, state, attempts, claimed_by, claimed_at, due_at, created_at, once_key, once_while)"
+        " VALUES (?, (SELECT webhook FROM events WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        f" RETURNING {rows.TARGET}",
         (
+            event_id,
             event_id,
             new.kind,
             new.workflow,
@@ -154,9 +150,14 @@ def _insert_target(db: Database, event_id: str, new: NewTarget, claimed_by: str 
             now if claimed else None,
             now,
             now,
+            new.once_key,
+            new.once_while,
         ),
     ).fetchone()
-    return rows.target(row)
+    target = rows.target(row)
+    if target.once_key is not None:
+        onces.take_free(db, target.once_key, target.id)
+    return target
 
 
 def _insert_tasks(db: Database, tasks: Sequence[Task], state: str, now: int) -> set[str]:

@@ -195,6 +195,43 @@ def quick_lists(db: Database) -> None:
         db.execute(f"CREATE TRIGGER events_{name} AFTER {when} BEGIN {statement} END")
 
 
+_ONCE_PACE_PAUSE = """
+ALTER TABLE targets ADD COLUMN webhook TEXT NOT NULL DEFAULT '';
+UPDATE targets SET webhook = (SELECT webhook FROM events WHERE id = event_id) WHERE state = 'pending';
+ALTER TABLE targets ADD COLUMN once_key TEXT;
+ALTER TABLE targets ADD COLUMN once_while TEXT;
+-- to claim a webhook's targets beside others that wait for their pace
+CREATE INDEX targets_of_webhook ON targets (webhook, due_at) WHERE state = 'pending';
+CREATE INDEX targets_once ON targets (once_key) WHERE once_key IS NOT NULL AND state = 'pending';
+
+-- who holds a once key: a target, or of one that was pruned the workflow that it started
+CREATE TABLE onces (
+    key TEXT PRIMARY KEY,
+    target_id INTEGER,
+    workflow_id TEXT
+) WITHOUT ROWID;
+CREATE INDEX onces_target ON onces (target_id) WHERE target_id IS NOT NULL;
+CREATE INDEX onces_pruned ON onces (key) WHERE target_id IS NULL;
+
+-- when the next call for the webhook may be made
+CREATE TABLE paces (
+    webhook TEXT PRIMARY KEY,
+    next_at REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE pauses (
+    webhook TEXT PRIMARY KEY,
+    at INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+@migrations()
+def once_pace_and_pause(db: Database) -> None:
+    """Keys of starts that are one, paces of webhooks, and webhooks that are paused."""
+    _run(db, _ONCE_PACE_PAUSE)
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

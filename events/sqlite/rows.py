@@ -20,7 +20,7 @@ TASK = (
 )
 TARGET = (
     "id, event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
-    " error, claimed_by, claimed_at, due_at, created_at, settled_at"
+    " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while"
 )
 HOLDS: tuple[Hold, ...] = get_args(Hold)
 """The column `held` has a hold's place in this."""

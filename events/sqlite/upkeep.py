@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from events.sqlite import onces
 from events.sqlite.connections import BUSY_TIMEOUT, Connections
 from events.sqlite.parts import marks, parts
 
@@ -37,6 +38,7 @@ class Upkeep:
                 )
             ]
             for part in parts(ids):
+                onces.prune(db, part)
                 db.execute(f"DELETE FROM targets WHERE event_id IN ({marks(part)})", part)
                 db.execute(f"DELETE FROM events WHERE id IN ({marks(part)})", part)
             tasks = db.execute(

@@ -1,0 +1,143 @@
+"""One workflow for one key, start or resume, a pace and a pause, on a real Conductor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
+from tests.acceptance.bridge import Bridge, unique
+
+KEY = 'headers: {X-Api-Key: "${API_KEY}"}'
+WEBHOOKS = f"""
+webhooks:
+  - name: tickets
+    {KEY}
+    starts:
+      - workflow: {unique("ticket")}
+        once: {{key: $.ticket.id}}
+  - name: first
+    {KEY}
+    starts:
+      - workflow: {unique("first_seen")}
+        once: {{key: $.id, while: kept}}
+  - name: unknown
+    {KEY}
+    starts:
+      - workflow: {unique("not_yet")}
+        once: {{key: $.id}}
+  - name: talk
+    {KEY}
+    receivers: {{{unique("talk")}: any}}
+    starts:
+      - workflow: {unique("talk")}
+        unless: taken
+  - name: slow
+    {KEY}
+    pace: 5/s
+    starts:
+      - workflow: {unique("slow")}
+  - name: quick
+    {KEY}
+    starts:
+      - workflow: {unique("slow")}
+  - name: maintenance
+    {KEY}
+    hold: 1s
+    receivers: {{{unique("maintenance")}: any}}
+"""
+
+
+def test_two_deliveries_of_one_key_start_one_workflow_while_it_runs(bridge: Bridge, conductor: Conductor) -> None:
+    name = conductor.register(unique("ticket"), [wait_for_webhook("wait")])
+    first = bridge.orders("tickets", {"ticket": {"id": 7}})
+    second = bridge.orders("tickets", {"ticket": {"id": "7"}})
+    other = bridge.orders("tickets", {"ticket": {"id": 8}})
+    keyless = [bridge.orders("tickets", {"ticket": {}}) for _ in range(2)]
+    for event_id in (first, second, other, *keyless):
+        bridge.wait_for_event(event_id, "delivered")
+    [started] = conductor.started_by(name, first)
+    assert conductor.started_by(name, second) == []
+    [skipped] = bridge.targets(second)
+    assert (skipped.state, skipped.workflow_id) == ("skipped", started["workflowId"])
+    for event_id in (other, *keyless):
+        assert len(conductor.started_by(name, event_id)) == 1
+
+    # When it has ended, the next delivery starts one again.
+    conductor.terminate(started["workflowId"])
+    third = bridge.orders("tickets", {"ticket": {"id": 7}})
+    bridge.wait_for_event(third, "delivered")
+    assert len(conductor.started_by(name, third)) == 1
+
+
+def test_a_key_that_is_kept_starts_no_second_workflow_though_the_first_has_ended(
+    bridge: Bridge, conductor: Conductor
+) -> None:
+    name = conductor.register(unique("first_seen"), [set_variable("note", done=True)])
+    first = bridge.orders("first", {"id": 1})
+    bridge.wait_for_event(first, "delivered")
+    [workflow] = conductor.started_by(name, first)
+    conductor.wait_for_status(workflow["workflowId"])
+    second = bridge.orders("first", {"id": 1})
+    bridge.wait_for_event(second, "delivered")
+    assert [target.state for target in bridge.targets(second)] == ["skipped"]
+
+
+def test_a_start_that_was_refused_stands_in_no_others_way(bridge: Bridge, conductor: Conductor) -> None:
+    bridge.wait_for_event(bridge.orders("unknown", {"id": 1}), "failed")
+    name = conductor.register(unique("not_yet"), [set_variable("note", done=True)])
+    second = bridge.orders("unknown", {"id": 1})
+    bridge.wait_for_event(second, "delivered")
+    assert len(conductor.started_by(name, second)) == 1
+
+
+def test_one_url_resumes_a_waiting_workflow_or_starts_one(bridge: Bridge, conductor: Conductor) -> None:
+    name = conductor.register(unique("talk"), [wait_for_webhook("wait", {"$.say": "go on"})])
+    starting = bridge.orders("talk", {"say": "go on"})
+    bridge.wait_for_event(starting, "delivered")
+    [workflow] = conductor.started_by(name, starting)
+    conductor.wait_for_task(workflow["workflowId"], "wait")
+
+    resuming = bridge.orders("talk", {"say": "go on"})
+    conductor.wait_for_status(workflow["workflowId"])
+    bridge.wait_for_event(resuming, "delivered")
+    assert conductor.started_by(name, resuming) == []
+
+
+def test_a_pace_spreads_the_calls_of_its_webhook_in_order_and_slows_no_other(
+    bridge: Bridge, conductor: Conductor
+) -> None:
+    name = conductor.register(unique("slow"), [set_variable("note", done=True)])
+    began = time.time()
+    paced = [bridge.orders("slow", {"number": number}) for number in range(10)]
+    quick = bridge.orders("quick", {})
+    bridge.wait_for_event(quick, "delivered")
+    assert bridge.event(paced[-1]).status == "pending"
+    for event_id in paced:
+        bridge.wait_for_event(event_id, "delivered")
+    starts = [conductor.started_by(name, event_id)[0]["startTime"] for event_id in paced]
+    assert starts == sorted(starts)
+    assert starts[-1] / 1000 - began >= 9 / 5 - 0.5, "ten calls at five a second"
+
+
+def test_while_paused_deliveries_are_accepted_and_nothing_is_decided(
+    bridge: Bridge, conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    name = conductor.register(unique("maintenance"), [wait_for_webhook("wait")])
+    workflow_id = conductor.start(name)
+    task = conductor.wait_for_task(workflow_id, "wait")
+    wait_for(lambda: bridge.store.task(task["taskId"]), "the worker knows the task")
+
+    assert "paused" in bridge.cli("pause", "maintenance")
+    event_id = bridge.orders("maintenance", {"go": 1})
+    # The hold is over long before; the worker has had its time to decide, if it would.
+    time.sleep(3)
+    assert bridge.event(event_id).decided_at is None
+    assert conductor.status(workflow_id) == "RUNNING"
+    [row] = [row for row in bridge.cli_json("webhooks") if row["name"] == "maintenance"]
+    assert row["pausedAt"]
+
+    bridge.cli("resume", "maintenance")
+    bridge.wait_for_event(event_id, "delivered")
+    conductor.wait_for_status(workflow_id)
+    bridge.cli("pause", "no-such-webhook", code=1)
