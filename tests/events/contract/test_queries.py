@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from events.records import Decision, EventFilter, EventStatus, Rejection
+from events.records import Change, Decision, EventFilter, EventStatus, Rejection
 from events.store import Store
 from tests.events.contract.makers import NOW, arrive, completion, decide, end, ids, start, task
 
@@ -141,3 +141,18 @@ def test_what_is_not_there_is_not_found(store: Store) -> None:
 def test_an_event_is_found_as_it_is_listed(full: Store) -> None:
     [newest] = full.events(EventFilter(limit=1))
     assert full.event(newest.id) == newest
+
+
+def test_changes_are_kept_newest_first(store: Store) -> None:
+    for number, webhook in enumerate(["one", "other", "one"]):
+        store.record_change(Change(number, "admin", "edited", webhook, f"change {number}"))
+    assert [change.at for change in store.changes()] == [2, 1, 0]
+    assert store.changes("one", 1) == [Change(2, "admin", "edited", "one", "change 2")]
+
+
+def test_deliveries_are_counted_by_hour(store: Store) -> None:
+    store.record_rejections([], {("one", "accepted"): 3, ("other", "accepted"): 2, ("one", "rejected"): 1})
+    hours = store.delivery_hours(store.now() - 7_200_000)
+    assert sorted((outcome, number) for _hour, outcome, number in hours) == [("accepted", 5), ("rejected", 1)]
+    assert all(hour % 3_600_000 == 0 for hour, _outcome, _number in hours)
+    assert [number for _hour, _outcome, number in store.delivery_hours(0, "other")] == [2]
