@@ -10,7 +10,7 @@ from dotenv import load_dotenv
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from config.durations import Duration
+from config.durations import Duration, Size
 
 
 class SettingsError(Exception):
@@ -59,6 +59,10 @@ class Settings(BaseSettings):
         default=(), description="task domains whose queues are swept too, separated by commas"
     )
     bridge_call_timeout: Duration = Field(default=10.0, gt=0, description="how long one call to Conductor may take")
+    bridge_conductor_payload: Size = Field(
+        default=10 * 1024 * 1024,
+        description="the largest output or input that Conductor takes; a delivery beyond it is answered 413",
+    )
     bridge_retention: Duration = Field(
         default=30 * 86400.0, description="how long finished events are kept, then pruned in small steps"
     )

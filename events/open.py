@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from events.store import Store, StoreUnavailable
 
 
-def open_store(url: str, *, migrate: bool = True) -> Store:
+def open_store(url: str, *, migrate: bool = True, gather: Callable[[], None] | None = None) -> Store:
     """The store at ``sqlite:///PATH``.
 
     With `migrate` the database is made if there is none, and brought to this program's version; without, a missing
-    database is an error, and nothing is written.
+    database is an error, and nothing is written. `gather` lets other deliveries that are ready join a commit
+    (`events.group_commit`).
 
     Raises StoreUnavailable if it can't be opened or isn't there, NewerStore if a newer program made it.
     """
@@ -17,5 +20,5 @@ def open_store(url: str, *, migrate: bool = True) -> Store:
     if scheme == "sqlite":
         from events import sqlite
 
-        return sqlite.open_store(url, migrate=migrate)
+        return sqlite.open_store(url, migrate=migrate, gather=gather)
     raise StoreUnavailable(f"there is no store for {scheme}: URLs")

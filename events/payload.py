@@ -22,6 +22,13 @@ MAX_DEPTH = 100
 """How deeply arrays and objects may be nested."""
 MAX_DIGITS = 1000
 """Characters of one number: Conductor's JSON parser reads no longer ones."""
+MAX_NAME = 50_000
+"""Characters of a name in an object: Conductor's JSON parser reads no longer ones."""
+MAX_TEXT = 20_000_000
+"""Characters of one text: likewise."""
+CONDUCTOR_PAYLOAD = 10 * 1024 * 1024
+"""Bytes of the largest output or input that Conductor takes, unless it is told otherwise. A larger output fails the
+user's workflow, and a larger input is refused for good."""
 MAX_FIELDS = 10_000
 """Fields of a form, or parameters of a query."""
 
@@ -49,6 +56,10 @@ class UnreadableMediaType(BadBody):
     """The content type is none that the bridge reads."""
 
 
+class PayloadTooLarge(BadBody):
+    """Conductor takes no output or input of this size."""
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
     """A body that was read: its value, and its JSON text if the body was JSON."""
@@ -64,6 +75,13 @@ def read_body(body: bytes, content_type: str | None, always_json: bool = False) 
 
     Raises MalformedBody, or UnreadableMediaType.
     """
+    found = _read_body(body, content_type, always_json)
+    if found.text is None or len(body) > MAX_NAME or "\\u0000" in found.text:
+        refuse_unstorable(found.value)
+    return found
+
+
+def _read_body(body: bytes, content_type: str | None, always_json: bool) -> Body:
     if content_type == "application/json" or always_json:  # the hot path
         return _json(body)
     if not content_type or not content_type.strip():
@@ -92,9 +110,35 @@ def read_query(query: str) -> dict[str, Any]:
         return {}
     text = query.encode("latin-1", "replace").decode("utf-8", "replace")
     try:
-        return _fields(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS))
+        fields = _fields(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except ValueError:
         raise MalformedBody("the query has too many parameters") from None
+    refuse_unstorable(fields)
+    return fields
+
+
+def refuse_unstorable(value: Any) -> None:
+    """Raises MalformedBody for what some Conductor would answer with 500 at every try, so that the sender learns it.
+
+    That is a name or a text that is too long for its JSON parser, and the character NUL, which PostgreSQL can't store.
+    """
+    nodes = [value]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, str):
+            if "\0" in node:
+                raise MalformedBody("a text holds the character NUL (U+0000), which Conductor can't store")
+            if len(node) > MAX_TEXT:
+                raise MalformedBody(f"a text is longer than {MAX_TEXT} characters, which Conductor can't read")
+        elif isinstance(node, list):
+            nodes += node
+        elif isinstance(node, dict):
+            nodes += node.values()
+            for name in node:
+                if "\0" in name:
+                    raise MalformedBody("a name holds the character NUL (U+0000), which Conductor can't store")
+                if len(name) > MAX_NAME:
+                    raise MalformedBody(f"a name is longer than {MAX_NAME} characters, which Conductor can't read")
 
 
 def payload_of(body: Body, query: Mapping[str, Any]) -> str:
@@ -109,6 +153,12 @@ def payload_of(body: Body, query: Mapping[str, Any]) -> str:
         return text
     # Spliced rather than written anew: the sender's numbers stay as they were written.
     return text.rstrip()[:-1] + ("," if value else "") + dump(added)[1:]
+
+
+def size_in_conductor(document: Mapping[str, Any]) -> int:
+    """Bytes of an output or input as Conductor counts them: compact JSON in UTF-8."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def elements_of(body: Body) -> Sequence[Body]:

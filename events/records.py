@@ -82,18 +82,23 @@ class Event:
 
     def document(self, metadata: bool = True) -> dict[str, Any]:
         """The payload that tasks match on, with `_webhook` unless `metadata` is false."""
-        document: dict[str, Any] = json.loads(self.payload)
-        if metadata:
-            document["_webhook"] = {
-                "name": self.webhook,
-                "eventId": self.id,
-                "receivedAt": iso(self.received_at),
-                "headers": self.headers,
-                "query": self.query,
-            }
-        else:
-            document.pop("_webhook", None)
-        return document
+        return document_of(self, metadata)
+
+
+def document_of(event: NewEvent | Event, metadata: bool = True) -> dict[str, Any]:
+    """What tasks match on and receive: the payload, with `_webhook` if it has `metadata`."""
+    document: dict[str, Any] = json.loads(event.payload)
+    if metadata:
+        document["_webhook"] = {
+            "name": event.webhook,
+            "eventId": event.id,
+            "receivedAt": iso(event.received_at),
+            "headers": event.headers,
+            "query": event.query,
+        }
+    else:
+        document.pop("_webhook", None)
+    return document
 
 
 @dataclass(frozen=True, slots=True)

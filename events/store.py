@@ -61,24 +61,14 @@ class Facts(Protocol):
         """Says such a thing; None takes it back."""
 
 
-class Appending(Protocol):
-    """Events that were handed in. Whoever did it must ask for their commit."""
-
-    def committed(self) -> list[Committed]:
-        """Commits the events durably, all or none, and only those whose delivery id is new.
-
-        Returns in the order given.
-        """
-
-
 class Deliveries(Clock, Protocol):
     """What the relay needs."""
 
-    def submit(self, events: Sequence[NewEvent]) -> Appending:
-        """Hands in the events of one delivery; deliveries that are handed in together share one commit."""
-
     def append(self, events: Sequence[NewEvent]) -> list[Committed]:
-        """Submits the events and commits them."""
+        """Commits the events of a delivery durably, all or none, and only those whose delivery id is new.
+
+        Returns in the order given. Deliveries that come together share a commit.
+        """
 
     def verified_at(self, webhook: str, fingerprint: str) -> int | None:
         """When the webhook was verified with the verifier of this fingerprint; None while it isn't."""

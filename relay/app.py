@@ -19,10 +19,12 @@ from events.open import open_store
 from events.store import Deliveries, Facts, NewerStore, StoreUnavailable
 from relay import metrics, web
 from relay.background import STILL_IN_FORCE, Background
+from relay.hub import aside, gather
+from relay.peers import Peers
 from relay.platform import Platform
 from relay.platforms import PLATFORMS
 from relay.receiver import Receiver
-from relay.route import routes_of
+from relay.route import Route, routes_of
 from relay.tally import Tally
 from relay.vendor_keys import KeySource, http_get
 from relay.verifiers import Fetch
@@ -69,19 +71,29 @@ def _create_app(
     in_background: bool,
 ) -> Flask:
     def load(path: Path) -> Definitions:
-        return load_definitions(path, platforms, may_be_empty=settings.bridge_admin_writes)
+        return aside(load_definitions, path, platforms, may_be_empty=settings.bridge_admin_writes)
+
+    def route(definitions: Definitions) -> Mapping[str, Route]:
+        return aside(
+            routes_of,
+            definitions,
+            settings.bridge_public_url,
+            fetch,
+            platforms,
+            settings.bridge_conductor_payload,
+        )
 
     definitions = load(settings.bridge_webhooks)
     _warn(definitions)
-    store: Store = open_store(settings.bridge_database) if given_store is None else given_store
+    store: Store = open_store(settings.bridge_database, gather=gather) if given_store is None else given_store
     fetch: Fetch = KeySource(http_get(settings.bridge_key_mirror)) if given_fetch is None else given_fetch
     tally = Tally(store)
-    receiver = Receiver(store, routes_of(definitions, settings.bridge_public_url, fetch, platforms), tally)
+    receiver = Receiver(store, route(definitions), tally)
 
     def changed(new: Definitions) -> None:
         if background.is_running:
             background.tell_parent()
-        receiver.routes = routes_of(new, settings.bridge_public_url, fetch, platforms)
+        receiver.routes = route(new)
         if background.is_running:
             _warn(new)
             structlog.get_logger().info("definitions reloaded", webhooks=[webhook.name for webhook in new.webhooks])
@@ -106,14 +118,15 @@ def _create_app(
     )
 
     app = Flask("relay", static_folder=None)
-    app.extensions["relay"] = background
     app.register_blueprint(web.pages(store, with_metrics=where == "public"))
     web.handle_errors(app)
     wsgi: WSGIApplication = web.Deliveries(receiver, app.wsgi_app, background.start if in_background else lambda: None)
     hops = settings.bridge_trusted_proxies
     if hops:
         wsgi = ProxyFix(wsgi, x_for=hops, x_proto=hops, x_host=hops, x_port=hops, x_prefix=hops)
-    app.wsgi_app = wsgi  # type: ignore[method-assign,assignment]
+    app.wsgi_app = peers = Peers(wsgi)  # type: ignore[method-assign]
+    background.let_go = peers.let_go
+    app.extensions["relay"] = background
     return app
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from relay.tally import Tally
 
 STILL_IN_FORCE = "the changed definitions have errors; the last good ones stay in force"
 """What is logged of a broken edit."""
+CHECK_INTERVAL = 2.0
+"""Seconds between two looks of gunicorn's parent at the definitions."""
 FLUSH_INTERVAL = 1.0
 """Seconds between two writes of the tally."""
 
@@ -42,6 +45,8 @@ class Background:
         self._metrics_address = metrics_address
         self._pid: int | None = None
         self._to_parent: int | None = None
+        self.let_go: Callable[[], None] = lambda: None
+        """Ends the connections on which no request is under way."""
         self._stopped = threading.Event()
 
     @property
@@ -61,21 +66,31 @@ class Background:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGHUP, lambda *_: self._watcher.force())
 
-    def watch_for_others(self) -> None:
-        """For gunicorn's parent process, whose definitions new workers begin with: keeps them up to date.
+    def watch_for_others(self) -> Callable[[], None]:
+        """For gunicorn's parent process, whose definitions new workers begin with: what keeps them up to date.
 
-        To be called before the workers are made: what one of them reads, the parent reads at once, so that a worker
-        that begins while the files are broken begins with the last good ones.
+        To be called before the workers are made, and what it answers to be run beside: what one of them reads, the
+        parent reads at once, so that a worker that begins while the files are broken begins with the last good ones.
         """
-        self._watcher.start()
+        parent = os.getpid()
         news, self._to_parent = os.pipe()
         os.set_blocking(self._to_parent, False)
 
-        def read() -> None:
-            while os.read(news, 1024):
-                self._watcher.force()
+        def watch() -> None:
+            while True:
+                # First select, which gevent makes wait for this alone; os.read would stop the whole process.
+                told = select.select([news], [], [], CHECK_INTERVAL)[0]
+                if os.getpid() != parent:  # a greenlet, unlike a thread, goes along into a fork
+                    return
+                if told:
+                    os.read(news, 1024)
+                    self._watcher.force()
+                try:
+                    self._watcher.check()
+                except Exception:  # of a callback: watching must go on
+                    structlog.get_logger().exception("the changed definitions could not be read")
 
-        threading.Thread(target=read, name="definitions of workers", daemon=True).start()
+        return watch
 
     def tell_parent(self) -> None:
         """Says that this process has read new definitions."""

@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from config.webhooks import Webhook
+from relay.hub import aside
 
 _SCRYPT: dict[str, Any] = {"n": 2**14, "r": 8, "p": 1, "dklen": 16}
 """Some 50 ms on one core."""
@@ -60,7 +61,7 @@ class Fingerprints:
         """The fingerprint that depends on nothing but the webhook: one scrypt, the first time."""
         text = verifier_text(webhook)
         if text not in self._slow:
-            self._slow[text] = fingerprint(webhook, self._salt)
+            self._slow[text] = aside(fingerprint, webhook, self._salt)
         return Entry(webhook.name, self._slow[text])
 
     def at_first(self, webhook: Webhook) -> list[Entry]:
@@ -90,7 +91,7 @@ class Fingerprints:
             with self._lock:
                 if self._key is None:
                     together = b"\0".join(self._guessable)
-                    self._key = hashlib.scrypt(together, salt=b"all " + self._salt, **_SCRYPT)
+                    self._key = aside(hashlib.scrypt, together, salt=b"all " + self._salt, **_SCRYPT)
         return self._key
 
 

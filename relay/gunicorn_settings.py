@@ -1,31 +1,46 @@
 """gunicorn's settings for the relay: ``gunicorn -c relay/gunicorn_settings.py 'relay:create_app()'``."""
 
+# ruff: noqa: E402
 from __future__ import annotations
+
+from gevent import monkey
+
+# Before anything else is imported that waits: gunicorn imports the application in the parent, so its workers' own patch
+# would come too late for what has a lock or a socket by then.
+monkey.patch_all()
 
 import atexit
 import os
 import shutil
-import socket
+import ssl
 import tempfile
 from contextlib import suppress
 from typing import Any
 
-from gunicorn import glogging, util
+import gevent
+from gunicorn import glogging
+from gunicorn.http.errors import ParseException
+from gunicorn.workers.ggevent import GeventWorker
 
 
-def _write_error(connection: socket.socket, status: int, reason: str, message: str) -> None:
-    """gunicorn's answer to what is no HTTP, in the form that all errors have."""
-    if status >= 500 and status != 501:  # 501 is its word for an encoding that it can't read
-        line, more = "503 Service Unavailable", "Retry-After: 10\r\n"
-        body = b'{"error": "unavailable", "message": "send it again"}'
-    else:
-        line, more = "400 Bad Request", ""
-        body = b'{"error": "bad_request", "message": "this is no valid HTTP request"}'
-    head = f"HTTP/1.1 {line}\r\nConnection: close\r\n{more}Content-Type: application/json\r\n"
-    util.write_nonblock(connection, head.encode() + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+class Worker(GeventWorker):  # type: ignore[misc]
+    """gunicorn's gevent worker; what is no HTTP gets its answer in the form that all errors have."""
 
-
-util.write_error = _write_error
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answers, where an answer can be sent still; gunicorn closes the connection."""
+        if isinstance(exc, ssl.SSLError):
+            return  # whoever began no TLS, or broke it off, can't read an answer
+        if isinstance(exc, ParseException):
+            status, more = "400 Bad Request", ""
+            body = b'{"error": "bad_request", "message": "this is no valid HTTP request"}'
+            self.log.debug("no valid request from %s: %s", addr, exc)
+        else:
+            status, more = "503 Service Unavailable", "Retry-After: 10\r\n"
+            body = b'{"error": "unavailable", "message": "send it again"}'
+            self.log.error("a request failed", exc_info=exc)
+        head = f"HTTP/1.1 {status}\r\nConnection: close\r\n{more}Content-Type: application/json\r\n"
+        with suppress(OSError), gevent.Timeout(1, TimeoutError):
+            client.sendall(head.encode() + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]
@@ -38,19 +53,19 @@ class Logger(glogging.Logger):  # type: ignore[misc]
 
 
 bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
-worker_class = "relay.server.Worker"
+worker_class = Worker
 logger_class = Logger
 workers = 2
-# Made when they are needed; many, so that slow senders don't keep the others waiting.
-threads = 32
 # Definitions that can't be used end the start, and not only each worker's; workers share the program's memory.
 preload_app = True
 
-# A worker's main thread answers to the parent even while its threads are busy: this is for one that hangs whole.
+# For a worker that hangs whole.
 timeout = 60
 graceful_timeout = 20
+# Seconds until the next request's head must have come; then the connection ends.
 keepalive = 15
-worker_connections = 1000
+# In each worker. A connection costs little but its place: slow ones and silent ones don't keep the others waiting.
+worker_connections = 2000
 backlog = 1024
 limit_request_line = 8190
 limit_request_fields = 100
@@ -90,7 +105,7 @@ def _background(application: Any) -> Any:
 def when_ready(server: Any) -> None:
     """New workers begin with the parent's definitions, so it keeps them up to date."""
     if background := _background(server.app.callable):
-        background.watch_for_others()
+        gevent.spawn(background.watch_for_others())
 
 
 def on_reload(server: Any) -> None:
@@ -101,8 +116,21 @@ def on_reload(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Watches the definitions from the start, not from the first request."""
+    from relay import hub
+
+    hub.begin()
     if background := _background(worker.wsgi):
         background.start()
+        gevent.spawn(_let_go_at_the_end, worker, background)
+
+
+def _let_go_at_the_end(worker: Any, background: Any) -> None:
+    """A worker that stops waits for its connections: those that idle would make it wait for as long as they may."""
+    while worker.alive:
+        gevent.sleep(0.1)
+    while True:  # those whose answer is under way follow
+        background.let_go()
+        gevent.sleep(0.1)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
@@ -112,8 +140,7 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """A dead worker's gauges and connections don't count."""
-    worker.gone()
+    """A dead worker's gauges don't count."""
     from prometheus_client.multiprocess import mark_process_dead
 
     with suppress(OSError):

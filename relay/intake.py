@@ -8,8 +8,18 @@ from typing import Any
 
 from config.jsonpath import compile_path
 from config.webhooks import Webhook
-from events.payload import Body, MalformedBody, elements_of, payload_of, read_body, read_query
-from events.records import NewEvent, new_event_id
+from events.payload import (
+    CONDUCTOR_PAYLOAD,
+    Body,
+    MalformedBody,
+    PayloadTooLarge,
+    elements_of,
+    payload_of,
+    read_body,
+    read_query,
+    size_in_conductor,
+)
+from events.records import NewEvent, document_of, new_event_id
 from relay.platform import DeliveryId, Platform, digest, in_header
 from relay.request import Request
 from relay.verification import VerifiedDelivery
@@ -17,6 +27,10 @@ from relay.verification import VerifiedDelivery
 MAX_ELEMENTS = 10_000
 """Events that one delivery may be split into."""
 _LONGEST_ID = 256
+_LONGEST_IN_UTF8 = 4
+"""Bytes that Conductor makes of one character of a JSON text, at most."""
+_OTHER_METADATA = 512 * 1024
+"""Bytes that the rest of `_webhook`, names of headers and the query, can't reach: the server takes no such requests."""
 _NEVER_KEPT = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 ElementId = Callable[[Request, Any], str | None]
@@ -25,8 +39,16 @@ ElementId = Callable[[Request, Any], str | None]
 class Intake:
     """Makes events of the deliveries of one webhook."""
 
-    def __init__(self, webhook: Webhook, platform: Platform, secret_headers: frozenset[str]):
+    def __init__(
+        self,
+        webhook: Webhook,
+        platform: Platform,
+        secret_headers: frozenset[str],
+        conductor_payload: int = CONDUCTOR_PAYLOAD,
+    ):
         self._webhook = webhook.name
+        self._metadata = webhook.metadata
+        self._conductor_payload = conductor_payload
         self._split = webhook.split
         self._hold = int(webhook.hold * 1000)
         self._always_json = platform.always_json
@@ -35,20 +57,19 @@ class Intake:
         self._secret_headers = _NEVER_KEPT | platform.secret_headers | secret_headers
 
     def read(self, request: Request) -> Body:
-        """The body. Raises BadBody."""
+        """The body; of a delivery without one, by a method that needs none, the query. Raises BadBody."""
         if not request.body and request.method in ("GET", "DELETE"):
-            return Body({})
+            return Body(read_query(request.query))
         return read_body(request.body, request.headers.get("content-type"), self._always_json)
 
-    def events(self, delivery: VerifiedDelivery, body: Body) -> list[NewEvent]:
-        """One event, or with `split` one for each element of a JSON array.
+    def events(self, delivery: VerifiedDelivery, body: Body, received_at: int) -> list[NewEvent]:
+        """One event, or with `split` one for each element of a JSON array; `received_at` is the store's time.
 
-        Raises MalformedBody if there are too many.
+        Raises MalformedBody if there are too many, PayloadTooLarge if one is more than Conductor takes.
         """
         request = delivery.request
         query = read_query(request.query) if request.query else {}
         headers = self._kept(request.headers)
-        received_at = int(request.now * 1000)
         elements = elements_of(body) if self._split else (body,)
         if len(elements) > MAX_ELEMENTS:
             raise MalformedBody(f"the array has more than {MAX_ELEMENTS} elements")
@@ -58,19 +79,27 @@ class Intake:
         for number, element in enumerate(elements):
             if several:
                 delivery_id = self._element_id(request, element.value, number)
-            events.append(
-                NewEvent(
-                    id=new_event_id(),
-                    webhook=self._webhook,
-                    received_at=received_at,
-                    payload=payload_of(self._concealed(element), query),
-                    headers=headers,
-                    query=query,
-                    hold_until=received_at + self._hold,
-                    delivery_id=_storable_id(delivery_id),
-                )
+            event = NewEvent(
+                id=new_event_id(),
+                webhook=self._webhook,
+                received_at=received_at,
+                payload=payload_of(self._concealed(element), query),
+                headers=headers,
+                query=query,
+                hold_until=received_at + self._hold,
+                delivery_id=_storable_id(delivery_id),
             )
+            if self._is_too_large(event):
+                raise PayloadTooLarge(f"the payload is larger than the {self._conductor_payload} bytes of Conductor")
+            events.append(event)
         return events
+
+    def _is_too_large(self, event: NewEvent) -> bool:
+        characters = len(event.payload) + (sum(map(len, event.headers.values())) if self._metadata else 0)
+        if characters * _LONGEST_IN_UTF8 + _OTHER_METADATA < self._conductor_payload:  # the hot path
+            return False
+        document = document_of(event, self._metadata)
+        return size_in_conductor(document) > self._conductor_payload
 
     def _concealed(self, body: Body) -> Body:
         if self._conceal is None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import structlog
 
 from config.webhooks import Webhook
-from events.payload import BadBody, UnreadableMediaType
+from events.deadline import within
+from events.payload import BadBody, Body, PayloadTooLarge, UnreadableMediaType
 from events.records import Committed, Rejection
 from events.store import Deliveries, StoreUnavailable
 from relay import metrics
@@ -23,6 +23,10 @@ from relay.verifiers import KeysUnavailable, Refused
 RETRY_AFTER = 10
 """Seconds after which a sender may try again when the store, or a vendor's key, couldn't be had."""
 
+PATIENCE = 2.2
+"""Seconds after the arrival of its last byte in which a delivery is stored, or answered 503: Slack and others want an
+answer within three, and what was ready before it has its turn first."""
+
 NOT_FOUND = error_answer(404, "not_found", "there is nothing at this URL")
 UNAUTHORIZED = error_answer(401, "unauthorized", "the delivery could not be verified")
 FORBIDDEN = error_answer(403, "forbidden", "not allowed")
@@ -31,16 +35,20 @@ UNAVAILABLE = error_answer(
 )
 
 
-Steps = Generator[None, None, Answer]
-"""An answer in the making."""
-
-
 class BodyTooLarge(Exception):
     """The body is larger than the webhook takes."""
 
 
 class BodyUnreadable(Exception):
-    """The body broke off, or came in no valid form."""
+    """The body broke off, came in no valid form, or took too long."""
+
+
+class Overloaded(Exception):
+    """So many large bodies are on their way that there is no room for this one now."""
+
+
+class _MethodNotAllowed(Exception):
+    pass
 
 
 class Incoming(Protocol):
@@ -50,7 +58,7 @@ class Incoming(Protocol):
     remote: str | None
 
     def read(self, max_body: int) -> bytes:
-        """The body. Raises BodyTooLarge or BodyUnreadable."""
+        """The body. Raises BodyTooLarge, BodyUnreadable or Overloaded."""
 
     def request(self, route: Route, body: bytes) -> Request:
         """All of it."""
@@ -79,94 +87,49 @@ class Receiver:
         self._routes = routes
         self.verified.replace(_webhooks(routes))
 
-    def may_wait(self, url_id: str) -> bool:
-        """Whether a request may have to wait for somebody else's server."""
-        route = self._routes.get(url_id)
-        return route is not None and route.platform.vendor_keys
-
-    def receive(self, url_id: str, incoming: Incoming) -> Steps:
-        """Receives a request for ``/webhook/{url_id}``; returns the answer, always one, whatever was sent.
-
-        Steps are made up to the commit, which deliveries that have come that far share, and behind it.
-        """
+    def receive(self, url_id: str, incoming: Incoming) -> Answer:
+        """A request for ``/webhook/{url_id}``, from look-up to answer: always one, whatever was sent."""
         route = self._routes.get(url_id)
         if route is None:
             self._tally.count("", "unknown", 404)
             return NOT_FOUND
-        name = route.webhook.name
         try:
-            return (yield from self._receive(route, incoming))
-        except StoreUnavailable as error:
-            structlog.get_logger().error("the store can't take a delivery", webhook=name, error=str(error))
-            self._tally.count(name, "store_unavailable", 503)
-            return UNAVAILABLE
-        except KeysUnavailable as error:
-            structlog.get_logger().error("a delivery can't be verified now", webhook=name, error=str(error))
-            self._tally.count(name, "rejected", 503)
-            return UNAVAILABLE
-        except Exception:
-            # A bug of ours must not lose the delivery: the sender is told to try again.
-            structlog.get_logger().exception("a delivery failed", webhook=name)
-            self._tally.count(name, "rejected", 503)
-            return UNAVAILABLE
+            request = self._read(route, incoming)
+            with within(PATIENCE):
+                if challenge := route.challenge(request):
+                    return self._challenged(route, request, challenge)
+                delivery, body = self._verify(route, request)
+                if challenge := route.signed_challenge(body):
+                    return self._challenged(route, request, challenge)
+                events = route.intake.events(delivery, body, self._store.now())
+                committed = self._store.append(events) if events else []
+                return self._accepted(route, delivery, body.value, committed)
+        except Exception as error:
+            return self._failed(route, incoming, error)
 
-    def _receive(self, route: Route, incoming: Incoming) -> Steps:
-        webhook = route.webhook
+    def _read(self, route: Route, incoming: Incoming) -> Request:
+        """The whole request, if it may be sent at all. Raises Refused, _MethodNotAllowed and what reading raises."""
         if incoming.method not in route.methods:
-            self._tally.count(webhook.name, "rejected", 405)
-            allowed = ", ".join(sorted(route.methods))
-            return error_answer(405, "method_not_allowed", f"use {allowed}", ("Allow", allowed))
+            raise _MethodNotAllowed
         if not route.admits(incoming.remote):
-            return self._reject(route, incoming, 403, "the address is not among allow_ips")
-        try:
-            body = incoming.read(route.max_body)
-        except BodyTooLarge:
-            self._tally.count(webhook.name, "rejected", 413)
-            return error_answer(413, "body_too_large", f"the body is larger than {route.max_body} bytes")
-        except BodyUnreadable:
-            return self._reject(route, incoming, 400, "the body broke off", "the body could not be read")
-        request = incoming.request(route, body)
-        try:
-            return (yield from self._answer(route, request))
-        except Refused as refusal:
-            return self._reject(route, incoming, refusal.status, refusal.reason)
-        except UnreadableMediaType as error:
-            self._tally.count(webhook.name, "rejected", 415)
-            return error_answer(415, "unsupported_media_type", str(error))
-        except BadBody as error:
-            return self._reject(route, incoming, 400, str(error), str(error))
+            raise Refused("the address is not among allow_ips", 403)
+        return incoming.request(route, incoming.read(route.max_body))
 
-    def _answer(self, route: Route, request: Request) -> Steps:
-        platform = route.platform
-        if platform.challenge is not None:
-            answer = platform.challenge(request, route.terms)
-            if answer is not None:
-                return self._challenged(route, request, answer)
+    def _verify(self, route: Route, request: Request) -> tuple[VerifiedDelivery, Body]:
+        """The proven delivery, and its body. Raises Refused, BadBody, KeysUnavailable or StoreUnavailable."""
         if request.method not in route.deliverable:
             raise Refused("no challenge in the request")
         delivery = route.verification.verify(request)
-        closed = route.verification.needs_challenge and not self.verified.is_verified(route.webhook, route.key)
+        if not route.verification.needs_challenge or self.verified.is_verified(route.webhook, route.key):
+            return delivery, route.intake.read(request)
+        # Nothing but the challenge counts yet, and it may be in the body.
         try:
             body = route.intake.read(request)
+            if route.signed_challenge(body):
+                return delivery, body
         except BadBody:
-            if closed:
-                raise Refused("not verified yet: the challenge has not come") from None
-            raise
-        if platform.signed_challenge is not None:
-            answer = platform.signed_challenge(body.value, route.terms)
-            if answer is not None:
-                return self._challenged(route, request, answer)
-        if closed:
-            raise Refused("not verified yet: the challenge has not come")
-        events = route.intake.events(delivery, body)
-        if not events:
-            return self._accepted(route, delivery, body.value, [])
-        appending = self._store.submit(events)
-        try:
-            yield
-        finally:  # what was handed in is committed, even if nobody waits for the answer any more
-            committed = appending.committed()
-        return self._accepted(route, delivery, body.value, committed)
+            pass
+        raise Refused("not verified yet: the challenge has not come")
 
     def _accepted(self, route: Route, delivery: VerifiedDelivery, value: Any, committed: list[Committed]) -> Answer:
         webhook = route.webhook
@@ -201,23 +164,58 @@ class Receiver:
         """Notes that the webhook is verified. Where that `must` be stored, raises StoreUnavailable; else the next
         delivery will do."""
         try:
-            self.verified.mark(route.webhook, route.key, int(request.now * 1000), whole=must)
+            self.verified.mark(route.webhook, route.key, self._store.now(), whole=must)
         except StoreUnavailable:
             if must:
                 raise
             structlog.get_logger().warning("can't note that the webhook is verified", webhook=route.webhook.name)
 
-    def _reject(self, route: Route, incoming: Incoming, status: int, reason: str, message: str | None = None) -> Answer:
+    def _failed(self, route: Route, incoming: Incoming, error: Exception) -> Answer:
+        """The answer to what was not accepted."""
+        name = route.webhook.name
+        match error:
+            case Refused():
+                self._reject(route, incoming, error.status, error.reason)
+                return UNAUTHORIZED if error.status == 401 else FORBIDDEN
+            case BodyUnreadable():
+                self._reject(route, incoming, 400, "the body broke off")
+                return error_answer(400, "malformed_body", "the body could not be read")
+            case PayloadTooLarge():
+                self._tally.count(name, "rejected", 413)
+                return error_answer(413, "body_too_large", str(error))
+            case BodyTooLarge():
+                self._tally.count(name, "rejected", 413)
+                return error_answer(413, "body_too_large", f"the body is larger than {route.max_body} bytes")
+            case UnreadableMediaType():
+                self._tally.count(name, "rejected", 415)
+                return error_answer(415, "unsupported_media_type", str(error))
+            case BadBody():
+                self._reject(route, incoming, 400, str(error))
+                return error_answer(400, "malformed_body", str(error))
+            case _MethodNotAllowed():
+                self._tally.count(name, "rejected", 405)
+                allowed = ", ".join(sorted(route.methods))
+                return error_answer(405, "method_not_allowed", f"use {allowed}", ("Allow", allowed))
+            case StoreUnavailable():
+                structlog.get_logger().error("the store can't take a delivery", webhook=name, error=str(error))
+                self._tally.count(name, "store_unavailable", 503)
+            case KeysUnavailable() | Overloaded():
+                structlog.get_logger().error("a delivery can't be taken now", webhook=name, error=str(error))
+                self._tally.count(name, "rejected", 503)
+            case _:
+                # A bug of ours must not lose the delivery: the sender is told to try again.
+                structlog.get_logger().error("a delivery failed", webhook=name, exc_info=error)
+                self._tally.count(name, "rejected", 503)
+        return UNAVAILABLE
+
+    def _reject(self, route: Route, incoming: Incoming, status: int, reason: str) -> None:
         self._tally.reject(
             Rejection(
                 webhook=route.webhook.name,
-                at=int(time.time() * 1000),
+                at=self._store.now(),
                 status=status,
                 reason=reason,
                 remote=incoming.remote,
                 method=incoming.method,
             )
         )
-        if message is not None:
-            return error_answer(status, "malformed_body", message)
-        return UNAUTHORIZED if status == 401 else FORBIDDEN

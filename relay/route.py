@@ -7,9 +7,11 @@ from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
 
 from config.webhooks import Definitions, Webhook
+from events.payload import CONDUCTOR_PAYLOAD, Body
 from relay.intake import Intake
 from relay.platform import Platform
 from relay.platforms import PLATFORMS
+from relay.request import Answer, Request
 from relay.verification import Verification, VerifiedWebhooks, terms_of
 from relay.verifiers import Fetch
 from relay.verifiers.terms import no_fetch
@@ -20,18 +22,38 @@ PATH = "/webhook/"
 class Route:
     """One webhook's URL."""
 
-    def __init__(self, webhook: Webhook, platform: Platform, public_url: str | None, fetch: Fetch = no_fetch):
+    def __init__(
+        self,
+        webhook: Webhook,
+        platform: Platform,
+        public_url: str | None,
+        fetch: Fetch = no_fetch,
+        conductor_payload: int = CONDUCTOR_PAYLOAD,
+    ):
+        """`conductor_payload`: bytes of the largest output or input that Conductor takes."""
         self.webhook = webhook
         self.key = VerifiedWebhooks.key(webhook)
         self.platform = platform
         self.terms = terms_of(webhook, platform, fetch)
         self.verification = Verification(webhook, platform, fetch)
-        self.intake = Intake(webhook, platform, self.verification.secret_headers)
+        self.intake = Intake(webhook, platform, self.verification.secret_headers, conductor_payload)
         self.methods = platform.methods | ({"GET"} if webhook.challenge is not None else frozenset())
         self.deliverable = platform.methods - {"GET"} if platform.challenge else platform.methods
         """Methods of deliveries: where a platform challenges by GET, a GET is nothing else."""
-        self.max_body = platform.max_body if webhook.max_body is None else webhook.max_body
+        largest = platform.max_body if webhook.max_body is None else webhook.max_body
+        # An array that is split may be larger than each of its elements.
+        self.max_body = largest if webhook.split else min(largest, conductor_payload)
         self._public_url = public_url_of(webhook, public_url)
+
+    def challenge(self, request: Request) -> Answer | None:
+        """The answer to a challenge that nobody signs; None if it is none. May raise Refused."""
+        challenge = self.platform.challenge
+        return None if challenge is None else challenge(request, self.terms)
+
+    def signed_challenge(self, body: Body) -> Answer | None:
+        """The same of a body that has been verified."""
+        challenge = self.platform.signed_challenge
+        return None if challenge is None else challenge(body.value, self.terms)
 
     def url(self, seen: Callable[[], str], query: str) -> str:
         """The URL as the platform called it: the configured one, or as it was seen; with the query as it was sent."""
@@ -73,11 +95,12 @@ def routes_of(
     public_url: str | None,
     fetch: Fetch = no_fetch,
     platforms: Mapping[str, Platform] = PLATFORMS,
+    conductor_payload: int = CONDUCTOR_PAYLOAD,
 ) -> Mapping[str, Route]:
     """Last part of the URL → route."""
     return MappingProxyType(
         {
-            webhook.url_id: Route(webhook, platforms[webhook.platform], public_url, fetch)
+            webhook.url_id: Route(webhook, platforms[webhook.platform], public_url, fetch, conductor_payload)
             for webhook in definitions.webhooks
         }
     )

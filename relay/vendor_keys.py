@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections import OrderedDict
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Request, build_opener
 
 import structlog
 
@@ -40,7 +41,7 @@ class _NoRedirects(HTTPRedirectHandler):
 
 def http_get(mirror: str | None = None) -> Get:
     """A `Get` over HTTPS, or through the mirror: ``https://HOST/PATH`` is then fetched from ``MIRROR/HOST/PATH``."""
-    opener: OpenerDirector = build_opener(_NoRedirects)
+    opener: OpenerDirector = build_opener(_NoRedirects, HTTPSHandler(context=ssl.create_default_context()))
 
     def get(url: str) -> bytes:
         parts = urlsplit(url)

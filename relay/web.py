@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import gevent
 from flask import Blueprint, Flask, Response
 from werkzeug.exceptions import HTTPException
 
+from events.deadline import within
 from events.store import Deliveries as DeliveryStore
 from events.store import StoreUnavailable
 from relay import metrics
-from relay.receiver import NOT_FOUND, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Receiver
+from relay.hub import aside
+from relay.peers import LONGEST_BODY
+from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Overloaded, Receiver
 from relay.request import Answer, Request, error_answer, json_answer
 from relay.route import PATH, Route
 
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
 _PIECE = 64 * 1024
+_MOST_ON_THEIR_WAY = 256 * 1024 * 1024
+_on_their_way = 0
+"""Bytes of large bodies that have come in part."""
 _STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _names: dict[str, str] = {}
 
@@ -34,36 +41,30 @@ class WsgiRequest:
         self.remote: str | None = environ.get("REMOTE_ADDR") or None
 
     def read(self, max_body: int) -> bytes:
-        """The body; of one that is too large no more is read than it takes to know. Raises BodyTooLarge or
-        BodyUnreadable."""
+        """The body; of one that is too large no more is read than it takes to know. Raises BodyTooLarge,
+        BodyUnreadable or Overloaded."""
         environ = self._environ
-        stream = environ["wsgi.input"]
         length = environ.get("CONTENT_LENGTH")
-        try:
-            if not length:
-                return self._read_to_end(stream, max_body) if environ.get("wsgi.input_terminated") else b""
-            if not (length.isascii() and length.isdigit()):
-                raise BodyUnreadable
+        if not length:
+            expected = max_body + 1 if environ.get("wsgi.input_terminated") else 0
+        elif not (length.isascii() and length.isdigit()):
+            raise BodyUnreadable
+        else:
             expected = int(length[:20])
             if expected > max_body:
                 raise BodyTooLarge
-            body: bytes = stream.read(expected)
-        except (BodyTooLarge, BodyUnreadable):
+        try:
+            with gevent.Timeout(LONGEST_BODY, TimeoutError):
+                body = _read(environ["wsgi.input"], expected)
+        except Overloaded:
             raise
         except Exception as error:  # the server's parser and the socket have errors of their own families
             raise BodyUnreadable from error
-        if len(body) != expected:
+        if len(body) > max_body:
+            raise BodyTooLarge
+        if length and len(body) != expected:
             raise BodyUnreadable
         return body
-
-    @staticmethod
-    def _read_to_end(stream: Any, max_body: int) -> bytes:
-        body = bytearray()
-        while piece := stream.read(_PIECE):
-            body += piece
-            if len(body) > max_body:
-                raise BodyTooLarge
-        return bytes(body)
 
     def request(self, route: Route, body: bytes) -> Request:
         """The request as verification wants it."""
@@ -100,6 +101,25 @@ def _name(key: str) -> str:
     return _names.setdefault(key, key[5:].replace("_", "-").lower())
 
 
+def _read(stream: Any, most: int) -> bytes:
+    """What comes, up to so many bytes. What has come of large bodies that are on their way is bounded for all of them
+    together: strangers send what they like, and only the whole of it can be verified."""
+    global _on_their_way
+    if most <= _PIECE:
+        body: bytes = stream.read(most)
+        return body
+    pieces = bytearray()
+    try:
+        while len(pieces) < most and (piece := stream.read(min(_PIECE, most - len(pieces)))):
+            _on_their_way += len(piece)
+            pieces += piece
+            if _on_their_way > _MOST_ON_THEIR_WAY:
+                raise Overloaded("too many large bodies are on their way")
+    finally:
+        _on_their_way -= len(pieces)
+    return bytes(pieces)
+
+
 class Deliveries:
     """Answers ``/webhook/{id}`` itself, and leaves every other path to Flask.
 
@@ -117,42 +137,10 @@ class Deliveries:
         if not path.startswith(PATH):
             return self._others(environ, start_response)
         self._start()
-        return Delivery(self._receiver, path[len(PATH) :], environ, start_response)
-
-
-class Delivery:
-    """The answer to a delivery, as WSGI iterates over it.
-
-    It is made up to the commit at once, and the rest when it is asked for: a server that calls the application for
-    several requests before it iterates over the answers has them committed together.
-    """
-
-    def __init__(self, receiver: Receiver, url_id: str, environ: dict[str, Any], start_response: StartResponse):
-        self._began = time.perf_counter()
-        self._environ = environ
-        self._start_response = start_response
-        self._answer: Answer | None = None
-        self._steps = receiver.receive(url_id, WsgiRequest(environ))
-        self.may_wait = receiver.may_wait(url_id)
-        """Whether others had better not wait for it; nothing is done then before it is asked for."""
-        if not self.may_wait:
-            self._step()
-
-    def _step(self) -> None:
-        try:
-            next(self._steps)
-        except StopIteration as end:
-            self._answer = end.value
-
-    def __iter__(self) -> Iterator[bytes]:
-        while self._answer is None:
-            self._step()
-        metrics.observe_request(time.perf_counter() - self._began)
-        return iter(send(self._answer, self._environ, self._start_response))
-
-    def close(self) -> None:
-        """WSGI's end of every answer, also of one that nobody wanted any more."""
-        self._steps.close()
+        began = time.perf_counter()
+        answer = self._receiver.receive(path[len(PATH) :], WsgiRequest(environ))
+        metrics.observe_request(time.perf_counter() - began)
+        return send(answer, environ, start_response)
 
 
 def send(answer: Answer, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -175,7 +163,8 @@ def pages(store: DeliveryStore, with_metrics: bool) -> Blueprint:
     @blueprint.get("/readyz", provide_automatic_options=False)
     def readyz() -> Response:
         try:
-            store.check_writable()
+            with within(PATIENCE):
+                store.check_writable()
         except StoreUnavailable:
             return _response(UNAVAILABLE)
         return _response(json_answer({"status": "ready"}))
@@ -184,7 +173,7 @@ def pages(store: DeliveryStore, with_metrics: bool) -> Blueprint:
 
         @blueprint.get("/metrics", provide_automatic_options=False)
         def metrics_page() -> Response:
-            return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+            return Response(aside(metrics.exposition), content_type=metrics.CONTENT_TYPE)
 
     return blueprint
 

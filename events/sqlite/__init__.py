@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from events.sqlite.claims import Claims
@@ -19,10 +20,10 @@ from events.sqlite.upkeep import Upkeep
 class SqliteStore(Deliveries, Leadership, Decisions, Claims, Onces, Pauses, Signals, Upkeep, Queries):
     """Everything that the processes do with the store (`events.store` says what each method promises)."""
 
-    def __init__(self, connections: Connections):
+    def __init__(self, connections: Connections, gather: Callable[[], None] | None = None):
         self._connections = connections
         self._wake = WakeUp(f"{connections.path}-wake")
-        Deliveries.__init__(self)
+        Deliveries.__init__(self, gather)
         Leadership.__init__(self)
 
     def close(self) -> None:
@@ -30,11 +31,11 @@ class SqliteStore(Deliveries, Leadership, Decisions, Claims, Onces, Pauses, Sign
         self._connections.close()
 
 
-def open_store(url: str, *, migrate: bool = True) -> SqliteStore:
+def open_store(url: str, *, migrate: bool = True, gather: Callable[[], None] | None = None) -> SqliteStore:
     """The store at ``sqlite:///PATH``.
 
     With `migrate` the database is made if there is none, and brought to this program's version; without, a missing
-    database is an error, and nothing is written.
+    database is an error, and nothing is written. `gather` lets other deliveries that are ready join a commit.
 
     Raises StoreUnavailable if it can't be opened or isn't there, NewerStore if a newer program made it.
     """
@@ -43,4 +44,4 @@ def open_store(url: str, *, migrate: bool = True) -> SqliteStore:
         connections.migrate()
     else:
         connections.check_version()
-    return SqliteStore(connections)
+    return SqliteStore(connections, gather)

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from events.deadline import deadline
 from events.sqlite.migrations import migrations
 from events.store import NewerStore, StoreUnavailable
 
@@ -94,14 +95,16 @@ class Connections:
     def transaction(self) -> Iterator[Database]:
         """One write transaction, begun at once (BEGIN IMMEDIATE), on the process's only writing connection.
 
-        Raises StoreUnavailable when the database can't be written within the busy time-out.
+        Raises StoreUnavailable when the database can't be written within `BUSY_TIMEOUT`, or sooner where whoever asks
+        has less time (`events.deadline`); waiting for others of this process counts.
         """
-        with self._writing, translated():
+        until = deadline(BUSY_TIMEOUT)
+        with self._turn(until), translated():
             if self._writer is None:
                 self._writer = self._open_writer()
             db = self._writer
             try:
-                begin(db)
+                begin(db, until)
                 try:
                     yield db
                     db.execute("COMMIT")
@@ -112,6 +115,15 @@ class Connections:
                 if _is_stale_after(error):
                     self._close_writer()
                 raise
+
+    @contextmanager
+    def _turn(self, until: float) -> Iterator[None]:
+        if not self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
+            raise StoreUnavailable("SQLite: others of this process wait for the database")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def close(self) -> None:
         """Closes this process's writer and this thread's reader."""
@@ -150,7 +162,7 @@ class Connections:
                 self._refuse_newer(db)
                 if migrations.pending(db):
                     # Several processes start at once: one migrates, the others then find it done.
-                    begin(db)
+                    begin(db, deadline(BUSY_TIMEOUT))
                     try:
                         migrations.apply(db)
                         db.execute("COMMIT")
@@ -185,19 +197,18 @@ class Connections:
             )
 
 
-def begin(db: Database) -> None:
-    """Begins a write transaction, waiting for other processes' ones for `BUSY_TIMEOUT`.
+def begin(db: Database, until: float) -> None:
+    """Begins a write transaction, waiting for other processes' ones up to that monotonic time.
 
     SQLite's own busy handler naps for up to 100 ms at a time, which shows in the relay's answers; these naps are short.
     """
-    deadline = time.monotonic() + BUSY_TIMEOUT
     nap = 0.0001
     while True:
         try:
             db.conn.execute("BEGIN IMMEDIATE")
             return
         except sqlite3.OperationalError as error:
-            if error_code(error) != _SQLITE_BUSY or time.monotonic() > deadline:
+            if error_code(error) != _SQLITE_BUSY or time.monotonic() > until:
                 raise
         time.sleep(nap)
         nap = min(nap * 1.5, _LONGEST_NAP)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from sqlite_utils import Database
 
+from events.group_commit import GroupCommit, Take
 from events.records import Committed, NewEvent, Rejection
 from events.sqlite.connections import Connections
 from events.sqlite.signals import WakeUp
-from events.store import StoreUnavailable
 
 REJECTIONS_KEPT = 100
 """Rejections kept per webhook."""
@@ -25,115 +23,38 @@ _COLUMNS = "id, webhook, received_at, delivery_id, payload, headers, query, hold
 _ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-class _Delivery:
-    """The events of one delivery on their way through a group commit: an `events.store.Appending`."""
-
-    __slots__ = ("_commit", "error", "events", "result")
-
-    def __init__(self, events: Sequence[NewEvent], commit: Callable[[_Delivery], None]):
-        self.events = events
-        self._commit = commit
-        self.result: list[Committed] | None = None
-        self.error: StoreUnavailable | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether it is committed or has failed."""
-        return self.result is not None or self.error is not None
-
-    def committed(self) -> list[Committed]:
-        if not self.finished:
-            self._commit(self)
-        if self.error is not None:
-            raise self.error
-        assert self.result is not None
-        return self.result
-
-
 class Deliveries:
     """Implements `events.store.Deliveries`."""
 
     _connections: Connections
     _wake: WakeUp
 
-    def __init__(self) -> None:
+    def __init__(self, gather: Callable[[], None] | None = None) -> None:
+        """`gather` lets other deliveries that are ready join the commit (see `events.group_commit`)."""
+        self._gather = gather
         self._reset_group()
         os.register_at_fork(after_in_child=self._reset_group)
 
     def _reset_group(self) -> None:
-        self._waiting: deque[_Delivery] = deque()
-        self._committing = threading.Lock()
-
-    # A commit costs the same for one event and for several, so deliveries that come together are committed together.
-    # No thread of its own does it, which would cost every delivery two changes of thread: the first to ask for its
-    # commit commits for all.
-
-    def submit(self, events: Sequence[NewEvent]) -> _Delivery:
-        delivery = _Delivery(events, self._commit_with_others)
-        self._waiting.append(delivery)
-        return delivery
+        self._group_commit = GroupCommit(self._commit, self._gather)
 
     def append(self, events: Sequence[NewEvent]) -> list[Committed]:
-        return self.submit(events).committed()
+        return self._group_commit.append(events)
 
-    def _commit_with_others(self, delivery: _Delivery) -> None:
-        with self._committing:
-            while not delivery.finished and self._waiting:
-                self._commit_gathered()
-
-    def _commit_gathered(self) -> None:
-        group: list[_Delivery] = []
-        try:
-            self._commit(group)
-        except StoreUnavailable as error:
-            for delivery in group or self._take(group):
-                delivery.error = error
-        except Exception as error:
-            for delivery in group or self._take(group):
-                self._commit_alone(delivery, error if len(group) == 1 else None)
-        finally:
-            for delivery in group:
-                if not delivery.finished:
-                    delivery.error = StoreUnavailable("the commit was interrupted")
-
-    def _take(self, group: list[_Delivery]) -> list[_Delivery]:
-        """Moves what waits into the group, as far as it fits into one statement."""
-        group.append(self._waiting.popleft())
-        rows = len(group[0].events)
-        while self._waiting and rows + len(self._waiting[0].events) <= _ROWS_A_STATEMENT:
-            group.append(self._waiting.popleft())
-            rows += len(group[-1].events)
-        return group
-
-    def _commit_alone(self, delivery: _Delivery, error: Exception | None) -> None:
-        """One delivery that the database refuses must not take the others of its group with it."""
-        try:
-            if error is not None:
-                raise error
-            self._commit([delivery])
-        except StoreUnavailable as unavailable:
-            delivery.error = unavailable
-        except Exception as refusal:
-            delivery.error = StoreUnavailable(f"{type(refusal).__name__}: {refusal}")
-
-    def _commit(self, group: list[_Delivery]) -> None:
-        """Commits the group; an empty one is first filled with what waits."""
+    def _commit(self, take: Take) -> list[list[Committed]]:
         with self._connections.transaction() as db:
-            if not group:
-                # Only now: what came while another process was writing goes along.
-                self._take(group)
-            rows = [event for delivery in group for event in delivery.events]
+            deliveries = take()
+            rows = [event for events in deliveries for event in events]
             stored = set[str]()
             for start in range(0, len(rows), _ROWS_A_STATEMENT):
                 stored |= _insert(db, rows[start : start + _ROWS_A_STATEMENT])
             first = {} if len(stored) == len(rows) else _first_ids(db, rows, stored)
         if stored:
             self._wake.send()
-        for delivery in group:
-            delivery.result = [
-                Committed(event.id, False) if event.id in stored else Committed(first[event.id], True)
-                for event in delivery.events
-            ]
+        return [
+            [Committed(event.id, False) if event.id in stored else Committed(first[event.id], True) for event in events]
+            for events in deliveries
+        ]
 
     # --- verified or not ---
 

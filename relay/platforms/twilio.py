@@ -48,7 +48,10 @@ def _is_form(content_type: str | None) -> bool:
 # https://www.twilio.com/docs/usage/security#validating-requests
 @dataclass(frozen=True)
 class UrlAndFields:
-    """The signature covers the URL and the fields of a form; of another body the hash, in the URL, is covered."""
+    """The signature covers the URL and the fields of a form; of another body the hash, in the URL, is covered.
+
+    A delivery by GET has its fields in the URL, and nothing is appended.
+    """
 
     header: str = "X-Twilio-Signature"
 
@@ -98,6 +101,7 @@ def empty_twiml(_accepted: Accepted) -> Answer:
 PLATFORM = Platform(
     name="twilio",
     verifier=UrlAndFields(),
+    methods=frozenset({"POST", "GET"}),
     delivery_id=first_of(in_header("I-Twilio-Idempotency-Token"), message_and_status),
     answer=empty_twiml,
 )

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import select
+import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from events.records import NewEvent, new_event_id
+from events.deadline import within
+from events.group_commit import Take
+from events.records import Committed, NewEvent, new_event_id
 from events.sqlite import SqliteStore, open_store
 from events.store import StoreUnavailable
 
@@ -34,15 +38,15 @@ def stored(store: SqliteStore) -> list[str]:
 
 def test_deliveries_of_many_threads_are_all_stored_and_share_commits(store: SqliteStore) -> None:
     commits = 0
-    commit = store._commit
+    commit = store._group_commit._commit
 
-    def counted(group: list[object]) -> None:
+    def counted(take: Take) -> list[list[Committed]]:
         nonlocal commits
         commits += 1
         time.sleep(0.002)  # a slow disk: the others come meanwhile
-        commit(group)  # type: ignore[arg-type]
+        return commit(take)
 
-    store._commit = counted  # type: ignore[method-assign, assignment]
+    store._group_commit._commit = counted
 
     with ThreadPoolExecutor(16) as pool:
         duplicates = list(pool.map(lambda number: store.append([event(f"d{number % 150}")])[0].duplicate, range(200)))
@@ -52,59 +56,33 @@ def test_deliveries_of_many_threads_are_all_stored_and_share_commits(store: Sqli
     assert commits < 150
 
 
-def test_deliveries_that_were_handed_in_share_the_commit_of_the_first_that_asks(store: SqliteStore) -> None:
-    first, second, again = store.submit([event("a")]), store.submit([event("b")]), store.submit([event("a")])
-    assert stored(store) == []
-    [one] = second.committed()
-    assert len(stored(store)) == 2
-    commits = store._connections.read("PRAGMA data_version")
-    assert not one.duplicate
-    assert [first.committed()[0].duplicate, again.committed()[0].duplicate] == [False, True]
-    assert store._connections.read("PRAGMA data_version") == commits
-
-
-def test_a_group_that_fails_fails_for_all_of_it_and_the_next_one_is_not_touched(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(group: list[object]) -> None:
-        raise StoreUnavailable("database or disk is full")
-
-    both = store.submit([event("a")]), store.submit([event("b")])
-    with monkeypatch.context() as patch:
-        patch.setattr(store, "_commit", fails)
-        for one in both:
-            with pytest.raises(StoreUnavailable):
-                one.committed()
-    assert not store.append([event("a")])[0].duplicate
-    assert len(stored(store)) == 1
-
-
-def test_a_delivery_that_the_database_refuses_takes_no_other_with_it(store: SqliteStore) -> None:
+def test_a_delivery_that_the_database_refuses_is_not_stored_and_the_next_one_is(store: SqliteStore) -> None:
     good, bad = event("good"), event("bad", payload="\ud800")  # a lone surrogate is no UTF-8
-    gathered = threading.Barrier(2)
-    begin = store._take
-
-    def take(group: list[object]) -> list[object]:
-        # Both are in the group: the second one waits in the queue before the first is taken.
-        while len(store._waiting) < 2 and not group:
-            time.sleep(0.001)
-        return begin(group)  # type: ignore[arg-type, return-value]
-
-    store._take = take  # type: ignore[method-assign, assignment]
-
-    def append(one: NewEvent) -> object:
-        gathered.wait(30)
-        try:
-            return store.append([one])
-        except StoreUnavailable as error:
-            return error
-
-    with ThreadPoolExecutor(2) as pool:
-        outcomes = list(pool.map(append, (good, bad)))
-
-    assert isinstance(outcomes[1], StoreUnavailable)
-    assert not isinstance(outcomes[0], StoreUnavailable)
+    with pytest.raises(StoreUnavailable):
+        store.append([bad])
+    store.append([good])
     assert stored(store) == [good.id]
+
+
+def test_whoever_has_less_time_waits_no_longer_for_the_database(store: SqliteStore, tmp_path: Path) -> None:
+    """Behind another process, and behind others of this one that wait for it."""
+    with closing(sqlite3.connect(tmp_path / "bridge.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waits = threading.Thread(target=lambda: suppressed(store.check_writable))
+        waits.start()
+        for _ in range(2):
+            began = time.monotonic()
+            with within(0.3), pytest.raises(StoreUnavailable):
+                store.append([event()])
+            assert time.monotonic() - began < 2
+        other.execute("ROLLBACK")
+        waits.join(30)
+    store.append([event()])
+
+
+def suppressed(call: Callable[[], object]) -> None:
+    with suppress(StoreUnavailable):
+        call()
 
 
 def test_a_commit_wakes_who_listens_and_a_duplicate_does_not(store: SqliteStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import io
 import json
@@ -173,11 +174,74 @@ def test_a_body_that_is_too_large_is_refused(limit: str | None, make_relay: Make
     assert relay.rejections() == []
 
 
-def test_github_may_send_25_megabytes(make_relay: MakeRelay) -> None:
-    relay = make_relay(GITHUB)
-    body = b'"' + b"x" * (25 * 1024 * 1024 - 2) + b'"'
-    assert relay.post("push", body, signed(body)).status_code == 200
-    assert relay.post("push", body + b" ", signed(body)).status_code == 413
+def test_github_may_send_25_megabytes_where_conductor_takes_them(make_relay: MakeRelay) -> None:
+    half = b'"' + b"x" * (25 * 1024 * 1024 // 2 - 4) + b'"'
+    body = b"[" + half + b"," + half + b"]"
+    body += b" " * (25 * 1024 * 1024 - len(body))
+    for more, statuses in (({"bridge_conductor_payload": "30MB"}, (200, 413)), ({}, (413, 413))):
+        relay = make_relay(GITHUB, **more)
+        assert tuple(relay.post("push", sent, signed(sent)).status_code for sent in (body, body + b" ")) == statuses
+
+
+def test_what_would_be_too_large_for_conductor_is_refused(make_relay: MakeRelay) -> None:
+    """Its own `_webhook` counts, and of a split delivery each element."""
+    relay = make_relay(
+        PLAIN | {"name": "whole", "max_body": "5MB"},
+        PLAIN | {"name": "bare", "max_body": "5MB", "metadata": False},
+        PLAIN | {"name": "split", "max_body": "5MB", "split": True},
+        bridge_conductor_payload="1MB",
+    )
+    limit = 1024 * 1024
+    body = '{"a":"' + "x" * (limit - 8) + '"}'
+    assert relay.post("bare", body, OK).status_code == 200
+    assert relay.post("bare", body + " ", OK).status_code == 413  # max_body is no larger
+    for sent in (body, '{"a":"' + "x" * (limit - 108) + '"}', '{"a":"' + "\u00e9" * (limit // 2 - 50) + '"}'):
+        response = relay.post("whole", sent, OK)
+        assert (response.status_code, error_of(response)) == (413, "body_too_large")
+    assert "Conductor" in response.get_json()["message"]
+    assert relay.post("whole", '{"a":"' + "x" * (limit - 1000) + '"}', OK).status_code == 200
+    element = '{"a":"' + "x" * (limit - 1000) + '"}'
+    assert relay.post("split", f"[{element},{element},{element}]", OK).status_code == 200
+    assert relay.post("split", f"[1,{body}]", OK).status_code == 413
+    assert len(relay.events()) == 5
+    assert relay.rejections() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "word"),
+    [
+        ('{"a": "b\\u0000"}', "application/json", "NUL"),
+        ('{"a\\u0000": 1}', "application/json", "NUL"),
+        ('[[{"a": ["\\u0000"]}]]', "application/json", "NUL"),
+        ("a=%00", "application/x-www-form-urlencoded", "NUL"),
+        ("a\0", "text/plain", "NUL"),
+        ('{"' + "n" * 50_001 + '": 1}', "application/json", "name"),
+        ('[{"a": {"' + "n" * 50_001 + '": 1}}]', "application/json", "name"),
+    ],
+)
+def test_what_some_conductor_can_never_store_is_malformed(
+    body: str, content_type: str, word: str, make_relay: MakeRelay
+) -> None:
+    relay = make_relay(PLAIN)
+    response = relay.post("plain", body, OK | {"Content-Type": content_type})
+    assert (response.status_code, error_of(response)) == (400, "malformed_body")
+    assert word in response.get_json()["message"]
+    assert word in relay.rejections()[0].reason
+    assert relay.events() == []
+
+
+def test_a_text_of_more_than_20_million_characters_is_malformed(make_relay: MakeRelay) -> None:
+    relay = make_relay(PLAIN | {"max_body": "40MB"}, bridge_conductor_payload="50MB")
+    assert relay.post("plain", '"' + "x" * 20_000_000 + '"', OK).status_code == 200
+    response = relay.post("plain", '"' + "x" * 20_000_001 + '"', OK)
+    assert (response.status_code, error_of(response)) == (400, "malformed_body")
+
+
+def test_what_only_looks_like_a_nul_or_is_just_short_enough_is_stored(make_relay: MakeRelay) -> None:
+    relay = make_relay(PLAIN)
+    for body in ('{"a": "\\\\u0000"}', '{"' + "n" * 50_000 + '": 1}'):
+        assert relay.post("plain", body, OK).status_code == 200
+    assert relay.post("plain", "{}", OK, query_string="a=%00").status_code == 400
 
 
 class Endless:
@@ -236,10 +300,10 @@ def test_a_media_type_that_is_not_read_is_unsupported(content_type: str, make_re
 def test_a_store_that_cannot_be_written_is_no_loss(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     relay = make_relay(PLAIN)
 
-    def fails(group: object) -> None:
+    def fails(events: object) -> None:
         raise StoreUnavailable("database or disk is full")
 
-    monkeypatch.setattr(relay.store, "_commit", fails)
+    monkeypatch.setattr(relay.store, "append", fails)
     response = relay.post("plain", "{}", OK)
     assert (response.status_code, error_of(response)) == (503, "unavailable")
     assert int(response.headers["Retry-After"]) > 0
@@ -253,7 +317,7 @@ def test_a_bug_of_ours_is_no_loss_and_no_500(make_relay: MakeRelay, monkeypatch:
     def fails(events: object) -> list[Committed]:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(relay.store, "submit", fails)
+    monkeypatch.setattr(relay.store, "append", fails)
     assert relay.post("plain", "{}", OK).status_code == 503
     monkeypatch.setattr(relay.store, "check_writable", lambda: fails([]))
     assert relay.client.get("/readyz").status_code == 503
@@ -446,6 +510,32 @@ def test_an_id_in_a_header_is_the_whole_deliverys(make_relay: MakeRelay) -> None
     relay = make_relay(PLAIN | {"split": True, "dedup": {"header": "X-Id"}})
     first = relay.post("plain", "[1, 2]", OK | {"X-Id": "a"}).get_json()
     assert relay.post("plain", "[1, 2]", OK | {"X-Id": "a"}).get_json() == first | {"duplicate": True}
+
+
+TWILIO = {
+    "name": "sms",
+    "platform": "twilio",
+    "secret": "twilio-secret-0123456789",
+    "public_url": "https://h/webhook/sms",
+}
+
+
+def test_twilio_may_deliver_by_get(make_relay: MakeRelay) -> None:
+    relay = make_relay(TWILIO)
+    query = "MessageSid=SM1&SmsStatus=received&Body=a%20b&Body=c"
+
+    def get(signed_url: str, query: str = query) -> Any:
+        signature = base64.b64encode(hmac.digest(b"twilio-secret-0123456789", signed_url.encode(), "sha1")).decode()
+        return relay.client.get("/webhook/sms", query_string=query, headers={"X-Twilio-Signature": signature})
+
+    response = get(f"https://h/webhook/sms?{query}")
+    assert (response.status_code, response.data) == (200, b"<Response/>")
+    assert relay.payloads() == [{"MessageSid": "SM1", "SmsStatus": "received", "Body": ["a b", "c"]}]
+    assert relay.event().delivery_id == "SM1 received"
+    assert get(f"https://h/webhook/sms?{query}").status_code == 200  # a duplicate
+    assert get("https://h/webhook/sms").status_code == 401
+    assert get(f"https://h/webhook/sms?{query}", query + "&Body=d").status_code == 401
+    assert len(relay.events()) == 1
 
 
 def test_the_pages_beside(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,28 @@
+"""How long whatever is done for somebody may take: carried along, so that each wait on the way knows what is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Everything that this thread (or greenlet) does inside has so long, all together."""
+    token = _deadline.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def deadline(default: float) -> float:
+    """Until when the store may be waited for, by the monotonic clock: the one carried along, or `default` seconds from
+    now where none is, or where that is sooner."""
+    carried = _deadline.get()
+    latest = time.monotonic() + default
+    return latest if carried is None else min(carried, latest)

@@ -1,0 +1,52 @@
+"""What the relay knows of gevent: how the work of one process shares its one thread (its *hub*)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, ParamSpec, TypeVar
+
+import gevent
+from gevent.threadpool import ThreadPool
+
+Parameters = ParamSpec("Parameters")
+Value = TypeVar("Value")
+
+
+class _Raised(NamedTuple):
+    error: Exception
+
+
+_THREADS = 4
+_pool: ThreadPool | None = None
+
+
+def begin() -> None:
+    """To be called in a process that serves, after its fork: `aside` has threads from then on."""
+    global _pool
+    _pool = ThreadPool(_THREADS)
+
+
+def gather() -> None:
+    """Lets every other delivery that is ready have its turn before this one goes on."""
+    gevent.idle()
+
+
+def aside(function: Callable[Parameters, Value], *arguments: Parameters.args, **named: Parameters.kwargs) -> Value:
+    """Calls a function that takes long or reads files on a thread, so that deliveries go on meanwhile.
+
+    The function must use nothing that deliveries use as well, and no lock. In a process that doesn't serve it is
+    simply called.
+    """
+    if _pool is None:
+        return function(*arguments, **named)
+
+    def outcome() -> Value | _Raised:  # gevent would print what is raised on its thread
+        try:
+            return function(*arguments, **named)
+        except Exception as error:
+            return _Raised(error)
+
+    found: Value | _Raised = _pool.apply(outcome)
+    if isinstance(found, _Raised):
+        raise found.error
+    return found

@@ -1,0 +1,77 @@
+"""What gunicorn leaves to the application: peers that are slow, that never read, or that stay."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import gevent
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication
+
+LONGEST_BODY = 30.0
+"""Seconds that a body may take to come. (A head has as long as gunicorn's `keepalive` says.)"""
+LONGEST_ANSWER = 30.0
+"""Seconds that a peer may take to read its answer."""
+_LONGEST_REST = 5.0
+_LARGEST_REST = 64 * 1024 * 1024
+_PIECE = 64 * 1024
+
+
+class Peers:
+    """WSGI middleware that bounds how long a peer can hold a connection, and lets the idle ones go at the end."""
+
+    def __init__(self, application: WSGIApplication):
+        self._application = application
+        self._idle: WeakSet[Any] = WeakSet()
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        connection = environ.get("gunicorn.socket")
+        if connection is None:  # another server, or a test
+            return self._application(environ, start_response)
+        self._idle.discard(connection)
+        return _Sending(self._application(environ, start_response), environ, self._idle)
+
+    def let_go(self) -> None:
+        """The server stops: connections on which no request is under way end, those of others after their answer."""
+        for connection in list(self._idle):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)  # what has come is still read and answered
+
+
+class _Sending:
+    """An answer on its way, as WSGI iterates over it."""
+
+    def __init__(self, answer: Iterable[bytes], environ: dict[str, Any], idle: WeakSet[Any]):
+        self._answer = answer
+        self._environ = environ
+        self._idle = idle
+        self._limit: gevent.Timeout | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        # An error of the connection, as if the peer had gone: gunicorn closes it without a word.
+        gone = BrokenPipeError(errno.EPIPE, "the peer does not read its answer")
+        self._limit = gevent.Timeout.start_new(LONGEST_ANSWER, gone)
+        return iter(self._answer)
+
+    def close(self) -> None:
+        if self._limit is not None:
+            self._limit.close()
+        if close := getattr(self._answer, "close", None):
+            close()
+        read_rest(self._environ["wsgi.input"])
+        self._idle.add(self._environ["gunicorn.socket"])
+
+
+def read_rest(body: Any) -> None:
+    """Reads what is left of a body whose answer has been sent without it: a connection that is closed over unread
+    bytes is reset, and its peer may never see the answer. What is too much, or too slow, is left."""
+    left = _LARGEST_REST
+    with suppress(Exception), gevent.Timeout(_LONGEST_REST, TimeoutError):  # the parser has errors of its own
+        while left > 0 and (piece := body.read(_PIECE)):
+            left -= len(piece)
