@@ -1,0 +1,426 @@
+"""Peers as the open internet has them, over real sockets: slow, silent, hasty, hostile, and many at once."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from events.records import EventFilter
+from events.sqlite import SqliteStore, open_store
+from tests.relay.test_gunicorn import KEY, Process, eventually
+
+DEFINITIONS = f"""webhooks:
+  - {{name: one, headers: {{X-Api-Key: {KEY}}}, dedup: {{header: X-Id}}, receivers: {{a: any}}}}
+  - {{name: topic, platform: aws-sns, receivers: {{a: any}}}}
+  - {{name: parts, headers: {{X-Api-Key: {KEY}}}, split: true, receivers: {{a: any}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    process = Process(tmp_path_factory.mktemp("peers"))
+    process.file.write_text(DEFINITIONS)
+    process.start()
+    assert eventually(lambda: process.status("GET", "/readyz") == 200), process.log.read_text()
+    yield process
+    assert process.stop() == 0
+    assert "Traceback" not in process.log.read_text()
+
+
+@pytest.fixture
+def store(relay: Process) -> Iterator[SqliteStore]:
+    store = open_store(f"sqlite:///{relay.folder}/b.db")
+    yield store
+    store.close()
+
+
+def connect(relay: Process) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", relay.port), timeout=20)
+
+
+def request(body: bytes = b"{}", more: str = "", path: str = "/webhook/one", version: str = "1.1") -> bytes:
+    head = f"POST {path} HTTP/{version}\r\nHost: h\r\nX-Api-Key: {KEY}\r\nContent-Type: application/json\r\n{more}"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+class Answers:
+    """The answers that come on a connection, in turn."""
+
+    def __init__(self, connection: socket.socket):
+        self._file = connection.makefile("rb")
+
+    def next(self) -> tuple[int, dict[str, str]]:
+        """The next one's status and body."""
+        status = int(self._file.readline().split()[1])
+        headers = http.client.parse_headers(self._file)
+        return status, json.loads(self._file.read(int(headers["Content-Length"])))
+
+    def ended(self) -> bool:
+        """Whether the relay has closed the connection."""
+        return self._file.read() == b""
+
+
+def test_every_delivery_of_many_connections_at_once_is_stored_once_and_gets_its_own_answer(
+    relay: Process, store: SqliteStore
+) -> None:
+    def deliver(sender: int) -> list[tuple[str, str, bool]]:
+        pauses = random.Random(sender)
+        connection = http.client.HTTPConnection("127.0.0.1", relay.port, timeout=60)  # it sends head and body apart
+        found = []
+        for number in range(100):
+            if number % 2:
+                time.sleep(pauses.uniform(0.001, 0.003))
+            id_ = f"many-{sender // 2}-{number}"  # two senders each deliver the same
+            headers = {"X-Api-Key": KEY, "X-Id": id_, "Content-Type": "application/json"}
+            connection.request("POST", "/webhook/one", json.dumps({"id": id_}), headers)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+            assert response.status == 200
+            found.append((id_, answer["eventId"], answer.get("duplicate", False)))
+            if number % 10 == sender % 10:
+                connection.close()  # the next request opens it again
+        connection.close()
+        return found
+
+    with ThreadPoolExecutor(24) as pool:
+        answers = [one for found in pool.map(deliver, range(24)) for one in found]
+
+    events = {event.id: event for event in store.events(EventFilter(webhook="one", limit=10_000))}
+    assert len(answers) == 2400
+    assert sum(duplicate for _, _, duplicate in answers) == 1200
+    assert len({event_id for _, event_id, _ in answers}) == 1200
+    for id_, event_id, _ in answers:
+        assert json.loads(events[event_id].payload)["id"] == id_
+        assert events[event_id].delivery_id == id_
+
+
+def test_requests_that_are_sent_without_waiting_are_answered_in_turn(relay: Process) -> None:
+    with connect(relay) as connection:
+        connection.sendall(request(more="X-Id: p1\r\n") + request(b"{") + request(more="X-Id: p1\r\n"))
+        answers = Answers(connection)
+        first, second, third = answers.next(), answers.next(), answers.next()
+    assert (first[0], second[0], third[0]) == (200, 400, 200)
+    assert third[1] == {"eventId": first[1]["eventId"], "duplicate": True}
+
+
+@pytest.mark.parametrize("cut", [1, 30, -2, -1])
+def test_a_request_that_comes_in_pieces_is_answered_once_it_is_whole(cut: int, relay: Process) -> None:
+    whole = request(b'{"a": 1}')
+    with connect(relay) as connection:
+        for piece in (whole[:cut], whole[cut:], whole):  # then a whole one on the same connection
+            connection.sendall(piece)
+            time.sleep(0.05)
+        answers = Answers(connection)
+        assert [answers.next()[0], answers.next()[0]] == [200, 200]
+
+
+def test_larger_and_chunked_bodies_and_old_clients_are_served_too(relay: Process) -> None:
+    large = json.dumps({"text": "x" * 300_000}).encode()
+    chunked = request().replace(
+        b"Content-Length: 2\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    )
+    expecting = request(more="Expect: 100-continue\r\n")
+    with connect(relay) as connection:
+        answers = Answers(connection)
+        for one in (request(large), chunked, request()):
+            connection.sendall(one)
+            assert answers.next()[0] == 200
+        connection.sendall(expecting)
+        assert connection.recv(12) == b"HTTP/1.1 100"
+    for last in (request(version="1.0"), request(more="Connection: close\r\n")):
+        with connect(relay) as connection:
+            connection.sendall(last)
+            answers = Answers(connection)
+            assert answers.next()[0] == 200
+            assert answers.ended()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        request(more="X y: z\r\n"),
+        request(more="X: \0\r\n"),
+        request(more="Content-Length: 1\r\n"),
+        request(more="Transfer-Encoding: chunked\r\n"),
+        request(more="Transfer-Encoding: gzip\r\n"),
+        request(path="/webhook/one two"),
+        b"\r\n" + request(version="9"),
+        request().replace(b"POST", b"P\xffST"),
+    ],
+)
+def test_what_is_no_http_is_refused_also_when_it_comes_whole(raw: bytes, relay: Process) -> None:
+    with connect(relay) as connection:
+        connection.sendall(raw)
+        connection.shutdown(socket.SHUT_WR)
+        answers = Answers(connection)
+        status, body = answers.next()
+        assert 400 <= status < 500
+        assert set(body) == {"error", "message"}
+        assert answers.ended()
+
+
+def test_whoever_hangs_up_before_the_answer_harms_nobody(relay: Process) -> None:
+    for _ in range(50):
+        with connect(relay) as connection:
+            connection.sendall(request())
+    assert [relay.status("POST", "/webhook/one", b"{}") for _ in range(12)] == [200] * 12
+
+
+def test_slow_senders_hold_up_nobody_and_get_their_answer(relay: Process) -> None:
+    whole = request(b'{"a": 1}')
+    slow = [connect(relay) for _ in range(150)]
+    try:
+        for connection in slow:
+            connection.sendall(whole[:-3])
+        assert [relay.status("POST", "/webhook/one", b"{}") for _ in range(12)] == [200] * 12
+        for number, connection in enumerate(slow):
+            if number % 2:
+                connection.sendall(whole[-3:])
+            connection.shutdown(socket.SHUT_WR)
+        assert [Answers(connection).next()[0] for connection in slow] == [400, 200] * 75
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_idle_connections_hold_up_nobody(relay: Process) -> None:
+    idle = [connect(relay) for _ in range(150)]
+    try:
+        with connect(relay) as connection:
+            for _ in range(3):
+                connection.sendall(request())
+                assert Answers(connection).next()[0] == 200
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+def answers_at_once(relay: Process) -> bool:
+    """Whether honest senders, on new connections and so in every process, get their answer at once."""
+    began = time.monotonic()
+    statuses = [relay.status("POST", "/webhook/one", b"{}") for _ in range(12)]
+    return statuses == [200] * 12 and time.monotonic() - began < 8  # a peer can hold a place for 15 s and more
+
+
+def test_half_open_old_peers_hold_up_nobody(relay: Process) -> None:
+    """They announce an empty body, get their answer, and never close."""
+    stay = [connect(relay) for _ in range(400)]
+    try:
+        for connection in stay:
+            connection.sendall(b"POST /webhook/one HTTP/1.0\r\nContent-Length: 0\r\n\r\n")
+        assert answers_at_once(relay)
+        assert {Answers(connection).next()[0] for connection in stay} == {401}
+    finally:
+        for connection in stay:
+            connection.close()
+
+
+def test_who_waits_for_a_100_gets_it_at_once_and_then_the_answer(relay: Process) -> None:
+    whole = request(b'{"a": 1}', more="Expect: 100-continue\r\n")
+    with connect(relay) as connection:
+        connection.settimeout(10)  # it came after 15 s once
+        connection.sendall(whole[:-8])
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(whole[-8:])
+        assert Answers(connection).next()[0] == 200
+
+
+def test_trickled_heads_and_bodies_hold_up_nobody(relay: Process) -> None:
+    whole = request(b'{"a": "' + b"x" * 100 + b'"}')
+    peers = [connect(relay) for _ in range(60)]
+    try:
+        for number in range(20):
+            for position, connection in enumerate(peers):
+                begin = number + (0 if position % 2 else len(whole) - 50)  # in the head, or in the body
+                connection.sendall(whole[begin : begin + 1] if number or position % 2 else whole[: begin + 1])
+        assert answers_at_once(relay)
+        for position, connection in enumerate(peers):
+            connection.sendall(whole[20:] if position % 2 else whole[len(whole) - 30 :])
+        assert {Answers(connection).next()[0] for connection in peers} == {200}
+    finally:
+        for connection in peers:
+            connection.close()
+
+
+def test_many_pipelined_requests_are_answered_in_turn_also_when_the_answers_are_read_late(relay: Process) -> None:
+    with connect(relay) as connection:
+        for number in range(300):
+            connection.sendall(request(more=f"X-Id: pipe{number % 150}\r\n"))
+        answers = Answers(connection)
+        found = [answers.next() for _ in range(300)]
+    assert {status for status, _ in found} == {200}
+    assert [body["eventId"] for _, body in found[:150]] == [body["eventId"] for _, body in found[150:]]
+
+
+def test_who_sends_no_more_still_gets_the_answer(relay: Process) -> None:
+    with connect(relay) as connection:
+        connection.sendall(request() + request())
+        connection.shutdown(socket.SHUT_WR)
+        answers = Answers(connection)
+        assert [answers.next()[0], answers.next()[0]] == [200, 200]
+        assert answers.ended()
+
+
+@pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
+def test_a_body_that_is_too_large_is_refused_and_its_sender_sees_that(more: str, relay: Process) -> None:
+    """Also one that sends all of it before it reads: the connection must not be reset under its answer."""
+    with connect(relay) as connection:
+        connection.sendall(request(b"x" * 20_000_000, more=more))
+        assert Answers(connection).next()[0] == 413
+
+
+def test_a_connection_is_of_use_again_after_a_body_that_was_not_read(relay: Process) -> None:
+    with connect(relay) as connection:
+        answers = Answers(connection)
+        connection.sendall(request(b"x" * 3_000_000, path="/webhook/nobody") + request())
+        assert [answers.next()[0], answers.next()[0]] == [404, 200]
+
+
+def test_a_large_answer_arrives_whole_at_a_slow_reader_with_a_small_buffer(relay: Process) -> None:
+    """As over a slow link: the answer is larger than what the kernel takes from the relay at once."""
+    body = json.dumps(list(range(10_000))).encode()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(30)
+        connection.connect(("127.0.0.1", relay.port))
+        connection.sendall(request(body, path="/webhook/parts"))
+        received = b""
+        while b"\r\n\r\n" not in received or len(received) < length_of(received):
+            piece = connection.recv(2000)
+            assert piece, "the answer was cut"
+            received += piece
+            time.sleep(0.0005)
+    status, answer = received.split(b"\r\n\r\n", 1)
+    assert status.startswith(b"HTTP/1.1 200")
+    assert len(set(json.loads(answer)["eventIds"])) == 10_000
+
+
+def length_of(received: bytes) -> int:
+    """How long the whole answer is."""
+    head = received.split(b"\r\n\r\n", 1)[0]
+    lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
+    return len(head) + 4 + int(lengths[0])
+
+
+def test_whoever_never_reads_holds_up_nobody(relay: Process) -> None:
+    body = json.dumps(list(range(10_000))).encode()
+    peers = [connect(relay) for _ in range(8)]
+    try:
+        for connection in peers:
+            connection.sendall(request(body, path="/webhook/parts") * 3)
+        assert eventually(lambda: answers_at_once(relay))
+    finally:
+        for connection in peers:
+            connection.close()
+
+
+@pytest.fixture
+def own_relay(tmp_path: Path) -> Iterator[Process]:
+    """A relay that a test may stop."""
+    process = Process(tmp_path)
+    process.file.write_text(DEFINITIONS)
+    process.start()
+    assert eventually(lambda: process.status("GET", "/readyz") == 200), process.log.read_text()
+    yield process
+    if process.process is not None and process.process.poll() is None:
+        process.process.kill()
+        process.process.wait(30)
+
+
+def test_a_body_under_way_is_answered_after_sigterm_and_idle_connections_delay_nothing(own_relay: Process) -> None:
+    whole = request(b'{"a": 1}')
+    idle = [connect(own_relay) for _ in range(20)]
+    under_way = [connect(own_relay) for _ in range(6)]
+    try:
+        for connection in idle:
+            connection.sendall(whole)
+            assert Answers(connection).next()[0] == 200
+        for connection in under_way:
+            connection.sendall(whole[:-3])
+        assert answers_at_once(own_relay)  # so the relay has read what came before
+        assert own_relay.process is not None
+        own_relay.process.terminate()
+        time.sleep(1)
+        for connection in under_way:
+            connection.sendall(whole[-3:])
+        assert [Answers(connection).next()[0] for connection in under_way] == [200] * 6
+        began = time.monotonic()
+        assert own_relay.process.wait(30) == 0
+        assert time.monotonic() - began < 12  # idle ones could stay for 15 s, and stopping takes at most 20
+    finally:
+        for connection in (*idle, *under_way):
+            connection.close()
+
+
+@pytest.mark.parametrize("path", ["/webhook/one", "/readyz"])
+def test_a_locked_store_is_answered_with_503_in_time_however_many_wait(path: str, own_relay: Process) -> None:
+    with closing(sqlite3.connect(own_relay.folder / "b.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        def ask(number: int) -> tuple[int, float]:
+            time.sleep(number * 0.02)  # they don't all come at once
+            with connect(own_relay) as connection:
+                began = time.monotonic()
+                connection.sendall(request() if path != "/readyz" else b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n")
+                return Answers(connection).next()[0], time.monotonic() - began
+
+        with ThreadPoolExecutor(60) as pool:
+            found = list(pool.map(ask, range(60)))
+        assert {status for status, _ in found} == {503}
+        assert max(seconds for _, seconds in found) < 2.5
+        other.execute("ROLLBACK")
+    assert eventually(lambda: answers_at_once(own_relay))
+
+
+def test_who_waits_for_a_vendors_key_lets_the_others_through(tmp_path_factory: pytest.TempPathFactory) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    class Mirror(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.set()
+            answer.wait(4)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    mirror = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+    threading.Thread(target=mirror.serve_forever, daemon=True).start()
+    message = {
+        "Type": "Notification", "MessageId": "1", "TopicArn": "arn:aws:sns:eu-central-1:1:t", "Message": "m",
+        "Timestamp": "2025-10-09T08:53:20.000Z", "SignatureVersion": "2", "Signature": "AAAA",
+        "SigningCertURL": "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-1.pem",
+    }  # fmt: skip
+    relay = Process(tmp_path_factory.mktemp("keys"))
+    relay.file.write_text(DEFINITIONS)
+    try:
+        relay.start(BRIDGE_KEY_MIRROR=f"http://127.0.0.1:{mirror.server_port}")
+        assert eventually(lambda: relay.status("GET", "/readyz") == 200), relay.log.read_text()
+        with connect(relay) as waiting:
+            waiting.sendall(request(json.dumps(message).encode(), path="/webhook/topic"))
+            assert asked.wait(20)
+            # More than once for each process, and on new connections.
+            assert [relay.status("POST", "/webhook/one", b"{}") for _ in range(12)] == [200] * 12
+            assert not answer.is_set()
+            answer.set()
+            assert Answers(waiting).next()[0] == 503
+        assert relay.stop() == 0
+    finally:
+        answer.set()
+        mirror.shutdown()
+        mirror.server_close()
+        if relay.process is not None and relay.process.poll() is None:
+            relay.process.kill()
+            relay.process.wait(30)
