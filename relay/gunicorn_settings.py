@@ -12,6 +12,7 @@ monkey.patch_all()
 import atexit
 import os
 import shutil
+import socket
 import ssl
 import tempfile
 from contextlib import suppress
@@ -21,6 +22,10 @@ import gevent
 from gunicorn import glogging
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
+
+
+_LONGEST_GOODBYE = 2.0
+"""Seconds for which a connection that ends in an error is still read."""
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -39,8 +44,12 @@ class Worker(GeventWorker):  # type: ignore[misc]
             body = b'{"error": "unavailable", "message": "send it again"}'
             self.log.error("a request failed", exc_info=exc)
         head = f"HTTP/1.1 {status}\r\nConnection: close\r\n{more}Content-Type: application/json\r\n"
-        with suppress(OSError), gevent.Timeout(1, TimeoutError):
+        with suppress(OSError), gevent.Timeout(_LONGEST_GOODBYE, TimeoutError):
             client.sendall(head.encode() + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+            client.shutdown(socket.SHUT_WR)
+            # Over unread bytes the connection would be reset, and the answer might not be seen.
+            while client.recv(64 * 1024):
+                pass
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]
