@@ -23,7 +23,6 @@ from gunicorn import glogging
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
-
 _LONGEST_GOODBYE = 2.0
 """Seconds for which a connection that ends in an error is still read."""
 
