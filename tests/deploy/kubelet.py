@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +112,19 @@ class Container:
             check=False,
         )
 
-    def stop(self) -> None:
-        """Ends it as a node does: first what `preStop` says, then SIGTERM, and SIGKILL when the pod's time is over."""
+    def stop(self, meanwhile: Callable[[], None] | None = None) -> None:
+        """Ends it as a node does: first what `preStop` says, then SIGTERM, and SIGKILL when the pod's time is over.
+
+        `meanwhile` is called once `preStop` has begun, and ended before SIGTERM.
+        """
         if self.process is None:
             return
         before = self._spec.get("lifecycle", {}).get("preStop")
         if before:
-            subprocess.run(before["exec"]["command"], env=self.environment, check=True, timeout=60)
+            with subprocess.Popen(before["exec"]["command"], env=self.environment) as hook:
+                if meanwhile is not None:
+                    meanwhile()
+                hook.wait(60)
         code = self.process.stop(timeout=self._pod.seconds_to_stop)
         self.process = None
         if code != 0:
@@ -161,16 +167,22 @@ class Pod:
             write_volume(path, {name: one.here(text) for name, text in files.items()})
 
     def start(self) -> Pod:
-        """Starts its containers, all at once as a node does, and waits until they are ready."""
-        started = [(container.start(), container) for container in self.containers.values()]
-        for process, container in started:
-            process.wait_until(container.is_ready, timeout=60)
+        """Starts its containers, all at once as a node does."""
+        for container in self.containers.values():
+            container.start()
         return self
 
-    def stop(self) -> None:
-        """Ends its containers."""
+    def wait_until_ready(self) -> Pod:
+        """Returns once every container is ready. Raises Failed if one ends, or isn't ready within a minute."""
         for container in self.containers.values():
-            container.stop()
+            assert container.process is not None
+            container.process.wait_until(container.is_ready, timeout=60)
+        return self
+
+    def stop(self, meanwhile: Callable[[], None] | None = None) -> None:
+        """Ends its containers; see `Container.stop`."""
+        for container in self.containers.values():
+            container.stop(meanwhile)
 
     def kill(self) -> None:
         """Ends what still runs of it at once."""
