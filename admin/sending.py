@@ -1,0 +1,109 @@
+"""Deliveries of our own: drafted, signed as the platform would sign them, and posted."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+
+from config.loopback import is_loopback
+from config.webhooks import Webhook
+from relay.platforms import PLATFORMS
+from relay.verification import verifiers_of
+from relay.verifiers import Draft
+
+_TIMEOUT = 30.0
+_SHOWN = 10_000
+"""Bytes of an answer that are read."""
+
+
+class NotReachable(Exception):
+    """Nobody answers at the URL; the text says why."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the relay said."""
+
+    status: int
+    reason: str
+    body: bytes
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the delivery was taken."""
+        return 200 <= self.status < 300
+
+
+def content_type_of(body: bytes) -> str:
+    """What a body seems to be."""
+    try:
+        json.loads(body)
+    except ValueError:
+        head = body.split(b"&", 1)[0]
+        is_form = b"=" in head and not any(byte in b" \t\r\n<{" for byte in head)
+        return "application/x-www-form-urlencoded" if is_form else "text/plain; charset=utf-8"
+    return "application/json"
+
+
+def signed(webhook: Webhook, draft: Draft) -> Draft:
+    """The draft with everything that its webhook asks for. Raises CannotSign."""
+    for verifier, terms in verifiers_of(webhook, PLATFORMS[webhook.platform]):
+        draft = verifier.sign(draft, terms)
+    return draft
+
+
+def draft_for(url: str, body: bytes, headers: Mapping[str, str], method: str = "POST") -> Draft:
+    """An unsigned delivery; `url` is the one that the platform would know."""
+    return Draft(method, url, dict(headers), body, time.time())
+
+
+def post(url: str, draft: Draft) -> Answer:
+    """Sends the draft to this URL, once, and follows no redirect: a platform doesn't either. Raises NotReachable."""
+    headers = dict(draft.headers)
+    if not any(name.lower() == "user-agent" for name in headers):
+        headers["User-Agent"] = "webhook-bridge"
+    body = draft.body if draft.body or draft.method != "GET" else None
+    try:
+        with _pool(url) as pool:
+            answer = pool.request(
+                draft.method,
+                url,
+                body=body,
+                headers=headers,
+                retries=False,
+                redirect=False,
+                timeout=_TIMEOUT,
+                preload_content=False,
+            )
+            try:
+                return Answer(answer.status, answer.reason or "", answer.read(_SHOWN))
+            finally:
+                answer.release_conn()
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise NotReachable(f"{url} can't be reached: {reason}") from None
+
+
+def _pool(url: str) -> urllib3.PoolManager:
+    """Through the proxy that the environment names, but never to this machine."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    if proxy is None or is_loopback(parts.hostname) or proxy_bypass(parts.hostname or ""):
+        return urllib3.PoolManager()
+    return urllib3.ProxyManager(proxy)
+
+
+def as_curl(draft: Draft) -> str:
+    """The delivery as a command for a POSIX shell."""
+    lines = [f"curl -X {shlex.quote(draft.method)} {shlex.quote(draft.url)}"]
+    lines += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in draft.headers.items()]
+    if draft.body:
+        lines.append(f"--data-binary {shlex.quote(draft.body.decode('utf-8', 'replace'))}")
+    return " \\\n  ".join(lines)
