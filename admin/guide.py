@@ -28,7 +28,7 @@ class Guide:
     name: str
     title: str
     purpose: str
-    secret_from: SecretFrom
+    made_by: SecretFrom
     secret_label: str
     there: str = ""
     """What to do at the platform, as Markdown."""

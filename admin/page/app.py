@@ -11,7 +11,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from admin.bridge import CantReplay, NotFound
-from admin.page import api, pages
+from admin.definitions_writer import CantWrite, Changed
+from admin.page import api, pages, webhooks
 from admin.page.access import COOKIE, NotAllowed, Sessions, check_local, check_same_site
 from admin.page.context import Source, sessions, set_cookie, source
 from config.logs import configure_logging
@@ -71,6 +72,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.after_request(_finish)
     app.register_error_handler(HTTPException, _on_http_error)
     app.register_error_handler(NotFound, lambda error: _error(404, str(error)))
+    app.register_error_handler(CantWrite, lambda error: _error(409, str(error)))
+    app.register_error_handler(Changed, lambda error: _error(409, str(error)))
     app.register_error_handler(CantReplay, lambda error: _error(409, str(error)))
     app.register_error_handler(NotAllowed, lambda error: _error(403, str(error)))
     app.register_error_handler(StoreUnavailable, _on_no_store)
@@ -79,6 +82,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(api.blueprint)
+    app.register_blueprint(webhooks.blueprint)
     return app
 
 

@@ -13,9 +13,11 @@ from admin import shapes
 from admin.bridge import DAY, Bridge
 from admin.cli.tables import plain, pretty
 from admin.explain import criterion_in_words
+from admin.markdown import as_html, as_text
 from admin.page.access import COOKIE
 from admin.page.context import changed, sessions, set_cookie, source
 from admin.page.health import State, ago, what_is_wrong
+from admin.page.pictures import deliveries_picture, effect_picture, waiting_picture
 from events.records import EventFilter, EventStatus, iso
 
 blueprint = Blueprint("pages", __name__)
@@ -74,7 +76,8 @@ def overview() -> str:
         for name, webhook in ((name, here.definitions.webhooks[name]) for name in names[first : first + PAGE])
     ]
     filters: dict[str, Any] = {"name": text} if text else {}
-    return _render(
+    newest = here.store.events(EventFilter(limit=100))
+    return render(
         "overview.html",
         number=len(names),
         first=first,
@@ -83,6 +86,9 @@ def overview() -> str:
         before=url_for(".overview", **filters | {"from": max(0, first - PAGE)}) if first else None,
         after=url_for(".overview", **filters | {"from": first + PAGE}) if len(names) > first + PAGE else None,
         findings=what_is_wrong(state),
+        picture=deliveries_picture(here.store.delivery_hours(state.now - 7 * DAY), state.now),
+        effect=effect_picture(newest, here.targets_by_event(newest)),
+        waits=waiting_picture(state.waiting),
         counts=state.counts,
         webhooks=webhooks,
         waiting=sum(state.waiting.values()),
@@ -105,7 +111,7 @@ def events() -> str:
     found = here.store.events(query)
     page = found[:PAGE]
     filters: dict[str, Any] = {key: request.args[key] for key in ("webhook", "status", "text") if request.args.get(key)}
-    return _render(
+    return render(
         "events.html",
         events=page,
         targets=here.targets_by_event(page),
@@ -123,7 +129,7 @@ def event(event_id: str) -> str:
     found = here.event(event_id)
     explained = here.explain_event(found, _TASKS_EXPLAINED)
     payload = pretty(json.loads(found.payload))
-    return _render(
+    return render(
         "event.html",
         event=found,
         targets=here.store.targets_of([event_id]),
@@ -150,7 +156,7 @@ def tasks() -> str:
     page = found[:PAGE]
     filters: dict[str, Any] = {"workflow": workflow} if workflow else {}
     waiting = here.store.waiting_by_workflow()
-    return _render(
+    return render(
         "tasks.html",
         tasks=page,
         broken=here.store.broken_tasks(20) if not workflow and not request.args.get("after") else [],
@@ -167,7 +173,7 @@ def task(task_id: str) -> str:
     here = bridge()
     found = here.task(task_id)
     meaning, targets, near = here.explain_task(found)
-    return _render(
+    return render(
         "task.html",
         task=found,
         meaning=meaning,
@@ -181,7 +187,7 @@ def task(task_id: str) -> str:
 def rejections() -> str:
     here = bridge()
     webhook = request.args.get("webhook") or None
-    return _render(
+    return render(
         "rejections.html",
         rejections=here.store.rejections(webhook, 200),
         webhook=webhook,
@@ -197,10 +203,10 @@ def login() -> Response | tuple[str, int]:
     if not then.startswith("/") or then.startswith(("//", "/\\")) or any(ord(character) < 32 for character in then):
         then = url_for(".overview")
     if request.method == "GET":
-        return make_response(_render("login.html", next=then, wrong=False))
+        return make_response(render("login.html", next=then, wrong=False))
     role = sessions().role_of_token(request.form.get("token"))
     if role is None:
-        return _render("login.html", next=then, wrong=True), 401
+        return render("login.html", next=then, wrong=True), 401
     answer = _redirect(then)
     set_cookie(answer, sessions().new(role))
     return answer
@@ -237,7 +243,7 @@ def _redirect(where: str) -> Response:
     return make_response(redirect(where, 303))
 
 
-def _render(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> str:
     return render_template(
         template,
         has_token=current_app.extensions["has_token"],
@@ -260,5 +266,7 @@ HELPERS: dict[str, Any] = {
     "plain": lambda text: plain(text, lines=True),
     "in_words": criterion_in_words,
     "execution": execution_url,
+    "as_html": as_html,
+    "as_text": as_text,
 }
 """For every template, macros included."""

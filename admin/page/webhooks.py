@@ -1,0 +1,378 @@
+"""Webhooks made and changed on the page: new, test, edit, rotate, delete; all written by `DefinitionsFolder`."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import Any
+
+from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
+from ruamel.yaml import YAML
+
+from admin import shapes
+from admin.bridge import DAY, NotFound
+from admin.definitions_writer import Changed, DefinitionsFolder, Invalid, NameTaken, Secret, Written
+from admin.forms import MORE, WebhookForm, receiver_line
+from admin.guide import Guide, guides, samples
+from admin.page.access import NotAllowed
+from admin.page.context import changed, source
+from admin.page.pages import bridge, render
+from admin.page.pictures import deliveries_picture, effect_picture
+from admin.sending import Answer, NotReachable, draft_for, post, signed
+from config.webhooks import Webhook
+from events.records import EventFilter
+from relay.platforms import PLATFORMS
+from relay.verifiers import CannotSign
+
+blueprint = Blueprint("webhooks", __name__)
+
+_TAKEN_UP_WITHIN = 8.0
+"""Seconds within which a running relay has read a new definition."""
+
+
+def folder() -> DefinitionsFolder:
+    """Where definitions are written. Raises NotAllowed, with the setting's name, unless they may be."""
+    settings = source().settings
+    if not settings.bridge_admin_writes:
+        raise NotAllowed(
+            "definitions may not be written here: set BRIDGE_ADMIN_WRITES=on, and let BRIDGE_WEBHOOKS name a folder"
+        )
+    return DefinitionsFolder(settings.bridge_webhooks, PLATFORMS)
+
+
+def _defined(name: str) -> Webhook:
+    webhook = bridge().definitions.webhooks.get(name)
+    if webhook is None:
+        raise NotFound(f"no webhook {name}")
+    return webhook
+
+
+def _written(name: str) -> Written:
+    found = folder().find(name)
+    if found is None:
+        raise NotFound(f"no webhook {name} is written in {source().settings.bridge_webhooks}")
+    return found
+
+
+# --- new ----------------------------------------------------------------------------------------------------
+
+
+@blueprint.get("/new")
+def new() -> str | Response:
+    folder().check_writable()
+    guide = guides().get(request.args.get("platform", ""))
+    if guide is None:
+        return render("new_platform.html", guides=guides().values())
+    form = WebhookForm(guide.name)
+    if guide.made_by == "us":
+        form.generate()
+    return _form_page("new.html", form, guide)
+
+
+@blueprint.post("/new")
+def create() -> str | Response | tuple[str, int]:
+    here = folder()
+    guide = guides().get(request.form.get("platform", "")) or abort(400, "no such platform")
+    form = WebhookForm.read(request.form, request.form.getlist("chosen"), guide.name)
+    if request.form.get("do") == "generate":
+        form.generate()
+        return _form_page("new.html", form, guide)
+    keys = form.keys(guide)
+    try:
+        if request.form.get("do") != "create" or form.errors:
+            return _form_page("new.html", form, guide, keys, 422 if request.form.get("do") == "create" else 200)
+        here.create(keys)
+    except NameTaken as error:
+        form.errors["name"] = f"{error}; choose another name"
+    except Invalid as error:
+        form.place(error.problems)
+    if form.errors:
+        return _form_page("new.html", form, guide, keys, 422)
+    changed("created", form.name, f"platform {guide.name}")
+    return _webhook_page(form.name, fresh=True, secret=form.secret if guide.made_by == "us" else None)
+
+
+def _form_page(
+    template: str,
+    form: WebhookForm,
+    guide: Guide,
+    keys: dict[str, Any] | None = None,
+    status: int = 200,
+    **more: Any,
+) -> Response:
+    keys = form.keys(guide) if keys is None else keys
+    here = bridge()
+    yaml, warnings = _preview(form, keys, more.get("written"))
+    known = sorted({*here.store.waiting_by_workflow(), *here.definitions.receivers} - set(form.chosen))
+    if not form.name and status == 200:
+        form.errors = {}  # nobody likes to be told off before the first word
+    rows = [*form.starts, {"workflow": "", "version": "", "when": ""}]
+    text = render(
+        template,
+        form=form,
+        guide=guide,
+        yaml=yaml,
+        warnings=warnings,
+        workflows=[*form.chosen, *known][:30],
+        rows=rows,
+        more_keys=MORE,
+        **more,
+    )
+    return make_response(text, status)
+
+
+def _preview(form: WebhookForm, keys: dict[str, Any], written: Written | None) -> tuple[str, tuple[str, ...]]:
+    """The YAML as it would be written, and what the check says of it."""
+    here = folder()
+    try:
+        change = here.plan(keys, written)
+    except Invalid as error:
+        form.place(error.problems)
+    except NameTaken as error:
+        form.errors.setdefault("name", f"{error}; choose another name")
+    else:
+        return change.yaml, tuple(f"{warning.what}; {warning.remedy}" for warning in change.warnings)
+    return _as_yaml({"webhooks": [_with_places(keys)]}), ()
+
+
+def _with_places(value: Any) -> Any:
+    """The keys with a word where secrets will be."""
+    if isinstance(value, Secret):
+        return "${file:secrets/…}"
+    if isinstance(value, dict):
+        return {key: _with_places(item) for key, item in value.items()}
+    return [_with_places(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _as_yaml(value: Any) -> str:
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    stream = io.StringIO()
+    yaml.dump(value, stream)
+    return stream.getvalue()
+
+
+# --- one webhook --------------------------------------------------------------------------------------------
+
+
+@blueprint.get("/webhooks/<name>")
+def webhook(name: str) -> Response:
+    return _webhook_page(name)
+
+
+def _webhook_page(name: str, status: int = 200, **more: Any) -> Response:
+    here = bridge()
+    definition = _defined(name)
+    now = int(time.time() * 1000)
+    guide = guides()[definition.platform]
+    written = None
+    if here.settings.bridge_admin_writes:
+        written = folder().find(name)
+    events = here.store.events(EventFilter(webhook=name, limit=50))
+    text = render(
+        "webhook.html",
+        webhook=definition,
+        guide=guide,
+        url=shapes.url_of(definition, here.settings),
+        has_public_url=bool(definition.public_url or here.settings.bridge_public_url),
+        verified_at=here.verified_at().get(name),
+        samples=list(samples(definition.platform)),
+        written=written,
+        yaml=_as_yaml({"webhooks": [written.keys]}) if written else None,
+        secrets=_secrets(written.keys) if written else [],
+        events=events[:10],
+        picture=deliveries_picture(here.store.delivery_hours(now - 7 * DAY, name), now),
+        effect=effect_picture(events, here.targets_by_event(events)),
+        changes=here.store.changes(name, 10),
+        rejections=here.store.rejections(name, 5),
+        **{"fresh": False, "secret": None, "answer": None, "said": None, **more},
+    )
+    return make_response(text, status)
+
+
+@blueprint.post("/webhooks/<name>/test")
+def test(name: str) -> Response:
+    definition = _defined(name)
+    found = samples(definition.platform)
+    sample = found.get(request.form.get("sample", "")) or next(iter(found.values()), None) or abort(404)
+    url = shapes.url_of(definition, bridge().settings)
+    headers = {"Content-Type": sample.content_type, **sample.headers}
+    try:
+        draft = signed(definition, draft_for(url, sample.body, headers))
+        answer = _post_until_known(draft.url, draft)
+    except (CannotSign, NotReachable) as error:
+        return _webhook_page(name, said=str(error))
+    changed("tested", name, f"sample {sample.name}: {answer.status}")
+    return _webhook_page(name, answer=answer, said=answer.body.decode("utf-8", "replace"))
+
+
+def _post_until_known(url: str, draft: Any) -> Answer:
+    """Posts again while the relay hasn't read a definition that was written just now."""
+    until = time.monotonic() + _TAKEN_UP_WITHIN
+    while True:
+        answer = post(url, draft)
+        if answer.status != 404 or time.monotonic() > until:
+            return answer
+        time.sleep(0.5)
+
+
+# --- change and delete --------------------------------------------------------------------------------------
+
+
+@blueprint.get("/webhooks/<name>/edit")
+def edit(name: str) -> Response:
+    written = _written(name)
+    guide = guides()[_platform(written)]
+    more: dict[str, Any] = {"written": written, "version": written.version}
+    return _form_page("edit.html", _form_of(written), guide, dict(written.keys), **more)
+
+
+@blueprint.post("/webhooks/<name>/edit")
+def save(name: str) -> Response:
+    written = _written(name)
+    guide = guides()[_platform(written)]
+    form = WebhookForm.read(request.form, request.form.getlist("chosen"), guide.name)
+    form.name = name
+    keys = _edited(written, form, guide)
+    version = request.form.get("version", "")
+    do = request.form.get("do")
+    more: dict[str, Any] = {"written": written, "version": version}
+    if do != "save" or form.errors:
+        return _form_page("edit.html", form, guide, keys, 422 if do == "save" else 200, **more)
+    try:
+        folder().update(name, keys, version)
+    except Invalid as error:
+        form.place(error.problems)
+        return _form_page("edit.html", form, guide, keys, 422, **more)
+    except Changed as error:
+        form.errors[""] = f"{error}. What you typed is below, and what is written now; save again to replace that."
+        more |= {"now": _as_yaml(written.keys), "version": written.version}
+        return _form_page("edit.html", form, guide, keys, 409, **more)
+    changed("edited", name, ", ".join(sorted(_differing(written.keys, keys))) or "nothing")
+    return _to(name)
+
+
+def _differing(old: dict[str, Any], new: dict[str, Any]) -> set[str]:
+    return {key for key in {*old, *new} if old.get(key) != new.get(key)}
+
+
+def _platform(written: Written) -> str:
+    platform = str(written.keys.get("platform", "custom"))
+    if platform not in PLATFORMS:
+        abort(409, "its platform is none that the bridge knows: mend the file")
+    return platform
+
+
+def _form_of(written: Written) -> WebhookForm:
+    """What is written, as it would be typed."""
+    keys = written.keys
+    form = WebhookForm(_platform(written), name=str(keys.get("name")))
+    receivers = keys.get("receivers") or {}
+    form.receivers = "\n".join(receiver_line(name, versions) for name, versions in receivers.items())
+    for start in keys.get("starts") or []:
+        when = start.get("when")
+        form.starts.append(
+            {
+                "workflow": str(start.get("workflow", "")),
+                "version": str(start.get("version", "")),
+                "when": _as_yaml(when).strip() if when else "",
+            }
+        )
+    for setting in ("audience", "service_account", "challenge"):
+        setattr(form, setting, str(keys.get(setting, "")))
+    more = {key: value for key, value in keys.items() if key in MORE}
+    form.more = _as_yaml(more) if more else ""
+    return form
+
+
+def _edited(written: Written, form: WebhookForm, guide: Guide) -> dict[str, Any]:
+    """The keys with what was changed on the form; what was left as it stood keeps its references."""
+    before = _form_of(written)
+    typed = form.keys(guide)
+    for place in ("header", "secret"):  # proof is changed by rotating, or in the file
+        form.errors.pop(place, None)
+    keys = dict(written.keys)
+    parts: tuple[tuple[str, bool], ...] = (
+        ("receivers", form.receivers.split() == before.receivers.split() and not form.chosen),
+        ("starts", _same_starts(form.starts, before.starts)),
+        *((setting, getattr(form, setting) == getattr(before, setting)) for setting in ("audience", "service_account")),
+        *((key, form.more.split() == before.more.split()) for key in MORE),
+    )
+    for key, unchanged in parts:
+        if unchanged:
+            continue
+        keys.pop(key, None)
+        if key in typed:
+            keys[key] = typed[key]
+    if form.verify_token:
+        keys["verify_token"] = typed["verify_token"]
+    return keys
+
+
+def _same_starts(one: list[dict[str, str]], other: list[dict[str, str]]) -> bool:
+    def plain(starts: list[dict[str, str]]) -> list[list[list[str]]]:
+        return [[start[part].split() for part in ("workflow", "version", "when")] for start in starts]
+
+    return plain(one) == plain(other)
+
+
+def _secrets(keys: dict[str, Any]) -> list[Any]:
+    """The references of the secrets that may have signed, the newest first."""
+    place = keys.get("signature") if isinstance(keys.get("signature"), dict) else keys
+    value = place.get("secret") if isinstance(place, dict) else None
+    return [] if value is None else list(value) if isinstance(value, list) else [value]
+
+
+def _with_secrets(keys: dict[str, Any], secrets: list[Any]) -> dict[str, Any]:
+    value = secrets if len(secrets) > 1 else secrets[0]
+    if isinstance(keys.get("signature"), dict) and "secret" in keys["signature"]:
+        return {**keys, "signature": {**keys["signature"], "secret": value}}
+    return {**keys, "secret": value}
+
+
+@blueprint.post("/webhooks/<name>/secret")
+def rotate(name: str) -> Response:
+    """Puts a new secret before the old one, or removes the old ones."""
+    written = _written(name)
+    old = _secrets(written.keys)
+    guide = guides()[_platform(written)]
+    if request.form.get("do") == "forget":
+        if len(old) < 2:
+            abort(409, "there is no old secret")
+        folder().update(name, _with_secrets(written.keys, old[:1]), request.form.get("version", ""))
+        changed("removed the old secret", name)
+        return _to(name)
+    form = WebhookForm(guide.name, secret=request.form.get("secret", "").strip())
+    if not form.secret:
+        form.generate()
+    try:
+        folder().update(name, _with_secrets(written.keys, [Secret(form.secret), *old]), request.form.get("version", ""))
+    except Invalid as error:
+        return _webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
+    changed("rotated the secret", name)
+    return _webhook_page(name, secret=form.secret if form.generated else None, rotated=True)
+
+
+@blueprint.get("/webhooks/<name>/delete")
+def ask_delete(name: str) -> str:
+    return render("delete.html", name=name, written=_written(name), wrong=False)
+
+
+@blueprint.post("/webhooks/<name>/delete")
+def delete(name: str) -> Response | tuple[str, int]:
+    written = _written(name)
+    if request.form.get("confirm", "").strip() != name:
+        return render("delete.html", name=name, written=written, wrong=True), 422
+    folder().delete(name, request.form.get("version", ""))
+    changed("deleted", name)
+    return make_response(redirect(url_for("pages.overview"), 303))
+
+
+@blueprint.get("/changes")
+def changes() -> str:
+    return render("changes.html", changes=bridge().store.changes(limit=200))
+
+
+def _to(name: str) -> Response:
+    return make_response(redirect(url_for(".webhook", name=name), 303))

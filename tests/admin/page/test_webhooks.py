@@ -1,0 +1,269 @@
+"""Webhooks by the page: from an empty folder to a verified webhook, with every mistake said beside its field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from admin.page import webhooks
+from admin.page.app import create_app
+from config.webhooks import load_definitions
+from relay.app import create_app as create_relay
+from relay.platforms import PLATFORMS
+from relay.verifiers import Draft
+from tests.admin.sample import settings_for
+
+ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
+
+
+class Page:
+    """The admin page of an empty folder that may be written."""
+
+    def __init__(self, folder: Path, **more: Any):
+        self.folder = folder / "webhooks"
+        self.folder.mkdir(exist_ok=True)
+        self.settings = settings_for(folder, **{"bridge_webhooks": self.folder, "bridge_admin_writes": True, **more})
+        self.client: FlaskClient = create_app(self.settings).test_client()
+
+    def token(self, path: str = "/") -> str:
+        match = re.search(r'name="form_token" value="([\w-]+)"', self.client.get(path).text)
+        return match[1] if match else ""
+
+    def post(self, path: str, **values: Any) -> TestResponse:
+        values.setdefault("form_token", self.token("/new?platform=github"))
+        return self.client.post(path, data=values)
+
+    def version(self, name: str) -> str:
+        match = re.search(r'name="version" value="(\w+)"', self.client.get(f"/webhooks/{name}/edit").text)
+        assert match
+        return match[1]
+
+    def create(self, **values: Any) -> TestResponse:
+        given = {"do": "create", "platform": "github", "name": "deploys", "receivers": "deploy"}
+        return self.post("/new", **{**given, "secret": "9f86d081884c7d659a2feaa0c55ad015", **values})
+
+    @property
+    def defined(self) -> dict[str, Any]:
+        return load_definitions(self.folder, PLATFORMS, {}, may_be_empty=True).by_name
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Page:
+    return Page(tmp_path)
+
+
+@pytest.fixture
+def relay(page: Page, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Draft]]:
+    """A relay of the same folder, reached without a network; what was posted to it."""
+    posted: list[Draft] = []
+
+    def post(url: str, draft: Draft) -> Any:
+        posted.append(draft)
+        client = create_relay(page.settings, in_background=False).test_client()
+        path = url.removeprefix("https://hooks.example.com")
+        answer = client.open(path, method=draft.method, data=draft.body, headers=draft.headers)
+        return webhooks.Answer(answer.status_code, answer.status.partition(" ")[2], answer.data)
+
+    monkeypatch.setattr(webhooks, "post", post)
+    yield posted
+
+
+def test_every_platform_says_what_it_is_for_and_has_a_form(page: Page) -> None:
+    text = page.client.get("/new").text
+    for name in PLATFORMS:
+        assert f"/new?platform={name}" in text
+        assert page.client.get(f"/new?platform={name}").status_code == 200
+
+
+def test_from_an_empty_folder_to_a_verified_webhook(page: Page, relay: list[Draft]) -> None:
+    assert "Make the first one" in page.client.get("/").text
+    form = page.client.get("/new?platform=github").text
+    secret = re.search(r'id="secret"[^>]*value="([\w-]{40,})"', form)
+    assert secret, "a secret is made up"
+    made = page.create(
+        secret=secret[1],
+        start_workflow_0="on_push",
+        start_when_0="$._webhook.headers['x-github-event']: push",
+    )
+    assert made.status_code == 200
+    assert "https://hooks.example.com/webhook/deploys" in made.text
+    assert secret[1] in made.text, "it is shown once, to be entered at the platform"
+    assert "Unverified" in made.text
+    assert page.defined["deploys"].starts[0].when == {"$._webhook.headers['x-github-event']": "push"}
+    again = page.client.get("/webhooks/deploys").text
+    assert secret[1] not in again
+    tested = page.post("/webhooks/deploys/test", sample="push")
+    assert "The webhook is Verified" in tested.text
+    assert relay[0].headers["X-GitHub-Event"] == "push"
+    assert "Verified" in page.client.get("/webhooks/deploys").text
+    changes = page.client.get("/changes").text
+    assert "created" in changes
+    assert "tested" in changes
+
+
+def test_mistakes_are_said_beside_the_field_and_nothing_typed_is_lost(page: Page) -> None:
+    answer = page.create(
+        name="no spaces",
+        receivers="deploy: first",
+        start_workflow_0="",
+        start_version_0="latest",
+        start_when_0="$[: 1",
+        more="holdd: 5m",
+        secret="kept-secret-0123456789",
+    )
+    assert answer.status_code == 422
+    for field in ("name", "receivers", "start_workflow_0", "start_version_0", "start_when_0", "more"):
+        assert f'id="{field}-error"' in answer.text, field
+        assert re.search(rf'id="{field}"[^>]*aria-invalid="true"', answer.text), field
+    for typed in ("no spaces", "deploy: first", "latest", "$[: 1", "holdd: 5m", "kept-secret-0123456789"):
+        assert typed in answer.text
+    assert not list(page.folder.iterdir())
+
+
+def test_the_check_says_what_check_says(page: Page) -> None:
+    answer = page.create(do="check", secret="short", receivers="")
+    assert "neither `receivers` nor `starts`" in answer.text
+    assert "a short secret, which can be guessed" in page.create(do="check", secret="short").text
+    assert not list(page.folder.iterdir())
+    assert "${file:secrets/" in page.create(do="check").text
+
+
+def test_a_name_that_is_taken_is_said(page: Page) -> None:
+    assert page.create().status_code == 200
+    answer = page.create()
+    assert answer.status_code == 422
+    assert "choose another name" in answer.text
+
+
+def test_an_edit_keeps_the_rest_of_the_file(page: Page) -> None:
+    page.create()
+    file = page.folder / "deploys.yaml"
+    file.write_text(file.read_text().replace("platform: github", "platform: github  # ours\n    public_url: ${URL}"))
+    answer = page.post(
+        "/webhooks/deploys/edit",
+        do="save",
+        version=page.version("deploys"),
+        receivers="deploy: 1, 2\nrelease",
+        more="public_url: ${URL}\n",
+    )
+    assert answer.status_code == 303
+    text = file.read_text()
+    assert "# ours" in text
+    assert "public_url: ${URL}" in text
+    file.write_text(text.replace("    public_url: ${URL}\n", ""))
+    assert page.defined["deploys"].receivers == {"deploy": frozenset({1, 2}), "release": None}
+
+
+def test_two_who_edit_at_once_are_told(page: Page) -> None:
+    page.create()
+    version = page.version("deploys")
+    assert page.post("/webhooks/deploys/edit", do="save", version=version, receivers="one").status_code == 303
+    answer = page.post("/webhooks/deploys/edit", do="save", version=version, receivers="two")
+    assert answer.status_code == 409
+    assert "nothing was overwritten" in answer.text
+    assert re.search(r">two</textarea>", answer.text), "what was typed is kept"
+    assert set(page.defined["deploys"].receivers) == {"one"}
+    assert page.post("/webhooks/deploys/delete", confirm="deploys", version=version).status_code == 409
+    assert "deploys" in page.defined
+
+
+def test_a_secret_is_rotated_and_the_old_one_kept_until_it_is_removed(page: Page) -> None:
+    page.create()
+    answer = page.post("/webhooks/deploys/secret", do="rotate", version=page.version("deploys"))
+    shown = re.search(r'id="new-secret" readonly value="([\w-]+)"', answer.text)
+    assert shown
+    secrets = [secret.get_secret_value() for secret in page.defined["deploys"].secret]
+    assert secrets == [shown[1], "9f86d081884c7d659a2feaa0c55ad015"]
+    page.post("/webhooks/deploys/secret", do="forget", version=page.version("deploys"))
+    assert [secret.get_secret_value() for secret in page.defined["deploys"].secret] == [shown[1]]
+    assert len(list((page.folder / "secrets").iterdir())) == 1
+
+
+def test_deleting_is_asked_twice(page: Page) -> None:
+    page.create()
+    version = page.version("deploys")
+    assert page.post("/webhooks/deploys/delete", version=version).status_code == 422
+    assert page.post("/webhooks/deploys/delete", version=version, confirm="other").status_code == 422
+    assert "deploys" in page.defined
+    assert page.post("/webhooks/deploys/delete", version=version, confirm="deploys").status_code == 303
+    assert not page.defined
+
+
+def test_custom_senders_get_a_header_or_a_signature(page: Page) -> None:
+    custom = {"platform": "custom", "secret": "9f86d081884c7d659a2feaa0c55ad015"}
+    assert page.create(**custom, name="one", header="X-Api-Key").status_code == 200
+    signed = page.create(**custom, name="two", proof="signature", header="X-Signature", prefix="sha256=")
+    assert signed.status_code == 200
+    assert page.defined["one"].headers["X-Api-Key"].get_secret_value() == custom["secret"]
+    assert page.defined["two"].signature.prefix == "sha256="
+    assert 'id="header-error"' in page.create(**custom, name="three").text
+
+
+# --- who may what ---
+
+
+def routes() -> list[tuple[str, dict[str, str]]]:
+    return [
+        ("/new", {"platform": "github", "do": "create", "name": "x", "receivers": "x"}),
+        ("/webhooks/deploys/edit", {"do": "save", "receivers": "x"}),
+        ("/webhooks/deploys/secret", {"do": "rotate"}),
+        ("/webhooks/deploys/delete", {"confirm": "deploys"}),
+        ("/webhooks/deploys/test", {}),
+    ]
+
+
+@pytest.mark.parametrize(("path", "values"), routes())
+def test_a_viewer_changes_nothing(tmp_path: Path, path: str, values: dict[str, str]) -> None:
+    page = Page(tmp_path, bridge_admin_token=ADMIN, bridge_viewer_token=VIEWER)
+    assert page.client.post("/login", data={"token": VIEWER}).status_code == 303
+    (page.folder / "deploys.yaml").write_text("webhooks:\n- {name: deploys, verifier: none, receivers: {a: any}}\n")
+    before = {file: file.read_bytes() for file in page.folder.rglob("*") if file.is_file()}
+    form_token = page.token("/")  # the log-out form has none, and a viewer gets no form
+    answer = page.client.post(path, data={**values, "form_token": form_token})
+    assert answer.status_code == 403
+    assert "BRIDGE_ADMIN_TOKEN" in answer.text
+    assert {file: file.read_bytes() for file in page.folder.rglob("*") if file.is_file()} == before
+    assert "New webhook" not in page.client.get("/").text
+    assert page.client.get("/webhooks/deploys").status_code == 200
+
+
+@pytest.mark.parametrize(("path", "values"), routes())
+def test_a_form_of_another_site_changes_nothing(page: Page, path: str, values: dict[str, str]) -> None:
+    page.create()
+    token = page.token("/new?platform=github")
+    for more in ({}, {"form_token": "guessed"}):
+        assert page.client.post(path, data={**values, **more}).status_code == 403
+    evil = {"Origin": "https://evil.example.com"}
+    assert page.client.post(path, data={**values, "form_token": token}, headers=evil).status_code == 403
+    assert set(page.defined) == {"deploys"}
+
+
+def test_without_the_setting_nothing_is_written_and_the_setting_is_named(tmp_path: Path) -> None:
+    page = Page(tmp_path, bridge_admin_writes=False)
+    (page.folder / "a.yaml").write_text("webhooks:\n- {name: deploys, verifier: none, receivers: {a: any}}\n")
+    for path in ("/new", "/webhooks/deploys/edit", "/webhooks/deploys/delete"):
+        answer = page.client.get(path)
+        assert answer.status_code == 403
+        assert "BRIDGE_ADMIN_WRITES=on" in answer.text
+    assert "New webhook" not in page.client.get("/").text
+
+
+def test_a_file_instead_of_a_folder_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "webhooks.yaml"
+    file.write_text("webhooks: []\n")
+    page = Page(tmp_path, bridge_webhooks=file)
+    answer = page.client.get("/new")
+    assert answer.status_code == 409
+    assert "must be a folder" in answer.text
+
+
+@pytest.mark.parametrize("name", ["..%2f..%2fetc", "a%00b", "%2e%2e", "<script>"])
+def test_odd_names_in_urls_are_just_not_there(page: Page, name: str) -> None:
+    for path in (f"/webhooks/{name}", f"/webhooks/{name}/edit"):
+        assert page.client.get(path).status_code in (400, 404, 308)
