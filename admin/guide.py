@@ -64,6 +64,12 @@ _FACTS: dict[str, tuple[str, str, SecretFrom, str]] = {
     "aws-sns": ("Amazon SNS", "alarms and messages of a topic: CloudWatch, S3, SES and others", "nobody", ""),
     "bitbucket": ("Bitbucket", "pushes, pull requests and pipelines of a repository", "us", "Secret"),
     "calendly": ("Calendly", "appointments that are made or cancelled", "us", "Signing key"),
+    "cloudevents": (
+        "CloudEvents",
+        "whoever speaks CloudEvents: Azure Event Grid, Knative, Eventarc, Argo and others",
+        "us",
+        "Bearer token",
+    ),
     "custom": ("Custom", "any other sender: a header with a key, or an HMAC signature", "us", "Value of the header"),
     "discord": ("Discord", "slash commands, buttons and events of a Discord app", "platform", "Public key"),
     "dropbox": ("Dropbox", "changes of files in linked accounts", "platform", "App secret"),

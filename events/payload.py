@@ -66,6 +66,8 @@ class Body:
 
     value: Any
     text: str | None = None
+    batch: bool = False
+    """Whether it is an array of events, whatever its webhook says of arrays."""
 
 
 def read_body(body: bytes, content_type: str | None, always_json: bool = False) -> Body:

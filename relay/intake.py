@@ -52,12 +52,15 @@ class Intake:
         self._split = webhook.split
         self._hold = int(webhook.hold * 1000)
         self._always_json = platform.always_json
+        self._read = platform.read
         self._conceal = platform.conceal
         self._delivery_id, self._element_id = _ids_of(webhook, platform)
         self._secret_headers = _NEVER_KEPT | platform.secret_headers | secret_headers
 
     def read(self, request: Request) -> Body:
         """The body; of a delivery without one, by a method that needs none, the query. Raises BadBody."""
+        if self._read is not None:
+            return self._read(request)
         if not request.body and request.method in ("GET", "DELETE"):
             return Body(read_query(request.query))
         return read_body(request.body, request.headers.get("content-type"), self._always_json)
@@ -70,10 +73,11 @@ class Intake:
         request = delivery.request
         query = read_query(request.query) if request.query else {}
         headers = self._kept(request.headers)
-        elements = elements_of(body) if self._split else (body,)
+        split = self._split or body.batch
+        elements = elements_of(body) if split else (body,)
         if len(elements) > MAX_ELEMENTS:
             raise MalformedBody(f"the array has more than {MAX_ELEMENTS} elements")
-        several = self._split and isinstance(body.value, list)
+        several = split and isinstance(body.value, list)
         delivery_id = self._delivery_id(request, body.value) if self._delivery_id and not several else None
         events = []
         for number, element in enumerate(elements):

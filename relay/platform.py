@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from events.payload import Body
 from relay.request import Answer, Request
 from relay.verifiers.terms import Terms, Verifier
 
@@ -55,6 +56,8 @@ class Platform:
     """Bytes of the largest body."""
     always_json: bool = False
     """Whether bodies are JSON whatever their content type says."""
+    read: Callable[[Request], Body] | None = None
+    """How bodies are read, where that is another way than by their content type. Raises BadBody, nothing else."""
     delivery_id: DeliveryId | None = None
     element_id: Callable[[Any], str | None] | None = None
     """The same of an element of a JSON array."""

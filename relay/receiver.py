@@ -146,7 +146,8 @@ class Receiver:
         if route.platform.answer is None and not webhook.split and not all_duplicates:
             return Answer(200, b'{"eventId": "%b"}' % committed[0].event_id.encode())  # the hot path
         ids = tuple(one.event_id for one in committed)
-        fields: dict[str, Any] = {"eventIds": list(ids)} if webhook.split else {"eventId": ids[0]}
+        one = not webhook.split and len(ids) == 1
+        fields: dict[str, Any] = {"eventId": ids[0]} if one else {"eventIds": list(ids)}
         if all_duplicates:
             fields["duplicate"] = True
         if route.platform.answer is None:

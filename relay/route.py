@@ -38,8 +38,8 @@ class Route:
         self.verification = Verification(webhook, platform, fetch)
         self.intake = Intake(webhook, platform, self.verification.secret_headers, conductor_payload)
         self.methods = platform.methods | ({"GET"} if webhook.challenge is not None else frozenset())
-        self.deliverable = platform.methods - {"GET"} if platform.challenge else platform.methods
-        """Methods of deliveries: where a platform challenges by GET, a GET is nothing else."""
+        self.deliverable = platform.methods - {"GET", "OPTIONS"} if platform.challenge else platform.methods
+        """Methods of deliveries: where a platform challenges by GET or OPTIONS, those are nothing else."""
         largest = platform.max_body if webhook.max_body is None else webhook.max_body
         # An array that is split may be larger than each of its elements.
         self.max_body = largest if webhook.split else min(largest, conductor_payload)
