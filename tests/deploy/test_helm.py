@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -114,15 +115,15 @@ def test_postgresql_has_two_relays_two_workers_and_one_page() -> None:
 
 
 def test_a_relay_that_goes_takes_deliveries_until_everybody_knows_and_then_ends_them() -> None:
-    from relay import gunicorn_settings
-
+    settings = (ROOT / "relay" / "gunicorn_settings.py").read_text(encoding="utf-8")
+    [graceful_timeout] = re.findall(r"^graceful_timeout = (\d+)$", settings, re.MULTILINE)
     pod = pods(with_values("postgresql"))["relay"]
     [relay] = pod["containers"]
     program, seconds = relay["lifecycle"]["preStop"]["exec"]["command"]
     assert program == "sleep"
-    assert pod["terminationGracePeriodSeconds"] > int(seconds) + gunicorn_settings.graceful_timeout
+    assert pod["terminationGracePeriodSeconds"] > int(seconds) + int(graceful_timeout)
     with pytest.raises(Refused, match="/relay/stopSeconds"):
-        with_values("postgresql", f"relay.stopSeconds={gunicorn_settings.graceful_timeout}")
+        with_values("postgresql", f"relay.stopSeconds={graceful_timeout}")
 
 
 def test_sqlite_is_one_pod_and_one_volume() -> None:
