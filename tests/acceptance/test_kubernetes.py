@@ -7,67 +7,21 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
 from events.open import open_store
-from testkit import sample, signing
-from testkit.client import Answer, Conductor, RequestFailed, http, outputs, wait_for, wait_for_webhook
+from testkit import sample
+from testkit.client import Conductor, RequestFailed, http, outputs, wait_for, wait_for_webhook
 from testkit.postgres import Postgres
-from testkit.processes import Failed, free_port
-from tests.acceptance.bridge import SLACK_SECRET, accepted, unique
-from tests.deploy.chart import NAME, pods, with_values
-from tests.deploy.kubelet import Cluster, Pod
-
-SECRETS = {
-    "webhook-secrets": {"SLACK_SIGNING_SECRET": SLACK_SECRET},
-    "bridge-admin": {"BRIDGE_ADMIN_TOKEN": "token-of-the-page"},
-}
-PORTS = ("relay.port", "relay.metricsPort", "worker.metricsPort", "admin.port")
-
-
-@dataclass
-class Release:
-    """An installed chart: its pods run as processes, on ports of their own."""
-
-    values: str
-    conductor_url: str
-    folder: Path
-    secrets: dict[str, dict[str, str]]
-    pods: dict[str, Pod] = field(default_factory=dict)
-
-    def render(self, *settings: str) -> list[dict[str, Any]]:
-        """The objects, with free ports."""
-        ports = [f"{port}={free_port()}" for port in PORTS]
-        quick = ("settings.BRIDGE_POLL_INTERVAL=250ms", "relay.preStopSeconds=1")
-        return with_values(self.values, f"conductor.url={self.conductor_url}", *quick, *ports, *settings)
-
-    def start(self, component: str, replica: int = 0, *settings: str) -> Pod:
-        """Starts a pod of that component."""
-        objects = self.render(*settings)
-        name = f"{component}-{replica}"
-        self.pods[name] = Pod(Cluster(objects, self.secrets, self.folder), name, pods(objects)[component])
-        return self.pods[name].start()
-
-    def stop(self) -> None:
-        """Ends every pod that runs."""
-        for pod in self.pods.values():
-            pod.kill()
-
-
-def url_of(pod: Pod) -> str:
-    """The relay of a pod."""
-    return f"http://127.0.0.1:{pod.containers['relay'].port('http')}"
-
-
-def post(pod: Pod, body: bytes) -> Answer:
-    """Posts a request to a pod's relay as Slack does, signed."""
-    return http("POST", f"{url_of(pod)}/webhook/slack", body, signing.slack(SLACK_SECRET, body))
+from testkit.processes import Failed
+from tests.acceptance.bridge import accepted, unique
+from tests.deploy.chart import NAME
+from tests.deploy.kubelet import Pod
+from tests.deploy.release import SECRETS, Release, post, url_of
 
 
 def play(conductor: Conductor, relays: list[Pod]) -> None:
@@ -85,22 +39,14 @@ def play(conductor: Conductor, relays: list[Pod]) -> None:
 
 @pytest.fixture
 def sqlite(conductor_url: str, tmp_path: Path) -> Iterator[Release]:
-    release = Release("sqlite", conductor_url, tmp_path, SECRETS)
-    yield release
-    release.stop()
+    """With one volume."""
+    with Release("sqlite", conductor_url, tmp_path, SECRETS) as release:
+        yield release
 
 
 def test_one_pod_with_sqlite_plays_the_slack_example(sqlite: Release, conductor: Conductor) -> None:
     pod = sqlite.start("bridge").wait_until_ready()
     play(conductor, [pod])
-    # What `helm test` runs, against this relay.
-    objects = sqlite.render()
-    spec = pods(objects)["test"]
-    [send] = spec["containers"]
-    send["args"] = [url_of(pod) if part.startswith("http://") else part for part in send["args"]]
-    tested = Pod(Cluster(objects, SECRETS, sqlite.folder), "test", spec).containers["send"].run()
-    assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "helm-test" in tested.stdout
     # A pod that goes and another that comes find the same events, on the same volume.
     pod.stop()
     again = sqlite.start("bridge", 1).wait_until_ready()
@@ -142,9 +88,8 @@ def postgresql(conductor_url: str, server: Postgres, tmp_path: Path) -> Iterator
     """With an empty database of its own."""
     url = server.new_database()
     secrets = SECRETS | {"bridge-database": {"url": url, "password": urlsplit(url).password or "unused"}}
-    release = Release("postgresql", conductor_url, tmp_path, secrets)
-    yield release
-    release.stop()
+    with Release("postgresql", conductor_url, tmp_path, secrets) as release:
+        yield release
     server.drop_database(url)
 
 

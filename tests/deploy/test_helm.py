@@ -330,6 +330,7 @@ WRONG = [
     ("postgresql", "conductor.url=conductor", "at '/conductor/url'"),
     ("postgresql", "settings.RETENTION=1d", "at '/settings': additional properties 'RETENTION'"),
     ("postgresql", "settings.BRIDGE_DATABASE=x", "settings.BRIDGE_DATABASE: the chart sets it; use database"),
+    ("postgresql", "settings.BRIDGE_ADMIN_WRITES=on", "settings.BRIDGE_ADMIN_WRITES: definitions are in a ConfigMap"),
     ("postgresql", "relay.metricsPort=8000", "relay.port: 8000 is the port of relay.metricsPort already"),
     ("postgresql", "ingress.enabled=true", "ingress.host"),
     ("postgresql", "httpRoute.enabled=true", "httpRoute"),

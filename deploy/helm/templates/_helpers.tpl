@@ -119,6 +119,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail (printf "settings.%s: the chart sets it; use %s" $setting $value) }}
 {{- end }}
 {{- end }}
+{{- if ne (toString (default "off" (get $v.settings "BRIDGE_ADMIN_WRITES"))) "off" }}
+{{- fail "settings.BRIDGE_ADMIN_WRITES: definitions are in a ConfigMap, which no pod can write; leave it out" }}
+{{- end }}
 {{- $taken := dict }}
 {{- range $name, $port := dict "relay.port" $v.relay.port "relay.metricsPort" $v.relay.metricsPort "worker.metricsPort" $v.worker.metricsPort "admin.port" $v.admin.port }}
 {{- $key := toString (int $port) }}
