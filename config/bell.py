@@ -26,8 +26,9 @@ class Bell:
 
     def wait(self, seconds: float) -> bool:
         """Until it is rung, or that time is over; whether it was rung."""
-        ready, _, _ = select.select([self._out], [], [], max(0.0, seconds))
-        return bool(ready)
+        poll = select.poll()
+        poll.register(self._out, select.POLLIN)
+        return bool(poll.poll(max(0.0, seconds) * 1000))
 
     def clear(self) -> None:
         """From now on it is not rung."""

@@ -17,6 +17,7 @@ from config.webhooks import Definitions, DefinitionsError, load_definitions
 from events.open import open_store
 from events.store import NewerStore, StoreUnavailable
 from worker import metrics
+from worker.conductor import Conductor
 from worker.health import Health, serve
 from worker.loop import Worker
 
@@ -65,7 +66,14 @@ def main() -> int:
         watcher.announce()
     health = Health(store.leader)
     serve(settings.bridge_worker_metrics, health)
-    worker = Worker(settings, store, watcher, health)
+    secret = settings.conductor_auth_secret
+    conductor = Conductor(
+        settings.conductor_server_url,
+        settings.bridge_call_timeout,
+        settings.conductor_auth_key,
+        secret.get_secret_value() if secret else None,
+    )
+    worker = Worker(settings, store, watcher, health, conductor)
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:

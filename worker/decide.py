@@ -106,10 +106,11 @@ class Decider:
                 self._receivers.setdefault(workflow, []).append(webhook)
         self._coming.update((task.id, task) for task in self.tasks)
 
-    def load(self) -> None:
-        """Reads waiting tasks and held events from the store."""
+    def load(self, alive: Callable[[], None] = lambda: None) -> None:
+        """Reads waiting tasks and held events from the store; calls `alive` now and then meanwhile."""
         after = ""
         while page := self._store.waiting_tasks(after, _PAGE):
+            alive()
             for task in page:
                 self._add_task(task)
             after = page[-1].id
@@ -119,7 +120,9 @@ class Decider:
                 for webhook in self._receivers.get(waiting.workflow, ()):
                     if not self.held.knows(webhook.name, waiting.criteria.paths):
                         self.held.learn(webhook.name, waiting.criteria, ())
-        for event in self._held_events():
+        for number, event in enumerate(self._held_events()):
+            if number % _PAGE == 0:
+                alive()
             self.held.add(HeldEvent(event), Document(event.document()))
 
     def _held_events(self, webhook: str | None = None) -> Iterable[Event]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from prometheus_client import Counter, Gauge, Histogram
 
-from events.records import Event, Result, Target
+from events.records import Result, Target
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
@@ -32,10 +30,10 @@ def conductor_up(up: bool) -> None:
     CONDUCTOR_UP.set(up)
 
 
-def target_call(target: Target, result: Result, seconds: float, event: Event) -> None:
-    """Counts a call, and the time from arrival to effect if it had one."""
+def target_call(target: Target, result: Result, seconds: float, since_arrival: float) -> None:
+    """Counts a call, and if it had an effect the time from arrival to it. Both times are in seconds."""
     outcome = "retry" if result.state == "pending" else result.state
     TARGET_CALLS.labels(target.kind, outcome).inc()
     TARGET_CALL_SECONDS.labels(target.kind).observe(seconds)
     if result.state == "done":
-        EFFECT_SECONDS.labels(target.kind).observe(max(0.0, time.time() - event.received_at / 1000))
+        EFFECT_SECONDS.labels(target.kind).observe(max(0.0, since_arrival))

@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import structlog
 
 from events.once import standing
 from events.records import Event, Result, Target
-from events.store import Claims
+from events.store import Claims, Clock
 from worker.backoff import wait_before
 from worker.conductor import Conductor, ConductorError, NotNow, NotSent, OutcomeUnknown, Refused, Unreachable
 
@@ -35,6 +35,10 @@ def claim_lasts(longest_call: float) -> float:
     return longest_call + _FRESH + 1
 
 
+class CallStore(Claims, Clock, Protocol):
+    """What calls need of the store."""
+
+
 class TakenOver(Exception):
     """Another worker has claimed the target meanwhile; its result counts."""
 
@@ -50,13 +54,15 @@ class Outcome:
 class TargetCalls:
     """Makes the call for one target at a time, on any thread; keeps nothing between two of them."""
 
-    def __init__(self, store: Claims, conductor: Conductor, worker_id: str, output: Callable[[Event], dict[str, Any]]):
+    def __init__(
+        self, store: CallStore, conductor: Conductor, worker_id: str, output: Callable[[Event], dict[str, Any]]
+    ):
         """`output` makes the payload that tasks and workflows receive."""
         self._store = store
         self._conductor = conductor
         self._worker_id = worker_id
         self._output = output
-        self._began = int(time.time() * 1000)
+        self._began = store.now()
 
     def outcome(self, target: Target, event: Event) -> Outcome:
         """Calls for the target, which this worker has claimed.
@@ -74,10 +80,11 @@ class TargetCalls:
 
     def again(self, target: Target, error: ConductorError) -> Result:
         """The target is to be tried again, not before what this try may have left on its way has ended."""
-        due = time.time() + wait_before(target.attempts)
+        wait = wait_before(target.attempts)
         if not isinstance(error, NotSent):
-            due = max(due, time.time() + self._conductor.timeout)
-        return Result(target, "pending", str(error), due_at=int(due * 1000), not_sent=isinstance(error, Unreachable))
+            wait = max(wait, self._conductor.timeout)
+        due_at = self._store.now() + int(wait * 1000)
+        return Result(target, "pending", str(error), due_at=due_at, not_sent=isinstance(error, Unreachable))
 
     def _call(self, target: Target, event: Event) -> Result:
         if target.once_key is not None and (needless := self._needless(target, target.once_key)) is not None:
@@ -126,9 +133,9 @@ class TargetCalls:
             if where == "holds":
                 return None
             if where == "waits":
-                due = time.time() + wait_before(target.attempts)
+                due_at = self._store.now() + int(wait_before(target.attempts) * 1000)
                 error = "another event starts the workflow for the same key; waiting for what comes of that"
-                return Result(target, "pending", error, due_at=int(due * 1000), not_sent=True)
+                return Result(target, "pending", error, due_at=due_at, not_sent=True)
             there = holder.workflow_id if holder is not None else None
             if there is not None and (where == "is there" or self._runs(there)):
                 reason = f"workflow {there} is there for the same key"
@@ -149,11 +156,11 @@ class TargetCalls:
 
         Raises TakenOver if another worker has the target.
         """
-        age = time.time() - (target.claimed_at or 0) / 1000
+        age = (self._store.now() - (target.claimed_at or 0)) / 1000
         if 0 <= age < _FRESH / 2:
             return time.monotonic() + _FRESH - age
         fresh_until = time.monotonic() + _FRESH
-        if not self._store.renew_claim(self._worker_id, target, int(time.time() * 1000)):
+        if not self._store.renew_claim(self._worker_id, target, self._store.now()):
             raise TakenOver
         return fresh_until
 

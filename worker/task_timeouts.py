@@ -15,11 +15,11 @@ from worker.matching import WaitingTask
 log = structlog.get_logger()
 
 
-class Leases:
-    """Extends the leases of waiting tasks, each twice within its time-out.
+class TaskTimeouts:
+    """Puts off the time-outs of waiting tasks, each twice within its time.
 
     Conductor reads a task, changes it and writes it back: an extension beside a completion could undo that. So no task
-    is given to an event while its lease is being extended, and none that was given is extended.
+    is given to an event while its time-out is being put off, and none that was given has it put off.
     """
 
     def __init__(self, conductor: Conductor):
@@ -30,7 +30,7 @@ class Leases:
         self._changed = threading.Condition()
 
     def extend(self, tasks: Iterable[WaitingTask], waits: Callable[[str], bool]) -> None:
-        """Extends what is due of the tasks, while they still wait: the task with an id `waits`."""
+        """Puts off what is due of the tasks, while they still wait: the task with an id `waits`."""
         alive: dict[str, float] = {}
         for task in tasks:
             now = time.monotonic()
@@ -50,7 +50,7 @@ class Leases:
             self._conductor.extend_lease(task.id, task.workflow_id)
         except ConductorError as error:
             log.warning(
-                "a task's lease wasn't extended", task_id=task.id, workflow_id=task.workflow_id, error=str(error)
+                "a task's time-out wasn't put off", task_id=task.id, workflow_id=task.workflow_id, error=str(error)
             )
         finally:
             with self._changed:
@@ -68,3 +68,8 @@ class Leases:
         finally:
             with self._changed:
                 self._paused = ()
+
+    def finish(self) -> None:
+        """Returns when no extension is on its way; to be called when no task `waits` any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._extending is None)

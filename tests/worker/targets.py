@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,13 +28,14 @@ class Bench:
         self.store.take_lead("me", 10**9)
         self.event = ""
 
-    def another(self, name: str) -> Caller:
+    def another(self, name: str, pool: Executor | None = None) -> Caller:
         return Caller(
             self.store,
             self.conductor,  # type: ignore[arg-type]
             name,
             lambda event: event.document(),
             Health(self.store.leader),
+            pool=pool,
         )
 
     def task(self) -> SimulatedTask:

@@ -1,10 +1,11 @@
-"""The worker's loop: leases, what was polled and couldn't be stored, and faults that end neither it nor any task."""
+"""The worker's loop: the lead, what was polled and couldn't be stored, and faults that end neither it nor any task."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,15 +14,15 @@ import pytest
 
 from config.settings import Settings
 from config.webhooks import Definitions, Webhook
-from events.records import NewEvent
+from events.records import NewEvent, Task
 from events.sqlite import SqliteStore, open_store
 from events.store import LeadLost, StoreUnavailable
 from tests.worker.simulated import SimulatedConductor
-from worker import loop
 from worker.conductor import ConductorError
 from worker.decide import Decider
 from worker.health import Health
 from worker.loop import Worker
+from worker.reign import LEAD, Reign
 
 
 class Watcher:
@@ -55,14 +56,15 @@ class Bench:
             bridge_poll_interval="50ms",
             bridge_discovery_interval="100ms",
         )
-        with mock.patch.object(loop, "Conductor", lambda *_: self.conductor):
-            worker = Worker(made, self.store, self.watcher, Health(self.store.leader))  # type: ignore[arg-type]
+        watcher: Any = self.watcher
+        conductor: Any = self.conductor
+        worker = Worker(made, self.store, watcher, Health(self.store.leader), conductor)
         self.made.append(worker)
         return worker
 
     def deciding(self) -> Worker:
         worker = self.worker()
-        assert worker._take_lead()
+        assert worker.take_lead()
         return worker
 
     def wait(self) -> str:
@@ -78,8 +80,8 @@ class Bench:
 
     def close(self) -> None:
         for worker in self.made:
-            worker._step_down()
-            worker._news_of_targets.close()
+            worker.end_reign()
+            worker.close()
         self.store._connections.close()
 
 
@@ -88,6 +90,11 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
     yield bench
     bench.close()
+
+
+def reign_of(worker: Worker) -> Reign:
+    assert worker.reign is not None
+    return worker.reign
 
 
 def eventually(condition: Callable[[], object]) -> None:
@@ -102,20 +109,20 @@ def eventually(condition: Callable[[], object]) -> None:
 
 def test_one_worker_decides_and_the_next_one_when_it_is_gone(bench: Bench) -> None:
     first, second = bench.deciding(), bench.worker()
-    assert not second._take_lead()
-    first._step_down()
-    assert second._take_lead()
+    assert not second.take_lead()
+    first.end_reign()
+    assert second.take_lead()
 
 
-def test_who_is_dead_is_replaced_at_once_and_who_may_only_hang_when_its_lease_has_run_out(bench: Bench) -> None:
+def test_who_is_dead_is_replaced_at_once_and_who_may_only_hang_when_its_lead_has_run_out(bench: Bench) -> None:
     first, second = bench.deciding(), bench.worker()
-    assert not second._take_lead()
+    assert not second.take_lead()
     bench.store._unlock(first.id)  # as the kernel does when a process ends
-    assert second._take_lead()
+    assert second.take_lead()
     third = bench.worker()
-    assert not third._take_lead()
-    with mock.patch.object(time, "time", return_value=time.time() + loop._LEAD + 1):
-        assert third._take_lead()
+    assert not third.take_lead()
+    with mock.patch.object(time, "time", return_value=time.time() + LEAD + 1):
+        assert third.take_lead()
 
 
 def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(bench: Bench) -> None:
@@ -133,48 +140,48 @@ def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(ben
 
     timer = threading.Timer(0.3, take_effect)
     timer.start()
-    successor._step()
+    successor.step()
     timer.join()
     assert sorted(target.task_id or "" for target in bench.store.targets_of(["event"])) == sorted([first, second])
 
 
 def test_who_follows_a_worker_that_said_goodbye_or_ended_long_ago_decides_at_once(bench: Bench) -> None:
     first, second = bench.deciding(), bench.worker()
-    assert first._settled == 0
-    first._step_down()
-    assert second._take_lead()
-    assert second._settled == 0
+    assert reign_of(first).quiet_until == float("-inf")
+    first.end_reign()
+    assert second.take_lead()
+    assert reign_of(second).quiet_until == float("-inf")
     bench.store._unlock(second.id)
     third = bench.worker()
     with mock.patch.object(time, "time", return_value=time.time() + 3600):
-        assert third._take_lead()
-    assert third._settled < time.monotonic()
+        assert third.take_lead()
+    assert reign_of(third).quiet_until < time.monotonic()
 
 
-def test_a_worker_that_lost_the_lease_does_not_take_it_from_the_living(bench: Bench) -> None:
+def test_a_worker_that_lost_the_lead_does_not_take_it_from_the_living(bench: Bench) -> None:
     frozen, living = bench.deciding(), bench.worker()
-    with mock.patch.object(time, "time", return_value=time.time() + loop._LEAD + 1):
-        assert living._take_lead(), "without the lock, which the frozen one has"
+    with mock.patch.object(time, "time", return_value=time.time() + LEAD + 1):
+        assert living.take_lead(), "without the lock, which the frozen one has"
     bench.wait()
-    frozen._step()  # it wakes up, and finds that another decides
-    assert frozen._decider is None
-    assert not frozen._take_lead()
-    living._heartbeat()  # takes the lock
+    frozen.step()  # it wakes up, and finds that another decides
+    assert frozen.reign is None
+    assert not frozen.take_lead()
+    reign_of(living).keep_lead()  # takes the lock
 
 
-def test_a_heartbeat_keeps_the_lease_also_while_the_store_is_being_read(bench: Bench) -> None:
+def test_a_heartbeat_keeps_the_lead_also_while_the_store_is_being_read(bench: Bench) -> None:
     worker, other = bench.worker(), bench.worker()
     load = Decider.load
 
-    def slow(decider: Any) -> None:
-        with mock.patch.object(time, "time", return_value=time.time() + loop._LEAD - 1):
-            worker._heartbeat()
-        load(decider)
+    def slow(decider: Any, alive: Any) -> None:
+        with mock.patch.object(time, "time", return_value=time.time() + LEAD - 1):
+            reign_of(worker).keep_lead()
+        load(decider, alive)
 
     with mock.patch.object(Decider, "load", slow):
-        assert worker._take_lead()
-    with mock.patch.object(time, "time", return_value=time.time() + loop._LEAD + 1):
-        assert not other._take_lead()
+        assert worker.take_lead()
+    with mock.patch.object(time, "time", return_value=time.time() + LEAD + 1):
+        assert not other.take_lead()
 
 
 # --- what was polled ---
@@ -183,64 +190,163 @@ def test_a_heartbeat_keeps_the_lease_also_while_the_store_is_being_read(bench: B
 def test_tasks_that_were_polled_and_could_not_be_stored_are_stored_later(bench: Bench) -> None:
     worker = bench.deciding()
     task = bench.wait()
-    with mock.patch.object(bench.store, "adopt", side_effect=StoreUnavailable("locked")):
-        worker._step()
-    assert worker._decider is None, "it begins anew from the store"
+    locked = StoreUnavailable("locked")
+    with (
+        mock.patch.object(bench.store, "adopt", side_effect=locked),
+        mock.patch.object(bench.store, "hand_over", side_effect=locked),
+    ):
+        worker.step()
+    assert worker.reign is None, "it begins anew from the store"
     assert bench.state(task) is None
     bench.conductor.waiting_since = lambda start: iter(())  # type: ignore[method-assign]  # no index
-    worker._step()
+    worker.step()
     assert bench.state(task) == "waiting"
     bench.arrive()
-    worker._step()
+    worker.step()
     assert [target.task_id for target in bench.store.targets_of(["event"])] == [task]
 
 
-def test_tasks_that_were_polled_as_the_lease_was_lost_go_to_the_worker_that_decides_now(bench: Bench) -> None:
+def test_tasks_that_were_polled_as_the_lead_was_lost_go_to_the_worker_that_decides_now(bench: Bench) -> None:
     old = bench.deciding()
     task = bench.wait()
     new = bench.worker()
     bench.store.resign(old.id)
     assert bench.store.take_lead(new.id, 60)
     bench.conductor.waiting_since = lambda start: iter(())  # type: ignore[method-assign]  # no index
-    old._step()
-    assert old._decider is None
-    old._step()
+    old.step()
+    assert old.reign is None
+    old.step()
     assert bench.state(task) == "returned"
-    assert new._take_lead()
-    new._step()
+    assert new.take_lead()
+    new.step()
     assert bench.state(task) == "waiting"
-    assert new._decider is not None
-    assert task in new._decider.tasks
+    assert task in reign_of(new).decider.tasks
 
 
 def test_what_the_index_shows_is_adopted_and_what_has_ended_is_dropped(bench: Bench) -> None:
     worker = bench.deciding()
     ended, found = bench.wait(), bench.wait()
-    worker._step()
+    worker.step()
     bench.conductor.tasks[found].status = "IN_PROGRESS"
     bench.conductor.end(ended, "CANCELED")
     hidden = bench.wait()
     bench.conductor.poll("somebody")
-    worker._discover()
-    worker._read_inbox()
+    reign_of(worker).discover()
+    reign_of(worker).read_inbox()
     assert (bench.state(ended), bench.state(found), bench.state(hidden)) == ("gone", "waiting", "waiting")
-    assert worker._sweeper is not None
-    assert worker._sweeper.by_index_alone
+    assert reign_of(worker).sweeper.by_index_alone
     assert bench.store.facts()["tasks_by_index_alone"] == "1"
 
 
 def test_how_far_the_index_was_searched_is_noted_after_what_was_found_is_stored(bench: Bench) -> None:
     worker = bench.deciding()
-    worker._step()
+    worker.step()
     task = bench.wait()
     bench.conductor.poll("somebody")
-    worker._discover()
+    reign_of(worker).discover()
     assert "index_searched_to" not in bench.store.facts()
     with mock.patch.object(bench.store, "adopt", side_effect=StoreUnavailable("locked")):
-        worker._step()
-    assert "index_searched_to" not in bench.store.facts()
-    worker._step()
+        worker.step()
+    assert "index_searched_to" not in bench.store.facts(), "what was found then is not stored"
+    worker.step()
     assert bench.state(task) == "waiting"
+    before = int(time.time() * 1000)
+    reign_of(worker).discover()
+    worker.step()
+    assert before <= int(bench.store.facts()["index_searched_to"]) <= time.time() * 1000
+
+
+def test_a_search_of_the_index_begins_where_an_earlier_reign_has_come_to(bench: Bench) -> None:
+    worker = bench.deciding()
+    worker.step()
+    reign_of(worker).discover()
+    worker.step()
+    searched_to = int(bench.store.facts()["index_searched_to"])
+    worker.end_reign()
+    asked: list[int] = []
+    search = bench.conductor.waiting_since
+    bench.conductor.waiting_since = lambda start: asked.append(start) or search(start)  # type: ignore[method-assign,func-returns-value]
+    assert worker.take_lead()
+    worker.step()
+    assert [searched_to - start for start in asked] == [15_000], "an index may lag by so much"
+
+
+# --- what is said of Conductor ---
+
+
+def test_that_conductor_is_up_is_said_anew_in_each_reign(bench: Bench) -> None:
+    first, second = bench.deciding(), bench.worker()
+    first.step()
+    first.end_reign()
+    assert second.take_lead()
+    with mock.patch.object(bench.conductor, "poll", side_effect=ConductorError("away")):
+        second.step()
+    assert bench.store.facts()["conductor"] == "away"
+    second.end_reign()
+    assert first.take_lead()
+    first.step()
+    assert bench.store.facts()["conductor"] == "up"
+
+
+def test_what_a_worker_says_of_conductor_that_does_not_decide_any_more_does_not_stand_for_long(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = bench.deciding()
+    worker.step()
+    bench.store.set_fact("conductor", "away")  # by one that hung as it was about to say so
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+    worker.step()
+    assert bench.store.facts()["conductor"] == "up"
+
+
+# --- heartbeats ---
+
+
+def test_a_heartbeat_after_the_end_brings_no_lead_back(bench: Bench) -> None:
+    worker, next_one = bench.deciding(), bench.worker()
+    reign = reign_of(worker)
+    worker.end_reign()
+    reign.keep_lead()
+    assert bench.store.leader() is None
+    with mock.patch.object(reign, "over", False):  # it had begun before the end
+        reign.keep_lead()
+    assert bench.store.leader() is None
+    assert next_one.take_lead()
+    bench.store._unlock(next_one.id)
+    assert worker.take_lead(), "the death of the next one shows: nobody else keeps its lock"
+
+
+def test_a_worker_that_lost_the_lead_hears_of_it_from_its_heartbeat(bench: Bench) -> None:
+    worker, other = bench.deciding(), bench.worker()
+    bench.store.resign(worker.id)
+    assert other.take_lead()
+    reign_of(worker).keep_lead()
+    polls = bench.conductor.poll = mock.Mock()  # type: ignore[method-assign]
+    worker.step()
+    assert worker.reign is None
+    polls.assert_not_called()
+
+
+# --- response time-outs ---
+
+
+def test_time_outs_are_put_off_for_waiting_tasks_of_the_present_reign_only(bench: Bench) -> None:
+    worker = bench.deciding()
+    workflow = bench.conductor.begin("flow")
+    task = Task(bench.conductor.schedule(workflow.id, "wait", {}).id, workflow.id, "flow", "wait", {}, 0, 30)
+    strange = replace(task, id="another bridge's", workflow="strange")
+    extended: list[str] = []
+    bench.conductor.extend_lease = lambda task_id, _: extended.append(task_id)  # type: ignore[attr-defined]
+    reign = reign_of(worker)
+    reign._adopt([task, strange])
+    reign.extend_timeouts()
+    assert extended == [task.id]
+    worker.end_reign()
+    extended.clear()
+    worker._means.timeouts._next.clear()
+    reign.extend_timeouts()
+    assert extended == []
 
 
 # --- the whole loop ---
@@ -302,7 +408,7 @@ def test_no_fault_of_a_step_ends_the_worker(bench: Bench, error: Exception, monk
     assert not thread.is_alive()
 
 
-def test_a_stopped_worker_gives_its_lease_back(bench: Bench) -> None:
+def test_a_stopped_worker_gives_its_lead_back(bench: Bench) -> None:
     worker = bench.worker()
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -318,9 +424,9 @@ def test_a_sighup_reads_the_definitions_at_the_next_step(bench: Bench) -> None:
     worker = bench.deciding()
     worker.reload()
     assert (bench.watcher.forced, bench.watcher.checked) == (1, 0)
-    worker._step()
+    worker.step()
     assert bench.watcher.checked == 1
-    worker._step()
+    worker.step()
     assert bench.watcher.checked == 1
 
 
@@ -333,9 +439,9 @@ def test_old_events_are_pruned_in_steps_by_the_worker_that_decides(bench: Bench)
         return 500 if len(asked) < 3 else 0
 
     with mock.patch.object(bench.store, "prune", prune):
-        other._prune()
+        other._schedule._in_reign(other._schedule.prune)()
         assert asked == []
-        deciding._prune()
+        deciding._schedule._in_reign(deciding._schedule.prune)()
     assert len(asked) == 3
     before, limit = asked[0]
     assert abs(time.time() - 30 * 86400 - before / 1000) < 10

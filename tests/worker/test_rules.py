@@ -33,10 +33,11 @@ from events.sqlite import SqliteStore, open_store
 from events.store import LeadLost, StoreUnavailable
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
-from worker import loop
+from worker import reign
 from worker.conductor import ConductorError
 from worker.decide import Decider
 from worker.health import Health
+from worker.loop import Worker
 from worker.outcomes import TakenOver, claim_lasts
 
 SKEW = 2000
@@ -112,10 +113,10 @@ class Machine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="rules-", dir=memory if memory.is_dir() else None))
         self.patches: list[Any] = [
             mock.patch.object(time, "time", lambda: self.ms / 1000),
-            mock.patch.object(loop, "Conductor", lambda *given: self.conductor),
-            mock.patch.object(loop, "Decider", self.make_decider),
-            mock.patch.object(loop, "_SWEEP_GAP", 0),
-            mock.patch.object(loop, "_SETTLE", 0),
+            mock.patch.object(reign, "Decider", self.make_decider),
+            mock.patch.object(reign, "_SWEEP_GAP", 0),
+            mock.patch.object(reign, "_AFTERMATH", 0),
+            mock.patch.object(reign, "_INBOX", 0),
         ]
         for patch in self.patches:
             patch.start()
@@ -129,10 +130,11 @@ class Machine(RuleBasedStateMachine):
         """Tasks whose poll answers reached a worker, or that an index search has shown."""
         self.by_index_alone = False
         self.search_due = True
-        self.in_hand: list[tuple[loop.Worker, Target, Event]] = []
-        self.unsettled: list[tuple[loop.Worker, Result]] = []
+        self.in_hand: list[tuple[Worker, Target, Event]] = []
+        self.unsettled: list[tuple[Worker, Result]] = []
         self.store_fault = ""
-        self.workers: list[loop.Worker] = []
+        self.workers: list[Worker] = []
+        self.killed: list[reign.Reign] = []
 
     @initialize(offset=st.sampled_from([0, 40, 3000, -3000]))
     def begin(self, offset: int) -> None:
@@ -143,7 +145,7 @@ class Machine(RuleBasedStateMachine):
         self.conductor.clock.observe(self.ms + offset, self.ms, self.ms)
         self.helper = self.new_worker()
         self.worker = self.new_worker()
-        assert self.worker._take_lead()
+        assert self.worker.take_lead()
 
     def teardown(self) -> None:
         try:
@@ -153,25 +155,31 @@ class Machine(RuleBasedStateMachine):
             for patch in self.patches:
                 patch.stop()
             for worker in self.workers:
-                worker._step_down()
-                worker._news_of_targets.close()
+                worker.end_reign()
+                worker.close()
+            for killed in self.killed:
+                killed.end()
             self.store._connections.close()
             shutil.rmtree(self.folder)
 
     # --- the pieces ---
 
-    def new_worker(self) -> loop.Worker:
+    @property
+    def reign(self) -> reign.Reign:
+        assert self.worker.reign is not None
+        return self.worker.reign
+
+    def new_worker(self) -> Worker:
         made = Settings(
             bridge_database=f"sqlite:///{self.folder}/bridge.db", bridge_clock_skew="2s", bridge_worker_metrics="off"
         )
         watcher: Any = mock.Mock(check=lambda: False)
         type(watcher).current = property(lambda _: self.definitions)
-        worker = loop.Worker(made, self.store, watcher, Health(self.store.leader))
+        conductor: Any = self.conductor
+        worker_id = f"worker{len(self.workers)}"
+        worker = Worker(made, self.store, watcher, Health(self.store.leader), conductor, worker_id)
         self.workers.append(worker)
-        worker.id = f"worker{len(self.workers)}"
-        worker._look_ups = None  # type: ignore[assignment]
-        worker._inbox.maxsize = 0
-        worker._caller._worker_id = worker._caller._calls._worker_id = worker.id
+        worker._means = replace(worker._means, look_ups=None)
         worker._caller.submit = lambda claimed: self.in_hand.extend((worker, *one) for one in claimed)  # type: ignore[method-assign]
         return worker
 
@@ -380,7 +388,7 @@ class Machine(RuleBasedStateMachine):
     def time_passes(self, ms: int) -> None:
         self.ms += ms
         self.conductor.run_late()
-        self.worker._heartbeat()
+        self.reign.keep_lead()
 
     @rule(ms=st.sampled_from([0, 5000]))
     def the_index_lags(self, ms: int) -> None:
@@ -405,15 +413,15 @@ class Machine(RuleBasedStateMachine):
         except ConductorError:
             self.search_due |= poll == "lost"
         except StoreUnavailable:  # as in Worker._step
-            self.worker._step_down()
-            assert self.worker._take_lead()
+            self.worker.end_reign()
+            assert self.worker.take_lead()
             self.search_due = True
         self.conductor.poll_fault, self.store_fault = None, ""
         self.compare()
 
     def decide(self) -> None:
         with self.polls_noticed():
-            while self.worker._decide():
+            while self.reign.decide():
                 pass
 
     @contextmanager
@@ -430,13 +438,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def the_worker_discovers(self) -> None:
-        before = set(self.worker._decider.tasks.ids())  # type: ignore[union-attr]
-        self.worker._discover()
-        self.worker._read_inbox()
+        before = set(self.reign.decider.tasks.ids())
+        self.reign.discover()
+        self.reign.read_inbox()
         live = {task.id for task in self.live()}
-        known = set(self.worker._decider.tasks.ids())  # type: ignore[union-attr]
+        known = set(self.reign.decider.tasks.ids())
         assert not (before - known) & live, "a task that still waits was dropped"
-        if self.worker._sweeper.searched_to:  # type: ignore[union-attr]
+        if self.reign.sweeper.searched_to:
             found = {task.id for task in self.live() if task.status == "IN_PROGRESS"}
             self.by_index_alone |= bool({t for t in found if not self.given(t)} - self.polled)
             self.polled |= found
@@ -447,33 +455,33 @@ class Machine(RuleBasedStateMachine):
         if in_sweep:
             killed = mock.patch.object(self.store, "adopt", side_effect=KeyboardInterrupt)
             with killed, suppress(KeyboardInterrupt, ConductorError):
-                self.worker._decide()
-        self.worker._decider = None
+                self.reign.decide()
+        self.killed.append(self.reign)
+        self.worker.reign = None
         self.store._unlock(self.worker.id)  # as the kernel does
         self.in_hand = [one for one in self.in_hand if one[0] is not self.worker]
         self.unsettled = [one for one in self.unsettled if one[0] is not self.worker]
         self.worker = self.new_worker()
-        assert self.worker._take_lead()
+        assert self.worker.take_lead()
         self.search_due = True
         self.compare()
 
     @rule()
     def the_worker_hangs_and_another_takes_over(self) -> None:
-        old, self.worker = self.worker, self.new_worker()
-        assert not self.worker._take_lead()
+        old, hung, self.worker = self.worker, self.reign, self.new_worker()
+        assert not self.worker.take_lead()
         self.ms += 6001
         self.conductor.run_late()
-        assert self.worker._take_lead()
+        assert self.worker.take_lead()
         self.search_due = True
         # It wakes up, polls, and finds that it isn't to decide any more; what it polled it hands over.
         try:
             with self.polls_noticed():
-                old._decide()
+                hung.decide()
         except LeadLost:
             pass
-        old._step_down()
-        self.worker._heartbeat()  # its death would be noticed from now on
-        old._hand_over()
+        old.end_reign()
+        self.reign.keep_lead()  # its death would be noticed from now on
         self.helper = old
         self.compare()
 
@@ -514,7 +522,7 @@ class Machine(RuleBasedStateMachine):
     def a_result_is_recorded_late(self) -> None:
         self.record(*self.unsettled.pop(0))
 
-    def record(self, worker: loop.Worker, result: Result) -> None:
+    def record(self, worker: Worker, result: Result) -> None:
         target = result.target
         [stored] = [t for t in self.store.targets_of([target.event_id]) if t.id == target.id]
         counts = (stored.state, stored.claimed_by, stored.attempts) == ("claimed", worker.id, target.attempts)

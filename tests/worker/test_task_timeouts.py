@@ -1,4 +1,4 @@
-"""Leases: extended in time, and never beside a completion of the same task."""
+"""Response time-outs: put off in time, and never beside a completion of the same task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from events.records import Task
 from worker.conductor import Unreachable
 from worker.matching import WaitingTask
-from worker.task_timeouts import Leases
+from worker.task_timeouts import TaskTimeouts
 
 
 def task(name: str, response_timeout: int = 30) -> WaitingTask:
@@ -42,13 +42,13 @@ def now() -> object:
         yield clock
 
 
-def test_a_lease_is_extended_at_once_and_then_often_enough(now: mock.Mock) -> None:
+def test_a_time_out_is_put_off_at_once_and_then_often_enough(now: mock.Mock) -> None:
     server = Server()
-    leases = Leases(server)  # type: ignore[arg-type]
+    timeouts = TaskTimeouts(server)  # type: ignore[arg-type]
     times = []
     for second in range(60):
         now.return_value = 1000.0 + second
-        leases.extend([task("t")], lambda _: True)
+        timeouts.extend([task("t")], lambda _: True)
         if server.extended:
             times.append(second)
             server.extended.clear()
@@ -57,30 +57,30 @@ def test_a_lease_is_extended_at_once_and_then_often_enough(now: mock.Mock) -> No
 
 def test_what_does_not_wait_any_more_is_not_extended() -> None:
     server = Server()
-    Leases(server).extend([task("gone"), task("waits")], lambda task_id: task_id == "waits")  # type: ignore[arg-type]
+    TaskTimeouts(server).extend([task("gone"), task("waits")], lambda task_id: task_id == "waits")  # type: ignore[arg-type]
     assert server.extended == ["waits"]
 
 
 def test_a_failure_is_no_reason_to_leave_the_others_out() -> None:
     server = Server()
     server.error = Unreachable("no connection")
-    Leases(server).extend([task("one"), task("two")], lambda _: True)  # type: ignore[arg-type]
+    TaskTimeouts(server).extend([task("one"), task("two")], lambda _: True)  # type: ignore[arg-type]
     assert server.extended == ["one", "two"]
 
 
 def test_a_task_is_given_to_an_event_only_after_its_extension_has_ended() -> None:
     server = Server()
     server.go_on.clear()
-    leases = Leases(server)  # type: ignore[arg-type]
-    extender = threading.Thread(target=leases.extend, args=([task("t")], lambda _: True))
+    timeouts = TaskTimeouts(server)  # type: ignore[arg-type]
+    extender = threading.Thread(target=timeouts.extend, args=([task("t")], lambda _: True))
     extender.start()
     assert server.begun.wait(10)
-    with leases.paused(["another"]):
+    with timeouts.paused(["another"]):
         pass  # others needn't wait
     given = threading.Event()
 
     def give() -> None:
-        with leases.paused(["t"]):
+        with timeouts.paused(["t"]):
             given.set()
 
     giver = threading.Thread(target=give)
@@ -94,7 +94,7 @@ def test_a_task_is_given_to_an_event_only_after_its_extension_has_ended() -> Non
 
 def test_a_task_that_is_being_given_to_an_event_is_not_extended() -> None:
     server = Server()
-    leases = Leases(server)  # type: ignore[arg-type]
-    with leases.paused({"t": "event"}):
-        leases.extend([task("t"), task("u")], lambda _: True)
+    timeouts = TaskTimeouts(server)  # type: ignore[arg-type]
+    with timeouts.paused({"t": "event"}):
+        timeouts.extend([task("t"), task("u")], lambda _: True)
     assert server.extended == ["u"]

@@ -1,0 +1,308 @@
+"""One reign of a deciding worker: all that it owns is dropped when it ends."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import structlog
+
+from config.bell import Bell
+from config.settings import Settings
+from config.watch import DefinitionsWatcher
+from config.webhooks import Definitions
+from events.records import Lead, Task, Workflow
+from events.store import LeadLost, Store, StoreUnavailable
+from worker import metrics
+from worker.backoff import wait_before
+from worker.calls import Caller
+from worker.conductor import Conductor, ConductorError
+from worker.decide import Decider
+from worker.health import Health
+from worker.matching import parse_task
+from worker.sweep import Discovery, Sweeper
+from worker.task_timeouts import TaskTimeouts
+
+log = structlog.get_logger()
+
+LEAD = 6.0
+"""Seconds without a heartbeat after which another worker may decide."""
+_EVENTS_A_DECISION = 500
+_SWEEP_GAP = 0.02
+"""Seconds between two sweeps at least: under load it is better to decide several events after one sweep."""
+_BUSY_SWEEP_GAP = 0.1
+"""The same while there are targets enough in hand: what is decided sooner isn't called sooner."""
+_AFTERMATH = 2.0
+"""Seconds after the end of a worker that ended without a word, in which a poll of its may still take effect."""
+_LONGEST_WAIT = 5.0
+"""Seconds between tries while Conductor is away."""
+_SAY_AGAIN = 60.0
+"""Seconds after which it is said anew whether Conductor can be used: who lost the lead may have said otherwise."""
+_INBOX = 8
+"""Messages after which a thread that finds faster than the loop stores has to wait."""
+_INDEX_FACT = "tasks_by_index_alone"
+_SEARCHED_FACT = "index_searched_to"
+
+
+class ReignOver(Exception):
+    """Another thread had something for a reign that has ended."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What every reign of a worker uses, and none owns."""
+
+    worker_id: str
+    settings: Settings
+    store: Store
+    conductor: Conductor
+    watcher: DefinitionsWatcher
+    caller: Caller
+    timeouts: TaskTimeouts
+    look_ups: ThreadPoolExecutor | None
+    """Where workflows are looked up several at once; None for one after the other."""
+    health: Health
+    stop: Bell
+    """Rung when the worker is to end: no pause is longer."""
+
+    def alive(self) -> None:
+        """The loop gets on."""
+        self.health.beat("the loop")
+
+
+class Reign:
+    """Belongs to the loop's thread. What other threads may call stands at the end; they send it messages."""
+
+    def __init__(self, means: Means, lead: Lead):
+        """Begins, and has nothing read yet. Raises StoreUnavailable."""
+        self.over = False
+        self._lost = False
+        self._means = means
+        self._store = store = means.store
+        self._definitions = means.watcher.current
+        self.decider = Decider(
+            store,
+            means.worker_id,
+            self._look_up,
+            means.conductor.clock,
+            means.settings.bridge_clock_skew,
+            means.look_ups,
+            means.timeouts.paused,
+        )
+        self.sweeper = Sweeper(means.conductor, means.worker_id, means.settings.bridge_task_domains, self._adopt)
+        self.discovery = Discovery(means.conductor, self._found, self._gone)
+        self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=_INBOX)
+        self._polled: list[Task] = []
+        """Taken from the queue and not yet stored: no queue hands them out again."""
+        self._swept = float("-inf")
+        self.quiet_until = float("-inf")
+        """When what the worker before had on its way has taken effect, by `time.monotonic`."""
+        if lead.predecessor is not None:
+            # It may have polled as it died: Conductor then gives the tasks to nobody, and soon after knows them by its
+            # index only. An event that is decided in between would miss them.
+            ago = (store.now() - lead.predecessor_until) / 1000
+            self.quiet_until = time.monotonic() + _AFTERMATH - max(0.0, ago)
+        self._failures = 0
+        self._said = ""
+        self._said_at = float("-inf")
+        self._listener = store.listener("events")
+
+    def load(self) -> None:
+        """Reads what the store knows. Raises StoreUnavailable."""
+        started = time.monotonic()
+        self.decider.set_definitions(self._definitions)
+        self.decider.load(self._means.alive)
+        facts = self._store.facts()
+        self.sweeper.by_index_alone = _INDEX_FACT in facts
+        self.sweeper.searched_to = int(facts.get(_SEARCHED_FACT, 0))
+        metrics.DECIDING.set(1)
+        log.info(
+            "this worker decides",
+            waiting_tasks=len(self.decider.tasks),
+            held_events=len(self.decider.held),
+            seconds=round(time.monotonic() - started, 3),
+        )
+
+    def end(self) -> list[Task]:
+        """Ends the reign: nobody finds it any more. Returns what was polled and not yet stored."""
+        self.over = True
+        self._listener.close()
+        metrics.DECIDING.set(0)
+        return self._polled
+
+    # --- one step ---
+
+    def step(self) -> None:
+        """Decides what there is to decide, and waits for more. Raises LeadLost and StoreUnavailable: it has to end."""
+        if self._lost:
+            raise LeadLost
+        try:
+            more = self.decide()
+        except ConductorError as error:
+            self._conductor_is_away(error)
+            return
+        self._conductor_answers()
+        if not more:
+            self._listener.wait(self._means.settings.bridge_poll_interval + 1)
+
+    def decide(self) -> bool:
+        """One sweep and the decisions after it; True if there is more to decide at once. Raises ConductorError too."""
+        store, caller, decider = self._store, self._means.caller, self.decider
+        self._use_definitions()
+        self.read_inbox()
+        gap = _BUSY_SWEEP_GAP if caller.busy else _SWEEP_GAP
+        self._means.stop.wait(max(self._swept + gap, self.quiet_until) - time.monotonic())
+        # Read before the sweep begins: whatever they are, they arrived before it.
+        left_out = decider.left_out(store.now())
+        events = store.undecided(_EVENTS_A_DECISION, left_out)
+        freed = store.freed(_EVENTS_A_DECISION, left_out)
+        if any(event.webhook not in self._definitions.by_name for event in events):
+            self._means.watcher.check()
+            self._use_definitions()
+        if returned := store.returned_tasks():
+            store.look_again(self._means.worker_id, [task.id for task in returned])
+            decider.add_tasks(returned)
+        began = self._sweep()
+        claim = (self._means.worker_id, caller.free)
+        claimed = decider.decide(events, freed, began, store.now(), claim)
+        caller.submit(claimed)
+        if events or freed:
+            caller.look()
+        return len(events) == _EVENTS_A_DECISION or len(freed) == _EVENTS_A_DECISION
+
+    def _use_definitions(self) -> None:
+        current: Definitions = self._means.watcher.current
+        if current is not self._definitions:
+            self._definitions = current
+            self.decider.set_definitions(current)
+
+    def _sweep(self) -> int:
+        started = time.monotonic()
+        try:
+            began = self.sweeper.sweep()
+        except ConductorError:
+            metrics.SWEEPS.labels("failed").inc()
+            raise
+        self._swept = time.monotonic()
+        metrics.SWEEPS.labels("done").inc()
+        metrics.SWEEP_SECONDS.observe(self._swept - started)
+        return began
+
+    def read_inbox(self) -> None:
+        """Does what other threads ask for."""
+        with suppress(queue.Empty):
+            while True:
+                self._inbox.get_nowait()()
+
+    # --- whether Conductor can be used ---
+
+    def _conductor_answers(self) -> None:
+        if self._failures:
+            log.info("Conductor answers again")
+        self._failures = 0
+        metrics.conductor_up(True)
+        self._means.caller.conductor_is_up()
+        self._say("up")
+
+    def _conductor_is_away(self, error: ConductorError) -> None:
+        self._failures += 1
+        metrics.conductor_up(False)
+        pause = min(_LONGEST_WAIT, wait_before(self._failures))
+        log.warning(
+            "Conductor can't be used; trying again",
+            error=str(error),
+            url=self._means.settings.conductor_server_url,
+            seconds=round(pause, 2),
+        )
+        self._say(str(error))
+        self._means.stop.wait(pause)
+
+    def _say(self, text: str) -> None:
+        now = time.monotonic()
+        if text != self._said or now - self._said_at > _SAY_AGAIN:
+            with suppress(StoreUnavailable):
+                self._store.set_fact("conductor", text)
+                self._said, self._said_at = text, now
+
+    # --- what was found ---
+
+    def _adopt(self, tasks: list[Task]) -> None:
+        self._means.alive()
+        tasks = [replace(task, broken=parse_task(task)[1]) for task in tasks]
+        self._polled += [task for task in tasks if task.found_by == "queue"]
+        fresh = self._store.adopt(self._means.worker_id, tasks, self._store.now())
+        self._polled = []
+        self.decider.add_tasks(fresh)
+        for task in fresh:
+            log.info(
+                "task waits",
+                task_id=task.id,
+                workflow=task.workflow,
+                workflow_id=task.workflow_id,
+                reference_name=task.reference_name,
+                found_by=task.found_by,
+                **({"broken": task.broken} if task.broken else {}),
+            )
+        if any(task.found_by == "index" for task in fresh) and not self.sweeper.by_index_alone:
+            log.info("a task was found by the index alone: from now on every sweep searches the index too")
+            self.sweeper.by_index_alone = True
+            self._store.set_fact(_INDEX_FACT, "1")
+
+    def _drop(self, task_ids: list[str]) -> None:
+        self._store.drop(self._means.worker_id, task_ids, self._store.now())
+        self.decider.drop_tasks(task_ids)
+        log.info("tasks wait no longer: Conductor has ended them", tasks=task_ids)
+
+    def _look_up(self, workflow_id: str) -> Workflow | None:
+        found = self._means.conductor.workflow(workflow_id)
+        self._means.alive()  # many look-ups on a slow server take their time
+        return found
+
+    # --- other threads ---
+
+    def wake(self) -> None:
+        """There may be something to decide. For signal handlers too."""
+        self._listener.wake()
+
+    def keep_lead(self) -> None:
+        """The heartbeat. Raises StoreUnavailable."""
+        if self.over:
+            return
+        if not self._store.keep_lead(self._means.worker_id, LEAD) and not self.over:
+            self._lost = True
+            self.wake()
+
+    def discover(self) -> None:
+        """Looks at the index beside the sweeps. Raises ConductorError, and ReignOver when that is."""
+        if self.sweeper.searched_to:
+            self.discovery.run(self.sweeper.searched_to, self.decider.tasks.ids())
+            # Not before what was found is stored.
+            searched_to = str(self.discovery.searched_to)
+            self._tell(lambda: self._store.set_fact(_SEARCHED_FACT, searched_to))
+
+    def extend_timeouts(self) -> None:
+        """Puts off the time-outs of tasks that this bridge answers for."""
+        decider = self.decider
+        timed = [task for task in list(decider.tasks.timed.values()) if decider.is_receiver(task.workflow)]
+        if timed:
+            self._means.timeouts.extend(timed, lambda task_id: not self.over and task_id in decider.tasks)
+
+    def _tell(self, action: Callable[[], None]) -> None:
+        """Has the loop's thread do it. Raises ReignOver if it won't."""
+        while not self.over:
+            with suppress(queue.Full):
+                self._inbox.put(action, timeout=0.5)
+                self.wake()
+                return
+        raise ReignOver
+
+    def _found(self, tasks: list[Task]) -> None:
+        self._tell(lambda: self._adopt(tasks))
+
+    def _gone(self, task_ids: list[str]) -> None:
+        if task_ids:
+            self._tell(lambda: self._drop(task_ids))

@@ -1,0 +1,100 @@
+"""What the worker does at intervals, on threads of its own; whatever is about a reign gets it as its argument."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from events.store import StoreUnavailable
+from worker import metrics
+from worker.conductor import ConductorError
+from worker.reign import Means, Reign, ReignOver
+
+log = structlog.get_logger()
+
+_HEARTBEAT = 1.5
+_PRUNE_STEP = 500
+_PRUNE_GAP = 0.05
+"""Seconds between two steps, in which the relay's commits have the database to themselves."""
+
+
+class Schedule:
+    """The jobs of one worker."""
+
+    def __init__(self, means: Means, reign: Callable[[], Reign | None], wake: Callable[[], None]):
+        """`reign` says which one there is now, if there is one; `wake` has the loop look for something to do."""
+        self._means = means
+        self._reign = reign
+        self._scheduler = BackgroundScheduler(
+            timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 30}
+        )
+        settings = means.settings
+        every: dict[str, tuple[Callable[[], object], float]] = {
+            "sweep": (wake, settings.bridge_poll_interval),
+            "heartbeat": (self._in_reign(Reign.keep_lead), _HEARTBEAT),
+            "discovery": (self._in_reign(Reign.discover), settings.bridge_discovery_interval),
+            "task time-outs": (self._in_reign(Reign.extend_timeouts), 0.5),
+            "definitions": (means.watcher.check, 2.0),
+            "retention": (self._in_reign(self.prune), min(60.0, max(1.0, settings.bridge_retention / 4))),
+            "upkeep": (self._in_reign(lambda _: means.store.tend()), 1.0),
+            "metrics": (self.measure, 10.0),
+        }
+        for name, (job, seconds) in every.items():
+            self._scheduler.add_job(_logged(name, job), "interval", seconds=seconds, id=name)
+
+    def start(self) -> None:
+        """Begins."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Begins no job any more. Those that run end soon: what they are about is over."""
+        self._scheduler.shutdown(wait=False)
+
+    def _in_reign(self, job: Callable[[Reign], object]) -> Callable[[], None]:
+        def run() -> None:
+            if (reign := self._reign()) is not None:
+                job(reign)
+
+        return run
+
+    def prune(self, reign: Reign) -> None:
+        """Deletes what is older than the retention, in small steps, for as long as the worker decides."""
+        store = self._means.store
+        before = store.now() - int(self._means.settings.bridge_retention * 1000)
+        pruned = 0
+        while (step := store.prune(before, _PRUNE_STEP)) and not reign.over:
+            pruned += step
+            self._means.stop.wait(_PRUNE_GAP)
+        if pruned:
+            log.info("old events pruned", events=pruned)
+
+    def measure(self) -> None:
+        """Sets the gauges of what is in the store."""
+        store = self._means.store
+        counts = store.event_counts()
+        for status in ("pending", "delivered", "expired", "ignored", "failed"):
+            metrics.EVENTS.labels(status).set(counts.get(status, 0))
+        oldest = store.oldest_pending()
+        metrics.OLDEST_PENDING.set(max(0.0, (store.now() - oldest) / 1000) if oldest else 0)
+        metrics.WAITING_TASKS.set(store.waiting_count())
+
+
+def _logged(name: str, job: Callable[[], Any]) -> Callable[[], None]:
+    """The job with its failures logged: the next run tries again."""
+
+    @functools.wraps(job)
+    def run() -> None:
+        try:
+            job()
+        except ReignOver:
+            pass
+        except (ConductorError, StoreUnavailable) as error:
+            log.warning(f"{name} failed; trying again at its next time", error=str(error))
+        except Exception:
+            log.exception(f"{name} failed unexpectedly")
+
+    return run
