@@ -12,11 +12,15 @@ _CATCH_UP = 50.0
 
 def allowed(rate: float, next_at: float, now: float) -> int:
     """How many calls may be made now, at `rate` calls a second. Times are milliseconds."""
-    interval = 1000 / rate
-    begin = max(next_at, now - _CATCH_UP)
-    return int((now - begin) / interval) + 1 if begin <= now else 0
+    begin = _begin(rate, next_at, now)
+    return int((now - begin) * rate / 1000) + 1 if begin <= now else 0
 
 
 def after(calls: int, rate: float, next_at: float, now: float) -> float:
     """When the next call may be made, after that many were begun now."""
-    return max(next_at, now - _CATCH_UP) + calls * 1000 / rate
+    return _begin(rate, next_at, now) + calls * 1000 / rate
+
+
+def _begin(rate: float, next_at: float, now: float) -> float:
+    """From when on calls are counted: what went by unused long ago is lost."""
+    return max(next_at, now - max(0.0, _CATCH_UP - 1000 / rate))

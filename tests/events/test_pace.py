@@ -36,14 +36,14 @@ def test_no_second_has_more_calls_than_the_pace_and_what_one_look_makes_good(
         made += [now] * calls
     for begin in made:
         in_a_second = sum(begin <= at < begin + 1000 for at in made)
-        assert in_a_second <= rate * 1.05 + 1
+        assert in_a_second <= max(rate * 1.05, rate + 1)
 
 
 @given(rate=st.floats(1, 1_000))
 def test_a_look_at_each_moment_reaches_the_pace(rate: float) -> None:
     next_at, made = 0.0, 0
-    for now in range(10_000, 20_000, 20):
+    for now in range(10_000, 20_000, 5):
         calls = allowed(rate, next_at, now)
         next_at = after(calls, rate, next_at, now) if calls else next_at
         made += calls
-    assert made >= rate * 9.9
+    assert made >= rate * 9
