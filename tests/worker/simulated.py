@@ -50,6 +50,7 @@ class SimulatedWorkflow:
     parent: str | None = None
     correlation_id: str | None = None
     input: Any = None
+    ended: bool = False
 
 
 @dataclass
@@ -202,6 +203,9 @@ class SimulatedConductor:
     def completed_by(self, workflow_id: str, reference_name: str, event_id: str) -> bool:
         wanted = (workflow_id, reference_name, event_id)
         return any((t.workflow_id, t.reference_name, t.worker_id) == wanted for t in self.tasks.values())
+
+    def runs(self, workflow_id: str) -> bool:
+        return not self.workflows[workflow_id].ended
 
     def workflow(self, workflow_id: str) -> Workflow | None:
         own, root = self.workflows[workflow_id], self.root(workflow_id)

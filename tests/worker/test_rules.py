@@ -31,6 +31,7 @@ from config.webhooks import Definitions, Webhook
 from events.records import Event, NewEvent, Result, Target
 from events.sqlite import SqliteStore, open_store
 from events.store import LeadLost, StoreUnavailable
+from tests.events import naive
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
 from worker import reign
@@ -68,6 +69,14 @@ ALL = tuple(
                     {"workflow": "other", "when": {"$.j": "x"}, "unless": "taken"},
                 ],
                 "hold": "20s",
+            },
+            {
+                "name": "g",
+                "starts": [
+                    {"workflow": "other", "once": {"key": "$.k"}},
+                    {"workflow": "sub", "once": {"key": "$.k", "while": "kept"}},
+                    {"workflow": "missing", "once": {"key": "$.k"}},
+                ],
             },
         ],
     )
@@ -265,7 +274,7 @@ class Machine(RuleBasedStateMachine):
     # --- platforms and users ---
 
     @rule(
-        webhook=st.sampled_from("abcdef"),
+        webhook=st.sampled_from("abcdefg"),
         payload=st.sampled_from(PAYLOADS),
         again=st.booleans(),
         wait=st.integers(0, 2),
@@ -298,9 +307,32 @@ class Machine(RuleBasedStateMachine):
 
     def workflow_started(self, workflow: SimulatedWorkflow) -> None:
         """By an event: it waits at once, and its sub-workflow too."""
+        for other in self.of_one_key(workflow.name, str(workflow.correlation_id)):
+            assert other is workflow or (workflow.name == "other" and other.ended), "two workflows of one key"
         self.conductor.schedule(workflow.id, "wait", {})
         sub = self.conductor.begin("sub", parent=workflow.id)
         self.conductor.schedule(sub.id, "wait", {})
+
+    def of_one_key(self, name: str, correlation_id: str) -> list[SimulatedWorkflow]:
+        """The workflows that webhook g started by the entry that this is a start of, for the same value of the key."""
+        events = self.reference.events
+        value = events[correlation_id.split("#")[0]].payload.get("k")
+        if events[correlation_id.split("#")[0]].webhook != "g" or value is None:
+            return []
+        named = [workflow for workflow in self.conductor.workflows.values() if workflow.name == name]
+        return [
+            workflow
+            for workflow in named
+            if (event_id := str(workflow.correlation_id).split("#")[0]) in events
+            and events[event_id].webhook == "g"
+            and naive.equal(events[event_id].payload.get("k"), value)
+        ]
+
+    @precondition(lambda self: self.conductor.workflows)
+    @rule(data=st.data())
+    def a_workflow_ends(self, data: st.DataObject) -> None:
+        """But for its tasks, which others may still complete: only a start of the same key looks."""
+        self.conductor.workflows[data.draw(st.sampled_from(sorted(self.conductor.workflows)))].ended = True
 
     @precondition(lambda self: self.conductor.workflows)
     @rule(data=st.data(), matches=st.sampled_from(MATCHES), sub=st.booleans())
@@ -322,7 +354,7 @@ class Machine(RuleBasedStateMachine):
             self.conductor.schedule(task.workflow_id, task.reference_name, task.matches)
 
     @rule(
-        events=st.lists(st.tuples(st.sampled_from("abbcde"), st.sampled_from(PAYLOADS)), min_size=1, max_size=2),
+        events=st.lists(st.tuples(st.sampled_from("abbcdefgg"), st.sampled_from(PAYLOADS)), min_size=1, max_size=2),
         version=st.integers(1, 2),
         matches=st.sampled_from([None, {}, {"$.k": "a"}, {"$.k": 1}]),
         tasks=st.integers(1, 2),
@@ -394,7 +426,7 @@ class Machine(RuleBasedStateMachine):
     def the_index_lags(self, ms: int) -> None:
         self.conductor.lag = ms
 
-    @rule(only=st.sampled_from(["abcdef", "abcdef", "abcdef", "bcde", "a"]))
+    @rule(only=st.sampled_from(["abcdefg", "abcdefg", "abcdefg", "bcde", "a"]))
     def definitions_change(self, only: str) -> None:
         self.definitions = Definitions(tuple(w for w in ALL if w.name in only))
         self.were_removed |= {w.name for w in ALL if w.name not in only}
@@ -529,7 +561,7 @@ class Machine(RuleBasedStateMachine):
         self.store.record_results(worker.id, [result], self.ms)
         [after] = [t for t in self.store.targets_of([target.event_id]) if t.id == target.id]
         assert after.state == (result.state if counts else stored.state)
-        if counts and result.state in ("done", "cancelled", "failed"):
+        if counts and result.state in ("done", "skipped", "cancelled", "failed"):
             self.true_to_conductor(target, result.state)
             self.reference.settled(target, result.state)
         self.compare()
@@ -538,6 +570,10 @@ class Machine(RuleBasedStateMachine):
         """What is recorded of a target is what Conductor shows."""
         if target.kind == "start":
             assert len(self.started(target.workflow, target.correlation_id)) == (state == "done")
+            if state == "skipped":
+                there = self.of_one_key(target.workflow, str(target.correlation_id))
+                [after] = [t for t in self.store.targets_of([target.event_id]) if t.id == target.id]
+                assert after.workflow_id in {workflow.id for workflow in there}
             return
         assert target.task_id is not None
         named = [
