@@ -65,6 +65,12 @@ def test_every_pod_holds_the_restricted_standard(values: Path) -> None:
         assert pod["securityContext"]["runAsUser"] == 10001
 
 
+def test_where_the_platform_chooses_the_user_the_standard_is_held_too() -> None:
+    for pod in pods(with_values("postgresql", "runAsUser=null")).values():
+        assert violations(pod) == []
+        assert not {"runAsUser", "fsGroup"} & set(pod["securityContext"])
+
+
 def test_the_policy_checker_sees_what_breaks_it() -> None:
     good = pods(with_values("postgresql"))["relay"]
 
