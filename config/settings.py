@@ -28,7 +28,12 @@ class Settings(BaseSettings):
         default=Path("config/webhooks.yaml"),
         description="webhook definitions: a YAML file, or a folder of *.yaml files",
     )
-    bridge_database: str = Field(default="sqlite:///data/bridge.db", description="the store")
+    bridge_database: str = Field(
+        default="sqlite:///data/bridge.db",
+        repr=False,  # it may hold a password
+        description="the store: sqlite:///PATH, on a local disk, or postgresql://USER@HOST/DATABASE; "
+        "shared by all processes",
+    )
     bridge_public_url: str | None = Field(
         default=None,
         description="the URL that platforms call, as they see it; Twilio signs it, `webhooks` lists it",
@@ -100,9 +105,15 @@ class Settings(BaseSettings):
     @field_validator("bridge_database")
     @classmethod
     def _known_store(cls, value: str) -> str:
-        if not value.startswith("sqlite:///") or value == "sqlite:///":
-            raise ValueError("only SQLite is supported; write sqlite:///PATH, such as sqlite:///data/bridge.db")
-        return value
+        scheme, _, rest = value.partition("://")
+        if scheme == "sqlite" and rest.startswith("/") and rest != "/":
+            return value
+        if scheme in ("postgresql", "postgres") and rest:
+            return value
+        raise ValueError(
+            "neither SQLite nor PostgreSQL; write sqlite:///PATH, such as sqlite:///data/bridge.db, or "
+            "postgresql://USER@HOST/DATABASE"
+        )
 
     @field_validator("bridge_relay_metrics")
     @classmethod
@@ -128,11 +139,6 @@ class Settings(BaseSettings):
         if parts.query or parts.fragment:
             raise ValueError("a URL with ? or #, where only scheme, host and path belong; leave them out")
         return value
-
-    @property
-    def database_path(self) -> Path:
-        """Where the SQLite database lies."""
-        return Path(self.bridge_database.removeprefix("sqlite:///"))
 
     @property
     def ui_url(self) -> str:

@@ -8,7 +8,7 @@ from events.store import Store, StoreUnavailable
 
 
 def open_store(url: str, *, migrate: bool = True, gather: Callable[[], None] | None = None) -> Store:
-    """The store at ``sqlite:///PATH``.
+    """The store at ``sqlite:///PATH`` or ``postgresql://…``.
 
     With `migrate` the database is made if there is none, and brought to this program's version; without, a missing
     database is an error, and nothing is written. `gather` lets other deliveries that are ready join a commit
@@ -21,4 +21,12 @@ def open_store(url: str, *, migrate: bool = True, gather: Callable[[], None] | N
         from events import sqlite
 
         return sqlite.open_store(url, migrate=migrate, gather=gather)
+    if scheme in ("postgresql", "postgres"):
+        try:
+            from events import postgres
+        except ImportError as error:
+            raise StoreUnavailable(
+                f"the libraries for PostgreSQL are missing ({error}); pip install 'conductor-webhook-bridge[postgres]'"
+            ) from None
+        return postgres.open_store(url, migrate=migrate, gather=gather)
     raise StoreUnavailable(f"there is no store for {scheme}: URLs")

@@ -36,6 +36,10 @@ class StoreUnavailable(Exception):
     """The store can't be read or written now: it is full, locked, down or gone."""
 
 
+class StoreMissing(StoreUnavailable):
+    """There is no store yet: the relay and the worker make it when they start."""
+
+
 class NewerStore(Exception):
     """The database was made by a newer version of the bridge."""
 

@@ -14,7 +14,7 @@ from admin.cli.tables import plain
 from admin.orkes import NotOrkes, convert, read_webhooks, to_yaml
 from admin.schema import json_schema
 from config.webhooks import DefinitionsError
-from events.store import StoreUnavailable
+from events.store import StoreMissing
 from relay.platforms import PLATFORMS
 
 
@@ -65,9 +65,7 @@ def webhooks(here: Here, as_json: bool) -> None:
     verified: dict[str, int | None] = {}
     try:
         verified = Bridge(here.settings, here.store, Readable(definitions.by_name)).verified_at()
-    except StoreUnavailable as error:
-        if here.settings.database_path.exists():
-            raise
+    except StoreMissing as error:
         click.echo(f"note: {error}; so nothing is verified yet", err=True)
     found = [
         shapes.webhook(webhook, shapes.url_of(webhook, here.settings, here.port), verified.get(webhook.name))

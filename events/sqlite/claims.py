@@ -9,9 +9,10 @@ from sqlite_utils import Database
 
 from events import pace, transitions
 from events.records import Result, Target
+from events.rows import jumps
 from events.sqlite import rows
 from events.sqlite.connections import Connections
-from events.sqlite.parts import jumps, marks, parts
+from events.sqlite.parts import marks, parts
 from events.sqlite.signals import WakeUp
 from events.store import NO_PACES
 

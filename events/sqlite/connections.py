@@ -15,7 +15,7 @@ from sqlite_utils import Database
 
 from events.deadline import deadline
 from events.sqlite.migrations import migrations
-from events.store import NewerStore, StoreUnavailable
+from events.store import NewerStore, StoreMissing, StoreUnavailable
 
 BUSY_TIMEOUT = 2.5
 """Seconds that a write waits for another process's transaction before the store counts as unavailable: less than the
@@ -173,9 +173,9 @@ class Connections:
                 db.close()
 
     def check_version(self) -> None:
-        """Raises StoreUnavailable if there is no database or an older one, NewerStore if a newer program made it."""
+        """Raises StoreMissing if there is no database, StoreUnavailable for an older one, NewerStore for a newer."""
         if not self.path.exists():
-            raise StoreUnavailable(f"no database at {self.path}; start the relay, or set BRIDGE_DATABASE to yours")
+            raise StoreMissing(f"no database at {self.path}; start the relay, or set BRIDGE_DATABASE to yours")
         with translated():
             db = self._open()
             try:

@@ -10,10 +10,11 @@ from sqlite_utils import Database
 
 from events import transitions
 from events.records import Decision, Event, Hold, NewTarget, Target, Task, Workflow
+from events.rows import jumps
 from events.sqlite import onces, rows
 from events.sqlite.connections import Connections
 from events.sqlite.leadership import deciding
-from events.sqlite.parts import jumps, marks, parts
+from events.sqlite.parts import marks, parts
 
 _UNDECIDED_WEBHOOKS = jumps("webhook", "events", "decided_at IS NULL")
 _UNDECIDED_OF_WEBHOOK = "SELECT seq FROM events WHERE decided_at IS NULL AND webhook = ? ORDER BY seq LIMIT ?"

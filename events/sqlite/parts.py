@@ -17,12 +17,3 @@ def parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
 def marks(values: Sequence[Any]) -> str:
     """A question mark for each value."""
     return ", ".join("?" * len(values))
-
-
-def jumps(column: str, table: str, where: str) -> str:
-    """SQL for the different values of the column: jumps in its index from one to the next, past all rows of each."""
-    return (
-        f"WITH RECURSIVE jumps (value) AS (SELECT min({column}) FROM {table} WHERE {where} UNION ALL"
-        f" SELECT (SELECT min({column}) FROM {table} WHERE {where} AND {column} > value) FROM jumps"
-        " WHERE value IS NOT NULL) SELECT value FROM jumps WHERE value IS NOT NULL"
-    )

@@ -1,56 +1,20 @@
-"""Rows to records, and what several statements need of an event's row."""
+"""What several statements need of an event's row, beside what all stores share."""
 
 from __future__ import annotations
 
-import json
-from typing import Any, get_args
-
 from sqlite_utils import Database
 
-from events.records import Event, Hold, Rejection, Target, TargetKind, TargetState, Task
+from events.records import Hold, TargetKind, TargetState
+from events.rows import EVENT as EVENT
+from events.rows import HOLDS as HOLDS
+from events.rows import REJECTION as REJECTION
+from events.rows import TARGET as TARGET
+from events.rows import TASK as TASK
+from events.rows import event as event
+from events.rows import rejection as rejection
+from events.rows import target as target
+from events.rows import task as task
 from events.transitions import EventChange
-
-EVENT = (
-    "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
-    " settled_at, replay_of"
-)
-TASK = (
-    "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"
-    " broken"
-)
-TARGET = (
-    "id, event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
-    " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while"
-)
-HOLDS: tuple[Hold, ...] = get_args(Hold)
-"""The column `held` has a hold's place in this."""
-REJECTION = "webhook, at, status, reason, remote, method"
-
-
-def event(row: tuple[Any, ...]) -> Event:
-    """From the columns of `EVENT`."""
-    values = list(row)
-    values[6] = json.loads(values[6])
-    values[7] = json.loads(values[7])
-    values[11] = HOLDS[values[11]]
-    return Event(*values)
-
-
-def task(row: tuple[Any, ...]) -> Task:
-    """From the columns of `TASK`."""
-    values = list(row)
-    values[4] = json.loads(values[4])
-    return Task(*values)
-
-
-def target(row: tuple[Any, ...]) -> Target:
-    """From the columns of `TARGET`."""
-    return Target(*row)
-
-
-def rejection(row: tuple[Any, ...]) -> Rejection:
-    """From the columns of `REJECTION`."""
-    return Rejection(*row)
 
 
 def hold(db: Database, event_id: str) -> Hold | None:

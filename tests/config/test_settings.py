@@ -21,7 +21,7 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_defaults_are_the_documented_ones() -> None:
     settings = load_settings()
     assert settings.bridge_webhooks == Path("config/webhooks.yaml")
-    assert settings.database_path == Path("data/bridge.db")
+    assert settings.bridge_database == "sqlite:///data/bridge.db"
     assert settings.bridge_public_url is None
     assert (settings.bridge_poll_interval, settings.bridge_discovery_interval) == (1, 30)
     assert (settings.bridge_clock_skew, settings.bridge_call_timeout) == (2, 10)
@@ -44,7 +44,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     settings = load_settings()
     assert settings.bridge_webhooks == Path("hooks")
-    assert settings.database_path == Path("/var/lib/bridge.db")
+    assert settings.bridge_database == "sqlite:////var/lib/bridge.db"
     assert settings.bridge_public_url == "https://hooks.example.com"
     assert settings.bridge_poll_interval == 0.25
     assert settings.bridge_task_domains == ("blue", "green")

@@ -93,7 +93,8 @@ def test_a_setting_that_is_wrong_is_one_line(cli: Cli) -> None:
     for command in (["check"], ["webhooks"], ["events"], ["tasks"]):
         result = cli(*command, code=1)
         assert result.stderr.strip() == (
-            "BRIDGE_DATABASE: only SQLite is supported; write sqlite:///PATH, such as sqlite:///data/bridge.db"
+            "BRIDGE_DATABASE: neither SQLite nor PostgreSQL; write sqlite:///PATH, such as sqlite:///data/bridge.db, "
+            "or postgresql://USER@HOST/DATABASE"
         )
 
 
@@ -310,7 +311,7 @@ def test_a_missing_database_is_one_line_and_is_not_made(cli: Cli, sample: Sample
 
 
 def test_a_newer_database_is_one_line(cli: Cli, sample: Sample) -> None:
-    with sqlite3.connect(sample.settings.database_path) as database:
+    with sqlite3.connect(sample.folder / "bridge.db") as database:
         database.execute(
             "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
             " VALUES ('webhook_bridge', 'of-the-future', '')"

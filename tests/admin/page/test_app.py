@@ -414,4 +414,4 @@ def test_wrong_settings_end_the_start_with_a_word(
     with pytest.raises(SystemExit) as caught:
         create_app_of_package()
     assert caught.value.code == 1
-    assert "BRIDGE_DATABASE: only SQLite is supported" in capsys.readouterr().err
+    assert "BRIDGE_DATABASE: neither SQLite nor PostgreSQL" in capsys.readouterr().err

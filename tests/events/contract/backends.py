@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+import pytest
 from sqlite_utils import Database
 
 from events.sqlite import SqliteStore, open_store
 from events.store import Store
+from tests.events.postgres_backend import PostgresBackend
 
 GROWING = ("events", "targets", "tasks")
 """Tables that hold everything that retention keeps: no statement may read one of them from end to end."""
@@ -97,5 +99,8 @@ class SqliteBackend:
             store.close()
 
 
-BACKENDS: dict[str, Callable[[Path], Backend]] = {"sqlite": SqliteBackend}
-"""name → what makes one in a folder for temporary files."""
+BACKENDS: dict[str, Callable[[pytest.FixtureRequest, Path], Backend]] = {
+    "sqlite": lambda _, folder: SqliteBackend(folder),
+    "postgres": lambda request, _: PostgresBackend(request.getfixturevalue("postgres")),
+}
+"""name → what makes one, with other fixtures and a folder for temporary files."""

@@ -14,7 +14,7 @@ from tests.events.contract.backends import BACKENDS, Backend
 @pytest.fixture(params=sorted(BACKENDS))
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """One kind of store."""
-    backend = BACKENDS[request.param](tmp_path)
+    backend = BACKENDS[request.param](request, tmp_path)
     try:
         yield backend
         scans = backend.full_scans()

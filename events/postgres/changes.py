@@ -1,0 +1,66 @@
+"""What becomes of events after their targets: read, and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from events.postgres.connections import Connection, Connections
+from events.records import Hold, TargetKind, TargetState
+from events.rows import HOLDS
+from events.transitions import EventChange
+
+States = set[tuple[TargetKind, TargetState]]
+
+
+def lock_events(connections: Connections, connection: Connection, event_ids: Sequence[str]) -> dict[str, Hold]:
+    """id → hold, of those that there are. Until the transaction's end no other one changes them or their targets' end.
+
+    Of two workers that record the last two results of an event, the second must see what the first did.
+    """
+    if not event_ids:
+        return {}
+    sql = "SELECT id, held FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE"
+    return {event_id: HOLDS[held] for event_id, held in connections.fetch(connection, sql, (sorted(event_ids),))}
+
+
+def states_of(connections: Connections, connection: Connection, event_ids: Sequence[str]) -> dict[str, States]:
+    """id → kind and state of its targets, for each of these events, which must be locked."""
+    states: dict[str, States] = {event_id: set() for event_id in event_ids}
+    if states:
+        sql = "SELECT DISTINCT event_id, kind, state FROM bridge.targets WHERE event_id = ANY(%s)"
+        for event_id, kind, state in connections.fetch(connection, sql, (list(states),)):
+            states[event_id].add((kind, state))
+    return states
+
+
+def change_events(
+    connections: Connections,
+    connection: Connection,
+    changes: Mapping[str, EventChange],
+    decided_at: int | None = None,
+) -> None:
+    """Writes down what becomes of the events, which must be locked.
+
+    `decided_at` is for those that were not decided before.
+    """
+    if changes:
+        connections.execute(
+            connection,
+            "WITH changed AS ("
+            "UPDATE bridge.events e SET status = c.status, held = c.held, settled_at = c.settled_at,"
+            " decided_at = coalesce(e.decided_at, %s)"
+            " FROM unnest(%b::text[], %b::text[], %b::smallint[], %b::bigint[]) AS c (id, status, held, settled_at)"
+            " JOIN bridge.events before ON before.id = c.id"
+            " WHERE e.seq = before.seq RETURNING before.status AS before, e.status AS after"
+            ") INSERT INTO bridge.finished_events (status, number)"
+            " SELECT status, sum(number) FROM"
+            " (SELECT before, -1 FROM changed UNION ALL SELECT after, 1 FROM changed) AS counted (status, number)"
+            " WHERE status != 'pending' GROUP BY status HAVING sum(number) != 0",
+            (
+                decided_at,
+                list(changes),
+                [change.status for change in changes.values()],
+                [HOLDS.index(change.hold) for change in changes.values()],
+                [change.settled_at for change in changes.values()],
+            ),
+        )

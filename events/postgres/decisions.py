@@ -1,0 +1,243 @@
+"""What the deciding worker reads and writes. Rows are locked in one order: events, targets, tasks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from events import rows, transitions
+from events.postgres import onces
+from events.postgres.changes import change_events, lock_events, states_of
+from events.postgres.connections import Connection, Connections
+from events.postgres.leadership import deciding
+from events.postgres.signals import Bell
+from events.records import Decision, Event, Target, Task, Workflow
+
+# The webhooks that have undecided events are found by one look into the index each; so are their first events.
+_UNDECIDED = f"""
+SELECT {rows.EVENT} FROM bridge.events WHERE seq IN (
+    SELECT first.seq FROM ({rows.jumps("webhook", "bridge.events", "decided_at IS NULL")}) webhooks CROSS JOIN LATERAL (
+        SELECT seq FROM bridge.events e WHERE e.decided_at IS NULL AND e.webhook = webhooks.value ORDER BY seq LIMIT %s
+    ) first WHERE webhooks.value != ALL(%s) ORDER BY first.seq LIMIT %s
+) ORDER BY seq
+"""
+_NEW_TARGET = (
+    "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
+    " claimed_by, claimed_at, due_at, created_at, once_key, once_while"
+)
+_NEW_TARGET_ARRAYS = (
+    "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[],"
+    " %b::int[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[]"
+)
+_NEW_TASK = (
+    "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"
+    " broken, seen_at"
+)
+_TASK_ARRAYS = (
+    "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[], %b::text[], %b::text[],"
+    " %b::text[], %b::text[], %b::bigint[]"
+)
+
+
+class Decisions:
+    """Implements `events.store.Decisions`."""
+
+    _connections: Connections
+    _bell: Bell
+
+    # --- events ---
+
+    def undecided(self, limit: int, without: Collection[str] = ()) -> list[Event]:
+        found = self._connections.read(_UNDECIDED, (limit, list(without), limit))
+        return [rows.event(row) for row in found]
+
+    def held(self, after_seq: int, limit: int) -> list[Event]:
+        return self._events("WHERE held = 1 AND seq > %s ORDER BY seq LIMIT %s", (after_seq, limit))
+
+    def freed(self, limit: int, without: Collection[str] = ()) -> list[Event]:
+        # They are few, also those of webhooks that are paused: no more than calls can be under way.
+        return self._events("WHERE held = 2 AND webhook != ALL(%s) ORDER BY seq LIMIT %s", (list(without), limit))
+
+    def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
+        found = self._events("WHERE id = ANY(%s)", (list(event_ids),)) if event_ids else []
+        return {event.id: event for event in found}
+
+    def _events(self, where: str, parameters: Sequence[Any]) -> list[Event]:
+        return [
+            rows.event(row)
+            for row in self._connections.read(f"SELECT {rows.EVENT} FROM bridge.events {where}", parameters)
+        ]
+
+    # --- decisions ---
+
+    def decide(
+        self,
+        holder: str,
+        decisions: Sequence[Decision],
+        expired: Sequence[str],
+        now: int,
+        claim_for: str | None,
+        claim: int,
+    ) -> list[Target]:
+        with deciding(self._connections, holder) as connection:
+            changes = {decision.event_id: transitions.after_decision(decision, now) for decision in decisions}
+            # Who records results for these events has done it, or waits for this: their targets' states stand.
+            lock_events(self._connections, connection, [*changes, *expired])
+            change_events(self._connections, connection, changes, decided_at=now)
+            states = states_of(self._connections, connection, expired)
+            over = {event_id: transitions.event_after_hold(found, now) for event_id, found in states.items()}
+            change_events(self._connections, connection, over)
+            claimed, rest = self._make_targets(connection, decisions, now, claim_for, claim)
+            taken = [
+                new.task_id
+                for decision in decisions
+                for new in decision.targets
+                if new.task_id is not None and transitions.task_after_decision(new) == "taken"
+            ]
+            if taken:
+                self._connections.execute(
+                    connection, "UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)", (sorted(taken),)
+                )
+        if rest:
+            self._bell.ring("targets")
+        return claimed
+
+    def _make_targets(
+        self, connection: Connection, decisions: Iterable[Decision], now: int, claim_for: str | None, claim: int
+    ) -> tuple[list[Target], int]:
+        """The new targets that are claimed, and how many aren't."""
+        new_rows: list[tuple[Any, ...]] = []
+        left = claim if claim_for is not None else 0
+        for decision in decisions:
+            for new in decision.targets:
+                is_mine = left > 0 and not decision.paced
+                left -= is_mine
+                new_rows.append(
+                    (
+                        decision.event_id,
+                        new.kind,
+                        new.workflow,
+                        new.workflow_id,
+                        new.task_id,
+                        new.reference_name,
+                        new.version,
+                        new.correlation_id,
+                        "claimed" if is_mine else "pending",
+                        1 if is_mine else 0,
+                        claim_for if is_mine else None,
+                        now if is_mine else None,
+                        now,
+                        now,
+                        new.once_key,
+                        new.once_while,
+                    )
+                )
+        if not new_rows:
+            return [], 0
+        made = self._connections.fetch(
+            connection,
+            f"INSERT INTO bridge.targets ({_NEW_TARGET}, webhook) SELECT {_NEW_TARGET},"
+            " (SELECT e.webhook FROM bridge.events e WHERE e.id = event_id)"
+            f" FROM unnest({_NEW_TARGET_ARRAYS}) WITH ORDINALITY AS new ({_NEW_TARGET}, number)"
+            f" ORDER BY number RETURNING {rows.TARGET}",
+            columns(new_rows),
+        )
+        targets = sorted(map(rows.target, made), key=lambda target: target.id)
+        onces.take_free(self._connections, connection, targets)
+        claimed = [target for target in targets if target.state == "claimed"]
+        return claimed, len(targets) - len(claimed)
+
+    # --- tasks ---
+
+    def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
+        with deciding(self._connections, holder) as connection:
+            fresh = self._insert_tasks(connection, tasks, "waiting", now)
+        return [task for task in tasks if task.id in fresh]
+
+    def _insert_tasks(self, connection: Connection, tasks: Sequence[Task], state: str, now: int) -> set[str]:
+        """Inserts the tasks that aren't known, or are known as settled and were queued again; returns their ids."""
+        by_id = {task.id: task for task in sorted(tasks, key=lambda task: task.id)}
+        if not by_id:
+            return set()
+        new_rows = [
+            (
+                task.id,
+                task.workflow_id,
+                task.workflow,
+                task.reference_name,
+                json.dumps(task.matches),
+                task.scheduled_at,
+                task.response_timeout,
+                task.domain,
+                task.found_by,
+                state,
+                task.broken,
+                now,
+            )
+            for task in by_id.values()
+        ]
+        found = self._connections.fetch(
+            connection,
+            f"INSERT INTO bridge.tasks ({_NEW_TASK}) SELECT {_NEW_TASK} FROM unnest({_TASK_ARRAYS})"
+            f" WITH ORDINALITY AS new ({_NEW_TASK}, number) ORDER BY number"
+            # Conductor queues a task again only if it is to be worked on again (a rerun): that one waits anew.
+            " ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL,"
+            " scheduled_at = excluded.scheduled_at, matches = excluded.matches, broken = excluded.broken,"
+            " seen_at = excluded.seen_at"
+            " WHERE excluded.found_by = 'queue' AND tasks.state IN ('completed', 'gone') RETURNING id",
+            columns(new_rows),
+        )
+        return {row[0] for row in found}
+
+    def drop(self, holder: str, task_ids: Sequence[str], now: int) -> None:
+        with deciding(self._connections, holder) as connection:
+            self._connections.execute(
+                connection,
+                "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND state = 'waiting'",
+                (now, sorted(task_ids)),
+            )
+
+    def returned_tasks(self) -> list[Task]:
+        sql = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' ORDER BY id"
+        return [rows.task(row) for row in self._connections.read(sql)]
+
+    def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
+        with deciding(self._connections, holder) as connection:
+            self._connections.execute(
+                connection,
+                "UPDATE bridge.tasks SET state = 'waiting' WHERE id = ANY(%s) AND state = 'returned'",
+                (sorted(task_ids),),
+            )
+
+    def hand_over(self, tasks: Sequence[Task], now: int) -> None:
+        with self._connections.transaction() as connection:
+            self._insert_tasks(connection, tasks, "returned", now)
+        self._bell.ring("events")
+
+    # --- workflows ---
+
+    def workflow(self, workflow_id: str) -> Workflow | None:
+        found = self._connections.read(f"SELECT {rows.WORKFLOW} FROM bridge.workflows WHERE id = %s", (workflow_id,))
+        return Workflow(*found[0]) if found else None
+
+    def remember_workflows(self, workflows: Sequence[Workflow]) -> None:
+        by_id = {w.id: w for w in sorted(workflows, key=lambda w: w.id)}
+        if not by_id:
+            return
+        new_rows = [(w.id, w.version, w.root_id, w.root_started_at, w.root_correlation_id) for w in by_id.values()]
+        with self._connections.transaction() as connection:
+            self._connections.execute(
+                connection,
+                f"INSERT INTO bridge.workflows ({rows.WORKFLOW}) SELECT {rows.WORKFLOW}"
+                " FROM unnest(%b::text[], %b::int[], %b::text[], %b::bigint[], %b::text[])"
+                f" AS new ({rows.WORKFLOW}) ORDER BY id ON CONFLICT (id) DO UPDATE SET version = excluded.version,"
+                " root_id = excluded.root_id, root_started_at = excluded.root_started_at,"
+                " root_correlation_id = excluded.root_correlation_id",
+                columns(new_rows),
+            )
+
+
+def columns(of_rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+    """A list for each column, as ``unnest`` takes them."""
+    return tuple(map(list, zip(*of_rows, strict=True)))

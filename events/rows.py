@@ -1,0 +1,62 @@
+"""What the stores on SQL share: rows to records, whose columns have the same names and order in all, and jumps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from events.records import Event, Hold, Rejection, Target, Task
+
+EVENT = (
+    "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
+    " settled_at, replay_of"
+)
+NEW_EVENT = "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of"
+TASK = (
+    "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"
+    " broken"
+)
+TARGET = (
+    "id, event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
+    " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while"
+)
+WORKFLOW = "id, version, root_id, root_started_at, root_correlation_id"
+REJECTION = "webhook, at, status, reason, remote, method"
+HOLDS: tuple[Hold, ...] = get_args(Hold)
+"""The column `held` has a hold's place in this."""
+
+
+def event(row: Sequence[Any]) -> Event:
+    """From the columns of `EVENT`."""
+    values = list(row)
+    values[6] = json.loads(values[6])
+    values[7] = json.loads(values[7])
+    values[11] = HOLDS[values[11]]
+    return Event(*values)
+
+
+def task(row: Sequence[Any]) -> Task:
+    """From the columns of `TASK`."""
+    values = list(row)
+    values[4] = json.loads(values[4])
+    return Task(*values)
+
+
+def target(row: Sequence[Any]) -> Target:
+    """From the columns of `TARGET`."""
+    return Target(*row)
+
+
+def rejection(row: Sequence[Any]) -> Rejection:
+    """From the columns of `REJECTION`."""
+    return Rejection(*row)
+
+
+def jumps(column: str, table: str, where: str) -> str:
+    """SQL for the different values of the column: jumps in its index from one to the next, past all rows of each."""
+    return (
+        f"WITH RECURSIVE jumps (value) AS (SELECT min({column}) FROM {table} WHERE {where} UNION ALL"
+        f" SELECT (SELECT min({column}) FROM {table} WHERE {where} AND {column} > value) FROM jumps"
+        " WHERE value IS NOT NULL) SELECT value FROM jumps WHERE value IS NOT NULL"
+    )
