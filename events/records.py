@@ -265,4 +265,4 @@ class EventFilter:
     limit: int = 50
     text: str | None = None
     """Part of the event's or delivery's id, or of the payload. The newest 100,000 events before `before_seq` are
-    searched."""
+    searched; an older one is found by its whole id."""

@@ -1,6 +1,6 @@
 """Fills a store with finished events, quickly: to measure what an old store costs.
 
-``python -m testkit.full_store sqlite:///PATH [EVENTS]``
+``python -m testkit.full_store sqlite:///PATH [EVENTS [WAITING TASKS]]``
 """
 
 from __future__ import annotations
@@ -40,9 +40,18 @@ SELECT printf('t-%s-%d', :run, n), printf('w-%s-%d', :run, n), 'old', 'wait_ref'
        'queue', 'completed', :began + n, :began + n
 FROM numbers WHERE n % 10 != 0"""
 
+_WAITING = f"""{_NUMBERS}
+INSERT INTO tasks (id, workflow_id, workflow, reference_name, matches, scheduled_at, found_by, state, seen_at)
+SELECT printf('waits-%s-%d', :run, n), printf('w-%s-%d', :run, n), 'old', 'wait_ref',
+       printf('{{"$.event.number":%d}}', n), :began + n, 'queue', 'waiting', :began + n
+FROM numbers"""
 
-def fill(url: str, events: int = FINISHED) -> None:
-    """Adds so many finished events of the last hours, with their targets and tasks, to the SQLite store at this URL."""
+
+def fill(url: str, events: int = FINISHED, waiting: int = 0) -> None:
+    """Adds so many finished events of the last hour, with their targets and tasks, and tasks that wait.
+
+    The store is SQLite's. Conductor knows nothing of the tasks.
+    """
     open_store(url).close()
     connection = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=60, isolation_level=None)
     try:
@@ -57,9 +66,11 @@ def fill(url: str, events: int = FINISHED) -> None:
                 connection.execute(statement, part)
             connection.execute("COMMIT")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if waiting:
+            connection.execute(_WAITING, {**values, "first": 0, "end": waiting})
     finally:
         connection.close()
 
 
 if __name__ == "__main__":
-    fill(sys.argv[1], *map(int, sys.argv[2:3]))
+    fill(sys.argv[1], *map(int, sys.argv[2:4]))

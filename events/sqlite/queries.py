@@ -75,6 +75,7 @@ class Queries:
             where += " AND status = :status"
         sql = (
             f"SELECT {rows.EVENT} FROM events WHERE seq < :before AND seq > :after AND {where}"
+            f" UNION SELECT {rows.EVENT} FROM events WHERE id = :text AND seq < :before AND {where}"
             " ORDER BY seq DESC LIMIT :limit"
         )
         after = newest[0][0] - _SEARCHED if newest else 0

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
-from events.records import Decision, Result
-from events.sqlite import SqliteStore, migrations, open_store
+from events.records import Decision, EventFilter, Result
+from events.sqlite import SqliteStore, migrations, open_store, queries
 from tests.events.contract.makers import NOW, arrive, decide, event, start
 
 
@@ -53,6 +53,30 @@ def test_where_there_are_no_fifos_the_decider_looks_whether_anything_was_written
     listener.wait(120)
     assert listener._change_counter() == listener._seen
     listener.close()
+
+
+def test_a_search_reads_the_newest_events_and_finds_older_ones_by_their_id(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "_SEARCHED", 3)
+    for number in range(6):
+        arrive(store, f"event{number}", webhook="wv"[number % 2])
+    assert [one.id for one in store.events(EventFilter(text="event"))] == ["event5", "event4", "event3"]
+    assert [one.id for one in store.events(EventFilter(text="event", before_seq=3))] == ["event1", "event0"]
+    assert [one.id for one in store.events(EventFilter(text="event0"))] == ["event0"]
+    assert store.events(EventFilter(text="event0", webhook="v")) == []
+
+
+def test_finished_events_are_counted_as_they_come_and_go(store: SqliteStore) -> None:
+    for number in range(6):
+        decide(store, arrive(store, f"e{number}"), start(number))
+    for outcome, target in zip(("done", "done", "failed", "failed", "done"), store.claim("me", NOW, 0, 5), strict=True):
+        store.record_results("me", [Result(target, outcome)], NOW)  # type: ignore[arg-type]
+    assert store.event_counts() == {"pending": 1, "delivered": 3, "failed": 2}
+    store.decide("me", [Decision("e0", "expired", "no"), Decision("e2", "pending", "held")], [], NOW, None, 0)
+    assert store.event_counts() == {"pending": 2, "delivered": 2, "expired": 1, "failed": 1}
+    store.prune(NOW + 1, 99)
+    assert store.event_counts() == {"pending": 2}
 
 
 def test_a_database_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -> None:
