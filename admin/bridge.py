@@ -22,6 +22,7 @@ from admin.explain import (
     explain_task,
     task_in_words,
 )
+from admin.hiding import masked
 from config.settings import Settings
 from config.webhooks import DEFAULT_HOLD, DefinitionsError, Problem, Webhook, load_definitions
 from events.records import Event, EventFilter, NewEvent, Target, Task, Workflow, new_event_id
@@ -118,6 +119,11 @@ class Bridge:
         if event is None:
             raise NotFound(f"no event {event_id}")
         return event
+
+    def shown(self, event: Event) -> Event:
+        """The event as people may see it: without what its webhook's `hide` names."""
+        webhook = self.definitions.webhooks.get(event.webhook)
+        return masked(event, webhook.hide) if webhook is not None else event
 
     def task(self, task_id: str) -> Task:
         """Raises NotFound."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from admin.hiding import hidden
 from config.operators import ORDERING, is_operators
 from config.webhooks import Start, Webhook
 from events.conditions import Conditions
@@ -86,6 +87,10 @@ class Surroundings:
     conductor_error: str | None = None
     """Why Conductor can't be reached, if it can't."""
 
+    def hide(self, webhook: str) -> tuple[str, ...]:
+        """The paths of values that people don't see."""
+        return self.webhooks[webhook].hide if webhook in self.webhooks else ()
+
 
 # --- sentences about one criterion --------------------------------------------------------------------------
 
@@ -137,7 +142,7 @@ def explain_pair(event: Event, document: Mapping[str, Any], task: Task, around: 
     criteria: tuple[Criterion, ...] = ()
     broken: str | None = None
     try:
-        criteria = tuple(Criteria.parse(task.matches).explain(document))
+        criteria = hidden(Criteria.parse(task.matches).explain(document), document, around.hide(event.webhook))
     except BadMatches as error:
         broken = f"the task's matches can't be parsed, so it never matches: {error}"
 
@@ -254,13 +259,13 @@ def explain_event(event: Event, tasks: Iterable[Task], around: Surroundings) -> 
     findings = [explain_pair(event, document, task, around) for task in tasks]
     findings.sort(key=lambda finding: finding.task.id)
     findings.sort(key=lambda finding: finding.nearness, reverse=True)
-    starts = tuple(_explain_start(start, document) for start in webhook.starts) if webhook else ()
+    starts = tuple(_explain_start(start, document, webhook.hide) for start in webhook.starts) if webhook else ()
     return EventFinding(event, tuple(_meaning(event, webhook, findings, around)), starts, tuple(findings))
 
 
-def _explain_start(start: Start, document: Mapping[str, Any]) -> StartFinding:
+def _explain_start(start: Start, document: Mapping[str, Any], hide: Sequence[str]) -> StartFinding:
     try:
-        criteria = tuple(Conditions.parse(start.when).explain(document))
+        criteria = hidden(Conditions.parse(start.when).explain(document), document, hide)
     except BadMatches as error:
         return StartFinding(start, False, f"`when` can't be parsed: {error}")
     failed = next((criterion for criterion in criteria if not criterion.holds), None)

@@ -14,6 +14,7 @@ import urllib3
 
 from config.loopback import is_loopback
 from config.webhooks import Webhook
+from events.records import Event
 from relay.platforms import PLATFORMS
 from relay.verification import verifiers_of
 from relay.verifiers import Draft
@@ -98,6 +99,18 @@ def _pool(url: str) -> urllib3.PoolManager:
     if proxy is None or is_loopback(parts.hostname) or proxy_bypass(parts.hostname or ""):
         return urllib3.PoolManager()
     return urllib3.ProxyManager(proxy)
+
+
+def delivery_of(event: Event, url: str) -> Draft:
+    """The event as a delivery once more, with the headers that were kept: what proved it wasn't."""
+    left_out = {"content-length", "host", "connection", "accept-encoding", "transfer-encoding"}
+    headers = {name: value for name, value in event.headers.items() if name.lower() not in left_out}
+    headers = {name: value for name, value in headers.items() if not name.lower().startswith(("x-forwarded", "x-real"))}
+    # The payload is JSON now, whatever it came as.
+    headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
+    return Draft(
+        "POST", url, {"Content-Type": "application/json", **headers}, event.payload.encode("utf-8", "replace"), 0
+    )
 
 
 def as_curl(draft: Draft) -> str:

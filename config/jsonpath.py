@@ -57,6 +57,22 @@ def compile_path(path: str) -> Select:
     return select
 
 
+def blank(document: Any, path: str, value: Any) -> Any:
+    """The document, changed in place, with everything that the path selects replaced. Raises BadPath."""
+    steps = _plain_steps(path.strip())
+    if steps is None:
+        compile_path(path)
+        for node in parse(path).find(document):
+            document = node.full_path.update(document, value)
+        return document
+    if not steps:
+        return value
+    for parent in _walker(steps[:-1])(document):
+        if _walker(steps[-1:])(parent):
+            parent[steps[-1]] = value
+    return document
+
+
 def _plain_steps(path: str) -> tuple[str | int, ...] | None:
     """The members and indexes of a plain path, or None if the path needs the evaluator."""
     if not path.startswith("$"):

@@ -463,6 +463,11 @@ class Webhook(_Model):
         description="the answer to an accepted or filtered delivery, instead of the platform's usual one",
         examples=[{"status": 202, "body": "thanks"}],
     )
+    hide: Annotated[tuple[JsonPath, ...], BeforeValidator(_from_list)] = Field(
+        default=(),
+        description="JSONPaths of values that people don't see: blank on page, API and command line, not for Conductor",
+        examples=[["$.customer.email"]],
+    )
     metadata: bool = Field(default=True, description="false leaves _webhook out of outputs and inputs")
     public_url: Url | None = Field(
         default=None,

@@ -7,6 +7,7 @@ import click
 from admin.cli.common import Commands
 from admin.cli.definitions import check, import_, schema, webhooks
 from admin.cli.events import events, rejections, tasks
+from admin.cli.new import new
 from admin.cli.send import send
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -14,6 +15,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 EPILOG = """\b
 Examples:
   webhook-bridge check                       before and after each edit of the YAML
+  webhook-bridge new                         make a webhook, by questions
   webhook-bridge webhooks                    each webhook's URL, and whether it is verified
   webhook-bridge events --status expired     what nobody took
   webhook-bridge events explain EVENT_ID     why it did or didn't match, task by task
@@ -49,7 +51,7 @@ def main() -> None:
     """
 
 
-for command in (check, webhooks, events, tasks, rejections, send, schema, import_):
+for command in (check, new, webhooks, events, tasks, rejections, send, schema, import_):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -100,6 +100,7 @@ def show(here: Here, event_id: str, as_json: bool) -> None:
     event = bridge.event(event_id)
     targets = here.store.targets_of([event.id])
     meaning = bridge.explain_event(event, limit=50).meaning
+    event = bridge.shown(event)
     if as_json:
         echo_json(shapes.whole_event(event, targets, meaning))
         return

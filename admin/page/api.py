@@ -86,7 +86,7 @@ def event(event_id: str) -> Response:
     here = bridge()
     found = here.event(event_id)
     meaning = here.explain_event(found, 50).meaning
-    return jsonify(shapes.whole_event(found, here.store.targets_of([event_id]), meaning))
+    return jsonify(shapes.whole_event(here.shown(found), here.store.targets_of([event_id]), meaning))
 
 
 @blueprint.get("/events/<event_id>/why")

@@ -12,7 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from admin.bridge import CantReplay, NotFound
 from admin.definitions_writer import CantWrite, Changed
-from admin.page import api, pages, webhooks
+from admin.page import api, orkes_api, pages, webhooks
 from admin.page.access import COOKIE, NotAllowed, Sessions, check_local, check_same_site
 from admin.page.context import Source, sessions, set_cookie, source
 from config.logs import configure_logging
@@ -83,6 +83,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(api.blueprint)
     app.register_blueprint(webhooks.blueprint)
+    app.register_blueprint(orkes_api.blueprint)
     return app
 
 

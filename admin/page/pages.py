@@ -13,11 +13,14 @@ from admin import shapes
 from admin.bridge import DAY, Bridge
 from admin.cli.tables import plain, pretty
 from admin.explain import criterion_in_words
+from admin.explain import shown as shown_value
+from admin.finding import select
 from admin.markdown import as_html, as_text
 from admin.page.access import COOKIE
 from admin.page.context import changed, sessions, set_cookie, source
 from admin.page.health import State, ago, what_is_wrong
 from admin.page.pictures import deliveries_picture, effect_picture, waiting_picture
+from admin.sending import as_curl, delivery_of
 from events.records import EventFilter, EventStatus, iso
 
 blueprint = Blueprint("pages", __name__)
@@ -128,15 +131,23 @@ def event(event_id: str) -> str:
     here = bridge()
     found = here.event(event_id)
     explained = here.explain_event(found, _TASKS_EXPLAINED)
-    payload = pretty(json.loads(found.payload))
+    shown = here.shown(found)
+    document = shown.document()
+    payload = pretty(json.loads(shown.payload))
+    webhook = here.definitions.webhooks.get(found.webhook)
+    url = shapes.url_of(webhook, here.settings) if webhook is not None else "https://HOST/webhook/NAME"
+    paths = request.args.get("paths", "")
     return render(
         "event.html",
-        event=found,
+        event=shown,
+        curl=as_curl(delivery_of(shown, url))[:_LONGEST_SHOWN],
+        paths=paths,
+        selected=select(document, paths),
         targets=here.store.targets_of([event_id]),
         explained=explained,
         payload=payload[:_LONGEST_SHOWN],
         cut=len(payload) > _LONGEST_SHOWN,
-        webhook=here.definitions.webhooks.get(found.webhook),
+        webhook=webhook,
         tasks_explained=_TASKS_EXPLAINED,
     )
 
@@ -266,6 +277,7 @@ HELPERS: dict[str, Any] = {
     "plain": lambda text: plain(text, lines=True),
     "in_words": criterion_in_words,
     "execution": execution_url,
+    "in_json": shown_value,
     "as_html": as_html,
     "as_text": as_text,
 }

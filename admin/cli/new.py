@@ -1,0 +1,149 @@
+"""``webhook-bridge new``: makes a webhook, by questions or by options."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from admin import shapes
+from admin.bridge import read_definitions
+from admin.cli.common import Here, echo_json, fail, here, me
+from admin.cli.tables import plain
+from admin.definitions_writer import CantWrite, DefinitionsFolder, Invalid, NameTaken
+from admin.forms import WebhookForm
+from admin.guide import Guide, guides
+from admin.markdown import as_text
+from events.records import Change
+from events.store import StoreUnavailable
+from relay.platforms import PLATFORMS
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--platform", type=click.Choice(sorted(PLATFORMS)), help="Who sends.")
+@click.option("--secret", metavar="@FILE|-|TEXT", help="@FILE or - (standard input) keep it out of the history.")
+@click.option("--receiver", "receivers", multiple=True, metavar="WORKFLOW[:VERSIONS]", help="Whose tasks it completes.")
+@click.option("--start", "starts", multiple=True, metavar="WORKFLOW[:VERSION]", help="What it starts.")
+@click.option(
+    "--when", metavar="'$.PATH: VALUE'", multiple=True, help="Conditions of the start, all of which must hold."
+)
+@click.option("--header", help="custom: the header that carries the secret, or the signature with --signature.")
+@click.option("--signature", is_flag=True, help="custom: the header carries an HMAC-SHA256 signature of the body.")
+@click.option("--verify-token", help="facebook: the token of Meta's challenge.")
+@click.option("--audience", help="google-pubsub: the audience of the push subscription.")
+@click.option("--service-account", help="google-pubsub: the e-mail of its service account.")
+@click.option("--dry-run", is_flag=True, help="Only show the YAML, and what the check says of it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@here
+def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as_json: bool, **given: Any) -> None:
+    """Make a webhook NAME: a file in the folder that BRIDGE_WEBHOOKS names, and one for its secret.
+
+    Asks for what is missing if it runs on a terminal. It writes only what `check` would take. Prints the URL and what
+    to enter at the platform; a secret that was made up is printed once.
+
+    \b
+    Examples:
+      webhook-bridge new
+      webhook-bridge new deploys --platform github --receiver deploy
+      webhook-bridge new orders --platform custom --header X-Api-Key --receiver order_flow:1,2
+    """
+    asks = sys.stdin.isatty() and not as_json
+    folder = DefinitionsFolder(here.settings.bridge_webhooks, PLATFORMS)
+    try:
+        folder.check_writable()
+    except CantWrite as error:
+        fail(error)
+    platform = platform or (_choose() if asks else "custom")
+    guide = guides()[platform]
+    form = _form(guide, name, given, asks)
+    keys = form.keys(guide)
+    try:
+        change = folder.plan(keys) if dry_run or form.errors else folder.create(keys)
+    except Invalid as error:
+        form.place(error.problems)
+    except (NameTaken, CantWrite) as error:
+        fail(error)
+    if form.errors:
+        fail("\n".join(f"{field or 'webhook'}: {what}" for field, what in form.errors.items()))
+    if dry_run:
+        click.echo(plain(change.yaml, lines=True), nl=False)
+    else:
+        _done(here, form, guide, as_json)
+    for warning in change.warnings:
+        click.echo(plain(f"warning: {warning.what}; {warning.remedy}"), err=True)
+
+
+def _choose() -> str:
+    for guide in guides().values():
+        click.echo(f"  {guide.name:<18} {guide.purpose}")
+    return str(click.prompt("Platform", type=click.Choice(sorted(PLATFORMS)), show_choices=False))
+
+
+def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> WebhookForm:
+    """What the options say, and the answers to the questions that are left."""
+    if name is None and not asks:
+        raise click.UsageError("a NAME is needed")
+    form = WebhookForm(guide.name, name=name or str(click.prompt("Name (the URL ends with it)")))
+    form.header = given["header"] or ""
+    form.proof = "signature" if given["signature"] else "headers"
+    for setting in ("verify_token", "audience", "service_account"):
+        value = given[setting]
+        if value is None and asks and setting in guide.settings:
+            value = click.prompt(setting.replace("_", " ").capitalize(), default="", show_default=False)
+        setattr(form, setting, value or "")
+    if guide.name == "custom" and not form.header and asks:
+        form.header = str(click.prompt("Header that carries the secret", default="X-Api-Key"))
+    form.secret = _secret(given["secret"])
+    if not form.secret and guide.made_by == "us":
+        form.generate()
+    elif not form.secret and guide.made_by == "platform" and asks:
+        click.echo(as_text(guide.there))
+        form.secret = str(click.prompt(guide.secret_label, hide_input=True, default="", show_default=False))
+    receivers, starts = list(given["receivers"]), list(given["starts"])
+    if not receivers and not starts and asks:
+        receivers = [
+            str(click.prompt("Workflow whose tasks it completes (empty: none)", default="", show_default=False))
+        ]
+        starts = [str(click.prompt("Workflow that it starts (empty: none)", default="", show_default=False))]
+    form.receivers = "\n".join(receivers)
+    for start in filter(None, starts):
+        workflow, _, version = start.partition(":")
+        form.starts.append({"workflow": workflow, "version": version, "when": "\n".join(given["when"])})
+    return form
+
+
+def _ask(what: str) -> str:
+    return str(click.prompt(what, default="", show_default=False))
+
+
+def _secret(text: str | None) -> str:
+    if text == "-":
+        return sys.stdin.read().strip()
+    if text is None or not text.startswith("@"):
+        return text or ""
+    try:
+        with open(text[1:], encoding="utf-8") as file:
+            return file.read().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{text[1:]}: {error}", param_hint="--secret") from None
+
+
+def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:
+    webhook = read_definitions(here.settings.bridge_webhooks, True).webhooks[form.name]
+    url = shapes.url_of(webhook, here.settings, here.port)
+    with suppress(
+        StoreUnavailable
+    ):  # before the first start there is no store: nothing has happened that could be listed
+        here.store.record_change(Change(here.store.now(), me(), "created", form.name, f"platform {guide.name}"))
+    if as_json:
+        echo_json(shapes.webhook(webhook, url, None) | ({"secret": form.secret} if form.generated else {}))
+        return
+    click.echo(f"URL:     {url}")
+    if form.generated:
+        click.echo(f"Secret:  {form.secret}   (shown this once; enter it at the platform as {guide.secret_label})")
+    if guide.there:
+        click.echo(f"There:   {as_text(guide.there)}")
+    click.echo(f"Try it:  webhook-bridge send {form.name} --sample NAME", err=True)

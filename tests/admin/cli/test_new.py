@@ -1,0 +1,82 @@
+"""``webhook-bridge new``: a webhook by options or by questions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from config.webhooks import load_definitions
+from relay.platforms import PLATFORMS
+from tests.admin.conftest import Cli
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hooks").mkdir()
+    return Cli(
+        {"BRIDGE_WEBHOOKS": "hooks", "BRIDGE_DATABASE": "sqlite:///bridge.db", "BRIDGE_PUBLIC_URL": "https://x.example"}
+    )
+
+
+def defined() -> dict[str, object]:
+    return dict(load_definitions(Path("hooks"), PLATFORMS, {}, may_be_empty=True).by_name)
+
+
+def test_a_webhook_by_options(cli: Cli) -> None:
+    found = cli(
+        "new",
+        "deploys",
+        "--platform",
+        "github",
+        "--receiver",
+        "deploy:1,2",
+        "--start",
+        "on_push:3",
+        "--when",
+        "$.ref: main",
+    )
+    assert "https://x.example/webhook/deploys" in found.output
+    assert "shown this once" in found.output
+    (webhook,) = load_definitions(Path("hooks"), PLATFORMS, {}).webhooks
+    assert webhook.receivers == {"deploy": frozenset({1, 2})}
+    assert (webhook.starts[0].version, webhook.starts[0].when) == (3, {"$.ref": "main"})
+
+
+def test_the_secret_may_come_from_standard_input(cli: Cli) -> None:
+    arguments = ("new", "pay", "--platform", "stripe", "--receiver", "checkout", "--secret", "-", "--json")
+    found = json.loads(cli(*arguments, stdin=b"whsec_0123456789abcdef\n").output)
+    assert found["status"] == "Unverified"
+    assert "secret" not in found
+    (webhook,) = load_definitions(Path("hooks"), PLATFORMS, {}).webhooks
+    assert webhook.secret is not None
+    assert webhook.secret[0].get_secret_value() == "whsec_0123456789abcdef"
+
+
+def test_a_dry_run_writes_nothing(cli: Cli) -> None:
+    found = cli("new", "orders", "--header", "X-Api-Key", "--receiver", "order_flow", "--dry-run")
+    assert "X-Api-Key: ${file:secrets/" in found.output
+    assert not defined()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("no spaces", "--platform", "github", "--receiver", "a"), "name:"),
+        (("x", "--platform", "github"), "neither `receivers` nor `starts`"),
+        (("x", "--platform", "stripe", "--receiver", "a"), "secret:"),
+        (("x", "--receiver", "a"), "header:"),
+        (("x", "--platform", "github", "--receiver", "a:first"), "receivers:"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_written(cli: Cli, arguments: tuple[str, ...], says: str) -> None:
+    assert says in cli("new", *arguments, code=1).output
+    assert not defined()
+
+
+def test_a_file_cannot_be_written_into(cli: Cli) -> None:
+    Path("hooks.yaml").write_text("webhooks: []\n")
+    cli.environment["BRIDGE_WEBHOOKS"] = "hooks.yaml"
+    assert "must be a folder" in cli("new", "x", "--platform", "github", "--receiver", "a", code=1).output

@@ -1,0 +1,93 @@
+"""What `hide` names is blank wherever people look, and there for Conductor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from admin.hiding import BLANK, masked
+from admin.page.app import create_app
+from config.webhooks import load_definitions
+from events.open import open_store
+from events.records import Event, EventFilter, NewEvent, Task, new_event_id
+from tests.admin.conftest import Cli
+from tests.admin.sample import settings_for
+
+PAYLOAD = {"card": {"number": "4111-1111", "name": "Robin"}, "items": [{"pin": 1}, {"pin": 2}], "kept": "x"}
+
+
+def event(payload: Any = None) -> Event:
+    given = json.dumps(payload or PAYLOAD), {"x-user": "robin"}, {"q": "robin"}
+    return Event(1, "e", "w", 0, None, *given, "pending", 0, None, "no", None, None)
+
+
+@pytest.mark.parametrize(
+    ("path", "gone", "stays"),
+    [
+        ("$.card.number", "4111-1111", "Robin"),
+        ("$['card']['number']", "4111-1111", "Robin"),
+        ("$.card", "Robin", "kept"),
+        ("$.items[*].pin", '"pin": 1', "kept"),
+        ("$..pin", '"pin": 2', "kept"),
+        ("$", "Robin", "hidden"),
+        ("$.missing", "no such text", "Robin"),
+    ],
+)
+def test_what_a_path_selects_is_blank(path: str, gone: str, stays: str) -> None:
+    shown = masked(event(), [path]).payload
+    assert gone not in shown
+    assert stays in shown
+
+
+def test_headers_and_query_can_be_hidden() -> None:
+    shown = masked(event(), ["$._webhook.headers['x-user']", "$._webhook.query"])
+    assert shown.headers == {"x-user": BLANK}
+    assert shown.query == {"q": BLANK}
+    assert json.loads(shown.payload) == PAYLOAD
+    assert masked(event(), []) == event()
+
+
+def test_page_api_and_command_line_show_no_hidden_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "webhooks.yaml").write_text(
+        "webhooks:\n  - name: pay\n    verifier: none\n    hide: [$.card.number]\n    receivers: {flow: any}\n"
+        "    starts: [{workflow: s, when: {$.card.number: other}}]\n"
+    )
+    settings = settings_for(tmp_path)
+    store = open_store(settings.bridge_database)
+    event_id = new_event_id()
+    store.append([NewEvent(event_id, "pay", 1, json.dumps(PAYLOAD), {}, {}, 10**14)])
+    task = Task("t", "w", "flow", "ref", {"$.card.number": "other"}, 0)
+    lead = store.take_lead("me", 60)
+    assert lead is not None
+    store.adopt("me", [task], 1)
+    client = create_app(settings).test_client()
+    monkeypatch.chdir(tmp_path)
+    cli = Cli({"BRIDGE_WEBHOOKS": str(settings.bridge_webhooks), "BRIDGE_DATABASE": settings.bridge_database})
+    texts = [
+        client.get(path).text
+        for path in (
+            f"/events/{event_id}?paths=$.card.number",
+            f"/api/events/{event_id}",
+            f"/api/events/{event_id}/why",
+            "/tasks/t",
+            "/api/tasks/t",
+        )
+    ]
+    texts += [cli("events", command, event_id).output for command in ("show", "explain")]
+    texts += [cli("events", command, event_id, "--json").output for command in ("show", "explain")]
+    for text in texts:
+        assert "4111" not in text
+        assert BLANK in text
+    (kept,) = store.events(EventFilter())
+    assert "4111-1111" in kept.payload, "Conductor gets it"
+    store.close()
+
+
+def test_hide_is_checked_like_every_path(tmp_path: Path) -> None:
+    file = tmp_path / "webhooks.yaml"
+    file.write_text("webhooks:\n  - {name: a, verifier: none, receivers: {b: any}, hide: ['$[']}\n")
+    with pytest.raises(Exception, match="hide"):
+        load_definitions(file)
