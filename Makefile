@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CONDUCTOR ?= sqlite
 INSTALLED := $(VENV)/.installed
 IMAGE_EXTRAS := postgres
 
@@ -20,10 +21,11 @@ run: $(INSTALLED) ## Keep Conductor, relay, worker and admin page running until 
 test: $(INSTALLED) lint ## Every check and test, those on a real Conductor server included
 	@$(BIN)/python -m testkit.conductor
 	$(BIN)/python -m pytest
+	TEST_CONDUCTOR=postgres $(BIN)/python -m pytest tests/acceptance -m server
 
-acceptance: $(INSTALLED) ## Only the tests on a real Conductor server
+acceptance: $(INSTALLED) ## Only the tests on a real server: CONDUCTOR=sqlite, postgres, cluster or redis-es
 	@$(BIN)/python -m testkit.conductor
-	$(BIN)/python -m pytest tests/acceptance
+	TEST_CONDUCTOR=$(CONDUCTOR) $(BIN)/python -m pytest tests/acceptance
 
 lint: $(INSTALLED) ## Style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from testkit.processes import Child, Failed, free_port, status_of
@@ -171,13 +171,14 @@ def java_version(java: str) -> int | None:
 
 
 class ConductorServer:
-    """A Conductor server on a port of the loopback interface, with its data in one folder."""
+    """A Conductor server on a port of the loopback interface, its data by default in SQLite files in one folder."""
 
-    def __init__(self, folder: Path, port: int | None = None, say: Say = say) -> None:
-        """Finds or fetches what it needs. Nothing runs before `start`.
+    def __init__(self, folder: Path, port: int | None = None, say: Say = say, properties: Sequence[str] = ()) -> None:
+        """Finds or fetches what it needs. Nothing runs before `start`. `properties` are more of its options.
 
         Raises Failed when the jar or Java can't be had.
         """
+        self._properties = properties
         self.folder = folder
         self.port = port or free_port()
         self._say = say
@@ -209,6 +210,7 @@ class ConductorServer:
             "-jar",
             str(self.jar),
             f"--server.port={self.port}",
+            *self._properties,
         ]
         self.child = Child("Conductor", command, self.folder / "conductor.log", folder=self.folder)
         try:

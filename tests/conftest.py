@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from events.sqlite.connections import Connections
+from testkit.backends import Conductors, new_conductor
 from testkit.client import Conductor
-from testkit.conductor import ConductorServer
 from testkit.postgres import Postgres
 from testkit.processes import running_children, stop_all_on_exit
 
@@ -23,13 +23,15 @@ settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
-def conductor_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConductorServer]:
-    """A real server, started when the first test asks for it."""
+def conductor_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conductors]:
+    """A real server of the kind that TEST_CONDUCTOR chooses, started when the first test asks for it."""
     stop_all_on_exit()
-    server = ConductorServer(tmp_path_factory.mktemp("conductor"), say=lambda text: None)
-    server.start()
-    yield server
-    server.stop()
+    server = new_conductor(tmp_path_factory.mktemp("conductor"), say=lambda text: None)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +40,7 @@ def conductor_url(request: pytest.FixtureRequest) -> str:
     given = os.environ.get("TEST_CONDUCTOR_SERVER_URL")
     if given:
         return given
-    server: ConductorServer = request.getfixturevalue("conductor_server")
+    server: Conductors = request.getfixturevalue("conductor_server")
     return server.url
 
 
@@ -97,4 +99,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Makes the tests' own marks known."""
+    config.addinivalue_line(
+        "markers", "server: depends on what is behind Conductor; `make test` runs these on PostgreSQL too"
+    )
     config.addinivalue_line("markers", "slow: takes more than ten seconds, because it waits for a server's time-out")

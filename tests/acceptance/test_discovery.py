@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
+
+pytestmark = pytest.mark.server
 
 
 def webhooks(*workflows: str, name: str = "orders", more: str = "") -> str:

@@ -15,28 +15,31 @@ from pathlib import Path
 
 import pytest
 
+from testkit.backends import Conductors, new_conductor
 from testkit.client import Conductor
-from testkit.conductor import ConductorServer
 from testkit.processes import Child
 from tests.acceptance.bridge import Bridge
 from tests.acceptance.faults.load import Load, webhooks
 from tests.acceptance.faults.proxy import FAULTS, Fault, FaultyProxy
 
+pytestmark = pytest.mark.server
 SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "20"))
 SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConductorServer]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conductors]:
     """A server of this module's own, which may be killed."""
-    server = ConductorServer(tmp_path_factory.mktemp("conductor"), say=lambda text: None)
-    server.start()
-    yield server
-    server.stop()
+    server = new_conductor(tmp_path_factory.mktemp("conductor"), say=lambda text: None)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture
-def load(server: ConductorServer, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Load]:
+def load(server: Conductors, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Load]:
     """A bridge at that server, and the load for it."""
     label = f"{zlib.crc32(request.node.name.encode()):08x}"
     settings = {"bridge_call_timeout": "3s", "bridge_discovery_interval": "3s"}
@@ -67,13 +70,13 @@ def restart_worker(bridge: Bridge) -> None:
     bridge.start_worker()
 
 
-def restart_conductor(server: ConductorServer) -> None:
+def restart_conductor(server: Conductors) -> None:
     server.kill()
     server.start(timeout=180)
 
 
 def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is_killed_again_and_again(
-    load: Load, server: ConductorServer
+    load: Load, server: Conductors
 ) -> None:
     bridge, random_ = load.bridge.start(), random.Random(SEED)
     load.conductor_is_killed = True
@@ -98,7 +101,7 @@ def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is
     assert load.events > 50
 
 
-def test_calls_that_break_in_every_way_have_their_effect_exactly_once(load: Load, server: ConductorServer) -> None:
+def test_calls_that_break_in_every_way_have_their_effect_exactly_once(load: Load, server: Conductors) -> None:
     random_ = random.Random(SEED)
 
     def decide(method: str, path: str) -> Fault | None:

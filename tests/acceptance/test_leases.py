@@ -9,6 +9,8 @@ import pytest
 from testkit.client import Conductor, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
 
+pytestmark = pytest.mark.server
+
 WEBHOOKS = f"""
 webhooks:
   - name: leases

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from testkit.client import Conductor, by_hand, outputs, wait_for, wait_for_webhook
+from testkit.proxy import Proxy
 from tests.acceptance.bridge import Bridge, accepted, unique
-from tests.acceptance.proxy import Proxy
 
 
 def webhooks(*names: str, more: str = "") -> str:

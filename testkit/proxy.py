@@ -1,4 +1,4 @@
-"""A TCP forwarder between the worker and Conductor, which can be out of order."""
+"""A plain TCP proxy before one server or several, which can be out of order."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ from testkit.processes import free_port
 
 
 class Proxy:
-    """Forwards connections on `port` to another port while it is `open`; refuses them otherwise."""
+    """Forwards connections on `port` to other ports in turn while it is `open`; refuses them otherwise.
 
-    def __init__(self, to: int) -> None:
+    It knows nothing of what it forwards: a port that refuses a connection is passed over, and that is all.
+    """
+
+    def __init__(self, *to: int) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"
         self._to = to
+        self._turn = 0
         self._listener: socket.socket | None = None
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it lets connections through."""
+        return self._listener is not None
 
     def open(self) -> None:
         """Lets connections through from now on."""
@@ -45,9 +54,8 @@ class Proxy:
                 near, _ = listener.accept()
             except OSError:
                 return
-            try:
-                far = socket.create_connection(("127.0.0.1", self._to))
-            except OSError:
+            far = self._connect()
+            if far is None:
                 near.close()
                 continue
             with self._lock:
@@ -56,6 +64,13 @@ class Proxy:
             for pump in pumps:
                 pump.start()
             threading.Thread(target=self._finish, args=(pumps, near, far), daemon=True).start()
+
+    def _connect(self) -> socket.socket | None:
+        self._turn += 1
+        for number in range(len(self._to)):
+            with contextlib.suppress(OSError):
+                return socket.create_connection(("127.0.0.1", self._to[(self._turn + number) % len(self._to)]))
+        return None
 
     @staticmethod
     def _pump(source: socket.socket, sink: socket.socket) -> None:
