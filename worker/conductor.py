@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -53,6 +54,9 @@ _TOKEN_AGAIN = 30.0
 class ConductorError(Exception):
     """A call to Conductor failed."""
 
+    status = 0
+    """The HTTP status of the answer; 0 without one."""
+
 
 class NotSent(ConductorError):
     """Nothing has happened."""
@@ -71,7 +75,7 @@ class OutcomeUnknown(ConductorError):
 
 
 class Refused(ConductorError):
-    """Conductor refuses this request for good."""
+    """Conductor refuses this request for good: the same answer would come at every try."""
 
 
 class NotFound(Refused):
@@ -85,6 +89,8 @@ class TaskStatus:
     terminal: bool
     worker_id: str | None
     """After a completion by name: the `workerid` of the call that won, so the event's id if it was ours."""
+    failure: str | None = None
+    """Why the task failed, in Conductor's words; None if it didn't."""
 
 
 class Conductor:
@@ -129,18 +135,27 @@ class Conductor:
         """Pages of the tasks that the index knows as in progress, started after that time of the server's clock.
 
         Only the index knows tasks that were polled by others, whose poll answer got lost, or that were never queued.
-        A page begins where the last one ended, so no window grows beyond what an index allows.
+        Not every index can give whole tasks: PostgreSQL's answers 500, always.
         """
+        for page in self._in_progress("/tasks/search-v2", start):
+            yield [_task(item, "index", item.get("domain")) for item in page]
+
+    def waiting_ids_since(self, start: int) -> Iterator[list[str]]:
+        """Pages of the ids of these tasks: every index can say so much. (Its `input` is no JSON.)"""
+        for page in self._in_progress("/tasks/search", start):
+            yield [item["taskId"] for item in page]
+
+    def _in_progress(self, path: str, start: int) -> Iterator[list[dict[str, Any]]]:
+        """A page begins where the last one ended, so no window grows beyond what an index allows."""
         seen: set[str] = set()
         offset = 0
         while True:
             query = f"taskType='{TASK_TYPE}' AND status='IN_PROGRESS' AND startTime>{start}"
-            page = self._search("/tasks/search-v2", query, "startTime:ASC", offset)
-            fresh = [item for item in page if item["taskId"] not in seen]
-            yield [_task(item, "index", item.get("domain")) for item in fresh if item.get("status") == "IN_PROGRESS"]
+            page = self._search(path, query, "startTime:ASC", offset)
+            yield [item for item in page if item["taskId"] not in seen and item.get("status") == "IN_PROGRESS"]
             if len(page) < SEARCH_PAGE:
                 return
-            last = max(item["startTime"] for item in page)
+            last = max(_milliseconds(item["startTime"]) for item in page)
             if last - 1 > start:
                 start, offset = last - 1, 0
                 seen = {item["taskId"] for item in page}
@@ -149,24 +164,54 @@ class Conductor:
                 offset += SEARCH_PAGE
 
     def ended_since(self, end: int) -> set[str]:
-        """The ids of tasks that ended after that time of the server's clock, as far as the index knows."""
+        """The ids of tasks that seem to have ended after that time of the server's clock, as far as the index knows.
+
+        That is no proof: a server may set `endTime` on a task that it keeps in progress.
+        """
         query = f"taskType='{TASK_TYPE}' AND endTime>{end}"
         ended: set[str] = set()
         for offset in range(0, 5 * SEARCH_PAGE, SEARCH_PAGE):  # reconciliation finds what a crowd hides here
             page = self._search("/tasks/search", query, "endTime:DESC", offset)
-            ended |= {item["taskId"] for item in page}
+            ended |= {item["taskId"] for item in page if item.get("status") in _TERMINAL}
             if len(page) < SEARCH_PAGE:
                 break
         return ended
 
+    def running(self, workflow: str) -> list[str]:
+        """The ids of all running workflows of that name, from the server's store and not its index."""
+        return _checked(list, self._call("GET", "/workflow/running/{name}", {"name": workflow}) or [])
+
+    def waiting_in(self, workflow_id: str) -> list[tuple[Task, int]]:
+        """The workflow's tasks that are in progress, each with its start by the server's clock."""
+        workflow = self._workflow(workflow_id, tasks=True) or {}
+        return [
+            (_task(item, "index", item.get("domain")), item.get("startTime") or 0)
+            for item in workflow.get("tasks") or ()
+            if item.get("taskType") == TASK_TYPE and item.get("status") == "IN_PROGRESS"
+        ]
+
+    def waiting_task(self, task_id: str) -> Task | None:
+        """The whole task, if it is in progress."""
+        found = self._task(task_id)
+        if found is None or found.get("status") != "IN_PROGRESS":
+            return None
+        return _task(found, "index", found.get("domain"))
+
     def task(self, task_id: str) -> TaskStatus | None:
         """The task's status; None if Conductor has no such task."""
+        found = self._task(task_id)
+        if found is None:
+            return None
+        status = str(found.get("status"))
+        failure = (found.get("reasonForIncompletion") or status)[:500] if status.startswith("FAILED") else None
+        return TaskStatus(status in _TERMINAL, found.get("workerId"), failure)
+
+    def _task(self, task_id: str) -> dict[str, Any] | None:
         try:
             found = self._call("GET", "/tasks/{id}", {"id": task_id})
         except NotFound:
             return None
-        found = _checked(dict, found)
-        return TaskStatus(found.get("status") in _TERMINAL, found.get("workerId"))
+        return _checked(dict, found)
 
     def extend_lease(self, task_id: str, workflow_id: str) -> None:
         """Keeps a task with a response time-out waiting. (`callbackAfterSeconds` would put it back into the queue.)"""
@@ -243,6 +288,28 @@ class Conductor:
         """Whether the workflow has not ended; False if Conductor has none."""
         found = self._workflow(workflow_id)
         return found is not None and found.get("status") in ("RUNNING", "PAUSED")
+
+    def evaluate(self, workflow_id: str) -> bool:
+        """Has Conductor see what the workflow has to do next; False if it has no such workflow.
+
+        A server that is killed after it has stored a start or a completion, and before it has acted on it, leaves the
+        workflow standing for good. This call sets it going, and does nothing to one that goes already.
+        """
+        try:
+            self._call("PUT", "/workflow/decide/{id}", {"id": workflow_id})
+        except NotFound:
+            return False
+        return True
+
+    def server_version(self) -> str | None:
+        """The server's release, as ``3.32.1``; None where it doesn't say."""
+        try:
+            answer = self._call("GET", "/version")
+        except ConductorError as error:
+            if error.status in (403, 404):
+                return None
+            raise
+        return answer if isinstance(answer, str) and answer[:1].isdigit() else None
 
     def workflow(self, workflow_id: str) -> Workflow | None:
         """Version, and start and correlation id of the outermost workflow around it; None if Conductor has none."""
@@ -504,6 +571,13 @@ def _task(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
     )
 
 
+def _milliseconds(moment: Any) -> int:
+    """A time of an answer, as ``1700000000000`` or ``2026-11-25T01:30:01.277Z``, in Unix milliseconds."""
+    if isinstance(moment, str):
+        return round(datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp() * 1000)
+    return int(moment or 0)
+
+
 _T = TypeVar("_T", list[Any], dict[str, Any])
 
 
@@ -524,14 +598,33 @@ def _translated(error: ApiException) -> ConductorError:
     """What an answer that isn't 2xx means."""
     status, message = error.status or 0, _message(error.body)
     text = f"{status} {message or ' '.join(str(error.reason or '').split())}"
+    translated = _kind(status, message)(text + _remedy(message))
+    translated.status = status
+    return translated
+
+
+def _kind(status: int, message: str) -> type[ConductorError]:
     if status == 404:
         # A proxy or a server that is starting also says 404; Conductor says what it doesn't know.
-        return NotFound(text) if message and not message.startswith("No static resource") else OutcomeUnknown(text)
+        return NotFound if message and not message.startswith("No static resource") else OutcomeUnknown
     if status in _TRY_AGAIN:
-        return NotNow(text)
-    if 400 <= status < 500 and status != 408:
-        return Refused(text)
-    return OutcomeUnknown(text)
+        return NotNow
+    if (400 <= status < 500 and status != 408) or _remedy(message):
+        return Refused
+    return OutcomeUnknown
+
+
+# Answers of 500 that would come at every try, as their texts begin or contain, and what we know of each.
+_FINAL = (
+    ("is greater than the permissible limit", "set BRIDGE_CONDUCTOR_PAYLOAD to what Conductor is set up for"),
+    ("exceeds the maximum allowed", "the payload is beyond what Conductor's JSON parser takes"),
+    ("unsupported Unicode escape sequence", "PostgreSQL, where Conductor stores, can't hold the character NUL"),
+)
+
+
+def _remedy(message: str) -> str:
+    """Our words beside Conductor's, for an answer that will never change; empty for any other."""
+    return next((f" ({words})" for part, words in _FINAL if part in message), "")
 
 
 def _message(body: Any) -> str:
