@@ -172,7 +172,7 @@ class Conductor:
         ended: set[str] = set()
         for offset in range(0, 5 * SEARCH_PAGE, SEARCH_PAGE):  # reconciliation finds what a crowd hides here
             page = self._search("/tasks/search", query, "endTime:DESC", offset)
-            ended |= {item["taskId"] for item in page if item.get("status") in _TERMINAL}
+            ended |= {item["taskId"] for item in page if item.get("status") != "IN_PROGRESS"}
             if len(page) < SEARCH_PAGE:
                 break
         return ended

@@ -94,6 +94,8 @@ class Decider:
         self._paused: Collection[str] = ()
         self._workflows: dict[str, Workflow] = {}
         self._asked: list[Workflow] = []
+        self.newly_held = False
+        """Whether the last decision left an event without a taker, so that it is held."""
 
     # --- state ---
 
@@ -146,6 +148,20 @@ class Decider:
         for task_id in task_ids:
             self.tasks.remove(task_id)
             self._coming.pop(task_id, None)
+
+    def receivers(self) -> list[str]:
+        """The workflows whose tasks any webhook may complete."""
+        return list(self._receivers)
+
+    def lacks_taker(self, events: Iterable[Event]) -> bool:
+        """Whether any of these events has receivers, and no task that is known to wait matches it."""
+        for event in events:
+            webhook = self._definitions.by_name.get(event.webhook)
+            if webhook is None or not webhook.receivers:
+                continue
+            if not self.tasks.matching(Document(event.document()), webhook.receivers):
+                return True
+        return False
 
     def is_receiver(self, workflow: str) -> bool:
         """Whether any webhook may complete tasks of this workflow."""
@@ -214,6 +230,7 @@ class Decider:
         return [(target, found[target.event_id]) for target in claimed]
 
     def _apply(self, plan: _Plan, events: Iterable[Event], ended: Iterable[HeldEvent]) -> None:
+        self.newly_held = bool(plan.newly_held)
         self._asked.clear()
         self._coming.clear()
         if len(self._workflows) > _WORKFLOWS_REMEMBERED:

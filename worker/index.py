@@ -7,7 +7,7 @@ off. So it is found out by trying, and looked at again now and then.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, get_args
 
@@ -22,13 +22,15 @@ Way = Literal["search-v2", "search", "workflows"]
 """search-v2: the index gives whole tasks. search: it gives ids, and each task that is new is read. workflows: without a
 search, the running workflows of all receivers are read."""
 WAYS: tuple[Way, ...] = get_args(Way)
-_LOOK_AGAIN = 600.0
-"""Seconds until a better way than the one in force is tried again."""
+_LOOK_AGAIN = 60.0
+"""Seconds until a better way than the one in force is tried again: one call."""
+_OPINION_EVERY = 120.0
+"""Seconds between two looks whether an index that knows nothing at all is right."""
 _LAG = 30_000
 """Milliseconds within which an index that works knows a task."""
 _SHARE = 10
 """Reading all running workflows takes at most one part in so many of the time, unless it must be."""
-_SAMPLE = 200
+_SAMPLE = 100
 """Running workflows of each receiver that are read to see whether an empty index is right."""
 _CANNOT = (403, 404, 405, 500, 501)
 """Answers to a search by which a server says that it can't do it, or that we may not; others say nothing of the search
@@ -52,16 +54,18 @@ class Ways:
         return WAYS[first:]
 
     def works(self, way: Way, reason: str, now: float) -> bool:
-        """This way has worked, and those before it not, for that reason. Whether anything has changed by it."""
-        if now >= self._again or way != self.current:
-            self._again = now + _LOOK_AGAIN if way != WAYS[0] else float("inf")
+        """This way has worked, and a better one that was tried not, for that reason. Whether this changes anything."""
+        before = self.current, self.reason
         if way != "workflows":
             self.index_is_off = False
-        if way == self.current and (way == WAYS[0] or self.reason):
-            return False
-        changed = (way, reason) != (self.current, self.reason)
-        self.current, self.reason = way, reason if way != WAYS[0] else ""
-        return changed
+        if way == WAYS[0]:
+            self.current, self.reason, self._again = way, "", float("inf")
+        else:
+            if way != self.current or now >= self._again:
+                self._again = now + _LOOK_AGAIN
+            if way != self.current or reason:
+                self.current, self.reason = way, reason
+        return before != (self.current, self.reason)
 
     def is_off(self, now: float) -> bool:
         """The index answers, but doesn't know tasks that it should. Whether that is news."""
@@ -77,21 +81,24 @@ class Index:
     def __init__(
         self,
         conductor: Conductor,
-        pool: ThreadPoolExecutor,
+        pool: ThreadPoolExecutor | None,
         receivers: Callable[[], Iterable[str]],
         known: Callable[[str], bool],
         changed: Callable[[Way, str], None],
     ):
         """`receivers` are the workflows whose tasks a webhook may complete; `known` says whether a task is known to
-        wait; `changed` is told the way that is in force and why no better one is, at first and at each change."""
+        wait; what has to be read one by one is read on the `pool`; `changed` is told the way that is in force and why
+        no better one is, at first and at each change."""
         self._conductor = conductor
-        self._pool = pool
+        self._map = pool.map if pool is not None else map
         self._receivers = receivers
         self._known = known
         self._changed = changed
         self._ways = Ways()
         self._told = False
-        self._scan_again = float("-inf")
+        self._scan_again = self._opinion_again = float("-inf")
+        self.proven = False
+        """Whether a search has shown any task, since it last failed to show one that it should."""
 
     @property
     def way(self) -> Way:
@@ -119,8 +126,8 @@ class Index:
                 continue
             if way != "workflows" and self._ways.index_is_off and not listed:
                 continue  # it has proven nothing yet
-            reason = f"{failed}" if failed is not None else self._ways.reason
-            if self._ways.works(way, reason, time.monotonic()) or not self._told:
+            self.proven = way != "workflows" and (self.proven or bool(listed))
+            if self._ways.works(way, str(failed or ""), time.monotonic()) or not self._told:
                 self._tell()
             if way != "workflows" and start == 0 and not listed:
                 yield from self._second_opinion(must)
@@ -134,13 +141,10 @@ class Index:
             return set()
         return self._conductor.ended_since(end)
 
-    def still_wait(self, task_ids: Collection[str]) -> tuple[list[str], list[str]]:
-        """Those of the tasks that wait, and those that Conductor says have ended. Raises ConductorError."""
-        waits: list[str] = []
-        ended: list[str] = []
-        for task_id, status in zip(task_ids, self._pool.map(self._conductor.task, task_ids), strict=True):
-            (ended if status is None or status.terminal else waits).append(task_id)
-        return waits, ended
+    def ended_of(self, task_ids: Sequence[str]) -> list[str]:
+        """Those of the tasks that have ended, as Conductor says of each. Raises ConductorError."""
+        found = self._map(self._conductor.task, task_ids)
+        return [id_ for id_, status in zip(task_ids, found, strict=True) if status is None or status.terminal]
 
     def _search(self, way: Way, start: int, listed: set[str]) -> Iterator[list[Task]]:
         if way == "search-v2":
@@ -151,33 +155,34 @@ class Index:
         for ids in self._conductor.waiting_ids_since(start):
             new = [task_id for task_id in ids if task_id not in listed and not self._known(task_id)]
             listed.update(ids)
-            yield [task for task in self._pool.map(self._conductor.waiting_task, new) if task is not None]
+            yield [task for task in self._map(self._conductor.waiting_task, new) if task is not None]
 
-    def _scan(self, must: bool, listed: set[str], sample: int | None = None) -> Iterator[list[Task]]:
+    def _scan(self, must: bool, listed: set[str]) -> Iterator[list[Task]]:
         """The tasks of the receivers' running workflows."""
         began = time.monotonic()
         if began < self._scan_again and not must:
             return
-        for workflow in list(self._receivers()):
-            running = self._conductor.running(workflow)[:sample]
-            for found in self._pool.map(self._conductor.waiting_in, running):
-                listed.update(task.id for task, _ in found)
-                yield [task for task, _ in found]
+        for found in self._read_running(None):
+            listed.update(task.id for task, _ in found)
+            yield [task for task, _ in found]
         self._scan_again = time.monotonic() + max(1.0, _SHARE * (time.monotonic() - began))
+
+    def _read_running(self, limit: int | None) -> Iterator[list[tuple[Task, int]]]:
+        for workflow in list(self._receivers()):
+            running = self._conductor.running(workflow)[:limit]
+            yield from filter(None, self._map(self._conductor.waiting_in, running))
 
     def _second_opinion(self, must: bool) -> Iterator[list[Task]]:
         """An index that knows nothing at all: either nothing waits, or it is off."""
         now = time.monotonic()
-        if now < self._scan_again and not must:
+        if now < self._opinion_again and not must:
             return
-        self._scan_again = now + _LOOK_AGAIN
+        self._opinion_again = now + _OPINION_EVERY
         old = time.time() * 1000 + self._conductor.clock.offset - _LAG
         off = False
-        for workflow in list(self._receivers()):
-            running = self._conductor.running(workflow)[:_SAMPLE]
-            for found in self._pool.map(self._conductor.waiting_in, running):
-                off = off or any(started < old for _, started in found)
-                yield [task for task, _ in found]
+        for found in self._read_running(_SAMPLE):
+            off = off or any(started < old for _, started in found)
+            yield [task for task, _ in found]
         if off and self._ways.is_off(time.monotonic()):
             self._tell()
 

@@ -22,12 +22,21 @@ EFFECT_SECONDS = Histogram(
 CONDUCTOR_UP = Gauge("bridge_conductor_up", "1 while Conductor answers, 0 while it doesn't")
 SWEEPS = Counter("bridge_sweeps_total", "Sweeps for waiting tasks", ["outcome"])
 SWEEP_SECONDS = Histogram("bridge_sweep_seconds", "Time of a sweep for waiting tasks", buckets=_SECONDS)
+DISCOVERY_WAY = Gauge(
+    "bridge_discovery_way", "1 for the way in which tasks that no queue hands out are found, 0 for the others", ["way"]
+)
 DEFINITIONS_OK = Gauge("bridge_definitions_ok", "0 after a reload that found errors", ["process"])
 
 
 def conductor_up(up: bool) -> None:
     """Says whether Conductor answers."""
     CONDUCTOR_UP.set(up)
+
+
+def discovery_way(way: str) -> None:
+    """Says which way is in force."""
+    for name in ("search-v2", "search", "workflows"):
+        DISCOVERY_WAY.labels(name).set(name == way)
 
 
 def target_call(target: Target, result: Result, seconds: float, since_arrival: float) -> None:

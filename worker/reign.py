@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from config.bell import Bell
 from config.settings import Settings
 from config.watch import DefinitionsWatcher
 from config.webhooks import Definitions
-from events.records import Lead, Task, Workflow
+from events.records import Event, Lead, Task, Workflow
 from events.store import LeadLost, Store, StoreUnavailable
 from worker import metrics
 from worker.backoff import wait_before
@@ -23,6 +23,7 @@ from worker.calls import Caller
 from worker.conductor import Conductor, ConductorError
 from worker.decide import Decider
 from worker.health import Health
+from worker.index import Index, Way
 from worker.matching import parse_task
 from worker.sweep import Discovery, Sweeper
 from worker.task_timeouts import TaskTimeouts
@@ -93,8 +94,16 @@ class Reign:
             means.look_ups,
             means.timeouts.paused,
         )
-        self.sweeper = Sweeper(means.conductor, means.worker_id, means.settings.bridge_task_domains, self._adopt)
-        self.discovery = Discovery(means.conductor, self._found, self._gone)
+        index = Index(
+            means.conductor,
+            means.look_ups,
+            self.decider.receivers,
+            self.decider.tasks.__contains__,
+            self._say_discovery,
+        )
+        domains = means.settings.bridge_task_domains
+        self.sweeper = Sweeper(means.conductor, index, means.worker_id, domains, self._adopt)
+        self.discovery = Discovery(means.conductor, index, self._found, self._gone)
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=_INBOX)
         self._polled: list[Task] = []
         """Taken from the queue and not yet stored: no queue hands them out again."""
@@ -147,7 +156,7 @@ class Reign:
             return
         self._conductor_answers()
         if not more:
-            self._listener.wait(self._means.settings.bridge_poll_interval + 1)
+            self._listener.wait(min(self._means.settings.bridge_poll_interval + 1, self.sweeper.search_due_in()))
 
     def decide(self) -> bool:
         """One sweep and the decisions after it; True if there is more to decide at once. Raises ConductorError too."""
@@ -166,9 +175,11 @@ class Reign:
         if returned := store.returned_tasks():
             store.look_again(self._means.worker_id, [task.id for task in returned])
             decider.add_tasks(returned)
-        began = self._sweep()
+        began = self._sweep(events)
         claim = (self._means.worker_id, caller.free)
         claimed = decider.decide(events, freed, began, store.now(), claim)
+        if decider.newly_held:
+            self.sweeper.want_search()  # an index may know a task a moment later
         caller.submit(claimed)
         if events or freed:
             caller.look()
@@ -180,10 +191,12 @@ class Reign:
             self._definitions = current
             self.decider.set_definitions(current)
 
-    def _sweep(self) -> int:
+    def _sweep(self, events: Sequence[Event]) -> int:
         started = time.monotonic()
         try:
             began = self.sweeper.sweep()
+            if self.sweeper.may_search() and self.decider.lacks_taker(events):
+                self.sweeper.search()
         except ConductorError:
             metrics.SWEEPS.labels("failed").inc()
             raise
@@ -227,6 +240,11 @@ class Reign:
             with suppress(StoreUnavailable):
                 self._store.set_fact("conductor", text)
                 self._said, self._said_at = text, now
+
+    def _say_discovery(self, way: Way, reason: str) -> None:
+        metrics.discovery_way(way)
+        with suppress(StoreUnavailable):
+            self._store.set_fact("discovery", f"{way}: {reason}" if reason else way)
 
     # --- what was found ---
 

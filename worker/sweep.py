@@ -1,4 +1,4 @@
-"""Finds waiting tasks: by sweeping Conductor's queue, and by searching its index.
+"""Finds waiting tasks: by sweeping Conductor's queue, and by searching its index (`worker.index`).
 
 Both are always used: a server may queue the tasks, or know them only by its index; a poll's answer may get lost, and
 another worker may have polled a task.
@@ -13,6 +13,7 @@ import structlog
 
 from events.records import Task
 from worker.conductor import Conductor, ConductorError, OutcomeUnknown
+from worker.index import Index
 
 log = structlog.get_logger()
 
@@ -20,6 +21,8 @@ _OVERLAP = 15_000
 """Milliseconds that a search reaches back behind the last one: an index may lag."""
 _CHANCES = 3
 """Tries to search the index before a sweep does without."""
+_AT_ONCE_EVERY = 1.0
+"""Seconds between two searches at least that are made because an event found no taker."""
 _FULL_READ_EVERY = 40
 """Discoveries until all waiting tasks are read from the index again."""
 _CHECKS_A_DISCOVERY = 50
@@ -30,14 +33,22 @@ class Sweeper:
     """Finds tasks for the deciding worker. `found` is given what was found, by the queue or the index, page by page."""
 
     def __init__(
-        self, conductor: Conductor, worker_id: str, domains: Sequence[str], found: Callable[[list[Task]], None]
+        self,
+        conductor: Conductor,
+        index: Index,
+        worker_id: str,
+        domains: Sequence[str],
+        found: Callable[[list[Task]], None],
     ):
         self._conductor = conductor
+        self._index = index
         self._worker_id = worker_id
         self._queues: tuple[str | None, ...] = (None, *domains)
         self._found = found
         self._missed_searches = 0
         self._seen: set[str] = set()
+        self._searched = float("-inf")
+        self._wanted = False
         self.by_index_alone = False
         """Whether a task was ever found by the index alone: then no sweep is complete without a search."""
         self.search_next = True
@@ -58,15 +69,31 @@ class Sweeper:
         except OutcomeUnknown:
             self.search_next = True
             raise
-        if self.by_index_alone or self.search_next:
-            self._search()
+        if self.by_index_alone or self.search_next or (self._wanted and self.may_search()):
+            self.search()
         return began
 
-    def _search(self) -> None:
+    def may_search(self) -> bool:
+        """Whether an event that finds no taker may have the index searched now."""
+        return time.monotonic() >= self._searched + _AT_ONCE_EVERY
+
+    def want_search(self) -> None:
+        """An event has found no taker: the first sweep that may search does."""
+        self._wanted = True
+
+    def search_due_in(self) -> float:
+        """Seconds until a sweep is wanted to search; infinite if none is."""
+        return max(0.0, self._searched + _AT_ONCE_EVERY - time.monotonic()) if self._wanted else float("inf")
+
+    def search(self) -> None:
+        """Searches the index for what has come since the last search.
+
+        Raises ConductorError, unless nothing was ever found by the index alone and it has failed often.
+        """
         to = self._server_time()
         seen: set[str] = set()
         try:
-            for page in self._conductor.waiting_since(max(0, self.searched_to - _OVERLAP)):
+            for page in self._index.waiting_since(max(0, self.searched_to - _OVERLAP), must=self.search_next):
                 # Searches overlap: what the last one saw need not be stored again.
                 if fresh := [task for task in page if task.id not in self._seen]:
                     self._found(fresh)
@@ -82,7 +109,8 @@ class Sweeper:
             self.searched_to = to
             self._seen = seen
         self._missed_searches = 0
-        self.search_next = False
+        self._searched = time.monotonic()
+        self.search_next = self._wanted = False
 
     def _server_time(self) -> int:
         return int(time.time() * 1000 + self._conductor.clock.offset)
@@ -94,10 +122,12 @@ class Discovery:
     def __init__(
         self,
         conductor: Conductor,
+        index: Index,
         found: Callable[[list[Task]], None],
         gone: Callable[[list[str]], None],
     ):
         self._conductor = conductor
+        self._index = index
         self._found = found
         self._gone = gone
         self._runs = 0
@@ -114,18 +144,19 @@ class Discovery:
         except ConductorError:
             self._check_some(waiting)  # as long as the index can't be searched, this is the only way
             raise
-        self._gone([task_id for task_id in waiting if task_id in ended])
+        # The index alone is no proof that a task has ended.
+        self._check([task_id for task_id in waiting if task_id in ended])
         self._check_some([task_id for task_id in waiting if task_id not in ended])
 
     def _search(self, searched_to: int) -> set[str]:
-        """Finds waiting tasks; returns the ids of those that ended since the last time."""
+        """Finds waiting tasks; returns the ids of those that seem to have ended since the last time."""
         now = int(time.time() * 1000 + self._conductor.clock.offset)
-        everything = self._runs % _FULL_READ_EVERY == 0
+        everything = self._runs % _FULL_READ_EVERY == 0 or not self._index.proven
         since = 0 if everything else max(0, (self.searched_to or searched_to) - _OVERLAP)
-        for page in self._conductor.waiting_since(since):
+        for page in self._index.waiting_since(since):
             if page:
                 self._found(page)
-        ended = self._conductor.ended_since((self.searched_to or now - 3_600_000) - _OVERLAP)
+        ended = self._index.ended_since((self.searched_to or now - 3_600_000) - _OVERLAP)
         self.searched_to = now
         self._runs += 1
         return ended
@@ -135,7 +166,9 @@ class Discovery:
         ordered = sorted(waiting)
         turn = [task_id for task_id in ordered if task_id > self._checked][:_CHECKS_A_DISCOVERY]
         self._checked = turn[-1] if len(turn) == _CHECKS_A_DISCOVERY else ""
-        for task_id in turn:
-            status = self._conductor.task(task_id)
-            if status is None or status.terminal:
-                self._gone([task_id])
+        self._check(turn)
+
+    def _check(self, task_ids: Sequence[str]) -> None:
+        """Asks for the status of these tasks, and lets go those that have ended."""
+        if ended := self._index.ended_of(task_ids):
+            self._gone(ended)

@@ -69,6 +69,13 @@ class SimulatedConductor:
     fault: Fault | None = None
     """Of the next call that changes something."""
     poll_fault: Literal["unreachable", "lost"] | None = None
+    cannot: dict[str, int] = field(default_factory=dict)
+    """Ways to find tasks that the server hasn't got, each with the status of its answer."""
+    indexing: bool = True
+    searches: list[str] = field(default_factory=list)
+    """The ways that were asked for, one after the other."""
+    evaluated: list[str] = field(default_factory=list)
+    """The workflows that it was asked to evaluate."""
     lag: int = 0
     """Milliseconds for which the index still shows an ended task as in progress."""
     delay: int = 0
@@ -137,15 +144,51 @@ class SimulatedConductor:
             self.clock.observe(self.server_now, self.now(), self.now())
         return [self._task(task) for task in queued]
 
-    def waiting_since(self, start: int) -> Iterator[list[Task]]:
+    def _search(self, way: str) -> None:
+        self.searches.append(way)
+        if way in self.cannot:
+            error = OutcomeUnknown("500 not supported")
+            error.status = self.cannot[way]
+            raise error
+
+    def _indexed(self, start: int) -> Iterator[list[SimulatedTask]]:
         stale = self.server_now - self.lag
         found = [
             task
             for task in self.tasks.values()
             if task.started_at > start and (task.status == "IN_PROGRESS" or task.ended_at > stale)
         ]
-        for first in range(0, len(found), 2):
-            yield [replace(self._task(task), found_by="index") for task in found[first : first + 2]]
+        for first in range(0, len(found) if self.indexing else 0, 2):
+            yield found[first : first + 2]
+
+    def waiting_since(self, start: int) -> Iterator[list[Task]]:
+        self._search("search-v2")
+        for page in self._indexed(start):
+            yield [replace(self._task(task), found_by="index") for task in page]
+
+    def waiting_ids_since(self, start: int) -> Iterator[list[str]]:
+        self._search("search")
+        for page in self._indexed(start):
+            yield [task.id for task in page]
+
+    def running(self, workflow: str) -> list[str]:
+        self._search("workflows")
+        return [found.id for found in self.workflows.values() if found.name == workflow]
+
+    def waiting_in(self, workflow_id: str) -> list[tuple[Task, int]]:
+        return [
+            (replace(self._task(task), found_by="index"), task.started_at)
+            for task in self.tasks.values()
+            if task.workflow_id == workflow_id and task.status == "IN_PROGRESS"
+        ]
+
+    def waiting_task(self, task_id: str) -> Task | None:
+        task = self.tasks[task_id]
+        return replace(self._task(task), found_by="index") if task.status == "IN_PROGRESS" else None
+
+    def evaluate(self, workflow_id: str) -> bool:
+        self.evaluated.append(workflow_id)
+        return workflow_id in self.workflows
 
     def ended_since(self, end: int) -> set[str]:
         return {task.id for task in self.tasks.values() if task.ended_at > end}

@@ -34,7 +34,7 @@ from events.store import LeadLost, StoreUnavailable
 from tests.events import naive
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
-from worker import reign
+from worker import reign, sweep
 from worker.conductor import ConductorError
 from worker.decide import Decider
 from worker.health import Health
@@ -126,6 +126,7 @@ class Machine(RuleBasedStateMachine):
             mock.patch.object(reign, "_SWEEP_GAP", 0),
             mock.patch.object(reign, "_AFTERMATH", 0),
             mock.patch.object(reign, "_INBOX", 0),
+            mock.patch.object(sweep, "_AT_ONCE_EVERY", float("inf")),  # what is found would depend on the real clock
         ]
         for patch in self.patches:
             patch.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
@@ -13,6 +14,7 @@ from events.records import Task
 from events.store import StoreUnavailable
 from tests.worker.simulated import SimulatedConductor
 from worker.conductor import ConductorError, NotNow, OutcomeUnknown, Unreachable
+from worker.index import Index
 from worker.sweep import Discovery, Sweeper
 
 
@@ -24,6 +26,16 @@ class Bench:
         self.conductor = SimulatedConductor(lambda: self.ms)
         self.found: list[Task] = []
         self.gone: list[str] = []
+        self.known: set[str] = set()
+        self.ways: list[tuple[str, str]] = []
+        self.pool = ThreadPoolExecutor(2)
+        self.index = Index(
+            self.conductor,  # type: ignore[arg-type]
+            self.pool,
+            lambda: ["flow"],
+            self.known.__contains__,
+            lambda way, reason: self.ways.append((way, reason)),
+        )
         self.sweeper = self.another()
         self.searches: list[int] = []
         search = self.conductor.waiting_since
@@ -35,10 +47,10 @@ class Bench:
         self.conductor.waiting_since = counted  # type: ignore[method-assign]
 
     def another(self, *domains: str) -> Sweeper:
-        return Sweeper(self.conductor, "me", domains, self.found.extend)  # type: ignore[arg-type]
+        return Sweeper(self.conductor, self.index, "me", domains, self.found.extend)  # type: ignore[arg-type]
 
     def discovery(self) -> Discovery:
-        return Discovery(self.conductor, self.found.extend, self.gone.extend)  # type: ignore[arg-type]
+        return Discovery(self.conductor, self.index, self.found.extend, self.gone.extend)  # type: ignore[arg-type]
 
     def schedule(self, number: int = 1) -> list[str]:
         workflow = self.conductor.begin("flow")
@@ -54,6 +66,7 @@ def bench() -> Any:
     bench = Bench()
     with mock.patch.object(time, "time", lambda: bench.ms / 1000):
         yield bench
+    bench.pool.shutdown()
 
 
 def test_the_queue_is_polled_until_it_is_empty(bench: Bench) -> None:
@@ -174,6 +187,9 @@ def test_what_could_not_be_stored_is_searched_for_again(bench: Bench) -> None:
 
 def test_a_discovery_reads_everything_at_first_and_rarely_again_and_else_what_is_new(bench: Bench) -> None:
     discovery = bench.discovery()
+    bench.schedule()
+    bench.conductor.poll("somebody")
+    bench.sweeper.sweep()
     since = []
     for _ in range(81):
         discovery.run(bench.ms, [])
