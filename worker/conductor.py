@@ -301,6 +301,11 @@ class Conductor:
             return False
         return True
 
+    def goes(self, workflow_id: str) -> bool:
+        """Whether the workflow has any task or has ended: a running one without tasks has never begun."""
+        workflow = self._workflow(workflow_id, tasks=True)
+        return workflow is None or bool(workflow.get("tasks")) or workflow.get("status") != "RUNNING"
+
     def server_version(self) -> str | None:
         """The server's release, as ``3.32.1``; None where it doesn't say."""
         try:

@@ -24,6 +24,16 @@ log = structlog.get_logger()
 
 _FRESH = 2.0
 """Seconds after a claim within which a request must leave; when half of them are over the claim is renewed first."""
+_GIVEN_UP_AFTER = 3600.0
+"""Seconds for which a target is tried that Conductor answers with 5xx while it does others."""
+_OTHERS_WITHIN = 600.0
+"""Seconds since the last effect of any target within which Conductor counts as answering others."""
+_LONGEST_PAUSE = 300.0
+"""Seconds between two tries of such a target at most: more than `backoff` has, so that it takes no others' turn."""
+_LARGE = 1_000_000
+"""Characters of a payload from which a completion is looked at again: Conductor answers 200 and fails the task and its
+workflow if it finds the output too large."""
+_UPDATE_FAILED, _NUL = "Error updating task", "\\u0000"
 
 
 def claim_lasts(longest_call: float) -> float:
@@ -52,7 +62,7 @@ class Outcome:
 
 
 class TargetCalls:
-    """Makes the call for one target at a time, on any thread; keeps nothing between two of them."""
+    """Makes the call for one target at a time, on any thread; it remembers which were answered with 5xx."""
 
     def __init__(
         self, store: CallStore, conductor: Conductor, worker_id: str, output: Callable[[Event], dict[str, Any]]
@@ -63,6 +73,10 @@ class TargetCalls:
         self._worker_id = worker_id
         self._output = output
         self._began = store.now()
+        self._failing: dict[int, float] = {}
+        """Targets that are answered with 5xx, and since when."""
+        self._effect_at = float("-inf")
+        """When a target last had its effect."""
 
     def outcome(self, target: Target, event: Event) -> Outcome:
         """Calls for the target, which this worker has claimed.
@@ -70,21 +84,40 @@ class TargetCalls:
         Raises TakenOver if another worker has it now, and StoreUnavailable.
         """
         try:
-            return Outcome(self._call(target, event), "answered")
+            outcome = Outcome(self._call(target, event), "answered")
         except Refused as error:
-            return Outcome(Result(target, "failed", str(error)), "unclear")
+            outcome = Outcome(Result(target, "failed", str(error)), "unclear")
         except Unreachable as error:
             return Outcome(self.again(target, error), "unreachable")
         except ConductorError as error:
+            if error.status >= 500:
+                return Outcome(self._answered_5xx(target, event, error), "unclear")
             return Outcome(self.again(target, error), "unclear")
+        self._failing.pop(target.id, None)
+        if outcome.result.state == "done":
+            self._effect_at = self._store.now() / 1000
+        return outcome
 
-    def again(self, target: Target, error: ConductorError) -> Result:
-        """The target is to be tried again, not before what this try may have left on its way has ended."""
-        wait = wait_before(target.attempts)
+    def again(self, target: Target, error: ConductorError, pause: float = 0) -> Result:
+        """The target is to be tried again after `pause` seconds at least, and not before what this try may have left on
+        its way has ended."""
+        wait = max(pause, wait_before(target.attempts))
         if not isinstance(error, NotSent):
             wait = max(wait, self._conductor.timeout)
         due_at = self._store.now() + int(wait * 1000)
         return Result(target, "pending", str(error), due_at=due_at, not_sent=isinstance(error, Unreachable))
+
+    def _answered_5xx(self, target: Target, event: Event, error: ConductorError) -> Result:
+        """Conductor is in trouble, or this target is what troubles it: that one is given up in the end."""
+        if _UPDATE_FAILED in str(error) and _NUL in event.payload:
+            return Result(target, "failed", f"{error} (PostgreSQL can't hold the character NUL of the payload)")
+        now = self._store.now() / 1000
+        lasts = now - self._failing.setdefault(target.id, now)
+        if lasts >= _GIVEN_UP_AFTER and now - self._effect_at <= _OTHERS_WITHIN:
+            del self._failing[target.id]
+            hours = f"{lasts / 3600:.1f}".removesuffix(".0")
+            return Result(target, "failed", f"{error} (given up after {hours} h; other targets had their effect)")
+        return self.again(target, error, min(_LONGEST_PAUSE, lasts / 4))
 
     def _call(self, target: Target, event: Event) -> Result:
         if target.once_key is not None and (needless := self._needless(target, target.once_key)) is not None:
@@ -97,7 +130,9 @@ class TargetCalls:
             except NotSent:
                 raise
             except ConductorError as error:  # what matters is that nothing was done this time
-                raise NotNow(f"what became of an earlier try can't be looked up: {error}") from error
+                not_now = NotNow(f"what became of an earlier try can't be looked up: {error}")
+                not_now.status = error.status
+                raise not_now from error
             if known is not None:
                 return known
         payload = self._output(event)
@@ -123,6 +158,8 @@ class TargetCalls:
             if status is None or status.worker_id != target.event_id:
                 raise OutcomeUnknown(f"the answer names another task, {completed}")
             log.warning("completed the task's retry", task_id=target.task_id, retry=completed, event_id=event.id)
+        if len(event.payload) >= _LARGE and (status := self._conductor.task(completed)) and status.failure:
+            return _failed_by_size(target, status.failure)
         return Result(target, "done")
 
     def _needless(self, target: Target, key: str) -> Result | None:
@@ -169,18 +206,47 @@ class TargetCalls:
         if target.kind == "start":
             assert target.correlation_id is not None
             workflow_id = self._conductor.started(target.workflow, target.correlation_id)
-            return Result(target, "done", workflow_id=workflow_id) if workflow_id else None
+            if workflow_id is None:
+                return None
+            self._see_going(workflow_id)
+            return Result(target, "done", workflow_id=workflow_id)
         assert target.task_id is not None
         status = self._conductor.task(target.task_id)
         if status is None:
             return Result(target, "cancelled", "Conductor has no such task any more")
         if not status.terminal:
             return None
-        if status.worker_id == target.event_id:
-            return Result(target, "done")
         assert target.workflow_id is not None and target.reference_name is not None
-        if target.attempts > 1 and self._conductor.completed_by(
-            target.workflow_id, target.reference_name, target.event_id
+        # An earlier try may have hit the retry of a task that had timed out.
+        if status.worker_id == target.event_id or (
+            target.attempts > 1
+            and self._conductor.completed_by(target.workflow_id, target.reference_name, target.event_id)
         ):
-            return Result(target, "done")  # an earlier try hit the retry of a task that had timed out
+            if status.worker_id == target.event_id and status.failure:
+                return _failed_by_size(target, status.failure)
+            self._see_going(target.workflow_id)
+            return Result(target, "done")
         return Result(target, "cancelled", "the task has ended without this event")
+
+    def _see_going(self, workflow_id: str) -> None:
+        """An effect whose answer was in doubt has happened; whether the workflow goes on by it isn't certain.
+
+        A Conductor that is killed between the two leaves the workflow standing for good. Raises NotNow if it stands.
+        """
+        try:
+            goes = not self._conductor.evaluate(workflow_id) or self._conductor.goes(workflow_id)
+        except Refused as error:  # a key that may not do so, for example: the effect is there all the same
+            log.warning("Conductor won't evaluate a workflow", workflow_id=workflow_id, error=str(error))
+            return
+        if not goes:
+            raise NotNow(f"workflow {workflow_id} was started, but Conductor has it do nothing yet")
+
+
+def _failed_by_size(target: Target, reason: str) -> Result:
+    return Result(
+        target,
+        "failed",
+        f"Conductor has failed the task over its output: {reason} "
+        "(BRIDGE_CONDUCTOR_PAYLOAD is to be what Conductor is set up for)",
+        workflow_id=target.workflow_id,
+    )

@@ -16,7 +16,7 @@ from events.records import Task, Workflow
 from worker.conductor import NotFound, NotNow, OutcomeUnknown, Refused, TaskStatus, Unreachable
 
 TERMINAL = ("COMPLETED", "CANCELED", "TIMED_OUT")
-Fault = Literal["bad", "not_now", "unreachable", "lost_before", "lost_after", "late"]
+Fault = Literal["bad", "500", "not_now", "unreachable", "lost_before", "lost_after", "late"]
 
 
 @dataclass
@@ -33,6 +33,7 @@ class SimulatedTask:
     ended_at: int = 0
     worker_id: str | None = None
     output: Any = None
+    failure: str | None = None
 
     @property
     def waits(self) -> bool:
@@ -76,6 +77,8 @@ class SimulatedConductor:
     """The ways that were asked for, one after the other."""
     evaluated: list[str] = field(default_factory=list)
     """The workflows that it was asked to evaluate."""
+    standing: set[str] = field(default_factory=set)
+    """Workflows that were started and do nothing."""
     lag: int = 0
     """Milliseconds for which the index still shows an ended task as in progress."""
     delay: int = 0
@@ -190,12 +193,15 @@ class SimulatedConductor:
         self.evaluated.append(workflow_id)
         return workflow_id in self.workflows
 
+    def goes(self, workflow_id: str) -> bool:
+        return workflow_id not in self.standing
+
     def ended_since(self, end: int) -> set[str]:
         return {task.id for task in self.tasks.values() if task.ended_at > end}
 
     def task(self, task_id: str) -> TaskStatus | None:
         task = self.tasks.get(task_id)
-        return TaskStatus(not task.waits, task.worker_id) if task is not None else None
+        return TaskStatus(not task.waits, task.worker_id, task.failure) if task is not None else None
 
     def complete(self, workflow_id: str, reference_name: str, output: Any, event_id: str, not_after: float = 0) -> Any:
         def effect() -> str | None:
@@ -227,6 +233,10 @@ class SimulatedConductor:
         fault, self.fault = self.fault, None
         if fault == "bad":
             raise Refused("400")
+        if fault == "500":
+            error = OutcomeUnknown("500 Error updating task")
+            error.status = 500
+            raise error
         if fault == "not_now":
             raise NotNow("429")
         if fault == "unreachable":

@@ -11,7 +11,7 @@ import pytest
 from events.records import NewTarget
 from tests.worker.simulated import Fault
 from tests.worker.targets import Bench, bench
-from worker.conductor import OutcomeUnknown
+from worker.conductor import OutcomeUnknown, Refused
 from worker.outcomes import TakenOver, claim_lasts
 
 __all__ = ["bench"]
@@ -152,3 +152,110 @@ def test_no_call_is_made_under_a_claim_that_another_worker_has_taken_over(bench:
     with pytest.raises(TakenOver):
         bench.result(replace(target, claimed_at=now - age))
     assert bench.conductor.workflows == {}
+
+
+# --- seen to the end ---
+
+
+@pytest.mark.parametrize("kind", ["complete", "start"])
+def test_conductor_is_asked_to_go_on_after_an_effect_whose_answer_was_in_doubt_and_only_then(
+    bench: Bench, kind: str
+) -> None:
+    [target] = bench.decide(bench.completion(bench.task()) if kind == "complete" else bench.start())
+    bench.result(target, "lost_after")
+    assert bench.conductor.evaluated == []
+    assert bench.result(bench.later(target)).state == "done"
+    assert bench.conductor.evaluated == ["w0"]
+    [sure] = bench.decide(bench.start())
+    bench.result(sure)
+    assert bench.conductor.evaluated == ["w0"]
+
+
+def test_a_workflow_that_stands_still_counts_as_started_only_once_it_goes(bench: Bench) -> None:
+    [target] = bench.decide(bench.start())
+    bench.result(target, "lost_after")
+    bench.conductor.standing = {"w0"}
+    result = bench.result(bench.later(target))
+    assert (result.state, "do nothing" in str(result.error)) == ("pending", True)
+    bench.conductor.standing = set()
+    assert bench.result(bench.later(target, 3)).state == "done"
+    assert len(bench.conductor.workflows) == 1
+
+
+def test_a_refusal_to_evaluate_takes_nothing_back(bench: Bench) -> None:
+    [target] = bench.decide(bench.start())
+    bench.result(target, "lost_after")
+
+    def refuse(workflow_id: str) -> bool:
+        raise Refused("400")
+
+    bench.conductor.evaluate = refuse  # type: ignore[method-assign]
+    assert bench.result(bench.later(target)).state == "done"
+
+
+# --- what will never be otherwise ---
+
+
+def test_a_large_completion_that_conductor_fails_the_task_for_is_failed(bench: Bench) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task))
+    task.failure = "The payload size: 12000000 is greater than the permissible limit"
+    event = replace(bench.stored(), payload='{"a": "' + "x" * 1_000_000 + '"}')
+    result = bench.caller._calls.outcome(target, event).result
+    assert result.state == "failed"
+    assert "permissible limit" in str(result.error)
+    assert "BRIDGE_CONDUCTOR_PAYLOAD" in str(result.error)
+
+
+def test_a_nul_that_the_server_fails_over_is_final(bench: Bench) -> None:
+    [target] = bench.decide(bench.completion(bench.task()))
+    event = replace(bench.stored(), payload='{"a": "\\u0000"}')
+    bench.conductor.fault = "500"
+    result = bench.caller._calls.outcome(target, event).result
+    assert (result.state, "NUL" in str(result.error)) == ("failed", True)
+
+
+class Clock:
+    """A clock that is set."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def time(self) -> float:
+        return self.now
+
+
+def test_what_alone_is_answered_5xx_is_given_up_after_an_hour(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    poison, other = bench.decide(bench.start(), NewTarget("start", "flow", correlation_id="event#2"))
+    monkeypatch.setattr(time, "time", clock.time)
+    monkeypatch.setattr(bench.store, "renew_claim", lambda *given: True)
+    pauses = []
+    attempts = 2
+    began = clock.now
+    while (result := bench.result(bench.later(poison, attempts), "500")).state == "pending":
+        pauses.append(result.due_at / 1000 - clock.now)
+        clock.now = result.due_at / 1000
+        attempts += 1
+        bench.result(other)
+        assert clock.now < began + 2 * 3600
+    assert result.state == "failed"
+    assert "given up after 1" in str(result.error)
+    assert 3600 <= clock.now - began <= 3600 + 301
+    assert max(pauses) <= 301
+    assert len(pauses) < 60
+
+
+def test_a_conductor_that_answers_5xx_to_everything_is_never_given_up_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    poison, other = bench.decide(bench.start(), NewTarget("start", "flow", correlation_id="event#2"))
+    monkeypatch.setattr(time, "time", clock.time)
+    monkeypatch.setattr(bench.store, "renew_claim", lambda *given: True)
+    bench.result(other)
+    for attempts in range(2, 100):
+        clock.now += 900
+        assert bench.result(bench.later(poison, attempts), "500").state == "pending"
+    bench.result(other)
+    assert bench.result(bench.later(poison, 100), "500").state == "failed"
