@@ -19,7 +19,9 @@ Step = Literal["look", "hold ends"] | list[tuple[int, TargetState]]
 STEPS: st.SearchStrategy[Step] = st.one_of(
     st.sampled_from(["look", "hold ends"]),
     # What was recorded together, of which target by its place.
-    st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["done", "cancelled", "failed", "pending"])), min_size=1),
+    st.lists(
+        st.tuples(st.integers(0, 4), st.sampled_from(["done", "skipped", "cancelled", "failed", "pending"])), min_size=1
+    ),
 )
 
 
@@ -72,7 +74,8 @@ class Story:
         for place, state in results:
             if place >= len(self.kinds) or self.states[place] != "pending":
                 continue
-            if self.kinds[place] == "complete" or state != "cancelled":  # only a task can be gone
+            # Only a task can be gone, and only a start be needless.
+            if state != ("skipped" if self.kinds[place] == "complete" else "cancelled"):
                 self.states[place] = state
                 self.refer(place, self.kinds[place], state)
                 if state in transitions.ENDED:
