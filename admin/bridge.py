@@ -214,6 +214,7 @@ class Bridge:
             now=int(time.time() * 1000),
             clock_skew=int(self.settings.bridge_clock_skew * 1000),
             conductor_error=None if conductor == "up" else conductor,
+            paused=self.store.paused(),
         )
 
     # --- replay ---------------------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from admin.hiding import hidden
 from config.operators import ORDERING, is_operators
+from config.rates import format_rate
 from config.webhooks import Start, Webhook
 from events.conditions import Conditions
 from events.matches import BadMatches, Criteria, Criterion
@@ -86,6 +87,8 @@ class Surroundings:
     """Milliseconds that a workflow may have started after an event and still take it."""
     conductor_error: str | None = None
     """Why Conductor can't be reached, if it can't."""
+    paused: Mapping[str, int] = field(default_factory=dict)
+    """webhook → since when it is paused."""
 
     def hide(self, webhook: str) -> tuple[str, ...]:
         """The paths of values that people don't see."""
@@ -271,9 +274,12 @@ def _explain_start(start: Start, document: Mapping[str, Any], hide: Sequence[str
     failed = next((criterion for criterion in criteria if not criterion.holds), None)
     if failed is not None:
         return StartFinding(start, False, criterion_in_words(failed), criteria)
-    return StartFinding(
-        start, True, "`when` holds" if criteria else "it has no `when`: every event starts it", criteria
-    )
+    reason = "`when` holds" if criteria else "it has no `when`: every event starts it"
+    if start.unless is not None:
+        reason += ", unless a waiting task takes the event"
+    if start.once is not None:
+        reason += f"; once for a value of {start.once.key} ({start.once.while_})"
+    return StartFinding(start, True, reason, criteria)
 
 
 def _meaning(
@@ -284,7 +290,15 @@ def _meaning(
         yield f"A replay of {event.replay_of}."
     if webhook is None:
         yield f"The webhook {event.webhook} is no longer defined: nothing more will be delivered for it."
+    paused_at = around.paused.get(event.webhook)
+    if paused_at is not None and event.status == "pending":
+        yield (
+            f"The webhook is paused since {iso(paused_at)}: nothing is decided for it before "
+            f"`webhook-bridge resume {event.webhook}`."
+        )
     match event.status:
+        case "pending" if event.decided_at is None and paused_at is not None:
+            pass
         case "pending" if event.decided_at is None:
             yield "Its takers are still to be decided by the worker" + _because(around) + "."
         case "pending" if event.hold == "held":
@@ -294,6 +308,10 @@ def _meaning(
             )
         case "pending" if event.hold == "recheck":
             yield "All its takers had ended, so it is free again: the worker is to look for others."
+        case "pending" if webhook is not None and webhook.pace is not None:
+            yield f"Its targets are called in their turn: the webhook's pace is {format_rate(webhook.pace)}" + (
+                _because(around) + "."
+            )
         case "pending":
             yield "Its targets are being called" + _because(around) + "."
         case "delivered":
@@ -325,6 +343,8 @@ def target_in_words(target: Target) -> str:
     match target.state:
         case "done":
             return f"{done} {what} at {iso(target.settled_at)}."
+        case "skipped":
+            return f"Not started: {target.workflow} is there for the same `once.key` ({target.workflow_id})."
         case "pending" | "claimed":
             tries = f", tries so far: {target.attempts}" if target.attempts else ""
             return f"{doing} {what}{tries}" + (f"; the last one failed: {_error(target)}." if target.error else ".")

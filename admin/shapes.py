@@ -25,13 +25,14 @@ def url_of(webhook: Webhook, settings: Settings, port: int = DEFAULT_PORT) -> st
     return webhook.public_url or f"{base}/webhook/{webhook.url_id}"
 
 
-def webhook(webhook: Webhook, url: str, verified_at: int | None) -> Json:
+def webhook(webhook: Webhook, url: str, verified_at: int | None, paused_at: int | None = None) -> Json:
     return {
         "name": webhook.name,
         "url": url,
         "platform": webhook.platform,
         "status": "Unverified" if verified_at is None else "Verified",
         "verifiedAt": iso(verified_at),
+        **({"pausedAt": iso(paused_at)} if paused_at is not None else {}),
     }
 
 

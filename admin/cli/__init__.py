@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from admin.cli.common import Commands
-from admin.cli.definitions import check, import_, schema, webhooks
+from admin.cli.definitions import check, import_, pause, resume, schema, webhooks
 from admin.cli.events import events, rejections, tasks
 from admin.cli.new import new
 from admin.cli.send import send
@@ -51,7 +51,7 @@ def main() -> None:
     """
 
 
-for command in (check, new, webhooks, events, tasks, rejections, send, schema, import_):
+for command in (check, new, webhooks, pause, resume, events, tasks, rejections, send, schema, import_):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The commands about definitions: check, webhooks, schema, import."""
+"""The commands about definitions and webhooks: check, webhooks, pause, resume, schema, import."""
 
 from __future__ import annotations
 
@@ -9,11 +9,22 @@ import click
 
 from admin import shapes
 from admin.bridge import Bridge, Readable
-from admin.cli.common import Here, as_json_option, echo_json, echo_table, fail, here
+from admin.cli.common import (
+    Here,
+    as_json_option,
+    complete_webhook,
+    echo_json,
+    echo_table,
+    fail,
+    here,
+    me,
+    webhook_named,
+)
 from admin.cli.tables import plain
 from admin.orkes import NotOrkes, convert, read_webhooks, to_yaml
 from admin.schema import json_schema
 from config.webhooks import DefinitionsError
+from events.records import Change
 from events.store import StoreMissing
 from relay.platforms import PLATFORMS
 
@@ -63,19 +74,67 @@ def webhooks(here: Here, as_json: bool) -> None:
     """
     definitions = here.definitions
     verified: dict[str, int | None] = {}
+    paused: dict[str, int] = {}
     try:
         verified = Bridge(here.settings, here.store, Readable(definitions.by_name)).verified_at()
+        paused = here.store.paused()
     except StoreMissing as error:
         click.echo(f"note: {error}; so nothing is verified yet", err=True)
     found = [
-        shapes.webhook(webhook, shapes.url_of(webhook, here.settings, here.port), verified.get(webhook.name))
+        shapes.webhook(
+            webhook,
+            shapes.url_of(webhook, here.settings, here.port),
+            verified.get(webhook.name),
+            paused.get(webhook.name),
+        )
         for webhook in definitions.webhooks
     ]
     if as_json:
         echo_json(found)
         return
-    rows = [[one["name"], one["url"], one["platform"], one["status"], one["verifiedAt"]] for one in found]
-    echo_table(["NAME", "URL", "PLATFORM", "STATUS", "VERIFIED AT"], rows, "no webhooks are defined")
+    columns = ["name", "url", "platform", "status", "verifiedAt", *(["pausedAt"] if paused else [])]
+    headings = ["NAME", "URL", "PLATFORM", "STATUS", "VERIFIED AT", "PAUSED AT"][: len(columns)]
+    echo_table(headings, [[one.get(column) for column in columns] for one in found], "no webhooks are defined")
+
+
+@click.command()
+@click.argument("webhook", shell_complete=complete_webhook)
+@here
+def pause(here: Here, webhook: str) -> None:
+    """Accept the webhook's deliveries and decide nothing, until it is resumed.
+
+    For a maintenance window of what its workflows use. Deliveries are verified, stored and answered as always. Calls
+    to Conductor that were decided before are still made.
+
+    
+    Example:
+      webhook-bridge pause orders
+    """
+    name = webhook_named(here, webhook).name
+    store = here.store
+    store.pause(name, store.now())
+    store.record_change(Change(store.now(), me(), "paused", name, ""))
+    click.echo(plain(f"{name} is paused: deliveries are accepted, nothing is decided; webhook-bridge resume {name}"))
+
+
+@click.command()
+@click.argument("webhook", shell_complete=complete_webhook)
+@here
+def resume(here: Here, webhook: str) -> None:
+    """Decide for a paused webhook again, beginning with what came meanwhile.
+
+    As after a downtime of the bridge: what came is decided in order, and is still taken by the tasks that came to wait
+    within its hold, even if that has ended meanwhile.
+
+    
+    Example:
+      webhook-bridge resume orders
+    """
+    store = here.store
+    if not store.resume(webhook):  # the definition of a paused webhook may be gone
+        fail(f"{webhook} isn't paused; paused are: {', '.join(store.paused()) or 'none'}")
+    store.record_change(Change(store.now(), me(), "resumed", webhook, ""))
+    click.echo(plain(f"{webhook} is resumed"))
 
 
 @click.command()

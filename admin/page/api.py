@@ -49,11 +49,12 @@ def overview() -> Response:
 def webhooks() -> Response:
     here = bridge()
     verified = here.verified_at()
+    paused = here.store.paused()
     counts = here.store.delivery_counts(int(time.time() * 1000) - DAY)
     return jsonify(
         [
             {
-                **shapes.webhook(webhook, shapes.url_of(webhook, here.settings), verified.get(name)),
+                **shapes.webhook(webhook, shapes.url_of(webhook, here.settings), verified.get(name), paused.get(name)),
                 "deliveriesLastDay": counts.get(name, {}),
             }
             for name, webhook in here.definitions.webhooks.items()

@@ -405,3 +405,29 @@ def test_a_start_shows_each_operator_with_the_value_found(when: dict[str, Any], 
     [start] = found.starts
     assert [criterion_in_words(criterion) for criterion in start.criteria] == words
     assert start.holds == all(criterion.holds for criterion in start.criteria)
+
+
+def test_a_paused_webhook_is_the_reason_before_all_others() -> None:
+    waits = event(status="pending", decided_at=None)
+    found = explain_event(waits, [], Surroundings({"hook": webhook()}, {}, {}, {}, NOW, paused={"hook": NOW}))
+    assert "paused since" in found.meaning[0]
+    assert "webhook-bridge resume hook" in found.meaning[0]
+    assert not any("still to be decided" in sentence for sentence in found.meaning)
+
+
+def test_a_pace_is_named_where_targets_wait_for_their_turn() -> None:
+    called = event(status="pending")
+    found = explain_event(called, [], Surroundings({"hook": webhook(pace="50/s")}, {}, {}, {}, NOW))
+    assert "pace is 50/s" in found.meaning[0]
+
+
+def test_a_skipped_start_names_the_workflow_that_is_there() -> None:
+    skipped = target(kind="start", state="skipped", workflow_id="earlier", task_id=None)
+    assert target_in_words(skipped) == "Not started: flow is there for the same `once.key` (earlier)."
+
+
+def test_once_and_unless_are_said_beside_a_start() -> None:
+    both = webhook(starts=[{"workflow": "flow", "once": {"key": "$.id"}, "unless": "taken"}])
+    [start] = explain_event(event(), [], Surroundings({"hook": both}, {}, {}, {}, NOW)).starts
+    assert "unless a waiting task takes the event" in start.reason
+    assert "$.id" in start.reason

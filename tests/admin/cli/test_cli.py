@@ -430,3 +430,20 @@ def test_a_command_leaves_no_connection_open(
     monkeypatch.setattr(SqliteStore, "close", lambda store: (closed.append(store), close(store)))
     cli(*command, code=1 if "nobody" in command else 0)
     assert len(closed) == 1
+
+
+# --- pause and resume ---
+
+
+def test_a_paused_webhook_is_listed_as_such_and_its_events_say_so(cli: Cli, sample: Sample) -> None:
+    name = json.loads(cli("webhooks", "--json").stdout)[0]["name"]
+    assert f"webhook-bridge resume {name}" in cli("pause", name).stdout
+    assert [one["name"] for one in json.loads(cli("webhooks", "--json").stdout) if "pausedAt" in one] == [name]
+    assert "PAUSED AT" in cli("webhooks").stdout
+    assert cli("resume", name).stdout == f"{name} is resumed\n"
+    assert "PAUSED AT" not in cli("webhooks").stdout
+
+
+def test_what_cannot_be_paused_or_resumed_is_said(cli: Cli) -> None:
+    assert "no webhook nothing; there are: " in cli("pause", "nothing", code=1).stderr
+    assert "nothing isn't paused; paused are: none" in cli("resume", "nothing", code=1).stderr
