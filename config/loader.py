@@ -98,6 +98,7 @@ def load_definitions(
     *,
     instead: Mapping[Path, str | None] | None = None,
     may_be_empty: bool = False,
+    conductor_payload: int | None = None,
 ) -> Definitions:
     """Reads the YAML file, or every ``*.yaml`` file of the folder, in the order of their names.
 
@@ -106,6 +107,7 @@ def load_definitions(
     the file ``.env``, read anew each time, so that a new webhook's secret needs no restart.
     `instead`: texts to read instead of these files, None for one that is thought away, to check a change before it is
     written. `may_be_empty`: a folder without a file is no error, where the admin page is to write the first.
+    `conductor_payload`: bytes of the largest output that Conductor takes; a larger `max_body` is worth a warning.
 
     Raises DefinitionsError with every problem that was found.
     """
@@ -114,7 +116,7 @@ def load_definitions(
         dotenv = Path(".env")
         sources.append(dotenv)
         environment = {**_dotenv(dotenv), **os.environ}
-    loader = _Loader(platforms, environment, instead or {}, may_be_empty)
+    loader = _Loader(platforms, environment, instead or {}, may_be_empty, conductor_payload)
     files = loader.files(path)
     for file in files:
         loader.read(file)
@@ -175,11 +177,13 @@ class _Loader:
         environment: Mapping[str, str],
         instead: Mapping[Path, str | None],
         may_be_empty: bool,
+        conductor_payload: int | None,
     ):
         self.platforms = platforms
         self.environment = environment
         self.instead = instead
         self.may_be_empty = may_be_empty
+        self.conductor_payload = conductor_payload
         self.problems: list[Problem] = []
         self.webhooks: list[Webhook] = []
         self.secret_files: list[Path] = []
@@ -278,6 +282,7 @@ class _Loader:
                     self._report(item, location, _concealed(what, item.at(location), resolved, location), remedy)
         else:
             self.webhooks.append(webhook)
+            self._check_size(item, webhook)
         self._check_platform(item, resolved)
         self._check_risks(item, resolved)
 
@@ -464,6 +469,17 @@ class _Loader:
                 ("signature", "timestamp_header"),
                 "the timestamp is not signed: whoever has an old delivery can give it a new time",
                 'sign it, as in signed: "{timestamp}.{body}", if the sender does',
+                warning=True,
+            )
+
+    def _check_size(self, item: _Item, webhook: Webhook) -> None:
+        most = self.conductor_payload
+        if most is not None and webhook.max_body is not None and webhook.max_body > most and not webhook.split:
+            self._report(
+                item,
+                ("max_body",),
+                f"larger than what Conductor takes ({most} bytes), so a body beyond that is answered 413 all the same",
+                "lower it, or, if Conductor's own limits are higher, set BRIDGE_CONDUCTOR_PAYLOAD to them",
                 warning=True,
             )
 

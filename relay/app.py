@@ -71,7 +71,13 @@ def _create_app(
     in_background: bool,
 ) -> Flask:
     def load(path: Path) -> Definitions:
-        return aside(load_definitions, path, platforms, may_be_empty=settings.bridge_admin_writes)
+        return aside(
+            load_definitions,
+            path,
+            platforms,
+            may_be_empty=settings.bridge_admin_writes,
+            conductor_payload=settings.bridge_conductor_payload,
+        )
 
     def route(definitions: Definitions) -> Mapping[str, Route]:
         return aside(

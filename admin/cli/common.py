@@ -52,7 +52,10 @@ class Here:
     def definitions(self) -> Definitions:
         """Raises DefinitionsError."""
         return load_definitions(
-            self.settings.bridge_webhooks, PLATFORMS, may_be_empty=self.settings.bridge_admin_writes
+            self.settings.bridge_webhooks,
+            PLATFORMS,
+            may_be_empty=self.settings.bridge_admin_writes,
+            conductor_payload=self.settings.bridge_conductor_payload,
         )
 
     @cached_property

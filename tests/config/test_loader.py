@@ -444,6 +444,23 @@ def test_what_is_risky_is_warned_of(load: Load, keys: dict[str, str], warning: s
 
 
 @pytest.mark.parametrize(
+    ("keys", "warned"),
+    [
+        ({"max_body": "11MB"}, True),
+        ({"max_body": "10MB"}, False),
+        ({"max_body": "11MB", "split": "true"}, False),
+        ({}, False),
+    ],
+)
+def test_a_body_larger_than_conductor_takes_is_warned_of(keys: dict[str, str], warned: bool, tmp_path: Path) -> None:
+    file = tmp_path / "webhooks.yaml"
+    file.write_text(webhook(headers="{A: 0123456789abcdef}", **keys))
+    definitions = load_definitions(file, PLATFORMS, ENVIRONMENT, conductor_payload=10 * 1024**2)
+    assert [problem.where for problem in definitions.warnings] == ["webhook a: max_body"] * warned
+    assert load_definitions(file, PLATFORMS, ENVIRONMENT).warnings == ()
+
+
+@pytest.mark.parametrize(
     "keys",
     [
         {"platform": "github", "secret": "'${SECRET}'"},

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import random
+import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +23,7 @@ import pytest
 
 from events.records import EventFilter
 from events.sqlite import SqliteStore, open_store
+from testkit.strangers import ANSWERS, attack
 from tests.relay.test_gunicorn import KEY, Process, eventually
 
 DEFINITIONS = f"""webhooks:
@@ -324,6 +329,67 @@ def test_whoever_never_reads_holds_up_nobody(relay: Process) -> None:
     finally:
         for connection in peers:
             connection.close()
+
+
+def test_strangers_get_answers_of_the_table_whatever_they_send(relay: Process) -> None:
+    """``python -m bench.strangers`` does so 100,000 times."""
+    paths = ("/webhook/one", "/webhook/parts", "/webhook/topic", "/webhook/nobody", "/healthz", "/nothing", "*")
+    with ThreadPoolExecutor(4) as pool:
+        counts = list(pool.map(lambda seed: attack(relay.port, 250, seed, paths), range(4)))
+    assert {status for count in counts for status in count} <= ANSWERS
+    assert answers_at_once(relay)
+
+
+@pytest.fixture
+def slow_link(relay: Process) -> Iterator[list[str]]:
+    """What to begin a command with that is to reach the relay over a slow and lossy link, at 10.198.51.1."""
+    names = ("ip", "tc", "unshare")
+    if os.geteuid() != 0 or not all(map(shutil.which, names)):
+        pytest.skip("needs root, ip and tc (Debian: iproute2)")
+    space, ours, theirs = (f"{kind}{os.getpid() % 100_000}" for kind in ("bridge-", "bra", "brb"))
+    within = ["ip", "netns", "exec", space]
+    commands = (
+        f"ip netns add {space}",
+        f"ip link add {ours} type veth peer name {theirs} netns {space}",
+        f"ip address add 10.198.51.1/24 dev {ours}",
+        f"ip link set {ours} up",
+        f"ip netns exec {space} ip address add 10.198.51.2/24 dev {theirs}",
+        f"ip netns exec {space} ip link set {theirs} up",
+        f"tc qdisc add dev {ours} root netem delay 30ms rate 2mbit loss 1%",
+    )
+    try:
+        for command in commands:
+            done = subprocess.run(command.split(), capture_output=True, text=True)
+            if done.returncode:
+                pytest.skip(f"this machine gives no slow link: {command}: {done.stderr.strip()}")
+        yield within
+    finally:
+        subprocess.run(["ip", "link", "delete", ours], capture_output=True)
+        subprocess.run(["ip", "netns", "delete", space], capture_output=True)
+
+
+READER = """
+import socket, sys
+host, port, body = sys.argv[1], int(sys.argv[2]), sys.stdin.buffer.read()
+with socket.socket() as connection:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(50)
+    connection.connect((host, port))
+    connection.sendall(body)
+    connection.shutdown(socket.SHUT_WR)
+    while piece := connection.recv(2000):
+        sys.stdout.buffer.write(piece)
+"""
+
+
+def test_a_large_answer_arrives_whole_over_a_slow_link(relay: Process, slow_link: list[str]) -> None:
+    sent = request(json.dumps(list(range(10_000))).encode(), path="/webhook/parts")
+    command = [*slow_link, sys.executable, "-c", READER, "10.198.51.1", str(relay.port)]
+    done = subprocess.run(command, input=sent, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    head, answer = done.stdout.split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 200")
+    assert len(set(json.loads(answer)["eventIds"])) == 10_000
 
 
 @pytest.fixture
