@@ -173,6 +173,14 @@ def test_the_containerfile_copies_every_package() -> None:
         assert f"COPY {package} {package}\n" in text
 
 
+def test_a_build_is_given_what_the_containerfile_copies_and_nothing_else() -> None:
+    text = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
+    copied = {source for line in re.findall(r"^COPY (?!--)(.*)$", text, re.MULTILINE) for source in line.split()[:-1]}
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert lines[1] == "*"
+    assert {line[1:] for line in lines if line.startswith("!")} == copied
+
+
 def merged(name: str) -> dict[str, Any]:
     """A service of compose.yaml with compose.postgres.yaml beside it: as compose merges what they hold."""
     both = [yaml(DEPLOY / file)["services"].get(name, {}) for file in ("compose.yaml", "compose.postgres.yaml")]
