@@ -22,7 +22,7 @@ from admin.explain import (
     explain_task,
     task_in_words,
 )
-from admin.hiding import masked
+from events.hiding import masked
 from config.settings import Settings
 from config.webhooks import DEFAULT_HOLD, DefinitionsError, Problem, Webhook, load_definitions
 from events.records import Event, EventFilter, NewEvent, Target, Task, Workflow, new_event_id

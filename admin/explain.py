@@ -6,24 +6,20 @@ the task in reach of the webhook, do its criteria hold, was it waiting at the ri
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from admin.hiding import hidden
-from config.operators import ORDERING, is_operators
 from config.rates import format_rate
 from config.webhooks import Start, Webhook
 from events.conditions import Conditions
+from events.hiding import hidden
+from events.in_words import criterion_in_words
 from events.matches import BadMatches, Criteria, Criterion
 from events.records import Event, Target, Task, Workflow, iso
 
 Verdict = Literal["taken", "matches", "differs", "out of reach", "broken"]
 """`taken`: by this event; `matches`: every criterion holds, and the reason says what else stood or stands between."""
-
-_SHOWN = 200
-"""Characters of a value in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -93,48 +89,6 @@ class Surroundings:
     def hide(self, webhook: str) -> tuple[str, ...]:
         """The paths of values that people don't see."""
         return self.webhooks[webhook].hide if webhook in self.webhooks else ()
-
-
-# --- sentences about one criterion --------------------------------------------------------------------------
-
-
-def shown(value: Any) -> str:
-    """The value as JSON, cut where it gets long."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
-
-
-def criterion_in_words(criterion: Criterion) -> str:
-    """``$.action is "closed", expected is "opened"``, or ``$.size is 3, expected is $gt 10``."""
-    if criterion.expected is None and criterion.operator is None:
-        return f"{criterion.path}: null is expected, and that never holds"
-    expected = f"{criterion.operator} " if criterion.operator else ""
-    expected += shown(criterion.expected)
-    if not criterion.found:
-        return f"nothing at {criterion.path}, expected is {expected}"
-    values = " and ".join(shown(value) for value in criterion.found[:5])
-    more = f" and {len(criterion.found) - 5} more" if len(criterion.found) > 5 else ""
-    hint = ""
-    if not criterion.holds and all(map(_nearly(criterion.expected), criterion.found)):
-        hint = " (they differ in case or spaces, which count)"
-    elif criterion.operator in ORDERING and not any(_alike(criterion.expected, value) for value in criterion.found):
-        hint = " (only numbers are ordered with numbers, and texts with texts)"
-    elif criterion.operator is None and is_operators(criterion.expected):
-        hint = " (each holds for a value, but all of them for no single one)"
-    return f"{criterion.path} is {values}{more}, expected is {expected}{hint}"
-
-
-def _alike(one: Any, other: Any) -> bool:
-    return isinstance(one, str) == isinstance(other, str) and isinstance(other, (str, int, float))
-
-
-def _nearly(expected: Any) -> Any:
-    def alike(value: Any) -> bool:
-        return (
-            isinstance(value, str) and isinstance(expected, str) and value.strip().lower() == expected.strip().lower()
-        )
-
-    return alike
 
 
 # --- one event beside one task ------------------------------------------------------------------------------

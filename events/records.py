@@ -232,7 +232,7 @@ class Workflow:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A delivery that was refused: kept in a bounded number per webhook, without secrets."""
+    """A delivery that was refused, or not stored as `only` doesn't hold: the newest are kept, without secrets."""
 
     webhook: str
     at: int
@@ -240,6 +240,11 @@ class Rejection:
     reason: str
     remote: str | None = None
     method: str = "POST"
+
+    @property
+    def filtered(self) -> bool:
+        """Whether it was answered as an accepted one is."""
+        return self.status < 400
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class Deliveries(Clock, Protocol):
         """Random bytes of this store, made once: salts the fingerprints of verifiers."""
 
     def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
-        """Keeps the newest rejections of each webhook, and adds to the day's counts of (webhook, outcome)."""
+        """Keeps the newest rejections of each webhook, those of `only` apart, and adds to the day's counts of (webhook, outcome)."""
 
     def check_writable(self) -> None:
         """Raises StoreUnavailable unless a write would succeed now."""
@@ -296,11 +296,11 @@ class Queries(Facts, Protocol):
     def verifications(self) -> dict[str, tuple[str, int]]:
         """webhook → (fingerprint of its verifier, when it was verified)."""
 
-    def rejections(self, webhook: str | None = None, limit: int = 50) -> list[Rejection]:
-        """The newest rejections."""
+    def rejections(self, webhook: str | None = None, limit: int = 50, filtered: bool = False) -> list[Rejection]:
+        """The newest rejections, or of the `filtered` deliveries the newest."""
 
     def delivery_counts(self, since: int) -> dict[str, dict[str, int]]:
-        """webhook → outcome (accepted, duplicate, rejected, challenge) → number since then."""
+        """webhook → outcome (accepted, duplicate, filtered, rejected, challenge) → number since then."""
 
     def delivery_hours(self, since: int, webhook: str | None = None) -> list[tuple[int, str, int]]:
         """(hour as Unix milliseconds, outcome, number of deliveries) since then, in the order of time."""

@@ -16,9 +16,10 @@ MB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Accepted:
-    """A delivery whose events are stored."""
+    """A delivery whose events are stored, or that `only` doesn't let in."""
 
     event_ids: tuple[str, ...]
+    """None of a delivery that `only` doesn't let in, or of an empty array."""
     duplicate: bool
     """Whether all of its events were there already."""
     value: Any

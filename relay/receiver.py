@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -102,6 +102,11 @@ class Receiver:
                 if challenge := route.signed_challenge(body):
                     return self._challenged(route, request, challenge)
                 events = route.intake.events(delivery, body, self._store.now())
+                if route.only is not None:
+                    events, reasons = route.only.sort(events)
+                    self._filtered(route, incoming, reasons)
+                    if reasons and not events:
+                        return self._nothing_stored(route, delivery, body.value)
                 committed = self._store.append(events) if events else []
                 return self._accepted(route, delivery, body.value, committed)
         except Exception as error:
@@ -142,6 +147,8 @@ class Receiver:
             self._tally.count(webhook.name, "duplicate", 200, duplicates)
         if not self.verified.is_known(route.key):
             self._mark(route, delivery.request)
+        if route.own_answer is not None:
+            return route.own_answer
         all_duplicates = bool(committed) and not stored
         if route.platform.answer is None and not webhook.split and not all_duplicates:
             return Answer(200, b'{"eventId": "%b"}' % committed[0].event_id.encode())  # the hot path
@@ -153,6 +160,22 @@ class Receiver:
         if route.platform.answer is None:
             return json_answer(fields)
         return route.platform.answer(Accepted(ids, all_duplicates, value, fields))
+
+    def _filtered(self, route: Route, incoming: Incoming, reasons: Sequence[str]) -> None:
+        status = route.own_answer.status if route.own_answer is not None else 200
+        for reason in reasons:
+            self._note(route, incoming, status, reason)
+
+    def _nothing_stored(self, route: Route, delivery: VerifiedDelivery, value: Any) -> Answer:
+        """The answer to a delivery that is proven, and of which `only` leaves nothing."""
+        if not self.verified.is_known(route.key):
+            self._mark(route, delivery.request)
+        if route.own_answer is not None:
+            return route.own_answer
+        fields = {"filtered": True}
+        if route.platform.answer is None:
+            return json_answer(fields)
+        return route.platform.answer(Accepted((), False, value, fields))
 
     def _challenged(self, route: Route, request: Request, answer: Answer) -> Answer:
         """Platforms repeat their challenges: they are always answered, and the first one verifies the webhook."""
@@ -176,10 +199,10 @@ class Receiver:
         name = route.webhook.name
         match error:
             case Refused():
-                self._reject(route, incoming, error.status, error.reason)
+                self._note(route, incoming, error.status, error.reason)
                 return UNAUTHORIZED if error.status == 401 else FORBIDDEN
             case BodyUnreadable():
-                self._reject(route, incoming, 400, "the body broke off")
+                self._note(route, incoming, 400, "the body broke off")
                 return error_answer(400, "malformed_body", "the body could not be read")
             case PayloadTooLarge():
                 self._tally.count(name, "rejected", 413)
@@ -191,7 +214,7 @@ class Receiver:
                 self._tally.count(name, "rejected", 415)
                 return error_answer(415, "unsupported_media_type", str(error))
             case BadBody():
-                self._reject(route, incoming, 400, str(error))
+                self._note(route, incoming, 400, str(error))
                 return error_answer(400, "malformed_body", str(error))
             case _MethodNotAllowed():
                 self._tally.count(name, "rejected", 405)
@@ -209,7 +232,8 @@ class Receiver:
                 self._tally.count(name, "rejected", 503)
         return UNAVAILABLE
 
-    def _reject(self, route: Route, incoming: Incoming, status: int, reason: str) -> None:
+    def _note(self, route: Route, incoming: Incoming, status: int, reason: str) -> None:
+        """Counts and keeps what was rejected or filtered."""
         self._tally.reject(
             Rejection(
                 webhook=route.webhook.name,

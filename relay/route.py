@@ -9,6 +9,7 @@ from types import MappingProxyType
 from config.webhooks import Definitions, Webhook
 from events.payload import CONDUCTOR_PAYLOAD, Body
 from relay.intake import Intake
+from relay.only import Only, own_answer
 from relay.platform import Platform
 from relay.platforms import PLATFORMS
 from relay.request import Answer, Request
@@ -43,6 +44,10 @@ class Route:
         largest = platform.max_body if webhook.max_body is None else webhook.max_body
         # An array that is split may be larger than each of its elements.
         self.max_body = largest if webhook.split else min(largest, conductor_payload)
+        self.only = Only(webhook.only, webhook.hide) if webhook.only else None
+        """Which events are stored; None for all."""
+        self.own_answer = own_answer(webhook.respond) if webhook.respond is not None else None
+        """What is answered instead of the platform's usual answer."""
         self._public_url = public_url_of(webhook, public_url)
 
     def challenge(self, request: Request) -> Answer | None:

@@ -12,7 +12,7 @@ from events.records import Rejection
 from events.store import Deliveries, StoreUnavailable
 from relay import metrics
 
-Outcome = Literal["accepted", "duplicate", "challenge", "rejected", "store_unavailable", "unknown"]
+Outcome = Literal["accepted", "duplicate", "filtered", "challenge", "rejected", "store_unavailable", "unknown"]
 
 KEPT = 50
 """Rejections of one webhook that wait to be written: a flood pushes out its own oldest."""
@@ -25,7 +25,7 @@ class Tally:
         self._store = store
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._rejections: dict[str, deque[Rejection]] = {}
+        self._rejections: dict[tuple[str, bool], deque[Rejection]] = {}
 
     def count(self, webhook: str, outcome: Outcome, code: int, number: int = 1) -> None:
         """Counts an outcome; `webhook` is a name from the definitions, or empty for an unknown id."""
@@ -34,10 +34,11 @@ class Tally:
             self._counts[webhook, outcome] += number
 
     def reject(self, rejection: Rejection) -> None:
-        """Counts a rejection and keeps it, with its reason."""
-        self.count(rejection.webhook, "rejected", rejection.status)
+        """Counts a rejection, or a filtered delivery, and keeps it, with its reason."""
+        self.count(rejection.webhook, "filtered" if rejection.filtered else "rejected", rejection.status)
+        key = rejection.webhook, rejection.filtered
         with self._lock:
-            self._rejections.setdefault(rejection.webhook, deque(maxlen=KEPT)).append(rejection)
+            self._rejections.setdefault(key, deque(maxlen=KEPT)).append(rejection)
 
     def flush(self) -> None:
         """Writes what has come since the last time; keeps it for the next time if the store can't take it."""
@@ -46,16 +47,18 @@ class Tally:
                 return
             counts, self._counts = self._counts, Counter()
             rejections, self._rejections = self._rejections, {}
-        for webhook, kept in rejections.items():
-            structlog.get_logger().warning(
-                "deliveries rejected", webhook=webhook, number=len(kept), last=kept[-1].reason
-            )
+        for (webhook, filtered), kept in rejections.items():
+            log = structlog.get_logger()
+            if filtered:
+                log.info("deliveries filtered", webhook=webhook, number=len(kept))
+            else:
+                log.warning("deliveries rejected", webhook=webhook, number=len(kept), last=kept[-1].reason)
         try:
             self._store.record_rejections([one for kept in rejections.values() for one in kept], counts)
         except StoreUnavailable as error:
             structlog.get_logger().warning("rejections can't be written yet", error=str(error))
             with self._lock:
                 self._counts.update(counts)
-                for webhook, kept in rejections.items():
-                    newer = self._rejections.get(webhook, ())
-                    self._rejections[webhook] = deque([*kept, *newer], maxlen=KEPT)
+                for key, kept in rejections.items():
+                    newer = self._rejections.get(key, ())
+                    self._rejections[key] = deque([*kept, *newer], maxlen=KEPT)

@@ -20,7 +20,8 @@ from admin.cli.common import (
     me,
 )
 from admin.cli.tables import compact, plain, pretty
-from admin.explain import EventFinding, TaskFinding, criterion_in_words
+from admin.explain import EventFinding, TaskFinding
+from events.in_words import criterion_in_words
 from events.matches import Criterion
 from events.records import Change, Event, EventFilter, EventStatus, Target, Task, iso
 
@@ -293,13 +294,14 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
 @click.command()
 @click.option("-w", "--webhook", shell_complete=complete_webhook, help="Only those of this webhook.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
+@click.option("--filtered", is_flag=True, help="Instead those that `only` didn't let in.")
 @as_json_option
 @here
-def rejections(here: Here, webhook: str | None, limit: int, as_json: bool) -> None:
+def rejections(here: Here, webhook: str | None, limit: int, filtered: bool, as_json: bool) -> None:
     """List the newest rejected deliveries with the reason that their senders weren't told."""
-    found = here.store.rejections(webhook, limit)
+    found = here.store.rejections(webhook, limit, filtered)
     if as_json:
         echo_json([shapes.rejection(rejection) for rejection in found])
         return
     rows = [[iso(one.at), one.webhook, one.method, one.status, one.remote, one.reason] for one in found]
-    echo_table(["AT", "WEBHOOK", "METHOD", "ANSWER", "FROM", "REASON"], rows, "no rejections")
+    echo_table(["AT", "WEBHOOK", "METHOD", "ANSWER", "FROM", "REASON"], rows, "none filtered" if filtered else "no rejections")

@@ -120,7 +120,9 @@ def task(task_id: str) -> Response:
 
 @blueprint.get("/rejections")
 def rejections() -> Response:
-    found = bridge().store.rejections(request.args.get("webhook"), _limit(50))
+    found = bridge().store.rejections(
+        request.args.get("webhook"), _limit(50), filtered=request.args.get("filtered") == "true"
+    )
     return jsonify([shapes.rejection(rejection) for rejection in found])
 
 

@@ -145,7 +145,7 @@ def _webhooks(state: State) -> list[Finding]:
     found: list[Finding] = []
     for name in state.webhooks:
         outcomes = state.deliveries.get(name, {})
-        rejected, accepted = outcomes.get("rejected", 0), outcomes.get("accepted", 0)
+        rejected, accepted = outcomes.get("rejected", 0), outcomes.get("accepted", 0) + outcomes.get("filtered", 0)
         if rejected and not accepted:
             text = f"{name} rejected every one of its {rejected} deliveries of the last day."
             if state.verified_at.get(name) is None:

@@ -98,7 +98,7 @@ _SCHEMAS: Json = {
         deliveriesLastDay={
             "type": "object",
             "additionalProperties": NUMBER,
-            "description": "outcome (accepted, duplicate, rejected, challenge) → number",
+            "description": "outcome (accepted, duplicate, filtered, rejected, challenge) → number",
         },
     ),
     "Target": _object(**_TARGET),
@@ -229,9 +229,10 @@ def description() -> Json:
                 _limit(20),
             ),
             "/api/rejections": _get(
-                "The newest rejected deliveries",
+                "The newest rejected deliveries, or the newest that `only` didn't let in",
                 _answers(_list(_ref("Rejection")), "the rejections", "200", "400"),
                 _query("webhook", "only of this webhook"),
+                _query("filtered", "true: those that `only` didn't let in"),
                 _limit(50),
             ),
         },

@@ -12,8 +12,6 @@ from flask import Blueprint, Response, abort, current_app, g, make_response, red
 from admin import shapes
 from admin.bridge import DAY, Bridge
 from admin.cli.tables import plain, pretty
-from admin.explain import criterion_in_words
-from admin.explain import shown as shown_value
 from admin.finding import select
 from admin.markdown import as_html, as_text
 from admin.page.access import COOKIE
@@ -21,6 +19,8 @@ from admin.page.context import changed, sessions, set_cookie, source
 from admin.page.health import State, ago, what_is_wrong
 from admin.page.pictures import deliveries_picture, effect_picture, waiting_picture
 from admin.sending import as_curl, delivery_of
+from events.in_words import criterion_in_words
+from events.in_words import shown as shown_value
 from events.records import EventFilter, EventStatus, iso
 
 blueprint = Blueprint("pages", __name__)
@@ -198,9 +198,11 @@ def task(task_id: str) -> str:
 def rejections() -> str:
     here = bridge()
     webhook = request.args.get("webhook") or None
+    filtered = request.args.get("filtered") == "true"
     return render(
         "rejections.html",
-        rejections=here.store.rejections(webhook, 200),
+        rejections=here.store.rejections(webhook, 200, filtered),
+        filtered=filtered,
         webhook=webhook,
         names=sorted({*here.definitions.webhooks, *filter(None, [webhook])}),
     )

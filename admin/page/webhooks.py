@@ -185,7 +185,8 @@ def _webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         picture=deliveries_picture(here.store.delivery_hours(now - 7 * DAY, name), now),
         effect=effect_picture(events, here.targets_by_event(events)),
         changes=here.store.changes(name, 10),
-        rejections=here.store.rejections(name, 5),
+        rejections=here.store.rejections(name, 1),
+        filtered=here.store.rejections(name, 1, filtered=True),
         **{"fresh": False, "secret": None, "answer": None, "said": None, **more},
     )
     return make_response(text, status)

@@ -188,12 +188,13 @@ class Deliveries:
                     " VALUES (%s, %s, %s, %s, %s, %s)",
                     (r.webhook, r.at, r.status, r.reason, r.remote, r.method),
                 )
-            for webhook in sorted({rejection.webhook for rejection in rejections}):
+            for webhook, filtered in sorted({(rejection.webhook, rejection.filtered) for rejection in rejections}):
                 execute(
                     connection,
-                    "DELETE FROM bridge.rejections WHERE webhook = %s AND id <= (SELECT id FROM bridge.rejections"
-                    " WHERE webhook = %s ORDER BY id DESC LIMIT 1 OFFSET %s)",
-                    (webhook, webhook, REJECTIONS_KEPT),
+                    "DELETE FROM bridge.rejections WHERE webhook = %s AND (status < 400) = %s AND id <= (SELECT id"
+                    " FROM bridge.rejections WHERE webhook = %s AND (status < 400) = %s"
+                    " ORDER BY id DESC LIMIT 1 OFFSET %s)",
+                    (webhook, filtered, webhook, filtered, REJECTIONS_KEPT),
                 )
             # In one order everywhere: relays that wait for each other's rows must not do so in a circle.
             for (webhook, outcome), number in sorted(counts.items()):

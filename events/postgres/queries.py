@@ -141,10 +141,10 @@ class Queries:
         found = self._all("SELECT webhook, fingerprint, verified_at FROM bridge.verifications")
         return {webhook: (fingerprint, at) for webhook, fingerprint, at in found}
 
-    def rejections(self, webhook: str | None = None, limit: int = 50) -> list[Rejection]:
-        only = "WHERE webhook = %s" if webhook is not None else ""
-        sql = f"SELECT {rows.REJECTION} FROM bridge.rejections {only} ORDER BY id DESC LIMIT %s"
-        return [rows.rejection(row) for row in self._all(sql, [*([webhook] if only else []), limit])]
+    def rejections(self, webhook: str | None = None, limit: int = 50, filtered: bool = False) -> list[Rejection]:
+        only = "webhook = %s AND" if webhook is not None else ""
+        sql = f"SELECT {rows.REJECTION} FROM bridge.rejections WHERE {only} (status < 400) = %s ORDER BY id DESC LIMIT %s"
+        return [rows.rejection(row) for row in self._all(sql, [*([webhook] if only else []), filtered, limit])]
 
     def delivery_counts(self, since: int) -> dict[str, dict[str, int]]:
         counts: dict[str, dict[str, int]] = {}

@@ -93,11 +93,11 @@ class Deliveries:
                 "INSERT INTO rejections (webhook, at, status, reason, remote, method) VALUES (?, ?, ?, ?, ?, ?)",
                 [(r.webhook, r.at, r.status, r.reason, r.remote, r.method) for r in rejections],
             )
-            for webhook in {rejection.webhook for rejection in rejections}:
+            for webhook, filtered in {(rejection.webhook, rejection.filtered) for rejection in rejections}:
                 db.execute(
-                    "DELETE FROM rejections WHERE webhook = ? AND id <= (SELECT id FROM rejections WHERE webhook = ?"
-                    " ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                    (webhook, webhook, REJECTIONS_KEPT),
+                    "DELETE FROM rejections WHERE webhook = ?1 AND (status < 400) = ?2 AND id <= (SELECT id FROM rejections"
+                    " WHERE webhook = ?1 AND (status < 400) = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
+                    (webhook, filtered, REJECTIONS_KEPT),
                 )
             db.conn.executemany(
                 "INSERT INTO delivery_counts (webhook, hour, outcome, number) VALUES (?, ?, ?, ?)"

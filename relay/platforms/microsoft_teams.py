@@ -8,7 +8,7 @@ from relay.verifiers.public_keys import problem_of
 
 def message(accepted: Accepted) -> Answer:
     """Teams shows the answer in the chat."""
-    text = f"Received: {', '.join(accepted.event_ids)}"
+    text = f"Received: {', '.join(accepted.event_ids)}" if accepted.event_ids else "Received"
     return json_answer({"type": "message", "text": text} | accepted.fields)
 
 

@@ -10,15 +10,14 @@ import pytest
 from admin.explain import (
     Surroundings,
     TaskFinding,
-    criterion_in_words,
     explain_event,
     explain_pair,
     explain_task,
-    shown,
     target_in_words,
     task_in_words,
 )
 from config.webhooks import Webhook
+from events.in_words import criterion_in_words, shown
 from events.matches import Criterion
 from events.records import Event, Target, Task, Workflow
 

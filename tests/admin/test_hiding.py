@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from admin.hiding import BLANK, masked
+from events.hiding import BLANK, masked
 from admin.page.app import create_app
 from config.webhooks import load_definitions
 from events.open import open_store

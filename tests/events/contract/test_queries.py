@@ -120,6 +120,16 @@ def test_rejections_and_counts_are_read_newest_first(store: Store) -> None:
     assert store.delivery_counts(store.now() + 2 * 3_600_000) == {}
 
 
+def test_what_was_filtered_is_kept_apart_from_rejections(store: Store) -> None:
+    store.record_rejections([Rejection("w", 1, 401, "refused")], {("w", "rejected"): 1})
+    store.record_rejections([Rejection("w", n, 200, f"reason {n}") for n in range(130)], {("w", "filtered"): 130})
+    store.record_rejections([Rejection("v", 2, 204, "other")], {("v", "filtered"): 1})
+    assert store.rejections("w") == store.rejections() == [Rejection("w", 1, 401, "refused")]
+    filtered = store.rejections("w", 1000, filtered=True)
+    assert [one.reason for one in filtered] == [f"reason {n}" for n in reversed(range(30, 130))]
+    assert store.rejections(limit=1, filtered=True) == [Rejection("v", 2, 204, "other")]
+
+
 def test_facts_are_what_was_said_last(store: Store, other: Store) -> None:
     store.set_fact("conductor", "down")
     other.set_fact("conductor", "up")

@@ -1,0 +1,51 @@
+"""Which events of a webhook are stored, and what the relay answers where the definition says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from config.webhooks import Respond
+from events.conditions import Conditions
+from events.hiding import hidden
+from events.in_words import criterion_in_words
+from events.records import NewEvent, document_of
+from relay.request import Answer
+
+_LONGEST_REASON = 300
+
+
+class Only:
+    """The conditions of `only`."""
+
+    def __init__(self, conditions: Mapping[str, Any], hide: Sequence[str] = ()):
+        """`hide`: JSONPaths of values that are in no reason."""
+        self._conditions = Conditions.parse(conditions)
+        self._hide = hide
+
+    def sort(self, events: Sequence[NewEvent]) -> tuple[list[NewEvent], list[str]]:
+        """The events for which all conditions hold, and for each of the others the first that doesn't, in words."""
+        kept: list[NewEvent] = []
+        reasons: list[str] = []
+        for event in events:
+            document = document_of(event)
+            if self._conditions.holds(document):
+                kept.append(event)
+            else:
+                explained = hidden(self._conditions.explain(document), document, self._hide)
+                reason = next(criterion_in_words(criterion) for criterion in explained if not criterion.holds)
+                reasons.append(reason if len(reason) <= _LONGEST_REASON else reason[:_LONGEST_REASON] + "…")
+        return kept, reasons
+
+
+def own_answer(respond: Respond) -> Answer:
+    """What `respond` answers to every accepted or filtered delivery."""
+    is_text = isinstance(respond.body, str)
+    body = respond.body if is_text else json.dumps(respond.body)
+    content_type = respond.content_type or ("text/plain; charset=utf-8" if is_text else "application/json")
+    if not body:
+        return Answer(respond.status, b"", respond.content_type)
+    return Answer(
+        respond.status, body.encode("utf-8", "replace"), content_type, (("X-Content-Type-Options", "nosniff"),)
+    )
