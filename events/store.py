@@ -87,7 +87,8 @@ class Deliveries(Clock, Protocol):
         """Random bytes of this store, made once: salts the fingerprints of verifiers."""
 
     def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
-        """Keeps the newest rejections of each webhook, those of `only` apart, and adds to the day's counts of (webhook, outcome)."""
+        """Keeps the newest rejections of each webhook, and apart from them the newest that were filtered; adds to the
+        day's counts of (webhook, outcome)."""
 
     def check_writable(self) -> None:
         """Raises StoreUnavailable unless a write would succeed now."""

@@ -304,4 +304,5 @@ def rejections(here: Here, webhook: str | None, limit: int, filtered: bool, as_j
         echo_json([shapes.rejection(rejection) for rejection in found])
         return
     rows = [[iso(one.at), one.webhook, one.method, one.status, one.remote, one.reason] for one in found]
-    echo_table(["AT", "WEBHOOK", "METHOD", "ANSWER", "FROM", "REASON"], rows, "none filtered" if filtered else "no rejections")
+    nothing = "none filtered" if filtered else "no rejections"
+    echo_table(["AT", "WEBHOOK", "METHOD", "ANSWER", "FROM", "REASON"], rows, nothing)

@@ -95,8 +95,8 @@ class Deliveries:
             )
             for webhook, filtered in {(rejection.webhook, rejection.filtered) for rejection in rejections}:
                 db.execute(
-                    "DELETE FROM rejections WHERE webhook = ?1 AND (status < 400) = ?2 AND id <= (SELECT id FROM rejections"
-                    " WHERE webhook = ?1 AND (status < 400) = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
+                    "DELETE FROM rejections WHERE webhook = ?1 AND (status < 400) = ?2 AND id <= (SELECT id"
+                    " FROM rejections WHERE webhook = ?1 AND (status < 400) = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
                     (webhook, filtered, REJECTIONS_KEPT),
                 )
             db.conn.executemany(
