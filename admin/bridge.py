@@ -22,9 +22,9 @@ from admin.explain import (
     explain_task,
     task_in_words,
 )
-from events.hiding import masked
 from config.settings import Settings
 from config.webhooks import DEFAULT_HOLD, DefinitionsError, Problem, Webhook, load_definitions
+from events.hiding import masked
 from events.records import Event, EventFilter, NewEvent, Target, Task, Workflow, new_event_id
 from events.store import Store, StoreUnavailable
 from relay.fingerprints import Fingerprints

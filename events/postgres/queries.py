@@ -143,7 +143,8 @@ class Queries:
 
     def rejections(self, webhook: str | None = None, limit: int = 50, filtered: bool = False) -> list[Rejection]:
         only = "webhook = %s AND" if webhook is not None else ""
-        sql = f"SELECT {rows.REJECTION} FROM bridge.rejections WHERE {only} (status < 400) = %s ORDER BY id DESC LIMIT %s"
+        where = f"{only} (status < 400) = %s"
+        sql = f"SELECT {rows.REJECTION} FROM bridge.rejections WHERE {where} ORDER BY id DESC LIMIT %s"
         return [rows.rejection(row) for row in self._all(sql, [*([webhook] if only else []), filtered, limit])]
 
     def delivery_counts(self, since: int) -> dict[str, dict[str, int]]:

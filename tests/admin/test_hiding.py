@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from events.hiding import BLANK, masked
 from admin.page.app import create_app
 from config.webhooks import load_definitions
+from events.hiding import BLANK, masked
 from events.open import open_store
 from events.records import Event, EventFilter, NewEvent, Task, new_event_id
 from tests.admin.conftest import Cli
