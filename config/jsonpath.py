@@ -38,7 +38,7 @@ def compile_path(path: str) -> Select:
     """
     if not isinstance(path, str) or not path.strip():
         raise BadPath("an empty JSONPath")
-    steps = _plain_steps(path.strip())
+    steps = plain_steps(path.strip())
     if steps is not None:
         return _walker(steps)
     try:
@@ -59,7 +59,7 @@ def compile_path(path: str) -> Select:
 
 def blank(document: Any, path: str, value: Any) -> Any:
     """The document, changed in place, with everything that the path selects replaced. Raises BadPath."""
-    steps = _plain_steps(path.strip())
+    steps = plain_steps(path.strip())
     if steps is None:
         compile_path(path)
         for node in parse(path).find(document):
@@ -73,7 +73,7 @@ def blank(document: Any, path: str, value: Any) -> Any:
     return document
 
 
-def _plain_steps(path: str) -> tuple[str | int, ...] | None:
+def plain_steps(path: str) -> tuple[str | int, ...] | None:
     """The members and indexes of a plain path, or None if the path needs the evaluator."""
     if not path.startswith("$"):
         return None

@@ -7,6 +7,7 @@ Conductor are converted as they are compared.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -117,11 +118,13 @@ class Decider:
                 self._add_task(task)
             after = page[-1].id
         # Paths are made known before the events come, so that each event's payload is read only once.
-        for waiting in self.tasks:
-            if waiting.criteria is not None:
-                for webhook in self._receivers.get(waiting.workflow, ()):
-                    if not self.held.knows(webhook.name, waiting.criteria.paths):
-                        self.held.learn(webhook.name, waiting.criteria, ())
+        # The most usual ones come last: of too many the first are forgotten.
+        common = Counter((waiting.workflow, waiting.criteria.paths) for waiting in self.tasks if waiting.criteria)
+        samples = {(task.workflow, task.criteria.paths): task.criteria for task in self.tasks if task.criteria}
+        for (workflow, paths), _ in reversed(common.most_common()):
+            for webhook in self._receivers.get(workflow, ()):
+                if not self.held.knows(webhook.name, paths):
+                    self.held.learn(webhook.name, samples[workflow, paths], ())
         for number, event in enumerate(self._held_events()):
             if number % _PAGE == 0:
                 alive()
@@ -271,7 +274,7 @@ class Decider:
         return (webhook for webhook in self._receivers.get(workflow, ()) if webhook.name not in self._paused)
 
     def _candidates(self, webhook: Webhook, criteria: Criteria, received_after: float) -> Iterator[HeldEvent]:
-        if not self.held.knows(webhook.name, criteria.paths):
+        if not self.held.knows(webhook.name, criteria.paths) and self.held.wants(webhook.name, criteria):
             freed = (event for event in self._freed if event.webhook == webhook.name)
             held = chain(self._held_events(webhook.name), freed)
             documents = ((event.seq, event.document()) for event in held)

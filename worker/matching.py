@@ -14,12 +14,25 @@ from itertools import product
 from typing import Any
 
 from config.equality import Key, comparison_key
-from config.jsonpath import Select
+from config.jsonpath import Select, plain_steps
 from events.matches import BadMatches, Criteria
 from events.records import Event, Task
 
 _MANY_VALUES = 64
 """Combinations of values beyond which an event is compared with each task instead of being looked up."""
+
+
+_GROUPS = 32
+"""Sets of paths by which a webhook's held events are findable at a time."""
+_FEW = 500
+"""Held events of a webhook that are read for any new set of paths."""
+_OFTEN = 8
+"""Tasks with the same set of paths after which more events than that are read for it."""
+_SETS_COUNTED = 1000
+_OUT_OF_ORDER = 10_000
+"""Milliseconds by which the order of arrival may differ from the times of arrival."""
+_BITS = 2048
+"""Of an event's signature."""
 
 
 class WaitingTask:
@@ -152,7 +165,7 @@ class TaskIndex:
 class HeldEvent:
     """What matching needs of a held event."""
 
-    __slots__ = ("hold_until", "id", "received_at", "seq", "webhook")
+    __slots__ = ("hold_until", "id", "received_at", "seq", "signature", "webhook")
 
     def __init__(self, event: Event):
         self.id = event.id
@@ -160,6 +173,8 @@ class HeldEvent:
         self.webhook = event.webhook
         self.received_at = event.received_at
         self.hold_until = event.hold_until
+        self.signature = 0
+        """A bit for each member's name and each value of its payload: what has others can't hold."""
 
     def __lt__(self, other: HeldEvent) -> bool:
         return self.seq < other.seq
@@ -194,6 +209,7 @@ class HeldEvents:
         self._groups: dict[str, dict[tuple[str, ...], _Group]] = {}
         self._places: dict[int, list[tuple[_Group, list[tuple[Key, ...]] | None]]] = {}
         self._by_end: list[tuple[int, int, HeldEvent]] = []
+        self._asked: dict[tuple[str, tuple[str, ...]], int] = {}
         self._parked: dict[str, list[HeldEvent]] = {}
 
     def __len__(self) -> int:
@@ -225,9 +241,33 @@ class HeldEvents:
         """Whether the webhook's events can be looked up by this set of paths already."""
         return paths in self._groups.get(webhook, {})
 
+    def wants(self, webhook: str, criteria: Criteria) -> bool:
+        """Whether the webhook's events should be made findable by these paths, which costs reading every one.
+
+        Paths that tasks have of their own aren't worth that: for those each event's signature is looked at.
+        """
+        if len(self._events.get(webhook, ())) <= _FEW or not _needed(criteria):
+            return True
+        place = (webhook, criteria.paths)
+        asked = self._asked[place] = self._asked.pop(place, 0) + 1
+        if len(self._asked) > _SETS_COUNTED:
+            del self._asked[next(iter(self._asked))]
+        return asked > _OFTEN
+
+    def _forget_one(self, webhook: str) -> None:
+        """The set of paths that was learned first is findable no more."""
+        groups = self._groups[webhook]
+        forgotten = groups.pop(next(iter(groups)))
+        for seq in self._events.get(webhook, ()):
+            if seq in self._places:
+                self._places[seq] = [place for place in self._places[seq] if place[0] is not forgotten]
+
     def learn(self, webhook: str, criteria: Criteria, documents: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
         """Makes the webhook's events findable by these paths; `documents` gives (seq, payload) of every one held."""
         group = self._groups.setdefault(webhook, {})[criteria.paths] = _Group(criteria.selects)
+        self._asked.pop((webhook, criteria.paths), None)
+        if len(self._groups[webhook]) > _GROUPS:
+            self._forget_one(webhook)
         events = self._events.get(webhook, {})
         for seq, document in documents:
             if seq in events:
@@ -237,6 +277,7 @@ class HeldEvents:
         """Holds the event."""
         if event in self:
             return
+        event.signature = _signature(document.value)
         self._events.setdefault(event.webhook, {})[event.seq] = event
         heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
         for paths, group in self._groups.get(event.webhook, {}).items():
@@ -265,11 +306,14 @@ class HeldEvents:
                     del group.by_keys[place]
 
     def candidates(self, webhook: str, criteria: Criteria, received_after: float) -> Iterator[tuple[HeldEvent, bool]]:
-        """Held events whose values fit, oldest first, from about that arrival on; False beside those still to compare.
-
-        The paths must be known.
-        """
-        group = self._groups[webhook][criteria.paths]
+        """Held events whose values fit, oldest first, from about that arrival on; False beside those to be compared."""
+        group = self._groups.get(webhook, {}).get(criteria.paths)
+        if group is None:
+            needed = _needed(criteria)
+            for held in sorted(self._events.get(webhook, {}).values()):
+                if held.signature & needed == needed and held.received_at >= received_after - _OUT_OF_ORDER:
+                    yield held, False
+            return
         sure = group.by_keys.get(criteria.keys, [])
         first = _first_received(sure, received_after)
         if not group.many:
@@ -285,4 +329,39 @@ def _first_received(events: list[HeldEvent], received_after: float) -> int:
 
     The order of arrival is that of the commits, which the times follow but for a few seconds.
     """
-    return bisect_left(events, received_after - 10_000, key=lambda event: event.received_at)
+    return bisect_left(events, received_after - _OUT_OF_ORDER, key=lambda event: event.received_at)
+
+
+def _bit(key: str | tuple[str]) -> int:
+    return 1 << hash(key) % _BITS
+
+
+def _signature(payload: Mapping[str, Any]) -> int:
+    """A bit for each member's name and each value in the payload, `_webhook` left out."""
+    places: set[int] = set()
+    values: list[Any] = [{name: value for name, value in payload.items() if name != "_webhook"}]
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            places.update(hash(name) % _BITS for name in value)
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+        elif value is not None:
+            places.add(hash(comparison_key(value)) % _BITS)
+    return sum(1 << place for place in places)
+
+
+def _needed(criteria: Criteria) -> int:
+    """The bits that the signature of an event has for which the criteria hold; 0 where that can't be said."""
+    needed = 0
+    for path, key in zip(criteria.paths, criteria.keys, strict=True):
+        steps = plain_steps(path.strip())
+        if not steps or steps[0] == "_webhook":
+            continue
+        for step in steps:
+            if isinstance(step, str):
+                needed |= _bit(step)
+        if isinstance(key, str):
+            needed |= _bit(key)
+    return needed

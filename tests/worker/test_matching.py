@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from events.matches import Criteria
 from events.records import Event, Task
-from worker.matching import Document, HeldEvent, HeldEvents, TaskIndex, parse_task
+from worker.matching import Document, HeldEvent, HeldEvents, TaskIndex, _needed, _signature, parse_task
 
 scalars = st.sampled_from([None, 0, 1, 1.0, "1", True, "true", "a", "b", [1], {"x": 1}])
 paths = st.sampled_from(["$.a", "$.b", "$['a']", "$.l[*]", "$.l[0]", "$..a"])
@@ -205,3 +205,50 @@ def test_a_hold_ends_after_its_last_moment(before: float) -> None:
     held.add(HeldEvent(event(1, hold_until=1000)), Document({}))
     assert held.ended(1000) == []
     assert [e.seq for e in held.ended(before)] == [1]
+
+
+@given(
+    criteria,
+    st.dictionaries(st.sampled_from("abc"), st.sampled_from([1, "1", True, None, "x", [1, {"a": "x"}], {"b": 1}])),
+)
+def test_an_event_for_which_criteria_hold_has_the_bits_that_they_need(matches: Any, payload: dict[str, Any]) -> None:
+    waiting, _ = parse_task(task(1, matches=matches))
+    if waiting.criteria is not None and waiting.criteria.holds(payload):
+        needed = _needed(waiting.criteria)
+        assert _signature(payload) & needed == needed
+
+
+def test_tasks_with_paths_of_their_own_make_neither_memory_nor_reads_grow() -> None:
+    held = HeldEvents()
+    for number in range(1000):
+        held.add(HeldEvent(event(number + 1)), Document({"orders": {f"order{number}": "paid"}}))
+    reads = 0
+    for number in range(300):
+        mine = parse_task(task(number, matches={f"$.orders.order{number}": "paid"}))[0].criteria
+        assert mine is not None
+        assert not held.knows("w", mine.paths)
+        assert not held.wants("w", mine)
+        found = list(held.candidates("w", mine, float("-inf")))
+        reads += len(found)
+        assert number + 1 in [candidate.seq for candidate, _ in found]
+    assert reads < 3000, "and not 300,000"
+    assert not held._groups.get("w")
+
+
+def test_paths_that_many_tasks_have_are_worth_reading_and_of_too_many_the_oldest_are_forgotten() -> None:
+    held = HeldEvents()
+    documents = [(number, {f"k{number % 40}": "x"}) for number in range(1, 601)]
+    for number, document in documents:
+        held.add(HeldEvent(event(number)), Document(document))
+    for kind in range(40):
+        usual = parse_task(task(kind, matches={f"$.k{kind}": "x"}))[0].criteria
+        assert usual is not None
+        assert [held.wants("w", usual) for _ in range(9)] == [False] * 8 + [True]
+        held.learn("w", usual, documents)
+        assert {sure for _, sure in held.candidates("w", usual, float("-inf"))} == {True}
+    assert len(held._groups["w"]) == 32
+    assert sum(map(len, held._places.values())) == 32 * 15
+    for number in range(1, 601):
+        held.remove(HeldEvent(event(number)))
+    assert len(held) == 0
+    assert not held._places
