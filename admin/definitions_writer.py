@@ -8,7 +8,7 @@ the YAML names by ``${file:…}``.
 from __future__ import annotations
 
 import fcntl
-import hashlib
+import hmac
 import io
 import os
 import re
@@ -31,6 +31,8 @@ from config.webhooks import DefinitionsError, Problem, load_definitions
 SECRETS = "secrets"
 """The folder of secret files, beside the YAML."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+_REFERENCES = re.compile(r"(\$\{[^{}]+\})+")
+_KEY = random.token_bytes(32)
 _OWN_SECRET = re.compile(r"\$\{file:(secrets/[A-Za-z0-9][A-Za-z0-9._~-]*)\}")
 Keys = Mapping[str, Any]
 """A webhook's keys as they are written; a `Secret` among the values becomes a file."""
@@ -98,6 +100,25 @@ def literal(value: Any) -> Any:
     return [literal(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
+def without_secrets(keys: Keys) -> dict[str, Any]:
+    """The keys as people may see them: secrets that stand in the file itself are blanked, references are not."""
+    shown = dict(keys)
+    for key in ("secret", "verify_token", "headers"):
+        if key in shown:
+            shown[key] = _blanked(shown[key])
+    if isinstance(shown.get("signature"), Mapping):
+        shown["signature"] = {**shown["signature"], "secret": _blanked(shown["signature"].get("secret"))}
+    return shown
+
+
+def _blanked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _blanked(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_blanked(item) for item in value]
+    return value if value is None or _REFERENCES.fullmatch(str(value)) else "***"
+
+
 class DefinitionsFolder:
     """The folder that BRIDGE_WEBHOOKS names."""
 
@@ -137,7 +158,8 @@ class DefinitionsFolder:
             return None
 
     def _version(self, file: Path, keys: Keys) -> str:
-        digest = hashlib.sha256(repr((str(file), keys)).encode())
+        # With a key of this process: what is hashed may be a secret that can be guessed.
+        digest = hmac.new(_KEY, repr((str(file), keys)).encode(), "sha256")
         for path in self._own_secrets(keys):
             with suppress(OSError):
                 digest.update(path.read_bytes())
@@ -164,6 +186,7 @@ class DefinitionsFolder:
         files: dict[Path, str] = {}
         written = self._with_files(dict(keys), str(name), files)
         alone = _dump({"webhooks": [written]})
+        shown = _dump({"webhooks": [without_secrets(written)]})
         if old is not None:
             text = self._edited(old, written)
         else:
@@ -173,7 +196,7 @@ class DefinitionsFolder:
         problems, warnings = self._check({where: text, **files}, where, str(name))
         if problems:
             raise Invalid(problems)
-        return Change({where: text}, files, warnings, alone)
+        return Change({where: text}, files, warnings, shown)
 
     def _with_files(self, value: Any, name: str, files: dict[Path, str], label: str = "") -> Any:
         """The value with each secret replaced by the reference to its file, which is added to `files`."""

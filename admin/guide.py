@@ -134,6 +134,7 @@ def _told(section: str) -> tuple[str, tuple[str, ...]]:
     before, _, after = section.partition("```yaml")
     first = " ".join(before.split())
     first = re.sub(r"\s*\*Here\*.*$", "", first).replace("*There*: ", "")
+    first = first[:1].upper() + first[1:]
     rest = re.sub(r"```yaml.*?```", "", "```yaml" + after, flags=re.DOTALL)
     notes = (" ".join(paragraph.split()) for paragraph in rest.split("\n\n"))
     return first, tuple(note for note in notes if note and not note.endswith(":"))

@@ -63,7 +63,7 @@ def _bars(title: str, columns: list[dict[str, int]], this: int, number: int) -> 
     key = Markup(" ").join(
         Markup('<span class="key {}">{} {}</span>').format(name, there[name], name) for name in there
     )
-    return _figure(title, words, shapes, key)
+    return _figure(title, words, shapes, key, kind="bars")
 
 
 def effect_picture(events: Iterable[Event], targets: Mapping[str, Sequence[Target]]) -> Markup:
@@ -113,11 +113,21 @@ def _rows(title: str, words: str, rows: Mapping[str, int]) -> Markup:
     return _figure(title, said, shapes, escape(words), len(rows) * 24)
 
 
-def _figure(title: str, words: str, shapes: Markup, below: Markup, height: int = _HEIGHT) -> Markup:
+def _figure(title: str, words: str, shapes: Markup, below: Markup, height: int = _HEIGHT, kind: str = "rows") -> Markup:
     return Markup(
-        '<figure class="picture"><figcaption>{}</figcaption><svg role="img" aria-label="{}: {}" viewBox="0 0 {} {}"'
-        ' preserveAspectRatio="none">{}</svg><p class="hint">{}</p></figure>'
-    ).format(title, title, words, _WIDTH, height, shapes, below or escape(words))
+        '<figure class="picture {}"><figcaption>{}</figcaption><svg role="img" aria-label="{}: {}" viewBox="0 0 {} {}"'
+        ' preserveAspectRatio="{}">{}</svg><p class="hint">{}</p></figure>'
+    ).format(
+        kind,
+        title,
+        title,
+        words,
+        _WIDTH,
+        height,
+        "none" if kind == "bars" else "xMinYMin",
+        shapes,
+        below or escape(words),
+    )
 
 
 def _hour(at: int) -> str:

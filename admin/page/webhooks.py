@@ -6,12 +6,12 @@ import io
 import time
 from typing import Any
 
-from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
+from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 from ruamel.yaml import YAML
 
 from admin import shapes
 from admin.bridge import DAY, NotFound
-from admin.definitions_writer import Changed, DefinitionsFolder, Invalid, NameTaken, Secret, Written
+from admin.definitions_writer import Changed, DefinitionsFolder, Invalid, NameTaken, Secret, Written, without_secrets
 from admin.forms import MORE, WebhookForm, receiver_line
 from admin.guide import Guide, guides, samples
 from admin.page.access import NotAllowed
@@ -33,6 +33,8 @@ _TAKEN_UP_WITHIN = 8.0
 def folder() -> DefinitionsFolder:
     """Where definitions are written. Raises NotAllowed, with the setting's name, unless they may be."""
     settings = source().settings
+    if g.role != "admin":
+        raise NotAllowed("this token only looks: give that of BRIDGE_ADMIN_TOKEN to change something")
     if not settings.bridge_admin_writes:
         raise NotAllowed(
             "definitions may not be written here: set BRIDGE_ADMIN_WRITES=on, and let BRIDGE_WEBHOOKS name a folder"
@@ -168,7 +170,7 @@ def _webhook_page(name: str, status: int = 200, **more: Any) -> Response:
     guide = guides()[definition.platform]
     written = None
     if here.settings.bridge_admin_writes:
-        written = folder().find(name)
+        written = DefinitionsFolder(here.settings.bridge_webhooks, PLATFORMS).find(name)
     events = here.store.events(EventFilter(webhook=name, limit=50))
     text = render(
         "webhook.html",
@@ -179,7 +181,7 @@ def _webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         verified_at=here.verified_at().get(name),
         samples=list(samples(definition.platform)),
         written=written,
-        yaml=_as_yaml({"webhooks": [written.keys]}) if written else None,
+        yaml=_as_yaml({"webhooks": [without_secrets(written.keys)]}) if written else None,
         secrets=_secrets(written.keys) if written else [],
         events=events[:10],
         picture=deliveries_picture(here.store.delivery_hours(now - 7 * DAY, name), now),
@@ -248,7 +250,7 @@ def save(name: str) -> Response:
         return _form_page("edit.html", form, guide, keys, 422, **more)
     except Changed as error:
         form.errors[""] = f"{error}. What you typed is below, and what is written now; save again to replace that."
-        more |= {"now": _as_yaml(written.keys), "version": written.version}
+        more |= {"now": _as_yaml(without_secrets(written.keys)), "version": written.version}
         return _form_page("edit.html", form, guide, keys, 409, **more)
     changed("edited", name, ", ".join(sorted(_differing(written.keys, keys))) or "nothing")
     return _to(name)

@@ -20,6 +20,7 @@ from selenium.webdriver.chrome.service import Service
 from werkzeug.serving import make_server
 
 from admin.page.app import create_app
+from config.settings import Settings
 from tests.admin.sample import Sample, make_sample, settings_for
 
 _ARGUMENTS = (
@@ -68,7 +69,13 @@ def browser() -> Iterator[Chrome]:
 @contextmanager
 def serving(sample: Sample, token: str | None = None) -> Iterator[str]:
     """The page of the sample on this machine; gives its URL."""
-    settings = settings_for(sample.folder, bridge_admin_token=token)
+    with serving_page(settings_for(sample.folder, bridge_admin_token=token)) as url:
+        yield url
+
+
+@contextmanager
+def serving_page(settings: Settings) -> Iterator[str]:
+    """The page with these settings; gives its URL."""
     server = make_server("127.0.0.1", 0, create_app(settings), threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

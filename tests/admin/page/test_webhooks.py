@@ -244,6 +244,22 @@ def test_a_form_of_another_site_changes_nothing(page: Page, path: str, values: d
     assert set(page.defined) == {"deploys"}
 
 
+def test_a_secret_that_stands_in_the_file_itself_is_not_shown(page: Page) -> None:
+    (page.folder / "a.yaml").write_text(
+        "webhooks:\n- {name: one, platform: github, secret: in-the-file-itself-1, receivers: {a: any}}\n"
+        "- {name: two, headers: {X-Key: in-the-file-itself-2}, receivers: {a: any}}\n"
+        "- name: three\n  signature: {secret: in-the-file-itself-3, header: X}\n  receivers: {a: any}\n"
+    )
+    for name in ("one", "two", "three"):
+        version = page.version(name)
+        texts = [page.client.get(f"/webhooks/{name}{more}").text for more in ("", "/edit", "/delete")]
+        texts.append(page.post(f"/webhooks/{name}/edit", do="check", version=version, receivers="b").text)
+        texts.append(page.post(f"/webhooks/{name}/edit", do="save", version="old", receivers="b").text)
+        assert not [text for text in texts if "in-the-file-itself" in text]
+        assert page.post(f"/webhooks/{name}/edit", do="save", version=version, receivers="b").status_code == 303
+    assert "in-the-file-itself-2" in (page.folder / "a.yaml").read_text()
+
+
 def test_without_the_setting_nothing_is_written_and_the_setting_is_named(tmp_path: Path) -> None:
     page = Page(tmp_path, bridge_admin_writes=False)
     (page.folder / "a.yaml").write_text("webhooks:\n- {name: deploys, verifier: none, receivers: {a: any}}\n")

@@ -1,0 +1,91 @@
+"""Every page passes axe-core, in the light and in the dark, on a screen and on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
+
+from tests.admin.page import axe, browser
+from tests.admin.sample import Sample, make_sample
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+pytestmark = [
+    pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing())),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def checker() -> str:
+    script, why = axe.script()
+    if script is None:
+        pytest.skip(why)
+    return script
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Chrome]:
+    with browser.browser() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
+    folder = tmp_path_factory.mktemp("bridge")
+    sample = make_sample(folder, bridge_webhooks=folder, bridge_admin_writes=True)
+    sample.store.record_rejections([], {("github-deploys", "accepted"): 7, ("github-deploys", "rejected"): 2})
+    yield sample
+    sample.store.close()
+
+
+def paths(sample: Sample) -> list[str]:
+    return [
+        "/",
+        "/events",
+        f"/events/{sample.events['pending']}?paths=$.ref",
+        "/tasks",
+        "/tasks/task-other",
+        "/rejections",
+        "/changes",
+        "/new",
+        "/new?platform=github",
+        "/new?platform=custom",
+        "/new?platform=facebook",
+        "/webhooks/github-deploys",
+        "/webhooks/github-deploys/edit",
+        "/webhooks/github-deploys/delete",
+        "/webhooks/nothing",
+    ]
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
+def test_every_page_is_accessible_and_fits(
+    driver: Chrome, sample: Sample, checker: str, scheme: str, width: int
+) -> None:
+    feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
+    browser.resize(driver, width, 900)
+    found = {}
+    with browser.serving_page(sample.settings) as url:
+        for path in paths(sample):
+            driver.get(url + path)
+            driver.execute_script(checker)
+            result = driver.execute_async_script(
+                "const done = arguments[0]; axe.run(document).then(done, error => done({error: String(error)}))"
+            )
+            assert "error" not in result, result
+            wrong = {
+                violation["id"]: [node["html"][:150] for node in violation["nodes"][:3]]
+                for violation in result["violations"]
+            }
+            if driver.execute_script("return document.documentElement.scrollWidth") > width:
+                wrong["too wide"] = []
+            if wrong:
+                found[path] = wrong
+    assert found == {}
