@@ -22,6 +22,8 @@ from relay.verifiers import Draft
 _TIMEOUT = 30.0
 _SHOWN = 10_000
 """Bytes of an answer that are read."""
+_LONGEST_ARGUMENT = 20_000
+"""Bytes of a body that a command line is made of; a longer one comes from a file."""
 
 
 class NotReachable(Exception):
@@ -117,6 +119,8 @@ def as_curl(draft: Draft) -> str:
     """The delivery as a command for a POSIX shell."""
     lines = [f"curl -X {shlex.quote(draft.method)} {shlex.quote(draft.url)}"]
     lines += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in draft.headers.items()]
-    if draft.body:
+    if len(draft.body) > _LONGEST_ARGUMENT:
+        lines.append("--data-binary @event.json")
+    elif draft.body:
         lines.append(f"--data-binary {shlex.quote(draft.body.decode('utf-8', 'replace'))}")
     return " \\\n  ".join(lines)

@@ -140,7 +140,7 @@ def event(event_id: str) -> str:
     return render(
         "event.html",
         event=shown,
-        curl=as_curl(delivery_of(shown, url))[:_LONGEST_SHOWN],
+        curl=as_curl(delivery_of(shown, url)),
         paths=paths,
         selected=select(document, paths),
         targets=here.store.targets_of([event_id]),
