@@ -389,7 +389,8 @@ class Decider:
             if starts:
                 there = {(target.workflow, target.correlation_id) for target in self._store.targets_of([event.id])}
                 new = [s.target for s in starts if (s.target.workflow, s.target.correlation_id) not in there]
-                plan.use(HeldEvent(event), tuple(new))
+                if new:  # the others were made before the definition forbade them
+                    plan.use(HeldEvent(event), tuple(new))
 
     # --- workflows ---
 

@@ -145,10 +145,10 @@ class Rules:
             key = start.workflow, f"{event.id}#{len(same) + 1}" if same else event.id
             if (start.unless is None and again) or (start.unless is not None and taken):
                 continue
-            made |= start.unless is not None
             if key not in event.starts:  # it was made before the definition forbade it
                 event.versions[key] = start.version
                 event.starts[key] = "pending"
+                made |= start.unless is not None
         return made
 
     def fits(self, task: RefTask, event: RefEvent) -> bool:

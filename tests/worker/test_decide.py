@@ -66,7 +66,8 @@ class Bench:
     def decide(self) -> list[tuple[Target, Event]]:
         """A sweep, and the decision after it."""
         began = self.ms
-        freed, undecided = self.store.freed(100), self.store.undecided(100)
+        left_out = self.decider.left_out(self.ms)
+        freed, undecided = self.store.freed(100, left_out), self.store.undecided(100, left_out)
         while tasks := self.conductor.poll("me"):
             self.decider.add_tasks(self.store.adopt("me", tasks, self.ms))
         return self.decider.decide(undecided, freed, began, self.ms, ("me", 100))
@@ -392,3 +393,100 @@ def test_what_is_claimed_at_once_comes_with_its_event_and_the_rest_is_left_for_a
     claimed = bench.decider.decide(undecided, [], bench.ms, bench.ms, ("me", 2))
     assert [(target.task_id, owner.id) for target, owner in claimed] == [("t000", event), ("t001", event)]
     assert [target.state for target in bench.store.targets_of([event])] == ["claimed", "claimed", "pending"]
+
+
+# --- start or resume, once, pace, pause ---
+
+TALK = {
+    "name": "w",
+    "receivers": {"flow": "any"},
+    "starts": [{"workflow": "flow", "unless": "taken", "once": {"key": "$.id"}}],
+}
+
+
+def starts(bench: Bench, event_id: str) -> list[Target]:
+    return [target for target in bench.store.targets_of([event_id]) if target.kind == "start"]
+
+
+def record(bench: Bench, event_id: str, state: Any) -> None:
+    live = [target for target in bench.store.targets_of([event_id]) if target.state == "claimed"]
+    bench.store.record_results("me", [Result(target, state) for target in live], bench.ms)
+
+
+def test_a_start_unless_taken_is_made_only_if_no_task_takes_the_event_which_is_then_not_held(bench: Bench) -> None:
+    bench.define(TALK)
+    first = bench.arrive()
+    bench.decide()
+    assert (len(starts(bench, first)), bench.store.held(0, 9)) == (1, [])
+    task = bench.wait()
+    bench.ms += SECOND
+    second = bench.arrive()
+    bench.decide()
+    assert (bench.takers(second), starts(bench, second)) == ([task.id], [])
+
+
+def test_an_event_whose_takers_are_all_gone_makes_the_start_that_they_forbade(bench: Bench) -> None:
+    bench.define(TALK)
+    bench.wait()
+    bench.ms += SECOND
+    event_id = bench.arrive()
+    bench.decide()
+    record(bench, event_id, "cancelled")
+    bench.decide()
+    [start] = starts(bench, event_id)
+    assert start.correlation_id == event_id
+    record(bench, event_id, "done")
+    assert bench.event(event_id).status == "delivered"
+
+
+def test_an_event_whose_takers_are_gone_is_held_if_the_start_was_made_before(bench: Bench) -> None:
+    bench.define({**TALK, "starts": [{"workflow": "flow"}]})
+    bench.wait()
+    bench.ms += SECOND
+    event_id = bench.arrive()
+    bench.decide()
+    bench.define(TALK)
+    for target in bench.store.targets_of([event_id]):
+        state: Any = "done" if target.kind == "start" else "cancelled"
+        bench.store.record_results("me", [Result(target, state)], bench.ms)
+    bench.decide()
+    assert len(starts(bench, event_id)) == 1
+    assert [event.id for event in bench.store.held(0, 9)] == [event_id]
+
+
+def test_starts_of_one_value_have_one_key_and_those_without_a_value_none(bench: Bench) -> None:
+    bench.define(TALK)
+    for payload in ({"id": 7}, {"id": "7"}, {"id": 8}, {}):
+        bench.arrive(**payload)
+    bench.decide()
+    seven, same, eight, none = (starts(bench, f"event{number}")[0] for number in (1, 2, 3, 4))
+    assert seven.once_key == same.once_key != eight.once_key
+    assert (seven.once_while, none.once_key, none.once_while) == ("running", None, None)
+    holder = bench.store.once_holder(str(seven.once_key))
+    assert holder is not None
+    assert holder.target_id == seven.id
+
+
+def test_targets_of_a_webhook_with_a_pace_are_not_claimed_at_once(bench: Bench) -> None:
+    bench.define({"name": "w", "starts": [{"workflow": "flow"}], "pace": "5/s"})
+    bench.arrive()
+    assert bench.decide() == []
+    assert len(bench.store.claim("me", bench.ms, 0, 9, {"w": 5.0})) == 1
+
+
+def test_while_paused_nothing_is_decided_and_afterwards_it_is_as_after_downtime(bench: Bench) -> None:
+    held = bench.arrive(hold=1)
+    bench.decide()
+    bench.store.pause("w", bench.ms)
+    came = bench.arrive(hold=1)
+    early, late = bench.wait(), bench.wait()
+    late.scheduled_at += 10 * SECOND
+    bench.ms += 60 * SECOND
+    for _ in range(2):
+        assert bench.decide() == []
+    assert bench.store.resume("w")
+    bench.conductor.schedule(early.workflow_id, "second", {})
+    bench.decide()
+    assert bench.takers(held) == [early.id], "it came within the hold, though that has ended meanwhile"
+    assert bench.takers(came) == []
+    assert bench.event(came).status == "expired"
