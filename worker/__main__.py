@@ -72,6 +72,7 @@ def main() -> int:
         settings.bridge_call_timeout,
         settings.conductor_auth_key,
         secret.get_secret_value() if secret else None,
+        store.now,
     )
     worker = Worker(settings, store, watcher, health, conductor)
 

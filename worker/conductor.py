@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -96,9 +96,18 @@ class TaskStatus:
 class Conductor:
     """Calls to one Conductor server. Every call has the time-out, and raises a ConductorError of the right kind."""
 
-    def __init__(self, url: str, timeout: float, key: str | None = None, secret: str | None = None):
-        """`url` is the API's, with ``/api``; `timeout` in seconds."""
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        key: str | None = None,
+        secret: str | None = None,
+        now: Callable[[], float] = lambda: time.time() * 1000,
+    ):
+        """`url` is the API's, with ``/api``; `timeout` in seconds; `now` is the clock that all processes of the
+        bridge share, in milliseconds."""
         self.timeout = timeout
+        self.now = now
         self.clock = ServerClock()
         self._authentication = AuthenticationSettings(key_id=key, key_secret=secret) if key and secret else None
         self._configuration = Configuration(
@@ -123,9 +132,9 @@ class Conductor:
         query: list[tuple[str, Any]] = [("workerid", worker_id), ("count", POLL_BATCH), ("timeout", 0)]
         if domain is not None:
             query.append(("domain", domain))
-        sent = time.time() * 1000
+        sent = self.now()
         found = _checked(list, self._call("GET", "/tasks/poll/batch/{type}", {"type": TASK_TYPE}, query) or [])
-        received = time.time() * 1000
+        received = self.now()
         if found:
             # A polled task's start is the server's clock during the poll, unless it was polled before and put back.
             self.clock.observe(max(item["startTime"] for item in found), sent, received)
@@ -359,7 +368,7 @@ class Conductor:
     ) -> Any:
         """One call with plain values in and out: models cost three times the processor time, and the client's own
         methods drop `timeout=0` and wrap outputs."""
-        sent = time.time() * 1000
+        sent = self.now()
         try:
             client = self._client()
             client.rest_client.not_after = not_after
@@ -409,7 +418,7 @@ class Conductor:
         except (KeyError, TypeError, ValueError):
             return
         # Whole seconds, from a text that servers renew once a second.
-        self.clock.observe(seconds * 1000, sent, time.time() * 1000, precision=2000)
+        self.clock.observe(seconds * 1000, sent, self.now(), precision=2000)
 
 
 class _Limits(threading.local):

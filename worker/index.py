@@ -178,7 +178,7 @@ class Index:
         if now < self._opinion_again and not must:
             return
         self._opinion_again = now + _OPINION_EVERY
-        old = time.time() * 1000 + self._conductor.clock.offset - _LAG
+        old = self._conductor.now() + self._conductor.clock.offset - _LAG
         off = False
         for found in self._read_running(_SAMPLE):
             off = off or any(started < old for _, started in found)

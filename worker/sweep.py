@@ -61,7 +61,7 @@ class Sweeper:
 
         Returns when it began, in milliseconds. Raises ConductorError if it couldn't be completed.
         """
-        began = int(time.time() * 1000)
+        began = int(self._conductor.now())
         try:
             for domain in self._queues:
                 while tasks := self._conductor.poll(self._worker_id, domain):
@@ -113,7 +113,7 @@ class Sweeper:
         self.search_next = self._wanted = False
 
     def _server_time(self) -> int:
-        return int(time.time() * 1000 + self._conductor.clock.offset)
+        return int(self._conductor.now() + self._conductor.clock.offset)
 
 
 class Discovery:
@@ -150,7 +150,7 @@ class Discovery:
 
     def _search(self, searched_to: int) -> set[str]:
         """Finds waiting tasks; returns the ids of those that seem to have ended since the last time."""
-        now = int(time.time() * 1000 + self._conductor.clock.offset)
+        now = int(self._conductor.now() + self._conductor.clock.offset)
         everything = self._runs % _FULL_READ_EVERY == 0 or not self._index.proven
         since = 0 if everything else max(0, (self.searched_to or searched_to) - _OVERLAP)
         for page in self._index.waiting_since(since):
