@@ -64,7 +64,7 @@ class _Plan:
 
 
 class Decider:
-    """Decides events, for the worker that holds the lease."""
+    """Decides events, for the worker that has the lead."""
 
     def __init__(
         self,
