@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
-import gevent
-from gevent.threadpool import ThreadPool
+if TYPE_CHECKING:
+    from gevent.threadpool import ThreadPool
+
+# gevent is imported where it is needed: the command line uses `aside` too, and has no need of it.
 
 Parameters = ParamSpec("Parameters")
 Value = TypeVar("Value")
@@ -22,12 +24,16 @@ _pool: ThreadPool | None = None
 
 def begin() -> None:
     """To be called in a process that serves, after its fork: `aside` has threads from then on."""
+    from gevent.threadpool import ThreadPool
+
     global _pool
     _pool = ThreadPool(_THREADS)
 
 
 def gather() -> None:
     """Lets every other delivery that is ready have its turn before this one goes on."""
+    import gevent
+
     gevent.idle()
 
 
