@@ -172,6 +172,39 @@ def _get(summary: str, answers: Json, *parameters: Json) -> Json:
     return {"get": {"summary": summary, "parameters": list(parameters), "responses": answers}}
 
 
+def _orkes_paths() -> Json:
+    """The API of Orkes, for its clients; success is always 200."""
+    webhook_id = {"name": "webhook_id", "in": "path", "required": True, "schema": TEXT}
+    tag = _object(key=TEXT, value=TEXT)
+    body = {"type": "object", "description": "a webhook as Orkes' API knows it; secrets are ***, and *** keeps them"}
+
+    def operation(summary: str, answer: Json, given: Json | None = None, *parameters: Json) -> Json:
+        found: Json = {"summary": summary, "responses": _answers(answer, "done", "200", "400", "404")}
+        if given is not None:
+            found["requestBody"] = {"required": True, "content": {"application/json": {"schema": given}}}
+        return {**found, **({"parameters": list(parameters)} if parameters else {})}
+
+    return {
+        "/api/token": {
+            "post": operation("A token for X-Authorization", _object(token=TEXT), _object(keyId=TEXT, keySecret=TEXT))
+        },
+        "/api/metadata/webhook": {
+            "get": operation("Orkes: all webhooks", _list(body)),
+            "post": operation("Orkes: make a webhook", body, body),
+        },
+        "/api/metadata/webhook/{webhook_id}": {
+            "get": operation("Orkes: one webhook", body, None, webhook_id),
+            "put": operation("Orkes: change a webhook", body, body, webhook_id),
+            "delete": operation("Orkes: delete a webhook", ANYTHING, None, webhook_id),
+        },
+        "/api/metadata/webhook/{webhook_id}/tags": {
+            "get": operation("Orkes: a webhook's tags", _list(tag), None, webhook_id),
+            "put": operation("Orkes: put tags", ANYTHING, _list(tag), webhook_id),
+            "delete": operation("Orkes: delete tags", ANYTHING, _list(tag), webhook_id),
+        },
+    }
+
+
 def description() -> Json:
     """The description of every route under /api."""
     event_id = {"name": "eventId", "in": "path", "required": True, "schema": TEXT}
@@ -235,6 +268,7 @@ def description() -> Json:
                 _query("filtered", "true: those that `only` didn't let in"),
                 _limit(50),
             ),
+            **_orkes_paths(),
         },
         "components": {
             "schemas": _SCHEMAS,

@@ -39,7 +39,12 @@ def test_the_description_is_served(client: FlaskClient) -> None:
 
 def test_the_description_has_every_route_and_no_other(client: FlaskClient) -> None:
     routes = {
-        (rule.rule.replace("<event_id>", "{eventId}").replace("<task_id>", "{taskId}"), method.lower())
+        (
+            rule.rule.replace("<event_id>", "{eventId}")
+            .replace("<task_id>", "{taskId}")
+            .replace("<webhook_id>", "{webhook_id}"),
+            method.lower(),
+        )
         for rule in client.application.url_map.iter_rules()
         if rule.rule.startswith("/api/")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
