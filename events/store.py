@@ -8,8 +8,9 @@ can't do it now, unless it says otherwise; nothing has changed then, or all of i
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from events.records import (
     Change,
@@ -27,6 +28,8 @@ from events.records import (
     Workflow,
 )
 
+TRANSFER = "transfer"
+"""The fact that says how far a transfer into the store came."""
 NO_PACES: Mapping[str, float] = MappingProxyType({})
 News = Literal["events", "targets"]
 """What a listener waits for. `events`: there may be something to decide. `targets`: there may be something to claim."""
@@ -263,6 +266,40 @@ class Pauses(Protocol):
         """webhook → since when it is paused."""
 
 
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that every store on SQL has (`events.transfer` knows which)."""
+
+    name: str
+    key: tuple[str, ...]
+    """The primary key."""
+    others: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns, the key's first."""
+        return self.key + self.others
+
+
+class Tables(Protocol):
+    """A store's tables as they are, for moving all of it to another store."""
+
+    def read(self, table: Table, after: Row | None, limit: int) -> list[Row]:
+        """The rows after that key, in the order of keys; truth values as 0 and 1."""
+
+    def write(self, table: Table, rows: Sequence[Row], note: str) -> None:
+        """Adds the rows, and notes how far the transfer came, in one transaction."""
+
+    def count(self, table: Table) -> int:
+        """How many rows there are."""
+
+    def finish(self) -> None:
+        """Brings what follows from the rows up to them: numbers to come, counts, statistics. Takes the note back."""
+
+
 class Upkeep(Protocol):
     """What keeps the store small and quick. The worker sees to it."""
 
@@ -333,6 +370,9 @@ class Queries(Facts, Protocol):
 
 class Store(Deliveries, Leadership, Decisions, Claims, Pauses, Signals, Upkeep, Queries, Protocol):
     """All of it."""
+
+    def tables(self) -> Tables:
+        """The tables as they are."""
 
     def close(self) -> None:
         """Closes this process's connections; the next use opens them again."""

@@ -9,6 +9,7 @@ from admin.cli.definitions import check, import_, pause, resume, schema, webhook
 from admin.cli.events import events, rejections, tasks
 from admin.cli.new import new
 from admin.cli.send import send
+from admin.cli.transfer import migrate_store
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -51,7 +52,7 @@ def main() -> None:
     """
 
 
-for command in (check, new, webhooks, pause, resume, events, tasks, rejections, send, schema, import_):
+for command in (check, new, webhooks, pause, resume, events, tasks, rejections, send, schema, import_, migrate_store):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from events.postgres.onces import Onces
 from events.postgres.pauses import Pauses
 from events.postgres.queries import Queries
 from events.postgres.signals import Bell, Signals
+from events.postgres.transfer import PostgresTables
 from events.postgres.upkeep import Upkeep
 from events.store import StoreUnavailable
 
@@ -29,6 +30,10 @@ class PostgresStore(Deliveries, Leadership, Decisions, Claims, Onces, Pauses, Si
         self._connections = connections
         self._bell = Bell(connections)
         Deliveries.__init__(self, gather)
+
+    def tables(self) -> PostgresTables:
+        """The tables as they are, for a transfer."""
+        return PostgresTables(self._connections)
 
     def close(self) -> None:
         """Closes this process's connections; the next use opens them again."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from config.database_url import without_password
 from events.store import StoreUnavailable
 
 SCHEMA = "webhook_bridge"
@@ -61,21 +61,6 @@ class Address:
             # Of several servers the one that takes writes is meant, wherever a failover has put it.
             parameters.setdefault("target_session_attrs", "read-write")
         return cls(parameters, schema, without_password(url))
-
-
-def without_password(url: str) -> str:
-    """The URL with ``***`` for its password, wherever it stands."""
-    scheme, _, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    user, at, hosts = authority.rpartition("@")
-    if "@" in path:  # a / in the password: then nobody can say where it ends
-        return f"{scheme}://***"
-    name, colon, _ = user.partition(":")
-    path, question, query = path.partition("?")
-    if "password" in query:
-        pairs = parse_qsl(query, keep_blank_values=True)
-        query = urlencode([(key, "***" if "password" in key else value) for key, value in pairs], safe="*,/")
-    return f"{scheme}://{name}{':***' if colon else ''}{at}{hosts}{slash}{path}{question}{query}"
 
 
 def _schema_of(url: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from events.sqlite.onces import Onces
 from events.sqlite.pauses import Pauses
 from events.sqlite.queries import Queries
 from events.sqlite.signals import Signals, WakeUp
+from events.sqlite.transfer import SqliteTables
 from events.sqlite.upkeep import Upkeep
 
 
@@ -25,6 +26,10 @@ class SqliteStore(Deliveries, Leadership, Decisions, Claims, Onces, Pauses, Sign
         self._wake = WakeUp(f"{connections.path}-wake")
         Deliveries.__init__(self, gather)
         Leadership.__init__(self)
+
+    def tables(self) -> SqliteTables:
+        """The tables as they are, for a transfer."""
+        return SqliteTables(self._connections)
 
     def close(self) -> None:
         """Closes this process's writer and this thread's reader; the next use opens them again."""

@@ -10,8 +10,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from events.open import open_store
 from events.records import Event, EventFilter, EventStatus, Target
-from events.sqlite import SqliteStore, open_store
+from events.store import Store
 from testkit import signing
 from testkit.client import Answer, http, wait_for
 from testkit.processes import Child, bridge_environment, free_port, start_relay, start_worker
@@ -61,7 +62,7 @@ class Bridge:
         )
         self.relay: Child | None = None
         self.worker: Child | None = None
-        self._store: SqliteStore | None = None
+        self._store: Store | None = None
 
     # --- processes
 
@@ -100,7 +101,7 @@ class Bridge:
         if self.relay:
             self.stop_relay()
         if self._store:
-            self._store._connections.close()
+            self._store.close()
 
     def define(self, webhooks: str) -> None:
         """Writes the definitions, as an editor does: the new file takes the old one's place at once."""
@@ -147,10 +148,10 @@ class Bridge:
     # --- what became of them
 
     @property
-    def store(self) -> SqliteStore:
+    def store(self) -> Store:
         """The store, beside the processes."""
         if self._store is None:
-            self._store = open_store(f"sqlite:///{self.database}")
+            self._store = open_store(self.environment["BRIDGE_DATABASE"])
         return self._store
 
     def event(self, event_id: str) -> Event:

@@ -7,18 +7,41 @@ from pathlib import Path
 
 import pytest
 
+from testkit.postgres import Postgres
 from tests.acceptance.bridge import Bridge
+
+STORES = ("sqlite",)
+"""Which stores a module's tests run on, unless the module says so itself (`STORES`)."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs the tests of a module on each of its stores."""
+    if "store_kind" in metafunc.fixturenames:
+        metafunc.parametrize("store_kind", getattr(metafunc.module, "STORES", STORES), scope="module")
+
+
+@pytest.fixture(scope="module")
+def database_settings(request: pytest.FixtureRequest, store_kind: str) -> Callable[[], dict[str, str]]:
+    """Makes a new database of that kind; the setting that names it, or none for a file in the bridge's folder."""
+    if store_kind == "sqlite":
+        return dict
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return lambda: {"bridge_database": postgres.new_database("bridge")}
 
 
 @pytest.fixture(scope="module")
 def bridge(
-    request: pytest.FixtureRequest, conductor_url: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    conductor_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    database_settings: Callable[[], dict[str, str]],
 ) -> Iterator[Bridge]:
     """One bridge for a module's tests, with the module's WEBHOOKS and SETTINGS: each test has names of its own."""
     bridge = Bridge(
         tmp_path_factory.mktemp("bridge"),
         conductor_url,
         request.module.WEBHOOKS,
+        **database_settings(),
         **getattr(request.module, "SETTINGS", {}),
     )
     try:
@@ -28,11 +51,14 @@ def bridge(
 
 
 @pytest.fixture
-def new_bridge(conductor_url: str, tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
+def new_bridge(
+    conductor_url: str, tmp_path: Path, database_settings: Callable[[], dict[str, str]]
+) -> Iterator[Callable[..., Bridge]]:
     """Makes bridges of a test's own, `new_bridge(WEBHOOKS, **settings)`, and stops them at its end."""
     made: list[Bridge] = []
 
     def make(webhooks: str, **settings: str) -> Bridge:
+        settings = {**database_settings(), **settings}
         bridge = Bridge(tmp_path / f"bridge{len(made)}", settings.pop("conductor", conductor_url), webhooks, **settings)
         made.append(bridge)
         return bridge

@@ -22,6 +22,7 @@ def orders(name: str, receiver: str | None = None) -> str:
     return ORDERS.format(name=name, receiver=receiver or f"{unique(name)}: any")
 
 
+STORES = ("sqlite", "postgres")
 WEBHOOKS = (
     f"""
 webhooks:

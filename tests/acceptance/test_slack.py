@@ -6,6 +6,7 @@ from testkit import sample
 from testkit.client import Conductor, outputs, wait_for_webhook
 from tests.acceptance.bridge import Bridge, accepted, unique
 
+STORES = ("sqlite", "postgres")
 WEBHOOKS = f"""
 webhooks:
   - name: signed

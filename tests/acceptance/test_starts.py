@@ -5,6 +5,7 @@ from __future__ import annotations
 from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, accepted, unique
 
+STORES = ("sqlite", "postgres")
 WEBHOOKS = f"""
 webhooks:
   - name: pushes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from events.postgres.address import SCHEMA, Address, without_password
+from config.database_url import without_password
+from events.postgres.address import SCHEMA, Address
 from events.store import StoreUnavailable
 
 

@@ -1,0 +1,64 @@
+"""``webhook-bridge migrate-store``: everything from one store to another."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+
+from admin.cli.common import fail
+from config.database_url import without_password
+from events.open import open_store
+from events.store import NewerStore, StoreUnavailable
+from events.transfer import CantTransfer, Progress, transfer
+
+_EVERY = 1.0
+"""Seconds between two words of progress on one table."""
+
+
+class _Report:
+    """Says on stderr how far it is."""
+
+    def __init__(self) -> None:
+        self._table = ""
+        self._said = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.table != self._table or progress.done == progress.total or now > self._said + _EVERY:
+            self._table, self._said = progress.table, now
+            click.echo(f"{progress.table}: {progress.done} of {progress.total}", err=True)
+
+
+@click.command("migrate-store")
+@click.argument("source", metavar="FROM")
+@click.argument("to", metavar="TO")
+def migrate_store(source: str, to: str) -> None:
+    """Move everything from one store to another, such as from SQLite to PostgreSQL or back.
+
+    FROM and TO are URLs as BRIDGE_DATABASE takes them; a password is better left to PGPASSWORD or .pgpass. Stop relays
+    and workers first. TO must be empty. What was moved is compared by counts and sums. When the command is interrupted,
+    the same command takes it up again. FROM is left as it is.
+
+    \b
+    Example:
+      webhook-bridge migrate-store sqlite:///data/bridge.db postgresql://bridge@db/bridge
+    """
+    if without_password(source) == without_password(to):
+        fail("FROM and TO are the same store")
+    try:
+        stores = open_store(source, migrate=False), open_store(to)
+        try:
+            totals = transfer(*stores, without_password(source), _Report())
+        finally:
+            for store in stores:
+                store.close()
+    except (CantTransfer, StoreUnavailable, NewerStore) as error:
+        fail(error)
+    except KeyboardInterrupt:
+        click.echo("interrupted; the same command takes it up again", err=True)
+        sys.exit(1)
+    rows = ", ".join(f"{number} {table}" for table, number in totals.items() if number)
+    click.echo(f"moved and compared: {rows or 'nothing, the store was empty'}")
+    click.echo(f"now set BRIDGE_DATABASE={without_password(to)} for every process, and start them", err=True)
