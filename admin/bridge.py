@@ -205,13 +205,15 @@ class Bridge:
             workflow = self.store.workflow(task.workflow_id)
             if workflow is not None:
                 workflows[task.workflow_id] = workflow
-        conductor = self.store.facts().get("conductor", "up")
+        facts = self.store.facts()
+        conductor = facts.get("conductor", "up")
         return Surroundings(
             webhooks=self.definitions.webhooks,
             targets_of=targets_of,
             targets_on=targets_on,
             workflows=workflows,
             now=int(time.time() * 1000),
+            conductor_offset=int(facts.get("conductor_clock_offset", "0")),
             clock_skew=int(self.settings.bridge_clock_skew * 1000),
             conductor_error=None if conductor == "up" else conductor,
             paused=self.store.paused(),

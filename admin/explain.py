@@ -81,10 +81,16 @@ class Surroundings:
     now: int
     clock_skew: int = 2000
     """Milliseconds that a workflow may have started after an event and still take it."""
+    conductor_offset: int = 0
+    """Milliseconds that Conductor's clock is ahead of ours."""
     conductor_error: str | None = None
     """Why Conductor can't be reached, if it can't."""
     paused: Mapping[str, int] = field(default_factory=dict)
     """webhook → since when it is paused."""
+
+    def ours(self, server: int) -> int:
+        """A time of Conductor's by our clock, as the worker compares it."""
+        return server - self.conductor_offset
 
     def hide(self, webhook: str) -> tuple[str, ...]:
         """The paths of values that people don't see."""
@@ -161,10 +167,11 @@ def _all_hold(
         own = {target.correlation_id for target in around.targets_of.get(event.id, ()) if target.correlation_id}
         if workflow.root_correlation_id is not None and workflow.root_correlation_id in own:
             return "out of reach", "it belongs to a workflow that this event itself started"
-        if workflow.root_started_at > event.received_at + around.clock_skew:
+        started_at = around.ours(workflow.root_started_at)
+        if started_at > event.received_at + around.clock_skew:
             return (
                 "out of reach",
-                f"its workflow started at {iso(workflow.root_started_at)}, after the event arrived "
+                f"its workflow started at {iso(started_at)}, after the event arrived "
                 f"({iso(event.received_at)}): an event completes only what was running when it came; "
                 "replay the event to let it count as one that arrives now",
             )
@@ -176,8 +183,9 @@ def _all_hold(
         return "out of reach", "it no longer waits: it was completed by others, cancelled or timed out"
     if event.decided_at is None:
         return "matches", "the event's takers are still to be decided" + _because(around)
-    after = task.scheduled_at > event.received_at
-    waited = f"it came to wait at {iso(task.scheduled_at)}"
+    scheduled_at = around.ours(task.scheduled_at)
+    after = scheduled_at > event.received_at
+    waited = f"it came to wait at {iso(scheduled_at)}"
     if event.hold != "no":
         return (
             "matches",

@@ -64,6 +64,7 @@ class Settings(BaseSettings):
         default=(), description="task domains whose queues are swept too, separated by commas"
     )
     bridge_call_timeout: Duration = Field(default=10.0, gt=0, description="how long one call to Conductor may take")
+    bridge_calls: int = Field(default=16, ge=1, le=256, description="calls to Conductor at a time, a worker")
     bridge_conductor_payload: Size = Field(
         default=10 * 1024 * 1024,
         description="the largest output or input that Conductor takes; a delivery beyond it is answered 413",

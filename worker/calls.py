@@ -23,7 +23,7 @@ from worker.outcomes import CallStore, Outcome, TakenOver, TargetCalls, claim_la
 log = structlog.get_logger()
 
 CALLS = 16
-"""Calls at a time: as many as keep a Conductor server on two cores busy."""
+"""Calls at a time where BRIDGE_CALLS isn't known: as many as keep a Conductor server on two cores busy."""
 _RECORD_EVERY = 0.05
 """Seconds between commits of results: results are recorded in batches, which costs the server's neighbour less."""
 _RECORD_LAST = 0.005

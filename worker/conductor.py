@@ -382,7 +382,7 @@ class Conductor:
                 response_type="object",
             )
         except ApiException as error:
-            raise _translated(error) from error
+            raise _translated(error, f"{method} {path}") from error
         except ConductorError:
             raise
         except Exception as error:  # a bug of the client's, or an answer that it can't read
@@ -608,10 +608,14 @@ def _id(answer: Any) -> str:
     return answer
 
 
-def _translated(error: ApiException) -> ConductorError:
-    """What an answer that isn't 2xx means."""
+def _translated(error: ApiException, call: str) -> ConductorError:
+    """What an answer to this call that isn't 2xx means."""
     status, message = error.status or 0, _message(error.body)
     text = f"{status} {message or ' '.join(str(error.reason or '').split())}"
+    if status in (404, 405) and _kind(status, message) is not NotFound:
+        text += f" ({call} isn't there: CONDUCTOR_SERVER_URL must end with /api, and the server may be too old)"
+    if status in (401, 403):
+        text += f" ({call}: the key of CONDUCTOR_AUTH_KEY may not do so)"
     translated = _kind(status, message)(text + _remedy(message))
     translated.status = status
     return translated

@@ -17,7 +17,7 @@ from config.settings import Settings
 from config.watch import DefinitionsWatcher
 from events.records import Event, Task
 from events.store import LeadLost, Store, StoreUnavailable
-from worker.calls import CALLS, Caller
+from worker.calls import Caller
 from worker.conductor import Conductor
 from worker.health import Health
 from worker.reign import LEAD, Means, Reign
@@ -57,7 +57,7 @@ class Worker:
         self._stop = Bell()
         self._stopping = False
         self._reload = False
-        self._caller = Caller(store, conductor, self.id, self._output, health, self._paces)
+        self._caller = Caller(store, conductor, self.id, self._output, health, self._paces, settings.bridge_calls)
         self._means = Means(
             worker_id=self.id,
             settings=settings,
@@ -66,7 +66,7 @@ class Worker:
             watcher=watcher,
             caller=self._caller,
             timeouts=TaskTimeouts(conductor),
-            look_ups=ThreadPoolExecutor(CALLS, thread_name_prefix="look-up"),
+            look_ups=ThreadPoolExecutor(settings.bridge_calls, thread_name_prefix="look-up"),
             health=health,
             stop=self._stop,
         )

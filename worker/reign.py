@@ -45,6 +45,10 @@ _SAY_AGAIN = 60.0
 """Seconds after which it is said anew whether Conductor can be used: who lost the lead may have said otherwise."""
 _INBOX = 8
 """Messages after which a thread that finds faster than the loop stores has to wait."""
+_OFFSET_WORTH_SAYING = 5
+"""Milliseconds by which the clocks' offset must have changed to be said again."""
+OFFSET_FACT = "conductor_clock_offset"
+"""Milliseconds that Conductor's clock is ahead of ours."""
 _INDEX_FACT = "tasks_by_index_alone"
 _SEARCHED_FACT = "index_searched_to"
 
@@ -118,6 +122,7 @@ class Reign:
         self._failures = 0
         self._said = ""
         self._said_at = float("-inf")
+        self._said_offset: int | None = None
         self._listener = store.listener("events")
 
     def load(self) -> None:
@@ -220,6 +225,7 @@ class Reign:
         metrics.conductor_up(True)
         self._means.caller.conductor_is_up()
         self._say("up")
+        self._say_offset()
 
     def _conductor_is_away(self, error: ConductorError) -> None:
         self._failures += 1
@@ -240,6 +246,14 @@ class Reign:
             with suppress(StoreUnavailable):
                 self._store.set_fact("conductor", text)
                 self._said, self._said_at = text, now
+
+    def _say_offset(self) -> None:
+        """Leaves the clocks' offset to those who explain: they compare Conductor's times with ours as we do."""
+        offset = round(self._means.conductor.clock.offset)
+        if self._said_offset is None or abs(offset - self._said_offset) > _OFFSET_WORTH_SAYING:
+            with suppress(StoreUnavailable):
+                self._store.set_fact(OFFSET_FACT, str(offset))
+                self._said_offset = offset
 
     def _say_discovery(self, way: Way, reason: str) -> None:
         metrics.discovery_way(way)

@@ -25,7 +25,7 @@ from admin.orkes import NotOrkes, convert, read_webhooks, to_yaml
 from admin.schema import json_schema
 from config.webhooks import DefinitionsError
 from events.records import Change
-from events.store import StoreMissing
+from events.store import StoreMissing, StoreUnavailable
 from relay.platforms import PLATFORMS
 
 
@@ -61,6 +61,20 @@ def check(here: Here, as_json: bool) -> None:
         click.echo(plain(warning))
     number = len(definitions.webhooks)
     click.echo(f"{here.settings.bridge_webhooks}: {number} webhook{'' if number == 1 else 's'}, no errors", err=True)
+    _say_conductor(here)
+
+
+def _say_conductor(here: Here) -> None:
+    """What the worker last found out about Conductor, if one has ever run here."""
+    try:
+        facts = here.store.facts()
+    except (StoreMissing, StoreUnavailable):
+        return
+    if (conductor := facts.get("conductor", "up")) != "up":
+        click.echo(f"warning: the worker can't use Conductor: {plain(conductor)}", err=True)
+    if way := facts.get("discovery"):
+        level = "warning" if way.startswith("workflows") else "note"
+        click.echo(f"{level}: waiting tasks that no queue hands out are found by {plain(way)}", err=True)
 
 
 @click.command()

@@ -41,6 +41,7 @@ def overview() -> Response:
             "oldestPendingAt": iso(state.oldest_pending),
             "waitingTasks": sum(state.waiting.values()),
             "conductor": state.facts.get("conductor"),
+            "discovery": state.facts.get("discovery"),
         }
     )
 

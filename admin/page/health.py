@@ -82,6 +82,14 @@ def _conductor(state: State) -> list[Finding]:
                 (conductor,),
             )
         ]
+    if state.facts.get("discovery", "").startswith("workflows"):
+        return [
+            Finding(
+                "warning",
+                "Conductor's tasks can't be searched, so all running workflows are read now and then: is indexing off?",
+                (state.facts["discovery"],),
+            )
+        ]
     return []
 
 

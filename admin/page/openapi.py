@@ -88,6 +88,7 @@ _SCHEMAS: Json = {
         oldestPendingAt=_maybe(TIME),
         waitingTasks=NUMBER,
         conductor={**_maybe(TEXT), "description": "up, or the error"},
+        discovery={**_maybe(TEXT), "description": "how waiting tasks that no queue hands out are found, and why so"},
     ),
     "Webhook": _object(
         name=TEXT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -185,6 +186,15 @@ def test_a_workflow_that_started_after_the_event_is_told() -> None:
     assert "replay" in found.reason
     within_the_skew = Workflow("w1", 1, "w1", NOW + 1500, None)
     assert "started at" not in find(event(), task(scheduled_at=NOW + 1600), around(workflow=within_the_skew)).reason
+
+
+def test_conductors_times_are_compared_by_the_measured_offset() -> None:
+    ahead = replace(around(workflow=Workflow("w1", 1, "w1", NOW + 3 * MINUTE, None)), conductor_offset=3 * MINUTE)
+    found = find(event(), task(scheduled_at=NOW + 3 * MINUTE - 10), ahead)
+    assert "started at" not in found.reason
+    assert "came to wait" not in found.reason or "after the event" not in found.reason
+    late = find(event(), task(scheduled_at=NOW + 10), replace(ahead, conductor_offset=-4000))
+    assert "started at" in late.reason
 
 
 def test_a_workflow_that_the_event_started_is_told() -> None:
