@@ -187,6 +187,7 @@ def _webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         picture=deliveries_picture(here.store.delivery_hours(now - 7 * DAY, name), now),
         effect=effect_picture(events, here.targets_by_event(events)),
         changes=here.store.changes(name, 10),
+        paused_at=here.store.paused().get(name),
         rejections=here.store.rejections(name, 1),
         filtered=here.store.rejections(name, 1, filtered=True),
         **{"fresh": False, "secret": None, "answer": None, "said": None, **more},
@@ -355,6 +356,19 @@ def rotate(name: str) -> Response:
         return _webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
     changed("rotated the secret", name)
     return _webhook_page(name, secret=form.secret if form.generated else None, rotated=True)
+
+
+@blueprint.post("/webhooks/<name>/pause")
+def pause(name: str) -> Response:
+    """Pauses the webhook, or decides for it again: a state of the store, so no definition is written."""
+    store = bridge().store
+    if request.form.get("do") == "resume":
+        if store.resume(name):
+            changed("resumed", name)
+        return _to(name)
+    store.pause(_defined(name).name, store.now())
+    changed("paused", name)
+    return _to(name)
 
 
 @blueprint.get("/webhooks/<name>/delete")

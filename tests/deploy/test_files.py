@@ -239,14 +239,15 @@ def test_the_nginx_example_is_whole_and_passes_only_webhooks_on() -> None:
     assert "proxy_add_x_forwarded_for" not in text
 
 
-def test_nginx_itself_accepts_the_example(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["webhook-bridge.conf", "one-address.conf"])
+def test_nginx_itself_accepts_the_examples(name: str, tmp_path: Path) -> None:
     nginx, openssl = shutil.which("nginx"), shutil.which("openssl")
     if nginx is None or openssl is None:
         pytest.skip("nginx or openssl is not installed")
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     make = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=hooks.example.com", "-days", "1"]
     subprocess.run([openssl, *make, "-keyout", str(key), "-out", str(certificate)], capture_output=True, check=True)
-    text = (DEPLOY / "nginx" / "webhook-bridge.conf").read_text(encoding="utf-8")
+    text = (DEPLOY / "nginx" / name).read_text(encoding="utf-8")
     text = re.sub(r"/etc/ssl/\S+/fullchain.pem", str(certificate), re.sub(r"/etc/ssl/\S+/privkey.pem", str(key), text))
     text = text.replace("listen 80;", "listen 127.0.0.1:18080;").replace(
         "listen 443 ssl;", "listen 127.0.0.1:18443 ssl;"

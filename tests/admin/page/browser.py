@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
 from selenium.webdriver import Chrome
 from selenium.webdriver.chrome.options import Options
@@ -93,18 +94,38 @@ def resize(driver: Chrome, width: int, height: int, scale: float = 1) -> None:
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
+def _fill_pictures(sample: Sample) -> None:
+    """A week of deliveries, so that the pictures show what pictures are for."""
+    hour, draw = 3_600_000, Random(7)
+    now = sample.store.now() // hour * hour
+    with sample.store._connections.transaction() as db:
+        for back in range(1, 168):
+            daytime = 1 if 7 <= (now // hour - back) % 24 <= 18 else 0.2
+            numbers = {"accepted": int(draw.uniform(20, 60) * daytime), "duplicate": draw.randint(0, 3)}
+            if back in (30, 31, 77):
+                numbers["rejected"] = draw.randint(8, 20)
+            for outcome, number in numbers.items():
+                db.execute(
+                    "INSERT OR IGNORE INTO delivery_counts (webhook, hour, outcome, number) VALUES (?, ?, ?, ?)",
+                    ("github-deploys", now - back * hour, outcome, number),
+                )
+
+
 def save_pictures(folder: Path) -> None:
-    """Writes overview.png, explain.png and phone.png."""
+    """Writes overview.png, explain.png, new.png, webhook.png and phone.png."""
     folder.mkdir(parents=True, exist_ok=True)
     folder, before = folder.absolute(), Path.cwd()
     with tempfile.TemporaryDirectory() as work:
         os.chdir(work)  # so that the pictures tell of config/webhooks.yaml
         Path("config").mkdir()
-        sample = make_sample(Path("config"))
-        with serving(sample) as url, browser() as driver:
+        sample = make_sample(Path("config"), bridge_webhooks=Path("config"), bridge_admin_writes=True)
+        _fill_pictures(sample)
+        with serving_page(sample.settings) as url, browser() as driver:
             for name, path, width, height in (
                 ("overview", "/", 1200, 1060),
                 ("explain", f"/events/{sample.events['pending']}", 1200, 1100),
+                ("new", "/new?platform=github", 1200, 1020),
+                ("webhook", "/webhooks/github-deploys", 1200, 1180),
                 ("phone", f"/events/{sample.events['pending']}", 390, 844),
             ):
                 resize(driver, width, height, 2 if width < 600 else 1)

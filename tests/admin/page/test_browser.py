@@ -162,4 +162,10 @@ def test_log_in_with_the_token(driver: Chrome, tmp_path: Path) -> None:
 
 def test_the_pictures_of_the_documentation_can_be_made(tmp_path: Path) -> None:
     browser.save_pictures(tmp_path)
-    assert {file.name for file in tmp_path.iterdir()} == {"overview.png", "explain.png", "phone.png"}
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "overview.png",
+        "explain.png",
+        "new.png",
+        "webhook.png",
+        "phone.png",
+    }

@@ -205,6 +205,17 @@ def test_custom_senders_get_a_header_or_a_signature(page: Page) -> None:
     assert 'id="header-error"' in page.create(**custom, name="three").text
 
 
+def test_a_webhook_is_paused_and_resumed(page: Page) -> None:
+    page.create()
+    assert page.post("/webhooks/deploys/pause", do="pause").status_code == 303
+    assert "Resume" in page.client.get("/webhooks/deploys").text
+    page.post("/webhooks/deploys/pause", do="resume")
+    assert "Resume" not in page.client.get("/webhooks/deploys").text
+    changes = page.client.get("/changes").text
+    assert "paused" in changes
+    assert "resumed" in changes
+
+
 # --- who may what ---
 
 
@@ -215,6 +226,7 @@ def routes() -> list[tuple[str, dict[str, str]]]:
         ("/webhooks/deploys/secret", {"do": "rotate"}),
         ("/webhooks/deploys/delete", {"confirm": "deploys"}),
         ("/webhooks/deploys/test", {}),
+        ("/webhooks/deploys/pause", {"do": "pause"}),
     ]
 
 
