@@ -14,6 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -43,6 +44,19 @@ webhooks:
         when: {{"$.go": true}}
       - workflow: {unique(f"started_{label}")}
       - workflow: {unique(f"other_{label}")}
+  - name: once
+    platform: github
+    secret: ${{GITHUB_SECRET}}
+    starts:
+      - workflow: {unique(f"once_{label}")}
+        once: {{key: $.key}}
+  - name: talk
+    platform: github
+    secret: ${{GITHUB_SECRET}}
+    receivers: {{{unique(f"talk_{label}")}: any}}
+    starts:
+      - workflow: {unique(f"talk_{label}")}
+        unless: taken
 """
 
 
@@ -73,6 +87,17 @@ class Started:
     times: int
 
 
+@dataclass(frozen=True)
+class StartedOnce:
+    """One of these events started the workflow, and the others did not."""
+
+    name: str
+    events: tuple[str, ...]
+
+
+Expectation = Completed | Started | StartedOnce
+
+
 class Load:
     """Plays scenarios against a bridge until it is told to stop."""
 
@@ -81,7 +106,7 @@ class Load:
         self.bridge = bridge
         self.label = label
         self.seed = seed
-        self.expected: list[Completed | Started] = []
+        self.expected: list[Expectation] = []
         self.events = 0
         self.retries = 0
         self.abandoned = 0
@@ -108,6 +133,8 @@ class Load:
         self.conductor.register(self._name("loop"), [loop])
         self.conductor.register(self._name("started"), [set_variable()])
         self.conductor.register(self._name("other"), [set_variable()])
+        self.conductor.register(self._name("once"), [by_hand("gate")])
+        self.conductor.register(self._name("talk"), [wait])
 
     def _name(self, workflow: str) -> str:
         return unique(f"{workflow}_{self.label}")
@@ -137,7 +164,10 @@ class Load:
 
     def _client(self, random_: random.Random, scenarios: int | None) -> None:
         played = 0
-        kinds = (self._single, self._single, self._fan_out, self._held, self._loop, self._start, self._start)
+        kinds = (
+            *(self._single, self._single, self._fan_out, self._held, self._loop),
+            *(self._start, self._start, self._once, self._talk),
+        )
         try:
             while not self._stop.is_set() and (scenarios is None or played < scenarios):
                 random_.choice(kinds)()
@@ -186,6 +216,31 @@ class Load:
         self._expect(Started(event, self._name("started"), 2))
         self._expect(Started(event, self._name("other"), 1))
 
+    def _once(self) -> None:
+        """Events of one key that come at once: one of them starts the workflow, which runs on."""
+        key = uuid.uuid4().hex
+        with ThreadPoolExecutor(3) as pool:
+            events = tuple(pool.map(lambda _: self._post("once", {"key": key}), range(3)))
+        self._expect(StartedOnce(self._name("once"), events))
+
+    def _talk(self) -> None:
+        """The first event starts the workflow, the second one resumes it."""
+        if self.conductor_is_killed:  # it may hide the task that waits, and then a second workflow is right
+            return
+        key = uuid.uuid4().hex
+        first = self._post("talk", {"key": key})
+        deadline = time.monotonic() + PATIENCE
+        while not (found := self.patiently(lambda: self.conductor.started_by(self._name("talk"), first))):
+            assert time.monotonic() < deadline, f"event {first} started nothing"
+            time.sleep(0.1)
+        workflow_id = found[0]["workflowId"]
+        while not self.patiently(lambda: self.conductor.task(workflow_id, "wait")):
+            time.sleep(0.05)
+        second = self._post("talk", {"to": key})
+        self._expect(Completed(workflow_id, (second,)))
+        self._expect(Started(first, self._name("talk"), 1))
+        self._expect(Started(second, self._name("talk"), 0))
+
     def _begin(self, name: str, key: str, first: str = "wait") -> str | None:
         """A workflow with that key whose first task waits; None if Conductor broke down over it."""
         body = {"name": self._name(name), "input": {"key": key}}
@@ -222,7 +277,7 @@ class Load:
                 self.retries += 1
             time.sleep(0.1)
 
-    def _expect(self, expectation: Completed | Started) -> None:
+    def _expect(self, expectation: Expectation) -> None:
         with self._lock:
             self.expected.append(expectation)
 
@@ -263,7 +318,9 @@ class Load:
             path = f"/workflow/decide/{one.workflow_id}"
             self.patiently(lambda path=path: self.conductor.call("PUT", path))  # type: ignore[misc]
 
-    def _is_there(self, expectation: Completed | Started) -> bool:
+    def _is_there(self, expectation: Expectation) -> bool:
+        if isinstance(expectation, StartedOnce):
+            return len(self._started_once(expectation)) == 1
         if isinstance(expectation, Started):
             return self._is_started(expectation)
         workflow = self.patiently(lambda: self.conductor.workflow(expectation.workflow_id))
@@ -281,8 +338,19 @@ class Load:
             return self._is_there(Completed(expectation.sibling, expectation.events))
         return events == expectation.events and workflow["status"] == "COMPLETED"
 
-    def _seen(self, expectation: Completed | Started) -> str:
+    def _started_once(self, expectation: StartedOnce) -> list[str]:
+        found = [
+            workflow["workflowId"]
+            for event in expectation.events
+            for workflow in self.patiently(lambda event=event: self.conductor.started_by(expectation.name, event))  # type: ignore[misc]
+        ]
+        assert len(found) <= 1, f"seed {self.seed}: {expectation} started {found}"
+        return found
+
+    def _seen(self, expectation: Expectation) -> str:
         """What Conductor shows of it, for a failure's message."""
+        if isinstance(expectation, StartedOnce):
+            return str(self._started_once(expectation))
         if isinstance(expectation, Started):
             return str(self.conductor.started_by(expectation.name, expectation.event))[:300]
         workflow = self.conductor.workflow(expectation.workflow_id)
