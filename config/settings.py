@@ -86,6 +86,11 @@ class Settings(BaseSettings):
         "127.0.0.1:9109",
         description="where the worker serves its metrics for Prometheus, /healthz and /readyz: HOST:PORT, or off",
     )
+    bridge_notify: SecretStr | None = Field(
+        default=None,
+        description="where to say that something is wrong: Apprise URLs (Slack, e-mail, Teams, PagerDuty, plain JSON, "
+        "…), separated by spaces; extra `notify`",
+    )
     bridge_log_format: Literal["text", "json"] | None = Field(
         default=None, description="text or json; text on a terminal and json elsewhere by default"
     )

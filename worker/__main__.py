@@ -20,6 +20,7 @@ from worker import metrics
 from worker.conductor import Conductor
 from worker.health import Health, serve
 from worker.loop import Worker
+from worker.notify_sender import Notifier, by_apprise
 
 USAGE = """usage: python -m worker
 
@@ -39,6 +40,7 @@ def main() -> int:
         configure_logging(settings.bridge_log_format, "worker")
         load = partial(load_definitions, may_be_empty=settings.bridge_admin_writes)
         definitions = load(settings.bridge_webhooks)
+        send = by_apprise(settings.bridge_notify.get_secret_value()) if settings.bridge_notify else None
         store = open_store(settings.bridge_database)
     except (SettingsError, DefinitionsError, NewerStore, StoreUnavailable) as error:
         print(error, file=sys.stderr)
@@ -75,6 +77,7 @@ def main() -> int:
         store.now,
     )
     worker = Worker(settings, store, watcher, health, conductor)
+    notifier = Notifier(store, send, lambda: worker.reign is not None) if send is not None else None
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
@@ -84,7 +87,11 @@ def main() -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
+    if notifier is not None:
+        notifier.start()
     worker.run()
+    if notifier is not None:
+        notifier.stop()
     return 0
 
 

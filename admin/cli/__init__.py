@@ -8,6 +8,7 @@ from admin.cli.common import Commands
 from admin.cli.definitions import check, import_, pause, resume, schema, webhooks
 from admin.cli.events import events, rejections, tasks
 from admin.cli.new import new
+from admin.cli.notify import notify
 from admin.cli.send import send
 from admin.cli.transfer import migrate_store
 
@@ -52,7 +53,22 @@ def main() -> None:
     """
 
 
-for command in (check, new, webhooks, pause, resume, events, tasks, rejections, send, schema, import_, migrate_store):
+COMMANDS = (
+    check,
+    new,
+    webhooks,
+    pause,
+    resume,
+    events,
+    tasks,
+    rejections,
+    send,
+    schema,
+    import_,
+    notify,
+    migrate_store,
+)
+for command in COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -1,0 +1,28 @@
+"""The command that tries who is told when something is wrong."""
+
+from __future__ import annotations
+
+import click
+
+from admin.cli.common import Here, fail, here
+from worker.notify_sender import by_apprise
+
+
+@click.command()
+@click.option("--test", is_flag=True, required=True, help="Send a message that says it is a test.")
+@here
+def notify(here: Here, test: bool) -> None:
+    """Send a test message to BRIDGE_NOTIFY.
+
+    The worker that decides sends messages there: of failed events, a webhook that rejects everything, Conductor or the
+    store away, broken definitions, events that pile up. Of a kind at most one in ten minutes, and one when it is over.
+    """
+    urls = here.settings.bridge_notify
+    if urls is None:
+        fail("BRIDGE_NOTIFY is not set; set it to Apprise URLs, such as slack://TOKEN or json://HOST/PATH")
+    body = "If you read this, you will be told when something is wrong with the webhook bridge."
+    if not by_apprise(urls.get_secret_value())("this is a test", body, over=True):
+        fail(
+            "not every URL of BRIDGE_NOTIFY could be reached; look at tokens, host names, and what the network lets out"
+        )
+    click.echo("sent")
