@@ -17,6 +17,8 @@ from worker.reign import Means, Reign, ReignOver
 log = structlog.get_logger()
 
 _HEARTBEAT = 1.5
+_ONCES_A_RUN = 100
+"""Workflows that Conductor is asked about at a time."""
 _PRUNE_STEP = 500
 _PRUNE_GAP = 0.05
 """Seconds between two steps, in which the relay's commits have the database to themselves."""
@@ -29,6 +31,7 @@ class Schedule:
         """`reign` says which one there is now, if there is one; `wake` has the loop look for something to do."""
         self._means = means
         self._reign = reign
+        self._onces_seen = ""
         self._scheduler = BackgroundScheduler(
             timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 30}
         )
@@ -39,6 +42,7 @@ class Schedule:
             "discovery": (self._in_reign(Reign.discover), settings.bridge_discovery_interval),
             "task time-outs": (self._in_reign(Reign.extend_timeouts), 0.5),
             "definitions": (means.watcher.check, 2.0),
+            "once keys": (self._in_reign(self.forget_onces), 60.0),
             "retention": (self._in_reign(self.prune), min(60.0, max(1.0, settings.bridge_retention / 4))),
             "upkeep": (self._in_reign(lambda _: means.store.tend()), 1.0),
             "metrics": (self.measure, 10.0),
@@ -71,6 +75,15 @@ class Schedule:
             self._means.stop.wait(_PRUNE_GAP)
         if pruned:
             log.info("old events pruned", events=pruned)
+
+    def forget_onces(self, _reign: Reign) -> None:
+        """Forgets once keys whose events were pruned and whose workflows have ended since: the next ones, in turn."""
+        store, conductor = self._means.store, self._means.conductor
+        found = store.pruned_onces(self._onces_seen, _ONCES_A_RUN)
+        self._onces_seen = found[-1][0] if len(found) == _ONCES_A_RUN else ""
+        ended = [key for key, workflow_id in found if not conductor.runs(workflow_id)]
+        if ended:
+            store.forget_onces(ended)
 
     def measure(self) -> None:
         """Sets the gauges of what is in the store."""

@@ -430,6 +430,20 @@ def test_a_sighup_reads_the_definitions_at_the_next_step(bench: Bench) -> None:
     assert bench.watcher.checked == 1
 
 
+def test_once_keys_of_pruned_events_are_forgotten_when_their_workflows_have_ended(bench: Bench) -> None:
+    deciding = bench.deciding()
+    runs, ended = bench.conductor.begin("flow"), bench.conductor.begin("flow")
+    ended.ended = True
+    forgotten: list[str] = []
+    pruned = [("a", ended.id), ("b", runs.id)]
+    with (
+        mock.patch.object(bench.store, "pruned_onces", lambda after, limit: pruned),
+        mock.patch.object(bench.store, "forget_onces", forgotten.extend),
+    ):
+        deciding._schedule._in_reign(deciding._schedule.forget_onces)()
+    assert forgotten == ["a"]
+
+
 def test_old_events_are_pruned_in_steps_by_the_worker_that_decides(bench: Bench) -> None:
     deciding, other = bench.deciding(), bench.worker()
     asked = []
