@@ -22,11 +22,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
 from ruamel.yaml.util import load_yaml_guess_indent
 
 from config.loader import PlatformRules
 from config.webhooks import DefinitionsError, Problem, load_definitions
+from config.yaml_lines import BadYaml, parse_yaml
 
 SECRETS = "secrets"
 """The folder of secret files, beside the YAML."""
@@ -138,10 +138,8 @@ class DefinitionsFolder:
     def find(self, name: str) -> Written | None:
         """The webhook of this name, if it is written in a file that can be read."""
         for file in self._files():
-            document = self._parse(file)
-            for index, item in enumerate(_items(document)):
-                if isinstance(item, dict) and item.get("name") == name:
-                    keys = _plain(item)
+            for index, keys in enumerate(_items(file, name)):
+                if isinstance(keys, dict) and keys.get("name") == name:
                     return Written(file, index, keys, self._version(file, keys))
         return None
 
@@ -150,12 +148,6 @@ class DefinitionsFolder:
             return sorted(path for path in self.folder.glob("*.yaml") if not path.name.startswith("."))
         except OSError:
             return []
-
-    def _parse(self, file: Path) -> Any:
-        try:
-            return _round_trip().load(file.read_text(encoding="utf-8-sig"))
-        except (OSError, UnicodeDecodeError, YAMLError):
-            return None
 
     def _version(self, file: Path, keys: Keys) -> str:
         # With a key of this process: what is hashed may be a secret that can be guessed.
@@ -363,7 +355,13 @@ def _of(warnings: Iterable[Problem], file: Path, name: str) -> tuple[Problem, ..
     return tuple(one for one in warnings if one.file == str(file) and one.where.split(":")[0] == label)
 
 
-def _items(document: Any) -> list[Any]:
+def _items(file: Path, name: str) -> list[Any]:
+    """The webhooks of the file as they are written, if that name is in it and it can be read."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        document = parse_yaml(text).value if name in text else None  # most files of many have no need to be parsed
+    except (OSError, UnicodeDecodeError, BadYaml):
+        return []
     items = document.get("webhooks") if isinstance(document, dict) else None
     return items if isinstance(items, list) else []
 

@@ -101,10 +101,6 @@ class Sessions:
                 found = role
         return found
 
-    def token_of(self, role: Role) -> str:
-        """The token of that role."""
-        return dict(self._tokens)[role].decode()
-
     def new(self, role: Role = "admin") -> str:
         """A cookie that is good for `SESSION_SECONDS`."""
         return str(self._cookies.dumps([role, secrets.token_urlsafe(16)]))

@@ -13,7 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from admin.bridge import CantReplay, NotFound
 from admin.definitions_writer import CantWrite, Changed
 from admin.page import api, orkes_api, pages, webhooks
-from admin.page.access import COOKIE, NotAllowed, Sessions, check_local, check_same_site
+from admin.page.access import COOKIE, NotAllowed, Role, Sessions, check_local, check_same_site
 from admin.page.context import Source, sessions, set_cookie, source
 from config.logs import configure_logging
 from config.settings import Settings, SettingsError, load_settings
@@ -95,7 +95,7 @@ def _admit() -> Any:
     settings = source().settings
     cookie = request.cookies.get(COOKIE)
     of_cookie = sessions().role_of(cookie)
-    of_token = sessions().role_of_token(_given_token())
+    of_token = _role_of_program()
     if not current_app.extensions["has_token"]:
         check_local(request.environ, settings.bridge_trusted_proxies)
         g.role, g.who = "admin", "local"
@@ -118,14 +118,16 @@ def _admit() -> Any:
     return None
 
 
-def _given_token() -> str | None:
-    """The token of a program: as a bearer's, or in the header that Conductor's clients use."""
+def _role_of_program() -> Role | None:
+    """What a program may do by the token that it gives: as a bearer's, or in the header that Conductor's clients use.
+
+    There it may also be what /api/token gave.
+    """
     given = request.authorization
     if given is not None and given.type == "bearer":
-        return given.token
+        return sessions().role_of_token(given.token)
     own = request.headers.get("X-Authorization")
-    role = sessions().role_of(own)
-    return own if role is None else sessions().token_of(role)
+    return sessions().role_of_token(own) or sessions().role_of(own)
 
 
 def _check_form(cookie: str | None, by_token: bool) -> None:
