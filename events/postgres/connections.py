@@ -46,10 +46,12 @@ _TIDYING = 1.0
 _MOST = 8
 """Connections of one process."""
 _IDLE = 300.0
+LOCK_TIMEOUT = 1.5
+"""Seconds that a statement waits for another transaction: less than a delivery has."""
 _SESSION = {
-    # Seconds. What the client waits for ends sooner; this ends what it left behind.
+    # What the client waits for ends sooner; this ends what it left behind.
     "statement_timeout": "90s",
-    "lock_timeout": "5s",
+    "lock_timeout": f"{int(LOCK_TIMEOUT * 1000)}ms",
     "idle_in_transaction_session_timeout": "15s",
 }
 
@@ -161,18 +163,18 @@ class Connections:
         return connection.execute(self.sql(statement), parameters or None).rowcount
 
     def run_again(self, action: Callable[[Connection], _Value], seconds: float) -> _Value:
-        """What `action(connection)` returns; done anew, once more, if the connection broke.
+        """What `action(connection)` returns; done anew if the connection broke, as all idle ones do in a restart.
 
         So it must do no harm if it is done twice. Raises StoreUnavailable.
         """
         until = deadline(seconds)
         with translated():
-            for is_last in (False, True):
+            for tried in range(_MOST + 1):
                 with self.lent(until) as connection:
                     try:
                         return action(connection)
                     except psycopg.OperationalError:
-                        if is_last or not connection.broken or time.monotonic() >= until:
+                        if tried == _MOST or not connection.broken or time.monotonic() >= until:
                             raise
         raise AssertionError
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from events import rows
 from events.deadline import deadline
 from events.group_commit import GroupCommit, Take
-from events.postgres.connections import IMPATIENT, Connection, Connections, storable, translated
+from events.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, storable, translated
 from events.postgres.signals import Bell
 from events.records import Committed, NewEvent, Rejection
 from events.store import StoreUnavailable
@@ -20,6 +20,8 @@ from events.store import StoreUnavailable
 REJECTIONS_KEPT = 100
 """Rejections kept per webhook."""
 _HOUR = 3_600_000
+_MARGIN = 0.1
+"""Seconds by which the server gives up sooner than the client."""
 _ROWS_A_STATEMENT = 200
 _PAUSE = 0.1
 """Seconds between tries to commit."""
@@ -94,10 +96,13 @@ class Deliveries:
         with translated(), self._connections.lent(until, 0.0 if self._was_unavailable else IMPATIENT) as connection:
             stored = set[str]()
             parts = [events[at : at + _ROWS_A_STATEMENT] for at in range(0, len(events), _ROWS_A_STATEMENT)]
-            if len(parts) == 1 and not connection.is_pooled:
+            left = until - time.monotonic() - _MARGIN
+            if len(parts) == 1 and not connection.is_pooled and left > LOCK_TIMEOUT:
                 stored |= self._insert_events(connection, parts[0])  # a transaction of its own, in one round trip
             else:
-                connection.execute(connection.begin)
+                # What is answered 503 is not to be stored later after all, when a lock is free.
+                wait = max(1, int(min(left, LOCK_TIMEOUT) * 1000))
+                connection.execute(f"{connection.begin}; SET LOCAL lock_timeout = {wait}")
                 for part in parts:
                     stored |= self._insert_events(connection, part)
                 connection.execute("COMMIT")
