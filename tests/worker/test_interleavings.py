@@ -79,6 +79,8 @@ class Machine(RuleBasedStateMachine):
         self.reigns: list[tuple[Played, Reign]] = []
         """Every reign that a thread may still have in its hands."""
         self.events = 0
+        self.arrived = 0
+        """When the last event came: every task that waited then has been taken, by it or by one before."""
         for _ in range(3):
             self.new_worker()
 
@@ -123,6 +125,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def an_event_arrives(self) -> None:
         self.events += 1
+        self.arrived = self.ms
         self.store.append([NewEvent(f"event{self.events}", "w", self.ms, "{}", {}, {}, self.ms + 600_000)])
 
     @rule(fault=st.sampled_from([None, "lost_after", "lost_before", "unreachable", "late"]))
@@ -259,6 +262,8 @@ class Machine(RuleBasedStateMachine):
             named = {task.id for task in self.conductor.tasks.values() if task.worker_id == event_id}
             targets = [t for t in self.store.targets_of([event_id]) if t.kind == "complete" and t.state == "done"]
             assert named == {target.task_id for target in targets}
+        left = [task for task in self.conductor.tasks.values() if task.waits and task.scheduled_at <= self.arrived]
+        assert left == []
         last.worker.end_reign()
 
 
