@@ -308,10 +308,17 @@ def _edited(written: Written, form: WebhookForm, guide: Guide) -> dict[str, Any]
             continue
         keys.pop(key, None)
         if key in typed:
-            keys[key] = typed[key]
+            keys[key] = typed[key] if key != "starts" else _with_the_rest(typed[key], written.keys.get(key) or [])
     if form.verify_token:
         keys["verify_token"] = typed["verify_token"]
     return keys
+
+
+def _with_the_rest(starts: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The starts, with what the form has no field for (`once`, `unless`) as it is written."""
+    asked = ("workflow", "version", "when")
+    rest = {start.get("workflow"): {key: start[key] for key in start if key not in asked} for start in old}
+    return [start | rest.get(start["workflow"], {}) for start in starts]
 
 
 def _same_starts(one: list[dict[str, str]], other: list[dict[str, str]]) -> bool:
