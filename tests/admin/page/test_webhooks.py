@@ -162,10 +162,15 @@ def test_an_edit_keeps_the_rest_of_the_file(page: Page) -> None:
 
 def test_what_the_form_has_no_field_for_is_kept(page: Page) -> None:
     (page.folder / "a.yaml").write_text(
-        "webhooks:\n- name: deploys\n  verifier: none\n  starts:\n"
+        "webhooks:\n- name: deploys\n  verifier: none\n  receivers: {r: any}\n  starts:\n"
         "  - {workflow: s, unless: taken, when: {$.a: {$in: [1, 2]}}}\n"
     )
-    values = {"start_workflow_0": "s", "start_when_0": "$.a: {$in: [1, 2, 3]}", "start_workflow_1": "t"}
+    values = {
+        "receivers": "r",
+        "start_workflow_0": "s",
+        "start_when_0": "$.a: {$in: [1, 2, 3]}",
+        "start_workflow_1": "t",
+    }
     answer = page.post("/webhooks/deploys/edit", do="save", version=page.version("deploys"), **values)
     assert answer.status_code == 303
     one, other = page.defined["deploys"].starts
