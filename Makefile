@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONDUCTOR ?= sqlite
 INSTALLED := $(VENV)/.installed
-IMAGE_EXTRAS := postgres
+IMAGE_EXTRAS := postgres notify
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run test lint lock bench acceptance setup clean
