@@ -118,12 +118,12 @@ def test_pods_with_postgresql_that_start_at_once_play_the_slack_example(
     ]
     first, second, *_ = [pod.wait_until_ready() for pod in started]
     play(conductor, [first, second])
+    postgresql.pods["worker-0"].stop()
+    play(conductor, [second, first])
     # Either relay knows what the other one has taken.
     body = sample.message("Once")
     event_id = accepted(post(first, body))
     assert post(second, body).json == {"eventId": event_id, "duplicate": True}
-    postgresql.pods["worker-0"].stop()
-    play(conductor, [second, first])
 
 
 class Service:
