@@ -16,6 +16,7 @@ from testkit.conductor import ConductorServer, Say, say
 from testkit.postgres import Postgres
 from testkit.processes import Failed
 from testkit.proxy import Proxy
+from testkit.redis_es import ConductorOnRedis
 
 
 class Conductors(Protocol):
@@ -108,6 +109,7 @@ KINDS: dict[str, Callable[[Path, Say], Conductors]] = {
     "sqlite": lambda folder, say: ConductorServer(folder, say=say),
     "postgres": lambda folder, say: ConductorOnPostgres(folder, say),
     "cluster": lambda folder, say: ConductorOnPostgres(folder, say, servers=2),
+    "redis-es": lambda folder, say: ConductorOnRedis(folder, say),
 }
 
 
