@@ -139,6 +139,10 @@ class Load:
     def _name(self, workflow: str) -> str:
         return unique(f"{workflow}_{self.label}")
 
+    def started_names(self) -> list[str]:
+        """The workflows that events start: each ends by itself."""
+        return [self._name("started"), self._name("other")]
+
     # --- running ---
 
     def run(self, clients: int, scenarios: int | None = None) -> None:
@@ -383,7 +387,7 @@ class Load:
         for one in self.expected:
             if isinstance(one, Started):
                 wanted[one.name, one.event] = one.times
-        for name in (self._name("started"), self._name("other")):
+        for name in self.started_names():
             found: Counter[tuple[str, str]] = Counter()
             for workflow in self._search(f"workflowType='{name}'"):
                 found[name, str(workflow["correlationId"]).partition("#")[0]] += 1
