@@ -103,7 +103,7 @@ class StandIn:
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
 
-            do_GET = do_POST = do
+            do_GET = do_POST = do_PUT = do
 
             def log_message(self, format: str, *args: object) -> None:
                 """Says nothing."""
@@ -233,6 +233,86 @@ def test_tasks_that_ended_are_found_by_their_end(server: StandIn, conductor: Con
     assert conductor.ended_since(5) == {"t1", "t2"}
     assert server.last.path == "/api/tasks/search"
     assert server.last.query["query"] == ["taskType='WAIT_FOR_WEBHOOK' AND endTime>5"]
+
+
+def test_a_task_that_goes_on_has_not_ended_whatever_its_end_says(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"results": [{"taskId": "t1", "status": "IN_PROGRESS"}]})]
+    assert conductor.ended_since(5) == set()
+
+
+def test_summaries_give_ids_and_page_by_times_as_texts(server: StandIn, conductor: Conductor) -> None:
+    def search(asked: Request) -> Answer:
+        since = int(asked.query["query"][0].rpartition(">")[2])
+        found = [
+            {"taskId": f"t{second}", "status": "IN_PROGRESS", "startTime": f"2026-11-25T01:30:0{second}.020Z"}
+            for second in range(5)
+            if 1795570200020 + 1000 * second > since
+        ]
+        return Answer({"results": found[:3]})
+
+    server.answers = [search]
+    with mock.patch.object(module, "SEARCH_PAGE", 3):
+        found = [task_id for page in conductor.waiting_ids_since(0) for task_id in page]
+    assert found == ["t0", "t1", "t2", "t3", "t4"]
+    assert {request.path for request in server.requests} == {"/api/tasks/search"}
+
+
+def test_a_running_workflow_shows_its_tasks_in_progress(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer(["w1"])]
+    assert conductor.running("flow") == ["w1"]
+    assert server.last.path == "/api/workflow/running/flow"
+    waiting = {**POLLED, "taskType": "WAIT_FOR_WEBHOOK", "startTime": 7}
+    others = [{**waiting, "status": "COMPLETED"}, {**waiting, "taskType": "HUMAN"}]
+    server.answers = [Answer({"workflowId": "w1", "tasks": [waiting, *others]})]
+    [(task, started)] = conductor.waiting_in("w1")
+    assert (task.id, task.found_by, started) == ("t1", "index", 7)
+
+
+def test_a_workflow_is_evaluated_and_goes_if_it_has_a_task_or_an_end(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer("")]
+    assert conductor.evaluate("w1")
+    assert (server.last.method, server.last.path) == ("PUT", "/api/workflow/decide/w1")
+    server.answers = [Answer({"message": "No such workflow found by id: w1"}, 404)]
+    assert not conductor.evaluate("w1")
+    for workflow, goes in (
+        ({"status": "RUNNING", "tasks": []}, False),
+        ({"status": "RUNNING", "tasks": [{}]}, True),
+        ({"status": "COMPLETED", "tasks": []}, True),
+    ):
+        server.answers = [Answer(workflow)]
+        assert conductor.goes("w1") == goes
+
+
+def test_a_failed_task_says_why(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"status": "FAILED_WITH_TERMINAL_ERROR", "reasonForIncompletion": "too large"})]
+    assert conductor.task("t1") == TaskStatus(True, None, "too large")
+
+
+@pytest.mark.parametrize(
+    ("message", "ours"),
+    [
+        ("The payload size: 12 is greater than the permissible limit: 10 bytes", "BRIDGE_CONDUCTOR_PAYLOAD"),
+        ("JSON parse error: String value length (2) exceeds the maximum allowed (1)", "JSON parser"),
+        ("ERROR: unsupported Unicode escape sequence", "NUL"),
+    ],
+)
+def test_an_answer_that_never_changes_is_final_and_comes_with_our_words(
+    server: StandIn, conductor: Conductor, message: str, ours: str
+) -> None:
+    server.answers = [Answer({"message": message}, 500)]
+    with pytest.raises(Refused) as raised:
+        conductor.start("flow", None, {}, "e1")
+    assert message in str(raised.value)
+    assert ours in str(raised.value)
+
+
+def test_a_call_that_isnt_there_or_not_allowed_is_named(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"message": "No static resource tasks/t1."}, 404)]
+    with pytest.raises(OutcomeUnknown, match=r"GET /tasks/\{id\} isn't there.*must end with /api"):
+        conductor.task("t1")
+    server.answers = [Answer({"message": "no"}, 403)]
+    with pytest.raises(NotNow, match=r"GET /tasks/\{id\}: the key"):
+        conductor.task("t1")
 
 
 def test_extending_a_lease_leaves_the_task_in_progress_and_out_of_the_queue(

@@ -217,3 +217,31 @@ def test_without_an_index_waiting_tasks_are_asked_for_one_by_one_in_turn(bench: 
         with pytest.raises(ConductorError):
             discovery.run(bench.ms, tasks)
     assert bench.gone == tasks[::40]
+
+
+def test_an_event_without_a_taker_has_the_next_sweep_search_that_may(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: seconds[0])
+    bench.sweeper.sweep()
+    assert bench.sweeper.search_due_in() == float("inf")
+    assert not bench.sweeper.may_search()
+    bench.sweeper.want_search()
+    seconds[0] += 0.25
+    assert bench.sweeper.search_due_in() == 0.75
+    bench.sweeper.sweep()
+    assert len(bench.searches) == 1
+    seconds[0] += 0.75
+    assert bench.sweeper.may_search()
+    bench.sweeper.sweep()
+    assert len(bench.searches) == 2
+    assert bench.sweeper.search_due_in() == float("inf")
+
+
+def test_an_index_that_says_a_task_has_ended_is_no_proof(bench: Bench) -> None:
+    [task] = bench.schedule()
+    bench.sweeper.sweep()
+    with mock.patch.object(bench.conductor, "ended_since", return_value={task}):
+        bench.discovery().run(bench.ms, [task])
+    assert bench.gone == []
