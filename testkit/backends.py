@@ -30,7 +30,7 @@ class Conductors(Protocol):
     def port(self) -> int:
         """Where it listens on the loopback interface."""
 
-    def start(self, timeout: float = 120.0) -> None:
+    def start(self, timeout: float = 300.0) -> None:
         """Starts what doesn't run; returns once all is healthy. Raises Failed with the reason if it isn't."""
 
     def stop(self) -> None:
@@ -63,7 +63,7 @@ class ConductorOnPostgres:
         """The base of its API."""
         return f"http://localhost:{self.port}/api"
 
-    def start(self, timeout: float = 120.0) -> None:
+    def start(self, timeout: float = 300.0) -> None:
         """Starts what doesn't run."""
         if not self.servers:
             properties = _postgres_properties(self.postgres.start().new_database("conductor"))

@@ -196,7 +196,7 @@ class ConductorServer:
         """The base of its API."""
         return f"{self.ui_url}/api"
 
-    def start(self, timeout: float = 120.0) -> None:
+    def start(self, timeout: float = 300.0) -> None:
         """Starts it and returns once it is healthy. Raises Failed with the reason if it isn't."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._say(f"Conductor {VERSION} ({self.java_origin}) is starting at {self.ui_url} ")

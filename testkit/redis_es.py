@@ -41,7 +41,7 @@ class ConductorOnRedis:
         """The base of its API."""
         return self.server.url
 
-    def start(self, timeout: float = 120.0) -> None:
+    def start(self, timeout: float = 300.0) -> None:
         """Starts what doesn't run."""
         if not self._services:
             self._folder.mkdir(parents=True, exist_ok=True)

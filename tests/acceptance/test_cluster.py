@@ -24,7 +24,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConductorOnPos
     """Both servers."""
     cluster = ConductorOnPostgres(tmp_path_factory.mktemp("cluster"), say=lambda text: None, servers=2)
     try:
-        cluster.start(timeout=180)
+        cluster.start(timeout=300)
         yield cluster
     finally:
         cluster.stop()
@@ -48,7 +48,7 @@ def test_servers_that_are_killed_in_turn_under_load_lose_nothing_and_leave_nothi
             time.sleep(random_.uniform(2, 4))
             cluster.kill()
             time.sleep(random_.uniform(1, 3))  # the other one goes on alone
-            cluster.start(timeout=180)
+            cluster.start(timeout=300)
         load.stop()
         load.audit()
         for name in load.started_names():

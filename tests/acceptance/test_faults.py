@@ -72,7 +72,7 @@ def restart_worker(bridge: Bridge) -> None:
 
 def restart_conductor(server: Conductors) -> None:
     server.kill()
-    server.start(timeout=180)
+    server.start(timeout=300)
 
 
 def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is_killed_again_and_again(
