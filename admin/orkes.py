@@ -112,7 +112,10 @@ def _convert(webhook: Mapping[str, Any], taken: set[str]) -> Imported:
             {"workflow": workflow} | ({"version": version} if version else {}) for workflow, version in entries.items()
         ]
     if webhook.get("expression"):
-        made.notes.append("its expression can't be taken over: write it as `when` of the workflows to start")
+        made.notes.append(
+            "its expression was left out: Orkes evaluates it over the webhook's own configuration, not over the "
+            "payload. To choose by the payload, write `when` for a workflow to start, or `only` for the webhook"
+        )
     if not receivers and not entries:
         made.notes.append("it reaches no workflow: add receivers or starts")
         made.unsafe = True

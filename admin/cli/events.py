@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
@@ -19,11 +19,13 @@ from admin.cli.common import (
     here,
     me,
 )
+from admin.cli.following import brief, follow_events
+from admin.cli.replaying import replay_many
 from admin.cli.tables import compact, plain, pretty
 from admin.explain import EventFinding, TaskFinding
 from events.in_words import criterion_in_words
 from events.matches import Criterion
-from events.records import Change, Event, EventFilter, EventStatus, Target, Task, iso
+from events.records import Change, Event, EventFilter, EventStatus, Task, iso
 
 _PAGE = 500
 
@@ -37,6 +39,7 @@ _PAGE = 500
 @click.option("-t", "--text", help="Only events with this text in id, delivery id or payload.")
 @click.option("--before", metavar="EVENT_ID", help="Only events that arrived before this one: for paging.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
+@click.option("-f", "--follow", is_flag=True, help="Show new events, and what becomes of them, as they come.")
 @as_json_option
 @here
 @click.pass_context
@@ -48,9 +51,10 @@ def events(
     text: str | None,
     before: str | None,
     limit: int,
+    follow: bool,
     as_json: bool,
 ) -> None:
-    """List events, newest first; or show, explain, replay one.
+    """List events, newest first; follow them; or show, explain, replay one.
 
     \b
     An event is
@@ -64,11 +68,17 @@ def events(
     Examples:
       webhook-bridge events --webhook github-deploys --status failed
       webhook-bridge events --text 'refs/heads/main' --json | jq '.[0].eventId'
+      webhook-bridge events --follow                   as they come, until Ctrl-C
       webhook-bridge events explain 01935c2e-6f3a-7000-8000-000000000000
     """
     if ctx.invoked_subcommand is not None:
         return
     bridge = here.bridge
+    if follow:
+        if before:
+            raise click.UsageError("--follow shows what comes: leave out --before")
+        follow_events(bridge, EventFilter(webhook, status, text=text), as_json)
+        return
     before_seq = bridge.event(before).seq if before else None
     found = here.store.events(EventFilter(webhook, status, before_seq, limit, text))
     targets = bridge.targets_by_event(found)
@@ -76,19 +86,12 @@ def events(
         echo_json([shapes.event(event, targets[event.id]) for event in found])
         return
     rows = [
-        [event.id, event.webhook, event.status, iso(event.received_at), event.delivery_id, _brief(targets[event.id])]
+        [event.id, event.webhook, event.status, iso(event.received_at), event.delivery_id, brief(targets[event.id])]
         for event in found
     ]
     echo_table(["EVENT", "WEBHOOK", "STATUS", "RECEIVED AT", "DELIVERY", "TARGETS"], rows, "no events")
     if len(found) == limit:
         click.echo(f"for older ones: --before {found[-1].id}", err=True)
-
-
-def _brief(targets: Sequence[Target]) -> str:
-    return ", ".join(
-        f"{target.kind} {target.workflow}" + (f" ({target.state})" if target.state != "done" else "")
-        for target in targets
-    )
 
 
 @events.command()
@@ -181,15 +184,39 @@ def _echo_criteria(criteria: Sequence[Criterion]) -> None:
 
 
 @events.command()
-@click.argument("event_id")
+@click.argument("event_id", required=False)
+@click.option("-w", "--webhook", shell_complete=complete_webhook, help="Many: those of this webhook.")
+@click.option("-s", "--status", type=click.Choice(get_args(EventStatus)), help="Many: those of this status.")
+@click.option("-t", "--text", help="Many: those with this text in id, delivery id or payload.")
+@click.option("--since", metavar="DURATION", help="Many: those that arrived in this time up to now, such as 2h.")
+@click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one, to go on.")
+@click.option("--rate", metavar="RATE", default="20/s", show_default=True, help="How many at most, such as 20/s.")
+@click.option("--dry-run", is_flag=True, help="Only say how many there are.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
-def replay(here: Here, event_id: str, as_json: bool) -> None:
-    """Deliver an event once more, as a new event that arrives now.
+def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> None:
+    """Deliver an event, or many, once more, as new events that arrive now.
 
-    The new event has the old one's payload and headers, is held as the webhook now says, and completes or starts
+    A new event has the old one's payload and headers, is held as the webhook now says, and completes or starts
     again what it matches: nothing of the old event is undone. Its id is printed.
+
+    Many are chosen by --status, --webhook, --text, --since, and replayed in the order in which they arrived. Ctrl-C
+    stops between two, and says how to go on.
+
+    \b
+    Examples:
+      webhook-bridge events replay 01935c2e-6f3a-7000-8000-000000000000
+      webhook-bridge events replay --status failed --webhook orders --since 2h --dry-run
+      webhook-bridge events replay --status failed --webhook orders --since 2h --rate 20/s
     """
+    chosen_by = {name: many[name] for name in ("webhook", "status", "text", "since", "after") if many[name] is not None}
+    if event_id is None:
+        if not chosen_by:
+            raise click.UsageError("say which: EVENT_ID, or --status, --webhook, --text or --since")
+        replay_many(here, chosen_by, many["rate"], many["dry_run"], as_json)
+        return
+    if chosen_by or many["dry_run"]:
+        raise click.UsageError("EVENT_ID is one event: leave out what chooses many")
     new_id = here.bridge.replay(event_id)
     webhook = here.bridge.event(event_id).webhook
     here.store.record_change(Change(here.store.now(), me(), "replayed", webhook, f"event {event_id}, as {new_id}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any, get_args
 from urllib.parse import quote
 
@@ -18,10 +19,14 @@ from admin.page.access import COOKIE
 from admin.page.context import changed, sessions, set_cookie, source
 from admin.page.health import State, ago, what_is_wrong
 from admin.page.pictures import deliveries_picture, effect_picture, waiting_picture
+from admin.replaying import choose, replay_all
 from admin.sending import as_curl, delivery_of
 from events.in_words import criterion_in_words
 from events.in_words import shown as shown_value
 from events.records import EventFilter, EventStatus, iso
+
+_REPLAYED_AT_ONCE = 1000
+"""Events; more at a time are for the command line, which paces them."""
 
 blueprint = Blueprint("pages", __name__)
 
@@ -114,8 +119,11 @@ def events() -> str:
     found = here.store.events(query)
     page = found[:PAGE]
     filters: dict[str, Any] = {key: request.args[key] for key in ("webhook", "status", "text") if request.args.get(key)}
+    many = len(choose(here, replace(query, before_seq=None), most=_REPLAYED_AT_ONCE + 1)) if filters else 0
     return render(
         "events.html",
+        many=many,
+        too_many=many > _REPLAYED_AT_ONCE,
         events=page,
         targets=here.targets_by_event(page),
         filters=filters,
@@ -150,6 +158,34 @@ def event(event_id: str) -> str:
         webhook=webhook,
         tasks_explained=_TASKS_EXPLAINED,
     )
+
+
+@blueprint.route("/replay", methods=["GET", "POST"])
+def replay_many() -> str | Response:
+    """Asks once more whether the events of a filter are to be replayed, and at a yes replays just those asked about."""
+    here = bridge()
+    asked = request.form if request.method == "POST" else request.args
+    filters = {key: asked[key] for key in ("webhook", "status", "text") if asked.get(key)}
+    status = filters.get("status")
+    if not filters or (status is not None and status not in STATUSES):
+        abort(400, "choose events by webhook, status or text")
+    to = asked.get("to", type=_seq)
+    query = EventFilter(
+        filters.get("webhook"),
+        status,  # type: ignore[arg-type]
+        before_seq=to + 1 if to else None,
+        text=filters.get("text"),
+    )
+    chosen = choose(here, query, most=_REPLAYED_AT_ONCE)
+    if request.method == "GET" or not chosen:
+        return render("replay.html", filters=filters, chosen=chosen)
+    if request.form.get("number") != str(len(chosen)):
+        # Others have come or gone meanwhile: what was agreed to is not what would happen.
+        return render("replay.html", filters=filters, chosen=chosen, changed=True)
+    *_, progress = replay_all(here, chosen)
+    for webhook, number in sorted(progress.replayed.items()):
+        changed("replayed", webhook, f"{number} events, by {', '.join(f'{k} {v}' for k, v in filters.items())}")
+    return _redirect(url_for(".events", webhook=filters.get("webhook")))
 
 
 @blueprint.post("/events/<event_id>/replay")

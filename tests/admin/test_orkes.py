@@ -110,7 +110,7 @@ def test_a_name_that_no_url_can_have_is_changed_and_told(tmp_path: Path) -> None
 def test_what_cannot_be_taken_over_is_told() -> None:
     (made,) = convert([orkes(verifier="HEADER_BASED", expression="$.x", brandNew=1)])
     assert made.unsafe
-    assert any("expression" in note for note in made.notes)
+    assert any("not over the payload. To" in note for note in made.notes)
     assert any("brandNew" in note for note in made.notes)
     (made,) = convert([{"name": "x", "receiverWorkflowNamesToVersions": {"a": 1}}])
     assert made.unsafe

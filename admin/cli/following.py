@@ -1,0 +1,71 @@
+"""``events --follow``: one line for each new event, and one for what becomes of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+
+import click
+
+from admin import shapes
+from admin.bridge import Bridge
+from admin.cli.tables import plain
+from admin.following import Follower, News
+from events.records import EventFilter, Target, iso
+from events.store import StoreUnavailable
+
+_EVERY = 0.5
+"""Seconds between two looks."""
+
+
+def brief(targets: Sequence[Target]) -> str:
+    """The targets in a few words."""
+    return ", ".join(
+        f"{target.kind} {target.workflow}" + (f" ({target.state})" if target.state != "done" else "")
+        for target in targets
+    )
+
+
+def follow_events(bridge: Bridge, query: EventFilter, as_json: bool) -> None:
+    """Prints until Ctrl-C; with `as_json` a JSON object a line."""
+    follower = Follower(bridge, query)
+    click.echo("Following new events; Ctrl-C ends it.", err=True)
+    away = False
+    try:
+        while True:
+            try:
+                for news in follower.look():
+                    click.echo(_as_json(news) if as_json else line_of(news))
+                if away:
+                    click.echo("The store is back.", err=True)
+                away = False
+            except StoreUnavailable as error:
+                if not away:
+                    click.echo(f"The store can't be read, trying again: {plain(error)}", err=True)
+                away = True
+            time.sleep(_EVERY)
+    except KeyboardInterrupt:
+        pass
+
+
+def line_of(news: News) -> str:
+    """``12:00:00.123Z  -->  orders  pending  ID``, or, of an event that was told before, ``<--`` and its end."""
+    event = news.event
+    arrow = "-->" if news.is_new else "<--"
+    at = event.received_at if news.is_new else (event.settled_at or event.received_at)
+    parts = [str(iso(at)), arrow, event.webhook, event.status, event.id]
+    if news.is_new and event.delivery_id:
+        parts.append(f"[{event.delivery_id}]")
+    if news.is_new and event.replay_of:
+        parts.append(f"(replay of {event.replay_of})")
+    if news.targets:
+        parts.append(brief(news.targets))
+    errors = [target.error for target in news.targets if target.state == "failed" and target.error]
+    if event.status == "failed" and errors:
+        parts.append(f"({errors[0]})")
+    return "  ".join(map(plain, parts))
+
+
+def _as_json(news: News) -> str:
+    return json.dumps({**shapes.event(news.event, news.targets), "new": news.is_new})

@@ -1,0 +1,69 @@
+"""New events, and what becomes of them, as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from admin.bridge import Bridge
+from events.records import Event, EventFilter, Target
+
+_PAGE = 200
+_WATCHED = 5000
+"""Events whose end is waited for; of more, the oldest are forgotten."""
+
+
+@dataclass(frozen=True)
+class News:
+    """An event that is new, or whose status is another one."""
+
+    event: Event
+    targets: tuple[Target, ...]
+    is_new: bool
+
+
+class Follower:
+    """Remembers what was said."""
+
+    def __init__(self, bridge: Bridge, query: EventFilter):
+        """Begins with the next event. `query.status` is what events must come to before they are told."""
+        self._bridge = bridge
+        self._query = replace(query, status=None, before_seq=None, limit=_PAGE)
+        self._wanted = query.status
+        newest = bridge.store.events(EventFilter(limit=1))
+        self._seq = newest[0].seq if newest else 0
+        self._open: dict[str, str] = {}
+        """event id → the status that was told last."""
+
+    def look(self) -> list[News]:
+        """What is new since the last look, in the order of arrival."""
+        found = [(event, True) for event in self._arrived()]
+        if self._open:
+            known = self._bridge.store.events_of(list(self._open))
+            found += [(event, False) for event in known.values() if event.status != self._open.get(event.id)]
+        for event, _ in found:
+            self._open.pop(event.id, None)
+            if event.status == "pending":
+                self._open[event.id] = event.status
+        while len(self._open) > _WATCHED:
+            del self._open[next(iter(self._open))]
+        found = [(event, new) for event, new in found if self._wanted in (None, event.status)]
+        found.sort(key=lambda item: item[0].seq)
+        targets = self._bridge.targets_by_event([event for event, _ in found])
+        return [News(event, tuple(targets[event.id]), new) for event, new in found]
+
+    def _arrived(self) -> list[Event]:
+        arrived: list[Event] = []
+        for event in self._newest_first():
+            if event.seq <= self._seq:
+                break
+            arrived.append(event)
+        if arrived:
+            self._seq = arrived[0].seq
+        return arrived[::-1]
+
+    def _newest_first(self) -> Iterator[Event]:
+        before: int | None = None
+        while page := self._bridge.store.events(replace(self._query, before_seq=before)):
+            yield from page
+            before = page[-1].seq

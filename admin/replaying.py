@@ -1,0 +1,99 @@
+"""Replays many events, in the order in which they arrived, and says how far it has come."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from admin.bridge import Bridge, CantReplay, NotFound
+from events.records import EventFilter
+
+_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An event that is to be replayed."""
+
+    seq: int
+    id: str
+    webhook: str
+    received_at: int
+
+
+@dataclass
+class Progress:
+    """How far it has come."""
+
+    total: int
+    replayed: Counter[str] = field(default_factory=Counter)
+    """webhook → events."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """reason → events that can't be replayed."""
+    last: str | None = None
+    """The last event that was seen to."""
+
+    @property
+    def done(self) -> int:
+        """Events that were seen to."""
+        return self.replayed.total() + self.left_out.total()
+
+
+def choose(
+    bridge: Bridge, query: EventFilter, since: int | None = None, after_seq: int = 0, most: int | None = None
+) -> list[Chosen]:
+    """The events that fit and arrived at `since` or later, the oldest first; of them the newest `most`.
+
+    `query.limit` doesn't count. What is replayed later is not among them.
+    """
+    found: list[Chosen] = []
+    before = query.before_seq
+    while page := bridge.store.events(replace(query, before_seq=before, limit=_PAGE)):
+        for event in page:
+            if event.seq <= after_seq or (since is not None and event.received_at < since):
+                # Times of several relays may be a little out of order, sequence numbers are not.
+                if event.seq <= after_seq or event.received_at < (since or 0) - _OUT_OF_ORDER:
+                    return found[::-1]
+                continue
+            found.append(Chosen(event.seq, event.id, event.webhook, event.received_at))
+            if most is not None and len(found) >= most:
+                return found[::-1]
+        before = page[-1].seq
+    return found[::-1]
+
+
+_OUT_OF_ORDER = 60_000
+"""Milliseconds."""
+
+
+def replay_all(
+    bridge: Bridge,
+    chosen: Sequence[Chosen],
+    rate: float | None = None,
+    wait: Callable[[float], object] = time.sleep,
+    stopping: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Progress]:
+    """Replays one after the other, `rate` in a second at most; yields before the first, and after each.
+
+    Ends between two events once it is `stopping`, which may cut a `wait` short. Raises StoreUnavailable.
+    """
+    progress = Progress(len(chosen))
+    yield progress
+    began = clock()
+    for number, event in enumerate(chosen):
+        if rate is not None and (early := began + number / rate - clock()) > 0:
+            wait(early)
+        if stopping():
+            return
+        try:
+            bridge.replay(event.id)
+            progress.replayed[event.webhook] += 1
+        except NotFound:
+            progress.left_out["pruned meanwhile"] += 1
+        except CantReplay:
+            progress.left_out[f"the webhook {event.webhook} is no longer defined"] += 1
+        progress.last = event.id
+        yield progress
