@@ -11,7 +11,16 @@ from ruamel.yaml import YAML
 
 from admin import shapes
 from admin.bridge import DAY, NotFound
-from admin.definitions_writer import Changed, DefinitionsFolder, Invalid, NameTaken, Secret, Written, without_secrets
+from admin.definitions_writer import (
+    CantWrite,
+    Changed,
+    DefinitionsFolder,
+    Invalid,
+    NameTaken,
+    Secret,
+    Written,
+    without_secrets,
+)
 from admin.forms import MORE, WebhookForm, receiver_line
 from admin.guide import Guide, guides, samples
 from admin.page.access import NotAllowed
@@ -86,6 +95,9 @@ def create() -> str | Response | tuple[str, int]:
         here.create(keys)
     except NameTaken as error:
         form.errors["name"] = f"{error}; choose another name"
+    except CantWrite as error:
+        form.errors[""] = str(error)
+        return _form_page("new.html", form, guide, keys, 409)
     except Invalid as error:
         form.place(error.problems)
     if form.errors:
@@ -249,6 +261,9 @@ def save(name: str) -> Response:
     except Invalid as error:
         form.place(error.problems)
         return _form_page("edit.html", form, guide, keys, 422, **more)
+    except CantWrite as error:
+        form.errors[""] = str(error)
+        return _form_page("edit.html", form, guide, keys, 409, **more)
     except Changed as error:
         form.errors[""] = f"{error}. What you typed is below, and what is written now; save again to replace that."
         more |= {"now": _as_yaml(without_secrets(written.keys)), "version": written.version}

@@ -11,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from admin import definitions_writer
 from admin.page import webhooks
 from admin.page.app import create_app
 from config.webhooks import load_definitions
@@ -132,6 +133,26 @@ def test_the_check_says_what_check_says(page: Page) -> None:
     assert "a short secret, which can be guessed" in page.create(do="check", secret="short").text
     assert not list(page.folder.iterdir())
     assert "${file:secrets/" in page.create(do="check").text
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_nothing_typed_is_lost(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.create(name="old")
+    version = page.version("old")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(definitions_writer.DefinitionsFolder, "_write", full)
+    answers = (
+        page.create(receivers="typed_by_me"),
+        page.post("/webhooks/old/edit", do="save", version=version, receivers="typed_by_me"),
+    )
+    for answer in answers:
+        assert answer.status_code == 409
+        assert "No space left on device" in answer.text
+        assert "typed_by_me</textarea>" in answer.text
 
 
 def test_a_name_that_is_taken_is_said(page: Page) -> None:
