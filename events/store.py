@@ -303,6 +303,9 @@ class Tables(Protocol):
 class Upkeep(Protocol):
     """What keeps the store small and quick. The worker sees to it."""
 
+    def advice(self) -> list[str]:
+        """What the database's own settings put at risk, each with a remedy."""
+
     def tend(self) -> None:
         """The store's own housekeeping, if there is any to do. To be called about once a second."""
 

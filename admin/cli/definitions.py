@@ -61,15 +61,20 @@ def check(here: Here, as_json: bool) -> None:
         click.echo(plain(warning))
     number = len(definitions.webhooks)
     click.echo(f"{here.settings.bridge_webhooks}: {number} webhook{'' if number == 1 else 's'}, no errors", err=True)
-    _say_conductor(here)
+    _say_store(here)
 
 
-def _say_conductor(here: Here) -> None:
-    """What the worker last found out about Conductor, if one has ever run here."""
+def _say_store(here: Here) -> None:
+    """What the database's settings put at risk, and what the worker last found out about Conductor."""
     try:
-        facts = here.store.facts()
-    except (StoreMissing, StoreUnavailable):
+        advice, facts = here.store.advice(), here.store.facts()
+    except StoreMissing:
+        return  # nothing has ever run here
+    except StoreUnavailable as error:
+        click.echo(f"warning: BRIDGE_DATABASE: {plain(error)}", err=True)
         return
+    for one in advice:
+        click.echo(f"warning: BRIDGE_DATABASE: {one}", err=True)
     if (conductor := facts.get("conductor", "up")) != "up":
         click.echo(f"warning: the worker can't use Conductor: {plain(conductor)}", err=True)
     if way := facts.get("discovery"):

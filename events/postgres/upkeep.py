@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from events.postgres import onces
+from events.postgres import onces, words
 from events.postgres.connections import Connections
 
 _COUNTS = 200
@@ -13,6 +13,13 @@ class Upkeep:
     """Implements `events.store.Upkeep`."""
 
     _connections: Connections
+
+    def advice(self) -> list[str]:
+        found = self._connections.read(
+            "SELECT name, reset_val FROM pg_settings"
+            " WHERE name IN ('synchronous_commit', 'fsync', 'full_page_writes', 'synchronous_standby_names')"
+        )
+        return words.advice(dict(found))
 
     def tend(self) -> None:
         # The server vacuums by itself: the tables say how often.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import psycopg
 from psycopg import errors
 
@@ -57,6 +59,29 @@ def too_old(version: int) -> str:
     return (
         f"the server is PostgreSQL {major}, and the bridge needs {OLDEST_SERVER // 10000} or newer; upgrade the server"
     )
+
+
+def advice(settings: Mapping[str, str]) -> list[str]:
+    """What these settings of the server put at risk, each with a remedy."""
+    found = []
+    if settings.get("synchronous_commit") == "off":
+        found.append(
+            "the server has synchronous_commit off. The bridge turns it on for itself, so that a 2xx means that the "
+            "event is on disk; turn it on for everybody (ALTER SYSTEM SET synchronous_commit = on). With a synchronous "
+            "standby (synchronous_standby_names) a 2xx survives the loss of the host too"
+        )
+    if settings.get("synchronous_commit") == "local" and settings.get("synchronous_standby_names"):
+        found.append(
+            "the server has synchronous_commit local, so a 2xx doesn't wait for the synchronous standby and may not "
+            "survive the loss of the host; set it to on"
+        )
+    for name in ("fsync", "full_page_writes"):
+        if settings.get(name) == "off":
+            found.append(
+                f"the server has {name} off: a crash of its machine may lose what was answered 2xx, and the whole "
+                "database; turn it on"
+            )
+    return found
 
 
 def _text(error: BaseException) -> str:

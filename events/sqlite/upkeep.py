@@ -15,6 +15,9 @@ class Upkeep:
 
     _connections: Connections
 
+    def advice(self) -> list[str]:
+        return []  # each connection sets what it needs
+
     def tend(self) -> None:
         with self._connections.reading() as db:
             pages = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]

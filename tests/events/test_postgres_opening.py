@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from events.open import open_store
-from events.postgres import migrations, words
+from events.postgres import PostgresStore, migrations, words
 from events.store import NewerStore, StoreMissing, StoreUnavailable
 from testkit.postgres import Postgres
 
@@ -117,3 +117,15 @@ def test_a_server_that_is_too_old_is_refused(url: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(words, "OLDEST_SERVER", 10**7)
     with pytest.raises(StoreUnavailable, match="needs 1000 or newer; upgrade the server"):
         open_store(url)
+
+
+def test_settings_that_put_answered_events_at_risk_are_told(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as database:
+        database.execute(f"ALTER DATABASE {urlsplit(url).path[1:]} SET synchronous_commit = off")
+    store = open_store(url)
+    assert isinstance(store, PostgresStore)
+    assert any("synchronous_commit off" in one and "synchronous standby" in one for one in store.advice())
+    assert store._connections.read("SHOW synchronous_commit") == [("on",)], "for itself the bridge turns it on"
+    store.close()
+    assert len(words.advice({"synchronous_commit": "local", "synchronous_standby_names": "*", "fsync": "off"})) == 2
+    assert words.advice({"synchronous_commit": "remote_apply", "fsync": "on", "full_page_writes": "on"}) == []

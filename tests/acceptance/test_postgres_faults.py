@@ -1,0 +1,367 @@
+"""Two relays and two workers on one PostgreSQL, and everything that can happen to them and to it.
+
+`TEST_FAULTS_SECONDS` makes the storms longer, `TEST_FAULTS_SEED` repeats one (as far as processes can be repeated).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import random
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from events.open import open_store
+from events.records import EventFilter
+from testkit.client import Answer, Conductor, http, wait_for
+from testkit.postgres import Postgres, _unprivileged, find_programs
+from testkit.processes import Child, free_port
+from tests.acceptance.bridge import Bridge
+from tests.acceptance.faults.load import Load, webhooks
+
+SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "20"))
+SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
+
+
+@pytest.fixture
+def server() -> Iterator[Postgres]:
+    """A PostgreSQL of the test's own, which may be killed."""
+    server = Postgres()
+    if server.given:
+        pytest.skip("a PostgreSQL that was given can't be killed")
+    yield server.start()
+    server.stop()
+
+
+class Fleet:
+    """Bridges that share definitions and database, each a host of its own: a relay and a worker."""
+
+    def __init__(self, folder: Path, conductor_url: str, definitions: str, *databases: str) -> None:
+        settings = {"bridge_call_timeout": "3s", "bridge_discovery_interval": "3s"}
+        self.hosts = [
+            Bridge(folder / f"host{number}", conductor_url, definitions, bridge_database=database, **settings)
+            for number, database in enumerate(databases)
+        ]
+        self._turns = itertools.cycle(self.hosts)
+
+    def start(self) -> Fleet:
+        for host in self.hosts:
+            host.start()
+        return self
+
+    def stop(self) -> None:
+        for host in self.hosts:
+            host.stop()
+
+    def github(self, webhook: str, payload: Any, **how: Any) -> Answer:
+        """A delivery to one of the relays, as a load balancer deals them out."""
+        return next(self._turns).github(webhook, payload, **how)
+
+
+@pytest.fixture
+def fleet_of(
+    conductor_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., tuple[Fleet, Load]]]:
+    """Makes a fleet on these databases, a host each, and a load for it."""
+    made: list[Fleet] = []
+
+    def make(*databases: str) -> tuple[Fleet, Load]:
+        label = f"{zlib.crc32(request.node.name.encode()):08x}"
+        fleet = Fleet(tmp_path / "fleet", conductor_url, webhooks(label), *databases)
+        made.append(fleet)
+        load = Load(Conductor(conductor_url), fleet, label, SEED)  # type: ignore[arg-type]
+        load.register()
+        return fleet, load
+
+    yield make
+    for fleet in made:
+        fleet.stop()
+
+
+def restart_relay(host: Bridge) -> None:
+    assert host.relay is not None
+    host.relay.kill()
+    host.start_relay()
+
+
+def restart_worker(host: Bridge) -> None:
+    assert host.worker is not None
+    host.worker.kill()
+    host.start_worker()
+
+
+def test_nothing_is_lost_or_done_twice_while_relays_workers_and_postgresql_are_killed(
+    server: Postgres, fleet_of: Callable[..., tuple[Fleet, Load]]
+) -> None:
+    database = server.new_database()
+    fleet, load = fleet_of(database, database)
+    fleet.start()
+    random_ = random.Random(SEED)
+
+    def restart_postgres() -> None:
+        server.kill()
+        time.sleep(random_.uniform(0, 3))
+        server.start()
+
+    faults: list[Callable[[], None]] = [
+        restart_postgres,
+        *(lambda host=host: restart_relay(host) for host in fleet.hosts),  # type: ignore[misc]
+        *(lambda host=host: restart_worker(host) for host in fleet.hosts),  # type: ignore[misc]
+        restart_postgres,
+    ]
+    load.run(clients=4)
+    end = time.monotonic() + SECONDS
+    rounds = 0
+    while rounds == 0 or time.monotonic() < end:
+        for fault in random_.sample(faults, len(faults)):
+            time.sleep(random_.uniform(0, 2))
+            fault()
+        rounds += 1
+    load.stop()
+    load.audit()
+    print(f"seed {SEED}: {load.events} events in {rounds} rounds, {load.retries} deliveries sent again")
+
+
+# --- a standby takes over ---
+
+
+class Standby:
+    """A copy of the server that its commits wait for, and that can take its place."""
+
+    def __init__(self, primary: Postgres) -> None:
+        programs, _ = find_programs()
+        self._programs = programs
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="bridge-standby-"))
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, "nobody", "nogroup")
+        source = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "bridge"]
+        copy = [str(programs / "pg_basebackup"), *source, "-D", str(self.folder / "data"), "-R", "-X", "stream"]
+        done = subprocess.run(
+            [*_unprivileged(), *copy, "-c", "fast"], cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            pytest.skip(f"no standby can be made here: {done.stderr.strip()}")
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": "300",
+            "synchronous_standby_names": "",
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        command = [str(programs / "postgres"), "-D", str(self.folder / "data"), *options]
+        self.child = Child("the standby", [*_unprivileged(), *command], self.folder / "standby.log", folder=self.folder)
+        self.child.wait_until(lambda: self._ask("SELECT 1") == "1", 60)
+
+    def _ask(self, statement: str) -> str:
+        command = [str(self._programs / "psql"), "-X", "-A", "-t", "-w", "-c", statement]
+        url = f"postgresql://bridge@127.0.0.1:{self.port}/postgres"
+        return subprocess.run([*command, url], capture_output=True, text=True, check=False).stdout.strip()
+
+    def promote(self) -> None:
+        """It takes writes from now on."""
+        assert self._ask("SELECT pg_promote()") == "t"
+
+    def stop(self) -> None:
+        self.child.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def test_a_synchronous_standby_takes_over_with_all_that_was_answered(
+    server: Postgres, fleet_of: Callable[..., tuple[Fleet, Load]]
+) -> None:
+    database = server.new_database()
+    standby = Standby(server)
+    try:
+        server._psql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        server._psql("SELECT pg_reload_conf()")
+        parts = urlsplit(database)
+        both = f"{parts.username}@127.0.0.1:{server.port},127.0.0.1:{standby.port}"
+        url = f"postgresql://{both}{parts.path}"
+        fleet, load = fleet_of(url, url)
+        fleet.start()
+        load.run(clients=4)
+        time.sleep(4)
+        server.kill()
+        time.sleep(1)
+        standby.promote()
+        before = load.events
+        wait_for(lambda: load.events > before + 20, "deliveries are accepted on the new primary", 60)
+        load.stop()
+        load.audit()
+        print(f"seed {SEED}: {load.events} events, {load.retries} deliveries sent again")
+    finally:
+        standby.stop()
+
+
+# --- cut off ---
+
+
+class Line:
+    """A way to a port that can be cut, so that no byte and no word of its end comes through."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._whole = threading.Event()
+        self._whole.set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        self._whole.clear()
+
+    def mend(self) -> None:
+        self._whole.set()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client:
+            self._whole.wait()
+            with socket.create_connection(("127.0.0.1", self._to)) as server:
+                other = {client: server, server: client}
+                while True:
+                    ready, _, _ = select.select([client, server], [], [])
+                    for one in ready:
+                        data = one.recv(65536)
+                        self._whole.wait()  # what is under way is held up as packets are: sent again later
+                        if not data:
+                            return
+                        other[one].sendall(data)
+
+    def close(self) -> None:
+        self._whole.set()
+        self._listening.close()
+
+
+def test_a_host_that_is_cut_off_refuses_and_calls_nothing_and_others_take_over(
+    server: Postgres, fleet_of: Callable[..., tuple[Fleet, Load]]
+) -> None:
+    database = server.new_database()
+    line = Line(server.port)
+    cut_off = urlsplit(database)._replace(netloc=f"bridge@127.0.0.1:{line.port}").geturl()
+    fleet, load = fleet_of(cut_off, database)
+    there, here = fleet.hosts
+    try:
+        there.start()  # its worker decides
+        here.start()
+        load.run(clients=4)
+        time.sleep(3)
+        line.cut()
+        key = str(uuid.uuid4())
+        for _ in range(3):
+            began = time.monotonic()
+            answer = there.github("waits", {"to": key}, delivery=key)
+            assert answer.status == 503, answer.text
+            assert time.monotonic() - began < 5, "promised are 2.5 seconds; a busy machine may take longer"
+        store = open_store(database)
+        first = store.leader()
+        wait_for(lambda: store.leader() not in (None, first) or first is None, "the other worker decides", 60)
+        before = load.events
+        wait_for(lambda: load.events > before + 20, "deliveries go on at the other relay", 60)
+        line.mend()
+        wait_for(lambda: http("GET", f"{there.url}/readyz").status == 200, "the relay is ready again", 60)
+        answer = wait_for(lambda: accepted(there, key), "the relay accepts again", 60)
+        events = store.events(EventFilter(text=key))
+        assert [event.delivery_id for event in events] == [key], "what was refused was not kept twice"
+        load.stop()
+        load.audit()
+        store.close()
+    finally:
+        line.close()
+
+
+def accepted(host: Bridge, key: str) -> Answer | None:
+    answer = host.github("waits", {"to": key}, delivery=key)
+    return answer if answer.status == 200 else None
+
+
+# --- full ---
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with little room."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200m,mode=777", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mount.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {mount.stderr.strip()}")
+    for above in tmp_path.parents:  # the server runs as nobody
+        if above.stat().st_uid == 0 and str(above).startswith(tempfile.gettempdir()):
+            above.chmod(above.stat().st_mode | 0o001)
+    tmp_path.chmod(0o711)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_under_the_database_is_answered_with_503_until_there_is_room(
+    small_disk: Path, fleet_of: Callable[..., tuple[Fleet, Load]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(small_disk))
+        server = Postgres()
+        if server.given:
+            pytest.skip("the disk of a PostgreSQL that was given can't be filled")
+        server.start()
+    try:
+        database = server.new_database()
+        fleet, load = fleet_of(database, database)
+        fleet.start()
+        load.run(clients=2, scenarios=6)
+        load.join()
+        ballast = small_disk / "ballast"
+        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(65536))
+        refused = wait_for(lambda: a_refused_one(fleet), "the disk is full", 60)
+        assert http("GET", f"{fleet.hosts[0].url}/healthz").status == 200
+        ballast.unlink()
+        if not server.healthy():  # with no room for its log a server stops
+            server.kill()
+            server.start()
+        wait_for(lambda: accepted(fleet.hosts[0], refused), "there is room again", 60)
+        load.run(clients=2, scenarios=6)
+        load.join()
+        load.audit()
+    finally:
+        server.stop()
+
+
+def a_refused_one(fleet: Fleet) -> str | None:
+    """The key of a large delivery that was refused; None if all were accepted."""
+    for _ in range(20):
+        key = str(uuid.uuid4())
+        filler = "".join(random.choices("abcdefgh", k=100_000))  # no compression makes room
+        answer = fleet.github("waits", {"to": key, "filler": filler}, delivery=key)
+        if answer.status != 200:
+            assert answer.status == 503, answer.text
+            return key
+    return None
