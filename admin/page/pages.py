@@ -84,7 +84,7 @@ def overview() -> str:
         for name, webhook in ((name, here.definitions.webhooks[name]) for name in names[first : first + PAGE])
     ]
     filters: dict[str, Any] = {"name": text} if text else {}
-    newest = here.store.events(EventFilter(limit=100))
+    newest = here.store.events(EventFilter(limit=50))
     return render(
         "overview.html",
         number=len(names),
