@@ -1,7 +1,7 @@
 """What people are told of each platform: what it is for, what to enter there, and events to try it with.
 
-The texts are those of docs/platforms.md, which is a file of this package too, so page, command line and documentation
-say the same.
+The texts are those of docs/platforms.md, of which this package has a copy (a test holds them equal), so page, command
+line and documentation say the same.
 """
 
 from __future__ import annotations
