@@ -28,8 +28,8 @@ _FAILED_READ = 50
 class Send(Protocol):
     """Sends a message to everybody who is to know."""
 
-    def __call__(self, title: str, body: str, over: bool) -> bool:
-        """Whether all of them got it. Raises nothing."""
+    def __call__(self, title: str, body: str, over: bool) -> list[bool]:
+        """For each of them, whether it could be sent. Raises nothing."""
 
 
 def by_apprise(urls: str) -> Send:
@@ -54,13 +54,15 @@ def by_apprise(urls: str) -> Send:
     if not len(everybody):
         raise SettingsError("BRIDGE_NOTIFY: no URL; write one such as json://HOST/PATH, or leave it out")
 
-    def send(title: str, body: str, over: bool) -> bool:
+    def send(title: str, body: str, over: bool) -> list[bool]:
         kind = apprise.NotifyType.SUCCESS if over else apprise.NotifyType.WARNING
-        try:
-            return bool(everybody.notify(title=f"Webhook bridge: {title}", body=body, notify_type=kind))
-        except Exception as error:  # of one of a hundred services
-            log.warning("a notification can't be sent", error=type(error).__name__)
-            return False
+        sent: list[bool] = []
+        for one in everybody:
+            try:
+                sent.append(bool(one.notify(title=f"Webhook bridge: {title}", body=body, notify_type=kind)))
+            except Exception:  # of one of a hundred services
+                sent.append(False)
+        return sent
 
     return send
 
@@ -161,8 +163,13 @@ class Notifier:
 
     def _tell(self, message: Message, now: int) -> None:
         assert self._notices is not None
-        if self._send(message.title, message.body, message.over):
-            log.info("people were told", kind=message.kind, title=message.title)
-        else:
-            log.warning("people could not be told; trying again in a minute", kind=message.kind, title=message.title)
+        sent = self._send(message.title, message.body, message.over)
+        about = {"kind": message.kind, "title": message.title}
+        failed = [number for number, ok in enumerate(sent, 1) if not ok]
+        if not any(sent):
+            log.warning("people could not be told; trying again in a minute", **about)
             self._notices.not_sent(message, now)
+        elif failed:  # not again, or those whom it reached would be told every minute
+            log.warning("not everybody could be told", failed_urls=failed, **about)
+        else:
+            log.info("people were told", **about)

@@ -21,8 +21,11 @@ def notify(here: Here, test: bool) -> None:
     if urls is None:
         fail("BRIDGE_NOTIFY is not set; set it to Apprise URLs, such as slack://TOKEN or json://HOST/PATH")
     body = "If you read this, you will be told when something is wrong with the webhook bridge."
-    if not by_apprise(urls.get_secret_value())("this is a test", body, over=True):
+    sent = by_apprise(urls.get_secret_value())("this is a test", body, over=True)
+    failed = [str(number) for number, ok in enumerate(sent, 1) if not ok]
+    if failed:
         fail(
-            "not every URL of BRIDGE_NOTIFY could be reached; look at tokens, host names, and what the network lets out"
+            f"not sent to URL number {', '.join(failed)} of BRIDGE_NOTIFY; look at its token and host name, and "
+            "at what the network lets out"
         )
     click.echo("sent")

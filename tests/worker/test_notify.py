@@ -202,12 +202,12 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 def test_apprise_sends_to_every_url(inbox: Inbox) -> None:
     send = by_apprise(f"{inbox.url} {inbox.url}/second")
-    assert send("a title", "a body", False)
+    assert send("a title", "a body", False) == [True, True]
     assert [(one["title"], one["message"], one["type"]) for one in inbox.received] == [
         ("Webhook bridge: a title", "a body", "warning")
     ] * 2
     inbox.status = 500
-    assert not send("a title", "a body", True)
+    assert send("a title", "a body", True) == [False, False]
     assert inbox.received[-1]["type"] == "success"
 
 
@@ -237,13 +237,32 @@ def test_only_the_worker_that_decides_speaks_and_the_next_one_goes_on(inbox: Inb
 
 
 def test_a_sender_that_fails_harms_nothing(store: SqliteStore) -> None:
-    def send(title: str, body: str, over: bool) -> bool:
-        return False
+    tried: list[str] = []
+
+    def send(title: str, body: str, over: bool) -> list[bool]:
+        tried.append(title)
+        return [False]
 
     notifier = Notifier(store, send, lambda: True)
     store.set_fact("definitions_error:relay", "x")
     notifier.step()
     notifier.step()
+    assert len(tried) == 1, "the next try is in a minute"
+
+
+def test_one_url_that_fails_does_not_make_others_told_twice(store: SqliteStore) -> None:
+    tried: list[str] = []
+
+    def send(title: str, body: str, over: bool) -> list[bool]:
+        tried.append(title)
+        return [True, False]
+
+    notifier = Notifier(store, send, lambda: True)
+    store.set_fact("definitions_error:relay", "x")
+    notifier.step()
+    store.set_fact("definitions_error:relay", None)
+    notifier.step()
+    assert tried == ["The webhook definitions have errors", "The webhook definitions are in order again"]
 
 
 def test_the_last_that_decided_says_that_the_store_is_away(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,9 +274,9 @@ def test_the_last_that_decided_says_that_the_store_is_away(store: SqliteStore, m
     deciding = [True]
     monkeypatch.setattr(notify_sender.time, "time", lambda: now[0])
 
-    def send(title: str, body: str, over: bool) -> bool:
+    def send(title: str, body: str, over: bool) -> list[bool]:
         told.append(title)
-        return True
+        return [True]
 
     def away(*_: object) -> None:
         raise StoreUnavailable("away")
@@ -280,9 +299,9 @@ def test_no_message_has_anything_of_a_payload(store: SqliteStore) -> None:
     store.append([NewEvent("e1", "orders", now - 120_000, '{"secret": "hunter2"}', {}, {}, now - 1, None)])
     told: list[str] = []
 
-    def send(title: str, body: str, over: bool) -> bool:
+    def send(title: str, body: str, over: bool) -> list[bool]:
         told.append(f"{title} {body}")
-        return True
+        return [True]
 
     Notifier(store, send, lambda: True).step()
     assert len(told) == 1
@@ -295,3 +314,23 @@ def test_every_kind_has_words_for_its_end() -> None:
 
     assert set(_OVER) == set(get_args(Kind))
     assert all(Message(kind, text, text).title for kind, text in _OVER.items())
+
+
+def test_the_command_sends_a_test_message(inbox: Inbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from admin.cli import main
+
+    def run(urls: str | None, *arguments: str) -> tuple[int, str]:
+        monkeypatch.chdir(tmp_path)
+        result = CliRunner().invoke(main, ["notify", *arguments], env={"BRIDGE_NOTIFY": urls})
+        return result.exit_code, result.output
+
+    assert run(inbox.url, "--test") == (0, "sent\n")
+    assert inbox.received[0]["title"] == "Webhook bridge: this is a test"
+    assert run(None, "--test")[0] == 1
+    assert run(inbox.url)[0] == 2
+    code, output = run(f"{inbox.url} json://127.0.0.1:1/x", "--test")
+    assert code == 1
+    assert "URL number 2 of" in output
+    assert run("nonsense", "--test")[0] == 1
