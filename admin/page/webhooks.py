@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import time
 from typing import Any
 
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
-from ruamel.yaml import YAML
 
 from admin import shapes
 from admin.bridge import DAY, NotFound
@@ -21,7 +19,8 @@ from admin.definitions_writer import (
     Written,
     without_secrets,
 )
-from admin.forms import MORE, WebhookForm, receiver_line
+from admin.editing import as_yaml, differing, edited, form_of, secrets_of, with_secrets
+from admin.forms import MORE, WebhookForm
 from admin.guide import Guide, guides, samples
 from admin.page.access import NotAllowed
 from admin.page.context import changed, source
@@ -146,7 +145,7 @@ def _preview(form: WebhookForm, keys: dict[str, Any], written: Written | None) -
         form.errors.setdefault("name", f"{error}; choose another name")
     else:
         return change.yaml, tuple(f"{warning.what}; {warning.remedy}" for warning in change.warnings)
-    return _as_yaml({"webhooks": [_with_places(keys)]}), ()
+    return as_yaml({"webhooks": [_with_places(keys)]}), ()
 
 
 def _with_places(value: Any) -> Any:
@@ -156,15 +155,6 @@ def _with_places(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _with_places(item) for key, item in value.items()}
     return [_with_places(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _as_yaml(value: Any) -> str:
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    stream = io.StringIO()
-    yaml.dump(value, stream)
-    return stream.getvalue()
 
 
 # --- one webhook --------------------------------------------------------------------------------------------
@@ -193,8 +183,8 @@ def _webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         verified_at=here.verified_at().get(name),
         samples=list(samples(definition.platform)),
         written=written,
-        yaml=_as_yaml({"webhooks": [without_secrets(written.keys)]}) if written else None,
-        secrets=_secrets(written.keys) if written else [],
+        yaml=as_yaml({"webhooks": [without_secrets(written.keys)]}) if written else None,
+        secrets=secrets_of(written.keys) if written else [],
         events=events[:10],
         picture=deliveries_picture(here.store.delivery_hours(now - 7 * DAY, name), now),
         effect=effect_picture(events, here.targets_by_event(events)),
@@ -241,7 +231,7 @@ def edit(name: str) -> Response:
     written = _written(name)
     guide = guides()[_platform(written)]
     more: dict[str, Any] = {"written": written, "version": written.version}
-    return _form_page("edit.html", _form_of(written), guide, dict(written.keys), **more)
+    return _form_page("edit.html", form_of(written.keys), guide, dict(written.keys), **more)
 
 
 @blueprint.post("/webhooks/<name>/edit")
@@ -250,7 +240,7 @@ def save(name: str) -> Response:
     guide = guides()[_platform(written)]
     form = WebhookForm.read(request.form, request.form.getlist("chosen"), guide.name)
     form.name = name
-    keys = _edited(written, form, guide)
+    keys = edited(written.keys, form, guide)
     version = request.form.get("version", "")
     do = request.form.get("do")
     more: dict[str, Any] = {"written": written, "version": version}
@@ -266,14 +256,10 @@ def save(name: str) -> Response:
         return _form_page("edit.html", form, guide, keys, 409, **more)
     except Changed as error:
         form.errors[""] = f"{error}. What you typed is below, and what is written now; save again to replace that."
-        more |= {"now": _as_yaml(without_secrets(written.keys)), "version": written.version}
+        more |= {"now": as_yaml(without_secrets(written.keys)), "version": written.version}
         return _form_page("edit.html", form, guide, keys, 409, **more)
-    changed("edited", name, ", ".join(sorted(_differing(written.keys, keys))) or "nothing")
+    changed("edited", name, ", ".join(sorted(differing(written.keys, keys))) or "nothing")
     return _to(name)
-
-
-def _differing(old: dict[str, Any], new: dict[str, Any]) -> set[str]:
-    return {key for key in {*old, *new} if old.get(key) != new.get(key)}
 
 
 def _platform(written: Written) -> str:
@@ -283,97 +269,23 @@ def _platform(written: Written) -> str:
     return platform
 
 
-def _form_of(written: Written) -> WebhookForm:
-    """What is written, as it would be typed."""
-    keys = written.keys
-    form = WebhookForm(_platform(written), name=str(keys.get("name")))
-    receivers = keys.get("receivers") or {}
-    form.receivers = "\n".join(receiver_line(name, versions) for name, versions in receivers.items())
-    for start in keys.get("starts") or []:
-        when = start.get("when")
-        form.starts.append(
-            {
-                "workflow": str(start.get("workflow", "")),
-                "version": str(start.get("version", "")),
-                "when": _as_yaml(when).strip() if when else "",
-            }
-        )
-    for setting in ("audience", "service_account", "challenge"):
-        setattr(form, setting, str(keys.get(setting, "")))
-    more = {key: value for key, value in keys.items() if key in MORE}
-    form.more = _as_yaml(more) if more else ""
-    return form
-
-
-def _edited(written: Written, form: WebhookForm, guide: Guide) -> dict[str, Any]:
-    """The keys with what was changed on the form; what was left as it stood keeps its references."""
-    before = _form_of(written)
-    typed = form.keys(guide)
-    for place in ("header", "secret"):  # proof is changed by rotating, or in the file
-        form.errors.pop(place, None)
-    keys = dict(written.keys)
-    parts: tuple[tuple[str, bool], ...] = (
-        ("receivers", form.receivers.split() == before.receivers.split() and not form.chosen),
-        ("starts", _same_starts(form.starts, before.starts)),
-        *((setting, getattr(form, setting) == getattr(before, setting)) for setting in ("audience", "service_account")),
-        *((key, form.more.split() == before.more.split()) for key in MORE),
-    )
-    for key, unchanged in parts:
-        if unchanged:
-            continue
-        keys.pop(key, None)
-        if key in typed:
-            keys[key] = typed[key] if key != "starts" else _with_the_rest(typed[key], written.keys.get(key) or [])
-    if form.verify_token:
-        keys["verify_token"] = typed["verify_token"]
-    return keys
-
-
-def _with_the_rest(starts: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The starts, with what the form has no field for (`once`, `unless`) as it is written."""
-    asked = ("workflow", "version", "when")
-    rest = {start.get("workflow"): {key: start[key] for key in start if key not in asked} for start in old}
-    return [start | rest.get(start["workflow"], {}) for start in starts]
-
-
-def _same_starts(one: list[dict[str, str]], other: list[dict[str, str]]) -> bool:
-    def plain(starts: list[dict[str, str]]) -> list[list[list[str]]]:
-        return [[start[part].split() for part in ("workflow", "version", "when")] for start in starts]
-
-    return plain(one) == plain(other)
-
-
-def _secrets(keys: dict[str, Any]) -> list[Any]:
-    """The references of the secrets that may have signed, the newest first."""
-    place = keys.get("signature") if isinstance(keys.get("signature"), dict) else keys
-    value = place.get("secret") if isinstance(place, dict) else None
-    return [] if value is None else list(value) if isinstance(value, list) else [value]
-
-
-def _with_secrets(keys: dict[str, Any], secrets: list[Any]) -> dict[str, Any]:
-    value = secrets if len(secrets) > 1 else secrets[0]
-    if isinstance(keys.get("signature"), dict) and "secret" in keys["signature"]:
-        return {**keys, "signature": {**keys["signature"], "secret": value}}
-    return {**keys, "secret": value}
-
-
 @blueprint.post("/webhooks/<name>/secret")
 def rotate(name: str) -> Response:
     """Puts a new secret before the old one, or removes the old ones."""
     written = _written(name)
-    old = _secrets(written.keys)
+    old = secrets_of(written.keys)
     guide = guides()[_platform(written)]
     if request.form.get("do") == "forget":
         if len(old) < 2:
             abort(409, "there is no old secret")
-        folder().update(name, _with_secrets(written.keys, old[:1]), request.form.get("version", ""))
+        folder().update(name, with_secrets(written.keys, old[:1]), request.form.get("version", ""))
         changed("removed the old secret", name)
         return _to(name)
     form = WebhookForm(guide.name, secret=request.form.get("secret", "").strip())
     if not form.secret:
         form.generate()
     try:
-        folder().update(name, _with_secrets(written.keys, [Secret(form.secret), *old]), request.form.get("version", ""))
+        folder().update(name, with_secrets(written.keys, [Secret(form.secret), *old]), request.form.get("version", ""))
     except Invalid as error:
         return _webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
     changed("rotated the secret", name)

@@ -1,0 +1,97 @@
+"""A webhook that is written, as it would be typed into the form, and back. Pure."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from admin.forms import MORE, WebhookForm, receiver_line
+from admin.guide import Guide
+
+
+def form_of(keys: dict[str, Any]) -> WebhookForm:
+    """What is written, as it would be typed."""
+    form = WebhookForm(str(keys.get("platform", "custom")), name=str(keys.get("name")))
+    receivers = keys.get("receivers") or {}
+    form.receivers = "\n".join(receiver_line(name, versions) for name, versions in receivers.items())
+    for start in keys.get("starts") or []:
+        when = start.get("when")
+        form.starts.append(
+            {
+                "workflow": str(start.get("workflow", "")),
+                "version": str(start.get("version", "")),
+                "when": as_yaml(when).strip() if when else "",
+            }
+        )
+    for setting in ("audience", "service_account", "challenge"):
+        setattr(form, setting, str(keys.get(setting, "")))
+    more = {key: value for key, value in keys.items() if key in MORE}
+    form.more = as_yaml(more) if more else ""
+    return form
+
+
+def edited(written: dict[str, Any], form: WebhookForm, guide: Guide) -> dict[str, Any]:
+    """The keys with what was changed on the form; what was left as it stood keeps its references."""
+    before = form_of(written)
+    typed = form.keys(guide)
+    for place in ("header", "secret"):  # proof is changed by rotating, or in the file
+        form.errors.pop(place, None)
+    keys = dict(written)
+    parts: tuple[tuple[str, bool], ...] = (
+        ("receivers", form.receivers.split() == before.receivers.split() and not form.chosen),
+        ("starts", _same_starts(form.starts, before.starts)),
+        *((setting, getattr(form, setting) == getattr(before, setting)) for setting in ("audience", "service_account")),
+        *((key, form.more.split() == before.more.split()) for key in MORE),
+    )
+    for key, unchanged in parts:
+        if unchanged:
+            continue
+        keys.pop(key, None)
+        if key in typed:
+            keys[key] = typed[key] if key != "starts" else _with_the_rest(typed[key], written.get(key) or [])
+    if form.verify_token:
+        keys["verify_token"] = typed["verify_token"]
+    return keys
+
+
+def _with_the_rest(starts: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The starts, with what the form has no field for (`once`, `unless`) as it is written."""
+    asked = ("workflow", "version", "when")
+    rest = {start.get("workflow"): {key: start[key] for key in start if key not in asked} for start in old}
+    return [start | rest.get(start["workflow"], {}) for start in starts]
+
+
+def _same_starts(one: list[dict[str, str]], other: list[dict[str, str]]) -> bool:
+    def plain(starts: list[dict[str, str]]) -> list[list[list[str]]]:
+        return [[start[part].split() for part in ("workflow", "version", "when")] for start in starts]
+
+    return plain(one) == plain(other)
+
+
+def differing(old: dict[str, Any], new: dict[str, Any]) -> set[str]:
+    return {key for key in {*old, *new} if old.get(key) != new.get(key)}
+
+
+def secrets_of(keys: dict[str, Any]) -> list[Any]:
+    """The references of the secrets that may have signed, the newest first."""
+    place = keys.get("signature") if isinstance(keys.get("signature"), dict) else keys
+    value = place.get("secret") if isinstance(place, dict) else None
+    return [] if value is None else list(value) if isinstance(value, list) else [value]
+
+
+def with_secrets(keys: dict[str, Any], secrets: list[Any]) -> dict[str, Any]:
+    value = secrets if len(secrets) > 1 else secrets[0]
+    if isinstance(keys.get("signature"), dict) and "secret" in keys["signature"]:
+        return {**keys, "signature": {**keys["signature"], "secret": value}}
+    return {**keys, "secret": value}
+
+
+def as_yaml(value: Any) -> str:
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    stream = io.StringIO()
+    yaml.dump(value, stream)
+    return stream.getvalue()
