@@ -15,6 +15,7 @@ from config.logs import configure_logging
 from config.settings import Settings, SettingsError, load_settings
 from config.watch import DefinitionsWatcher
 from config.webhooks import Definitions, DefinitionsError, load_definitions
+from events import tracing
 from events.open import open_store
 from events.store import Deliveries, Facts, NewerStore, StoreUnavailable
 from relay import metrics, web
@@ -57,6 +58,7 @@ def create_app(
     try:
         settings = load_settings()
         configure_logging(settings.bridge_log_format, "relay")
+        tracing.configure("relay")
         return _create_app(settings, store, fetch, platforms, in_background)
     except (SettingsError, DefinitionsError, StoreUnavailable, NewerStore) as error:
         print(f"the relay can't start:\n{error}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import structlog
@@ -12,6 +13,7 @@ from events.deadline import within
 from events.payload import BadBody, Body, PayloadTooLarge, UnreadableMediaType
 from events.records import Committed, Rejection
 from events.store import Deliveries, StoreUnavailable
+from events.tracing import span
 from relay import metrics
 from relay.platform import Accepted
 from relay.request import Answer, Request, error_answer, json_answer
@@ -95,19 +97,24 @@ class Receiver:
             return NOT_FOUND
         try:
             request = self._read(route, incoming)
-            with within(PATIENCE):
+            with within(PATIENCE), span("receive", "SERVER", request.headers, webhook=route.webhook.name) as receiving:
                 if challenge := route.challenge(request):
                     return self._challenged(route, request, challenge)
                 delivery, body = self._verify(route, request)
                 if challenge := route.signed_challenge(body):
                     return self._challenged(route, request, challenge)
                 events = route.intake.events(delivery, body, self._store.now())
+                if receiving.traceparent is not None:
+                    # What the worker does for the event belongs to this span.
+                    traced = {"traceparent": receiving.traceparent}
+                    events = [replace(event, headers=event.headers | traced) for event in events]
                 if route.only is not None:
                     events, reasons = route.only.sort(events)
                     self._filtered(route, incoming, reasons)
                     if reasons and not events:
                         return self._nothing_stored(route, delivery, body.value)
                 committed = self._store.append(events) if events else []
+                receiving.set(events=len(committed))
                 return self._accepted(route, delivery, body.value, committed)
         except Exception as error:
             return self._failed(route, incoming, error)

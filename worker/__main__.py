@@ -14,6 +14,7 @@ from config.logs import configure_logging
 from config.settings import SettingsError, load_settings
 from config.watch import DefinitionsWatcher
 from config.webhooks import Definitions, DefinitionsError, load_definitions
+from events import tracing
 from events.open import open_store
 from events.store import NewerStore, StoreUnavailable
 from worker import metrics
@@ -38,6 +39,7 @@ def main() -> int:
     try:
         settings = load_settings()
         configure_logging(settings.bridge_log_format, "worker")
+        tracing.configure("worker")
         load = partial(load_definitions, may_be_empty=settings.bridge_admin_writes)
         definitions = load(settings.bridge_webhooks)
         send = by_apprise(settings.bridge_notify.get_secret_value()) if settings.bridge_notify else None

@@ -14,6 +14,7 @@ import structlog
 
 from events.records import Event, Result, Target
 from events.store import NO_PACES, StoreUnavailable
+from events.tracing import in_logs, span
 from worker import metrics
 from worker.backoff import wait_before
 from worker.conductor import Conductor, OutcomeUnknown
@@ -270,7 +271,10 @@ class Caller:
             self._inbox.put(partial(self._ended, target, None))
             return
         try:
-            outcome = self._calls.outcome(target, event)
+            about = {"webhook": event.webhook, "event_id": event.id, "workflow": target.workflow}
+            with span(target.kind, "CLIENT", event.headers, attempt=target.attempts, **about) as calling:
+                outcome = self._calls.outcome(target, event)
+                calling.set(state=outcome.result.state)
         except TakenOver:
             log.warning("another worker has taken a target over", target=target.id, event_id=event.id)
             self._inbox.put(self._taken_over)
@@ -289,6 +293,7 @@ class Caller:
             f"target {result.state}",
             event_id=event.id,
             webhook=event.webhook,
+            **in_logs(event.headers),
             kind=target.kind,
             workflow=target.workflow,
             workflow_id=result.workflow_id or target.workflow_id,

@@ -23,6 +23,7 @@ from events.matches import Criteria
 from events.once import once_key
 from events.records import Decision, Event, EventStatus, Hold, NewTarget, Target, Task, Workflow
 from events.store import Store
+from events.tracing import in_logs, span
 from worker.matching import Document, HeldEvent, HeldEvents, TaskIndex, WaitingTask, parse_task
 
 log = structlog.get_logger()
@@ -212,7 +213,8 @@ class Decider:
         self._take_held(plan)
         self._start_instead(freed, plan)
         for event in events:
-            self._decide_new(event, began, now, plan)
+            with span("decide", "INTERNAL", event.headers, webhook=event.webhook, event_id=event.id):
+                self._decide_new(event, began, now, plan)
         ended = [event for event in self.held.ended(began, self._paused) if event.seq not in plan.used_seqs]
 
         worker, limit = claim
@@ -333,6 +335,7 @@ class Decider:
             "event decided",
             event_id=event.id,
             webhook=event.webhook,
+            **in_logs(event.headers),
             status=status,
             held=hold == "held",
             tasks=[task.id for task in takers],
