@@ -17,7 +17,8 @@ from typing import Any, Protocol
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
-from config.model import Webhook
+from config.model import Webhook, why_never
+from config.operators import find_faults, is_operators
 from config.problems import DefinitionsError, Problem, dotted, in_words
 from config.words import did_you_mean
 from config.yaml_lines import BadYaml, Located, Where, parse_yaml, read_yaml
@@ -460,6 +461,16 @@ class _Loader:
             if len(secret) < _SHORT_SECRET:
                 remedy = "use at least 16 random characters"
                 self._report(item, place, "a short secret, which can be guessed", remedy, warning=True)
+        starts = webhook.get("starts")
+        for number, start in enumerate(starts if isinstance(starts, list) else ()):
+            when = start.get("when") if isinstance(start, dict) else None
+            for path, expected in when.items() if isinstance(when, dict) else ():
+                if is_operators(expected) and any(find_faults(expected)):
+                    continue
+                if (never := why_never(expected)) is not None:
+                    what = f"this can never hold, so nothing is ever started: {never}"
+                    remedy = "correct it, or remove the entry"
+                    self._report(item, ("starts", number, "when", path), what, remedy, warning=True)
         signature = webhook.get("signature")
         if not isinstance(signature, dict):
             return

@@ -155,11 +155,16 @@ def _inner_operator(value: object) -> str | None:
     return None
 
 
+def why_never(expected: object) -> str | None:
+    """Why an expected value, or a mapping of operators without fault, can hold for nothing; None if it can."""
+    if is_operators(expected):
+        assert isinstance(expected, dict)
+        return Operators(expected).why_never()
+    return "null equals nothing" if expected is None else None
+
+
 def _check_may_hold(value: object) -> object:
-    never = "null equals nothing" if value is None else None
-    if is_operators(value):
-        assert isinstance(value, dict)
-        never = Operators(value).why_never()
+    never = why_never(value)
     if never is not None:
         raise ValueError(f"this can never hold, so every delivery would be filtered: {never}; correct it, or remove it")
     return value

@@ -89,7 +89,8 @@ class Observer:
                 broken_definitions=tuple(
                     process for process in ("relay", "worker") if facts.get(f"definitions_error:{process}")
                 ),
-                oldest_pending=self._store.oldest_pending(),
+                # What waits because people paused its webhook is no trouble, and can't be told from what is.
+                oldest_pending=self._store.oldest_pending() if not self._store.paused() else None,
             )
         except StoreUnavailable:
             return Observation(now=int(time.time() * 1000), store_unavailable=True)

@@ -539,3 +539,18 @@ webhooks:
     ]
     for beginning in expected:
         assert any(line.startswith(beginning) for line in found), (beginning, found)
+
+
+def test_a_start_that_can_never_be_made_is_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "webhooks.yaml"
+    file.write_text(
+        "webhooks:\n- name: a\n  verifier: none\n  starts:\n  - workflow: w\n    when:\n"
+        "      $.a: {$gt: 5, $lt: 3}\n      $.b: {$gt: 5}\n  - workflow: v\n    when: {$.c: null}\n"
+    )
+    warnings = [str(warning) for warning in load_definitions(file, None, {}).warnings]
+    never = [text.partition("webhooks.yaml:")[2] for text in warnings if "can never hold" in text]
+    what = "warning: this can never hold, so nothing is ever started"
+    assert never == [
+        f"7: webhook a: starts[0].when.$.a: {what}: nothing lies between $gt and $lt; correct it, or remove the entry",
+        f"10: webhook a: starts[1].when.$.c: {what}: null equals nothing; correct it, or remove the entry",
+    ]
