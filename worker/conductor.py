@@ -315,16 +315,6 @@ class Conductor:
         workflow = self._workflow(workflow_id, tasks=True)
         return workflow is None or bool(workflow.get("tasks")) or workflow.get("status") != "RUNNING"
 
-    def server_version(self) -> str | None:
-        """The server's release, as ``3.32.1``; None where it doesn't say."""
-        try:
-            answer = self._call("GET", "/version")
-        except ConductorError as error:
-            if error.status in (403, 404):
-                return None
-            raise
-        return answer if isinstance(answer, str) and answer[:1].isdigit() else None
-
     def workflow(self, workflow_id: str) -> Workflow | None:
         """Version, and start and correlation id of the outermost workflow around it; None if Conductor has none."""
         own = root = self._workflow(workflow_id)
