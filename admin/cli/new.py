@@ -50,7 +50,7 @@ def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as
       webhook-bridge new deploys --platform github --receiver deploy
       webhook-bridge new orders --platform custom --header X-Api-Key --receiver order_flow:1,2
     """
-    asks = sys.stdin.isatty() and not as_json
+    asks = _on_terminal() and not as_json
     folder = DefinitionsFolder(here.settings.bridge_webhooks, PLATFORMS)
     try:
         folder.check_writable()
@@ -74,6 +74,10 @@ def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as
         _done(here, form, guide, as_json)
     for warning in change.warnings:
         click.echo(plain(f"warning: {warning.what}; {warning.remedy}"), err=True)
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _choose() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -53,6 +54,19 @@ def test_the_secret_may_come_from_standard_input(cli: Cli) -> None:
     (webhook,) = load_definitions(Path("hooks"), PLATFORMS, {}).webhooks
     assert webhook.secret is not None
     assert webhook.secret[0].get_secret_value() == "whsec_0123456789abcdef"
+
+
+def test_on_a_terminal_it_asks_for_what_is_missing(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("admin.cli.new"), "_on_terminal", lambda: True)
+    answers = b"facebook\nmessages\nmy-verify-token-0123\nthe-app-secret-0123456789\nchat\n\n"
+    found = cli("new", stdin=answers).output
+    assert "messages and posts by Meta" in found
+    assert "https://x.example/webhook/messages" in found
+    assert "the-app-secret" not in found, "what is typed as a secret is not echoed"
+    (webhook,) = load_definitions(Path("hooks"), PLATFORMS, {}).webhooks
+    assert webhook.platform == "facebook"
+    assert webhook.verify_token is not None
+    assert set(webhook.receivers) == {"chat"}
 
 
 def test_a_dry_run_writes_nothing(cli: Cli) -> None:
