@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONDUCTOR ?= sqlite
 INSTALLED := $(VENV)/.installed
-IMAGE_EXTRAS := postgres notify
+IMAGE_EXTRAS := postgres notify otel
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run test lint lock bench acceptance setup clean
