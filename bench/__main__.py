@@ -10,11 +10,11 @@ from pathlib import Path
 
 import structlog
 
-from bench import conductor, figures, matching, relay
+from bench import conductor, figures, matching, postgres, relay
 from testkit.conductor import say
 from testkit.processes import ROOT, Failed, stop_all_on_exit
 
-PARTS = ("relay", "matching", "conductor")
+PARTS = ("relay", "matching", "postgres", "conductor")
 """What can be measured alone; ``conductor`` needs the real server."""
 
 
@@ -44,6 +44,8 @@ def main() -> int:
             if "matching" in parts:
                 say("Measuring: matching\n")
                 found += matching.measure(folder)
+            if "postgres" in parts:
+                found += postgres.measure(folder, say)
             if "conductor" in parts:
                 found += conductor.measure(folder, say)
         except Failed as error:

@@ -39,24 +39,26 @@ def change_events(
     changes: Mapping[str, EventChange],
     decided_at: int | None = None,
 ) -> None:
-    """Writes down what becomes of the events, which must be locked.
+    """Writes down what becomes of the events. They must be locked, if what becomes of them was read from the database.
 
     `decided_at` is for those that were not decided before.
     """
     if changes:
         connections.execute(
             connection,
-            "WITH changed AS ("
+            "WITH before AS (SELECT seq, id, status FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE),"
+            " changed AS ("
             "UPDATE bridge.events e SET status = c.status, held = c.held, settled_at = c.settled_at,"
             " decided_at = coalesce(e.decided_at, %s)"
             " FROM unnest(%b::text[], %b::text[], %b::smallint[], %b::bigint[]) AS c (id, status, held, settled_at)"
-            " JOIN bridge.events before ON before.id = c.id"
+            " JOIN before ON before.id = c.id"
             " WHERE e.seq = before.seq RETURNING before.status AS before, e.status AS after"
             ") INSERT INTO bridge.finished_events (status, number)"
             " SELECT status, sum(number) FROM"
             " (SELECT before, -1 FROM changed UNION ALL SELECT after, 1 FROM changed) AS counted (status, number)"
             " WHERE status != 'pending' GROUP BY status HAVING sum(number) != 0",
             (
+                list(changes),
                 decided_at,
                 list(changes),
                 [change.status for change in changes.values()],

@@ -65,6 +65,8 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     """By the monotonic clock."""
     begin = "BEGIN"
     """Begins a transaction, with its own settings where a pooler stands between."""
+    first: Sequence[tuple[Any, ...]] = ()
+    """What the statement found that went along with the transaction's beginning."""
     is_pooled = False
     """Whether a pooler stands between: sessions are not ours then, and no settings, LISTEN or prepared statements."""
 
@@ -179,9 +181,13 @@ class Connections:
         raise AssertionError
 
     @contextmanager
-    def transaction(self, seconds: float = PATIENT) -> Iterator[Connection]:
-        """One transaction. Raises StoreUnavailable; if its commit was under way, that may have been done or not."""
-        with translated(), self._begun(deadline(seconds)) as connection:
+    def transaction(self, seconds: float = PATIENT, first: str = "") -> Iterator[Connection]:
+        """One transaction. Raises StoreUnavailable; if its commit was under way, that may have been done or not.
+
+        `first` is a statement without parameters that goes along with its beginning, in one round trip; its rows are
+        the connection's `first` then.
+        """
+        with translated(), self._begun(deadline(seconds), first) as connection:
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -192,12 +198,18 @@ class Connections:
                 raise
 
     @contextmanager
-    def _begun(self, until: float) -> Iterator[Connection]:
+    def _begun(self, until: float, first: str) -> Iterator[Connection]:
         """A connection in a transaction: another one, if the first broke while it was idle."""
         while True:
             with self.lent(until) as connection:
                 try:
-                    connection.execute(connection.begin)
+                    if first:
+                        cursor = connection.execute(f"{connection.begin}; {self.sql(first).decode()}")
+                        while cursor.nextset():
+                            pass
+                        connection.first = cursor.fetchall()
+                    else:
+                        connection.execute(connection.begin)
                 except psycopg.OperationalError:
                     if connection.broken and time.monotonic() < until:
                         continue

@@ -83,7 +83,8 @@ class Decisions:
         with deciding(self._connections, holder) as connection:
             changes = {decision.event_id: transitions.after_decision(decision, now) for decision in decisions}
             # Who records results for these events has done it, or waits for this: their targets' states stand.
-            lock_events(self._connections, connection, [*changes, *expired])
+            if expired:
+                lock_events(self._connections, connection, [*changes, *expired])
             change_events(self._connections, connection, changes, decided_at=now)
             states = states_of(self._connections, connection, expired)
             over = {event_id: transitions.event_after_hold(found, now) for event_id, found in states.items()}

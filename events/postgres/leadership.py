@@ -77,10 +77,9 @@ class Leadership:
 @contextmanager
 def deciding(connections: Connections, holder: str) -> Iterator[Connection]:
     """A transaction that only the holder of the lead may write in. Raises LeadLost for another."""
-    with connections.transaction() as connection:
+    with connections.transaction(first=f"{_LEAD} FOR KEY SHARE") as connection:
         # Who takes the lead locks the row FOR UPDATE, and so waits for all of these; who keeps it changes no key, and
         # so doesn't.
-        found = connections.fetch(connection, f"{_LEAD} FOR KEY SHARE")
-        if not found or found[0][0] != holder:
+        if not connection.first or connection.first[0][0] != holder:
             raise LeadLost
         yield connection

@@ -1,0 +1,209 @@
+"""PostgreSQL beside SQLite on the same machine, in turn: ingest, last mile; two workers beside one; and what idles."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench import load
+from bench.figures import Figure, median, spread
+from events.open import open_store
+from events.records import Decision, NewEvent, NewTarget, new_event_id
+from testkit.postgres import Postgres
+from testkit.processes import Child, bridge_environment, free_port, start_relay, start_worker, status_of
+
+ROUNDS = 3
+SECONDS = 4.0
+CALLS = 1500
+MILES = 60
+IDLE = 10.0
+DEFINITIONS = f"""webhooks:
+  - name: bench
+    platform: github
+    secret: {load.SECRET}
+    starts: [{{workflow: bench}}]
+"""
+
+
+def measure(folder: Path, say: Callable[[str], None]) -> list[Figure]:
+    """All of it."""
+    definitions = folder / "postgres-webhooks.yaml"
+    definitions.write_text(DEFINITIONS, encoding="utf-8")
+    server = Postgres(durable=True).start()
+    try:
+        with slow_conductor(folder) as conductor:
+            place = _Place(folder, definitions, conductor, server)
+            say("Measuring: ingest, on PostgreSQL and on SQLite\n")
+            found = [ingest(place)]
+            say("Measuring: the last mile, on PostgreSQL and on SQLite\n")
+            found.append(last_mile(place))
+            say("Measuring: two workers beside one\n")
+            found.append(two_workers(place))
+            say("Measuring: what idles\n")
+            found.append(idle(place))
+        return found
+    finally:
+        server.stop()
+
+
+class _Place:
+    """Where bridges run: each call of `environment` is for a store of its own."""
+
+    def __init__(self, folder: Path, definitions: Path, conductor: str, server: Postgres) -> None:
+        self.folder = folder
+        self._definitions = definitions
+        self.conductor = conductor
+        self._server = server
+
+    def environment(self, kind: str) -> dict[str, str]:
+        port = free_port()
+        url = self._server.new_database("bench") if kind == "postgres" else f"sqlite:///{self.folder}/{port}.db"
+        return bridge_environment(
+            bridge_webhooks=str(self._definitions),
+            bridge_database=url,
+            bridge_relay_metrics="off",
+            bridge_worker_metrics="off",
+            bridge_log_format="json",
+            conductor_server_url=f"{self.conductor}/api",
+            port=str(port),
+        )
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}-{free_port()}.log"
+
+
+@contextmanager
+def slow_conductor(folder: Path) -> Iterator[str]:
+    """The stand-in's URL."""
+    port = free_port()
+    child = Child("the stand-in", [sys.executable, "-m", "bench.slow_conductor", str(port)], folder / "slow.log")
+    url = f"http://127.0.0.1:{port}"
+    try:
+        child.wait_until(lambda: status_of(f"{url}/started") == 200, 20)
+        yield url
+    finally:
+        child.kill()
+
+
+def ingest(place: _Place) -> Figure:
+    """Deliveries a second, with relays of both kinds up and loaded in turn."""
+    environments = {kind: place.environment(kind) for kind in ("sqlite", "postgres")}
+    rates: dict[str, list[float]] = {kind: [] for kind in environments}
+    relays = [start_relay(environment, place.log("relay")) for environment in environments.values()]
+    try:
+        for _ in range(ROUNDS):
+            for kind, environment in environments.items():
+                rates[kind].append(load.run(int(environment["PORT"]), "/webhook/bench", SECONDS).rate)
+    finally:
+        for relay in relays:
+            relay.stop()
+    ratios = [ours / theirs for ours, theirs in zip(rates["postgres"], rates["sqlite"], strict=True)]
+    detail = f"{spread(rates['postgres'], '/s')} against {spread(rates['sqlite'], '/s')}"
+    return Figure("postgres", "ingest, beside SQLite", median(ratios), ">= 0.8", detail)
+
+
+def last_mile(place: _Place) -> Figure:
+    """From the relay's answer to the call at Conductor, one event at a time."""
+    times: dict[str, list[float]] = {"sqlite": [], "postgres": []}
+    for kind, found in times.items():
+        environment = place.environment(kind)
+        relay = start_relay(environment, place.log("relay"))
+        worker = start_worker(environment, place.log("worker"))
+        try:
+            time.sleep(2)
+            for _ in range(MILES):
+                before = started(place)
+                answered = deliver(int(environment["PORT"]))
+                while started(place) == before:
+                    time.sleep(0.0005)
+                found.append((time.monotonic() - answered) * 1000)
+                time.sleep(0.05)
+        finally:
+            worker.stop()
+            relay.stop()
+    ratio = median(times["postgres"]) / median(times["sqlite"])
+    detail = f"{median(times['postgres']):.3g} ms against {median(times['sqlite']):.3g}"
+    return Figure("postgres", "last mile, beside SQLite", ratio, "<= 1.5", detail)
+
+
+def two_workers(place: _Place) -> Figure:
+    """Calls a second of two workers on one store beside those of one, Conductor answering after five milliseconds."""
+    rates = {number: [_rate(place, number) for _ in range(ROUNDS)] for number in (1, 2)}
+    ratios = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
+    detail = f"{spread(rates[2], '/s')} against {spread(rates[1], '/s')}"
+    return Figure("postgres", "calls of two workers, beside one", median(ratios), ">= 1.7", detail)
+
+
+def _rate(place: _Place, workers: int) -> float:
+    environment = place.environment("postgres")
+    store = open_store(environment["BRIDGE_DATABASE"])
+    assert store.take_lead("bench", 60)
+    now = store.now()
+    for _ in range(0, CALLS, 500):
+        ids = [new_event_id() for _ in range(500)]
+        store.append([NewEvent(id_, "bench", now, '{"a": 1}', {}, {}, now) for id_ in ids])
+        made = [Decision(id_, "pending", "no", (NewTarget("start", "bench", correlation_id=id_),)) for id_ in ids]
+        store.decide("bench", made, [], now, None, 0)
+    store.resign("bench")
+    store.close()
+    before = started(place)
+    children = [start_worker(environment, place.log("worker")) for _ in range(workers)]
+    try:
+        while started(place) < before + CALLS // 10:
+            time.sleep(0.01)
+        began, first_seen = time.monotonic(), started(place)
+        while started(place) < before + CALLS * 9 // 10:
+            time.sleep(0.01)
+        return (started(place) - first_seen) / (time.monotonic() - began)
+    finally:
+        for child in children:
+            child.stop()
+
+
+def idle(place: _Place) -> Figure:
+    """Parts of a core that the busiest process takes while nothing comes."""
+    environment = place.environment("postgres")
+    relay = start_relay(environment, place.log("relay"))
+    workers = [start_worker(environment, place.log("worker")) for _ in range(2)]
+    try:
+        time.sleep(5)
+        pids = [pid for child in (relay, *workers) for pid in _family(child.pid)]
+        before = {pid: _cpu(pid) for pid in pids}
+        time.sleep(IDLE)
+        shares = {pid: 100 * (_cpu(pid) - before[pid]) / IDLE for pid in pids}
+    finally:
+        for child in (relay, *workers):
+            child.stop()
+    return Figure("postgres", "idle: % of a core, the busiest process", max(shares.values()), "<= 1")
+
+
+def _family(pid: int) -> list[int]:
+    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def started(place: _Place) -> int:
+    """Workflows that the stand-in started so far."""
+    with urllib.request.urlopen(f"{place.conductor}/started", timeout=10) as answer:
+        return int(answer.read())
+
+
+def deliver(port: int) -> float:
+    """Posts one delivery; when it was answered."""
+    data = load.request("/webhook/bench").replace(b"DELIVERY-DELIVERY-DELIVERY-DELIVERY-", new_event_id().encode())
+    head, _, body = data.partition(b"\r\n\r\n")
+    headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/webhook/bench", body, headers)
+    with contextlib.closing(urllib.request.urlopen(request, timeout=10)) as answer:
+        answer.read()
+    return time.monotonic()
