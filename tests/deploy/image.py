@@ -70,7 +70,7 @@ class Builder:
         if not BASE_ARCHIVE.exists():
             tree = self._folder / "debian"
             command = ["debootstrap", "--variant=minbase", "--include=python3,python3-venv", "bookworm", str(tree)]
-            subprocess.run([*command, _mirror()], capture_output=True, check=True, timeout=600)
+            subprocess.run([*command, *_mirror()], capture_output=True, check=True, timeout=600)
             CACHE.mkdir(parents=True, exist_ok=True)
             part = self._folder / "image-base.tar"
             names = ["--exclude=./dev/*", "--exclude=./var/cache/apt/*", "--exclude=./var/lib/apt/lists/*"]
@@ -104,10 +104,10 @@ class Builder:
         return ["buildah", *self._storage, "run", "--isolation", "chroot", *options, container, "--", *command]
 
 
-def _mirror() -> str:
-    """Where this machine gets Debian from."""
+def _mirror() -> list[str]:
+    """Where this machine gets Debian from; nothing where that isn't known, and debootstrap's own default is used."""
     listed = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)"], capture_output=True, text=True, check=False
     ).stdout.split()
     main = [found for found in listed if found.rstrip("/").endswith("/debian")]
-    return main[0] if main else "http://deb.debian.org/debian"
+    return main[:1]
