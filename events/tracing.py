@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from typing import Any, Literal
 
@@ -44,7 +44,7 @@ class Span:
             self._span.set_attributes(_named(attributes))
 
 
-_NONE = Span()
+_NOTHING = nullcontext(Span())
 
 
 class _Tracing:
@@ -101,15 +101,20 @@ def _exporting(process: str) -> Any:
     return provider
 
 
-@contextmanager
-def span(name: str, kind: Kind, headers: Mapping[str, str], **attributes: str | int | float | bool) -> Iterator[Span]:
+def span(
+    name: str, kind: Kind, headers: Mapping[str, str], **attributes: str | int | float | bool
+) -> AbstractContextManager[Span]:
     """A span in the trace that the headers name, or in a new one. What is raised in it marks it as failed."""
     if not _tracing.tried:
         _tracing.set_up(process=_process)
+    return _NOTHING if _tracing.tracer is None else _made(name, kind, headers, attributes)
+
+
+@contextmanager
+def _made(
+    name: str, kind: Kind, headers: Mapping[str, str], attributes: Mapping[str, str | int | float | bool]
+) -> Iterator[Span]:
     tracer, api = _tracing.tracer, _tracing.api
-    if tracer is None:
-        yield _NONE
-        return
     propagator = import_module("opentelemetry.trace.propagation.tracecontext").TraceContextTextMapPropagator()
     made = tracer.start_span(
         name,
