@@ -38,6 +38,8 @@ async def _answer(method: str, path: str) -> bytes:
         await asyncio.sleep(DELAY)
         _started[0] += 1
         return f"workflow-{next(_numbers)}".encode()
+    if "correlated" in path:
+        return b"{}"  # nothing was started before
     if "search" in path:
         return json.dumps({"totalHits": 0, "results": []}).encode()
     return b"[]"
