@@ -1,0 +1,118 @@
+"""Somebody who has never seen the bridge, a browser, and an empty folder: to a completed workflow by the page alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
+
+from selenium.webdriver.common.by import By
+
+from admin.page.app import create_app
+from config.settings import Settings
+from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
+from tests.acceptance.bridge import GITHUB_SECRET, Bridge, unique
+from tests.admin.page import browser
+from tests.admin.page.test_browser import await_true
+
+pytestmark = [
+    pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing())),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+class EmptyFolder(Bridge):
+    """A bridge whose definitions are a folder with nothing in it."""
+
+    def define(self, webhooks: str) -> None:
+        self.definitions = self.folder / "webhooks"
+        self.definitions.mkdir()
+
+
+def test_from_an_empty_folder_to_a_completed_workflow_by_the_page(
+    tmp_path: Path, conductor_url: str, conductor: Conductor
+) -> None:
+    workflow = unique("newcomer")
+    conductor.register(workflow, [wait_for_webhook("wait", {"$.ref": "refs/heads/main"})])
+    workflow_id = conductor.start(workflow)
+    bridge = EmptyFolder(tmp_path / "bridge", conductor_url, "", bridge_admin_writes="on")
+    settings = Settings.model_validate(
+        {
+            "bridge_webhooks": bridge.definitions,
+            "bridge_database": f"sqlite:///{bridge.database}",
+            "bridge_public_url": bridge.url,
+            "bridge_admin_writes": True,
+        }
+    )
+    try:
+        bridge.start()
+        wait_for(lambda: bridge.store.waiting_by_workflow().get(workflow), "the worker has found the task", 40)
+        with browser.browser() as driver, browser.serving_page(settings) as url:
+
+            def click(text: str) -> None:
+                await_true(driver, lambda: driver.find_element(By.XPATH, f"//main//*[{text}]").click() or True)
+
+            def button(text: str) -> str:
+                return f"(self::a or self::button) and contains(., '{text}')"
+
+            def await_text(css: str, text: str) -> None:
+                await_true(driver, lambda: text in driver.find_element(By.CSS_SELECTOR, css).text)
+
+            driver.get(url)
+            click(button("Make the first one"))
+            click(button("GitHub"))
+            await_text("h1", "New webhook: GitHub")
+            driver.find_element(By.NAME, "name").send_keys("my-first")
+            driver.find_element(By.CSS_SELECTOR, f"input[name=chosen][value={workflow}]").click()
+            click(button("Create"))
+            await_text("h1", "my-first Unverified")
+            assert driver.find_element(By.ID, "url").get_attribute("value") == f"{bridge.url}/webhook/my-first"
+            assert len(str(driver.find_element(By.ID, "new-secret").get_attribute("value"))) > 40
+            click(button("Send a test event"))
+            await_text("[role=status]", "The webhook is Verified")
+            await_text("h1", "my-first Verified")
+        [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
+        assert output["repository"]["full_name"] == "acme/shop"
+    finally:
+        bridge.stop()
+
+
+def test_a_webhook_made_by_orkes_clients_completes_a_task(
+    tmp_path: Path, conductor_url: str, conductor: Conductor
+) -> None:
+    workflow = unique("by_orkes_api")
+    conductor.register(workflow, [wait_for_webhook("wait", {"$.action": "opened"})])
+    workflow_id = conductor.start(workflow)
+    bridge = EmptyFolder(tmp_path / "bridge", conductor_url, "", bridge_admin_writes="on")
+    settings = Settings.model_validate(
+        {
+            "bridge_webhooks": bridge.definitions,
+            "bridge_database": f"sqlite:///{bridge.database}",
+            "bridge_admin_writes": True,
+            "bridge_admin_token": "the-token-of-the-admins",
+        }
+    )
+    client = create_app(settings).test_client()
+    try:
+        bridge.start()
+        token = client.post("/api/token", json={"keyId": "any", "keySecret": "the-token-of-the-admins"}).get_json()
+        made = client.post(
+            "/api/metadata/webhook",
+            json={
+                "name": "from_orkes",
+                "sourcePlatform": "Github",
+                "verifier": "SIGNATURE_BASED",
+                "headerKey": "X-Hub-Signature-256",
+                "secretValue": GITHUB_SECRET,
+                "receiverWorkflowNamesToVersions": {workflow: 1},
+            },
+            headers={"X-Authorization": token["token"]},
+        )
+        assert made.status_code == 200, made.text
+        bridge.reload()
+        wait_for(lambda: bridge.github("from_orkes", {"action": "opened"}).status == 200, "the relay knows it", 20)
+        conductor.wait_for_status(workflow_id)
+    finally:
+        bridge.stop()
