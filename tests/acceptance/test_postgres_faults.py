@@ -28,7 +28,7 @@ import pytest
 from events.open import open_store
 from events.records import EventFilter
 from testkit.client import Answer, Conductor, http, wait_for
-from testkit.postgres import Postgres, _unprivileged, find_programs
+from testkit.postgres import Postgres, _unprivileged
 from testkit.processes import Child, free_port
 from tests.acceptance.bridge import Bridge
 from tests.acceptance.faults.load import Load, webhooks
@@ -143,8 +143,9 @@ class Standby:
     """A copy of the server that its commits wait for, and that can take its place."""
 
     def __init__(self, primary: Postgres) -> None:
-        programs, _ = find_programs()
-        self._programs = programs
+        programs = self._programs = primary._programs  # where whoever runs the server can reach them
+        if not (programs / "pg_basebackup").exists():
+            pytest.skip(f"{primary.origin} has no pg_basebackup, which makes a standby")
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="bridge-standby-"))
         if os.geteuid() == 0:
