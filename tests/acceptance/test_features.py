@@ -1,0 +1,203 @@
+"""More than Orkes has, on a real Conductor: filters, operators, CloudEvents, own answers, replays, messages."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from testkit.client import Conductor, http, set_variable, wait_for, wait_for_webhook
+from testkit.processes import free_port
+from tests.acceptance.bridge import API_KEY, Bridge, accepted, unique
+
+WEBHOOKS = f"""
+webhooks:
+  - name: tickets
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    only: {{$.type: {{$in: [made, changed]}}}}
+    respond: {{status: 202, body: thanks}}
+    receivers: {{{unique("ticket_flow")}: any}}
+  - name: pushes
+    platform: github
+    secret: ${{GITHUB_SECRET}}
+    starts:
+      - workflow: {unique("big_push")}
+        when: {{$.ref: {{$regex: "^refs/heads/(main|release-.*)$"}}, $.size: {{$gt: 10}}}}
+  - name: shop
+    platform: cloudevents
+    secret: ${{API_KEY}}
+    receivers: {{{unique("shop_flow")}: any}}
+  - name: later
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    starts: [{{workflow: {unique("registered_later")}}}]
+"""
+
+
+def test_only_lets_in_what_holds_and_answers_everybody_alike(bridge: Bridge, conductor: Conductor) -> None:
+    conductor.register(unique("ticket_flow"), [wait_for_webhook("wait", {"$.id": 7})])
+    workflow_id = conductor.start(unique("ticket_flow"))
+    key = {"X-Api-Key": API_KEY}
+    for kind in ("closed", "made"):
+        answer = bridge.post("tickets", {"id": 7, "type": kind}, key)
+        assert (answer.status, answer.text) == (202, "thanks")
+    wait_for(lambda: conductor.workflow(workflow_id)["status"] == "COMPLETED", "the ticket's workflow goes on", 30)
+    [event] = bridge.events("tickets")
+    assert json.loads(event.payload)["type"] == "made"
+    wait_for(lambda: bridge.cli_json("rejections", "--filtered") != [], "the filtered one is shown", 20)
+    [filtered] = bridge.cli_json("rejections", "--filtered")
+    assert filtered["reason"] == '$.type is "closed", expected is $in ["made", "changed"]'
+
+
+def test_a_start_depends_on_operators_and_explain_shows_each(bridge: Bridge, conductor: Conductor) -> None:
+    conductor.register(unique("big_push"), [set_variable("note", ref="${workflow.input.ref}")])
+    big = accepted(bridge.github("pushes", {"ref": "refs/heads/release-7", "size": 12}))
+    small = accepted(bridge.github("pushes", {"ref": "refs/heads/main", "size": 10}))
+    bridge.wait_for_event(big, "delivered")
+    bridge.wait_for_event(small, "ignored")
+    assert len(conductor.started_by(unique("big_push"), big)) == 1
+    assert "NOT $.size is 10, expected is $gt 10" in bridge.cli("events", "explain", small)
+
+
+def test_cloud_events_come_in_every_mode(bridge: Bridge, conductor: Conductor) -> None:
+    conductor.register(
+        unique("shop_flow"),
+        [wait_for_webhook("wait", {"$.type": "order.paid", "$.data.order": "${workflow.input.order}"})],
+    )
+    workflows = [conductor.start(unique("shop_flow"), order=number) for number in range(4)]
+    token = {"Authorization": f"Bearer {API_KEY}"}
+    asked = http("OPTIONS", f"{bridge.url}/webhook/shop", None, {"WebHook-Request-Origin": "eventgrid.azure.net"})
+    assert asked.status == 200
+
+    def event(number: int) -> dict[str, Any]:
+        common = {"specversion": "1.0", "source": "/shop", "type": "order.paid"}
+        return {**common, "id": str(number), "data": {"order": number}}
+
+    structured = json.dumps(event(0)).encode()
+    accepted(bridge.post("shop", structured, {"Content-Type": "application/cloudevents+json", **token}))
+    headers = {f"ce-{name}": value for name, value in event(1).items() if name != "data"}
+    accepted(bridge.post("shop", {"order": 1}, {**headers, **token}))
+    batch = json.dumps([event(2), event(3), event(0)]).encode()
+    answer = bridge.post("shop", batch, {"Content-Type": "application/cloudevents-batch+json", **token})
+    assert answer.status == 200
+    assert len(answer.json["eventIds"]) == 3
+    for workflow_id in workflows:
+        wait_for(lambda one=workflow_id: conductor.workflow(one)["status"] == "COMPLETED", "an order goes on", 30)
+    assert len(bridge.events("shop")) == 4, "the event that came twice is one"
+
+
+def test_many_failed_events_are_replayed_once_the_reason_is_mended(bridge: Bridge, conductor: Conductor) -> None:
+    ids = [bridge.orders("later", {"n": number}) for number in range(5)]
+    for event_id in ids:
+        bridge.wait_for_event(event_id, "failed")
+    conductor.register(unique("registered_later"), [set_variable("note", n="${workflow.input.n}")])
+    many = ("events", "replay", "--status", "failed", "--webhook", "later", "--since", "2h")
+    assert "5 events would be replayed" in bridge.cli(*many, "--dry-run")
+    assert bridge.cli(*many, "--rate", "50/s") == "5 of 5 events replayed\n"
+    replays = [event for event in bridge.events("later") if event.replay_of in ids]
+    assert len(replays) == 5
+    for event in replays:
+        bridge.wait_for_event(event.id, "delivered")
+        assert len(conductor.started_by(unique("registered_later"), event.id)) == 1
+
+
+def test_receiving_deciding_and_calling_are_spans_of_the_senders_trace(
+    new_bridge: Callable[..., Bridge], conductor: Conductor
+) -> None:
+    conductor.register(unique("traced"), [set_variable("note", n="${workflow.input.n}")])
+    trace = uuid.uuid4().hex
+    with collector() as (url, spans):
+        bridge = new_bridge(
+            f"""
+webhooks:
+  - name: traced
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    starts: [{{workflow: {unique("traced")}}}]
+""",
+            otel_exporter_otlp_endpoint=url,
+            otel_bsp_schedule_delay="200",
+        ).start()
+        headers = {"X-Api-Key": API_KEY, "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        event_id = accepted(bridge.post("traced", {"n": 1}, headers))
+        bridge.wait_for_event(event_id, "delivered")
+        wait_for(lambda: {span.name for span in spans} >= {"receive", "decide", "start"}, "the spans arrive", 30)
+    mine = {span.name: span for span in spans if span.trace_id.hex() == trace}
+    assert mine.keys() >= {"receive", "decide", "start"}
+    assert mine["decide"].parent_span_id == mine["start"].parent_span_id == mine["receive"].span_id
+    [workflow] = conductor.started_by(unique("traced"), event_id)
+    assert trace in workflow["input"]["_webhook"]["headers"]["traceparent"]
+    assert f'"trace_id": "{trace}"' in (bridge.folder / "worker.log").read_text()
+
+
+@contextmanager
+def collector() -> Iterator[tuple[str, list[Any]]]:
+    """An OTLP endpoint, and the spans that came."""
+    spans: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
+            spans.extend(one for got in request.resource_spans for scope in got.scope_spans for one in scope.spans)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", spans
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def inbox() -> Iterator[tuple[str, list[Any]]]:
+    """Where messages come to: an Apprise URL, and what came."""
+    received: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"json://127.0.0.1:{server.server_port}/told", received
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_people_are_told_of_failed_events_and_never_of_their_payload(new_bridge: Callable[..., Bridge]) -> None:
+    with inbox() as (url, received):
+        # The second URL leads nowhere: nothing else suffers.
+        bridge = new_bridge(
+            f"""
+webhooks:
+  - name: lost
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    starts: [{{workflow: {unique("never_registered")}}}]
+""",
+            bridge_notify=f"{url} json://127.0.0.1:{free_port()}/nowhere",
+        ).start()
+        event_id = bridge.orders("lost", {"card": "4111-secret"})
+        bridge.wait_for_event(event_id, "failed")
+        wait_for(lambda: bool(received), "somebody is told", 40)
+        assert received[0]["title"] == "Webhook bridge: 1 event failed"
+        assert "lost (1)" in received[0]["message"]
+        told = json.dumps(received)
+        assert "4111" not in told
+        assert API_KEY not in told
