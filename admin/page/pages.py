@@ -118,7 +118,8 @@ def events() -> str:
     )
     found = here.store.events(query)
     page = found[:PAGE]
-    filters: dict[str, Any] = {key: request.args[key] for key in ("webhook", "status", "text") if request.args.get(key)}
+    asked = {"webhook": query.webhook, "status": query.status, "text": query.text}
+    filters: dict[str, Any] = {key: value for key, value in asked.items() if value}
     many = len(choose(here, replace(query, before_seq=None), most=_REPLAYED_AT_ONCE + 1)) if filters else 0
     return render(
         "events.html",
