@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from config.jsonpath import compile_path
+
 _PLATFORMS = {
     "github": "github",
     "slack": "slack",
@@ -102,14 +104,15 @@ def _convert(webhook: Mapping[str, Any], taken: set[str]) -> Imported:
     if receivers:
         made.keys["receivers"] = {workflow: version or "any" for workflow, version in receivers.items()}
     starts = webhook.get("workflowsToStart")
+    once: dict[str, Any] = {}
     if isinstance(starts, dict):
-        if starts.keys() & {"idempotencyKey", "idempotencyStrategy"}:
-            made.notes.append("its idempotency key is not needed: each event starts a workflow exactly once")
+        once = _once(starts.get("idempotencyKey"), starts.get("idempotencyStrategy"), made)
         starts = {key: value for key, value in starts.items() if key not in ("idempotencyKey", "idempotencyStrategy")}
     entries = _versions(starts, made)
     if entries:
         made.keys["starts"] = [
-            {"workflow": workflow} | ({"version": version} if version else {}) for workflow, version in entries.items()
+            {"workflow": workflow} | ({"version": version} if version else {}) | once
+            for workflow, version in entries.items()
         ]
     if webhook.get("expression"):
         made.notes.append(
@@ -122,6 +125,25 @@ def _convert(webhook: Mapping[str, Any], taken: set[str]) -> Imported:
     for key in sorted(webhook.keys() - _KNOWN - _IRRELEVANT - {"expression", "evaluatorType"}):
         made.notes.append(f"its field {json.dumps(key)} is not known and was left out")
     return made
+
+
+def _once(key: object, strategy: object, made: Imported) -> dict[str, Any]:
+    """`once` for Orkes' idempotency key and strategy; without a key, or with one that can't be said so, nothing."""
+    if not key:
+        return {}
+    path = re.fullmatch(r"\$\{workflow\.input((?:[.\[][^{}]*)?)\}", str(key).strip())
+    try:
+        compile_path(f"${path[1] if path else ''}")
+    except ValueError:
+        path = None
+    if path is None or not path[1]:
+        made.notes.append(
+            f"its idempotency key {json.dumps(key)} is no single value of the payload and was left out; "
+            "for one workflow a value write once: {key: JSONPATH}"
+        )
+        return {}
+    # Only this strategy lets a workflow start again when the one before has ended.
+    return {"once": {"key": f"${path[1]}", "while": "running" if strategy == "FAIL_ON_RUNNING" else "kept"}}
 
 
 def _verification(webhook: Mapping[str, Any], made: Imported, variable: str) -> None:

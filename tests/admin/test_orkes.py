@@ -93,12 +93,31 @@ def test_receivers_and_starts_keep_their_versions(tmp_path: Path) -> None:
         orkes(
             verifier="STRIPE",
             receiverWorkflowNamesToVersions={"a": 2, "b": None, "c d": "3"},
-            workflowsToStart={"e": 1, "f": "", "idempotencyKey": "k", "idempotencyStrategy": "FAIL"},
+            workflowsToStart={"e": 1, "f": "", "idempotencyKey": "constant", "idempotencyStrategy": "FAIL"},
         ),
     )
     assert webhook.receivers == {"a": frozenset({2}), "b": None, "c d": frozenset({3})}
     assert [(start.workflow, start.version) for start in webhook.starts] == [("e", 1), ("f", None)]
-    assert "idempotency key is not needed" in text
+    assert 'its idempotency key "constant" is no single value of the payload' in text
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"), [("FAIL_ON_RUNNING", "running"), ("RETURN_EXISTING", "kept"), ("FAIL", "kept")]
+)
+def test_an_idempotency_key_becomes_once(tmp_path: Path, strategy: str, expected: str) -> None:
+    key = "${workflow.input.order['id']}"
+    to_start = {"e": 1, "idempotencyKey": key, "idempotencyStrategy": strategy}
+    (webhook,), _ = imported(tmp_path, orkes(verifier="STRIPE", workflowsToStart=to_start))
+    [start] = webhook.starts
+    assert start.once is not None
+    assert (start.once.key, start.once.while_) == ("$.order['id']", expected)
+
+
+@pytest.mark.parametrize("key", ["${workflow.input}", "${workflow.input.a}-${workflow.input.b}", "${workflow.input[}"])
+def test_an_idempotency_key_that_is_no_value_of_the_payload_is_told(key: object) -> None:
+    (made,) = convert([orkes(workflowsToStart={"e": 1, "idempotencyKey": key})])
+    assert "once" not in made.keys["starts"][0]
+    assert any("idempotency key" in note for note in made.notes)
 
 
 def test_a_name_that_no_url_can_have_is_changed_and_told(tmp_path: Path) -> None:
