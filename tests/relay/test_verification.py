@@ -21,6 +21,10 @@ SALT = b"0123456789abcdef"
 URL = "https://hooks.example.com/hook?a=1"
 CANNOT = {"sendgrid", "discord", "aws-sns", "google-pubsub"}
 BODIES = {
+    "cloudevents": (
+        "application/cloudevents+json",
+        b'{"specversion": "1.0", "id": "1", "source": "/shop", "type": "order.created"}',
+    ),
     "mailgun": ("application/x-www-form-urlencoded", b"subject=x"),
     "twilio": ("application/x-www-form-urlencoded", b"A=1&b="),
     "microsoft-graph": ("application/json", b'{"value": [{"id": "1"}]}'),
