@@ -38,6 +38,7 @@ _TERMINAL = frozenset(
 # Answers that say nothing about the request itself: worth another try, and nothing has happened.
 _TRY_AGAIN = frozenset((401, 403, 429))
 _CONNECT_TIMEOUT = 3.0
+_PIECE = 64 * 1024
 _KEPT_OPEN = 10.0
 """Seconds after which an idle connection isn't used again: a server that closes it just then leaves doubts."""
 # An error of TLS is none of them: it may come after the request was sent.
@@ -534,7 +535,7 @@ class _Transport(RESTClientObject):  # type: ignore[misc]
         try:
             response = self._pool.request(method, url, body=content, headers=headers, preload_content=False)
             text = bytearray()
-            while chunk := response.read1():
+            while chunk := response.read1(_PIECE):  # without a size it takes an answer that breaks off for a whole one
                 text += chunk
             response.release_conn()
         except _NO_CONNECTION as error:

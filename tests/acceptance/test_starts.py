@@ -75,6 +75,7 @@ def test_an_event_for_a_workflow_that_conductor_does_not_know_fails_with_the_rea
     bridge.wait_for_event(replayed.id, "delivered")
     [workflow] = conductor.started_by(name, replayed.id)
     assert workflow["input"]["kind"] == "go"
+    conductor.call("DELETE", f"/metadata/workflow/{name}/1")  # the module's tests run once for each store
 
 
 def test_an_event_both_completes_and_starts_but_never_the_workflow_that_it_started(

@@ -585,3 +585,10 @@ def test_an_expired_token_is_renewed_and_the_call_made_once_more(server: StandIn
     server.answers = [answer]
     assert conductor.start("flow", None, {}, "event") == "w1"
     assert [request.path for request in server.requests] == ["/api/token", "/api/workflow"] * 2
+
+
+def test_half_an_answer_is_no_answer(server: StandIn, conductor: Conductor) -> None:
+    """Half of an id would pass for one, and nobody would find the workflow by it."""
+    server.answers = [Answer("8b65bd19-2a68-4e15-aed3-ac360458c26f", kind="text/plain", close="middle")]
+    with pytest.raises(OutcomeUnknown):
+        conductor.start("flow", None, {}, "event")
