@@ -244,7 +244,7 @@ class Load:
             assert time.monotonic() < deadline, f"event {first} started nothing"
             time.sleep(0.1)
         workflow_id = found[0]["workflowId"]
-        # Conductor shows a task a moment before its queue hands it out; a second event in between rightly starts another.
+        # Conductor shows a task a moment before its queue hands it out; an event in between rightly starts another.
         while (self.patiently(lambda: self.conductor.task(workflow_id, "wait")) or {}).get("status") != "IN_PROGRESS":
             assert time.monotonic() < deadline, f"nobody polls the task of workflow {workflow_id}"
             time.sleep(0.05)
