@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from events.records import Event, Hold, Rejection, Target, Task
+from events.records import Event, Hold, NewEvent, Rejection, Target, Task
 
 EVENT = (
     "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
@@ -25,6 +25,39 @@ WORKFLOW = "id, version, root_id, root_started_at, root_correlation_id"
 REJECTION = "webhook, at, status, reason, remote, method"
 HOLDS: tuple[Hold, ...] = get_args(Hold)
 """The column `held` has a hold's place in this."""
+
+
+def new_event_row(event: NewEvent) -> tuple[object, ...]:
+    """The values of the columns of `NEW_EVENT`."""
+    return (
+        event.id,
+        event.webhook,
+        event.received_at,
+        event.delivery_id,
+        event.payload,
+        json.dumps(event.headers),
+        json.dumps(event.query),
+        event.hold_until,
+        event.replay_of,
+    )
+
+
+def new_task_row(task: Task, state: str, now: int) -> tuple[object, ...]:
+    """The values of the columns of `TASK`, in this state, and when the task was seen."""
+    return (
+        task.id,
+        task.workflow_id,
+        task.workflow,
+        task.reference_name,
+        json.dumps(task.matches),
+        task.scheduled_at,
+        task.response_timeout,
+        task.domain,
+        task.found_by,
+        state,
+        task.broken,
+        now,
+    )
 
 
 def event(row: Sequence[Any]) -> Event:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -30,10 +29,7 @@ _NEW_TARGET_ARRAYS = (
     "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[],"
     " %b::int[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[]"
 )
-_NEW_TASK = (
-    "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"
-    " broken, seen_at"
-)
+_NEW_TASK = f"{rows.TASK}, seen_at"
 _TASK_ARRAYS = (
     "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[], %b::text[], %b::text[],"
     " %b::text[], %b::text[], %b::bigint[]"
@@ -161,23 +157,7 @@ class Decisions:
         by_id = {task.id: task for task in sorted(tasks, key=lambda task: task.id)}
         if not by_id:
             return set()
-        new_rows = [
-            (
-                task.id,
-                task.workflow_id,
-                task.workflow,
-                task.reference_name,
-                json.dumps(task.matches),
-                task.scheduled_at,
-                task.response_timeout,
-                task.domain,
-                task.found_by,
-                state,
-                task.broken,
-                now,
-            )
-            for task in by_id.values()
-        ]
+        new_rows = [rows.new_task_row(task, state, now) for task in by_id.values()]
         found = self._connections.fetch(
             connection,
             f"INSERT INTO bridge.tasks ({_NEW_TASK}) SELECT {_NEW_TASK} FROM unnest({_TASK_ARRAYS})"

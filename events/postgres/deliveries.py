@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import threading
@@ -113,17 +112,7 @@ class Deliveries:
     def _insert_events(self, connection: Connection, part: Sequence[NewEvent]) -> set[str]:
         parameters: list[object] = []
         for event in part:
-            parameters += (
-                event.id,
-                event.webhook,
-                event.received_at,
-                event.delivery_id,
-                event.payload,
-                json.dumps(event.headers),
-                json.dumps(event.query),
-                event.hold_until,
-                event.replay_of,
-            )
+            parameters += rows.new_event_row(event)
         statement = _INSERT.format(", ".join([_ROW] * len(part)))
         return {row[0] for row in self._connections.fetch(connection, statement, parameters)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from sqlite_utils import Database
 
 from events import transitions
 from events.records import Decision, Event, Hold, NewTarget, Target, Task, Workflow
-from events.rows import jumps
+from events.rows import jumps, new_task_row
 from events.sqlite import onces, rows
 from events.sqlite.connections import Connections
 from events.sqlite.leadership import deciding
@@ -174,20 +173,7 @@ def _insert_tasks(db: Database, tasks: Sequence[Task], state: str, now: int) -> 
             " ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL,"
             " scheduled_at = excluded.scheduled_at, matches = excluded.matches, broken = excluded.broken,"
             f" seen_at = excluded.seen_at WHERE {again} RETURNING id",
-            (
-                task.id,
-                task.workflow_id,
-                task.workflow,
-                task.reference_name,
-                json.dumps(task.matches),
-                task.scheduled_at,
-                task.response_timeout,
-                task.domain,
-                task.found_by,
-                state,
-                task.broken,
-                now,
-            ),
+            new_task_row(task, state, now),
         ).fetchone()
         if row:
             fresh.add(task.id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import time
@@ -12,6 +11,7 @@ from sqlite_utils import Database
 
 from events.group_commit import GroupCommit, Take
 from events.records import Committed, NewEvent, Rejection
+from events.rows import new_event_row
 from events.sqlite.connections import Connections
 from events.sqlite.signals import WakeUp
 
@@ -118,17 +118,7 @@ def _insert(db: Database, rows: Sequence[NewEvent]) -> set[str]:
     """Inserts the events whose delivery ids are new; their ids."""
     parameters: list[object] = []
     for event in rows:
-        parameters += (
-            event.id,
-            event.webhook,
-            event.received_at,
-            event.delivery_id,
-            event.payload,
-            json.dumps(event.headers),
-            json.dumps(event.query),
-            event.hold_until,
-            event.replay_of,
-        )
+        parameters += new_event_row(event)
     sql = (
         f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_ROW] * len(rows))}"
         " ON CONFLICT (webhook, delivery_id) WHERE delivery_id IS NOT NULL DO NOTHING RETURNING id"
