@@ -47,6 +47,8 @@ def request(path: str) -> bytes:
     return head.encode() + BODY
 
 
+_APART = 0.02
+"""Seconds: connections that all come in one moment may all be accepted by one of the server's processes."""
 _PLACE = "DELIVERY-DELIVERY-DELIVERY-DELIVERY-"  # as long as a UUID
 
 
@@ -75,6 +77,7 @@ def run(port: int, path: str, seconds: float, connections: int = 16, warm_up: fl
 
     for _ in range(connections):
         connect()
+        time.sleep(_APART)
     begin = time.perf_counter() + warm_up
     end = begin + seconds
     times: list[float] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 import urllib.request
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import load
+from bench import load, processor
 from bench.figures import Figure, median, spread
 from events.open import open_store
 from events.records import Decision, NewEvent, NewTarget, new_event_id
@@ -170,10 +169,10 @@ def idle(place: _Place) -> Figure:
     workers = [start_worker(environment, place.log("worker")) for _ in range(2)]
     try:
         time.sleep(5)
-        pids = [pid for child in (relay, *workers) for pid in _family(child.pid)]
-        before = {pid: _cpu(pid) for pid in pids}
+        pids = [pid for child in (relay, *workers) for pid in processor.family(child.pid)]
+        before = {pid: processor.seconds(pid) for pid in pids}
         time.sleep(IDLE)
-        shares = {pid: 100 * (_cpu(pid) - before[pid]) / IDLE for pid in pids}
+        shares = {pid: 100 * (processor.seconds(pid) - before[pid]) / IDLE for pid in pids}
     finally:
         for child in (relay, *workers):
             child.stop()
@@ -187,15 +186,6 @@ def _until(condition: Callable[[], bool], nap: float) -> None:
         if time.monotonic() > deadline:
             raise Failed("the workers call nothing at the stand-in for Conductor")
         time.sleep(nap)
-
-
-def _family(pid: int) -> list[int]:
-    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def started(place: _Place) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench import load
 from bench.figures import Figure, median, spread
+from bench.processor import wait_until_idle
 from testkit.processes import Child, bridge_environment, free_port, start_relay
 
 ROUNDS = 5
@@ -45,6 +46,7 @@ def measure(folder: Path) -> list[Figure]:
         try:
             for _ in range(ROUNDS):
                 for name, (port, path) in ports.items():
+                    wait_until_idle()  # of Debian's `webhook` seconds of `true` are left
                     rounds.setdefault(name, []).append(load.run(port, path, SECONDS))
         finally:
             relay.stop()
