@@ -56,16 +56,24 @@ class _Sending:
     def __iter__(self) -> Iterator[bytes]:
         # An error of the connection, as if the peer had gone: gunicorn closes it without a word.
         gone = BrokenPipeError(errno.EPIPE, "the peer does not read its answer")
+        _hold_back(self._environ["gunicorn.socket"], True)  # gunicorn sends head and body apart
         self._limit = gevent.Timeout.start_new(LONGEST_ANSWER, gone)
         return iter(self._answer)
 
     def close(self) -> None:
         if self._limit is not None:
             self._limit.close()
+        _hold_back(self._environ["gunicorn.socket"], False)
         if close := getattr(self._answer, "close", None):
             close()
         read_rest(self._environ["wsgi.input"])
         self._idle.add(self._environ["gunicorn.socket"])
+
+
+def _hold_back(connection: Any, hold: bool) -> None:
+    """Whether the kernel keeps what is less than a packet: so head and body of an answer become one."""
+    with suppress(OSError, AttributeError):  # no TCP, gone already, or no Linux
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(hold))
 
 
 def read_rest(body: Any) -> None:

@@ -259,6 +259,17 @@ def test_trickled_heads_and_bodies_hold_up_nobody(relay: Process) -> None:
             connection.close()
 
 
+def test_an_answer_is_one_packet(relay: Process) -> None:
+    """gunicorn sends head and body apart, and each packet costs a wake-up here and there."""
+    with connect(relay) as connection:
+        for _ in range(20):
+            connection.sendall(request())
+            packet = connection.recv(65536)
+            head, body = packet.split(b"\r\n\r\n", 1)
+            assert head.startswith(b"HTTP/1.1 200")
+            assert json.loads(body)["eventId"]
+
+
 def test_many_pipelined_requests_are_answered_in_turn_also_when_the_answers_are_read_late(relay: Process) -> None:
     with connect(relay) as connection:
         for number in range(300):
