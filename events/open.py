@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from events.store import Store, StoreUnavailable
 
 
-def open_store(url: str, *, migrate: bool = True, gather: Callable[[], None] | None = None) -> Store:
+def open_store(
+    url: str,
+    *,
+    migrate: bool = True,
+    gather: Callable[[], None] | None = None,
+    nap: Callable[[float], None] = time.sleep,
+) -> Store:
     """The store at ``sqlite:///PATH`` or ``postgresql://…``.
 
     With `migrate` the database is made if there is none, and brought to this program's version; without, a missing
     database is an error, and nothing is written. `gather` lets other deliveries that are ready join a commit
-    (`events.group_commit`).
+    (`events.group_commit`); `nap` is how a process of greenlets waits a moment with all of them.
 
     Raises StoreUnavailable if it can't be opened or isn't there, NewerStore if a newer program made it.
     """
@@ -20,7 +27,7 @@ def open_store(url: str, *, migrate: bool = True, gather: Callable[[], None] | N
     if scheme == "sqlite":
         from events import sqlite
 
-        return sqlite.open_store(url, migrate=migrate, gather=gather)
+        return sqlite.open_store(url, migrate=migrate, gather=gather, nap=nap)
     if scheme in ("postgresql", "postgres"):
         try:
             from events import postgres

@@ -20,7 +20,7 @@ from events.open import open_store
 from events.store import Deliveries, Facts, NewerStore, StoreUnavailable
 from relay import metrics, web
 from relay.background import STILL_IN_FORCE, Background
-from relay.hub import aside, gather
+from relay.hub import aside, gather, nap
 from relay.peers import Peers
 from relay.platform import Platform
 from relay.platforms import PLATFORMS
@@ -93,7 +93,7 @@ def _create_app(
 
     definitions = load(settings.bridge_webhooks)
     _warn(definitions)
-    store: Store = open_store(settings.bridge_database, gather=gather) if given_store is None else given_store
+    store: Store = open_store(settings.bridge_database, gather=gather, nap=nap) if given_store is None else given_store
     fetch: Fetch = KeySource(http_get(settings.bridge_key_mirror)) if given_fetch is None else given_fetch
     tally = Tally(store)
     receiver = Receiver(store, route(definitions), tally)

@@ -30,15 +30,22 @@ def begin() -> None:
     _pool = ThreadPool(_THREADS)
 
 
-_PAUSE = 0.0005
-"""Seconds: what comes within it goes along in one commit, which takes longer than that."""
+_LONGEST_GATHERING = 0.005
+"""Seconds: a hub that always has something to do would let nobody go on."""
 
 
 def gather() -> None:
-    """Lets every other delivery that is ready, or comes in a moment, have its turn before this one goes on."""
+    """Lets every other delivery that is ready have its turn before this one goes on: until the hub is idle."""
     import gevent
 
-    gevent.sleep(_PAUSE)
+    gevent.with_timeout(_LONGEST_GATHERING, gevent.idle, timeout_value=None)
+
+
+def nap(seconds: float) -> None:
+    """Waits with the whole process: for what takes less time than it takes the hub to come back."""
+    from gevent import monkey
+
+    monkey.get_original("time", "sleep")(seconds)
 
 
 def aside(function: Callable[Parameters, Value], *arguments: Parameters.args, **named: Parameters.kwargs) -> Value:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -75,8 +75,8 @@ def no_connection_stays_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     made: list[Connections] = []
     make = Connections.__init__
 
-    def remember(connections: Connections, path: Path) -> None:
-        make(connections, path)
+    def remember(connections: Connections, *arguments: Any) -> None:
+        make(connections, *arguments)
         made.append(connections)
 
     monkeypatch.setattr(Connections, "__init__", remember)

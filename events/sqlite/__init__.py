@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,15 +37,22 @@ class SqliteStore(Deliveries, Leadership, Decisions, Claims, Onces, Pauses, Sign
         self._connections.close()
 
 
-def open_store(url: str, *, migrate: bool = True, gather: Callable[[], None] | None = None) -> SqliteStore:
+def open_store(
+    url: str,
+    *,
+    migrate: bool = True,
+    gather: Callable[[], None] | None = None,
+    nap: Callable[[float], None] = time.sleep,
+) -> SqliteStore:
     """The store at ``sqlite:///PATH``.
 
     With `migrate` the database is made if there is none, and brought to this program's version; without, a missing
-    database is an error, and nothing is written. `gather` lets other deliveries that are ready join a commit.
+    database is an error, and nothing is written. `gather` lets other deliveries that are ready join a commit;
+    `nap` waits for another process's commit, which is short (`events.sqlite.connections.begin`).
 
     Raises StoreUnavailable if it can't be opened or isn't there, NewerStore if a newer program made it.
     """
-    connections = Connections(Path(url.removeprefix("sqlite:///")))
+    connections = Connections(Path(url.removeprefix("sqlite:///")), nap)
     if migrate:
         connections.migrate()
     else:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from events.store import NewerStore, StoreMissing, StoreUnavailable
 BUSY_TIMEOUT = 2.5
 """Seconds that a write waits for another process's transaction before the store counts as unavailable: less than the
 three seconds in which Slack and others want an answer."""
-_LONGEST_NAP = 0.002
+_NAP = 0.0001
+_NAPS = 20
+_LONGEST_SLEEP = 0.002
 _PAGES_UNTIL_CHECKPOINT = 8000
 _SQLITE_BUSY = 5  # the sqlite3 module names it since Python 3.11
 
@@ -31,8 +33,10 @@ class Connections:
     Safe to make before a fork: whatever was opened in the parent is left alone in the child.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, nap: Callable[[float], None] = time.sleep):
+        """`nap` is how to wait for what ends in a moment (see `begin`)."""
         self.path = path
+        self._nap = nap
         self._reset()
         os.register_at_fork(after_in_child=self._reset)
 
@@ -104,7 +108,7 @@ class Connections:
                 self._writer = self._open_writer()
             db = self._writer
             try:
-                begin(db, until)
+                begin(db, until, self._nap)
                 try:
                     yield db
                     db.execute("COMMIT")
@@ -162,7 +166,7 @@ class Connections:
                 self._refuse_newer(db)
                 if migrations.pending(db):
                     # Several processes start at once: one migrates, the others then find it done.
-                    begin(db, deadline(BUSY_TIMEOUT))
+                    begin(db, deadline(BUSY_TIMEOUT), self._nap)
                     try:
                         migrations.apply(db)
                         db.execute("COMMIT")
@@ -197,12 +201,15 @@ class Connections:
             )
 
 
-def begin(db: Database, until: float) -> None:
+def begin(db: Database, until: float, nap: Callable[[float], None]) -> None:
     """Begins a write transaction, waiting for other processes' ones up to that monotonic time.
 
-    SQLite's own busy handler naps for up to 100 ms at a time, which shows in the relay's answers; these naps are short.
+    SQLite's own busy handler naps for up to 100 ms at a time, which shows in the relay's answers; these waits are
+    short. The first ones are naps, the later ones sleep: another relay's commit is over before gevent's hub would come
+    back to whoever sleeps, and who comes back late finds the database locked by the next commit.
     """
-    nap = 0.0001
+    naps = 0
+    pause = _NAP
     while True:
         try:
             db.conn.execute("BEGIN IMMEDIATE")
@@ -210,8 +217,12 @@ def begin(db: Database, until: float) -> None:
         except sqlite3.OperationalError as error:
             if error_code(error) != _SQLITE_BUSY or time.monotonic() > until:
                 raise
-        time.sleep(nap)
-        nap = min(nap * 1.5, _LONGEST_NAP)
+        if naps < _NAPS:
+            naps += 1
+            nap(_NAP)
+        else:
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_SLEEP)
 
 
 def roll_back(db: Database) -> None:

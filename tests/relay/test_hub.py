@@ -1,0 +1,48 @@
+"""How the work of one process shares its hub. In processes of their own: gevent has this one's hub only once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def run(program: str) -> str:
+    """What the program prints."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_whoever_gathers_goes_on_after_all_that_are_ready_and_those_that_these_make_ready() -> None:
+    program = """
+import gevent
+from relay.hub import gather
+seen = []
+def first():
+    gather()
+    seen.append("first")
+def other(left):
+    seen.append("other")
+    if left:
+        gevent.spawn(other, left - 1)
+one = gevent.spawn(first)
+gevent.spawn(other, 5)
+one.join()
+print(*seen)
+"""
+    assert run(program) == "other other other other other other first"
+
+
+def test_whoever_gathers_goes_on_in_a_hub_that_is_never_idle() -> None:
+    program = """
+import gevent
+from relay.hub import gather
+def busy():
+    while True:
+        gevent.sleep(0)
+gevent.spawn(busy)
+with gevent.Timeout(20):
+    gather()
+print("went on")
+"""
+    assert run(program) == "went on"
