@@ -11,6 +11,7 @@ from config.settings import Settings
 from config.webhooks import Problem, Webhook
 from events.matches import Criterion
 from events.records import Event, Rejection, Target, Task, iso
+from worker.probe import Finding
 
 Json = dict[str, Any]
 
@@ -183,4 +184,19 @@ def problem(problem: Problem) -> Json:
         "what": problem.what,
         "remedy": problem.remedy,
         "warning": problem.warning,
+    }
+
+
+CONDUCTOR = "CONDUCTOR_SERVER_URL"
+
+
+def conductor_problem(finding: Finding) -> Json:
+    """As a problem of the definitions, without a place in a file."""
+    return {
+        "file": None,
+        "line": None,
+        "where": CONDUCTOR,
+        "what": finding.what,
+        "remedy": finding.remedy,
+        "warning": finding.level != "error",
     }

@@ -57,6 +57,8 @@ class ConductorError(Exception):
 
     status = 0
     """The HTTP status of the answer; 0 without one."""
+    call = ""
+    """Which call was answered so, as ``GET /tasks/{id}``."""
 
 
 class NotSent(ConductorError):
@@ -73,6 +75,10 @@ class NotNow(NotSent):
 
 class OutcomeUnknown(ConductorError):
     """The call broke or timed out on its way, or Conductor failed over it: it may have taken effect, or still may."""
+
+
+class NotThere(OutcomeUnknown):
+    """What answers has no such call: it is no Conductor, another address of it, one that starts, or too old."""
 
 
 class Refused(ConductorError):
@@ -399,7 +405,13 @@ class Conductor:
         if time.monotonic() - self._token_asked > _TOKEN_AGAIN:
             self._configuration.authentication_settings = self._authentication
             if not client.force_refresh_auth_token() and self._configuration.authentication_settings is not None:
-                raise NotNow("Conductor gives no token for CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET")
+                status, failed = client.rest_client.last  # the client keeps to itself what went wrong
+                if isinstance(failed, Unreachable):
+                    raise failed
+                text = "Conductor gives no token for CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET"
+                no_token = NotNow(f"{text} ({failed or status})")
+                no_token.status = status
+                raise no_token
             self._token_asked = time.monotonic()
 
     def _observe_date(self, headers: Any, sent: float) -> None:
@@ -501,6 +513,8 @@ class _Transport(RESTClientObject):  # type: ignore[misc]
         self.not_after = float("inf")
         self._used = 0.0
         # urllib3 costs two thirds of the processor time of httpx, which is the client's own choice.
+        self.last: tuple[int, ConductorError | None] = (0, None)
+        """Status of the last answer, 0 without one, and why there was none."""
         self._pool = _Pools(
             num_pools=1,
             retries=False,
@@ -539,9 +553,10 @@ class _Transport(RESTClientObject):  # type: ignore[misc]
                 text += chunk
             response.release_conn()
         except _NO_CONNECTION as error:
-            raise Unreachable(f"no connection: {error}") from error
+            raise self._no_answer(Unreachable(f"no connection: {error}")) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
+            raise self._no_answer(OutcomeUnknown(f"{type(error).__name__}: {error}")) from error
+        self.last = response.status, None
         answer = RESTResponse(
             SimpleNamespace(
                 status_code=response.status,
@@ -555,6 +570,10 @@ class _Transport(RESTClientObject):  # type: ignore[misc]
         if not 200 <= answer.status <= 299:
             raise ApiException(http_resp=answer)
         return answer
+
+    def _no_answer(self, error: ConductorError) -> ConductorError:
+        self.last = 0, error
+        return error
 
 
 def _task(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
@@ -589,7 +608,7 @@ _T = TypeVar("_T", list[Any], dict[str, Any])
 def _checked(kind: type[_T], answer: Any) -> _T:
     """The answer, if it is what Conductor would say: a proxy or another server may also answer 200."""
     if not isinstance(answer, kind):
-        raise OutcomeUnknown(f"what answers at CONDUCTOR_SERVER_URL isn't Conductor's API: {str(answer)[:100]!r}")
+        raise NotThere(f"what answers at CONDUCTOR_SERVER_URL isn't Conductor's API: {str(answer)[:100]!r}")
     return answer
 
 
@@ -603,25 +622,30 @@ def _translated(error: ApiException, call: str) -> ConductorError:
     """What an answer to this call that isn't 2xx means."""
     status, message = error.status or 0, _message(error.body)
     text = f"{status} {message or ' '.join(str(error.reason or '').split())}"
-    if status in (404, 405) and _kind(status, message) is not NotFound:
+    if _kind(status, message) is NotThere:
         text += f" ({call} isn't there: CONDUCTOR_SERVER_URL must end with /api, and the server may be too old)"
     if status in (401, 403):
         text += f" ({call}: the key of CONDUCTOR_AUTH_KEY may not do so)"
     translated = _kind(status, message)(text + _remedy(message))
-    translated.status = status
+    translated.status, translated.call = status, call
     return translated
 
 
 def _kind(status: int, message: str) -> type[ConductorError]:
     if status == 404:
         # A proxy or a server that is starting also says 404; Conductor says what it doesn't know.
-        return NotFound if message and not message.startswith("No static resource") else OutcomeUnknown
+        return NotFound if message and not message.startswith(_NO_SUCH_PATH) else NotThere
+    if status in (405, 501) or message.startswith("Request method "):  # 405 in Conductor 3.32, 500 in 3.13
+        return NotThere
     if status in _TRY_AGAIN:
         return NotNow
     if (400 <= status < 500 and status != 408) or _remedy(message):
         return Refused
     return OutcomeUnknown
 
+
+_NO_SUCH_PATH = ("No static resource", "No message available")
+"""What Spring says of a path that no call has; older ones say nothing."""
 
 # Answers of 500 that would come at every try, as their texts begin or contain, and what we know of each.
 _FINAL = (

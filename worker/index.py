@@ -11,12 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, get_args
 
-import structlog
-
 from events.records import Task
 from worker.conductor import Conductor, ConductorError
-
-log = structlog.get_logger()
 
 Way = Literal["search-v2", "search", "workflows"]
 """search-v2: the index gives whole tasks. search: it gives ids, and each task that is new is read. workflows: without a
@@ -31,7 +27,6 @@ _LAG = 30_000
 _SHARE = 10
 """Reading all running workflows takes at most one part in so many of the time, unless it must be."""
 _SAMPLE = 100
-"""Running workflows of each receiver that are read to see whether an empty index is right."""
 _CANNOT = (403, 404, 405, 500, 501)
 """Answers to a search by which a server says that it can't do it, or that we may not; others say nothing of the search
 itself."""
@@ -85,15 +80,18 @@ class Index:
         receivers: Callable[[], Iterable[str]],
         known: Callable[[str], bool],
         changed: Callable[[Way, str], None],
+        sample: int = _SAMPLE,
     ):
         """`receivers` are the workflows whose tasks a webhook may complete; `known` says whether a task is known to
         wait; what has to be read one by one is read on the `pool`; `changed` is told the way that is in force and why
-        no better one is, at first and at each change."""
+        no better one is, at first and at each change; `sample` running workflows of each receiver are read to see
+        whether an empty index is right."""
         self._conductor = conductor
         self._map = pool.map if pool is not None else map
         self._receivers = receivers
         self._known = known
         self._changed = changed
+        self._sample = sample
         self._ways = Ways()
         self._told = False
         self._scan_again = self._opinion_again = float("-inf")
@@ -180,7 +178,7 @@ class Index:
         self._opinion_again = now + _OPINION_EVERY
         old = self._conductor.now() + self._conductor.clock.offset - _LAG
         off = False
-        for found in self._read_running(_SAMPLE):
+        for found in self._read_running(self._sample):
             off = off or any(started < old for _, started in found)
             yield [task for task, _ in found]
         if off and self._ways.is_off(time.monotonic()):
@@ -188,9 +186,4 @@ class Index:
 
     def _tell(self) -> None:
         self._told = True
-        way, reason = self._ways.current, self._ways.reason
-        if way == "workflows":
-            log.warning("waiting tasks can't be searched: all running workflows are read instead", reason=reason)
-        else:
-            log.info("waiting tasks are searched", way=way, **({"reason": reason} if reason else {}))
-        self._changed(way, reason)
+        self._changed(self._ways.current, self._ways.reason)

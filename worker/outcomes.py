@@ -18,7 +18,7 @@ from events.once import standing
 from events.records import Event, Result, Target
 from events.store import Claims, Clock
 from worker.backoff import wait_before
-from worker.conductor import Conductor, ConductorError, NotNow, NotSent, OutcomeUnknown, Refused, Unreachable
+from worker.conductor import Conductor, ConductorError, NotNow, NotSent, NotThere, OutcomeUnknown, Refused, Unreachable
 
 log = structlog.get_logger()
 
@@ -90,7 +90,7 @@ class TargetCalls:
         except Unreachable as error:
             return Outcome(self.again(target, error), "unreachable")
         except ConductorError as error:
-            if error.status >= 500:
+            if error.status >= 500 and not isinstance(error, NotThere):
                 return Outcome(self._answered_5xx(target, event, error), "unclear")
             return Outcome(self.again(target, error), "unclear")
         self._failing.pop(target.id, None)
@@ -235,7 +235,10 @@ class TargetCalls:
         """
         try:
             goes = not self._conductor.evaluate(workflow_id) or self._conductor.goes(workflow_id)
-        except Refused as error:  # a key that may not do so, for example: the effect is there all the same
+        except ConductorError as error:
+            # A key that may not do so, for example: the effect is there all the same.
+            if not isinstance(error, (Refused, NotThere)) and error.status != 403:
+                raise
             log.warning("Conductor won't evaluate a workflow", workflow_id=workflow_id, error=str(error))
             return
         if not goes:

@@ -25,6 +25,7 @@ from worker.decide import Decider
 from worker.health import Health
 from worker.index import Index, Way
 from worker.matching import parse_task
+from worker.probe import what_lacks
 from worker.sweep import Discovery, Sweeper
 from worker.task_timeouts import TaskTimeouts
 
@@ -51,6 +52,8 @@ OFFSET_FACT = "conductor_clock_offset"
 """Milliseconds that Conductor's clock is ahead of ours."""
 _INDEX_FACT = "tasks_by_index_alone"
 _SEARCHED_FACT = "index_searched_to"
+LACKS_FACT = "conductor_lacks"
+"""Which calls Conductor hasn't got, or our key may not make; no such fact if none."""
 
 
 class ReignOver(Exception):
@@ -123,6 +126,8 @@ class Reign:
         self._said = ""
         self._said_at = float("-inf")
         self._said_offset: int | None = None
+        self._lacks: str | None = None
+        """What Conductor lacked when it was last asked; None before."""
         self._listener = store.listener("events")
 
     def load(self) -> None:
@@ -256,6 +261,10 @@ class Reign:
                 self._said_offset = offset
 
     def _say_discovery(self, way: Way, reason: str) -> None:
+        if way == "workflows":
+            log.warning("waiting tasks can't be searched: all running workflows are read instead", reason=reason)
+        else:
+            log.info("waiting tasks are searched", way=way, **({"reason": reason} if reason else {}))
         metrics.discovery_way(way)
         with suppress(StoreUnavailable):
             self._store.set_fact("discovery", f"{way}: {reason}" if reason else way)
@@ -315,6 +324,21 @@ class Reign:
             # Not before what was found is stored.
             searched_to = str(self.discovery.searched_to)
             self._tell(lambda: self._store.set_fact(_SEARCHED_FACT, searched_to))
+
+    def see_what_lacks(self) -> None:
+        """Finds out which calls can't be made before an event needs them: at first, and until nothing lacks any more.
+
+        Raises StoreUnavailable.
+        """
+        if not self.sweeper.searched_to or self._lacks == "":
+            return
+        lacks = "; ".join(map(str, what_lacks(self._means.conductor)))
+        if lacks == self._lacks:
+            return
+        if lacks:
+            log.error("Conductor can't be used for everything", error=lacks)
+        self._store.set_fact(LACKS_FACT, lacks or None)
+        self._lacks = lacks
 
     def extend_timeouts(self) -> None:
         """Puts off the time-outs of tasks that this bridge answers for."""

@@ -40,6 +40,10 @@ class Schedule:
             "sweep": (wake, settings.bridge_poll_interval),
             "heartbeat": (self._in_reign(Reign.keep_lead), _HEARTBEAT),
             "discovery": (self._in_reign(Reign.discover), settings.bridge_discovery_interval),
+            "a look at what Conductor lacks": (
+                self._in_reign(Reign.see_what_lacks),
+                settings.bridge_discovery_interval,
+            ),
             "task time-outs": (self._in_reign(Reign.extend_timeouts), 0.5),
             "definitions": (means.watcher.check, 2.0),
             "once keys": (self._in_reign(self.forget_onces), 60.0),

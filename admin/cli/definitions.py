@@ -23,24 +23,31 @@ from admin.cli.common import (
 from admin.cli.tables import plain
 from admin.orkes import NotOrkes, convert, read_webhooks, to_yaml
 from admin.schema import json_schema
-from config.webhooks import DefinitionsError
+from config.webhooks import Definitions, DefinitionsError
 from events.records import Change
 from events.store import StoreMissing, StoreUnavailable
 from relay.platforms import PLATFORMS
+from worker.probe import Finding, probe
 
 
 @click.command()
+@click.option("--offline", is_flag=True, help="Look at the definitions and settings only: ask no server.")
 @as_json_option
 @here
-def check(here: Here, as_json: bool) -> None:
-    """Check the webhook definitions and the settings.
+def check(here: Here, offline: bool, as_json: bool) -> None:
+    """Check the webhook definitions, the settings, and the Conductor that they name.
 
     Prints each problem as `FILE:LINE: where: what is wrong; remedy`, and warnings of what is risky. Exits with 1 if
     there is an error; warnings alone are 0.
 
+    Conductor is asked for 5 seconds at most, by calls that change nothing there. That it is away is a warning, so that
+    definitions can be checked anywhere. A server that answers and can't be used is an error: another address than that
+    of Conductor's API, a key that is refused or lacks a permission, a Conductor that is too old.
+
     \b
     Examples:
       webhook-bridge check
+      webhook-bridge check --offline
       BRIDGE_WEBHOOKS=new.yaml webhook-bridge check && mv new.yaml config/webhooks.yaml
     """
     try:
@@ -54,14 +61,34 @@ def check(here: Here, as_json: bool) -> None:
             errors = "1 error" if len(error.problems) == 1 else f"{len(error.problems)} errors"
             click.echo(f"{errors}; a running bridge keeps the last good definitions", err=True)
         sys.exit(1)
+    findings = [] if offline else _ask_conductor(here, definitions)
+    wrong = any(finding.level == "error" for finding in findings)
     if as_json:
-        echo_json([shapes.problem(problem) for problem in definitions.warnings])
-        return
+        problems = [shapes.problem(problem) for problem in definitions.warnings]
+        echo_json(problems + [shapes.conductor_problem(finding) for finding in findings if finding.level != "note"])
+        sys.exit(wrong)
     for warning in definitions.warnings:
         click.echo(plain(warning))
     number = len(definitions.webhooks)
     click.echo(f"{here.settings.bridge_webhooks}: {number} webhook{'' if number == 1 else 's'}, no errors", err=True)
-    _say_store(here)
+    for finding in findings:
+        click.echo(f"{finding.level}: {shapes.CONDUCTOR}: {plain(finding)}", err=True)
+    if not offline:
+        _say_store(here)
+    sys.exit(wrong)
+
+
+def _ask_conductor(here: Here, definitions: Definitions) -> list[Finding]:
+    """What the Conductor that the settings name is like."""
+    settings = here.settings
+    secret = settings.conductor_auth_secret
+    receivers = {workflow for webhook in definitions.webhooks for workflow in webhook.receivers}
+    return probe(
+        settings.conductor_server_url,
+        settings.conductor_auth_key,
+        secret.get_secret_value() if secret else None,
+        sorted(receivers),
+    )
 
 
 def _say_store(here: Here) -> None:
@@ -77,9 +104,6 @@ def _say_store(here: Here) -> None:
         click.echo(f"warning: BRIDGE_DATABASE: {one}", err=True)
     if (conductor := facts.get("conductor", "up")) != "up":
         click.echo(f"warning: the worker can't use Conductor: {plain(conductor)}", err=True)
-    if way := facts.get("discovery"):
-        level = "warning" if way.startswith("workflows") else "note"
-        click.echo(f"{level}: waiting tasks that no queue hands out are found by {plain(way)}", err=True)
 
 
 @click.command()

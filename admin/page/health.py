@@ -82,6 +82,8 @@ def _conductor(state: State) -> list[Finding]:
                 (conductor,),
             )
         ]
+    if lacks := state.facts.get("conductor_lacks"):
+        return [Finding("error", "Calls to Conductor that the bridge needs aren't there, or not allowed.", (lacks,))]
     if state.facts.get("discovery", "").startswith("workflows"):
         return [
             Finding(

@@ -8,6 +8,7 @@ import pytest
 
 from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
+from worker.probe import probe
 
 pytestmark = pytest.mark.server
 
@@ -117,3 +118,10 @@ def test_waiting_tasks_survive_a_restart_of_the_worker(conductor: Conductor, new
 
     [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
     assert output["_webhook"]["eventId"] == event_id
+
+
+def test_check_says_how_the_server_is_used_and_where_its_api_is(conductor_url: str) -> None:
+    [note] = probe(conductor_url, None, None, [unique("restart")])
+    assert (note.level, note.remedy) == ("note", ""), note
+    [error] = probe(conductor_url.removesuffix("/api"), None, None, [])
+    assert (error.level, error.remedy) == ("error", f"CONDUCTOR_SERVER_URL must be {conductor_url}")

@@ -71,7 +71,7 @@ class Sample:
             "BRIDGE_WEBHOOKS": str(self.settings.bridge_webhooks),
             "BRIDGE_DATABASE": self.settings.bridge_database,
             "BRIDGE_PUBLIC_URL": "https://hooks.example.com",
-            "CONDUCTOR_SERVER_URL": "https://conductor.example.com/api",
+            "CONDUCTOR_SERVER_URL": "http://127.0.0.1:1/api",  # nobody listens there
         }
 
     def bridge(self) -> Bridge:

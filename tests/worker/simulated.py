@@ -258,7 +258,7 @@ class SimulatedConductor:
         return any((t.workflow_id, t.reference_name, t.worker_id) == wanted for t in self.tasks.values())
 
     def runs(self, workflow_id: str) -> bool:
-        return not self.workflows[workflow_id].ended
+        return workflow_id in self.workflows and not self.workflows[workflow_id].ended
 
     def workflow(self, workflow_id: str) -> Workflow | None:
         own, root = self.workflows[workflow_id], self.root(workflow_id)

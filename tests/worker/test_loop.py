@@ -18,7 +18,7 @@ from events.records import NewEvent, Task
 from events.sqlite import SqliteStore, open_store
 from events.store import LeadLost, StoreUnavailable
 from tests.worker.simulated import SimulatedConductor
-from worker.conductor import ConductorError
+from worker.conductor import ConductorError, NotThere
 from worker.decide import Decider
 from worker.health import Health
 from worker.loop import Worker
@@ -236,6 +236,18 @@ def test_what_the_index_shows_is_adopted_and_what_has_ended_is_dropped(bench: Be
     assert (bench.state(ended), bench.state(found), bench.state(hidden)) == ("gone", "waiting", "waiting")
     assert reign_of(worker).sweeper.by_index_alone
     assert bench.store.facts()["tasks_by_index_alone"] == "1"
+
+
+def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(bench: Bench) -> None:
+    worker = bench.deciding()
+    worker.step()
+    absent = NotThere("404 (POST /workflow isn't there)")
+    absent.call = "POST /workflow"
+    with mock.patch.object(bench.conductor, "start", side_effect=absent):
+        reign_of(worker).see_what_lacks()
+    assert "POST /workflow" in bench.store.facts()["conductor_lacks"]
+    reign_of(worker).see_what_lacks()
+    assert "conductor_lacks" not in bench.store.facts()
 
 
 def test_how_far_the_index_was_searched_is_noted_after_what_was_found_is_stored(bench: Bench) -> None:

@@ -11,7 +11,7 @@ import pytest
 from events.records import NewTarget
 from tests.worker.simulated import Fault
 from tests.worker.targets import Bench, bench
-from worker.conductor import OutcomeUnknown, Refused
+from worker.conductor import ConductorError, NotNow, NotThere, OutcomeUnknown, Refused
 from worker.outcomes import TakenOver, claim_lasts
 
 __all__ = ["bench"]
@@ -182,12 +182,19 @@ def test_a_workflow_that_stands_still_counts_as_started_only_once_it_goes(bench:
     assert len(bench.conductor.workflows) == 1
 
 
-def test_a_refusal_to_evaluate_takes_nothing_back(bench: Bench) -> None:
+def _forbidden() -> NotNow:
+    error = NotNow("403 no")
+    error.status = 403
+    return error
+
+
+@pytest.mark.parametrize("error", [Refused("400"), NotThere("404"), _forbidden()])
+def test_a_refusal_to_evaluate_takes_nothing_back(bench: Bench, error: ConductorError) -> None:
     [target] = bench.decide(bench.start())
     bench.result(target, "lost_after")
 
     def refuse(workflow_id: str) -> bool:
-        raise Refused("400")
+        raise error
 
     bench.conductor.evaluate = refuse  # type: ignore[method-assign]
     assert bench.result(bench.later(target)).state == "done"

@@ -17,6 +17,7 @@ from admin.cli import main
 from events.sqlite import SqliteStore
 from tests.admin.conftest import Cli
 from tests.admin.sample import DEFINITIONS, Sample
+from worker.probe import Finding
 
 COMMANDS = ["check", "webhooks", "events", "tasks", "rejections", "send", "schema", "import"]
 
@@ -75,6 +76,26 @@ def test_check_prints_warnings_and_is_0(cli: Cli, sample: Sample) -> None:
         "knows the URL can post; add secret: ${NAME}\n"
     )
     assert "3 webhooks, no errors" in result.stderr
+
+
+def test_a_conductor_that_is_away_is_a_warning_and_offline_it_is_not_asked(cli: Cli) -> None:
+    assert "warning: CONDUCTOR_SERVER_URL: Conductor can't be reached" in cli("check").stderr
+    [*_, last] = json.loads(cli("check", "--json").stdout)
+    assert (last["where"], last["warning"], last["file"]) == ("CONDUCTOR_SERVER_URL", True, None)
+    assert "CONDUCTOR_SERVER_URL" not in cli("check", "--offline").output
+
+
+def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    note, error = Finding("note", "found by search"), Finding("error", "no Conductor API there", "mend it")
+    asked: list[object] = []
+    monkeypatch.setattr("admin.cli.definitions.probe", lambda *given: asked.append(given) or [note, error])
+    lines = cli("check", code=1).stderr.splitlines()
+    assert "error: CONDUCTOR_SERVER_URL: no Conductor API there; mend it" in lines
+    assert "note: CONDUCTOR_SERVER_URL: found by search" in lines
+    receivers = ["deploy", "order_flow", "release", "sample_webhook_for_slack"]
+    assert asked == [("http://127.0.0.1:1/api", None, None, receivers)]
+    found = json.loads(cli("check", "--json", code=1).stdout)
+    assert [problem["what"] for problem in found if not problem["warning"]] == ["no Conductor API there"]
 
 
 def test_check_prints_every_problem_with_its_line_and_is_1(cli: Cli, sample: Sample) -> None:
