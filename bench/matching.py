@@ -79,7 +79,7 @@ class World:
         del tasks
         for arriving in _pages([self._event("held", index) for index in range(number)], 200):
             self.store.append(arriving)
-        while events := self.store.undecided(5000):
+        while events := self.store.agenda(5000).undecided:
             self._decide([Decision(event.id, "pending", "held") for event in events])
         gc.collect()
         self.decider = self._decider(definitions)
@@ -126,7 +126,7 @@ class World:
 
     def _arrive(self, event: NewEvent) -> None:
         self.store.append([event])
-        events = self.store.undecided(10)
+        events = self.store.agenda(10).undecided
         self.decider.decide(events, [], self.now + 1, self.now + 1, (HOLDER, 32))
 
     def _come(self, task: Task) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -228,6 +229,20 @@ class Workflow:
     root_started_at: int
     """By Conductor's clock."""
     root_correlation_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Agenda:
+    """What there is for the deciding worker to look at."""
+
+    paused: Mapping[str, int]
+    """Webhook → since when it is paused."""
+    undecided: Sequence[Event]
+    """The first events whose takers are still to be decided."""
+    freed: Sequence[Event]
+    """Events whose takers all turned out gone (`recheck`), the oldest first."""
+    returned: Sequence[Task]
+    """Tasks whose event was refused for good, or that were handed over."""
 
 
 @dataclass(frozen=True, slots=True)

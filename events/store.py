@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from events.records import (
+    Agenda,
     Change,
     Committed,
     Decision,
@@ -122,8 +123,8 @@ class Leadership(Clock, Protocol):
 class Decisions(Protocol):
     """What the deciding worker reads and writes. Methods with a `holder` raise LeadLost unless it has the lead."""
 
-    def undecided(self, limit: int, without: Collection[str] = ()) -> list[Event]:
-        """The first events whose takers are still to be decided, but for those of the webhooks `without`.
+    def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
+        """What there is to decide: `limit` events of each kind, but for those of paused webhooks and of `without`.
 
         In the order of arrival (`seq`) within each webhook, and over all webhooks as far as the store knows it by now.
         What is left undecided is read again by the next call. The cost doesn't grow with the events left out.
@@ -131,12 +132,6 @@ class Decisions(Protocol):
 
     def held(self, after_seq: int, limit: int) -> list[Event]:
         """Events that are held, in the order of arrival, after that number."""
-
-    def freed(self, limit: int, without: Collection[str] = ()) -> list[Event]:
-        """Events whose takers all turned out gone (`recheck`): the decider is to look, the oldest first.
-
-        But for those of the webhooks `without`.
-        """
 
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
         """id → event, of those that there are."""
@@ -164,9 +159,6 @@ class Decisions(Protocol):
 
     def drop(self, holder: str, task_ids: Sequence[str], now: int) -> None:
         """The tasks no longer wait: Conductor has ended them."""
-
-    def returned_tasks(self) -> list[Task]:
-        """Tasks whose event was refused for good, or that were handed over: the decider is to look."""
 
     def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
         """Returned tasks are waiting ones from now on."""

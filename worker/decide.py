@@ -171,22 +171,19 @@ class Decider:
         """Whether any webhook may complete tasks of this workflow."""
         return workflow in self._receivers
 
-    def left_out(self, now: int) -> list[str]:
-        """Webhooks whose events aren't to be decided now.
+    def undefined(self, now: int) -> list[str]:
+        """Webhooks that aren't defined, and none of whose undecided events has waited long enough for that."""
+        known = self._definitions.by_name
+        return [webhook for webhook, end in self._unknown.items() if webhook not in known and now < end]
 
-        Those that are paused, which is read anew; and those that aren't defined, none of whose undecided events has
-        waited long enough for that.
-        """
-        paused = self._store.paused()
+    def set_paused(self, paused: Collection[str]) -> None:
+        """These webhooks are paused from now on, and no others."""
         if resumed := [webhook for webhook in self._paused if webhook not in paused]:
             # As after downtime: what came to wait meanwhile may take what was held, or came, meanwhile.
             self._coming.update((task.id, task) for task in self.tasks)
             for name in resumed:
                 self.held.unpark(name)
         self._paused = paused
-        known = self._definitions.by_name
-        unknown = [webhook for webhook, end in self._unknown.items() if webhook not in known and now < end]
-        return [*paused, *unknown]
 
     # --- deciding ---
 

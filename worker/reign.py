@@ -176,15 +176,15 @@ class Reign:
         gap = _BUSY_SWEEP_GAP if caller.busy else _SWEEP_GAP
         self._means.stop.wait(max(self._swept + gap, self.quiet_until) - time.monotonic())
         # Read before the sweep begins: whatever they are, they arrived before it.
-        left_out = decider.left_out(store.now())
-        events = store.undecided(_EVENTS_A_DECISION, left_out)
-        freed = store.freed(_EVENTS_A_DECISION, left_out)
+        agenda = store.agenda(_EVENTS_A_DECISION, decider.undefined(store.now()))
+        decider.set_paused(agenda.paused)
+        events, freed = agenda.undecided, agenda.freed
         if any(event.webhook not in self._definitions.by_name for event in events):
             self._means.watcher.check()
             self._use_definitions()
-        if returned := store.returned_tasks():
-            store.look_again(self._means.worker_id, [task.id for task in returned])
-            decider.add_tasks(returned)
+        if agenda.returned:
+            store.look_again(self._means.worker_id, [task.id for task in agenda.returned])
+            decider.add_tasks(agenda.returned)
         began = self._sweep(events)
         claim = (self._means.worker_id, caller.free)
         claimed = decider.decide(events, freed, began, store.now(), claim)

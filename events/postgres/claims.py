@@ -58,8 +58,9 @@ class Claims:
     ) -> list[Target]:
         # Looked for before a transaction is begun: most of the time there is nothing.
         read, more = self._connections.read, limit * _FOR_OTHERS
-        due = read(_DUE_BESIDE, (now, more, list(paces), more)) if paces else read(_DUE, (now, more))
-        due += read(_EXPIRED, (expired_before, more))
+        waiting = (_DUE_BESIDE, (now, more, list(paces), more)) if paces else (_DUE, (now, more))
+        due, expired = self._connections.read_together(waiting, (_EXPIRED, (expired_before, more)))
+        due += expired
         paced = [webhook for webhook, first in read(_FIRST) if webhook in paces and first <= now] if paces else []
         if not due and not paced:
             return []

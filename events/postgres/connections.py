@@ -30,6 +30,7 @@ from events.store import StoreUnavailable
 
 Rows = list[tuple[Any, ...]]
 Parameters = Sequence[Any] | Mapping[str, Any]
+Cursor = psycopg.Cursor[tuple[Any, ...]]
 _Value = TypeVar("_Value")
 
 IMPATIENT = 2.2
@@ -156,13 +157,27 @@ class Connections:
         """The rows of one statement that only reads. Raises StoreUnavailable."""
         return self.run_again(lambda connection: self.fetch(connection, statement, parameters), seconds)
 
+    def read_together(self, *statements: tuple[str, Parameters], seconds: float = READING) -> list[Rows]:
+        """The rows of each of several statements that only read, in one round trip. Raises StoreUnavailable."""
+
+        def fetch(connection: Connection) -> list[Rows]:
+            with connection.pipeline():
+                cursors = [self.run(connection, *statement) for statement in statements]
+            return [cursor.fetchall() for cursor in cursors]
+
+        return self.run_again(fetch, seconds)
+
     def fetch(self, connection: Connection, statement: str, parameters: Parameters = ()) -> Rows:
         """The rows of a statement on that connection."""
-        return connection.execute(self.sql(statement), parameters or None).fetchall()
+        return self.run(connection, statement, parameters).fetchall()
 
     def execute(self, connection: Connection, statement: str, parameters: Parameters = ()) -> int:
-        """Executes a statement on that connection; the number of rows that it wrote."""
-        return connection.execute(self.sql(statement), parameters or None).rowcount
+        """Executes a statement on that connection; the number of rows that it wrote, which a pipeline doesn't know."""
+        return self.run(connection, statement, parameters).rowcount
+
+    def run(self, connection: Connection, statement: str, parameters: Parameters = ()) -> Cursor:
+        """Sends a statement; in a pipeline its rows can be had once that has ended."""
+        return connection.execute(self.sql(statement), parameters or None)
 
     def run_again(self, action: Callable[[Connection], _Value], seconds: float) -> _Value:
         """What `action(connection)` returns; done anew if the connection broke, as all idle ones do in a restart.

@@ -8,19 +8,27 @@ from typing import Any
 from events import rows, transitions
 from events.postgres import onces
 from events.postgres.changes import change_events, lock_events, states_of
-from events.postgres.connections import Connection, Connections
+from events.postgres.connections import Connection, Connections, Cursor
 from events.postgres.leadership import deciding
+from events.postgres.pauses import PAUSED
 from events.postgres.signals import Bell
-from events.records import Decision, Event, Target, Task, Workflow
+from events.records import Agenda, Decision, Event, Target, Task, Workflow
 
 # The webhooks that have undecided events are found by one look into the index each; so are their first events.
 _UNDECIDED = f"""
 SELECT {rows.EVENT} FROM bridge.events WHERE seq IN (
     SELECT first.seq FROM ({rows.jumps("webhook", "bridge.events", "decided_at IS NULL")}) webhooks CROSS JOIN LATERAL (
         SELECT seq FROM bridge.events e WHERE e.decided_at IS NULL AND e.webhook = webhooks.value ORDER BY seq LIMIT %s
-    ) first WHERE webhooks.value != ALL(%s) ORDER BY first.seq LIMIT %s
+    ) first WHERE webhooks.value != ALL(%s) AND webhooks.value NOT IN (SELECT webhook FROM bridge.pauses)
+    ORDER BY first.seq LIMIT %s
 ) ORDER BY seq
 """
+# They are few, also those of webhooks that are paused: no more than calls can be under way.
+_FREED = f"""
+SELECT {rows.EVENT} FROM bridge.events WHERE held = 2
+AND webhook != ALL(%s) AND webhook NOT IN (SELECT webhook FROM bridge.pauses) ORDER BY seq LIMIT %s
+"""
+_RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' ORDER BY id"
 _NEW_TARGET = (
     "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
     " claimed_by, claimed_at, due_at, created_at, once_key, once_while"
@@ -44,16 +52,18 @@ class Decisions:
 
     # --- events ---
 
-    def undecided(self, limit: int, without: Collection[str] = ()) -> list[Event]:
-        found = self._connections.read(_UNDECIDED, (limit, list(without), limit))
-        return [rows.event(row) for row in found]
+    def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
+        left_out = list(without)
+        paused, undecided, freed, returned = self._connections.read_together(
+            (PAUSED, ()), (_UNDECIDED, (limit, left_out, limit)), (_FREED, (left_out, limit)), (_RETURNED, ())
+        )
+        since: dict[str, int] = dict(paused)
+        # Who was resumed between the statements is so for the next agenda.
+        new, again = ([e for e in map(rows.event, found) if e.webhook not in since] for found in (undecided, freed))
+        return Agenda(since, new, again, list(map(rows.task, returned)))
 
     def held(self, after_seq: int, limit: int) -> list[Event]:
         return self._events("WHERE held = 1 AND seq > %s ORDER BY seq LIMIT %s", (after_seq, limit))
-
-    def freed(self, limit: int, without: Collection[str] = ()) -> list[Event]:
-        # They are few, also those of webhooks that are paused: no more than calls can be under way.
-        return self._events("WHERE held = 2 AND webhook != ALL(%s) ORDER BY seq LIMIT %s", (list(without), limit))
 
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
         found = self._events("WHERE id = ANY(%s)", (list(event_ids),)) if event_ids else []
@@ -81,29 +91,24 @@ class Decisions:
             # Who records results for these events has done it, or waits for this: their targets' states stand.
             if expired:
                 lock_events(self._connections, connection, [*changes, *expired])
-            change_events(self._connections, connection, changes, decided_at=now)
             states = states_of(self._connections, connection, expired)
             over = {event_id: transitions.event_after_hold(found, now) for event_id, found in states.items()}
-            change_events(self._connections, connection, over)
-            claimed, rest = self._make_targets(connection, decisions, now, claim_for, claim)
-            taken = [
-                new.task_id
-                for decision in decisions
-                for new in decision.targets
-                if new.task_id is not None and transitions.task_after_decision(new) == "taken"
-            ]
-            if taken:
-                self._connections.execute(
-                    connection, "UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)", (sorted(taken),)
-                )
-        if rest:
+            with connection.pipeline():  # one round trip for all of it
+                change_events(self._connections, connection, changes, decided_at=now)
+                change_events(self._connections, connection, over)
+                made = self._make_targets(connection, decisions, now, claim_for, claim)
+                self._take_tasks(connection, decisions)
+            targets = sorted(map(rows.target, made.fetchall()), key=lambda target: target.id) if made else []
+            onces.take_free(self._connections, connection, targets)
+        claimed = [target for target in targets if target.state == "claimed"]
+        if len(claimed) < len(targets):
             self._bell.ring("targets")
         return claimed
 
     def _make_targets(
         self, connection: Connection, decisions: Iterable[Decision], now: int, claim_for: str | None, claim: int
-    ) -> tuple[list[Target], int]:
-        """The new targets that are claimed, and how many aren't."""
+    ) -> Cursor | None:
+        """Where the new targets can be read, if there are any."""
         new_rows: list[tuple[Any, ...]] = []
         left = claim if claim_for is not None else 0
         for decision in decisions:
@@ -131,8 +136,8 @@ class Decisions:
                     )
                 )
         if not new_rows:
-            return [], 0
-        made = self._connections.fetch(
+            return None
+        return self._connections.run(
             connection,
             f"INSERT INTO bridge.targets ({_NEW_TARGET}, webhook) SELECT {_NEW_TARGET},"
             " (SELECT e.webhook FROM bridge.events e WHERE e.id = event_id)"
@@ -140,10 +145,18 @@ class Decisions:
             f" ORDER BY number RETURNING {rows.TARGET}",
             columns(new_rows),
         )
-        targets = sorted(map(rows.target, made), key=lambda target: target.id)
-        onces.take_free(self._connections, connection, targets)
-        claimed = [target for target in targets if target.state == "claimed"]
-        return claimed, len(targets) - len(claimed)
+
+    def _take_tasks(self, connection: Connection, decisions: Iterable[Decision]) -> None:
+        taken = [
+            new.task_id
+            for decision in decisions
+            for new in decision.targets
+            if new.task_id is not None and transitions.task_after_decision(new) == "taken"
+        ]
+        if taken:
+            self._connections.execute(
+                connection, "UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)", (sorted(taken),)
+            )
 
     # --- tasks ---
 
@@ -178,10 +191,6 @@ class Decisions:
                 "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND state = 'waiting'",
                 (now, sorted(task_ids)),
             )
-
-    def returned_tasks(self) -> list[Task]:
-        sql = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' ORDER BY id"
-        return [rows.task(row) for row in self._connections.read(sql)]
 
     def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
         with deciding(self._connections, holder) as connection:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from events.postgres.connections import Connections
 from events.postgres.signals import Bell
 
+PAUSED = "SELECT webhook, at FROM bridge.pauses"
+
 
 class Pauses:
     """Implements `events.store.Pauses`."""
@@ -28,4 +30,4 @@ class Pauses:
         return resumed == 1
 
     def paused(self) -> dict[str, int]:
-        return dict(self._connections.read("SELECT webhook, at FROM bridge.pauses"))
+        return dict(self._connections.read(PAUSED))

@@ -1,7 +1,7 @@
 """How one process learns of another's commits at once: LISTEN and NOTIFY, and a look at intervals behind a pooler.
 
 NOTIFY in a transaction makes commits queue up behind each other, over the whole server. So it is sent after the commit,
-by a thread of its own, a few times a second at most under load.
+and a hundred times a second at most: right behind what was sent last, or else by a thread of its own.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _LOOK_EVERY = 0.1
 _RECONNECT_EVERY = 1.0
 _SECONDS = 2.0
 """For a notification, a look, or to connect: it isn't worth more, since everybody looks at intervals too."""
+_TELL = "SELECT pg_notify(%s, '') FROM bridge.events WHERE id = ANY(%s) LIMIT 1"
 _NEWEST = "SELECT (SELECT max(seq) FROM bridge.events), (SELECT max(id) FROM bridge.targets)"
 
 log = structlog.get_logger()
@@ -45,6 +46,7 @@ class Bell:
 
     def _reset(self) -> None:
         self._wanted: set[News] = set()
+        self._rung_at = float("-inf")
         self._rung = threading.Event()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -59,12 +61,24 @@ class Bell:
                     self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
                     self._thread.start()
 
+    def ring_behind(self, connection: Connection, news: News, event_ids: list[str]) -> bool:
+        """Has them woken along with what was sent on this connection, if any of these events is stored then.
+
+        False if they were woken a moment ago, and are to be so later.
+        """
+        if time.monotonic() < self._rung_at + _GAP:
+            return False
+        self._rung_at = time.monotonic()
+        self._connections.run(connection, _TELL, (channel(self._connections, news), event_ids))
+        return True
+
     def _run(self) -> None:
         rung = self._rung
         while True:
             rung.wait()
             rung.clear()
             wanted, self._wanted = self._wanted, set()
+            self._rung_at = time.monotonic()
             with suppress(StoreUnavailable, psycopg.Error):
                 self._notify(sorted(wanted))
             time.sleep(_GAP)

@@ -8,15 +8,18 @@ from typing import Any
 from sqlite_utils import Database
 
 from events import transitions
-from events.records import Decision, Event, Hold, NewTarget, Target, Task, Workflow
+from events.records import Agenda, Decision, Event, Hold, NewTarget, Target, Task, Workflow
 from events.rows import jumps, new_task_row
 from events.sqlite import onces, rows
 from events.sqlite.connections import Connections
 from events.sqlite.leadership import deciding
 from events.sqlite.parts import marks, parts
+from events.sqlite.pauses import PAUSED
 
 _UNDECIDED_WEBHOOKS = jumps("webhook", "events", "decided_at IS NULL")
 _UNDECIDED_OF_WEBHOOK = "SELECT seq FROM events WHERE decided_at IS NULL AND webhook = ? ORDER BY seq LIMIT ?"
+
+_RETURNED = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' ORDER BY id"
 
 
 def _has_hold(hold: Hold) -> str:
@@ -29,7 +32,14 @@ class Decisions:
 
     _connections: Connections
 
-    def undecided(self, limit: int, without: Collection[str] = ()) -> list[Event]:
+    def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
+        read = self._connections.read
+        paused = dict(read(PAUSED))
+        left_out = (*paused, *without)
+        returned = [rows.task(row) for row in read(_RETURNED)]
+        return Agenda(paused, self._undecided(limit, left_out), self._freed(limit, left_out), returned)
+
+    def _undecided(self, limit: int, without: Collection[str]) -> list[Event]:
         if not without:
             return self._events("WHERE status = 'pending' AND decided_at IS NULL ORDER BY seq LIMIT ?", (limit,))
         webhooks = [name for (name,) in self._connections.read(_UNDECIDED_WEBHOOKS) if name not in without]
@@ -44,7 +54,7 @@ class Decisions:
     def held(self, after_seq: int, limit: int) -> list[Event]:
         return self._events(f"WHERE {_has_hold('held')} AND seq > ? ORDER BY seq LIMIT ?", (after_seq, limit))
 
-    def freed(self, limit: int, without: Collection[str] = ()) -> list[Event]:
+    def _freed(self, limit: int, without: Collection[str]) -> list[Event]:
         # They are few, also those of webhooks that are paused: no more than calls can be under way.
         others = f" AND webhook NOT IN ({marks(tuple(without))})" if without else ""
         return self._events(f"WHERE {_has_hold('recheck')}{others} ORDER BY seq LIMIT ?", (*without, limit))
@@ -97,10 +107,6 @@ class Decisions:
                 "UPDATE tasks SET state = 'gone', settled_at = ? WHERE id = ? AND state = 'waiting'",
                 [(now, task_id) for task_id in task_ids],
             )
-
-    def returned_tasks(self) -> list[Task]:
-        sql = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' ORDER BY id"
-        return [rows.task(row) for row in self._connections.read(sql)]
 
     def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
         with deciding(self._connections, holder) as db:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from events.sqlite.connections import Connections
 from events.sqlite.signals import WakeUp
 
+PAUSED = "SELECT webhook, at FROM pauses"
+
 
 class Pauses:
     """Implements `events.store.Pauses`."""
@@ -27,4 +29,4 @@ class Pauses:
         return row is not None
 
     def paused(self) -> dict[str, int]:
-        return dict(self._connections.read("SELECT webhook, at FROM pauses"))
+        return dict(self._connections.read(PAUSED))

@@ -63,18 +63,13 @@ class PostgresBackend:
         """The store, as another process sees it."""
         store = open_store(self.url)
         connections = store._connections
-        fetch, execute = connections.fetch, connections.execute
+        run = connections.run
 
-        def fetched(connection: Any, statement: str, parameters: Parameters = ()) -> Any:
+        def seen(connection: Any, statement: str, parameters: Parameters = ()) -> Any:
             self._statements[connections.sql(statement)] = parameters
-            return fetch(connection, statement, parameters)
+            return run(connection, statement, parameters)
 
-        def executed(connection: Any, statement: str, parameters: Parameters = ()) -> Any:
-            self._statements[connections.sql(statement)] = parameters
-            return execute(connection, statement, parameters)
-
-        connections.fetch = fetched  # type: ignore[method-assign]
-        connections.execute = executed  # type: ignore[method-assign]
+        connections.run = seen  # type: ignore[method-assign]
         self._opened.append(store)
         return store
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -62,6 +62,39 @@ def cut_all(url: str) -> None:
         )
 
 
+# --- news ---
+
+
+def heard(url: str, action: Callable[[], object], number: int) -> int:
+    """How many notifications come of an action. So many are waited for, as it need not have sent them yet."""
+    with psycopg.connect(url, autocommit=True) as database:
+        database.execute("LISTEN webhook_bridge_events")
+        action()
+        found = sum(1 for _ in database.notifies(timeout=60, stop_after=number)) if number else 0
+        database.execute("SELECT 1")  # what was sent before is here by now
+        return found + sum(1 for _ in database.notifies(timeout=0))
+
+
+def test_a_commit_is_told_at_once_and_another_right_after_it_as_well(store: PostgresStore, url: str) -> None:
+    def two() -> None:
+        store._bell._rung_at = float("-inf")
+        store.append([event()])
+        store._bell._rung_at = float("inf")
+        store.append([event()])
+
+    assert heard(url, two, 2) == 2
+
+
+def test_a_duplicate_tells_nobody(store: PostgresStore, url: str) -> None:
+    store.append([event("d")])
+
+    def duplicate() -> None:
+        store._bell._rung_at = float("-inf")
+        assert store.append([event("d")])[0].duplicate
+
+    assert heard(url, duplicate, 0) == 0
+
+
 # --- broken ---
 
 
@@ -71,7 +104,7 @@ def test_connections_that_broke_while_they_were_idle_cost_nobody_an_error(store:
     for use in (
         lambda: store.append([event()]),
         lambda: store.set_fact("x", "1"),
-        lambda: store.undecided(9),
+        lambda: store.agenda(9),
         store.check_writable,
     ):
         cut_all(url)
@@ -309,12 +342,12 @@ def test_behind_a_pooler_in_transaction_mode_everything_works_and_news_are_looke
     timer = threading.Timer(0.1, lambda: other.append([event("d")]))
     timer.start()
     deadline = time.monotonic() + 50
-    while not store.undecided(1):
+    while not store.agenda(1).undecided:
         assert time.monotonic() < deadline
         listener.wait(60)
     timer.join()
     listener.close()
-    [waiting] = store.undecided(9)
+    [waiting] = store.agenda(9).undecided
     decide(store, waiting.id, *map(start, range(50)))
     with ThreadPoolExecutor(8) as pool:
         claimed = [t for part in pool.map(lambda n: store.claim(f"w{n}", NOW, 0, 20), range(8)) for t in part]

@@ -321,9 +321,7 @@ def test_a_database_that_cannot_be_read_is_unavailable_for_every_kind_of_questio
             connection.execute(f"DROP TABLE {table}")
     questions: list[Callable[[], object]] = [
         lambda: store.events(EventFilter()),
-        lambda: store.undecided(1),
-        lambda: store.freed(1),
-        lambda: store.returned_tasks(),
+        lambda: store.agenda(1),
         lambda: store.claim("w", 1, 0, 1),
         lambda: store.next_due(),
         lambda: store.workflow("w"),

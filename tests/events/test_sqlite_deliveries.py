@@ -33,7 +33,7 @@ def event(delivery_id: str | None = None, payload: str = '{"a": 1}', webhook: st
 
 
 def stored(store: SqliteStore) -> list[str]:
-    return [one.id for one in store.undecided(1000)]
+    return [one.id for one in store.agenda(1000).undecided]
 
 
 def test_deliveries_of_many_threads_are_all_stored_and_share_commits(store: SqliteStore) -> None:

@@ -99,7 +99,7 @@ def test_a_database_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -
     connection.close()
     store = open_store(f"sqlite:///{tmp_path}/bridge.db")
     assert [event(store, f"e{number}").hold for number in range(3)] == ["no", "held", "recheck"]
-    assert [one.id for one in store.undecided(9)] == ["e0"]
+    assert [one.id for one in store.agenda(9).undecided] == ["e0"]
     assert store.leader() == ("old", 2**60)
     lead = store.take_lead("me", 60)
     assert lead is not None, "the old one's lock is free: it has ended"

@@ -311,7 +311,7 @@ def test_the_decider_hears_of_an_event_that_is_free_again(bench: Bench) -> None:
     listener.wait(60)
     listener.close()
     bench.caller.stop()
-    assert [event.id for event in bench.store.freed(10)] == [bench.event]
+    assert [event.id for event in bench.store.agenda(10).freed] == [bench.event]
 
 
 def test_a_stop_that_comes_while_targets_are_being_claimed_ends(bench: Bench) -> None:

@@ -66,11 +66,11 @@ class Bench:
     def decide(self) -> list[tuple[Target, Event]]:
         """A sweep, and the decision after it."""
         began = self.ms
-        left_out = self.decider.left_out(self.ms)
-        freed, undecided = self.store.freed(100, left_out), self.store.undecided(100, left_out)
+        agenda = self.store.agenda(100, self.decider.undefined(self.ms))
+        self.decider.set_paused(agenda.paused)
         while tasks := self.conductor.poll("me"):
             self.decider.add_tasks(self.store.adopt("me", tasks, self.ms))
-        return self.decider.decide(undecided, freed, began, self.ms, ("me", 100))
+        return self.decider.decide(agenda.undecided, agenda.freed, began, self.ms, ("me", 100))
 
     def takers(self, event_id: str) -> list[str]:
         return [str(t.task_id) for t in self.store.targets_of([event_id]) if t.kind == "complete"]
@@ -388,7 +388,7 @@ def test_what_is_claimed_at_once_comes_with_its_event_and_the_rest_is_left_for_a
     for _ in range(3):
         bench.wait()
     event = bench.arrive(n=1)
-    undecided = bench.store.undecided(10)
+    undecided = bench.store.agenda(10).undecided
     bench.decider.add_tasks(bench.store.adopt("me", bench.conductor.poll("me"), bench.ms))
     claimed = bench.decider.decide(undecided, [], bench.ms, bench.ms, ("me", 2))
     assert [(target.task_id, owner.id) for target, owner in claimed] == [("t000", event), ("t001", event)]

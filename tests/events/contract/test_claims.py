@@ -140,9 +140,9 @@ def test_an_events_status_follows_from_its_targets(
     found = event(store, "e1")
     assert (found.status, found.hold) == (status, hold)
     assert (found.settled_at is not None) == (hold == "no" and status != "pending")
-    assert ids(store.freed(9)) == ["e1"] * (hold == "recheck")
+    assert ids(store.agenda(9).freed) == ["e1"] * (hold == "recheck")
     failed = [f"t{number}" for number, state in enumerate(outcomes) if state == "failed" and kinds[number] == "c"]
-    assert ids(store.returned_tasks()) == failed
+    assert ids(store.agenda(9).returned) == failed
 
 
 @pytest.mark.parametrize(

@@ -46,21 +46,21 @@ def test_only_who_has_the_lead_writes_what_is_decided(store: Store, name: str) -
 def test_undecided_events_are_read_in_the_order_of_arrival(store: Store) -> None:
     for id_ in ("c", "a", "d", "b"):
         arrive(store, id_)
-    assert ids(store.undecided(3)) == ["c", "a", "d"]
-    assert ids(store.undecided(3)) == ["c", "a", "d"], "what is left undecided is read again"
+    assert ids(store.agenda(3).undecided) == ["c", "a", "d"]
+    assert ids(store.agenda(3).undecided) == ["c", "a", "d"], "what is left undecided is read again"
     decide(store, "c")
-    assert ids(store.undecided(9)) == ["a", "d", "b"]
+    assert ids(store.agenda(9).undecided) == ["a", "d", "b"]
 
 
 def test_undecided_events_of_some_webhooks_are_left_out(store: Store) -> None:
     for number, webhook in enumerate(["c", "a", "b", "a", "c", "b", "a"]):
         arrive(store, f"{number}{webhook}", webhook=webhook)
-    assert ids(store.undecided(9, ["b"])) == ["0c", "1a", "3a", "4c", "6a"]
-    assert ids(store.undecided(3, ["b", "unknown"])) == ["0c", "1a", "3a"]
-    assert ids(store.undecided(9, {"a", "b"})) == ["0c", "4c"]
-    assert store.undecided(9, {"a", "b", "c"}) == []
+    assert ids(store.agenda(9, ["b"]).undecided) == ["0c", "1a", "3a", "4c", "6a"]
+    assert ids(store.agenda(3, ["b", "unknown"]).undecided) == ["0c", "1a", "3a"]
+    assert ids(store.agenda(9, {"a", "b"}).undecided) == ["0c", "4c"]
+    assert store.agenda(9, {"a", "b", "c"}).undecided == []
     store.decide("me", [Decision("0c", "expired", "no")], [], NOW, None, 0)
-    assert ids(store.undecided(9, ["a", "b"])) == ["4c"]
+    assert ids(store.agenda(9, ["a", "b"]).undecided) == ["4c"]
 
 
 def test_held_events_are_read_page_by_page(store: Store) -> None:
@@ -109,10 +109,10 @@ def test_a_task_that_an_event_has_is_neither_adopted_nor_dropped(store: Store) -
 def test_tasks_that_are_handed_over_wait_for_the_decider_to_look(store: Store) -> None:
     store.hand_over([task()], NOW)
     store.hand_over([task()], NOW)
-    assert ids(store.returned_tasks()) == ["t1"]
+    assert ids(store.agenda(9).returned) == ["t1"]
     assert store.waiting_tasks() == []
     store.look_again("me", ["t1"])
-    assert store.returned_tasks() == []
+    assert store.agenda(9).returned == []
     assert ids(store.waiting_tasks()) == ["t1"]
 
 

@@ -13,7 +13,7 @@ def event(delivery_id: str | None = None, payload: str = '{"a": 1}', webhook: st
 
 
 def stored(store: Store) -> list[str]:
-    return [one.id for one in store.undecided(1000)]
+    return [one.id for one in store.agenda(1000).undecided]
 
 
 def test_what_was_appended_is_read_as_it_was(store: Store) -> None:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from events.records import Decision, NewTarget, OnceHolder, Result, Target
+from events.records import Agenda, Decision, NewTarget, OnceHolder, Result, Target
 from events.store import Store
 from tests.events.contract.backends import Backend
 from tests.events.contract.makers import NOW, arrive, completion, decide, end, ids, start, states, task
@@ -138,17 +138,20 @@ def test_without_its_pace_all_of_a_webhook_is_due(store: Store) -> None:
 
 def test_a_webhook_is_paused_until_it_is_resumed(store: Store, other: Store) -> None:
     assert store.paused() == {}
+    arrive(store)
     store.pause("w", NOW)
     store.pause("w", NOW + 5)
     assert other.paused() == {"w": NOW}
+    assert store.agenda(9) == Agenda({"w": NOW}, [], [], [])
     assert other.resume("w")
     assert not other.resume("w")
     assert store.paused() == {}
+    assert ids(store.agenda(9).undecided) == ["e1"]
 
 
 def test_freed_events_can_be_left_out_by_webhook(store: Store) -> None:
     store.adopt("me", [task()], NOW)
     decide(store, arrive(store), completion())
     end(store, "e1", "cancelled")
-    assert ids(store.freed(10)) == ["e1"]
-    assert store.freed(10, without=["w", "x"]) == []
+    assert ids(store.agenda(10).freed) == ["e1"]
+    assert store.agenda(10, without=["w", "x"]).freed == []
