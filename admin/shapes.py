@@ -188,14 +188,15 @@ def problem(problem: Problem) -> Json:
 
 
 CONDUCTOR = "CONDUCTOR_SERVER_URL"
+DATABASE = "BRIDGE_DATABASE"
 
 
-def conductor_problem(finding: Finding) -> Json:
+def setting_problem(setting: str, finding: Finding) -> Json:
     """As a problem of the definitions, without a place in a file."""
     return {
         "file": None,
         "line": None,
-        "where": CONDUCTOR,
+        "where": setting,
         "what": finding.what,
         "remedy": finding.remedy,
         "warning": finding.level != "error",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from events.store import Store, StoreUnavailable
+from events.store import Store, StoreRefused
 
 
 def open_store(
@@ -21,7 +21,8 @@ def open_store(
     database is an error, and nothing is written. `gather` lets other deliveries that are ready join a commit
     (`events.group_commit`); `nap` is how a process of greenlets waits a moment with all of them.
 
-    Raises StoreUnavailable if it can't be opened or isn't there, NewerStore if a newer program made it.
+    Raises StoreUnavailable if it can't be opened or isn't there (StoreRefused if that won't pass by itself), NewerStore
+    if a newer program made it.
     """
     scheme = url.partition(":")[0]
     if scheme == "sqlite":
@@ -32,8 +33,8 @@ def open_store(
         try:
             from events import postgres
         except ImportError as error:
-            raise StoreUnavailable(
+            raise StoreRefused(
                 f"the libraries for PostgreSQL are missing ({error}); pip install 'conductor-webhook-bridge[postgres]'"
             ) from None
         return postgres.open_store(url, migrate=migrate, gather=gather)
-    raise StoreUnavailable(f"there is no store for {scheme}: URLs")
+    raise StoreRefused(f"there is no store for {scheme}: URLs")

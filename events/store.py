@@ -40,6 +40,10 @@ class StoreUnavailable(Exception):
     """The store can't be read or written now: it is full, locked, down or gone."""
 
 
+class StoreRefused(StoreUnavailable):
+    """The store answers, or is named, in a way that no waiting mends: somebody has to set it up differently."""
+
+
 class StoreMissing(StoreUnavailable):
     """There is no store yet: the relay and the worker make it when they start."""
 

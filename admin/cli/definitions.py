@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from typing import Literal
 
 import click
 
@@ -25,7 +26,7 @@ from admin.orkes import NotOrkes, convert, read_webhooks, to_yaml
 from admin.schema import json_schema
 from config.webhooks import Definitions, DefinitionsError
 from events.records import Change
-from events.store import StoreMissing, StoreUnavailable
+from events.store import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
 from relay.platforms import PLATFORMS
 from worker.probe import Finding, probe
 
@@ -35,14 +36,16 @@ from worker.probe import Finding, probe
 @as_json_option
 @here
 def check(here: Here, offline: bool, as_json: bool) -> None:
-    """Check the webhook definitions, the settings, and the Conductor that they name.
+    """Check the webhook definitions, the settings, and the Conductor and database that they name.
 
     Prints each problem as `FILE:LINE: where: what is wrong; remedy`, and warnings of what is risky. Exits with 1 if
     there is an error; warnings alone are 0.
 
     Conductor is asked for 5 seconds at most, by calls that change nothing there. That it is away is a warning, so that
     definitions can be checked anywhere. A server that answers and can't be used is an error: another address than that
-    of Conductor's API, a key that is refused or lacks a permission, a Conductor that is too old.
+    of Conductor's API, a key that is refused or lacks a permission, a Conductor that is too old. So it is with the
+    database: an error is a wrong password, no such database, no right to make the bridge's tables, a PostgreSQL older
+    than 13, tables of a newer bridge.
 
     \b
     Examples:
@@ -61,20 +64,22 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
             errors = "1 error" if len(error.problems) == 1 else f"{len(error.problems)} errors"
             click.echo(f"{errors}; a running bridge keeps the last good definitions", err=True)
         sys.exit(1)
-    findings = [] if offline else _ask_conductor(here, definitions)
-    wrong = any(finding.level == "error" for finding in findings)
+    findings: list[tuple[str, Finding]] = []
+    if not offline:
+        findings += [(shapes.CONDUCTOR, finding) for finding in _ask_conductor(here, definitions)]
+        findings += [(shapes.DATABASE, finding) for finding in _ask_store(here)]
+    wrong = any(finding.level == "error" for _, finding in findings)
     if as_json:
         problems = [shapes.problem(problem) for problem in definitions.warnings]
-        echo_json(problems + [shapes.conductor_problem(finding) for finding in findings if finding.level != "note"])
+        problems += [shapes.setting_problem(name, finding) for name, finding in findings if finding.level != "note"]
+        echo_json(problems)
         sys.exit(wrong)
     for warning in definitions.warnings:
         click.echo(plain(warning))
     number = len(definitions.webhooks)
     click.echo(f"{here.settings.bridge_webhooks}: {number} webhook{'' if number == 1 else 's'}, no errors", err=True)
-    for finding in findings:
-        click.echo(f"{finding.level}: {shapes.CONDUCTOR}: {plain(finding)}", err=True)
-    if not offline:
-        _say_store(here)
+    for name, finding in findings:
+        click.echo(f"{finding.level}: {name}: {plain(finding)}", err=True)
     sys.exit(wrong)
 
 
@@ -91,19 +96,25 @@ def _ask_conductor(here: Here, definitions: Definitions) -> list[Finding]:
     )
 
 
-def _say_store(here: Here) -> None:
-    """What the database's settings put at risk, and what the worker last found out about Conductor."""
+def _ask_store(here: Here) -> list[Finding]:
+    """Whether the database can be used, what its settings put at risk, and what the worker last said in it."""
     try:
         advice, facts = here.store.advice(), here.store.facts()
     except StoreMissing:
-        return  # nothing has ever run here
+        return []  # nothing has ever run here
+    except (StoreRefused, NewerStore) as error:
+        return [_finding("error", error)]
     except StoreUnavailable as error:
-        click.echo(f"warning: BRIDGE_DATABASE: {plain(error)}", err=True)
-        return
-    for one in advice:
-        click.echo(f"warning: BRIDGE_DATABASE: {one}", err=True)
+        return [_finding("warning", error)]
+    found = [Finding("warning", one) for one in advice]
     if (conductor := facts.get("conductor", "up")) != "up":
-        click.echo(f"warning: the worker can't use Conductor: {plain(conductor)}", err=True)
+        found.append(Finding("warning", f"the worker says that it can't use Conductor: {conductor}"))
+    return found
+
+
+def _finding(level: Literal["error", "warning"], error: Exception) -> Finding:
+    what, _, remedy = str(error).partition("; ")
+    return Finding(level, what, remedy)
 
 
 @click.command()

@@ -19,7 +19,6 @@ from events.postgres.queries import Queries
 from events.postgres.signals import Bell, Signals
 from events.postgres.transfer import PostgresTables
 from events.postgres.upkeep import Upkeep
-from events.store import StoreUnavailable
 
 
 class PostgresStore(Deliveries, Leadership, Decisions, Claims, Onces, Pauses, Signals, Upkeep, Queries):
@@ -52,14 +51,14 @@ def open_store(url: str, *, migrate: bool = True, gather: Callable[[], None] | N
     try:
         connection = connections.connect()
     except psycopg.Error as error:
-        raise StoreUnavailable(words.of_connecting(error, connections.address)) from None
+        raise words.of_connecting(error, connections.address) from None
     try:
         if migrate:
             migrations.migrate(connections, connection)
         else:
             migrations.check_version(connections, connection)
     except psycopg.Error as error:
-        raise StoreUnavailable(words.of_migrating(error, connections.address)) from error
+        raise words.of_migrating(error, connections.address) from error
     finally:
         connection.close()
     return PostgresStore(connections, gather)

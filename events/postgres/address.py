@@ -9,7 +9,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from config.database_url import without_password
-from events.store import StoreUnavailable
+from events.store import StoreRefused
 
 SCHEMA = "webhook_bridge"
 """The schema, unless the URL names another one (``?schema=NAME``)."""
@@ -32,18 +32,18 @@ class Address:
     def parse(cls, url: str) -> Address:
         """Reads a URL as libpq does, with our own parameter ``schema``.
 
-        Raises StoreUnavailable, without any part of the URL that may be a password.
+        Raises StoreRefused, without any part of the URL that may be a password.
         """
         schema, rest = _schema_of(url)
         if not re.fullmatch(r"[a-z_][a-z0-9_]{0,47}", schema):
-            raise StoreUnavailable(
+            raise StoreRefused(
                 "the schema in BRIDGE_DATABASE must be lower-case letters, digits and _, at most 48 of them, "
                 f"such as ?schema={SCHEMA}"
             )
         try:
             given = conninfo_to_dict(rest)
         except psycopg.Error:  # its words repeat parts of the URL
-            raise StoreUnavailable(
+            raise StoreRefused(
                 "BRIDGE_DATABASE is no URL that PostgreSQL's library can read; write "
                 "postgresql://USER@HOST:PORT/DATABASE, and other characters of a name or password as %XX"
             ) from None

@@ -26,7 +26,7 @@ from events.clock import ServerClock
 from events.deadline import deadline
 from events.postgres import words
 from events.postgres.address import Address
-from events.store import StoreUnavailable
+from events.store import StoreRefused, StoreUnavailable
 
 Rows = list[tuple[Any, ...]]
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -266,7 +266,7 @@ class Connections:
                 return connection
             pool.putconn(connection)
         if self._last_error is not None:
-            raise StoreUnavailable(words.of_connecting(self._last_error, self.address))
+            raise words.of_connecting(self._last_error, self.address)
         raise StoreUnavailable(f"PostgreSQL: no connection to {self.address.shown} in time")
 
     # --- opening ---
@@ -305,7 +305,7 @@ class Connections:
             "SELECT current_setting('server_version_num')::int, pg_backend_pid(), current_setting('synchronous_commit')"
         ).fetchall()[0]
         if version < words.OLDEST_SERVER:
-            raise StoreUnavailable(words.too_old(version))
+            raise StoreRefused(words.too_old(version))
         settings = dict(_SESSION)
         if durable == "off":
             settings["synchronous_commit"] = "on"  # whoever is answered 2xx relies on it
@@ -353,7 +353,7 @@ def translated() -> Iterator[None]:
         raise
     except psycopg.ProgrammingError as error:
         if isinstance(error, (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName)):
-            raise StoreUnavailable(words.of_statement(error)) from error
+            raise words.of_statement(error) from error
         raise
     except psycopg.Error as error:
-        raise StoreUnavailable(words.of_statement(error)) from error
+        raise words.of_statement(error) from error

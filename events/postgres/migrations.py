@@ -5,6 +5,7 @@ Several processes may migrate at once: a lock that lives and dies with the trans
 
 from __future__ import annotations
 
+from events.postgres import words
 from events.postgres.connections import Connection, Connections
 from events.store import NewerStore, StoreMissing, StoreUnavailable
 
@@ -246,11 +247,25 @@ def pending(connections: Connections, connection: Connection) -> list[str] | Non
     return [name for name, _ in STEPS if name not in applied]
 
 
+_MAY_MAKE_TABLES = """
+SELECT coalesce(
+    (SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = %s),
+    has_database_privilege(current_database(), 'CREATE')
+)
+"""
+
+
 def check_version(connections: Connections, connection: Connection) -> None:
-    """Raises StoreMissing if there are no tables, StoreUnavailable for older ones, NewerStore for newer ones."""
-    shown = connections.address.shown
+    """Raises StoreMissing if there are no tables, StoreUnavailable for older ones, NewerStore for newer ones.
+
+    And StoreRefused if there are none and this user may not make them.
+    """
+    address = connections.address
+    shown = address.shown
     missing = pending(connections, connection)
     if missing is None:
+        if connection.execute(_MAY_MAKE_TABLES, (address.schema,)).fetchone() != (True,):
+            raise words.may_make_no_tables("it lacks the right to create them", address)
         raise StoreMissing(f"the database at {shown} has no tables of the bridge; start the relay, which makes them")
     if missing:
         raise StoreUnavailable(f"the database at {shown} is older than this program; start the relay to migrate it")

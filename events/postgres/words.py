@@ -8,14 +8,27 @@ import psycopg
 from psycopg import errors
 
 from events.postgres.address import Address
+from events.store import StoreRefused, StoreUnavailable
 
 OLDEST_SERVER = 130000
 """PostgreSQL 13, as the server numbers its versions."""
 
 
-def of_connecting(error: BaseException, address: Address) -> str:
+_REFUSALS = ("FATAL:", "no password supplied", "SSL was required", "certificate")
+_OF_THE_MOMENT = ("the database system is", "too many", "connection slots", "terminating", "cannot connect", "timeout")
+"""A server that starts or stops, or has no room for one more, and a pooler that finds none: that passes."""
+
+
+def of_connecting(error: BaseException, address: Address) -> StoreUnavailable:
     """Why no connection came about. libpq gives no code for it, only the server's text."""
-    text = _text(error)
+    if isinstance(error, StoreUnavailable):
+        return error
+    text = str(error)
+    refused = any(word in text for word in _REFUSALS) and not any(word in text for word in _OF_THE_MOMENT)
+    return (StoreRefused if refused else StoreUnavailable)(_why_not_connected(_text(error), address))
+
+
+def _why_not_connected(text: str, address: Address) -> str:
     user, database = address.parameters.get("user", ""), address.parameters.get("dbname", "")
     if "password authentication failed" in text or "empty password" in text:
         return (
@@ -37,20 +50,28 @@ def of_connecting(error: BaseException, address: Address) -> str:
     return f"PostgreSQL at {address.shown} can't be reached: {text}"
 
 
-def of_migrating(error: psycopg.Error, address: Address) -> str:
-    """Why the tables could not be made."""
+def of_migrating(error: psycopg.Error, address: Address) -> StoreUnavailable:
+    """Why the tables could not be made or found."""
     if isinstance(error, errors.InsufficientPrivilege):
-        user = address.parameters.get("user", "USER")
-        return (
-            f"the user {user} may not make the bridge's tables in {address.shown}: {_text(error)}; as an administrator "
-            f"of that database run: CREATE SCHEMA IF NOT EXISTS {address.schema} AUTHORIZATION {user}"
-        )
-    return f"PostgreSQL: {_text(error)}"
+        return may_make_no_tables(_text(error), address)
+    return of_statement(error)
 
 
-def of_statement(error: BaseException) -> str:
+def may_make_no_tables(why: str, address: Address) -> StoreRefused:
+    """For a user without the right to make the bridge's tables."""
+    user, schema = address.parameters.get("user", "USER"), address.schema
+    return StoreRefused(
+        f"the user {user} may not make the bridge's tables in {address.shown}: {why}; as an administrator of that "
+        f"database run: CREATE SCHEMA {schema} AUTHORIZATION {user}, or, if the schema is there, make the user its "
+        f"owner (ALTER SCHEMA {schema} OWNER TO {user}) and that of its tables"
+    )
+
+
+def of_statement(error: psycopg.Error) -> StoreUnavailable:
     """Why a statement failed."""
-    return f"PostgreSQL: {_text(error)}"
+    if isinstance(error, errors.InsufficientPrivilege):
+        return StoreRefused(f"PostgreSQL: {_text(error)}; make the bridge's user the owner of its schema and tables")
+    return StoreUnavailable(f"PostgreSQL: {_text(error)}")
 
 
 def too_old(version: int) -> str:
