@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import threading
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -47,12 +48,17 @@ def find_programs() -> tuple[Path, str]:
 class Postgres:
     """One server with a data folder of its own. Nothing runs before `start`."""
 
-    def __init__(self, durable: bool = False) -> None:
-        """`durable` has each commit reach the disk, for benchmarks; a killed server loses nothing without it either."""
+    def __init__(self, durable: bool = False, within: Sequence[str] = (), host: str = "127.0.0.1") -> None:
+        """`durable` has each commit reach the disk, for benchmarks; a killed server loses nothing without it either.
+
+        `within` begins the server's command where it runs in a network namespace; there it is reached at `host`.
+        """
         self.given = os.environ.get(GIVEN)
         self.port = urlsplit(self.given).port or 5432 if self.given else free_port()
         self.child: Child | None = None
         self._durable = durable
+        self._within = list(within)
+        self._host = host
         self._folder: Path | None = None
         self._names = itertools.count(1)
         self._run = uuid.uuid4().hex[:8]
@@ -70,7 +76,7 @@ class Postgres:
             self._initialise(self._folder)
         log = self._folder / "postgres.log"
         settings = {
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": "*" if self._within else "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": "",
             "max_connections": "300",
@@ -78,7 +84,7 @@ class Postgres:
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = [str(self._programs / "postgres"), "-D", str(self._folder / "data"), *options]
-        self.child = Child("PostgreSQL", [*_unprivileged(), *command], log, folder=self._folder)
+        self.child = Child("PostgreSQL", [*self._within, *_unprivileged(), *command], log, folder=self._folder)
         try:
             self.child.wait_until(self.healthy, timeout, every=0.05)
         except BaseException:
@@ -132,6 +138,9 @@ class Postgres:
         )
         if made.returncode != 0:
             raise Failed(f"initdb of {self.origin} failed:\n{made.stdout}{made.stderr}")
+        if self._within:
+            with (folder / "data" / "pg_hba.conf").open("a") as file:
+                file.write("host all all all trust\n")
 
     # --- databases ---
 
@@ -139,7 +148,7 @@ class Postgres:
         """The URL of a database on it."""
         if self.given:
             return urlsplit(self.given)._replace(path=f"/{database}").geturl()
-        return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{_USER}@{self._host}:{self.port}/{database}"
 
     def new_database(self, label: str = "test") -> str:
         """Makes an empty database that nobody else uses; its URL."""

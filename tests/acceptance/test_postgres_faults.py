@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import os
 import random
+import re
 import select
 import shutil
 import socket
@@ -20,7 +21,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -260,36 +261,119 @@ def test_a_host_that_is_cut_off_refuses_and_calls_nothing_and_others_take_over(
 ) -> None:
     database = server.new_database()
     line = Line(server.port)
-    cut_off = urlsplit(database)._replace(netloc=f"bridge@127.0.0.1:{line.port}").geturl()
-    fleet, load = fleet_of(cut_off, database)
-    there, here = fleet.hosts
+    fleet, load = fleet_of(at(database, f"127.0.0.1:{line.port}"), database)
     try:
-        there.start()  # its worker decides
-        here.start()
-        load.run(clients=4)
-        time.sleep(3)
-        line.cut()
-        key = str(uuid.uuid4())
-        for _ in range(3):
-            began = time.monotonic()
-            answer = there.github("waits", {"to": key}, delivery=key)
-            assert answer.status == 503, answer.text
-            assert time.monotonic() - began < 5, "promised are 2.5 seconds; a busy machine may take longer"
-        store = open_store(database)
-        first = store.leader()
-        wait_for(lambda: store.leader() not in (None, first) or first is None, "the other worker decides", 60)
-        before = load.events
-        wait_for(lambda: load.events > before + 20, "deliveries go on at the other relay", 60)
-        line.mend()
-        wait_for(lambda: http("GET", f"{there.url}/readyz").status == 200, "the relay is ready again", 60)
-        answer = wait_for(lambda: accepted(there, key), "the relay accepts again", 60)
-        events = store.events(EventFilter(text=key))
-        assert [event.delivery_id for event in events] == [key], "what was refused was not kept twice"
-        load.stop()
-        load.audit()
-        store.close()
+        a_host_is_cut_off(fleet, load, database, line.cut, line.mend)
     finally:
         line.close()
+
+
+def at(database: str, place: str) -> str:
+    """The database's URL by another way."""
+    return urlsplit(database)._replace(netloc=f"bridge@{place}").geturl()
+
+
+def a_host_is_cut_off(
+    fleet: Fleet, load: Load, database: str, cut: Callable[[], None], mend: Callable[[], None]
+) -> None:
+    """The first host loses its way to the database, as `cut` does it, and has it again."""
+    there, here = fleet.hosts
+    there.start()  # its worker decides
+    here.start()
+    load.run(clients=4)
+    time.sleep(3)
+    cut()
+    key = str(uuid.uuid4())
+    for _ in range(3):
+        began = time.monotonic()
+        answer = there.github("waits", {"to": key}, delivery=key)
+        assert answer.status == 503, answer.text
+        assert time.monotonic() - began < 5, "promised are 2.5 seconds; a busy machine may take longer"
+    store = open_store(database)
+    first = store.leader()
+    wait_for(lambda: store.leader() not in (None, first) or first is None, "the other worker decides", 60)
+    before, said = load.events, len(worker_says(there))
+    wait_for(lambda: load.events > before + 20, "deliveries go on at the other relay", 60)
+    assert not re.search("event decided|target done", worker_says(there)[said:]), "nothing more is decided or called"
+    mend()
+    wait_for(lambda: http("GET", f"{there.url}/readyz").status == 200, "the relay is ready again", 60)
+    wait_for(lambda: accepted(there, key), "the relay accepts again", 60)
+    events = store.events(EventFilter(text=key))
+    assert [event.delivery_id for event in events] == [key], "what was refused was not kept twice"
+    mended = len(worker_says(there))
+    wait_for(lambda: "target done" in worker_says(there)[mended:], "its worker calls again", 60)
+    load.stop()
+    load.audit()
+    store.close()
+
+
+def worker_says(host: Bridge) -> str:
+    assert host.worker is not None
+    return host.worker.output()
+
+
+class Network:
+    """A namespace of the network for a server, and two links to it, each with its own address there."""
+
+    def __init__(self) -> None:
+        space = self.space = f"bridge-{os.getpid()}"
+        self.within = ["ip", "netns", "exec", space]
+        self.addresses = ("10.198.52.2", "10.198.53.2")
+        self._links = [(f"br{os.getpid()}-{n}", f"db{os.getpid()}-{n}") for n in range(2)]
+        made = [f"ip netns add {space}"]
+        for (ours, theirs), address in zip(self._links, self.addresses, strict=True):
+            made += [
+                f"ip link add {ours} type veth peer name {theirs} netns {space}",
+                f"ip address add {address[:-1]}1/24 dev {ours}",
+                f"ip link set {ours} up",
+                f"ip netns exec {space} ip address add {address}/24 dev {theirs}",
+                f"ip netns exec {space} ip link set {theirs} up",
+            ]
+        for command in made:
+            done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                self.remove()
+                pytest.skip(f"this machine gives no namespaces: {command}: {done.stderr.strip()}")
+
+    def set_first_link(self, state: Literal["up", "down"]) -> None:
+        """Down at the server's end: from then on packets vanish, and this end isn't told."""
+        subprocess.run([*self.within, "ip", "link", "set", self._links[0][1], state], check=True)
+
+    def remove(self) -> None:
+        for ours, _ in self._links:
+            subprocess.run(["ip", "link", "delete", ours], capture_output=True, check=False)
+        subprocess.run(["ip", "netns", "delete", self.space], capture_output=True, check=False)
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip("needs root, and ip (Debian: iproute2)")
+    network = Network()
+    yield network
+    network.remove()
+
+
+def test_a_host_whose_link_to_the_database_is_down_refuses_and_calls_nothing_and_others_take_over(
+    network: Network, fleet_of: Callable[..., tuple[Fleet, Load]]
+) -> None:
+    cut_off, way = network.addresses
+    server = Postgres(within=network.within, host=way)
+    if server.given:
+        pytest.skip("a PostgreSQL that was given is in no namespace of ours")
+    server.start()
+    try:
+        database = server.new_database()
+        fleet, load = fleet_of(at(database, f"{cut_off}:{server.port}"), database)
+        a_host_is_cut_off(
+            fleet,
+            load,
+            database,
+            lambda: network.set_first_link("down"),
+            lambda: network.set_first_link("up"),
+        )
+    finally:
+        server.stop()
 
 
 def accepted(host: Bridge, key: str) -> Answer | None:
