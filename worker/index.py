@@ -22,7 +22,7 @@ _LOOK_AGAIN = 60.0
 """Seconds until a better way than the one in force is tried again: one call."""
 _OPINION_EVERY = 120.0
 """Seconds between two looks whether an index that knows nothing at all is right."""
-_LAG = 30_000
+LAG = 30_000
 """Milliseconds within which an index that works knows a task."""
 _SHARE = 10
 """Reading all running workflows takes at most one part in so many of the time, unless it must be."""
@@ -144,6 +144,21 @@ class Index:
         found = self._map(self._conductor.task, task_ids)
         return [id_ for id_, status in zip(task_ids, found, strict=True) if status is None or status.terminal]
 
+    def running(self) -> list[str]:
+        """The ids of the receivers' running workflows. Raises ConductorError."""
+        return [id_ for workflow in list(self._receivers()) for id_ in self._conductor.running(workflow)]
+
+    def waiting_in(self, workflow_ids: Sequence[str]) -> Iterator[list[tuple[Task, int]]]:
+        """The tasks in progress of each of these workflows that has any, each with its start by the server's clock.
+
+        Raises ConductorError.
+        """
+        yield from filter(None, self._map(self._conductor.waiting_in, workflow_ids))
+
+    def knows(self, task_id: str) -> bool:
+        """Whether the task is known to wait."""
+        return self._known(task_id)
+
     def _search(self, way: Way, start: int, listed: set[str]) -> Iterator[list[Task]]:
         if way == "search-v2":
             for tasks in self._conductor.waiting_since(start):
@@ -167,8 +182,7 @@ class Index:
 
     def _read_running(self, limit: int | None) -> Iterator[list[tuple[Task, int]]]:
         for workflow in list(self._receivers()):
-            running = self._conductor.running(workflow)[:limit]
-            yield from filter(None, self._map(self._conductor.waiting_in, running))
+            yield from self.waiting_in(self._conductor.running(workflow)[:limit])
 
     def _second_opinion(self, must: bool) -> Iterator[list[Task]]:
         """An index that knows nothing at all: either nothing waits, or it is off."""
@@ -176,7 +190,7 @@ class Index:
         if now < self._opinion_again and not must:
             return
         self._opinion_again = now + _OPINION_EVERY
-        old = self._conductor.now() + self._conductor.clock.offset - _LAG
+        old = self._conductor.now() + self._conductor.clock.offset - LAG
         off = False
         for found in self._read_running(self._sample):
             off = off or any(started < old for _, started in found)

@@ -25,6 +25,9 @@ SWEEP_SECONDS = Histogram("bridge_sweep_seconds", "Time of a sweep for waiting t
 DISCOVERY_WAY = Gauge(
     "bridge_discovery_way", "1 for the way in which tasks that no queue hands out are found, 0 for the others", ["way"]
 )
+INDEX_MISSES = Gauge(
+    "bridge_index_missing_tasks", "Tasks that waited for 30 s and were not in Conductor's index when all were read"
+)
 DEFINITIONS_OK = Gauge("bridge_definitions_ok", "0 after a reload that found errors", ["process"])
 
 

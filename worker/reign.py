@@ -25,6 +25,7 @@ from worker.decide import Decider
 from worker.health import Health
 from worker.index import Index, Way
 from worker.matching import parse_task
+from worker.patrol import Patrol
 from worker.probe import what_lacks
 from worker.sweep import Discovery, Sweeper
 from worker.task_timeouts import TaskTimeouts
@@ -52,6 +53,8 @@ OFFSET_FACT = "conductor_clock_offset"
 """Milliseconds that Conductor's clock is ahead of ours."""
 _INDEX_FACT = "tasks_by_index_alone"
 _SEARCHED_FACT = "index_searched_to"
+MISSED_FACT = "index_misses"
+"""How many waiting tasks Conductor's index doesn't know, as text; no such fact if none."""
 LACKS_FACT = "conductor_lacks"
 """Which calls Conductor hasn't got, or our key may not make; no such fact if none."""
 
@@ -110,7 +113,8 @@ class Reign:
         )
         domains = means.settings.bridge_task_domains
         self.sweeper = Sweeper(means.conductor, index, means.worker_id, domains, self._adopt)
-        self.discovery = Discovery(means.conductor, index, self._found, self._gone)
+        patrol = Patrol(index, self._occupied, self._found, self._say_missed)
+        self.discovery = Discovery(means.conductor, index, self._found, self._gone, patrol)
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=_INBOX)
         self._polled: list[Task] = []
         """Taken from the queue and not yet stored: no queue hands them out again."""
@@ -226,6 +230,7 @@ class Reign:
     def _conductor_answers(self) -> None:
         if self._failures:
             log.info("Conductor answers again")
+            self.discovery.distrust()
         self._failures = 0
         metrics.conductor_up(True)
         self._means.caller.conductor_is_up()
@@ -268,6 +273,18 @@ class Reign:
         metrics.discovery_way(way)
         with suppress(StoreUnavailable):
             self._store.set_fact("discovery", f"{way}: {reason}" if reason else way)
+
+    def _occupied(self) -> set[str]:
+        tasks = self.decider.tasks
+        return {task.workflow_id for task in map(tasks.get, tasks.ids()) if task is not None}
+
+    def _say_missed(self, missed: int, of: int) -> None:
+        metrics.INDEX_MISSES.set(missed)
+        text = f"{missed} of {of} waiting tasks" if missed else None
+        if text:
+            log.warning("tasks that wait are not in Conductor's index: it lags, or has lost them", missing=text)
+        with suppress(StoreUnavailable):
+            self._store.set_fact(MISSED_FACT, text)
 
     # --- what was found ---
 

@@ -14,6 +14,7 @@ import structlog
 from events.records import Task
 from worker.conductor import Conductor, ConductorError, OutcomeUnknown
 from worker.index import Index
+from worker.patrol import Patrol
 
 log = structlog.get_logger()
 
@@ -125,11 +126,14 @@ class Discovery:
         index: Index,
         found: Callable[[list[Task]], None],
         gone: Callable[[list[str]], None],
+        patrol: Patrol,
     ):
         self._conductor = conductor
         self._index = index
         self._found = found
         self._gone = gone
+        self._patrol = patrol
+        self._distrust = False
         self._runs = 0
         self.searched_to = 0
         self._checked = ""
@@ -148,14 +152,30 @@ class Discovery:
         self._check([task_id for task_id in waiting if task_id in ended])
         self._check_some([task_id for task_id in waiting if task_id not in ended])
 
+    def distrust(self) -> None:
+        """Conductor was away: it may have been killed between its store and its index. Other threads may say so."""
+        self._distrust = True
+
     def _search(self, searched_to: int) -> set[str]:
         """Finds waiting tasks; returns the ids of those that seem to have ended since the last time."""
         now = int(self._conductor.now() + self._conductor.clock.offset)
-        everything = self._runs % _FULL_READ_EVERY == 0 or not self._index.proven
+        new_round = self._runs % _FULL_READ_EVERY == 0 or self._distrust
+        everything = new_round or not self._index.proven
         since = 0 if everything else max(0, (self.searched_to or searched_to) - _OVERLAP)
-        for page in self._index.waiting_since(since):
-            if page:
-                self._found(page)
+        listed: set[str] = set()
+        if new_round:
+            self._distrust = False
+        try:
+            for page in self._index.waiting_since(since, listed=listed):
+                if page:
+                    self._found(page)
+            if self._index.way != "workflows":  # which reads them all anyway
+                if new_round:
+                    self._patrol.begin(listed, now)
+                self._patrol.step(listed)
+        except ConductorError:
+            self._distrust = self._distrust or new_round
+            raise
         ended = self._index.ended_since((self.searched_to or now - 3_600_000) - _OVERLAP)
         self.searched_to = now
         self._runs += 1

@@ -84,6 +84,9 @@ def _conductor(state: State) -> list[Finding]:
         ]
     if lacks := state.facts.get("conductor_lacks"):
         return [Finding("error", "Calls to Conductor that the bridge needs aren't there, or not allowed.", (lacks,))]
+    if missed := state.facts.get("index_misses"):
+        text = "Waiting tasks are not in Conductor's index: it lags, or has lost them. Such tasks are found late."
+        return [Finding("warning", text, (missed,))]
     if state.facts.get("discovery", "").startswith("workflows"):
         return [
             Finding(

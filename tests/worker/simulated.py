@@ -73,6 +73,8 @@ class SimulatedConductor:
     cannot: dict[str, int] = field(default_factory=dict)
     """Ways to find tasks that the server hasn't got, each with the status of its answer."""
     indexing: bool = True
+    unindexed: set[str] = field(default_factory=set)
+    """Tasks that the index doesn't know: the server was killed before it had told it."""
     searches: list[str] = field(default_factory=list)
     """The ways that were asked for, one after the other."""
     evaluated: list[str] = field(default_factory=list)
@@ -159,7 +161,9 @@ class SimulatedConductor:
         found = [
             task
             for task in self.tasks.values()
-            if task.started_at > start and (task.status == "IN_PROGRESS" or task.ended_at > stale)
+            if task.started_at > start
+            and task.id not in self.unindexed
+            and (task.status == "IN_PROGRESS" or task.ended_at > stale)
         ]
         for first in range(0, len(found) if self.indexing else 0, 2):
             yield found[first : first + 2]

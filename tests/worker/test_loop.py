@@ -238,6 +238,27 @@ def test_what_the_index_shows_is_adopted_and_what_has_ended_is_dropped(bench: Be
     assert bench.store.facts()["tasks_by_index_alone"] == "1"
 
 
+def test_a_task_that_a_killed_conductor_never_told_its_index_of_is_found_once_it_is_back(bench: Bench) -> None:
+    worker = bench.deciding()
+    bench.wait()
+    worker.step()
+    reign_of(worker).discover()
+    hidden = bench.wait()
+    bench.conductor.poll("somebody")
+    bench.conductor.unindexed = {hidden}
+    bench.conductor.tasks[hidden].started_at -= 31_000
+    reign_of(worker).discover()
+    reign_of(worker).read_inbox()
+    assert bench.state(hidden) is None
+    bench.conductor.poll_fault = "lost"
+    worker.step()
+    worker.step()
+    reign_of(worker).discover()
+    reign_of(worker).read_inbox()
+    assert bench.state(hidden) == "waiting"
+    assert bench.store.facts()["index_misses"] == "1 of 2 waiting tasks"
+
+
 def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(bench: Bench) -> None:
     worker = bench.deciding()
     worker.step()

@@ -13,8 +13,10 @@ import pytest
 from events.records import Task
 from events.store import StoreUnavailable
 from tests.worker.simulated import SimulatedConductor
+from worker import patrol
 from worker.conductor import ConductorError, NotNow, OutcomeUnknown, Unreachable
 from worker.index import Index
+from worker.patrol import Patrol
 from worker.sweep import Discovery, Sweeper
 
 
@@ -27,6 +29,8 @@ class Bench:
         self.found: list[Task] = []
         self.gone: list[str] = []
         self.known: set[str] = set()
+        self.occupied: set[str] = set()
+        self.missed: list[tuple[int, int]] = []
         self.ways: list[tuple[str, str]] = []
         self.pool = ThreadPoolExecutor(2)
         self.index = Index(
@@ -50,7 +54,10 @@ class Bench:
         return Sweeper(self.conductor, self.index, "me", domains, self.found.extend)  # type: ignore[arg-type]
 
     def discovery(self) -> Discovery:
-        return Discovery(self.conductor, self.index, self.found.extend, self.gone.extend)  # type: ignore[arg-type]
+        patrol = Patrol(
+            self.index, lambda: self.occupied, self.found.extend, lambda *missed: self.missed.append(missed)
+        )
+        return Discovery(self.conductor, self.index, self.found.extend, self.gone.extend, patrol)  # type: ignore[arg-type]
 
     def schedule(self, number: int = 1) -> list[str]:
         workflow = self.conductor.begin("flow")
@@ -245,3 +252,72 @@ def test_an_index_that_says_a_task_has_ended_is_no_proof(bench: Bench) -> None:
     with mock.patch.object(bench.conductor, "ended_since", return_value={task}):
         bench.discovery().run(bench.ms, [task])
     assert bench.gone == []
+
+
+# --- the patrol: what no search finds ---
+
+
+def unindexed(bench: Bench, number: int = 1) -> list[str]:
+    """Tasks that the index never learns of, beside one that it shows, and that is known."""
+    [shown, *hidden] = [task for _ in range(1 + number) for task in bench.schedule()]
+    while bench.conductor.poll("somebody"):
+        pass
+    bench.known.add(shown)
+    bench.conductor.unindexed = set(hidden)
+    return hidden
+
+
+def test_a_task_that_the_index_never_learns_of_is_found_after_conductor_was_away(bench: Bench) -> None:
+    discovery = bench.discovery()
+    discovery.run(bench.ms, [])
+    [task] = unindexed(bench)
+    bench.ms += 31_000
+    discovery.run(bench.ms, [])
+    assert task not in bench.ids()
+    discovery.distrust()
+    discovery.run(bench.ms, [])
+    assert task in bench.ids()
+    assert bench.missed == [(0, 0), (1, 2)]
+
+
+def test_it_is_found_at_the_first_discovery_of_a_worker_and_rarely_again(bench: Bench) -> None:
+    [task] = unindexed(bench)
+    discovery, found = bench.discovery(), []
+    for _ in range(41):
+        discovery.run(bench.ms, [])
+        found.append(task in bench.ids())
+        bench.ms += 30_000
+    assert [number for number, there in enumerate(found) if there] == [0, 40]
+
+
+def test_an_index_that_has_had_no_time_yet_misses_nothing(bench: Bench) -> None:
+    [task] = unindexed(bench)
+    bench.ms += 29_000
+    bench.discovery().run(bench.ms, [])
+    assert task in bench.ids()
+    assert bench.missed == [(0, 2)]
+
+
+def test_a_round_goes_in_steps_and_first_where_nothing_is_known_to_wait(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patrol, "AT_A_TIME", 2)
+    hidden = unindexed(bench, 4)
+    bench.occupied = {"w0", "w1"}
+    bench.ms += 31_000
+    discovery, found = bench.discovery(), []
+    for _ in range(4):
+        discovery.run(bench.ms, [])
+        found.append([task for task in bench.ids() if task in hidden])
+    assert found == [hidden[1:3], [hidden[3]], [hidden[0]], []]
+    assert bench.missed == [(4, 5)]
+
+
+def test_a_round_that_conductor_breaks_off_is_made_again(bench: Bench) -> None:
+    [task] = unindexed(bench)
+    discovery = bench.discovery()
+    with mock.patch.object(bench.conductor, "running", fail), pytest.raises(NotNow):
+        discovery.run(bench.ms, [])
+    assert task not in bench.ids()
+    discovery.run(bench.ms, [])
+    assert task in bench.ids()

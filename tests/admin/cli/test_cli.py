@@ -85,6 +85,14 @@ def test_a_conductor_that_is_away_is_a_warning_and_offline_it_is_not_asked(cli: 
     assert "CONDUCTOR_SERVER_URL" not in cli("check", "--offline").output
 
 
+def test_check_says_what_the_worker_found_out_about_conductor(cli: Cli, sample: Sample) -> None:
+    sample.store.set_fact("conductor", "503")
+    sample.store.set_fact("index_misses", "1 of 9 waiting tasks")
+    text = cli("check").stderr
+    assert "it can't use Conductor: 503" in text
+    assert "1 of 9 waiting tasks were not in Conductor's index" in text
+
+
 def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     note, error = Finding("note", "found by search"), Finding("error", "no Conductor API there", "mend it")
     asked: list[object] = []
