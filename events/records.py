@@ -151,6 +151,8 @@ class Target:
     once_key: str | None = None
     """Of a start that is to be one with others of this key (`events.once`)."""
     once_while: OnceWhile | None = None
+    failing_since: int | None = None
+    """Since when Conductor answers it with 5xx; None if it doesn't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,8 @@ class Result:
     due_at: int = 0
     not_sent: bool = False
     """Whether a failed try is known to have done nothing."""
+    failing_since: int | None = None
+    """Since when Conductor answers the target with 5xx; None if it doesn't."""
 
 
 @dataclass(frozen=True, slots=True)

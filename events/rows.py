@@ -19,7 +19,7 @@ TASK = (
 )
 TARGET = (
     "id, event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
-    " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while"
+    " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while, failing_since"
 )
 WORKFLOW = "id, version, root_id, root_started_at, root_correlation_id"
 REJECTION = "webhook, at, status, reason, remote, method"

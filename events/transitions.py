@@ -56,6 +56,7 @@ class TargetChange:
     not_sent: bool
     workflow_id: str | None
     settled_at: int | None
+    failing_since: int | None
 
 
 def after_decision(decision: Decision, now: int) -> EventChange:
@@ -78,6 +79,7 @@ def target_after(target: Target, result: Result, now: int) -> TargetChange:
         not_sent=result.not_sent,
         workflow_id=result.workflow_id or target.workflow_id,
         settled_at=now if result.state in ENDED else None,
+        failing_since=result.failing_since,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import structlog
@@ -62,7 +62,7 @@ class Outcome:
 
 
 class TargetCalls:
-    """Makes the call for one target at a time, on any thread; it remembers which were answered with 5xx."""
+    """Makes the call for one target at a time, on any thread."""
 
     def __init__(
         self, store: CallStore, conductor: Conductor, worker_id: str, output: Callable[[Event], dict[str, Any]]
@@ -73,8 +73,6 @@ class TargetCalls:
         self._worker_id = worker_id
         self._output = output
         self._began = store.now()
-        self._failing: dict[int, float] = {}
-        """Targets that are answered with 5xx, and since when."""
         self._effect_at = float("-inf")
         """When a target last had its effect."""
 
@@ -93,7 +91,6 @@ class TargetCalls:
             if error.status >= 500 and not isinstance(error, NotThere):
                 return Outcome(self._answered_5xx(target, event, error), "unclear")
             return Outcome(self.again(target, error), "unclear")
-        self._failing.pop(target.id, None)
         if outcome.result.state == "done":
             self._effect_at = self._store.now() / 1000
         return outcome
@@ -105,19 +102,22 @@ class TargetCalls:
         if not isinstance(error, NotSent):
             wait = max(wait, self._conductor.timeout)
         due_at = self._store.now() + int(wait * 1000)
-        return Result(target, "pending", str(error), due_at=due_at, not_sent=isinstance(error, Unreachable))
+        not_sent = isinstance(error, Unreachable)
+        return Result(
+            target, "pending", str(error), due_at=due_at, not_sent=not_sent, failing_since=target.failing_since
+        )
 
     def _answered_5xx(self, target: Target, event: Event, error: ConductorError) -> Result:
         """Conductor is in trouble, or this target is what troubles it: that one is given up in the end."""
         if _UPDATE_FAILED in str(error) and _NUL in event.payload:
             return Result(target, "failed", f"{error} (PostgreSQL can't hold the character NUL of the payload)")
-        now = self._store.now() / 1000
-        lasts = now - self._failing.setdefault(target.id, now)
-        if lasts >= _GIVEN_UP_AFTER and now - self._effect_at <= _OTHERS_WITHIN:
-            del self._failing[target.id]
+        now = self._store.now()
+        since = target.failing_since or now
+        lasts = (now - since) / 1000
+        if lasts >= _GIVEN_UP_AFTER and now / 1000 - self._effect_at <= _OTHERS_WITHIN:
             hours = f"{lasts / 3600:.1f}".removesuffix(".0")
             return Result(target, "failed", f"{error} (given up after {hours} h; other targets had their effect)")
-        return self.again(target, error, min(_LONGEST_PAUSE, lasts / 4))
+        return replace(self.again(target, error, min(_LONGEST_PAUSE, lasts / 4)), failing_since=since)
 
     def _call(self, target: Target, event: Event) -> Result:
         if target.once_key is not None and (needless := self._needless(target, target.once_key)) is not None:

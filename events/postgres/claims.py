@@ -147,9 +147,11 @@ class Claims:
         found = self._connections.fetch(
             connection,
             "UPDATE bridge.targets t SET state = c.state, error = c.error, workflow_id = c.workflow_id,"
-            " due_at = c.due_at, not_sent = c.not_sent, settled_at = c.settled_at"
+            " due_at = c.due_at, not_sent = c.not_sent, settled_at = c.settled_at,"
+            " failing_since = c.failing_since"
             " FROM unnest(%b::bigint[], %b::int[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::bool[],"
-            " %b::bigint[]) AS c (id, attempts, state, error, workflow_id, due_at, not_sent, settled_at)"
+            " %b::bigint[], %b::bigint[])"
+            " AS c (id, attempts, state, error, workflow_id, due_at, not_sent, settled_at, failing_since)"
             " WHERE t.id = c.id AND t.state = 'claimed' AND t.claimed_by = %s AND t.attempts = c.attempts"
             " RETURNING t.id",
             (
@@ -161,6 +163,7 @@ class Claims:
                 [change.due_at for change in changes],
                 [change.not_sent for change in changes],
                 [change.settled_at for change in changes],
+                [change.failing_since for change in changes],
                 worker,
             ),
         )

@@ -184,7 +184,10 @@ ALTER TABLE bridge.tasks SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vac
     autovacuum_analyze_scale_factor = 0.02);
 """
 
-STEPS: tuple[tuple[str, str], ...] = (("first", _FIRST),)
+STEPS: tuple[tuple[str, str], ...] = (
+    ("first", _FIRST),
+    ("failing_since", "ALTER TABLE bridge.targets ADD COLUMN failing_since BIGINT"),
+)
 """Name and statements of each step, in their order."""
 
 _LOCK = 0x77656268  # "webh"; the schema's name makes the other half

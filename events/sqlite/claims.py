@@ -157,8 +157,8 @@ def _record(db: Database, worker: str, result: Result, now: int) -> bool:
     target = result.target
     change = transitions.target_after(target, result, now)
     row = db.execute(
-        "UPDATE targets SET state = ?, error = ?, workflow_id = ?, due_at = ?, not_sent = ?, settled_at = ?"
-        " WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ? RETURNING id",
+        "UPDATE targets SET state = ?, error = ?, workflow_id = ?, due_at = ?, not_sent = ?, settled_at = ?,"
+        " failing_since = ? WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ? RETURNING id",
         (
             change.state,
             change.error,
@@ -166,6 +166,7 @@ def _record(db: Database, worker: str, result: Result, now: int) -> bool:
             change.due_at,
             change.not_sent,
             change.settled_at,
+            change.failing_since,
             target.id,
             worker,
             target.attempts,

@@ -232,6 +232,12 @@ def once_pace_and_pause(db: Database) -> None:
     _run(db, _ONCE_PACE_PAUSE)
 
 
+@migrations()
+def failing_since(db: Database) -> None:
+    """Since when each target is answered with 5xx."""
+    db.execute("ALTER TABLE targets ADD COLUMN failing_since INTEGER")
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

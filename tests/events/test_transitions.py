@@ -104,12 +104,14 @@ def test_an_event_comes_to_what_the_reference_says(
 
 def test_a_target_is_left_to_be_tried_again_or_has_ended() -> None:
     target = a_target("start", None)
-    again = Result(target, "pending", "away", due_at=NOW + 9, not_sent=True)
+    again = Result(target, "pending", "away", due_at=NOW + 9, not_sent=True, failing_since=NOW - 1)
     assert transitions.target_after(target, again, NOW) == transitions.TargetChange(
-        "pending", NOW + 9, "away", True, None, None
+        "pending", NOW + 9, "away", True, None, None, NOW - 1
     )
     done = Result(target, "done", workflow_id="w9")
-    assert transitions.target_after(target, done, NOW) == transitions.TargetChange("done", DUE, None, False, "w9", NOW)
+    assert transitions.target_after(target, done, NOW) == transitions.TargetChange(
+        "done", DUE, None, False, "w9", NOW, None
+    )
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,9 @@ def test_what_alone_is_answered_5xx_is_given_up_after_an_hour(bench: Bench, monk
         pauses.append(result.due_at / 1000 - clock.now)
         clock.now = result.due_at / 1000
         attempts += 1
+        poison = replace(poison, failing_since=result.failing_since)
+        if attempts % 10 == 0:  # however often workers are restarted
+            bench.caller = bench.another("me")
         bench.result(other)
         assert clock.now < began + 2 * 3600
     assert result.state == "failed"
@@ -251,6 +254,14 @@ def test_what_alone_is_answered_5xx_is_given_up_after_an_hour(bench: Bench, monk
     assert 3600 <= clock.now - began <= 3600 + 301
     assert max(pauses) <= 301
     assert len(pauses) < 60
+
+
+@pytest.mark.parametrize(("fault", "since"), [("unreachable", 5), ("lost_before", 5), (None, None)])
+def test_since_when_a_target_is_answered_5xx_is_kept_until_it_is_answered_well(
+    bench: Bench, fault: Fault | None, since: int | None
+) -> None:
+    [target] = bench.decide(bench.start())
+    assert bench.result(replace(target, failing_since=5), fault).failing_since == since
 
 
 def test_a_conductor_that_answers_5xx_to_everything_is_never_given_up_on(
@@ -263,6 +274,8 @@ def test_a_conductor_that_answers_5xx_to_everything_is_never_given_up_on(
     bench.result(other)
     for attempts in range(2, 100):
         clock.now += 900
-        assert bench.result(bench.later(poison, attempts), "500").state == "pending"
+        result = bench.result(bench.later(poison, attempts), "500")
+        assert result.state == "pending"
+        poison = replace(poison, failing_since=result.failing_since)
     bench.result(other)
     assert bench.result(bench.later(poison, 100), "500").state == "failed"

@@ -113,6 +113,18 @@ def test_when_conductor_is_back_only_what_waited_for_that_is_due(store: Store) -
     assert ids(store.claim("one", NOW + 1, 0, 9)) == [waits.id]
 
 
+def test_since_when_a_target_is_answered_5xx_is_known_to_the_next_claim(store: Store) -> None:
+    decide(store, arrive(store), start(1))
+    [target] = store.claim("one", NOW, 0, 1)
+    assert target.failing_since is None
+    store.record_results("one", [Result(target, "pending", "500", due_at=NOW, failing_since=NOW - 7)], NOW)
+    [target] = store.claim("two", NOW, 0, 1)
+    assert target.failing_since == NOW - 7
+    store.record_results("two", [Result(target, "pending", "waits", due_at=NOW)], NOW)
+    [target] = store.claim("two", NOW, 0, 1)
+    assert target.failing_since is None
+
+
 @pytest.mark.parametrize(
     ("kinds", "outcomes", "status", "hold"),
     [
