@@ -12,10 +12,10 @@ IMAGE_EXTRAS := postgres notify otel
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(INSTALLED) ## Play the Slack example on a real Conductor server (or that of CONDUCTOR_SERVER_URL)
+demo: $(INSTALLED) ## Play the Slack example on a real Conductor server (or that of CONDUCTOR_SERVER_URL), with a store of its own
 	@$(BIN)/python -m demo
 
-run: $(INSTALLED) ## Keep Conductor, relay, worker and admin page running until Ctrl-C
+run: $(INSTALLED) ## Keep Conductor, relay, worker and admin page running until Ctrl-C, on the store of BRIDGE_DATABASE
 	@$(BIN)/python -m demo.run
 
 test: $(INSTALLED) lint ## Every check and test, those on a real Conductor server included

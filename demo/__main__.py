@@ -85,6 +85,8 @@ class Play:
     def start(self) -> None:
         """Starts relay and worker."""
         step("The bridge: relay and worker")
+        if os.environ.get("BRIDGE_DATABASE"):  # another bridge may work there, and the demo leaves nothing behind
+            line("their store is a file of their own, not BRIDGE_DATABASE (which `make run` uses)")
         start_relay(self.environment, self.folder / "relay.log", self.folder)
         start_worker(self.environment, self.folder / "worker.log", self.folder)
         line(f"the relay listens at {self.url}")

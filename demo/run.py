@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dotenv import load_dotenv
 
+from config.database_url import without_password
 from testkit import sample
 from testkit.client import Conductor, RequestFailed
 from testkit.conductor import ConductorServer, say
@@ -115,7 +116,8 @@ def tell(port: int, admin_port: int, conductor_url: str, ui_url: str) -> None:
  relay       http://localhost:{port}/webhook/…
  admin page  http://localhost:{admin_port}
  Conductor   {ui_url}   (API {conductor_url})
- webhooks    {os.path.relpath(definitions())}   data: data/
+ webhooks    {os.path.relpath(definitions())}
+ store       {without_password(os.environ.get("BRIDGE_DATABASE", "sqlite:///data/bridge.db"))}
 
  Try, in another terminal (a workflow waits, the webhook is verified, a message resumes the workflow):
    curl -X POST {conductor_url}/workflow/{sample.WORKFLOW} -H 'Content-Type: application/json' -d '{{}}'

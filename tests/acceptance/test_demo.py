@@ -44,9 +44,10 @@ def processes_with(variable: str) -> list[int]:
 
 
 def test_the_demo_shows_the_workflow_completed_with_the_event_in_its_output(conductor: Conductor) -> None:
-    with demo(CONDUCTOR_SERVER_URL=conductor.url) as process:
+    with demo(CONDUCTOR_SERVER_URL=conductor.url, BRIDGE_DATABASE="postgresql://127.0.0.1:1/none") as process:
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
+    assert "not BRIDGE_DATABASE" in output
     assert output.index("Unverified\n") < output.index("\nVerified\n")
     found = re.search(r"workflow (\S+): RUNNING → COMPLETED", output)
     assert found, output
