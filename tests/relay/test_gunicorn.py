@@ -73,7 +73,7 @@ class Process:
             response = connection.getresponse()
             self.body = response.read()
             return response.status
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return 0
         finally:
             connection.close()
