@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONDUCTOR ?= sqlite
+STORE ?= sqlite
 INSTALLED := $(VENV)/.installed
 IMAGE_EXTRAS := postgres notify otel
 
@@ -23,9 +24,9 @@ test: $(INSTALLED) lint ## Every check and test, those on a real Conductor serve
 	$(BIN)/python -m pytest
 	TEST_CONDUCTOR=postgres $(BIN)/python -m pytest tests/acceptance -m server
 
-acceptance: $(INSTALLED) ## Only the tests on a real server: CONDUCTOR=sqlite, postgres, cluster or redis-es
+acceptance: $(INSTALLED) ## Only the tests on a real server: CONDUCTOR=sqlite, postgres, cluster or redis-es; STORE=sqlite or postgres
 	@$(BIN)/python -m testkit.conductor
-	TEST_CONDUCTOR=$(CONDUCTOR) $(BIN)/python -m pytest tests/acceptance
+	TEST_CONDUCTOR=$(CONDUCTOR) TEST_STORE=$(STORE) $(BIN)/python -m pytest tests/acceptance
 
 lint: $(INSTALLED) ## Style, types and the direction of imports
 	$(BIN)/ruff check .

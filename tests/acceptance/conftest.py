@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from testkit.postgres import Postgres
 from tests.acceptance.bridge import Bridge
 
-STORES = ("sqlite",)
+STORES = (os.environ.get("TEST_STORE", "sqlite"),)
 """Which stores a module's tests run on, unless the module says so itself (`STORES`)."""
 
 

@@ -39,11 +39,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conductors]:
 
 
 @pytest.fixture
-def load(server: Conductors, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Load]:
+def load(
+    server: Conductors,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    database_settings: Callable[[], dict[str, str]],
+) -> Iterator[Load]:
     """A bridge at that server, and the load for it."""
     label = f"{zlib.crc32(request.node.name.encode()):08x}"
     settings = {"bridge_call_timeout": "3s", "bridge_discovery_interval": "3s"}
-    bridge = Bridge(tmp_path / "bridge", server.url, webhooks(label), **settings)
+    bridge = Bridge(tmp_path / "bridge", server.url, webhooks(label), **settings, **database_settings())
     load = Load(Conductor(server.url), bridge, label, SEED)
     load.register()
     yield load
@@ -166,7 +171,8 @@ def test_two_workers_share_the_load_while_they_are_killed_in_turn(load: Load) ->
 def test_several_relays_on_one_store_take_turns(load: Load) -> None:
     """A delivery that one relay accepted is a duplicate to another."""
     bridge = load.bridge.start()
-    second = Bridge(bridge.folder, load.conductor.url, webhooks(load.label))
+    database = bridge.environment["BRIDGE_DATABASE"]
+    second = Bridge(bridge.folder, load.conductor.url, webhooks(load.label), bridge_database=database)
     second.start_relay()
     try:
         load.run(clients=2, scenarios=8)
