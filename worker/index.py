@@ -27,7 +27,7 @@ LAG = 30_000
 _SHARE = 10
 """Reading all running workflows takes at most one part in so many of the time, unless it must be."""
 _SAMPLE = 100
-_CANNOT = (403, 404, 405, 500, 501)
+CANNOT = (403, 404, 405, 500, 501)
 """Answers to a search by which a server says that it can't do it, or that we may not; others say nothing of the search
 itself."""
 
@@ -118,7 +118,7 @@ class Index:
                 else:
                     yield from self._search(way, start, listed)
             except ConductorError as error:
-                if error.status not in _CANNOT:
+                if error.status not in CANNOT:
                     raise
                 failed = error
                 continue

@@ -66,5 +66,11 @@ class Patrol:
         for _ in turn:
             self._ahead.popleft()
         if not self._ahead:
-            self._under_way = False
             self._missed(len(self._unindexed), len(self._seen))
+            self.end()
+
+    def end(self) -> None:
+        """Ends the round, if there is one."""
+        self._under_way = False
+        self._ahead.clear()
+        self._shown, self._seen, self._unindexed = set(), set(), set()

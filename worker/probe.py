@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Literal
 
 from worker.conductor import Conductor, ConductorError, NotFound, NotNow, NotThere, Unreachable
@@ -20,13 +22,16 @@ TIME = 5.0
 _CALLS: tuple[Callable[[Conductor], object], ...] = (
     lambda conductor: conductor.task(_NOBODY),
     lambda conductor: conductor.runs(_NOBODY),
-    lambda conductor: conductor.running(_NOBODY),
-    lambda conductor: conductor.started(_NOBODY, _NOBODY),
     lambda conductor: conductor.evaluate(_NOBODY),
     lambda conductor: conductor.complete(_NOBODY, _NOBODY, {}, _NOBODY),
+    lambda conductor: conductor.started(_NOBODY, _NOBODY),
     lambda conductor: conductor.start(_NOBODY, None, {}, _NOBODY),
 )
 """The calls that no server may lack, besides the poll; of what they name Conductor has nothing."""
+_BY_NAME = 2
+"""So many of them, the last ones, name a workflow: a server with permissions by name gives none for a made-up one."""
+_NAMES = 20
+"""Workflows to start that are asked for by name, at most."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +47,16 @@ class Finding:
         return f"{self.what}; {self.remedy}" if self.remedy else self.what
 
 
-def probe(url: str, key: str | None, secret: str | None, receivers: Iterable[str]) -> list[Finding]:
+def probe(
+    url: str, key: str | None, secret: str | None, receivers: Iterable[str], starts: Iterable[str]
+) -> list[Finding]:
     """What there is to say about the server at this address of its API, within `TIME` seconds.
 
-    `receivers` are the workflows whose tasks a webhook may complete.
+    `receivers` are the workflows whose tasks a webhook may complete, `starts` those that one may start.
     """
     found: list[Finding] = []
     # A name that is looked up, or a call that trickles, may take longer than any time-out of ours.
-    thread = threading.Thread(target=_probe, args=(url, key, secret, list(receivers), found), daemon=True)
+    thread = threading.Thread(target=_probe, args=(url, key, secret, list(receivers), list(starts), found), daemon=True)
     thread.start()
     thread.join(TIME)
     if thread.is_alive():
@@ -58,25 +65,28 @@ def probe(url: str, key: str | None, secret: str | None, receivers: Iterable[str
     return found
 
 
-def _probe(url: str, key: str | None, secret: str | None, receivers: list[str], found: list[Finding]) -> None:
+def _probe(
+    url: str, key: str | None, secret: str | None, receivers: list[str], starts: list[str], found: list[Finding]
+) -> None:
     conductor = Conductor(url, TIME, key, secret)
     try:
         conductor.poll(_NOBODY, _NOBODY)
     except ConductorError as error:
         found.append(_cant_be_used(error, url, key, secret))
         return
-    found += what_lacks(conductor)
+    found += what_lacks(conductor, starts)
     try:
         found += _discovery(conductor, receivers)
     except ConductorError as error:
         found.append(Finding("warning", f"waiting tasks can't be searched now: {error}"))
 
 
-def what_lacks(conductor: Conductor) -> list[Finding]:
+def what_lacks(conductor: Conductor, starts: Iterable[str]) -> list[Finding]:
     """The calls that the server hasn't got, or that the key may not make. Raises nothing."""
     absent: list[str] = []
     found: list[Finding] = []
-    for call in _CALLS:
+    by_name: list[Callable[[Conductor], object]] = [partial(_earlier_start, name) for name in islice(starts, _NAMES)]
+    for call in (*_CALLS, *by_name):
         try:
             call(conductor)
         except NotFound:
@@ -85,12 +95,16 @@ def what_lacks(conductor: Conductor) -> list[Finding]:
             if error.call:
                 absent.append(error.call)
         except ConductorError as error:
-            if error.status in (401, 403):
+            if error.status in (401, 403) and call not in _CALLS[-_BY_NAME:]:
                 found.append(Finding("error", str(error), "give the key this permission"))
     if absent:
         what = f"the server is too old, or a proxy keeps calls from it: it hasn't got {', '.join(absent)}"
         found.insert(0, Finding("error", what, "the bridge was tried on Conductor OSS 3.32"))
     return found
+
+
+def _earlier_start(name: str, conductor: Conductor) -> object:
+    return conductor.started(name, _NOBODY)
 
 
 def _discovery(conductor: Conductor, receivers: list[str]) -> Iterator[Finding]:

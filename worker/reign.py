@@ -155,6 +155,7 @@ class Reign:
         self.over = True
         self._listener.close()
         metrics.DECIDING.set(0)
+        metrics.INDEX_MISSES.set(0)  # it is the next one's to say
         return self._polled
 
     # --- one step ---
@@ -286,6 +287,9 @@ class Reign:
         with suppress(StoreUnavailable):
             self._store.set_fact(MISSED_FACT, text)
 
+    def _starts(self) -> list[str]:
+        return sorted({start.workflow for webhook in self._definitions.webhooks for start in webhook.starts})
+
     # --- what was found ---
 
     def _adopt(self, tasks: list[Task]) -> None:
@@ -349,7 +353,7 @@ class Reign:
         """
         if not self.sweeper.searched_to or self._lacks == "":
             return
-        lacks = "; ".join(map(str, what_lacks(self._means.conductor)))
+        lacks = "; ".join(map(str, what_lacks(self._means.conductor, self._starts())))
         if lacks == self._lacks:
             return
         if lacks:

@@ -13,7 +13,7 @@ import structlog
 
 from events.records import Task
 from worker.conductor import Conductor, ConductorError, OutcomeUnknown
-from worker.index import Index
+from worker.index import CANNOT, Index
 from worker.patrol import Patrol
 
 log = structlog.get_logger()
@@ -170,9 +170,7 @@ class Discovery:
                 if page:
                     self._found(page)
             if self._index.way != "workflows":  # which reads them all anyway
-                if new_round:
-                    self._patrol.begin(listed, now)
-                self._patrol.step(listed)
+                self._go_on_patrol(new_round, listed, now)
         except ConductorError:
             self._distrust = self._distrust or new_round
             raise
@@ -180,6 +178,17 @@ class Discovery:
         self.searched_to = now
         self._runs += 1
         return ended
+
+    def _go_on_patrol(self, new_round: bool, listed: set[str], now: int) -> None:
+        try:
+            if new_round:
+                self._patrol.begin(listed, now)
+            self._patrol.step(listed)
+        except ConductorError as error:
+            if error.status not in CANNOT:
+                raise
+            self._patrol.end()
+            log.warning("running workflows can't be read: what is in no index is not found", error=str(error))
 
     def _check_some(self, waiting: Sequence[str]) -> None:
         """Asks for the status of the next few waiting tasks, in turn."""

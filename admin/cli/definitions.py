@@ -93,6 +93,7 @@ def _ask_conductor(here: Here, definitions: Definitions) -> list[Finding]:
         settings.conductor_auth_key,
         secret.get_secret_value() if secret else None,
         sorted(receivers),
+        sorted({start.workflow for webhook in definitions.webhooks for start in webhook.starts}),
     )
 
 

@@ -121,7 +121,7 @@ def test_waiting_tasks_survive_a_restart_of_the_worker(conductor: Conductor, new
 
 
 def test_check_says_how_the_server_is_used_and_where_its_api_is(conductor_url: str) -> None:
-    [note] = probe(conductor_url, None, None, [unique("restart")])
+    [note] = probe(conductor_url, None, None, [unique("restart")], [unique("started")])
     assert (note.level, note.remedy) == ("note", ""), note
-    [error] = probe(conductor_url.removesuffix("/api"), None, None, [])
+    [error] = probe(conductor_url.removesuffix("/api"), None, None, [], [])
     assert (error.level, error.remedy) == ("error", f"CONDUCTOR_SERVER_URL must be {conductor_url}")

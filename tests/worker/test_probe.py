@@ -21,6 +21,15 @@ class Server(StandIn):
     def __init__(self) -> None:
         super().__init__()
         self.edited: dict[str, Answer] = {}
+        self.known: dict[str, Answer] = {
+            "GET /api/tasks/poll": Answer([]),
+            "GET /api/tasks/search": Answer({"totalHits": 0, "results": []}),
+            "GET /api/workflow/running": Answer([]),
+            "POST /api/workflow/webhook-bridge-check/correlated": Answer({"webhook-bridge-check": []}),
+            "POST /api/workflow/onboard/correlated": Answer({"webhook-bridge-check": []}),
+            "POST /api/tasks/webhook-bridge-check": Answer(""),
+            "POST /api/token": NO_PATH,
+        }
         self.answers = [self.answer]
 
     def answer(self, asked: Request) -> Answer:
@@ -30,21 +39,13 @@ class Server(StandIn):
                 return answer
         if not asked.path.startswith("/api/"):
             return Answer("<html>Conductor UI</html>", 200, "text/html")
-        known: dict[str, Answer] = {
-            "GET /api/tasks/poll": Answer([]),
-            "GET /api/tasks/search": Answer({"totalHits": 0, "results": []}),
-            "GET /api/workflow/running": Answer([]),
-            "POST /api/workflow/webhook-bridge-check/correlated": Answer({"webhook-bridge-check": []}),
-            "POST /api/tasks/webhook-bridge-check": Answer(""),
-            "POST /api/token": NO_PATH,
-        }
         return next(
-            (answer for beginning, answer in known.items() if call.startswith(beginning)),
+            (answer for beginning, answer in self.known.items() if call.startswith(beginning)),
             Answer({"message": "No such thing"}, 404),
         )
 
     def probe(self, url: str | None = None, key: str | None = None) -> list[Finding]:
-        return probe(url or self.url, key, key, ["flow"])
+        return probe(url or self.url, key, key, ["flow"], ["onboard"])
 
     def finding(self, url: str | None = None, key: str | None = None) -> Finding:
         """The only one that is no note."""
@@ -69,7 +70,7 @@ def test_nothing_is_taken_from_anybody(server: Server) -> None:
     polls = [request for request in server.requests if "poll" in request.path]
     assert [poll.query["domain"] for poll in polls] == [["webhook-bridge-check"]]
     changing = [request for request in server.requests if request.method != "GET"]
-    assert len(changing) == 4
+    assert len(changing) == 5
     assert all("webhook-bridge-check" in request.path + str(request.body) for request in changing)
 
 
@@ -143,7 +144,7 @@ def test_a_key_that_is_refused_is_an_error(server: Server, edited: dict[str, Ans
     [
         ("GET /api/tasks/webhook-bridge-check", "GET /tasks/{id}"),
         ("POST /api/tasks/webhook-bridge-check", "POST /tasks/{workflowId}/{name}/COMPLETED"),
-        ("POST /api/workflow", "POST /workflow"),
+        ("POST /api/workflow/onboard", "POST /workflow/{name}/correlated"),
         ("PUT /api/workflow/decide", "PUT /workflow/decide/{id}"),
     ],
 )
@@ -151,6 +152,14 @@ def test_a_permission_that_the_key_lacks_is_named(server: Server, call: str, nam
     server.edited = {call: Answer({"message": "no"}, 403)}
     findings = [finding for finding in server.probe() if finding.level == "error"]
     assert any(f"{named}: the key" in finding.what for finding in findings)
+
+
+def test_that_a_made_up_workflow_may_not_be_started_says_nothing(server: Server) -> None:
+    """As a server with permissions by name answers."""
+    forbidden = Answer({"message": "no"}, 403)
+    server.edited = {"POST /api/workflow/onboard": server.known["POST /api/workflow/onboard/correlated"]}
+    server.edited |= {"POST /api/workflow": forbidden}
+    assert [finding.level for finding in server.probe()] == ["note"]
 
 
 def test_a_server_that_is_too_old_is_an_error_that_names_the_call(server: Server) -> None:

@@ -321,3 +321,13 @@ def test_a_round_that_conductor_breaks_off_is_made_again(bench: Bench) -> None:
     assert task not in bench.ids()
     discovery.run(bench.ms, [])
     assert task in bench.ids()
+
+
+def test_a_key_that_may_not_read_running_workflows_does_without_the_patrol(bench: Bench) -> None:
+    [task] = unindexed(bench)
+    discovery = bench.discovery()
+    bench.conductor.cannot = {"workflows": 403}
+    for _ in range(3):
+        discovery.run(bench.ms, [])
+    assert discovery.searched_to == bench.ms
+    assert task not in bench.ids()

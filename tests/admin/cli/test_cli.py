@@ -101,7 +101,7 @@ def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pyte
     assert "error: CONDUCTOR_SERVER_URL: no Conductor API there; mend it" in lines
     assert "note: CONDUCTOR_SERVER_URL: found by search" in lines
     receivers = ["deploy", "order_flow", "release", "sample_webhook_for_slack"]
-    assert asked == [("http://127.0.0.1:1/api", None, None, receivers)]
+    assert asked == [("http://127.0.0.1:1/api", None, None, receivers, ["on_push"])]
     found = json.loads(cli("check", "--json", code=1).stdout)
     assert [problem["what"] for problem in found if not problem["warning"]] == ["no Conductor API there"]
 
