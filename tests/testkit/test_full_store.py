@@ -1,0 +1,29 @@
+"""A store that was filled is one that the bridge might have filled itself."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from events.open import open_store
+from events.records import EventFilter
+from testkit.full_store import fill
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_store_is_filled_with_finished_events_and_waiting_tasks(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path}/full.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    fill(url, 1000, 7)
+    with closing(open_store(url)) as store:
+        assert store.event_counts() == {"delivered": 900, "expired": 90, "failed": 10}
+        assert store.waiting_count() == 7
+        assert store.agenda(9).undecided == []
+        [newest] = store.events(EventFilter(limit=1))
+        assert newest.document()["event"] == {"kind": "old", "number": 999}
+        [target] = store.targets_of([newest.id])
+        assert target.task_id is not None
+        assert store.task(target.task_id).state == "completed"  # type: ignore[union-attr]
