@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from events.postgres.connections import Connection, Connections
+from events.postgres.connections import Connection, Connections, Statement
 from events.records import Hold, TargetKind, TargetState
 from events.rows import HOLDS
 from events.transitions import EventChange
@@ -33,36 +33,33 @@ def states_of(connections: Connections, connection: Connection, event_ids: Seque
     return states
 
 
-def change_events(
-    connections: Connections,
-    connection: Connection,
-    changes: Mapping[str, EventChange],
-    decided_at: int | None = None,
-) -> None:
-    """Writes down what becomes of the events. They must be locked, if what becomes of them was read from the database.
-
-    `decided_at` is for those that were not decided before.
-    """
+def change_events(connections: Connections, connection: Connection, changes: Mapping[str, EventChange]) -> None:
+    """Writes down what becomes of the events. They must be locked, if that was read from the database."""
     if changes:
-        connections.execute(
-            connection,
-            "WITH before AS (SELECT seq, id, status FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE),"
-            " changed AS ("
-            "UPDATE bridge.events e SET status = c.status, held = c.held, settled_at = c.settled_at,"
-            " decided_at = coalesce(e.decided_at, %s)"
-            " FROM unnest(%b::text[], %b::text[], %b::smallint[], %b::bigint[]) AS c (id, status, held, settled_at)"
-            " JOIN before ON before.id = c.id"
-            " WHERE e.seq = before.seq RETURNING before.status AS before, e.status AS after"
-            ") INSERT INTO bridge.finished_events (status, number)"
-            " SELECT status, sum(number) FROM"
-            " (SELECT before, -1 FROM changed UNION ALL SELECT after, 1 FROM changed) AS counted (status, number)"
-            " WHERE status != 'pending' GROUP BY status HAVING sum(number) != 0",
-            (
-                list(changes),
-                decided_at,
-                list(changes),
-                [change.status for change in changes.values()],
-                [HOLDS.index(change.hold) for change in changes.values()],
-                [change.settled_at for change in changes.values()],
-            ),
-        )
+        connections.run(connection, *changing_events(changes))
+
+
+def changing_events(changes: Mapping[str, EventChange], decided_at: int | None = None) -> Statement:
+    """The statement for that. `decided_at` is for events that were not decided before."""
+    sql = (
+        "WITH before AS (SELECT seq, id, status FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE),"
+        " changed AS ("
+        "UPDATE bridge.events e SET status = c.status, held = c.held, settled_at = c.settled_at,"
+        " decided_at = coalesce(e.decided_at, %s)"
+        " FROM unnest(%b::text[], %b::text[], %b::smallint[], %b::bigint[]) AS c (id, status, held, settled_at)"
+        " JOIN before ON before.id = c.id"
+        " WHERE e.seq = before.seq RETURNING before.status AS before, e.status AS after"
+        ") INSERT INTO bridge.finished_events (status, number)"
+        " SELECT status, sum(number) FROM"
+        " (SELECT before, -1 FROM changed UNION ALL SELECT after, 1 FROM changed) AS counted (status, number)"
+        " WHERE status != 'pending' GROUP BY status HAVING sum(number) != 0"
+    )
+    values = (
+        list(changes),
+        decided_at,
+        list(changes),
+        [change.status for change in changes.values()],
+        [HOLDS.index(change.hold) for change in changes.values()],
+        [change.settled_at for change in changes.values()],
+    )
+    return sql, values

@@ -30,7 +30,7 @@ from events.store import StoreRefused, StoreUnavailable
 
 Rows = list[tuple[Any, ...]]
 Parameters = Sequence[Any] | Mapping[str, Any]
-Cursor = psycopg.Cursor[tuple[Any, ...]]
+Statement = tuple[str, Parameters]
 _Value = TypeVar("_Value")
 
 IMPATIENT = 2.2
@@ -55,6 +55,8 @@ _SESSION = {
     "lock_timeout": f"{int(LOCK_TIMEOUT * 1000)}ms",
     "idle_in_transaction_session_timeout": "15s",
 }
+_KEEPALIVES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
+"""Seconds, so that the server ends the sessions of a host that was cut off, whatever they wait for."""
 
 logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # who needs a connection says why there is none
 
@@ -157,27 +159,39 @@ class Connections:
         """The rows of one statement that only reads. Raises StoreUnavailable."""
         return self.run_again(lambda connection: self.fetch(connection, statement, parameters), seconds)
 
-    def read_together(self, *statements: tuple[str, Parameters], seconds: float = READING) -> list[Rows]:
+    def read_together(self, *statements: Statement, seconds: float = READING) -> list[Rows]:
         """The rows of each of several statements that only read, in one round trip. Raises StoreUnavailable."""
-
-        def fetch(connection: Connection) -> list[Rows]:
-            with connection.pipeline():
-                cursors = [self.run(connection, *statement) for statement in statements]
-            return [cursor.fetchall() for cursor in cursors]
-
-        return self.run_again(fetch, seconds)
+        return self.run_again(lambda connection: self.fetch_together(connection, statements), seconds)
 
     def fetch(self, connection: Connection, statement: str, parameters: Parameters = ()) -> Rows:
         """The rows of a statement on that connection."""
         return self.run(connection, statement, parameters).fetchall()
 
     def execute(self, connection: Connection, statement: str, parameters: Parameters = ()) -> int:
-        """Executes a statement on that connection; the number of rows that it wrote, which a pipeline doesn't know."""
+        """Executes a statement on that connection; the number of rows that it wrote."""
         return self.run(connection, statement, parameters).rowcount
 
-    def run(self, connection: Connection, statement: str, parameters: Parameters = ()) -> Cursor:
-        """Sends a statement; in a pipeline its rows can be had once that has ended."""
+    def run(
+        self, connection: Connection, statement: str, parameters: Parameters = ()
+    ) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Executes a statement on that connection."""
         return connection.execute(self.sql(statement), parameters or None)
+
+    def fetch_together(self, connection: Connection, statements: Sequence[Statement]) -> list[Rows]:
+        """Executes statements in one round trip; the rows of each.
+
+        They are one message. Of several, as a pipeline sends them, the server may get the first ones and wait for the
+        others without any time-out, and with the locks that these took.
+        """
+        cursor = psycopg.ClientCursor(connection)
+        texts = [cursor.mogrify(self.sql(statement), parameters or None) for statement, parameters in statements]
+        found: list[Rows] = []
+        if texts:
+            cursor.execute("; ".join(texts).encode())
+            for _ in texts:
+                found.append(cursor.fetchall() if cursor.description else [])
+                cursor.nextset()
+        return found
 
     def run_again(self, action: Callable[[Connection], _Value], seconds: float) -> _Value:
         """What `action(connection)` returns; done anew if the connection broke, as all idle ones do in a restart.
@@ -315,6 +329,7 @@ class Connections:
             local = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())
             connection.begin = f"BEGIN; {local}"
         else:
+            settings |= _KEEPALIVES
             if version >= 140000:
                 settings["client_connection_check_interval"] = "1s"
             connection.execute("; ".join(f"SET {name} = '{value}'" for name, value in settings.items()))

@@ -7,8 +7,8 @@ from typing import Any
 
 from events import rows, transitions
 from events.postgres import onces
-from events.postgres.changes import change_events, lock_events, states_of
-from events.postgres.connections import Connection, Connections, Cursor
+from events.postgres.changes import changing_events, lock_events, states_of
+from events.postgres.connections import Connection, Connections
 from events.postgres.leadership import deciding
 from events.postgres.pauses import PAUSED
 from events.postgres.signals import Bell
@@ -36,6 +36,12 @@ _NEW_TARGET = (
 _NEW_TARGET_ARRAYS = (
     "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[],"
     " %b::int[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[]"
+)
+_NEW_TARGETS = (
+    f"INSERT INTO bridge.targets ({_NEW_TARGET}, webhook) SELECT {_NEW_TARGET},"
+    " (SELECT e.webhook FROM bridge.events e WHERE e.id = event_id)"
+    f" FROM unnest({_NEW_TARGET_ARRAYS}) WITH ORDINALITY AS new ({_NEW_TARGET}, number)"
+    f" ORDER BY number RETURNING {rows.TARGET}"
 )
 _NEW_TASK = f"{rows.TASK}, seen_at"
 _TASK_ARRAYS = (
@@ -93,70 +99,21 @@ class Decisions:
                 lock_events(self._connections, connection, [*changes, *expired])
             states = states_of(self._connections, connection, expired)
             over = {event_id: transitions.event_after_hold(found, now) for event_id, found in states.items()}
-            with connection.pipeline():  # one round trip for all of it
-                change_events(self._connections, connection, changes, decided_at=now)
-                change_events(self._connections, connection, over)
-                made = self._make_targets(connection, decisions, now, claim_for, claim)
-                self._take_tasks(connection, decisions)
-            targets = sorted(map(rows.target, made.fetchall()), key=lambda target: target.id) if made else []
+            statements = [changing_events(changes, now)] if changes else []
+            if over:
+                statements.append(changing_events(over))
+            if taken := sorted(_taken(decisions)):
+                statements.append(("UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)", (taken,)))
+            if new_rows := _new_rows(decisions, now, claim_for, claim):
+                statements.append((_NEW_TARGETS, columns(new_rows)))
+            found = self._connections.fetch_together(connection, statements)
+            made = map(rows.target, found[-1] if new_rows else ())
+            targets = sorted(made, key=lambda target: target.id)
             onces.take_free(self._connections, connection, targets)
         claimed = [target for target in targets if target.state == "claimed"]
         if len(claimed) < len(targets):
             self._bell.ring("targets")
         return claimed
-
-    def _make_targets(
-        self, connection: Connection, decisions: Iterable[Decision], now: int, claim_for: str | None, claim: int
-    ) -> Cursor | None:
-        """Where the new targets can be read, if there are any."""
-        new_rows: list[tuple[Any, ...]] = []
-        left = claim if claim_for is not None else 0
-        for decision in decisions:
-            for new in decision.targets:
-                is_mine = left > 0 and not decision.paced
-                left -= is_mine
-                new_rows.append(
-                    (
-                        decision.event_id,
-                        new.kind,
-                        new.workflow,
-                        new.workflow_id,
-                        new.task_id,
-                        new.reference_name,
-                        new.version,
-                        new.correlation_id,
-                        "claimed" if is_mine else "pending",
-                        1 if is_mine else 0,
-                        claim_for if is_mine else None,
-                        now if is_mine else None,
-                        now,
-                        now,
-                        new.once_key,
-                        new.once_while,
-                    )
-                )
-        if not new_rows:
-            return None
-        return self._connections.run(
-            connection,
-            f"INSERT INTO bridge.targets ({_NEW_TARGET}, webhook) SELECT {_NEW_TARGET},"
-            " (SELECT e.webhook FROM bridge.events e WHERE e.id = event_id)"
-            f" FROM unnest({_NEW_TARGET_ARRAYS}) WITH ORDINALITY AS new ({_NEW_TARGET}, number)"
-            f" ORDER BY number RETURNING {rows.TARGET}",
-            columns(new_rows),
-        )
-
-    def _take_tasks(self, connection: Connection, decisions: Iterable[Decision]) -> None:
-        taken = [
-            new.task_id
-            for decision in decisions
-            for new in decision.targets
-            if new.task_id is not None and transitions.task_after_decision(new) == "taken"
-        ]
-        if taken:
-            self._connections.execute(
-                connection, "UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)", (sorted(taken),)
-            )
 
     # --- tasks ---
 
@@ -231,3 +188,44 @@ class Decisions:
 def columns(of_rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
     """A list for each column, as ``unnest`` takes them."""
     return tuple(map(list, zip(*of_rows, strict=True)))
+
+
+def _taken(decisions: Iterable[Decision]) -> set[str]:
+    """The tasks that events take by these decisions."""
+    return {
+        new.task_id
+        for decision in decisions
+        for new in decision.targets
+        if new.task_id is not None and transitions.task_after_decision(new) == "taken"
+    }
+
+
+def _new_rows(decisions: Iterable[Decision], now: int, claim_for: str | None, claim: int) -> list[tuple[Any, ...]]:
+    """The new targets, of which the first `claim` are claimed."""
+    found: list[tuple[Any, ...]] = []
+    left = claim if claim_for is not None else 0
+    for decision in decisions:
+        for new in decision.targets:
+            is_mine = left > 0 and not decision.paced
+            left -= is_mine
+            found.append(
+                (
+                    decision.event_id,
+                    new.kind,
+                    new.workflow,
+                    new.workflow_id,
+                    new.task_id,
+                    new.reference_name,
+                    new.version,
+                    new.correlation_id,
+                    "claimed" if is_mine else "pending",
+                    1 if is_mine else 0,
+                    claim_for if is_mine else None,
+                    now if is_mine else None,
+                    now,
+                    now,
+                    new.once_key,
+                    new.once_while,
+                )
+            )
+    return found

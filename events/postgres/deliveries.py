@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from events import rows
 from events.deadline import deadline
 from events.group_commit import GroupCommit, Take
-from events.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, Cursor, storable, translated
+from events.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, storable, translated
 from events.postgres.signals import Bell
 from events.records import Committed, NewEvent, Rejection
 from events.store import StoreUnavailable
@@ -91,42 +91,32 @@ class Deliveries:
 
     def _try(self, events: Sequence[NewEvent], until: float, is_first: bool) -> list[Committed]:
         with translated(), self._connections.lent(until, 0.0 if self._was_unavailable else IMPATIENT) as connection:
-            stored, told = set[str](), False
+            stored = set[str]()
             parts = [events[at : at + _ROWS_A_STATEMENT] for at in range(0, len(events), _ROWS_A_STATEMENT)]
             left = until - time.monotonic() - _MARGIN
             if len(parts) == 1 and not connection.is_pooled and left > LOCK_TIMEOUT:
-                stored, told = self._insert_at_once(connection, parts[0])
+                stored |= self._insert(connection, parts[0])  # a transaction of its own, in one round trip
             else:
                 # What is answered 503 is not to be stored later after all, when a lock is free.
                 wait = max(1, int(min(left, LOCK_TIMEOUT) * 1000))
                 connection.execute(f"{connection.begin}; SET LOCAL lock_timeout = {wait}")
                 for part in parts:
-                    stored |= {row[0] for row in self._insert(connection, part).fetchall()}
+                    stored |= self._insert(connection, part)
                 connection.execute("COMMIT")
             if len(stored) == len(events):
                 outcomes = [Committed(event.id, False) for event in events]
             else:
                 outcomes = self._look_up(connection, events, stored, is_first)
-            if not told and not all(outcome.duplicate for outcome in outcomes):
-                self._bell.ring("events")
+            if not all(outcome.duplicate for outcome in outcomes):
+                self._bell.ring_on(connection, "events")
             return outcomes
 
-    def _insert_at_once(self, connection: Connection, part: Sequence[NewEvent]) -> tuple[set[str], bool]:
-        """Inserts in a transaction of its own; and has listeners told after it, if that was long enough ago.
-
-        In one round trip. The ids of what was inserted, and whether listeners were told.
-        """
-        with connection.pipeline() as pipeline:
-            inserted = self._insert(connection, part)
-            pipeline.sync()
-            told = self._bell.ring_behind(connection, "events", [event.id for event in part])
-        return {row[0] for row in inserted.fetchall()}, told
-
-    def _insert(self, connection: Connection, part: Sequence[NewEvent]) -> Cursor:
+    def _insert(self, connection: Connection, part: Sequence[NewEvent]) -> set[str]:
         parameters: list[object] = []
         for event in part:
             parameters += rows.new_event_row(event)
-        return self._connections.run(connection, _INSERT.format(", ".join([_ROW] * len(part))), parameters)
+        statement = _INSERT.format(", ".join([_ROW] * len(part)))
+        return {row[0] for row in self._connections.fetch(connection, statement, parameters)}
 
     def _look_up(
         self, connection: Connection, events: Sequence[NewEvent], stored: set[str], is_first: bool

@@ -1,7 +1,7 @@
 """How one process learns of another's commits at once: LISTEN and NOTIFY, and a look at intervals behind a pooler.
 
 NOTIFY in a transaction makes commits queue up behind each other, over the whole server. So it is sent after the commit,
-and a hundred times a second at most: right behind what was sent last, or else by a thread of its own.
+and a hundred times a second at most: at once if the last one was long enough ago, or else by a thread of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOOK_EVERY = 0.1
 _RECONNECT_EVERY = 1.0
 _SECONDS = 2.0
 """For a notification, a look, or to connect: it isn't worth more, since everybody looks at intervals too."""
-_TELL = "SELECT pg_notify(%s, '') FROM bridge.events WHERE id = ANY(%s) LIMIT 1"
+_TELL = "SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS channel"
 _NEWEST = "SELECT (SELECT max(seq) FROM bridge.events), (SELECT max(id) FROM bridge.targets)"
 
 log = structlog.get_logger()
@@ -61,16 +61,13 @@ class Bell:
                     self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
                     self._thread.start()
 
-    def ring_behind(self, connection: Connection, news: News, event_ids: list[str]) -> bool:
-        """Has them woken along with what was sent on this connection, if any of these events is stored then.
-
-        False if they were woken a moment ago, and are to be so later.
-        """
+    def ring_on(self, connection: Connection, news: News) -> None:
+        """The same; on this connection, before it returns, if there was no notification a moment ago."""
         if time.monotonic() < self._rung_at + _GAP:
-            return False
-        self._rung_at = time.monotonic()
-        self._connections.run(connection, _TELL, (channel(self._connections, news), event_ids))
-        return True
+            self.ring(news)
+        else:
+            self._rung_at = time.monotonic()
+            self._connections.run(connection, _TELL, ([channel(self._connections, news)],))
 
     def _run(self) -> None:
         rung = self._rung
@@ -85,8 +82,7 @@ class Bell:
 
     def _notify(self, wanted: list[News]) -> None:
         channels = [channel(self._connections, news) for news in wanted]
-        sql = "SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS channel"
-        self._connections.read(sql, (channels,), _SECONDS)
+        self._connections.read(_TELL, (channels,), _SECONDS)
 
 
 class Signals:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 import psycopg
 
 from events.postgres import PostgresStore, open_store
-from events.postgres.connections import Parameters
+from events.postgres.connections import Parameters, Statement
 from events.store import Store
 from testkit.postgres import Postgres
 
@@ -69,7 +69,14 @@ class PostgresBackend:
             self._statements[connections.sql(statement)] = parameters
             return run(connection, statement, parameters)
 
+        together = connections.fetch_together
+
+        def all_seen(connection: Any, statements: Sequence[Statement]) -> Any:
+            self._statements |= {connections.sql(statement): parameters for statement, parameters in statements}
+            return together(connection, statements)
+
         connections.run = seen  # type: ignore[method-assign]
+        connections.fetch_together = all_seen  # type: ignore[method-assign]
         self._opened.append(store)
         return store
 
