@@ -19,11 +19,12 @@ import pytest
 
 from events.open import open_store
 from events.postgres import PostgresStore
+from events.postgres.connections import Connection
 from events.records import NewEvent, new_event_id
 from events.store import StoreUnavailable
 from testkit.postgres import Postgres, _unprivileged
 from testkit.processes import Child, free_port
-from tests.events.contract.makers import decide, ids, start, task
+from tests.events.contract.makers import completion, decide, ids, start, task
 
 NOW = 1_700_000_000_000
 
@@ -93,6 +94,22 @@ def test_a_duplicate_tells_nobody(store: PostgresStore, url: str) -> None:
         assert store.append([event("d")])[0].duplicate
 
     assert heard(url, duplicate, 0) == 0
+
+
+# --- round trips ---
+
+
+def test_a_decision_is_three_messages_its_writes_are_one(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several writes a host that is cut off may send the first ones, and hold the decider's row for good."""
+    assert store.take_lead("me", 60)
+    store.adopt("me", [task()], NOW)
+    one = event()
+    store.append([one])
+    waits: list[object] = []
+    wait = Connection.wait
+    monkeypatch.setattr(Connection, "wait", lambda *given, **more: waits.append(given) or wait(*given, **more))
+    decide(store, one.id, start(), completion(), claim=2)
+    assert len(waits) == 3
 
 
 # --- broken ---
