@@ -55,8 +55,13 @@ _SESSION = {
     "lock_timeout": f"{int(LOCK_TIMEOUT * 1000)}ms",
     "idle_in_transaction_session_timeout": "15s",
 }
-_KEEPALIVES = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
-"""Seconds, so that the server ends the sessions of a host that was cut off, whatever they wait for."""
+_GONE = {
+    "tcp_keepalives_idle": "5s",
+    "tcp_keepalives_interval": "2s",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "11s",
+}
+"""The server's kernel gives the sessions of a host up that was cut off, whatever they wait for."""
 
 logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # who needs a connection says why there is none
 
@@ -329,7 +334,7 @@ class Connections:
             local = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())
             connection.begin = f"BEGIN; {local}"
         else:
-            settings |= _KEEPALIVES
+            settings |= _GONE
             if version >= 140000:
                 settings["client_connection_check_interval"] = "1s"
             connection.execute("; ".join(f"SET {name} = '{value}'" for name, value in settings.items()))

@@ -129,3 +129,11 @@ def test_settings_that_put_answered_events_at_risk_are_told(url: str) -> None:
     store.close()
     assert len(words.advice({"synchronous_commit": "local", "synchronous_standby_names": "*", "fsync": "off"})) == 2
     assert words.advice({"synchronous_commit": "remote_apply", "fsync": "on", "full_page_writes": "on"}) == []
+
+
+def test_the_server_looks_whether_the_host_behind_a_session_is_still_there(url: str) -> None:
+    store = open_store(url)
+    assert isinstance(store, PostgresStore)
+    found = [store._connections.read(f"SHOW {name}") for name in ("tcp_keepalives_idle", "tcp_user_timeout")]
+    assert found == [[("5",)], [("11000",)]]
+    store.close()
