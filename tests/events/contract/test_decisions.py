@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from events.records import Decision, Workflow
+from events.records import Decision, NewTarget, Workflow
 from events.store import LeadLost, Store
 from tests.events.contract.makers import (
     NOW,
@@ -187,3 +187,15 @@ def test_a_hold_that_ran_out_leaves_what_the_targets_make_of_the_event(store: St
     assert store.held(0, 9) == []
     end(store, "e2", "done")
     assert event(store, "e2").status == "delivered"
+
+
+def test_names_and_ids_of_any_characters_are_written_and_left_out_as_they_are(store: Store) -> None:
+    odd = 'it\'s \\ 100%s {a,"b"} $1; -- é'
+    arrive(store, "e1", webhook=odd)
+    arrive(store, "e2", webhook="w")
+    assert ids(store.agenda(9, [odd]).undecided) == ["e2"]
+    made = NewTarget("start", odd, correlation_id=odd)
+    other = NewTarget("complete", "NULL", workflow_id="null", task_id=odd, reference_name="")
+    store.decide("me", [Decision("e1", "pending", "no", (made, other))], [], NOW, odd, 9)
+    found = [(t.workflow, t.workflow_id, t.task_id, t.reference_name, t.claimed_by) for t in store.targets_of(["e1"])]
+    assert found == [(odd, None, None, None, odd), ("NULL", "null", odd, "", odd)]
