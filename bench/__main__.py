@@ -16,6 +16,8 @@ from testkit.processes import ROOT, Failed, stop_all_on_exit
 
 PARTS = ("relay", "matching", "postgres", "conductor")
 """What can be measured alone; ``conductor`` needs the real server."""
+ASKED = ("calls",)
+"""Measured only when it is asked for: the rate by BRIDGE_CALLS on the kind of Conductor that TEST_CONDUCTOR chooses."""
 
 
 def main() -> int:
@@ -23,13 +25,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Ratios measured in one run; don't run anything beside it.", epilog=__doc__
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
+    named = f"of {', '.join(PARTS)}, all by default; or {', '.join(ASKED)}"
+    parser.add_argument("parts", nargs="*", metavar="PART", help=named)
     parser.add_argument(
         "--json", type=Path, default=ROOT / "build" / "bench.json", help="where the figures are written"
     )
     arguments = parser.parse_args()
-    if unknown := set(arguments.parts) - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if unknown := set(arguments.parts) - {*PARTS, *ASKED}:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS + ASKED)}")
     parts = arguments.parts or PARTS
     # The worker's own steps would be logged between the figures.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
@@ -48,6 +51,8 @@ def main() -> int:
                 found += postgres.measure(folder, say)
             if "conductor" in parts:
                 found += conductor.measure(folder, say)
+            if "calls" in parts:
+                found += conductor.measure_calls(folder, say)
         except Failed as error:
             print(error, file=sys.stderr)
             return 1

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from conductor.client.http.api_client import ApiClient
 from bench.figures import Figure, median, spread
 from events.records import NewEvent, Task, new_event_id
 from events.sqlite import open_store
+from testkit.backends import chosen_kind, new_conductor
 from testkit.client import Conductor, wait_for, wait_for_webhook
 from testkit.conductor import ConductorServer
 from testkit.full_store import FINISHED, fill
@@ -31,6 +33,7 @@ SECRET = "bench-secret-0123456789"
 LAST_MILES = 60
 TASKS = 500
 THREADS = 16
+CALLS = (4, 8, 16, 32)
 SOAK_EVENTS = 18_000
 """Five a second for an hour."""
 SOAK_RATE = 300
@@ -126,6 +129,31 @@ def measure(folder: Path, say: Callable[[str], None]) -> list[Figure]:
             finally:
                 bridge.stop()
         return figures
+    finally:
+        server.stop()
+
+
+def measure_calls(folder: Path, say: Callable[[str], None]) -> list[Figure]:
+    """Throughput by the number of calls at a time, on the kind of Conductor that TEST_CONDUCTOR chooses."""
+    server = new_conductor(folder / "conductor", say=say)
+    server.start()
+    try:
+        conductor = Conductor(server.url)
+        for name in ("bench_waits", "bench_bare"):
+            conductor.register(
+                name, [wait_for_webhook("wait_ref", {"$.kind": "bench", "$.number": "${workflow.input.number}"})]
+            )
+        found = []
+        for calls in CALLS:
+            say(f"Measuring: {calls} calls at a time on {chosen_kind()}\n")
+            bridge = Bridge(folder / f"calls-{calls}", server.url, bridge_calls=str(calls))
+            try:
+                [figure] = throughput(bridge, conductor)
+            finally:
+                bridge.stop()
+            what = f"{chosen_kind()}: BRIDGE_CALLS={calls}, 500 events / a bare pool's rate"
+            found.append(replace(figure, what=what, goal=""))
+        return found
     finally:
         server.stop()
 

@@ -74,15 +74,15 @@ def _probe(
     except ConductorError as error:
         found.append(_cant_be_used(error, url, key, secret))
         return
-    found += what_lacks(conductor, starts)
     try:
+        found += what_lacks(conductor, starts)
         found += _discovery(conductor, receivers)
     except ConductorError as error:
-        found.append(Finding("warning", f"waiting tasks can't be searched now: {error}"))
+        found.append(Finding("warning", f"Conductor couldn't be looked at to the end: {error}"))
 
 
 def what_lacks(conductor: Conductor, starts: Iterable[str]) -> list[Finding]:
-    """The calls that the server hasn't got, or that the key may not make. Raises nothing."""
+    """The calls that the server hasn't got, or that the key may not make. Raises Unreachable."""
     absent: list[str] = []
     found: list[Finding] = []
     by_name: list[Callable[[Conductor], object]] = [partial(_earlier_start, name) for name in islice(starts, _NAMES)]
@@ -91,6 +91,8 @@ def what_lacks(conductor: Conductor, starts: Iterable[str]) -> list[Finding]:
             call(conductor)
         except NotFound:
             pass  # as it must be
+        except Unreachable:
+            raise
         except NotThere as error:
             if error.call:
                 absent.append(error.call)

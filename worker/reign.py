@@ -349,7 +349,7 @@ class Reign:
     def see_what_lacks(self) -> None:
         """Finds out which calls can't be made before an event needs them: at first, and until nothing lacks any more.
 
-        Raises StoreUnavailable.
+        Raises StoreUnavailable and ConductorError.
         """
         if not self.sweeper.searched_to or self._lacks == "":
             return

@@ -10,6 +10,7 @@ import pytest
 
 from tests.worker.test_conductor import Answer, Request, StandIn
 from worker import probe as module
+from worker.conductor import Unreachable
 from worker.probe import Finding, probe
 
 NO_PATH = Answer({"message": "No static resource."}, 404)
@@ -207,3 +208,9 @@ def test_an_index_that_knows_no_task_of_running_workflows_is_off(server: Server,
     }
     [finding] = server.probe()
     assert ("indexing is off" in finding.what, finding.level) == (off, "warning" if off else "note")
+
+
+def test_a_conductor_that_goes_away_meanwhile_is_a_warning(server: Server) -> None:
+    with mock.patch.object(module, "what_lacks", side_effect=Unreachable("no connection")):
+        finding = server.finding()
+    assert (finding.level, "to the end" in finding.what) == ("warning", True)
