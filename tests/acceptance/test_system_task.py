@@ -110,6 +110,24 @@ def test_a_server_without_indexing_is_read_by_its_running_workflows(
     assert re.fullmatch(r"search-v2|search(: .*)?|workflows: .*", bridge.store.facts()["discovery"])
 
 
+def test_a_task_that_the_index_lost_is_found_by_its_workflow(
+    conductor: Conductor, drained: EditingProxy, new_bridge: Callable[..., Bridge]
+) -> None:
+    """As of a Conductor that was killed between storing the task's adoption and indexing it."""
+    conductor.register(unique("lost"), [wait_for_webhook("wait", {"$.kind": "go"})])
+    lost, shown = taken(conductor, "lost"), taken(conductor, "lost")
+    ids = [conductor.wait_for_task(workflow_id, "wait")["taskId"] for workflow_id in (lost, shown)]
+    drained.hidden = ids[0]
+    bridge = new_bridge(webhooks("lost"), conductor=drained.url, bridge_discovery_interval="1s").start()
+    for task_id in ids:
+        wait_for(lambda task_id=task_id: bridge.store.task(task_id), "the worker knows the task")  # type: ignore[misc]
+
+    bridge.orders("orders", {"kind": "go"})
+
+    for workflow_id in (lost, shown):
+        conductor.wait_for_status(workflow_id)
+
+
 def test_the_stand_in_is_the_server_but_for_its_edits(conductor: Conductor, drained: EditingProxy) -> None:
     assert json.loads(http("GET", f"{drained.url}/tasks/poll/batch/WAIT_FOR_WEBHOOK").body) == []
     assert http("GET", f"{drained.url}/workflow/running/nothing").json == []
