@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from events.open import open_store
 from events.records import Event, EventFilter, EventStatus, Target
 from events.store import Store
 from testkit import signing
-from testkit.client import Answer, http, wait_for
+from testkit.client import Answer, Conductor, http, wait_for
 from testkit.processes import Child, bridge_environment, free_port, start_relay, start_worker
 
 RUN = uuid.uuid4().hex[:6]
@@ -37,6 +39,16 @@ SETTINGS = {
 def unique(name: str) -> str:
     """A name that no other run on the same server uses."""
     return f"{name}_{RUN}"
+
+
+def started_by(conductor: Conductor, name: str, correlation_id: str) -> list[dict[str, Any]]:
+    """The workflows of that name with that correlation id, ended ones included, as soon as Conductor can know them.
+
+    On Redis it looks for them in its index, which shows them up to a second late.
+    """
+    if os.environ.get("TEST_CONDUCTOR") == "redis-es":
+        time.sleep(2)
+    return conductor.started_by(name, correlation_id)
 
 
 class Bridge:

@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from testkit.client import Conductor, http, set_variable, wait_for, wait_for_webhook
 from testkit.processes import free_port
-from tests.acceptance.bridge import API_KEY, Bridge, accepted, unique
+from tests.acceptance.bridge import API_KEY, Bridge, accepted, started_by, unique
 
 WEBHOOKS = f"""
 webhooks:
@@ -60,7 +60,7 @@ def test_a_start_depends_on_operators_and_explain_shows_each(bridge: Bridge, con
     small = accepted(bridge.github("pushes", {"ref": "refs/heads/main", "size": 10}))
     bridge.wait_for_event(big, "delivered")
     bridge.wait_for_event(small, "ignored")
-    assert len(conductor.started_by(unique("big_push"), big)) == 1
+    assert len(started_by(conductor, unique("big_push"), big)) == 1
     assert "NOT $.size is 10, expected is $gt 10" in bridge.cli("events", "explain", small)
 
 
@@ -103,7 +103,7 @@ def test_many_failed_events_are_replayed_once_the_reason_is_mended(bridge: Bridg
     assert len(replays) == 5
     for event in replays:
         bridge.wait_for_event(event.id, "delivered")
-        assert len(conductor.started_by(unique("registered_later"), event.id)) == 1
+        assert len(started_by(conductor, unique("registered_later"), event.id)) == 1
 
 
 def test_receiving_deciding_and_calling_are_spans_of_the_senders_trace(
@@ -129,7 +129,7 @@ webhooks:
     mine = {span.name: span for span in spans if span.trace_id.hex() == trace}
     assert mine.keys() >= {"receive", "decide", "start"}
     assert mine["decide"].parent_span_id == mine["start"].parent_span_id == mine["receive"].span_id
-    [workflow] = conductor.started_by(unique("traced"), event_id)
+    [workflow] = started_by(conductor, unique("traced"), event_id)
     assert trace in workflow["input"]["_webhook"]["headers"]["traceparent"]
     assert f'"trace_id": "{trace}"' in (bridge.folder / "worker.log").read_text()
 

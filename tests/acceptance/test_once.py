@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
-from tests.acceptance.bridge import Bridge, unique
+from tests.acceptance.bridge import Bridge, started_by, unique
 
 KEY = 'headers: {X-Api-Key: "${API_KEY}"}'
 WEBHOOKS = f"""
@@ -56,18 +56,18 @@ def test_two_deliveries_of_one_key_start_one_workflow_while_it_runs(bridge: Brid
     keyless = [bridge.orders("tickets", {"ticket": {}}) for _ in range(2)]
     for event_id in (first, second, other, *keyless):
         bridge.wait_for_event(event_id, "delivered")
-    [started] = conductor.started_by(name, first)
-    assert conductor.started_by(name, second) == []
+    [started] = started_by(conductor, name, first)
+    assert started_by(conductor, name, second) == []
     [skipped] = bridge.targets(second)
     assert (skipped.state, skipped.workflow_id) == ("skipped", started["workflowId"])
     for event_id in (other, *keyless):
-        assert len(conductor.started_by(name, event_id)) == 1
+        assert len(started_by(conductor, name, event_id)) == 1
 
     # When it has ended, the next delivery starts one again.
     conductor.terminate(started["workflowId"])
     third = bridge.orders("tickets", {"ticket": {"id": 7}})
     bridge.wait_for_event(third, "delivered")
-    assert len(conductor.started_by(name, third)) == 1
+    assert len(started_by(conductor, name, third)) == 1
 
 
 def test_a_key_that_is_kept_starts_no_second_workflow_though_the_first_has_ended(
@@ -76,7 +76,7 @@ def test_a_key_that_is_kept_starts_no_second_workflow_though_the_first_has_ended
     name = conductor.register(unique("first_seen"), [set_variable("note", done=True)])
     first = bridge.orders("first", {"id": 1})
     bridge.wait_for_event(first, "delivered")
-    [workflow] = conductor.started_by(name, first)
+    [workflow] = started_by(conductor, name, first)
     conductor.wait_for_status(workflow["workflowId"])
     second = bridge.orders("first", {"id": 1})
     bridge.wait_for_event(second, "delivered")
@@ -88,20 +88,20 @@ def test_a_start_that_was_refused_stands_in_no_others_way(bridge: Bridge, conduc
     name = conductor.register(unique("not_yet"), [set_variable("note", done=True)])
     second = bridge.orders("unknown", {"id": 1})
     bridge.wait_for_event(second, "delivered")
-    assert len(conductor.started_by(name, second)) == 1
+    assert len(started_by(conductor, name, second)) == 1
 
 
 def test_one_url_resumes_a_waiting_workflow_or_starts_one(bridge: Bridge, conductor: Conductor) -> None:
     name = conductor.register(unique("talk"), [wait_for_webhook("wait", {"$.say": "go on"})])
     starting = bridge.orders("talk", {"say": "go on"})
     bridge.wait_for_event(starting, "delivered")
-    [workflow] = conductor.started_by(name, starting)
+    [workflow] = started_by(conductor, name, starting)
     conductor.wait_for_task(workflow["workflowId"], "wait")
 
     resuming = bridge.orders("talk", {"say": "go on"})
     conductor.wait_for_status(workflow["workflowId"])
     bridge.wait_for_event(resuming, "delivered")
-    assert conductor.started_by(name, resuming) == []
+    assert started_by(conductor, name, resuming) == []
 
 
 def test_a_pace_spreads_the_calls_of_its_webhook_in_order_and_slows_no_other(
@@ -115,7 +115,7 @@ def test_a_pace_spreads_the_calls_of_its_webhook_in_order_and_slows_no_other(
     assert bridge.event(paced[-1]).status == "pending"
     for event_id in paced:
         bridge.wait_for_event(event_id, "delivered")
-    starts = [conductor.started_by(name, event_id)[0]["startTime"] for event_id in paced]
+    starts = [started_by(conductor, name, event_id)[0]["startTime"] for event_id in paced]
     assert starts == sorted(starts)
     assert starts[-1] / 1000 - began >= 9 / 5 - 0.5, "ten calls at five a second"
 

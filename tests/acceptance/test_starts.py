@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
-from tests.acceptance.bridge import Bridge, accepted, unique
+from tests.acceptance.bridge import Bridge, accepted, started_by, unique
 
 STORES = ("sqlite", "postgres")
 WEBHOOKS = f"""
@@ -45,11 +45,11 @@ def test_an_event_starts_the_workflows_whose_when_holds_with_the_payload_as_inpu
     event_id = accepted(bridge.github("pushes", payload))
 
     bridge.wait_for_event(event_id, "delivered")
-    [workflow] = conductor.started_by(unique("on_push"), event_id)
+    [workflow] = started_by(conductor, unique("on_push"), event_id)
     given = dict(workflow["input"])
     assert given.pop("_webhook")["eventId"] == event_id
     assert given == payload
-    assert conductor.started_by(unique("on_main"), event_id) == []
+    assert started_by(conductor, unique("on_main"), event_id) == []
 
 
 def test_an_event_that_no_when_holds_for_is_ignored(bridge: Bridge) -> None:
@@ -73,7 +73,7 @@ def test_an_event_for_a_workflow_that_conductor_does_not_know_fails_with_the_rea
     [replayed] = [event for event in bridge.events("unknown") if event.id != event_id]
     assert replayed.replay_of == event_id
     bridge.wait_for_event(replayed.id, "delivered")
-    [workflow] = conductor.started_by(name, replayed.id)
+    [workflow] = started_by(conductor, name, replayed.id)
     assert workflow["input"]["kind"] == "go"
     conductor.call("DELETE", f"/metadata/workflow/{name}/1")  # the module's tests run once for each store
 
@@ -89,7 +89,7 @@ def test_an_event_both_completes_and_starts_but_never_the_workflow_that_it_start
 
     conductor.wait_for_status(waiting)
     bridge.wait_for_event(event_id, "delivered")
-    [started] = conductor.started_by(name, event_id)
+    [started] = started_by(conductor, name, event_id)
     task = conductor.wait_for_task(started["workflowId"], "wait")
     wait_for(lambda: bridge.store.task(task["taskId"]), "the worker knows the new workflow's task")
     assert conductor.status(started["workflowId"]) == "RUNNING"
@@ -106,5 +106,5 @@ def test_two_entries_of_one_workflow_start_it_twice_without_metadata_if_so_asked
     event_id = bridge.orders("twice", {"kind": "go"})
     bridge.wait_for_event(event_id, "delivered")
     for correlation_id in (event_id, f"{event_id}#2"):
-        [workflow] = conductor.started_by(name, correlation_id)
+        [workflow] = started_by(conductor, name, correlation_id)
         assert workflow["input"] == {"kind": "go"}
