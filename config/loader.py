@@ -91,6 +91,16 @@ class Definitions:
         """last part of the URL → webhook."""
         return {webhook.url_id: webhook for webhook in self.webhooks}
 
+    @cached_property
+    def receivers(self) -> list[str]:
+        """The workflows whose tasks a webhook may complete."""
+        return sorted({workflow for webhook in self.webhooks for workflow in webhook.receivers})
+
+    @cached_property
+    def starts(self) -> list[str]:
+        """The workflows that a webhook may start."""
+        return sorted({start.workflow for webhook in self.webhooks for start in webhook.starts})
+
 
 def load_definitions(
     path: Path,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from events.records import Event, Hold, NewEvent, Rejection, Target, Task
+from events.records import Event, Hold, NewEvent, NewTarget, Rejection, Target, Task
 
 EVENT = (
     "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
@@ -21,6 +21,11 @@ TARGET = (
     "id, event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
     " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while, failing_since"
 )
+NEW_TARGET = (
+    "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
+    " claimed_by, claimed_at, due_at, created_at, once_key, once_while"
+)
+"""Without the webhook, which is the event's."""
 WORKFLOW = "id, version, root_id, root_started_at, root_correlation_id"
 REJECTION = "webhook, at, status, reason, remote, method"
 HOLDS: tuple[Hold, ...] = get_args(Hold)
@@ -39,6 +44,29 @@ def new_event_row(event: NewEvent) -> tuple[object, ...]:
         json.dumps(event.query),
         event.hold_until,
         event.replay_of,
+    )
+
+
+def new_target_row(event_id: str, new: NewTarget, claimed_by: str | None, now: int) -> tuple[object, ...]:
+    """The values of the columns of `NEW_TARGET`; None claims it for nobody."""
+    claimed = claimed_by is not None
+    return (
+        event_id,
+        new.kind,
+        new.workflow,
+        new.workflow_id,
+        new.task_id,
+        new.reference_name,
+        new.version,
+        new.correlation_id,
+        "claimed" if claimed else "pending",
+        int(claimed),
+        claimed_by,
+        now if claimed else None,
+        now,
+        now,
+        new.once_key,
+        new.once_while,
     )
 
 

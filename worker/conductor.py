@@ -512,9 +512,9 @@ class _Transport(RESTClientObject):  # type: ignore[misc]
         self._timeout = timeout
         self.not_after = float("inf")
         self._used = 0.0
-        # urllib3 costs two thirds of the processor time of httpx, which is the client's own choice.
         self.last: tuple[int, ConductorError | None] = (0, None)
         """Status of the last answer, 0 without one, and why there was none."""
+        # urllib3 costs two thirds of the processor time of httpx, which is the client's own choice.
         self._pool = _Pools(
             num_pools=1,
             retries=False,

@@ -6,7 +6,6 @@ that no queue hands out and no search ever finds (measured). Its workflow knows 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection
 
 from events.records import Task
@@ -33,7 +32,7 @@ class Patrol:
         self._occupied = occupied
         self._found = found
         self._missed = missed
-        self._ahead: deque[str] = deque()
+        self._ahead: list[str] = []
         self._shown: set[str] = set()
         self._seen: set[str] = set()
         self._unindexed: set[str] = set()
@@ -44,7 +43,7 @@ class Patrol:
         """Begins a round. `shown` are the ids of all tasks that the index has just shown; `now` is the server's time
         in milliseconds before that. Raises ConductorError."""
         occupied = set(self._occupied())
-        self._ahead = deque(sorted(self._index.running(), key=occupied.__contains__))
+        self._ahead = sorted(self._index.running(), key=occupied.__contains__)
         self._shown, self._before = set(shown), now - LAG
         self._seen, self._unindexed = set(), set()
         self._under_way = True
@@ -57,14 +56,12 @@ class Patrol:
         if not self._under_way:
             return
         self._shown |= shown
-        turn = [self._ahead[number] for number in range(min(AT_A_TIME, len(self._ahead)))]
-        for tasks in self._index.waiting_in(turn):
+        for tasks in self._index.waiting_in(self._ahead[:AT_A_TIME]):
             if unknown := [task for task, _ in tasks if not self._index.knows(task.id)]:
                 self._found(unknown)
             self._seen |= {task.id for task, _ in tasks}
             self._unindexed |= {task.id for task, at in tasks if at < self._before and task.id not in self._shown}
-        for _ in turn:
-            self._ahead.popleft()
+        del self._ahead[:AT_A_TIME]
         if not self._ahead:
             self._missed(len(self._unindexed), len(self._seen))
             self.end()

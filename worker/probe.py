@@ -24,12 +24,13 @@ _CALLS: tuple[Callable[[Conductor], object], ...] = (
     lambda conductor: conductor.runs(_NOBODY),
     lambda conductor: conductor.evaluate(_NOBODY),
     lambda conductor: conductor.complete(_NOBODY, _NOBODY, {}, _NOBODY),
+)
+"""Calls that no server may lack, besides the poll; of what they name Conductor has nothing."""
+_CALLS_BY_NAME: tuple[Callable[[Conductor], object], ...] = (
     lambda conductor: conductor.started(_NOBODY, _NOBODY),
     lambda conductor: conductor.start(_NOBODY, None, {}, _NOBODY),
 )
-"""The calls that no server may lack, besides the poll; of what they name Conductor has nothing."""
-_BY_NAME = 2
-"""So many of them, the last ones, name a workflow: a server with permissions by name gives none for a made-up one."""
+"""Likewise, but they name a workflow: a server with permissions by name gives none for a made-up one."""
 _NAMES = 20
 """Workflows to start that are asked for by name, at most."""
 
@@ -85,8 +86,8 @@ def what_lacks(conductor: Conductor, starts: Iterable[str]) -> list[Finding]:
     """The calls that the server hasn't got, or that the key may not make. Raises Unreachable."""
     absent: list[str] = []
     found: list[Finding] = []
-    by_name: list[Callable[[Conductor], object]] = [partial(_earlier_start, name) for name in islice(starts, _NAMES)]
-    for call in (*_CALLS, *by_name):
+    real_names: list[Callable[[Conductor], object]] = [partial(_earlier_start, name) for name in islice(starts, _NAMES)]
+    for call in (*_CALLS, *_CALLS_BY_NAME, *real_names):
         try:
             call(conductor)
         except NotFound:
@@ -97,7 +98,7 @@ def what_lacks(conductor: Conductor, starts: Iterable[str]) -> list[Finding]:
             if error.call:
                 absent.append(error.call)
         except ConductorError as error:
-            if error.status in (401, 403) and call not in _CALLS[-_BY_NAME:]:
+            if error.status in (401, 403) and call not in _CALLS_BY_NAME:
                 found.append(Finding("error", str(error), "give the key this permission"))
     if absent:
         what = f"the server is too old, or a proxy keeps calls from it: it hasn't got {', '.join(absent)}"

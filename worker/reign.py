@@ -287,9 +287,6 @@ class Reign:
         with suppress(StoreUnavailable):
             self._store.set_fact(MISSED_FACT, text)
 
-    def _starts(self) -> list[str]:
-        return sorted({start.workflow for webhook in self._definitions.webhooks for start in webhook.starts})
-
     # --- what was found ---
 
     def _adopt(self, tasks: list[Task]) -> None:
@@ -353,7 +350,7 @@ class Reign:
         """
         if not self.sweeper.searched_to or self._lacks == "":
             return
-        lacks = "; ".join(map(str, what_lacks(self._means.conductor, self._starts())))
+        lacks = "; ".join(map(str, what_lacks(self._means.conductor, self._definitions.starts)))
         if lacks == self._lacks:
             return
         if lacks:

@@ -87,13 +87,12 @@ def _ask_conductor(here: Here, definitions: Definitions) -> list[Finding]:
     """What the Conductor that the settings name is like."""
     settings = here.settings
     secret = settings.conductor_auth_secret
-    receivers = {workflow for webhook in definitions.webhooks for workflow in webhook.receivers}
     return probe(
         settings.conductor_server_url,
         settings.conductor_auth_key,
         secret.get_secret_value() if secret else None,
-        sorted(receivers),
-        sorted({start.workflow for webhook in definitions.webhooks for start in webhook.starts}),
+        definitions.receivers,
+        definitions.starts,
     )
 
 

@@ -164,9 +164,9 @@ class Connections:
         """The rows of one statement that only reads. Raises StoreUnavailable."""
         return self.run_again(lambda connection: self.fetch(connection, statement, parameters), seconds)
 
-    def read_together(self, *statements: Statement, seconds: float = READING) -> list[Rows]:
+    def read_together(self, *statements: Statement) -> list[Rows]:
         """The rows of each of several statements that only read, in one round trip. Raises StoreUnavailable."""
-        return self.run_again(lambda connection: self.fetch_together(connection, statements), seconds)
+        return self.run_again(lambda connection: self.fetch_together(connection, statements), READING)
 
     def fetch(self, connection: Connection, statement: str, parameters: Parameters = ()) -> Rows:
         """The rows of a statement on that connection."""

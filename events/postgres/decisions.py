@@ -29,18 +29,14 @@ SELECT {rows.EVENT} FROM bridge.events WHERE held = 2
 AND webhook != ALL(%s) AND webhook NOT IN (SELECT webhook FROM bridge.pauses) ORDER BY seq LIMIT %s
 """
 _RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' ORDER BY id"
-_NEW_TARGET = (
-    "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
-    " claimed_by, claimed_at, due_at, created_at, once_key, once_while"
-)
 _NEW_TARGET_ARRAYS = (
     "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[],"
     " %b::int[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[]"
 )
 _NEW_TARGETS = (
-    f"INSERT INTO bridge.targets ({_NEW_TARGET}, webhook) SELECT {_NEW_TARGET},"
+    f"INSERT INTO bridge.targets ({rows.NEW_TARGET}, webhook) SELECT {rows.NEW_TARGET},"
     " (SELECT e.webhook FROM bridge.events e WHERE e.id = event_id)"
-    f" FROM unnest({_NEW_TARGET_ARRAYS}) WITH ORDINALITY AS new ({_NEW_TARGET}, number)"
+    f" FROM unnest({_NEW_TARGET_ARRAYS}) WITH ORDINALITY AS new ({rows.NEW_TARGET}, number)"
     f" ORDER BY number RETURNING {rows.TARGET}"
 )
 _NEW_TASK = f"{rows.TASK}, seen_at"
@@ -208,24 +204,5 @@ def _new_rows(decisions: Iterable[Decision], now: int, claim_for: str | None, cl
         for new in decision.targets:
             is_mine = left > 0 and not decision.paced
             left -= is_mine
-            found.append(
-                (
-                    decision.event_id,
-                    new.kind,
-                    new.workflow,
-                    new.workflow_id,
-                    new.task_id,
-                    new.reference_name,
-                    new.version,
-                    new.correlation_id,
-                    "claimed" if is_mine else "pending",
-                    1 if is_mine else 0,
-                    claim_for if is_mine else None,
-                    now if is_mine else None,
-                    now,
-                    now,
-                    new.once_key,
-                    new.once_while,
-                )
-            )
+            found.append(rows.new_target_row(decision.event_id, new, claim_for if is_mine else None, now))
     return found

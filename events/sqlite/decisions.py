@@ -9,7 +9,7 @@ from sqlite_utils import Database
 
 from events import transitions
 from events.records import Agenda, Decision, Event, Hold, NewTarget, Target, Task, Workflow
-from events.rows import jumps, new_task_row
+from events.rows import NEW_TARGET, jumps, new_target_row, new_task_row
 from events.sqlite import onces, rows
 from events.sqlite.connections import Connections
 from events.sqlite.leadership import deciding
@@ -134,31 +134,11 @@ class Decisions:
 
 
 def _insert_target(db: Database, event_id: str, new: NewTarget, claimed_by: str | None, now: int) -> Target:
-    claimed = claimed_by is not None
+    values = new_target_row(event_id, new, claimed_by, now)
     row = db.execute(
-        "INSERT INTO targets (event_id, webhook, kind, workflow, workflow_id, task_id, reference_name, version,"
-        " correlation_id, state, attempts, claimed_by, claimed_at, due_at, created_at, once_key, once_while)"
-        " VALUES (?, (SELECT webhook FROM events WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        f" RETURNING {rows.TARGET}",
-        (
-            event_id,
-            event_id,
-            new.kind,
-            new.workflow,
-            new.workflow_id,
-            new.task_id,
-            new.reference_name,
-            new.version,
-            new.correlation_id,
-            "claimed" if claimed else "pending",
-            int(claimed),
-            claimed_by,
-            now if claimed else None,
-            now,
-            now,
-            new.once_key,
-            new.once_while,
-        ),
+        f"INSERT INTO targets ({NEW_TARGET}, webhook) VALUES ({marks(values)},"
+        f" (SELECT webhook FROM events WHERE id = ?)) RETURNING {rows.TARGET}",
+        (*values, event_id),
     ).fetchone()
     target = rows.target(row)
     if target.once_key is not None:

@@ -19,20 +19,13 @@ from tests.admin.conftest import Cli
 SECRET = "0pen-sesame"
 
 
-@pytest.fixture
-def url(postgres: Postgres) -> Iterator[str]:
-    url = postgres.new_database()
-    yield url
-    postgres.drop_database(url)
-
-
-def as_guest(postgres: Postgres, url: str, statement: str = "SELECT 1") -> str:
+def as_guest(postgres: Postgres, postgres_url: str, statement: str = "SELECT 1") -> str:
     """The URL for a user with a password and no rights; before, the owner of the database executes the statement."""
-    with psycopg.connect(url, autocommit=True) as database:
+    with psycopg.connect(postgres_url, autocommit=True) as database:
         if not database.execute("SELECT 1 FROM pg_roles WHERE rolname = 'checker'").fetchone():
             database.execute(f"CREATE ROLE checker LOGIN PASSWORD '{SECRET}'")
         database.execute(statement.encode())
-    parts = urlsplit(url)
+    parts = urlsplit(postgres_url)
     return parts._replace(netloc=f"checker:{SECRET}@{parts.hostname}:{parts.port}").geturl()
 
 
@@ -52,9 +45,9 @@ def passwords_wanted(postgres: Postgres) -> Iterator[None]:
         postgres._psql("SELECT pg_reload_conf()")
 
 
-def checked(cli: Cli, url: str, code: int) -> dict[str, object]:
+def checked(cli: Cli, postgres_url: str, code: int) -> dict[str, object]:
     """What check says of the database, which is never the password."""
-    cli.environment["BRIDGE_DATABASE"] = url
+    cli.environment["BRIDGE_DATABASE"] = postgres_url
     result, as_json = cli("check", code=code), cli("check", "--json", code=code)
     assert SECRET not in result.output + as_json.output
     [found] = [problem for problem in json.loads(as_json.stdout) if problem["where"] == "BRIDGE_DATABASE"]
@@ -64,10 +57,10 @@ def checked(cli: Cli, url: str, code: int) -> dict[str, object]:
     return dict(found)
 
 
-def test_a_database_that_can_be_used_is_no_problem(cli: Cli, url: str) -> None:
-    cli.environment["BRIDGE_DATABASE"] = url
+def test_a_database_that_can_be_used_is_no_problem(cli: Cli, postgres_url: str) -> None:
+    cli.environment["BRIDGE_DATABASE"] = postgres_url
     assert "BRIDGE_DATABASE" not in cli("check").stderr, "its tables are made by the first process"
-    open_store(url).close()
+    open_store(postgres_url).close()
     problems = json.loads(cli("check", "--json").stdout)
     assert not [one for one in problems if one["where"] == "BRIDGE_DATABASE" and "fsync off" not in one["what"]]
 
@@ -83,8 +76,8 @@ def test_a_server_that_is_away_or_starting_is_a_warning(cli: Cli) -> None:
     assert not isinstance(starting, words.StoreRefused)
 
 
-def test_a_wrong_password_is_an_error(cli: Cli, postgres: Postgres, url: str) -> None:
-    guest = as_guest(postgres, url)
+def test_a_wrong_password_is_an_error(cli: Cli, postgres: Postgres, postgres_url: str) -> None:
+    guest = as_guest(postgres, postgres_url)
     with passwords_wanted(postgres):
         found = checked(cli, guest.replace(SECRET, f"{SECRET}-not"), 1)
         assert "refuses the password of the user checker" in str(found["what"])
@@ -93,35 +86,35 @@ def test_a_wrong_password_is_an_error(cli: Cli, postgres: Postgres, url: str) ->
         assert "wants a password for the user checker" in str(found["what"])
 
 
-def test_a_database_that_is_not_there_is_an_error(cli: Cli, url: str) -> None:
-    found = checked(cli, urlsplit(url)._replace(path="/no_such").geturl(), 1)
+def test_a_database_that_is_not_there_is_an_error(cli: Cli, postgres_url: str) -> None:
+    found = checked(cli, urlsplit(postgres_url)._replace(path="/no_such").geturl(), 1)
     assert "there is no database no_such" in str(found["what"])
     assert "createdb no_such" in str(found["remedy"])
 
 
-def test_who_may_make_no_tables_is_an_error_with_what_to_run(cli: Cli, postgres: Postgres, url: str) -> None:
-    guest = as_guest(postgres, url)
+def test_who_may_make_no_tables_is_an_error_with_what_to_run(cli: Cli, postgres: Postgres, postgres_url: str) -> None:
+    guest = as_guest(postgres, postgres_url)
     found = checked(cli, guest, 1)
     assert "CREATE SCHEMA webhook_bridge AUTHORIZATION checker" in str(found["remedy"])
-    guest = as_guest(postgres, url, "CREATE SCHEMA webhook_bridge")  # of another user
+    guest = as_guest(postgres, postgres_url, "CREATE SCHEMA webhook_bridge")  # of another user
     found = checked(cli, guest, 1)
     assert "ALTER SCHEMA webhook_bridge OWNER TO checker" in str(found["remedy"])
-    open_store(url).close()
-    guest = as_guest(postgres, url, "GRANT USAGE ON SCHEMA webhook_bridge TO checker")
+    open_store(postgres_url).close()
+    guest = as_guest(postgres, postgres_url, "GRANT USAGE ON SCHEMA webhook_bridge TO checker")
     found = checked(cli, guest, 1)
     assert "permission denied for table" in str(found["what"])
     assert "and that of its tables" in str(found["remedy"])
 
 
-def test_a_server_that_is_too_old_is_an_error(cli: Cli, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_too_old_is_an_error(cli: Cli, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(words, "OLDEST_SERVER", 990000)
-    assert "upgrade the server" in str(checked(cli, url, 1)["remedy"])
+    assert "upgrade the server" in str(checked(cli, postgres_url, 1)["remedy"])
 
 
-def test_tables_of_a_newer_bridge_are_an_error(cli: Cli, url: str) -> None:
-    open_store(url).close()
-    with psycopg.connect(url) as database:
+def test_tables_of_a_newer_bridge_are_an_error(cli: Cli, postgres_url: str) -> None:
+    open_store(postgres_url).close()
+    with psycopg.connect(postgres_url) as database:
         database.execute("INSERT INTO webhook_bridge.migrations (name) VALUES ('of-the-future')")
-    found = checked(cli, url, 1)
+    found = checked(cli, postgres_url, 1)
     assert "made by a newer version of the bridge" in str(found["what"])
     assert "upgrade this program" in str(found["remedy"])
