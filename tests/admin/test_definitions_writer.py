@@ -42,7 +42,9 @@ webhooks:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> DefinitionsFolder:
-    return DefinitionsFolder(tmp_path, PLATFORMS)
+    inside = tmp_path / "webhooks.d"
+    inside.mkdir()
+    return DefinitionsFolder(inside, PLATFORMS)
 
 
 def read(folder: DefinitionsFolder) -> dict[str, Webhook]:
