@@ -285,7 +285,10 @@ class Conductor:
         return _id(self._call("POST", "/workflow", body=body, not_after=not_after))
 
     def started(self, name: str, correlation_id: str) -> str | None:
-        """The id of the workflow that was started with this correlation id, also an ended one; None without one."""
+        """The id of the workflow that was started with this correlation id, also an ended one; None without one.
+
+        On Redis Conductor asks its index, which is late, and may never know (see `worker.earlier_starts`).
+        """
         query: list[tuple[str, Any]] = [("includeClosed", "true"), ("includeTasks", "false")]
         # The GET form of this call refuses ids with a slash.
         found = self._call("POST", "/workflow/{name}/correlated", {"name": name}, query, [correlation_id])
@@ -299,6 +302,11 @@ class Conductor:
             task.get("referenceTaskName") == reference_name and task.get("workerId") == event_id
             for task in workflow.get("tasks") or ()
         )
+
+    def correlation_id(self, workflow_id: str) -> str | None:
+        """The workflow's correlation id; None if it has none, or Conductor has no such workflow."""
+        found: str | None = (self._workflow(workflow_id) or {}).get("correlationId")
+        return found
 
     def runs(self, workflow_id: str) -> bool:
         """Whether the workflow has not ended; False if Conductor has none."""

@@ -19,6 +19,7 @@ from events.records import Event, Result, Target
 from events.store import Claims, Clock
 from worker.backoff import wait_before
 from worker.conductor import Conductor, ConductorError, NotNow, NotSent, NotThere, OutcomeUnknown, Refused, Unreachable
+from worker.earlier_starts import EarlierStarts
 
 log = structlog.get_logger()
 
@@ -72,6 +73,7 @@ class TargetCalls:
         self._conductor = conductor
         self._worker_id = worker_id
         self._output = output
+        self._earlier_starts = EarlierStarts(conductor)
         self._began = store.now()
         self._effect_at = float("-inf")
         """When a target last had its effect."""
@@ -142,6 +144,7 @@ class TargetCalls:
             workflow_id = self._conductor.start(
                 target.workflow, target.version, payload, target.correlation_id, not_after
             )
+            self._earlier_starts.made(target.workflow, target.correlation_id)
             return Result(target, "done", workflow_id=workflow_id)
         assert target.workflow_id is not None and target.reference_name is not None and target.task_id is not None
         completed = self._conductor.complete(
@@ -205,7 +208,9 @@ class TargetCalls:
         """What has become of an earlier call; None if it had no effect and the target is still to be hit."""
         if target.kind == "start":
             assert target.correlation_id is not None
-            workflow_id = self._conductor.started(target.workflow, target.correlation_id)
+            # Of a first try nothing can be in doubt but what a backup doesn't know.
+            look = self._earlier_starts.find if target.attempts > 1 else self._conductor.started
+            workflow_id = look(target.workflow, target.correlation_id)
             if workflow_id is None:
                 return None
             self._see_going(workflow_id)

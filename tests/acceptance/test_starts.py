@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
+import pytest
+
 from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, accepted, started_by, unique
+from tests.acceptance.faults.editing import EditingProxy
 
 STORES = ("sqlite", "postgres")
 WEBHOOKS = f"""
@@ -108,3 +113,36 @@ def test_two_entries_of_one_workflow_start_it_twice_without_metadata_if_so_asked
     for correlation_id in (event_id, f"{event_id}#2"):
         [workflow] = started_by(conductor, name, correlation_id)
         assert workflow["input"] == {"kind": "go"}
+
+
+@pytest.fixture
+def forgetful(conductor_url: str) -> Iterator[EditingProxy]:
+    """The server as on Redis, killed at each start after it has stored the workflow: its index never learns of it."""
+    proxy = EditingProxy(conductor_url, lambda path: b"{}" if path.split("?")[0].endswith("/correlated") else None)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.mark.server
+def test_a_start_whose_answer_got_lost_is_found_though_the_index_never_learns_of_it(
+    conductor: Conductor, forgetful: EditingProxy, new_bridge: Callable[..., Bridge]
+) -> None:
+    name = conductor.register(unique("forgotten"), [wait_for_webhook("wait", {"$.kind": "nothing"})])
+    webhooks = f"""
+webhooks:
+  - name: orders
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    starts: [{{workflow: {name}}}]
+"""
+    bridge = new_bridge(webhooks, conductor=forgetful.url, bridge_call_timeout="2s").start()
+    forgetful.starts_to_lose = 1
+    events = [bridge.orders("orders", {}) for _ in range(3)]
+    for event_id in events:
+        bridge.wait_for_event(event_id, "delivered")
+    assert forgetful.starts_to_lose == 0
+    started: list[str] = conductor.call("GET", f"/workflow/running/{name}")
+    try:
+        assert sorted(conductor.workflow(id_)["correlationId"] for id_ in started) == sorted(events)
+    finally:
+        for id_ in started:
+            conductor.terminate(id_)

@@ -19,6 +19,13 @@ TERMINAL = ("COMPLETED", "CANCELED", "TIMED_OUT")
 Fault = Literal["bad", "500", "not_now", "unreachable", "lost_before", "lost_after", "late"]
 
 
+def forbidden() -> NotNow:
+    """The answer to a key that may not do something."""
+    error = NotNow("403 no")
+    error.status = 403
+    return error
+
+
 @dataclass
 class SimulatedTask:
     """A WAIT_FOR_WEBHOOK task in the server."""
@@ -75,6 +82,8 @@ class SimulatedConductor:
     indexing: bool = True
     unindexed: set[str] = field(default_factory=set)
     """Tasks that the index doesn't know: the server was killed before it had told it."""
+    starts_unindexed: bool = False
+    """Whether the look-up of starts asks an index that has learned of none yet."""
     searches: list[str] = field(default_factory=list)
     """The ways that were asked for, one after the other."""
     evaluated: list[str] = field(default_factory=list)
@@ -180,7 +189,7 @@ class SimulatedConductor:
 
     def running(self, workflow: str) -> list[str]:
         self._search("workflows")
-        return [found.id for found in self.workflows.values() if found.name == workflow]
+        return [found.id for found in self.workflows.values() if found.name == workflow and not found.ended]
 
     def waiting_in(self, workflow_id: str) -> list[tuple[Task, int]]:
         return [
@@ -255,7 +264,10 @@ class SimulatedConductor:
 
     def started(self, name: str, correlation_id: str) -> str | None:
         found = [w.id for w in self.workflows.values() if (w.name, w.correlation_id) == (name, correlation_id)]
-        return found[0] if found else None
+        return found[0] if found and not self.starts_unindexed else None
+
+    def correlation_id(self, workflow_id: str) -> str | None:
+        return self.workflows[workflow_id].correlation_id
 
     def completed_by(self, workflow_id: str, reference_name: str, event_id: str) -> bool:
         wanted = (workflow_id, reference_name, event_id)

@@ -406,6 +406,14 @@ def test_of_a_sub_workflow_the_root_is_looked_up(server: StandIn, conductor: Con
 def test_a_workflow_that_is_gone_is_none(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer({"status": 404, "message": "No such workflow found by id: w"}, 404)]
     assert conductor.workflow("w") is None
+    assert conductor.correlation_id("w") is None
+
+
+def test_a_workflows_correlation_id_is_read_without_its_tasks(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"workflowId": "w", "correlationId": "event#2"}), Answer({"workflowId": "w"})]
+    assert conductor.correlation_id("w") == "event#2"
+    assert (server.last.path, server.last.query["includeTasks"]) == ("/api/workflow/w", ["false"])
+    assert conductor.correlation_id("w") is None
 
 
 def test_whether_an_event_completed_a_task_of_that_name(server: StandIn, conductor: Conductor) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from events.records import NewTarget
-from tests.worker.simulated import Fault
+from tests.worker.simulated import Fault, forbidden
 from tests.worker.targets import Bench, bench
-from worker.conductor import ConductorError, NotNow, NotThere, OutcomeUnknown, Refused
+from worker.conductor import ConductorError, NotThere, OutcomeUnknown, Refused
 from worker.outcomes import TakenOver, claim_lasts
 
 __all__ = ["bench"]
@@ -60,6 +60,14 @@ def test_what_became_of_a_lost_call_is_looked_up_and_only_what_had_no_effect_is_
         assert bench.result(bench.later(target)).state == "done"
     assert task.worker_id == bench.event
     assert len([w for w in bench.conductor.workflows.values() if w.correlation_id == "event#1"]) == 1
+
+
+def test_a_start_that_conductors_index_never_learns_of_is_made_once(bench: Bench) -> None:
+    bench.conductor.starts_unindexed = True
+    [target] = bench.decide(bench.start())
+    assert bench.result(target, "lost_after").state == "pending"
+    result = bench.result(bench.later(target))
+    assert (result.state, result.workflow_id, len(bench.conductor.workflows)) == ("done", "w0", 1)
 
 
 def test_a_look_up_that_fails_changes_nothing_and_is_repeated_soon(bench: Bench) -> None:
@@ -182,13 +190,7 @@ def test_a_workflow_that_stands_still_counts_as_started_only_once_it_goes(bench:
     assert len(bench.conductor.workflows) == 1
 
 
-def _forbidden() -> NotNow:
-    error = NotNow("403 no")
-    error.status = 403
-    return error
-
-
-@pytest.mark.parametrize("error", [Refused("400"), NotThere("404"), _forbidden()])
+@pytest.mark.parametrize("error", [Refused("400"), NotThere("404"), forbidden()])
 def test_a_refusal_to_evaluate_takes_nothing_back(bench: Bench, error: ConductorError) -> None:
     [target] = bench.decide(bench.start())
     bench.result(target, "lost_after")
