@@ -401,6 +401,15 @@ class Load:
             # A Conductor that is killed may leave a workflow out of its index; `_is_started` has found those.
             mine = Counter({key: number for key, number in wanted.items() if key[0] == name})
             assert not found - mine, f"seed {self.seed}: {name} was started {found - mine} too often"
+            self._no_twin_runs(name)
+
+    def _no_twin_runs(self, name: str) -> None:
+        """No workflow that runs still was started for what another one was: its server's index may not know of it."""
+        for running in self.patiently(lambda: self.conductor.call("GET", f"/workflow/running/{name}")):
+            id_ = str(self.patiently(lambda running=running: self.conductor.workflow(running))["correlationId"])  # type: ignore[misc]
+            known = self.patiently(lambda id_=id_: self.conductor.started_by(name, id_))  # type: ignore[misc]
+            twins = {running, *(workflow["workflowId"] for workflow in known)}
+            assert len(twins) == 1, f"seed {self.seed}: {id_} started {name} as {twins}"
 
     def _search(self, query: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
