@@ -10,6 +10,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import atexit
+import gc
 import os
 import shutil
 import socket
@@ -25,6 +26,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 _LONGEST_GOODBYE = 2.0
 """Seconds for which a connection that ends in an error is still read."""
+_OBJECTS_A_COLLECTION = 10_000
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -127,6 +129,9 @@ def post_worker_init(worker: Any) -> None:
     from relay import hub
 
     hub.begin()
+    # What is there by now stays: the collector need not look at it again every few deliveries.
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_A_COLLECTION)
     if background := _background(worker.wsgi):
         background.start()
         gevent.spawn(_let_go_at_the_end, worker, background)

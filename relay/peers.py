@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 LONGEST_BODY = 30.0
 """Seconds that a body may take to come. (A head has as long as gunicorn's `keepalive` says.)"""
 LONGEST_ANSWER = 30.0
-"""Seconds that a peer may take to read its answer."""
-_LONGEST_REST = 5.0
+"""Seconds that a peer may take to read its answer, and to send what is left of its request."""
 _LARGEST_REST = 64 * 1024 * 1024
 _PIECE = 64 * 1024
 
@@ -49,25 +48,26 @@ class _Sending:
 
     def __init__(self, answer: Iterable[bytes], environ: dict[str, Any], idle: WeakSet[Any]):
         self._answer = answer
-        self._environ = environ
+        self._connection = environ["gunicorn.socket"]
+        self._body = environ["wsgi.input"]
         self._idle = idle
-        self._limit: gevent.Timeout | None = None
-
-    def __iter__(self) -> Iterator[bytes]:
+        _hold_back(self._connection, True)  # gunicorn sends head and body apart
         # An error of the connection, as if the peer had gone: gunicorn closes it without a word.
         gone = BrokenPipeError(errno.EPIPE, "the peer does not read its answer")
-        _hold_back(self._environ["gunicorn.socket"], True)  # gunicorn sends head and body apart
         self._limit = gevent.Timeout.start_new(LONGEST_ANSWER, gone)
+
+    def __iter__(self) -> Iterator[bytes]:
         return iter(self._answer)
 
     def close(self) -> None:
-        if self._limit is not None:
+        try:
+            _hold_back(self._connection, False)
+            if close := getattr(self._answer, "close", None):
+                close()
+            read_rest(self._body)
+        finally:
             self._limit.close()
-        _hold_back(self._environ["gunicorn.socket"], False)
-        if close := getattr(self._answer, "close", None):
-            close()
-        read_rest(self._environ["wsgi.input"])
-        self._idle.add(self._environ["gunicorn.socket"])
+        self._idle.add(self._connection)
 
 
 def _hold_back(connection: Any, hold: bool) -> None:
@@ -80,6 +80,6 @@ def read_rest(body: Any) -> None:
     """Reads what is left of a body whose answer has been sent without it: a connection that is closed over unread
     bytes is reset, and its peer may never see the answer. What is too much, or too slow, is left."""
     left = _LARGEST_REST
-    with suppress(Exception), gevent.Timeout(_LONGEST_REST, TimeoutError):  # the parser has errors of its own
+    with suppress(Exception):  # the parser has errors of its own
         while left > 0 and (piece := body.read(_PIECE)):
             left -= len(piece)
