@@ -374,10 +374,9 @@ class Conductor:
         """One call with plain values in and out: models cost three times the processor time, and the client's own
         methods drop `timeout=0` and wrap outputs."""
         sent = self.now()
+        _limits.leaves = not_after
         try:
-            client = self._client()
-            client.rest_client.not_after = not_after
-            answer, _, headers = client.call_api(
+            answer, _, headers = self._client().call_api(
                 path,
                 method,
                 parameters or {},
@@ -392,6 +391,8 @@ class Conductor:
             raise
         except Exception as error:  # a bug of the client's, or an answer that it can't read
             raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
+        finally:
+            _limits.leaves = float("inf")
         self._observe_date(headers, sent)
         return answer
 
@@ -433,9 +434,9 @@ class Conductor:
 
 
 class _Limits(threading.local):
-    """Until when, by `time.monotonic`, this thread's call must be connected, and answered to the end."""
+    """Until when, by `time.monotonic`, this thread's call must be connected, have left, and be answered to the end."""
 
-    connected = answered = float("inf")
+    connected = leaves = answered = float("inf")
 
     def left(self) -> float:
         """Seconds for the answer. Raises TimeoutError if there are none."""
@@ -490,6 +491,13 @@ class _Connection(urllib3.connection.HTTPConnection):
             self.sock.settimeout(_limits.left())
         super().request(*given, **named)
 
+    def send(self, data: Any) -> None:
+        # The last moment at which that can be seen: the head is sent first and then the body, without which the server
+        # does nothing. A process that is frozen before, while it connects for example, must not send it as it wakes.
+        if time.monotonic() > _limits.leaves:
+            raise NotNow("too late to send it under this claim")
+        super().send(data)
+
 
 class _TlsConnection(_Connection, urllib3.connection.HTTPSConnection):
     """Bases in this order: what the first one calls its own base is then HTTPSConnection."""
@@ -518,7 +526,6 @@ class _Transport(RESTClientObject):  # type: ignore[misc]
 
     def __init__(self, timeout: float):
         self._timeout = timeout
-        self.not_after = float("inf")
         self._used = 0.0
         self.last: tuple[int, ConductorError | None] = (0, None)
         """Status of the last answer, 0 without one, and why there was none."""
@@ -546,8 +553,6 @@ class _Transport(RESTClientObject):  # type: ignore[misc]
         if query_params:
             url += "?" + urlencode(query_params)
         content = None if method == "GET" else json.dumps({} if body is None else body)
-        if time.monotonic() > self.not_after:
-            raise NotNow("too late to send it under this claim")
         now = time.monotonic()
         if now - self._used > _KEPT_OPEN:
             self._pool.clear()

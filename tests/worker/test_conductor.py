@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import threading
@@ -66,7 +67,11 @@ class StandIn:
             protocol_version = "HTTP/1.1"
 
             def do(self) -> None:
-                raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                length = int(self.headers.get("Content-Length") or 0)
+                raw = self.rfile.read(length)
+                if len(raw) < length:  # it broke off: no server does anything then
+                    self.close_connection = True
+                    return
                 url = urlsplit(self.path)
                 asked = Request(
                     self.command,
@@ -540,6 +545,27 @@ def test_a_request_never_leaves_after_its_time(server: StandIn, conductor: Condu
         conductor.complete("w", "wait", {}, "event", not_after=time.monotonic() - 0.001)
     assert server.requests == []
     assert conductor.start("flow", None, {}, "event") == "w1", "the limit was that call's alone"
+
+
+@pytest.mark.parametrize("moment", ["connect", "send"])
+def test_a_process_that_freezes_before_the_body_is_sent_sends_none_when_it_wakes(
+    server: StandIn, conductor: Conductor, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers = [Answer("w1")]
+    frozen = http.client.HTTPConnection if moment == "send" else module._Connection
+    go_on = getattr(frozen, moment)
+
+    def freeze(*given: Any) -> None:
+        go_on(*given)  # the connection is there, or the head is sent
+        time.sleep(0.3)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(frozen, moment, freeze)
+        with pytest.raises(NotNow, match="too late"):
+            conductor.start("flow", None, {}, "event", not_after=time.monotonic() + 0.2)
+    assert server.requests == []
+    assert conductor.start("flow", None, {}, "event") == "w1", "a new connection is made"
+    assert len(server.requests) == 1
 
 
 def test_a_call_has_ended_when_its_longest_time_is_over() -> None:
