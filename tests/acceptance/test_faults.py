@@ -129,7 +129,7 @@ def test_calls_that_break_in_every_way_have_their_effect_exactly_once(load: Load
 
 def test_a_worker_that_freezes_is_replaced_and_does_nothing_twice_when_it_wakes(load: Load) -> None:
     bridge, random_ = load.bridge, random.Random(SEED)
-    bridge.environment.update(BRIDGE_CALL_TIMEOUT="1s")
+    bridge.environment.update(BRIDGE_CALL_TIMEOUT="2s")
     bridge.start()
     workers = [bridge.worker, bridge.start_worker()]
     load.run(clients=4)
@@ -140,7 +140,7 @@ def test_a_worker_that_freezes_is_replaced_and_does_nothing_twice_when_it_wakes(
         frozen.signal(signal.SIGSTOP)
         # The other decides once the lease has run out, and takes the claims over once they have. If it froze within a
         # transaction, the store is locked meanwhile, and deliveries are answered with 503.
-        time.sleep(random_.uniform(8, 10))
+        time.sleep(random_.uniform(9, 11))
         frozen.signal(signal.SIGCONT)
     load.stop()
     load.audit()
