@@ -22,18 +22,19 @@ def seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def wait_until_idle() -> None:
-    """Waits, half a minute at most, until the whole machine takes less than a tenth of a core.
+def wait_until_idle() -> float:
+    """Waits, half a minute at most, until the whole machine takes less than a tenth of a core; the seconds until then.
 
     A server may have work left over from a load that has ended, and would share the processor with what is measured
     next.
     """
-    end = time.monotonic() + _LONGEST
-    while time.monotonic() < end:
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < _LONGEST:
         before = _busy()
         time.sleep(_LOOK)
         if _busy() - before < _IDLE * _LOOK:
-            return
+            break
+    return waited
 
 
 def _busy() -> float:

@@ -130,13 +130,15 @@ class Deliveries:
         """`start` starts what runs beside, where the server hasn't done so after its fork."""
         self._receiver = receiver
         self._others = others
-        self._start = start
+        self._start: Callable[[], None] | None = start
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         path: str = environ.get("PATH_INFO", "")
         if not path.startswith(PATH):
             return self._others(environ, start_response)
-        self._start()
+        if self._start is not None:
+            self._start()
+            self._start = None
         began = time.perf_counter()
         answer = self._receiver.receive(path[len(PATH) :], WsgiRequest(environ))
         metrics.observe_request(time.perf_counter() - began)
