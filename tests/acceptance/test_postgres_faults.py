@@ -300,6 +300,7 @@ def a_host_is_cut_off(
     wait_for(lambda: accepted(there, key), "the relay accepts again", 60)
     events = store.events(EventFilter(text=key))
     assert [event.delivery_id for event in events] == [key], "what was refused was not kept twice"
+    here.stop_worker()  # it may leave nothing to the other one
     mended = len(worker_says(there))
     wait_for(lambda: "target done" in worker_says(there)[mended:], "its worker calls again", 60)
     load.stop()

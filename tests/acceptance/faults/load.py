@@ -61,8 +61,10 @@ webhooks:
 
 
 ITERATIONS = 4
-MOST_EVENTS = 600
-"""The clients rest then: a server that takes minutes to start again on a slow machine must not find ten thousand."""
+MANY_EVENTS = 600
+REST = 2.0
+"""Seconds that each client rests after a scenario once there were so many events: a server that takes minutes to start
+again on a slow machine must not find ten thousand."""
 BROKEN = (RequestFailed, OSError, http.client.HTTPException)
 """What a call to a server that is killed ends with."""
 PATIENCE = 120.0
@@ -180,8 +182,8 @@ class Load:
             while not self._stop.is_set() and (scenarios is None or played < scenarios):
                 random_.choice(kinds)()
                 played += 1
-                if scenarios is None and self.events >= MOST_EVENTS:
-                    self._stop.wait()
+                if scenarios is None and self.events >= MANY_EVENTS:
+                    self._stop.wait(REST)
         except BaseException as error:
             self.errors.append(error)
 
