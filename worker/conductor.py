@@ -32,6 +32,9 @@ from events.records import Task, Workflow
 TASK_TYPE = "WAIT_FOR_WEBHOOK"
 POLL_BATCH = 100
 SEARCH_PAGE = 1000
+LARGEST_SEARCH_PAGE = 5000
+_QUICK = 0.5
+"""Seconds within which a page has come that may be followed by one twice as large."""
 _TERMINAL = frozenset(
     ("COMPLETED", "COMPLETED_WITH_ERRORS", "CANCELED", "FAILED", "FAILED_WITH_TERMINAL_ERROR", "TIMED_OUT", "SKIPPED")
 )
@@ -153,23 +156,29 @@ class Conductor:
         Only the index knows tasks that were polled by others, whose poll answer got lost, or that were never queued.
         Not every index can give whole tasks: PostgreSQL's answers 500, always.
         """
-        for page in self._in_progress("/tasks/search-v2", start):
+        for page in self._in_progress("/tasks/search-v2", start, SEARCH_PAGE):
             yield [_task(item, "index", item.get("domain")) for item in page]
 
     def waiting_ids_since(self, start: int) -> Iterator[list[str]]:
         """Pages of the ids of these tasks: every index can say so much. (Its `input` is no JSON.)"""
-        for page in self._in_progress("/tasks/search", start):
+        for page in self._in_progress("/tasks/search", start, LARGEST_SEARCH_PAGE):
             yield [item["taskId"] for item in page]
 
-    def _in_progress(self, path: str, start: int) -> Iterator[list[dict[str, Any]]]:
-        """A page begins where the last one ended, so no window grows beyond what an index allows."""
+    def _in_progress(self, path: str, start: int, largest: int) -> Iterator[list[dict[str, Any]]]:
+        """A page begins where the last one ended, so no window grows beyond what an index allows.
+
+        PostgreSQL counts and sorts all that is to come for each page, so pages grow up to the `largest` while they come
+        quickly: how long one takes depends on the tasks' inputs.
+        """
         seen: set[str] = set()
-        offset = 0
+        offset, size = 0, SEARCH_PAGE
         while True:
             query = f"taskType='{TASK_TYPE}' AND status='IN_PROGRESS' AND startTime>{start}"
-            page = self._search(path, query, "startTime:ASC", offset)
+            began = time.monotonic()
+            page = self._search(path, query, "startTime:ASC", offset, size)
+            quick = time.monotonic() - began < _QUICK
             yield [item for item in page if item["taskId"] not in seen and item.get("status") == "IN_PROGRESS"]
-            if len(page) < SEARCH_PAGE:
+            if len(page) < size:
                 return
             last = max(_milliseconds(item["startTime"]) for item in page)
             if last - 1 > start:
@@ -177,7 +186,9 @@ class Conductor:
                 seen = {item["taskId"] for item in page}
             else:  # a whole page of one moment: go on inside it
                 seen |= {item["taskId"] for item in page}
-                offset += SEARCH_PAGE
+                offset += size
+            if quick:
+                size = min(2 * size, largest)
 
     def ended_since(self, end: int) -> set[str]:
         """The ids of tasks that seem to have ended after that time of the server's clock, as far as the index knows.
@@ -187,7 +198,7 @@ class Conductor:
         query = f"taskType='{TASK_TYPE}' AND endTime>{end}"
         ended: set[str] = set()
         for offset in range(0, 5 * SEARCH_PAGE, SEARCH_PAGE):  # reconciliation finds what a crowd hides here
-            page = self._search("/tasks/search", query, "endTime:DESC", offset)
+            page = self._search("/tasks/search", query, "endTime:DESC", offset, SEARCH_PAGE)
             ended |= {item["taskId"] for item in page if item.get("status") != "IN_PROGRESS"}
             if len(page) < SEARCH_PAGE:
                 break
@@ -358,8 +369,8 @@ class Conductor:
 
     # --- the wire ---
 
-    def _search(self, path: str, query: str, sort: str, offset: int) -> list[dict[str, Any]]:
-        parameters = [("start", offset), ("size", SEARCH_PAGE), ("sort", sort), ("query", query)]
+    def _search(self, path: str, query: str, sort: str, offset: int, size: int) -> list[dict[str, Any]]:
+        parameters = [("start", offset), ("size", size), ("sort", sort), ("query", query)]
         return _checked(dict, self._call("GET", path, query=parameters)).get("results") or []
 
     def _call(

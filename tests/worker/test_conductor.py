@@ -254,13 +254,34 @@ def test_summaries_give_ids_and_page_by_times_as_texts(server: StandIn, conducto
             for second in range(5)
             if 1795570200020 + 1000 * second > since
         ]
-        return Answer({"results": found[:3]})
+        return Answer({"results": found[: int(asked.query["size"][0])]})
 
     server.answers = [search]
     with mock.patch.object(module, "SEARCH_PAGE", 3):
         found = [task_id for page in conductor.waiting_ids_since(0) for task_id in page]
     assert found == ["t0", "t1", "t2", "t3", "t4"]
     assert {request.path for request in server.requests} == {"/api/tasks/search"}
+
+
+@pytest.mark.parametrize(("quick", "sizes"), [(60, [2, 4, 5, 5]), (-1, [2] * 11)])
+def test_pages_of_ids_grow_while_they_come_quickly(
+    server: StandIn, conductor: Conductor, quick: float, sizes: list[int]
+) -> None:
+    def search(asked: Request) -> Answer:
+        since = int(asked.query["query"][0].rpartition(">")[2])
+        found = [
+            {"taskId": f"t{at:02}", "status": "IN_PROGRESS", "startTime": 10 * at}
+            for at in range(1, 12)
+            if 10 * at > since
+        ]
+        return Answer({"results": found[: int(asked.query["size"][0])]})
+
+    server.answers = [search]
+    names = {"SEARCH_PAGE": 2, "LARGEST_SEARCH_PAGE": 5, "_QUICK": quick}
+    with mock.patch.multiple(module, **names):
+        found = [task_id for page in conductor.waiting_ids_since(0) for task_id in page]
+    assert found == [f"t{at:02}" for at in range(1, 12)]
+    assert [int(request.query["size"][0]) for request in server.requests] == sizes
 
 
 def test_a_running_workflow_shows_its_tasks_in_progress(server: StandIn, conductor: Conductor) -> None:
