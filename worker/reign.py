@@ -92,6 +92,8 @@ class Reign:
         """Begins, and has nothing read yet. Raises StoreUnavailable."""
         self.over = False
         self._lost = False
+        self._kept = time.monotonic()
+        """When the lead was last known to be kept."""
         self._means = means
         self._store = store = means.store
         self._definitions = means.watcher.current
@@ -112,7 +114,7 @@ class Reign:
             self._say_discovery,
         )
         domains = means.settings.bridge_task_domains
-        self.sweeper = Sweeper(means.conductor, index, means.worker_id, domains, self._adopt)
+        self.sweeper = Sweeper(means.conductor, index, means.worker_id, domains, self._see_lead, self._adopt)
         patrol = Patrol(index, self._occupied, self._found, self._say_missed)
         self.discovery = Discovery(means.conductor, index, self._found, self._gone, patrol)
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=_INBOX)
@@ -289,6 +291,14 @@ class Reign:
 
     # --- what was found ---
 
+    def _see_lead(self) -> None:
+        """Before each poll: a worker that was frozen must not take tasks, as it wakes, that the one that decides now
+        is looking for. Raises LeadLost and StoreUnavailable."""
+        if time.monotonic() > self._kept + LEAD:
+            self.keep_lead()
+        if self._lost:
+            raise LeadLost
+
     def _adopt(self, tasks: list[Task]) -> None:
         self._means.alive()
         tasks = [replace(task, broken=parse_task(task)[1]) for task in tasks]
@@ -331,7 +341,10 @@ class Reign:
         """The heartbeat. Raises StoreUnavailable."""
         if self.over:
             return
-        if not self._store.keep_lead(self._means.worker_id, LEAD) and not self.over:
+        began = time.monotonic()
+        if self._store.keep_lead(self._means.worker_id, LEAD):
+            self._kept = began
+        elif not self.over:
             self._lost = True
             self.wake()
 

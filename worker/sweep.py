@@ -39,8 +39,11 @@ class Sweeper:
         index: Index,
         worker_id: str,
         domains: Sequence[str],
+        may_poll: Callable[[], None],
         found: Callable[[list[Task]], None],
     ):
+        """`may_poll` is asked before each poll, and raises if this worker must not."""
+        self._may_poll = may_poll
         self._conductor = conductor
         self._index = index
         self._worker_id = worker_id
@@ -65,7 +68,7 @@ class Sweeper:
         began = int(self._conductor.now())
         try:
             for domain in self._queues:
-                while tasks := self._conductor.poll(self._worker_id, domain):
+                while tasks := self._poll(domain):
                     self._found(tasks)
         except OutcomeUnknown:
             self.search_next = True
@@ -73,6 +76,10 @@ class Sweeper:
         if self.by_index_alone or self.search_next or (self._wanted and self.may_search()):
             self.search()
         return began
+
+    def _poll(self, domain: str | None) -> list[Task]:
+        self._may_poll()
+        return self._conductor.poll(self._worker_id, domain)
 
     def may_search(self) -> bool:
         """Whether an event that finds no taker may have the index searched now."""

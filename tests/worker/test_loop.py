@@ -361,6 +361,18 @@ def test_a_worker_that_lost_the_lead_hears_of_it_from_its_heartbeat(bench: Bench
     polls.assert_not_called()
 
 
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_worker_that_was_frozen_sees_whether_it_still_has_the_lead_before_it_polls(bench: Bench, lost: bool) -> None:
+    worker, other = bench.deciding(), bench.worker()
+    if lost:
+        bench.store.resign(worker.id)
+        assert other.take_lead()
+    reign_of(worker)._kept -= LEAD + 1  # no heartbeat all that time
+    polls = bench.conductor.poll = mock.Mock(return_value=[])  # type: ignore[method-assign]
+    worker.step()
+    assert (worker.reign is None, polls.called) == (lost, not lost)
+
+
 # --- response time-outs ---
 
 

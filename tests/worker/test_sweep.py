@@ -51,7 +51,7 @@ class Bench:
         self.conductor.waiting_since = counted  # type: ignore[method-assign]
 
     def another(self, *domains: str) -> Sweeper:
-        return Sweeper(self.conductor, self.index, "me", domains, self.found.extend)  # type: ignore[arg-type]
+        return Sweeper(self.conductor, self.index, "me", domains, lambda: None, self.found.extend)  # type: ignore[arg-type]
 
     def discovery(self) -> Discovery:
         patrol = Patrol(
