@@ -164,8 +164,7 @@ class Reign:
 
     def step(self) -> None:
         """Decides what there is to decide, and waits for more. Raises LeadLost and StoreUnavailable: it has to end."""
-        if self._lost:
-            raise LeadLost
+        self._see_lead()
         try:
             more = self.decide()
         except ConductorError as error:
@@ -201,6 +200,17 @@ class Reign:
         if events or freed:
             caller.look()
         return len(events) == _EVENTS_A_DECISION or len(freed) == _EVENTS_A_DECISION
+
+    def _see_lead(self) -> None:
+        """Asks the store if no heartbeat could for as long as the lead lasts: this process may have been frozen.
+
+        Before each poll, so that one that wakes takes no tasks that the worker that decides now is looking for. Raises
+        LeadLost and StoreUnavailable.
+        """
+        if time.monotonic() > self._kept + LEAD:
+            self.keep_lead()
+        if self._lost:
+            raise LeadLost
 
     def _use_definitions(self) -> None:
         current: Definitions = self._means.watcher.current
@@ -290,14 +300,6 @@ class Reign:
             self._store.set_fact(MISSED_FACT, text)
 
     # --- what was found ---
-
-    def _see_lead(self) -> None:
-        """Before each poll: a worker that was frozen must not take tasks, as it wakes, that the one that decides now
-        is looking for. Raises LeadLost and StoreUnavailable."""
-        if time.monotonic() > self._kept + LEAD:
-            self.keep_lead()
-        if self._lost:
-            raise LeadLost
 
     def _adopt(self, tasks: list[Task]) -> None:
         self._means.alive()
