@@ -23,6 +23,10 @@ BODY = json.dumps(
 """About 2 KB, as a push event is."""
 
 
+WARM_UP = 1.0
+"""Seconds of load before what is measured."""
+
+
 @dataclass(frozen=True)
 class Load:
     """What a run of the load generator measured."""
@@ -52,7 +56,7 @@ _APART = 0.02
 _PLACE = "DELIVERY-DELIVERY-DELIVERY-DELIVERY-"  # as long as a UUID
 
 
-def run(port: int, path: str, seconds: float, connections: int = 16, warm_up: float = 1.0) -> Load:
+def run(port: int, path: str, seconds: float, connections: int = 16, warm_up: float = WARM_UP) -> Load:
     """Posts to the path on this machine's port as fast as the answers come, and measures after the warm-up."""
     before, after = request(path).split(_PLACE.encode())
     prefix = uuid.uuid4().hex[:20]

@@ -17,7 +17,6 @@ from testkit.processes import Child, bridge_environment, free_port, start_relay
 
 ROUNDS = 5
 SECONDS = 4.0
-WARM_UP = 1.0
 
 DEFINITIONS = f"""webhooks:
   - name: bench
@@ -49,7 +48,7 @@ def measure(folder: Path) -> list[Figure]:
             wait_until_idle()
             for _ in range(ROUNDS):
                 for name, (port, path) in ports.items():
-                    rounds.setdefault(name, []).append(load.run(port, path, SECONDS, warm_up=WARM_UP))
+                    rounds.setdefault(name, []).append(load.run(port, path, SECONDS))
                     left.setdefault(name, []).append(wait_until_idle())  # Debian's `webhook` runs `true` for seconds
         finally:
             relay.stop()
@@ -80,7 +79,7 @@ def _figures(rounds: dict[str, list[load.Load]], left: dict[str, list[float]]) -
             spread([one.rate for one in rounds["webhook"]], "/s"),
         )
         # It answers first and acts afterwards. Under a load that lasts its actions would take their share of the time.
-        lasted = SECONDS + WARM_UP
+        lasted = SECONDS + load.WARM_UP
         done = {
             name: [one.rate * lasted / (lasted + more) for one, more in zip(rounds[name], left[name], strict=True)]
             for name in ("relay", "webhook")
