@@ -21,6 +21,8 @@ TargetState = Literal["pending", "claimed", "done", "skipped", "cancelled", "fai
 OnceWhile = Literal["running", "kept"]
 """How long a start stands for others with its key: while its workflow runs, or as long as its event is kept."""
 
+SetAsideKind = Literal["event", "task", "workflow", "target", "definition"]
+
 
 def new_event_id() -> str:
     """A UUIDv7: unique across every bridge, and sorted by the time of its making."""
@@ -247,6 +249,24 @@ class Agenda:
     """Events whose takers all turned out gone (`recheck`), the oldest first."""
     returned: Sequence[Task]
     """Tasks whose event was refused for good, or that were handed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """An item that failed alone: it waits for its next try, and the rest goes on without it."""
+
+    kind: SetAsideKind
+    id: str
+    """Of the event, task or workflow; a target's number; a definition's file."""
+    webhook: str | None
+    """Whose it is, if it is known."""
+    reason: str
+    """The last error, in words for people; only so much of it is kept."""
+    since: int
+    tries: int
+    """How often it has failed."""
+    due_at: int
+    """When it is tried again."""
 
 
 @dataclass(frozen=True, slots=True)

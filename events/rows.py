@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from events.records import Event, Hold, NewEvent, NewTarget, Rejection, Target, Task
+from events.records import Event, Hold, NewEvent, NewTarget, Rejection, SetAside, SetAsideKind, Target, Task
 
 EVENT = (
     "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
@@ -28,6 +28,12 @@ NEW_TARGET = (
 """Without the webhook, which is the event's."""
 WORKFLOW = "id, version, root_id, root_started_at, root_correlation_id"
 REJECTION = "webhook, at, status, reason, remote, method"
+SET_ASIDE = "kind, id, webhook, reason, since, tries, due_at"
+REASON_KEPT = 1000
+"""Characters kept of why something was set aside."""
+COUNTED = 10_000
+"""Items set aside that are counted, of each kind."""
+KINDS: tuple[SetAsideKind, ...] = get_args(SetAsideKind)
 HOLDS: tuple[Hold, ...] = get_args(Hold)
 """The column `held` has a hold's place in this."""
 
@@ -112,6 +118,28 @@ def target(row: Sequence[Any]) -> Target:
 def rejection(row: Sequence[Any]) -> Rejection:
     """From the columns of `REJECTION`."""
     return Rejection(*row)
+
+
+def set_aside(row: Sequence[Any]) -> SetAside:
+    """From the columns of `SET_ASIDE`."""
+    return SetAside(*row)
+
+
+def set_aside_rows(items: Sequence[SetAside]) -> list[tuple[object, ...]]:
+    """The values of the columns of `SET_ASIDE`, in the order in which all processes lock them."""
+    last = {(item.kind, item.id): item for item in items}
+    return [
+        (item.kind, item.id, item.webhook, item.reason[:REASON_KEPT], item.since, item.tries, item.due_at)
+        for _, item in sorted(last.items())
+    ]
+
+
+def set_aside_counts(table: str) -> str:
+    """SQL for each kind and how many are set aside of it, of which no more than `COUNTED` are read."""
+    return " UNION ALL ".join(
+        f"SELECT '{kind}', count(*) FROM (SELECT 1 FROM {table} WHERE kind = '{kind}' LIMIT {COUNTED}) AS counted"
+        for kind in KINDS
+    )
 
 
 def jumps(column: str, table: str, where: str) -> str:

@@ -8,9 +8,8 @@ can't do it now, unless it says otherwise; nothing has changed then, or all of i
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from events.records import (
     Agenda,
@@ -24,13 +23,14 @@ from events.records import (
     OnceHolder,
     Rejection,
     Result,
+    SetAside,
+    SetAsideKind,
     Target,
     Task,
     Workflow,
 )
+from events.tables import Tables
 
-TRANSFER = "transfer"
-"""The fact that says how far a transfer into the store came."""
 NO_PACES: Mapping[str, float] = MappingProxyType({})
 News = Literal["events", "targets"]
 """What a listener waits for. `events`: there may be something to decide. `targets`: there may be something to claim."""
@@ -262,38 +262,27 @@ class Pauses(Protocol):
         """webhook → since when it is paused."""
 
 
-Row = tuple[Any, ...]
+class Quarantine(Protocol):
+    """Items that failed in a way that only they do: set aside with the reason, and tried again at their time."""
 
+    def set_aside(self, items: Sequence[SetAside]) -> None:
+        """Sets the items aside. One that is set aside already gets the new reason, tries and time; the earliest `since`
+        stays."""
 
-@dataclass(frozen=True)
-class Table:
-    """A table that every store on SQL has (`events.transfer` knows which)."""
+    def take_back(self, kind: SetAsideKind, ids: Sequence[str]) -> None:
+        """These items are as any others again; whatever isn't set aside is left alone."""
 
-    name: str
-    key: tuple[str, ...]
-    """The primary key."""
-    others: tuple[str, ...]
+    def quarantined(
+        self,
+        kind: SetAsideKind | None = None,
+        due_before: int | None = None,
+        ids: Sequence[str] | None = None,
+        limit: int = 1000,
+    ) -> list[SetAside]:
+        """What is set aside, the longest due first: of one kind, due before that time, with one of these ids."""
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """All columns, the key's first."""
-        return self.key + self.others
-
-
-class Tables(Protocol):
-    """A store's tables as they are, for moving all of it to another store."""
-
-    def read(self, table: Table, after: Row | None, limit: int) -> list[Row]:
-        """The rows after that key, in the order of keys; truth values as 0 and 1."""
-
-    def write(self, table: Table, rows: Sequence[Row], note: str) -> None:
-        """Adds the rows, and notes how far the transfer came, in one transaction."""
-
-    def count(self, table: Table) -> int:
-        """How many rows there are."""
-
-    def finish(self) -> None:
-        """Brings what follows from the rows up to them: numbers to come, counts, statistics. Takes the note back."""
+    def quarantine_counts(self) -> dict[SetAsideKind, int]:
+        """kind → how many are set aside, of the kinds that have any; no more than 10,000 of each are counted."""
 
 
 class Upkeep(Protocol):
@@ -306,7 +295,10 @@ class Upkeep(Protocol):
         """The store's own housekeeping, if there is any to do. To be called about once a second."""
 
     def prune(self, before: int, limit: int) -> int:
-        """Deletes up to `limit` events, and as many tasks, that were settled before; returns how many events."""
+        """Deletes up to `limit` events, and as many tasks, that were settled before; returns how many events.
+
+        What of them was set aside goes too, and what was due before and that nobody has tried since.
+        """
 
 
 class Queries(Facts, Protocol):
@@ -367,7 +359,7 @@ class Queries(Facts, Protocol):
         """The worker that decides, and until when its lead stands; None if none does."""
 
 
-class Store(Deliveries, Leadership, Decisions, Claims, Pauses, Signals, Upkeep, Queries, Protocol):
+class Store(Deliveries, Leadership, Decisions, Claims, Pauses, Quarantine, Signals, Upkeep, Queries, Protocol):
     """All of it."""
 
     def tables(self) -> Tables:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from events.store import TRANSFER, Row, Store, Table, Tables
+from events.store import Store
+from events.tables import TRANSFER, Row, Table, Tables
 
 _STEP = 2000
 _LEAD = 60.0
@@ -47,6 +48,7 @@ TABLES = (
     _table("onces", "key", "target_id workflow_id"),
     _table("paces", "webhook", "next_at"),
     _table("pauses", "webhook", "at"),
+    _table("quarantine", "kind id", "webhook reason since tries due_at"),
     _table("verifications", "webhook", "fingerprint verified_at"),
     _table("rejections", "id", "webhook at status reason remote method"),
     _table("delivery_counts", "webhook hour outcome", "number"),

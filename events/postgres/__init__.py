@@ -15,13 +15,14 @@ from events.postgres.deliveries import Deliveries
 from events.postgres.leadership import Leadership
 from events.postgres.onces import Onces
 from events.postgres.pauses import Pauses
+from events.postgres.quarantine import Quarantine
 from events.postgres.queries import Queries
 from events.postgres.signals import Bell, Signals
 from events.postgres.transfer import PostgresTables
 from events.postgres.upkeep import Upkeep
 
 
-class PostgresStore(Deliveries, Leadership, Decisions, Claims, Onces, Pauses, Signals, Upkeep, Queries):
+class PostgresStore(Deliveries, Leadership, Decisions, Claims, Onces, Pauses, Quarantine, Signals, Upkeep, Queries):
     """Everything that the processes do with the store (`events.store` says what each method promises)."""
 
     def __init__(self, connections: Connections, gather: Callable[[], None] | None = None):

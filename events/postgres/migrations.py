@@ -184,9 +184,26 @@ ALTER TABLE bridge.tasks SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vac
     autovacuum_analyze_scale_factor = 0.02);
 """
 
+_QUARANTINE = """
+-- what failed alone and is tried again later: few rows
+CREATE TABLE bridge.quarantine (
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    webhook TEXT,
+    reason TEXT NOT NULL,
+    since BIGINT NOT NULL,
+    tries BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    PRIMARY KEY (kind, id)
+);
+CREATE INDEX quarantine_due ON bridge.quarantine (due_at, kind, id);
+CREATE INDEX quarantine_due_of_kind ON bridge.quarantine (kind, due_at, id);
+"""
+
 STEPS: tuple[tuple[str, str], ...] = (
     ("first", _FIRST),
     ("failing_since", "ALTER TABLE bridge.targets ADD COLUMN failing_since BIGINT"),
+    ("quarantine", _QUARANTINE),
 )
 """Name and statements of each step, in their order."""
 

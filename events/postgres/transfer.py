@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from events.postgres.connections import READING, Connection, Connections
-from events.store import TRANSFER, Row, Table
+from events.tables import TRANSFER, Row, Table
 
 _NUMBERED = {"events": "seq", "targets": "id", "rejections": "id", "changes": "id"}
 """Tables whose rows have a number from the database."""
@@ -13,7 +13,7 @@ _TRUTH = "not_sent"
 
 
 class PostgresTables:
-    """Implements `events.store.Tables`."""
+    """Implements `events.tables.Tables`."""
 
     def __init__(self, connections: Connections):
         self._connections = connections

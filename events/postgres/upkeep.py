@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from events.postgres import onces, words
+from functools import partial
+
+from events.postgres import onces, quarantine, words
 from events.postgres.connections import Connections
 
 _COUNTS = 200
@@ -36,6 +38,7 @@ class Upkeep:
     def prune(self, before: int, limit: int) -> int:
         with self._connections.transaction() as connection:
             fetch, execute = self._connections.fetch, self._connections.execute
+            take_back = partial(quarantine.take_back, self._connections, connection)
             # Several workers prune: what one is deleting, the others leave to it.
             found = fetch(
                 connection,
@@ -46,6 +49,9 @@ class Upkeep:
             ids = [row[0] for row in found]
             if ids:
                 onces.prune(self._connections, connection, ids)
+                targets = fetch(connection, "SELECT id FROM bridge.targets WHERE event_id = ANY(%s)", (ids,))
+                take_back("event", ids)
+                take_back("target", [str(target_id) for (target_id,) in targets])
                 execute(connection, "DELETE FROM bridge.targets WHERE event_id = ANY(%s)", (ids,))
                 execute(
                     connection,
@@ -61,11 +67,14 @@ class Upkeep:
                 (before, limit),
             )
             if tasks:
+                take_back("task", [row[0] for row in tasks])
+                take_back("workflow", [row[1] for row in tasks])
                 execute(connection, "DELETE FROM bridge.tasks WHERE id = ANY(%s)", ([row[0] for row in tasks],))
                 execute(
                     connection,
                     "DELETE FROM bridge.workflows WHERE id = ANY(%s)",
                     (sorted({row[1] for row in tasks}),),
                 )
+            quarantine.prune(self._connections, connection, before, limit)
             execute(connection, "DELETE FROM bridge.delivery_counts WHERE hour < %s", (before,))
         return len(ids)

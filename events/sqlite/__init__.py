@@ -13,13 +13,14 @@ from events.sqlite.deliveries import Deliveries
 from events.sqlite.leadership import Leadership
 from events.sqlite.onces import Onces
 from events.sqlite.pauses import Pauses
+from events.sqlite.quarantine import Quarantine
 from events.sqlite.queries import Queries
 from events.sqlite.signals import Signals, WakeUp
 from events.sqlite.transfer import SqliteTables
 from events.sqlite.upkeep import Upkeep
 
 
-class SqliteStore(Deliveries, Leadership, Decisions, Claims, Onces, Pauses, Signals, Upkeep, Queries):
+class SqliteStore(Deliveries, Leadership, Decisions, Claims, Onces, Pauses, Quarantine, Signals, Upkeep, Queries):
     """Everything that the processes do with the store (`events.store` says what each method promises)."""
 
     def __init__(self, connections: Connections, gather: Callable[[], None] | None = None):

@@ -238,6 +238,29 @@ def failing_since(db: Database) -> None:
     db.execute("ALTER TABLE targets ADD COLUMN failing_since INTEGER")
 
 
+_QUARANTINE = """
+-- what failed alone and is tried again later: few rows
+CREATE TABLE quarantine (
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    webhook TEXT,
+    reason TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    tries INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
+CREATE INDEX quarantine_due ON quarantine (due_at, kind, id);
+CREATE INDEX quarantine_due_of_kind ON quarantine (kind, due_at, id);
+"""
+
+
+@migrations()
+def quarantine(db: Database) -> None:
+    """What was set aside."""
+    _run(db, _QUARANTINE)
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from events.sqlite.connections import Connections
 from events.sqlite.parts import marks
-from events.store import TRANSFER, Row, Table
+from events.tables import TRANSFER, Row, Table
 
 
 class SqliteTables:
-    """Implements `events.store.Tables`."""
+    """Implements `events.tables.Tables`."""
 
     def __init__(self, connections: Connections):
         self._connections = connections

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from events.sqlite import onces
+from events.sqlite import onces, quarantine
 from events.sqlite.connections import BUSY_TIMEOUT, Connections
 from events.sqlite.parts import marks, parts
 
@@ -42,6 +42,9 @@ class Upkeep:
             ]
             for part in parts(ids):
                 onces.prune(db, part)
+                quarantine.take_back(db, "event", part)
+                targets = db.execute(f"SELECT id FROM targets WHERE event_id IN ({marks(part)})", part).fetchall()
+                quarantine.take_back(db, "target", [str(target_id) for (target_id,) in targets])
                 db.execute(f"DELETE FROM targets WHERE event_id IN ({marks(part)})", part)
                 db.execute(f"DELETE FROM events WHERE id IN ({marks(part)})", part)
             tasks = db.execute(
@@ -50,5 +53,8 @@ class Upkeep:
             for task_id, workflow_id in tasks:
                 db.execute("DELETE FROM tasks WHERE id = ?", (task_id,))
                 db.execute("DELETE FROM workflows WHERE id = ?", (workflow_id,))
+            quarantine.take_back(db, "task", [task_id for task_id, _ in tasks])
+            quarantine.take_back(db, "workflow", [workflow_id for _, workflow_id in tasks])
+            quarantine.prune(db, before, limit)
             db.execute("DELETE FROM delivery_counts WHERE hour < ?", (before,))
         return len(ids)

@@ -14,7 +14,7 @@ from events.postgres.connections import Parameters, Statement
 from events.store import Store
 from testkit.postgres import Postgres
 
-GROWING = ("events", "targets", "tasks")
+GROWING = ("events", "targets", "tasks", "quarantine")
 _LIVE = re.compile(
     "events_(undecided|held)|targets_(pending|claimed|of_webhook|once)|tasks_(waiting|of_workflow|returned|broken)"
 )
@@ -35,6 +35,9 @@ INSERT INTO webhook_bridge.targets
 INSERT INTO webhook_bridge.tasks
     (id, workflow_id, workflow, reference_name, matches, scheduled_at, found_by, state, seen_at, settled_at)
     SELECT 't' || n, 'w' || n, 'f', 'r', '{{}}', n, 'queue', 'completed', n, n
+    FROM generate_series(1, {_FINISHED}) AS n;
+INSERT INTO webhook_bridge.quarantine (kind, id, reason, since, tries, due_at)
+    SELECT CASE WHEN n % 2 = 0 THEN 'task' ELSE 'event' END, 'i' || n, 'r', n, 1, n
     FROM generate_series(1, {_FINISHED}) AS n;
 """
 

@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from events.open import open_store
-from events.records import Change, Decision, EventFilter, NewTarget, Rejection, Result, Workflow
-from events.store import Row, Store, Table
+from events.records import Change, Decision, EventFilter, NewTarget, Rejection, Result, SetAside, Workflow
+from events.store import Store
+from events.tables import Row, Table
 from events.transfer import TABLES, CantTransfer, Progress, transfer
 from testkit.postgres import Postgres
 from tests.events.contract.makers import NOW, arrive, completion, decide, task
@@ -73,6 +74,7 @@ def filled(store: Store) -> Store:
     store.remember_workflows([Workflow("w1", 1, "w1", NOW, None)])
     store.set_verified("w", "print", NOW)
     store.pause("w", NOW)
+    store.set_aside([SetAside("task", "t9", "w", "why", NOW, 1, NOW)])
     store.record_rejections([Rejection("w", NOW, 401, "no")], {("w", "rejected"): 3})
     store.record_change(Change(NOW, "admin", "edited", "w", "…"))
     store.set_fact("conductor", "up")

@@ -15,7 +15,7 @@ from events.sqlite import SqliteStore, open_store
 from events.store import Store
 from tests.events.postgres_backend import PostgresBackend
 
-GROWING = ("events", "targets", "tasks")
+GROWING = ("events", "targets", "tasks", "quarantine")
 """Tables that hold everything that retention keeps: no statement may read one of them from end to end."""
 
 
@@ -45,6 +45,7 @@ class SqliteBackend:
         *("events_pending", "events_undecided", "events_held"),
         *("targets_pending", "targets_claimed"),
         *("tasks_waiting", "tasks_of_workflow", "tasks_returned", "tasks_broken"),
+        "quarantine_due",
     )
 
     def __init__(self, folder: Path):

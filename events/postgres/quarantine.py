@@ -1,0 +1,85 @@
+"""What failed alone, and is tried again at its time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from events import rows
+from events.postgres.connections import Connection, Connections
+from events.records import SetAside, SetAsideKind
+
+_SET_ASIDE = f"""
+INSERT INTO bridge.quarantine AS q ({rows.SET_ASIDE})
+SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[])
+ON CONFLICT (kind, id) DO UPDATE SET webhook = excluded.webhook, reason = excluded.reason,
+    since = least(q.since, excluded.since), tries = excluded.tries, due_at = excluded.due_at
+"""
+_TAKE_BACK = """
+WITH taken AS (
+    SELECT id FROM bridge.quarantine WHERE kind = %s AND id = ANY(%s) ORDER BY kind, id FOR UPDATE
+) DELETE FROM bridge.quarantine q USING taken WHERE q.kind = %s AND q.id = taken.id
+"""
+"""In the order in which `set_aside` locks: of two workers neither waits for the other."""
+
+_COUNTS = rows.set_aside_counts("bridge.quarantine")
+
+
+class Quarantine:
+    """Implements `events.store.Quarantine`."""
+
+    _connections: Connections
+
+    def set_aside(self, items: Sequence[SetAside]) -> None:
+        if items:
+            columns = [list(column) for column in zip(*rows.set_aside_rows(items), strict=True)]
+            with self._connections.transaction() as connection:
+                self._connections.execute(connection, _SET_ASIDE, columns)
+
+    def take_back(self, kind: SetAsideKind, ids: Sequence[str]) -> None:
+        if ids:
+            with self._connections.transaction() as connection:
+                take_back(self._connections, connection, kind, ids)
+
+    def quarantined(
+        self,
+        kind: SetAsideKind | None = None,
+        due_before: int | None = None,
+        ids: Sequence[str] | None = None,
+        limit: int = 1000,
+    ) -> list[SetAside]:
+        where: list[str] = []
+        values: list[Any] = []
+        if kind is not None or ids is not None:
+            where.append("kind = ANY(%s)" if kind is None else "kind = %s")
+            values.append(list(rows.KINDS) if kind is None else kind)
+        if ids is not None:
+            where.append("id = ANY(%s)")
+            values.append(list(ids))
+        if due_before is not None:
+            where.append("due_at < %s")
+            values.append(due_before)
+        found = self._connections.read(
+            f"SELECT {rows.SET_ASIDE} FROM bridge.quarantine {'WHERE ' if where else ''}{' AND '.join(where)}"
+            " ORDER BY due_at, kind, id LIMIT %s",
+            (*values, limit),
+        )
+        return [rows.set_aside(row) for row in found]
+
+    def quarantine_counts(self) -> dict[SetAsideKind, int]:
+        return {kind: number for kind, number in self._connections.read(_COUNTS) if number}
+
+
+def take_back(connections: Connections, connection: Connection, kind: SetAsideKind, ids: Sequence[str]) -> None:
+    """Deletes what is set aside of this kind with one of these ids."""
+    connections.execute(connection, _TAKE_BACK, (kind, list(ids), kind))
+
+
+def prune(connections: Connections, connection: Connection, before: int, limit: int) -> None:
+    """Deletes up to `limit` items that were due before, and that nobody has tried since: there is nothing to try."""
+    connections.execute(
+        connection,
+        "WITH old AS (SELECT kind, id FROM bridge.quarantine WHERE due_at < %s ORDER BY due_at LIMIT %s"
+        " FOR UPDATE SKIP LOCKED) DELETE FROM bridge.quarantine q USING old WHERE q.kind = old.kind AND q.id = old.id",
+        (before, limit),
+    )

@@ -1,0 +1,108 @@
+"""What failed alone is set aside with its reason, is found when it is due, and goes with what it is about."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from events.records import Result, SetAside
+from events.store import Store
+from tests.events.contract.backends import Backend
+from tests.events.contract.makers import NOW, arrive, completion, decide, ids, task
+
+
+def aside(id_: str = "t1", **more: Any) -> SetAside:
+    return replace(SetAside("task", id_, "w", "500 from Conductor", NOW, 1, NOW + 1000), **more)
+
+
+def test_an_item_is_set_aside_until_it_is_taken_back(store: Store, other: Store) -> None:
+    store.set_aside([aside("t1"), aside("t2", webhook=None), aside("t1", kind="event")])
+    store.set_aside([])
+    assert other.quarantined() == [aside("t1", kind="event"), aside("t1"), aside("t2", webhook=None)]
+    assert other.quarantine_counts() == {"event": 1, "task": 2}
+    other.take_back("task", ["t1", "t7"])
+    other.take_back("task", [])
+    assert store.quarantined() == [aside("t1", kind="event"), aside("t2", webhook=None)]
+    assert store.quarantine_counts() == {"event": 1, "task": 1}
+
+
+def test_a_further_failure_changes_all_but_since_when_it_is_so(store: Store) -> None:
+    store.set_aside([aside(since=NOW)])
+    store.set_aside([aside(since=NOW + 5, reason="403", tries=2, due_at=NOW + 9000, webhook="v")])
+    assert store.quarantined() == [aside(since=NOW, reason="403", tries=2, due_at=NOW + 9000, webhook="v")]
+    store.set_aside([aside(since=NOW - 5)])
+    assert store.quarantined() == [aside(since=NOW - 5)]
+
+
+def test_of_one_item_twice_in_a_batch_the_last_counts(store: Store) -> None:
+    store.set_aside([aside(reason="first"), aside(reason="last")])
+    assert store.quarantined() == [aside(reason="last")]
+
+
+def test_of_a_long_reason_the_beginning_is_kept(store: Store) -> None:
+    store.set_aside([aside(reason="x" * 100_000)])
+    assert store.quarantined()[0].reason == "x" * 1000
+
+
+def test_items_are_found_by_kind_time_and_id_the_longest_due_first(store: Store) -> None:
+    tasks = [aside(f"t{number}", due_at=NOW + number) for number in range(5)]
+    events = [aside(f"e{number}", kind="event", due_at=NOW + number) for number in range(5)]
+    store.set_aside([*reversed(tasks), *events])
+    assert store.quarantined("task") == tasks
+    assert store.quarantined("task", limit=2) == tasks[:2]
+    assert store.quarantined("task", due_before=NOW + 2) == tasks[:2]
+    assert store.quarantined(due_before=NOW + 2) == [events[0], tasks[0], events[1], tasks[1]]
+    assert store.quarantined(due_before=NOW) == []
+    assert store.quarantined(ids=["t3", "e1", "x"]) == [events[1], tasks[3]]
+    assert store.quarantined("task", ids=["t3", "e1", "t1"]) == [tasks[1], tasks[3]]
+    assert store.quarantined("task", NOW + 3, ["t3", "t1"]) == [tasks[1]]
+    assert store.quarantined(ids=[]) == []
+    assert store.quarantined(ids=[f"t{number}" for number in range(2000)], limit=3) == tasks[:3]
+
+
+def test_what_is_set_aside_goes_with_its_event_or_task(store: Store) -> None:
+    for number in range(3):
+        store.adopt("me", [task(number)], NOW)
+        decide(store, arrive(store, f"e{number}"), completion(number))
+    targets = store.claim("me", NOW, 0, 9)
+    store.record_results("me", [Result(target, "done") for target in targets[:2]], NOW)
+    items = [
+        aside(id_, kind=kind, due_at=NOW + 10**6)  # type: ignore[arg-type]
+        for number in range(3)
+        for kind, id_ in (
+            ("event", f"e{number}"),
+            ("target", str(targets[number].id)),
+            ("task", f"t{number}"),
+            ("workflow", f"w{number}"),
+        )
+    ]
+    store.set_aside([*items, aside("hooks.yaml", kind="definition", webhook=None, due_at=NOW + 10**6)])
+    assert store.prune(NOW + 1, 9) == 2
+    assert ids(store.quarantined()) == ["hooks.yaml", "e2", str(targets[2].id), "t2", "w2"]
+
+
+def test_what_nobody_has_tried_for_as_long_as_events_are_kept_goes(store: Store) -> None:
+    store.set_aside([aside(f"t{number}", due_at=NOW + number) for number in range(6)])
+    store.prune(NOW + 4, 3)
+    assert ids(store.quarantined()) == ["t3", "t4", "t5"], "in small steps"
+    store.prune(NOW + 4, 3)
+    assert ids(store.quarantined()) == ["t4", "t5"]
+
+
+def test_workers_that_set_the_same_items_aside_and_take_them_back_never_block_one_another(
+    backend: Backend, store: Store
+) -> None:
+    names = [f"t{number}" for number in range(50)]
+
+    def work(turn: int) -> None:
+        own = backend.open()
+        ordered = names if turn % 2 else names[::-1]
+        for _ in range(10):
+            own.set_aside([aside(name) for name in ordered])
+            own.take_back("task", ordered[:40])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    store.take_back("task", names)
+    assert store.quarantined() == []
