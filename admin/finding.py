@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from config.jsonpath import BadPath, compile_path
+from config.jsonpath import BadPath, parse_path
 
 _MOST = 20
 """Paths that are tried at once."""
@@ -40,7 +40,7 @@ def select(document: Mapping[str, Any], paths: str) -> Selections:
     found = []
     for path in list(filter(None, map(str.strip, paths.splitlines())))[:_MOST]:
         try:
-            found.append(Selection(path, tuple(compile_path(path)(document))))
+            found.append(Selection(path, tuple(parse_path(path)(document))))
         except BadPath as error:
             found.append(Selection(path, error=str(error)))
     return Selections(tuple(found))

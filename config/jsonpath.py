@@ -1,6 +1,7 @@
 """JSONPaths as users write them in `matches`, `when` and `dedup`: parsed once, then cheap to select with.
 
-Plain member and index paths (``$.event.type``, ``$['a b'][0]``) are walked here, everything else is jsonpath-ng's.
+Plain member and index paths (``$.event.type``, ``$['a b'][0]``) are walked here. Everything else is parsed by
+jsonpath-ng and evaluated by `config.jsonpath_evaluator`, within a bound.
 """
 
 from __future__ import annotations
@@ -13,6 +14,11 @@ from typing import Any
 from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import parse
 
+from config.jsonpath_evaluator import Unsupported, compile_expression
+from config.jsonpath_values import Find, Node, Steps, TooCostly
+
+MAX_LENGTH = 1000
+"""Characters of a path."""
 _STEP = re.compile(
     r"""\.(?P<name>[^\W\d][\w-]*)           # .member
       | \[\s*'(?P<single>[^'\\]*)'\s*\]     # ['member']
@@ -30,40 +36,49 @@ class BadPath(ValueError):
     """The text is not a JSONPath."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def compile_path(path: str) -> Select:
+    """Like `parse_path`; what it gives is kept. For paths of definitions and tasks."""
+    return parse_path(path)
+
+
+def parse_path(path: str) -> Select:
     """The function that selects with this path.
 
-    Raises BadPath with the parser's reason if the text isn't a JSONPath.
+    It selects nothing where the path can do nothing with a value, as where it divides by zero, and where it would take
+    more than `MAX_STEPS` steps. Raises BadPath with the reason if the text isn't a JSONPath that can be evaluated.
     """
-    if not isinstance(path, str) or not path.strip():
-        raise BadPath("an empty JSONPath")
-    steps = plain_steps(path.strip())
+    steps = _plain(path)
     if steps is not None:
         return _walker(steps)
-    try:
-        expression = parse(path)
-    except JSONPathError as error:
-        raise BadPath(f"{path!r} is not a JSONPath: {error}") from None
-    except Exception as error:  # the parser lets a few of its own internal errors out
-        raise BadPath(f"{path!r} is not a JSONPath: {type(error).__name__}: {error}") from None
+    find = _parse(path)
 
     def select(document: Any) -> list[Any]:
         try:
-            return [node.value for node in expression.find(document)]
-        except Exception:  # a filter that compares what can't be compared selects nothing
+            return [node.value for node in find(Node(document), Steps())]
+        except (TooCostly, RecursionError, TypeError, ValueError, ArithmeticError):
             return []
 
     return select
 
 
 def blank(document: Any, path: str, value: Any) -> Any:
-    """The document, changed in place, with everything that the path selects replaced. Raises BadPath."""
-    steps = plain_steps(path.strip())
+    """The document, changed in place, with everything that the path selects replaced.
+
+    Where that can't be told, for the path takes too long or computes what it selects, all of it is. Raises BadPath.
+    """
+    steps = _plain(path)
     if steps is None:
-        compile_path(path)
-        for node in parse(path).find(document):
-            document = node.full_path.update(document, value)
+        try:
+            nodes = _parse(path)(Node(document), Steps())
+        except (TooCostly, RecursionError, TypeError, ValueError, ArithmeticError) as error:
+            if isinstance(error, BadPath):
+                raise
+            return value
+        for node in nodes:
+            if node.parent is None:
+                return value
+            node.parent.value[node.key] = value
         return document
     if not steps:
         return value
@@ -71,6 +86,26 @@ def blank(document: Any, path: str, value: Any) -> Any:
         if _walker(steps[-1:])(parent):
             parent[steps[-1]] = value
     return document
+
+
+def _plain(path: str) -> tuple[str | int, ...] | None:
+    """Like `plain_steps`. Raises BadPath for what is no path at all."""
+    if not isinstance(path, str) or not path.strip():
+        raise BadPath("an empty JSONPath")
+    if len(path) > MAX_LENGTH:
+        raise BadPath(f"a JSONPath of more than {MAX_LENGTH} characters, {path[:40]!r}…")
+    return plain_steps(path.strip())
+
+
+def _parse(path: str) -> Find:
+    try:
+        return compile_expression(parse(path))
+    except Unsupported as error:
+        raise BadPath(f"{path!r} can't be evaluated: {error}") from None
+    except JSONPathError as error:
+        raise BadPath(f"{path!r} is not a JSONPath: {error}") from None
+    except Exception as error:  # the parser lets a few of its own internal errors out
+        raise BadPath(f"{path!r} is not a JSONPath: {type(error).__name__}: {error}") from None
 
 
 def plain_steps(path: str) -> tuple[str | int, ...] | None:

@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-import re2
-
 from config.equality import comparison_key, exact, shortest_text
+from config.patterns import BadPattern, Pattern
 from config.words import did_you_mean
 
 Meets = Callable[[Any], bool]
@@ -178,8 +177,7 @@ def _meets(name: str, operand: Any) -> Meets:
         keys = {comparison_key(one) for one in (operand if name == "$in" else [operand])} - {None}
         return lambda value: comparison_key(value) in keys
     if name == "$regex":
-        pattern = _pattern(operand)
-        return lambda value: isinstance(value, str) and pattern.search(_bytes(value)) is not None
+        return _pattern(operand).found_in
     compare = _ORDER[name]
     if isinstance(operand, str):
         return lambda value: isinstance(value, str) and compare(value, operand)
@@ -194,26 +192,12 @@ def _is_number(value: Any) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _pattern(text: str) -> Any:
-    """The pattern for UTF-8 bytes. Raises BadOperators."""
-    options = re2.Options()
-    options.log_errors = False
+def _pattern(text: str) -> Pattern:
+    """Raises BadOperators."""
     try:
-        return re2.compile(text.encode("utf-8"), options)
-    except UnicodeEncodeError:
-        raise BadOperators("a pattern that is no text") from None
-    except re2.error as error:
-        reason = error.args[0] if error.args else ""
-        reason = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        raise BadOperators(f"not a pattern: {reason.replace('; ', ';')}") from None
-
-
-def _bytes(text: str) -> bytes:
-    """UTF-8; half a surrogate pair, which JSON can write, is the replacement character."""
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError:
-        return "".join("�" if "\ud800" <= character <= "\udfff" else character for character in text).encode("utf-8")
+        return Pattern(text)
+    except BadPattern as error:
+        raise BadOperators(str(error)) from None
 
 
 # --- what can never hold -----------------------------------------------------------------------------------

@@ -1,0 +1,151 @@
+"""What a JSONPath's evaluation works on: nodes, the steps that it may take, and what is computed of values."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+MAX_STEPS = 200_000
+"""Nodes looked at by one evaluation: some tenths of a second. ``$..x`` looks at every node of the document."""
+_CHARACTERS = 64
+"""Characters that cost one step, where texts are compared, searched or made."""
+_MAX_BITS = 4096
+"""Of a product of whole numbers."""
+
+
+class TooCostly(Exception):
+    """The evaluation took more than `MAX_STEPS` steps."""
+
+
+class Node:
+    """A value, and where in the document it is; a value that was computed has no parent."""
+
+    __slots__ = ("key", "parent", "value")
+
+    def __init__(self, value: Any, parent: Node | None = None, key: str | int | None = None):
+        self.value = value
+        self.parent = parent
+        self.key = key
+
+    @property
+    def root(self) -> Node:
+        node = self
+        while node.parent is not None:
+            node = node.parent
+        return node
+
+
+class Steps:
+    """What one evaluation may still cost."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, most: int = MAX_STEPS):
+        self.left = most
+
+    def take(self, number: int = 1) -> None:
+        """Raises TooCostly."""
+        self.left -= number
+        if self.left < 0:
+            raise TooCostly
+
+    def take_text(self, value: Any) -> None:
+        """One, and more for a long text. Raises TooCostly."""
+        self.take(1 + len(value) // _CHARACTERS if isinstance(value, str) else 1)
+
+    def take_for(self, value: Any) -> None:
+        """As many as the value has nodes, and its texts length. Raises TooCostly."""
+        stack = [value]
+        while stack:
+            value = stack.pop()
+            self.take_text(value)
+            if isinstance(value, dict):
+                stack.extend(value.values())
+            elif isinstance(value, list):
+                stack.extend(value)
+
+
+Find = Callable[[Node, Steps], list[Node]]
+"""The nodes that a part of a path finds from a node. Raises TooCostly, and TypeError and the like for values with which
+a part can do nothing: the path then selects nothing."""
+
+
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "!=": operator.ne,
+    "==": operator.eq,
+    "=": operator.eq,
+    "<=": operator.le,
+    "<": operator.lt,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
+EQUALITY: dict[str, Callable[[bool], bool]] = {
+    "!=": operator.not_,
+    "==": bool,
+    "=": bool,
+    "<=": bool,
+    ">=": bool,
+    "<": lambda equal: False,
+    ">": lambda equal: False,
+}
+"""What has no order (RFC 9535, 2.3.5.2.2) is only equal or not."""
+
+
+def holds(name: str, left: Any, right: Any, steps: Steps) -> bool:
+    if (_is_number(left) and _is_number(right)) or (isinstance(left, str) and isinstance(right, str)):
+        steps.take_text(left)
+        return COMPARISONS[name](left, right)
+    return EQUALITY[name](equal(left, right, steps))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def equal(left: Any, right: Any, steps: Steps) -> bool:
+    pairs = [(left, right)]
+    while pairs:
+        left, right = pairs.pop()
+        steps.take_text(left)
+        if isinstance(left, bool) or isinstance(right, bool):
+            if left is not right:
+                return False
+        elif isinstance(left, list) and isinstance(right, list):
+            if len(left) != len(right):
+                return False
+            steps.take(len(left))
+            pairs.extend(zip(left, right, strict=True))
+        elif isinstance(left, dict) and isinstance(right, dict):
+            steps.take(len(left))
+            if left.keys() != right.keys():
+                return False
+            pairs.extend((value, right[key]) for key, value in left.items())
+        elif isinstance(left, (list, dict)) or isinstance(right, (list, dict)) or left != right:
+            return False
+    return True
+
+
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
+SYMBOLS = {function: symbol for symbol, function in _ARITHMETIC.items()}
+
+
+def compute(symbol: str, left: Any, right: Any, steps: Steps) -> Any:
+    """Numbers are computed with, texts and lists are joined. Raises TypeError for all else, TooCostly."""
+    steps.take()
+    if isinstance(left, (int, float)) and isinstance(right, (int, float)):
+        if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _MAX_BITS:
+            raise TooCostly
+        return _ARITHMETIC[symbol](left, right)
+    if symbol == "+" and isinstance(left, str) and isinstance(right, str):
+        steps.take((len(left) + len(right)) // _CHARACTERS)
+        return left + right
+    if symbol == "+" and isinstance(left, list) and isinstance(right, list):
+        steps.take(len(left) + len(right))
+        return left + right
+    raise TypeError
