@@ -133,7 +133,7 @@ def _create_app(
     if hops:
         wsgi = ProxyFix(wsgi, x_for=hops, x_proto=hops, x_host=hops, x_port=hops, x_prefix=hops)
     app.wsgi_app = peers = Peers(wsgi)  # type: ignore[method-assign]
-    background.let_go = peers.let_go
+    background.let_go, background.await_first = peers.let_go, peers.await_first
     app.extensions["relay"] = background
     return app
 

@@ -32,6 +32,20 @@ _OBJECTS_A_COLLECTION = 10_000
 class Worker(GeventWorker):  # type: ignore[misc]
     """gunicorn's gevent worker; what is no HTTP gets its answer in the form that all errors have."""
 
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serves a connection. One on which nothing was ever sent is let go at once when the worker stops."""
+        background = _background(self.wsgi)
+        # Of TLS something may have been read by now, and be waiting in the socket.
+        if background is not None and not isinstance(client, ssl.SSLSocket):
+            try:
+                came = background.await_first(client, self.cfg.keepalive)
+            except OSError:
+                came = False
+            if not came:
+                client.close()
+                return
+        super().handle(listener, client, addr)
+
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answers, where an answer can be sent still; gunicorn closes the connection."""
         if isinstance(exc, ssl.SSLError):
@@ -72,7 +86,7 @@ preload_app = True
 # For a worker that hangs whole.
 timeout = 60
 graceful_timeout = 20
-# Seconds until the next request's head must have come; then the connection ends.
+# Seconds until the first byte must have come, and then until each request's head must have; else the connection ends.
 keepalive = 15
 # In each worker. A connection costs little but its place: slow ones and silent ones don't keep the others waiting.
 worker_connections = 2000

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import gevent
+from gevent.socket import wait_read
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
@@ -20,6 +21,10 @@ LONGEST_ANSWER = 30.0
 """Seconds that a peer may take to read its answer, and to send what is left of its request."""
 _LARGEST_REST = 64 * 1024 * 1024
 _PIECE = 64 * 1024
+
+
+class _SilentPeer(Exception):
+    """Nothing came."""
 
 
 class Peers:
@@ -35,6 +40,18 @@ class Peers:
             return self._application(environ, start_response)
         self._idle.discard(connection)
         return _Sending(self._application(environ, start_response), environ, self._idle)
+
+    def await_first(self, connection: Any, seconds: float) -> bool:
+        """Waits that long at most until something comes on a new connection, which idles until then; False if nothing
+        came."""
+        self._idle.add(connection)
+        try:
+            wait_read(connection.fileno(), seconds, _SilentPeer)
+        except _SilentPeer:
+            return False
+        finally:
+            self._idle.discard(connection)
+        return True
 
     def let_go(self) -> None:
         """The server stops: connections on which no request is under way end, those of others after their answer."""

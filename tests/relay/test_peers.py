@@ -444,6 +444,38 @@ def test_a_body_under_way_is_answered_after_sigterm_and_idle_connections_delay_n
             connection.close()
 
 
+def test_connections_on_which_nothing_was_sent_are_let_go_by_a_relay_that_stops(tmp_path: Path) -> None:
+    relay = Process(tmp_path)
+    relay.file.write_text(DEFINITIONS)
+    relay.start(GUNICORN_CMD_ARGS="--keep-alive 3600 --graceful-timeout 3600")
+    silent = []
+    try:
+        assert eventually(lambda: relay.status("GET", "/readyz") == 200), relay.log.read_text()
+        silent = [connect(relay) for _ in range(20)]
+        assert answers_at_once(relay)  # so the relay has accepted what came before
+        assert relay.process is not None
+        relay.process.terminate()
+        assert relay.process.wait(60) == 0
+    finally:
+        for connection in silent:
+            connection.close()
+        assert relay.process is not None
+        relay.process.kill()
+        relay.process.wait(30)
+
+
+def test_a_connection_on_which_nothing_comes_is_ended(tmp_path: Path) -> None:
+    relay = Process(tmp_path)
+    relay.file.write_text(DEFINITIONS)
+    relay.start(GUNICORN_CMD_ARGS="--keep-alive 1")
+    try:
+        assert eventually(lambda: relay.status("GET", "/readyz") == 200), relay.log.read_text()
+        with connect(relay) as silent:
+            assert silent.recv(1) == b""
+    finally:
+        relay.stop()
+
+
 @pytest.mark.parametrize("path", ["/webhook/one", "/readyz"])
 def test_a_locked_store_is_answered_with_503_in_time_however_many_wait(path: str, own_relay: Process) -> None:
     with closing(sqlite3.connect(own_relay.folder / "b.db", isolation_level=None)) as other:
