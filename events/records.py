@@ -154,7 +154,9 @@ class Target:
     """Of a start that is to be one with others of this key (`events.once`)."""
     once_while: OnceWhile | None = None
     failing_since: int | None = None
-    """Since when Conductor answers it with 5xx; None if it doesn't."""
+    """Since when Conductor answers it with 5xx, or its workflow can't be looked up; None if neither."""
+    only_versions: tuple[int, ...] | None = None
+    """Of a completion in doubt: the versions that its workflow must have, to be looked up; None if it needs none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,8 @@ class NewTarget:
     correlation_id: str | None = None
     once_key: str | None = None
     once_while: OnceWhile | None = None
+    only_versions: tuple[int, ...] | None = None
+    """Of a completion in doubt: the versions that its workflow must have, which couldn't be looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +213,9 @@ class Result:
     not_sent: bool = False
     """Whether a failed try is known to have done nothing."""
     failing_since: int | None = None
-    """Since when Conductor answers the target with 5xx; None if it doesn't."""
+    """Since when Conductor answers the target with 5xx, or its workflow can't be looked up; None if neither."""
+    unfit: bool = False
+    """Of a completion that was in doubt and is cancelled: its workflow has another version, so that its task waits on."""
 
 
 @dataclass(frozen=True, slots=True)

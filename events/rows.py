@@ -19,11 +19,12 @@ TASK = (
 )
 TARGET = (
     "id, event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
-    " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while, failing_since"
+    " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while, failing_since,"
+    " only_versions"
 )
 NEW_TARGET = (
     "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
-    " claimed_by, claimed_at, due_at, created_at, once_key, once_while"
+    " claimed_by, claimed_at, due_at, created_at, once_key, once_while, only_versions"
 )
 """Without the webhook, which is the event's."""
 WORKFLOW = "id, version, root_id, root_started_at, root_correlation_id"
@@ -73,6 +74,7 @@ def new_target_row(event_id: str, new: NewTarget, claimed_by: str | None, now: i
         now,
         new.once_key,
         new.once_while,
+        json.dumps(new.only_versions) if new.only_versions is not None else None,
     )
 
 
@@ -112,7 +114,8 @@ def task(row: Sequence[Any]) -> Task:
 
 def target(row: Sequence[Any]) -> Target:
     """From the columns of `TARGET`."""
-    return Target(*row)
+    *values, only_versions = row
+    return Target(*values, tuple(json.loads(only_versions)) if only_versions is not None else None)
 
 
 def rejection(row: Sequence[Any]) -> Rejection:

@@ -42,7 +42,8 @@ TABLES = (
         "targets",
         "id",
         "event_id webhook kind workflow workflow_id task_id reference_name version correlation_id state attempts error"
-        " claimed_by claimed_at due_at not_sent created_at settled_at once_key once_while failing_since",
+        " claimed_by claimed_at due_at not_sent created_at settled_at once_key once_while failing_since"
+        " only_versions",
     ),
     _table("workflows", "id", "version root_id root_started_at root_correlation_id"),
     _table("onces", "key", "target_id workflow_id"),

@@ -86,11 +86,11 @@ def target_after(target: Target, result: Result, now: int) -> TargetChange:
 def task_after(result: Result, now: int) -> TaskChange | None:
     """The task that the target aimed at; None if nothing changes for it.
 
-    A task whose event is refused for good waits again: another event may suit it.
+    A task whose event is refused for good, or turned out not to be for it, waits again: another event may suit it.
     """
     if result.target.task_id is None or result.state not in ENDED:
         return None
-    state = _TASK_AFTER[result.state]
+    state = "returned" if result.unfit else _TASK_AFTER[result.state]
     return TaskChange(state, None if state == "returned" else now)
 
 

@@ -343,21 +343,36 @@ class Conductor:
 
     def workflow(self, workflow_id: str) -> Workflow | None:
         """Version, and start and correlation id of the outermost workflow around it; None if Conductor has none."""
-        own = root = self._workflow(workflow_id)
+        own = root = self._shown(workflow_id)
         while root is not None and root.get("parentWorkflowId"):
-            parent = self._workflow(root["parentWorkflowId"])
+            parent = self._shown(root["parentWorkflowId"])
             if parent is None:
                 break
             root = parent
         if own is None or root is None:
             return None
+        started = root.get("startTime") or root.get("createTime")
+        if not isinstance(started, int):
+            raise NotThere(f"the answer isn't a workflow: its start is {str(started)[:100]!r}")
         return Workflow(
             id=workflow_id,
-            version=own.get("workflowVersion") or own.get("workflowDefinition", {}).get("version") or 1,
+            version=_version(own),
             root_id=root["workflowId"],
-            root_started_at=root.get("startTime") or root["createTime"],
+            root_started_at=started,
             root_correlation_id=root.get("correlationId"),
         )
+
+    def version(self, workflow_id: str) -> int | None:
+        """The workflow's version; None if Conductor has no such workflow."""
+        own = self._shown(workflow_id)
+        return None if own is None else _version(own)
+
+    def _shown(self, workflow_id: str) -> dict[str, Any] | None:
+        """The workflow, if the answer is that one: rules depend on what it says."""
+        found = self._workflow(workflow_id)
+        if found is not None and found.get("workflowId") != workflow_id:
+            raise NotThere(f"the answer isn't workflow {workflow_id}: {str(found)[:100]!r}")
+        return found
 
     def _workflow(self, workflow_id: str, tasks: bool = False) -> dict[str, Any] | None:
         query = [("includeTasks", "true" if tasks else "false")]
@@ -617,6 +632,13 @@ def _task(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
         domain=domain,
         found_by=found_by,
     )
+
+
+def _version(workflow: dict[str, Any]) -> int:
+    version = workflow.get("workflowVersion") or (workflow.get("workflowDefinition") or {}).get("version") or 1
+    if not isinstance(version, int):
+        raise NotThere(f"the answer isn't a workflow: its version is {str(version)[:100]!r}")
+    return version
 
 
 def _milliseconds(moment: Any) -> int:

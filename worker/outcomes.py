@@ -31,6 +31,8 @@ _OTHERS_WITHIN = 600.0
 """Seconds since the last effect of any target within which Conductor counts as answering others."""
 _LONGEST_PAUSE = 300.0
 """Seconds between two tries of such a target at most: more than `backoff` has, so that it takes no others' turn."""
+_DOUBT_PAUSE = 60.0
+"""Seconds between two look-ups at most of the workflow of a completion in doubt."""
 _LARGE = 1_000_000
 """Characters of a payload from which a completion is looked at again: Conductor answers 200 and fails the task and its
 workflow if it finds the output too large."""
@@ -48,6 +50,10 @@ def claim_lasts(longest_call: float) -> float:
 
 class CallStore(Claims, Clock, Protocol):
     """What calls need of the store."""
+
+
+class InDoubt(ConductorError):
+    """The workflow of a completion in doubt can't be looked up: nothing was done this time."""
 
 
 class TakenOver(Exception):
@@ -89,6 +95,8 @@ class TargetCalls:
             outcome = Outcome(Result(target, "failed", str(error)), "unclear")
         except Unreachable as error:
             return Outcome(self.again(target, error), "unreachable")
+        except InDoubt as error:
+            return Outcome(self._in_doubt(target, error), "unclear")
         except ConductorError as error:
             if error.status >= 500 and not isinstance(error, NotThere):
                 return Outcome(self._answered_5xx(target, event, error), "unclear")
@@ -121,6 +129,13 @@ class TargetCalls:
             return Result(target, "failed", f"{error} (given up after {hours} h; other targets had their effect)")
         return replace(self.again(target, error, min(_LONGEST_PAUSE, lasts / 4)), failing_since=since)
 
+    def _in_doubt(self, target: Target, error: InDoubt) -> Result:
+        """Waits for the look-up for as long as it takes: whether the task is the event's isn't known before."""
+        now = self._store.now()
+        since = target.failing_since or now
+        pause = max(wait_before(target.attempts), min(_DOUBT_PAUSE, (now - since) / 4000))
+        return Result(target, "pending", str(error), due_at=now + int(pause * 1000), failing_since=since)
+
     def _call(self, target: Target, event: Event) -> Result:
         if target.once_key is not None and (needless := self._needless(target, target.once_key)) is not None:
             return needless
@@ -137,6 +152,8 @@ class TargetCalls:
                 raise not_now from error
             if known is not None:
                 return known
+        if target.only_versions is not None and (unfit := self._unfit(target, target.only_versions)) is not None:
+            return unfit
         payload = self._output(event)
         not_after = self._fresh_until(target)
         if target.kind == "start":
@@ -164,6 +181,25 @@ class TargetCalls:
         if len(event.payload) >= _LARGE and (status := self._conductor.task(completed)) and status.failure:
             return _failed_by_size(target, status.failure)
         return Result(target, "done")
+
+    def _unfit(self, target: Target, versions: tuple[int, ...]) -> Result | None:
+        """What becomes of a completion in doubt whose workflow hasn't one of these versions; None if it has.
+
+        Raises InDoubt if that can't be found out.
+        """
+        assert target.workflow_id is not None
+        try:
+            version = self._conductor.version(target.workflow_id)
+        except Unreachable:
+            raise
+        except ConductorError as error:
+            raise InDoubt(f"workflow {target.workflow_id} can't be looked up, and its version decides: {error}") from error
+        if version in versions:
+            return None
+        has = "isn't there any more" if version is None else f"has version {version}"
+        wanted = ", ".join(map(str, versions))
+        reason = f"workflow {target.workflow_id} {has}; the webhook's receivers have {wanted}"
+        return Result(target, "cancelled", reason, unfit=True)
 
     def _needless(self, target: Target, key: str) -> Result | None:
         """What becomes of a start that another one with its key stands for, or may; None if it is to be made."""

@@ -31,7 +31,8 @@ AND webhook != ALL(%s) AND webhook NOT IN (SELECT webhook FROM bridge.pauses) OR
 _RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' ORDER BY id"
 _NEW_TARGET_ARRAYS = (
     "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[],"
-    " %b::int[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[]"
+    " %b::int[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[],"
+    " %b::text[]"
 )
 _NEW_TARGETS = (
     f"INSERT INTO bridge.targets ({rows.NEW_TARGET}, webhook) SELECT {rows.NEW_TARGET},"

@@ -204,6 +204,8 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("first", _FIRST),
     ("failing_since", "ALTER TABLE bridge.targets ADD COLUMN failing_since BIGINT"),
     ("quarantine", _QUARANTINE),
+    # as JSON: a completion in doubt has the versions that its workflow must have
+    ("targets_in_doubt", "ALTER TABLE bridge.targets ADD COLUMN only_versions TEXT"),
 )
 """Name and statements of each step, in their order."""
 

@@ -261,6 +261,12 @@ def quarantine(db: Database) -> None:
     _run(db, _QUARANTINE)
 
 
+@migrations()
+def targets_in_doubt(db: Database) -> None:
+    """The versions that the workflow of a completion in doubt must have, as JSON."""
+    db.execute("ALTER TABLE targets ADD COLUMN only_versions TEXT")
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

@@ -114,6 +114,12 @@ def test_a_target_is_left_to_be_tried_again_or_has_ended() -> None:
     )
 
 
+def test_a_task_whose_event_was_not_for_it_waits_again_and_the_event_is_free() -> None:
+    unfit = Result(a_target("complete", "t"), "cancelled", unfit=True)
+    assert transitions.task_after(unfit, NOW) == transitions.TaskChange("returned", None)
+    assert transitions.event_after("no", [("complete", "cancelled")], True, NOW) is not None
+
+
 @pytest.mark.parametrize(
     ("outcome", "change"),
     [

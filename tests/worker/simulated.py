@@ -26,6 +26,13 @@ def forbidden() -> NotNow:
     return error
 
 
+def failed(status: int) -> OutcomeUnknown:
+    """The answer of a server that fails over a request."""
+    error = OutcomeUnknown(f"{status} Internal Server Error")
+    error.status = status
+    return error
+
+
 @dataclass
 class SimulatedTask:
     """A WAIT_FOR_WEBHOOK task in the server."""
@@ -95,6 +102,11 @@ class SimulatedConductor:
     delay: int = 0
     """Milliseconds after which a `late` call takes effect."""
     late: list[tuple[int, Callable[[], Any]]] = field(default_factory=list)
+    sick: set[str] = field(default_factory=set)
+    """Workflows that can't be shown for now."""
+    sick_answer: Callable[[], Exception] = lambda: failed(500)
+    """What a look-up of such a workflow raises."""
+    workflow_lookups: list[str] = field(default_factory=list)
     on_start: Callable[[SimulatedWorkflow], None] = lambda workflow: None
 
     @property
@@ -276,7 +288,16 @@ class SimulatedConductor:
     def runs(self, workflow_id: str) -> bool:
         return workflow_id in self.workflows and not self.workflows[workflow_id].ended
 
+    def version(self, workflow_id: str) -> int | None:
+        found = self.workflow(workflow_id)
+        return None if found is None else found.version
+
     def workflow(self, workflow_id: str) -> Workflow | None:
+        self.workflow_lookups.append(workflow_id)
+        if workflow_id in self.sick:
+            raise self.sick_answer()
+        if workflow_id not in self.workflows:
+            return None
         own, root = self.workflows[workflow_id], self.root(workflow_id)
         return Workflow(own.id, own.version, root.id, root.started_at, root.correlation_id)
 

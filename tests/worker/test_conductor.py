@@ -429,6 +429,33 @@ def test_of_a_sub_workflow_the_root_is_looked_up(server: StandIn, conductor: Con
     assert found.root_correlation_id == "event"
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"workflowId": "another", "workflowVersion": 1, "startTime": 1},
+        {"workflowId": "w", "workflowVersion": "1", "startTime": 1},
+        {"workflowId": "w", "workflowVersion": 1},
+        {"workflowId": "w", "workflowVersion": 1, "startTime": "today"},
+    ],
+)
+def test_an_answer_that_is_not_the_workflow_decides_nothing(
+    server: StandIn, conductor: Conductor, answer: Any
+) -> None:
+    server.answers += [Answer(answer)]
+    with pytest.raises(NotThere):
+        conductor.workflow("w")
+
+
+def test_the_version_of_a_workflow_is_shown_alone(server: StandIn, conductor: Conductor) -> None:
+    server.answers += [Answer({"workflowId": "w", "workflowVersion": 3})]
+    server.answers += [Answer({"status": 404, "message": "No such workflow found by id: w"}, 404), Answer({}, 500)]
+    assert conductor.version("w") == 3
+    assert conductor.version("w") is None
+    with pytest.raises(OutcomeUnknown):
+        conductor.version("w")
+
+
 def test_a_workflow_that_is_gone_is_none(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer({"status": 404, "message": "No such workflow found by id: w"}, 404)]
     assert conductor.workflow("w") is None

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from events.records import NewTarget
-from tests.worker.simulated import Fault, forbidden
+from events.records import NewTarget, Target
+from tests.worker.simulated import Fault, SimulatedTask, failed, forbidden
 from tests.worker.targets import Bench, bench
 from worker.conductor import ConductorError, NotThere, OutcomeUnknown, Refused
 from worker.outcomes import TakenOver, claim_lasts
@@ -282,3 +282,54 @@ def test_a_conductor_that_answers_5xx_to_everything_is_never_given_up_on(
         poison = replace(poison, failing_since=result.failing_since)
     bench.result(other)
     assert bench.result(bench.later(poison, 100), "500").state == "failed"
+
+
+# --- in doubt ---
+
+
+def in_doubt(bench: Bench, *versions: int) -> tuple[SimulatedTask, Target]:
+    """A completion whose workflow's version couldn't be looked up as it was decided."""
+    task = bench.task()
+    [target] = bench.decide(replace(bench.completion(task), only_versions=versions))
+    assert target.only_versions == versions
+    return task, target
+
+
+def test_a_completion_in_doubt_is_made_if_the_workflow_has_one_of_the_versions(bench: Bench) -> None:
+    task, target = in_doubt(bench, 2, 1)
+    assert bench.result(target).state == "done"
+    assert task.worker_id == bench.event
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_completion_in_doubt_of_another_version_or_no_workflow_leaves_its_task_waiting(
+    bench: Bench, gone: bool
+) -> None:
+    task, target = in_doubt(bench, 2)
+    if gone:
+        del bench.conductor.workflows[task.workflow_id]
+    result = bench.result(target)
+    assert (result.state, result.unfit, task.status) == ("cancelled", True, "SCHEDULED")
+    assert task.workflow_id in str(result.error)
+
+
+@pytest.mark.parametrize("answer", [lambda: failed(500), forbidden, lambda: NotThere("garbage")])
+def test_a_completion_in_doubt_waits_for_the_look_up_for_as_long_as_it_takes(bench: Bench, answer: Any) -> None:
+    task, target = in_doubt(bench, 1)
+    bench.conductor.sick, bench.conductor.sick_answer = {task.workflow_id}, answer
+    now = int(time.time() * 1000)
+    bench.caller._calls._effect_at = float("inf")  # others have their effect
+    result = bench.result(replace(target, failing_since=now - 10 * 3600_000, attempts=500))
+    assert (result.state, task.status) == ("pending", "SCHEDULED")
+    assert "can't be looked up" in str(result.error)
+    assert now < result.due_at <= time.time() * 1000 + 60_000
+    assert bench.result(target).failing_since is not None
+    bench.conductor.sick.clear()
+    assert bench.result(bench.later(target)).state == "done"
+
+
+def test_a_lost_completion_in_doubt_is_found_done_though_its_workflow_cannot_be_shown(bench: Bench) -> None:
+    task, target = in_doubt(bench, 1)
+    assert bench.result(target, "lost_after").state == "pending"
+    bench.conductor.sick = {task.workflow_id}
+    assert bench.result(bench.later(target)).state == "done"

@@ -165,3 +165,18 @@ def test_a_tasks_state_follows_from_its_target(store: Store, outcome: TargetStat
     decide(store, arrive(store), completion())
     end(store, "e1", outcome)
     assert store.task("t1").state == state  # type: ignore[union-attr]
+
+
+def test_a_completion_in_doubt_keeps_its_versions_and_if_it_is_unfit_task_and_event_are_free(store: Store) -> None:
+    store.adopt("me", [task(1), task(2)], NOW)
+    made = (replace(completion(1), only_versions=(1, 20_240_101_1200)), replace(completion(2), only_versions=()))
+    decide(store, arrive(store), *made)
+    claimed = store.claim("one", NOW, 0, 9)
+    assert [target.only_versions for target in claimed] == [(1, 20_240_101_1200), ()]
+    assert [target.only_versions for target in store.targets_of(["e1"])] == [(1, 20_240_101_1200), ()]
+    first, second = claimed
+    store.record_results("one", [Result(first, "cancelled", "another version", unfit=True)], NOW)
+    assert (event(store, "e1").hold, ids(store.agenda(9).returned)) == ("no", ["t1"])
+    store.record_results("one", [Result(second, "cancelled", "gone")], NOW)
+    assert (ids(store.agenda(9).freed), ids(store.agenda(9).returned)) == (["e1"], ["t1"])
+    assert store.task("t2").state == "gone"  # type: ignore[union-attr]
