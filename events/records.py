@@ -215,7 +215,7 @@ class Result:
     failing_since: int | None = None
     """Since when Conductor answers the target with 5xx, or its workflow can't be looked up; None if neither."""
     unfit: bool = False
-    """Of a completion that was in doubt and is cancelled: its workflow has another version, so that its task waits on."""
+    """Of a cancelled completion that was in doubt: its workflow has another version, so its task waits on."""
 
 
 @dataclass(frozen=True, slots=True)

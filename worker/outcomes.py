@@ -193,7 +193,9 @@ class TargetCalls:
         except Unreachable:
             raise
         except ConductorError as error:
-            raise InDoubt(f"workflow {target.workflow_id} can't be looked up, and its version decides: {error}") from error
+            raise InDoubt(
+                f"workflow {target.workflow_id} can't be looked up, and its version decides: {error}"
+            ) from error
         if version in versions:
             return None
         has = "isn't there any more" if version is None else f"has version {version}"

@@ -439,9 +439,7 @@ def test_of_a_sub_workflow_the_root_is_looked_up(server: StandIn, conductor: Con
         {"workflowId": "w", "workflowVersion": 1, "startTime": "today"},
     ],
 )
-def test_an_answer_that_is_not_the_workflow_decides_nothing(
-    server: StandIn, conductor: Conductor, answer: Any
-) -> None:
+def test_an_answer_that_is_not_the_workflow_decides_nothing(server: StandIn, conductor: Conductor, answer: Any) -> None:
     server.answers += [Answer(answer)]
     with pytest.raises(NotThere):
         conductor.workflow("w")
