@@ -114,8 +114,9 @@ def task(row: Sequence[Any]) -> Task:
 
 def target(row: Sequence[Any]) -> Target:
     """From the columns of `TARGET`."""
-    *values, only_versions = row
-    return Target(*values, tuple(json.loads(only_versions)) if only_versions is not None else None)
+    values = list(row)
+    values[-1] = tuple(json.loads(values[-1])) if values[-1] is not None else None
+    return Target(*values)
 
 
 def rejection(row: Sequence[Any]) -> Rejection:
