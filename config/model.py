@@ -349,7 +349,9 @@ class Dedup(_Model):
             yield None, "not one place for the delivery id; write either header: NAME or path: JSONPATH"
 
 
-_CONTENT_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(\s*;\s*[\x20-\x7e]+)?")
+_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_CONTENT_TYPE = re.compile(rf'{_WORD}/{_WORD}(?:[ \t]*;[ \t]*{_WORD}=(?:{_WORD}|"[ !#-\[\]-~]*"))*')
+"""As it may stand in a header: nothing in it can begin another one."""
 
 
 class Respond(_Model):

@@ -49,6 +49,11 @@ class Settings(BaseSettings):
         default=False,
         description="on: admin page and API may write webhook definitions; BRIDGE_WEBHOOKS must be a folder",
     )
+    bridge_follow_traces: bool = Field(
+        default=False,
+        description="on: a delivery's traceparent is followed, and so decides whether spans are sampled; only where "
+        "every sender is trusted",
+    )
     bridge_poll_interval: Duration = Field(
         default=1.0, gt=0, description="how often the queue of waiting tasks is swept"
     )

@@ -117,10 +117,13 @@ class _Reading:
             self.located.value = self.value(node, (), node.start_mark.line + 1)
         return self.located
 
-    def value(self, node: Node, where: Where, line: int) -> Any:
-        self.nodes += 1
-        if self.nodes > _MAX_NODES or len(where) > _MAX_DEPTH:
+    def count(self, number: int, line: int, depth: int) -> None:
+        self.nodes += number
+        if self.nodes > _MAX_NODES or depth > _MAX_DEPTH:
             raise BadYaml("aliases that repeat themselves without end", line, "write the text out")
+
+    def value(self, node: Node, where: Where, line: int) -> Any:
+        self.count(1, line, len(where))
         self.located.lines[where] = line
         if node.tag not in _TAGS:
             raise BadYaml(f"the tag {node.tag} means nothing here", node.start_mark.line + 1, "remove it")
@@ -134,6 +137,7 @@ class _Reading:
 
     def entries(self, node: MappingNode, where: Where, depth: int = 0) -> list[tuple[Any, Node, int]]:
         """key, value and the key's line; a mapping's own keys win over merged ones."""
+        self.count(1 + len(node.value), node.start_mark.line + 1, depth)  # a merge may name one mapping many times
         own: dict[Any, tuple[Any, Node, int]] = {}
         merged: list[Node] = []
         for key_node, item in node.value:
@@ -149,7 +153,7 @@ class _Reading:
             else:
                 own[key] = (key, item, at)
         for source in merged:
-            if not isinstance(source, MappingNode) or depth > _MAX_DEPTH:
+            if not isinstance(source, MappingNode):
                 raise BadYaml("<< merges something that has no keys", source.start_mark.line + 1, "merge a mapping")
             for entry in self.entries(source, where, depth + 1):
                 own.setdefault(entry[0], entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -38,6 +39,27 @@ def line(text: str = "") -> None:
 def definitions() -> Path:
     """The admins' definitions: what BRIDGE_WEBHOOKS names, else the shipped file."""
     return ROOT / os.environ.get("BRIDGE_WEBHOOKS", "config/webhooks.yaml")
+
+
+def make_up_secret() -> None:
+    """Gives the shipped definitions' webhook a signing secret in .env, if it has none: unsigned, it takes nothing."""
+    if sample.SECRET_NAME in os.environ or f"${{{sample.SECRET_NAME}}}" not in definitions_text():
+        return
+    secret = secrets.token_hex(16)
+    text = ENV_FILE.read_text(encoding="utf-8") if ENV_FILE.exists() else ""
+    ENV_FILE.touch(mode=0o600)
+    with ENV_FILE.open("a", encoding="utf-8") as file:
+        file.write(f"{'' if not text or text.endswith(chr(10)) else chr(10)}{sample.SECRET_NAME}={secret}\n")
+    os.environ[sample.SECRET_NAME] = secret
+    line(f"{sample.SECRET_NAME} made up, in .env: put there the one of your Slack app, if you have one")
+
+
+def definitions_text() -> str:
+    """The text of the definitions' file; of a folder nothing."""
+    try:
+        return definitions().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def check_definitions(environment: dict[str, str]) -> None:
@@ -82,6 +104,7 @@ def run() -> None:
     admin_port = int(os.environ.get("ADMIN_PORT", "8090"))
     check_port(port, "PORT", "the relay")
     check_port(admin_port, "ADMIN_PORT", "the admin page")
+    make_up_secret()
     check_definitions(dict(os.environ))
     conductor, ui_url = find_conductor()
     sample.register(conductor)

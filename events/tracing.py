@@ -19,6 +19,8 @@ import structlog
 Kind = Literal["SERVER", "INTERNAL", "CLIENT"]
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
+"""By which a request names its trace."""
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 

@@ -89,6 +89,7 @@ def _create_app(
             fetch,
             platforms,
             settings.bridge_conductor_payload,
+            settings.bridge_follow_traces,
         )
 
     definitions = load(settings.bridge_webhooks)

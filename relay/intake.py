@@ -43,7 +43,7 @@ class Intake:
         self,
         webhook: Webhook,
         platform: Platform,
-        secret_headers: frozenset[str],
+        dropped_headers: frozenset[str],
         conductor_payload: int = CONDUCTOR_PAYLOAD,
     ):
         self._webhook = webhook.name
@@ -55,7 +55,7 @@ class Intake:
         self._read = platform.read
         self._conceal = platform.conceal
         self._delivery_id, self._element_id = _ids_of(webhook, platform)
-        self._secret_headers = _NEVER_KEPT | platform.secret_headers | secret_headers
+        self._dropped_headers = _NEVER_KEPT | platform.secret_headers | dropped_headers
 
     def read(self, request: Request) -> Body:
         """The body; of a delivery without one, by a method that needs none, the query. Raises BadBody."""
@@ -112,11 +112,11 @@ class Intake:
         return body if value is body.value else Body(value)
 
     def _kept(self, headers: Mapping[str, str]) -> dict[str, str]:
-        secret = self._secret_headers
+        dropped = self._dropped_headers
         return {
             name: value if value.isascii() else _as_utf8(value)
             for name, value in headers.items()
-            if name not in secret and "signature" not in name
+            if name not in dropped and "signature" not in name
         }
 
 

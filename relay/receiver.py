@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from events.deadline import within
 from events.payload import BadBody, Body, PayloadTooLarge, UnreadableMediaType
 from events.records import Committed, Rejection
 from events.store import Deliveries, StoreUnavailable
-from events.tracing import span
+from events.tracing import Span, span
 from relay import metrics
 from relay.platform import Accepted
 from relay.request import Answer, Request, error_answer, json_answer
@@ -97,7 +98,7 @@ class Receiver:
             return NOT_FOUND
         try:
             request = self._read(route, incoming)
-            with within(PATIENCE), span("receive", "SERVER", request.headers, webhook=route.webhook.name) as receiving:
+            with within(PATIENCE), self._span(route, request) as receiving:
                 if challenge := route.challenge(request):
                     return self._challenged(route, request, challenge)
                 delivery, body = self._verify(route, request)
@@ -118,6 +119,11 @@ class Receiver:
                 return self._accepted(route, delivery, body.value, committed)
         except Exception as error:
             return self._failed(route, incoming, error)
+
+    def _span(self, route: Route, request: Request) -> AbstractContextManager[Span]:
+        """A stranger's trace is not joined: its flag would decide whether ours is sampled."""
+        headers = request.headers if route.follow_traces else {}
+        return span("receive", "SERVER", headers, webhook=route.webhook.name)
 
     def _read(self, route: Route, incoming: Incoming) -> Request:
         """The whole request, if it may be sent at all. Raises Refused, _MethodNotAllowed and what reading raises."""

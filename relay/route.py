@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from config.webhooks import Definitions, Webhook
 from events.payload import CONDUCTOR_PAYLOAD, Body
+from events.tracing import TRACE_HEADERS
 from relay.intake import Intake
 from relay.only import Only, own_answer
 from relay.platform import Platform
@@ -30,14 +31,18 @@ class Route:
         public_url: str | None,
         fetch: Fetch = no_fetch,
         conductor_payload: int = CONDUCTOR_PAYLOAD,
+        follow_traces: bool = False,
     ):
-        """`conductor_payload`: bytes of the largest output or input that Conductor takes."""
+        """`conductor_payload`: bytes of the largest output or input that Conductor takes. `follow_traces`: whether
+        a delivery may name the trace that it belongs to."""
         self.webhook = webhook
         self.key = VerifiedWebhooks.key(webhook)
         self.platform = platform
         self.terms = terms_of(webhook, platform, fetch)
         self.verification = Verification(webhook, platform, fetch)
-        self.intake = Intake(webhook, platform, self.verification.secret_headers, conductor_payload)
+        self.follow_traces = follow_traces
+        dropped = self.verification.secret_headers | (frozenset() if follow_traces else TRACE_HEADERS)
+        self.intake = Intake(webhook, platform, dropped, conductor_payload)
         self.methods = platform.methods | ({"GET"} if webhook.challenge is not None else frozenset())
         self.deliverable = platform.methods - {"GET", "OPTIONS"} if platform.challenge else platform.methods
         """Methods of deliveries: where a platform challenges by GET or OPTIONS, those are nothing else."""
@@ -101,11 +106,14 @@ def routes_of(
     fetch: Fetch = no_fetch,
     platforms: Mapping[str, Platform] = PLATFORMS,
     conductor_payload: int = CONDUCTOR_PAYLOAD,
+    follow_traces: bool = False,
 ) -> Mapping[str, Route]:
     """Last part of the URL → route."""
     return MappingProxyType(
         {
-            webhook.url_id: Route(webhook, platforms[webhook.platform], public_url, fetch, conductor_payload)
+            webhook.url_id: Route(
+                webhook, platforms[webhook.platform], public_url, fetch, conductor_payload, follow_traces
+            )
             for webhook in definitions.webhooks
         }
     )

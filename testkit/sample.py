@@ -11,6 +11,8 @@ WORKFLOW = "sample_webhook_for_slack"
 """The workflow that waits for a Slack message."""
 TASK = "wait_for_message"
 """The reference name of its WAIT_FOR_WEBHOOK task."""
+SECRET_NAME = "SLACK_SIGNING_SECRET"
+"""The variable with the webhook's signing secret."""
 WEBHOOK = "slack"
 """The webhook that Slack would call."""
 
@@ -18,7 +20,7 @@ DEFINITIONS = f"""\
 webhooks:
   - name: {WEBHOOK}
     platform: slack
-    secret: ${{SLACK_SIGNING_SECRET}}
+    secret: ${{{SECRET_NAME}}}
     receivers:
       {WORKFLOW}: any
 """

@@ -121,6 +121,7 @@ webhooks:
 """,
             otel_exporter_otlp_endpoint=url,
             otel_bsp_schedule_delay="200",
+            bridge_follow_traces="on",
         ).start()
         headers = {"X-Api-Key": API_KEY, "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
         event_id = accepted(bridge.post("traced", {"n": 1}, headers))

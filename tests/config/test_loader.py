@@ -296,6 +296,10 @@ extra: 1
             "2: webhook a: respond.body: a body, which status 204 can't have; remove it",
         ),
         (
+            'webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {content_type: "text/a;\\nX-A: 1"}}',
+            r"2: webhook a: respond.content_type: 'text/a;\nX-A: 1' is not a media type; write one such as text/plain",
+        ),
+        (
             "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {content_type: text}}",
             "2: webhook a: respond.content_type: 'text' is not a media type; write one such as text/plain",
         ),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import config.webhooks
 from config.webhooks import Webhook, load_definitions
+from relay.platforms import PLATFORMS
 
 SHIPPED = Path(config.webhooks.__file__).with_name("webhooks.yaml")
 
@@ -60,9 +61,11 @@ webhooks:
 """
 
 
-def test_the_shipped_file_loads_without_any_variable() -> None:
-    definitions = load_definitions(SHIPPED, None, {})
+def test_the_shipped_file_accepts_nothing_unsigned() -> None:
+    definitions = load_definitions(SHIPPED, PLATFORMS, {"SLACK_SIGNING_SECRET": "8f742231b10e8888abcd99yyyzzz85a5"})
     assert [webhook.name for webhook in definitions.webhooks] == ["slack"]
+    assert definitions.warnings == ()
+    assert all(webhook.secret and webhook.verifier is None for webhook in definitions.webhooks)
 
 
 def test_the_shipped_file_names_its_schema_in_the_first_line() -> None:

@@ -110,6 +110,15 @@ def test_aliases_within_aliases_end(read: Any) -> None:
         read(levels)
 
 
+@pytest.mark.parametrize("repeated", ["[*a{0}, *a{0}]", "[*a{0}, {{<<: *a{0}}}]"])
+def test_merges_that_double_end_as_aliases_do(read: Any, repeated: str) -> None:
+    levels = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n}\n  <<: {repeated.format(n - 1)}\n" for n in range(1, 60))
+    with pytest.raises(BadYaml, match="without end"):
+        read(levels)
+    with pytest.raises(BadYaml, match="without end"):
+        read("a: &a\n  <<: *a\n")
+
+
 def test_very_deep_nesting_is_an_error(read: Any) -> None:
     with pytest.raises(BadYaml):
         read("[" * 3000 + "]" * 3000)
