@@ -189,6 +189,7 @@ def problem(problem: Problem) -> Json:
 
 CONDUCTOR = "CONDUCTOR_SERVER_URL"
 DATABASE = "BRIDGE_DATABASE"
+PROXIES = "BRIDGE_TRUSTED_PROXIES"
 
 
 def setting_problem(setting: str, finding: Finding) -> Json:

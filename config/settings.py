@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config.durations import Duration, Size
+from config.proxies import Proxies, TrustedProxies
 
 
 class SettingsError(Exception):
@@ -38,7 +39,11 @@ class Settings(BaseSettings):
         default=None,
         description="the URL that platforms call, as they see it; Twilio signs it, `webhooks` lists it",
     )
-    bridge_trusted_proxies: int = Field(default=0, ge=0, description="hops whose X-Forwarded-* headers are believed")
+    bridge_trusted_proxies: TrustedProxies = Field(
+        default=Proxies(),
+        description="whose X-Forwarded-* headers are believed: the proxies' addresses and networks, separated by "
+        "commas, or their number",
+    )
     bridge_admin_token: SecretStr | None = Field(
         default=None, description="the admin page asks for it; needed to listen elsewhere than on loopback"
     )

@@ -18,6 +18,8 @@ from urllib.parse import parse_qsl
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
+from events.charsets import codec_of
+
 MAX_DEPTH = 100
 """How deeply arrays and objects may be nested."""
 MAX_DIGITS = 1000
@@ -31,17 +33,6 @@ CONDUCTOR_PAYLOAD = 10 * 1024 * 1024
 user's workflow, and a larger input is refused for good."""
 MAX_FIELDS = 10_000
 """Fields of a form, or parameters of a query."""
-
-_CHARSETS = frozenset(
-    codecs.lookup(name).name
-    for name in (
-        "utf-8", "utf-8-sig", "ascii", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "koi8-r", "koi8-u", "big5",
-        "gb2312", "gbk", "gb18030", "shift_jis", "euc-jp", "iso2022_jp", "euc-kr", "tis-620",
-        *(f"iso8859-{number}" for number in (*range(1, 12), *range(13, 17))),
-        *(f"cp{number}" for number in range(1250, 1259)),
-    )
-)  # fmt: skip
-"""Encodings of text that a sender may name; the rest of Python's codecs are no encodings of text, or slow."""
 
 
 class BadBody(ValueError):
@@ -271,11 +262,8 @@ def _charset(content_type: str, default: str = "utf-8") -> str:
 
 
 def _known_charset(name: str) -> str:
-    try:
-        codec = codecs.lookup(name).name
-    except (LookupError, ValueError, UnicodeError):
-        codec = ""
-    if codec not in _CHARSETS:
+    codec = codec_of(name)
+    if codec is None:
         raise UnreadableMediaType("the charset is none that the bridge reads")
     return codec
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config.logs import configure_logging
 from config.settings import Settings, SettingsError, load_settings
@@ -20,6 +19,7 @@ from events.open import open_store
 from events.store import Deliveries, Facts, NewerStore, StoreUnavailable
 from relay import metrics, web
 from relay.background import STILL_IN_FORCE, Background
+from relay.forwarded import believing
 from relay.hub import aside, gather, nap
 from relay.peers import Peers
 from relay.platform import Platform
@@ -130,9 +130,7 @@ def _create_app(
     app.register_blueprint(web.pages(store, with_metrics=where == "public"))
     web.handle_errors(app)
     wsgi: WSGIApplication = web.Deliveries(receiver, app.wsgi_app, background.start if in_background else lambda: None)
-    hops = settings.bridge_trusted_proxies
-    if hops:
-        wsgi = ProxyFix(wsgi, x_for=hops, x_proto=hops, x_host=hops, x_port=hops, x_prefix=hops)
+    wsgi = believing(wsgi, settings.bridge_trusted_proxies)
     app.wsgi_app = peers = Peers(wsgi)  # type: ignore[method-assign]
     background.let_go, background.await_first = peers.let_go, peers.await_first
     app.extensions["relay"] = background

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
 
 from config.webhooks import Definitions, Webhook
 from events.payload import CONDUCTOR_PAYLOAD, Body
 from events.tracing import TRACE_HEADERS
+from relay.addresses import is_within, read_address, without_mapped
 from relay.intake import Intake
 from relay.only import Only, own_answer
 from relay.platform import Platform
@@ -53,6 +53,7 @@ class Route:
         """Which events are stored; None for all."""
         self.own_answer = own_answer(webhook.respond) if webhook.respond is not None else None
         """What is answered instead of the platform's usual answer."""
+        self._networks = without_mapped(webhook.allow_ips)
         self._public_url = public_url_of(webhook, public_url)
 
     def challenge(self, request: Request) -> Answer | None:
@@ -74,16 +75,10 @@ class Route:
 
     def admits(self, remote: str | None) -> bool:
         """Whether the address may post."""
-        networks = self.webhook.allow_ips
-        if not networks:
+        if not self._networks:
             return True
-        try:
-            address = ip_address(_without_port(remote or ""))
-        except ValueError:
-            return False
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return any(address in network for network in networks if network.version == address.version)
+        address = read_address(remote)
+        return address is not None and is_within(address, self._networks)
 
 
 def public_url_of(webhook: Webhook, public_url: str | None) -> str | None:
@@ -91,13 +86,6 @@ def public_url_of(webhook: Webhook, public_url: str | None) -> str | None:
     if webhook.public_url is not None:
         return webhook.public_url
     return f"{public_url.rstrip('/')}{PATH}{webhook.url_id}" if public_url else None
-
-
-def _without_port(remote: str) -> str:
-    """Some proxies write ports into X-Forwarded-For."""
-    if remote.startswith("["):
-        return remote[1:].partition("]")[0]
-    return remote.partition(":")[0] if remote.count(":") == 1 else remote
 
 
 def routes_of(

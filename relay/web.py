@@ -11,12 +11,11 @@ import gevent
 from flask import Blueprint, Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from events.deadline import within
 from events.store import Deliveries as DeliveryStore
-from events.store import StoreUnavailable
 from relay import metrics
 from relay.hub import aside
 from relay.peers import LONGEST_BODY
+from relay.readiness import Readiness
 from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Overloaded, Receiver
 from relay.request import Answer, Request, error_answer, json_answer
 from relay.route import PATH, Route
@@ -29,7 +28,10 @@ _MOST_ON_THEIR_WAY = 256 * 1024 * 1024
 _on_their_way = 0
 """Bytes of large bodies that have come in part."""
 _STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_USUAL_NAMES = 1000
+_LONGEST_USUAL_NAME = 64
 _names: dict[str, str] = {}
+"""Of headers: as WSGI has them, and as they are sent."""
 
 
 class WsgiRequest:
@@ -96,9 +98,10 @@ def _headers(environ: dict[str, Any]) -> dict[str, str]:
 
 
 def _name(key: str) -> str:
-    if len(_names) > 1000:  # senders choose names
-        _names.clear()
-    return _names.setdefault(key, key[5:].replace("_", "-").lower())
+    name = key[5:].replace("_", "-").lower()
+    if len(name) <= _LONGEST_USUAL_NAME and len(_names) < _USUAL_NAMES:  # senders choose names
+        _names[key] = name
+    return name
 
 
 def _read(stream: Any, most: int) -> bytes:
@@ -157,6 +160,7 @@ def send(answer: Answer, environ: dict[str, Any], start_response: StartResponse)
 def pages(store: DeliveryStore, with_metrics: bool) -> Blueprint:
     """The pages beside the webhooks."""
     blueprint = Blueprint("relay", __name__)
+    is_ready = Readiness(store.check_writable, PATIENCE)
 
     @blueprint.get("/healthz", provide_automatic_options=False)
     def healthz() -> Response:
@@ -164,12 +168,7 @@ def pages(store: DeliveryStore, with_metrics: bool) -> Blueprint:
 
     @blueprint.get("/readyz", provide_automatic_options=False)
     def readyz() -> Response:
-        try:
-            with within(PATIENCE):
-                store.check_writable()
-        except StoreUnavailable:
-            return _response(UNAVAILABLE)
-        return _response(json_answer({"status": "ready"}))
+        return _response(json_answer({"status": "ready"}) if is_ready() else UNAVAILABLE)
 
     if with_metrics:
 

@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from admin import shapes
+from admin.advice import on_proxies
 from admin.bridge import Bridge, Readable
 from admin.cli.common import (
     Here,
@@ -64,7 +65,7 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
             errors = "1 error" if len(error.problems) == 1 else f"{len(error.problems)} errors"
             click.echo(f"{errors}; a running bridge keeps the last good definitions", err=True)
         sys.exit(1)
-    findings: list[tuple[str, Finding]] = []
+    findings = [(shapes.PROXIES, finding) for finding in on_proxies(here.settings, definitions)]
     if not offline:
         findings += [(shapes.CONDUCTOR, finding) for finding in _ask_conductor(here, definitions)]
         findings += [(shapes.DATABASE, finding) for finding in _ask_store(here)]

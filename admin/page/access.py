@@ -25,7 +25,7 @@ class NotAllowed(Exception):
     """The request may not be answered; the text says why, for whoever set the bridge up."""
 
 
-def check_local(environ: Mapping[str, Any], trusted_proxies: int = 0) -> None:
+def check_local(environ: Mapping[str, Any], trusted_proxies: bool = False) -> None:
     """Raises NotAllowed unless nothing but this machine can have sent the request.
 
     The name asked for counts as well as the addresses: with a name of its own that leads to 127.0.0.1, a web site

@@ -8,7 +8,6 @@ from typing import Any
 import structlog
 from flask import Flask, Response, current_app, g, jsonify, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from admin.bridge import CantReplay, NotFound
 from admin.definitions_writer import CantWrite, Changed
@@ -18,6 +17,7 @@ from admin.page.context import Source, sessions, set_cookie, source
 from config.logs import configure_logging
 from config.settings import Settings, SettingsError, load_settings
 from events.store import NewerStore, StoreUnavailable
+from relay.forwarded import believing
 
 _OPEN = {"pages.login", "pages.health", "static", "orkes.token"}
 """What is shown to everybody."""
@@ -65,9 +65,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         token.get_secret_value() if token else None, viewer.get_secret_value() if viewer else None
     )
     app.extensions["has_token"] = token is not None or viewer is not None
-    if settings.bridge_trusted_proxies:
-        hops = settings.bridge_trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    proxies = settings.bridge_trusted_proxies
+    app.wsgi_app = believing(app.wsgi_app, proxies, ("proto", "host"))  # type: ignore[method-assign, assignment]
     app.before_request(_admit)
     app.after_request(_finish)
     app.register_error_handler(HTTPException, _on_http_error)
@@ -97,7 +96,7 @@ def _admit() -> Any:
     of_cookie = sessions().role_of(cookie)
     of_token = _role_of_program()
     if not current_app.extensions["has_token"]:
-        check_local(request.environ, settings.bridge_trusted_proxies)
+        check_local(request.environ, bool(settings.bridge_trusted_proxies))
         g.role, g.who = "admin", "local"
     else:
         g.role = g.who = of_token or of_cookie

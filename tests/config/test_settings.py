@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from config.proxies import Proxies
 from config.settings import Settings, SettingsError, load_settings
 
 
@@ -48,7 +49,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.bridge_public_url == "https://hooks.example.com"
     assert settings.bridge_poll_interval == 0.25
     assert settings.bridge_task_domains == ("blue", "green")
-    assert settings.bridge_trusted_proxies == 2
+    assert settings.bridge_trusted_proxies == Proxies(hops=2)
     assert settings.bridge_log_format is None
     assert settings.ui_url == "https://conductor.example.com"
 
@@ -96,4 +97,4 @@ def test_secrets_are_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load_settings().bridge_trusted_proxies = 1  # type: ignore[misc]
+        load_settings().bridge_trusted_proxies = Proxies()  # type: ignore[misc]

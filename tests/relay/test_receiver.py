@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from events.records import Committed
+from events.sqlite import SqliteStore
 from events.store import StoreUnavailable
 from tests.relay.bridge import NOW, Clock, MakeRelay
 
@@ -319,8 +320,9 @@ def test_a_bug_of_ours_is_no_loss_and_no_500(make_relay: MakeRelay, monkeypatch:
 
     monkeypatch.setattr(relay.store, "append", fails)
     assert relay.post("plain", "{}", OK).status_code == 503
-    monkeypatch.setattr(relay.store, "check_writable", lambda: fails([]))
-    assert relay.client.get("/readyz").status_code == 503
+    relay = make_relay(PLAIN)
+    monkeypatch.setattr(SqliteStore, "check_writable", lambda _: fails([]))
+    assert relay.another_process().get("/readyz").status_code == 503
 
 
 def test_deliveries_are_counted_by_what_became_of_them(make_relay: MakeRelay) -> None:
@@ -544,9 +546,10 @@ def test_the_pages_beside(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
         response = relay.client.get(path)
         assert (response.status_code, response.mimetype) == (200, "application/json")
 
-    def fails() -> None:
+    def fails(_: SqliteStore) -> None:
         raise StoreUnavailable("disk full")
 
-    monkeypatch.setattr(relay.store, "check_writable", fails)
-    assert relay.client.get("/healthz").status_code == 200
-    assert (relay.client.get("/readyz").status_code, error_of(relay.client.get("/readyz"))) == (503, "unavailable")
+    monkeypatch.setattr(SqliteStore, "check_writable", fails)
+    other = relay.another_process()
+    assert other.get("/healthz").status_code == 200
+    assert (other.get("/readyz").status_code, error_of(other.get("/readyz"))) == (503, "unavailable")

@@ -175,7 +175,7 @@ readinessProbe:
     {{- include "bridge.databaseEnv" . | nindent 4 }}
     - {name: PORT, value: "{{ .Values.relay.port }}"}
     - {name: BRIDGE_RELAY_METRICS, value: "0.0.0.0:{{ .Values.relay.metricsPort }}"}
-    - {name: BRIDGE_TRUSTED_PROXIES, value: "{{ .Values.trustedProxies }}"}
+    - {name: BRIDGE_TRUSTED_PROXIES, value: {{ kindIs "slice" .Values.trustedProxies | ternary (join "," .Values.trustedProxies) (toString .Values.trustedProxies) | quote }}}
   ports:
     - {name: http, containerPort: {{ .Values.relay.port }}}
     - {name: relay-metrics, containerPort: {{ .Values.relay.metricsPort }}}

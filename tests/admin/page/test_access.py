@@ -47,7 +47,7 @@ def test_the_socket_says_where_it_is_bound() -> None:
 
 def test_trusted_proxies_need_a_token() -> None:
     with pytest.raises(NotAllowed, match="proxy"):
-        check_local(LOCAL, trusted_proxies=1)
+        check_local(LOCAL, trusted_proxies=True)
 
 
 @pytest.mark.parametrize(
