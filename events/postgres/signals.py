@@ -15,6 +15,7 @@ from contextlib import suppress
 import psycopg
 import structlog
 
+from config import bell
 from events.postgres.connections import Connection, Connections
 from events.store import News, StoreUnavailable
 
@@ -100,10 +101,7 @@ class Listener:
     def __init__(self, connections: Connections, news: News):
         self._connections = connections
         self._channel = channel(connections, news)
-        self._woken, self._wake_in = os.pipe()
-        os.set_blocking(self._woken, False)
-        os.set_blocking(self._wake_in, False)
-        self._is_open = True
+        self._woken = bell.Bell()
         self._connection: Connection | None = None
         self._is_pooled = False
         self._connected_at = float("-inf")
@@ -124,16 +122,11 @@ class Listener:
             self._select(seconds)
 
     def wake(self) -> None:
-        if self._is_open:
-            with suppress(OSError):
-                os.write(self._wake_in, b"\0")
+        self._woken.ring()
 
     def close(self) -> None:
-        if self._is_open:
-            self._is_open = False
-            self._hang_up()
-            os.close(self._wake_in)
-            os.close(self._woken)
+        self._woken.close()
+        self._hang_up()
 
     def _select(self, seconds: float) -> bool:
         """Waits for a wake-up or a notification; whether one came."""
@@ -142,9 +135,8 @@ class Listener:
         if self._connection is not None:
             poll.register(self._connection.fileno(), select.POLLIN)
         ready = [descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)]
-        if self._woken in ready:
-            with suppress(OSError):
-                os.read(self._woken, 65536)
+        if self._woken.fileno() in ready:
+            self._woken.clear()
         if self._connection is not None and self._connection.fileno() in ready:
             self._hear()
         return bool(ready)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import select
-import socket
 import time
 from contextlib import suppress
 
+from config.bell import Bell, Descriptor
 from events.sqlite.connections import Connections
 from events.store import News, StoreUnavailable
 
@@ -28,21 +27,20 @@ class WakeUp:
         os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
-        self._descriptor: int | None = None
+        self._descriptor: Descriptor | None = None
 
     def send(self) -> None:
         """Wakes the worker, if one listens."""
+        descriptor = self._descriptor  # other threads may find meanwhile that nobody listens
         try:
-            if self._descriptor is None:
-                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
-            os.write(self._descriptor, b"\0")
+            if descriptor is None:
+                descriptor = self._descriptor = Descriptor(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
+            os.write(descriptor.number, b"\0")
         except BlockingIOError:
             pass  # it hasn't read the last ones yet: it will wake
-        except OSError as error:
-            if self._descriptor is not None and error.errno == errno.EPIPE:
-                with suppress(OSError):
-                    os.close(self._descriptor)
-            self._descriptor = None
+        except OSError:
+            if self._descriptor is descriptor:
+                self._descriptor = None
 
     def listen(self) -> int | None:
         """A file descriptor that becomes readable on a wake-up; None where the file system has no FIFOs."""
@@ -72,9 +70,7 @@ class Listener:
     def __init__(self, connections: Connections, fifo: int | None):
         self._connections = connections
         self._fifo = fifo
-        self._woken, self._waking = socket.socketpair()
-        self._woken.setblocking(False)
-        self._waking.setblocking(False)
+        self._woken = Bell()
         self._seen: int | None = None
 
     def wait(self, seconds: float) -> None:
@@ -88,23 +84,25 @@ class Listener:
                 return
 
     def wake(self) -> None:
-        with suppress(OSError):  # it is full, and will wake anyway; or it is closed
-            self._waking.send(b"\0")
+        self._woken.ring()
 
     def close(self) -> None:
         self._woken.close()
-        self._waking.close()
         fifo, self._fifo = self._fifo, None
         if fifo is not None:
             os.close(fifo)
 
     def _select(self, seconds: float) -> bool:
-        woken = self._woken.fileno()
-        listening = [woken] if self._fifo is None else [woken, self._fifo]
-        ready, _, _ = select.select(listening, [], [], max(0.0, seconds))
-        for descriptor in ready:
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        if self._fifo is not None:
+            poll.register(self._fifo, select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)]
+        if self._woken.fileno() in ready:
+            self._woken.clear()
+        if self._fifo in ready:
             with suppress(OSError):
-                os.read(descriptor, 65536)
+                os.read(self._fifo, 65536)
         return bool(ready)
 
     def _change_counter(self) -> int | None:

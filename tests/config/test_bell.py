@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from config.bell import Bell
+from testkit.descriptors import is_written_elsewhere
 
 
 def test_it_stays_rung_until_it_is_cleared() -> None:
@@ -35,3 +38,8 @@ def test_it_may_be_rung_as_often_as_one_likes_and_when_it_is_closed() -> None:
     bell.close()
     bell.close()
     bell.ring()
+
+
+def test_a_ring_that_is_overtaken_by_the_closing_reaches_no_other_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    bell = Bell()
+    assert not is_written_elsewhere(monkeypatch, bell.ring, bell.close)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from sqlite_utils import Database
 
 from events.records import Decision, EventFilter, Result
 from events.sqlite import SqliteStore, migrations, open_store, queries
+from events.sqlite.signals import WakeUp
+from testkit.descriptors import is_written_elsewhere
 from tests.events.contract.makers import NOW, arrive, decide, event, start
 
 
@@ -53,6 +56,17 @@ def test_where_there_are_no_fifos_the_decider_looks_whether_anything_was_written
     listener.wait(120)
     assert listener._change_counter() == listener._seen
     listener.close()
+
+
+def test_of_two_threads_that_find_nobody_listening_neither_writes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wake = WakeUp(f"{tmp_path}/wake")
+    reader = wake.listen()
+    assert reader is not None
+    wake.send()
+    os.close(reader)
+    assert not is_written_elsewhere(monkeypatch, wake.send, wake.send)
 
 
 def test_a_search_reads_the_newest_events_and_finds_older_ones_by_their_id(

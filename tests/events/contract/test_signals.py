@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from events.store import Listener, News, Store
+from testkit.descriptors import is_written_elsewhere
 from tests.events.contract.makers import NOW, arrive, completion, decide, end, start, task
 
 LONG = 120.0
@@ -66,6 +67,13 @@ def test_a_wait_is_ended_by_another_thread_or_else_the_next_one_is(store: Store,
         assert ended(listener)
     listener.wake()
     listener.close()
+
+
+def test_a_wake_up_that_is_overtaken_by_the_closing_reaches_no_other_file(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = store.listener("targets")
+    assert not is_written_elsewhere(monkeypatch, listener.wake, listener.close)
 
 
 @pytest.mark.parametrize("outcome", ["cancelled", "failed"])
