@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from config.bell import Bell
 from config.settings import SettingsError
 from events.records import EventFilter
 from events.store import Store, StoreUnavailable
@@ -122,7 +123,7 @@ class Notifier:
         self._observer = Observer(store)
         self._notices: Notices | None = None
         self._memory = ""
-        self._stop = threading.Event()
+        self._stop = Bell()
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
 
     def start(self) -> None:
@@ -131,7 +132,7 @@ class Notifier:
 
     def stop(self) -> None:
         """Ends it; a message that is on its way isn't waited for."""
-        self._stop.set()
+        self._stop.ring()
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY):

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from events.store import StoreUnavailable
 from worker import metrics
 from worker.conductor import ConductorError
+from worker.intervals import Intervals
 from worker.reign import Means, Reign, ReignOver
 
 log = structlog.get_logger()
@@ -32,9 +32,7 @@ class Schedule:
         self._means = means
         self._reign = reign
         self._onces_seen = ""
-        self._scheduler = BackgroundScheduler(
-            timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 30}
-        )
+        self._intervals = Intervals()
         settings = means.settings
         every: dict[str, tuple[Callable[[], object], float]] = {
             "sweep": (wake, settings.bridge_poll_interval),
@@ -52,15 +50,15 @@ class Schedule:
             "metrics": (self.measure, 10.0),
         }
         for name, (job, seconds) in every.items():
-            self._scheduler.add_job(_logged(name, job), "interval", seconds=seconds, id=name)
+            self._intervals.every(seconds, name, _logged(name, job))
 
     def start(self) -> None:
         """Begins."""
-        self._scheduler.start()
+        self._intervals.start()
 
     def stop(self) -> None:
         """Begins no job any more. Those that run end soon: what they are about is over."""
-        self._scheduler.shutdown(wait=False)
+        self._intervals.stop()
 
     def _in_reign(self, job: Callable[[Reign], object]) -> Callable[[], None]:
         def run() -> None:
