@@ -255,6 +255,8 @@ class Agenda:
     """Events whose takers all turned out gone (`recheck`), the oldest first."""
     returned: Sequence[Task]
     """Tasks whose event was refused for good, or that were handed over."""
+    more: bool = False
+    """Whether there may be more than was read: to be asked for again at once."""
 
 
 @dataclass(frozen=True, slots=True)

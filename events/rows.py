@@ -146,10 +146,21 @@ def set_aside_counts(table: str) -> str:
     )
 
 
-def jumps(column: str, table: str, where: str) -> str:
-    """SQL for the different values of the column: jumps in its index from one to the next, past all rows of each."""
+def size(row: Sequence[Any]) -> int:
+    """Characters of payload, headers and query in a row of the columns of `EVENT`."""
+    return len(row[5]) + len(row[6]) + len(row[7])
+
+
+def jumps(column: str, table: str, where: str, after: str = "", to: str = "") -> str:
+    """SQL for the different values of the column: jumps in its index from one to the next, past all rows of each.
+
+    With `after` only greater values, with `to` none greater: each is a parameter as the store writes it. The rows come
+    one by one, so a LIMIT that is appended ends the jumps.
+    """
+    first = f" AND {column} > {after}" if after else ""
+    last = f" AND {column} <= {to}" if to else ""
     return (
-        f"WITH RECURSIVE jumps (value) AS (SELECT min({column}) FROM {table} WHERE {where} UNION ALL"
-        f" SELECT (SELECT min({column}) FROM {table} WHERE {where} AND {column} > value) FROM jumps"
+        f"WITH RECURSIVE jumps (value) AS (SELECT min({column}) FROM {table} WHERE {where}{first}{last} UNION ALL"
+        f" SELECT (SELECT min({column}) FROM {table} WHERE {where} AND {column} > value{last}) FROM jumps"
         " WHERE value IS NOT NULL) SELECT value FROM jumps WHERE value IS NOT NULL"
     )

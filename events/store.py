@@ -128,14 +128,18 @@ class Decisions(Protocol):
     """What the deciding worker reads and writes. Methods with a `holder` raise LeadLost unless it has the lead."""
 
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
-        """What there is to decide: `limit` events of each kind, but for those of paused webhooks and of `without`.
+        """What there is to decide: up to `limit` of each kind, and no more payload than `events.turns.BYTES`.
 
-        In the order of arrival (`seq`) within each webhook, and over all webhooks as far as the store knows it by now.
-        What is left undecided is read again by the next call. The cost doesn't grow with the events left out.
+        But for those of paused webhooks and of `without`. In the order of arrival (`seq`), of each webhook its first
+        ones; where there are more than are read, those of the webhooks in turn. What is left undecided is read again by
+        the next call. The cost doesn't grow with the events left out, nor with what comes later.
         """
 
-    def held(self, after_seq: int, limit: int) -> list[Event]:
-        """Events that are held, in the order of arrival, after that number."""
+    def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
+        """Events that are held, of one webhook or of all, in the order of arrival, after that number.
+
+        Fewer than `limit` where their payloads are large; none only if there is none.
+        """
 
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
         """id → event, of those that there are."""

@@ -7,16 +7,17 @@ Conductor are converted as they are compared.
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from itertools import chain
 
 import structlog
 
 from config.webhooks import Definitions, Webhook
+from events import turns
 from events.clock import ServerClock
 from events.conditions import Conditions
 from events.matches import Criteria
@@ -29,6 +30,10 @@ from worker.matching import Document, HeldEvent, HeldEvents, TaskIndex, WaitingT
 log = structlog.get_logger()
 
 _PAGE = 2000
+_STEP = 1000
+"""Targets and ended holds that are written in one transaction; a single decision may have more targets."""
+_ENDED_AT_ONCE = 2000
+"""Holds that are ended between two sweeps, so that after a long downtime new events needn't wait for all of them."""
 _UNKNOWN_WEBHOOK_GRACE = 60_000
 """Milliseconds that an event at least waits for its webhook's definition to appear."""
 _WORKFLOWS_REMEMBERED = 50_000
@@ -39,19 +44,24 @@ Claim = tuple[str, int]
 
 @dataclass
 class _Plan:
-    """Decisions on their way into the store."""
+    """Decisions on their way into the store. Nothing else changes before they are there."""
 
     paced: Collection[str]
     """Webhooks with a pace."""
+    coming: dict[str, WaitingTask]
+    """Tasks that have come to wait: each may take a held event."""
+    freed: Sequence[Event]
+    """Events that are free again: as good as held."""
+    freed_held: HeldEvents = field(default_factory=HeldEvents)
     decisions: list[Decision] = field(default_factory=list)
     taken: dict[str, str] = field(default_factory=dict)
     """task id → event id."""
-    used: list[HeldEvent] = field(default_factory=list)
-    used_seqs: set[int] = field(default_factory=set)
-    newly_held: list[tuple[HeldEvent, Document]] = field(default_factory=list)
+    used: dict[str, HeldEvent] = field(default_factory=dict)
+    """id → event that is held no longer."""
+    events: dict[str, Event] = field(default_factory=dict)
+    """id → event that is decided, or free again."""
     unknown: dict[str, int] = field(default_factory=dict)
     """Undefined webhook → when the first of its events is to be looked at again."""
-    events: dict[str, Event] = field(default_factory=dict)
 
     def take(self, event: HeldEvent, task: WaitingTask) -> None:
         self.taken[task.id] = event.id
@@ -59,9 +69,23 @@ class _Plan:
 
     def use(self, event: HeldEvent, targets: tuple[NewTarget, ...]) -> None:
         """These are the event's targets; it is held no longer."""
-        self.used.append(event)
-        self.used_seqs.add(event.seq)
+        self.used[event.id] = event
         self.decisions.append(Decision(event.id, "pending", "no", targets, event.webhook in self.paced))
+
+    def steps(self, ended: Sequence[HeldEvent]) -> Iterator[tuple[list[Decision], list[HeldEvent]]]:
+        """The decisions, and then the holds that have ended, in their order, in parts for one transaction each."""
+        step: list[Decision] = []
+        size = 0
+        for decision in self.decisions:
+            if step and size + 1 + len(decision.targets) > _STEP:
+                yield step, []
+                step, size = [], 0
+            step.append(decision)
+            size += 1 + len(decision.targets)
+        if step:
+            yield step, []
+        for first in range(0, len(ended), _STEP):
+            yield [], list(ended[first : first + _STEP])
 
 
 class Decider:
@@ -91,13 +115,14 @@ class Decider:
         self._definitions = Definitions(())
         self._receivers: dict[str, list[Webhook]] = {}
         self._coming: dict[str, WaitingTask] = {}
-        self._freed: Sequence[Event] = ()
         self._unknown: dict[str, int] = {}
         self._paused: Collection[str] = ()
         self._workflows: dict[str, Workflow] = {}
         self._asked: list[Workflow] = []
         self.newly_held = False
         """Whether the last decision left an event without a taker, so that it is held."""
+        self.more_ended = False
+        """Whether more holds have ended than the last decision could end."""
 
     # --- state ---
 
@@ -133,8 +158,8 @@ class Decider:
 
     def _held_events(self, webhook: str | None = None) -> Iterable[Event]:
         seq = 0
-        while page := self._store.held(seq, _PAGE):
-            yield from (event for event in page if webhook is None or event.webhook == webhook)
+        while page := self._store.held(seq, _PAGE, webhook):
+            yield from page
             seq = page[-1].seq
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
@@ -196,15 +221,15 @@ class Decider:
         Returns the targets that were claimed, with their events. Raises what the look-ups raise: nothing has changed
         then, and the same is decided at the next call. Raises what the store raises: then it is to be read anew.
         """
-        plan = _Plan({webhook.name for webhook in self._definitions.webhooks if webhook.pace is not None})
-        self._freed = freed
+        paced = {webhook.name for webhook in self._definitions.webhooks if webhook.pace is not None}
+        plan = _Plan(paced, dict(self._coming), freed)
         for again in freed:
             document = Document(again.document())
-            self.held.add(HeldEvent(again), document)
+            plan.freed_held.add(HeldEvent(again), document)
             plan.events[again.id] = again
             webhook = self._definitions.by_name.get(again.webhook)
             if webhook is not None:
-                self._coming.update((task.id, task) for task in self.tasks.matching(document, webhook.receivers))
+                plan.coming.update((task.id, task) for task in self.tasks.matching(document, webhook.receivers))
             # It stays held unless a task takes it below.
             plan.decisions.append(Decision(again.id, again.status, "held"))
         self._take_held(plan)
@@ -212,59 +237,90 @@ class Decider:
         for event in events:
             with span("decide", "INTERNAL", event.headers, webhook=event.webhook, event_id=event.id):
                 self._decide_new(event, began, now, plan)
-        ended = [event for event in self.held.ended(began, self._paused) if event.seq not in plan.used_seqs]
+        over = self.held.ended(began, self._paused, _ENDED_AT_ONCE)
+        self.more_ended = len(over) >= _ENDED_AT_ONCE
+        over += [event for event in map(HeldEvent, freed) if event.hold_until < began]
+        ended = [event for event in over if event.id not in plan.used]
 
         worker, limit = claim
-        # Everything that may fail comes before the one transaction; what it did is then done here too.
-        taking = list(dict.fromkeys(d.event_id for d in plan.decisions if d.targets and not d.paced))[:limit]
-        missing = [event_id for event_id in taking if event_id not in plan.events]
-        found = {**plan.events, **(self._store.events_of(missing) if missing else {})}
+        # Everything that may fail comes before the transactions; what each did is then done here too.
+        found, limit = self._to_call(plan, limit)
         if self._asked:
             self._store.remember_workflows(self._asked)
         claimed: list[Target] = []
         with self._giving(plan.taken):
-            if plan.decisions or ended:
-                ended_ids = [event.id for event in ended]
-                claimed = self._store.decide(self._holder, plan.decisions, ended_ids, now, worker, limit)
-            self._apply(plan, events, ended)
-        for over in ended:
-            log.info("event expired", event_id=over.id, webhook=over.webhook)
+            for decisions, expired in plan.steps(ended):
+                room = limit - len(claimed)
+                claimed += self._store.decide(
+                    self._holder, decisions, [event.id for event in expired], now, worker, room
+                )
+                self._apply(plan, decisions, expired)
+        self._finish(plan, events)
         return [(target, found[target.event_id]) for target in claimed]
 
-    def _apply(self, plan: _Plan, events: Iterable[Event], ended: Iterable[HeldEvent]) -> None:
-        self.newly_held = bool(plan.newly_held)
+    def _to_call(self, plan: _Plan, limit: int) -> tuple[dict[str, Event], int]:
+        """The events of the first targets, and how many of these may be claimed: no more payload than fits is read."""
+        found: dict[str, Event] = {}
+        number, size = 0, 0
+        for decision in plan.decisions:
+            if not decision.targets or decision.paced:
+                continue
+            if number >= limit or size >= turns.BYTES:
+                break
+            event_id = decision.event_id
+            if event_id not in found:
+                found[event_id] = plan.events.get(event_id) or self._store.events_of([event_id])[event_id]
+                size += len(found[event_id].payload)
+            number += len(decision.targets)
+        return found, min(limit, number)
+
+    def _apply(self, plan: _Plan, decisions: Iterable[Decision], ended: Iterable[HeldEvent]) -> None:
+        """Does here what a transaction did in the store."""
+        for decision in decisions:
+            for target in decision.targets:
+                if target.task_id is not None:
+                    self.tasks.remove(target.task_id)
+                    self._coming.pop(target.task_id, None)
+            if decision.hold == "held":
+                event = plan.events[decision.event_id]
+                self.held.add(HeldEvent(event), Document(event.document()))
+            elif decision.event_id in plan.used:
+                self.held.remove(plan.used[decision.event_id])
+        for over in ended:
+            self.held.remove(over)
+            log.info("event expired", event_id=over.id, webhook=over.webhook)
+
+    def _finish(self, plan: _Plan, events: Iterable[Event]) -> None:
+        """All of the plan is in the store."""
+        freed = {event.id for event in plan.freed}
+        self.newly_held = any(d.hold == "held" and d.event_id not in freed for d in plan.decisions)
         self._asked.clear()
-        self._coming.clear()
+        for task_id in plan.coming:
+            self._coming.pop(task_id, None)
         if len(self._workflows) > _WORKFLOWS_REMEMBERED:
             self._workflows.clear()
-        for task_id in plan.taken:
-            self.tasks.remove(task_id)
-        for held in (*plan.used, *ended):
-            self.held.remove(held)
-        for held, document in plan.newly_held:
-            self.held.add(held, document)
         for event in events:
             self._unknown.pop(event.webhook, None)
         self._unknown.update(plan.unknown)
 
     def _take_held(self, plan: _Plan) -> None:
         """Each task that came to wait takes the oldest held event that it may take."""
-        coming = sorted(self._coming.values(), key=lambda task: (task.scheduled_at, task.id))
-        if not len(self.held):
+        if not len(self.held) and not len(plan.freed_held):
             return
-        fitting = [task for task in coming if self._has_candidate(task)]
+        coming = sorted(plan.coming.values(), key=lambda task: (task.scheduled_at, task.id))
+        fitting = [task for task in coming if self._has_candidate(task, plan)]
         self._prefetch(fitting)
         for task in fitting:
-            event = self._oldest_for(task, plan.used_seqs)
+            event = self._oldest_for(task, plan)
             if event is not None:
                 plan.take(event, task)
 
-    def _has_candidate(self, task: WaitingTask) -> bool:
+    def _has_candidate(self, task: WaitingTask, plan: _Plan) -> bool:
         criteria = task.criteria
         if criteria is None or None in criteria.keys:
             return False
         return any(
-            next(self._candidates(webhook, criteria, float("-inf")), None) is not None
+            next(self._candidates(webhook, criteria, float("-inf"), plan), None) is not None
             for webhook in self._open_to(task.workflow)
         )
 
@@ -272,17 +328,37 @@ class Decider:
         """The webhooks whose held events tasks of the workflow may take now."""
         return (webhook for webhook in self._receivers.get(workflow, ()) if webhook.name not in self._paused)
 
-    def _candidates(self, webhook: Webhook, criteria: Criteria, received_after: float) -> Iterator[HeldEvent]:
-        if not self.held.knows(webhook.name, criteria.paths) and self.held.wants(webhook.name, criteria):
-            freed = (event for event in self._freed if event.webhook == webhook.name)
-            held = chain(self._held_events(webhook.name), freed)
-            documents = ((event.seq, event.document()) for event in held)
-            self.held.learn(webhook.name, criteria, documents)
-        for event, sure in self.held.candidates(webhook.name, criteria, received_after):
+    def _candidates(
+        self, webhook: Webhook, criteria: Criteria, received_after: float, plan: _Plan
+    ) -> Iterator[HeldEvent]:
+        """The webhook's events that are held, or free again, and for which the criteria hold: the oldest first."""
+        held = self._matching(self.held, webhook.name, criteria, received_after, self._held_events)
+        if not len(plan.freed_held):
+            return held
+        freed = self._matching(
+            plan.freed_held,
+            webhook.name,
+            criteria,
+            received_after,
+            lambda name: (event for event in plan.freed if event.webhook == name),
+        )
+        return heapq.merge(held, freed)
+
+    def _matching(
+        self,
+        held: HeldEvents,
+        webhook: str,
+        criteria: Criteria,
+        received_after: float,
+        read: Callable[[str], Iterable[Event]],
+    ) -> Iterator[HeldEvent]:
+        if not held.knows(webhook, criteria.paths) and held.wants(webhook, criteria):
+            held.learn(webhook, criteria, ((event.seq, event.document()) for event in read(webhook)))
+        for event, sure in held.candidates(webhook, criteria, received_after):
             if sure or criteria.holds(self._store.events_of([event.id])[event.id].document()):
                 yield event
 
-    def _oldest_for(self, task: WaitingTask, used: set[int]) -> HeldEvent | None:
+    def _oldest_for(self, task: WaitingTask, plan: _Plan) -> HeldEvent | None:
         assert task.criteria is not None
         scheduled = self._clock.to_local(task.scheduled_at)
         oldest: HeldEvent | None = None
@@ -294,10 +370,10 @@ class Decider:
             if workflow is None:
                 continue
             running = min(scheduled, self._clock.to_local(workflow.root_started_at) - self._skew)
-            for event in self._candidates(webhook, task.criteria, running):
+            for event in self._candidates(webhook, task.criteria, running, plan):
                 if oldest is not None and event.seq > oldest.seq:
                     break
-                if event.seq not in used and self._may_take(task, event.id, event.received_at, event.hold_until):
+                if event.id not in plan.used and self._may_take(task, event.id, event.received_at, event.hold_until):
                     oldest = event
                     break
         return oldest
@@ -324,7 +400,6 @@ class Decider:
         status: EventStatus = "pending"
         if not takers and not instead and webhook.receivers and event.hold_until >= began:
             hold = "held"
-            plan.newly_held.append((HeldEvent(event), document))
         elif not targets:
             status = "expired" if webhook.receivers else "ignored"
         plan.decisions.append(Decision(event.id, status, hold, targets, webhook.name in plan.paced))
@@ -381,7 +456,7 @@ class Decider:
         """Freed events that no other task takes start the workflows that only their takers forbade."""
         for event in freed:
             webhook = self._definitions.by_name.get(event.webhook)
-            if webhook is None or event.seq in plan.used_seqs:
+            if webhook is None or event.id in plan.used:
                 continue
             starts = [
                 start for start in _starts(webhook, event, Document(event.document()), False) if start.unless_taken

@@ -218,13 +218,13 @@ class HeldEvents:
     def __contains__(self, event: HeldEvent) -> bool:
         return event.seq in self._events.get(event.webhook, ())
 
-    def ended(self, before: float, paused: Collection[str] = ()) -> list[HeldEvent]:
-        """The events whose hold ended before that time, but for those of webhooks that are paused.
+    def ended(self, before: float, paused: Collection[str] = (), limit: float = float("inf")) -> list[HeldEvent]:
+        """The first events whose hold ended before that time, but for those of webhooks that are paused.
 
         They stay until they are removed; those of paused webhooks aren't looked at again before they are unparked.
         """
         ended: list[HeldEvent] = []
-        while self._by_end and self._by_end[0][0] < before:
+        while self._by_end and self._by_end[0][0] < before and len(ended) < limit:
             event = heapq.heappop(self._by_end)[2]
             if event in self:
                 (self._parked.setdefault(event.webhook, []) if event.webhook in paused else ended).append(event)
@@ -264,14 +264,20 @@ class HeldEvents:
 
     def learn(self, webhook: str, criteria: Criteria, documents: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
         """Makes the webhook's events findable by these paths; `documents` gives (seq, payload) of every one held."""
-        group = self._groups.setdefault(webhook, {})[criteria.paths] = _Group(criteria.selects)
+        group = _Group(criteria.selects)
+        events = self._events.get(webhook, {})
+        places = [
+            (events[seq], group.places(criteria.paths, Document(document)))
+            for seq, document in documents
+            if seq in events
+        ]
+        # Reading may have failed above: only what is known of all events is used.
+        self._groups.setdefault(webhook, {})[criteria.paths] = group
         self._asked.pop((webhook, criteria.paths), None)
         if len(self._groups[webhook]) > _GROUPS:
             self._forget_one(webhook)
-        events = self._events.get(webhook, {})
-        for seq, document in documents:
-            if seq in events:
-                self._put(events[seq], criteria.paths, group, Document(document))
+        for event, found in places:
+            self._put(event, group, found)
 
     def add(self, event: HeldEvent, document: Document) -> None:
         """Holds the event."""
@@ -281,10 +287,9 @@ class HeldEvents:
         self._events.setdefault(event.webhook, {})[event.seq] = event
         heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
         for paths, group in self._groups.get(event.webhook, {}).items():
-            self._put(event, paths, group, document)
+            self._put(event, group, group.places(paths, document))
 
-    def _put(self, event: HeldEvent, paths: tuple[str, ...], group: _Group, document: Document) -> None:
-        places = group.places(paths, document)
+    def _put(self, event: HeldEvent, group: _Group, places: list[tuple[Key, ...]] | None) -> None:
         if places is None:
             insort(group.many, event)
         else:

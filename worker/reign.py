@@ -199,7 +199,7 @@ class Reign:
         caller.submit(claimed)
         if events or freed:
             caller.look()
-        return len(events) == _EVENTS_A_DECISION or len(freed) == _EVENTS_A_DECISION
+        return agenda.more or decider.more_ended
 
     def _see_lead(self) -> None:
         """Asks the store if no heartbeat could for as long as the lead lasts: this process may have been frozen.

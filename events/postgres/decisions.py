@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from events import rows, transitions
 from events.postgres import onces
+from events.postgres.agenda import Reading
 from events.postgres.changes import changing_events, lock_events, states_of
-from events.postgres.connections import Connection, Connections
+from events.postgres.connections import Connection
 from events.postgres.leadership import deciding
-from events.postgres.pauses import PAUSED
 from events.postgres.signals import Bell
-from events.records import Agenda, Decision, Event, Target, Task, Workflow
+from events.records import Decision, Target, Task, Workflow
 
-# The webhooks that have undecided events are found by one look into the index each; so are their first events.
-_UNDECIDED = f"""
-SELECT {rows.EVENT} FROM bridge.events WHERE seq IN (
-    SELECT first.seq FROM ({rows.jumps("webhook", "bridge.events", "decided_at IS NULL")}) webhooks CROSS JOIN LATERAL (
-        SELECT seq FROM bridge.events e WHERE e.decided_at IS NULL AND e.webhook = webhooks.value ORDER BY seq LIMIT %s
-    ) first WHERE webhooks.value != ALL(%s) AND webhooks.value NOT IN (SELECT webhook FROM bridge.pauses)
-    ORDER BY first.seq LIMIT %s
-) ORDER BY seq
-"""
-# They are few, also those of webhooks that are paused: no more than calls can be under way.
-_FREED = f"""
-SELECT {rows.EVENT} FROM bridge.events WHERE held = 2
-AND webhook != ALL(%s) AND webhook NOT IN (SELECT webhook FROM bridge.pauses) ORDER BY seq LIMIT %s
-"""
-_RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' ORDER BY id"
 _NEW_TARGET_ARRAYS = (
     "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[],"
     " %b::int[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[],"
@@ -47,36 +32,10 @@ _TASK_ARRAYS = (
 )
 
 
-class Decisions:
+class Decisions(Reading):
     """Implements `events.store.Decisions`."""
 
-    _connections: Connections
     _bell: Bell
-
-    # --- events ---
-
-    def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
-        left_out = list(without)
-        paused, undecided, freed, returned = self._connections.read_together(
-            (PAUSED, ()), (_UNDECIDED, (limit, left_out, limit)), (_FREED, (left_out, limit)), (_RETURNED, ())
-        )
-        since: dict[str, int] = dict(paused)
-        # Who was resumed between the statements is so for the next agenda.
-        new, again = ([e for e in map(rows.event, found) if e.webhook not in since] for found in (undecided, freed))
-        return Agenda(since, new, again, list(map(rows.task, returned)))
-
-    def held(self, after_seq: int, limit: int) -> list[Event]:
-        return self._events("WHERE held = 1 AND seq > %s ORDER BY seq LIMIT %s", (after_seq, limit))
-
-    def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
-        found = self._events("WHERE id = ANY(%s)", (list(event_ids),)) if event_ids else []
-        return {event.id: event for event in found}
-
-    def _events(self, where: str, parameters: Sequence[Any]) -> list[Event]:
-        return [
-            rows.event(row)
-            for row in self._connections.read(f"SELECT {rows.EVENT} FROM bridge.events {where}", parameters)
-        ]
 
     # --- decisions ---
 

@@ -200,12 +200,18 @@ CREATE INDEX quarantine_due ON bridge.quarantine (due_at, kind, id);
 CREATE INDEX quarantine_due_of_kind ON bridge.quarantine (kind, due_at, id);
 """
 
+_BOUNDS = """
+-- to read one webhook's held events without the others'
+CREATE INDEX events_held_of ON bridge.events (webhook, held, seq) WHERE held > 0;
+"""
+
 STEPS: tuple[tuple[str, str], ...] = (
     ("first", _FIRST),
     ("failing_since", "ALTER TABLE bridge.targets ADD COLUMN failing_since BIGINT"),
     ("quarantine", _QUARANTINE),
     # as JSON: a completion in doubt has the versions that its workflow must have
     ("targets_in_doubt", "ALTER TABLE bridge.targets ADD COLUMN only_versions TEXT"),
+    ("bounded_reads", _BOUNDS),
 )
 """Name and statements of each step, in their order."""
 

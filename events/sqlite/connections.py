@@ -95,6 +95,26 @@ class Connections:
             values = parameters if isinstance(parameters, dict) else tuple(parameters)
             return db.execute(sql, values).fetchall()
 
+    def read_some(
+        self, sql: str, parameters: Iterable[Any], most: int, size: Callable[[tuple[Any, ...]], int]
+    ) -> tuple[list[tuple[Any, ...]], bool]:
+        """The first rows of a query, until their sizes come to `most`, and whether more may follow.
+
+        The row that goes beyond is the last one: no others are read. Raises StoreUnavailable.
+        """
+        found: list[tuple[Any, ...]] = []
+        with self.reading() as db:
+            cursor = db.execute(sql, tuple(parameters))
+            try:
+                for row in cursor:
+                    found.append(row)
+                    most -= size(row)
+                    if most <= 0:
+                        return found, True
+            finally:
+                cursor.close()
+        return found, False
+
     @contextmanager
     def transaction(self) -> Iterator[Database]:
         """One write transaction, begun at once (BEGIN IMMEDIATE), on the process's only writing connection.

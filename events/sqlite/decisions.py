@@ -7,19 +7,21 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from events import transitions
+from events import transitions, turns
 from events.records import Agenda, Decision, Event, Hold, NewTarget, Target, Task, Workflow
-from events.rows import NEW_TARGET, jumps, new_target_row, new_task_row
+from events.rows import NEW_TARGET, jumps, new_target_row, new_task_row, size
 from events.sqlite import onces, rows
 from events.sqlite.connections import Connections
 from events.sqlite.leadership import deciding
 from events.sqlite.parts import marks, parts
 from events.sqlite.pauses import PAUSED
 
-_UNDECIDED_WEBHOOKS = jumps("webhook", "events", "decided_at IS NULL")
+_UNDECIDED = "decided_at IS NULL"
+_WEBHOOKS_AFTER = jumps("webhook", "events", _UNDECIDED, after=":after") + " LIMIT :most"
+_WEBHOOKS_TO = jumps("webhook", "events", _UNDECIDED, to=":after") + " LIMIT :most"
 _UNDECIDED_OF_WEBHOOK = "SELECT seq FROM events WHERE decided_at IS NULL AND webhook = ? ORDER BY seq LIMIT ?"
 
-_RETURNED = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' ORDER BY id"
+_RETURNED = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' ORDER BY id LIMIT ?"
 
 
 def _has_hold(hold: Hold) -> str:
@@ -32,42 +34,77 @@ class Decisions:
 
     _connections: Connections
 
+    _undecided_after = ""
+    """The webhook after which the next round over undecided events begins."""
+
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
         read = self._connections.read
         paused = dict(read(PAUSED))
-        left_out = (*paused, *without)
-        returned = [rows.task(row) for row in read(_RETURNED)]
-        return Agenda(paused, self._undecided(limit, left_out), self._freed(limit, left_out), returned)
+        left_out = {*paused, *without}
+        returned = [rows.task(row) for row in read(_RETURNED, (limit,))]
+        undecided, more = self._undecided(limit, left_out)
+        freed, more_freed = self._freed(limit, left_out)
+        return Agenda(paused, undecided, freed, returned, more or more_freed or len(returned) == limit)
 
-    def _undecided(self, limit: int, without: Collection[str]) -> list[Event]:
+    def _undecided(self, limit: int, without: Collection[str]) -> tuple[list[Event], bool]:
         if not without:
-            return self._events("WHERE status = 'pending' AND decided_at IS NULL ORDER BY seq LIMIT ?", (limit,))
-        webhooks = [name for (name,) in self._connections.read(_UNDECIDED_WEBHOOKS) if name not in without]
+            first = "WHERE status = 'pending' AND decided_at IS NULL ORDER BY seq LIMIT ?"
+            found, cut = self._some_events(first, (limit + 1,))
+            if not cut and len(found) <= limit:
+                return found, False
+        # There are more than are read at once, or some are left out: the webhooks take turns.
+        webhooks = self._next_webhooks(without)
+        share = turns.share(limit, len(webhooks))
         firsts = [
-            seq for webhook in webhooks for (seq,) in self._connections.read(_UNDECIDED_OF_WEBHOOK, (webhook, limit))
+            [seq for (seq,) in self._connections.read(_UNDECIDED_OF_WEBHOOK, (webhook, share))] for webhook in webhooks
         ]
-        found: list[Event] = []
-        for part in parts(sorted(firsts)[:limit]):
-            found += self._events(f"WHERE seq IN ({marks(part)}) ORDER BY seq", part)
-        return found
+        events: list[Event] = []
+        room = turns.BYTES
+        for seq in turns.in_turn(firsts)[:limit]:
+            if room <= 0:
+                break
+            for row in self._connections.read(f"SELECT {rows.EVENT} FROM events WHERE seq = ?", (seq,)):
+                events.append(rows.event(row))
+                room -= size(row)
+        served = {event.webhook for event in events}
+        self._undecided_after = next((webhook for webhook in reversed(webhooks) if webhook in served), "")
+        more = room <= 0 or len(webhooks) == turns.WEBHOOKS or any(len(seqs) == share for seqs in firsts)
+        return sorted(events, key=lambda event: event.seq), more
 
-    def held(self, after_seq: int, limit: int) -> list[Event]:
-        return self._events(f"WHERE {_has_hold('held')} AND seq > ? ORDER BY seq LIMIT ?", (after_seq, limit))
+    def _next_webhooks(self, without: Collection[str]) -> list[str]:
+        """The next webhooks with undecided events whose turn it is."""
+        most = turns.WEBHOOKS + len(without)
+        values = {"after": self._undecided_after, "most": most}
+        found = [name for (name,) in self._connections.read(_WEBHOOKS_AFTER, values) if name not in without]
+        if len(found) < turns.WEBHOOKS:
+            found += [name for (name,) in self._connections.read(_WEBHOOKS_TO, values) if name not in without]
+        return found[: turns.WEBHOOKS]
 
-    def _freed(self, limit: int, without: Collection[str]) -> list[Event]:
+    def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
+        of = "" if webhook is None else "webhook = ? AND "
+        values = (after_seq, limit) if webhook is None else (webhook, after_seq, limit)
+        return self._some_events(f"WHERE {of}{_has_hold('held')} AND seq > ? ORDER BY seq LIMIT ?", values)[0]
+
+    def _freed(self, limit: int, without: Collection[str]) -> tuple[list[Event], bool]:
         # They are few, also those of webhooks that are paused: no more than calls can be under way.
         others = f" AND webhook NOT IN ({marks(tuple(without))})" if without else ""
-        return self._events(f"WHERE {_has_hold('recheck')}{others} ORDER BY seq LIMIT ?", (*without, limit))
+        found, cut = self._some_events(f"WHERE {_has_hold('recheck')}{others} ORDER BY seq LIMIT ?", (*without, limit))
+        return found, cut or len(found) == limit
 
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
         found: list[Event] = []
         for part in parts(event_ids):
-            found += self._events(f"WHERE id IN ({marks(part)})", part)
+            found += (
+                rows.event(row)
+                for row in self._connections.read(f"SELECT {rows.EVENT} FROM events WHERE id IN ({marks(part)})", part)
+            )
         return {event.id: event for event in found}
 
-    def _events(self, where: str, parameters: Iterable[Any]) -> list[Event]:
+    def _some_events(self, where: str, parameters: Iterable[Any]) -> tuple[list[Event], bool]:
+        """The first events, and whether their payloads were too many to read all of them."""
         sql = f"SELECT {rows.EVENT} FROM events {where}"
-        return [rows.event(row) for row in self._connections.read(sql, parameters)]
+        found, cut = self._connections.read_some(sql, parameters, turns.BYTES, size)
+        return [rows.event(row) for row in found], cut
 
     def decide(
         self,

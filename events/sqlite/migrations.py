@@ -267,6 +267,18 @@ def targets_in_doubt(db: Database) -> None:
     db.execute("ALTER TABLE targets ADD COLUMN only_versions TEXT")
 
 
+_BOUNDS = """
+-- to read one webhook's held events without the others'
+CREATE INDEX events_held_of ON events (webhook, held, seq) WHERE held > 0;
+"""
+
+
+@migrations()
+def bounded_reads(db: Database) -> None:
+    """What one webhook or event needs is found without reading what belongs to others."""
+    _run(db, _BOUNDS)
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

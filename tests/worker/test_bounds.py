@@ -1,0 +1,150 @@
+"""No transaction, no read and no memory of the decider grows with what has piled up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from events.records import Decision, Event
+from events.store import StoreUnavailable
+from tests.worker.test_decide import SECOND, Bench, settle
+from worker import decide
+from worker.conductor import Unreachable
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    with mock.patch("time.time", lambda: bench.ms / 1000):
+        yield bench
+    bench.store._connections.close()
+
+
+@pytest.fixture
+def sizes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """How many targets and how many ended holds each transaction writes, of ten at most."""
+    monkeypatch.setattr(decide, "_STEP", 10)
+    monkeypatch.setattr(decide, "_ENDED_AT_ONCE", 20)
+    sizes: list[tuple[int, int]] = []
+    write = bench.store.decide
+
+    def seen(holder: str, decisions: Sequence[Decision], expired: Sequence[str], *more: Any) -> Any:
+        sizes.append((sum(len(decision.targets) for decision in decisions), len(expired)))
+        return write(holder, decisions, expired, *more)
+
+    monkeypatch.setattr(bench.store, "decide", seen)
+    return sizes
+
+
+def test_holds_that_ended_while_nobody_decided_are_ended_in_parts(bench: Bench, sizes: list[tuple[int, int]]) -> None:
+    events = [bench.arrive(hold=1) for _ in range(45)]
+    bench.decide()
+    bench.restart()
+    sizes.clear()
+    bench.ms += 2 * SECOND
+    bench.decide()
+    assert sizes == [(0, 10), (0, 10)]
+    assert bench.decider.more_ended
+    new = bench.arrive()
+    bench.decide()
+    assert bench.event(new).hold == "held", "what is new needn't wait for all of them"
+    bench.decide()
+    assert {bench.event(event).status for event in events} == {"expired"}
+    assert not bench.decider.more_ended
+    assert max(ended for _, ended in sizes) <= 10
+
+
+def test_many_decisions_are_written_in_parts_that_are_whole_decisions(
+    bench: Bench, sizes: list[tuple[int, int]]
+) -> None:
+    tasks = [bench.wait({"$.n": number % 10}) for number in range(30)]
+    events = [bench.arrive(n=number) for number in range(10)]
+    bench.decide()
+    assert max(targets for targets, _ in sizes) <= 10
+    assert sum(targets for targets, _ in sizes) == 30
+    assert [bench.takers(event) for event in events] == [
+        [task.id for task in tasks if task.matches == {"$.n": number}] for number in range(10)
+    ]
+
+
+def test_what_a_part_wrote_is_known_though_the_next_failed(bench: Bench, sizes: list[tuple[int, int]]) -> None:
+    for number in range(12):
+        bench.wait({"$.n": number})
+        bench.arrive(n=number)
+    write = bench.store.decide
+
+    def fail_at_the_second(*given: Any) -> Any:
+        if sizes:
+            raise StoreUnavailable
+        return write(*given)
+
+    with mock.patch.object(bench.store, "decide", fail_at_the_second), pytest.raises(StoreUnavailable):
+        bench.decide()
+    assert sorted(bench.decider.tasks.ids()) == sorted(task.id for task in bench.store.waiting_tasks())
+    bench.decide()
+    assert len(bench.decider.tasks) == 0
+    assert bench.store.waiting_tasks() == []
+
+
+def test_what_failed_before_the_transaction_leaves_all_as_it_was(bench: Bench) -> None:
+    """An event that is free again, and tasks that came to wait, are looked at anew."""
+    cancelled = bench.wait()
+    event = bench.arrive()
+    [(target, _)] = bench.decide()
+    bench.conductor.end(cancelled.id, "CANCELED")
+    settle(bench, target, "cancelled")
+    came = bench.wait(workflow=cancelled.workflow_id)
+    with mock.patch.object(bench.store, "decide", side_effect=StoreUnavailable), pytest.raises(StoreUnavailable):
+        bench.decide()
+    assert len(bench.decider.held) == 0, "it isn't held in the store either"
+    assert came.id in bench.decider.tasks
+    with mock.patch.object(bench.decider, "_may_take", side_effect=Unreachable("no")), pytest.raises(Unreachable):
+        bench.decide()
+    assert len(bench.decider.held) == 0
+    bench.decide()
+    assert bench.takers(event) == [cancelled.id, came.id]
+
+
+def test_a_new_kind_of_task_has_its_own_webhooks_held_events_read_and_no_others(bench: Bench) -> None:
+    bench.define(
+        {"name": "w", "receivers": {"flow": "any"}, "hold": "10m"},
+        {"name": "v", "receivers": {"other": "any"}, "hold": "10m"},
+    )
+    for _ in range(5):
+        bench.arrive("v")
+    mine = bench.arrive("w", n=1)
+    bench.decide()
+    read: list[str] = []
+    held = bench.store.held
+
+    def seen(*given: Any) -> list[Event]:
+        found = held(*given)
+        read.extend(event.webhook for event in found)
+        return found
+
+    with mock.patch.object(bench.store, "held", seen):
+        # Of a workflow that was running before the event arrived.
+        workflow = bench.conductor.begin("flow").id
+        bench.wait({"$.n": 1}, workflow)
+        bench.decide()
+    assert bench.takers(mine) == ["t000"]
+    assert read == ["w"]
+
+
+def test_events_to_call_for_are_not_read_without_bound(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large events that many tasks take at once: what doesn't fit is claimed later."""
+    monkeypatch.setattr(decide.turns, "BYTES", 1000)
+    workflow = bench.conductor.begin("flow").id
+    events = [bench.arrive(text="x" * 600) for _ in range(4)]
+    bench.decide()
+    for _ in events:
+        bench.wait(workflow=workflow)
+    claimed = []
+    while not claimed:
+        claimed = bench.decide()
+    assert [event.id for _, event in claimed] == events[:2]
+    assert len([target for target in bench.store.targets_of(events) if target.state == "pending"]) == 2
