@@ -6,7 +6,6 @@ them is used, and what is wrong is in `problems`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -212,7 +211,7 @@ class Bridge:
             targets_of=targets_of,
             targets_on=targets_on,
             workflows=workflows,
-            now=int(time.time() * 1000),
+            now=self.store.now(),
             conductor_offset=int(facts.get("conductor_clock_offset", "0")),
             clock_skew=int(self.settings.bridge_clock_skew * 1000),
             conductor_error=None if conductor == "up" else conductor,
@@ -233,7 +232,7 @@ class Bridge:
             raise CantReplay(
                 f"the webhook {event.webhook} is no longer defined: nothing would be delivered; define it again first"
             )
-        now = int(time.time() * 1000)
+        now = self.store.now()  # not this host's: tasks and holds are compared with it
         hold = webhook.hold if webhook is not None else DEFAULT_HOLD
         (committed,) = self.store.append(
             [

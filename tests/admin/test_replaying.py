@@ -231,3 +231,12 @@ def test_a_line_is_printed_for_each_until_ctrl_c(cli: Cli, sample: Sample, monke
     looks = iter(range(3))
     objects = [json.loads(line) for line in cli("events", "-f", "--json").stdout.splitlines()]
     assert [(one["webhook"], one["new"]) for one in objects] == [("github-deploys", True)] * 2
+
+
+def test_a_replay_arrives_by_the_stores_clock(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    [old] = arrive(sample, 1)
+    ahead = sample.store.now() + 3_600_000
+    monkeypatch.setattr(sample.store, "now", lambda: ahead)  # as a database's clock beside this host's
+    bridge = sample.bridge()
+    new = bridge.event(bridge.replay(old))
+    assert (new.received_at, new.hold_until >= ahead) == (ahead, True)
