@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, Protocol
 
+from events.effects import Effects
 from events.records import (
     Agenda,
     Change,
@@ -26,6 +27,7 @@ from events.records import (
     SetAside,
     SetAsideKind,
     Target,
+    TargetKind,
     Task,
     Workflow,
 )
@@ -225,6 +227,12 @@ class Claims(Protocol):
 
     def forget_onces(self, keys: Sequence[str]) -> None:
         """Forgets pruned holders, whose workflows have ended."""
+
+    def note_effect(self, kind: TargetKind, now: int) -> None:
+        """A call of this kind had its effect. To be called now and then: once a minute is enough."""
+
+    def effects(self, kind: TargetKind) -> Effects | None:
+        """Since when calls of this kind have their effects without a break; None if none was noted."""
 
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
         """id → event, of those that there are."""

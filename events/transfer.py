@@ -50,6 +50,7 @@ TABLES = (
     _table("paces", "webhook", "next_at"),
     _table("pauses", "webhook", "at"),
     _table("quarantine", "kind id", "webhook reason since tries due_at"),
+    _table("effects", "kind", "since last"),
     _table("verifications", "webhook", "fingerprint verified_at"),
     _table("rejections", "id", "webhook at status reason remote method"),
     _table("delivery_counts", "webhook hour outcome", "number"),

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -49,7 +48,7 @@ class Caller:
         store: CallStore,
         conductor: Conductor,
         worker_id: str,
-        output: Callable[[Event], dict[str, Any]],
+        output: Callable[[Event], str],
         health: Health,
         paces: Callable[[], Mapping[str, float]] = lambda: NO_PACES,
         calls: int = CALLS,

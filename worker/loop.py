@@ -8,7 +8,6 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
 
 import structlog
 
@@ -194,6 +193,6 @@ class Worker:
         """webhook → calls a second, at most."""
         return {webhook.name: webhook.pace for webhook in self._watcher.current.webhooks if webhook.pace is not None}
 
-    def _output(self, event: Event) -> dict[str, Any]:
+    def _output(self, event: Event) -> str:
         webhook = self._watcher.current.by_name.get(event.webhook)
-        return event.document(metadata=webhook is None or webhook.metadata)
+        return event.text(metadata=webhook is None or webhook.metadata)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import structlog
 
+from events.effects import failed_alone
 from events.once import standing
-from events.records import Event, Result, Target
-from events.store import Claims, Clock
+from events.records import Event, Result, Target, TargetKind
+from events.store import Claims, Clock, StoreUnavailable
 from worker.backoff import wait_before
 from worker.conductor import Conductor, ConductorError, NotNow, NotSent, NotThere, OutcomeUnknown, Refused, Unreachable
 from worker.earlier_starts import EarlierStarts
@@ -26,9 +28,9 @@ log = structlog.get_logger()
 _FRESH = 2.0
 """Seconds after a claim within which a request must leave; when half of them are over the claim is renewed first."""
 _GIVEN_UP_AFTER = 3600.0
-"""Seconds for which a target is tried that Conductor answers with 5xx while it does others."""
-_OTHERS_WITHIN = 600.0
-"""Seconds since the last effect of any target within which Conductor counts as answering others."""
+"""Seconds for which a target is tried that Conductor answers with 5xx while it does others of its kind."""
+_NOTE_EVERY = 60_000
+"""Milliseconds between two notes in the store that calls of a kind have their effects."""
 _LONGEST_PAUSE = 300.0
 """Seconds between two tries of such a target at most: more than `backoff` has, so that it takes no others' turn."""
 _DOUBT_PAUSE = 60.0
@@ -66,23 +68,22 @@ class Outcome:
 
     result: Result
     conductor: Literal["answered", "unreachable", "unclear"]
+    """`unclear`: it wasn't asked, or its answer says nothing about others."""
 
 
 class TargetCalls:
     """Makes the call for one target at a time, on any thread."""
 
-    def __init__(
-        self, store: CallStore, conductor: Conductor, worker_id: str, output: Callable[[Event], dict[str, Any]]
-    ):
-        """`output` makes the payload that tasks and workflows receive."""
+    def __init__(self, store: CallStore, conductor: Conductor, worker_id: str, output: Callable[[Event], str]):
+        """`output` makes the text of the payload that tasks and workflows receive."""
         self._store = store
         self._conductor = conductor
         self._worker_id = worker_id
         self._output = output
         self._earlier_starts = EarlierStarts(conductor)
         self._began = store.now()
-        self._effect_at = float("-inf")
-        """When a target last had its effect."""
+        self._noted: dict[TargetKind, int] = {}
+        """When it was last noted that calls of a kind have their effects."""
 
     def outcome(self, target: Target, event: Event) -> Outcome:
         """Calls for the target, which this worker has claimed.
@@ -90,9 +91,9 @@ class TargetCalls:
         Raises TakenOver if another worker has it now, and StoreUnavailable.
         """
         try:
-            outcome = Outcome(self._call(target, event), "answered")
+            return self._needless(target) or Outcome(self._call(target, event), "answered")
         except Refused as error:
-            outcome = Outcome(Result(target, "failed", str(error)), "unclear")
+            return Outcome(Result(target, "failed", str(error)), "unclear")
         except Unreachable as error:
             return Outcome(self.again(target, error), "unreachable")
         except InDoubt as error:
@@ -101,9 +102,6 @@ class TargetCalls:
             if error.status >= 500 and not isinstance(error, NotThere):
                 return Outcome(self._answered_5xx(target, event, error), "unclear")
             return Outcome(self.again(target, error), "unclear")
-        if outcome.result.state == "done":
-            self._effect_at = self._store.now() / 1000
-        return outcome
 
     def again(self, target: Target, error: ConductorError, pause: float = 0) -> Result:
         """The target is to be tried again after `pause` seconds at least, and not before what this try may have left on
@@ -124,9 +122,12 @@ class TargetCalls:
         now = self._store.now()
         since = target.failing_since or now
         lasts = (now - since) / 1000
-        if lasts >= _GIVEN_UP_AFTER and now / 1000 - self._effect_at <= _OTHERS_WITHIN:
-            hours = f"{lasts / 3600:.1f}".removesuffix(".0")
-            return Result(target, "failed", f"{error} (given up after {hours} h; other targets had their effect)")
+        if lasts >= _GIVEN_UP_AFTER:
+            alone = failed_alone(since, self._store.effects(target.kind), now) / 1000
+            if alone >= _GIVEN_UP_AFTER:
+                hours = f"{alone / 3600:.1f}".removesuffix(".0")
+                others = "completions" if target.kind == "complete" else "starts"
+                return Result(target, "failed", f"{error} (given up after {hours} h in which other {others} were done)")
         return replace(self.again(target, error, min(_LONGEST_PAUSE, lasts / 4)), failing_since=since)
 
     def _in_doubt(self, target: Target, error: InDoubt) -> Result:
@@ -136,9 +137,15 @@ class TargetCalls:
         pause = max(wait_before(target.attempts), min(_DOUBT_PAUSE, (now - since) / 4000))
         return Result(target, "pending", str(error), due_at=now + int(pause * 1000), failing_since=since)
 
+    def _had_effect(self, kind: TargetKind) -> None:
+        """Leaves a note that Conductor does calls of this kind, for whoever has to tell whether one fails alone."""
+        now = self._store.now()
+        if abs(now - self._noted.get(kind, -_NOTE_EVERY)) >= _NOTE_EVERY:
+            with suppress(StoreUnavailable):  # the next effect is noted
+                self._store.note_effect(kind, now)
+                self._noted[kind] = now
+
     def _call(self, target: Target, event: Event) -> Result:
-        if target.once_key is not None and (needless := self._needless(target, target.once_key)) is not None:
-            return needless
         # A start leaves no trace in the task that would be waiting no more. So of an event from before this worker's
         # time one is looked up even at the first try: the store may be a backup from before that start.
         if target.attempts > 1 or (target.kind == "start" and event.received_at < self._began):
@@ -161,6 +168,7 @@ class TargetCalls:
             workflow_id = self._conductor.start(
                 target.workflow, target.version, payload, target.correlation_id, not_after
             )
+            self._had_effect("start")
             self._earlier_starts.made(target.workflow, target.correlation_id)
             return Result(target, "done", workflow_id=workflow_id)
         assert target.workflow_id is not None and target.reference_name is not None and target.task_id is not None
@@ -172,6 +180,7 @@ class TargetCalls:
             if known is None:
                 raise OutcomeUnknown("Conductor says that no such task was pending, and that it still is")
             return known
+        self._had_effect("complete")
         if completed != target.task_id:
             # The task had timed out and was tried again under the same name: Conductor gave the event to that one.
             status = self._conductor.task(completed)
@@ -203,9 +212,10 @@ class TargetCalls:
         reason = f"workflow {target.workflow_id} {has}; the webhook's receivers have {wanted}"
         return Result(target, "cancelled", reason, unfit=True)
 
-    def _needless(self, target: Target, key: str) -> Result | None:
+    def _needless(self, target: Target) -> Outcome | None:
         """What becomes of a start that another one with its key stands for, or may; None if it is to be made."""
-        while True:
+        key = target.once_key
+        while key is not None:
             holder = self._store.once_holder(key)
             where = standing(target, holder)
             if where == "holds":
@@ -213,12 +223,15 @@ class TargetCalls:
             if where == "waits":
                 due_at = self._store.now() + int(wait_before(target.attempts) * 1000)
                 error = "another event starts the workflow for the same key; waiting for what comes of that"
-                return Result(target, "pending", error, due_at=due_at, not_sent=True)
+                # Conductor wasn't asked: that it can't be reached may be what the other one waits for.
+                return Outcome(Result(target, "pending", error, due_at=due_at, not_sent=True), "unclear")
             there = holder.workflow_id if holder is not None else None
             if there is not None and (where == "is there" or self._runs(there)):
                 reason = f"workflow {there} is there for the same key"
-                return Result(target, "skipped", reason, workflow_id=there)
+                skipped = Result(target, "skipped", reason, workflow_id=there)
+                return Outcome(skipped, "unclear" if where == "is there" else "answered")
             self._store.take_once(key, holder, target.id)
+        return None
 
     def _runs(self, workflow_id: str) -> bool:
         """Whether the workflow runs. Raises NotSent if that can't be found out: nothing was done then."""

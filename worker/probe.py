@@ -23,12 +23,12 @@ _CALLS: tuple[Callable[[Conductor], object], ...] = (
     lambda conductor: conductor.task(_NOBODY),
     lambda conductor: conductor.runs(_NOBODY),
     lambda conductor: conductor.evaluate(_NOBODY),
-    lambda conductor: conductor.complete(_NOBODY, _NOBODY, {}, _NOBODY),
+    lambda conductor: conductor.complete(_NOBODY, _NOBODY, "{}", _NOBODY),
 )
 """Calls that no server may lack, besides the poll; of what they name Conductor has nothing."""
 _CALLS_BY_NAME: tuple[Callable[[Conductor], object], ...] = (
     lambda conductor: conductor.started(_NOBODY, _NOBODY),
-    lambda conductor: conductor.start(_NOBODY, None, {}, _NOBODY),
+    lambda conductor: conductor.start(_NOBODY, None, "{}", _NOBODY),
 )
 """Likewise, but they name a workflow: a server with permissions by name gives none for a made-up one."""
 _NAMES = 20

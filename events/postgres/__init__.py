@@ -12,6 +12,7 @@ from events.postgres.claims import Claims
 from events.postgres.connections import Connections
 from events.postgres.decisions import Decisions
 from events.postgres.deliveries import Deliveries
+from events.postgres.effects import EffectsOfCalls
 from events.postgres.leadership import Leadership
 from events.postgres.onces import Onces
 from events.postgres.pauses import Pauses
@@ -22,7 +23,9 @@ from events.postgres.transfer import PostgresTables
 from events.postgres.upkeep import Upkeep
 
 
-class PostgresStore(Deliveries, Leadership, Decisions, Claims, Onces, Pauses, Quarantine, Signals, Upkeep, Queries):
+class PostgresStore(
+    Deliveries, Leadership, Decisions, Claims, EffectsOfCalls, Onces, Pauses, Quarantine, Signals, Upkeep, Queries
+):
     """Everything that the processes do with the store (`events.store` says what each method promises)."""
 
     def __init__(self, connections: Connections, gather: Callable[[], None] | None = None):

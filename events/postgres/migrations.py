@@ -205,6 +205,15 @@ _BOUNDS = """
 CREATE INDEX events_held_of ON bridge.events (webhook, held, seq) WHERE held > 0;
 """
 
+_EFFECTS = """
+-- since when calls of a kind have had their effects without a break: a row for each kind
+CREATE TABLE bridge.effects (
+    kind TEXT PRIMARY KEY,
+    since BIGINT NOT NULL,
+    last BIGINT NOT NULL
+);
+"""
+
 STEPS: tuple[tuple[str, str], ...] = (
     ("first", _FIRST),
     ("failing_since", "ALTER TABLE bridge.targets ADD COLUMN failing_since BIGINT"),
@@ -212,6 +221,7 @@ STEPS: tuple[tuple[str, str], ...] = (
     # as JSON: a completion in doubt has the versions that its workflow must have
     ("targets_in_doubt", "ALTER TABLE bridge.targets ADD COLUMN only_versions TEXT"),
     ("bounded_reads", _BOUNDS),
+    ("effects_of_calls", _EFFECTS),
 )
 """Name and statements of each step, in their order."""
 

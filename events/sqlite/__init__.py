@@ -10,6 +10,7 @@ from events.sqlite.claims import Claims
 from events.sqlite.connections import Connections
 from events.sqlite.decisions import Decisions
 from events.sqlite.deliveries import Deliveries
+from events.sqlite.effects import EffectsOfCalls
 from events.sqlite.leadership import Leadership
 from events.sqlite.onces import Onces
 from events.sqlite.pauses import Pauses
@@ -20,7 +21,9 @@ from events.sqlite.transfer import SqliteTables
 from events.sqlite.upkeep import Upkeep
 
 
-class SqliteStore(Deliveries, Leadership, Decisions, Claims, Onces, Pauses, Quarantine, Signals, Upkeep, Queries):
+class SqliteStore(
+    Deliveries, Leadership, Decisions, Claims, EffectsOfCalls, Onces, Pauses, Quarantine, Signals, Upkeep, Queries
+):
     """Everything that the processes do with the store (`events.store` says what each method promises)."""
 
     def __init__(self, connections: Connections, gather: Callable[[], None] | None = None):

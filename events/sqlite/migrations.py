@@ -279,6 +279,22 @@ def bounded_reads(db: Database) -> None:
     _run(db, _BOUNDS)
 
 
+_EFFECTS = """
+-- since when calls of a kind have had their effects without a break: a row for each kind
+CREATE TABLE effects (
+    kind TEXT PRIMARY KEY,
+    since INTEGER NOT NULL,
+    last INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+@migrations()
+def effects_of_calls(db: Database) -> None:
+    """When calls had their effects."""
+    _run(db, _EFFECTS)
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
+
+import pytest
 
 from events.records import Event, iso, new_event_id
 
@@ -44,3 +47,32 @@ def test_the_document_is_the_payload_with_what_is_known_of_the_delivery() -> Non
 def test_a_sender_cannot_pretend_to_be_the_metadata() -> None:
     assert event('{"_webhook": {"name": "forged"}}').document()["_webhook"]["name"] == "w"
     assert event('{"_webhook": {"name": "forged"}, "a": 1}').document(metadata=False) == {"a": 1}
+
+
+@pytest.mark.parametrize("metadata", [True, False])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "{}",
+        " { } ",
+        '{"a": 1.50, "b": [1e5, "\u00e9\\u00e9"]}',
+        '{"_webhook": {"name": "forged"}, "a": 1}',
+        '{"\\u005FWebhook": 1, "\\u005fwebhook": {"name": "forged"}}',
+        '{"_web\\u0068ook": {"name": "forged"}}',
+    ],
+)
+def test_the_text_for_conductor_says_what_tasks_match_on(payload: str, metadata: bool) -> None:
+    text = event(payload).text(metadata)
+    assert json.loads(text) == event(payload).document(metadata)
+    keys: list[str] = []
+    json.loads(text, object_pairs_hook=lambda pairs: keys.extend(key for key, _ in pairs))
+    assert keys.count("_webhook") == metadata, "a server may take either of two"
+
+
+def test_numbers_reach_conductor_as_they_were_written() -> None:
+    assert '"a": 1.50' in event('{"a": 1.50}').text()
+
+
+def test_a_stored_payload_that_is_no_object_is_no_text_for_conductor() -> None:
+    with pytest.raises(ValueError, match="no JSON object"):
+        event("garbage").text()

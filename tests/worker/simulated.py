@@ -7,6 +7,7 @@ Its clock differs from ours by `offset`. Faults are set for the next call that t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -228,7 +229,7 @@ class SimulatedConductor:
         task = self.tasks.get(task_id)
         return TaskStatus(not task.waits, task.worker_id, task.failure) if task is not None else None
 
-    def complete(self, workflow_id: str, reference_name: str, output: Any, event_id: str, not_after: float = 0) -> Any:
+    def complete(self, workflow_id: str, reference_name: str, output: str, event_id: str, not_after: float = 0) -> Any:
         def effect() -> str | None:
             pending = [
                 task
@@ -239,14 +240,14 @@ class SimulatedConductor:
                 return None
             task = pending[-1]
             task.status, task.ended_at = "COMPLETED", self.server_now
-            task.worker_id, task.output = event_id, output
+            task.worker_id, task.output = event_id, json.loads(output)
             return task.id
 
         return self._perform(effect)
 
-    def start(self, name: str, version: int | None, payload: Any, correlation_id: str, not_after: float = 0) -> Any:
+    def start(self, name: str, version: int | None, payload: str, correlation_id: str, not_after: float = 0) -> Any:
         def effect() -> str:
-            workflow = self.begin(name, version or 1, None, correlation_id, payload)
+            workflow = self.begin(name, version or 1, None, correlation_id, json.loads(payload))
             self.on_start(workflow)
             return workflow.id
 

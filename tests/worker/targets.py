@@ -33,7 +33,7 @@ class Bench:
             self.store,
             self.conductor,  # type: ignore[arg-type]
             name,
-            lambda event: event.document(),
+            lambda event: event.text(),
             Health(self.store.leader),
             pool=pool,
         )

@@ -196,6 +196,20 @@ def test_one_call_that_succeeds_says_that_conductor_is_back(played: Played) -> N
     assert played.caller.free > 0
 
 
+def test_starts_that_wait_for_another_with_their_key_do_not_say_that_conductor_is_back(played: Played) -> None:
+    new = [NewTarget("start", "flow", correlation_id=str(n), once_key="k", once_while="running") for n in range(4)]
+    played.bench.decide(*new, claim=False)
+    played.bench.conductor.fault = "unreachable"
+    played.work()
+    calls = 0
+    for _ in range(20):
+        calls += len(played.pool.jobs)
+        played.pool.run_all()
+        played.round()
+        assert played.caller.free == 0, "Conductor wasn't asked by any that waits"
+    assert calls <= 8
+
+
 # --- a store that can't be used ---
 
 

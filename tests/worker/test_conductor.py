@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 import urllib3
+from conductor.client.http.api_client import ApiClient
 
 from worker import conductor as module
 from worker.conductor import (
@@ -328,7 +329,7 @@ def test_an_answer_that_never_changes_is_final_and_comes_with_our_words(
 ) -> None:
     server.answers = [Answer({"message": message}, 500)]
     with pytest.raises(Refused) as raised:
-        conductor.start("flow", None, {}, "e1")
+        conductor.start("flow", None, "{}", "e1")
     assert message in str(raised.value)
     assert ours in str(raised.value)
 
@@ -377,7 +378,7 @@ def test_a_completion_goes_by_name_with_the_bare_payload_and_names_the_event(
     server: StandIn, conductor: Conductor
 ) -> None:
     server.answers = [Answer("t1", kind="text/plain")]
-    assert conductor.complete("w1", "wait for/it__2", {"a": {"b": 1.0}}, "event") == "t1"
+    assert conductor.complete("w1", "wait for/it__2", '{"a": {"b": 1.0}}', "event") == "t1"
     assert server.last.path == "/api/tasks/w1/wait for/it__2/COMPLETED"
     assert server.last.query == {"workerid": ["event"]}
     assert server.last.body == {"a": {"b": 1.0}}
@@ -385,24 +386,44 @@ def test_a_completion_goes_by_name_with_the_bare_payload_and_names_the_event(
 
 def test_an_empty_answer_to_a_completion_means_that_none_was_pending(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer("", kind="text/plain")]
-    assert conductor.complete("w1", "wait", {}, "event") is None
+    assert conductor.complete("w1", "wait", "{}", "event") is None
     assert server.last.body == {}
 
 
 def test_a_start_carries_its_correlation_id_also_as_key_of_idempotency(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer("w7", kind="text/plain")]
-    assert conductor.start("flow", 3, {"a": 1}, "event#2") == "w7"
+    assert conductor.start("flow", 3, '{"a":1.50}', "event#2") == "w7"
     assert (server.last.method, server.last.path) == ("POST", "/api/workflow")
     assert server.last.body == {
         "name": "flow",
         "version": 3,
-        "input": {"a": 1},
+        "input": {"a": 1.5},
         "correlationId": "event#2",
         "idempotencyKey": "event#2",
         "idempotencyStrategy": "RETURN_EXISTING",
     }
-    conductor.start("flow", None, {}, "event")
+    conductor.start("flow", None, "{}", "event")
     assert "version" not in server.last.body
+
+
+@pytest.mark.parametrize("call", ["start", "complete"])
+def test_the_client_does_not_go_through_what_a_payload_holds(
+    server: StandIn, conductor: Conductor, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[Any] = []
+    copy = ApiClient.sanitize_for_serialization
+    monkeypatch.setattr(
+        ApiClient, "sanitize_for_serialization", lambda self, value: copied.append(value) or copy(self, value)
+    )
+    server.answers = [Answer("w7", kind="text/plain")]
+    payload = json.dumps([{"a": n} for n in range(1000)])
+    if call == "start":
+        conductor.start("flow", None, f'{{"all": {payload}}}', "event")
+    else:
+        conductor.complete("w", "wait", f'{{"all": {payload}}}', "event")
+    body = server.last.body
+    assert len((body["input"] if call == "start" else body)["all"]) == 1000
+    assert len(copied) < 100, "it would take longer than a claim is fresh"
 
 
 def test_an_earlier_start_is_found_by_its_correlation_id_also_when_it_has_ended(
@@ -509,7 +530,7 @@ def test_what_an_answer_to_a_start_means(
 ) -> None:
     server.answers = [answer]
     with pytest.raises(ConductorError) as raised:
-        conductor.start("flow", None, {}, "event")
+        conductor.start("flow", None, "{}", "event")
     assert type(raised.value) is error
     assert len(server.requests) == 1, "one request for one call"
 
@@ -525,7 +546,7 @@ def test_what_is_no_answer_of_conductors_is_no_empty_queue_and_no_end_of_a_task(
         lambda: conductor.task("t"),
         lambda: conductor.workflow("w"),
         lambda: conductor.started("flow", "event"),
-        lambda: conductor.complete("w", "wait", {}, "event"),
+        lambda: conductor.complete("w", "wait", "{}", "event"),
     ]
     for call in calls:
         with pytest.raises(OutcomeUnknown):
@@ -540,7 +561,7 @@ def test_where_nobody_listens_nothing_has_happened() -> None:
 def test_an_error_of_tls_leaves_open_what_has_happened(conductor: Conductor) -> None:
     error = urllib3.exceptions.SSLError("bad record MAC")
     with mock.patch.object(urllib3.PoolManager, "request", side_effect=error), pytest.raises(OutcomeUnknown):
-        conductor.start("flow", None, {}, "event")
+        conductor.start("flow", None, "{}", "event")
 
 
 def test_a_call_that_takes_too_long_is_given_up(server: StandIn, conductor: Conductor) -> None:
@@ -548,7 +569,7 @@ def test_a_call_that_takes_too_long_is_given_up(server: StandIn, conductor: Cond
     server.answers = [Answer("a long answer that comes byte by byte", wait=0.5)]
     began = time.monotonic()
     with pytest.raises(OutcomeUnknown):
-        conductor.start("flow", None, {}, "event")
+        conductor.start("flow", None, "{}", "event")
     assert time.monotonic() - began < 10, "byte by byte it would be 20 seconds"
 
 
@@ -568,7 +589,7 @@ def test_an_answer_whose_head_comes_byte_by_byte_is_given_up_as_soon() -> None:
         conductor = Conductor(f"http://127.0.0.1:{listener.getsockname()[1]}/api", timeout=0.5)
         began = time.monotonic()
         with pytest.raises(OutcomeUnknown):
-            conductor.start("flow", None, {}, "event")
+            conductor.start("flow", None, "{}", "event")
         assert time.monotonic() - began < 10, "byte by byte it would be 20 seconds"
         for peer in peers:
             peer.close()
@@ -579,18 +600,18 @@ def test_a_connection_that_took_too_long_carries_no_request(server: StandIn, con
     late = mock.patch.object(module, "_CONNECT_TIMEOUT", -1)
     plain = urllib3.Timeout(connect=5, read=5)
     with late, mock.patch.object(urllib3, "Timeout", lambda **_: plain), pytest.raises(Unreachable):
-        Conductor(server.url, timeout=5).start("flow", None, {}, "event")
+        Conductor(server.url, timeout=5).start("flow", None, "{}", "event")
     assert server.requests == []
 
 
 def test_a_request_never_leaves_after_its_time(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer("w1")]
     with pytest.raises(NotNow):
-        conductor.start("flow", None, {}, "event", not_after=time.monotonic() - 0.001)
+        conductor.start("flow", None, "{}", "event", not_after=time.monotonic() - 0.001)
     with pytest.raises(NotNow):
-        conductor.complete("w", "wait", {}, "event", not_after=time.monotonic() - 0.001)
+        conductor.complete("w", "wait", "{}", "event", not_after=time.monotonic() - 0.001)
     assert server.requests == []
-    assert conductor.start("flow", None, {}, "event") == "w1", "the limit was that call's alone"
+    assert conductor.start("flow", None, "{}", "event") == "w1", "the limit was that call's alone"
 
 
 @pytest.mark.parametrize("moment", ["connect", "send"])
@@ -608,9 +629,9 @@ def test_a_process_that_freezes_before_the_body_is_sent_sends_none_when_it_wakes
     with monkeypatch.context() as patch:
         patch.setattr(frozen, moment, freeze)
         with pytest.raises(NotNow, match="too late"):
-            conductor.start("flow", None, {}, "event", not_after=time.monotonic() + 0.2)
+            conductor.start("flow", None, "{}", "event", not_after=time.monotonic() + 0.2)
     assert server.requests == []
-    assert conductor.start("flow", None, {}, "event") == "w1", "a new connection is made"
+    assert conductor.start("flow", None, "{}", "event") == "w1", "a new connection is made"
     assert len(server.requests) == 1
 
 
@@ -667,7 +688,7 @@ def test_an_expired_token_is_renewed_and_the_call_made_once_more(server: StandIn
         return Answer("w1", kind="text/plain")
 
     server.answers = [answer]
-    assert conductor.start("flow", None, {}, "event") == "w1"
+    assert conductor.start("flow", None, "{}", "event") == "w1"
     assert [request.path for request in server.requests] == ["/api/token", "/api/workflow"] * 2
 
 
@@ -675,4 +696,4 @@ def test_half_an_answer_is_no_answer(server: StandIn, conductor: Conductor) -> N
     """Half of an id would pass for one, and nobody would find the workflow by it."""
     server.answers = [Answer("8b65bd19-2a68-4e15-aed3-ac360458c26f", kind="text/plain", close="middle")]
     with pytest.raises(OutcomeUnknown):
-        conductor.start("flow", None, {}, "event")
+        conductor.start("flow", None, "{}", "event")

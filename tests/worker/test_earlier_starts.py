@@ -40,7 +40,7 @@ def earlier(conductor: SimulatedConductor) -> EarlierStarts:
 
 def make(conductor: SimulatedConductor, earlier: EarlierStarts, correlation_id: str) -> str:
     """A start with a clear answer."""
-    workflow_id: str = conductor.start("flow", None, {}, correlation_id)
+    workflow_id: str = conductor.start("flow", None, "{}", correlation_id)
     earlier.made("flow", correlation_id)
     return workflow_id
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from events.effects import Effects
 from events.records import EventStatus, Hold, Result, TargetState
 from events.store import Store
 from tests.events.contract.backends import Backend
@@ -180,3 +181,14 @@ def test_a_completion_in_doubt_keeps_its_versions_and_if_it_is_unfit_task_and_ev
     store.record_results("one", [Result(second, "cancelled", "gone")], NOW)
     assert (ids(store.agenda(9).freed), ids(store.agenda(9).returned)) == (["e1"], ["t1"])
     assert store.task("t2").state == "gone"  # type: ignore[union-attr]
+
+
+def test_when_calls_of_a_kind_had_their_effects_is_known_to_all_workers(backend: Backend, store: Store) -> None:
+    assert store.effects("start") is None
+    store.note_effect("start", NOW)
+    other = backend.open()
+    other.note_effect("start", NOW + 60_000)
+    assert store.effects("start") == Effects(NOW, NOW + 60_000)
+    assert store.effects("complete") is None
+    other.note_effect("start", NOW + 3_600_000)
+    assert store.effects("start") == Effects(NOW + 3_600_000, NOW + 3_600_000)
