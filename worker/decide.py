@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -26,6 +26,7 @@ from events.records import Decision, Event, EventStatus, Hold, NewTarget, Target
 from events.store import Store
 from events.tracing import in_logs, span
 from worker.matching import Document, HeldEvent, HeldEvents, TaskIndex, WaitingTask, parse_task
+from worker.workflows import InDoubt, Workflows
 
 log = structlog.get_logger()
 
@@ -36,7 +37,6 @@ _ENDED_AT_ONCE = 2000
 """Holds that are ended between two sweeps, so that after a long downtime new events needn't wait for all of them."""
 _UNKNOWN_WEBHOOK_GRACE = 60_000
 """Milliseconds that an event at least waits for its webhook's definition to appear."""
-_WORKFLOWS_REMEMBERED = 50_000
 
 Claim = tuple[str, int]
 """The worker to claim the first targets for, and how many."""
@@ -60,6 +60,10 @@ class _Plan:
     """id → event that is held no longer."""
     events: dict[str, Event] = field(default_factory=dict)
     """id → event that is decided, or free again."""
+    doubted: dict[str, WaitingTask] = field(default_factory=dict)
+    """Tasks that may take an event when their workflow can be looked up."""
+    kept: list[tuple[HeldEvent, str]] = field(default_factory=list)
+    """Events whose hold has run out, each with the task in doubt that may still take it."""
     unknown: dict[str, int] = field(default_factory=dict)
     """Undefined webhook → when the first of its events is to be looked at again."""
 
@@ -100,16 +104,16 @@ class Decider:
         skew: float,
         pool: ThreadPoolExecutor | None = None,
         giving: Callable[[Collection[str]], AbstractContextManager[None]] = lambda task_ids: nullcontext(),
+        at_once: int = 1,
     ):
-        """`look_up` asks Conductor for a workflow and may raise; `skew` is BRIDGE_CLOCK_SKEW in seconds; look-ups that
-        are known to be needed run on the `pool`. Tasks are given to events inside `giving` their ids."""
+        """`look_up` asks Conductor for a workflow and may raise; `skew` is BRIDGE_CLOCK_SKEW in seconds; `at_once`
+        look-ups run on the `pool`. Tasks are given to events inside `giving` their ids."""
         self._store = store
         self._holder = holder
-        self._ask = look_up
         self._clock = clock
         self._skew = skew * 1000
-        self._pool = pool
         self._giving = giving
+        self.workflows = Workflows(store, look_up, pool, at_once)
         self.tasks = TaskIndex()
         self.held = HeldEvents()
         self._definitions = Definitions(())
@@ -117,8 +121,8 @@ class Decider:
         self._coming: dict[str, WaitingTask] = {}
         self._unknown: dict[str, int] = {}
         self._paused: Collection[str] = ()
-        self._workflows: dict[str, Workflow] = {}
-        self._asked: list[Workflow] = []
+        self._doubted: dict[str, dict[str, WaitingTask]] = {}
+        """Tasks that may take a held event, by the workflow that can't be shown for now."""
         self.newly_held = False
         """Whether the last decision left an event without a taker, so that it is held."""
         self.more_ended = False
@@ -175,8 +179,16 @@ class Decider:
     def drop_tasks(self, task_ids: Iterable[str]) -> None:
         """Tasks that wait no longer."""
         for task_id in task_ids:
-            self.tasks.remove(task_id)
-            self._coming.pop(task_id, None)
+            self._remove(task_id)
+
+    def _remove(self, task_id: str) -> None:
+        task = self.tasks.remove(task_id)
+        self._coming.pop(task_id, None)
+        if task is not None and (doubted := self._doubted.get(task.workflow_id)) is not None:
+            doubted.pop(task_id, None)
+            if not doubted:
+                del self._doubted[task.workflow_id]
+        self.held.let_go(task_id)
 
     def receivers(self) -> list[str]:
         """The workflows whose tasks any webhook may complete."""
@@ -218,9 +230,13 @@ class Decider:
         """Decides these new events, in their order, and what freed events and tasks that came to wait mean.
 
         `began` is when the sweep began that found every task that was waiting before; the events arrived earlier.
-        Returns the targets that were claimed, with their events. Raises what the look-ups raise: nothing has changed
-        then, and the same is decided at the next call. Raises what the store raises: then it is to be read anew.
+        Returns the targets that were claimed, with their events. Raises what the store raises: then it is to be read
+        anew.
         """
+        for workflow_id in self.workflows.begin() & self._doubted.keys():
+            for task_id, task in self._doubted.pop(workflow_id).items():
+                self._coming[task_id] = task
+                self.held.let_go(task_id)
         paced = {webhook.name for webhook in self._definitions.webhooks if webhook.pace is not None}
         plan = _Plan(paced, dict(self._coming), freed)
         for again in freed:
@@ -240,13 +256,12 @@ class Decider:
         over = self.held.ended(began, self._paused, _ENDED_AT_ONCE)
         self.more_ended = len(over) >= _ENDED_AT_ONCE
         over += [event for event in map(HeldEvent, freed) if event.hold_until < began]
-        ended = [event for event in over if event.id not in plan.used]
+        ended = self._without_doubt([event for event in over if event.id not in plan.used], plan)
 
         worker, limit = claim
         # Everything that may fail comes before the transactions; what each did is then done here too.
         found, limit = self._to_call(plan, limit)
-        if self._asked:
-            self._store.remember_workflows(self._asked)
+        self.workflows.save()
         claimed: list[Target] = []
         with self._giving(plan.taken):
             for decisions, expired in plan.steps(ended):
@@ -279,8 +294,7 @@ class Decider:
         for decision in decisions:
             for target in decision.targets:
                 if target.task_id is not None:
-                    self.tasks.remove(target.task_id)
-                    self._coming.pop(target.task_id, None)
+                    self._remove(target.task_id)
             if decision.hold == "held":
                 event = plan.events[decision.event_id]
                 self.held.add(HeldEvent(event), Document(event.document()))
@@ -294,11 +308,13 @@ class Decider:
         """All of the plan is in the store."""
         freed = {event.id for event in plan.freed}
         self.newly_held = any(d.hold == "held" and d.event_id not in freed for d in plan.decisions)
-        self._asked.clear()
         for task_id in plan.coming:
             self._coming.pop(task_id, None)
-        if len(self._workflows) > _WORKFLOWS_REMEMBERED:
-            self._workflows.clear()
+        for task in plan.doubted.values():
+            if task.id not in plan.taken:
+                self._doubted.setdefault(task.workflow_id, {})[task.id] = task
+        for kept, task_id in plan.kept:
+            self.held.keep(kept, task_id)
         for event in events:
             self._unknown.pop(event.webhook, None)
         self._unknown.update(plan.unknown)
@@ -309,9 +325,13 @@ class Decider:
             return
         coming = sorted(plan.coming.values(), key=lambda task: (task.scheduled_at, task.id))
         fitting = [task for task in coming if self._has_candidate(task, plan)]
-        self._prefetch(fitting)
+        self.workflows.look_up(task.workflow_id for task in fitting)
         for task in fitting:
-            event = self._oldest_for(task, plan)
+            try:
+                event = self._oldest_for(task, plan)
+            except InDoubt:
+                plan.doubted[task.id] = task
+                continue
             if event is not None:
                 plan.take(event, task)
 
@@ -359,24 +379,80 @@ class Decider:
                 yield event
 
     def _oldest_for(self, task: WaitingTask, plan: _Plan) -> HeldEvent | None:
+        """The oldest held event that the task may take. Raises InDoubt if which one it is depends on a look-up."""
+        oldest: HeldEvent | None = None
+        doubt: InDoubt | None = None
+        for webhook in self._open_to(task.workflow):
+            event, its_doubt = self._first_for(task, webhook, plan)
+            if event is not None and (oldest is None or event.seq < oldest.seq):
+                oldest, doubt = event, its_doubt
+        if doubt is not None:
+            raise doubt
+        return oldest
+
+    def _first_for(
+        self, task: WaitingTask, webhook: Webhook, plan: _Plan
+    ) -> tuple[HeldEvent | None, InDoubt | None]:
+        """The webhook's oldest held event that the task may take, or with the doubt the one that it might."""
         assert task.criteria is not None
         scheduled = self._clock.to_local(task.scheduled_at)
-        oldest: HeldEvent | None = None
-        for webhook in self._open_to(task.workflow):
-            if not self._version_fits(task, webhook):
-                continue
+        running, doubt = float("-inf"), None
+        try:
+            workflow = self.workflows.get(task.workflow_id)
+            if workflow is None or not self._version_fits(task, webhook):
+                return None, None
             # Only events that arrived while the workflow ran already can be taken: older ones needn't be looked at.
-            workflow = self._workflow(task.workflow_id)
-            if workflow is None:
-                continue
             running = min(scheduled, self._clock.to_local(workflow.root_started_at) - self._skew)
-            for event in self._candidates(webhook, task.criteria, running, plan):
-                if oldest is not None and event.seq > oldest.seq:
-                    break
-                if event.id not in plan.used and self._may_take(task, event.id, event.received_at, event.hold_until):
-                    oldest = event
-                    break
-        return oldest
+        except InDoubt as error:
+            doubt = error
+        for event in self._candidates(webhook, task.criteria, running, plan):
+            if event.id in plan.used:
+                continue
+            try:
+                if doubt is not None and webhook.receivers[task.workflow] is not None and scheduled <= event.hold_until:
+                    raise doubt
+                if self._may_take(task, event.id, event.received_at, event.hold_until):
+                    return event, None
+            except InDoubt as error:
+                return event, error
+        return None, None
+
+    def _without_doubt(self, ended: list[HeldEvent], plan: _Plan) -> list[HeldEvent]:
+        """Those of the events whose hold has run out that no task in doubt may still take; the others are kept."""
+        doubted = {task.id: task for tasks in self._doubted.values() for task in tasks.values()} if ended else {}
+        doubted.update(plan.doubted)
+        doubted = {task_id: task for task_id, task in doubted.items() if task_id not in plan.taken}
+        if not doubted:
+            return ended
+        workflows = {task.workflow for task in doubted.values()}
+        over: list[HeldEvent] = []
+        for event in ended:
+            webhook = self._definitions.by_name.get(event.webhook)
+            names = webhook.receivers.keys() & workflows if webhook is not None else set()
+            task = self._doubter(event, webhook, names, doubted) if webhook is not None and names else None
+            if task is None:
+                over.append(event)
+            else:
+                plan.kept.append((event, task.id))
+        return over
+
+    def _doubter(
+        self, event: HeldEvent, webhook: Webhook, workflows: Collection[str], doubted: Mapping[str, WaitingTask]
+    ) -> WaitingTask | None:
+        """A task in doubt, of these workflows, that may take the event when its workflow can be looked up."""
+        found = self._store.events_of([event.id]).get(event.id)
+        matching = self.tasks.matching(Document(found.document()), workflows) if found is not None else ()
+        for task in matching:
+            if task.id not in doubted or self._clock.to_local(task.scheduled_at) > event.hold_until:
+                continue
+            try:
+                if not self._version_fits(task, webhook):
+                    continue
+                if self._may_take(task, event.id, event.received_at, event.hold_until):
+                    return task  # it was looked up just now: the next decision gives it to the task
+            except InDoubt:
+                return task
+        return None
 
     def _decide_new(self, event: Event, began: int, now: int, plan: _Plan) -> None:
         webhook = self._definitions.by_name.get(event.webhook)
@@ -390,12 +466,12 @@ class Decider:
             return
         plan.events[event.id] = event
         document = Document(event.document())
-        takers = self._takers(webhook, event, document, plan.taken)
+        takers = self._takers(webhook, event, document, plan)
         starts = _starts(webhook, event, document, taken=bool(takers))
         instead = any(start.unless_taken for start in starts)
-        for task in takers:
+        for task, _ in takers:
             plan.taken[task.id] = event.id
-        targets = (*map(_completion, takers), *(start.target for start in starts))
+        targets = (*(target for _, target in takers), *(start.target for start in starts))
         hold: Hold = "no"
         status: EventStatus = "pending"
         if not takers and not instead and webhook.receivers and event.hold_until >= began:
@@ -410,25 +486,45 @@ class Decider:
             **in_logs(event.headers),
             status=status,
             held=hold == "held",
-            tasks=[task.id for task in takers],
-            workflows=sorted({task.workflow_id for task in takers}),
+            tasks=[task.id for task, _ in takers],
+            workflows=sorted({task.workflow_id for task, _ in takers}),
             starts=[start.target.workflow for start in starts],
         )
 
     def _takers(
-        self, webhook: Webhook, event: Event, document: Document, taken: Mapping[str, str]
-    ) -> list[WaitingTask]:
-        """All matching tasks that were waiting when the event arrived; if there is none, the first that came later."""
-        matching = [task for task in self.tasks.matching(document, webhook.receivers) if task.id not in taken]
+        self, webhook: Webhook, event: Event, document: Document, plan: _Plan
+    ) -> list[tuple[WaitingTask, NewTarget]]:
+        """All matching tasks that were waiting when the event arrived; if there is none, the first that came later.
+
+        Of those that were waiting one whose version can't be looked up for now is among them, with a target in doubt.
+        """
+        matching = [task for task in self.tasks.matching(document, webhook.receivers) if task.id not in plan.taken]
         if any(webhook.receivers[task.workflow] is not None for task in matching):
-            self._prefetch(matching)
-            matching = [task for task in matching if self._version_fits(task, webhook)]
-        waiting = [task for task in matching if self._clock.to_local(task.scheduled_at) <= event.received_at]
+            self.workflows.look_up(task.workflow_id for task in matching)
+        waiting: list[tuple[WaitingTask, NewTarget]] = []
+        later: list[WaitingTask] = []
+        for task in matching:
+            if self._clock.to_local(task.scheduled_at) > event.received_at:
+                later.append(task)
+                continue
+            try:
+                if self._version_fits(task, webhook):
+                    waiting.append((task, _completion(task)))
+            except InDoubt:
+                versions = tuple(sorted(webhook.receivers[task.workflow] or ()))
+                waiting.append((task, replace(_completion(task), only_versions=versions)))
         if waiting:
             return waiting
-        for task in matching:
-            if self._may_take(task, event.id, event.received_at, event.hold_until):
-                return [task]
+        for task in later:
+            try:
+                if self._version_fits(task, webhook) and self._may_take(
+                    task, event.id, event.received_at, event.hold_until
+                ):
+                    return [(task, _completion(task))]
+            except InDoubt:
+                # The event is held for it, unless another takes it.
+                if self._clock.to_local(task.scheduled_at) <= event.hold_until:
+                    plan.doubted[task.id] = task
         return []
 
     def _may_take(self, task: WaitingTask, event_id: str, received_at: int, hold_until: int) -> bool:
@@ -438,7 +534,7 @@ class Decider:
             return False
         if scheduled <= received_at - self._skew:
             return True
-        workflow = self._workflow(task.workflow_id)
+        workflow = self.workflows.get(task.workflow_id)
         if workflow is None:
             return False
         if _is_own_start(workflow.root_correlation_id, event_id):
@@ -449,7 +545,7 @@ class Decider:
         versions = webhook.receivers[task.workflow]
         if versions is None:
             return True
-        workflow = self._workflow(task.workflow_id)
+        workflow = self.workflows.get(task.workflow_id)
         return workflow is not None and workflow.version in versions
 
     def _start_instead(self, freed: Sequence[Event], plan: _Plan) -> None:
@@ -466,25 +562,6 @@ class Decider:
                 new = [s.target for s in starts if (s.target.workflow, s.target.correlation_id) not in there]
                 if new:  # the others were made before the definition forbade them
                     plan.use(HeldEvent(event), tuple(new))
-
-    # --- workflows ---
-
-    def _workflow(self, workflow_id: str) -> Workflow | None:
-        if workflow_id not in self._workflows:
-            workflow = self._store.workflow(workflow_id)
-            if workflow is None:
-                workflow = self._ask(workflow_id)
-                if workflow is None:
-                    return None
-                self._asked.append(workflow)
-            self._workflows[workflow_id] = workflow
-        return self._workflows[workflow_id]
-
-    def _prefetch(self, tasks: Sequence[WaitingTask]) -> None:
-        """Looks up several workflows at once."""
-        missing = {task.workflow_id for task in tasks} - self._workflows.keys()
-        if self._pool is not None and len(missing) > 1:
-            list(self._pool.map(self._workflow, missing))
 
 
 @dataclass(frozen=True)

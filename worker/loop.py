@@ -19,7 +19,7 @@ from events.store import LeadLost, Store, StoreUnavailable
 from worker.calls import Caller
 from worker.conductor import Conductor
 from worker.health import Health
-from worker.reign import LEAD, Means, Reign
+from worker.reign import LEAD, LOOK_UPS, Means, Reign
 from worker.schedule import Schedule
 from worker.task_timeouts import TaskTimeouts
 
@@ -66,6 +66,7 @@ class Worker:
             caller=self._caller,
             timeouts=TaskTimeouts(conductor),
             look_ups=ThreadPoolExecutor(settings.bridge_calls, thread_name_prefix="look-up"),
+            workflows=ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="workflow"),
             health=health,
             stop=self._stop,
         )
@@ -113,8 +114,9 @@ class Worker:
         self.end_reign()
         self._schedule.stop()
         self._caller.stop()
-        assert self._means.look_ups is not None
-        self._means.look_ups.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._means.look_ups, self._means.workflows):
+            assert pool is not None
+            pool.shutdown(wait=False, cancel_futures=True)
         self.close()
         log.info("worker stopped")
 

@@ -211,6 +211,8 @@ class HeldEvents:
         self._by_end: list[tuple[int, int, HeldEvent]] = []
         self._asked: dict[tuple[str, tuple[str, ...]], int] = {}
         self._parked: dict[str, list[HeldEvent]] = {}
+        self._kept: dict[str, list[HeldEvent]] = {}
+        self._kept_seqs: set[int] = set()
 
     def __len__(self) -> int:
         return sum(map(len, self._events.values()))
@@ -223,19 +225,34 @@ class HeldEvents:
 
         They stay until they are removed; those of paused webhooks aren't looked at again before they are unparked.
         """
-        ended: list[HeldEvent] = []
+        ended: dict[int, HeldEvent] = {}
         while self._by_end and self._by_end[0][0] < before and len(ended) < limit:
             event = heapq.heappop(self._by_end)[2]
-            if event in self:
-                (self._parked.setdefault(event.webhook, []) if event.webhook in paused else ended).append(event)
-        for event in ended:
+            if event in self and event.seq not in self._kept_seqs:
+                if event.webhook in paused:
+                    self._parked.setdefault(event.webhook, []).append(event)
+                else:
+                    ended[event.seq] = event
+        for event in ended.values():
             heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
-        return ended
+        return list(ended.values())
 
     def unpark(self, webhook: str) -> None:
         """The webhook is paused no longer."""
         for event in self._parked.pop(webhook, ()):
             heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
+
+    def keep(self, event: HeldEvent, task_id: str) -> None:
+        """The event has not `ended` before this task, which may still take it, is let go."""
+        self._kept.setdefault(task_id, []).append(event)
+        self._kept_seqs.add(event.seq)
+
+    def let_go(self, task_id: str) -> None:
+        """No event is kept for this task any more."""
+        for event in self._kept.pop(task_id, ()):
+            self._kept_seqs.discard(event.seq)
+            if event in self:
+                heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
 
     def knows(self, webhook: str, paths: tuple[str, ...]) -> bool:
         """Whether the webhook's events can be looked up by this set of paths already."""
@@ -301,6 +318,7 @@ class HeldEvents:
     def remove(self, event: HeldEvent) -> None:
         """Holds the event no longer."""
         self._events.get(event.webhook, {}).pop(event.seq, None)
+        self._kept_seqs.discard(event.seq)
         for group, places in self._places.pop(event.seq, ()):
             for place in places if places is not None else (None,):
                 events = group.many if place is None else group.by_keys[place]

@@ -35,6 +35,8 @@ log = structlog.get_logger()
 LEAD = 6.0
 """Seconds without a heartbeat after which another worker may decide."""
 _EVENTS_A_DECISION = 500
+LOOK_UPS = 32
+"""Workflows that are looked up at a time, of which some may hang for BRIDGE_CALL_TIMEOUT."""
 _SWEEP_GAP = 0.02
 """Seconds between two sweeps at least: under load it is better to decide several events after one sweep."""
 _BUSY_SWEEP_GAP = 0.1
@@ -75,7 +77,9 @@ class Means:
     caller: Caller
     timeouts: TaskTimeouts
     look_ups: ThreadPoolExecutor | None
-    """Where workflows are looked up several at once; None for one after the other."""
+    """Where tasks and workflows are looked for several at once; None for one after the other."""
+    workflows: ThreadPoolExecutor | None
+    """Where the `LOOK_UPS` run that decisions depend on: whatever hangs elsewhere, there is room for these."""
     health: Health
     stop: Bell
     """Rung when the worker is to end: no pause is longer."""
@@ -103,8 +107,9 @@ class Reign:
             self._look_up,
             means.conductor.clock,
             means.settings.bridge_clock_skew,
-            means.look_ups,
+            means.workflows,
             means.timeouts.paused,
+            LOOK_UPS,
         )
         index = Index(
             means.conductor,
@@ -167,12 +172,13 @@ class Reign:
         self._see_lead()
         try:
             more = self.decide()
-        except ConductorError as error:
+        except ConductorError as error:  # of a sweep: a look-up of one workflow holds up that one's tasks alone
             self._conductor_is_away(error)
             return
         self._conductor_answers()
         if not more:
-            self._listener.wait(min(self._means.settings.bridge_poll_interval + 1, self.sweeper.search_due_in()))
+            longest = self._means.settings.bridge_poll_interval + 1
+            self._listener.wait(min(longest, self.sweeper.search_due_in(), self.decider.workflows.due_in()))
 
     def decide(self) -> bool:
         """One sweep and the decisions after it; True if there is more to decide at once. Raises ConductorError too."""
@@ -329,9 +335,7 @@ class Reign:
         log.info("tasks wait no longer: Conductor has ended them", tasks=task_ids)
 
     def _look_up(self, workflow_id: str) -> Workflow | None:
-        found = self._means.conductor.workflow(workflow_id)
-        self._means.alive()  # many look-ups on a slow server take their time
-        return found
+        return self._means.conductor.workflow(workflow_id)
 
     # --- other threads ---
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from config.webhooks import Definitions, Webhook
 from events.records import Target
 from tests.events import naive
 
 UNKNOWN_WEBHOOK_GRACE = 60_000
+Answer = Literal[True, False, "in doubt"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class RefTask:
     root_started_at: int
     root_correlation_id: str | None
     matches: Any
+    in_doubt: bool = False
+    """Whether Conductor can't show its workflow for now, so that version and root aren't known."""
 
 
 @dataclass
@@ -44,7 +47,9 @@ class RefEvent:
     held: bool = False
     ignored: bool = False
     takers: dict[str, str] = field(default_factory=dict)
-    """task id → pending, done, cancelled."""
+    """task id → pending, done, cancelled, unfit."""
+    in_doubt: set[str] = field(default_factory=set)
+    """The ids of the tasks that it was given in doubt: whether they are its is seen when it is called for them."""
     versions: dict[tuple[str, str], int | None] = field(default_factory=dict)
     """(workflow, correlation id) → version, of the workflows to start."""
     starts: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -55,7 +60,7 @@ class RefEvent:
     @property
     def freed(self) -> bool:
         """Rule 6: every taker turned out gone, so the event is free again."""
-        return bool(self.takers) and set(self.takers.values()) == {"cancelled"}
+        return bool(self.takers) and set(self.takers.values()) <= {"cancelled", "unfit"}
 
     @property
     def status(self) -> str:
@@ -101,7 +106,10 @@ class Rules:
         # The hold: tasks in the order in which they came take the oldest event that they may take.
         for task in free[:]:
             for event in events:
-                if event.decided and event.held and self.may_take_held(task, event):
+                may = self.may_take_held(task, event) if event.decided and event.held else False
+                if may == "in doubt":  # it takes nothing before that is known
+                    break
+                if may:
                     event.held = False
                     event.takers[task.id] = "pending"
                     free.remove(task)
@@ -116,7 +124,8 @@ class Rules:
             if not event.decided:
                 self.decide_new(event, free, began, now)
         for event in events:
-            if event.held and event.hold_until < began:
+            may_still = any(self.may_take_held(task, event) == "in doubt" for task in free)
+            if event.held and event.hold_until < began and not may_still:
                 event.held = False
 
     def decide_new(self, event: RefEvent, free: list[RefTask], began: int, now: int) -> None:
@@ -126,8 +135,9 @@ class Rules:
             return
         event.decided = True
         takers = [t for t in free if self.fits(t, event) and t.scheduled_at <= event.received_at]
+        event.in_doubt = {t.id for t in takers if self.fits(t, event) == "in doubt"}
         if not takers:
-            takers = [t for t in free if self.may_take_held(t, event)][:1]
+            takers = [t for t in free if self.may_take_held(t, event) is True][:1]
         for task in takers:
             event.takers[task.id] = "pending"
             free.remove(task)
@@ -151,20 +161,27 @@ class Rules:
                 made |= start.unless is not None
         return made
 
-    def fits(self, task: RefTask, event: RefEvent) -> bool:
+    def fits(self, task: RefTask, event: RefEvent) -> Answer:
         """Whether the task is a receiver's, and its matches hold."""
         webhook = self.webhook(event)
-        if webhook is None or task.workflow not in webhook.receivers:
+        if webhook is None or task.workflow not in webhook.receivers or not holds(task.matches, event.payload):
             return False
         versions = webhook.receivers[task.workflow]
-        return (versions is None or task.version in versions) and holds(task.matches, event.payload)
+        if versions is not None and task.in_doubt:
+            return "in doubt"
+        return versions is None or task.version in versions
 
-    def may_take_held(self, task: RefTask, event: RefEvent) -> bool:
+    def may_take_held(self, task: RefTask, event: RefEvent) -> Answer:
         """Whether the task may take the event as one that is held: in time, and running when it arrived."""
-        if not self.fits(task, event) or task.scheduled_at > event.hold_until:
+        fits = self.fits(task, event)
+        if not fits or task.scheduled_at > event.hold_until:
             return False
+        if fits == "in doubt":
+            return fits
         if task.scheduled_at <= event.received_at - self.skew:
             return True
+        if task.in_doubt:
+            return "in doubt"
         own = (task.root_correlation_id or "").split("#")[0] == event.id
         return not own and task.root_started_at <= event.received_at + self.skew
 

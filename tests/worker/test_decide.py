@@ -16,7 +16,6 @@ from events.records import Event, NewEvent, Result, Target
 from events.sqlite import SqliteStore, open_store
 from events.store import LeadLost, StoreUnavailable
 from tests.worker.simulated import SimulatedConductor, SimulatedTask
-from worker.conductor import Unreachable
 from worker.decide import Decider
 
 SECOND = 1000
@@ -305,17 +304,6 @@ def test_a_new_receiver_takes_what_is_held(bench: Bench) -> None:
 
 
 # --- failures ---
-
-
-def test_while_a_workflow_cannot_be_looked_up_nothing_is_decided(bench: Bench) -> None:
-    bench.define({"name": "w", "receivers": {"flow": 1}})
-    bench.wait()
-    event = bench.arrive()
-    with mock.patch.object(bench.conductor, "workflow", side_effect=Unreachable), pytest.raises(Unreachable):
-        bench.decide()
-    assert bench.event(event).decided_at is None
-    bench.decide()
-    assert bench.takers(event) == ["t000"]
 
 
 def test_a_workflow_that_conductor_did_not_know_is_asked_for_again(bench: Bench) -> None:

@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -143,6 +143,8 @@ class Machine(RuleBasedStateMachine):
         self.in_hand: list[tuple[Worker, Target, Event]] = []
         self.unsettled: list[tuple[Worker, Result]] = []
         self.store_fault = ""
+        self.were_sick: set[str] = set()
+        """Workflows whose look-up has failed at any time."""
         self.workers: list[Worker] = []
         self.killed: list[reign.Reign] = []
 
@@ -189,7 +191,7 @@ class Machine(RuleBasedStateMachine):
         worker_id = f"worker{len(self.workers)}"
         worker = Worker(made, self.store, watcher, Health(self.store.leader), conductor, worker_id)
         self.workers.append(worker)
-        worker._means = replace(worker._means, look_ups=None)
+        worker._means = replace(worker._means, look_ups=None, workflows=None)
         worker._caller.submit = lambda claimed: self.in_hand.extend((worker, *one) for one in claimed)  # type: ignore[method-assign]
         return worker
 
@@ -222,12 +224,17 @@ class Machine(RuleBasedStateMachine):
                     committed = True
                 finally:
                     if committed:
-                        machine.reference.decide(map(machine.ref_task, waiting), began, now)
+                        in_doubt = self.workflows.in_doubt
+                        assert in_doubt.keys() <= machine.were_sick
+                        tasks = [machine.ref_task(task_id, in_doubt) for task_id in waiting]
+                        machine.reference.decide(tasks, began, now)
                 return answer
 
-        return Spy(*given)
+        spy = Spy(*given)
+        spy.workflows._now = lambda: self.ms / 1000
+        return spy
 
-    def ref_task(self, task_id: str) -> RefTask:
+    def ref_task(self, task_id: str, in_doubt: Collection[str]) -> RefTask:
         task = self.conductor.tasks[task_id]
         own, root = self.conductor.workflows[task.workflow_id], self.conductor.root(task.workflow_id)
         offset = self.conductor.offset
@@ -239,6 +246,7 @@ class Machine(RuleBasedStateMachine):
             root.started_at - offset,
             root.correlation_id,
             task.matches,
+            own.id in in_doubt,
         )
 
     def given(self, task_id: str) -> bool:
@@ -264,6 +272,7 @@ class Machine(RuleBasedStateMachine):
             assert stored is not None
             own = [target for target in targets if target.event_id == event.id]
             assert {t.task_id for t in own if t.kind == "complete"} == set(event.takers), event
+            assert {t.task_id for t in own if t.only_versions is not None} == event.in_doubt, event
             starts = {(t.workflow, str(t.correlation_id)): t.version for t in own if t.kind == "start"}
             assert starts == event.versions, event
             assert (stored.hold != "no") == event.held, event
@@ -363,6 +372,7 @@ class Machine(RuleBasedStateMachine):
         foreign=st.booleans(),
         calls=st.lists(st.tuples(FAULTS, DELAYS, FATES), max_size=3),
         again=st.booleans(),
+        sick=st.booleans(),
     )
     def a_whole_story(
         self,
@@ -374,8 +384,11 @@ class Machine(RuleBasedStateMachine):
         foreign: bool,
         calls: list[tuple[Any, int, str]],
         again: bool,
+        sick: bool,
     ) -> None:
         """What single rules would rarely come to: tasks and events, their decision, their calls, and what follows."""
+        if sick:  # the workflow that is begun next
+            self.fall_sick({f"w{len(self.conductor.workflows)}"})
         if order == "running":
             workflow = self.conductor.begin("flow", version)
             self.time_passes(2500)
@@ -426,6 +439,17 @@ class Machine(RuleBasedStateMachine):
     @rule(ms=st.sampled_from([0, 5000]))
     def the_index_lags(self, ms: int) -> None:
         self.conductor.lag = ms
+
+    @precondition(lambda self: self.conductor.workflows)
+    @rule(data=st.data(), pick=st.integers(0, 3))
+    def look_ups_fail_from_now_on(self, data: st.DataObject, pick: int) -> None:
+        """Of some workflows, or of none any more."""
+        some = st.sets(st.sampled_from(sorted(self.conductor.workflows)), max_size=3)
+        self.fall_sick(data.draw(some) if pick else set())
+
+    def fall_sick(self, workflows: set[str]) -> None:
+        self.conductor.sick = workflows
+        self.were_sick |= workflows
 
     @rule(only=st.sampled_from(["abcdefg", "abcdefg", "abcdefg", "bcde", "a"]))
     def definitions_change(self, only: str) -> None:
@@ -563,8 +587,8 @@ class Machine(RuleBasedStateMachine):
         [after] = [t for t in self.store.targets_of([target.event_id]) if t.id == target.id]
         assert after.state == (result.state if counts else stored.state)
         if counts and result.state in ("done", "skipped", "cancelled", "failed"):
-            self.true_to_conductor(target, result.state)
-            self.reference.settled(target, result.state)
+            self.true_to_conductor(target, "unfit" if result.unfit else result.state)
+            self.reference.settled(target, "unfit" if result.unfit else result.state)
         self.compare()
 
     def true_to_conductor(self, target: Target, state: str) -> None:
@@ -577,6 +601,11 @@ class Machine(RuleBasedStateMachine):
                 assert after.workflow_id in {workflow.id for workflow in there}
             return
         assert target.task_id is not None
+        if target.only_versions is not None and state in ("done", "unfit"):
+            version = self.conductor.workflows[str(target.workflow_id)].version
+            assert (version in target.only_versions) == (state == "done")
+        if state == "unfit":
+            return
         named = [
             task
             for task in self.conductor.tasks.values()
@@ -600,6 +629,7 @@ class Machine(RuleBasedStateMachine):
     def finish(self) -> None:
         """Without further faults everything comes to an end, and each effect is there exactly once."""
         self.definitions = self.reference.definitions = Definitions(ALL)
+        self.conductor.sick.clear()
         self.in_hand.clear()
         self.unsettled.clear()
         for _ in range(200):
