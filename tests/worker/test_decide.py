@@ -15,7 +15,8 @@ from config.webhooks import Definitions, Webhook
 from events.records import Event, NewEvent, Result, Target
 from events.sqlite import SqliteStore, open_store
 from events.store import LeadLost, StoreUnavailable
-from tests.worker.simulated import SimulatedConductor, SimulatedTask
+from tests.worker.simulated import SimulatedConductor, SimulatedTask, failed, forbidden
+from worker.conductor import Unreachable
 from worker.decide import Decider
 
 SECOND = 1000
@@ -39,7 +40,9 @@ class Bench:
             self.looked_up.append(workflow_id)
             return self.conductor.workflow(workflow_id)
 
-        return Decider(self.store, "me", look_up, self.conductor.clock, skew=2.0)
+        decider = Decider(self.store, "me", look_up, self.conductor.clock, skew=2.0)
+        decider.workflows._now = lambda: self.ms / 1000
+        return decider
 
     def define(self, *webhooks: dict[str, Any]) -> None:
         self.definitions = Definitions(tuple(map(Webhook.model_validate, webhooks)))
@@ -304,6 +307,121 @@ def test_a_new_receiver_takes_what_is_held(bench: Bench) -> None:
 
 
 # --- failures ---
+
+
+def sick(bench: Bench, *tasks: SimulatedTask) -> None:
+    """Conductor can't show the workflows of these tasks from now on."""
+    bench.conductor.sick = {task.workflow_id for task in tasks}
+
+
+def heal(bench: Bench) -> None:
+    """It can again, and the time of the next look-up has come."""
+    bench.conductor.sick = set()
+    bench.ms += 31 * SECOND
+
+
+@pytest.mark.parametrize("answer", [failed(500), forbidden(), Unreachable("no"), KeyError("garbage")])
+def test_a_workflow_that_cannot_be_shown_delays_its_own_task_alone(bench: Bench, answer: Exception) -> None:
+    bench.define({"name": "w", "receivers": {"flow": [1, 2]}}, {"name": "other", "receivers": {"sub": 1}})
+    ill, well, elsewhere = bench.wait(), bench.wait(), bench.wait(name="sub")
+    sick(bench, ill)
+    bench.conductor.sick_answer = lambda: answer
+    event, other = bench.arrive(), bench.arrive("other")
+    bench.decide()
+    targets = {target.task_id: target.only_versions for target in bench.store.targets_of([event, other])}
+    assert targets == {ill.id: (1, 2), well.id: None, elsewhere.id: None}
+
+
+def test_a_task_in_doubt_that_was_not_the_events_waits_on_and_the_event_is_held_for_others(bench: Bench) -> None:
+    bench.define({"name": "w", "receivers": {"flow": 2}, "hold": "10m"})
+    ill = bench.wait()
+    sick(bench, ill)
+    event = bench.arrive()
+    [(target, _)] = bench.decide()
+    bench.store.record_results("me", [Result(target, "cancelled", "version 1", unfit=True)], bench.ms)
+    returned = bench.store.agenda(9).returned
+    assert [task.id for task in returned] == [ill.id]
+    bench.store.look_again("me", [ill.id])
+    bench.decider.add_tasks(returned)
+    bench.decide()
+    assert bench.event(event).hold == "held"
+    late = bench.wait(version=2)
+    heal(bench)
+    bench.decide()
+    assert bench.takers(event) == [ill.id, late.id]
+    assert ill.id in bench.decider.tasks
+
+
+def test_a_held_event_stays_held_for_a_task_in_doubt_which_takes_it_when_it_can_be_looked_up(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow").id
+    event = bench.arrive(hold=5)
+    bench.decide()
+    bench.ms += SECOND
+    task = bench.wait(workflow=workflow)
+    sick(bench, task)
+    for _ in range(3):
+        bench.ms += 10 * SECOND
+        bench.decide()
+        assert bench.event(event).hold == "held", "also when its hold has ended: the task came within it"
+    heal(bench)
+    bench.decide()
+    assert bench.takers(event) == [task.id]
+
+
+def test_a_held_event_expires_when_the_task_in_doubt_turns_out_not_to_be_for_it(bench: Bench) -> None:
+    bench.define({"name": "w", "receivers": {"flow": 2}, "hold": "5s"})
+    workflow = bench.conductor.begin("flow").id
+    event = bench.arrive(hold=5)
+    bench.decide()
+    bench.ms += SECOND
+    sick(bench, bench.wait(workflow=workflow))
+    bench.ms += 10 * SECOND
+    bench.decide()
+    assert bench.event(event).hold == "held"
+    heal(bench)
+    bench.decide()
+    assert bench.event(event).status == "expired"
+
+
+def test_another_task_may_take_an_event_that_one_in_doubt_might(bench: Bench) -> None:
+    ill, well = bench.conductor.begin("flow").id, bench.conductor.begin("flow").id
+    event = bench.arrive()
+    bench.decide()
+    bench.ms += SECOND
+    first, second = bench.wait(workflow=ill), bench.wait(workflow=well)
+    sick(bench, first)
+    bench.decide()
+    assert bench.takers(event) == [second.id]
+    heal(bench)
+    bench.decide()
+    assert first.id in bench.decider.tasks
+
+
+def test_a_look_up_that_fails_is_not_repeated_at_once_but_ever_more_rarely(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow").id
+    bench.arrive(hold=3600)
+    bench.decide()
+    bench.ms += SECOND
+    sick(bench, bench.wait(workflow=workflow))
+    for _ in range(1000):
+        bench.ms += SECOND
+        bench.decide()
+    assert 30 < len(bench.looked_up) < 50
+
+
+def test_a_task_in_doubt_that_ends_lets_the_event_expire(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow").id
+    event = bench.arrive(hold=5)
+    bench.decide()
+    bench.ms += SECOND
+    task = bench.wait(workflow=workflow)
+    sick(bench, task)
+    bench.ms += 10 * SECOND
+    bench.decide()
+    assert bench.event(event).status == "pending"
+    bench.decider.drop_tasks([task.id])
+    bench.decide()
+    assert bench.event(event).status == "expired"
 
 
 def test_a_workflow_that_conductor_did_not_know_is_asked_for_again(bench: Bench) -> None:
