@@ -390,9 +390,7 @@ class Decider:
             raise doubt
         return oldest
 
-    def _first_for(
-        self, task: WaitingTask, webhook: Webhook, plan: _Plan
-    ) -> tuple[HeldEvent | None, InDoubt | None]:
+    def _first_for(self, task: WaitingTask, webhook: Webhook, plan: _Plan) -> tuple[HeldEvent | None, InDoubt | None]:
         """The webhook's oldest held event that the task may take, or with the doubt the one that it might."""
         assert task.criteria is not None
         scheduled = self._clock.to_local(task.scheduled_at)
