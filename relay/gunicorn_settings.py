@@ -13,7 +13,6 @@ import atexit
 import gc
 import os
 import shutil
-import socket
 import ssl
 import tempfile
 from contextlib import suppress
@@ -23,6 +22,9 @@ import gevent
 from gunicorn import glogging
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
+
+from relay.connection import Connection
+from relay.memory import MEMORY, Overloaded
 
 _LONGEST_GOODBYE = 2.0
 """Seconds for which a connection that ends in an error is still read."""
@@ -44,7 +46,19 @@ class Worker(GeventWorker):  # type: ignore[misc]
             if not came:
                 client.close()
                 return
-        super().handle(listener, client, addr)
+        connection = Connection(client, MEMORY)
+        try:
+            super().handle(listener, connection, addr)
+        finally:
+            connection.request_is_over()
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        """Answers a request whose head has come."""
+        sock.head_is_read()
+        try:
+            super().handle_request(listener_name, req, sock, addr)
+        finally:
+            sock.request_is_over()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answers, where an answer can be sent still; gunicorn closes the connection."""
@@ -57,14 +71,12 @@ class Worker(GeventWorker):  # type: ignore[misc]
         else:
             status, more = "503 Service Unavailable", "Retry-After: 10\r\n"
             body = b'{"error": "unavailable", "message": "send it again"}'
-            self.log.error("a request failed", exc_info=exc)
+            if not isinstance(exc, Overloaded):
+                self.log.error("a request failed", exc_info=exc)
         head = f"HTTP/1.1 {status}\r\nConnection: close\r\n{more}Content-Type: application/json\r\n"
         with suppress(OSError), gevent.Timeout(_LONGEST_GOODBYE, TimeoutError):
             client.sendall(head.encode() + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
-            client.shutdown(socket.SHUT_WR)
-            # Over unread bytes the connection would be reset, and the answer might not be seen.
-            while client.recv(64 * 1024):
-                pass
+            client.linger()
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]
@@ -140,9 +152,10 @@ def on_reload(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Watches the definitions from the start, not from the first request."""
-    from relay import hub
+    from relay import hub, memory
 
     hub.begin()
+    memory.begin(worker.cfg.workers)
     # What is there by now stays: the collector need not look at it again every few deliveries.
     gc.freeze()
     gc.set_threshold(_OBJECTS_A_COLLECTION)

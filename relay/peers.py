@@ -67,6 +67,7 @@ class _Sending:
         self._answer = answer
         self._connection = environ["gunicorn.socket"]
         self._body = environ["wsgi.input"]
+        self._is_chunked = "HTTP_TRANSFER_ENCODING" in environ
         self._idle = idle
         _hold_back(self._connection, True)  # gunicorn sends head and body apart
         # An error of the connection, as if the peer had gone: gunicorn closes it without a word.
@@ -81,22 +82,30 @@ class _Sending:
             _hold_back(self._connection, False)
             if close := getattr(self._answer, "close", None):
                 close()
-            read_rest(self._body)
+            self._read_rest()
         finally:
             self._limit.close()
         self._idle.add(self._connection)
+
+    def _read_rest(self) -> None:
+        """Reads what is left of a body whose answer has been sent without it: a connection that is closed over unread
+        bytes is reset, and its peer may never see the answer. What is too much, or too slow, is left."""
+        self._connection.discard()
+        left = _LARGEST_REST
+        try:
+            if self._is_chunked:
+                # Of chunks, which cost more to read than to send, no more than it takes to see the usual end.
+                self._connection.expect(_PIECE)
+                left = _PIECE
+            while left > 0 and (piece := self._body.read(min(_PIECE, left))):
+                left -= len(piece)
+        except Exception:  # the parser has errors of its own
+            left = 0
+        if left == 0 and self._is_chunked:
+            self._connection.linger()
 
 
 def _hold_back(connection: Any, hold: bool) -> None:
     """Whether the kernel keeps what is less than a packet: so head and body of an answer become one."""
     with suppress(OSError, AttributeError):  # no TCP, gone already, or no Linux
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(hold))
-
-
-def read_rest(body: Any) -> None:
-    """Reads what is left of a body whose answer has been sent without it: a connection that is closed over unread
-    bytes is reset, and its peer may never see the answer. What is too much, or too slow, is left."""
-    left = _LARGEST_REST
-    with suppress(Exception):  # the parser has errors of its own
-        while left > 0 and (piece := body.read(_PIECE)):
-            left -= len(piece)

@@ -16,6 +16,7 @@ from events.records import Committed, Rejection
 from events.store import Deliveries, StoreUnavailable
 from events.tracing import Span, span
 from relay import metrics
+from relay.memory import MEMORY, Overloaded, Turn
 from relay.platform import Accepted
 from relay.request import Answer, Request, error_answer, json_answer
 from relay.route import Route
@@ -44,10 +45,6 @@ class BodyTooLarge(Exception):
 
 class BodyUnreadable(Exception):
     """The body broke off, came in no valid form, or took too long."""
-
-
-class Overloaded(Exception):
-    """So many large bodies are on their way that there is no room for this one now."""
 
 
 class _MethodNotAllowed(Exception):
@@ -98,10 +95,10 @@ class Receiver:
             return NOT_FOUND
         try:
             request = self._read(route, incoming)
-            with within(PATIENCE), self._span(route, request) as receiving:
+            with within(PATIENCE), MEMORY.turn(len(request.body)) as turn, self._span(route, request) as receiving:
                 if challenge := route.challenge(request):
                     return self._challenged(route, request, challenge)
-                delivery, body = self._verify(route, request)
+                delivery, body = self._verify(route, request, turn)
                 if challenge := route.signed_challenge(body):
                     return self._challenged(route, request, challenge)
                 events = route.intake.events(delivery, body, self._store.now())
@@ -133,11 +130,13 @@ class Receiver:
             raise Refused("the address is not among allow_ips", 403)
         return incoming.request(route, incoming.read(route.max_body))
 
-    def _verify(self, route: Route, request: Request) -> tuple[VerifiedDelivery, Body]:
-        """The proven delivery, and its body. Raises Refused, BadBody, KeysUnavailable or StoreUnavailable."""
+    def _verify(self, route: Route, request: Request, turn: Turn) -> tuple[VerifiedDelivery, Body]:
+        """The proven delivery, and its body. Raises Refused, BadBody, KeysUnavailable, Overloaded or
+        StoreUnavailable."""
         if request.method not in route.deliverable:
             raise Refused("no challenge in the request")
         delivery = route.verification.verify(request)
+        turn.take()
         if not route.verification.needs_challenge or self.verified.is_verified(route.webhook, route.key):
             return delivery, route.intake.read(request)
         # Nothing but the challenge counts yet, and it may be in the body.

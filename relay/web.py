@@ -14,9 +14,10 @@ from werkzeug.exceptions import HTTPException
 from events.store import Deliveries as DeliveryStore
 from relay import metrics
 from relay.hub import aside
+from relay.memory import Overloaded
 from relay.peers import LONGEST_BODY
 from relay.readiness import Readiness
-from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Overloaded, Receiver
+from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Receiver
 from relay.request import Answer, Request, error_answer, json_answer
 from relay.route import PATH, Route
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
 _PIECE = 64 * 1024
-_MOST_ON_THEIR_WAY = 256 * 1024 * 1024
-_on_their_way = 0
-"""Bytes of large bodies that have come in part."""
 _STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _USUAL_NAMES = 1000
 _LONGEST_USUAL_NAME = 64
@@ -57,7 +55,7 @@ class WsgiRequest:
                 raise BodyTooLarge
         try:
             with gevent.Timeout(LONGEST_BODY, TimeoutError):
-                body = _read(environ["wsgi.input"], expected)
+                body = self._read(environ["wsgi.input"], expected, is_chunked=not length)
         except Overloaded:
             raise
         except Exception as error:  # the server's parser and the socket have errors of their own families
@@ -67,6 +65,22 @@ class WsgiRequest:
         if length and len(body) != expected:
             raise BodyUnreadable
         return body
+
+    def _read(self, stream: Any, most: int, is_chunked: bool) -> bytes:
+        """What comes, up to so many bytes."""
+        if most <= _PIECE:
+            body: bytes = stream.read(most)
+            return body
+        connection = self._environ.get("gunicorn.socket") if is_chunked else None
+        pieces = bytearray()
+        while left := min(_PIECE, most - len(pieces)):
+            if connection is not None:
+                connection.expect(left)
+            piece = stream.read(left)
+            if not piece:
+                break
+            pieces += piece
+        return bytes(pieces)
 
     def request(self, route: Route, body: bytes) -> Request:
         """The request as verification wants it."""
@@ -102,25 +116,6 @@ def _name(key: str) -> str:
     if len(name) <= _LONGEST_USUAL_NAME and len(_names) < _USUAL_NAMES:  # senders choose names
         _names[key] = name
     return name
-
-
-def _read(stream: Any, most: int) -> bytes:
-    """What comes, up to so many bytes. What has come of large bodies that are on their way is bounded for all of them
-    together: strangers send what they like, and only the whole of it can be verified."""
-    global _on_their_way
-    if most <= _PIECE:
-        body: bytes = stream.read(most)
-        return body
-    pieces = bytearray()
-    try:
-        while len(pieces) < most and (piece := stream.read(min(_PIECE, most - len(pieces)))):
-            _on_their_way += len(piece)
-            pieces += piece
-            if _on_their_way > _MOST_ON_THEIR_WAY:
-                raise Overloaded("too many large bodies are on their way")
-    finally:
-        _on_their_way -= len(pieces)
-    return bytes(pieces)
 
 
 class Deliveries:

@@ -1,0 +1,144 @@
+"""A peer's connection as gunicorn's parser reads it.
+
+The parser looks through all that it has at every read, which makes long heads that come in pieces quadratic; and it
+believes any number of fields, each as long as it may be. So a head is collected here, once and up to a bound, and given
+to it whole.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+
+import gevent
+from gunicorn.http.errors import LimitRequestHeaders
+
+from relay.memory import Memory, Overloaded
+
+LARGEST_HEAD = 64 * 1024
+"""Bytes of request line and headers together."""
+_PIECE = 8 * 1024
+_END = re.compile(rb"\r\n\r\n|(?<!\r)\n")
+"""Where a head ends; or a line that ends in another way than HTTP's, which the parser refuses."""
+_LONGEST_TURN = 0.005
+"""Seconds of work on what one peer sends, after which the others have their turn."""
+_LARGEST_REST = 64 * 1024 * 1024
+_MOST_FRAMING = 2
+"""Bytes around a chunked body's content for each byte of it. Chunks of a few bytes cost the parser most."""
+_SPARE_FRAMING = 64 * 1024
+
+
+class TooMuchFraming(OSError):
+    """A chunked body of hardly anything but chunks' sizes, extensions and trailers."""
+
+
+class Connection:
+    """Stands for the socket; whatever it doesn't know is the socket's."""
+
+    def __init__(self, peer: Any, memory: Memory):
+        self._peer = peer
+        self._memory = memory
+        self._in_head = True
+        self._is_discarding = False
+        self._gives_way = False
+        self._is_over = False
+        self._seen = b""
+        """The last bytes that the parser was given: the end of a head may begin in them."""
+        self._head = 0
+        """Bytes of this head that the parser was given."""
+        self._came = 0
+        self._may_come: int | None = None
+        self._worked = 0.0
+        self._given = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._peer, name)
+
+    # --- what gunicorn's parser calls
+
+    def recv(self, size: int) -> bytes:
+        """A whole head while one is expected, else what has come. Raises LimitRequestHeaders, TooMuchFraming or
+        Overloaded."""
+        if self._is_over:
+            return b""
+        return self._receive_head() if self._in_head else self._receive_body(size)
+
+    def _receive_head(self) -> bytes:
+        whole = bytearray(self._seen)
+        begin = looked = len(whole)
+        while piece := self._receive(_PIECE):
+            whole += piece
+            found = _END.search(whole, max(0, looked - 3))
+            looked = found.end() if found else len(whole)
+            if self._head + looked - begin > LARGEST_HEAD:
+                raise LimitRequestHeaders("the head is too large")
+            if found:
+                break
+        self._seen = bytes(whole[-3:])
+        self._head += looked - begin
+        return bytes(whole[begin:])
+
+    def _receive_body(self, size: int) -> bytes:
+        # What is there already comes without waiting, and its parsing would keep the others waiting.
+        self._worked += time.perf_counter() - self._given
+        if self._worked > _LONGEST_TURN:
+            self._worked = 0.0
+            gevent.sleep(0)
+        piece = self._receive(size)
+        self._came += len(piece)
+        if self._may_come is not None and self._came > self._may_come:
+            raise TooMuchFraming("more framing than content")
+        self._seen = (self._seen + piece)[-3:]
+        self._given = time.perf_counter()
+        return piece
+
+    def _receive(self, size: int) -> bytes:
+        piece: bytes = self._peer.recv(size)
+        if self._gives_way:
+            raise Overloaded("others have been served instead")
+        if not self._is_discarding:
+            self._memory.hold(self, len(piece))
+        return piece
+
+    # --- what the relay says
+
+    def head_is_read(self) -> None:
+        """A request's head has come; what comes next is its body."""
+        self._in_head = False
+        self._came, self._may_come = 0, None
+        self._worked, self._given = 0.0, time.perf_counter()
+
+    def request_is_over(self) -> None:
+        """Another request's head may come."""
+        self._in_head, self._head = True, 0
+        self._is_discarding = False
+        self._memory.free(self)
+
+    def expect(self, content: int) -> None:
+        """So many bytes of a chunked body's content are to be read next: bounds what may come around them."""
+        more = content * (1 + _MOST_FRAMING)
+        self._may_come = (_SPARE_FRAMING if self._may_come is None else self._may_come) + more
+
+    def discard(self) -> None:
+        """What comes of this request is not kept any more."""
+        self._is_discarding = True
+        self._memory.free(self)
+
+    def linger(self) -> None:
+        """Ends the connection, and reads what still comes: over unread bytes it would be reset, and its peer might not
+        see the answer. What is too much, or too slow for the caller, is left."""
+        self._is_over = True
+        left = _LARGEST_REST
+        with suppress(OSError):
+            self._peer.shutdown(socket.SHUT_WR)
+            while left > 0 and (piece := self._peer.recv(_PIECE)):
+                left -= len(piece)
+
+    def give_way(self) -> None:
+        """Is a `relay.memory.Holder`."""
+        self._gives_way = True
+        with suppress(OSError):
+            self._peer.shutdown(socket.SHUT_RD)

@@ -1,0 +1,187 @@
+"""How much of a process's memory requests that are on their way may take, and who gives way when it is used up.
+
+Strangers send what they like, and only the whole of a request can be verified. So what has come is bounded for all
+requests together; when it is too much, the one that has been coming for the longest gives way: an honest sender is done
+in milliseconds, and whoever sends slowly costs himself his place.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from events.deadline import deadline
+
+_PART = 8
+"""A byte that came is there up to three times until it is answered (as it came, as text, as the event), and the process
+has other things to remember."""
+_MOST = 256 * 1024 * 1024
+_AT_LEAST = 8 * 1024 * 1024
+_PATIENT_FOR = 1.0
+"""Seconds for which a request may take its place for granted."""
+_ALWAYS_WELCOME = 16 * 1024
+"""Bytes that a request may have whatever the others hold: there are only so many connections."""
+_AMPLIFICATION = 32
+"""Bytes of objects that one byte of JSON becomes, where its writer means ill."""
+_SMALL = 64 * 1024
+_LONGEST_WAIT = 2.0
+
+
+class Overloaded(Exception):
+    """So much is on its way that there is no room for this now."""
+
+
+class Holder(Protocol):
+    """A request that is on its way."""
+
+    def give_way(self) -> None:
+        """Ends: what it holds is freed soon after."""
+
+
+@dataclass(slots=True)
+class _Part:
+    since: float
+    size: int = 0
+    is_leaving: bool = False
+
+
+class Memory:
+    """What requests hold of one process's memory. For the hub's one thread."""
+
+    def __init__(self, limit: int = _MOST, clock: Callable[[], float] = time.monotonic):
+        """`limit` is in bytes, all requests together."""
+        self.limit = limit
+        self._clock = clock
+        self._parts: dict[Holder, _Part] = {}  # the oldest first
+        self._held = 0
+        self._leaving = 0
+        self._turns = threading.Condition()
+        self._made = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes that are held."""
+        return self._held
+
+    def hold(self, holder: Holder, size: int) -> None:
+        """So many bytes more have come of the holder's request. Raises Overloaded if there is no room for them."""
+        part = self._parts.get(holder)
+        if part is None:
+            part = self._parts[holder] = _Part(self._clock())
+        part.size += size
+        self._held += size
+        if self._held - self._leaving > self.limit and part.size > _ALWAYS_WELCOME:
+            self._make_room(part)
+
+    def free(self, holder: Holder) -> None:
+        """The holder's request is over."""
+        part = self._parts.pop(holder, None)
+        if part is not None:
+            self._held -= part.size
+            self._leaving -= part.size if part.is_leaving else 0
+
+    def _make_room(self, asking: _Part) -> None:
+        if self._held - self._leaving - asking.size <= self.limit // 2:
+            return  # a body that is larger than all that may be held can come when there is little else
+        old = self._clock() - _PATIENT_FOR
+        for holder, part in self._parts.items():
+            if part.since > old:
+                break
+            if part.is_leaving or part.size == 0:
+                continue
+            if part is not asking:
+                part.is_leaving = True
+                self._leaving += part.size
+                holder.give_way()
+            if part is asking or self._held - self._leaving <= self.limit:
+                break
+        if self._held - self._leaving > self.limit:
+            raise Overloaded("too much is on its way")
+
+    def turn(self, size: int) -> Turn:
+        """For a proven body of so many bytes, which is to become objects."""
+        return Turn(self, size)
+
+    def take_turn(self, weight: int) -> None:
+        """Waits until there is room for so many bytes of objects. Raises Overloaded."""
+        with self._turns:
+            left = deadline(_LONGEST_WAIT) - time.monotonic()
+            if not self._turns.wait_for(lambda: not self._made or self._made + weight <= 2 * self.limit, max(0, left)):
+                raise Overloaded("too many large bodies are being read")
+            self._made += weight
+
+    def end_turn(self, weight: int) -> None:
+        """The objects are gone."""
+        with self._turns:
+            self._made -= weight
+            self._turns.notify_all()
+
+
+class Turn:
+    """A large body waits for its turn to become objects, which are many times as large; a small one needs none."""
+
+    __slots__ = ("_memory", "_taken", "_weight")
+
+    def __init__(self, memory: Memory, size: int):
+        self._memory = memory
+        self._weight = size * _AMPLIFICATION if size > _SMALL else 0
+        self._taken = False
+
+    def take(self) -> None:
+        """Waits for the turn, which then lasts until the end. Raises Overloaded if it doesn't come in time."""
+        if self._weight and not self._taken:
+            self._memory.take_turn(self._weight)
+            self._taken = True
+
+    def __enter__(self) -> Turn:
+        return self
+
+    def __exit__(self, _type: type[BaseException] | None, _error: object, _traceback: TracebackType | None) -> None:
+        if self._taken:
+            self._memory.end_turn(self._weight)
+
+
+MEMORY = Memory()
+"""This process's."""
+
+
+def begin(processes: int) -> None:
+    """To be called in a process that serves: it shares the machine's, or the container's, memory with so many."""
+    MEMORY.limit = limit_for(processes)
+
+
+def limit_for(processes: int, root: Path = Path("/")) -> int:
+    """Bytes that may be on their way in one of so many processes."""
+    shared = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    own = [shared // processes]
+    own += [limit // processes for limit in _of_cgroups(root)]
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        if (limit := resource.getrlimit(kind)[0]) != resource.RLIM_INFINITY:
+            own.append(limit)
+    return max(_AT_LEAST, min(_MOST, min(own) // _PART))
+
+
+def _of_cgroups(root: Path) -> list[int]:
+    """The limits of this process's control groups, version 1 and 2, and of those that they are in."""
+    found: list[int] = []
+    with suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text(encoding="ascii", errors="replace").splitlines():
+            _, kinds, name = line.split(":", 2)
+            if kinds and "memory" not in kinds.split(","):
+                continue
+            top = root / "sys/fs/cgroup" / ("memory" if kinds else "")
+            group = top / name.strip("/")
+            file = "memory.limit_in_bytes" if kinds else "memory.max"
+            # In a container the path is often one of the host's, and the group is the top of what can be seen.
+            for folder in {top, group, *(parent for parent in group.parents if parent.is_relative_to(top))}:
+                with suppress(OSError, ValueError):  # `max` is no number
+                    found.append(int((folder / file).read_text()))
+    return [limit for limit in found if limit > 0]
