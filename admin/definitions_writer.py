@@ -24,7 +24,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.util import load_yaml_guess_indent
 
-from config.loader import PlatformRules
+from config.proofs import PlatformRules
 from config.webhooks import DefinitionsError, Problem, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml
 
@@ -294,7 +294,7 @@ class DefinitionsFolder:
 
     def _write(self, change: Change, new: bool = False) -> None:
         if change.secrets:
-            (self.folder / SECRETS).mkdir(mode=0o700, exist_ok=True)
+            self._make_secrets_folder()
         made: list[Path] = []
         try:
             for path, value in change.secrets.items():
@@ -310,6 +310,16 @@ class DefinitionsFolder:
                 with suppress(OSError):
                     path.unlink()
             raise
+
+    def _make_secrets_folder(self) -> None:
+        """The folder of secrets, which git is told to leave alone."""
+        folder = self.folder / SECRETS
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):
+            descriptor = os.open(folder / ".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write("# Secrets: never to be committed.\n*\n")
+                _sync(file)
 
     def _replace(self, path: Path, text: str | None, new: bool) -> None:
         if text is None:

@@ -7,69 +7,32 @@ at models: so it is found even where a single value is wrong too.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from dotenv import dotenv_values
 from pydantic import ValidationError
 
-from config.model import Webhook, why_never
-from config.operators import find_faults, is_operators
+from config.model import Webhook
 from config.problems import DefinitionsError, Problem, dotted, in_words
-from config.words import did_you_mean
+from config.proofs import PlatformRules, find_unproven
+from config.references import UNRESOLVED, References, environment_with_dotenv, has_secret, may_hold_reference
+from config.risks import find_risks
 from config.yaml_lines import BadYaml, Located, Where, parse_yaml, read_yaml
 
-PLATFORM_SETTINGS = (
-    "secret",
-    "verify_token",
-    "audience",
-    "service_account",
-    "signature",
-    "challenge",
-    "dedup",
-)
-"""Settings that only some platforms understand."""
 
-_UNRESOLVED = "a reference that can't be resolved"
-"""Stands for what a reference should have given, until the problem is reported: nothing is loaded with it."""
+@dataclass(frozen=True)
+class SecretPlace:
+    """Where a secret is written: in the YAML itself, or in a file that it names."""
 
-_SHORT_SECRET = 12
-"""Characters; a shorter secret can be found by trying."""
-
-
-class PlatformRules(Protocol):
-    """What the loader must know of a platform; `relay.platforms` has them all."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def required(self) -> frozenset[str]:
-        """Settings that a webhook of this platform needs, such as ``secret``."""
-
-    @property
-    def options(self) -> frozenset[str]:
-        """Settings of their own kind that the platform understands beside the required ones."""
-
-    @property
-    def challenge_only(self) -> bool:
-        """Whether an answered challenge can stand in for the secret."""
-
-    @property
-    def challenge_settings(self) -> frozenset[str]:
-        """Settings without which the platform's challenge can't be answered."""
-
-    @property
-    def vendor_keys(self) -> bool:
-        """Whether deliveries are proven by public keys that are fetched from the vendor."""
-
-    @property
-    def find_secret_problem(self) -> Callable[[str], str | None] | None:
-        """What a secret should be, if this one can't be used."""
+    file: Path
+    """The YAML."""
+    line: int
+    where: str
+    path: Path
+    """The file with the secret."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +43,9 @@ class Definitions:
     warnings: tuple[Problem, ...] = ()
     sources: tuple[Path, ...] = ()
     """The files to watch for changes: those that it was read from, those of ``${file:…}`` included."""
+
+    secrets: tuple[SecretPlace, ...] = ()
+    """Where secrets are written, those in environment variables left out."""
 
     @cached_property
     def by_name(self) -> dict[str, Webhook]:
@@ -124,30 +90,18 @@ def load_definitions(
     """
     sources = [path]
     if environment is None:
-        dotenv = Path(".env")
-        sources.append(dotenv)
-        environment = {**_dotenv(dotenv), **os.environ}
+        sources.append(Path(".env"))
+        environment = environment_with_dotenv()
     loader = _Loader(platforms, environment, instead or {}, may_be_empty, conductor_payload)
     files = loader.files(path)
     for file in files:
         loader.read(file)
-    sources = [*sources, *files, *loader.secret_files]
+    sources = [*sources, *files, *loader.references.files]
     errors = [problem for problem in loader.problems if not problem.warning]
     warnings = sorted(problem for problem in loader.problems if problem.warning)
     if errors:
         raise DefinitionsError(errors, warnings, sources, loader.webhooks)
-    return Definitions(tuple(loader.webhooks), tuple(warnings), tuple(sources))
-
-
-def _dotenv(path: Path) -> dict[str, str]:
-    try:
-        return {name: value for name, value in dotenv_values(path).items() if value is not None}
-    except (OSError, UnicodeDecodeError):
-        return {}
-
-
-_REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+    return Definitions(tuple(loader.webhooks), tuple(warnings), tuple(sources), tuple(loader.secrets))
 
 
 @dataclass(frozen=True)
@@ -191,13 +145,13 @@ class _Loader:
         conductor_payload: int | None,
     ):
         self.platforms = platforms
-        self.environment = environment
+        self.references = References(environment, instead)
         self.instead = instead
         self.may_be_empty = may_be_empty
         self.conductor_payload = conductor_payload
         self.problems: list[Problem] = []
         self.webhooks: list[Webhook] = []
-        self.secret_files: list[Path] = []
+        self.secrets: list[SecretPlace] = []
         self._taken: dict[tuple[str, str], str] = {}
 
     # --- files ----------------------------------------------------------------------------------------------
@@ -294,8 +248,9 @@ class _Loader:
         else:
             self.webhooks.append(webhook)
             self._check_size(item, webhook)
-        self._check_platform(item, resolved)
-        self._check_risks(item, resolved)
+        unproven = find_unproven(resolved, self.platforms) if self.platforms is not None else ()
+        for finding in (*unproven, *find_risks(resolved)):
+            self._report(item, finding.place, finding.what, finding.remedy, finding.warning)
 
     def _check_unique(self, item: _Item, webhook: Mapping[str, Any]) -> None:
         """Reports a name or URL that another webhook has; only the name where both are the same."""
@@ -342,156 +297,26 @@ class _Loader:
             return {key: self._resolve(inner, item, (*where, key)) for key, inner in value.items()}
         if isinstance(value, list):
             return [self._resolve(inner, item, (*where, number)) for number, inner in enumerate(value)]
-        if not isinstance(value, str) or "${" not in value:
+        if not isinstance(value, str):
             return value
+        if "${" in value and where[0] not in Webhook.model_fields:
+            return UNRESOLVED  # an unknown key is all that is wrong with it
 
-        def replace(match: re.Match[str]) -> str:
-            reference = match[1]
-            if reference is None:  # $${ is a literal ${
-                return "${"
-            text, what, remedy = self._look_up(reference, item.file)
-            if text is None:
-                self._report(item, where, what, remedy)
-                return _UNRESOLVED
-            return text
+        def report(what: str, remedy: str) -> None:
+            self._report(item, where, what, remedy)
 
-        if "${" in _REFERENCE.sub("", value):
-            self._report(item, where, "a ${ without its }", "write ${NAME} or ${file:PATH}, or $${ for a literal ${")
-        return _REFERENCE.sub(replace, value)
+        known = len(self.references.files)
+        resolved = self.references.resolve(value, where, item.file.parent, report)
+        if may_hold_reference(where):
+            named = self.references.files[known:]
+            label = f"{item.label}: {dotted(where)}"
+            self.secrets += [
+                SecretPlace(item.file, item.line(where), label, path)
+                for path in (*named, *([item.file] if has_secret(value) else []))
+            ]
+        return resolved
 
-    def _look_up(self, reference: str, file: Path) -> tuple[str | None, str, str]:
-        """The text that a reference stands for, or None with what is wrong and the remedy."""
-        if reference.startswith("file:"):
-            name = Path(reference.removeprefix("file:"))
-            path = name if name.is_absolute() else file.parent / name
-            self.secret_files.append(path)
-            try:
-                given = self.instead.get(path)
-                text = (path.read_bytes().decode("utf-8-sig") if given is None else given).rstrip("\r\n")
-            except (OSError, UnicodeDecodeError, ValueError) as error:
-                reason = getattr(error, "strerror", None) or "not UTF-8 text"
-                return None, f"the file {name} can't be read: {reason}", "create it, readable for the bridge"
-            if not text.strip():
-                return None, f"the file {name} is empty", "write the secret into it"
-            return text, "", ""
-        if not _VARIABLE.fullmatch(reference):
-            return (
-                None,
-                f"${{{reference}}} names no variable",
-                "write ${NAME} or ${file:PATH}, or $${ for a literal ${",
-            )
-        text = self.environment.get(reference, "")
-        if not text.strip():
-            state = "is empty" if reference in self.environment else "is not set"
-            return (
-                None,
-                f"the environment variable {reference} {state}",
-                f"set it, or put {reference}=… into .env",
-            )
-        return text, "", ""
-
-    # --- what a platform asks, and what is risky ------------------------------------------------------------
-
-    def _check_platform(self, item: _Item, webhook: Mapping[str, Any]) -> None:
-        platform = webhook.get("platform", "custom")
-        if self.platforms is None or not isinstance(platform, str) or not platform:
-            return
-        rules = self.platforms.get(platform)
-        if rules is None:
-            remedy = did_you_mean(platform, sorted(self.platforms))
-            self._report(item, ("platform",), f"unknown platform {item.written['platform']!r}", remedy)
-            return
-        given = {setting for setting in PLATFORM_SETTINGS if setting in webhook}
-        for setting in sorted(given - rules.required - rules.options):
-            understood = ", ".join(sorted(rules.required | rules.options)) or "none of these settings"
-            what = f"platform {rules.name} has no `{setting}`"
-            self._report(item, (setting,), what, f"remove it ({rules.name} understands {understood})")
-        if rules.find_secret_problem is not None:
-            for place, secret in _secrets(webhook, "secret"):
-                should_be = rules.find_secret_problem(secret)
-                if should_be is not None:
-                    self._report(item, place, f"a secret that {rules.name} can't use", should_be)
-        if webhook.get("verifier") == "none":
-            return
-        verified = bool(given & {"secret", "signature"}) or "headers" in webhook
-        by_challenge = rules.challenge_only or "challenge" in webhook
-        missing = rules.required - given
-        unanswerable = rules.challenge_settings - given
-        if by_challenge:
-            missing -= {"secret"}
-            if not verified and unanswerable:
-                missing |= unanswerable
-            elif unanswerable:
-                self._report(
-                    item,
-                    ("platform",),
-                    f"no {' and '.join(sorted(unanswerable))}: the challenge can't be answered, without which "
-                    f"{rules.name} sends nothing to a new URL",
-                    " and ".join(f"add {setting}: ${{NAME}}" for setting in sorted(unanswerable)),
-                    warning=True,
-                )
-            elif not verified:
-                self._report(
-                    item,
-                    ("platform",),
-                    "no signing secret: once the challenge has come, anyone who knows the URL can post",
-                    "add secret: ${NAME}"
-                    if "secret" in rules.required | rules.options
-                    else "add signature: or headers:",
-                    warning=True,
-                )
-        elif not verified and not rules.required and not rules.vendor_keys:
-            self._report(
-                item,
-                ("platform",),
-                "nothing verifies its deliveries",
-                "add headers: or signature:, or say verifier: none to accept anything",
-            )
-        elif verified:
-            missing -= {"secret"}  # headers stand in for it
-        for setting in sorted(missing):
-            self._report(
-                item,
-                (setting,),
-                f"missing: platform {rules.name} needs it",
-                f"add {setting}: ${{NAME}}"
-                + (", or say verifier: none to accept anything" if setting == "secret" else ""),
-            )
-
-    def _check_risks(self, item: _Item, webhook: Mapping[str, Any]) -> None:
-        if webhook.get("verifier") == "none":
-            self._report(
-                item,
-                ("verifier",),
-                "deliveries are not verified: anyone who knows the URL can post",
-                "prefer a secret, or restrict the senders with allow_ips",
-                warning=True,
-            )
-        for place, secret in (*_secrets(webhook, "secret"), *_secrets(webhook, "signature", "secret")):
-            if len(secret) < _SHORT_SECRET:
-                remedy = "use at least 16 random characters"
-                self._report(item, place, "a short secret, which can be guessed", remedy, warning=True)
-        starts = webhook.get("starts")
-        for number, start in enumerate(starts if isinstance(starts, list) else ()):
-            when = start.get("when") if isinstance(start, dict) else None
-            for path, expected in when.items() if isinstance(when, dict) else ():
-                if is_operators(expected) and any(find_faults(expected)):
-                    continue
-                if (never := why_never(expected)) is not None:
-                    what = f"this can never hold, so nothing is ever started: {never}"
-                    remedy = "correct it, or remove the entry"
-                    self._report(item, ("starts", number, "when", path), what, remedy, warning=True)
-        signature = webhook.get("signature")
-        if not isinstance(signature, dict):
-            return
-        if "timestamp_header" in signature and "{timestamp}" not in str(signature.get("signed", "{body}")):
-            self._report(
-                item,
-                ("signature", "timestamp_header"),
-                "the timestamp is not signed: whoever has an old delivery can give it a new time",
-                'sign it, as in signed: "{timestamp}.{body}", if the sender does',
-                warning=True,
-            )
+    # --- what is wrong or risky in it ---------------------------------------------------------------------
 
     def _check_size(self, item: _Item, webhook: Webhook) -> None:
         most = self.conductor_payload
@@ -523,13 +348,3 @@ def _concealed(text: str, written: Any, resolved: Any, location: Where) -> str:
     for part in location:
         resolved = resolved[part]
     return text.replace(repr(resolved), repr(written)).replace(str(resolved), written)
-
-
-def _secrets(webhook: Mapping[str, Any], *keys: str) -> Iterator[tuple[Where, str]]:
-    """Each secret under these keys, with its place."""
-    value: Any = webhook
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    for number, secret in enumerate(value if isinstance(value, list) else [value]):
-        if isinstance(secret, str) and secret and _UNRESOLVED not in secret:
-            yield ((*keys, number) if isinstance(value, list) else keys), secret

@@ -32,6 +32,16 @@ class Problem:
         return f"{self.file}:{self.line}: {self.where}: {kind}{self.what}; {self.remedy}"
 
 
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong or risky at a place of a webhook."""
+
+    place: Where
+    what: str
+    remedy: str
+    warning: bool = False
+
+
 class DefinitionsError(Exception):
     """The webhook definitions can't be used: `problems` says why; `warnings`, what is risky."""
 

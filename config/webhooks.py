@@ -4,7 +4,7 @@ The model is in `config.model`, the loader in `config.loader`, the words for wha
 `config.problems`.
 """
 
-from config.loader import Definitions, PlatformRules, load_definitions
+from config.loader import Definitions, load_definitions
 from config.model import (
     DEFAULT_HOLD,
     DEFAULT_MAX_BODY,
@@ -17,6 +17,7 @@ from config.model import (
     WebhooksFile,
 )
 from config.problems import DefinitionsError, Problem
+from config.proofs import PlatformRules
 
 __all__ = [
     "DEFAULT_HOLD",

@@ -23,6 +23,7 @@ from admin.cli.common import (
     webhook_named,
 )
 from admin.cli.tables import plain
+from admin.kept_in_git import find_secrets_in_git
 from admin.orkes import NotOrkes, convert, read_webhooks, to_yaml
 from admin.schema import json_schema
 from config.webhooks import Definitions, DefinitionsError
@@ -69,13 +70,14 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
     if not offline:
         findings += [(shapes.CONDUCTOR, finding) for finding in _ask_conductor(here, definitions)]
         findings += [(shapes.DATABASE, finding) for finding in _ask_store(here)]
+    warnings = (*definitions.warnings, *find_secrets_in_git(definitions))
     wrong = any(finding.level == "error" for _, finding in findings)
     if as_json:
-        problems = [shapes.problem(problem) for problem in definitions.warnings]
+        problems = [shapes.problem(problem) for problem in warnings]
         problems += [shapes.setting_problem(name, finding) for name, finding in findings if finding.level != "note"]
         echo_json(problems)
         sys.exit(wrong)
-    for warning in definitions.warnings:
+    for warning in warnings:
         click.echo(plain(warning))
     number = len(definitions.webhooks)
     click.echo(f"{here.settings.bridge_webhooks}: {number} webhook{'' if number == 1 else 's'}, no errors", err=True)

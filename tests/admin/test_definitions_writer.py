@@ -58,7 +58,7 @@ def version(folder: DefinitionsFolder, name: str) -> str:
 
 
 def files(folder: DefinitionsFolder) -> set[str]:
-    return {str(path.relative_to(folder.folder)) for path in folder.folder.rglob("*") if path.is_file()}
+    return {str(path.relative_to(folder.folder)) for path in folder.folder.rglob("[!.]*") if path.is_file()}
 
 
 def test_a_new_webhook_is_a_file_of_its_own_and_its_secret_another(folder: DefinitionsFolder) -> None:
@@ -68,7 +68,7 @@ def test_a_new_webhook_is_a_file_of_its_own_and_its_secret_another(folder: Defin
     text = (folder.folder / "deploys.yaml").read_text()
     assert VALUE not in text
     assert "${file:secrets/deploys.secret-" in text
-    (secret,) = (folder.folder / "secrets").iterdir()
+    (secret,) = (folder.folder / "secrets").glob("[!.]*")
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert stat.S_IMODE(secret.parent.stat().st_mode) == 0o700
 
@@ -105,7 +105,7 @@ def test_a_webhook_that_was_changed_meanwhile_is_not_overwritten(folder: Definit
 def test_a_rotated_secret_counts_as_a_change(folder: DefinitionsFolder) -> None:
     folder.create(KEYS)
     seen = version(folder, "deploys")
-    (secret,) = (folder.folder / "secrets").iterdir()
+    (secret,) = (folder.folder / "secrets").glob("[!.]*")
     secret.write_text("somebody-put-another-one-here")
     assert version(folder, "deploys") != seen
 
@@ -206,3 +206,9 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         with pytest.raises(CantWrite, match="can't be written"):
             DefinitionsFolder(tmp_path, PLATFORMS).create(KEYS)
         tmp_path.chmod(0o700)
+
+
+def test_git_is_told_to_leave_the_secrets_alone(folder: DefinitionsFolder) -> None:
+    folder.create({"name": "deploys", "platform": "github", "secret": Secret("a" * 20), "receivers": {"w": "any"}})
+    assert (folder.folder / "secrets" / ".gitignore").read_text().splitlines()[-1] == "*"
+    assert folder.find("deploys") is not None

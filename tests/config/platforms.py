@@ -33,6 +33,7 @@ PLATFORMS = {
             challenge_only=True,
             challenge_settings=frozenset({"verify_token"}),
         ),
+        Rules("stripe", _SECRET, _OPTIONS),
         Rules("aws-sns", options=_OPTIONS, vendor_keys=True),
         Rules(
             "sendgrid",

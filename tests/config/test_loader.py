@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from config.references import may_hold_reference
+from config.risks import is_placeholder
 from config.webhooks import Definitions, DefinitionsError, load_definitions
+from config.yaml_lines import Where
 from tests.config.platforms import PLATFORMS
 
-ENVIRONMENT = {"SECRET": "s3cret-of-32-characters-or-more!", "EMPTY": "", "HOLD": "2m"}
+ENVIRONMENT = {"SECRET": "s3cret-of-32-characters-or-more!", "EMPTY": ""}
 Load = Callable[..., Definitions]
 
 
@@ -54,8 +57,7 @@ webhooks:
 def test_references_are_replaced(load: Load, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("from a file\n")
     definitions = load(
-        "webhooks:\n- {name: a, headers: {A: 'x ${SECRET} y', B: '${file:key}', C: '$${SECRET}'},"
-        " hold: '${HOLD}', receivers: {w: any}}"
+        "webhooks:\n- {name: a, headers: {A: 'x ${SECRET} y', B: '${file:key}', C: '$${SECRET}'}, receivers: {w: any}}"
     )
     (webhook,) = definitions.webhooks
     assert webhook.headers is not None
@@ -64,7 +66,6 @@ def test_references_are_replaced(load: Load, tmp_path: Path) -> None:
         "B": "from a file",
         "C": "${SECRET}",
     }
-    assert webhook.hold == 120
     assert tmp_path / "key" in definitions.sources
 
 
@@ -346,6 +347,84 @@ def test_a_reference_that_stands_for_nothing_is_an_error(
     assert found[0].startswith(f"4: webhook a: secret: {what}")
 
 
+PLACEHOLDERS = (
+    "$NAME",
+    "$(NAME)",
+    "{{ .Values.secret }}",
+    "<your secret>",
+    "changeme",
+    "CHANGE_ME_PLEASE",
+    "your-signing-secret",
+    "xxxxxxxxxxxxxxxx",
+    "secret",
+    "...",
+    "password123",
+)
+
+
+@pytest.mark.parametrize("text", PLACEHOLDERS)
+@pytest.mark.parametrize("key", ["secret", "signature", "headers"])
+def test_a_placeholder_is_no_secret(load: Load, text: str, key: str) -> None:
+    written = {
+        "secret": {"platform": "github", "secret": "'${GIVEN}'"},
+        "signature": {"signature": "{header: X, secret: '${GIVEN}'}"},
+        "headers": {"headers": "{X: '${GIVEN}'}"},
+    }[key]
+    [warning] = load(webhook(**written), GIVEN=text).warnings
+    assert "a placeholder, not a secret; put the real one in its place" in str(warning)
+    assert text in ("secret", "...") or text not in str(warning)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["8f742231b10e8888abcd99yyyzzz85a5", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "correct horse battery staple"],
+)
+def test_a_secret_is_no_placeholder(text: str) -> None:
+    assert not is_placeholder(text)
+
+
+@pytest.mark.parametrize(
+    ("written", "where"),
+    [
+        ("name: '${SECRET}'", "name"),
+        ("id: '${SECRET}'", "id"),
+        ("public_url: 'https://x/${SECRET}'", "public_url"),
+        ("respond: {body: 'your key is ${SECRET}'}", "respond.body"),
+        ("respond: {body: {key: '${file:key}'}}", "respond.body.key"),
+        ("only: {$.a: '${SECRET}'}", "only.$.a"),
+        ("starts: [{workflow: '${SECRET}'}]", "starts[0].workflow"),
+        ("hide: ['${SECRET}']", "hide[0]"),
+        ("challenge: '${SECRET}'", "challenge"),
+        ("signature: {header: X, secret: abcdefghijklm, prefix: '${SECRET}'}", "signature.prefix"),
+        ("hold: '${SECRET}'", "hold"),
+        ("dedup: {header: '${SECRET}'}", "dedup.header"),
+    ],
+)
+def test_a_reference_stands_only_where_a_secret_belongs(problems: Problems, written: str, where: str) -> None:
+    name = "" if written.startswith("name") else "name: a, "
+    found = problems(f"webhooks:\n- {{{name}verifier: none, receivers: {{w: 1}}, {written}}}")
+    label = "webhook ${SECRET}" if not name else "webhook a"
+    expected = f"2: {label}: {where}: a reference where no secret belongs; write the value itself, or $${{ for a"
+    assert any(line.startswith(expected) for line in found), found
+    assert ENVIRONMENT["SECRET"] not in "".join(found)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        ("secret",),
+        ("secret", 1),
+        ("headers", "X-Api-Key"),
+        ("signature", "secret", 0),
+        ("verify_token",),
+        ("callback", "secret"),
+    ],
+)
+def test_where_secrets_belong_references_may_stand(where: Where) -> None:
+    assert may_hold_reference(where)
+    assert not may_hold_reference((*where, "deeper"))
+
+
 def test_a_reference_in_a_key_is_an_error(problems: Problems) -> None:
     found = problems("webhooks:\n- {name: a, verifier: none, receivers: {'${SECRET}': any}}")
     assert found == ["2: webhook a: receivers.${SECRET}: a reference in a key; write the key itself, without ${…}"]
@@ -412,6 +491,10 @@ def webhook(**keys: str) -> str:
             {"platform": "sendgrid", "secret": "'${SECRET}'"},
             "secret: a secret that sendgrid can't use; write the public key in base64",
         ),
+        (
+            {"platform": "github", "headers": "{X-GitHub-Event: push}"},
+            "secret: missing: platform github needs it; add secret: ${NAME}, or say verifier: none if its headers",
+        ),
         ({}, "platform: nothing verifies its deliveries; add headers: or signature:, or say verifier: none"),
     ],
 )
@@ -433,6 +516,15 @@ def test_what_a_platform_asks_is_checked(problems: Problems, keys: dict[str, str
             "platform: warning: no verify_token: the challenge can't be answered",
         ),
         ({"challenge": "token"}, "platform: warning: no signing secret: once the challenge has come, anyone"),
+        ({"headers": "{A: b}"}, "headers.A: warning: a short value, which can be guessed, and nothing else proves"),
+        ({"headers": "{A: aaaaaaaaaaaaaaaaaaaaaaa}"}, "headers.A: warning: a short value, which can be guessed"),
+        ({"headers": "{A: Bearer your-token-here}"}, "headers.A: warning: a placeholder, not a secret; put the real"),
+        ({"platform": "slack", "headers": "{A: '${SECRET}'}"}, "platform: warning: no signing secret: nothing but its"),
+        ({"platform": "stripe", "secret": "sk_test_51H8xYzABCDEF"}, "secret: warning: an API key, not the endpoint's"),
+        (
+            {"platform": "slack", "secret": "xoxb-123456789012-abcdef"},
+            "secret: warning: a token, not the app's signing",
+        ),
         ({"platform": "github", "secret": "short"}, "secret: warning: a short secret, which can be guessed"),
         ({"platform": "github", "secret": "['${SECRET}', short]"}, "secret[1]: warning: a short secret"),
         (
@@ -468,12 +560,14 @@ def test_a_body_larger_than_conductor_takes_is_warned_of(keys: dict[str, str], w
     "keys",
     [
         {"platform": "github", "secret": "'${SECRET}'"},
-        {"platform": "github", "headers": "{X-Gateway: '${SECRET}'}"},
+        {"platform": "github", "secret": "'${SECRET}'", "headers": "{X-GitHub-Event: push}"},
+        {"headers": "{A: '${SECRET}', X-Kind: order}"},
+        {"headers": "{Authorization: 'Bearer ${SECRET}'}"},
         {"platform": "slack", "secret": "'${SECRET}'"},
+        {"platform": "stripe", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
         {"platform": "facebook", "secret": "'${SECRET}'", "verify_token": "'${SECRET}'"},
         {"platform": "aws-sns"},
         {"platform": "google-pubsub", "audience": "aud", "service_account": "me@example.com"},
-        {"headers": "{A: b}"},
         {"signature": "{secret: '${SECRET}', header: A}"},
         {"challenge": "token", "signature": "{secret: '${SECRET}', header: A}", "headers": "{A: b}"},
     ],

@@ -100,7 +100,7 @@ BASE: dict[str, Any] = {"headers": {"X-Key": "0123456789abcdef"}}
         {"headers": {"X-Key": "0123456789abcdef", "X-Other": "0123456789abcdef"}},
         {"signature": {"secret": "0123456789abcdef", "header": "X-Sig"}},
         {"challenge": "check"},
-        {"platform": "github"},
+        {"platform": "slack"},
         {"platform": "github", "secret": "0123456789abcdef"},
         {"verifier": "none"},
     ],

@@ -1,0 +1,123 @@
+"""References in definitions: ``${NAME}`` is an environment variable, ``${file:PATH}`` a file's content.
+
+They stand only where secrets belong. Anywhere else they could carry one to where people or senders see it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from config.yaml_lines import Where
+
+UNRESOLVED = "a reference that can't be resolved"
+"""Stands for what a reference should have given, until the problem is reported: nothing is loaded with it."""
+
+_REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ONLY_REFERENCES = re.compile(r"(?:\$\{[^{}]+\})+")
+_SECRET_PLACES: tuple[tuple[str, ...], ...] = (
+    ("secret",),
+    ("verify_token",),
+    ("headers", "*"),
+    ("signature", "secret"),
+    ("callback", "secret"),
+)
+"""Keys of a webhook; ``*`` is any name. Each may be a list of secrets."""
+
+
+def may_hold_reference(where: Where) -> bool:
+    """Whether a reference may stand there in a webhook: whether a secret belongs there.
+
+    `where` are the keys that lead to the place, such as ``("signature", "secret")``, an index for an item of a list.
+    """
+    keys = where[:-1] if where and isinstance(where[-1], int) else where
+    return any(
+        len(keys) == len(place) and all(key == "*" or key == part for key, part in zip(place, keys, strict=True))
+        for place in _SECRET_PLACES
+    )
+
+
+def has_secret(value: str) -> bool:
+    """Whether the text of a secret's place is, or has beside references, the secret itself."""
+    return not _ONLY_REFERENCES.fullmatch(value)
+
+
+Report = Callable[[str, str], None]
+"""Gets what is wrong, and the remedy."""
+
+
+class References:
+    """Where references are looked up."""
+
+    def __init__(self, environment: Mapping[str, str], instead: Mapping[Path, str | None]):
+        """`environment` is where ``${NAME}`` comes from; `instead` are texts to read instead of these files."""
+        self._environment = environment
+        self._instead = instead
+        self.files: list[Path] = []
+        """Those that ``${file:…}`` named, whether they can be read or not."""
+
+    def resolve(self, text: str, where: Where, folder: Path, report: Report) -> str:
+        """The text with every reference replaced; what can't be is reported. Paths begin at the folder."""
+        if "${" not in text:
+            return text
+
+        def replace(match: re.Match[str]) -> str:
+            reference = match[1]
+            if reference is None:  # $${ is a literal ${
+                return "${"
+            if not may_hold_reference(where):
+                report(
+                    "a reference where no secret belongs",
+                    "write the value itself, or $${ for a literal ${; references stand for secrets and headers' values",
+                )
+                return UNRESOLVED
+            found, what, remedy = self._look_up(reference, folder)
+            if found is None:
+                report(what, remedy)
+                return UNRESOLVED
+            return found
+
+        if "${" in _REFERENCE.sub("", text):
+            report("a ${ without its }", "write ${NAME} or ${file:PATH}, or $${ for a literal ${")
+        return _REFERENCE.sub(replace, text)
+
+    def _look_up(self, reference: str, folder: Path) -> tuple[str | None, str, str]:
+        """The text that a reference stands for, or None with what is wrong and the remedy."""
+        if reference.startswith("file:"):
+            return self._read(Path(reference.removeprefix("file:")), folder)
+        if not _VARIABLE.fullmatch(reference):
+            remedy = "write ${NAME} or ${file:PATH}, or $${ for a literal ${"
+            return None, f"${{{reference}}} names no variable", remedy
+        text = self._environment.get(reference, "")
+        if not text.strip():
+            state = "is empty" if reference in self._environment else "is not set"
+            remedy = f"set it, or put {reference}=… into .env"
+            return None, f"the environment variable {reference} {state}", remedy
+        return text, "", ""
+
+    def _read(self, name: Path, folder: Path) -> tuple[str | None, str, str]:
+        path = name if name.is_absolute() else folder / name
+        self.files.append(path)
+        try:
+            given = self._instead.get(path)
+            text = (path.read_bytes().decode("utf-8-sig") if given is None else given).rstrip("\r\n")
+        except (OSError, UnicodeDecodeError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            return None, f"the file {name} can't be read: {reason}", "create it, readable for the bridge"
+        if not text.strip():
+            return None, f"the file {name} is empty", "write the secret into it"
+        return text, "", ""
+
+
+def environment_with_dotenv() -> dict[str, str]:
+    """The process's environment and, for names that it lacks, the file ``.env``, read anew each time."""
+    try:
+        found = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    except (OSError, UnicodeDecodeError):
+        found = {}
+    return {**found, **os.environ}

@@ -1,0 +1,135 @@
+"""What is risky in a definition that has no error: warnings, never of a secret's value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from config.model import why_never
+from config.operators import find_faults, is_operators
+from config.problems import Finding
+from config.references import UNRESOLVED
+from config.yaml_lines import Where
+
+_SHORT_SECRET = 12
+"""Characters; a shorter secret can be found by trying."""
+_FEW_CHARACTERS = 5
+"""Different ones; a text of fewer is no random one."""
+_PLACEHOLDER = re.compile(
+    r"""\$\w+ | \$\([^)]*\) | %\w+%              # $NAME and $(NAME), which nothing has replaced; %NAME%
+      | \{\{.*\}\} | \{%.*%\} | <[^<>]*>         # templates; <your secret>
+      | \.{3,} | …
+      | (?:your|my|the)[-_ ].*(?:secret|token|key|password|here|value).*
+      | .*(?:change[-_ ]?me|replace[-_ ]?me|insert[-_ ]here|placeholder).*
+      | (?:dummy|example|sample|todo|fixme|test|secret|token|password|passwd|admin|default|qwerty)[-_ ]?\d*
+      | x{4,} | \*{3,} | -+ | (?:0?123456\d*)
+    """,
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+_OTHER_KEYS: dict[str, tuple[re.Pattern[str], str]] = {
+    "stripe": (re.compile(r"(?:sk|pk|rk)_(?:test|live)_"), "an API key, not the endpoint's signing secret (whsec_…)"),
+    "slack": (re.compile(r"xox[a-z]-|xapp-"), "a token, not the app's signing secret"),
+    "github": (re.compile(r"gh[a-z]_|github_pat_"), "an access token, not the webhook's secret"),
+    "shopify": (re.compile(r"shp(?:at|ca|pa)_"), "an access token, not the app's secret"),
+}
+"""platform → how its other keys begin, and what they are."""
+_SCHEME = re.compile(r"(?:Bearer|Basic|Token|ApiKey)\s+", re.IGNORECASE)
+
+
+def find_risks(webhook: Mapping[str, Any]) -> Iterator[Finding]:
+    """The warnings about a webhook, as written, with its references resolved."""
+    if webhook.get("verifier") == "none":
+        yield Finding(
+            ("verifier",),
+            "deliveries are not verified: anyone who knows the URL can post",
+            "prefer a secret, or restrict the senders with allow_ips",
+            warning=True,
+        )
+    yield from _secrets(webhook)
+    yield from _headers(webhook)
+    yield from _conditions(webhook)
+    signature = webhook.get("signature")
+    if (
+        isinstance(signature, dict)
+        and "timestamp_header" in signature
+        and "{timestamp}" not in str(signature.get("signed", "{body}"))
+    ):
+        yield Finding(
+            ("signature", "timestamp_header"),
+            "the timestamp is not signed: whoever has an old delivery can give it a new time",
+            'sign it, as in signed: "{timestamp}.{body}", if the sender does',
+            warning=True,
+        )
+
+
+def secrets_at(webhook: Mapping[str, Any], *keys: str) -> Iterator[tuple[Where, str]]:
+    """Each secret under these keys, with its place."""
+    value: Any = webhook
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    for number, secret in enumerate(value if isinstance(value, list) else [value]):
+        if isinstance(secret, str) and secret and UNRESOLVED not in secret:
+            yield ((*keys, number) if isinstance(value, list) else keys), secret
+
+
+def is_placeholder(value: str) -> bool:
+    """Whether the text stands for a value that somebody forgot to fill in."""
+    return _PLACEHOLDER.fullmatch(value.strip()) is not None
+
+
+def is_guessable(value: str) -> bool:
+    """Whether the text can be found by trying."""
+    return len(value) < _SHORT_SECRET or len(set(value)) < _FEW_CHARACTERS
+
+
+def _secrets(webhook: Mapping[str, Any]) -> Iterator[Finding]:
+    found = [*secrets_at(webhook, "secret"), *secrets_at(webhook, "signature", "secret")]
+    for place, secret in (*found, *secrets_at(webhook, "callback", "secret"), *secrets_at(webhook, "verify_token")):
+        other = _OTHER_KEYS.get(str(webhook.get("platform"))) if place[0] == "secret" else None
+        if is_placeholder(secret):
+            yield _placeholder(place)
+        elif other is not None and other[0].match(secret):
+            yield Finding(place, other[1], "enter the right one; no delivery would be accepted", warning=True)
+        elif is_guessable(secret) and place[0] != "verify_token":
+            remedy = "use at least 16 random characters"
+            yield Finding(place, "a short secret, which can be guessed", remedy, warning=True)
+
+
+def _headers(webhook: Mapping[str, Any]) -> Iterator[Finding]:
+    """Headers' values: one that can't be guessed is enough, and none is needed beside a secret."""
+    headers = webhook.get("headers")
+    given = {
+        name: value
+        for name, value in (headers.items() if isinstance(headers, dict) else ())
+        if isinstance(value, str) and value and UNRESOLVED not in value
+    }
+    filled = {}
+    for name, value in given.items():
+        bare = _SCHEME.sub("", value, count=1)
+        if is_placeholder(bare):
+            yield _placeholder(("headers", name))
+        else:
+            filled[name] = bare
+    proven = webhook.get("secret") or webhook.get("signature") or webhook.get("audience")
+    if proven or len(given) < len(headers or ()) or not all(map(is_guessable, filled.values())):
+        return
+    for name in filled:
+        what = "a short value, which can be guessed, and nothing else proves the sender"
+        yield Finding(("headers", name), what, "use at least 16 random characters", warning=True)
+
+
+def _placeholder(place: Where) -> Finding:
+    return Finding(place, "a placeholder, not a secret", "put the real one in its place", warning=True)
+
+
+def _conditions(webhook: Mapping[str, Any]) -> Iterator[Finding]:
+    starts = webhook.get("starts")
+    for number, start in enumerate(starts if isinstance(starts, list) else ()):
+        when = start.get("when") if isinstance(start, dict) else None
+        for path, expected in when.items() if isinstance(when, dict) else ():
+            if is_operators(expected) and any(find_faults(expected)):
+                continue
+            if (never := why_never(expected)) is not None:
+                what = f"this can never hold, so nothing is ever started: {never}"
+                yield Finding(("starts", number, "when", path), what, "correct it, or remove the entry", warning=True)
