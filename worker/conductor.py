@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -33,6 +34,13 @@ TASK_TYPE = "WAIT_FOR_WEBHOOK"
 POLL_BATCH = 100
 SEARCH_PAGE = 1000
 LARGEST_SEARCH_PAGE = 5000
+LARGEST_ANSWER = 64 * 1024**2
+"""Bytes of an answer that are read at most. Conductor keeps up to 10 MB of a payload in place."""
+_NARROWINGS = 100
+"""Pages of one search that may fail before the search counts as failed."""
+_FAR = 32_503_680_000_000
+"""Milliseconds of the year 3000: no task has started later."""
+_IN_PROGRESS = f"taskType='{TASK_TYPE}' AND status='IN_PROGRESS'"
 _QUICK = 0.5
 """Seconds within which a page has come that may be followed by one twice as large."""
 _TERMINAL = frozenset(
@@ -84,6 +92,10 @@ class NotThere(OutcomeUnknown):
     """What answers has no such call: it is no Conductor, another address of it, one that starts, or too old."""
 
 
+class Garbled(OutcomeUnknown):
+    """The answer can't be read: it isn't UTF-8, or too large, or it lacks what it must have."""
+
+
 class Refused(ConductorError):
     """Conductor refuses this request for good: the same answer would come at every try."""
 
@@ -101,6 +113,15 @@ class TaskStatus:
     """After a completion by name: the `workerid` of the call that won, so the event's id if it was ours."""
     failure: str | None = None
     """Why the task failed, in Conductor's words; None if it didn't."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An item of a list that isn't as Conductor would say it, or for which no list comes."""
+
+    id: str | None
+    """The task's, if so much can be told."""
+    reason: str
 
 
 class Conductor:
@@ -132,12 +153,22 @@ class Conductor:
         """Seconds after which a call that was begun has ended, whatever became of it."""
         return min(_CONNECT_TIMEOUT, self.timeout) + self.timeout
 
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Inside, this thread's calls wait no longer for an answer: for reading only. What comes later is lost."""
+        before, _limits.patience = _limits.patience, seconds
+        try:
+            yield
+        finally:
+            _limits.patience = before
+
     # --- waiting tasks ---
 
-    def poll(self, worker_id: str, domain: str | None = None) -> list[Task]:
+    def poll(self, worker_id: str, domain: str | None = None, unreadable: list[Unreadable] | None = None) -> list[Task]:
         """Takes up to `POLL_BATCH` tasks from the queue: that adopts them, no queue hands them out again.
 
-        timeout=0 returns at once; any other value takes at least 100 ms when the queue is empty.
+        Those that can't be read go into `unreadable`. timeout=0 returns at once; any other value takes at least 100 ms
+        when the queue is empty.
         """
         query: list[tuple[str, Any]] = [("workerid", worker_id), ("count", POLL_BATCH), ("timeout", 0)]
         if domain is not None:
@@ -145,50 +176,88 @@ class Conductor:
         sent = self.now()
         found = _checked(list, self._call("GET", "/tasks/poll/batch/{type}", {"type": TASK_TYPE}, query) or [])
         received = self.now()
-        if found:
+        if starts := [start for item in found if (start := _moment(item)) is not None]:
             # A polled task's start is the server's clock during the poll, unless it was polled before and put back.
-            self.clock.observe(max(item["startTime"] for item in found), sent, received)
-        return [_task(item, "queue", domain) for item in found]
+            self.clock.observe(max(starts), sent, received)
+        return _tasks(found, "queue", domain, unreadable)
 
-    def waiting_since(self, start: int) -> Iterator[list[Task]]:
+    def waiting_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[Task]]:
         """Pages of the tasks that the index knows as in progress, started after that time of the server's clock.
 
         Only the index knows tasks that were polled by others, whose poll answer got lost, or that were never queued.
-        Not every index can give whole tasks: PostgreSQL's answers 500, always.
+        Not every index can give whole tasks: PostgreSQL's answers 500, always. Those that can't be read go into
+        `unreadable`, also one for which no page comes.
         """
-        for page in self._in_progress("/tasks/search-v2", start, SEARCH_PAGE):
-            yield [_task(item, "index", item.get("domain")) for item in page]
+        for page in self._in_progress("/tasks/search-v2", start, SEARCH_PAGE, unreadable):
+            yield _tasks(page, "index", None, unreadable)
 
-    def waiting_ids_since(self, start: int) -> Iterator[list[str]]:
+    def waiting_ids_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[str]]:
         """Pages of the ids of these tasks: every index can say so much. (Its `input` is no JSON.)"""
-        for page in self._in_progress("/tasks/search", start, LARGEST_SEARCH_PAGE):
+        for page in self._in_progress("/tasks/search", start, LARGEST_SEARCH_PAGE, unreadable):
             yield [item["taskId"] for item in page]
 
-    def _in_progress(self, path: str, start: int, largest: int) -> Iterator[list[dict[str, Any]]]:
-        """A page begins where the last one ended, so no window grows beyond what an index allows.
+    def _in_progress(
+        self, path: str, start: int, largest: int, unreadable: list[Unreadable] | None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Pages of what has an id. A page begins where the last one ended, so no window grows beyond what an index
+        allows.
 
         PostgreSQL counts and sorts all that is to come for each page, so pages grow up to the `largest` while they come
-        quickly: how long one takes depends on the tasks' inputs.
+        quickly: how long one takes depends on the tasks' inputs. A page that doesn't come is asked for in smaller ones;
+        a single item for which none comes is passed over.
         """
+        unreadable = [] if unreadable is None else unreadable
         seen: set[str] = set()
-        offset, size = 0, SEARCH_PAGE
+        offset, size, narrowed = 0, SEARCH_PAGE, 0
         while True:
-            query = f"taskType='{TASK_TYPE}' AND status='IN_PROGRESS' AND startTime>{start}"
+            query = f"{_IN_PROGRESS} AND startTime>{start}"
             began = time.monotonic()
-            page = self._search(path, query, "startTime:ASC", offset, size)
+            try:
+                page = self._search(path, query, "startTime:ASC", offset, size)
+            except ConductorError as error:
+                narrowed += 1
+                if not _is_of_an_item(error) or narrowed > _NARROWINGS or not (narrowed > 1 or self._answers(path)):
+                    raise
+                if size > 1:
+                    size //= 2
+                    continue
+                unreadable.append(Unreadable(self._id_at(path, query, offset), str(error)))
+                offset += 1
+                continue
             quick = time.monotonic() - began < _QUICK
-            yield [item for item in page if item["taskId"] not in seen and item.get("status") == "IN_PROGRESS"]
+            listed = [item for item in page if isinstance(item, dict) and isinstance(item.get("taskId"), str)]
+            if len(listed) < len(page):
+                unreadable += [Unreadable(None, "an item of the search has no id")] * (len(page) - len(listed))
+            yield [item for item in listed if item["taskId"] not in seen and item.get("status") == "IN_PROGRESS"]
             if len(page) < size:
                 return
-            last = max(_milliseconds(item["startTime"]) for item in page)
+            last = max((moment for item in listed if (moment := _moment(item)) is not None), default=0)
             if last - 1 > start:
                 start, offset = last - 1, 0
-                seen = {item["taskId"] for item in page}
+                seen = {item["taskId"] for item in listed}
             else:  # a whole page of one moment: go on inside it
-                seen |= {item["taskId"] for item in page}
+                seen |= {item["taskId"] for item in listed}
                 offset += size
             if quick:
                 size = min(2 * size, largest)
+
+    def _answers(self, path: str) -> bool:
+        """Whether this search works at all: then it is a single task for which it doesn't."""
+        try:
+            self._search(path, f"{_IN_PROGRESS} AND startTime>{_FAR}", "startTime:ASC", 0, 1)
+        except ConductorError:
+            return False
+        return True
+
+    def _id_at(self, path: str, query: str, offset: int) -> str | None:
+        """The id of the task at this place, if the search that gives ids only can tell it."""
+        if path == "/tasks/search":
+            return None
+        try:
+            [item] = self._search("/tasks/search", query, "startTime:ASC", offset, 1)
+            return item["taskId"] if isinstance(item["taskId"], str) else None
+        except (ConductorError, KeyError, TypeError, ValueError):
+            return None
 
     def ended_since(self, end: int) -> set[str]:
         """The ids of tasks that seem to have ended after that time of the server's clock, as far as the index knows.
@@ -198,27 +267,37 @@ class Conductor:
         query = f"taskType='{TASK_TYPE}' AND endTime>{end}"
         ended: set[str] = set()
         for offset in range(0, 5 * SEARCH_PAGE, SEARCH_PAGE):  # reconciliation finds what a crowd hides here
-            page = self._search("/tasks/search", query, "endTime:DESC", offset, SEARCH_PAGE)
-            ended |= {item["taskId"] for item in page if item.get("status") != "IN_PROGRESS"}
+            try:
+                page = self._search("/tasks/search", query, "endTime:DESC", offset, SEARCH_PAGE)
+            except ConductorError as error:
+                if _is_of_an_item(error) and self._answers("/tasks/search"):  # it is no proof anyway
+                    break
+                raise
+            items = [item for item in page if isinstance(item, dict) and isinstance(item.get("taskId"), str)]
+            ended |= {item["taskId"] for item in items if item.get("status") != "IN_PROGRESS"}
             if len(page) < SEARCH_PAGE:
                 break
         return ended
 
     def running(self, workflow: str) -> list[str]:
         """The ids of all running workflows of that name, from the server's store and not its index."""
-        return _checked(list, self._call("GET", "/workflow/running/{name}", {"name": workflow}) or [])
+        found = _checked(list, self._call("GET", "/workflow/running/{name}", {"name": workflow}) or [])
+        return [workflow_id for workflow_id in found if isinstance(workflow_id, str)]
 
     def waiting_in(self, workflow_id: str) -> list[tuple[Task, int]]:
-        """The workflow's tasks that are in progress, each with its start by the server's clock."""
+        """The workflow's tasks that are in progress, each with its start by the server's clock.
+
+        Raises Garbled if they can't be read.
+        """
         workflow = self._workflow(workflow_id, tasks=True) or {}
-        return [
-            (_task(item, "index", item.get("domain")), item.get("startTime") or 0)
-            for item in workflow.get("tasks") or ()
-            if item.get("taskType") == TASK_TYPE and item.get("status") == "IN_PROGRESS"
-        ]
+        found: list[tuple[Task, int]] = []
+        for item in _list_of_dicts(workflow.get("tasks") or []):
+            if item.get("taskType") == TASK_TYPE and item.get("status") == "IN_PROGRESS":
+                found.append((_task(item, "index", item.get("domain")), _moment(item) or 0))
+        return found
 
     def waiting_task(self, task_id: str) -> Task | None:
-        """The whole task, if it is in progress."""
+        """The whole task, if it is in progress. Raises Garbled if it can't be read."""
         found = self._task(task_id)
         if found is None or found.get("status") != "IN_PROGRESS":
             return None
@@ -388,7 +467,7 @@ class Conductor:
 
     def _search(self, path: str, query: str, sort: str, offset: int, size: int) -> list[dict[str, Any]]:
         parameters = [("start", offset), ("size", size), ("sort", sort), ("query", query)]
-        return _checked(dict, self._call("GET", path, query=parameters)).get("results") or []
+        return _checked(list, _checked(dict, self._call("GET", path, query=parameters)).get("results") or [])
 
     def _call(
         self,
@@ -466,6 +545,8 @@ class _Limits(threading.local):
     """Until when, by `time.monotonic`, this thread's call must be connected, have left, and be answered to the end."""
 
     connected = leaves = answered = float("inf")
+    patience = float("inf")
+    """Seconds for the answer, if that is less than the call's time-out."""
 
     def left(self) -> float:
         """Seconds for the answer. Raises TimeoutError if there are none."""
@@ -587,12 +668,15 @@ class _Transport(RESTClientObject):  # type: ignore[misc]
             self._pool.clear()
         self._used = now
         _limits.connected = now + min(_CONNECT_TIMEOUT, self._timeout)
-        _limits.answered = now + self._timeout
+        _limits.answered = now + min(self._timeout, _limits.patience)
         try:
             response = self._pool.request(method, url, body=content, headers=headers, preload_content=False)
             text = bytearray()
             while chunk := response.read1(_PIECE):  # without a size it takes an answer that breaks off for a whole one
                 text += chunk
+                if len(text) > LARGEST_ANSWER:
+                    response.close()
+                    raise self._no_answer(Garbled(f"the answer has more than {LARGEST_ANSWER // 1024**2} MB"))
             response.release_conn()
         except _NO_CONNECTION as error:
             raise self._no_answer(Unreachable(f"no connection: {error}")) from error
@@ -604,7 +688,7 @@ class _Transport(RESTClientObject):  # type: ignore[misc]
                 status_code=response.status,
                 reason_phrase=response.reason,
                 headers=response.headers,
-                text=text.decode("utf-8", "replace"),
+                text=self._decoded(response.status, text),
             )
         )
         if answer.status in (401, 403):
@@ -612,6 +696,14 @@ class _Transport(RESTClientObject):  # type: ignore[misc]
         if not 200 <= answer.status <= 299:
             raise ApiException(http_resp=answer)
         return answer
+
+    def _decoded(self, status: int, text: bytearray) -> str:
+        try:
+            return text.decode()
+        except UnicodeDecodeError as error:
+            if 200 <= status <= 299:  # any character in place of what can't be read would change what a task matches
+                raise self._no_answer(Garbled(f"the answer isn't UTF-8: {error.reason}")) from error
+            return text.decode("utf-8", "replace")
 
     def _no_answer(self, error: ConductorError) -> ConductorError:
         self.last = 0, error
@@ -624,7 +716,37 @@ def _content(body: Any) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
+def _is_of_an_item(error: ConductorError) -> bool:
+    """Whether a search may have failed so over one of the tasks that it was to show."""
+    return error.status == 500 or (isinstance(error, (Garbled, NotThere)) and not error.status)
+
+
+def _tasks(items: Sequence[Any], found_by: Any, domain: str | None, unreadable: list[Unreadable] | None) -> list[Task]:
+    found: list[Task] = []
+    for item in items:
+        try:
+            found.append(_task(item, found_by, domain if domain is not None else item.get("domain")))
+        except (Garbled, AttributeError) as error:
+            id_ = item.get("taskId") if isinstance(item, dict) else None
+            if unreadable is not None:
+                unreadable.append(Unreadable(id_ if isinstance(id_, str) else None, str(error)))
+    return found
+
+
 def _task(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
+    """The task of this item. Raises Garbled for one that Conductor wouldn't say."""
+    try:
+        task = _read_task(item, found_by, domain)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Garbled(f"a task can't be read: {type(error).__name__}: {error}") from error
+    texts = (task.id, task.workflow_id, task.workflow, task.reference_name, task.domain or "")
+    numbers = (task.scheduled_at, task.response_timeout)
+    if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
+        raise Garbled(f"a task can't be read: it has {texts} and {numbers}"[:500])
+    return task
+
+
+def _read_task(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
     timeouts = (
         (item.get("taskDefinition") or {}).get("responseTimeoutSeconds"),
         ((item.get("workflowTask") or {}).get("taskDefinition") or {}).get("responseTimeoutSeconds"),
@@ -648,6 +770,20 @@ def _version(workflow: dict[str, Any]) -> int:
     if not isinstance(version, int):
         raise NotThere(f"the answer isn't a workflow: its version is {str(version)[:100]!r}")
     return version
+
+
+def _moment(item: Any) -> int | None:
+    """When the item's task started, in Unix milliseconds by the server's clock; None if that can't be read."""
+    try:
+        return _milliseconds(item["startTime"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _list_of_dicts(items: Any) -> list[dict[str, Any]]:
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise Garbled("a list in the answer isn't one of objects")
+    return items
 
 
 def _milliseconds(moment: Any) -> int:

@@ -66,6 +66,10 @@ class _Plan:
     """Events whose hold has run out, each with the task in doubt that may still take it."""
     unknown: dict[str, int] = field(default_factory=dict)
     """Undefined webhook → when the first of its events is to be looked at again."""
+    whole: bool = True
+    """Whether every task that was waiting is known; if not, events without a taker are left undecided."""
+    waiting: set[str] = field(default_factory=set)
+    """Webhooks with such an event: those that came after it wait too."""
 
     def take(self, event: HeldEvent, task: WaitingTask) -> None:
         self.taken[task.id] = event.id
@@ -123,6 +127,10 @@ class Decider:
         self._paused: Collection[str] = ()
         self._doubted: dict[str, dict[str, WaitingTask]] = {}
         """Tasks that may take a held event, by the workflow that can't be shown for now."""
+        self._whole_began = 0
+        """When the last sweep began that was whole: no hold has ended that ends later."""
+        self.waiting: Collection[str] = ()
+        """Webhooks whose events were left undecided in the last decision, as not every waiting task was known."""
         self.newly_held = False
         """Whether the last decision left an event without a taker, so that it is held."""
         self.more_ended = False
@@ -225,11 +233,19 @@ class Decider:
     # --- deciding ---
 
     def decide(
-        self, events: Sequence[Event], freed: Sequence[Event], began: int, now: int, claim: Claim
+        self,
+        events: Sequence[Event],
+        freed: Sequence[Event],
+        began: int,
+        now: int,
+        claim: Claim,
+        whole: bool = True,
     ) -> list[tuple[Target, Event]]:
         """Decides these new events, in their order, and what freed events and tasks that came to wait mean.
 
-        `began` is when the sweep began that found every task that was waiting before; the events arrived earlier.
+        `began` is when the sweep began that found every task that was waiting before; the events arrived earlier. If it
+        wasn't `whole`, as the index couldn't be searched, events without receivers are decided, and those that have a
+        taker all the same; the others wait, and with them those of their webhooks that came later.
         Returns the targets that were claimed, with their events. Raises what the store raises: then it is to be read
         anew.
         """
@@ -238,7 +254,9 @@ class Decider:
                 self._coming[task_id] = task
                 self.held.let_go(task_id)
         paced = {webhook.name for webhook in self._definitions.webhooks if webhook.pace is not None}
-        plan = _Plan(paced, dict(self._coming), freed)
+        plan = _Plan(paced, dict(self._coming), freed, whole=whole)
+        if whole:
+            self._whole_began = began
         for again in freed:
             document = Document(again.document())
             plan.freed_held.add(HeldEvent(again), document)
@@ -253,9 +271,9 @@ class Decider:
         for event in events:
             with span("decide", "INTERNAL", event.headers, webhook=event.webhook, event_id=event.id):
                 self._decide_new(event, began, now, plan)
-        over = self.held.ended(began, self._paused, _ENDED_AT_ONCE)
+        over = self.held.ended(self._whole_began, self._paused, _ENDED_AT_ONCE)
         self.more_ended = len(over) >= _ENDED_AT_ONCE
-        over += [event for event in map(HeldEvent, freed) if event.hold_until < began]
+        over += [event for event in map(HeldEvent, freed) if event.hold_until < self._whole_began]
         ended = self._without_doubt([event for event in over if event.id not in plan.used], plan)
 
         worker, limit = claim
@@ -308,6 +326,7 @@ class Decider:
         """All of the plan is in the store."""
         freed = {event.id for event in plan.freed}
         self.newly_held = any(d.hold == "held" and d.event_id not in freed for d in plan.decisions)
+        self.waiting = plan.waiting
         for task_id in plan.coming:
             self._coming.pop(task_id, None)
         for task in plan.doubted.values():
@@ -462,9 +481,14 @@ class Decider:
                 log.warning("event of a webhook that isn't defined expired", event_id=event.id, webhook=event.webhook)
                 plan.decisions.append(Decision(event.id, "expired", "no"))
             return
-        plan.events[event.id] = event
+        if webhook.name in plan.waiting:
+            return
         document = Document(event.document())
         takers = self._takers(webhook, event, document, plan)
+        if not plan.whole and webhook.receivers and not takers:
+            plan.waiting.add(webhook.name)
+            return
+        plan.events[event.id] = event
         starts = _starts(webhook, event, document, taken=bool(takers))
         instead = any(start.unless_taken for start in starts)
         for task, _ in takers:

@@ -1,7 +1,8 @@
 """What knows waiting tasks that are in no queue, asked in the best way that the server has.
 
 Which ways a server has depends on what is behind it: an index on PostgreSQL can't give whole tasks, and indexing may be
-off. So it is found out by trying, and looked at again now and then.
+off. So it is found out by trying, and looked at again now and then (`worker.discovery`). A task or a workflow that
+can't be read though others can is a suspect (`worker.suspects`): the others are found without it.
 """
 
 from __future__ import annotations
@@ -9,65 +10,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, get_args
+from typing import TypeVar
+
+import structlog
 
 from events.records import Task
-from worker.conductor import Conductor, ConductorError
+from worker.conductor import Conductor, ConductorError, NotNow, Unreachable, Unreadable
+from worker.discovery import DiscoveryState, Way
+from worker.suspects import Kind, Suspects, patience
 
-Way = Literal["search-v2", "search", "workflows"]
-"""search-v2: the index gives whole tasks. search: it gives ids, and each task that is new is read. workflows: without a
-search, the running workflows of all receivers are read."""
-WAYS: tuple[Way, ...] = get_args(Way)
-_LOOK_AGAIN = 60.0
-"""Seconds until a better way than the one in force is tried again: one call."""
-_OPINION_EVERY = 120.0
-"""Seconds between two looks whether an index that knows nothing at all is right."""
+log = structlog.get_logger()
+
 LAG = 30_000
 """Milliseconds within which an index that works knows a task."""
-_SHARE = 10
-"""Reading all running workflows takes at most one part in so many of the time, unless it must be."""
 _SAMPLE = 100
+_RETRIES = 4
+"""Suspects that are read at a time: those that hang must not hold up what others are read for."""
+_NOBODY = "webhook-bridge-nobody"
+"""No workflow and no task has this id."""
 CANNOT = (403, 404, 405, 500, 501)
 """Answers to a search by which a server says that it can't do it, or that we may not; others say nothing of the search
 itself."""
 
-
-class Ways:
-    """Which way is in force. Times are seconds of any clock."""
-
-    def __init__(self) -> None:
-        self.current: Way = WAYS[0]
-        self.reason = ""
-        """Why not a better one; empty for the best."""
-        self.index_is_off = False
-        """Whether tasks that it should know are not in the index."""
-        self._again = float("inf")
-
-    def to_try(self, now: float) -> tuple[Way, ...]:
-        """The ways to try, one after the other until one works."""
-        first = 0 if now >= self._again else WAYS.index(self.current)
-        return WAYS[first:]
-
-    def works(self, way: Way, reason: str, now: float) -> bool:
-        """This way has worked, and a better one that was tried not, for that reason. Whether this changes anything."""
-        before = self.current, self.reason
-        if way != "workflows":
-            self.index_is_off = False
-        if way == WAYS[0]:
-            self.current, self.reason, self._again = way, "", float("inf")
-        else:
-            if way != self.current or now >= self._again:
-                self._again = now + _LOOK_AGAIN
-            if way != self.current or reason:
-                self.current, self.reason = way, reason
-        return before != (self.current, self.reason)
-
-    def is_off(self, now: float) -> bool:
-        """The index answers, but doesn't know tasks that it should. Whether that is news."""
-        news = not self.index_is_off
-        self.index_is_off = True
-        self.works("workflows", "the index doesn't know tasks that wait: indexing is off, or lags far behind", now)
-        return news
+_T = TypeVar("_T")
 
 
 class Index:
@@ -92,16 +57,14 @@ class Index:
         self._known = known
         self._changed = changed
         self._sample = sample
-        self._ways = Ways()
         self._told = False
-        self._scan_again = self._opinion_again = float("-inf")
-        self.proven = False
-        """Whether a search has shown any task, since it last failed to show one that it should."""
+        self.state = DiscoveryState()
+        self.suspects = Suspects()
 
     @property
     def way(self) -> Way:
         """The way in force."""
-        return self._ways.current
+        return self.state.way
 
     def waiting_since(self, start: int, must: bool = False, listed: set[str] | None = None) -> Iterator[list[Task]]:
         """Pages of tasks in progress, started after that time of the server's clock; all of them for 0.
@@ -111,7 +74,7 @@ class Index:
         """
         listed = set() if listed is None else listed
         failed: ConductorError | None = None
-        for way in self._ways.to_try(time.monotonic()):
+        for way in self.state.ways(time.monotonic()):
             try:
                 if way == "workflows":
                     yield from self._scan(must, listed)
@@ -122,10 +85,10 @@ class Index:
                     raise
                 failed = error
                 continue
-            if way != "workflows" and self._ways.index_is_off and not listed:
-                continue  # it has proven nothing yet
-            self.proven = way != "workflows" and (self.proven or bool(listed))
-            if self._ways.works(way, str(failed or ""), time.monotonic()) or not self._told:
+            if not self.state.counts(way, bool(listed)):
+                continue
+            reason = str(failed or "")
+            if self.state.works(way, reason, start == 0, bool(listed), time.monotonic()) or not self._told:
                 self._tell()
             if way != "workflows" and start == 0 and not listed:
                 yield from self._second_opinion(must)
@@ -140,64 +103,169 @@ class Index:
         return self._conductor.ended_since(end)
 
     def ended_of(self, task_ids: Sequence[str]) -> list[str]:
-        """Those of the tasks that have ended, as Conductor says of each. Raises ConductorError."""
-        found = self._map(self._conductor.task, task_ids)
-        return [id_ for id_, status in zip(task_ids, found, strict=True) if status is None or status.terminal]
+        """Those of the tasks that have ended, as Conductor says of each. What it doesn't say is left for another time.
+
+        Raises ConductorError if it says nothing of any task.
+        """
+        found, failed = self._each(self._conductor.task, task_ids)
+        if failed and not found:
+            self._must_answer("task", failed[0][1])
+        return [id_ for id_, status in found if status is None or status.terminal]
 
     def running(self) -> list[str]:
-        """The ids of the receivers' running workflows. Raises ConductorError."""
-        return [id_ for workflow in list(self._receivers()) for id_ in self._conductor.running(workflow)]
+        """The ids of the receivers' running workflows; a receiver for which they can't be read is left out.
+
+        Raises ConductorError if they can't be read for any.
+        """
+        return [id_ for ids in self._running() for id_ in ids]
 
     def waiting_in(self, workflow_ids: Sequence[str]) -> Iterator[list[tuple[Task, int]]]:
         """The tasks in progress of each of these workflows that has any, each with its start by the server's clock.
 
-        Raises ConductorError.
+        Raises ConductorError if none can be read.
         """
-        yield from filter(None, self._map(self._conductor.waiting_in, workflow_ids))
+        yield from filter(None, self._read("workflow", self._conductor.waiting_in, workflow_ids))
 
     def knows(self, task_id: str) -> bool:
         """Whether the task is known to wait."""
         return self._known(task_id)
 
+    def suspect(self, items: Iterable[Unreadable]) -> bool:
+        """Items of a list that can't be read are from now on read by their ids; whether one of them has none."""
+        unknown = False
+        for item in items:
+            if item.id is None:
+                unknown = True
+                log.warning("a waiting task can't be read, and which one it is can't be told", error=item.reason)
+            elif not self._known(item.id):
+                self._failed("task", item.id, item.reason)
+        return unknown
+
+    def retry(self) -> Iterator[list[Task]]:
+        """Reads the suspects that are due again; what waits of them. Raises ConductorError if Conductor is away."""
+        due = self.suspects.due(time.monotonic(), 25 * _RETRIES)
+        for first in range(0, len(due), _RETRIES):
+            some = due[first : first + _RETRIES]
+            tasks = [suspect.id for suspect in some if suspect.kind == "task"]
+            workflows = [suspect.id for suspect in some if suspect.kind == "workflow"]
+            wait = max(suspect.patience for suspect in some)
+            found = [task for task in self._read("task", self._conductor.waiting_task, tasks, wait) if task is not None]
+            for waiting in self._read("workflow", self._conductor.waiting_in, workflows, wait):
+                found += [task for task, _ in waiting]
+            if new := [task for task in found if not self._known(task.id)]:
+                yield new
+
     def _search(self, way: Way, start: int, listed: set[str]) -> Iterator[list[Task]]:
+        unreadable: list[Unreadable] = []
         if way == "search-v2":
-            for tasks in self._conductor.waiting_since(start):
+            for tasks in self._conductor.waiting_since(start, unreadable):
                 listed.update(task.id for task in tasks)
                 yield tasks
-            return
-        for ids in self._conductor.waiting_ids_since(start):
-            new = [task_id for task_id in ids if task_id not in listed and not self._known(task_id)]
-            listed.update(ids)
-            yield [task for task in self._map(self._conductor.waiting_task, new) if task is not None]
+        else:
+            for ids in self._conductor.waiting_ids_since(start, unreadable):
+                new = [task_id for task_id in ids if task_id not in listed and not self._known(task_id)]
+                listed.update(ids)
+                new = [task_id for task_id in new if ("task", task_id) not in self.suspects]
+                found = self._read("task", self._conductor.waiting_task, new)
+                yield [task for task in found if task is not None]
+        self.suspect(unreadable)
 
     def _scan(self, must: bool, listed: set[str]) -> Iterator[list[Task]]:
         """The tasks of the receivers' running workflows."""
         began = time.monotonic()
-        if began < self._scan_again and not must:
+        if not self.state.may_scan(began) and not must:
             return
         for found in self._read_running(None):
             listed.update(task.id for task, _ in found)
             yield [task for task, _ in found]
-        self._scan_again = time.monotonic() + max(1.0, _SHARE * (time.monotonic() - began))
+        self.state.scanned(began, time.monotonic())
+
+    def _running(self) -> Iterator[list[str]]:
+        names = list(self._receivers())
+        found, failed = self._each(self._conductor.running, names)
+        if failed and not found:
+            raise failed[0][1]
+        for name, error in failed:
+            log.warning("the running workflows of a receiver can't be read", workflow=name, error=str(error))
+        yield from (ids for _, ids in found)
 
     def _read_running(self, limit: int | None) -> Iterator[list[tuple[Task, int]]]:
-        for workflow in list(self._receivers()):
-            yield from self.waiting_in(self._conductor.running(workflow)[:limit])
+        for ids in self._running():
+            unsuspected = [id_ for id_ in ids if ("workflow", id_) not in self.suspects]
+            yield from self.waiting_in(unsuspected[:limit])
 
     def _second_opinion(self, must: bool) -> Iterator[list[Task]]:
         """An index that knows nothing at all: either nothing waits, or it is off."""
-        now = time.monotonic()
-        if now < self._opinion_again and not must:
+        if not self.state.may_sample(time.monotonic(), must):
             return
-        self._opinion_again = now + _OPINION_EVERY
         old = self._conductor.now() + self._conductor.clock.offset - LAG
         off = False
         for found in self._read_running(self._sample):
             off = off or any(started < old for _, started in found)
             yield [task for task, _ in found]
-        if off and self._ways.is_off(time.monotonic()):
+        if off and self.state.is_off(time.monotonic()):
             self._tell()
+
+    # --- one by one ---
+
+    def _read(
+        self, kind: Kind, read: Callable[[str], _T], ids: Sequence[str], wait: float | None = None
+    ) -> Iterator[_T]:
+        """What `read` gives for each of these ids; those for which it fails alone are suspects then.
+
+        `wait` are the seconds for one answer, fewer for what was never read before. Raises ConductorError if it fails
+        for all, and also for something that isn't there.
+        """
+        found, failed = self._each(read, ids, wait)
+        if failed and not found:
+            self._must_answer(kind, failed[0][1])
+        self.suspects.read(kind, [id_ for id_, _ in found])
+        for id_, error in failed:
+            self._failed(kind, id_, str(error))
+        return (answer for _, answer in found)
+
+    def _failed(self, kind: Kind, id_: str, reason: str) -> None:
+        if (kind, id_) not in self.suspects:
+            log.warning(f"a {kind} can't be read; the others are found without it", id=id_, error=reason)
+        self.suspects.failed(kind, id_, reason, time.monotonic())
+
+    def _each(
+        self, read: Callable[[str], _T], ids: Sequence[str], wait: float | None = None
+    ) -> tuple[list[tuple[str, _T]], list[tuple[str, ConductorError]]]:
+        """What `read` gives for each of these ids, and for which it fails.
+
+        Raises ConductorError if that isn't a matter of single items: Conductor can't be reached, or lets nobody in.
+        """
+        wait = patience(0) if wait is None else wait
+
+        def attempt(id_: str) -> tuple[str, _T | None, ConductorError | None]:
+            try:
+                with self._conductor.within(wait):
+                    return id_, read(id_), None
+            except ConductorError as error:
+                return id_, None, error
+
+        found: list[tuple[str, _T]] = []
+        failed: list[tuple[str, ConductorError]] = []
+        for id_, answer, error in self._map(attempt, ids):
+            if error is None:
+                found.append((id_, answer))  # type: ignore[arg-type]
+            elif isinstance(error, Unreachable) or (isinstance(error, NotNow) and error.status != 403):
+                raise error
+            else:
+                failed.append((id_, error))
+        return found, failed
+
+    def _must_answer(self, kind: Kind, error: ConductorError) -> None:
+        """Raises the error unless Conductor answers such calls for something else: then it is a matter of the items."""
+        try:
+            if kind == "task":
+                self._conductor.task(_NOBODY)
+            else:
+                self._conductor.runs(_NOBODY)
+        except ConductorError:
+            raise error from None
 
     def _tell(self) -> None:
         self._told = True
-        self._changed(self._ways.current, self._ways.reason)
+        self._changed(self.state.way, self.state.reason)

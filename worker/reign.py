@@ -15,18 +15,20 @@ from config.bell import Bell
 from config.settings import Settings
 from config.watch import DefinitionsWatcher
 from config.webhooks import Definitions
-from events.records import Event, Lead, Task, Workflow
+from events.records import Event, Lead, SetAside, Task, Workflow
 from events.store import LeadLost, Store, StoreUnavailable
 from worker import metrics
 from worker.backoff import wait_before
 from worker.calls import Caller
 from worker.conductor import Conductor, ConductorError
 from worker.decide import Decider
+from worker.discovery import Way
 from worker.health import Health
-from worker.index import Index, Way
+from worker.index import Index
 from worker.matching import parse_task
 from worker.patrol import Patrol
 from worker.probe import what_lacks
+from worker.suspects import Kind, Suspect
 from worker.sweep import Discovery, Sweeper
 from worker.task_timeouts import TaskTimeouts
 
@@ -54,6 +56,9 @@ _OFFSET_WORTH_SAYING = 5
 OFFSET_FACT = "conductor_clock_offset"
 """Milliseconds that Conductor's clock is ahead of ours."""
 _INDEX_FACT = "tasks_by_index_alone"
+"""When a task was last found by the index alone, in Unix milliseconds; older workers wrote 1, for ever."""
+_INDEX_FACT_EVERY = 3_600_000
+"""Milliseconds after which that fact is written anew."""
 _SEARCHED_FACT = "index_searched_to"
 MISSED_FACT = "index_misses"
 """How many waiting tasks Conductor's index doesn't know, as text; no such fact if none."""
@@ -119,6 +124,8 @@ class Reign:
             self._say_discovery,
         )
         domains = means.settings.bridge_task_domains
+        self.state = index.state
+        self._index = index
         self.sweeper = Sweeper(means.conductor, index, means.worker_id, domains, self._see_lead, self._adopt)
         patrol = Patrol(index, self._occupied, self._found, self._say_missed)
         self.discovery = Discovery(means.conductor, index, self._found, self._gone, patrol)
@@ -137,6 +144,8 @@ class Reign:
         self._said = ""
         self._said_at = float("-inf")
         self._said_offset: int | None = None
+        self._alone_told = 0
+        """The time in `_INDEX_FACT`; 0 without one."""
         self._lacks: str | None = None
         """What Conductor lacked when it was last asked; None before."""
         self._listener = store.listener("events")
@@ -147,7 +156,13 @@ class Reign:
         self.decider.set_definitions(self._definitions)
         self.decider.load(self._means.alive)
         facts = self._store.facts()
-        self.sweeper.by_index_alone = _INDEX_FACT in facts
+        if (alone := facts.get(_INDEX_FACT)) is not None:
+            now = self._store.now()
+            self._alone_told = now if alone == "1" else int(alone)
+            self.state.known_alone((now - self._alone_told) / 1000, time.monotonic())
+            if alone == "1":
+                self._store.set_fact(_INDEX_FACT, str(now))
+        self._remember_suspects()
         self.sweeper.searched_to = int(facts.get(_SEARCHED_FACT, 0))
         metrics.DECIDING.set(1)
         log.info(
@@ -156,6 +171,14 @@ class Reign:
             held_events=len(self.decider.held),
             seconds=round(time.monotonic() - started, 3),
         )
+
+    def _remember_suspects(self) -> None:
+        now, monotonic = self._store.now(), time.monotonic()
+        kinds: tuple[Kind, ...] = ("task", "workflow")
+        for kind in kinds:
+            for item in self._store.quarantined(kind):
+                since = monotonic - (now - item.since) / 1000
+                self._index.suspects.remember(kind, item.id, item.reason, since, monotonic)
 
     def end(self) -> list[Task]:
         """Ends the reign: nobody finds it any more. Returns what was polled and not yet stored."""
@@ -178,7 +201,8 @@ class Reign:
         self._conductor_answers()
         if not more:
             longest = self._means.settings.bridge_poll_interval + 1
-            self._listener.wait(min(longest, self.sweeper.search_due_in(), self.decider.workflows.due_in()))
+            due = min(self.state.search_due_in(time.monotonic()), self.decider.workflows.due_in())
+            self._listener.wait(min(longest, due))
 
     def decide(self) -> bool:
         """One sweep and the decisions after it; True if there is more to decide at once. Raises ConductorError too."""
@@ -188,7 +212,8 @@ class Reign:
         gap = _BUSY_SWEEP_GAP if caller.busy else _SWEEP_GAP
         self._means.stop.wait(max(self._swept + gap, self.quiet_until) - time.monotonic())
         # Read before the sweep begins: whatever they are, they arrived before it.
-        agenda = store.agenda(_EVENTS_A_DECISION, decider.undefined(store.now()))
+        waiting = () if self.state.must_search(time.monotonic()) else decider.waiting
+        agenda = store.agenda(_EVENTS_A_DECISION, [*decider.undefined(store.now()), *waiting])
         decider.set_paused(agenda.paused)
         events, freed = agenda.undecided, agenda.freed
         if any(event.webhook not in self._definitions.by_name for event in events):
@@ -199,9 +224,9 @@ class Reign:
             decider.add_tasks(agenda.returned)
         began = self._sweep(events)
         claim = (self._means.worker_id, caller.free)
-        claimed = decider.decide(events, freed, began, store.now(), claim)
+        claimed = decider.decide(events, freed, began, store.now(), claim, self.sweeper.whole)
         if decider.newly_held:
-            self.sweeper.want_search()  # an index may know a task a moment later
+            self.state.want_search()  # an index may know a task a moment later
         caller.submit(claimed)
         if events or freed:
             caller.look()
@@ -228,7 +253,7 @@ class Reign:
         started = time.monotonic()
         try:
             began = self.sweeper.sweep()
-            if self.sweeper.may_search() and self.decider.lacks_taker(events):
+            if self.state.may_search(time.monotonic()) and self.decider.lacks_taker(events):
                 self.sweeper.search()
         except ConductorError:
             metrics.SWEEPS.labels("failed").inc()
@@ -249,7 +274,7 @@ class Reign:
     def _conductor_answers(self) -> None:
         if self._failures:
             log.info("Conductor answers again")
-            self.discovery.distrust()
+            self.state.conductor_was_away()
         self._failures = 0
         metrics.conductor_up(True)
         self._means.caller.conductor_is_up()
@@ -307,7 +332,8 @@ class Reign:
 
     # --- what was found ---
 
-    def _adopt(self, tasks: list[Task]) -> None:
+    def _adopt(self, tasks: list[Task], suspects: bool = False) -> None:
+        """Stores the tasks, and has them wait. Of `suspects` it isn't known whether the queue has handed them out."""
         self._means.alive()
         tasks = [replace(task, broken=parse_task(task)[1]) for task in tasks]
         self._polled += [task for task in tasks if task.found_by == "queue"]
@@ -324,10 +350,17 @@ class Reign:
                 found_by=task.found_by,
                 **({"broken": task.broken} if task.broken else {}),
             )
-        if any(task.found_by == "index" for task in fresh) and not self.sweeper.by_index_alone:
+        if not suspects and any(task.found_by == "index" for task in fresh):
+            self._found_alone()
+
+    def _found_alone(self) -> None:
+        if self.state.need(time.monotonic()) == "queue":
             log.info("a task was found by the index alone: from now on every sweep searches the index too")
-            self.sweeper.by_index_alone = True
-            self._store.set_fact(_INDEX_FACT, "1")
+        self.state.found_alone(time.monotonic())
+        now = self._store.now()
+        if abs(now - self._alone_told) > _INDEX_FACT_EVERY:
+            self._store.set_fact(_INDEX_FACT, str(now))
+            self._alone_told = now
 
     def _drop(self, task_ids: list[str]) -> None:
         self._store.drop(self._means.worker_id, task_ids, self._store.now())
@@ -356,11 +389,38 @@ class Reign:
 
     def discover(self) -> None:
         """Looks at the index beside the sweeps. Raises ConductorError, and ReignOver when that is."""
-        if self.sweeper.searched_to:
+        if self.sweeper.searched_to or self.state.failing:
             self.discovery.run(self.sweeper.searched_to, self.decider.tasks.ids())
             # Not before what was found is stored.
             searched_to = str(self.discovery.searched_to)
             self._tell(lambda: self._store.set_fact(_SEARCHED_FACT, searched_to))
+
+    def read_suspects(self) -> None:
+        """Tries again to read the tasks and workflows that couldn't be read, those that are due, and says which can't.
+
+        Raises ConductorError, StoreUnavailable, and ReignOver when that is.
+        """
+        suspects = self._index.suspects
+        try:
+            for tasks in self._index.retry():
+                self._tell(lambda tasks=tasks: self._adopt(tasks, suspects=True))  # type: ignore[misc]
+        finally:
+            show, gone = suspects.news()
+            if show or gone:
+                self._say_suspects(show, gone)
+                suspects.told(show, gone)
+
+    def _say_suspects(self, show: Sequence[Suspect], gone: Sequence[tuple[Kind, str]]) -> None:
+        now, monotonic = self._store.now(), time.monotonic()
+
+        def at(seconds: float) -> int:
+            return now + round((seconds - monotonic) * 1000)
+
+        self._store.set_aside(
+            [SetAside(s.kind, s.id, None, s.reason, at(s.since), s.tries, at(s.due_at)) for s in show]
+        )
+        for kind in {kind for kind, _ in gone}:
+            self._store.take_back(kind, [id_ for of, id_ in gone if of == kind])
 
     def see_what_lacks(self) -> None:
         """Finds out which calls can't be made before an event needs them: at first, and until nothing lacks any more.

@@ -38,6 +38,7 @@ class Schedule:
             "sweep": (wake, settings.bridge_poll_interval),
             "heartbeat": (self._in_reign(Reign.keep_lead), _HEARTBEAT),
             "discovery": (self._in_reign(Reign.discover), settings.bridge_discovery_interval),
+            "what couldn't be read": (self._in_reign(Reign.read_suspects), 1.0),
             "a look at what Conductor lacks": (
                 self._in_reign(Reign.see_what_lacks),
                 settings.bridge_discovery_interval,

@@ -1,7 +1,7 @@
 """Finds waiting tasks: by sweeping Conductor's queue, and by searching its index (`worker.index`).
 
 Both are always used: a server may queue the tasks, or know them only by its index; a poll's answer may get lost, and
-another worker may have polled a task.
+another worker may have polled a task. What is asked when is `worker.discovery`'s to say.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from events.records import Task
-from worker.conductor import Conductor, ConductorError, OutcomeUnknown
+from worker.conductor import Conductor, ConductorError, Garbled, OutcomeUnknown, Unreadable
 from worker.index import CANNOT, Index
 from worker.patrol import Patrol
 
@@ -20,12 +20,8 @@ log = structlog.get_logger()
 
 _OVERLAP = 15_000
 """Milliseconds that a search reaches back behind the last one: an index may lag."""
-_CHANCES = 3
-"""Tries to search the index before a sweep does without."""
-_AT_ONCE_EVERY = 1.0
-"""Seconds between two searches at least that are made because an event found no taker."""
-_FULL_READ_EVERY = 40
-"""Discoveries until all waiting tasks are read from the index again."""
+_UNREADABLE_POLLS = 20
+"""Polls one after the other that may give nothing that can be read."""
 _CHECKS_A_DISCOVERY = 50
 """Waiting tasks whose status is asked one by one at each discovery: what remains when there is no index."""
 
@@ -46,82 +42,76 @@ class Sweeper:
         self._may_poll = may_poll
         self._conductor = conductor
         self._index = index
+        self._state = index.state
         self._worker_id = worker_id
         self._queues: tuple[str | None, ...] = (None, *domains)
         self._found = found
-        self._missed_searches = 0
         self._seen: set[str] = set()
-        self._searched = float("-inf")
-        self._wanted = False
-        self.by_index_alone = False
-        """Whether a task was ever found by the index alone: then no sweep is complete without a search."""
-        self.search_next = True
-        """Whether a poll's answer may have been lost, by this worker or the one before: only the index knows then."""
+        self.whole = False
+        """Whether the last sweep has found every task that was waiting as it began; if not, the index is missing."""
         self.searched_to = 0
         """The server's time up to which the index was searched; 0 before the first search, which reads everything."""
 
     def sweep(self) -> int:
-        """Takes everything from the queues, and searches the index where that is needed.
+        """Takes everything from the queues, and searches the index where that is needed; see then whether it is
+        `whole`.
 
-        Returns when it began, in milliseconds. Raises ConductorError if it couldn't be completed.
+        Returns when it began, in milliseconds. Raises ConductorError if the queues couldn't be emptied.
         """
         began = int(self._conductor.now())
+        self.whole = False
         try:
             for domain in self._queues:
                 while tasks := self._poll(domain):
                     self._found(tasks)
         except OutcomeUnknown:
-            self.search_next = True
+            self._state.poll_lost()
             raise
-        if self.by_index_alone or self.search_next or (self._wanted and self.may_search()):
+        if self._state.must_search(time.monotonic()):
             self.search()
+        self.whole = self._state.whole(time.monotonic())
         return began
 
     def _poll(self, domain: str | None) -> list[Task]:
         self._may_poll()
-        return self._conductor.poll(self._worker_id, domain)
-
-    def may_search(self) -> bool:
-        """Whether an event that finds no taker may have the index searched now."""
-        return time.monotonic() >= self._searched + _AT_ONCE_EVERY
-
-    def want_search(self) -> None:
-        """An event has found no taker: the first sweep that may search does."""
-        self._wanted = True
-
-    def search_due_in(self) -> float:
-        """Seconds until a sweep is wanted to search; infinite if none is."""
-        return max(0.0, self._searched + _AT_ONCE_EVERY - time.monotonic()) if self._wanted else float("inf")
+        for _ in range(_UNREADABLE_POLLS):
+            unreadable: list[Unreadable] = []
+            tasks = self._conductor.poll(self._worker_id, domain, unreadable)
+            if tasks:
+                self._state.queued(time.monotonic())
+            if self._index.suspect(unreadable):
+                self._state.poll_lost()
+            if tasks or not unreadable:
+                return tasks
+        raise Garbled("Conductor's queue hands out nothing but tasks that can't be read")
 
     def search(self) -> None:
-        """Searches the index for what has come since the last search.
-
-        Raises ConductorError, unless nothing was ever found by the index alone and it has failed often.
-        """
-        to = self._server_time()
+        """Searches the index for what has come since the last search. One that fails is made again after a while."""
+        to = int(self._conductor.now() + self._conductor.clock.offset)
         seen: set[str] = set()
+        must = self._state.need(time.monotonic()) == "unsure"
         try:
-            for page in self._index.waiting_since(max(0, self.searched_to - _OVERLAP), must=self.search_next):
-                # Searches overlap: what the last one saw need not be stored again.
-                if fresh := [task for task in page if task.id not in self._seen]:
-                    self._found(fresh)
-                seen.update(task.id for task in page)
+            with self._conductor.within(self._state.patience()):
+                for page in self._index.waiting_since(max(0, self.searched_to - _OVERLAP), must=must):
+                    # Searches overlap: what the last one saw need not be stored again.
+                    if fresh := [task for task in page if task.id not in self._seen]:
+                        self._found(fresh)
+                    seen.update(task.id for task in page)
         except ConductorError as error:
-            # Where the index has never been of use, the queue must do; but it gets a few chances.
-            self._missed_searches += 1
-            if self.by_index_alone or self._missed_searches < _CHANCES:
-                raise
-            log.warning("the task index can't be searched", error=str(error))
-            self.searched_to = self.searched_to or 1
+            self._state.search_failed(time.monotonic())
+            log.warning(
+                "the index of waiting tasks can't be searched; events that it may know a taker for wait"
+                if not self._state.whole(time.monotonic())
+                else "the index of waiting tasks can't be searched",
+                error=str(error),
+                seconds=round(self._state.search_due_in(time.monotonic()), 2),
+            )
+            if self._state.need(time.monotonic()) != "unsure":
+                self.searched_to = self.searched_to or 1
         else:
             self.searched_to = to
             self._seen = seen
-        self._missed_searches = 0
-        self._searched = time.monotonic()
-        self.search_next = self._wanted = False
-
-    def _server_time(self) -> int:
-        return int(self._conductor.now() + self._conductor.clock.offset)
+            self._state.searched(time.monotonic())
 
 
 class Discovery:
@@ -140,8 +130,7 @@ class Discovery:
         self._found = found
         self._gone = gone
         self._patrol = patrol
-        self._distrust = False
-        self._runs = 0
+        self._state = index.state
         self.searched_to = 0
         self._checked = ""
 
@@ -159,19 +148,14 @@ class Discovery:
         self._check([task_id for task_id in waiting if task_id in ended])
         self._check_some([task_id for task_id in waiting if task_id not in ended])
 
-    def distrust(self) -> None:
-        """Conductor was away: it may have been killed between its store and its index. Other threads may say so."""
-        self._distrust = True
-
     def _search(self, searched_to: int) -> set[str]:
         """Finds waiting tasks; returns the ids of those that seem to have ended since the last time."""
         now = int(self._conductor.now() + self._conductor.clock.offset)
-        new_round = self._runs % _FULL_READ_EVERY == 0 or self._distrust
-        everything = new_round or not self._index.proven
-        since = 0 if everything else max(0, (self.searched_to or searched_to) - _OVERLAP)
+        new_round = self._state.round_is_due()
+        since = 0 if self._state.reads_everything() else max(0, (self.searched_to or searched_to) - _OVERLAP)
         listed: set[str] = set()
         if new_round:
-            self._distrust = False
+            self._state.round_began()
         try:
             for page in self._index.waiting_since(since, listed=listed):
                 if page:
@@ -179,11 +163,12 @@ class Discovery:
             if self._index.way != "workflows":  # which reads them all anyway
                 self._go_on_patrol(new_round, listed, now)
         except ConductorError:
-            self._distrust = self._distrust or new_round
+            if new_round:
+                self._state.round_broke_off()
             raise
         ended = self._index.ended_since((self.searched_to or now - 3_600_000) - _OVERLAP)
         self.searched_to = now
-        self._runs += 1
+        self._state.discovered()
         return ended
 
     def _go_on_patrol(self, new_round: bool, listed: set[str], now: int) -> None:

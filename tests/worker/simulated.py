@@ -9,15 +9,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from events.clock import ServerClock
 from events.records import Task, Workflow
-from worker.conductor import NotFound, NotNow, OutcomeUnknown, Refused, TaskStatus, Unreachable
+from worker.conductor import (
+    ConductorError,
+    Garbled,
+    NotFound,
+    NotNow,
+    OutcomeUnknown,
+    Refused,
+    TaskStatus,
+    Unreachable,
+    Unreadable,
+)
 
 TERMINAL = ("COMPLETED", "CANCELED", "TIMED_OUT")
 Fault = Literal["bad", "500", "not_now", "unreachable", "lost_before", "lost_after", "late"]
+
+
+Ailment = Literal["500", "403", "hang", "garbage"]
+"""What an item that is to be read alone is answered with. In a list it is left out, or can't be read."""
 
 
 def forbidden() -> NotNow:
@@ -87,6 +102,8 @@ class SimulatedConductor:
     poll_fault: Literal["unreachable", "lost"] | None = None
     cannot: dict[str, int] = field(default_factory=dict)
     """Ways to find tasks that the server hasn't got, each with the status of its answer."""
+    ailing: dict[str, Ailment] = field(default_factory=dict)
+    """Tasks and workflows that can't be read, and how that shows."""
     indexing: bool = True
     unindexed: set[str] = field(default_factory=set)
     """Tasks that the index doesn't know: the server was killed before it had told it."""
@@ -157,7 +174,29 @@ class SimulatedConductor:
 
     # --- the API ---
 
-    def poll(self, worker_id: str, domain: str | None = None) -> list[Task]:
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        yield
+
+    def _see(self, item: str) -> None:
+        """Raises what the answer of an item that ails means."""
+        ailment = self.ailing.get(item)
+        if ailment == "403":
+            raise forbidden()
+        if ailment is not None:
+            kind = Garbled if ailment == "garbage" else OutcomeUnknown
+            error: ConductorError = kind(f"{item} ails: {ailment}")
+            error.status = 500 if ailment == "500" else 0
+            raise error
+
+    def _readable(self, tasks: list[SimulatedTask], unreadable: list[Unreadable] | None) -> list[SimulatedTask]:
+        """Those of a list that don't ail; the others are told of, half of them by their ids."""
+        if unreadable is not None:
+            ailing = [task.id for task in tasks if task.id in self.ailing]
+            unreadable += [Unreadable(id_ if int(id_[1:]) % 2 else None, "it ails") for id_ in ailing]
+        return [task for task in tasks if task.id not in self.ailing]
+
+    def poll(self, worker_id: str, domain: str | None = None, unreadable: list[Unreadable] | None = None) -> list[Task]:
         if self.poll_fault == "unreachable":
             self.poll_fault = None
             raise Unreachable("no connection")
@@ -169,7 +208,7 @@ class SimulatedConductor:
             raise OutcomeUnknown("the answer got lost")
         if queued:
             self.clock.observe(self.server_now, self.now(), self.now())
-        return [self._task(task) for task in queued]
+        return [self._task(task) for task in self._readable(queued, unreadable)]
 
     def _search(self, way: str) -> None:
         self.searches.append(way)
@@ -190,21 +229,26 @@ class SimulatedConductor:
         for first in range(0, len(found) if self.indexing else 0, 2):
             yield found[first : first + 2]
 
-    def waiting_since(self, start: int) -> Iterator[list[Task]]:
+    def waiting_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[Task]]:
         self._search("search-v2")
         for page in self._indexed(start):
-            yield [replace(self._task(task), found_by="index") for task in page]
+            readable = [task for task in page if task.id not in self.ailing]
+            if unreadable is not None:
+                unreadable += [Unreadable(task.id, "it ails") for task in page if task.id in self.ailing]
+            yield [replace(self._task(task), found_by="index") for task in readable]
 
-    def waiting_ids_since(self, start: int) -> Iterator[list[str]]:
+    def waiting_ids_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[str]]:
         self._search("search")
         for page in self._indexed(start):
             yield [task.id for task in page]
 
     def running(self, workflow: str) -> list[str]:
         self._search("workflows")
+        self._see(workflow)
         return [found.id for found in self.workflows.values() if found.name == workflow and not found.ended]
 
     def waiting_in(self, workflow_id: str) -> list[tuple[Task, int]]:
+        self._see(workflow_id)
         return [
             (replace(self._task(task), found_by="index"), task.started_at)
             for task in self.tasks.values()
@@ -212,6 +256,7 @@ class SimulatedConductor:
         ]
 
     def waiting_task(self, task_id: str) -> Task | None:
+        self._see(task_id)
         task = self.tasks[task_id]
         return replace(self._task(task), found_by="index") if task.status == "IN_PROGRESS" else None
 
@@ -226,6 +271,7 @@ class SimulatedConductor:
         return {task.id for task in self.tasks.values() if task.ended_at > end}
 
     def task(self, task_id: str) -> TaskStatus | None:
+        self._see(task_id)
         task = self.tasks.get(task_id)
         return TaskStatus(not task.waits, task.worker_id, task.failure) if task is not None else None
 
@@ -287,6 +333,7 @@ class SimulatedConductor:
         return any((t.workflow_id, t.reference_name, t.worker_id) == wanted for t in self.tasks.values())
 
     def runs(self, workflow_id: str) -> bool:
+        self._see(workflow_id)
         return workflow_id in self.workflows and not self.workflows[workflow_id].ended
 
     def version(self, workflow_id: str) -> int | None:
@@ -299,6 +346,7 @@ class SimulatedConductor:
             raise self.sick_answer()
         if workflow_id not in self.workflows:
             return None
+        self._see(workflow_id)
         own, root = self.workflows[workflow_id], self.root(workflow_id)
         return Workflow(own.id, own.version, root.id, root.started_at, root.correlation_id)
 

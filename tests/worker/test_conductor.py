@@ -23,6 +23,7 @@ from worker import conductor as module
 from worker.conductor import (
     Conductor,
     ConductorError,
+    Garbled,
     NotFound,
     NotNow,
     NotThere,
@@ -30,6 +31,7 @@ from worker.conductor import (
     Refused,
     TaskStatus,
     Unreachable,
+    Unreadable,
 )
 
 
@@ -46,7 +48,7 @@ class Request:
 
 @dataclass
 class Answer:
-    """What it says: JSON, or text; `close` breaks the connection instead, or in the middle."""
+    """What it says: JSON, text, or bytes; `close` breaks the connection instead, or in the middle."""
 
     body: Any = ""
     status: int = 200
@@ -89,7 +91,8 @@ class StandIn:
                 if answer.close == "before":
                     self.hang_up()
                     return
-                body = (answer.body if isinstance(answer.body, str) else json.dumps(answer.body)).encode()
+                text = answer.body if isinstance(answer.body, (str, bytes)) else json.dumps(answer.body)
+                body = text.encode() if isinstance(text, str) else text
                 self.send_response(answer.status)
                 for name, value in {"Content-Type": answer.kind, **answer.headers}.items():
                     self.send_header(name, value)
@@ -283,6 +286,113 @@ def test_pages_of_ids_grow_while_they_come_quickly(
         found = [task_id for page in conductor.waiting_ids_since(0) for task_id in page]
     assert found == [f"t{at:02}" for at in range(1, 12)]
     assert [int(request.query["size"][0]) for request in server.requests] == sizes
+
+
+def listing(tasks: list[dict[str, Any]], sick: set[str]) -> Callable[[Request], Answer]:
+    """Answers searches among these tasks, and 500 to each page that has a sick one; ids can be had of all."""
+
+    def search(asked: Request) -> Answer:
+        [query], [first], [size] = asked.query["query"], asked.query["start"], asked.query["size"]
+        since = int(query.rpartition(">")[2])
+        found = [task for task in tasks if task["startTime"] > since][int(first) : int(first) + int(size)]
+        if asked.path.endswith("v2") and any(task["taskId"] in sick for task in found):
+            return Answer({"message": "Error"}, 500)
+        return Answer({"results": found})
+
+    return search
+
+
+@pytest.mark.parametrize("starts", [list(range(10, 30)), [10] * 20, [10, 11] * 10])
+def test_a_page_that_cannot_be_had_is_narrowed_down_to_the_task_that_is_to_blame(
+    server: StandIn, conductor: Conductor, starts: list[int]
+) -> None:
+    tasks = [{**POLLED, "taskId": f"t{n:02}", "startTime": at} for n, at in enumerate(sorted(starts))]
+    server.answers = [listing(tasks, {"t03", "t04", "t19"})]
+    unreadable: list[Unreadable] = []
+    with mock.patch.object(module, "SEARCH_PAGE", 8):
+        found = [task.id for page in conductor.waiting_since(0, unreadable) for task in page]
+    assert sorted(set(found)) == [f"t{n:02}" for n in range(20) if n not in (3, 4, 19)]
+    assert {item.id for item in unreadable} == {"t03", "t04", "t19"}
+
+
+def test_a_search_that_fails_for_any_task_is_not_narrowed(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"message": "not supported"}, 500)]
+    with pytest.raises(OutcomeUnknown):
+        list(conductor.waiting_since(0))
+    assert len(server.requests) == 2
+
+
+def test_a_search_is_narrowed_only_so_often(server: StandIn, conductor: Conductor) -> None:
+    tasks = [{**POLLED, "taskId": f"t{n:03}", "startTime": n + 1} for n in range(300)]
+    server.answers = [listing(tasks, {task["taskId"] for task in tasks})]
+    with pytest.raises(OutcomeUnknown):
+        list(conductor.waiting_since(0))
+
+
+@pytest.mark.parametrize(
+    ("garbled", "id_"),
+    [
+        ("nonsense", None),
+        (None, None),
+        (17, None),
+        ({}, None),
+        ({**POLLED, "taskId": 5}, None),
+        ({**POLLED, "workflowInstanceId": None}, "t1"),
+        ({**POLLED, "workflowType": ["flow"]}, "t1"),
+        ({**POLLED, "referenceTaskName": {}}, "t1"),
+        ({**POLLED, "scheduledTime": "soon"}, "t1"),
+        ({**POLLED, "inputData": "none"}, "t1"),
+        ({**POLLED, "responseTimeoutSeconds": "long"}, "t1"),
+        ({**POLLED, "workflowTask": 1}, "t1"),
+    ],
+)
+def test_an_item_of_a_list_that_cannot_be_read_keeps_no_other_from_being_read(
+    server: StandIn, conductor: Conductor, garbled: Any, id_: str | None
+) -> None:
+    items = [{**POLLED, "taskId": "t0"}, garbled, {**POLLED, "taskId": "t2"}]
+    for answer, call in (
+        (Answer(items), lambda found: conductor.poll("me", None, found)),
+        (
+            Answer({"results": items}),
+            lambda found: [task for page in conductor.waiting_since(0, found) for task in page],
+        ),
+    ):
+        server.answers = [answer]
+        unreadable: list[Unreadable] = []
+        assert [task.id for task in call(unreadable)] == ["t0", "t2"]
+        assert [item.id for item in unreadable] == [id_]
+
+
+def test_a_single_task_or_workflow_that_cannot_be_read_is_garbled(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({**POLLED, "scheduledTime": "soon"})]
+    with pytest.raises(Garbled):
+        conductor.waiting_task("t1")
+    for tasks in ("many", [1], [{**POLLED, "taskId": None}]):
+        server.answers = [Answer({"workflowId": "w1", "tasks": tasks})]
+        with pytest.raises(Garbled):
+            conductor.waiting_in("w1")
+
+
+def test_an_answer_that_is_not_utf_8_is_not_read_as_something_else(server: StandIn, conductor: Conductor) -> None:
+    task = json.dumps({**POLLED, "inputData": {"matches": {"$.n": "caf?"}}}).encode().replace(b"caf?", b"caf\xe9")
+    server.answers = [Answer(task)]
+    with pytest.raises(Garbled):
+        conductor.waiting_task("t1")
+
+
+def test_an_answer_that_is_too_large_is_not_read_to_its_end(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({**POLLED, "outputData": {"much": "x" * 5000}})]
+    with mock.patch.object(module, "LARGEST_ANSWER", 4000), pytest.raises(Garbled):
+        conductor.waiting_task("t1")
+    assert conductor.waiting_task("t1") is not None
+
+
+def test_whoever_reads_may_wait_for_less_than_the_time_out(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer(POLLED, wait=60)]
+    with conductor.within(0.1), pytest.raises(OutcomeUnknown):
+        conductor.waiting_task("t1")
+    server.answers = [Answer(POLLED)]
+    assert conductor.waiting_task("t1") is not None
 
 
 def test_a_running_workflow_shows_its_tasks_in_progress(server: StandIn, conductor: Conductor) -> None:

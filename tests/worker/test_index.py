@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import get_args
 from unittest import mock
 
 import pytest
 
-from tests.worker.simulated import SimulatedConductor
+from tests.worker.simulated import Ailment, SimulatedConductor
 from worker.conductor import ConductorError, Unreachable
-from worker.index import Index, Ways
+from worker.index import Index
 
 
 class Bench:
@@ -21,11 +22,12 @@ class Bench:
         self.seconds = 1_700_000_000.0
         self.conductor = SimulatedConductor(lambda: int(self.seconds * 1000))
         self.known: set[str] = set()
+        self.receivers = ["flow"]
         self.told: list[tuple[str, str]] = []
         self.index = Index(
             self.conductor,  # type: ignore[arg-type]
             pool,
-            lambda: ["flow"],
+            lambda: self.receivers,
             self.known.__contains__,
             lambda way, reason: self.told.append((way, reason)),
         )
@@ -157,7 +159,7 @@ def test_an_empty_index_is_right_where_nothing_waits(bench: Bench) -> None:
     bench.seconds += 60
     assert bench.find() == []
     assert bench.told == [("search-v2", "")]
-    assert not bench.index.proven
+    assert bench.index.state.shown == "nothing"
 
 
 def test_only_conductor_says_that_a_task_has_ended(bench: Bench) -> None:
@@ -166,11 +168,109 @@ def test_only_conductor_says_that_a_task_has_ended(bench: Bench) -> None:
     assert bench.index.ended_of([ended, waits, *bench.foreign()]) == [ended]
 
 
-def test_a_new_failure_of_the_same_way_is_worth_telling_and_a_repeated_one_is_not() -> None:
-    ways = Ways()
-    assert ways.works("search", "500 a", 0)
-    assert not ways.works("search", "", 10)
-    assert not ways.works("search", "500 a", 100)
-    assert ways.works("search", "500 b", 200)
-    assert ways.to_try(210) == ("search", "workflows")
-    assert ways.to_try(260) == ("search-v2", "search", "workflows")
+# --- one item that can't be read ---
+
+AILMENTS: tuple[Ailment, ...] = get_args(Ailment)
+
+
+def retried(bench: Bench) -> list[str]:
+    bench.seconds += 20
+    return [task.id for page in bench.index.retry() for task in page]
+
+
+@pytest.mark.parametrize("ailment", AILMENTS)
+def test_a_task_that_cannot_be_read_delays_only_itself(bench: Bench, ailment: Ailment) -> None:
+    bench.conductor.cannot = {"search-v2": 500}
+    first, sick, last = bench.foreign(3)
+    bench.conductor.ailing[sick] = ailment
+    assert bench.find() == [first, last]
+    assert retried(bench) == []
+    assert bench.find() == [first, last]
+    del bench.conductor.ailing[sick]
+    assert bench.find() == [first, last], "it has times of its own"
+    assert retried(bench) == [sick]
+    assert bench.find() == [first, sick, last]
+
+
+@pytest.mark.parametrize("ailment", AILMENTS)
+def test_it_delays_only_itself_also_where_it_is_the_only_one(bench: Bench, ailment: Ailment) -> None:
+    bench.conductor.cannot = {"search-v2": 500}
+    [sick] = bench.foreign()
+    bench.conductor.ailing[sick] = ailment
+    assert bench.find() == []
+    assert bench.index.way == "search"
+    bench.conductor.ailing.clear()
+    assert retried(bench) == [sick]
+
+
+def test_where_no_task_can_be_read_none_is_to_blame(bench: Bench) -> None:
+    bench.conductor.cannot = {"search-v2": 500}
+    tasks = bench.foreign(2)
+    bench.conductor.ailing = dict.fromkeys((*tasks, "webhook-bridge-nobody"), "500")
+    assert bench.find() == tasks
+    assert bench.index.way == "workflows"
+    assert len(bench.index.suspects) == 0
+
+
+def test_a_task_that_a_list_garbles_is_read_by_its_id(bench: Bench) -> None:
+    first, sick, last = bench.foreign(3)
+    bench.conductor.ailing[sick] = "garbage"
+    assert bench.find() == [first, last]
+    assert retried(bench) == []
+    bench.conductor.ailing.clear()
+    assert retried(bench) == [sick]
+
+
+def test_a_suspect_that_has_ended_is_forgotten(bench: Bench) -> None:
+    [sick] = bench.foreign()
+    bench.conductor.ailing[sick] = "garbage"
+    bench.find()
+    bench.conductor.ailing.clear()
+    bench.conductor.end(sick, "CANCELED")
+    assert retried(bench) == []
+    assert len(bench.index.suspects) == 0
+
+
+@pytest.mark.parametrize("ailment", AILMENTS)
+def test_a_running_workflow_that_cannot_be_shown_delays_only_its_own_tasks(bench: Bench, ailment: Ailment) -> None:
+    bench.conductor.cannot = {"search-v2": 500, "search": 500}
+    [first], [sick], [last] = bench.foreign(), bench.foreign(), bench.foreign()
+    bench.conductor.ailing["w1"] = ailment
+    assert bench.find(must=True) == [first, last]
+    assert retried(bench) == []
+    bench.conductor.ailing.clear()
+    assert retried(bench) == [sick]
+    assert bench.find(must=True) == [first, sick, last]
+
+
+def test_a_receiver_whose_running_workflows_cannot_be_read_delays_only_its_own(bench: Bench) -> None:
+    bench.conductor.cannot = {"search-v2": 500, "search": 500}
+    bench.receivers = ["other", "flow"]
+    tasks = bench.foreign(2)
+    bench.conductor.ailing["other"] = "500"
+    assert bench.find(must=True) == tasks
+    bench.conductor.ailing["flow"] = "500"
+    with pytest.raises(ConductorError):
+        bench.find(must=True)
+
+
+@pytest.mark.parametrize("ailment", AILMENTS)
+def test_a_task_whose_status_cannot_be_read_is_left_for_another_time(bench: Bench, ailment: Ailment) -> None:
+    sick, ended = bench.foreign(2)
+    bench.conductor.end(ended, "CANCELED")
+    bench.conductor.ailing[sick] = ailment
+    assert bench.index.ended_of([sick, ended]) == [ended]
+    assert bench.index.ended_of([sick]) == []
+
+
+def test_suspects_stay_while_conductor_is_away(bench: Bench) -> None:
+    [sick] = bench.foreign()
+    bench.conductor.ailing[sick] = "garbage"
+    bench.find()
+    with (
+        mock.patch.object(bench.conductor, "waiting_task", side_effect=Unreachable("no connection")),
+        pytest.raises(Unreachable),
+    ):
+        retried(bench)
+    bench.conductor.ailing.clear()
+    assert retried(bench) == [sick]

@@ -34,7 +34,7 @@ from events.store import LeadLost, StoreUnavailable
 from tests.events import naive
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
-from worker import reign, sweep
+from worker import discovery, reign
 from worker.conductor import ConductorError
 from worker.decide import Decider
 from worker.health import Health
@@ -126,7 +126,7 @@ class Machine(RuleBasedStateMachine):
             mock.patch.object(reign, "_SWEEP_GAP", 0),
             mock.patch.object(reign, "_AFTERMATH", 0),
             mock.patch.object(reign, "_INBOX", 0),
-            mock.patch.object(sweep, "_AT_ONCE_EVERY", float("inf")),  # what is found would depend on the real clock
+            mock.patch.object(discovery, "AT_ONCE_EVERY", float("inf")),  # what is found would depend on the real clock
         ]
         for patch in self.patches:
             patch.start()
@@ -202,7 +202,8 @@ class Machine(RuleBasedStateMachine):
             def decide(self, *arguments: Any) -> Any:
                 if machine.store.leader()[0] != self._holder:  # type: ignore[index]
                     return super().decide(*arguments)  # LeadLost, or there was nothing to write
-                _, _, began, now, _ = arguments
+                _, _, began, now, _, whole = arguments
+                assert whole
                 waiting = self.tasks.ids()
                 machine.required_are(waiting)
                 committed = False
