@@ -28,6 +28,9 @@ DISCOVERY_WAY = Gauge(
 INDEX_MISSES = Gauge(
     "bridge_index_missing_tasks", "Tasks that waited for 30 s and were not in Conductor's index when all were read"
 )
+INDEX_WAITS = Gauge(
+    "bridge_webhooks_waiting_for_index", "Webhooks whose events wait as Conductor's index can't be searched"
+)
 DEFINITIONS_OK = Gauge("bridge_definitions_ok", "0 after a reload that found errors", ["process"])
 
 

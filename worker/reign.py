@@ -15,22 +15,21 @@ from config.bell import Bell
 from config.settings import Settings
 from config.watch import DefinitionsWatcher
 from config.webhooks import Definitions
-from events.records import Event, Lead, SetAside, Task, Workflow
-from events.store import LeadLost, Store, StoreUnavailable
+from events.records import Event, Lead, Task, Workflow
+from events.store import LeadLost, Store
 from worker import metrics
 from worker.backoff import wait_before
 from worker.calls import Caller
 from worker.conductor import Conductor, ConductorError
 from worker.decide import Decider
-from worker.discovery import Way
 from worker.health import Health
 from worker.index import Index
 from worker.matching import parse_task
 from worker.patrol import Patrol
 from worker.probe import what_lacks
-from worker.suspects import Kind, Suspect
 from worker.sweep import Discovery, Sweeper
 from worker.task_timeouts import TaskTimeouts
+from worker.telling import Telling
 
 log = structlog.get_logger()
 
@@ -47,21 +46,13 @@ _AFTERMATH = 2.0
 """Seconds after the end of a worker that ended without a word, in which a poll of its may still take effect."""
 _LONGEST_WAIT = 5.0
 """Seconds between tries while Conductor is away."""
-_SAY_AGAIN = 60.0
-"""Seconds after which it is said anew whether Conductor can be used: who lost the lead may have said otherwise."""
 _INBOX = 8
 """Messages after which a thread that finds faster than the loop stores has to wait."""
-_OFFSET_WORTH_SAYING = 5
-"""Milliseconds by which the clocks' offset must have changed to be said again."""
-OFFSET_FACT = "conductor_clock_offset"
-"""Milliseconds that Conductor's clock is ahead of ours."""
 _INDEX_FACT = "tasks_by_index_alone"
 """When a task was last found by the index alone, in Unix milliseconds; older workers wrote 1, for ever."""
 _INDEX_FACT_EVERY = 3_600_000
 """Milliseconds after which that fact is written anew."""
 _SEARCHED_FACT = "index_searched_to"
-MISSED_FACT = "index_misses"
-"""How many waiting tasks Conductor's index doesn't know, as text; no such fact if none."""
 LACKS_FACT = "conductor_lacks"
 """Which calls Conductor hasn't got, or our key may not make; no such fact if none."""
 
@@ -116,18 +107,19 @@ class Reign:
             means.timeouts.paused,
             LOOK_UPS,
         )
+        self.telling = Telling(store)
         index = Index(
             means.conductor,
             means.look_ups,
             self.decider.receivers,
             self.decider.tasks.__contains__,
-            self._say_discovery,
+            self.telling.way,
         )
         domains = means.settings.bridge_task_domains
         self.state = index.state
         self._index = index
         self.sweeper = Sweeper(means.conductor, index, means.worker_id, domains, self._see_lead, self._adopt)
-        patrol = Patrol(index, self._occupied, self._found, self._say_missed)
+        patrol = Patrol(index, self._occupied, self._found, self.telling.missed)
         self.discovery = Discovery(means.conductor, index, self._found, self._gone, patrol)
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=_INBOX)
         self._polled: list[Task] = []
@@ -141,9 +133,6 @@ class Reign:
             ago = (store.now() - lead.predecessor_until) / 1000
             self.quiet_until = time.monotonic() + _AFTERMATH - max(0.0, ago)
         self._failures = 0
-        self._said = ""
-        self._said_at = float("-inf")
-        self._said_offset: int | None = None
         self._alone_told = 0
         """The time in `_INDEX_FACT`; 0 without one."""
         self._lacks: str | None = None
@@ -162,7 +151,7 @@ class Reign:
             self.state.known_alone((now - self._alone_told) / 1000, time.monotonic())
             if alone == "1":
                 self._store.set_fact(_INDEX_FACT, str(now))
-        self._remember_suspects()
+        self.telling.remembered(self._index.suspects)
         self.sweeper.searched_to = int(facts.get(_SEARCHED_FACT, 0))
         metrics.DECIDING.set(1)
         log.info(
@@ -172,20 +161,13 @@ class Reign:
             seconds=round(time.monotonic() - started, 3),
         )
 
-    def _remember_suspects(self) -> None:
-        now, monotonic = self._store.now(), time.monotonic()
-        kinds: tuple[Kind, ...] = ("task", "workflow")
-        for kind in kinds:
-            for item in self._store.quarantined(kind):
-                since = monotonic - (now - item.since) / 1000
-                self._index.suspects.remember(kind, item.id, item.reason, since, monotonic)
-
     def end(self) -> list[Task]:
         """Ends the reign: nobody finds it any more. Returns what was polled and not yet stored."""
         self.over = True
         self._listener.close()
         metrics.DECIDING.set(0)
         metrics.INDEX_MISSES.set(0)  # it is the next one's to say
+        metrics.INDEX_WAITS.set(0)
         return self._polled
 
     # --- one step ---
@@ -225,6 +207,7 @@ class Reign:
         began = self._sweep(events)
         claim = (self._means.worker_id, caller.free)
         claimed = decider.decide(events, freed, began, store.now(), claim, self.sweeper.whole)
+        self.telling.waits(decider.waiting, self.sweeper.failure)
         if decider.newly_held:
             self.state.want_search()  # an index may know a task a moment later
         caller.submit(claimed)
@@ -278,8 +261,8 @@ class Reign:
         self._failures = 0
         metrics.conductor_up(True)
         self._means.caller.conductor_is_up()
-        self._say("up")
-        self._say_offset()
+        self.telling.conductor("up")
+        self.telling.offset(round(self._means.conductor.clock.offset))
 
     def _conductor_is_away(self, error: ConductorError) -> None:
         self._failures += 1
@@ -291,44 +274,12 @@ class Reign:
             url=self._means.settings.conductor_server_url,
             seconds=round(pause, 2),
         )
-        self._say(str(error))
+        self.telling.conductor(str(error))
         self._means.stop.wait(pause)
-
-    def _say(self, text: str) -> None:
-        now = time.monotonic()
-        if text != self._said or now - self._said_at > _SAY_AGAIN:
-            with suppress(StoreUnavailable):
-                self._store.set_fact("conductor", text)
-                self._said, self._said_at = text, now
-
-    def _say_offset(self) -> None:
-        """Leaves the clocks' offset to those who explain: they compare Conductor's times with ours as we do."""
-        offset = round(self._means.conductor.clock.offset)
-        if self._said_offset is None or abs(offset - self._said_offset) > _OFFSET_WORTH_SAYING:
-            with suppress(StoreUnavailable):
-                self._store.set_fact(OFFSET_FACT, str(offset))
-                self._said_offset = offset
-
-    def _say_discovery(self, way: Way, reason: str) -> None:
-        if way == "workflows":
-            log.warning("waiting tasks can't be searched: all running workflows are read instead", reason=reason)
-        else:
-            log.info("waiting tasks are searched", way=way, **({"reason": reason} if reason else {}))
-        metrics.discovery_way(way)
-        with suppress(StoreUnavailable):
-            self._store.set_fact("discovery", f"{way}: {reason}" if reason else way)
 
     def _occupied(self) -> set[str]:
         tasks = self.decider.tasks
         return {task.workflow_id for task in map(tasks.get, tasks.ids()) if task is not None}
-
-    def _say_missed(self, missed: int, of: int) -> None:
-        metrics.INDEX_MISSES.set(missed)
-        text = f"{missed} of {of} waiting tasks" if missed else None
-        if text:
-            log.warning("tasks that wait are not in Conductor's index: it lags, or has lost them", missing=text)
-        with suppress(StoreUnavailable):
-            self._store.set_fact(MISSED_FACT, text)
 
     # --- what was found ---
 
@@ -405,22 +356,7 @@ class Reign:
             for tasks in self._index.retry():
                 self._tell(lambda tasks=tasks: self._adopt(tasks, suspects=True))  # type: ignore[misc]
         finally:
-            show, gone = suspects.news()
-            if show or gone:
-                self._say_suspects(show, gone)
-                suspects.told(show, gone)
-
-    def _say_suspects(self, show: Sequence[Suspect], gone: Sequence[tuple[Kind, str]]) -> None:
-        now, monotonic = self._store.now(), time.monotonic()
-
-        def at(seconds: float) -> int:
-            return now + round((seconds - monotonic) * 1000)
-
-        self._store.set_aside(
-            [SetAside(s.kind, s.id, None, s.reason, at(s.since), s.tries, at(s.due_at)) for s in show]
-        )
-        for kind in {kind for kind, _ in gone}:
-            self._store.take_back(kind, [id_ for of, id_ in gone if of == kind])
+            self.telling.suspects(suspects)
 
     def see_what_lacks(self) -> None:
         """Finds out which calls can't be made before an event needs them: at first, and until nothing lacks any more.

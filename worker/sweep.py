@@ -49,6 +49,8 @@ class Sweeper:
         self._seen: set[str] = set()
         self.whole = False
         """Whether the last sweep has found every task that was waiting as it began; if not, the index is missing."""
+        self.failure = ""
+        """Why the index can't be searched, if it can't."""
         self.searched_to = 0
         """The server's time up to which the index was searched; 0 before the first search, which reads everything."""
 
@@ -98,6 +100,7 @@ class Sweeper:
                         self._found(fresh)
                     seen.update(task.id for task in page)
         except ConductorError as error:
+            self.failure = str(error)
             self._state.search_failed(time.monotonic())
             log.warning(
                 "the index of waiting tasks can't be searched; events that it may know a taker for wait"
@@ -109,6 +112,7 @@ class Sweeper:
             if self._state.need(time.monotonic()) != "unsure":
                 self.searched_to = self.searched_to or 1
         else:
+            self.failure = ""
             self.searched_to = to
             self._seen = seen
             self._state.searched(time.monotonic())

@@ -112,6 +112,8 @@ def _ask_store(here: Here) -> list[Finding]:
     found = [Finding("warning", one) for one in advice]
     if (conductor := facts.get("conductor", "up")) != "up":
         found.append(Finding("warning", f"the worker says that it can't use Conductor: {conductor}"))
+    if fails := facts.get("index_fails"):
+        found.append(Finding("warning", f"the worker says that events wait for Conductor's index: {fails}"))
     if missed := facts.get("index_misses"):
         what = f"the worker says that {missed} were not in Conductor's index when it last read all"
         found.append(Finding("warning", what, "it lags, or has lost them"))

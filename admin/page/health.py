@@ -84,6 +84,11 @@ def _conductor(state: State) -> list[Finding]:
         ]
     if lacks := state.facts.get("conductor_lacks"):
         return [Finding("error", "Calls to Conductor that the bridge needs aren't there, or not allowed.", (lacks,))]
+    if fails := state.facts.get("index_fails"):
+        text = (
+            "Conductor's index can't be searched: events of these webhooks wait for it, if no task is known to match."
+        )
+        return [Finding("error", text, (fails,))]
     if missed := state.facts.get("index_misses"):
         text = "Waiting tasks are not in Conductor's index: it lags, or has lost them. Such tasks are found late."
         return [Finding("warning", text, (missed,))]

@@ -95,9 +95,11 @@ def test_events_without_receivers_and_those_with_a_known_taker_are_decided(bench
     reign.decide()
     assert bench.decided(lacks, starts, taken) == [False, True, True]
     assert bench.takers(taken) == [known]
+    assert bench.store.facts()["index_fails"] == "w: 500 not supported"
     bench.fail(False)
     bench.seconds += 20
     reign.decide()
+    assert "index_fails" not in bench.store.facts()
     assert bench.decided(lacks) == [True]
     assert bench.takers(lacks) == [unknown]
 

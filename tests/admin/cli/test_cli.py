@@ -88,8 +88,10 @@ def test_a_conductor_that_is_away_is_a_warning_and_offline_it_is_not_asked(cli: 
 def test_check_says_what_the_worker_found_out_about_conductor(cli: Cli, sample: Sample) -> None:
     sample.store.set_fact("conductor", "503")
     sample.store.set_fact("index_misses", "1 of 9 waiting tasks")
+    sample.store.set_fact("index_fails", "orders: 503")
     text = cli("check").stderr
     assert "it can't use Conductor: 503" in text
+    assert "events wait for Conductor's index: orders: 503" in text
     assert "1 of 9 waiting tasks were not in Conductor's index" in text
 
 
