@@ -123,12 +123,18 @@ def _as_network(value: object) -> object:
         raise ValueError(f"{error}; write a network such as 192.0.2.0/24, or an address") from None
 
 
+LARGEST_VERSION = 2**31 - 1
+"""Conductor keeps versions in Java's int."""
+
+
 def _versions(value: object) -> object:
     if value == "any":
         return None
     numbers = value if isinstance(value, (list, set, frozenset)) else [value]
     if not numbers or not all(type(number) is int and number > 0 for number in numbers):
         raise ValueError("not versions of a workflow; write any, a version such as 2, or a list such as [1, 2]")
+    if max(numbers) > LARGEST_VERSION:
+        raise ValueError(f"no version of a workflow: Conductor's go up to {LARGEST_VERSION}; write one such as 2")
     return frozenset(numbers)
 
 
@@ -199,10 +205,11 @@ Secrets = Annotated[
 ]
 """One secret, or several while one is being rotated: any of them may have signed."""
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_as_network), WithJsonSchema({"type": "string"})]
+_VERSION_SCHEMA = {"type": "integer", "minimum": 1, "maximum": LARGEST_VERSION}
 Versions = Annotated[
     frozenset[int] | None,
     BeforeValidator(_versions),
-    WithJsonSchema({"anyOf": [{"const": "any"}, *_schema_of({"type": "integer", "minimum": 1})["anyOf"]]}),
+    WithJsonSchema({"anyOf": [{"const": "any"}, *_schema_of(_VERSION_SCHEMA)["anyOf"]]}),
 ]
 """The versions of a workflow, or None for any."""
 
@@ -282,7 +289,11 @@ class Start(_Model):
 
     workflow: Name = Field(description="the workflow's name in Conductor", examples=["on_push"])
     version: int | None = Field(
-        default=None, ge=1, description="the version to start; the latest by default", examples=[3]
+        default=None,
+        ge=1,
+        le=LARGEST_VERSION,
+        description="the version to start; the latest by default",
+        examples=[3],
     )
     when: dict[JsonPath, Expected] = Field(
         default={},

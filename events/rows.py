@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from events.records import Event, Hold, NewEvent, NewTarget, Rejection, SetAside, SetAsideKind, Target, Task
+from events import storable
+from events.records import Event, Hold, NewEvent, NewTarget, Rejection, SetAside, SetAsideKind, Target, Task, Workflow
 
 EVENT = (
     "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
@@ -93,6 +94,17 @@ def new_task_row(task: Task, state: str, now: int) -> tuple[object, ...]:
         state,
         task.broken,
         now,
+    )
+
+
+def workflow_row(found: Workflow) -> tuple[object, ...]:
+    """The values of the columns of `WORKFLOW`."""
+    return (
+        found.id,
+        storable.number(found.version, storable.LARGEST_INT),
+        found.root_id,
+        storable.number(found.root_started_at),
+        found.root_correlation_id,
     )
 
 

@@ -759,7 +759,7 @@ def _read_task(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
         reference_name=item["referenceTaskName"],
         matches=(item.get("inputData") or {}).get("matches"),
         scheduled_at=item.get("scheduledTime") or item.get("startTime") or 0,
-        response_timeout=max((seconds or 0 for seconds in timeouts), default=0),
+        response_timeout=max(seconds if type(seconds) is int else 0 for seconds in timeouts),
         domain=domain,
         found_by=found_by,
     )

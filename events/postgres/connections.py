@@ -22,6 +22,7 @@ from psycopg.adapt import Buffer
 from psycopg.types.string import StrBinaryDumper, StrDumperUnknown
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from events import storable
 from events.clock import ServerClock
 from events.deadline import deadline
 from events.postgres import words
@@ -100,22 +101,23 @@ def is_patched() -> bool:
 
 
 class _Text(StrDumperUnknown):
-    """Text as PostgreSQL takes it: without NUL."""
+    """The store's door: text as PostgreSQL takes it."""
 
     def dump(self, obj: str) -> Buffer | None:
-        return super().dump(storable(obj))
+        return super().dump(storable.text_without_nul(obj))
 
 
 class _TextBinary(StrBinaryDumper):
     """The same in binary."""
 
     def dump(self, obj: str) -> Buffer | None:
-        return super().dump(storable(obj))
+        return super().dump(storable.text_without_nul(obj))
 
 
-def storable(text: str) -> str:
-    """The text, with a sign for each NUL, which PostgreSQL doesn't take."""
-    return text.replace("\0", "\u2400") if "\0" in text else text
+def take_any_text(connection: psycopg.Connection[Any]) -> None:
+    """Has the connection store any text that it is given."""
+    connection.adapters.register_dumper(str, _TextBinary)
+    connection.adapters.register_dumper(str, _Text)
 
 
 class Connections:
@@ -317,8 +319,7 @@ class Connections:
 
     def _prepare(self, connection: Connection) -> None:
         """Looks who answers, and makes the session ours if it can be."""
-        connection.adapters.register_dumper(str, _TextBinary)
-        connection.adapters.register_dumper(str, _Text)
+        take_any_text(connection)
         connection.deadline = time.monotonic() + PATIENT
         version, process, durable = connection.execute(
             "SELECT current_setting('server_version_num')::int, pg_backend_pid(), current_setting('synchronous_commit')"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from events import rows, transitions
+from events import rows, storable, transitions
 from events.postgres import onces
 from events.postgres.agenda import Reading
 from events.postgres.changes import changing_events, lock_events, states_of
@@ -74,6 +74,7 @@ class Decisions(Reading):
     # --- tasks ---
 
     def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
+        tasks = list(map(storable.task, tasks))
         with deciding(self._connections, holder) as connection:
             fresh = self._insert_tasks(connection, tasks, "waiting", now)
         return [task for task in tasks if task.id in fresh]
@@ -115,7 +116,7 @@ class Decisions(Reading):
 
     def hand_over(self, tasks: Sequence[Task], now: int) -> None:
         with self._connections.transaction() as connection:
-            self._insert_tasks(connection, tasks, "returned", now)
+            self._insert_tasks(connection, list(map(storable.task, tasks)), "returned", now)
         self._bell.ring("events")
 
     # --- workflows ---
@@ -128,7 +129,7 @@ class Decisions(Reading):
         by_id = {w.id: w for w in sorted(workflows, key=lambda w: w.id)}
         if not by_id:
             return
-        new_rows = [(w.id, w.version, w.root_id, w.root_started_at, w.root_correlation_id) for w in by_id.values()]
+        new_rows = list(map(rows.workflow_row, by_id.values()))
         with self._connections.transaction() as connection:
             self._connections.execute(
                 connection,

@@ -8,10 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from events import rows
+from events import rows, storable
 from events.deadline import deadline
 from events.group_commit import GroupCommit, Take
-from events.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, storable, translated
+from events.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, translated
 from events.postgres.signals import Bell
 from events.records import Committed, NewEvent, Rejection
 from events.store import StoreUnavailable
@@ -127,7 +127,7 @@ class Deliveries:
             ids = [event.id for event in events if event.id not in stored]
             stored |= {row[0] for row in fetch(connection, _STORED, (ids,))}
         others = [event for event in events if event.id not in stored]
-        keys = {event.id: (event.webhook, storable(event.delivery_id or "")) for event in others}
+        keys = {event.id: (event.webhook, storable.text_without_nul(event.delivery_id or "")) for event in others}
         found = fetch(connection, _FIRST, tuple(map(list, zip(*keys.values(), strict=True)))) if keys else []
         first = {(webhook, delivery_id): event_id for webhook, delivery_id, event_id in found}
         if not first.keys() >= set(keys.values()):  # retention has just taken it

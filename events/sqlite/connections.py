@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from events import storable
 from events.deadline import deadline
 from events.sqlite.migrations import migrations
 from events.store import NewerStore, StoreMissing, StoreUnavailable
@@ -25,6 +26,25 @@ _NAPS = 20
 _LONGEST_SLEEP = 0.002
 _PAGES_UNTIL_CHECKPOINT = 8000
 _SQLITE_BUSY = 5  # the sqlite3 module names it since Python 3.11
+
+
+class _Connection(sqlite3.Connection):
+    """The store's door: whatever text comes in can be stored."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        try:
+            return super().execute(sql, parameters)
+        except UnicodeEncodeError:  # nothing was executed
+            if isinstance(parameters, dict):
+                return super().execute(sql, {name: _storable(value) for name, value in parameters.items()})
+            return super().execute(sql, tuple(map(_storable, parameters)))
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+        return super().executemany(sql, (tuple(map(_storable, row)) for row in parameters))
+
+
+def _storable(value: Any) -> Any:
+    return storable.text(value) if isinstance(value, str) else value
 
 
 class Connections:
@@ -58,6 +78,7 @@ class Connections:
             check_same_thread=False,
             timeout=BUSY_TIMEOUT,
             cached_statements=256,
+            factory=_Connection,
         )
         connection.execute("PRAGMA synchronous=FULL")
         return Database(connection)

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from events import transitions, turns
+from events import storable, transitions, turns
 from events.records import Agenda, Decision, Event, Hold, NewTarget, Target, Task, Workflow
-from events.rows import NEW_TARGET, jumps, new_target_row, new_task_row, size
+from events.rows import NEW_TARGET, jumps, new_target_row, new_task_row, size, workflow_row
 from events.sqlite import onces, rows
 from events.sqlite.connections import Connections
 from events.sqlite.leadership import deciding
@@ -134,6 +134,7 @@ class Decisions:
         return claimed
 
     def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
+        tasks = list(map(storable.task, tasks))
         with deciding(self._connections, holder) as db:
             fresh = _insert_tasks(db, tasks, "waiting", now)
         return [task for task in tasks if task.id in fresh]
@@ -154,7 +155,7 @@ class Decisions:
 
     def hand_over(self, tasks: Sequence[Task], now: int) -> None:
         with self._connections.transaction() as db:
-            _insert_tasks(db, tasks, "returned", now)
+            _insert_tasks(db, list(map(storable.task, tasks)), "returned", now)
 
     def workflow(self, workflow_id: str) -> Workflow | None:
         sql = "SELECT id, version, root_id, root_started_at, root_correlation_id FROM workflows WHERE id = ?"
@@ -166,7 +167,7 @@ class Decisions:
             db.conn.executemany(
                 "INSERT OR REPLACE INTO workflows (id, version, root_id, root_started_at, root_correlation_id)"
                 " VALUES (?, ?, ?, ?, ?)",
-                [(w.id, w.version, w.root_id, w.root_started_at, w.root_correlation_id) for w in workflows],
+                list(map(workflow_row, workflows)),
             )
 
 

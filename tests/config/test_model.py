@@ -40,6 +40,17 @@ def test_other_versions_are_refused(written: object) -> None:
     assert errors(receivers={"w": written})[0][0] == "receivers.w"
 
 
+@pytest.mark.parametrize("version", [202401011200, 2**31, 2**100])
+def test_a_version_that_conductor_cannot_have_is_refused(version: int) -> None:
+    for keys in ({"receivers": {"w": version}}, {"receivers": {"w": [1, version]}}):
+        assert "2147483647" in errors(**keys)[0][1]
+    found = errors(starts=[{"workflow": "w", "version": version}])
+    assert found[0][0] == "starts.0.version"
+    assert "2147483647" in found[0][1]
+    largest = {"name": "a", "receivers": {"w": 2**31 - 1}, "starts": [{"workflow": "w", "version": 2**31 - 1}]}
+    assert Webhook.model_validate(largest).starts[0].version == 2**31 - 1
+
+
 def test_one_secret_is_a_list_of_one() -> None:
     webhook = Webhook.model_validate({"name": "a", "receivers": {"w": 1}, "secret": "abc"})
     assert webhook.secret is not None

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from events.postgres import PostgresStore, open_store
-from events.postgres.connections import Parameters, Statement
+from events.postgres.connections import Parameters, Statement, take_any_text
 from events.store import Store
 from testkit.postgres import Postgres
 
@@ -99,6 +99,7 @@ class PostgresBackend:
             return []
         scans = []
         with psycopg.connect(_grown(self._server)) as database:
+            take_any_text(database)
             database.execute("SET enable_seqscan = off")  # a list of thousands of ids may make it the better choice
             for statement, parameters in new.items():
                 if re.match(rb"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", statement):

@@ -134,7 +134,7 @@ def test_a_file_system_that_cannot_do_wal_is_no_place_for_the_store(path: Path) 
 
     connect = sqlite3.connect
     with (
-        mock.patch.object(sqlite3, "connect", lambda *given, **named: connect(*given, factory=NoWal, **named)),
+        mock.patch.object(sqlite3, "connect", lambda *given, **named: connect(*given, **{**named, "factory": NoWal})),
         pytest.raises(StoreUnavailable, match="WAL"),
     ):
         open_store(f"sqlite:///{path}")

@@ -170,6 +170,16 @@ POLLED = {
 # --- waiting tasks ---
 
 
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [("30", 0), (1.5, 0), (None, 0), (True, 0), (9_999_999_999, 9_999_999_999)]
+)
+def test_a_response_time_out_that_is_no_number_is_none(
+    seconds: object, expected: int, server: StandIn, conductor: Conductor
+) -> None:
+    server.answers = [Answer([POLLED | {"responseTimeoutSeconds": seconds, "workflowTask": {}}])]
+    assert [task.response_timeout for task in conductor.poll("me", "billing")] == [expected]
+
+
 def test_a_poll_never_waits_and_takes_a_batch(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer([POLLED])]
     [task] = conductor.poll("me", "billing")
