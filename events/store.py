@@ -192,10 +192,11 @@ class Claims(Protocol):
     def claim(
         self, worker: str, now: int, expired_before: int, limit: int, paces: Mapping[str, float] = NO_PACES
     ) -> list[Target]:
-        """Claims targets that are due, and those whose claim is older than `expired_before`; the longest due first.
+        """Claims targets whose claim is older than `expired_before`, and targets that are due.
 
-        `paces` are webhook → calls a second: no more of these are claimed than `events.pace` allows, by all workers
-        together; what waits for its pace costs the other targets nothing.
+        Of each webhook the longest due first; where more are due than `limit`, the webhooks take turns. The cost grows
+        with neither the targets nor the webhooks that wait. `paces` are webhook → calls a second: no more of these are
+        claimed than `events.pace` allows, by all workers together, and only what is claimed counts.
         """
 
     def renew_claim(self, worker: str, target: Target, now: int) -> bool:
@@ -211,10 +212,13 @@ class Claims(Protocol):
         """Undoes claims under which no call was begun: the targets are due at once, for any worker."""
 
     def hurry(self, now: int) -> None:
-        """Conductor is back: targets that only wait for it are due now."""
+        """Conductor is back: targets that only wait for it are due now. Done in steps, each a transaction."""
 
     def next_due(self, paces: Mapping[str, float] = NO_PACES) -> int | None:
-        """When the next unclaimed target may be claimed; None if there is none."""
+        """When the next unclaimed target is due; with `paces`, when the next turn of one of those webhooks is.
+
+        None if there is none.
+        """
 
     def once_holder(self, key: str) -> OnceHolder | None:
         """The start that holds the once key; None if none does."""

@@ -6,7 +6,7 @@ begins after the last one that had its turn. So none waits longer than one round
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain, zip_longest
 from typing import TypeVar
 
@@ -22,6 +22,11 @@ _NOTHING = object()
 def share(limit: int, webhooks: int) -> int:
     """How many items of each webhook are looked at, if `limit` are taken of all of them."""
     return -(-limit // max(1, webhooks))
+
+
+def last_served(webhooks: Sequence[str], served: Collection[str]) -> str:
+    """The webhook after which the next round begins, after these had their turn and some of them got something."""
+    return next((webhook for webhook in reversed(webhooks) if webhook in served), webhooks[-1] if webhooks else "")
 
 
 def in_turn(lists: Sequence[Sequence[_Item]]) -> list[_Item]:

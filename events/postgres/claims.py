@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
-from events import pace, rows, transitions
+from events import pace, rows, transitions, turns
 from events.postgres.changes import change_events, lock_events, states_of
-from events.postgres.connections import Connection, Connections
+from events.postgres.connections import Connection, Connections, Rows
 from events.postgres.signals import Bell
 from events.records import Result, Target
 from events.store import NO_PACES
@@ -21,28 +21,38 @@ WHERE id IN (
 ) RETURNING {rows.TARGET}
 """
 """What another worker is claiming at this moment is left to it."""
-_DUE = "SELECT id, due_at FROM bridge.targets WHERE state = 'pending' AND due_at <= %s ORDER BY due_at, id LIMIT %s"
-_EXPIRED = (
-    "SELECT id, claimed_at FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s"
-    " ORDER BY claimed_at, id LIMIT %s"
+_DUE = "SELECT id, webhook FROM bridge.targets WHERE state = 'pending' AND due_at <= %s ORDER BY due_at, id LIMIT %s"
+_EXPIRED = "SELECT id FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY claimed_at, id LIMIT %s"
+_AFTER = rows.jumps("webhook", "bridge.targets", "state = 'pending'", after="%(after)s")
+_TO = rows.jumps("webhook", "bridge.targets", "state = 'pending'", to="%(after)s")
+_HAS_DUE = (
+    "value != ALL(%(blocked)s) AND"
+    " (SELECT min(due_at) FROM bridge.targets t WHERE t.state = 'pending' AND t.webhook = value) <= %(now)s"
 )
-_WEBHOOKS = rows.jumps("webhook", "bridge.targets", "state = 'pending'")
-_DUE_BESIDE = f"""
-SELECT due.id, due.due_at FROM ({_WEBHOOKS}) webhooks CROSS JOIN LATERAL (
-    SELECT id, due_at FROM bridge.targets t WHERE t.state = 'pending' AND t.webhook = webhooks.value AND t.due_at <= %s
-    ORDER BY due_at, id LIMIT %s
-) due WHERE webhooks.value != ALL(%s) ORDER BY due.due_at, due.id LIMIT %s
+_DUE_IN_TURN = f"""
+WITH webhooks AS MATERIALIZED (
+    SELECT value, row_number() OVER () AS turn FROM (
+        SELECT value FROM ({_AFTER}) later WHERE {_HAS_DUE} UNION ALL SELECT value FROM ({_TO}) first WHERE {_HAS_DUE}
+    ) next LIMIT %(webhooks)s
+), counted AS MATERIALIZED (SELECT count(*) AS number FROM webhooks)
+SELECT due.id, value FROM webhooks CROSS JOIN LATERAL (
+    SELECT id, due_at FROM bridge.targets t WHERE t.state = 'pending' AND t.webhook = value AND t.due_at <= %(now)s
+    ORDER BY due_at, id LIMIT (SELECT ceil(%(limit)s::numeric / greatest(1, number))::bigint FROM counted)
+) due ORDER BY turn, due.due_at, due.id
 """
-_FIRST = f"""
-SELECT webhooks.value, (
-    SELECT min(due_at) FROM bridge.targets t WHERE t.state = 'pending' AND t.webhook = webhooks.value
-) FROM ({_WEBHOOKS}) webhooks
+"""The next webhooks with due targets whose turn it is, and the first of each."""
+_NEXT_TURN = """
+SELECT min(greatest(p.next_at, t.due_at)) FROM bridge.paces p CROSS JOIN LATERAL (
+    SELECT due_at FROM bridge.targets t WHERE t.state = 'pending' AND t.webhook = p.webhook ORDER BY due_at LIMIT 1
+) t WHERE p.webhook = ANY(%s)
 """
-"""Of each webhook that has pending targets, when the first is due."""
-_DUE_OF_WEBHOOK = (
-    "SELECT id, due_at FROM bridge.targets WHERE state = 'pending' AND webhook = %s AND due_at <= %s"
-    " ORDER BY due_at, id LIMIT %s FOR UPDATE SKIP LOCKED"
+_HURRY = """
+UPDATE bridge.targets SET due_at = %s WHERE id IN (
+    SELECT id FROM bridge.targets WHERE state = 'pending' AND due_at > %s AND not_sent LIMIT %s FOR UPDATE SKIP LOCKED
 )
+"""
+_HURRIED = 1000
+"""Targets that are made due in one transaction."""
 _FOR_OTHERS = 4
 """More are looked at than wanted, since other workers look at the same ones."""
 
@@ -53,49 +63,73 @@ class Claims:
     _connections: Connections
     _bell: Bell
 
+    _served = ""
+    """The webhook after which the next round over due targets begins."""
+
     def claim(
         self, worker: str, now: int, expired_before: int, limit: int, paces: Mapping[str, float] = NO_PACES
     ) -> list[Target]:
         # Looked for before a transaction is begun: most of the time there is nothing.
-        read, more = self._connections.read, limit * _FOR_OTHERS
-        waiting = (_DUE_BESIDE, (now, more, list(paces), more)) if paces else (_DUE, (now, more))
-        due, expired = self._connections.read_together(waiting, (_EXPIRED, (expired_before, more)))
-        due += expired
-        paced = [webhook for webhook, first in read(_FIRST) if webhook in paces and first <= now] if paces else []
-        if not due and not paced:
+        more = limit * _FOR_OTHERS
+        first, expired = self._connections.read_together((_DUE, (now, more + 1)), (_EXPIRED, (expired_before, more)))
+        due = self._in_turn(now, more, paces) if len(first) > more else _by_webhook(first)
+        if not due and not expired:
             return []
         claimed: list[Target] = []
         with self._connections.transaction() as connection:
-            for webhook in sorted(paced):
-                due += self._take_turns(connection, webhook, paces[webhook], now, limit)
-            ids = [target_id for target_id, _ in sorted(due, key=lambda row: (row[1], row[0]))]
+            turn_of = self._lock_paces(connection, sorted(paces.keys() & due))
+            may = {w: pace.allowed(paces[w], next_at, now) for w, next_at in turn_of.items()}
+            lists = {w: ids[: may.get(w, 0)] if w in paces else ids for w, ids in due.items()}
+            webhook_of = {target_id: webhook for webhook, ids in lists.items() for target_id in ids}
+            ids = [*(target_id for (target_id,) in expired), *turns.in_turn(list(lists.values()))]
             while ids and len(claimed) < limit:
                 part, ids = ids[: limit - len(claimed)], ids[limit - len(claimed) :]
                 made = self._connections.fetch(connection, _CLAIM, (worker, now, part, now, expired_before))
                 claimed += map(rows.target, made)
+            served = Counter(webhook_of[target.id] for target in claimed if target.id in webhook_of)
+            self._set_paces(
+                connection, {w: pace.after(served[w], paces[w], turn_of[w], now) for w in turn_of if served[w]}
+            )
+        self._served = turns.last_served(list(due), served)
         return sorted(claimed, key=lambda target: target.id)
 
-    def _take_turns(
-        self, connection: Connection, webhook: str, rate: float, now: int, limit: int
-    ) -> list[tuple[Any, ...]]:
-        """The webhook's due targets that its pace allows now, one worker at a time."""
-        fetch, execute = self._connections.fetch, self._connections.execute
-        execute(
+    def _in_turn(self, now: int, limit: int, paces: Collection[str]) -> dict[str, list[int]]:
+        """webhook → its first due targets, the longest due first. The webhooks are in the order of their turns.
+
+        Those whose pace allows none now are left out.
+        """
+        sql = "SELECT webhook FROM bridge.paces WHERE next_at > %s AND webhook = ANY(%s)"
+        blocked = [webhook for (webhook,) in self._connections.read(sql, (now, list(paces)))] if paces else []
+        values = {"after": self._served, "blocked": blocked, "now": now, "webhooks": turns.WEBHOOKS, "limit": limit}
+        return _by_webhook(self._connections.read(_DUE_IN_TURN, values))
+
+    def _lock_paces(self, connection: Connection, webhooks: list[str]) -> dict[str, float]:
+        """webhook → when its next call may be made, until the transaction's end for this worker alone.
+
+        What another worker is claiming for at this moment is left to it.
+        """
+        if not webhooks:
+            return {}
+        self._connections.execute(
             connection,
-            "INSERT INTO bridge.paces (webhook, next_at) VALUES (%s, 0) ON CONFLICT (webhook) DO NOTHING",
-            (webhook,),
+            "INSERT INTO bridge.paces (webhook, next_at) SELECT *, 0 FROM unnest(%b::text[])"
+            " ON CONFLICT (webhook) DO NOTHING",
+            (webhooks,),
         )
-        sql = "SELECT next_at FROM bridge.paces WHERE webhook = %s FOR UPDATE"
-        next_at: float = fetch(connection, sql, (webhook,))[0][0]
-        most = min(limit, pace.allowed(rate, next_at, now))
-        found = fetch(connection, _DUE_OF_WEBHOOK, (webhook, now, most)) if most > 0 else []
-        if found:
-            execute(
+        sql = (
+            "SELECT webhook, next_at FROM bridge.paces WHERE webhook = ANY(%s) ORDER BY webhook FOR UPDATE SKIP LOCKED"
+        )
+        return dict(self._connections.fetch(connection, sql, (webhooks,)))
+
+    def _set_paces(self, connection: Connection, turn_of: dict[str, float]) -> None:
+        """Writes when the next call for each webhook may be made. They must be locked."""
+        if turn_of:
+            self._connections.execute(
                 connection,
-                "UPDATE bridge.paces SET next_at = %s WHERE webhook = %s",
-                (pace.after(len(found), rate, next_at, now), webhook),
+                "UPDATE bridge.paces p SET next_at = c.next_at FROM unnest(%b::text[], %b::float8[])"
+                " AS c (webhook, next_at) WHERE p.webhook = c.webhook",
+                (list(turn_of), list(turn_of.values())),
             )
-        return found
 
     def renew_claim(self, worker: str, target: Target, now: int) -> bool:
         with self._connections.transaction() as connection:
@@ -188,8 +222,9 @@ class Claims:
             self._connections.execute(
                 connection,
                 "UPDATE bridge.targets SET due_at = %s WHERE id IN (SELECT id FROM bridge.targets"
-                " WHERE once_key = ANY(%s) AND state = 'pending' AND due_at > %s ORDER BY id FOR UPDATE SKIP LOCKED)",
-                (now, ended, now),
+                " WHERE once_key = ANY(%s) AND state = 'pending' AND due_at > %s ORDER BY id LIMIT %s"
+                " FOR UPDATE SKIP LOCKED)",
+                (now, ended, now, _HURRIED),
             )
 
     def give_back(self, worker: str, targets: Sequence[Target], now: int) -> None:
@@ -206,25 +241,24 @@ class Claims:
         self._bell.ring("targets")
 
     def hurry(self, now: int) -> None:
-        with self._connections.transaction() as connection:
-            # A try whose answer was lost may still be taking effect: those keep their time.
-            self._connections.execute(
-                connection,
-                "UPDATE bridge.targets SET due_at = %s WHERE id IN (SELECT id FROM bridge.targets"
-                " WHERE state = 'pending' AND due_at > %s AND not_sent ORDER BY id FOR UPDATE SKIP LOCKED)",
-                (now, now),
-            )
+        # A try whose answer was lost may still be taking effect: those keep their time.
+        hurried = _HURRIED
+        while hurried == _HURRIED:
+            with self._connections.transaction() as connection:
+                hurried = self._connections.execute(connection, _HURRY, (now, now, _HURRIED))
 
     def next_due(self, paces: Mapping[str, float] = NO_PACES) -> int | None:
         if not paces:
             found = self._connections.read("SELECT min(due_at) FROM bridge.targets WHERE state = 'pending'")
             due_at: int | None = found[0][0]
             return due_at
-        turns: dict[str, float] = dict(self._connections.read("SELECT webhook, next_at FROM bridge.paces"))
-        return min(
-            (
-                max(due, math.ceil(turns.get(webhook, 0))) if webhook in paces else due
-                for webhook, due in self._connections.read(_FIRST)
-            ),
-            default=None,
-        )
+        turn: float | None = self._connections.read(_NEXT_TURN, (list(paces),))[0][0]
+        return None if turn is None else math.ceil(turn)
+
+
+def _by_webhook(found: Rows) -> dict[str, list[int]]:
+    """webhook → ids of its targets, from rows of the two."""
+    by_webhook: dict[str, list[int]] = {}
+    for target_id, webhook in found:
+        by_webhook.setdefault(webhook, []).append(target_id)
+    return by_webhook

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from sqlite_utils import Database
 
-from events import pace, transitions
+from events import pace, transitions, turns
 from events.records import Result, Target
 from events.rows import jumps
 from events.sqlite import rows
@@ -16,15 +17,24 @@ from events.sqlite.parts import marks, parts
 from events.sqlite.signals import WakeUp
 from events.store import NO_PACES
 
-_DUE = "SELECT id, due_at FROM targets WHERE state = 'pending' AND due_at <= ? ORDER BY due_at, id LIMIT ?"
-_EXPIRED = (
-    "SELECT id, claimed_at FROM targets WHERE state = 'claimed' AND claimed_at < ? ORDER BY claimed_at, id LIMIT ?"
+_DUE = "SELECT id, webhook FROM targets WHERE state = 'pending' AND due_at <= ? ORDER BY due_at, id LIMIT ?"
+_EXPIRED = "SELECT id FROM targets WHERE state = 'claimed' AND claimed_at < ? ORDER BY claimed_at, id LIMIT ?"
+_PENDING = "state = 'pending'"
+_HAS_DUE = (
+    "(SELECT min(due_at) FROM targets WHERE state = 'pending' AND webhook = value) <= :now"
+    " AND value NOT IN ({}) LIMIT :most"
 )
-_WEBHOOKS = jumps("webhook", "targets", "state = 'pending'")
+_WEBHOOKS_AFTER = f"{jumps('webhook', 'targets', _PENDING, after=':after')} AND {_HAS_DUE}"
+_WEBHOOKS_TO = f"{jumps('webhook', 'targets', _PENDING, to=':after')} AND {_HAS_DUE}"
 _DUE_OF_WEBHOOK = (
-    "SELECT id, due_at FROM targets WHERE state = 'pending' AND webhook = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?"
+    "SELECT id FROM targets WHERE state = 'pending' AND webhook = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?"
 )
-_FIRST_OF_WEBHOOK = "SELECT due_at FROM targets WHERE state = 'pending' AND webhook = ? ORDER BY due_at LIMIT 1"
+_NEXT_TURN = (
+    "SELECT min(max(next_at, (SELECT min(due_at) FROM targets WHERE state = 'pending' AND targets.webhook ="
+    " paces.webhook))) FROM paces WHERE webhook IN ({})"
+)
+_HURRIED = 1000
+"""Targets that are made due in one transaction."""
 
 
 class Claims:
@@ -33,21 +43,24 @@ class Claims:
     _connections: Connections
     _wake: WakeUp
 
+    _served = ""
+    """The webhook after which the next round over due targets begins."""
+
     def claim(
         self, worker: str, now: int, expired_before: int, limit: int, paces: Mapping[str, float] = NO_PACES
     ) -> list[Target]:
         # Looked for before the write transaction is begun: most of the time there is nothing.
-        due = self._due_beside(paces, now, limit) if paces else self._connections.read(_DUE, (now, limit))
-        expired = self._connections.read(_EXPIRED, (expired_before, limit))
-        paced = {webhook for webhook in paces if self._connections.read(_DUE_OF_WEBHOOK, (webhook, now, 1))}
-        if not due and not expired and not paced:
+        due = self._due(now, limit, paces)
+        expired = [target_id for (target_id,) in self._connections.read(_EXPIRED, (expired_before, limit))]
+        if not any(due.values()) and not expired:
             return []
         claimed: list[Target] = []
         with self._connections.transaction() as db:
-            for webhook in sorted(paced):
-                due += _take_turns(db, webhook, paces[webhook], now, limit)
-            ids = [target_id for target_id, _ in sorted(due + expired, key=lambda row: (row[1], row[0]))[:limit]]
-            for part in parts(ids):
+            turn_of = dict(db.execute("SELECT webhook, next_at FROM paces").fetchall()) if paces.keys() & due else {}
+            may = {w: pace.allowed(rate, turn_of.get(w, 0.0), now) for w, rate in paces.items() if w in due}
+            webhook_of = {target_id: w for w, ids in due.items() for target_id in ids[: may.get(w)]}
+            chosen = [*expired, *turns.in_turn([ids[: may.get(w)] for w, ids in due.items()])][:limit]
+            for part in parts(chosen):
                 claimed += (
                     rows.target(row)
                     for row in db.execute(
@@ -57,7 +70,46 @@ class Claims:
                         (worker, now, *part, now, expired_before),
                     ).fetchall()
                 )
+            served = Counter(webhook_of[target.id] for target in claimed if target.id in webhook_of)
+            db.conn.executemany(
+                "INSERT INTO paces (webhook, next_at) VALUES (?, ?)"
+                " ON CONFLICT (webhook) DO UPDATE SET next_at = excluded.next_at",
+                [(w, pace.after(served[w], paces[w], turn_of.get(w, 0.0), now)) for w in may if served[w]],
+            )
+        self._served = turns.last_served(list(due), served)
         return sorted(claimed, key=lambda target: target.id)
+
+    def _due(self, now: int, limit: int, paces: Collection[str]) -> dict[str, list[int]]:
+        """webhook → its first due targets, the longest due first. The webhooks are in the order of their turns."""
+        due: dict[str, list[int]] = {}
+        first = self._connections.read(_DUE, (now, limit + 1))
+        if len(first) <= limit:
+            for target_id, webhook in first:
+                due.setdefault(webhook, []).append(target_id)
+            return due
+        # There are more than are claimed at once: the webhooks take turns, but for those whose pace allows none now.
+        blocked = [w for (w,) in self._connections.read("SELECT webhook FROM paces WHERE next_at > ?", (now,))]
+        blocked = [webhook for webhook in blocked if webhook in paces]
+        webhooks = self._webhooks_with_due(now, blocked)
+        share = turns.share(limit, len(webhooks))
+        for webhook in webhooks:
+            found = self._connections.read(_DUE_OF_WEBHOOK, (webhook, now, share))
+            due[webhook] = [target_id for (target_id,) in found]
+        # What some leave of their share is the others'.
+        for target_id, webhook in first:
+            if webhook in due and webhook not in paces and target_id not in due[webhook]:
+                due[webhook].append(target_id)
+        return due
+
+    def _webhooks_with_due(self, now: int, blocked: Sequence[str]) -> list[str]:
+        """The next webhooks with due targets whose turn it is, but for those that are blocked."""
+        names = {f"blocked{number}": webhook for number, webhook in enumerate(blocked)}
+        values = {"after": self._served, "now": now, "most": turns.WEBHOOKS, **names}
+        listed = ", ".join(f":{name}" for name in names)
+        found = [webhook for (webhook,) in self._connections.read(_WEBHOOKS_AFTER.format(listed), values)]
+        if len(found) < turns.WEBHOOKS:
+            found += [webhook for (webhook,) in self._connections.read(_WEBHOOKS_TO.format(listed), values)]
+        return found[: turns.WEBHOOKS]
 
     def renew_claim(self, worker: str, target: Target, now: int) -> bool:
         with self._connections.transaction() as db:
@@ -79,8 +131,9 @@ class Claims:
                 if result.state in transitions.ENDED:
                     if target.once_key is not None:  # those that waited for it needn't any more
                         db.execute(
-                            "UPDATE targets SET due_at = ? WHERE once_key = ? AND state = 'pending' AND due_at > ?",
-                            (now, target.once_key, now),
+                            "UPDATE targets SET due_at = ? WHERE id IN (SELECT id FROM targets"
+                            " WHERE once_key = ? AND state = 'pending' AND due_at > ? LIMIT ?)",
+                            (now, target.once_key, now, _HURRIED),
                         )
                     ended = taker_ended.get(target.event_id, False)
                     taker_ended[target.event_id] = ended or target.kind == "complete"
@@ -110,46 +163,24 @@ class Claims:
             )
 
     def hurry(self, now: int) -> None:
-        with self._connections.transaction() as db:
-            # A try whose answer was lost may still be taking effect: those keep their time.
-            db.execute(
-                "UPDATE targets SET due_at = ? WHERE state = 'pending' AND due_at > ? AND not_sent = 1", (now, now)
-            )
+        # A try whose answer was lost may still be taking effect: those keep their time.
+        hurried = True
+        while hurried:
+            with self._connections.transaction() as db:
+                hurried = bool(
+                    db.execute(
+                        "UPDATE targets SET due_at = ? WHERE id IN (SELECT id FROM targets"
+                        " WHERE state = 'pending' AND due_at > ? AND not_sent = 1 LIMIT ?) RETURNING 1",
+                        (now, now, _HURRIED),
+                    ).fetchall()
+                )
 
     def next_due(self, paces: Mapping[str, float] = NO_PACES) -> int | None:
         if not paces:
             due_at: int | None = self._connections.read("SELECT min(due_at) FROM targets WHERE state = 'pending'")[0][0]
             return due_at
-        turns = dict(self._connections.read("SELECT webhook, next_at FROM paces"))
-        first = [
-            max(due, math.ceil(turns.get(webhook, 0))) if webhook in paces else due
-            for (webhook,) in self._connections.read(_WEBHOOKS)
-            for (due,) in self._connections.read(_FIRST_OF_WEBHOOK, (webhook,))
-        ]
-        return min(first, default=None)
-
-    def _due_beside(self, paces: Collection[str], now: int, limit: int) -> list[tuple[int, int]]:
-        """Id and time of the due targets of all webhooks but these, the longest due first of each."""
-        return [
-            row
-            for (webhook,) in self._connections.read(_WEBHOOKS)
-            if webhook not in paces
-            for row in self._connections.read(_DUE_OF_WEBHOOK, (webhook, now, limit))
-        ]
-
-
-def _take_turns(db: Database, webhook: str, rate: float, now: int, limit: int) -> list[tuple[int, int]]:
-    """The webhook's due targets that its pace allows now; what other workers took since they were seen counts."""
-    row = db.execute("SELECT next_at FROM paces WHERE webhook = ?", (webhook,)).fetchone()
-    next_at: float = row[0] if row else 0.0
-    found = db.execute(_DUE_OF_WEBHOOK, (webhook, now, min(limit, pace.allowed(rate, next_at, now)))).fetchall()
-    if found:
-        db.execute(
-            "INSERT INTO paces (webhook, next_at) VALUES (?, ?)"
-            " ON CONFLICT (webhook) DO UPDATE SET next_at = excluded.next_at",
-            (webhook, pace.after(len(found), rate, next_at, now)),
-        )
-    return found
+        turn: float | None = self._connections.read(_NEXT_TURN.format(marks(tuple(paces))), tuple(paces))[0][0]
+        return None if turn is None else math.ceil(turn)
 
 
 def _record(db: Database, worker: str, result: Result, now: int) -> bool:

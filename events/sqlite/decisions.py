@@ -66,8 +66,7 @@ class Decisions:
             for row in self._connections.read(f"SELECT {rows.EVENT} FROM events WHERE seq = ?", (seq,)):
                 events.append(rows.event(row))
                 room -= size(row)
-        served = {event.webhook for event in events}
-        self._undecided_after = next((webhook for webhook in reversed(webhooks) if webhook in served), "")
+        self._undecided_after = turns.last_served(webhooks, {event.webhook for event in events})
         more = room <= 0 or len(webhooks) == turns.WEBHOOKS or any(len(seqs) == share for seqs in firsts)
         return sorted(events, key=lambda event: event.seq), more
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import pytest
 
 from events import turns
+from events.postgres import claims as postgres_claims
+from events.records import Decision, NewTarget, Result, Target
+from events.sqlite import claims as sqlite_claims
 from events.store import Store
+from tests.events.contract.backends import Backend
 from tests.events.contract.makers import NOW, arrive, completion, decide, end, ids, task
 
 LARGE = f'{{"text": "{"x" * 1000}"}}'
@@ -107,3 +114,74 @@ def test_returned_tasks_are_read_in_parts(store: Store) -> None:
     assert agenda.more
     store.look_again("me", ids(list(agenda.returned)))
     assert ids(store.agenda(3).returned) == ["t3", "t4"]
+
+
+# --- claims ---
+
+
+def many(store: Store, webhook: str, number: int, *, paced: bool = False, at: int = NOW) -> None:
+    """One event of the webhook, with so many starts that are due."""
+    id_ = arrive(store, f"of-{webhook}", webhook=webhook)
+    targets = tuple(NewTarget("start", webhook, correlation_id=f"{webhook}{one}") for one in range(number))
+    store.decide("me", [Decision(id_, "pending", "no", targets, paced)], [], at, None, 0)
+
+
+def called(targets: Sequence[Target]) -> list[str]:
+    return sorted(str(target.correlation_id) for target in targets)
+
+
+def test_a_webhook_with_very_many_due_targets_delays_no_others_by_more_than_one_round(store: Store) -> None:
+    many(store, "many", 200)
+    many(store, "one", 1, at=NOW + 1)
+    many(store, "two", 2, at=NOW + 2)
+    assert called(store.claim("me", NOW + 9, 0, 4)) == ["many0", "many1", "one0", "two0"]
+    assert called(store.claim("me", NOW + 9, 0, 4)) == ["many2", "many3", "many4", "two1"]
+    assert called(store.claim("me", NOW + 9, 0, 2)) == ["many5", "many6"], "the longest due first"
+
+
+def test_of_more_webhooks_than_have_their_turn_each_has_it_in_the_next_rounds(store: Store, small: None) -> None:
+    for webhook in "abcdefg":
+        many(store, webhook, 50)
+    rounds = [called(store.claim("me", NOW, 0, 3)) for _ in range(4)]
+    assert rounds == [["a0", "b0", "c0"], ["d0", "e0", "f0"], ["a1", "b1", "g0"], ["c1", "d1", "e1"]]
+
+
+def test_webhooks_that_wait_for_their_pace_or_their_time_take_no_turn(store: Store, small: None) -> None:
+    for webhook in "abcde":
+        many(store, webhook, 50, paced=True)
+    paces = dict.fromkeys("abcde", 0.001)
+    assert called(store.claim("me", NOW, 0, 9, paces)) == ["a0", "b0", "c0"]
+    assert called(store.claim("me", NOW, 0, 9, paces)) == ["d0", "e0"]
+    for webhook in "fgh":
+        many(store, webhook, 50, at=NOW + 5000)
+    many(store, "z", 50)
+    assert called(store.claim("me", NOW, 0, 2, paces)) == ["z0", "z1"]
+
+
+def test_a_turn_in_its_pace_is_spent_only_by_what_is_claimed(store: Store) -> None:
+    many(store, "fast", 50, paced=True)
+    many(store, "many", 50)
+    paces = {"fast": 1000.0}
+    assert called(store.claim("me", NOW, 0, 2, paces)) == ["fast0", "many0"]
+    assert len([one for one in called(store.claim("me", NOW, 0, 200, paces)) if one.startswith("fast")]) == 49
+
+
+def test_several_workers_share_the_rounds(backend: Backend, store: Store, small: None) -> None:
+    other = backend.open()
+    for webhook in "abcdefg":
+        many(store, webhook, 50)
+    claimed = [called(one.claim("me", NOW, 0, 3)) for _ in range(7) for one in (store, other)]
+    assert sum(map(len, claimed)) == 42
+    counts = Counter(name[0] for names in claimed for name in names)
+    assert set(counts) == set("abcdefg")
+    assert max(counts.values()) - min(counts.values()) <= 3
+
+
+def test_what_waits_for_conductor_is_made_due_in_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (sqlite_claims, postgres_claims):
+        monkeypatch.setattr(module, "_HURRIED", 2)
+    many(store, "w", 5)
+    claimed = store.claim("me", NOW, 0, 9)
+    store.record_results("me", [Result(one, "pending", "away", None, NOW + 9000, True) for one in claimed], NOW)
+    store.hurry(NOW + 1)
+    assert len(store.claim("me", NOW + 1, 0, 9)) == 5
