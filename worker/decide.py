@@ -90,10 +90,11 @@ class _Plan:
                 step, size = [], 0
             step.append(decision)
             size += 1 + len(decision.targets)
-        if step:
-            yield step, []
-        for first in range(0, len(ended), _STEP):
-            yield [], list(ended[first : first + _STEP])
+        first = max(0, _STEP - size)
+        if step or ended:
+            yield step, list(ended[:first])
+        for begin in range(first, len(ended), _STEP):
+            yield [], list(ended[begin : begin + _STEP])
 
 
 class Decider:
