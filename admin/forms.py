@@ -25,6 +25,7 @@ MORE = (
     "tolerance",
     "hide",
     "only",
+    "accept",
     "pace",
     "respond",
 )

@@ -7,6 +7,7 @@ even where single values are wrong, and everything that is wrong is said at once
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -394,6 +395,20 @@ class Respond(_Model):
                 yield "body", f"the body is not JSON, as content_type says: {error}; mend it, or write it as a mapping"
 
 
+class Accept(_Model):
+    """How many proven deliveries a webhook takes."""
+
+    rate: Rate = Field(description="proven deliveries, at most; others are answered 429", examples=["200/s"])
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="so many at once; twice the deliveries of a second by default", examples=[400]
+    )
+
+    @property
+    def most_at_once(self) -> int:
+        """Deliveries that may come in one moment."""
+        return self.burst or max(1, math.ceil(2 * self.rate))
+
+
 class Webhook(_Model):
     """One webhook: a URL, how its deliveries are verified, and which workflows its events reach."""
 
@@ -472,6 +487,11 @@ class Webhook(_Model):
     )
     allow_ips: Annotated[tuple[Network, ...], BeforeValidator(_from_list)] = Field(
         default=(), description="networks that may post; all by default", examples=[["192.0.2.0/24"]]
+    )
+    accept: Accept | None = Field(
+        default=None,
+        description="proven deliveries that one relay takes, at most; others are answered 429 and sent again later",
+        examples=[{"rate": "200/s", "burst": 400}],
     )
     pace: Rate | None = Field(
         default=None, description="calls to Conductor for this webhook, at most; others wait", examples=["50/s"]

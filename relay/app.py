@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import structlog
 from flask import Flask
@@ -29,9 +29,6 @@ from relay.route import Route, routes_of
 from relay.tally import Tally
 from relay.vendor_keys import KeySource, http_get
 from relay.verifiers import Fetch
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
 
 
 class Store(Deliveries, Facts, Protocol):
@@ -129,8 +126,9 @@ def _create_app(
     app = Flask("relay", static_folder=None)
     app.register_blueprint(web.pages(store, with_metrics=where == "public"))
     web.handle_errors(app)
-    wsgi: WSGIApplication = web.Deliveries(receiver, app.wsgi_app, background.start if in_background else lambda: None)
-    wsgi = believing(wsgi, settings.bridge_trusted_proxies)
+    proxies = settings.bridge_trusted_proxies
+    start = background.start if in_background else lambda: None
+    wsgi = believing(web.Deliveries(receiver, app.wsgi_app, start, bool(proxies)), proxies)
     app.wsgi_app = peers = Peers(wsgi)  # type: ignore[method-assign]
     background.let_go, background.await_first = peers.let_go, peers.await_first
     app.extensions["relay"] = background

@@ -16,6 +16,7 @@ from events.records import Committed, Rejection
 from events.store import Deliveries, StoreUnavailable
 from events.tracing import Span, span
 from relay import metrics
+from relay.admission import Admission
 from relay.memory import MEMORY, Overloaded, Turn
 from relay.platform import Accepted
 from relay.request import Answer, Request, error_answer, json_answer
@@ -51,11 +52,23 @@ class _MethodNotAllowed(Exception):
     pass
 
 
+class _NotAdmitted(Refused):
+    """The address may not post. That proves and disproves nothing."""
+
+
+class _TooMany(Exception):
+    def __init__(self, seconds: int):
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
 class Incoming(Protocol):
     """A request whose body has not been read yet."""
 
     method: str
     remote: str | None
+    sender: str | None
+    """The same, where it is the sender's own and not that of a proxy that isn't named."""
 
     def read(self, max_body: int) -> bytes:
         """The body. Raises BodyTooLarge, BodyUnreadable or Overloaded."""
@@ -71,9 +84,12 @@ def _webhooks(routes: Mapping[str, Route]) -> dict[Key, Webhook]:
 class Receiver:
     """Receives for every webhook; `routes` is replaced as a whole when the definitions change."""
 
-    def __init__(self, store: Deliveries, routes: Mapping[str, Route], tally: Tally):
+    def __init__(
+        self, store: Deliveries, routes: Mapping[str, Route], tally: Tally, admission: Admission | None = None
+    ):
         self._store = store
         self._tally = tally
+        self._admission = admission or Admission()
         self.verified = VerifiedWebhooks(store, _webhooks(routes))
         self._routes = routes
 
@@ -98,7 +114,7 @@ class Receiver:
             with within(PATIENCE), MEMORY.turn(len(request.body)) as turn, self._span(route, request) as receiving:
                 if challenge := route.challenge(request):
                     return self._challenged(route, request, challenge)
-                delivery, body = self._verify(route, request, turn)
+                delivery, body = self._verify(route, incoming, request, turn)
                 if challenge := route.signed_challenge(body):
                     return self._challenged(route, request, challenge)
                 events = route.intake.events(delivery, body, self._store.now())
@@ -123,23 +139,33 @@ class Receiver:
         return span("receive", "SERVER", headers, webhook=route.webhook.name)
 
     def _read(self, route: Route, incoming: Incoming) -> Request:
-        """The whole request, if it may be sent at all. Raises Refused, _MethodNotAllowed and what reading raises."""
+        """The whole request, if it may be sent at all. Raises _NotAdmitted, _MethodNotAllowed, _TooMany, and what
+        reading raises."""
         if incoming.method not in route.methods:
             raise _MethodNotAllowed
         if not route.admits(incoming.remote):
-            raise Refused("the address is not among allow_ips", 403)
+            raise _NotAdmitted("the address is not among allow_ips", 403)
+        if seconds := self._admission.wait(route.webhook.name, route.webhook.accept, incoming.sender):
+            raise _TooMany(seconds)
         return incoming.request(route, incoming.read(route.max_body))
 
-    def _verify(self, route: Route, request: Request, turn: Turn) -> tuple[VerifiedDelivery, Body]:
-        """The proven delivery, and its body. Raises Refused, BadBody, KeysUnavailable, Overloaded or
+    def _verify(self, route: Route, incoming: Incoming, request: Request, turn: Turn) -> tuple[VerifiedDelivery, Body]:
+        """The proven delivery, and its body. Raises Refused, _TooMany, BadBody, KeysUnavailable, Overloaded or
         StoreUnavailable."""
         if request.method not in route.deliverable:
             raise Refused("no challenge in the request")
-        delivery = route.verification.verify(request)
-        turn.take()
+        try:
+            delivery = route.verification.verify(request)
+        except BadBody:  # of those whose proof is in the body
+            self._admission.failed(route.webhook.name, incoming.sender)
+            raise
         if not route.verification.needs_challenge or self.verified.is_verified(route.webhook, route.key):
+            if seconds := self._admission.proven(route.webhook.name, route.webhook.accept, incoming.sender):
+                raise _TooMany(seconds)
+            turn.take()
             return delivery, route.intake.read(request)
         # Nothing but the challenge counts yet, and it may be in the body.
+        turn.take()
         try:
             body = route.intake.read(request)
             if route.signed_challenge(body):
@@ -210,7 +236,13 @@ class Receiver:
         """The answer to what was not accepted."""
         name = route.webhook.name
         match error:
+            case _TooMany():
+                self._tally.count(name, "limited", 429)
+                after = ("Retry-After", str(error.seconds))
+                return error_answer(429, "too_many_requests", "send it again later", after)
             case Refused():
+                if not isinstance(error, _NotAdmitted):
+                    self._admission.failed(name, incoming.sender)
                 self._note(route, incoming, error.status, error.reason)
                 return UNAUTHORIZED if error.status == 401 else FORBIDDEN
             case BodyUnreadable():

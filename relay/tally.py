@@ -12,7 +12,9 @@ from events.records import Rejection
 from events.store import Deliveries, StoreUnavailable
 from relay import metrics
 
-Outcome = Literal["accepted", "duplicate", "filtered", "challenge", "rejected", "store_unavailable", "unknown"]
+Outcome = Literal[
+    "accepted", "duplicate", "filtered", "challenge", "rejected", "limited", "store_unavailable", "unknown"
+]
 
 KEPT = 50
 """Rejections of one webhook that wait to be written: a flood pushes out its own oldest."""

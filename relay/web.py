@@ -32,13 +32,18 @@ _names: dict[str, str] = {}
 """Of headers: as WSGI has them, and as they are sent."""
 
 
+_OF_PROXIES = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+
+
 class WsgiRequest:
     """A `relay.receiver.Incoming` from a WSGI environment."""
 
-    def __init__(self, environ: dict[str, Any]):
+    def __init__(self, environ: dict[str, Any], knows_proxies: bool = False):
+        """`knows_proxies`: nobody's X-Forwarded-For but that of our proxies counts, so the address is the sender's."""
         self._environ = environ
         self.method: str = environ["REQUEST_METHOD"]
         self.remote: str | None = environ.get("REMOTE_ADDR") or None
+        self.sender = None if not knows_proxies and any(map(environ.__contains__, _OF_PROXIES)) else self.remote
 
     def read(self, max_body: int) -> bytes:
         """The body; of one that is too large no more is read than it takes to know. Raises BodyTooLarge,
@@ -124,10 +129,14 @@ class Deliveries:
     Flask's context, request object and routing would cost a third of the time that a delivery takes.
     """
 
-    def __init__(self, receiver: Receiver, others: WSGIApplication, start: Callable[[], None]):
-        """`start` starts what runs beside, where the server hasn't done so after its fork."""
+    def __init__(
+        self, receiver: Receiver, others: WSGIApplication, start: Callable[[], None], knows_proxies: bool = False
+    ):
+        """`start` starts what runs beside, where the server hasn't done so after its fork. `knows_proxies`: the
+        addresses are the senders' own."""
         self._receiver = receiver
         self._others = others
+        self._knows_proxies = knows_proxies
         self._start: Callable[[], None] | None = start
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -138,7 +147,7 @@ class Deliveries:
             self._start()
             self._start = None
         began = time.perf_counter()
-        answer = self._receiver.receive(path[len(PATH) :], WsgiRequest(environ))
+        answer = self._receiver.receive(path[len(PATH) :], WsgiRequest(environ, self._knows_proxies))
         metrics.observe_request(time.perf_counter() - began)
         return send(answer, environ, start_response)
 

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from events.records import Event, Target
 
 HOUR = 3_600_000
-OUTCOMES = ("accepted", "duplicate", "challenge", "filtered", "rejected", "store_unavailable")
+OUTCOMES = ("accepted", "duplicate", "challenge", "filtered", "rejected", "limited", "store_unavailable")
 _WIDTH, _HEIGHT = 720, 120
 _STEPS = ((100, "0.1 s"), (300, "0.3 s"), (1000, "1 s"), (3000, "3 s"), (10_000, "10 s"), (60_000, "1 min"))
 """Milliseconds and words of the effect time's classes; what took longer is the last."""

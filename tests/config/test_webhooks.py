@@ -48,6 +48,7 @@ webhooks:
       - workflow: five
         once: {key: $.ticket.id, while: kept}
         unless: taken
+    accept: {rate: 200/s, burst: 400}
     pace: 50/s
     hold: 1h30m
     dedup: {header: X-Delivery-Id}

@@ -1,0 +1,52 @@
+"""A time for each of many keys, in memory that a process shares with its forks."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Hashable
+
+_WAYS = 8
+"""Places that a key may take. When all are taken, the one with the earliest time is lost."""
+_BYTES = 8
+
+
+class SharedTimes:
+    """Of fixed size: strangers choose the keys. Each process reads what the others wrote.
+
+    There is no lock: two processes that write the same key in the same moment may lose one of the two times.
+    """
+
+    def __init__(self, places: int = 8192):
+        self._sets = places // _WAYS
+        memory = memoryview(mmap.mmap(-1, 2 * self._sets * _WAYS * _BYTES))
+        half = len(memory) // 2
+        self._keys = memory[:half].cast("Q")
+        self._times = memory[half:].cast("d")
+
+    def get(self, key: Hashable) -> float:
+        """The key's time; 0.0 if it has none."""
+        place = self._find(hash(key))
+        return 0.0 if place is None else self._times[place]
+
+    def set(self, key: Hashable, time: float) -> None:
+        """Gives the key this time."""
+        hashed = hash(key)  # drawn anew for each program, so that nobody can choose keys that meet; forks share it
+        place = self._find(hashed)
+        if place is None:
+            first = hashed % self._sets * _WAYS
+            place = min(range(first, first + _WAYS), key=self._times.__getitem__)
+            self._keys[place] = _as_word(hashed)
+        self._times[place] = time
+
+    def _find(self, hashed: int) -> int | None:
+        first = hashed % self._sets * _WAYS
+        word = _as_word(hashed)
+        for place in range(first, first + _WAYS):
+            if self._keys[place] == word:
+                return place
+        return None
+
+
+def _as_word(hashed: int) -> int:
+    """Never 0, which is in places that are free."""
+    return hashed & 0xFFFF_FFFF_FFFF_FFFF or 1
