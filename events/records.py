@@ -12,8 +12,9 @@ from typing import Any, Literal
 import uuid_utils
 
 EventStatus = Literal["pending", "delivered", "expired", "ignored", "failed"]
-Hold = Literal["no", "held", "recheck"]
-"""`held`: for tasks that come to wait. `recheck`: its takers were gone, so it is free again; the decider is to look."""
+Hold = Literal["no", "held", "recheck", "aside"]
+"""`held`: for tasks that come to wait. `recheck`: its takers were gone, so it is free again; the decider is to look.
+`aside`: it was one of these, and is set aside."""
 TaskState = Literal["waiting", "taken", "returned", "completed", "gone"]
 """`returned`: its event's call was refused for good, so it waits again; the decider is to look at it."""
 TargetKind = Literal["complete", "start"]

@@ -36,8 +36,12 @@ REASON_KEPT = 1000
 COUNTED = 10_000
 """Items set aside that are counted, of each kind."""
 KINDS: tuple[SetAsideKind, ...] = get_args(SetAsideKind)
-HOLDS: tuple[Hold, ...] = get_args(Hold)
-"""The column `held` has a hold's place in this."""
+HOLDS: tuple[Hold, ...] = (*get_args(Hold), "aside")
+"""The column `held` has a hold's place in this: of an event that is set aside that of its hold before, and `ASIDE`."""
+ASIDE = 2
+"""What is added to the column `held` of an event that is set aside."""
+ASIDE_UNDECIDED = 0
+"""The column `decided_at` of an event that was set aside undecided: so it is left out where undecided ones are read."""
 
 
 def new_event_row(event: NewEvent) -> tuple[object, ...]:
@@ -113,6 +117,7 @@ def event(row: Sequence[Any]) -> Event:
     values = list(row)
     values[6] = json.loads(values[6])
     values[7] = json.loads(values[7])
+    values[10] = values[10] or None  # set aside undecided
     values[11] = HOLDS[values[11]]
     return Event(*values)
 

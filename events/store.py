@@ -50,6 +50,10 @@ class StoreMissing(StoreUnavailable):
     """There is no store yet: the relay and the worker make it when they start."""
 
 
+class Unstorable(Exception):
+    """The database refuses what it was given, now and later: something else may be fine."""
+
+
 class NewerStore(Exception):
     """The database was made by a newer version of the bridge."""
 
@@ -283,7 +287,10 @@ class Quarantine(Protocol):
 
     def set_aside(self, items: Sequence[SetAside]) -> None:
         """Sets the items aside. One that is set aside already gets the new reason, tries and time; the earliest `since`
-        stays."""
+        stays.
+
+        Neither `agenda` nor `held` gives an event that is set aside, and it costs them nothing; it is `pending`.
+        """
 
     def take_back(self, kind: SetAsideKind, ids: Sequence[str]) -> None:
         """These items are as any others again; whatever isn't set aside is left alone."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from events.postgres.connections import Connection, Connections, Statement
 from events.records import Hold, TargetKind, TargetState
-from events.rows import HOLDS
+from events.rows import ASIDE_UNDECIDED, HOLDS
 from events.transitions import EventChange
 
 States = set[tuple[TargetKind, TargetState]]
@@ -45,7 +45,7 @@ def changing_events(changes: Mapping[str, EventChange], decided_at: int | None =
         "WITH before AS (SELECT seq, id, status FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE),"
         " changed AS ("
         "UPDATE bridge.events e SET status = c.status, held = c.held, settled_at = c.settled_at,"
-        " decided_at = coalesce(e.decided_at, %s)"
+        f" decided_at = coalesce(nullif(e.decided_at, {ASIDE_UNDECIDED}), %s)"
         " FROM unnest(%b::text[], %b::text[], %b::smallint[], %b::bigint[]) AS c (id, status, held, settled_at)"
         " JOIN before ON before.id = c.id"
         " WHERE e.seq = before.seq RETURNING before.status AS before, e.status AS after"

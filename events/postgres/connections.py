@@ -27,7 +27,7 @@ from events.clock import ServerClock
 from events.deadline import deadline
 from events.postgres import words
 from events.postgres.address import Address
-from events.store import StoreRefused, StoreUnavailable
+from events.store import StoreRefused, StoreUnavailable, Unstorable
 
 Rows = list[tuple[Any, ...]]
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -370,7 +370,9 @@ def translated() -> Iterator[None]:
     """Turns PostgreSQL's errors of the moment (down, full, locked, read-only) into StoreUnavailable."""
     try:
         yield
-    except (psycopg.IntegrityError, psycopg.DataError, psycopg.NotSupportedError):
+    except (psycopg.IntegrityError, psycopg.DataError, errors.ProgramLimitExceeded) as error:
+        raise Unstorable(f"PostgreSQL: {error}") from error
+    except psycopg.NotSupportedError:
         raise
     except psycopg.ProgrammingError as error:
         if isinstance(error, (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName)):

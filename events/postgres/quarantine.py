@@ -22,6 +22,18 @@ WITH taken AS (
 """
 """In the order in which `set_aside` locks: of two workers neither waits for the other."""
 
+_LOCKED = "WITH found AS (SELECT seq FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE)"
+_EVENTS_ASIDE = (
+    f"{_LOCKED} UPDATE bridge.events e SET decided_at = coalesce(e.decided_at, {rows.ASIDE_UNDECIDED}),"
+    f" held = CASE WHEN e.held IN (1, 2) THEN e.held + {rows.ASIDE} ELSE e.held END"
+    " FROM found WHERE e.seq = found.seq"
+)
+_EVENTS_AGAIN = (
+    f"{_LOCKED} UPDATE bridge.events e SET decided_at = nullif(e.decided_at, {rows.ASIDE_UNDECIDED}),"
+    f" held = CASE WHEN e.held > {rows.ASIDE} THEN e.held - {rows.ASIDE} ELSE e.held END"
+    " FROM found WHERE e.seq = found.seq"
+)
+
 _COUNTS = rows.set_aside_counts("bridge.quarantine")
 
 
@@ -33,12 +45,17 @@ class Quarantine:
     def set_aside(self, items: Sequence[SetAside]) -> None:
         if items:
             columns = [list(column) for column in zip(*rows.set_aside_rows(items), strict=True)]
+            events = [item.id for item in items if item.kind == "event"]
             with self._connections.transaction() as connection:
+                if events:
+                    self._connections.execute(connection, _EVENTS_ASIDE, (events,))
                 self._connections.execute(connection, _SET_ASIDE, columns)
 
     def take_back(self, kind: SetAsideKind, ids: Sequence[str]) -> None:
         if ids:
             with self._connections.transaction() as connection:
+                if kind == "event":
+                    self._connections.execute(connection, _EVENTS_AGAIN, (list(ids),))
                 take_back(self._connections, connection, kind, ids)
 
     def quarantined(
@@ -76,10 +93,14 @@ def take_back(connections: Connections, connection: Connection, kind: SetAsideKi
 
 
 def prune(connections: Connections, connection: Connection, before: int, limit: int) -> None:
-    """Deletes up to `limit` items that were due before, and that nobody has tried since: there is nothing to try."""
+    """Deletes up to `limit` items that were due before, and that nobody has tried since: there is nothing to try.
+
+    Events go with their rows: as long as one is left out of the agenda it must be found here.
+    """
     connections.execute(
         connection,
-        "WITH old AS (SELECT kind, id FROM bridge.quarantine WHERE due_at < %s ORDER BY due_at LIMIT %s"
-        " FOR UPDATE SKIP LOCKED) DELETE FROM bridge.quarantine q USING old WHERE q.kind = old.kind AND q.id = old.id",
+        "WITH old AS (SELECT kind, id FROM bridge.quarantine WHERE due_at < %s AND kind != 'event'"
+        " ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)"
+        " DELETE FROM bridge.quarantine q USING old WHERE q.kind = old.kind AND q.id = old.id",
         (before, limit),
     )

@@ -16,7 +16,7 @@ from sqlite_utils import Database
 from events import storable
 from events.deadline import deadline
 from events.sqlite.migrations import migrations
-from events.store import NewerStore, StoreMissing, StoreUnavailable
+from events.store import NewerStore, StoreMissing, StoreUnavailable, Unstorable
 
 BUSY_TIMEOUT = 2.5
 """Seconds that a write waits for another process's transaction before the store counts as unavailable: less than the
@@ -281,7 +281,7 @@ def error_code(error: sqlite3.Error) -> int:
     return int(code) & 0xFF
 
 
-_ABOUT_A_STATEMENT = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)
+_ABOUT_A_STATEMENT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)
 
 
 def _is_stale_after(error: sqlite3.Error) -> bool:
@@ -295,6 +295,8 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+        if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError)):
+            raise Unstorable(f"SQLite: {error}") from error
         if isinstance(error, _ABOUT_A_STATEMENT):
             raise
         raise StoreUnavailable(f"SQLite: {error}") from error

@@ -9,7 +9,7 @@ from sqlite_utils import Database
 
 from events import storable, transitions, turns
 from events.records import Agenda, Decision, Event, Hold, NewTarget, Target, Task, Workflow
-from events.rows import NEW_TARGET, jumps, new_target_row, new_task_row, size, workflow_row
+from events.rows import ASIDE_UNDECIDED, NEW_TARGET, jumps, new_target_row, new_task_row, size, workflow_row
 from events.sqlite import onces, rows
 from events.sqlite.connections import Connections
 from events.sqlite.leadership import deciding
@@ -126,7 +126,8 @@ class Decisions:
                         db.execute("UPDATE tasks SET state = ? WHERE id = ?", (state, new.task_id))
                 rows.change_event(db, decision.event_id, transitions.after_decision(decision, now))
                 db.execute(
-                    "UPDATE events SET decided_at = ? WHERE id = ? AND decided_at IS NULL", (now, decision.event_id)
+                    f"UPDATE events SET decided_at = ? WHERE id = ? AND coalesce(decided_at, 0) = {ASIDE_UNDECIDED}",
+                    (now, decision.event_id),
                 )
             for event_id in expired:
                 rows.change_event(db, event_id, transitions.event_after_hold(rows.states(db, event_id), now))

@@ -17,6 +17,10 @@ INSERT INTO quarantine ({rows.SET_ASIDE}) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (kind, id) DO UPDATE SET webhook = excluded.webhook, reason = excluded.reason,
     since = min(since, excluded.since), tries = excluded.tries, due_at = excluded.due_at
 """
+_UNDECIDED_ASIDE = f"UPDATE events SET decided_at = {rows.ASIDE_UNDECIDED} WHERE id = ? AND decided_at IS NULL"
+_HELD_ASIDE = f"UPDATE events SET held = held + {rows.ASIDE} WHERE id = ? AND held IN (1, 2)"
+_UNDECIDED_AGAIN = f"UPDATE events SET decided_at = NULL WHERE id = ? AND decided_at = {rows.ASIDE_UNDECIDED}"
+_HELD_AGAIN = f"UPDATE events SET held = held - {rows.ASIDE} WHERE id = ? AND held > {rows.ASIDE}"
 _COUNTS = rows.set_aside_counts("quarantine")
 
 
@@ -29,11 +33,18 @@ class Quarantine:
         if items:
             with self._connections.transaction() as db:
                 db.conn.executemany(_SET_ASIDE, rows.set_aside_rows(items))
+                events = [(item.id,) for item in items if item.kind == "event"]
+                db.conn.executemany(_UNDECIDED_ASIDE, events)
+                db.conn.executemany(_HELD_ASIDE, events)
 
     def take_back(self, kind: SetAsideKind, ids: Sequence[str]) -> None:
         if ids:
             with self._connections.transaction() as db:
                 take_back(db, kind, ids)
+                if kind == "event":
+                    events = [(event_id,) for event_id in ids]
+                    db.conn.executemany(_UNDECIDED_AGAIN, events)
+                    db.conn.executemany(_HELD_AGAIN, events)
 
     def quarantined(
         self,
@@ -75,9 +86,12 @@ def take_back(db: Database, kind: SetAsideKind, ids: Sequence[str]) -> None:
 
 
 def prune(db: Database, before: int, limit: int) -> None:
-    """Deletes up to `limit` items that were due before, and that nobody has tried since: there is nothing to try."""
+    """Deletes up to `limit` items that were due before, and that nobody has tried since: there is nothing to try.
+
+    Events go with their rows: as long as one is left out of the agenda it must be found here.
+    """
     db.execute(
         "DELETE FROM quarantine WHERE (kind, id) IN"
-        " (SELECT kind, id FROM quarantine WHERE due_at < ? ORDER BY due_at LIMIT ?)",
+        " (SELECT kind, id FROM quarantine WHERE due_at < ? AND kind != 'event' ORDER BY due_at LIMIT ?)",
         (before, limit),
     )

@@ -22,7 +22,7 @@ _NEWEST = 2**62
 # Each part of a list is read from one index, newest first. SQLite wouldn't choose them all by itself.
 _ALL = "events WHERE seq < :before"
 _UNDECIDED = "events INDEXED BY events_pending WHERE status = 'pending' AND decided_at IS NULL AND seq < :before"
-_DECIDED = "events INDEXED BY events_pending WHERE status = 'pending' AND decided_at > 0 AND seq < :before"
+_DECIDED = "events INDEXED BY events_pending WHERE status = 'pending' AND decided_at >= 0 AND seq < :before"
 _UNDECIDED_OF_WEBHOOK = (
     "events INDEXED BY events_undecided WHERE decided_at IS NULL AND webhook = :webhook AND seq < :before"
 )

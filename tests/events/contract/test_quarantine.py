@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from events.records import Result, SetAside
-from events.store import Store
+import pytest
+
+from events.records import Decision, EventFilter, Result, SetAside
+from events.store import Store, StoreUnavailable, Unstorable
 from tests.events.contract.backends import Backend
-from tests.events.contract.makers import NOW, arrive, completion, decide, ids, task
+from tests.events.contract.makers import NOW, arrive, completion, decide, end, event, ids, start, task
 
 
 def aside(id_: str = "t1", **more: Any) -> SetAside:
@@ -106,3 +108,71 @@ def test_workers_that_set_the_same_items_aside_and_take_them_back_never_block_on
         list(pool.map(work, range(4)))
     store.take_back("task", names)
     assert store.quarantined() == []
+
+
+# --- events ---
+
+
+def event_aside(*ids_: str) -> list[SetAside]:
+    return [aside(id_, kind="event") for id_ in ids_]
+
+
+def test_an_event_that_is_set_aside_is_left_out_of_the_agenda_until_it_is_taken_back(store: Store) -> None:
+    for id_ in ("e1", "e2", "e3"):
+        arrive(store, id_)
+    store.set_aside(event_aside("e2"))
+    store.set_aside(event_aside("e2"))
+    assert ids(store.agenda(9).undecided) == ["e1", "e3"]
+    assert ids(store.agenda(9, ["v"]).undecided) == ["e1", "e3"]
+    found = event(store, "e2")
+    assert (found.status, found.decided_at, found.hold) == ("pending", None, "no")
+    assert ids(store.events(EventFilter(status="pending"))) == ["e3", "e2", "e1"]
+    assert ids(store.events(EventFilter(status="pending", webhook="w"))) == ["e3", "e2", "e1"]
+    assert store.event_counts() == {"pending": 3}
+    store.take_back("event", ["e2", "unknown"])
+    assert ids(store.agenda(9).undecided) == ["e1", "e2", "e3"]
+
+
+def test_a_held_or_freed_event_that_is_set_aside_is_held_or_free_again_afterwards(store: Store) -> None:
+    for id_ in ("e1", "e2"):
+        arrive(store, id_)
+    store.adopt("me", [task(2)], NOW)
+    decide(store, "e1", hold="held")
+    decide(store, "e2", completion(2))
+    end(store, "e2", "cancelled")
+    store.set_aside(event_aside("e1", "e2"))
+    assert (store.held(0, 9), store.agenda(9).freed) == ([], [])
+    assert {event(store, id_).hold for id_ in ("e1", "e2")} == {"aside"}
+    store.take_back("event", ["e1", "e2"])
+    assert (ids(store.held(0, 9)), ids(store.agenda(9).freed)) == (["e1"], ["e2"])
+
+
+def test_an_event_that_is_set_aside_may_be_decided_and_stays_so(store: Store) -> None:
+    for id_ in ("e1", "e2"):
+        arrive(store, id_)
+    store.set_aside(event_aside("e1", "e2"))
+    decide(store, "e1", start(), hold="held")
+    store.decide("me", [Decision("e2", "ignored", "no")], [], NOW + 5, None, 0)
+    store.set_aside(event_aside("e2"))
+    store.take_back("event", ["e1", "e2"])
+    assert [(one.decided_at, one.hold) for one in (event(store, "e1"), event(store, "e2"))] == [
+        (NOW, "held"),
+        (NOW + 5, "no"),
+    ]
+    assert event(store, "e2").status == "ignored"
+    assert store.agenda(9).undecided == []
+
+
+def test_an_event_that_is_set_aside_is_not_forgotten_however_long_nobody_tries_it(store: Store) -> None:
+    arrive(store)
+    store.set_aside([*event_aside("e1"), aside("t1")])
+    store.prune(NOW + 10**9, 100)
+    assert ids(store.quarantined()) == ["e1"]
+
+
+def test_what_the_database_refuses_says_nothing_about_the_store(store: Store) -> None:
+    store.adopt("me", [task()], NOW)
+    decide(store, arrive(store, "e1"), completion())
+    with pytest.raises(Unstorable, match=r"(?i)unique"):
+        decide(store, arrive(store, "e2"), completion())
+    assert not issubclass(Unstorable, StoreUnavailable)
