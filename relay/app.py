@@ -78,12 +78,15 @@ def _create_app(
             conductor_payload=settings.bridge_conductor_payload,
         )
 
+    def fetch_for(webhook: str) -> Fetch:
+        return keys.of(webhook) if given_fetch is None else given_fetch
+
     def route(definitions: Definitions) -> Mapping[str, Route]:
         return aside(
             routes_of,
             definitions,
             settings.bridge_public_url,
-            fetch,
+            fetch_for,
             platforms,
             settings.bridge_conductor_payload,
             settings.bridge_follow_traces,
@@ -92,7 +95,7 @@ def _create_app(
     definitions = load(settings.bridge_webhooks)
     _warn(definitions)
     store: Store = open_store(settings.bridge_database, gather=gather, nap=nap) if given_store is None else given_store
-    fetch: Fetch = KeySource(http_get(settings.bridge_key_mirror)) if given_fetch is None else given_fetch
+    keys = KeySource(http_get(settings.bridge_key_mirror))
     tally = Tally(store)
     receiver = Receiver(store, route(definitions), tally)
 

@@ -91,16 +91,21 @@ def public_url_of(webhook: Webhook, public_url: str | None) -> str | None:
 def routes_of(
     definitions: Definitions,
     public_url: str | None,
-    fetch: Fetch = no_fetch,
+    fetch_for: Callable[[str], Fetch] = lambda _: no_fetch,
     platforms: Mapping[str, Platform] = PLATFORMS,
     conductor_payload: int = CONDUCTOR_PAYLOAD,
     follow_traces: bool = False,
 ) -> Mapping[str, Route]:
-    """Last part of the URL → route."""
+    """Last part of the URL → route. `fetch_for` gives a webhook, by its name, what gets its vendor's keys."""
     return MappingProxyType(
         {
             webhook.url_id: Route(
-                webhook, platforms[webhook.platform], public_url, fetch, conductor_payload, follow_traces
+                webhook,
+                platforms[webhook.platform],
+                public_url,
+                fetch_for(webhook.name),
+                conductor_payload,
+                follow_traces,
             )
             for webhook in definitions.webhooks
         }

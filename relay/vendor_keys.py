@@ -7,13 +7,16 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException
 from typing import TypeVar
-from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Request, build_opener
+from weakref import WeakValueDictionary
 
 import structlog
 
+from relay.admission import Allowance
 from relay.verifiers.terms import KeysUnavailable
 
 TIMEOUT = 5.0
@@ -24,10 +27,13 @@ CACHED_FOR = 3600.0
 FRESH_FOR = 60.0
 """Seconds that a key counts as fresh: so often at most strangers can make the relay fetch it again."""
 FAILED_FOR = 5.0
-"""Seconds after a failure before the next try."""
+"""Seconds after a failure before the next try for a key that isn't there."""
+UNKNOWN = Allowance(rate=1 / 60, burst=4)
+"""Fetches of what isn't there, for one webhook: strangers may name what they like."""
 _MAX_ENTRIES = 64
-_MAX_WAITING = 3
-"""Threads that fetch or wait for it: strangers who name keys that are slow to come must not stop the relay."""
+_MOST_UNKNOWN_AT_ONCE = 2
+_MOST_WAITING = 16
+"""Deliveries that wait for one fetch."""
 
 Value = TypeVar("Value")
 Get = Callable[[str], bytes]
@@ -64,54 +70,110 @@ def http_get(mirror: str | None = None) -> Get:
 
 
 class KeySource:
-    """A `relay.verifiers.Fetch` with a cache; one thread fetches, the others wait for it."""
+    """Gives each webhook keys of its own, so that what strangers name on one is not the others' concern."""
+
+    def __init__(self, get: Get, clock: Callable[[], float] = time.monotonic):
+        self._get = get
+        self._clock = clock
+        self._keys: WeakValueDictionary[str, Keys] = WeakValueDictionary()
+
+    def of(self, webhook: str) -> Keys:
+        """The webhook's; after a change of the definitions the same."""
+        return self._keys.setdefault(webhook, Keys(self._get, self._clock))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    at: float
+    content: bytes
+
+
+class _Fetching:
+    """One fetch that is under way."""
+
+    def __init__(self, is_known: bool) -> None:
+        self.is_known = is_known
+        self.is_over = threading.Event()
+        self.waiting = 0
+        self.content: bytes | None = None
+
+
+class Keys:
+    """A `relay.verifiers.Fetch` with a cache: what is there is used while it is fetched again. Safe for threads."""
 
     def __init__(self, get: Get, clock: Callable[[], float] = time.monotonic):
         self._get = get
         self._clock = clock
         self._lock = threading.Lock()
-        self._places = threading.BoundedSemaphore(_MAX_WAITING)
-        self._cache: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()  # the one that was last used is last
         self._failed: OrderedDict[str, float] = OrderedDict()
+        self._fetching: dict[str, _Fetching] = {}
+        self._full_at = 0.0
 
     def __call__(self, url: str, fresh: bool = False) -> bytes:
         """What is at the URL, at most an hour old, or a minute if it must be fresh. Raises KeysUnavailable."""
-        max_age = FRESH_FOR if fresh else CACHED_FOR
-        cached = self._cache.get(url)
-        if cached is not None and self._clock() - cached[0] < max_age:
-            return cached[1]
-        if not self._places.acquire(blocking=False):
-            raise KeysUnavailable("other keys are being fetched")
-        try:
-            with self._lock:
-                return self._fetch(url, max_age, fresh)
-        finally:
-            self._places.release()
+        with self._lock:
+            now = self._clock()
+            known = self._known.get(url)
+            if known is not None:
+                self._known.move_to_end(url)
+                if now - known.at < (FRESH_FOR if fresh else CACHED_FOR):
+                    return known.content
+            fetching = self._fetching.get(url)
+            is_ours = fetching is None
+            if fetching is None:
+                if not self._may_fetch(url, known is not None, now):
+                    return _instead(known, fresh)
+                fetching = self._fetching[url] = _Fetching(known is not None)
+            elif known is not None and not fresh:
+                return known.content
+            elif fetching.waiting >= _MOST_WAITING:
+                raise KeysUnavailable("too many wait for the vendor's key")
+            else:
+                fetching.waiting += 1
+        if is_ours:
+            self._fetch(url, fetching)
+        else:
+            fetching.is_over.wait(2 * TIMEOUT)
+        return _instead(known, fresh) if fetching.content is None else fetching.content
 
-    def _fetch(self, url: str, max_age: float, fresh: bool) -> bytes:
-        now = self._clock()
-        cached = self._cache.get(url)
-        if cached is not None and now - cached[0] < max_age:
-            return cached[1]
-        if now - self._failed.get(url, -FAILED_FOR) < FAILED_FOR:
-            return self._stale(cached, fresh)
+    def _may_fetch(self, url: str, is_known: bool, now: float) -> bool:
+        failed_at = self._failed.get(url)
+        if failed_at is not None and now - failed_at < (FRESH_FOR if is_known else FAILED_FOR):
+            return False
+        if is_known:
+            return True
+        under_way = sum(not fetching.is_known for fetching in self._fetching.values())
+        if under_way >= _MOST_UNKNOWN_AT_ONCE or UNKNOWN.wait(self._full_at, now):
+            return False
+        self._full_at = UNKNOWN.less_one(self._full_at, now)
+        return True
+
+    def _fetch(self, url: str, fetching: _Fetching) -> None:
+        content: bytes | None = None
         try:
             content = self._get(url)
-        except (URLError, OSError, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:
             log = structlog.get_logger()
             log.warning("a vendor's key can't be fetched", host=urlsplit(url).hostname, error=type(error).__name__)
-            _remember(self._failed, url, now)
-            return self._stale(cached, fresh)
-        _remember(self._cache, url, (now, content))
-        self._failed.pop(url, None)
-        return content
+        finally:
+            with self._lock:
+                now = self._clock()
+                if content is None:
+                    _remember(self._failed, url, now)
+                else:
+                    _remember(self._known, url, _Known(now, content))
+                    self._failed.pop(url, None)
+                fetching.content = content
+                del self._fetching[url]
+            fetching.is_over.set()
 
-    @staticmethod
-    def _stale(cached: tuple[float, bytes] | None, fresh: bool) -> bytes:
-        # A key that was right an hour ago is better than none; a confirmation must really take place.
-        if cached is None or fresh:
-            raise KeysUnavailable("the vendor's key can't be fetched")
-        return cached[1]
+
+def _instead(known: _Known | None, fresh: bool) -> bytes:
+    # A key that was right an hour ago is better than none; a confirmation must really take place.
+    if known is None or fresh:
+        raise KeysUnavailable("the vendor's key can't be fetched")
+    return known.content
 
 
 def _remember(entries: OrderedDict[str, Value], url: str, value: Value) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from relay.vendor_keys import CACHED_FOR, FAILED_FOR, FRESH_FOR, MAX_BYTES, KeySource, http_get
+from relay.vendor_keys import CACHED_FOR, FAILED_FOR, FRESH_FOR, MAX_BYTES, UNKNOWN, Keys, KeySource, http_get
 from relay.verifiers import KeysUnavailable
 
 
@@ -33,11 +35,11 @@ def vendor() -> Vendor:
 
 
 @pytest.fixture
-def source(vendor: Vendor) -> KeySource:
-    return KeySource(vendor.get, clock=lambda: vendor.now)
+def source(vendor: Vendor) -> Keys:
+    return Keys(vendor.get, clock=lambda: vendor.now)
 
 
-def test_a_key_is_fetched_once_an_hour(vendor: Vendor, source: KeySource) -> None:
+def test_a_key_is_fetched_once_an_hour(vendor: Vendor, source: Keys) -> None:
     assert source("https://a") == source("https://a") == b"key 1"
     vendor.now += CACHED_FOR - 1
     assert source("https://a") == b"key 1"
@@ -46,7 +48,7 @@ def test_a_key_is_fetched_once_an_hour(vendor: Vendor, source: KeySource) -> Non
     assert source("https://b") == b"key 3"
 
 
-def test_a_fresh_one_is_a_minute_old_at_most(vendor: Vendor, source: KeySource) -> None:
+def test_a_fresh_one_is_a_minute_old_at_most(vendor: Vendor, source: Keys) -> None:
     source("https://a")
     vendor.now += FRESH_FOR - 1
     assert source("https://a", fresh=True) == b"key 1"
@@ -54,7 +56,7 @@ def test_a_fresh_one_is_a_minute_old_at_most(vendor: Vendor, source: KeySource) 
     assert source("https://a", fresh=True) == b"key 2"
 
 
-def test_an_old_key_is_better_than_none_but_no_confirmation(vendor: Vendor, source: KeySource) -> None:
+def test_an_old_key_is_better_than_none_but_no_confirmation(vendor: Vendor, source: Keys) -> None:
     source("https://a")
     vendor.error = OSError("down")
     vendor.now += CACHED_FOR
@@ -64,7 +66,7 @@ def test_an_old_key_is_better_than_none_but_no_confirmation(vendor: Vendor, sour
 
 
 @pytest.mark.parametrize("error", [OSError("down"), TimeoutError(), ValueError("too large")])
-def test_after_a_failure_there_is_a_pause(error: Exception, vendor: Vendor, source: KeySource) -> None:
+def test_after_a_failure_there_is_a_pause(error: Exception, vendor: Vendor, source: Keys) -> None:
     vendor.error = error
     for _ in range(3):
         with pytest.raises(KeysUnavailable):
@@ -75,35 +77,101 @@ def test_after_a_failure_there_is_a_pause(error: Exception, vendor: Vendor, sour
     assert source("https://a") == b"key 2"
 
 
-def test_the_cache_is_bounded(source: KeySource) -> None:
-    for number in range(1000):
+def test_the_cache_is_bounded_and_keeps_what_is_used(vendor: Vendor, source: Keys) -> None:
+    source("https://genuine")
+    for number in range(200):
+        vendor.now += 60
         source(f"https://{number}")
-    assert len(source._cache) <= 64
+        assert source("https://genuine")
+    assert len(source._known) <= 64
+    assert vendor.asked.count("https://genuine") == 4  # once an hour
+    for number in range(1000):
+        vendor.now += 60
+        vendor.error = OSError("none")
+        with pytest.raises(KeysUnavailable):
+            source(f"https://none/{number}")
+    assert len(source._failed) <= 64
 
 
-def test_slow_keys_hold_only_a_few_threads(vendor: Vendor) -> None:
-    entered, release = threading.Event(), threading.Event()
+def test_unknown_keys_cost_a_fetch_a_minute_and_known_ones_are_used_meanwhile(vendor: Vendor, source: Keys) -> None:
+    source("https://genuine")
+    for number in range(1000):
+        vendor.now += 0.6
+        with suppress(KeysUnavailable):
+            source(f"https://unknown/{number}")
+        assert source("https://genuine") == b"key 1"
+    assert len(vendor.asked) <= UNKNOWN.burst + 10 + 1
 
-    def slow(url: str) -> bytes:
-        entered.set()
-        release.wait(10)
+
+def test_the_same_unknown_key_again_costs_no_more(vendor: Vendor, source: Keys) -> None:
+    vendor.error = OSError("none")
+    for _ in range(1000):
+        vendor.now += 0.6
+        with pytest.raises(KeysUnavailable):
+            source("https://unknown")
+    assert len(vendor.asked) <= UNKNOWN.burst + 11
+
+
+def test_webhooks_have_keys_of_their_own(vendor: Vendor) -> None:
+    source = KeySource(vendor.get, clock=lambda: vendor.now)
+    attacked, other = source.of("attacked"), source.of("other")
+    for number in range(100):
+        with suppress(KeysUnavailable):
+            attacked(f"https://unknown/{number}")
+    assert other("https://genuine")
+    assert source.of("other") is other  # after a change of the definitions
+    del attacked
+    assert source.of("attacked")("https://genuine")
+
+
+class Slow:
+    """A vendor that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.entered, self.release = threading.Event(), threading.Event()
+        self.is_slow = True
+
+    def get(self, url: str) -> bytes:
+        self.asked.append(url)
+        if self.is_slow:
+            self.entered.set()
+            assert self.release.wait(20)
         return b"key"
 
-    source = KeySource(slow)
-    threads = [threading.Thread(target=source, args=(f"https://{number}",)) for number in range(1)]
-    for thread in threads:
-        thread.start()
-    assert entered.wait(10)
-    waiting = [threading.Thread(target=source, args=("https://0",)) for _ in range(2)]
-    for thread in waiting:
-        thread.start()
-    while source._places._value > 0:  # the other two take their places
-        pass
-    with pytest.raises(KeysUnavailable, match="other keys"):
-        source("https://9")
-    release.set()
-    for thread in (*threads, *waiting):
-        thread.join(10)
+
+def test_a_key_that_is_being_fetched_again_is_used_meanwhile(vendor: Vendor) -> None:
+    slow = Slow()
+    slow.is_slow = False
+    keys = Keys(slow.get, clock=lambda: vendor.now)
+    keys("https://genuine")
+    vendor.now += CACHED_FOR
+    slow.is_slow = True
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(keys, "https://genuine")
+        assert slow.entered.wait(20)
+        assert [keys("https://genuine") for _ in range(100)] == [b"key"] * 100
+        slow.release.set()
+        assert first.result() == b"key"
+    assert len(slow.asked) == 2
+
+
+def test_slow_strange_keys_hold_up_neither_a_known_one_nor_its_fetch(vendor: Vendor) -> None:
+    slow = Slow()
+    slow.is_slow = False
+    keys = Keys(slow.get, clock=lambda: vendor.now)
+    keys("https://genuine")
+    slow.is_slow = True
+    with ThreadPoolExecutor(10) as pool:
+        strange = [pool.submit(keys, "https://strange/1") for _ in range(5)]
+        assert slow.entered.wait(20)
+        assert keys("https://genuine") == b"key"
+        vendor.now += CACHED_FOR
+        slow.is_slow = False
+        assert keys("https://genuine") == b"key"
+        assert slow.asked == ["https://genuine", "https://strange/1", "https://genuine"]
+        slow.release.set()
+        assert [one.result() for one in strange] == [b"key"] * 5
 
 
 class _Pages(BaseHTTPRequestHandler):
@@ -140,7 +208,7 @@ def test_a_mirror_stands_in_for_the_vendors(mirror: str) -> None:
 
 @pytest.mark.parametrize("path", ["redirect", "large", "missing"])
 def test_redirects_errors_and_large_answers_are_no_keys(path: str, mirror: str) -> None:
-    source = KeySource(http_get(mirror))
+    source = Keys(http_get(mirror))
     with pytest.raises(KeysUnavailable):
         source(f"https://sns.example/{path}")
 
