@@ -168,6 +168,16 @@ def size(row: Sequence[Any]) -> int:
     return len(row[5]) + len(row[6]) + len(row[7])
 
 
+def overdue_event(seq: int) -> str:
+    """What `events.store.Queries.overdue` says of an event that is to be decided."""
+    return f"event {seq}"
+
+
+def overdue_target(target_id: int, attempts: int) -> str:
+    """The same of a target that is to be called: each try makes it another."""
+    return f"target {target_id} {attempts}"
+
+
 def jumps(column: str, table: str, where: str, after: str = "", to: str = "") -> str:
     """SQL for the different values of the column: jumps in its index from one to the next, past all rows of each.
 

@@ -369,6 +369,13 @@ class Queries(Facts, Protocol):
     def oldest_pending(self) -> int | None:
         """When the oldest event arrived that is undecided or has a call to be made; held events don't count."""
 
+    def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
+        """What was to be decided or called before that time and wasn't: the first event and the first target of each
+        webhook, and the oldest claim. Whatever is decided or tried isn't in the next answer.
+
+        Without what is set aside, events of paused webhooks and of `without`, and targets of `paced` ones.
+        """
+
     def broken_tasks(self, limit: int = 50) -> list[Task]:
         """Waiting tasks whose matches can't be parsed."""
 

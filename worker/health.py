@@ -15,6 +15,7 @@ import structlog
 from prometheus_client import make_wsgi_app
 
 from events.store import StoreUnavailable
+from worker.progress import Progress
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -34,6 +35,7 @@ class Health:
         self._check_store = check_store
         self._clock = clock
         self._beats: dict[str, float] = {}
+        self.progress = Progress(clock)
 
     def beat(self, thread: str) -> None:
         """That thread gets on with its work."""
@@ -47,6 +49,8 @@ class Health:
     def problems(self) -> list[str]:
         """Why the worker isn't ready; empty if it is."""
         problems = [f"{thread} is stuck" for thread in self.stuck()]
+        if seconds := self.progress.stuck_for:
+            problems.append(f"nothing was decided or called for {seconds:.0f} s, although something is overdue")
         try:
             self._check_store()
         except StoreUnavailable as error:
@@ -55,7 +59,8 @@ class Health:
 
 
 def application(health: Health) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
-    """The WSGI application: /metrics, /healthz (alive: no thread is stuck), /readyz (and the store can be read)."""
+    """The WSGI application: /metrics, /healthz (alive: no thread is stuck), /readyz (and the store
+    can be read, and what is due gets done)."""
     metrics = make_wsgi_app()
 
     def respond(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

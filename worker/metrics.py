@@ -13,6 +13,10 @@ OLDEST_PENDING = Gauge(
     "bridge_oldest_pending_event_seconds", "Age of the oldest event that waits for a decision or a call, 0 without one"
 )
 WAITING_TASKS = Gauge("bridge_waiting_tasks", "WAIT_FOR_WEBHOOK tasks that wait")
+SET_ASIDE = Gauge("bridge_set_aside", "Items that failed alone and are tried again later", ["kind"])
+STUCK = Gauge(
+    "bridge_stuck_seconds", "For how long nothing was decided or called although something is overdue, 0 if it isn't so"
+)
 DECIDING = Gauge("bridge_worker_deciding", "1 in the worker that decides, 0 in the others")
 TARGET_CALLS = Counter("bridge_target_calls_total", "Calls for targets", ["kind", "outcome"])
 TARGET_CALL_SECONDS = Histogram("bridge_target_call_seconds", "Time of a target's call", ["kind"], buckets=_SECONDS)
@@ -32,6 +36,17 @@ INDEX_WAITS = Gauge(
     "bridge_webhooks_waiting_for_index", "Webhooks whose events wait as Conductor's index can't be searched"
 )
 DEFINITIONS_OK = Gauge("bridge_definitions_ok", "0 after a reload that found errors", ["process"])
+
+
+def reign_over() -> None:
+    """This worker decides no longer: what only the deciding one knows is the next one's to say."""
+    DECIDING.set(0)
+    INDEX_MISSES.set(0)
+    INDEX_WAITS.set(0)
+    OLDEST_PENDING.set(0)
+    WAITING_TASKS.set(0)
+    EVENTS.clear()
+    SET_ASIDE.clear()
 
 
 def conductor_up(up: bool) -> None:

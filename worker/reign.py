@@ -142,6 +142,7 @@ class Reign:
     def load(self) -> None:
         """Reads what the store knows. Raises StoreUnavailable."""
         started = time.monotonic()
+        self._means.health.progress.decides()
         self.decider.set_definitions(self._definitions)
         self.decider.load(self._means.alive)
         facts = self._store.facts()
@@ -165,9 +166,7 @@ class Reign:
         """Ends the reign: nobody finds it any more. Returns what was polled and not yet stored."""
         self.over = True
         self._listener.close()
-        metrics.DECIDING.set(0)
-        metrics.INDEX_MISSES.set(0)  # it is the next one's to say
-        metrics.INDEX_WAITS.set(0)
+        metrics.reign_over()
         return self._polled
 
     # --- one step ---

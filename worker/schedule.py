@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, get_args
 
 import structlog
 
+from events.records import EventStatus, SetAsideKind
 from events.store import StoreUnavailable
 from worker import metrics
 from worker.conductor import ConductorError
 from worker.intervals import Intervals
+from worker.progress import OVERDUE
 from worker.reign import Means, Reign, ReignOver
 
 log = structlog.get_logger()
@@ -48,7 +50,8 @@ class Schedule:
             "once keys": (self._in_reign(self.forget_onces), 60.0),
             "retention": (self._in_reign(self.prune), min(60.0, max(1.0, settings.bridge_retention / 4))),
             "upkeep": (self._in_reign(lambda _: means.store.tend()), 1.0),
-            "metrics": (self.measure, 10.0),
+            "metrics": (self._in_reign(self.measure), 10.0),
+            "progress": (self.see_progress, 10.0),
         }
         for name, (job, seconds) in every.items():
             self._intervals.every(seconds, name, _logged(name, job))
@@ -88,15 +91,38 @@ class Schedule:
         if ended:
             store.forget_onces(ended)
 
-    def measure(self) -> None:
-        """Sets the gauges of what is in the store."""
+    def measure(self, reign: Reign) -> None:
+        """Sets the gauges of what is in the store. Only the deciding worker has them: counting once is enough."""
         store = self._means.store
         counts = store.event_counts()
-        for status in ("pending", "delivered", "expired", "ignored", "failed"):
-            metrics.EVENTS.labels(status).set(counts.get(status, 0))
+        set_aside = store.quarantine_counts()
         oldest = store.oldest_pending()
+        waiting = store.waiting_count()
+        for status in get_args(EventStatus):
+            metrics.EVENTS.labels(status).set(counts.get(status, 0))
+        for kind in get_args(SetAsideKind):
+            metrics.SET_ASIDE.labels(kind).set(set_aside.get(kind, 0))
         metrics.OLDEST_PENDING.set(max(0.0, (store.now() - oldest) / 1000) if oldest else 0)
-        metrics.WAITING_TASKS.set(store.waiting_count())
+        metrics.WAITING_TASKS.set(waiting)
+        if reign.over:  # it ended meanwhile
+            metrics.reign_over()
+
+    def see_progress(self) -> None:
+        """Looks whether what is overdue gets done.
+
+        While Conductor can't be used nothing can be done, and that is told and has its alert: the worker isn't stuck.
+        """
+        store, progress = self._means.store, self._means.health.progress
+        waiting: Collection[str] = ()
+        if (reign := self._reign()) is not None:
+            progress.decides()
+            waiting = reign.decider.waiting  # for Conductor's index, which is told too
+        away = store.facts().get("conductor", "up") != "up"
+        webhooks = self._means.watcher.current.webhooks
+        paced = [webhook.name for webhook in webhooks if webhook.pace is not None]
+        before = store.now() - int(OVERDUE * 1000)
+        progress.see(() if away else store.overdue(before, waiting, paced))
+        metrics.STUCK.set(progress.stuck_for)
 
 
 def _logged(name: str, job: Callable[[], Any]) -> Callable[[], None]:

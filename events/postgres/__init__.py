@@ -15,6 +15,7 @@ from events.postgres.deliveries import Deliveries
 from events.postgres.effects import EffectsOfCalls
 from events.postgres.leadership import Leadership
 from events.postgres.onces import Onces
+from events.postgres.overdue import Overdue
 from events.postgres.pauses import Pauses
 from events.postgres.quarantine import Quarantine
 from events.postgres.queries import Queries
@@ -24,7 +25,18 @@ from events.postgres.upkeep import Upkeep
 
 
 class PostgresStore(
-    Deliveries, Leadership, Decisions, Claims, EffectsOfCalls, Onces, Pauses, Quarantine, Signals, Upkeep, Queries
+    Deliveries,
+    Leadership,
+    Decisions,
+    Claims,
+    EffectsOfCalls,
+    Onces,
+    Overdue,
+    Pauses,
+    Quarantine,
+    Signals,
+    Upkeep,
+    Queries,
 ):
     """Everything that the processes do with the store (`events.store` says what each method promises)."""
 

@@ -13,6 +13,7 @@ from events.sqlite.deliveries import Deliveries
 from events.sqlite.effects import EffectsOfCalls
 from events.sqlite.leadership import Leadership
 from events.sqlite.onces import Onces
+from events.sqlite.overdue import Overdue
 from events.sqlite.pauses import Pauses
 from events.sqlite.quarantine import Quarantine
 from events.sqlite.queries import Queries
@@ -22,7 +23,18 @@ from events.sqlite.upkeep import Upkeep
 
 
 class SqliteStore(
-    Deliveries, Leadership, Decisions, Claims, EffectsOfCalls, Onces, Pauses, Quarantine, Signals, Upkeep, Queries
+    Deliveries,
+    Leadership,
+    Decisions,
+    Claims,
+    EffectsOfCalls,
+    Onces,
+    Overdue,
+    Pauses,
+    Quarantine,
+    Signals,
+    Upkeep,
+    Queries,
 ):
     """Everything that the processes do with the store (`events.store` says what each method promises)."""
 

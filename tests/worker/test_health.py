@@ -12,6 +12,7 @@ import pytest
 
 from events.store import StoreUnavailable
 from worker.health import STUCK_AFTER, Health, serve
+from worker.progress import STANDSTILL
 
 
 class Worker:
@@ -77,6 +78,22 @@ def test_without_its_store_a_worker_is_alive_and_not_ready(worker: Worker) -> No
     status, text = worker.get("/readyz")
     assert status == 503
     assert "the disk is gone" in text
+
+
+def test_a_worker_in_which_nothing_moves_that_is_overdue_is_alive_and_not_ready(worker: Worker) -> None:
+    for _ in range(2):
+        worker.health.progress.decides()
+        worker.health.progress.see(["event 1"])
+        assert worker.status("/readyz") == 200
+        worker.now += STANDSTILL - 1
+    worker.health.progress.decides()
+    worker.now += 1
+    status, text = worker.get("/readyz")
+    assert status == 503
+    assert "nothing was decided or called for 1" in text
+    assert worker.status("/healthz") == 200, "it isn't restarted: another error wouldn't be mended by that"
+    worker.health.progress.see(["event 2"])
+    assert worker.status("/readyz") == 200
 
 
 def test_metrics_are_served_beside_it(worker: Worker) -> None:
