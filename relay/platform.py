@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from events.payload import Body
 from relay.request import Answer, Request
@@ -27,6 +27,10 @@ class Accepted:
     fields: dict[str, Any]
     """What the relay answers unless the platform needs something else."""
 
+
+Bodies = Literal["json", "json or form", "declared"]
+"""`json or form`: which, is seen by the first bytes. `declared`: as the content type says, but what reads as JSON, and
+is signed, is JSON."""
 
 DeliveryId = Callable[[Request, Any], str | None]
 """From a request and its body to the id that the platform repeats when it delivers again."""
@@ -55,13 +59,19 @@ class Platform:
     """Methods of deliveries and challenges."""
     max_body: int = MB
     """Bytes of the largest body."""
-    always_json: bool = False
-    """Whether bodies are JSON whatever their content type says."""
-    read: Callable[[Request], Body] | None = None
-    """How bodies are read, where that is another way than by their content type. Raises BadBody, nothing else."""
+    bodies: Bodies = "json"
+    """What its bodies are, whatever their content type says, which nobody signs."""
+    read: Callable[[Request, bool], Body] | None = None
+    """How bodies are read, where that is another way again; told whether a signature covers the body and nothing else.
+    Raises BadBody, nothing else."""
     delivery_id: DeliveryId | None = None
+    """Where in the body the id is. Used if the body is proven; without one a digest of what is signed is the id."""
     element_id: Callable[[Any], str | None] | None = None
     """The same of an element of a JSON array."""
+    header_id: DeliveryId | None = None
+    """Where in the headers it is. Nobody signs them: used only where the proof is of the sender."""
+    alike: bool = False
+    """Whether different events may be the same to the byte, so that no digest can tell a repetition."""
     challenge: Callable[[Request, Terms], Answer | None] | None = None
     """The answer to a challenge that is not signed; None for any other request. May raise Refused."""
     signed_challenge: Callable[[Any, Terms], Answer | None] | None = None
@@ -76,8 +86,8 @@ class Platform:
     """What a secret should be, if this one can't be used."""
 
     def __post_init__(self) -> None:
-        # An HMAC scheme of one's own can be asked for beside every platform's.
-        object.__setattr__(self, "options", self.options | {"signature"})
+        # An HMAC scheme of one's own, and an id of one's own, can be asked for beside every platform's.
+        object.__setattr__(self, "options", self.options | {"signature", "dedup"})
 
 
 # --- delivery ids ------------------------------------------------------------------------------------------
@@ -101,6 +111,15 @@ def in_body(*path: str) -> DeliveryId:
 
     def find(_request: Request, value: Any) -> str | None:
         return at(value, *path)
+
+    return find
+
+
+def body_with_time(*path: str) -> DeliveryId:
+    """A digest of a body that has the time of its event at these keys, where what is signed has that of the attempt."""
+
+    def find(request: Request, value: Any) -> str | None:
+        return digest(request.body) if at(value, *path) is not None else None
 
     return find
 

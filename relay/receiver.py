@@ -113,10 +113,11 @@ class Receiver:
             request = self._read(route, incoming)
             with within(PATIENCE), MEMORY.turn(len(request.body)) as turn, self._span(route, request) as receiving:
                 if challenge := route.challenge(request):
-                    return self._challenged(route, request, challenge)
+                    # Anybody may ask: where there is a secret, only who has it verifies.
+                    return self._challenged(route, request, challenge, verifies=route.verification.needs_challenge)
                 delivery, body = self._verify(route, incoming, request, turn)
                 if challenge := route.signed_challenge(body):
-                    return self._challenged(route, request, challenge)
+                    return self._challenged(route, request, challenge, verifies=True)
                 events = route.intake.events(delivery, body, self._store.now())
                 if receiving.traceparent is not None:
                     # What the worker does for the event belongs to this span.
@@ -163,11 +164,11 @@ class Receiver:
             if seconds := self._admission.proven(route.webhook.name, route.webhook.accept, incoming.sender):
                 raise _TooMany(seconds)
             turn.take()
-            return delivery, route.intake.read(request)
+            return delivery, route.intake.read(delivery)
         # Nothing but the challenge counts yet, and it may be in the body.
         turn.take()
         try:
-            body = route.intake.read(request)
+            body = route.intake.read(delivery)
             if route.signed_challenge(body):
                 return delivery, body
         except BadBody:
@@ -215,9 +216,9 @@ class Receiver:
             return json_answer(fields)
         return route.platform.answer(Accepted((), False, value, fields))
 
-    def _challenged(self, route: Route, request: Request, answer: Answer) -> Answer:
-        """Platforms repeat their challenges: they are always answered, and the first one verifies the webhook."""
-        if not self.verified.is_known(route.key):
+    def _challenged(self, route: Route, request: Request, answer: Answer, verifies: bool) -> Answer:
+        """Platforms repeat their challenges: they are always answered."""
+        if verifies and not self.verified.is_known(route.key):
             self._mark(route, request, must=route.verification.needs_challenge)
         self._tally.count(route.webhook.name, "challenge", answer.status)
         return answer

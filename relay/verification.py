@@ -12,7 +12,7 @@ from events.store import Deliveries, StoreUnavailable
 from relay.fingerprints import Fingerprints, is_guessable, verifier_text
 from relay.platform import Platform
 from relay.request import Request
-from relay.verifiers import Check, Fetch, HeaderEquals, Hmac, Terms, Timestamp
+from relay.verifiers import OF_SENDER, Check, Fetch, HeaderEquals, Hmac, Proof, Terms, Timestamp
 from relay.verifiers.hmacs import TimedHmac
 from relay.verifiers.terms import Verifier, no_fetch
 
@@ -22,12 +22,13 @@ _SEAL = object()
 class VerifiedDelivery:
     """A request that is proven to come from its webhook's sender: only `Verification.verify` makes one."""
 
-    __slots__ = ("request",)
+    __slots__ = ("proof", "request")
 
-    def __init__(self, request: Request, seal: object):
+    def __init__(self, request: Request, proof: Proof, seal: object):
         if seal is not _SEAL:
             raise TypeError("only Verification.verify makes a VerifiedDelivery")
         self.request = request
+        self.proof = proof
 
 
 def terms_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) -> Terms:
@@ -35,7 +36,6 @@ def terms_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) -> T
     return Terms(
         secrets=tuple(secret.get_secret_value() for secret in webhook.secret or ()),
         tolerance=platform.tolerance if webhook.tolerance is None else webhook.tolerance,
-        own_tolerance=webhook.tolerance is not None,
         verify_token=webhook.verify_token.get_secret_value() if webhook.verify_token else None,
         audience=webhook.audience,
         service_account=webhook.service_account,
@@ -63,7 +63,7 @@ def verifiers_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) 
             any_case=True,
         )
         secrets = tuple(secret.get_secret_value() for secret in scheme.secret)
-        found.append((verifier, Terms(secrets, scheme.tolerance, own_tolerance=True)))
+        found.append((verifier, Terms(secrets, scheme.tolerance)))
     for name, value in (webhook.headers or {}).items():
         found.append((HeaderEquals(name), Terms((value.get_secret_value(),))))
     return found
@@ -85,9 +85,10 @@ class Verification:
 
     def verify(self, request: Request) -> VerifiedDelivery:
         """Raises what a `Check` raises, unless every kind of verification holds."""
+        proof = OF_SENDER
         for check in self.checks:
-            check(request)
-        return VerifiedDelivery(request, _SEAL)
+            proof &= check(request)
+        return VerifiedDelivery(request, proof, _SEAL)
 
 
 # --- verified or not ---------------------------------------------------------------------------------------

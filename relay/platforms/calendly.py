@@ -1,6 +1,6 @@
 """Calendly."""
 
-from relay.platform import Platform
+from relay.platform import Platform, body_with_time
 from relay.verifiers import TimedHmac
 
 # https://developer.calendly.com/api-docs/ZG9jOjM2MzE2MDM4-webhook-signatures
@@ -8,4 +8,6 @@ PLATFORM = Platform(
     name="calendly",
     verifier=TimedHmac(header="Calendly-Webhook-Signature"),
     tolerance=180,
+    # Another attempt is signed with its own time; the body has the time of the event.
+    delivery_id=body_with_time("created_at"),
 )

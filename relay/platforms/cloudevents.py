@@ -7,13 +7,13 @@ token of the Authorization header.
 import base64
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from events.payload import Body, MalformedBody, UnreadableMediaType, read_body, refuse_unstorable
 from relay.platform import Accepted, Platform, at, together
 from relay.request import Answer, Request, json_answer
-from relay.verifiers import CannotSign, Check, Draft, Refused, Terms
+from relay.verifiers import OF_SENDER, CannotSign, Check, Draft, Part, Proof, Refused, Terms
 from relay.verifiers.compare import any_equal, header_bytes, required_header
 
 _STRUCTURED = "application/cloudevents"
@@ -27,13 +27,16 @@ _NEEDED = ("id", "source", "type")
 class Bearer:
     """``Authorization: Bearer`` and the secret."""
 
+    covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
+
     def check(self, terms: Terms) -> Check:
         secrets = [secret.encode() for secret in terms.secrets]
 
-        def check(request: Request) -> None:
+        def check(request: Request) -> Proof:
             scheme, _, token = required_header(request, "authorization").partition(" ")
             if scheme.lower() != "bearer" or not any_equal(header_bytes(token.strip()), secrets):
                 raise Refused("the header authorization has another value")
+            return OF_SENDER
 
         return check
 
@@ -57,8 +60,11 @@ def handshake(request: Request, _terms: Terms) -> Answer | None:
 
 
 # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#3-http-message-mapping
-def read(request: Request) -> Body:
-    """The event as an object, or a batch's list of such. Raises BadBody."""
+def read(request: Request, signed: bool) -> Body:
+    """The event as an object, or a batch's list of such. Raises BadBody.
+
+    With a `signature:` of the body a binary event is refused: what it is stands in headers, which are not signed.
+    """
     content_type = request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type.startswith(_STRUCTURED):
@@ -77,6 +83,8 @@ def read(request: Request) -> Body:
     }
     if not attributes:
         raise MalformedBody("no CloudEvent: neither ce-… headers nor the content type application/cloudevents+json")
+    if signed:
+        raise MalformedBody("the event's attributes are in headers, which are not signed; send structured events")
     refuse_unstorable(attributes)
     if content_type:
         attributes["datacontenttype"] = content_type

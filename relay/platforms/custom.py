@@ -29,6 +29,7 @@ def challenge(request: Request, terms: Terms) -> Answer | None:
 PLATFORM = Platform(
     name="custom",
     required=frozenset(),
-    options=frozenset({"challenge", "dedup"}),
+    options=frozenset({"challenge"}),
+    bodies="declared",
     challenge=challenge,
 )

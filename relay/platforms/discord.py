@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from relay.platform import Accepted, Platform, at
+from relay.platform import Accepted, Platform, at, body_with_time
 from relay.request import Answer, Request, json_answer
 from relay.verifiers import Ed25519, Terms, Timestamp
 from relay.verifiers.asymmetric import ed25519_hex_key
@@ -34,8 +34,12 @@ def ping(value: Any, _terms: Terms) -> Answer | None:
     return _NO_CONTENT if value.get("type") == 0 and "event" not in value else None
 
 
-def interaction_id(_request: Request, value: Any) -> str | None:
-    return None if _is_webhook_event(value) else at(value, "id")
+_event_id = body_with_time("event", "timestamp")
+
+
+def interaction_id(request: Request, value: Any) -> str | None:
+    """Webhook events have no id, but the time of the event in their body; another attempt is signed with its own."""
+    return _event_id(request, value) if _is_webhook_event(value) else at(value, "id")
 
 
 def answer(accepted: Accepted) -> Answer:

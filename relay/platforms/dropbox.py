@@ -19,4 +19,6 @@ PLATFORM = Platform(
     challenge_only=True,
     methods=frozenset({"GET", "POST"}),
     challenge=verification_request,
+    # It says that something has changed, in the same words each time, and nothing of what or when.
+    alike=True,
 )

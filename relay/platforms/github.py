@@ -1,13 +1,31 @@
 """GitHub."""
 
-from relay.platform import MB, Platform, in_header
+from typing import Any
+
+from relay.platform import MB, Platform, digest, in_header
+from relay.request import Request
 from relay.verifiers import Hmac
+
+_TIMELESS = ("client_payload", "inputs", "member", "membership", "ref_type", "team", "zen")
+"""Keys of events without a time or an id of their own: dispatches, memberships, branches that come and go."""
+
+
+def timeless(request: Request, value: Any) -> str | None:
+    """Such an event may come again, the same to the byte, and is another one: there the header tells them apart, though
+    nobody signs it. All others have a time or an id in their body, and need no more than a digest of it."""
+    identifier = request.headers.get("x-github-delivery")
+    if not identifier or not isinstance(value, dict) or not any(name in value for name in _TIMELESS):
+        return None
+    return digest(identifier, request.body)
+
 
 # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
 PLATFORM = Platform(
     name="github",
     verifier=Hmac(header="X-Hub-Signature-256", prefix="sha256="),
-    delivery_id=in_header("X-GitHub-Delivery"),
+    bodies="json or form",
+    delivery_id=timeless,
+    header_id=in_header("X-GitHub-Delivery"),
     # https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap
     max_body=25 * MB,
 )

@@ -1,10 +1,11 @@
 """GitLab: the secret token, or the signing token (``whsec_…``) of newer versions."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from relay.platform import Platform, in_header
 from relay.request import Request
-from relay.verifiers import Check, Draft, HeaderEquals, Refused, StandardWebhooks, Terms
+from relay.verifiers import Check, Draft, HeaderEquals, Part, Proof, Refused, StandardWebhooks, Terms
 from relay.verifiers.standard_webhooks import SECRET_KEY
 
 _TOKEN = HeaderEquals("X-Gitlab-Token")
@@ -15,13 +16,15 @@ _SIGNATURE = StandardWebhooks(prefixes=("webhook",))
 class TokenOrSignature:
     """A signing token signs as Standard Webhooks do; any other secret is sent as it is."""
 
+    covers: ClassVar[frozenset[Part]] = frozenset({"sender", "id", "time", "body"})
+
     def check(self, terms: Terms) -> Check:
         signing = tuple(secret for secret in terms.secrets if secret.startswith(SECRET_KEY))
         tokens = tuple(secret for secret in terms.secrets if secret not in signing)
         check_token = _TOKEN.check(replace(terms, secrets=tokens))
         check_signature = _SIGNATURE.check(replace(terms, secrets=signing))
 
-        def check(request: Request) -> None:
+        def check(request: Request) -> Proof:
             if not signing:
                 return check_token(request)
             try:
@@ -43,6 +46,6 @@ PLATFORM = Platform(
     name="gitlab",
     verifier=TokenOrSignature(),
     tolerance=300,
-    delivery_id=in_header("Idempotency-Key", "webhook-id"),
+    header_id=in_header("Idempotency-Key", "webhook-id"),
     secret_headers=frozenset({"x-gitlab-token"}),
 )

@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import dataclass
+from typing import ClassVar
 
 from relay.platform import Platform, in_body
 from relay.request import Request
-from relay.verifiers import CannotSign, Check, Draft, Fetch, KeysUnavailable, Refused, Terms
+from relay.verifiers import OF_SENDER, CannotSign, Check, Draft, Fetch, KeysUnavailable, Part, Proof, Refused, Terms
 from relay.verifiers.compare import equal, required_header
 from relay.verifiers.tokens import check_token, read_token
 
@@ -31,8 +32,10 @@ def certificate(fetch: Fetch, key_id: str) -> bytes | None:
 class GoogleToken:
     """A token of the service account that the push subscription acts for, made for our audience."""
 
+    covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
+
     def check(self, terms: Terms) -> Check:
-        def check(request: Request) -> None:
+        def check(request: Request) -> Proof:
             scheme, _, text = required_header(request, "authorization").partition(" ")
             if scheme.lower() != "bearer":
                 raise Refused("the header authorization is no bearer token")
@@ -49,6 +52,7 @@ class GoogleToken:
                 raise Refused("the token is of another service account")
             if token.claims.get("email_verified") is not True:
                 raise Refused("the token's e-mail is not verified")
+            return OF_SENDER
 
         return check
 

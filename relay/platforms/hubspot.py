@@ -1,9 +1,10 @@
 """HubSpot, version 3 of its signatures. The secret is the app's client secret."""
 
+import json
 import re
 from typing import Any
 
-from relay.platform import Platform, at, together
+from relay.platform import Platform, at, digest, together
 from relay.request import Request
 from relay.verifiers import Hmac, Timestamp
 
@@ -19,8 +20,12 @@ def urls(url: str) -> tuple[str, ...]:
     return (url,) if decoded == url else (url, decoded)
 
 
+# https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide#webhook-payloads
 def event_id(event: Any) -> str | None:
-    return at(event, "eventId")
+    """`eventId` alone isn't unique: all that the event says makes it so, but for the number of the attempt."""
+    if not isinstance(event, dict) or at(event, "eventId") is None:
+        return None
+    return digest(json.dumps({name: item for name, item in event.items() if name != "attemptNumber"}, sort_keys=True))
 
 
 def event_ids(_request: Request, value: Any) -> str | None:

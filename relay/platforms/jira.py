@@ -7,5 +7,5 @@ from relay.verifiers import Hmac
 PLATFORM = Platform(
     name="jira",
     verifier=Hmac(header="X-Hub-Signature", prefix="sha256="),
-    delivery_id=in_header("X-Atlassian-Webhook-Identifier"),
+    header_id=in_header("X-Atlassian-Webhook-Identifier"),
 )

@@ -1,15 +1,18 @@
 """Linear: the signed time is in the body."""
 
+import json
 import re
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from events.payload import read_body
-from relay.platform import Platform, in_header
+from relay.platform import Platform, at, digest, in_header
 from relay.request import Request
-from relay.verifiers import Check, Draft, Hmac, Terms
-from relay.verifiers.timestamps import check_age, write_time
+from relay.verifiers import Check, Draft, Hmac, Part, Proof, Terms
+from relay.verifiers.timestamps import check_age, read_time, write_time
 
 _SIGNATURE = Hmac(header="Linear-Signature")
+TIME = "webhookTimestamp"
 _TIME = re.compile(rb'("webhookTimestamp"\s*:\s*)[0-9]+')
 
 
@@ -19,15 +22,16 @@ class SignatureAndBodyTime:
 
     header: str = _SIGNATURE.header
 
+    covers: ClassVar[frozenset[Part]] = frozenset({"time", "body"})
+
     def check(self, terms: Terms) -> Check:
         check_signature = _SIGNATURE.check(terms)
 
-        def check(request: Request) -> None:
-            check_signature(request)
-            value = read_body(request.body, request.headers.get("content-type")).value
-            at = value.get("webhookTimestamp") if isinstance(value, dict) else None
-            if isinstance(at, (int, float)):
-                check_age(at / 1000 if abs(at) < 1e18 else 1e15, request.now, terms.tolerance)
+        def check(request: Request) -> Proof:
+            proof = check_signature(request)
+            value = read_body(request.body, None, always_json=True).value
+            check_age(read_time(at(value, TIME) or "", "ms"), request.now, terms.tolerance)
+            return proof
 
         return check
 
@@ -37,10 +41,18 @@ class SignatureAndBodyTime:
         return _SIGNATURE.sign(Draft(draft.method, draft.url, draft.headers, body, draft.now), terms)
 
 
+def without_attempt(_request: Request, value: Any) -> str | None:
+    """Linear signs another attempt with its own time; `createdAt` is when the event was."""
+    if at(value, "createdAt") is None:
+        return None
+    return digest(json.dumps({name: item for name, item in value.items() if name != TIME}, sort_keys=True))
+
+
 # https://linear.app/developers/webhooks#securing-webhooks
 PLATFORM = Platform(
     name="linear",
     verifier=SignatureAndBodyTime(),
     tolerance=60,
-    delivery_id=in_header("Linear-Delivery"),
+    delivery_id=without_attempt,
+    header_id=in_header("Linear-Delivery"),
 )

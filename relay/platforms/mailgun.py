@@ -3,13 +3,13 @@
 import json
 import secrets
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from events.payload import read_body, read_json
 from relay.platform import Platform
 from relay.request import Request
-from relay.verifiers import CannotSign, Check, Draft, Refused, Terms
+from relay.verifiers import CannotSign, Check, Draft, Part, Proof, Refused, Terms
 from relay.verifiers.compare import any_equal
 from relay.verifiers.hmacs import encoded_hmac
 from relay.verifiers.timestamps import check_age, read_time, write_time
@@ -28,10 +28,12 @@ def _signature(value: Any) -> dict[str, Any]:
 class BodySignature:
     """HMAC-SHA256 of timestamp and token, in hexadecimal digits."""
 
+    covers: ClassVar[frozenset[Part]] = frozenset({"time", "id"})
+
     def check(self, terms: Terms) -> Check:
         keys = [secret.encode() for secret in terms.secrets]
 
-        def check(request: Request) -> None:
+        def check(request: Request) -> Proof:
             fields = _signature(read_body(request.body, request.headers.get("content-type")).value)
             timestamp, token, given = (fields.get(name) for name in ("timestamp", "token", "signature"))
             if isinstance(timestamp, int) and not isinstance(timestamp, bool):
@@ -43,6 +45,7 @@ class BodySignature:
             if not any_equal(given, [encoded_hmac(key, message, "sha256", "hex") for key in keys]):
                 raise Refused("the signature does not match")
             check_age(at, request.now, terms.tolerance)
+            return Proof(message, body=False, id=token)
 
         return check
 
@@ -82,6 +85,7 @@ PLATFORM = Platform(
     name="mailgun",
     verifier=BodySignature(),
     tolerance=300,
+    bodies="declared",
     delivery_id=token,
     conceal=without_signature,
 )

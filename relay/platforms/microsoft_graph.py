@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from events.payload import read_body, read_json, read_query
 from relay.platform import Platform, at, together
 from relay.request import Answer, Request, text_answer
-from relay.verifiers import CannotSign, Check, Draft, Refused, Terms
+from relay.verifiers import OF_SENDER, CannotSign, Check, Draft, Part, Proof, Refused, Terms
 from relay.verifiers.compare import any_equal
 
 
@@ -21,15 +21,18 @@ def _notifications(value: Any) -> list[Any]:
 class ClientState:
     """Every notification of a batch carries it."""
 
+    covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
+
     def check(self, terms: Terms) -> Check:
         def known(notification: Any) -> bool:
             state = notification.get("clientState") if isinstance(notification, dict) else None
             return isinstance(state, str) and any_equal(state, terms.secrets)
 
-        def check(request: Request) -> None:
-            notifications = _notifications(read_body(request.body, request.headers.get("content-type")).value)
+        def check(request: Request) -> Proof:
+            notifications = _notifications(read_body(request.body, None, always_json=True).value)
             if not notifications or not all(map(known, notifications)):
                 raise Refused("a notification has no clientState, or another one")
+            return OF_SENDER
 
         return check
 

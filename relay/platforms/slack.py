@@ -29,5 +29,6 @@ PLATFORM = Platform(
     tolerance=300,
     challenge_only=True,
     signed_challenge=url_verification,
+    bodies="json or form",
     delivery_id=in_body("event_id"),
 )

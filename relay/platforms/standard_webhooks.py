@@ -9,6 +9,6 @@ PLATFORM = Platform(
     name="standard-webhooks",
     verifier=StandardWebhooks(),
     tolerance=300,
-    delivery_id=in_header("webhook-id", "svix-id"),
+    header_id=in_header("webhook-id", "svix-id"),
     find_secret_problem=find_secret_problem,
 )

@@ -1,13 +1,13 @@
 """Twilio: messages, calls and everything else that it sends as a form or as JSON."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 from events.payload import MAX_FIELDS, read_query
 from relay.platform import Accepted, Platform, at, first_of, in_header
 from relay.request import Answer, Request
-from relay.verifiers import CannotSign, Check, Draft, Refused, Terms
+from relay.verifiers import CannotSign, Check, Draft, Part, Proof, Refused, Terms
 from relay.verifiers.compare import any_equal, equal, header_bytes, required_header
 from relay.verifiers.hmacs import Algorithm, encoded_hmac, sha256_hex
 
@@ -36,9 +36,8 @@ def _fields(body: bytes) -> str:
     return "".join(name + value for name, value in sorted(set(pairs)))
 
 
-def _signature(key: str, url: str, fields: str, algorithm: Algorithm = "sha1") -> bytes:
-    message = header_bytes(url) + fields.encode("utf-8", "replace")
-    return encoded_hmac(key.encode(), message, algorithm, "base64")
+def _message(url: str, fields: str) -> bytes:
+    return header_bytes(url) + fields.encode("utf-8", "replace")
 
 
 def _is_form(content_type: str | None) -> bool:
@@ -50,29 +49,32 @@ def _is_form(content_type: str | None) -> bool:
 class UrlAndFields:
     """The signature covers the URL and the fields of a form; of another body the hash, in the URL, is covered.
 
-    A delivery by GET has its fields in the URL, and nothing is appended.
+    A delivery by GET has its fields in the URL, and nothing is appended. Which of them it is, the URL says, since it is
+    signed: a content type would turn JSON into a form without fields, for which the URL's signature is good as well.
     """
 
     header: str = "X-Twilio-Signature"
+    covers: ClassVar[frozenset[Part]] = frozenset({"url", "body"})
 
     def check(self, terms: Terms) -> Check:
-        name = self.header.lower()
+        name, keys = self.header.lower(), [key.encode() for key in terms.secrets]
 
-        def check(request: Request) -> None:
+        def check(request: Request) -> Proof:
             given = header_bytes(required_header(request, name))
-            fields = ""
-            if _is_form(request.headers.get("content-type")):
+            stated = read_query(request.query).get("bodySHA256")
+            if stated is None:
                 fields = _fields(request.body)
+            elif isinstance(stated, str) and equal(stated, sha256_hex(request.body)):
+                fields = ""
             else:
-                stated = read_query(request.query).get("bodySHA256", None if request.body else sha256_hex(b""))
-                if not isinstance(stated, str) or not equal(stated, sha256_hex(request.body)):
-                    raise Refused("bodySHA256 is not the body's hash")
+                raise Refused("bodySHA256 is not the body's hash")
             # Sent with keys that are shared between accounts: key=…,algorithm=HMAC_SHA256
             settings = request.headers.get("x-twilio-webhooks-signature-settings", "")
             algorithm: Algorithm = "sha256" if "HMAC_SHA256" in settings else "sha1"
-            expected = [_signature(key, url, fields, algorithm) for key in terms.secrets for url in _urls(request.url)]
-            if not any_equal(given, expected):
-                raise Refused("the signature does not match (is the public URL the one that Twilio calls?)")
+            for message in (_message(url, fields) for url in _urls(request.url)):
+                if any_equal(given, [encoded_hmac(key, message, algorithm, "base64") for key in keys]):
+                    return Proof(message, url=True)
+            raise Refused("the signature does not match (is the public URL the one that Twilio calls?)")
 
         return check
 
@@ -85,7 +87,8 @@ class UrlAndFields:
         elif draft.body:
             separator = "&" if urlsplit(draft.url).query else "?"
             draft = replace(draft, url=f"{draft.url}{separator}bodySHA256={sha256_hex(draft.body)}")
-        return draft.with_header(self.header, _signature(terms.secrets[0], draft.url, fields).decode())
+        signature = encoded_hmac(terms.secrets[0].encode(), _message(draft.url, fields), "sha1", "base64")
+        return draft.with_header(self.header, signature.decode())
 
 
 def message_and_status(_request: Request, value: Any) -> str | None:
@@ -102,6 +105,9 @@ PLATFORM = Platform(
     name="twilio",
     verifier=UrlAndFields(),
     methods=frozenset({"POST", "GET"}),
-    delivery_id=first_of(in_header("I-Twilio-Idempotency-Token"), message_and_status),
+    bodies="json or form",
+    # Names and values stand side by side in what is signed, so that other fields may have the same signature: they are
+    # the same delivery.
+    header_id=first_of(in_header("I-Twilio-Idempotency-Token"), message_and_status),
     answer=empty_twiml,
 )

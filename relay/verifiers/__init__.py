@@ -6,10 +6,22 @@ from relay.verifiers.hmacs import Hmac, TimedHmac
 from relay.verifiers.public_keys import base64_key
 from relay.verifiers.refused import CannotSign, Refused
 from relay.verifiers.standard_webhooks import StandardWebhooks
-from relay.verifiers.terms import Check, Draft, Fetch, KeysUnavailable, Terms, Verifier
+from relay.verifiers.terms import (
+    OF_SENDER,
+    Check,
+    Draft,
+    Fetch,
+    KeysUnavailable,
+    Part,
+    Proof,
+    Terms,
+    Verifier,
+    proof_of,
+)
 from relay.verifiers.timestamps import Timestamp
 
 __all__ = [
+    "OF_SENDER",
     "CannotSign",
     "Check",
     "Draft",
@@ -19,6 +31,8 @@ __all__ = [
     "HeaderEquals",
     "Hmac",
     "KeysUnavailable",
+    "Part",
+    "Proof",
     "Refused",
     "StandardWebhooks",
     "Terms",
@@ -26,4 +40,5 @@ __all__ = [
     "Timestamp",
     "Verifier",
     "base64_key",
+    "proof_of",
 ]

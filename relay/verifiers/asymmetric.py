@@ -21,8 +21,8 @@ from relay.request import Request
 from relay.verifiers.compare import header_bytes, required_header
 from relay.verifiers.public_keys import decode_base64, decode_hex, usable
 from relay.verifiers.refused import CannotSign, Refused
-from relay.verifiers.templates import compile_template
-from relay.verifiers.terms import Check, Draft, Terms
+from relay.verifiers.templates import compile_template, parts_of
+from relay.verifiers.terms import Check, Draft, Part, Proof, Terms, proof_of
 from relay.verifiers.timestamps import Timestamp
 
 Key = TypeVar("Key")
@@ -102,6 +102,10 @@ class _InHeader:
     timestamp: Timestamp
     signed: str = "{timestamp}{body}"
 
+    @property
+    def covers(self) -> frozenset[Part]:
+        return parts_of(self.signed)
+
     def sign(self, draft: Draft, terms: Terms) -> Draft:
         raise CannotSign("the webhook has the platform's public key only; its private key never leaves the platform")
 
@@ -117,7 +121,7 @@ class _InHeader:
         name, timestamp = self.header.lower(), self.timestamp
         render = compile_template(self.signed)
 
-        def check(request: Request) -> None:
+        def check(request: Request) -> Proof:
             signature = read(required_header(request, name))
             if signature is None:
                 raise Refused(f"the signature is not {form}")
@@ -125,7 +129,8 @@ class _InHeader:
             message = render({"body": request.body, "timestamp": header_bytes(time_text)})
             if not any(holds(key, signature, message) for key in keys):
                 raise Refused("the signature does not match" if keys else "the webhook's secret is no key")
-            timestamp.check(time_text, request.now, terms.tolerance, terms.own_tolerance)
+            timestamp.check(time_text, request.now, terms.tolerance)
+            return proof_of(request, message)
 
         return check
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from relay.request import Request
 from relay.verifiers.refused import CannotSign, Refused
-from relay.verifiers.terms import Check, Draft, Terms
+from relay.verifiers.terms import OF_SENDER, Check, Draft, Part, Proof, Terms
 
 
 def header_bytes(value: str) -> bytes:
@@ -46,15 +47,17 @@ class HeaderEquals:
     """A header whose value is the secret itself."""
 
     header: str
+    covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
 
     def check(self, terms: Terms) -> Check:
         name = self.header.lower()
         secrets = [secret.encode() for secret in terms.secrets]
 
-        def check(request: Request) -> None:
+        def check(request: Request) -> Proof:
             given = header_bytes(required_header(request, name))
             if not any_equal(given, secrets):
                 raise Refused(f"the header {name} has another value")
+            return OF_SENDER
 
         return check
 

@@ -7,20 +7,24 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from relay.request import Request
 from relay.verifiers.compare import any_equal, header_bytes, required_header
 from relay.verifiers.public_keys import ReadKey, text_key, usable
 from relay.verifiers.refused import CannotSign, Refused
-from relay.verifiers.templates import Parts, compile_template, names_in
-from relay.verifiers.terms import Check, Draft, Terms
-from relay.verifiers.timestamps import Timestamp, check_age, write_time
+from relay.verifiers.templates import Parts, compile_template, names_in, parts_of
+from relay.verifiers.terms import Check, Draft, Part, Proof, Terms, proof_of
+from relay.verifiers.timestamps import Timestamp, check_age, read_time, write_time
 
 Algorithm = Literal["sha1", "sha256", "sha512"]
 Encoding = Literal["hex", "base64"]
 Urls = Callable[[str], tuple[str, ...]]
 """The ways in which a platform may have written the URL that it signed."""
+
+
+MAX_SIGNATURES = 50
+"""Signatures in one header that are looked at: rotating secrets makes two or three."""
 
 
 def encoded_hmac(key: bytes, message: bytes, algorithm: Algorithm, encoding: Encoding) -> bytes:
@@ -47,34 +51,38 @@ class Hmac:
     any_case: bool = False
     """Whether hexadecimal digits may be upper-case."""
 
+    @property
+    def covers(self) -> frozenset[Part]:
+        return parts_of(self.signed)
+
     def check(self, terms: Terms) -> Check:
         name, prefix, timestamp, urls = self.header.lower(), self.prefix.encode(), self.timestamp, self.urls
         algorithm, encoding, separator = self.algorithm, self.encoding, self.separator
         keys = usable(terms.secrets, self.key)
         render, needed = compile_template(self.signed), names_in(self.signed)
-        lower = self.any_case and encoding == "hex"
+        lower, with_url = self.any_case and encoding == "hex", "url" in needed
 
         def matches(message: bytes, given: list[bytes]) -> bool:
             expected = [encoded_hmac(key, message, algorithm, encoding) for key in keys]
             return any(any_equal(signature, expected) for signature in given)
 
-        def check(request: Request) -> None:
+        def check(request: Request) -> Proof:
             given = _signatures(header_bytes(required_header(request, name)), prefix, separator)
             if lower:
                 given = [signature.lower() for signature in given]
             time_text = timestamp.text(request) if timestamp else ""
             if needed == {"body"}:
-                proven = matches(render({"body": request.body}), given)
+                messages = [render({"body": request.body})]
             else:
                 parts = {"body": request.body, "method": request.method.encode(), "timestamp": header_bytes(time_text)}
-                proven = any(
-                    matches(render(parts | {"url": header_bytes(url)}), given)
-                    for url in (urls(request.url) if "url" in needed else ("",))
-                )
-            if not proven:
+                called = urls(request.url) if with_url else ("",)
+                messages = [render(parts | {"url": header_bytes(url)}) for url in called]
+            message = next((message for message in messages if matches(message, given)), None)
+            if message is None:
                 raise Refused("the signature does not match" if keys else "the webhook's secret is no key")
             if timestamp:
-                timestamp.check(time_text, request.now, terms.tolerance, terms.own_tolerance)
+                timestamp.check(time_text, request.now, terms.tolerance)
+            return proof_of(request, message, url=with_url)
 
         return check
 
@@ -95,12 +103,13 @@ class Hmac:
 
 def _signatures(value: bytes, prefix: bytes, separator: str | None) -> list[bytes]:
     """The signatures of a header's value that have the prefix, without it. Raises Refused if there are none."""
-    candidates = [part.strip() for part in value.split(separator.encode())] if separator else [value]
-    found = [candidate[len(prefix) :] for candidate in candidates if candidate.startswith(prefix)]
+    candidates = value.split(separator.encode(), MAX_SIGNATURES) if separator else [value]
+    if len(candidates) > MAX_SIGNATURES:
+        raise Refused("too many signatures")
+    stripped = [candidate.strip() for candidate in candidates] if separator else candidates
+    found = [candidate[len(prefix) :] for candidate in stripped if candidate.startswith(prefix)]
     if not found:
         raise Refused("the signature has another form")
-    if len(found) > 50:
-        raise Refused("too many signatures")
     return found
 
 
@@ -110,25 +119,26 @@ class TimedHmac:
 
     header: str
     scheme: str = "v1"
+    covers: ClassVar[frozenset[Part]] = frozenset({"time", "body"})
 
     def check(self, terms: Terms) -> Check:
         name, scheme = self.header.lower(), self.scheme
         keys = usable(terms.secrets, text_key)
 
-        def check(request: Request) -> None:
+        def check(request: Request) -> Proof:
             value = required_header(request, name)
-            pairs = [part.strip().partition("=") for part in value.split(",", 101)]
+            pairs = [part.strip().partition("=") for part in value.split(",", MAX_SIGNATURES)]
             times = [text for key, _, text in pairs if key == "t"]
             given = [header_bytes(text) for key, _, text in pairs if key == scheme]
-            if not times or not given or len(pairs) > 100:
+            if not times or not given or len(pairs) > MAX_SIGNATURES:
                 raise Refused("the signature has another form")
-            if not _is_time(times[0]):
-                raise Refused("the timestamp is not a number")
+            at = read_time(times[0], "s")
             message = times[0].encode() + b"." + request.body
             expected = [encoded_hmac(key, message, "sha256", "hex") for key in keys]
             if not any(any_equal(signature, expected) for signature in given):
                 raise Refused("the signature does not match")
-            check_age(int(times[0]), request.now, terms.tolerance)
+            check_age(at, request.now, terms.tolerance)
+            return proof_of(request, message)
 
         return check
 
@@ -139,10 +149,6 @@ class TimedHmac:
         message = time_text.encode() + b"." + draft.body
         signature = encoded_hmac(text_key(terms.secrets[0]), message, "sha256", "hex").decode()
         return draft.with_header(self.header, f"t={time_text},{self.scheme}={signature}")
-
-
-def _is_time(text: str) -> bool:
-    return 0 < len(text) <= 19 and text.isascii() and text.isdigit()
 
 
 def sha256_hex(body: bytes) -> str:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import base64
 import hmac
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from relay.request import Request
 from relay.verifiers.asymmetric import ed25519_holds, ed25519_key
 from relay.verifiers.compare import any_equal, header_bytes
+from relay.verifiers.hmacs import MAX_SIGNATURES
 from relay.verifiers.public_keys import base64_key, decode_base64, problem_of, usable
 from relay.verifiers.refused import CannotSign, Refused
-from relay.verifiers.terms import Check, Draft, Terms
+from relay.verifiers.terms import Check, Draft, Part, Proof, Terms
 from relay.verifiers.timestamps import check_age, read_time
 
 PUBLIC_KEY = "whpk_"
@@ -40,6 +42,7 @@ class StandardWebhooks:
 
     prefixes: tuple[str, ...] = ("webhook", "svix")
     """What the names of the three headers begin with."""
+    covers: ClassVar[frozenset[Part]] = frozenset({"id", "time", "body"})
 
     def check(self, terms: Terms) -> Check:
         public = [secret for secret in terms.secrets if secret.startswith(PUBLIC_KEY)]
@@ -55,14 +58,20 @@ class StandardWebhooks:
                 return any_equal(given, [hmac.digest(key, message, "sha256") for key in secret_keys])
             return version == "v1a" and any(ed25519_holds(key, given, message) for key in public_keys)
 
-        def check(request: Request) -> None:
+        def check(request: Request) -> Proof:
             identifier, time_text, signatures = self._headers(request)
+            if "." in identifier:
+                # What follows the full stop would be taken for time and body as well.
+                raise Refused("the id has a full stop in it")
             at = read_time(time_text, "s")
             message = b".".join((header_bytes(identifier), header_bytes(time_text), request.body))
-            candidates = signatures.split(" ", 50)[:50]
+            candidates = signatures.split(" ", MAX_SIGNATURES)
+            if len(candidates) > MAX_SIGNATURES:
+                raise Refused("too many signatures")
             if not any(proven(message, candidate) for candidate in candidates):
                 raise Refused("the signature does not match")
             check_age(at, request.now, terms.tolerance)
+            return Proof(message, id=identifier)
 
         return check
 

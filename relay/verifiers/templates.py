@@ -5,15 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from relay.verifiers.terms import Part
+
 Parts = dict[str, bytes]
 Render = Callable[[Parts], bytes]
 
 _NAME = re.compile(r"\{(body|timestamp|url|method|id)\}")
+_PARTS: dict[str, Part] = {"body": "body", "timestamp": "time", "url": "url", "method": "method", "id": "id"}
 
 
 def names_in(template: str) -> frozenset[str]:
     """The names that the template needs."""
     return frozenset(_NAME.findall(template))
+
+
+def parts_of(template: str) -> frozenset[Part]:
+    """The parts of a request that are signed by it."""
+    return frozenset(_PARTS[name] for name in names_in(template))
 
 
 def compile_template(template: str) -> Render:

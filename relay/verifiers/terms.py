@@ -4,13 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from relay.request import Request
 
-Check = Callable[[Request], None]
-"""Raises Refused unless the request is proven. Where the proof is in the body or needs a vendor's key, also
-`events.payload.BadBody` if the body can't be read and KeysUnavailable if the key can't be had; nothing else, ever."""
+Part = Literal["sender", "body", "fields", "time", "id", "url", "method"]
+"""What a proof can cover. `sender`: nothing of the request but who sends it, so that all of it is the sender's word.
+`fields`: some fields of the body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a check has shown of a request: only this may decide what its event is."""
+
+    signed: bytes | None
+    """The bytes that the signature covers. None where the proof is of the sender, who may send anything."""
+    body: bool = True
+    """Whether all that becomes the payload is covered."""
+    url: bool = False
+    """Whether the query is covered."""
+    id: str | None = None
+    """The delivery's id, if it is among what is signed."""
+
+    def __and__(self, other: Proof) -> Proof:
+        """Both together: the one that covers bytes says which."""
+        if self.signed is None or other.signed is None:
+            return other if self.signed is None else self
+        return Proof(self.signed, self.body or other.body, self.url or other.url, self.id or other.id)
+
+
+OF_SENDER = Proof(None, url=True)
+"""A token: it says who sends, and nothing of what."""
+
+
+def proof_of(request: Request, message: bytes, *, url: bool = False) -> Proof:
+    """The proof by a signature of the message, which has the body in it, or the body and the URL.
+
+    A signature over an empty body, and perhaps a time, is no more than a token.
+    """
+    return Proof(message, url=url) if request.body or url else OF_SENDER
+
+
+Check = Callable[[Request], Proof]
+"""Says what is proven of the request. Raises Refused unless anything is. Where the proof is in the body or needs a
+vendor's key, also `events.payload.BadBody` if the body can't be read and KeysUnavailable if the key can't be had;
+nothing else, ever."""
 
 
 class KeysUnavailable(Exception):
@@ -37,8 +75,6 @@ class Terms:
     """Any of them may have signed."""
     tolerance: float | None = None
     """Seconds that a signed time may be away from now; None for any."""
-    own_tolerance: bool = False
-    """Whether the webhook, not its platform, says so."""
     verify_token: str | None = field(default=None, repr=False)
     audience: str | None = None
     service_account: str | None = None
@@ -68,6 +104,10 @@ class Draft:
 
 class Verifier(Protocol):
     """How a platform proves its deliveries."""
+
+    @property
+    def covers(self) -> frozenset[Part]:
+        """What its proof covers: docs/security-model.md lists it, and a test holds the two together."""
 
     def check(self, terms: Terms) -> Check:
         """The check of a webhook with these terms; everything that can be worked out before is."""

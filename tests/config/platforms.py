@@ -18,12 +18,12 @@ class Rules:
 
 
 _SECRET = frozenset({"secret"})
-_OPTIONS = frozenset({"signature"})
+_OPTIONS = frozenset({"signature", "dedup"})
 
 PLATFORMS = {
     rules.name: rules
     for rules in (
-        Rules("custom", options=_OPTIONS | {"challenge", "dedup"}),
+        Rules("custom", options=_OPTIONS | {"challenge"}),
         Rules("github", _SECRET, _OPTIONS),
         Rules("slack", _SECRET, _OPTIONS, challenge_only=True),
         Rules(

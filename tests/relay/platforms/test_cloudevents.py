@@ -34,7 +34,7 @@ def read(headers: Mapping[str, str], body: bytes) -> Any:
     ours = PLATFORMS["cloudevents"]
     assert ours.read is not None
     lower = {name.lower(): value for name, value in headers.items()}
-    return ours.read(Request("POST", "https://x/webhook/ce", "", lower, body, None, NOW)).value
+    return ours.read(Request("POST", "https://x/webhook/ce", "", lower, body, None, NOW), signed=False).value
 
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)

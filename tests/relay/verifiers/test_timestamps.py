@@ -33,6 +33,7 @@ def test_times_that_are_read(text: str, unit: Unit, expected: float) -> None:
     "text",
     [
         *("", " ", "-1", "+1", "1e9", "0x1", "1_0", "²", "١", "9" * 20, "9" * 4000, "NaN", "inf", "1760000000\n"),
+        *("176000000", "17600000000", "176000000012", "17600000001234", "1760000000.", "1760000000123.5"),
         *("2025-10-09", "2025-10-09T08:53:20", "2025-13-09T08:53:20Z", "0000-01-01T00:00:00Z"),
         *("2025-10-09T25:53:20Z", "2025-10-09T08:53:20+99:00"),
     ],
@@ -50,7 +51,7 @@ def test_any_text_is_a_time_or_refused(text: str, unit: Unit) -> None:
         return
 
 
-@given(now=st.integers(0, 4_000_000_000), unit=st.sampled_from(["s", "ms", "rfc3339"]))
+@given(now=st.integers(1_000_000_000, 9_999_999_999), unit=st.sampled_from(["s", "ms", "rfc3339"]))
 def test_what_is_written_is_read(now: int, unit: Unit) -> None:
     assert read_time(write_time(now, unit), unit) == now
 
