@@ -200,7 +200,7 @@ def started(place: _Place) -> int:
 
 def deliver(port: int) -> float:
     """Posts one delivery; when it was answered."""
-    data = load.request("/webhook/bench").replace(b"DELIVERY-DELIVERY-DELIVERY-DELIVERY-", new_event_id().encode())
+    data = load.request("/webhook/bench", new_event_id())
     head, _, body = data.partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
     request = urllib.request.Request(f"http://127.0.0.1:{port}/webhook/bench", body, headers)

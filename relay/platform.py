@@ -29,8 +29,8 @@ class Accepted:
 
 
 Bodies = Literal["json", "json or form", "declared"]
-"""`json or form`: which, is seen by the first bytes. `declared`: as the content type says, but what reads as JSON, and
-is signed, is JSON."""
+"""`json or form`: which, is seen by the first bytes. `declared`: as the content type says, which for what is signed is
+seen by the bytes too."""
 
 DeliveryId = Callable[[Request, Any], str | None]
 """From a request and its body to the id that the platform repeats when it delivers again."""

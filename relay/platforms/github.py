@@ -14,9 +14,9 @@ def timeless(request: Request, value: Any) -> str | None:
     """Such an event may come again, the same to the byte, and is another one: there the header tells them apart, though
     nobody signs it. All others have a time or an id in their body, and need no more than a digest of it."""
     identifier = request.headers.get("x-github-delivery")
-    if not identifier or not isinstance(value, dict) or not any(name in value for name in _TIMELESS):
+    if not identifier or not isinstance(value, dict):
         return None
-    return digest(identifier, request.body)
+    return digest(identifier, request.body) if not value or any(name in value for name in _TIMELESS) else None
 
 
 # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries

@@ -36,8 +36,13 @@ class SignatureAndBodyTime:
         return check
 
     def sign(self, draft: Draft, terms: Terms) -> Draft:
-        """With the time of now, if the body has a time."""
-        body = _TIME.sub(rb"\g<1>" + write_time(draft.now, "ms").encode(), draft.body)
+        """With the time of now in the body, if that is a JSON object."""
+        now = write_time(draft.now, "ms").encode()
+        body, found = _TIME.subn(rb"\g<1>" + now, draft.body)
+        if not found:
+            rest = body.strip()[1:].lstrip()
+            added = b'{"%b": %b%b%b' % (TIME.encode(), now, b"" if rest == b"}" else b", ", rest)
+            body = added if body.lstrip().startswith(b"{") else body
         return _SIGNATURE.sign(Draft(draft.method, draft.url, draft.headers, body, draft.now), terms)
 
 

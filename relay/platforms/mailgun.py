@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from events.payload import read_body, read_json
+from events.payload import read_json
+from relay.bodies import read_delivery
 from relay.platform import Platform
 from relay.request import Request
 from relay.verifiers import CannotSign, Check, Draft, Part, Proof, Refused, Terms
@@ -34,7 +35,7 @@ class BodySignature:
         keys = [secret.encode() for secret in terms.secrets]
 
         def check(request: Request) -> Proof:
-            fields = _signature(read_body(request.body, request.headers.get("content-type")).value)
+            fields = _signature(read_delivery(request, "declared", signed=True).value)
             timestamp, token, given = (fields.get(name) for name in ("timestamp", "token", "signature"))
             if isinstance(timestamp, int) and not isinstance(timestamp, bool):
                 timestamp = str(timestamp)
