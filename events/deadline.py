@@ -8,6 +8,19 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+_end = float("inf")
+
+
+def end_waits(seconds: float) -> None:
+    """Nothing in this process waits for the store longer than so many seconds from now: it ends. For signal handlers
+    too."""
+    global _end
+    _end = min(_end, time.monotonic() + seconds)
+
+
+def passed(until: float) -> bool:
+    """Whether that time of the monotonic clock has come, or the process's last wait has ended."""
+    return time.monotonic() >= min(until, _end)
 
 
 @contextmanager
@@ -24,5 +37,5 @@ def deadline(default: float) -> float:
     """Until when the store may be waited for, by the monotonic clock: the one carried along, or `default` seconds from
     now where none is, or where that is sooner."""
     carried = _deadline.get()
-    latest = time.monotonic() + default
+    latest = min(time.monotonic() + default, _end)
     return latest if carried is None else min(carried, latest)

@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import import_module
 from typing import Any, Literal
 
@@ -83,6 +83,13 @@ def configure(process: str, provider: Any = None) -> None:
     _process, _tracing = f"webhook-bridge-{process}", _Tracing()
     if provider is not None:
         _tracing.set_up(provider)
+
+
+def flush() -> None:
+    """Sends the spans that were made and not yet sent, within two seconds; what can't be sent is lost."""
+    if _tracing.provider is not None:
+        with suppress(Exception):
+            _tracing.provider.force_flush(2000)
 
 
 def _exporting(process: str) -> Any:

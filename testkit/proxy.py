@@ -23,6 +23,8 @@ class Proxy:
         self._listener: socket.socket | None = None
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self._flows = threading.Event()
+        self._flows.set()
 
     @property
     def is_open(self) -> bool:
@@ -48,6 +50,14 @@ class Proxy:
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
+    def freeze(self) -> None:
+        """Forwards nothing from now on, and cuts nothing: whoever waits for an answer waits."""
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        """Forwards what was held back, and goes on."""
+        self._flows.set()
+
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
@@ -72,10 +82,10 @@ class Proxy:
                 return socket.create_connection(("127.0.0.1", self._to[(self._turn + number) % len(self._to)]))
         return None
 
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                self._flows.wait()
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)

@@ -15,11 +15,14 @@ from config.settings import SettingsError, load_settings
 from config.watch import DefinitionsWatcher
 from config.webhooks import Definitions, DefinitionsError, load_definitions
 from events import tracing
+from events.deadline import end_waits
 from events.open import open_store
 from events.store import NewerStore, StoreUnavailable
 from worker import metrics
+from worker.calls import LAST_WORDS
 from worker.conductor import Conductor
 from worker.health import Health, serve
+from worker.last_moment import LastMoment, leave_now
 from worker.loop import Worker
 from worker.notify_sender import Notifier, by_apprise
 
@@ -81,10 +84,15 @@ def main() -> int:
     worker = Worker(settings, store, watcher, health, conductor)
     notifier = Notifier(store, send, lambda: worker.reign is not None) if send is not None else None
 
+    last_moment = LastMoment()
+    last_moment.watch()
+
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
             worker.reload()
         else:
+            last_moment.begin()
+            end_waits(LAST_WORDS)
             worker.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -98,4 +106,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    tracing.flush()
+    leave_now(code)

@@ -5,20 +5,27 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import structlog
 
-from events.records import Event, Result, Target
+from events.deadline import within
+from events.records import Event, Target
 from events.store import NO_PACES, StoreUnavailable
-from events.tracing import in_logs, span
+from events.tracing import in_logs
 from worker import metrics
 from worker.backoff import wait_before
-from worker.conductor import Conductor, OutcomeUnknown
+from worker.conductor import Conductor
 from worker.health import Health
 from worker.outcomes import CallStore, Outcome, TakenOver, TargetCalls, claim_lasts
+from worker.places import PUT_OFF, Group, Place, Places
+from worker.recording import Recording, ResultStore
 
 log = structlog.get_logger()
 
@@ -32,8 +39,29 @@ _LOOK_EVERY = 0.25
 """Seconds between looks for targets that are due, when nothing else says that there are."""
 _TRY_AGAIN = 0.5
 """Seconds until the store is tried again."""
-_LAST_WORDS = 5.0
-"""Seconds that a worker that stops tries to record its results in a store that can't be used."""
+CALLS_END = 5.0
+"""Seconds that a worker that stops waits for its calls: what becomes of the others is looked up by whoever claims
+them."""
+LAST_WORDS = 6.5
+"""Seconds after which a worker that stops gives up to record its results in a store that can't be used."""
+_STORE_AT_LAST = 1.5
+"""Seconds for one step in the store meanwhile."""
+
+
+class CallerStore(CallStore, ResultStore, Protocol):
+    """What the caller needs of the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class _InHand:
+    """A target that this worker has claimed."""
+
+    target: Target
+    event: Event
+
+    @property
+    def group(self) -> Group:
+        return self.event.webhook, self.target.workflow
 
 
 class Caller:
@@ -45,7 +73,7 @@ class Caller:
 
     def __init__(
         self,
-        store: CallStore,
+        store: CallerStore,
         conductor: Conductor,
         worker_id: str,
         output: Callable[[Event], str],
@@ -63,20 +91,23 @@ class Caller:
         self._health = health
         self._paces = paces
         self._at_most = 2 * calls
-        self._pool = pool or ThreadPoolExecutor(calls, thread_name_prefix="target")
+        self._places = Places(calls)
+        self._pool = pool or ThreadPoolExecutor(self._places.most, thread_name_prefix="target")
         self._thread = threading.Thread(target=self._run, name="caller", daemon=True)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         # All of the following is the owning thread's.
-        self._in_hand = 0
-        self._results: list[Result] = []
-        self._not_begun: list[Target] = []
+        self._waiting: list[_InHand] = []
+        """Claimed, and waiting for a place."""
+        self._recording = Recording(store, worker_id)
         self._look = False
         self._hurry = False
         self._stopping = False
+        self._stopped_at = float("inf")
+        self._last = False
+        """Whether nobody submits any more."""
         self._down_until = 0.0
         self._failures = 0
-        self._look_at = self._recorded = self._wait_until = float("-inf")
-        self._give_up = float("inf")
+        self._look_at = self._wait_until = float("-inf")
         self.free = self._at_most
         """How many targets it could take now. Other threads may read it; it may be behind by a message."""
 
@@ -94,7 +125,7 @@ class Caller:
     def submit(self, claimed: Sequence[tuple[Target, Event]]) -> None:
         """Calls for targets that were claimed for this worker."""
         if claimed:
-            self._inbox.put(partial(self._begin, list(claimed)))
+            self._inbox.put(partial(self._begin, [_InHand(target, event) for target, event in claimed]))
 
     def look(self) -> None:
         """There may be unclaimed targets."""
@@ -105,15 +136,19 @@ class Caller:
         if self._down_until:  # it is called often, and then says nothing new
             self._inbox.put(self._conductor_answers)
 
+    def wind_up(self) -> None:
+        """Claims and begins no more; for signal handlers too. What is still submitted is given back."""
+        self._inbox.put(self._wind_up)
+
     def ask_to_stop(self) -> None:
-        """Claims no more, finishes the calls in hand, records them, and gives back what wasn't begun."""
+        """Nothing is submitted any more: it ends when the calls in hand have, and are recorded."""
         self._inbox.put(self._stop)
 
-    def stop(self) -> None:
-        """Asks it to stop, and returns when it has."""
+    def stop(self, seconds: float = LAST_WORDS + 2) -> None:
+        """Asks it to stop, and returns when it has; after so many seconds in any case."""
         self.ask_to_stop()
-        self._thread.join()
-        self._pool.shutdown(wait=True)
+        self._thread.join(seconds)
+        self._pool.shutdown(wait=False)
 
     # --- the owning thread ---
 
@@ -124,37 +159,54 @@ class Caller:
             self.work(time.monotonic())
 
     @property
+    def _in_hand(self) -> int:
+        return len(self._places) + len(self._waiting)
+
+    @property
     def ended(self) -> bool:
         """Whether it was stopped, and nothing is left to be done."""
-        return self._stopping and not (self._in_hand or self._results or self._not_begun)
+        return self._last and not (self._in_hand or len(self._recording))
 
     def patience(self, now: float) -> float:
         """Seconds that may pass until `work`, if no message comes."""
-        if self._results or self._not_begun:
-            begin = self._recorded + (_RECORD_EVERY if self._in_hand > 1 else _RECORD_LAST)
+        if len(self._recording):
+            begin = self._recording.done_at + (_RECORD_EVERY if self._in_hand > 1 else _RECORD_LAST)
         elif self._look and not self._stopping:
             begin = now
+        elif self._stopping:
+            calls_end = self._stopped_at + CALLS_END if len(self._places) else float("inf")
+            begin = min(now + _LOOK_EVERY, calls_end)
         else:
-            begin = self._look_at if not self._stopping else now + _LOOK_EVERY
-        return max(0.0, max(begin, self._wait_until) - now)
+            begin = self._look_at
+        begin = max(begin, self._wait_until)
+        if self._waiting:  # as soon as a call hangs, its place is for one of them
+            begin = min(begin, self._places.next_change(now))
+        return max(0.0, begin - now)
 
     def take_messages(self, seconds: float) -> None:
         """Does what messages ask for; waits up to `seconds` for the first one."""
         try:
             message = self._inbox.get(timeout=seconds) if seconds > 0 else self._inbox.get_nowait()
             while True:
-                message()
+                try:
+                    message()
+                except Exception:  # without this thread nothing would be called any more
+                    log.exception("a message to the caller failed unexpectedly")
                 message = self._inbox.get_nowait()
         except queue.Empty:
             pass
-        self._count()
+        self._count(time.monotonic())
 
     def work(self, now: float) -> None:
         """Records results and claims targets, if it is time for that: `now` is by `time.monotonic`."""
         if self.patience(now) > 0:
             return
         try:
-            recorded = self._record()
+            self._fill_places(now)
+            if now < self._wait_until:
+                return
+            with within(_STORE_AT_LAST) if self._stopping else nullcontext():
+                recorded = self._recording.run()
             # What was recorded left room: it is filled at once, so that no thread waits for work.
             if not self._stopping and (recorded or self._look or now >= self._look_at):
                 self._look = False
@@ -166,39 +218,32 @@ class Caller:
             else:  # without this thread nothing would be called any more
                 log.exception("claiming and recording failed unexpectedly; trying again")
             self._wait_until = now + _TRY_AGAIN
+        finally:
             self._give_up_after(now)
-        self._count()
+            self._count(now)
 
-    def _count(self) -> None:
-        room = self._at_most - self._in_hand
+    def _count(self, now: float) -> None:
+        room = self._room(now)
         self.free = 0 if self._stopping or self._down_until else max(0, room)
 
-    def _give_up_after(self, now: float) -> None:
-        """A worker that stops doesn't wait for its store for ever: the claims run out, and the calls are looked up."""
-        if not self._stopping or self._in_hand:
-            return
-        self._give_up = min(self._give_up, now + _LAST_WORDS)
-        if now >= self._give_up:
-            log.error("results aren't recorded: the calls will be looked up", targets=len(self._results))
-            self._results.clear()
-            self._not_begun.clear()
+    def _room(self, now: float) -> int:
+        """How many more targets may be in hand. Those whose group hangs are in nobody's way."""
+        hanging = self._places.hanging(now)
+        waiting = sum(one.group not in hanging for one in self._waiting)
+        return self._at_most - self._places.prompt(now) - waiting
 
-    def _record(self) -> bool:
-        """Records what there is; whether there was anything."""
-        results, not_begun = self._results[:], self._not_begun[:]
-        if results:
-            self._store.record_results(self._worker_id, results, self._store.now())
-            del self._results[: len(results)]
-        if not_begun:
-            self._store.give_back(self._worker_id, not_begun, self._store.now())
-            del self._not_begun[: len(not_begun)]
-        if not (results or not_begun):
-            return False
-        self._recorded = time.monotonic()
-        return True
+    def _give_up_after(self, now: float) -> None:
+        """A worker that stops waits neither for its calls nor for its store for ever: claims run out, and what became
+        of the calls is looked up."""
+        if len(self._places) and now >= self._stopped_at + CALLS_END:
+            log.error("calls that hang are left: what becomes of them will be looked up", targets=len(self._places))
+            self._places.clear()
+        if len(self._recording) and now >= self._stopped_at + LAST_WORDS:
+            log.error("results aren't recorded: the calls will be looked up", targets=len(self._recording))
+            self._recording.clear()
 
     def _claim(self, now: float) -> None:
-        room = self._at_most - self._in_hand
+        room = self._room(now)
         if self._down_until:
             # While Conductor is away one call at a time tries whether it is back.
             if now < self._down_until:
@@ -217,18 +262,57 @@ class Caller:
         if turn is not None and turn > store_now:  # what is due already waits for a free thread, not for its turn
             self._look_at = min(self._look_at, now + (turn - store_now) / 1000)
         if targets:
-            events = self._store.events_of([target.event_id for target in targets])
-            self._begin([(target, events[target.event_id]) for target in targets])
+            self._begin(self._with_events(targets))
+
+    def _with_events(self, targets: Sequence[Target]) -> list[_InHand]:
+        """The targets with their events; one whose event can't be read is set aside."""
+        try:
+            events = self._store.events_of(list({target.event_id: None for target in targets}))
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if len(targets) > 1:  # one of them is what can't be read
+                half = len(targets) // 2
+                return self._with_events(targets[:half]) + self._with_events(targets[half:])
+            reason = f"its event can't be read: {type(error).__name__}: {error}"
+            self._recording.set_aside(targets[0], None, reason)
+            return []
+        for target in targets:
+            if target.event_id not in events:
+                self._recording.set_aside(target, None, "its event isn't in the store")
+        return [_InHand(target, events[target.event_id]) for target in targets if target.event_id in events]
+
+    def _fill_places(self, now: float) -> None:
+        """Begins the calls that have a place now."""
+        waiting, self._waiting = self._waiting, []
+        groups: Counter[Group] = Counter()
+        for one in waiting:
+            verdict = self._places.verdict(one.group, one.target.attempts > 1, groups[one.group], now)
+            if verdict == "now":
+                place = self._places.begin(one.group, now)
+                try:
+                    self._pool.submit(self._make, one.target, one.event, place)
+                except RuntimeError as error:  # no more threads can be started
+                    log.error("a target's call can't be begun", target=one.target.id, error=str(error))
+                    self._places.end(place, True, now)
+                    self._recording.give_back(one.target, self._store.now() + int(PUT_OFF * 1000))
+            elif verdict == "wait":
+                groups[one.group] += 1
+                self._waiting.append(one)
+            else:
+                self._recording.give_back(one.target, self._store.now() + int(PUT_OFF * 1000))
+                # The next ones of the longest due are likely to be of this group too.
+                self._look_at = max(self._look_at, now + _LOOK_EVERY)
 
     # --- what messages ask for ---
 
-    def _begin(self, claimed: list[tuple[Target, Event]]) -> None:
-        for target, event in claimed:
-            if self._stopping:
-                self._not_begun.append(target)
-            else:
-                self._in_hand += 1
-                self._pool.submit(self._make, target, event)
+    def _begin(self, claimed: list[_InHand]) -> None:
+        if self._stopping:
+            for one in claimed:
+                self._recording.give_back(one.target)
+        else:
+            self._waiting += claimed
+            self._fill_places(time.monotonic())
 
     def _look_soon(self) -> None:
         self._look = True
@@ -244,46 +328,56 @@ class Caller:
             self._down_until = time.monotonic() + wait_before(self._failures)
             metrics.conductor_up(False)
 
+    def _wind_up(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self._stopped_at = time.monotonic()
+            waiting, self._waiting = self._waiting, []
+            for one in waiting:
+                self._recording.give_back(one.target)
+
     def _stop(self) -> None:
-        self._stopping = True
+        self._wind_up()
+        self._last = True
 
-    def _ended(self, target: Target, outcome: Outcome | None) -> None:
+    def _ended(self, place: Place, one: _InHand, outcome: Outcome | None) -> None:
         """A call has ended; without an outcome it wasn't begun."""
-        self._in_hand -= 1
+        clear = outcome is not None and (outcome.conductor == "answered" or outcome.result.state != "pending")
+        self._places.end(place, clear, time.monotonic())
         if outcome is None:
-            self._not_begun.append(target)
-            return
-        self._results.append(outcome.result)
-        if outcome.conductor == "answered":
-            self._conductor_answers()
-        elif outcome.conductor == "unreachable":
-            self._conductor_is_away()
+            self._recording.give_back(one.target)
+        elif outcome.aside is not None:
+            self._recording.set_aside(one.target, one.event.webhook, outcome.aside)
+        else:
+            self._recording.add(outcome.result, one.event.webhook)
+            if outcome.conductor == "answered":
+                self._conductor_answers()
+            elif outcome.conductor == "unreachable":
+                self._conductor_is_away()
+        self._fill_places(time.monotonic())
 
-    def _taken_over(self) -> None:
-        self._in_hand -= 1
+    def _taken_over(self, place: Place) -> None:
+        self._places.end(place, True, time.monotonic())
+        self._fill_places(time.monotonic())
 
     # --- the threads that call ---
 
-    def _make(self, target: Target, event: Event) -> None:
+    def _make(self, target: Target, event: Event, place: Place) -> None:
         started = time.monotonic()
-        if self._stopping:
-            self._inbox.put(partial(self._ended, target, None))
-            return
+        message: Callable[[], None] = partial(self._ended, place, _InHand(target, event), None)
+        outcome: Outcome | None = None
         try:
-            about = {"webhook": event.webhook, "event_id": event.id, "workflow": target.workflow}
-            with span(target.kind, "CLIENT", event.headers, attempt=target.attempts, **about) as calling:
-                outcome = self._calls.outcome(target, event)
-                calling.set(state=outcome.result.state)
+            if not self._stopping:
+                outcome = self._calls.outcome_for_certain(target, event)
+                message = partial(self._ended, place, _InHand(target, event), outcome)
         except TakenOver:
+            message = partial(self._taken_over, place)
             log.warning("another worker has taken a target over", target=target.id, event_id=event.id)
-            self._inbox.put(self._taken_over)
+        finally:
+            # The message comes first: whatever goes wrong below, the target is not in hand for ever.
+            self._inbox.put(message)
+        if outcome is None:
             return
-        except Exception as error:  # a bug must not lose the target: it is tried again, and looked up first
-            log.exception("a target's call failed unexpectedly", target=target.id, event_id=event.id)
-            unknown = OutcomeUnknown(f"{type(error).__name__}: {error}")
-            outcome = Outcome(self._calls.again(target, unknown), "unclear")
-        # The message comes first: whatever goes wrong below, the target is not in hand for ever.
-        self._inbox.put(partial(self._ended, target, outcome))
         result = outcome.result
         since_arrival = (self._store.now() - event.received_at) / 1000
         metrics.target_call(target, result, time.monotonic() - started, since_arrival)

@@ -14,6 +14,7 @@ import structlog
 from config.bell import Bell
 from config.settings import Settings
 from config.watch import DefinitionsWatcher
+from events.deadline import within
 from events.records import Event, Task
 from events.store import LeadLost, Store, StoreUnavailable
 from worker.calls import Caller
@@ -29,6 +30,8 @@ _TRY_LEAD = 0.5
 """Seconds between tries to take the lead."""
 _AFTER_STORE = 0.5
 """Seconds until the store is tried again."""
+_STORE_AT_LAST = 2.0
+"""Seconds for what a worker that stops does in the store, besides recording."""
 _AFTER_BUG = 2.0
 """Seconds until it is tried again after an error that nobody foresaw."""
 
@@ -93,6 +96,7 @@ class Worker:
     def stop(self) -> None:
         """Asks the worker to finish what is in hand and end. For signal handlers too."""
         self._stopping = True
+        self._caller.wind_up()  # now, since the loop may be waiting for Conductor or the store
         self._stop.ring()
         self.wake()
 
@@ -109,10 +113,18 @@ class Worker:
         self.wake()
 
     def shut_down(self) -> None:
-        """Decides no more, lets the next worker decide, makes no new calls, ends those in hand, and records them."""
+        """Decides no more, lets the next worker decide, makes no new calls, ends those in hand, and records them.
+
+        Within seconds, whatever hangs: what isn't done then is looked up by other workers, as after a crash.
+        """
         log.info("worker stopping")
-        self.end_reign()
+        self._caller.wind_up()
         self._schedule.stop()
+        try:
+            with within(_STORE_AT_LAST):
+                self.end_reign()
+        except Exception:
+            log.exception("the reign's end failed unexpectedly; its lead runs out")
         self._caller.stop()
         for pool in (self._means.look_ups, self._means.workflows):
             assert pool is not None

@@ -19,6 +19,7 @@ from events.effects import failed_alone
 from events.once import standing
 from events.records import Event, Result, Target, TargetKind
 from events.store import Claims, Clock, StoreUnavailable
+from events.tracing import span
 from worker.backoff import wait_before
 from worker.conductor import Conductor, ConductorError, NotNow, NotSent, NotThere, OutcomeUnknown, Refused, Unreachable
 from worker.earlier_starts import EarlierStarts
@@ -69,6 +70,8 @@ class Outcome:
     result: Result
     conductor: Literal["answered", "unreachable", "unclear"]
     """`unclear`: it wasn't asked, or its answer says nothing about others."""
+    aside: str | None = None
+    """Why the target is to be set aside, if something is wrong that nobody foresaw."""
 
 
 class TargetCalls:
@@ -102,6 +105,24 @@ class TargetCalls:
             if error.status >= 500 and not isinstance(error, NotThere):
                 return Outcome(self._answered_5xx(target, event, error), "unclear")
             return Outcome(self.again(target, error), "unclear")
+
+    def outcome_for_certain(self, target: Target, event: Event) -> Outcome:
+        """Calls for the target. Raises TakenOver, and nothing else: a bug must not lose the target."""
+        about = {"webhook": event.webhook, "event_id": event.id, "workflow": target.workflow}
+        try:
+            with span(target.kind, "CLIENT", event.headers, attempt=target.attempts, **about) as calling:
+                outcome = self.outcome(target, event)
+                calling.set(state=outcome.result.state)
+                return outcome
+        except TakenOver:
+            raise
+        except StoreUnavailable as error:
+            return Outcome(self.again(target, OutcomeUnknown(f"the store can't be used: {error}")), "unclear")
+        except Exception as error:  # it is tried again, and looked up first
+            reason = f"{type(error).__name__}: {error}"
+            with suppress(Exception):  # a text that can't be written, for example
+                log.exception("a target's call failed unexpectedly", target=target.id, event_id=event.id)
+            return Outcome(self.again(target, OutcomeUnknown(reason)), "unclear", aside=reason)
 
     def again(self, target: Target, error: ConductorError, pause: float = 0) -> Result:
         """The target is to be tried again after `pause` seconds at least, and not before what this try may have left on

@@ -24,7 +24,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from events import storable
 from events.clock import ServerClock
-from events.deadline import deadline
+from events.deadline import deadline, passed
 from events.postgres import words
 from events.postgres.address import Address
 from events.store import StoreRefused, StoreUnavailable, Unstorable
@@ -278,7 +278,7 @@ class Connections:
                 # The pool tries to connect when it is asked, and not again for one who waits: so it is asked often.
                 connection = pool.getconn(_RETRY)
             except PoolTimeout:
-                if time.monotonic() >= until:
+                if passed(until):
                     break
                 continue
             with suppress(psycopg.OperationalError):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from events.records import NewTarget
+from events.records import Decision, Event, NewEvent, NewTarget, Result
 from events.store import StoreUnavailable
 from tests.worker.play import Later
 from tests.worker.targets import Bench, bench
@@ -25,6 +26,9 @@ class Played:
         self.pool = Later()
         self.caller = bench.caller = bench.another("me", self.pool)
         self.now = 1000.0
+        self.ahead = 0
+        stores = bench.store.now
+        monkeypatch.setattr(bench.store, "now", lambda: stores() + self.ahead)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
     def messages(self) -> None:
@@ -40,6 +44,13 @@ class Played:
         """The owner's thread once, after as long as it would wait."""
         self.messages()
         self.now += self.patience()
+        self.work()
+
+    def later(self, seconds: float) -> None:
+        """So long after, by this machine's clock and the store's."""
+        self.now += seconds
+        self.ahead += int(seconds * 1000)
+        self.messages()
         self.work()
 
     def states(self) -> list[str]:
@@ -106,11 +117,14 @@ def test_results_that_come_one_after_the_other_are_recorded_together(played: Pla
 def test_what_is_recorded_leaves_room_that_is_filled_at_once(played: Played) -> None:
     played.bench.decide(*starts(40), claim=False)
     played.work()
-    assert (len(played.pool.jobs), played.caller.free) == (32, 0)
+    assert (len(played.pool.jobs), played.caller.free) == (16, 0)
     for _ in range(8):
         played.pool.run()
+    played.messages()
+    assert (len(played.pool.jobs), played.caller.free) == (16, 8)
     played.round()
-    assert len(played.pool.jobs) == 32
+    assert (len(played.pool.jobs), played.caller.free) == (16, 0)
+    assert played.states().count("claimed") == 32
 
 
 def test_news_of_targets_are_looked_at_without_waiting(played: Played) -> None:
@@ -283,15 +297,191 @@ def test_stopping_does_not_wait_forever_for_a_store_that_cannot_be_used(played: 
     played.caller.ask_to_stop()
     played.messages()
     began = played.now
-    for _ in range(20):
+    for _ in range(4):
         played.round()
     assert not played.caller.ended, "a call is in hand still: its result may be the one that can be recorded"
     played.pool.run()
-    began = played.now
     while not played.caller.ended:
         played.round()
         assert played.now < began + 20
     assert played.now >= began + 5
+
+
+def test_stopping_does_not_wait_forever_for_calls_that_hang(played: Played) -> None:
+    played.bench.decide(*starts(3), claim=False)
+    played.work()
+    played.pool.run()
+    played.caller.ask_to_stop()
+    began = played.now
+    while not played.caller.ended:
+        played.round()
+        assert played.now < began + 8
+    assert sorted(played.states()) == ["claimed", "claimed", "done"], (
+        "the others are looked up when their claims run out"
+    )
+
+
+def test_what_is_submitted_after_the_signal_and_before_the_loops_end_is_given_back(played: Played) -> None:
+    targets = played.bench.decide(*starts(2))
+    played.caller.wind_up()
+    played.messages()
+    assert not played.caller.ended, "the loop may be deciding still"
+    played.caller.submit([(target, played.bench.stored()) for target in targets])
+    played.caller.ask_to_stop()
+    played.round()
+    assert (played.caller.ended, played.states(), played.pool.jobs) == (True, ["pending"] * 2, [])
+
+
+# --- what one target does to others ---
+
+
+class Refusing:
+    """A store that refuses results with a certain text, for ever."""
+
+    def __init__(self, bench: Bench, refused: str, error: Exception) -> None:
+        self.batches: list[int] = []
+        record = bench.store.record_results
+
+        def refusing(worker: str, results: Sequence[Result], now: int) -> None:
+            self.batches.append(len(results))
+            if any(refused in str(result.error) for result in results):
+                raise error
+            record(worker, results, now)
+
+        bench.store.record_results = refusing  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("error", [ValueError("a surrogate"), StoreUnavailable("statement timeout")])
+def test_a_result_that_the_store_refuses_holds_up_no_other(played: Played, error: Exception) -> None:
+    played.bench.decide(*starts(7), NewTarget("start", "unknown", correlation_id="x"), claim=False)
+    Refusing(played.bench, "No such workflow", error)
+    played.work()
+    played.pool.run_all()
+    for _ in range(12):
+        played.round()
+    assert played.states().count("done") == 7
+    if not isinstance(error, StoreUnavailable):
+        [target] = [t for t in played.bench.store.targets_of([played.bench.event]) if t.workflow == "unknown"]
+        assert (target.state, "can't be recorded" in str(target.error)) == ("failed", True)
+
+
+def test_a_target_that_fails_in_a_way_nobody_foresaw_is_set_aside_until_it_ends(played: Played) -> None:
+    played.bench.decide(*starts(2), claim=False)
+    start = played.bench.conductor.start
+
+    def poisoned(*given: Any) -> Any:
+        if given[3] == "event#1":
+            raise KeyError("\ud800")
+        return start(*given)
+
+    played.bench.conductor.start = poisoned  # type: ignore[method-assign]
+    played.work()
+    played.pool.run_all()
+    played.round()
+    assert sorted(played.states()) == ["done", "pending"]
+    [aside] = played.bench.store.quarantined("target")
+    assert (aside.webhook, aside.tries, "KeyError" in aside.reason) == ("w", 1, True)
+    for tries in (2, 3):
+        played.later(600)
+        played.pool.run_all()
+        played.round()
+        [again] = played.bench.store.quarantined("target")
+        assert (again.tries, again.since) == (tries, aside.since)
+    played.bench.conductor.start = start  # type: ignore[method-assign]
+    played.later(600)
+    played.pool.run_all()
+    played.round()
+    assert (played.states(), played.bench.store.quarantined("target")) == (["done"] * 2, [])
+
+
+@pytest.mark.parametrize("how", ["missing", "unreadable", "garbage"])
+def test_a_target_whose_event_cannot_be_read_is_set_aside(played: Played, how: str) -> None:
+    bench = played.bench
+    bench.decide(bench.start(), claim=False)
+    poisoned = bench.event
+    read = bench.store.events_of
+
+    def reading(ids: Sequence[str]) -> dict[str, Event]:
+        if poisoned in ids and how == "unreadable":
+            raise ValueError("not JSON")
+        found = read(ids)
+        if poisoned in found and how == "garbage":
+            found[poisoned] = replace(found[poisoned], payload="garbage")
+        if how == "missing":
+            found.pop(poisoned, None)
+        return found
+
+    bench.store.events_of = reading  # type: ignore[method-assign]
+    bench.decide(*starts(3), claim=False, received_at=1)
+    played.work()
+    played.pool.run_all()
+    played.round()
+    played.round()
+    assert played.states() == ["done"] * 3
+    [aside] = bench.store.quarantined("target")
+    [target] = bench.store.targets_of([poisoned])
+    assert (aside.id, target.state, bool(target.error)) == (str(target.id), "pending", True)
+
+
+class Shared:
+    """Two webhooks; the calls of one hang until the test lets them."""
+
+    def __init__(self, played: Played) -> None:
+        self.played = played
+        self.ids: dict[str, list[str]] = {"sick": [], "well": []}
+
+    def arrive(self, webhook: str, number: int, workflow: str = "flow") -> None:
+        bench = self.played.bench
+        now = bench.store.now()
+        for _ in range(number):
+            id_ = f"{webhook}{len(self.ids[webhook])}"
+            self.ids[webhook].append(id_)
+            bench.store.append([NewEvent(id_, webhook, now, "{}", {}, {}, now)])
+            new = NewTarget("start", workflow, correlation_id=id_)
+            bench.store.decide("me", [Decision(id_, "pending", "no", (new,))], [], now, None, 0)
+
+    def run_well(self) -> None:
+        """The calls of the webhook that is well end; those of the other hang."""
+        pool = self.played.pool
+        index = 0
+        while index < len(pool.jobs):
+            target = pool.jobs[index].args[0]  # type: ignore[attr-defined]
+            if target.event_id.startswith("well"):
+                pool.run(index)
+            else:
+                index += 1
+
+    def done(self, webhook: str) -> int:
+        found = self.played.bench.store.targets_of(self.ids[webhook])
+        return sum(target.state == "done" for target in found)
+
+
+def test_calls_that_hang_take_no_places_from_others(played: Played) -> None:
+    shared = Shared(played)
+    shared.arrive("sick", 200)
+    played.work()
+    assert len(played.pool.jobs) == 16
+    for round_ in range(1, 6):
+        shared.arrive("well", 20)
+        began = played.now
+        while shared.done("well") < 20 * round_:
+            played.later(0.25)
+            shared.run_well()
+            assert played.now < began + 5, "all others have their effect in time"
+        assert len(played.pool.jobs) <= 64
+    # They are lost at last, and it is known that they hang: a few at a time are tried from now on.
+    for job in list(played.pool.jobs):
+        played.pool.jobs.remove(job)
+        played.bench.conductor.fault = "lost_before"
+        job()
+    for _ in range(100):
+        played.later(0.25)
+    assert 1 <= len(played.pool.jobs) <= 2
+    played.pool.run_all()
+    for _ in range(200):
+        played.later(0.25)
+        played.pool.run_all()
+    assert shared.done("sick") == 200, "they are well again"
 
 
 # --- with threads ---
