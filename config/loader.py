@@ -46,6 +46,10 @@ class Definitions:
 
     secrets: tuple[SecretPlace, ...] = ()
     """Where secrets are written, those in environment variables left out."""
+    errors: tuple[Problem, ...] = ()
+    """What is wrong with files of which the last good webhooks are in force instead, if there are any."""
+    unavailable: frozenset[str] = frozenset()
+    """The last parts of URLs whose webhooks are defined and can't be in force for now."""
 
     @cached_property
     def by_name(self) -> dict[str, Webhook]:
@@ -92,7 +96,7 @@ def load_definitions(
     if environment is None:
         sources.append(Path(".env"))
         environment = environment_with_dotenv()
-    loader = _Loader(platforms, environment, instead or {}, may_be_empty, conductor_payload)
+    loader = Loader(platforms, environment, instead or {}, may_be_empty, conductor_payload)
     files = loader.files(path)
     for file in files:
         loader.read(file)
@@ -135,11 +139,13 @@ class _Item:
         return value
 
 
-class _Loader:
+class Loader:
+    """Reads one file after the other into `webhooks` and `problems`."""
+
     def __init__(
         self,
         platforms: Mapping[str, PlatformRules] | None,
-        environment: Mapping[str, str],
+        environment: Mapping[str, str] | None,
         instead: Mapping[Path, str | None],
         may_be_empty: bool,
         conductor_payload: int | None,
@@ -151,12 +157,16 @@ class _Loader:
         self.conductor_payload = conductor_payload
         self.problems: list[Problem] = []
         self.webhooks: list[Webhook] = []
+        self.written: list[dict[str, Any]] = []
+        """The same as they are written, with their references."""
         self.secrets: list[SecretPlace] = []
-        self._taken: dict[tuple[str, str], str] = {}
+        self.taken: dict[tuple[str, str], str] = {}
+        """Names and URLs, and where they are defined."""
 
     # --- files ----------------------------------------------------------------------------------------------
 
     def files(self, path: Path) -> list[Path]:
+        """The files to read, in the order of their names."""
         try:
             if not path.is_dir():
                 if path.exists():
@@ -183,6 +193,7 @@ class _Loader:
         return files
 
     def read(self, file: Path) -> None:
+        """Adds the file's webhooks, and what is wrong with them."""
         try:
             given = self.instead.get(file)
             document = read_yaml(file) if given is None else parse_yaml(given)
@@ -192,6 +203,10 @@ class _Loader:
         except OSError as error:
             self._problem(file, 1, "YAML", f"can't be read: {error.strerror}", "make the file readable for the bridge")
             return
+        self.read_document(file, document)
+
+    def read_document(self, file: Path, document: Located) -> None:
+        """Like `read`, of what the file holds."""
         for where, line in dict.fromkeys(document.repeated):
             first = document.line(where)
             self._problem(file, line, dotted(where), f"the key is there already, at line {first}", "remove one of them")
@@ -247,6 +262,7 @@ class _Loader:
                     self._report(item, location, _concealed(what, item.at(location), resolved, location), remedy)
         else:
             self.webhooks.append(webhook)
+            self.written.append(item.written)
             self._check_size(item, webhook)
         unproven = find_unproven(resolved, self.platforms) if self.platforms is not None else ()
         for finding in (*unproven, *find_risks(resolved)):
@@ -258,13 +274,13 @@ class _Loader:
         here = f"{item.file}:{item.line(('name',))}"
         taken = None
         if isinstance(name, str):
-            taken = self._taken.setdefault(("name", name), here)
+            taken = self.taken.setdefault(("name", name), here)
             if taken != here:
                 what = f"the name {item.written['name']} is taken"
                 self._report(item, ("name",), what, f"choose another: {taken} has it already")
         key, last_part = ("id", url_id) if isinstance(url_id, str) else ("name", name)
         if isinstance(last_part, str):
-            other = self._taken.setdefault(("url", last_part), here)
+            other = self.taken.setdefault(("url", last_part), here)
             if other not in (here, taken):
                 what = f"the URL /webhook/{item.written[key]} is taken"
                 self._report(item, (key,), what, f"choose another {key}: the webhook at {other} has it already")

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from dotenv import dotenv_values
 
@@ -16,6 +17,9 @@ from config.yaml_lines import Where
 
 UNRESOLVED = "a reference that can't be resolved"
 """Stands for what a reference should have given, until the problem is reported: nothing is loaded with it."""
+
+NOT_LOOKED_UP = "a secret that this process has no need of"
+"""Stands for secrets where nothing is verified."""
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -47,6 +51,15 @@ def has_secret(value: str) -> bool:
     return not _ONLY_REFERENCES.fullmatch(value)
 
 
+def holds_secret(value: Any, where: Where = ()) -> bool:
+    """Whether a webhook, as it is written, has a secret in itself."""
+    if isinstance(value, dict):
+        return any(holds_secret(item, (*where, key)) for key, item in value.items())
+    if isinstance(value, list):
+        return any(holds_secret(item, (*where, number)) for number, item in enumerate(value))
+    return may_hold_reference(where) and has_secret(str(value))
+
+
 Report = Callable[[str, str], None]
 """Gets what is wrong, and the remedy."""
 
@@ -54,8 +67,11 @@ Report = Callable[[str, str], None]
 class References:
     """Where references are looked up."""
 
-    def __init__(self, environment: Mapping[str, str], instead: Mapping[Path, str | None]):
-        """`environment` is where ``${NAME}`` comes from; `instead` are texts to read instead of these files."""
+    def __init__(self, environment: Mapping[str, str] | None, instead: Mapping[Path, str | None]):
+        """`environment` is where ``${NAME}`` comes from; `instead` are texts to read instead of these files.
+
+        Without an environment nothing is looked up: every reference stands for `NOT_LOOKED_UP`.
+        """
         self._environment = environment
         self._instead = instead
         self.files: list[Path] = []
@@ -76,7 +92,9 @@ class References:
                     "write the value itself, or $${ for a literal ${; references stand for secrets and headers' values",
                 )
                 return UNRESOLVED
-            found, what, remedy = self._look_up(reference, folder)
+            if self._environment is None:
+                return NOT_LOOKED_UP
+            found, what, remedy = self._look_up(self._environment, reference, folder)
             if found is None:
                 report(what, remedy)
                 return UNRESOLVED
@@ -86,16 +104,16 @@ class References:
             report("a ${ without its }", "write ${NAME} or ${file:PATH}, or $${ for a literal ${")
         return _REFERENCE.sub(replace, text)
 
-    def _look_up(self, reference: str, folder: Path) -> tuple[str | None, str, str]:
+    def _look_up(self, environment: Mapping[str, str], reference: str, folder: Path) -> tuple[str | None, str, str]:
         """The text that a reference stands for, or None with what is wrong and the remedy."""
         if reference.startswith("file:"):
             return self._read(Path(reference.removeprefix("file:")), folder)
         if not _VARIABLE.fullmatch(reference):
             remedy = "write ${NAME} or ${file:PATH}, or $${ for a literal ${"
             return None, f"${{{reference}}} names no variable", remedy
-        text = self._environment.get(reference, "")
+        text = environment.get(reference, "")
         if not text.strip():
-            state = "is empty" if reference in self._environment else "is not set"
+            state = "is empty" if reference in environment else "is not set"
             remedy = f"set it, or put {reference}=… into .env"
             return None, f"the environment variable {reference} {state}", remedy
         return text, "", ""

@@ -58,7 +58,7 @@ class DefinitionsWatcher:
         self._on_error = on_error
         self._current = current
         self._seen = stamps(current.sources)
-        self._error: str | None = None
+        self._error: str | None = _text(current)
         self._note = note
         self._unnoted = False
         self._forced = False
@@ -95,7 +95,10 @@ class DefinitionsWatcher:
             bell.ring()
 
     def check(self) -> bool:
-        """Reloads if a file has changed; True if definitions have been read that are good.
+        """Reloads if a file has changed; True if definitions have been read in which nothing is wrong.
+
+        Where files are broken and their last good webhooks stay in force, what is wrong is said, and what else has
+        changed is in force.
 
         Raises what `note` raises; the definitions are in force all the same.
         """
@@ -116,12 +119,15 @@ class DefinitionsWatcher:
                 self._write_note()
                 return False
             self._remember(definitions.sources, before)
-            self._error = None
-            self._current = definitions
-            self._on_change(definitions)
+            wrong, said, old = _text(definitions), self._error, self._current
+            self._error, self._current = wrong, definitions
+            if wrong is None or (definitions.webhooks, definitions.unavailable) != (old.webhooks, old.unavailable):
+                self._on_change(definitions)
+            if wrong is not None and wrong != said:
+                self._on_error(DefinitionsError(definitions.errors))
             self._unnoted = True
             self._write_note()
-            return True
+            return wrong is None
 
     def announce(self) -> None:
         """Has it noted what is wrong, or that nothing is. Raises what `note` raises; the next check tries again."""
@@ -165,3 +171,8 @@ class DefinitionsWatcher:
             bell.wait(interval)
             bell.clear()
         bell.close()
+
+
+def _text(definitions: Definitions) -> str | None:
+    """What is wrong with files of which the last good webhooks are in force."""
+    return "\n".join(map(str, definitions.errors)) or None

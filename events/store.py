@@ -79,6 +79,16 @@ class Facts(Protocol):
         """Says such a thing; None takes it back."""
 
 
+class KeptDefinitions(Protocol):
+    """The last good definitions, for a process that begins while their files are broken. No secret is in them."""
+
+    def kept_definitions(self) -> dict[str, str]:
+        """file's name → what `config.last_good` keeps of it."""
+
+    def keep_definitions(self, kept: Mapping[str, str]) -> None:
+        """Replaces all of it; only what differs is written."""
+
+
 class Deliveries(Clock, Protocol):
     """What the relay needs."""
 
@@ -389,7 +399,9 @@ class Queries(Facts, Protocol):
         """The worker that decides, and until when its lead stands; None if none does."""
 
 
-class Store(Deliveries, Leadership, Decisions, Claims, Pauses, Quarantine, Signals, Upkeep, Queries, Protocol):
+class Store(
+    Deliveries, Leadership, Decisions, Claims, Pauses, Quarantine, Signals, Upkeep, Queries, KeptDefinitions, Protocol
+):
     """All of it."""
 
     def tables(self) -> Tables:

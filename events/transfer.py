@@ -55,6 +55,7 @@ TABLES = (
     _table("rejections", "id", "webhook at status reason remote method"),
     _table("delivery_counts", "webhook hour outcome", "number"),
     _table("changes", "id", "at who what webhook detail"),
+    _table("kept_definitions", "file", "text"),
     _table("facts", "name", "value at"),
 )
 """What is moved, in this order. Who leads, and what is counted, each store knows for itself."""

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 from flask import Flask
 
+from config.last_good import LastGood
 from config.logs import configure_logging
 from config.settings import Settings, SettingsError, load_settings
 from config.watch import DefinitionsWatcher
-from config.webhooks import Definitions, DefinitionsError, load_definitions
+from config.webhooks import Definitions, DefinitionsError
 from events import tracing
 from events.open import open_store
-from events.store import Deliveries, Facts, NewerStore, StoreUnavailable
+from events.store import Deliveries, Facts, KeptDefinitions, NewerStore, StoreUnavailable
 from relay import metrics, web
-from relay.background import STILL_IN_FORCE, Background
+from relay.background import GONE, STILL_IN_FORCE, Background
 from relay.forwarded import believing
 from relay.hub import aside, gather, nap
 from relay.peers import Peers
@@ -31,7 +33,7 @@ from relay.vendor_keys import KeySource, http_get
 from relay.verifiers import Fetch
 
 
-class Store(Deliveries, Facts, Protocol):
+class Store(Deliveries, Facts, KeptDefinitions, Protocol):
     """The store as the relay needs it."""
 
 
@@ -69,14 +71,20 @@ def _create_app(
     platforms: Mapping[str, Platform],
     in_background: bool,
 ) -> Flask:
+    last_good = LastGood(
+        platforms,
+        may_be_empty=settings.bridge_admin_writes,
+        conductor_payload=settings.bridge_conductor_payload,
+    )
+
     def load(path: Path) -> Definitions:
-        return aside(
-            load_definitions,
-            path,
-            platforms,
-            may_be_empty=settings.bridge_admin_writes,
-            conductor_payload=settings.bridge_conductor_payload,
-        )
+        return aside(last_good.load, path)
+
+    def read_kept() -> Mapping[str, str]:
+        if given_store is not None:
+            return given_store.kept_definitions()
+        with closing(open_store(settings.bridge_database)) as store:  # none of its connections goes into a fork
+            return store.kept_definitions()
 
     def fetch_for(webhook: str) -> Fetch:
         return keys.of(webhook) if given_fetch is None else given_fetch
@@ -92,20 +100,25 @@ def _create_app(
             settings.bridge_follow_traces,
         )
 
-    definitions = load(settings.bridge_webhooks)
+    definitions = last_good.begin(settings.bridge_webhooks, read_kept)
     _warn(definitions)
     store: Store = open_store(settings.bridge_database, gather=gather, nap=nap) if given_store is None else given_store
     keys = KeySource(http_get(settings.bridge_key_mirror))
     tally = Tally(store)
     receiver = Receiver(store, route(definitions), tally)
+    receiver.unavailable = definitions.unavailable
 
     def changed(new: Definitions) -> None:
         if background.is_running:
             background.tell_parent()
+        gone = sorted(receiver.routes.keys() - {webhook.url_id for webhook in new.webhooks} - new.unavailable)
+        receiver.unavailable = new.unavailable
         receiver.routes = route(new)
         if background.is_running:
             _warn(new)
             structlog.get_logger().info("definitions reloaded", webhooks=[webhook.name for webhook in new.webhooks])
+            if gone:
+                structlog.get_logger().warning(GONE, urls=[f"/webhook/{url_id}" for url_id in gone])
 
     def broken(error: DefinitionsError) -> None:
         if background.is_running:
@@ -115,6 +128,7 @@ def _create_app(
         if background.is_running:  # gunicorn's parent must not touch the store
             metrics.set_definitions_ok(error is None)
             store.set_fact("definitions_error:relay", error)
+            store.keep_definitions(last_good.kept())
 
     watcher = DefinitionsWatcher(settings.bridge_webhooks, load, changed, broken, definitions, note)
     where = settings.bridge_relay_metrics
@@ -139,5 +153,7 @@ def _create_app(
 
 
 def _warn(definitions: Definitions) -> None:
+    if definitions.errors:
+        structlog.get_logger().error(STILL_IN_FORCE, errors="\n".join(map(str, definitions.errors)))
     for warning in definitions.warnings:
         structlog.get_logger().warning("risky definition", problem=str(warning))

@@ -19,8 +19,10 @@ from events.store import StoreUnavailable
 from relay import metrics
 from relay.tally import Tally
 
-STILL_IN_FORCE = "the changed definitions have errors; the last good ones stay in force"
-"""What is logged of a broken edit."""
+STILL_IN_FORCE = "the definitions have errors; the last good ones of each file are in force"
+"""What is logged of a broken edit, and at a start with what an earlier process has kept."""
+GONE = "webhooks are gone from the definitions; their deliveries are answered 503 for a minute, then 404"
+"""What is logged of webhooks that were defined and aren't any more."""
 CHECK_INTERVAL = 2.0
 """Seconds between two looks of gunicorn's parent at the definitions."""
 FLUSH_INTERVAL = 1.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Protocol
@@ -38,6 +39,11 @@ FORBIDDEN = error_answer(403, "forbidden", "not allowed")
 UNAVAILABLE = error_answer(
     503, "unavailable", "the delivery can't be stored now; send it again", ("Retry-After", str(RETRY_AFTER))
 )
+GONE = error_answer(
+    503, "unavailable", "this webhook can't be used now; send it again", ("Retry-After", str(RETRY_AFTER))
+)
+_GONE_FOR = 60.0
+"""Seconds for which a webhook that has gone from the definitions is answered so."""
 
 
 class BodyTooLarge(Exception):
@@ -85,13 +91,23 @@ class Receiver:
     """Receives for every webhook; `routes` is replaced as a whole when the definitions change."""
 
     def __init__(
-        self, store: Deliveries, routes: Mapping[str, Route], tally: Tally, admission: Admission | None = None
+        self,
+        store: Deliveries,
+        routes: Mapping[str, Route],
+        tally: Tally,
+        admission: Admission | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ):
+        """`clock` gives seconds, from any time on."""
         self._store = store
         self._tally = tally
         self._admission = admission or Admission()
         self.verified = VerifiedWebhooks(store, _webhooks(routes))
         self._routes = routes
+        self._clock = clock
+        self._gone: dict[str, float] = {}
+        self.unavailable: frozenset[str] = frozenset()
+        """Last parts of the URLs of webhooks that are defined and can't be in force for now."""
 
     @property
     def routes(self) -> Mapping[str, Route]:
@@ -100,6 +116,10 @@ class Receiver:
 
     @routes.setter
     def routes(self, routes: Mapping[str, Route]) -> None:
+        now = self._clock()
+        gone = {url_id: until for url_id, until in self._gone.items() if until > now}
+        gone |= dict.fromkeys(self._routes, now + _GONE_FOR)
+        self._gone = {url_id: until for url_id, until in gone.items() if url_id not in routes}
         self._routes = routes
         self.verified.replace(_webhooks(routes))
 
@@ -107,8 +127,7 @@ class Receiver:
         """A request for ``/webhook/{url_id}``, from look-up to answer: always one, whatever was sent."""
         route = self._routes.get(url_id)
         if route is None:
-            self._tally.count("", "unknown", 404)
-            return NOT_FOUND
+            return self._unknown(url_id)
         try:
             request = self._read(route, incoming)
             with within(PATIENCE), MEMORY.turn(len(request.body)) as turn, self._span(route, request) as receiving:
@@ -133,6 +152,14 @@ class Receiver:
                 return self._accepted(route, delivery, body.value, committed)
         except Exception as error:
             return self._failed(route, incoming, error)
+
+    def _unknown(self, url_id: str) -> Answer:
+        """No such webhook; of one that has just gone, half a file may be to blame, so its sender is to try again."""
+        if url_id in self.unavailable or self._gone.get(url_id, 0.0) > self._clock():
+            self._tally.count("", "unknown", 503)
+            return GONE
+        self._tally.count("", "unknown", 404)
+        return NOT_FOUND
 
     def _span(self, route: Route, request: Request) -> AbstractContextManager[Span]:
         """A stranger's trace is not joined: its flag would decide whether ours is sampled."""

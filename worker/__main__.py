@@ -5,22 +5,19 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import suppress
-from functools import partial
+from functools import cache
 from types import FrameType
-
-import structlog
 
 from config.logs import configure_logging
 from config.settings import SettingsError, load_settings
-from config.watch import DefinitionsWatcher
-from config.webhooks import Definitions, DefinitionsError, load_definitions
+from config.webhooks import DefinitionsError
 from events import tracing
 from events.deadline import end_waits
 from events.open import open_store
 from events.store import NewerStore, StoreUnavailable
-from worker import metrics
 from worker.calls import LAST_WORDS
 from worker.conductor import Conductor
+from worker.definitions import watch_definitions
 from worker.health import Health, serve
 from worker.last_moment import LastMoment, leave_now
 from worker.loop import Worker
@@ -39,36 +36,17 @@ def main() -> int:
         wanted = sys.argv[1] in ("-h", "--help")
         print(USAGE, file=sys.stdout if wanted else sys.stderr)
         return 0 if wanted else 2
+    open_once = cache(open_store)
     try:
         settings = load_settings()
         configure_logging(settings.bridge_log_format, "worker")
         tracing.configure("worker")
-        load = partial(load_definitions, may_be_empty=settings.bridge_admin_writes)
-        definitions = load(settings.bridge_webhooks)
+        watcher = watch_definitions(settings, lambda: open_once(settings.bridge_database))
         send = by_apprise(settings.bridge_notify.get_secret_value()) if settings.bridge_notify else None
-        store = open_store(settings.bridge_database)
+        store = open_once(settings.bridge_database)
     except (SettingsError, DefinitionsError, NewerStore, StoreUnavailable) as error:
         print(error, file=sys.stderr)
         return 1
-    log = structlog.get_logger()
-
-    def changed(new: Definitions) -> None:
-        metrics.DEFINITIONS_OK.labels("worker").set(1)
-        log.info("definitions reloaded", webhooks=[webhook.name for webhook in new.webhooks])
-
-    def broken(error: DefinitionsError) -> None:
-        metrics.DEFINITIONS_OK.labels("worker").set(0)
-        log.error("the changed definitions have errors; the last good ones stay in force", errors=str(error))
-
-    watcher = DefinitionsWatcher(
-        settings.bridge_webhooks,
-        load,
-        on_change=changed,
-        on_error=broken,
-        current=definitions,
-        note=lambda error: store.set_fact("definitions_error:worker", error),
-    )
-    metrics.DEFINITIONS_OK.labels("worker").set(1)
     with suppress(StoreUnavailable):  # the next check tries again
         watcher.announce()
     health = Health(store.leader)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-Kind = Literal["failed", "rejecting", "conductor", "store", "definitions", "waiting"]
+Kind = Literal["failed", "rejecting", "conductor", "store", "definitions", "gone", "waiting"]
 QUIET = 600_000
 """Milliseconds between two messages of a kind, unless the second says that it is over."""
 AWAY = 60_000
@@ -39,6 +39,8 @@ class Observation:
     """Nothing else of the observation is known then."""
     broken_definitions: tuple[str, ...] = ()
     """The processes that found errors in the definitions."""
+    gone: tuple[str, ...] = ()
+    """Webhooks that have gone from the definitions lately."""
     oldest_pending: int | None = None
     """When the oldest event arrived that waits for a decision or a call."""
 
@@ -103,6 +105,7 @@ class Notices:
             *self._state(seen, "store", []),
             *self._state(seen, "conductor", ["conductor"] if conductor else [], after=AWAY),
             *self._state(seen, "definitions", list(seen.broken_definitions)),
+            *self._state(seen, "gone", list(seen.gone)),
             *self._state(seen, "rejecting", rejecting),
             # While Conductor is away events wait for it, which has been said.
             *(() if conductor else self._state(seen, "waiting", ["events"] if waits else [])),
@@ -158,6 +161,7 @@ _OVER: dict[Kind, str] = {
     "conductor": "Conductor answers again",
     "store": "The store can be written again",
     "definitions": "The webhook definitions are in order again",
+    "gone": "The webhooks that were gone are back, or have been gone for a day",
     "waiting": "Events are delivered in time again",
 }
 
@@ -178,6 +182,9 @@ def _message(kind: Kind, about: list[str], seen: Observation) -> Message:
         case "definitions":
             title = "The webhook definitions have errors"
             body = f"Found by {_listed(about)}. The last good ones stay in force. What is wrong: webhook-bridge check."
+        case "gone":
+            title = f"{_listed(about)} {'is' if len(about) == 1 else 'are'} gone from the definitions"
+            body = "Deliveries are answered 503 for a minute, and 404 then. If nobody removed them, look at the files."
         case _:
             waited = (seen.now - (seen.oldest_pending or seen.now)) // 1000
             title = "Events are piling up"

@@ -13,6 +13,7 @@ import structlog
 
 from config.bell import Bell
 from config.settings import SettingsError
+from events.gone import gone_webhooks
 from events.records import EventFilter
 from events.store import Store, StoreUnavailable
 from worker.notify import QUIET, Message, Notices, Observation
@@ -90,6 +91,7 @@ class Observer:
                 broken_definitions=tuple(
                     process for process in ("relay", "worker") if facts.get(f"definitions_error:{process}")
                 ),
+                gone=tuple(sorted(gone_webhooks(facts, now))),
                 # What waits because people paused its webhook is no trouble, and can't be told from what is.
                 oldest_pending=self._store.oldest_pending() if not self._store.paused() else None,
             )

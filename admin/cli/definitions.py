@@ -64,7 +64,7 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
             for problem in sorted((*error.problems, *error.warnings)):
                 click.echo(plain(problem))
             errors = "1 error" if len(error.problems) == 1 else f"{len(error.problems)} errors"
-            click.echo(f"{errors}; a running bridge keeps the last good definitions", err=True)
+            click.echo(f"{errors}; the bridge keeps the last good definitions of each file", err=True)
         sys.exit(1)
     findings = [(shapes.PROXIES, finding) for finding in on_proxies(here.settings, definitions)]
     if not offline:

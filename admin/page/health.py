@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from config.webhooks import Problem, Webhook
+from events.gone import gone_webhooks
 from events.records import Event, Task
 
 Level = Literal["error", "warning", "note"]
@@ -109,7 +110,7 @@ def _definitions(state: State) -> list[Finding]:
         found.append(
             Finding(
                 "error",
-                "The definitions have errors. Relay and worker keep the last good ones.",
+                "The definitions have errors. Relay and worker keep the last good ones of each file.",
                 tuple(map(str, state.problems)),
             )
         )
@@ -117,8 +118,12 @@ def _definitions(state: State) -> list[Finding]:
         for process in ("relay", "worker"):
             error = state.facts.get(f"definitions_error:{process}")
             if error:
-                text = f"The {process} found errors in the definitions, and keeps the last good ones."
+                text = f"The {process} found errors in the definitions, and keeps the last good ones of each file."
                 found.append(Finding("error", text, tuple(error.splitlines())))
+    if gone := {name: at for name, at in gone_webhooks(state.facts, state.now).items() if name not in state.webhooks}:
+        text = "Webhooks have gone from the definitions. Deliveries to them are answered 404."
+        details = tuple(f"{name}: {ago(state.now - at)} ago" for name, at in sorted(gone.items()))
+        found.append(Finding("warning", text, details))
     if state.warnings:
         found.append(Finding("note", "The definitions have risks.", tuple(map(str, state.warnings))))
     return found

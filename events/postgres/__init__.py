@@ -13,6 +13,7 @@ from events.postgres.connections import Connections
 from events.postgres.decisions import Decisions
 from events.postgres.deliveries import Deliveries
 from events.postgres.effects import EffectsOfCalls
+from events.postgres.kept_definitions import KeptDefinitions
 from events.postgres.leadership import Leadership
 from events.postgres.onces import Onces
 from events.postgres.overdue import Overdue
@@ -37,6 +38,7 @@ class PostgresStore(
     Signals,
     Upkeep,
     Queries,
+    KeptDefinitions,
 ):
     """Everything that the processes do with the store (`events.store` says what each method promises)."""
 

@@ -214,6 +214,14 @@ CREATE TABLE bridge.effects (
 );
 """
 
+_KEPT_DEFINITIONS = """
+-- the last good definitions of each file, without a secret
+CREATE TABLE bridge.kept_definitions (
+    file TEXT PRIMARY KEY,
+    text TEXT NOT NULL
+);
+"""
+
 STEPS: tuple[tuple[str, str], ...] = (
     ("first", _FIRST),
     ("failing_since", "ALTER TABLE bridge.targets ADD COLUMN failing_since BIGINT"),
@@ -222,6 +230,7 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("targets_in_doubt", "ALTER TABLE bridge.targets ADD COLUMN only_versions TEXT"),
     ("bounded_reads", _BOUNDS),
     ("effects_of_calls", _EFFECTS),
+    ("kept_definitions", _KEPT_DEFINITIONS),
 )
 """Name and statements of each step, in their order."""
 

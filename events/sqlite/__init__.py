@@ -11,6 +11,7 @@ from events.sqlite.connections import Connections
 from events.sqlite.decisions import Decisions
 from events.sqlite.deliveries import Deliveries
 from events.sqlite.effects import EffectsOfCalls
+from events.sqlite.kept_definitions import KeptDefinitions
 from events.sqlite.leadership import Leadership
 from events.sqlite.onces import Onces
 from events.sqlite.overdue import Overdue
@@ -35,6 +36,7 @@ class SqliteStore(
     Signals,
     Upkeep,
     Queries,
+    KeptDefinitions,
 ):
     """Everything that the processes do with the store (`events.store` says what each method promises)."""
 

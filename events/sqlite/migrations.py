@@ -295,6 +295,21 @@ def effects_of_calls(db: Database) -> None:
     _run(db, _EFFECTS)
 
 
+_KEPT_DEFINITIONS = """
+-- the last good definitions of each file, without a secret
+CREATE TABLE kept_definitions (
+    file TEXT PRIMARY KEY,
+    text TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+@migrations()
+def kept_definitions(db: Database) -> None:
+    """The last good definitions, for a process that begins while their files are broken."""
+    _run(db, _KEPT_DEFINITIONS)
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

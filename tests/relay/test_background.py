@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
 from config.settings import Settings
 from config.webhooks import DefinitionsError
 from events.records import Rejection
 from events.store import StoreUnavailable
 from relay import create_app, metrics
+from relay.background import GONE
+from relay.receiver import Receiver
 from relay.tally import KEPT, Tally
 from tests.relay.bridge import MakeRelay
 
@@ -59,7 +63,7 @@ def test_a_change_of_the_definitions_takes_effect_and_a_broken_one_is_told(make_
         relay.define([PLAIN | {"name": "other"}])
         relay.background.reload_now()
         assert relay.post("other", "{}", {"X-Api-Key": "0123456789abcdef"}).status_code == 200
-        assert relay.post("plain", "{}").status_code == 404
+        assert relay.post("plain", "{}").status_code == 503
         relay.file.write_text("webhooks: [")
         relay.background.reload_now()
         assert relay.post("other", "{}", {"X-Api-Key": "0123456789abcdef"}).status_code == 200
@@ -122,3 +126,82 @@ def test_without_settings_an_error_is_said_and_ends_the_process(
     said = capsys.readouterr().err
     assert "none.yaml:1" in said
     assert "Traceback" not in said
+
+
+KEY = {"X-Api-Key": "0123456789abcdef"}
+
+
+def test_a_relay_that_begins_while_the_file_is_broken_takes_what_was_kept_and_says_so(
+    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("API_KEY", KEY["X-Api-Key"])
+    relay = make_relay(PLAIN)
+    relay.file.write_text(
+        "webhooks:\n"
+        "- {name: kept, headers: {X-Api-Key: '${API_KEY}'}, receivers: {w: any}}\n"
+        "- {name: inline, headers: {X-Api-Key: '0123456789abcdef'}, receivers: {w: any}}\n"
+    )
+    relay.background.start()
+    relay.background.reload_now()
+    relay.background.stop()
+    assert "0123456789abcdef" not in str(relay.store.kept_definitions())
+    relay.file.write_text("webhooks: [")
+    for store in (relay.store, None):  # as a process of gunicorn's, whose parent reads with connections of its own
+        app = create_app(relay.settings, store=store, in_background=False)
+        client = app.test_client()
+        assert client.post("/webhook/kept", json={}, headers=KEY).status_code == 200
+        assert client.post("/webhook/kept", json={}).status_code == 401
+        answer = client.post("/webhook/inline", json={}, headers=KEY)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+        assert client.post("/webhook/other", json={}, headers=KEY).status_code == 404
+    background = app.extensions["relay"]
+    background.start()
+    try:
+        background.reload_now()
+        said = relay.store.facts()["definitions_error:relay"]
+        assert "webhooks.yaml:1: YAML" in said
+        assert "/webhook/inline: its last good definition can't be in force" in said
+        assert b'bridge_definitions_ok{process="relay"} 0.0' in metrics.exposition()
+        relay.define([PLAIN])
+        background.reload_now()
+        assert client.post("/webhook/plain", json={}, headers=KEY).status_code == 200
+        assert list(relay.store.kept_definitions()) == ["webhooks.yaml"]
+        assert "definitions_error:relay" not in relay.store.facts()
+    finally:
+        background.stop()
+
+
+def test_a_webhook_that_goes_is_answered_503_for_a_minute_and_said(
+    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, made = [1000.0], list[Receiver]()
+
+    def receiver_of(*given: Any) -> Receiver:
+        made.append(Receiver(*given, clock=lambda: now[0]))
+        return made[-1]
+
+    monkeypatch.setattr("relay.app.Receiver", receiver_of)
+    relay = make_relay(PLAIN, PLAIN | {"name": "other", "id": "o-1"})
+    [receiver] = made
+    with structlog.testing.capture_logs() as logs:
+        relay.background.start()
+        try:
+            relay.define([PLAIN])
+            relay.background.reload_now()
+        finally:
+            relay.background.stop()
+    [said] = [line for line in logs if line["event"] == GONE]
+    assert said["urls"] == ["/webhook/o-1"]
+
+    def answers() -> list[int]:
+        return [relay.post(name, "{}", KEY).status_code for name in ("plain", "o-1", "other")]
+
+    assert answers() == [200, 503, 404]
+    now[0] += 59
+    receiver.routes = dict(receiver.routes)
+    assert answers() == [200, 503, 404], "another reload makes it no longer"
+    now[0] += 2
+    assert answers() == [200, 404, 404]
+    relay.define([PLAIN, PLAIN | {"name": "other", "id": "o-1"}])
+    relay.background.reload_now()
+    assert answers() == [200, 200, 404]

@@ -61,6 +61,16 @@ def test_what_comes_and_goes_is_told_once_in_ten_minutes() -> None:
     assert said(notices, QUIET, broken_definitions=broken) == [("definitions", False)]
 
 
+def test_a_webhook_that_has_gone_is_told_by_its_name() -> None:
+    notices = Notices()
+    [message] = notices.observe(Observation(now=0, gone=("orders",)))
+    assert (message.kind, message.title) == ("gone", "orders is gone from the definitions")
+    assert "503 for a minute, and 404 then" in message.body
+    assert said(notices, MINUTE, gone=("orders",)) == []
+    assert said(notices, QUIET, gone=("orders", "shop")) == [("gone", False)]
+    assert said(notices, 2 * QUIET) == [("gone", True)]
+
+
 def test_failed_events_are_told_together() -> None:
     notices = Notices()
     [message] = notices.observe(Observation(now=0, failed={"orders": 2, "b": 1}))

@@ -113,7 +113,7 @@ def test_check_prints_every_problem_with_its_line_and_is_1(cli: Cli, sample: Sam
     result = cli("check", code=1)
     lines = result.stdout.splitlines()
     assert [line.split(": ")[0].rpartition(":")[2] for line in lines] == ["6", "15", "18", "20"]
-    assert "3 errors; a running bridge keeps the last good definitions" in result.stderr
+    assert "3 errors; the bridge keeps the last good definitions of each file" in result.stderr
     found = json.loads(cli("check", "--json", code=1).stdout)
     assert [problem["line"] for problem in found] == [6, 15, 20, 18]
     assert set(found[0]) == {"file", "line", "where", "what", "remedy", "warning"}

@@ -50,6 +50,7 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         ({"facts": {"conductor": "up", "conductor_lacks": "GET /x"}}, "error", "aren't there, or not allowed"),
         ({"facts": {"conductor": "up", "definitions_error:relay": "x"}}, "error", "The relay found errors"),
         ({"facts": {"conductor": "up", "definitions_error:worker": "x"}}, "error", "The worker found errors"),
+        ({"facts": {"conductor": "up", "webhook_gone:shop": str(NOW)}}, "warning", "gone from the definitions"),
         ({"warnings": (PROBLEM,)}, "note", "risks"),
         ({"oldest_pending": NOW - 7_200_000}, "error", "piling up: the oldest waits for 2 h"),
         ({"failed": (EVENT,)}, "warning", "1 event of the last day failed"),

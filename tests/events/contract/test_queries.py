@@ -166,3 +166,14 @@ def test_deliveries_are_counted_by_hour(store: Store) -> None:
     assert sorted((outcome, number) for _hour, outcome, number in hours) == [("accepted", 5), ("rejected", 1)]
     assert all(hour % 3_600_000 == 0 for hour, _outcome, _number in hours)
     assert [number for _hour, _outcome, number in store.delivery_hours(0, "other")] == [2]
+
+
+def test_the_kept_definitions_are_those_of_the_last_good_files(store: Store, other: Store) -> None:
+    assert store.kept_definitions() == {}
+    store.keep_definitions({"a.yaml": "1", "b.yaml": "2"})
+    assert other.kept_definitions() == {"a.yaml": "1", "b.yaml": "2"}
+    other.keep_definitions({"b.yaml": "3", "c.yaml": "é"})
+    assert store.kept_definitions() == {"b.yaml": "3", "c.yaml": "é"}
+    store.keep_definitions(store.kept_definitions())
+    store.keep_definitions({})
+    assert other.kept_definitions() == {}

@@ -1,0 +1,228 @@
+"""Definitions of which each file stands alone: of one that is broken, its last good webhooks stay in force.
+
+They are remembered as they were written, with their references, so that secrets are read anew while a file is broken.
+What is kept in the store for the next process is the same, without the webhooks that have a secret in the YAML itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from config.loader import Definitions, Loader
+from config.model import Webhook
+from config.problems import DefinitionsError, Problem
+from config.proofs import PlatformRules
+from config.references import environment_with_dotenv, holds_secret
+from config.yaml_lines import Located
+
+MAX_KEPT = 1_000_000
+"""Characters that are kept of one file; of a larger one nothing is."""
+_FORMAT = 1
+"""Of what is kept: another version of the bridge may write another one."""
+
+
+class CantRead(ValueError):
+    """What is kept can't be read by this version of the bridge."""
+
+
+@dataclass
+class _Remembered:
+    """The last good webhooks of one file."""
+
+    written: list[dict[str, Any]]
+    """With their references."""
+    left_out: frozenset[str] = frozenset()
+    """Last parts of the URLs of webhooks that weren't kept, since they have a secret in the YAML itself."""
+    resolved: dict[str, Webhook] = field(default_factory=dict)
+    """name → the webhook with its secrets, as it was last."""
+
+
+class LastGood:
+    """Loads definitions, and remembers the last good ones of each file."""
+
+    def __init__(
+        self,
+        platforms: Mapping[str, PlatformRules] | None = None,
+        *,
+        may_be_empty: bool = False,
+        conductor_payload: int | None = None,
+        environment: Callable[[], Mapping[str, str] | None] = environment_with_dotenv,
+    ):
+        """The arguments are those of `config.loader.load_definitions`; `environment` is asked at each `load`.
+
+        If it gives None, secrets are not looked up: for a process that verifies nothing.
+        """
+        self._platforms = platforms
+        self._may_be_empty = may_be_empty
+        self._conductor_payload = conductor_payload
+        self._environment = environment
+        self._remembered: dict[str, _Remembered] = {}
+        self._unreadable: dict[str, str] = {}
+
+    # --- what is kept for the next process ------------------------------------------------------------------
+
+    def kept(self) -> dict[str, str]:
+        """file's name → what to keep of it."""
+        found = {}
+        for name, remembered in self._remembered.items():
+            secret = [webhook for webhook in remembered.written if holds_secret(webhook)]
+            text = json.dumps(
+                {
+                    "format": _FORMAT,
+                    "webhooks": [webhook for webhook in remembered.written if webhook not in secret],
+                    "leftOut": sorted(remembered.left_out | _url_ids(secret)),
+                },
+                sort_keys=True,
+            )
+            if len(text) <= MAX_KEPT:
+                found[name] = text
+        return found
+
+    def remember(self, kept: Mapping[str, str]) -> None:
+        """Takes up what an earlier process has kept, of files that this one has read nothing good of."""
+        for name, text in kept.items():
+            if name in self._remembered:
+                continue
+            try:
+                self._remembered[name] = _read(text)
+            except CantRead as error:
+                self._unreadable[name] = str(error)
+
+    # --- loading --------------------------------------------------------------------------------------------
+
+    def begin(self, path: Path, read_kept: Callable[[], Mapping[str, str]]) -> Definitions:
+        """Like `load`, for a process that begins: where a file is broken, with what an earlier process has kept.
+
+        `read_kept` reads that; it may raise, and then there is nothing.
+        """
+        error: DefinitionsError | None = None
+        try:
+            found = self.load(path)
+            if not found.errors:
+                return found
+        except DefinitionsError as raised:
+            error = raised
+        try:
+            self.remember(read_kept())
+        except Exception as unreadable:
+            structlog.get_logger().warning("the kept definitions can't be read", error=str(unreadable))
+            if error is not None:
+                raise error from None
+            return found
+        return self.load(path)
+
+    def load(self, path: Path) -> Definitions:
+        """Reads the file, or the folder's files. What is wrong is in `errors`.
+
+        Raises DefinitionsError if nothing good is known of any file.
+        """
+        environment = self._environment()
+        loader = Loader(self._platforms, environment, {}, self._may_be_empty, self._conductor_payload)
+        files = loader.files(path)
+        missing = bool([problem for problem in loader.problems if not problem.warning])
+        unavailable: set[str] = set()
+        good = 0
+        if missing:  # the folder or file itself
+            files = self._remembered_files(path)
+        else:
+            self._forget_others(files)
+        for file in files:
+            if not missing and self._read_file(loader, file):
+                good += 1
+            elif (remembered := self._remembered.get(file.name)) is not None:
+                unavailable |= self._fall_back(loader, file, remembered)
+                good += 1
+            elif (reason := self._unreadable.get(file.name)) is not None:
+                what = f"its kept definitions can't be read: {reason}"
+                loader.problems.append(Problem(str(file), 1, "kept", what, "mend the file"))
+        errors = tuple(sorted(problem for problem in loader.problems if not problem.warning))
+        warnings = tuple(sorted(problem for problem in loader.problems if problem.warning))
+        sources = (path, Path(".env"), *files, *loader.references.files)
+        if errors and not good:
+            raise DefinitionsError(errors, warnings, sources, loader.webhooks)
+        return Definitions(
+            tuple(loader.webhooks), warnings, sources, tuple(loader.secrets), errors, frozenset(unavailable)
+        )
+
+    def _remembered_files(self, path: Path) -> list[Path]:
+        """Where the remembered files would be, if the folder or file could be read."""
+        if path.name in self._remembered:
+            return [path]
+        return [path / name for name in sorted(self._remembered)]
+
+    def _forget_others(self, files: Iterable[Path]) -> None:
+        names = {file.name for file in files}
+        self._remembered = {name: one for name, one in self._remembered.items() if name in names}
+
+    def _read_file(self, loader: Loader, file: Path) -> bool:
+        """Reads a file, and takes all of it back if it is broken; whether it is good."""
+        problems, webhooks, taken = len(loader.problems), len(loader.webhooks), dict(loader.taken)
+        loader.read(file)
+        if any(not problem.warning for problem in loader.problems[problems:]):
+            del loader.webhooks[webhooks:], loader.written[webhooks:]
+            loader.taken = taken
+            return False
+        self._remembered[file.name] = _Remembered(
+            loader.written[webhooks:], resolved={webhook.name: webhook for webhook in loader.webhooks[webhooks:]}
+        )
+        return True
+
+    def _fall_back(self, loader: Loader, file: Path, remembered: _Remembered) -> set[str]:
+        """Puts a broken file's last good webhooks in force; the last parts of the URLs of those that can't be."""
+        unavailable = set(remembered.left_out)
+        for url_id in sorted(unavailable):
+            _not_in_force(loader, file, url_id, "its secret stands in the YAML itself, and so wasn't kept")
+        for written in remembered.written:
+            problems, taken = list(loader.problems), dict(loader.taken)
+            number = len(loader.webhooks)
+            loader.read_document(file, Located({"webhooks": [written]}))
+            wrong = [problem for problem in loader.problems[len(problems) :] if not problem.warning]
+            loader.problems = problems
+            if not wrong:
+                webhook = loader.webhooks[number]
+                remembered.resolved[webhook.name] = webhook
+                continue
+            del loader.webhooks[number:], loader.written[number:]
+            loader.taken = taken
+            name = written.get("name")
+            last = remembered.resolved.get(str(name))
+            url_id = str(written.get("id") or name)
+            if ("name", str(name)) in taken or ("url", url_id) in taken:
+                continue  # it has moved to another file
+            if last is None:
+                unavailable.add(url_id)
+                _not_in_force(loader, file, url_id, f"{wrong[0].where}: {wrong[0].what}")
+                continue
+            loader.webhooks.append(last)
+            loader.written.append(written)
+            loader.taken |= {("name", last.name): str(file), ("url", last.url_id): str(file)}
+        return unavailable - {url for kind, url in loader.taken if kind == "url"}
+
+
+def _not_in_force(loader: Loader, file: Path, url_id: str, why: str) -> None:
+    what = f"its last good definition can't be in force ({why}), so its deliveries are answered 503"
+    loader.problems.append(Problem(str(file), 1, f"/webhook/{url_id}", what, "mend the file"))
+
+
+def _url_ids(webhooks: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {str(webhook.get("id") or webhook.get("name")) for webhook in webhooks}
+
+
+def _read(text: str) -> _Remembered:
+    """Raises CantRead."""
+    try:
+        value = json.loads(text)
+        form, webhooks, left_out = value["format"], value["webhooks"], value["leftOut"]
+    except (ValueError, TypeError, KeyError):
+        raise CantRead("it is not what this version keeps") from None
+    if form != _FORMAT:
+        raise CantRead(f"it has format {form}, and this version of the bridge reads format {_FORMAT}")
+    if not isinstance(webhooks, list) or not all(isinstance(one, dict) for one in webhooks):
+        raise CantRead("it is not what this version keeps")
+    return _Remembered(webhooks, frozenset(map(str, left_out)))
