@@ -1,25 +1,41 @@
-"""``python -m bench.strangers [NUMBER]``: so many hostile requests (100,000) to a relay, and what it answered."""
+"""``python -m bench.strangers [NUMBER]``: what strangers cost others.
+
+So many hostile requests (100,000), and what was answered. Then the relay's latencies while strangers press it, beside
+those of the quiet relay in the same run.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench import load
+from bench.figures import Figure, median, spread, table
 from bench.relay import DEFINITIONS, listening
 from testkit.processes import bridge_environment, free_port, start_relay, stop_all_on_exit
-from testkit.strangers import ANSWERS, attack
+from testkit.strangers import ANSWERS, attack, healthz_latencies, send_endless_heads, trickle
 
 PEERS = 8
 PATHS = ("/webhook/bench", "/webhook/nobody", "/webhook/", "/healthz", "/nothing", "*", "http://h/webhook/bench")
+PRESSURES: dict[str, tuple[Callable[..., None], int]] = {
+    "1,000 connections that trickle": (trickle, 1000),
+    "16 connections with heads of 1.5 MB": (send_endless_heads, 16),
+}
+ROUNDS = 3
+SECONDS = 4.0
+_TO_SETTLE = 2.0
+"""Seconds until a pressure is there, or over."""
 
 
 def main() -> int:
-    """Exit code 0 if every answer was one of the HTTP table, and honest senders had theirs meanwhile."""
+    """Exit code 0 if every answer was one of the HTTP table, and honest senders had theirs meanwhile, in time."""
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     stop_all_on_exit()
     with tempfile.TemporaryDirectory(prefix="bridge-strangers-") as name:
@@ -34,21 +50,74 @@ def main() -> int:
         )
         relay = start_relay(environment, folder / "relay.log")
         relay.wait_until(lambda: listening(port), timeout=30)
-        began = time.monotonic()
-        found: Counter[int] = Counter()
-        with ProcessPoolExecutor(PEERS) as pool:
-            for counted in [pool.submit(attack, port, number // PEERS, seed, PATHS) for seed in range(PEERS)]:
-                found += counted.result()
-                # Honest senders have their answer all the while.
-                honest = load.run(port, "/webhook/bench", seconds=1, connections=2, warm_up=0)
-                if honest.failures:
-                    print(f"{honest.failures} honest deliveries failed")
-                    return 1
+        answers_are_right = send_hostile_requests(port, number)
+        figures = measure(port)
         relay.stop()
         bugs = (folder / "relay.log").read_text(encoding="utf-8").count("Traceback")
+    print(table(figures))
+    print(f"{bugs} tracebacks")
+    in_time = all(figure.reached is not False for figure in figures)
+    return 0 if answers_are_right and in_time and not bugs else 1
+
+
+def send_hostile_requests(port: int, number: int) -> bool:
+    """Whether all answers were of the table, and honest senders had theirs meanwhile."""
+    began = time.monotonic()
+    found: Counter[int] = Counter()
+    failures = 0
+    with ProcessPoolExecutor(PEERS) as pool:
+        for counted in [pool.submit(attack, port, number // PEERS, seed, PATHS) for seed in range(PEERS)]:
+            found += counted.result()
+            # Honest senders have their answer all the while.
+            failures += load.run(port, "/webhook/bench", seconds=1, connections=2, warm_up=0).failures
     seconds = time.monotonic() - began
-    print(f"{number} hostile requests in {seconds:.0f} s: {dict(sorted(found.items()))}, {bugs} tracebacks")
-    return 0 if set(found) <= ANSWERS and not bugs else 1
+    print(f"{number} hostile requests in {seconds:.0f} s: {dict(sorted(found.items()))}")
+    print(f"{failures} honest deliveries failed")
+    return set(found) <= ANSWERS and not failures
+
+
+def measure(port: int) -> list[Figure]:
+    """Rounds of the quiet relay and of each pressure, in turn, so that a machine's drift hits all."""
+    deliveries: dict[str, list[float]] = {}
+    health: dict[str, list[float]] = {}
+    failures = 0
+    for _ in range(ROUNDS):
+        for name in ("quiet", *PRESSURES):
+            with pressure(name, port):
+                honest = load.run(port, "/webhook/bench", SECONDS, connections=4)
+                failures += honest.failures
+                deliveries.setdefault(name, []).append(honest.p99)
+                latencies = healthz_latencies(port, SECONDS)
+                health.setdefault(name, []).append(latencies[int(len(latencies) * 0.99)])
+    return [*_figures(deliveries, health), Figure("strangers", "honest answers other than 200", failures, "<= 0")]
+
+
+@contextmanager
+def pressure(name: str, port: int) -> Iterator[None]:
+    """Strangers of that kind, in a process of their own."""
+    if name not in PRESSURES:
+        yield
+        return
+    stop = multiprocessing.Event()
+    send, number = PRESSURES[name]
+    process = multiprocessing.Process(target=send, args=(port, number, stop), daemon=True)
+    process.start()
+    try:
+        time.sleep(_TO_SETTLE)
+        yield
+    finally:
+        stop.set()
+        process.join()
+        time.sleep(_TO_SETTLE)
+
+
+def _figures(deliveries: dict[str, list[float]], health: dict[str, list[float]]) -> Iterator[Figure]:
+    for what, found in (("delivery's", deliveries), ("/healthz'", health)):
+        quiet = median(found["quiet"])
+        for name in PRESSURES:
+            detail = f"{spread(found[name], ' ms')}, quiet {spread(found['quiet'], ' ms')}"
+            ratio = median(found[name]) / quiet
+            yield Figure("strangers", f"{what} 99th percentile / quiet, {name}", ratio, "<= 2", detail)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import time
 from contextlib import suppress
 from typing import Any
@@ -42,6 +43,7 @@ class Connection:
         self._peer = peer
         self._memory = memory
         self._in_head = True
+        self._has_begun = False
         self._is_discarding = False
         self._gives_way = False
         self._is_over = False
@@ -53,6 +55,11 @@ class Connection:
         self._may_come: int | None = None
         self._worked = 0.0
         self._given = 0.0
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether gunicorn itself speaks TLS."""
+        return isinstance(self._peer, ssl.SSLSocket)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._peer, name)
@@ -98,7 +105,10 @@ class Connection:
     def _receive(self, size: int) -> bytes:
         piece: bytes = self._peer.recv(size)
         if self._gives_way:
+            if not self._has_begun:
+                return b""  # who has asked for nothing gets no answer
             raise Overloaded("others have been served instead")
+        self._has_begun = True
         if not self._is_discarding:
             self._memory.hold(self, len(piece))
         return piece
@@ -113,7 +123,7 @@ class Connection:
 
     def request_is_over(self) -> None:
         """Another request's head may come."""
-        self._in_head, self._head = True, 0
+        self._in_head, self._head, self._has_begun = True, 0, False
         self._is_discarding = False
         self._memory.free(self)
 
@@ -127,10 +137,14 @@ class Connection:
         self._is_discarding = True
         self._memory.free(self)
 
+    def end(self) -> None:
+        """Nothing more is read for gunicorn, which then ends the connection."""
+        self._is_over = True
+
     def linger(self) -> None:
         """Ends the connection, and reads what still comes: over unread bytes it would be reset, and its peer might not
         see the answer. What is too much, or too slow for the caller, is left."""
-        self._is_over = True
+        self.end()
         left = _LARGEST_REST
         with suppress(OSError):
             self._peer.shutdown(socket.SHUT_WR)
@@ -142,3 +156,24 @@ class Connection:
         self._gives_way = True
         with suppress(OSError):
             self._peer.shutdown(socket.SHUT_RD)
+
+
+class Places:
+    """A process's connections, of which there can be only so many."""
+
+    def __init__(self, number: int):
+        self._most = number - max(1, number // 10)
+        self._taken: dict[Connection, None] = {}  # whose last request was over first is first
+
+    def take(self, connection: Connection) -> None:
+        """The connection is new, or waits for another request. If there are too many, another one ends."""
+        self._taken.pop(connection, None)
+        self._taken[connection] = None
+        if len(self._taken) > self._most:
+            longest = next(iter(self._taken))
+            del self._taken[longest]
+            longest.give_way()
+
+    def leave(self, connection: Connection) -> None:
+        """The connection is over."""
+        self._taken.pop(connection, None)

@@ -12,7 +12,9 @@ monkey.patch_all()
 import atexit
 import gc
 import os
+import resource
 import shutil
+import socket
 import ssl
 import tempfile
 from contextlib import suppress
@@ -23,7 +25,7 @@ from gunicorn import glogging
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
-from relay.connection import Connection
+from relay.connection import Connection, Places
 from relay.memory import MEMORY, Overloaded
 
 _LONGEST_GOODBYE = 2.0
@@ -32,21 +34,35 @@ _OBJECTS_A_COLLECTION = 10_000
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
-    """gunicorn's gevent worker; what is no HTTP gets its answer in the form that all errors have."""
+    """gunicorn's gevent worker; what is no HTTP gets its answer in the form that all errors have.
+
+    When nearly all connections that it may have are taken, the one that has been waiting for the longest gives way.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any):
+        super().__init__(*arguments, **named)
+        self._places = Places(self.worker_connections)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serves a connection. One on which nothing was ever sent is let go at once when the worker stops."""
+        connection = Connection(client, MEMORY)
+        self._places.take(connection)
+        try:
+            self._serve(listener, connection, addr)
+        finally:
+            self._places.leave(connection)
+
+    def _serve(self, listener: Any, connection: Connection, addr: Any) -> None:
         background = _background(self.wsgi)
         # Of TLS something may have been read by now, and be waiting in the socket.
-        if background is not None and not isinstance(client, ssl.SSLSocket):
+        if background is not None and not connection.is_tls:
             try:
-                came = background.await_first(client, self.cfg.keepalive)
+                came = background.await_first(connection, self.cfg.keepalive)
             except OSError:
                 came = False
             if not came:
-                client.close()
+                connection.close()
                 return
-        connection = Connection(client, MEMORY)
         try:
             super().handle(listener, connection, addr)
         finally:
@@ -59,6 +75,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             super().handle_request(listener_name, req, sock, addr)
         finally:
             sock.request_is_over()
+            self._places.take(sock)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answers, where an answer can be sent still; gunicorn closes the connection."""
@@ -88,7 +105,28 @@ class Logger(glogging.Logger):  # type: ignore[misc]
         self.error_log.propagate = True
 
 
-bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
+def _every_address(port: str) -> list[str]:
+    """Of IPv6 and IPv4, where the machine has both."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::", 0))
+            takes_both = not probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    except OSError:
+        return [f"0.0.0.0:{port}"]
+    return [f"[::]:{port}"] if takes_both else [f"[::]:{port}", f"0.0.0.0:{port}"]
+
+
+def _allow_files() -> None:
+    """Each connection is an open file, of which many systems allow a thousand unless a process asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+_allow_files()
+bind = _every_address(os.environ.get("PORT") or "8000")
 worker_class = Worker
 logger_class = Logger
 workers = 2

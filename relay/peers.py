@@ -101,8 +101,11 @@ class _Sending:
                 left -= len(piece)
         except Exception:  # the parser has errors of its own
             left = 0
-        if left == 0 and self._is_chunked:
-            self._connection.linger()
+        if left == 0:
+            # Where the next request begins is unknown.
+            self._connection.end()
+            if self._limit.pending:
+                self._connection.linger()
 
 
 def _hold_back(connection: Any, hold: bool) -> None:

@@ -22,6 +22,7 @@ from relay.memory import MEMORY, Overloaded, Turn
 from relay.platform import Accepted
 from relay.request import Answer, Request, error_answer, json_answer
 from relay.route import Route
+from relay.seldom import Seldom
 from relay.tally import Tally
 from relay.verification import Key, VerifiedDelivery, VerifiedWebhooks
 from relay.verifiers import KeysUnavailable, Refused
@@ -32,6 +33,9 @@ RETRY_AFTER = 10
 PATIENCE = 2.2
 """Seconds after the arrival of its last byte in which a delivery is stored, or answered 503: Slack and others want an
 answer within three, and what was ready before it has its turn first."""
+
+_LONGEST_REASON = 500
+_LONGEST_ADDRESS = 100
 
 NOT_FOUND = error_answer(404, "not_found", "there is nothing at this URL")
 UNAUTHORIZED = error_answer(401, "unauthorized", "the delivery could not be verified")
@@ -102,6 +106,7 @@ class Receiver:
         self._store = store
         self._tally = tally
         self._admission = admission or Admission()
+        self._seldom = Seldom()
         self.verified = VerifiedWebhooks(store, _webhooks(routes))
         self._routes = routes
         self._clock = clock
@@ -293,16 +298,22 @@ class Receiver:
                 allowed = ", ".join(sorted(route.methods))
                 return error_answer(405, "method_not_allowed", f"use {allowed}", ("Allow", allowed))
             case StoreUnavailable():
-                structlog.get_logger().error("the store can't take a delivery", webhook=name, error=str(error))
+                self._log("the store can't take a delivery", name, error)
                 self._tally.count(name, "store_unavailable", 503)
             case KeysUnavailable() | Overloaded():
-                structlog.get_logger().error("a delivery can't be taken now", webhook=name, error=str(error))
+                self._log("a delivery can't be taken now", name, error)
                 self._tally.count(name, "rejected", 503)
             case _:
                 # A bug of ours must not lose the delivery: the sender is told to try again.
-                structlog.get_logger().error("a delivery failed", webhook=name, exc_info=error)
+                self._log("a delivery failed", name, error, exc_info=error)
                 self._tally.count(name, "rejected", 503)
         return UNAVAILABLE
+
+    def _log(self, line: str, webhook: str, error: Exception, **more: Any) -> None:
+        """Senders may cause as many as they like."""
+        left_out = self._seldom((webhook, type(error)))
+        if left_out is not None:
+            structlog.get_logger().error(line, webhook=webhook, error=str(error), left_out=left_out, **more)
 
     def _note(self, route: Route, incoming: Incoming, status: int, reason: str) -> None:
         """Counts and keeps what was rejected or filtered."""
@@ -311,8 +322,8 @@ class Receiver:
                 webhook=route.webhook.name,
                 at=self._store.now(),
                 status=status,
-                reason=reason,
-                remote=incoming.remote,
+                reason=reason[:_LONGEST_REASON],
+                remote=incoming.remote and incoming.remote[:_LONGEST_ADDRESS],
                 method=incoming.method,
             )
         )

@@ -42,7 +42,9 @@ class WsgiRequest:
         """`knows_proxies`: nobody's X-Forwarded-For but that of our proxies counts, so the address is the sender's."""
         self._environ = environ
         self.method: str = environ["REQUEST_METHOD"]
-        self.remote: str | None = environ.get("REMOTE_ADDR") or None
+        remote: str = environ.get("REMOTE_ADDR", "")
+        # So a listener on IPv6 sees IPv4.
+        self.remote = (remote.removeprefix("::ffff:") if "." in remote else remote) or None
         self.sender = None if not knows_proxies and any(map(environ.__contains__, _OF_PROXIES)) else self.remote
 
     def read(self, max_body: int) -> bytes:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 import socket
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Protocol
 
-ANSWERS = frozenset({200, 400, 401, 403, 404, 405, 413, 415})
+ANSWERS = frozenset({200, 400, 401, 403, 404, 405, 413, 415, 429})
 """Statuses of the HTTP table that a stranger may see; 200 is for pages without secrets."""
 LONGEST = 20.0
 """Seconds until an answer counts as missing."""
@@ -101,3 +104,87 @@ def attack(port: int, number: int, seed: int, paths: tuple[str, ...]) -> Counter
         if not hang_up:
             found.update(answers or [-1])
     return found
+
+
+class Stop(Protocol):
+    """An event, of threads or of processes."""
+
+    def wait(self, timeout: float) -> bool:
+        """Whether it is set, at the latest after so many seconds."""
+
+
+_HEAD = b"POST /webhook/bench HTTP/1.1\r\nHost: h\r\n"
+_ROUND = 1.0
+"""Seconds in which each connection sends one byte."""
+_PARTS = 20
+
+
+def trickle(port: int, number: int, stop: Stop) -> None:
+    """So many connections until `stop`: a third of them sends a head byte by byte, a third a body, a third nothing.
+    Those that the relay ends are opened again."""
+    connections: list[socket.socket | None] = [None] * number
+    try:
+        while True:
+            for part in range(_PARTS):
+                for place in range(part, number, _PARTS):
+                    connections[place] = _one_byte_more(port, place % 3, connections[place])
+                if stop.wait(_ROUND / _PARTS):
+                    return
+    finally:
+        for connection in connections:
+            if connection is not None:
+                connection.close()
+
+
+def _one_byte_more(port: int, kind: int, connection: socket.socket | None) -> socket.socket | None:
+    try:
+        if connection is None:
+            connection = socket.create_connection(("127.0.0.1", port), timeout=LONGEST)
+            connection.sendall((_HEAD, _HEAD + b"Content-Length: 1000\r\n\r\n", b"")[kind])
+            connection.setblocking(False)
+        elif kind == 2:
+            if connection.recv(1) == b"":
+                raise ConnectionError
+        else:
+            connection.sendall(b"x")
+    except BlockingIOError:  # nothing has come
+        pass
+    except OSError:
+        if connection is not None:
+            connection.close()
+        return None
+    return connection
+
+
+def send_endless_heads(port: int, number: int, stop: Stop) -> None:
+    """So many connections, again and again until `stop`: each sends a head of 1.5 MB."""
+    head = b"GET /healthz HTTP/1.1\r\n" + (b"X: " + b"y" * 16_000 + b"\r\n") * 96
+    is_over = threading.Event()
+
+    def send() -> None:
+        while not is_over.wait(0.05):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=LONGEST) as connection:
+                for begin in range(0, len(head), 8192):
+                    connection.sendall(head[begin : begin + 8192])
+                while connection.recv(65536):
+                    pass
+
+    threads = [threading.Thread(target=send) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    while not stop.wait(1):
+        pass
+    is_over.set()
+    for thread in threads:
+        thread.join()
+
+
+def healthz_latencies(port: int, seconds: float) -> list[float]:
+    """Milliseconds of GETs of ``/healthz``, one after the other and each on a connection of its own, in order."""
+    found: list[float] = []
+    end = time.perf_counter() + seconds
+    while (began := time.perf_counter()) < end:
+        assert statuses(port, b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n") == [200]
+        found.append(1000 * (time.perf_counter() - began))
+        time.sleep(0.005)
+    return sorted(found)

@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -139,3 +139,35 @@ def test_what_strangers_have_sent_leaves_nothing_behind(relay: Process) -> None:
     for round_ in range(1, 5):
         flood(round_ * 1000)
     assert memory_of(relay) - before < 16 * 1024 * 1024
+
+
+def test_silent_connections_leave_a_place_for_those_that_ask(tmp_path: Path) -> None:
+    relay = Process(tmp_path)
+    relay.file.write_text(DEFINITIONS)
+    relay.start(GUNICORN_CMD_ARGS="--worker-connections 40")
+    try:
+        assert eventually(lambda: relay.status("GET", "/readyz") == 200), relay.log.read_text()
+        with ExitStack() as stack:
+            strangers = [stack.enter_context(connect(relay)) for _ in range(400)]
+            for number, stranger in enumerate(strangers):
+                with suppress(OSError):
+                    stranger.sendall(
+                        (b"", b"G", b"POST /webhook/one HTTP/1.1\r\nContent-Length: 9\r\n\r\n")[number % 3]
+                    )
+            assert [relay.status("POST", "/webhook/one", b"{}") for _ in range(12)] == [200] * 12
+        assert relay.stop() == 0
+    finally:
+        if relay.process is not None and relay.process.poll() is None:
+            relay.process.kill()
+            relay.process.wait(30)
+
+
+def test_ipv6_and_ipv4_are_both_served(relay: Process) -> None:
+    try:
+        connection = socket.create_connection(("::1", relay.port), timeout=20)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with connection:
+        connection.sendall(request())
+        assert Answers(connection).next()[0] == 200
+    assert relay.status("POST", "/webhook/one", b"{}") == 200

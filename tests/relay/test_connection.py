@@ -9,7 +9,7 @@ from gunicorn.config import Config
 from gunicorn.http import get_parser
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
 
-from relay.connection import LARGEST_HEAD, Connection, TooMuchFraming
+from relay.connection import LARGEST_HEAD, Connection, Places, TooMuchFraming
 from relay.memory import Memory, Overloaded
 
 
@@ -142,10 +142,18 @@ def test_what_a_request_has_sent_is_held_until_it_is_over() -> None:
 
 def test_who_gives_way_gets_no_further() -> None:
     served = Served(*pieces(REQUESTS, 10))
-    served.connection.give_way()
+    receive = served.peer.recv
+
+    def meanwhile(size: int) -> bytes:
+        if served.peer.read > 30:
+            served.connection.give_way()
+        return receive(size)
+
+    served.peer.recv = meanwhile  # type: ignore[method-assign]
     with pytest.raises(Overloaded):
         served.next()
     assert served.peer.shut
+    assert served.peer.read <= 50
 
 
 def test_chunks_of_hardly_any_content_are_refused() -> None:
@@ -185,3 +193,19 @@ def test_usual_chunks_come_whole() -> None:
         if not piece:
             break
     assert found == content
+
+
+def test_of_too_many_connections_the_one_that_waits_longest_ends() -> None:
+    places = Places(10)
+    peers = [Peer(b"GET /a HTTP/1.1\r\n") for _ in range(12)]
+    connections = [Connection(peer, Memory()) for peer in peers]
+    for connection in connections[:9]:
+        places.take(connection)
+    places.take(connections[0])  # has had a request, and waits for another
+    places.take(connections[9])
+    assert [bool(peer.shut) for peer in peers[:9]] == [False, True] + [False] * 7
+    places.leave(connections[2])
+    places.take(connections[10])
+    places.take(connections[11])
+    assert [bool(peer.shut) for peer in peers] == [False, True, False, True] + [False] * 8
+    assert connections[3].recv(100) == b""  # who has asked for nothing gets no answer

@@ -1,0 +1,27 @@
+"""Lines that strangers could cause again and again are logged once a second, with the number of those left out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable
+
+_EVERY = 1.0
+"""Seconds."""
+
+
+class Seldom:
+    """Keys must be few: names of webhooks and kinds of lines."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._last: dict[Hashable, tuple[float, int]] = {}
+
+    def __call__(self, key: Hashable) -> int | None:
+        """How many lines were left out before this one; None if this one is to be left out too."""
+        now = self._clock()
+        at, left_out = self._last.get(key, (now - _EVERY, 0))
+        if now - at < _EVERY:
+            self._last[key] = at, left_out + 1
+            return None
+        self._last[key] = now, 0
+        return left_out
