@@ -138,13 +138,50 @@ def test_systemd_itself_accepts_the_units(unit: Path, tmp_path: Path) -> None:
     assert said == [], answer.stderr
 
 
-@pytest.mark.parametrize("file", ["systemd/bridge.env", "compose.env.example"])
+@pytest.mark.parametrize(
+    "file", [*(f"systemd/{name}.env" for name in ("bridge", "worker", "admin")), "compose.env.example"]
+)
 def test_environment_files_name_only_settings_that_exist(file: str) -> None:
     text = (DEPLOY / file).read_text(encoding="utf-8")
     named = set(re.findall(r"^#? ?((?:BRIDGE|CONDUCTOR)_[A-Z_]+)=", text, re.MULTILINE))
     assert named
     # Compose itself reads the folder's name, for the mount.
     assert named - {"BRIDGE_CONFIG_FOLDER"} <= {setting.upper() for setting in Settings.model_fields}
+
+
+PRIVATE = {"CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET", "BRIDGE_ADMIN_TOKEN", "BRIDGE_VIEWER_TOKEN", "BRIDGE_NOTIFY"}
+"""What the relay has no need of."""
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_each_unit_reads_the_secrets_that_it_needs_and_no_other(unit: Path) -> None:
+    name = unit.stem.removeprefix("webhook-bridge-")
+    read = re.findall(r"^EnvironmentFile=-?/etc/webhook-bridge/(\w+)\.env$", unit.read_text(), re.MULTILINE)
+    assert (
+        read
+        == {"relay": ["bridge", "relay"], "worker": ["bridge", "worker"], "admin": ["bridge", "relay", "admin"]}[name]
+    )
+    texts = {file: (DEPLOY / "systemd" / f"{file}.env").read_text() for file in read}
+    named = set(re.findall(r"^(?:# )?([A-Z_]+)=", "\n".join(texts.values()), re.MULTILINE))
+    needed = {
+        "relay": set[str](),
+        "worker": {"CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET", "BRIDGE_NOTIFY"},
+        "admin": {"BRIDGE_ADMIN_TOKEN", "BRIDGE_VIEWER_TOKEN"},
+    }[name]
+    assert named & PRIVATE == needed
+    assert ("SLACK_SIGNING_SECRET" in named) is (name != "worker")
+
+
+def test_in_compose_each_process_has_the_secrets_that_it_needs_and_no_other() -> None:
+    services = yaml(DEPLOY / "compose.yaml")["services"]
+    files = {
+        name: [file["path"].removesuffix(".env") for file in services[name]["env_file"]]
+        for name in ("relay", "worker", "admin")
+    }
+    assert files == {"relay": ["bridge", "relay"], "worker": ["bridge", "worker"], "admin": ["bridge", "relay"]}
+    assert not PRIVATE & set(services["relay"]["environment"])
+    assert not PRIVATE & set(services["worker"]["environment"])
+    assert PRIVATE & set(services["admin"]["environment"]) == {"BRIDGE_ADMIN_TOKEN"}
 
 
 # --- containers

@@ -204,10 +204,19 @@ def test_no_process_has_secrets_that_it_does_not_need() -> None:
     secrets = {name: secrets_of(container) for name, pod in found.items() for container in pod["containers"]}
     assert secrets == {
         "relay": {"webhook-secrets", "bridge-database"},
-        "worker": {"webhook-secrets", "bridge-database", "conductor-key"},
+        "worker": {"bridge-notify", "bridge-database", "conductor-key"},
         "admin": {"webhook-secrets", "bridge-database", "bridge-admin"},
         "test": {"webhook-secrets"},
     }
+    files = {
+        name: [mount["name"] for mount in container["volumeMounts"] if mount["name"].startswith("secret-")]
+        for name, pod in found.items()
+        for container in pod["containers"]
+    }
+    both = ["secret-webhook-secrets", "secret-partner-keys"]
+    assert files == {"relay": both, "worker": [], "admin": both, "test": both}
+    volumes = {volume["name"] for volume in found["worker"]["volumes"]}
+    assert not volumes & set(both)
 
 
 def test_the_database_is_a_url_or_a_host_with_a_password() -> None:

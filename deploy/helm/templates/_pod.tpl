@@ -60,29 +60,39 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
+{{/* takes root and secrets (whether a container of the pod has the definitions' secrets) */}}
 {{- define "bridge.volumes" -}}
+{{- $secrets := .secrets }}
+{{- with .root }}
 volumes:
   # Whole folders, never a file of one (subPath): what is changed in them then comes into a pod that runs.
   - name: webhooks
     configMap: {name: {{ include "bridge.configMap" . }}}
   - name: tmp
     emptyDir: {sizeLimit: 256Mi}
+  {{- if $secrets }}
   {{- range .Values.secretFiles }}
   - name: secret-{{ . | replace "." "-" | trunc 50 }}
     secret: {secretName: {{ . }}}
   {{- end }}
-  {{- with .Values.database.caSecret }}
+  {{- end }}
+  {{- if .Values.database.caSecret }}
   - name: database-ca
-    secret: {secretName: {{ . }}, items: [{key: {{ $.Values.database.caKey }}, path: ca.crt}]}
+    secret: {secretName: {{ .Values.database.caSecret }}, items: [{key: {{ .Values.database.caKey }}, path: ca.crt}]}
   {{- end }}
   {{- if .Values.database.sqlite.enabled }}
   - name: data
     persistentVolumeClaim: {claimName: {{ default (printf "%s-data" (include "bridge.fullname" .)) .Values.database.sqlite.existingClaim }}}
   {{- end }}
 {{- end }}
+{{- end }}
 
-{{/* What every container has. */}}
+{{/* What every container has; takes root, env (Secrets that become its environment) and secrets (whether it has the
+     definitions' secrets as files). A process gets no secret that it has no need of. */}}
 {{- define "bridge.container" -}}
+{{- $env := .env }}
+{{- $secrets := .secrets }}
+{{- with .root }}
 image: {{ include "bridge.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
@@ -92,7 +102,7 @@ securityContext:
 volumeMounts:
   - {name: webhooks, mountPath: /etc/webhook-bridge, readOnly: true}
   - {name: tmp, mountPath: /tmp}
-  {{- range .Values.secretFiles }}
+  {{- range $secrets | ternary .Values.secretFiles list }}
   - {name: secret-{{ . | replace "." "-" | trunc 50 }}, mountPath: /run/secrets/bridge/{{ . }}, readOnly: true}
   {{- end }}
   {{- if .Values.database.caSecret }}
@@ -101,11 +111,12 @@ volumeMounts:
   {{- if .Values.database.sqlite.enabled }}
   - {name: data, mountPath: /data}
   {{- end }}
-{{- with .Values.secretEnv }}
+{{- with $env }}
 envFrom:
   {{- range . }}
   - secretRef: {name: {{ . }}}
   {{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -167,7 +178,7 @@ readinessProbe:
 
 {{- define "bridge.relayContainer" -}}
 - name: relay
-  {{- include "bridge.container" . | nindent 2 }}
+  {{- include "bridge.container" (dict "root" . "env" .Values.secretEnv "secrets" true) | nindent 2 }}
   command: [gunicorn]
   args: [--config, "python:relay.gunicorn_settings", "relay:create_app()"]
   env:
@@ -189,7 +200,7 @@ readinessProbe:
 
 {{- define "bridge.workerContainer" -}}
 - name: worker
-  {{- include "bridge.container" . | nindent 2 }}
+  {{- include "bridge.container" (dict "root" . "env" .Values.worker.secretEnv "secrets" false) | nindent 2 }}
   command: [python, -m, worker]
   env:
     {{- include "bridge.env" . | nindent 4 }}
@@ -213,7 +224,7 @@ readinessProbe:
 
 {{- define "bridge.adminContainer" -}}
 - name: admin
-  {{- include "bridge.container" . | nindent 2 }}
+  {{- include "bridge.container" (dict "root" . "env" .Values.secretEnv "secrets" true) | nindent 2 }}
   command: [gunicorn]
   args: [--config, "python:admin.page.gunicorn_settings", --bind, "0.0.0.0:{{ .Values.admin.port }}", "admin:create_app()"]
   env:
