@@ -314,10 +314,12 @@ class Conductor:
 
     def _task(self, task_id: str) -> dict[str, Any] | None:
         try:
-            found = self._call("GET", "/tasks/{id}", {"id": task_id})
+            found = _checked(dict, self._call("GET", "/tasks/{id}", {"id": task_id}))
         except NotFound:
             return None
-        return _checked(dict, found)
+        if not isinstance(found.get("status"), str) or found.get("taskId", task_id) != task_id:
+            raise Garbled(f"the answer isn't task {task_id}: {str(found)[:100]!r}")
+        return found
 
     def extend_lease(self, task_id: str, workflow_id: str) -> None:
         """Keeps a task with a response time-out waiting. (`callbackAfterSeconds` would put it back into the queue.)"""
@@ -384,15 +386,17 @@ class Conductor:
         query: list[tuple[str, Any]] = [("includeClosed", "true"), ("includeTasks", "false")]
         # The GET form of this call refuses ids with a slash.
         found = self._call("POST", "/workflow/{name}/correlated", {"name": name}, query, [correlation_id])
-        workflows = _checked(dict, found).get(correlation_id) or []
-        return workflows[0]["workflowId"] if workflows else None
+        if _checked(dict, found).keys() - {correlation_id}:
+            raise Garbled(f"the answer isn't of that correlation id: {str(found)[:100]!r}")
+        workflows = _list_of_dicts(found.get(correlation_id) or [])
+        return _id(workflows[0].get("workflowId")) if workflows else None
 
     def completed_by(self, workflow_id: str, reference_name: str, event_id: str) -> bool:
         """Whether this event has completed a task of that reference name: a task that is tried again keeps its name."""
         workflow = self._workflow(workflow_id, tasks=True) or {}
         return any(
             task.get("referenceTaskName") == reference_name and task.get("workerId") == event_id
-            for task in workflow.get("tasks") or ()
+            for task in _list_of_dicts(workflow.get("tasks") or [])
         )
 
     def correlation_id(self, workflow_id: str) -> str | None:
@@ -403,7 +407,9 @@ class Conductor:
     def runs(self, workflow_id: str) -> bool:
         """Whether the workflow has not ended; False if Conductor has none."""
         found = self._workflow(workflow_id)
-        return found is not None and found.get("status") in ("RUNNING", "PAUSED")
+        if found is not None and not found.get("status"):
+            raise Garbled("the workflow has no status")
+        return found is not None and found["status"] in ("RUNNING", "PAUSED")
 
     def evaluate(self, workflow_id: str) -> bool:
         """Has Conductor see what the workflow has to do next; False if it has no such workflow.
@@ -420,13 +426,15 @@ class Conductor:
     def goes(self, workflow_id: str) -> bool:
         """Whether the workflow has any task or has ended: a running one without tasks has never begun."""
         workflow = self._workflow(workflow_id, tasks=True)
-        return workflow is None or bool(workflow.get("tasks")) or workflow.get("status") != "RUNNING"
+        return (
+            workflow is None or bool(_list_of_dicts(workflow.get("tasks") or [])) or workflow.get("status") != "RUNNING"
+        )
 
     def workflow(self, workflow_id: str) -> Workflow | None:
         """Version, and start and correlation id of the outermost workflow around it; None if Conductor has none."""
-        own = root = self._shown(workflow_id)
+        own = root = self._workflow(workflow_id)
         while root is not None and root.get("parentWorkflowId"):
-            parent = self._shown(root["parentWorkflowId"])
+            parent = self._workflow(root["parentWorkflowId"])
             if parent is None:
                 break
             root = parent
@@ -445,23 +453,19 @@ class Conductor:
 
     def version(self, workflow_id: str) -> int | None:
         """The workflow's version; None if Conductor has no such workflow."""
-        own = self._shown(workflow_id)
+        own = self._workflow(workflow_id)
         return None if own is None else _version(own)
-
-    def _shown(self, workflow_id: str) -> dict[str, Any] | None:
-        """The workflow, if the answer is that one: rules depend on what it says."""
-        found = self._workflow(workflow_id)
-        if found is not None and found.get("workflowId") != workflow_id:
-            raise NotThere(f"the answer isn't workflow {workflow_id}: {str(found)[:100]!r}")
-        return found
 
     def _workflow(self, workflow_id: str, tasks: bool = False) -> dict[str, Any] | None:
         query = [("includeTasks", "true" if tasks else "false")]
         try:
-            found = self._call("GET", "/workflow/{id}", {"id": workflow_id}, query)
+            found = _checked(dict, self._call("GET", "/workflow/{id}", {"id": workflow_id}, query))
         except NotFound:
             return None
-        return _checked(dict, found)
+        # Rules depend on what it says: also on what it lacks.
+        if found.get("workflowId") != workflow_id or not isinstance(found.get("status", ""), str):
+            raise NotThere(f"the answer isn't workflow {workflow_id}: {str(found)[:100]!r}")
+        return found
 
     # --- the wire ---
 

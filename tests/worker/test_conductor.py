@@ -352,7 +352,6 @@ def test_a_search_is_narrowed_only_so_often(server: StandIn, conductor: Conducto
         ({**POLLED, "referenceTaskName": {}}, "t1"),
         ({**POLLED, "scheduledTime": "soon"}, "t1"),
         ({**POLLED, "inputData": "none"}, "t1"),
-        ({**POLLED, "responseTimeoutSeconds": "long"}, "t1"),
         ({**POLLED, "workflowTask": 1}, "t1"),
     ],
 )
@@ -381,6 +380,28 @@ def test_a_single_task_or_workflow_that_cannot_be_read_is_garbled(server: StandI
         server.answers = [Answer({"workflowId": "w1", "tasks": tasks})]
         with pytest.raises(Garbled):
             conductor.waiting_in("w1")
+
+
+def test_an_answer_about_something_else_says_nothing_of_what_was_asked(server: StandIn, conductor: Conductor) -> None:
+    """Otherwise a task would have ended, a workflow too, and an event would start it once more."""
+    calls: list[Callable[[], Any]] = [
+        lambda: conductor.waiting_task("t1"),
+        lambda: conductor.task("t1"),
+        lambda: conductor.waiting_in("w1"),
+        lambda: conductor.runs("w1"),
+        lambda: conductor.goes("w1"),
+        lambda: conductor.completed_by("w1", "wait", "event"),
+        lambda: conductor.correlation_id("w1"),
+        lambda: conductor.started("flow", "event"),
+    ]
+    for answer in (
+        {"workflowId": 7, "taskId": [], "tasks": "many", "status": {}},
+        {"workflowId": "w2", "taskId": "t2", "status": "COMPLETED", "tasks": []},
+    ):
+        server.answers = [Answer(answer)]
+        for call in calls:
+            with pytest.raises(OutcomeUnknown):
+                call()
 
 
 def test_an_answer_that_is_not_utf_8_is_not_read_as_something_else(server: StandIn, conductor: Conductor) -> None:
@@ -427,7 +448,7 @@ def test_a_workflow_is_evaluated_and_goes_if_it_has_a_task_or_an_end(server: Sta
         ({"status": "RUNNING", "tasks": [{}]}, True),
         ({"status": "COMPLETED", "tasks": []}, True),
     ):
-        server.answers = [Answer(workflow)]
+        server.answers = [Answer({"workflowId": "w1", **workflow})]
         assert conductor.goes("w1") == goes
 
 

@@ -180,12 +180,16 @@ class Load:
         )
         try:
             while not self._stop.is_set() and (scenarios is None or played < scenarios):
-                random_.choice(kinds)()
+                self._play(random_.choice(kinds), random_)
                 played += 1
                 if scenarios is None and self.events >= MANY_EVENTS:
                     self._stop.wait(REST)
         except BaseException as error:
             self.errors.append(error)
+
+    def _play(self, scenario: Callable[[], None], random_: random.Random) -> None:
+        """Plays one scenario; `random_` is the client's own."""
+        scenario()
 
     # --- scenarios ---
 

@@ -1,4 +1,4 @@
-"""An HTTP proxy between the worker and Conductor that breaks calls in the ways in which networks and servers do."""
+"""HTTP proxies between the worker and Conductor that break calls in the ways in which networks and servers do."""
 
 from __future__ import annotations
 
@@ -29,84 +29,66 @@ Decide = Callable[[str, str], Fault | None]
 """What happens to a request, by method and path."""
 
 
-class FaultyProxy:
-    """Forwards to a Conductor server on this machine."""
+class Exchange(BaseHTTPRequestHandler):
+    """One connection of a proxy's: requests that are forwarded, answered, or neither."""
 
-    def __init__(self, to: int, decide: Decide, late: float, hang: float) -> None:
-        """`to` is the server's port; a late call acts after `late` seconds, a hanging one answers after `hang`."""
-        self.decide = decide
+    protocol_version = "HTTP/1.1"
+    proxy: HttpProxy
+
+    def handle_request(self) -> None:
+        """Has the proxy answer one request."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.proxy.answer(self, body)
+
+    def forward(self, body: bytes) -> tuple[int, bytes, str]:
+        """What the server says: status, body, and the body's kind."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.proxy.to, timeout=60)
+        headers = {name: self.headers[name] for name in ("Content-Type", "Accept") if name in self.headers}
+        try:
+            connection.request(self.command, self.path, body or None, headers)
+            got = connection.getresponse()
+            return got.status, got.read(), got.headers.get("Content-Type", "application/json")
+        except OSError:
+            return 502, b"{}", "application/json"
+        finally:
+            connection.close()
+
+    def say(self, status: int, body: bytes, kind: str = "application/json", cut: int = 0) -> None:
+        """Answers, without the last bytes if so many are `cut`."""
+        with contextlib.suppress(OSError):
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[: len(body) - cut])
+
+    def hang_up(self) -> None:
+        """Closes the connection."""
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    do_GET = do_POST = do_PUT = do_DELETE = handle_request
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+class HttpProxy:
+    """Forwards to a server on this machine; what it does to each request is its subclass's to say."""
+
+    def __init__(self, to: int) -> None:
+        """`to` is the server's port."""
+        self.to = to
         self.counts: Counter[str] = Counter()
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
         proxy = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+        class Ours(Exchange):
+            pass
 
-            def handle_request(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                body = self.rfile.read(length)
-                fault = proxy.decide(self.command, self.path)
-                if fault:
-                    proxy.counts[fault] += 1
-                if fault in ("drop before", "late"):
-                    self.close_connection = True
-                    self.hang_up()
-                    if fault == "late":
-                        proxy._stopping.wait(late)
-                        self.forward(body)
-                    return
-                if fault in ("500 before", "503", "429"):
-                    self.answer(int(fault[:3]), b'{"message": "the proxy says so"}')
-                    return
-                if fault == "404":
-                    self.answer(404, b"<html>nothing here</html>", "text/html")
-                    return
-                if fault == "nonsense":
-                    self.answer(200, b"<html>welcome</html>", "text/html")
-                    return
-                status, answer, kind = self.forward(body)
-                if fault == "drop after":
-                    self.hang_up()
-                elif fault == "500 after":
-                    self.answer(500, b'{"message": "the proxy says so"}')
-                elif fault == "break off":
-                    self.answer(status, answer + b" " * 20, kind, cut=20 + len(answer) // 2)
-                    self.hang_up()
-                else:
-                    if fault == "hang":
-                        proxy._stopping.wait(hang)
-                    self.answer(status, answer, kind)
-
-            def forward(self, body: bytes) -> tuple[int, bytes, str]:
-                connection = http.client.HTTPConnection("127.0.0.1", to, timeout=60)
-                headers = {name: self.headers[name] for name in ("Content-Type", "Accept") if name in self.headers}
-                try:
-                    connection.request(self.command, self.path, body or None, headers)
-                    got = connection.getresponse()
-                    return got.status, got.read(), got.headers.get("Content-Type", "application/json")
-                except OSError:
-                    return 502, b"{}", "application/json"
-                finally:
-                    connection.close()
-
-            def answer(self, status: int, body: bytes, kind: str = "application/json", cut: int = 0) -> None:
-                with contextlib.suppress(OSError):
-                    self.send_response(status)
-                    self.send_header("Content-Type", kind)
-                    self.send_header("Content-Length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body[: len(body) - cut])
-
-            def hang_up(self) -> None:
-                self.close_connection = True
-                with contextlib.suppress(OSError):
-                    self.wfile.flush()
-                    self.connection.shutdown(socket.SHUT_RDWR)
-
-            do_GET = do_POST = do_PUT = do_DELETE = handle_request
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Says nothing."""
+        Ours.proxy = proxy
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
@@ -114,14 +96,63 @@ class FaultyProxy:
             def handle_error(self, request: object, client_address: object) -> None:
                 """Connections that break are what this is for."""
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", 0), Ours)
         self.url = f"http://127.0.0.1:{self._server.server_port}/api"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
         self._thread.start()
 
+    def answer(self, exchange: Exchange, body: bytes) -> None:
+        """Answers one request, or doesn't."""
+        exchange.say(*exchange.forward(body))
+
     def stop(self) -> None:
         """Answers nothing any more."""
-        self._stopping.set()
+        self.stopping.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class FaultyProxy(HttpProxy):
+    """Breaks any call, whatever it is about."""
+
+    def __init__(self, to: int, decide: Decide, late: float, hang: float) -> None:
+        """`to` is the server's port; a late call acts after `late` seconds, a hanging one answers after `hang`."""
+        self.decide = decide
+        self._late = late
+        self._hang = hang
+        super().__init__(to)
+
+    def answer(self, exchange: Exchange, body: bytes) -> None:
+        """Answers one request as `decide` says."""
+        fault = self.decide(exchange.command, exchange.path)
+        if fault:
+            self.counts[fault] += 1
+        if fault in ("drop before", "late"):
+            exchange.close_connection = True
+            exchange.hang_up()
+            if fault == "late":
+                self.stopping.wait(self._late)
+                exchange.forward(body)
+            return
+        if fault in ("500 before", "503", "429"):
+            exchange.say(int(fault[:3]), b'{"message": "the proxy says so"}')
+            return
+        if fault == "404":
+            exchange.say(404, b"<html>nothing here</html>", "text/html")
+            return
+        if fault == "nonsense":
+            exchange.say(200, b"<html>welcome</html>", "text/html")
+            return
+        status, answer, kind = exchange.forward(body)
+        if fault == "drop after":
+            exchange.hang_up()
+        elif fault == "500 after":
+            exchange.say(500, b'{"message": "the proxy says so"}')
+        elif fault == "break off":
+            exchange.say(status, answer + b" " * 20, kind, cut=20 + len(answer) // 2)
+            exchange.hang_up()
+        else:
+            if fault == "hang":
+                self.stopping.wait(self._hang)
+            exchange.say(status, answer, kind)

@@ -1,0 +1,99 @@
+"""One bad item never holds up another: a drawn part of workflows, tasks and events ails for as long as anybody looks.
+
+`TEST_SICK_SECONDS` makes the storm longer (up to 45 minutes: after an hour of 500 a target is given up), and
+`TEST_SICK_SEED` repeats one, as far as processes can be repeated.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from testkit.backends import Conductors, new_conductor
+from testkit.client import Conductor, wait_for
+from tests.acceptance.bridge import Bridge, unique
+from tests.acceptance.faults.load import PATIENCE, webhooks
+from tests.acceptance.faults.sick import AILMENTS, SickLoad, SickProxy
+
+pytestmark = pytest.mark.server
+STORES = ("sqlite", "postgres")
+SECONDS = float(os.environ.get("TEST_SICK_SECONDS", "10"))
+SEED = int(os.environ.get("TEST_SICK_SEED", str(int(time.time()))))
+SHARE = float(os.environ.get("TEST_SICK_SHARE", "0.3"))
+"""Of the scenarios that ail: more than a tenth, so that a short storm has some of each kind."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conductors]:
+    """A server of this module's own: another program polls its queue."""
+    server = new_conductor(tmp_path_factory.mktemp("conductor"), say=lambda text: None)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def load(
+    server: Conductors,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    database_settings: Callable[[], dict[str, str]],
+) -> Iterator[SickLoad]:
+    """A bridge at a proxy before that server, and the load for it. Receivers with versions are looked up."""
+    label = f"{zlib.crc32(request.node.name.encode()):08x}"
+    definitions = webhooks(label)
+    for workflow in ("wait", "loop"):
+        definitions = definitions.replace(
+            f"{unique(f'{workflow}_{label}')}: any", f"{unique(f'{workflow}_{label}')}: 1"
+        )
+    definitions = definitions.replace("    receivers:", "    hold: 1d\n    receivers:")
+    proxy = SickProxy(server.port, hang=4.0)
+    settings = {"bridge_call_timeout": "3s", "bridge_discovery_interval": "3s"}
+    bridge = Bridge(tmp_path / "bridge", proxy.url, definitions, **settings, **database_settings())
+    load = SickLoad(Conductor(server.url), bridge, label, SEED)
+    load.proxy, load.share = proxy, SHARE
+    load.register()
+    yield load
+    bridge.stop()
+    proxy.stop()
+
+
+def test_what_ails_holds_up_nothing_else_and_has_its_effect_once_it_is_well(load: SickLoad) -> None:
+    load.bridge.start()
+    load.find_one_alone()
+    ended = threading.Event()
+
+    def somebody_polls() -> None:
+        """Another program: what it takes only the index knows."""
+        while not ended.wait(1.5):
+            load.conductor.poll()
+
+    poller = threading.Thread(target=somebody_polls)
+    poller.start()
+    try:
+        load.run(clients=4)
+        time.sleep(SECONDS)
+        load.stop()
+        for ailment in AILMENTS:
+            load.one_of_two(ailment)
+    finally:
+        ended.set()
+        poller.join()
+    print(f"seed {SEED}: {load.events} events; {len(load.ailing)} effects ail, {len(load.expected)} don't")
+
+    load.audit()  # while all that ails still does
+
+    assert any(not load.is_there(one) for one in load.ailing)
+    print(f"seed {SEED}: {dict(load.proxy.counts)}")
+    wait_for(load.bridge.store.quarantined, "people see what ails", PATIENCE)
+    load.healed()
+    load.audit()
+    wait_for(lambda: not load.bridge.store.quarantined(), "nothing is set aside any more", PATIENCE)
