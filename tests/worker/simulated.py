@@ -261,10 +261,12 @@ class SimulatedConductor:
         return replace(self._task(task), found_by="index") if task.status == "IN_PROGRESS" else None
 
     def evaluate(self, workflow_id: str) -> bool:
+        self._see(workflow_id)
         self.evaluated.append(workflow_id)
         return workflow_id in self.workflows
 
     def goes(self, workflow_id: str) -> bool:
+        self._see(workflow_id)
         return workflow_id not in self.standing
 
     def ended_since(self, end: int) -> set[str]:
@@ -289,6 +291,11 @@ class SimulatedConductor:
             task.worker_id, task.output = event_id, json.loads(output)
             return task.id
 
+        self._see(workflow_id)
+        self._see(event_id)
+        for task in self.tasks.values():
+            if (task.workflow_id, task.reference_name) == (workflow_id, reference_name):
+                self._see(task.id)
         return self._perform(effect)
 
     def start(self, name: str, version: int | None, payload: str, correlation_id: str, not_after: float = 0) -> Any:
@@ -299,6 +306,7 @@ class SimulatedConductor:
 
         if name not in self.known:
             raise NotFound("404 No such workflow defined.")
+        self._see(correlation_id.partition("#")[0])
         return self._perform(effect)
 
     def _perform(self, effect: Callable[[], Any]) -> Any:
@@ -322,13 +330,16 @@ class SimulatedConductor:
         raise OutcomeUnknown("the connection broke")
 
     def started(self, name: str, correlation_id: str) -> str | None:
+        self._see(correlation_id.partition("#")[0])
         found = [w.id for w in self.workflows.values() if (w.name, w.correlation_id) == (name, correlation_id)]
         return found[0] if found and not self.starts_unindexed else None
 
     def correlation_id(self, workflow_id: str) -> str | None:
+        self._see(workflow_id)
         return self.workflows[workflow_id].correlation_id
 
     def completed_by(self, workflow_id: str, reference_name: str, event_id: str) -> bool:
+        self._see(workflow_id)
         wanted = (workflow_id, reference_name, event_id)
         return any((t.workflow_id, t.reference_name, t.worker_id) == wanted for t in self.tasks.values())
 

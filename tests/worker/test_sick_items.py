@@ -1,0 +1,215 @@
+"""A storm of items by a clock that is told to go: whatever ails, all others have their effects within five seconds.
+
+`TEST_SICK_SECONDS` makes it longer, and `TEST_SICK_SEED` repeats one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+from unittest import mock
+
+import pytest
+
+from config.settings import Settings
+from config.webhooks import Definitions, Webhook
+from events.records import Event, NewEvent, Target
+from events.store import Store
+from tests.events.contract.backends import BACKENDS, Backend
+from tests.worker.simulated import Ailment, SimulatedConductor
+from worker import reign as reign_module
+from worker.conductor import ConductorError
+from worker.health import Health
+from worker.loop import Worker
+from worker.outcomes import TakenOver, claim_lasts
+from worker.reign import Reign
+
+SECONDS = float(os.environ.get("TEST_SICK_SECONDS", "30"))
+SEED = int(os.environ.get("TEST_SICK_SEED", str(int(time.time()))))
+TICK = 250
+"""Milliseconds between two sweeps."""
+DAY = 86_400_000
+AILMENTS: tuple[Ailment, ...] = get_args(Ailment)
+WEBHOOKS = [
+    {"name": "any", "receivers": {"flow": "any"}},
+    {"name": "versioned", "receivers": {"versioned": 1}},
+    {"name": "starts", "starts": [{"workflow": "started"}]},
+]
+
+
+@dataclass
+class Scenario:
+    """What one event is to do."""
+
+    event_id: str
+    task_id: str | None
+    """The task that it completes; None if it starts a workflow."""
+    ails: bool
+    due: int
+    """When it must have its effect, by the clock of the test, if it doesn't ail."""
+
+
+class Storm:
+    """One worker, played step by step."""
+
+    def __init__(self, store: Store, folder: Path, random_: random.Random):
+        self.ms = 1_800_000_000_000
+        self.store = store
+        self.random = random_
+        self.conductor = SimulatedConductor(lambda: self.ms, known=frozenset({"started"}))
+        self.open: list[Scenario] = []
+        self.done: list[Scenario] = []
+        self.later: list[tuple[int, NewEvent | None, str]] = []
+        self.number = 0
+        self.hands: list[tuple[Target, Event]] = []
+        watcher: Any = mock.Mock(check=lambda: False)
+        watcher.current = Definitions(tuple(map(Webhook.model_validate, WEBHOOKS)))
+        settings = Settings(bridge_database=f"sqlite:///{folder}/unused.db", bridge_worker_metrics="off")
+        conductor: Any = self.conductor
+        self.worker = Worker(settings, store, watcher, Health(store.leader), conductor, "me")
+        self.worker._means = replace(self.worker._means, look_ups=None)
+        self.worker._caller.submit = self.hands.extend  # type: ignore[method-assign]
+
+    @property
+    def seconds(self) -> float:
+        return self.ms / 1000
+
+    @property
+    def reign(self) -> Reign:
+        assert self.worker.reign is not None
+        return self.worker.reign
+
+    # --- what happens ---
+
+    def begin(self, share: float) -> None:
+        """A scenario: an event that starts a workflow, or a task and its event, in either order, polled by whomever."""
+        self.number += 1
+        event_id = f"event{self.number:05}"
+        ails = self.random.random() < share
+        ailment = self.random.choice(AILMENTS)
+        kind = self.random.choice(["any", "versioned", "starts"])
+        due = self.ms + 5000
+        event = NewEvent(
+            event_id, kind, self.ms, json.dumps({"key": self.number}), {}, {}, self.ms + DAY, f"d{self.number}"
+        )
+        if kind == "starts":
+            self.store.append([event])
+            if ails:
+                self.conductor.ailing[event_id] = ailment
+            self.open.append(Scenario(event_id, None, ails, due))
+            return
+        workflow = self.conductor.begin("flow" if kind == "any" else "versioned")
+        task_first = self.random.random() < 0.5
+        if not task_first:
+            self.store.append([event])
+        task = self.conductor.schedule(workflow.id, "wait", {"$.key": self.number})
+        if task_first:
+            self.store.append([event])
+        if self.random.random() < 0.3:  # somebody else has polled it
+            task.status, task.started_at = "IN_PROGRESS", self.conductor.server_now
+        if ails:
+            self.conductor.ailing[self.random.choice([event_id, workflow.id, task.id])] = ailment
+        self.open.append(Scenario(event_id, task.id, ails, due))
+
+    # --- the worker ---
+
+    def tick(self, number: int) -> None:
+        """A quarter of a second, with all that the worker's threads do in it."""
+        self.ms += TICK
+        for every, job in ((4, self.reign.read_suspects), (12, self.reign.discover)):
+            if number % every == 0:
+                job()
+        self.reign.decide()
+        lease = int(claim_lasts(self.conductor.longest_call) * 1000)
+        claimed = self.store.claim("me", self.ms, self.ms - lease, 32)
+        events = self.store.events_of([target.event_id for target in claimed])
+        self.hands += [(target, events[target.event_id]) for target in claimed]
+        results = []
+        for target, event in self.hands:
+            try:
+                results.append(self.worker._caller._calls.outcome(target, event).result)
+            except (TakenOver, ConductorError):
+                continue
+        self.hands.clear()
+        self.store.record_results("me", results, self.ms)
+
+    # --- what came of it ---
+
+    def look(self) -> None:
+        """Fails if a scenario that doesn't ail is late."""
+        for scenario in [one for one in self.open if self.has_its_effect(one)]:
+            self.open.remove(scenario)
+            self.done.append(scenario)
+        late = [one for one in self.open if not one.ails and self.ms > one.due]
+        assert not late, f"seed {SEED}: without their effect after five seconds: {late[:3]}, {self.seen(late[0])}"
+
+    def has_its_effect(self, scenario: Scenario) -> bool:
+        if scenario.task_id is not None:
+            task = self.conductor.tasks[scenario.task_id]
+            assert task.worker_id in (None, scenario.event_id), f"seed {SEED}: {task} for {scenario}"
+            return task.status == "COMPLETED"
+        started = [w for w in self.conductor.workflows.values() if w.correlation_id == scenario.event_id]
+        assert len(started) <= 1, f"seed {SEED}: {scenario} started {len(started)} workflows"
+        return bool(started)
+
+    def seen(self, scenario: Scenario) -> str:
+        task = self.conductor.tasks.get(scenario.task_id or "")
+        targets = self.store.targets_of([scenario.event_id])
+        return f"{task}, {self.store.event(scenario.event_id)}, {targets}"
+
+
+@pytest.fixture(params=sorted(BACKENDS))
+def storm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storm]:
+    backend: Backend = BACKENDS[request.param](request, tmp_path)
+    store = backend.open()
+    storm = Storm(store, tmp_path, random.Random(SEED))
+    patches = [
+        mock.patch.object(time, "monotonic", lambda: storm.seconds),
+        mock.patch.object(store, "now", lambda: storm.ms),
+        mock.patch.object(reign_module, "_SWEEP_GAP", 0),
+        mock.patch.object(reign_module, "_INBOX", 0),
+    ]
+    for patch in patches:
+        patch.start()
+    try:
+        assert storm.worker.take_lead()
+        yield storm
+        storm.worker.end_reign()
+    finally:
+        for patch in reversed(patches):
+            patch.stop()
+        storm.worker.close()
+        backend.close()
+
+
+@pytest.mark.parametrize("cannot", [{}, {"search-v2": 500}])
+def test_what_ails_delays_nothing_else_and_has_its_effect_once_it_is_well(storm: Storm, cannot: dict[str, int]) -> None:
+    print(f"seed {SEED}")
+    storm.conductor.cannot = cannot
+    ticks = int(SECONDS * 1000 / TICK)
+    for number in range(ticks):
+        storm.begin(share=0.1)
+        storm.tick(number)
+        storm.look()
+    for number in range(24):  # what began last
+        storm.tick(number)
+        storm.look()
+    assert all(one.ails for one in storm.open)
+    assert storm.conductor.ailing
+    storm.conductor.ailing.clear()
+    for number in range(400):
+        storm.tick(number)
+        storm.look()
+        if not storm.open:
+            break
+    assert not storm.open, f"seed {SEED}: {storm.open[:3]}, {storm.seen(storm.open[0])}"
+    for number in range(12):
+        storm.tick(number)
+    storm.look()
+    assert not storm.store.quarantined()
