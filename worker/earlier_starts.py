@@ -11,7 +11,8 @@ import time
 
 import structlog
 
-from worker.conductor import Conductor, ConductorError, NotNow, NotThere, Refused
+from worker.conductor import Conductor
+from worker.errors import ConductorError, NotNow, NotThere, Refused
 
 log = structlog.get_logger()
 

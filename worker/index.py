@@ -15,8 +15,10 @@ from typing import TypeVar
 import structlog
 
 from events.records import Task
-from worker.conductor import Conductor, ConductorError, NotNow, Unreachable, Unreadable
+from worker.answers import Unreadable
+from worker.conductor import Conductor
 from worker.discovery import DiscoveryState, Way
+from worker.errors import ConductorError, NotNow, Unreachable
 from worker.suspects import Kind, Suspects, patience
 
 log = structlog.get_logger()

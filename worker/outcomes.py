@@ -21,8 +21,9 @@ from events.records import Event, Result, Target, TargetKind
 from events.store import Claims, Clock, StoreUnavailable
 from events.tracing import span
 from worker.backoff import wait_before
-from worker.conductor import Conductor, ConductorError, NotNow, NotSent, NotThere, OutcomeUnknown, Refused, Unreachable
+from worker.conductor import Conductor
 from worker.earlier_starts import EarlierStarts
+from worker.errors import ConductorError, NotNow, NotSent, NotThere, OutcomeUnknown, Refused, Unreachable
 
 log = structlog.get_logger()
 

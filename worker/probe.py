@@ -9,7 +9,8 @@ from functools import partial
 from itertools import islice
 from typing import Literal
 
-from worker.conductor import Conductor, ConductorError, NotFound, NotNow, NotThere, Unreachable
+from worker.conductor import Conductor
+from worker.errors import ConductorError, NotFound, NotNow, NotThere, Unreachable
 from worker.index import Index
 
 _NOBODY = "webhook-bridge-check"

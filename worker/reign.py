@@ -20,8 +20,9 @@ from events.store import LeadLost, Store
 from worker import metrics
 from worker.backoff import wait_before
 from worker.calls import Caller
-from worker.conductor import Conductor, ConductorError
+from worker.conductor import Conductor
 from worker.decide import Decider
+from worker.errors import ConductorError
 from worker.health import Health
 from worker.index import Index
 from worker.matching import parse_task

@@ -11,7 +11,7 @@ import structlog
 from events.records import EventStatus, SetAsideKind
 from events.store import StoreUnavailable
 from worker import metrics
-from worker.conductor import ConductorError
+from worker.errors import ConductorError
 from worker.intervals import Intervals
 from worker.progress import OVERDUE
 from worker.reign import Means, Reign, ReignOver

@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from events.records import Task
-from worker.conductor import Conductor, ConductorError, Garbled, OutcomeUnknown, Unreadable
+from worker.answers import Unreadable
+from worker.conductor import Conductor
+from worker.errors import ConductorError, Garbled, OutcomeUnknown
 from worker.index import CANNOT, Index
 from worker.patrol import Patrol
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 import structlog
 
-from worker.conductor import Conductor, ConductorError
+from worker.conductor import Conductor
+from worker.errors import ConductorError
 from worker.matching import WaitingTask
 
 log = structlog.get_logger()

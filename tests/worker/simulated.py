@@ -15,17 +15,8 @@ from typing import Any, Literal
 
 from events.clock import ServerClock
 from events.records import Task, Workflow
-from worker.conductor import (
-    ConductorError,
-    Garbled,
-    NotFound,
-    NotNow,
-    OutcomeUnknown,
-    Refused,
-    TaskStatus,
-    Unreachable,
-    Unreadable,
-)
+from worker.answers import TaskStatus, Unreadable
+from worker.errors import ConductorError, Garbled, NotFound, NotNow, OutcomeUnknown, Refused, Unreachable
 
 TERMINAL = ("COMPLETED", "CANCELED", "TIMED_OUT")
 Fault = Literal["bad", "500", "not_now", "unreachable", "lost_before", "lost_after", "late"]

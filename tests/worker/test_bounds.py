@@ -13,7 +13,7 @@ from events.records import Decision, Event
 from events.store import StoreUnavailable
 from tests.worker.test_decide import SECOND, Bench, settle
 from worker import decide
-from worker.conductor import Unreachable
+from worker.errors import Unreachable
 
 
 @pytest.fixture

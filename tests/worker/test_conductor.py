@@ -19,20 +19,10 @@ import pytest
 import urllib3
 from conductor.client.http.api_client import ApiClient
 
-from worker import conductor as module
-from worker.conductor import (
-    Conductor,
-    ConductorError,
-    Garbled,
-    NotFound,
-    NotNow,
-    NotThere,
-    OutcomeUnknown,
-    Refused,
-    TaskStatus,
-    Unreachable,
-    Unreadable,
-)
+from worker import search, transport
+from worker.answers import TaskStatus, Unreadable
+from worker.conductor import Conductor
+from worker.errors import ConductorError, Garbled, NotFound, NotNow, NotThere, OutcomeUnknown, Refused, Unreachable
 
 
 @dataclass
@@ -227,7 +217,7 @@ def test_a_search_pages_by_the_start_of_the_last_and_within_one_moment_by_number
     starts = [10, 20, 20, 20, 20, 20, 30]
     tasks: list[dict[str, Any]] = [{**POLLED, "taskId": f"t{n}", "startTime": at} for n, at in enumerate(starts)]
 
-    def search(asked: Request) -> Answer:
+    def found_by(asked: Request) -> Answer:
         [query], [first] = asked.query["query"], asked.query["start"]
         assert "taskType='WAIT_FOR_WEBHOOK' AND status='IN_PROGRESS'" in query
         assert asked.query["sort"] == ["startTime:ASC"]
@@ -235,8 +225,8 @@ def test_a_search_pages_by_the_start_of_the_last_and_within_one_moment_by_number
         found = [task for task in tasks if task["startTime"] > since]
         return Answer({"results": found[int(first) : int(first) + 3]})
 
-    server.answers = [search]
-    with mock.patch.object(module, "SEARCH_PAGE", 3):
+    server.answers = [found_by]
+    with mock.patch.object(search, "SEARCH_PAGE", 3):
         found = [task.id for page in conductor.waiting_since(0) for task in page]
     assert found == ["t0", "t1", "t2", "t3", "t4", "t5", "t6"]
     assert len(server.requests) < 8
@@ -261,7 +251,7 @@ def test_a_task_that_goes_on_has_not_ended_whatever_its_end_says(server: StandIn
 
 
 def test_summaries_give_ids_and_page_by_times_as_texts(server: StandIn, conductor: Conductor) -> None:
-    def search(asked: Request) -> Answer:
+    def found_by(asked: Request) -> Answer:
         since = int(asked.query["query"][0].rpartition(">")[2])
         found = [
             {"taskId": f"t{second}", "status": "IN_PROGRESS", "startTime": f"2026-11-25T01:30:0{second}.020Z"}
@@ -270,8 +260,8 @@ def test_summaries_give_ids_and_page_by_times_as_texts(server: StandIn, conducto
         ]
         return Answer({"results": found[: int(asked.query["size"][0])]})
 
-    server.answers = [search]
-    with mock.patch.object(module, "SEARCH_PAGE", 3):
+    server.answers = [found_by]
+    with mock.patch.object(search, "SEARCH_PAGE", 3):
         found = [task_id for page in conductor.waiting_ids_since(0) for task_id in page]
     assert found == ["t0", "t1", "t2", "t3", "t4"]
     assert {request.path for request in server.requests} == {"/api/tasks/search"}
@@ -281,7 +271,7 @@ def test_summaries_give_ids_and_page_by_times_as_texts(server: StandIn, conducto
 def test_pages_of_ids_grow_while_they_come_quickly(
     server: StandIn, conductor: Conductor, quick: float, sizes: list[int]
 ) -> None:
-    def search(asked: Request) -> Answer:
+    def found_by(asked: Request) -> Answer:
         since = int(asked.query["query"][0].rpartition(">")[2])
         found = [
             {"taskId": f"t{at:02}", "status": "IN_PROGRESS", "startTime": 10 * at}
@@ -290,9 +280,9 @@ def test_pages_of_ids_grow_while_they_come_quickly(
         ]
         return Answer({"results": found[: int(asked.query["size"][0])]})
 
-    server.answers = [search]
+    server.answers = [found_by]
     names = {"SEARCH_PAGE": 2, "LARGEST_SEARCH_PAGE": 5, "_QUICK": quick}
-    with mock.patch.multiple(module, **names):
+    with mock.patch.multiple(search, **names):
         found = [task_id for page in conductor.waiting_ids_since(0) for task_id in page]
     assert found == [f"t{at:02}" for at in range(1, 12)]
     assert [int(request.query["size"][0]) for request in server.requests] == sizes
@@ -301,7 +291,7 @@ def test_pages_of_ids_grow_while_they_come_quickly(
 def listing(tasks: list[dict[str, Any]], sick: set[str]) -> Callable[[Request], Answer]:
     """Answers searches among these tasks, and 500 to each page that has a sick one; ids can be had of all."""
 
-    def search(asked: Request) -> Answer:
+    def found_by(asked: Request) -> Answer:
         [query], [first], [size] = asked.query["query"], asked.query["start"], asked.query["size"]
         since = int(query.rpartition(">")[2])
         found = [task for task in tasks if task["startTime"] > since][int(first) : int(first) + int(size)]
@@ -309,7 +299,7 @@ def listing(tasks: list[dict[str, Any]], sick: set[str]) -> Callable[[Request], 
             return Answer({"message": "Error"}, 500)
         return Answer({"results": found})
 
-    return search
+    return found_by
 
 
 @pytest.mark.parametrize("starts", [list(range(10, 30)), [10] * 20, [10, 11] * 10])
@@ -319,7 +309,7 @@ def test_a_page_that_cannot_be_had_is_narrowed_down_to_the_task_that_is_to_blame
     tasks = [{**POLLED, "taskId": f"t{n:02}", "startTime": at} for n, at in enumerate(sorted(starts))]
     server.answers = [listing(tasks, {"t03", "t04", "t19"})]
     unreadable: list[Unreadable] = []
-    with mock.patch.object(module, "SEARCH_PAGE", 8):
+    with mock.patch.object(search, "SEARCH_PAGE", 8):
         found = [task.id for page in conductor.waiting_since(0, unreadable) for task in page]
     assert sorted(set(found)) == [f"t{n:02}" for n in range(20) if n not in (3, 4, 19)]
     assert {item.id for item in unreadable} == {"t03", "t04", "t19"}
@@ -413,7 +403,7 @@ def test_an_answer_that_is_not_utf_8_is_not_read_as_something_else(server: Stand
 
 def test_an_answer_that_is_too_large_is_not_read_to_its_end(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer({**POLLED, "outputData": {"much": "x" * 5000}})]
-    with mock.patch.object(module, "LARGEST_ANSWER", 4000), pytest.raises(Garbled):
+    with mock.patch.object(transport, "LARGEST_ANSWER", 4000), pytest.raises(Garbled):
         conductor.waiting_task("t1")
     assert conductor.waiting_task("t1") is not None
 
@@ -738,7 +728,7 @@ def test_an_answer_whose_head_comes_byte_by_byte_is_given_up_as_soon() -> None:
 
 def test_a_connection_that_took_too_long_carries_no_request(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer("w1")]
-    late = mock.patch.object(module, "_CONNECT_TIMEOUT", -1)
+    late = mock.patch.object(transport, "CONNECT_TIMEOUT", -1)
     plain = urllib3.Timeout(connect=5, read=5)
     with late, mock.patch.object(urllib3, "Timeout", lambda **_: plain), pytest.raises(Unreachable):
         Conductor(server.url, timeout=5).start("flow", None, "{}", "event")
@@ -760,7 +750,7 @@ def test_a_process_that_freezes_before_the_body_is_sent_sends_none_when_it_wakes
     server: StandIn, conductor: Conductor, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.answers = [Answer("w1")]
-    frozen = http.client.HTTPConnection if moment == "send" else module._Connection
+    frozen = http.client.HTTPConnection if moment == "send" else transport.Connection
     go_on = getattr(frozen, moment)
 
     def freeze(*given: Any) -> None:

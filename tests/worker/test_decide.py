@@ -16,8 +16,8 @@ from events.records import Event, NewEvent, Result, Target
 from events.sqlite import SqliteStore, open_store
 from events.store import LeadLost, StoreUnavailable
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, failed, forbidden
-from worker.conductor import Unreachable
 from worker.decide import Decider
+from worker.errors import Unreachable
 
 SECOND = 1000
 

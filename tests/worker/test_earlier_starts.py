@@ -10,8 +10,8 @@ import pytest
 
 from tests.worker.simulated import SimulatedConductor, forbidden
 from worker import earlier_starts
-from worker.conductor import ConductorError, NotNow, NotThere, Refused
 from worker.earlier_starts import EarlierStarts
+from worker.errors import ConductorError, NotNow, NotThere, Refused
 
 
 @pytest.fixture

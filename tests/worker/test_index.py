@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 
 from tests.worker.simulated import Ailment, SimulatedConductor
-from worker.conductor import ConductorError, Unreachable
+from worker.errors import ConductorError, Unreachable
 from worker.index import Index
 
 

@@ -13,7 +13,7 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from events.records import NewEvent
 from tests.worker.test_loop import Bench as LoopBench
-from worker.conductor import ConductorError
+from worker.errors import ConductorError
 from worker.reign import Reign
 
 STARTS = {"starts": [{"workflow": "flow"}]}

@@ -18,8 +18,8 @@ from events.records import NewEvent, Task
 from events.sqlite import SqliteStore, open_store
 from events.store import LeadLost, StoreUnavailable
 from tests.worker.simulated import SimulatedConductor
-from worker.conductor import ConductorError, NotThere
 from worker.decide import Decider
+from worker.errors import ConductorError, NotThere
 from worker.health import Health
 from worker.loop import Worker
 from worker.reign import LEAD, Reign

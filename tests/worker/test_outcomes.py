@@ -12,7 +12,7 @@ from events.effects import Effects
 from events.records import NewTarget, Result, Target
 from tests.worker.simulated import Fault, SimulatedTask, failed, forbidden
 from tests.worker.targets import Bench, bench
-from worker.conductor import ConductorError, NotThere, OutcomeUnknown, Refused
+from worker.errors import ConductorError, NotThere, OutcomeUnknown, Refused
 from worker.outcomes import TakenOver, claim_lasts
 
 __all__ = ["bench"]

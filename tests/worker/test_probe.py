@@ -10,7 +10,7 @@ import pytest
 
 from tests.worker.test_conductor import Answer, Request, StandIn
 from worker import probe as module
-from worker.conductor import Unreachable
+from worker.errors import Unreachable
 from worker.probe import Finding, probe
 
 NO_PATH = Answer({"message": "No static resource."}, 404)

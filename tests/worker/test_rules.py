@@ -35,8 +35,8 @@ from tests.events import naive
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
 from worker import discovery, reign
-from worker.conductor import ConductorError
 from worker.decide import Decider
+from worker.errors import ConductorError
 from worker.health import Health
 from worker.loop import Worker
 from worker.outcomes import TakenOver, claim_lasts

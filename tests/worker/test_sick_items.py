@@ -24,7 +24,7 @@ from events.store import Store
 from tests.events.contract.backends import BACKENDS, Backend
 from tests.worker.simulated import Ailment, SimulatedConductor
 from worker import reign as reign_module
-from worker.conductor import ConductorError
+from worker.errors import ConductorError
 from worker.health import Health
 from worker.loop import Worker
 from worker.outcomes import TakenOver, claim_lasts

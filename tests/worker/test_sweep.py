@@ -14,7 +14,8 @@ from events.records import Task
 from events.store import StoreUnavailable
 from tests.worker.simulated import SimulatedConductor
 from worker import patrol
-from worker.conductor import ConductorError, NotNow, OutcomeUnknown, Unreachable, Unreadable
+from worker.answers import Unreadable
+from worker.errors import ConductorError, NotNow, OutcomeUnknown, Unreachable
 from worker.index import Index
 from worker.patrol import Patrol
 from worker.sweep import Discovery, Sweeper

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from events.records import Task
-from worker.conductor import Unreachable
+from worker.errors import Unreachable
 from worker.matching import WaitingTask
 from worker.task_timeouts import TaskTimeouts
 
