@@ -12,9 +12,9 @@ from typing import Any, Literal
 import uuid_utils
 
 EventStatus = Literal["pending", "delivered", "expired", "ignored", "failed"]
-Hold = Literal["no", "held", "recheck", "aside"]
+Hold = Literal["no", "held", "recheck", "aside", "writing"]
 """`held`: for tasks that come to wait. `recheck`: its takers were gone, so it is free again; the decider is to look.
-`aside`: it was one of these, and is set aside."""
+`aside`: it was one of these, and is set aside. `writing`: it is decided, and its targets are being written in parts."""
 TaskState = Literal["waiting", "taken", "returned", "completed", "gone"]
 """`returned`: its event's call was refused for good, so it waits again; the decider is to look at it."""
 TargetKind = Literal["complete", "start"]

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, get_args
 
 from events import storable
-from events.records import Event, Hold, NewEvent, NewTarget, Rejection, SetAside, SetAsideKind, Target, Task, Workflow
+from events.records import (
+    Event,
+    Hold,
+    NewEvent,
+    NewTarget,
+    Rejection,
+    SetAside,
+    SetAsideKind,
+    Target,
+    TargetKind,
+    TargetState,
+    Task,
+    Workflow,
+)
 
 EVENT = (
     "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
@@ -36,7 +50,11 @@ REASON_KEPT = 1000
 COUNTED = 10_000
 """Items set aside that are counted, of each kind."""
 KINDS: tuple[SetAsideKind, ...] = get_args(SetAsideKind)
-HOLDS: tuple[Hold, ...] = (*get_args(Hold), "aside")
+PART = 500
+"""Targets that one transaction writes of a large decision."""
+STATES = tuple((kind, state) for kind in get_args(TargetKind) for state in get_args(TargetState))
+"""What a target can be: by one look into an index each it is found whether an event has such a target."""
+HOLDS: tuple[Hold, ...] = ("no", "held", "recheck", "aside", "aside", "writing")
 """The column `held` has a hold's place in this: of an event that is set aside that of its hold before, and `ASIDE`."""
 ASIDE = 2
 """What is added to the column `held` of an event that is set aside."""
@@ -81,6 +99,21 @@ def new_target_row(event_id: str, new: NewTarget, claimed_by: str | None, now: i
         new.once_while,
         json.dumps(new.only_versions) if new.only_versions is not None else None,
     )
+
+
+def large_parts(targets: Sequence[NewTarget]) -> Iterator[str]:
+    """The targets of a large decision, in parts that are written in one transaction each: as JSON."""
+    for first in range(0, len(targets), PART):
+        yield json.dumps([asdict(target) for target in targets[first : first + PART]])
+
+
+def targets_in(part: str) -> list[NewTarget]:
+    """The targets of one such part."""
+    return [NewTarget(**{**found, "only_versions": _versions(found["only_versions"])}) for found in json.loads(part)]
+
+
+def _versions(found: list[int] | None) -> tuple[int, ...] | None:
+    return None if found is None else tuple(found)
 
 
 def new_task_row(task: Task, state: str, now: int) -> tuple[object, ...]:

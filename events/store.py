@@ -175,6 +175,19 @@ class Decisions(Protocol):
         same transaction, and returns those; not those that are paced. The first start with a once key holds the key.
         """
 
+    def record_large(self, holder: str, decision: Decision) -> None:
+        """Records a decision that has more targets than one transaction should write; it must hold no event.
+
+        In steps: it stands once the last one is committed, and is then to be written by `write_large`.
+        """
+
+    def write_large(self, holder: str, now: int) -> bool:
+        """Writes the next part of a large decision that stands; False if there is nothing to write any more.
+
+        Whoever takes the lead goes on with it before anything else is decided: its takers are those that were
+        recorded. The event is undecided until its last part, and so is one whose decision wasn't recorded whole.
+        """
+
     def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
         """Remembers tasks that were found waiting; returns those that weren't known as waiting before.
 

@@ -102,6 +102,8 @@ def event_after(
     `hold` is the event's as it is; `targets` are all of its, as they are now; `taker_ended` says whether a completion
     is among those that just ended.
     """
+    if hold == "writing":  # targets are still to come
+        return None
     kinds_and_states = set(targets)
     takers = {state for kind, state in kinds_and_states if kind == "complete"}
     # Its starts, whatever becomes of them, don't use up the hold.
@@ -109,6 +111,11 @@ def event_after(
         return _event_with("recheck", {state for _, state in kinds_and_states}, now)
     states = {state for _, state in kinds_and_states}
     return None if states & LIVE else _event_with(hold, states, now)
+
+
+def event_after_parts(targets: Iterable[tuple[TargetKind, TargetState]], now: int) -> EventChange:
+    """The event whose decision is written to its last part, as its targets are by then."""
+    return event_after("no", targets, True, now) or EventChange("pending", "no", None)
 
 
 def event_after_hold(targets: Iterable[tuple[TargetKind, TargetState]], now: int) -> EventChange:

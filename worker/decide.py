@@ -88,6 +88,9 @@ class _Plan:
             if step and size + 1 + len(decision.targets) > _STEP:
                 yield step, []
                 step, size = [], 0
+            if len(decision.targets) > _STEP:
+                yield [decision], []
+                continue
             step.append(decision)
             size += 1 + len(decision.targets)
         first = max(0, _STEP - size)
@@ -150,6 +153,9 @@ class Decider:
 
     def load(self, alive: Callable[[], None] = lambda: None) -> None:
         """Reads waiting tasks and held events from the store; calls `alive` now and then meanwhile."""
+        # What the worker before was writing down comes first: it was decided before anything that is decided now.
+        while self._store.write_large(self._holder, self._store.now()):
+            alive()
         after = ""
         while page := self._store.waiting_tasks(after, _PAGE):
             alive()
@@ -284,20 +290,28 @@ class Decider:
         claimed: list[Target] = []
         with self._giving(plan.taken):
             for decisions, expired in plan.steps(ended):
-                room = limit - len(claimed)
-                claimed += self._store.decide(
-                    self._holder, decisions, [event.id for event in expired], now, worker, room
-                )
+                if len(decisions) == 1 and len(decisions[0].targets) > _STEP:
+                    self._write_large(decisions[0], now)
+                else:
+                    room = limit - len(claimed)
+                    over_ids = [event.id for event in expired]
+                    claimed += self._store.decide(self._holder, decisions, over_ids, now, worker, room)
                 self._apply(plan, decisions, expired)
         self._finish(plan, events)
         return [(target, found[target.event_id]) for target in claimed]
+
+    def _write_large(self, decision: Decision, now: int) -> None:
+        """Writes a decision that is too large for one transaction: any worker claims its targets."""
+        self._store.record_large(self._holder, decision)
+        while self._store.write_large(self._holder, now):
+            pass
 
     def _to_call(self, plan: _Plan, limit: int) -> tuple[dict[str, Event], int]:
         """The events of the first targets, and how many of these may be claimed: no more payload than fits is read."""
         found: dict[str, Event] = {}
         number, size = 0, 0
         for decision in plan.decisions:
-            if not decision.targets or decision.paced:
+            if not decision.targets or decision.paced or len(decision.targets) > _STEP:
                 continue
             if number >= limit or size >= turns.BYTES:
                 break

@@ -6,9 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from events.postgres.connections import Connection, Connections, Statement
 from events.records import Hold, TargetKind, TargetState
-from events.rows import ASIDE_UNDECIDED, HOLDS
+from events.rows import ASIDE_UNDECIDED, HOLDS, STATES
 from events.transitions import EventChange
 
+_STATES_OF = f"""
+SELECT event_id, kind, state FROM unnest(%s::text[]) AS asked (event_id)
+CROSS JOIN (VALUES {", ".join(map(str, STATES))}) AS possible (kind, state) CROSS JOIN LATERAL (
+    SELECT 1 FROM bridge.targets t
+    WHERE t.event_id = asked.event_id AND t.kind = possible.kind AND t.state = possible.state LIMIT 1
+) found
+"""
 States = set[tuple[TargetKind, TargetState]]
 
 
@@ -27,8 +34,7 @@ def states_of(connections: Connections, connection: Connection, event_ids: Seque
     """id → kind and state of its targets, for each of these events, which must be locked."""
     states: dict[str, States] = {event_id: set() for event_id in event_ids}
     if states:
-        sql = "SELECT DISTINCT event_id, kind, state FROM bridge.targets WHERE event_id = ANY(%s)"
-        for event_id, kind, state in connections.fetch(connection, sql, (list(states),)):
+        for event_id, kind, state in connections.fetch(connection, _STATES_OF, (list(states),)):
             states[event_id].add((kind, state))
     return states
 

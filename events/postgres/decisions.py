@@ -10,21 +10,12 @@ from events.postgres import onces
 from events.postgres.agenda import Reading
 from events.postgres.changes import changing_events, lock_events, states_of
 from events.postgres.connections import Connection
+from events.postgres.large_decisions import LargeDecisions
 from events.postgres.leadership import deciding
 from events.postgres.signals import Bell
+from events.postgres.targets import columns, new_targets
 from events.records import Decision, Target, Task, Workflow
 
-_NEW_TARGET_ARRAYS = (
-    "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[],"
-    " %b::int[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[],"
-    " %b::text[]"
-)
-_NEW_TARGETS = (
-    f"INSERT INTO bridge.targets ({rows.NEW_TARGET}, webhook) SELECT {rows.NEW_TARGET},"
-    " (SELECT e.webhook FROM bridge.events e WHERE e.id = event_id)"
-    f" FROM unnest({_NEW_TARGET_ARRAYS}) WITH ORDINALITY AS new ({rows.NEW_TARGET}, number)"
-    f" ORDER BY number RETURNING {rows.TARGET}"
-)
 _NEW_TASK = f"{rows.TASK}, seen_at"
 _TASK_ARRAYS = (
     "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[], %b::text[], %b::text[],"
@@ -32,7 +23,7 @@ _TASK_ARRAYS = (
 )
 
 
-class Decisions(Reading):
+class Decisions(Reading, LargeDecisions):
     """Implements `events.store.Decisions`."""
 
     _bell: Bell
@@ -61,7 +52,7 @@ class Decisions(Reading):
             if taken := sorted(_taken(decisions)):
                 statements.append(("UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)", (taken,)))
             if new_rows := _new_rows(decisions, now, claim_for, claim):
-                statements.append((_NEW_TARGETS, columns(new_rows)))
+                statements.append(new_targets(new_rows))
             found = self._connections.fetch_together(connection, statements)
             made = map(rows.target, found[-1] if new_rows else ())
             targets = sorted(made, key=lambda target: target.id)
@@ -140,11 +131,6 @@ class Decisions(Reading):
                 " root_correlation_id = excluded.root_correlation_id",
                 columns(new_rows),
             )
-
-
-def columns(of_rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
-    """A list for each column, as ``unnest`` takes them."""
-    return tuple(map(list, zip(*of_rows, strict=True)))
 
 
 def _taken(decisions: Iterable[Decision]) -> set[str]:

@@ -222,6 +222,19 @@ CREATE TABLE bridge.kept_definitions (
 );
 """
 
+_LARGE = """
+-- decisions with very many targets, on their way into `targets`
+CREATE TABLE bridge.decision_parts (
+    event_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    targets TEXT NOT NULL,
+    PRIMARY KEY (event_id, number)
+);
+-- to see what targets an event has without reading them all
+CREATE INDEX targets_states ON bridge.targets (event_id, kind, state);
+DROP INDEX bridge.targets_event;
+"""
+
 STEPS: tuple[tuple[str, str], ...] = (
     ("first", _FIRST),
     ("failing_since", "ALTER TABLE bridge.targets ADD COLUMN failing_since BIGINT"),
@@ -231,6 +244,7 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("bounded_reads", _BOUNDS),
     ("effects_of_calls", _EFFECTS),
     ("kept_definitions", _KEPT_DEFINITIONS),
+    ("large_decisions", _LARGE),
 )
 """Name and statements of each step, in their order."""
 

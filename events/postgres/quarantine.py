@@ -30,7 +30,7 @@ _EVENTS_ASIDE = (
 )
 _EVENTS_AGAIN = (
     f"{_LOCKED} UPDATE bridge.events e SET decided_at = nullif(e.decided_at, {rows.ASIDE_UNDECIDED}),"
-    f" held = CASE WHEN e.held > {rows.ASIDE} THEN e.held - {rows.ASIDE} ELSE e.held END"
+    f" held = CASE WHEN e.held IN ({1 + rows.ASIDE}, {2 + rows.ASIDE}) THEN e.held - {rows.ASIDE} ELSE e.held END"
     " FROM found WHERE e.seq = found.seq"
 )
 

@@ -8,13 +8,15 @@ from typing import Any
 from sqlite_utils import Database
 
 from events import storable, transitions, turns
-from events.records import Agenda, Decision, Event, Hold, NewTarget, Target, Task, Workflow
-from events.rows import ASIDE_UNDECIDED, NEW_TARGET, jumps, new_target_row, new_task_row, size, workflow_row
-from events.sqlite import onces, rows
+from events.records import Agenda, Decision, Event, Hold, Target, Task, Workflow
+from events.rows import ASIDE_UNDECIDED, jumps, new_task_row, size, workflow_row
+from events.sqlite import rows
 from events.sqlite.connections import Connections
+from events.sqlite.large_decisions import LargeDecisions
 from events.sqlite.leadership import deciding
 from events.sqlite.parts import marks, parts
 from events.sqlite.pauses import PAUSED
+from events.sqlite.targets import insert_target
 
 _UNDECIDED = "decided_at IS NULL"
 _WEBHOOKS_AFTER = jumps("webhook", "events", _UNDECIDED, after=":after") + " LIMIT :most"
@@ -29,11 +31,10 @@ def _has_hold(hold: Hold) -> str:
     return f"held > 0 AND held = {rows.HOLDS.index(hold)}"
 
 
-class Decisions:
+class Decisions(LargeDecisions):
     """Implements `events.store.Decisions`."""
 
     _connections: Connections
-
     _undecided_after = ""
     """The webhook after which the next round over undecided events begins."""
 
@@ -119,8 +120,8 @@ class Decisions:
             for decision in decisions:
                 for new in decision.targets:
                     mine = claim_for if len(claimed) < claim and not decision.paced else None
-                    target = _insert_target(db, decision.event_id, new, mine, now)
-                    if mine is not None:
+                    target = insert_target(db, decision.event_id, new, mine, now)
+                    if mine is not None and target is not None:
                         claimed.append(target)
                     if (state := transitions.task_after_decision(new)) is not None:
                         db.execute("UPDATE tasks SET state = ? WHERE id = ?", (state, new.task_id))
@@ -169,19 +170,6 @@ class Decisions:
                 " VALUES (?, ?, ?, ?, ?)",
                 list(map(workflow_row, workflows)),
             )
-
-
-def _insert_target(db: Database, event_id: str, new: NewTarget, claimed_by: str | None, now: int) -> Target:
-    values = new_target_row(event_id, new, claimed_by, now)
-    row = db.execute(
-        f"INSERT INTO targets ({NEW_TARGET}, webhook) VALUES ({marks(values)},"
-        f" (SELECT webhook FROM events WHERE id = ?)) RETURNING {rows.TARGET}",
-        (*values, event_id),
-    ).fetchone()
-    target = rows.target(row)
-    if target.once_key is not None:
-        onces.take_free(db, target.once_key, target.id)
-    return target
 
 
 def _insert_tasks(db: Database, tasks: Sequence[Task], state: str, now: int) -> set[str]:

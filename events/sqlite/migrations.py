@@ -310,6 +310,26 @@ def kept_definitions(db: Database) -> None:
     _run(db, _KEPT_DEFINITIONS)
 
 
+_LARGE = """
+-- decisions with very many targets, on their way into `targets`
+CREATE TABLE decision_parts (
+    event_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    targets TEXT NOT NULL,
+    PRIMARY KEY (event_id, number)
+) WITHOUT ROWID;
+-- to see what targets an event has without reading them all
+CREATE INDEX targets_states ON targets (event_id, kind, state);
+DROP INDEX targets_event;
+"""
+
+
+@migrations()
+def large_decisions(db: Database) -> None:
+    """An event with very many targets is decided, and its targets end, in small steps."""
+    _run(db, _LARGE)
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

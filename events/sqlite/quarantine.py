@@ -20,7 +20,9 @@ ON CONFLICT (kind, id) DO UPDATE SET webhook = excluded.webhook, reason = exclud
 _UNDECIDED_ASIDE = f"UPDATE events SET decided_at = {rows.ASIDE_UNDECIDED} WHERE id = ? AND decided_at IS NULL"
 _HELD_ASIDE = f"UPDATE events SET held = held + {rows.ASIDE} WHERE id = ? AND held IN (1, 2)"
 _UNDECIDED_AGAIN = f"UPDATE events SET decided_at = NULL WHERE id = ? AND decided_at = {rows.ASIDE_UNDECIDED}"
-_HELD_AGAIN = f"UPDATE events SET held = held - {rows.ASIDE} WHERE id = ? AND held > {rows.ASIDE}"
+_HELD_AGAIN = (
+    f"UPDATE events SET held = held - {rows.ASIDE} WHERE id = ? AND held IN ({1 + rows.ASIDE}, {2 + rows.ASIDE})"
+)
 _COUNTS = rows.set_aside_counts("quarantine")
 
 

@@ -8,6 +8,7 @@ from events.records import Hold, TargetKind, TargetState
 from events.rows import EVENT as EVENT
 from events.rows import HOLDS as HOLDS
 from events.rows import REJECTION as REJECTION
+from events.rows import STATES
 from events.rows import TARGET as TARGET
 from events.rows import TASK as TASK
 from events.rows import event as event
@@ -15,6 +16,12 @@ from events.rows import rejection as rejection
 from events.rows import target as target
 from events.rows import task as task
 from events.transitions import EventChange
+
+_STATES_OF = (
+    f"WITH possible (kind, state) AS (VALUES {', '.join(map(str, STATES))}) SELECT kind, state FROM possible"
+    " WHERE EXISTS (SELECT 1 FROM targets t"
+    " WHERE t.event_id = ? AND t.kind = possible.kind AND t.state = possible.state)"
+)
 
 
 def hold(db: Database, event_id: str) -> Hold | None:
@@ -25,7 +32,7 @@ def hold(db: Database, event_id: str) -> Hold | None:
 
 def states(db: Database, event_id: str) -> set[tuple[TargetKind, TargetState]]:
     """Kind and state of the event's targets."""
-    return set(db.execute("SELECT DISTINCT kind, state FROM targets WHERE event_id = ?", (event_id,)).fetchall())
+    return set(db.execute(_STATES_OF, (event_id,)).fetchall())
 
 
 def change_event(db: Database, event_id: str, change: EventChange) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 
+from events import rows
 from events.records import Decision, Event
 from events.store import StoreUnavailable
 from tests.worker.test_decide import SECOND, Bench, settle
@@ -148,3 +150,57 @@ def test_events_to_call_for_are_not_read_without_bound(bench: Bench, monkeypatch
         claimed = bench.decide()
     assert [event.id for _, event in claimed] == events[:2]
     assert len([target for target in bench.store.targets_of(events) if target.state == "pending"]) == 2
+
+
+# --- decisions with very many takers ---
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decide, "_STEP", 6)
+    monkeypatch.setattr(rows, "PART", 4)
+
+
+def test_an_event_with_very_many_takers_is_decided_from_one_snapshot(bench: Bench, small_parts: None) -> None:
+    tasks = [bench.wait() for _ in range(25)]
+    event = bench.arrive()
+    bench.decide()
+    assert bench.takers(event) == [task.id for task in tasks]
+    assert len(bench.decider.tasks) == 0
+    assert bench.event(event).decided_at is not None
+
+
+def test_wherever_it_is_killed_its_takers_are_those_that_were_decided(bench: Bench, small_parts: None) -> None:
+    """A transaction after the other is the last one; the next worker goes on. Tasks that came meanwhile never join."""
+    transaction = bench.store._connections.transaction
+    for last in range(1, 30):
+        tasks = [bench.wait({"$.run": last}) for _ in range(25)]
+        event = bench.arrive(run=last)
+        while polled := bench.conductor.poll("me"):
+            bench.decider.add_tasks(bench.store.adopt("me", polled, bench.ms))
+        left = last
+
+        def dying() -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise StoreUnavailable
+            return transaction()
+
+        with mock.patch.object(bench.store._connections, "transaction", dying), suppress(StoreUnavailable):
+            bench.decide()
+        began = bench.store.targets_of([event]) != []
+        late = bench.wait({"$.run": last})
+        bench.restart()
+        bench.decide()
+        expected = [task.id for task in tasks]
+        found = bench.takers(event)
+        assert len(set(found)) == len(found)
+        assert found[:25] == expected
+        assert not began or late.id not in found
+        assert sorted(bench.decider.tasks.ids()) == sorted(task.id for task in bench.store.waiting_tasks())
+        assert bench.event(event).decided_at is not None
+        bench.ms += SECOND
+        if left > 0:  # it was all written before
+            break
+    assert last > 12, "each of its transactions was once the last one"

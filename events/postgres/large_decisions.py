@@ -1,0 +1,83 @@
+"""Decisions with very many targets, written in parts."""
+
+from __future__ import annotations
+
+from events import rows, transitions
+from events.postgres import onces
+from events.postgres.changes import changing_events, lock_events, states_of
+from events.postgres.connections import Connection, Connections
+from events.postgres.leadership import deciding
+from events.postgres.signals import Bell
+from events.postgres.targets import new_targets
+from events.records import Decision
+
+_WRITING = f"held > 0 AND held = {rows.HOLDS.index('writing')}"
+_NEXT = f"SELECT id FROM bridge.events WHERE {_WRITING} ORDER BY seq LIMIT 1"
+_DROPPED = 10
+"""Parts that are deleted in one transaction, of decisions that don't stand."""
+
+
+class LargeDecisions:
+    """Implements that part of `events.store.Decisions`."""
+
+    _connections: Connections
+    _bell: Bell
+
+    def record_large(self, holder: str, decision: Decision) -> None:
+        for number, part in enumerate(rows.large_parts(decision.targets)):
+            with deciding(self._connections, holder) as connection:
+                self._connections.execute(
+                    connection,
+                    "INSERT INTO bridge.decision_parts (event_id, number, targets) VALUES (%s, %s, %s)"
+                    " ON CONFLICT (event_id, number) DO UPDATE SET targets = excluded.targets",
+                    (decision.event_id, number, part),
+                )
+        with deciding(self._connections, holder) as connection:
+            self._connections.execute(
+                connection,
+                f"UPDATE bridge.events SET held = %s WHERE id = %s AND coalesce(decided_at, 0) = {rows.ASIDE_UNDECIDED}",
+                (rows.HOLDS.index("writing"), decision.event_id),
+            )
+
+    def write_large(self, holder: str, now: int) -> bool:
+        parts, writing = self._connections.read_together(
+            ("SELECT 1 FROM bridge.decision_parts LIMIT 1", ()), (_NEXT, ())
+        )
+        if not parts and not writing:
+            return False
+        with deciding(self._connections, holder) as connection:
+            found = self._connections.fetch(connection, _NEXT)
+            if not found:  # what is left belongs to no decision that stands
+                self._connections.execute(
+                    connection,
+                    "DELETE FROM bridge.decision_parts WHERE (event_id, number) IN"
+                    " (SELECT event_id, number FROM bridge.decision_parts LIMIT %s)",
+                    (_DROPPED,),
+                )
+                return True
+            self._write_part(connection, found[0][0], now)
+        self._bell.ring("targets")
+        return True
+
+    def _write_part(self, connection: Connection, event_id: str, now: int) -> None:
+        """Writes the event's next part, or after the last one what becomes of the event."""
+        fetch, execute = self._connections.fetch, self._connections.execute
+        # Who records results for the event has done it, or waits for this.
+        lock_events(self._connections, connection, [event_id])
+        part = fetch(
+            connection,
+            "SELECT number, targets FROM bridge.decision_parts WHERE event_id = %s ORDER BY number LIMIT 1",
+            (event_id,),
+        )
+        if not part:
+            states = states_of(self._connections, connection, [event_id])[event_id]
+            change = transitions.event_after_parts(states, now)
+            self._connections.run(connection, *changing_events({event_id: change}, now))
+            return
+        [(number, text)] = part
+        new_rows = [rows.new_target_row(event_id, new, None, now) for new in rows.targets_in(text)]
+        made = [rows.target(row) for row in fetch(connection, *new_targets(new_rows, or_ignore=True))]
+        onces.take_free(self._connections, connection, sorted(made, key=lambda target: target.id))
+        if taken := sorted(target.task_id for target in made if target.task_id is not None):
+            execute(connection, "UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)", (taken,))
+        execute(connection, "DELETE FROM bridge.decision_parts WHERE event_id = %s AND number = %s", (event_id, number))
