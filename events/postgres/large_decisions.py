@@ -35,7 +35,8 @@ class LargeDecisions:
         with deciding(self._connections, holder) as connection:
             self._connections.execute(
                 connection,
-                f"UPDATE bridge.events SET held = %s WHERE id = %s AND coalesce(decided_at, 0) = {rows.ASIDE_UNDECIDED}",
+                "UPDATE bridge.events SET held = %s"
+                f" WHERE id = %s AND coalesce(decided_at, 0) = {rows.ASIDE_UNDECIDED}",
                 (rows.HOLDS.index("writing"), decision.event_id),
             )
 
