@@ -327,6 +327,8 @@ def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
         while not isinstance(event := decoder.next_event(), (Epilogue, NeedData)):
             if isinstance(event, (Field, File)):
                 part, content = event, bytearray()
+                if not isinstance(part.name, str):  # whatever its type says
+                    raise MalformedBody("a field of the form has no name")
             elif isinstance(event, Data):
                 content += event.data
                 if not event.more_data and part is not None:

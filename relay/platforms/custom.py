@@ -7,13 +7,16 @@ from relay.platform import Platform
 from relay.request import Answer, Request, text_answer
 from relay.verifiers import Terms
 
+_LARGEST_CHALLENGE = 64 * 1024
+"""Bytes of a body that is read before anything is proven."""
+
 
 def challenge(request: Request, terms: Terms) -> Answer | None:
     """Answers the query parameter or JSON field of the definition's `challenge` with its value."""
     if terms.challenge is None:
         return None
     value: Any = read_query(request.query).get(terms.challenge)
-    if value is None and request.body:
+    if value is None and 0 < len(request.body) <= _LARGEST_CHALLENGE:
         try:
             body = read_body(request.body, request.headers.get("content-type"))
         except BadBody:

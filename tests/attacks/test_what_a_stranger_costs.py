@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.relay.bridge import MakeRelay
 from tests.relay.test_gunicorn import KEY, Process, eventually
 from tests.relay.test_peers import Answers, connect, request
 
@@ -171,3 +173,10 @@ def test_ipv6_and_ipv4_are_both_served(relay: Process) -> None:
         connection.sendall(request())
         assert Answers(connection).next()[0] == 200
     assert relay.status("POST", "/webhook/one", b"{}") == 200
+
+
+def test_a_large_body_is_not_read_for_a_challenge_before_it_is_proven(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "own", "challenge": "token", "headers": {"X-Api-Key": KEY}})
+    for size, status in ((1000, 200), (70_000, 401)):
+        body = json.dumps({"token": "t", "more": "x" * size})
+        assert relay.post("own", body).status_code == status

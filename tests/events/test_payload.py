@@ -292,3 +292,10 @@ def test_hostile_headers_and_bodies_are_refused_without_ado() -> None:
         for known in (JSON, "multipart/form-data; boundary=b"):
             with pytest.raises(BadBody):
                 read_body(body, known)
+
+
+@pytest.mark.parametrize("disposition", ["form-data", "form-data; a=1", "form-data; filename=x"])
+def test_a_field_of_a_form_without_a_name_is_malformed(disposition: str) -> None:
+    body = f"--b\r\nContent-Disposition: {disposition}\r\n\r\nx\r\n--b--\r\n".encode()
+    with pytest.raises(MalformedBody):
+        read_body(body, "multipart/form-data; boundary=b")
