@@ -15,12 +15,13 @@ from pathlib import Path
 from admin.explain import (
     EventFinding,
     Surroundings,
-    TaskFinding,
+    WholeTask,
     explain_event,
     explain_pair,
     explain_task,
     task_in_words,
 )
+from admin.set_aside import SetAsides, by_item, in_words, item_of
 from config.settings import Settings
 from config.webhooks import DEFAULT_HOLD, DefinitionsError, Problem, Webhook, load_definitions
 from events.hiding import masked
@@ -128,6 +129,8 @@ class Bridge:
         """Raises NotFound."""
         task = self.store.task(task_id)
         if task is None:
+            if found := self.store.quarantined("task", ids=[task_id]):
+                raise NotFound(f"task {task_id} can't be read: it is {in_words(found[0])}")
             raise NotFound(f"no task {task_id} is known: the worker hasn't found it, or it was pruned")
         return task
 
@@ -174,7 +177,7 @@ class Bridge:
             into.setdefault(task.id, task)
         return len(found) > _LOOKED_AT
 
-    def explain_task(self, task: Task, limit: int = 20) -> tuple[str, list[Target], list[TaskFinding]]:
+    def explain_task(self, task: Task, limit: int = 20) -> WholeTask:
         """What the task's state means, the targets on it, and the recent events that came nearest to it."""
         targets = self.store.targets_on(task.id)
         names = [webhook.name for webhook in self.definitions.receivers.get(task.workflow, ())]
@@ -188,7 +191,8 @@ class Bridge:
                 events[event.id] = event
         around = self._around(self.targets_by_event(events.values()), [task])
         near = explain_task(task, events.values(), around, limit)
-        return task_in_words(task, self.definitions.webhooks, targets), targets, near
+        meaning = task_in_words(task, self.definitions.webhooks, targets, around.set_aside)
+        return WholeTask(meaning, targets, near, item_of(task, around.set_aside))
 
     def _waiting(self, workflow: str | None) -> Iterable[Task]:
         after = ""
@@ -199,7 +203,8 @@ class Bridge:
     def _around(self, targets_of: Mapping[str, list[Target]], tasks: Iterable[Task] = ()) -> Surroundings:
         targets_on: dict[str, list[Target]] = {}
         workflows: dict[str, Workflow] = {}
-        for task in tasks:
+        looked_at = list(tasks)
+        for task in looked_at:
             targets_on[task.id] = self.store.targets_on(task.id)
             workflow = self.store.workflow(task.workflow_id)
             if workflow is not None:
@@ -216,7 +221,17 @@ class Bridge:
             clock_skew=int(self.settings.bridge_clock_skew * 1000),
             conductor_error=None if conductor == "up" else conductor,
             paused=self.store.paused(),
+            set_aside=self.set_aside(targets_of, looked_at),
         )
+
+    def set_aside(self, targets_of: Mapping[str, list[Target]], tasks: Iterable[Task] = ()) -> SetAsides:
+        """What is set aside of these events and their targets, of these tasks and their workflows."""
+        if not self.store.quarantine_counts():
+            return {}
+        ids = {*targets_of, *(str(target.id) for targets in targets_of.values() for target in targets)}
+        for task in tasks:
+            ids |= {task.id, task.workflow_id}
+        return by_item(self.store.quarantined(ids=sorted(ids), limit=len(ids)))
 
     # --- replay ---------------------------------------------------------------------------------------------
 

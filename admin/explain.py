@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from admin.set_aside import NOTHING, SetAsides, in_words, task_set_aside
 from config.rates import format_rate
 from config.webhooks import Start, Webhook
 from events.conditions import Conditions
 from events.hiding import hidden
 from events.in_words import criterion_in_words
 from events.matches import BadMatches, Criteria, Criterion
-from events.records import Event, Target, Task, Workflow, iso
+from events.records import Event, SetAside, Target, Task, Workflow, iso
 
 Verdict = Literal["taken", "matches", "differs", "out of reach", "broken"]
 """`taken`: by this event; `matches`: every criterion holds, and the reason says what else stood or stands between."""
@@ -65,6 +66,20 @@ class EventFinding:
     starts: tuple[StartFinding, ...]
     tasks: tuple[TaskFinding, ...]
     """Nearest first."""
+    set_aside: SetAside | None = None
+    """Why the event is set aside, if it is."""
+
+
+@dataclass(frozen=True)
+class WholeTask:
+    """A task explained."""
+
+    meaning: str
+    targets: Sequence[Target]
+    near: Sequence[TaskFinding]
+    """The events that came nearest to it, nearest first."""
+    set_aside: SetAside | None
+    """Why it, or its workflow, is set aside."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,8 @@ class Surroundings:
     """Why Conductor can't be reached, if it can't."""
     paused: Mapping[str, int] = field(default_factory=dict)
     """webhook → since when it is paused."""
+
+    set_aside: SetAsides = field(default_factory=dict)
 
     def ours(self, server: int) -> int:
         """A time of Conductor's by our clock, as the worker compares it."""
@@ -147,8 +164,12 @@ def _own_target(target: Target) -> tuple[Verdict, str]:
         case "done":
             return "taken", f"this event completed it at {when}"
         case "pending" | "claimed":
-            last = f"; the last try failed: {target.error}" if target.error else ""
-            return "taken", f"this event is completing it (tries so far: {target.attempts}){last}"
+            last = f"; the last try failed: {_error(target)}{_again(target)}" if target.error else ""
+            doubt = ""
+            if target.only_versions is not None:
+                versions = " or ".join(map(str, sorted(target.only_versions)))
+                doubt = f" if its workflow has version {versions}, which Conductor is to show first"
+            return "taken", f"this event is completing it{doubt} (tries so far: {target.attempts}){last}"
         case "cancelled":
             return (
                 "out of reach",
@@ -182,7 +203,9 @@ def _all_hold(
     if task.state in ("completed", "gone"):
         return "out of reach", "it no longer waits: it was completed by others, cancelled or timed out"
     if event.decided_at is None:
-        return "matches", "the event's takers are still to be decided" + _because(around)
+        return "matches", "the event's takers are still to be decided" + _because(around, event)
+    if (why := task_set_aside(task, around.set_aside)) is not None:
+        return "matches", why
     scheduled_at = around.ours(task.scheduled_at)
     after = scheduled_at > event.received_at
     waited = f"it came to wait at {iso(scheduled_at)}"
@@ -210,7 +233,9 @@ def _all_hold(
     )
 
 
-def _because(around: Surroundings) -> str:
+def _because(around: Surroundings, event: Event | None = None) -> str:
+    if event is not None and (item := around.set_aside.get(("event", event.id))) is not None:
+        return f"; it is {in_words(item)}"
     return f"; Conductor can't be reached: {around.conductor_error}" if around.conductor_error else ""
 
 
@@ -225,7 +250,8 @@ def explain_event(event: Event, tasks: Iterable[Task], around: Surroundings) -> 
     findings.sort(key=lambda finding: finding.task.id)
     findings.sort(key=lambda finding: finding.nearness, reverse=True)
     starts = tuple(_explain_start(start, document, webhook.hide) for start in webhook.starts) if webhook else ()
-    return EventFinding(event, tuple(_meaning(event, webhook, findings, around)), starts, tuple(findings))
+    meaning = tuple(_meaning(event, webhook, findings, around))
+    return EventFinding(event, meaning, starts, tuple(findings), around.set_aside.get(("event", event.id)))
 
 
 def _explain_start(start: Start, document: Mapping[str, Any], hide: Sequence[str]) -> StartFinding:
@@ -262,7 +288,7 @@ def _meaning(
         case "pending" if event.decided_at is None and paused_at is not None:
             pass
         case "pending" if event.decided_at is None:
-            yield "Its takers are still to be decided by the worker" + _because(around) + "."
+            yield "Its takers are still to be decided by the worker" + _because(around, event) + "."
         case "pending" if event.hold == "held":
             yield (
                 f"Held until {iso(event.hold_until)}: no waiting task matched. "
@@ -286,7 +312,12 @@ def _meaning(
             yield "Ignored: the webhook only starts workflows, and no `when` of them held."
         case "failed":
             yield "Failed: Conductor refuses for good. Mend what it says, then replay the event."
-    yield from map(target_in_words, targets)
+    if event.decided_at is not None and (item := around.set_aside.get(("event", event.id))) is not None:
+        yield f"It is {in_words(item)}."
+    for target in targets:
+        yield target_in_words(target)
+        if (item := around.set_aside.get(("target", str(target.id)))) is not None:
+            yield f"This call is {in_words(item)}."
     if event.status in ("pending", "expired") and not targets and webhook is not None and webhook.receivers:
         reached = [finding for finding in findings if finding.task.workflow in webhook.receivers]
         if not reached:
@@ -309,7 +340,9 @@ def target_in_words(target: Target) -> str:
             return f"Not started: {target.workflow} is there for the same `once.key` ({target.workflow_id})."
         case "pending" | "claimed":
             tries = f", tries so far: {target.attempts}" if target.attempts else ""
-            return f"{doing} {what}{tries}" + (f"; the last one failed: {_error(target)}." if target.error else ".")
+            return f"{doing} {what}{tries}" + (
+                f"; the last one failed: {_error(target)}{_again(target)}." if target.error else "."
+            )
         case "cancelled":
             return f"{what} had ended already: {target.error or 'cancelled, timed out or completed by others'}."
         case _:
@@ -317,6 +350,10 @@ def target_in_words(target: Target) -> str:
             if "No such workflow" in (target.error or ""):
                 remedy = " Register the workflow in Conductor, or correct `starts`; then replay."
             return f"{doing} {what} failed for good: {(target.error or '').rstrip('.')}.{remedy}"
+
+
+def _again(target: Target) -> str:
+    return f"; the next one is at {iso(target.due_at)}" if target.state == "pending" else ""
 
 
 def _error(target: Target) -> str:
@@ -334,7 +371,9 @@ def explain_task(task: Task, events: Iterable[Event], around: Surroundings, limi
     return findings[:limit]
 
 
-def task_in_words(task: Task, webhooks: Mapping[str, Webhook], targets: Sequence[Target]) -> str:
+def task_in_words(
+    task: Task, webhooks: Mapping[str, Webhook], targets: Sequence[Target], set_aside: SetAsides = NOTHING
+) -> str:
     """What the task's state means."""
     if task.broken:
         return f"Broken: its matches can't be parsed, so no event completes it: {task.broken}"
@@ -350,4 +389,5 @@ def task_in_words(task: Task, webhooks: Mapping[str, Webhook], targets: Sequence
             f"Waiting, but {task.workflow} is a receiver of no webhook: no event can reach it. "
             f"Add `{task.workflow}: any` to the `receivers` of its webhook."
         )
-    return f"Waiting for an event of {' or '.join(names)}."
+    why = task_set_aside(task, set_aside)
+    return f"Waiting for an event of {' or '.join(names)}" + (f"; {why}." if why else ".")

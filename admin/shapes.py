@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from admin.explain import EventFinding, StartFinding, TaskFinding
+from admin.explain import EventFinding, StartFinding, TaskFinding, WholeTask
 from config.settings import Settings
 from config.webhooks import Problem, Webhook
 from events.matches import Criterion
-from events.records import Event, Rejection, Target, Task, iso
+from events.records import Event, Rejection, SetAside, Target, Task, iso
 from worker.probe import Finding
 
 Json = dict[str, Any]
@@ -51,6 +51,7 @@ def target(target: Target) -> Json:
         "error": target.error,
         "createdAt": iso(target.created_at),
         "settledAt": iso(target.settled_at),
+        "dueAt": iso(target.due_at) if target.state == "pending" else None,
     }
 
 
@@ -66,11 +67,27 @@ def event(event: Event, targets: Iterable[Target]) -> Json:
     }
 
 
-def whole_event(record: Event, targets: Iterable[Target], meaning: Iterable[str] = ()) -> Json:
-    """An event by itself."""
+def set_aside(item: SetAside | None) -> Json | None:
+    """Why something is set aside; None if it isn't."""
+    if item is None:
+        return None
+    return {
+        "kind": item.kind,
+        "reason": item.reason,
+        "since": iso(item.since),
+        "tries": item.tries,
+        "dueAt": iso(item.due_at),
+    }
+
+
+def whole_event(
+    record: Event, targets: Iterable[Target], meaning: Iterable[str] = (), item: SetAside | None = None
+) -> Json:
+    """An event by itself; `item` if it is set aside."""
     return {
         **event(record, targets),
         "meaning": list(meaning),
+        "setAside": set_aside(item),
         "heldUntil": iso(record.hold_until) if record.hold != "no" else None,
         "holdUntil": iso(record.hold_until),
         "decidedAt": iso(record.decided_at),
@@ -95,15 +112,16 @@ def task(task: Task) -> Json:
     return found if task.broken is None else {**found, "broken": task.broken}
 
 
-def whole_task(record: Task, meaning: str, targets: Iterable[Target], near: Iterable[TaskFinding]) -> Json:
+def whole_task(record: Task, found: WholeTask) -> Json:
     """A task by itself, with the events that came near it."""
     return {
         **task(record),
         "state": record.state,
-        "meaning": meaning,
+        "meaning": found.meaning,
+        "setAside": set_aside(found.set_aside),
         "foundBy": record.found_by,
         "domain": record.domain,
-        "targets": [{"eventId": one.event_id, **target(one)} for one in targets],
+        "targets": [{"eventId": one.event_id, **target(one)} for one in found.targets],
         "events": [
             {
                 "eventId": finding.event.id,
@@ -112,7 +130,7 @@ def whole_task(record: Task, meaning: str, targets: Iterable[Target], near: Iter
                 "receivedAt": iso(finding.event.received_at),
                 **_verdict(finding),
             }
-            for finding in near
+            for finding in found.near
         ],
     }
 

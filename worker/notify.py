@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-Kind = Literal["failed", "rejecting", "conductor", "store", "definitions", "gone", "waiting"]
+Kind = Literal["failed", "rejecting", "conductor", "store", "definitions", "gone", "waiting", "set aside"]
 QUIET = 600_000
 """Milliseconds between two messages of a kind, unless the second says that it is over."""
 AWAY = 60_000
@@ -41,6 +41,8 @@ class Observation:
     """The processes that found errors in the definitions."""
     gone: tuple[str, ...] = ()
     """Webhooks that have gone from the definitions lately."""
+    set_aside: tuple[str, ...] = ()
+    """Names of what is set aside, those first that have been so for longest."""
     oldest_pending: int | None = None
     """When the oldest event arrived that waits for a decision or a call."""
 
@@ -107,6 +109,8 @@ class Notices:
             *self._state(seen, "definitions", list(seen.broken_definitions)),
             *self._state(seen, "gone", list(seen.gone)),
             *self._state(seen, "rejecting", rejecting),
+            # What heals in the next tries is not worth a word.
+            *self._state(seen, "set aside", list(seen.set_aside), after=AWAY),
             # While Conductor is away events wait for it, which has been said.
             *(() if conductor else self._state(seen, "waiting", ["events"] if waits else [])),
         ]
@@ -163,6 +167,7 @@ _OVER: dict[Kind, str] = {
     "definitions": "The webhook definitions are in order again",
     "gone": "The webhooks that were gone are back, or have been gone for a day",
     "waiting": "Events are delivered in time again",
+    "set aside": "Nothing is set aside any more",
 }
 
 
@@ -185,6 +190,9 @@ def _message(kind: Kind, about: list[str], seen: Observation) -> Message:
         case "gone":
             title = f"{_listed(about)} {'is' if len(about) == 1 else 'are'} gone from the definitions"
             body = "Deliveries are answered 503 for a minute, and 404 then. If nobody removed them, look at the files."
+        case "set aside":
+            title = f"{_listed(about)} {'fails' if len(about) == 1 else 'fail'}"
+            body = "Everything else goes on, and these are tried again. The reasons: webhook-bridge check."
         case _:
             waited = (seen.now - (seen.oldest_pending or seen.now)) // 1000
             title = "Events are piling up"

@@ -24,6 +24,7 @@ EVERY = 5.0
 """Seconds between observations."""
 _MEMORY = "notices"
 _HOUR = 3_600_000
+_SET_ASIDE_TOLD = 50
 _FAILED_READ = 50
 
 
@@ -92,11 +93,16 @@ class Observer:
                     process for process in ("relay", "worker") if facts.get(f"definitions_error:{process}")
                 ),
                 gone=tuple(sorted(gone_webhooks(facts, now))),
+                set_aside=self._set_aside(),
                 # What waits because people paused its webhook is no trouble, and can't be told from what is.
                 oldest_pending=self._store.oldest_pending() if not self._store.paused() else None,
             )
         except StoreUnavailable:
             return Observation(now=int(time.time() * 1000), store_unavailable=True)
+
+    def _set_aside(self) -> tuple[str, ...]:
+        found = sorted(self._store.quarantined(), key=lambda item: (item.since, item.kind, item.id))
+        return tuple(f"{item.kind} {item.id}" for item in found[:_SET_ASIDE_TOLD])
 
     def _newly_failed(self, now: int) -> dict[str, int]:
         """webhook → events that have failed since the last look; at first, in the last ten minutes."""

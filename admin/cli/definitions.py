@@ -26,11 +26,14 @@ from admin.cli.tables import plain
 from admin.kept_in_git import find_secrets_in_git
 from admin.orkes import NotOrkes, convert, read_webhooks, to_yaml
 from admin.schema import json_schema
+from admin.set_aside import name_of, next_try, why
 from config.webhooks import Definitions, DefinitionsError
 from events.records import Change
 from events.store import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
 from relay.platforms import PLATFORMS
 from worker.probe import Finding, probe
+
+_SET_ASIDE_SHOWN = 20
 
 
 @click.command()
@@ -47,7 +50,7 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
     definitions can be checked anywhere. A server that answers and can't be used is an error: another address than that
     of Conductor's API, a key that is refused or lacks a permission, a Conductor that is too old. So it is with the
     database: an error is a wrong password, no such database, no right to make the bridge's tables, a PostgreSQL older
-    than 13, tables of a newer bridge.
+    than 13, tables of a newer bridge. And whatever a running bridge has set aside, since it alone fails, is one.
 
     \b
     Examples:
@@ -70,6 +73,7 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
     if not offline:
         findings += [(shapes.CONDUCTOR, finding) for finding in _ask_conductor(here, definitions)]
         findings += [(shapes.DATABASE, finding) for finding in _ask_store(here)]
+        findings += _set_aside(here)
     warnings = (*definitions.warnings, *find_secrets_in_git(definitions))
     wrong = any(finding.level == "error" for _, finding in findings)
     if as_json:
@@ -118,6 +122,19 @@ def _ask_store(here: Here) -> list[Finding]:
         what = f"the worker says that {missed} were not in Conductor's index when it last read all"
         found.append(Finding("warning", what, "it lags, or has lost them"))
     return found
+
+
+def _set_aside(here: Here) -> list[tuple[str, Finding]]:
+    """What the worker has set aside, by name."""
+    try:
+        found = here.store.quarantined(limit=_SET_ASIDE_SHOWN + 1)
+        number = sum(here.store.quarantine_counts().values())
+    except (StoreUnavailable, NewerStore):  # which has been said
+        return []
+    named = [(name_of(item), Finding("error", why(item), next_try(item))) for item in found[:_SET_ASIDE_SHOWN]]
+    if len(found) > _SET_ASIDE_SHOWN:
+        named.append(("set aside", Finding("error", f"{number - _SET_ASIDE_SHOWN} more items")))
+    return named
 
 
 def _finding(level: Literal["error", "warning"], error: Exception) -> Finding:

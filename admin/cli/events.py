@@ -99,14 +99,19 @@ def events(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
 def show(here: Here, event_id: str, as_json: bool) -> None:
-    """Show an event: its status and what that means, targets, headers, payload."""
+    """Show an event: its status and what that means, targets, headers, payload.
+
+    Of a call that is to be tried again, and of an event that is set aside, since it alone fails: why, and when it is
+    tried next.
+    """
     bridge = here.bridge
     event = bridge.event(event_id)
     targets = here.store.targets_of([event.id])
-    meaning = bridge.explain_event(event, limit=50).meaning
+    found = bridge.explain_event(event, limit=50)
+    meaning = found.meaning
     event = bridge.shown(event)
     if as_json:
-        echo_json(shapes.whole_event(event, targets, meaning))
+        echo_json(shapes.whole_event(event, targets, meaning, found.set_aside))
         return
     _echo_event(event, meaning)
     for name, values in (("headers", event.headers), ("query", event.query)):
@@ -143,7 +148,8 @@ def explain(here: Here, event_id: str, limit: int, as_json: bool) -> None:
     """Explain why an event did or didn't match each waiting task.
 
     For each task, nearest first: the criteria with the value found, the first that failed, or why the task was out
-    of reach (not a receiver, another version, started later, taken by another event).
+    of reach (not a receiver, another version, started later, taken by another event). Of what is in doubt or set aside,
+    since Conductor can't show it: the reason, and when it is tried next.
     """
     bridge = here.bridge
     found = bridge.explain_event(bridge.event(event_id), limit)
@@ -283,12 +289,15 @@ def _waiting(here: Here, workflow: str | None, broken: bool, limit: int) -> list
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
 def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
-    """Show a task, and which recent events came nearest to it: why is it still waiting?"""
+    """Show a task, and which recent events came nearest to it: why is it still waiting?
+
+    Of one that is set aside, since it or its workflow can't be read: the reason, and when it is tried next.
+    """
     bridge = here.bridge
     task = bridge.task(task_id)
-    meaning, targets, near = bridge.explain_task(task, limit)
+    found = bridge.explain_task(task, limit)
     if as_json:
-        echo_json(shapes.whole_task(task, meaning, targets, near))
+        echo_json(shapes.whole_task(task, found))
         return
     fields = {
         "task": task.id,
@@ -301,12 +310,12 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
     for name, value in fields.items():
         if value is not None:
             click.echo(f"{name + ':':<13}{plain(value)}")
-    click.echo(f"  {plain(meaning)}")
+    click.echo(f"  {plain(found.meaning)}")
     click.echo("\nmatches:")
     click.echo(pretty(task.matches))
-    if not near:
+    if not found.near:
         click.echo("\nNo event of its webhooks is stored.")
-    for finding in near:
+    for finding in found.near:
         event = finding.event
         click.echo(
             f"\n{finding.verdict.upper()}  event {event.id} of {plain(event.webhook)}, "

@@ -87,8 +87,9 @@ def events() -> Response:
 def event(event_id: str) -> Response:
     here = bridge()
     found = here.event(event_id)
-    meaning = here.explain_event(found, 50).meaning
-    return jsonify(shapes.whole_event(here.shown(found), here.store.targets_of([event_id]), meaning))
+    explained = here.explain_event(found, 50)
+    targets = here.store.targets_of([event_id])
+    return jsonify(shapes.whole_event(here.shown(found), targets, explained.meaning, explained.set_aside))
 
 
 @blueprint.get("/events/<event_id>/why")
@@ -116,7 +117,7 @@ def tasks() -> Response:
 def task(task_id: str) -> Response:
     here = bridge()
     found = here.task(task_id)
-    return jsonify(shapes.whole_task(found, *here.explain_task(found, _limit(20))))
+    return jsonify(shapes.whole_task(found, here.explain_task(found, _limit(20))))
 
 
 @blueprint.get("/rejections")

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from admin.set_aside import in_words, name_of
 from config.webhooks import Problem, Webhook
 from events.gone import gone_webhooks
-from events.records import Event, Task
+from events.records import Event, SetAside, SetAsideKind, Task
 
 Level = Literal["error", "warning", "note"]
 _PILING_UP = 60_000
@@ -47,6 +48,9 @@ class State:
     """workflow → number of waiting tasks."""
     deliveries: Mapping[str, Mapping[str, int]]
     """webhook → outcome → number in the last day."""
+    set_aside: Sequence[SetAside]
+    """Some of what is set aside."""
+    set_aside_counts: Mapping[SetAsideKind, int]
     deciding_until: int | None
     """When the lease of the worker that decides ends; None if there is no such worker."""
     now: int
@@ -58,6 +62,7 @@ def what_is_wrong(state: State) -> list[Finding]:
         *_conductor(state),
         *_definitions(state),
         *_events(state),
+        *_set_aside(state),
         *_tasks(state),
         *_webhooks(state),
     ]
@@ -145,6 +150,15 @@ def _events(state: State) -> list[Finding]:
         text = f"{number} event{'s' if number > 1 else ''} of the last day failed: mend the reason, then replay."
         found.append(Finding("warning", text, page="events", query={"status": "failed"}))
     return found
+
+
+def _set_aside(state: State) -> list[Finding]:
+    if not state.set_aside_counts:
+        return []
+    number = sum(state.set_aside_counts.values())
+    parts = (f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in sorted(state.set_aside_counts.items()))
+    text = f"{', '.join(parts)} fail{'s' if number == 1 else ''}, and will be tried again; everything else goes on."
+    return [Finding("warning", text, tuple(f"{name_of(item)} {in_words(item)}" for item in state.set_aside))]
 
 
 def _tasks(state: State) -> list[Finding]:

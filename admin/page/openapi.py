@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any, get_args
 
 from config.operators import NAMES as OPERATORS
-from events.records import EventStatus, TargetState, TaskState
+from events.records import EventStatus, SetAsideKind, TargetState, TaskState
 
 Json = dict[str, Any]
 
@@ -55,6 +55,11 @@ _TARGET: Json = {
     "error": _maybe(TEXT),
     "createdAt": TIME,
     "settledAt": _maybe(TIME),
+    "dueAt": {**_maybe(TIME), "description": "when it is called next, while it is pending"},
+}
+_SET_ASIDE: Json = {
+    **_maybe(_object(kind=_one_of(*get_args(SetAsideKind)), reason=TEXT, since=TIME, tries=NUMBER, dueAt=TIME)),
+    "description": "why it, or a task's workflow, is set aside, and when it is tried next",
 }
 _EVENT: Json = {
     "eventId": TEXT,
@@ -107,6 +112,7 @@ _SCHEMAS: Json = {
     "WholeEvent": _object(
         **_EVENT,
         meaning=_list(TEXT),
+        setAside=_SET_ASIDE,
         heldUntil=_maybe(TIME),
         holdUntil=TIME,
         decidedAt=_maybe(TIME),
@@ -135,6 +141,7 @@ _SCHEMAS: Json = {
         **_TASK,
         state=_one_of(*get_args(TaskState)),
         meaning=TEXT,
+        setAside=_SET_ASIDE,
         foundBy=_one_of("queue", "index"),
         domain=_maybe(TEXT),
         targets=_list(_object(eventId=TEXT, **_TARGET)),

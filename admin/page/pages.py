@@ -32,6 +32,7 @@ blueprint = Blueprint("pages", __name__)
 
 STATUSES = get_args(EventStatus)
 PAGE = 50
+_SET_ASIDE_SHOWN = 100
 _TASKS_EXPLAINED = 100
 _LONGEST_SHOWN = 100_000
 """Characters of a payload on its page; the API has the whole."""
@@ -59,6 +60,8 @@ def state_of(bridge: Bridge, now: int) -> State:
         broken=store.broken_tasks(),
         waiting=store.waiting_by_workflow(),
         deliveries=store.delivery_counts(now - DAY),
+        set_aside=store.quarantined(limit=_SET_ASIDE_SHOWN),
+        set_aside_counts=store.quarantine_counts(),
         deciding_until=decider[1] if decider else None,
         now=now,
     )
@@ -220,13 +223,13 @@ def tasks() -> str:
 def task(task_id: str) -> str:
     here = bridge()
     found = here.task(task_id)
-    meaning, targets, near = here.explain_task(found)
+    explained = here.explain_task(found)
     return render(
         "task.html",
         task=found,
-        meaning=meaning,
-        targets=targets,
-        near=near,
+        meaning=explained.meaning,
+        targets=explained.targets,
+        near=explained.near,
         matches=pretty(found.matches)[:_LONGEST_SHOWN],
     )
 

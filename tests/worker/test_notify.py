@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.settings import SettingsError
-from events.records import NewEvent
+from events.records import NewEvent, SetAside
 from events.sqlite import SqliteStore, open_store
 from worker.notify import AWAY, QUIET, Kind, Message, Notices, Observation
-from worker.notify_sender import Notifier, by_apprise
+from worker.notify_sender import Notifier, Observer, by_apprise
 
 MINUTE = 60_000
 
@@ -138,6 +138,19 @@ def test_the_next_worker_that_decides_says_nothing_twice() -> None:
         assert said(Notices(unreadable), 0) == []
 
 
+def test_what_is_set_aside_for_a_minute_is_told_by_name_and_its_end() -> None:
+    notices = Notices()
+    assert said(notices, 0, set_aside=("task t1",)) == []
+    assert said(notices, AWAY - 1) == []
+    assert said(notices, AWAY, set_aside=("task t1",)) == []
+    [message] = notices.observe(Observation(now=2 * AWAY, set_aside=("task t1",)))
+    assert (message.kind, message.title) == ("set aside", "task t1 fails")
+    assert said(notices, QUIET, set_aside=("task t1", "event e1")) == []
+    [message] = notices.observe(Observation(now=2 * AWAY + QUIET, set_aside=("task t1", "event e1")))
+    assert message.title == "task t1, event e1 fail"
+    assert said(notices, 3 * QUIET) == [("set aside", True)]
+
+
 observations = st.builds(
     dict,
     conductor_away=st.booleans(),
@@ -146,6 +159,7 @@ observations = st.builds(
     failed=st.dictionaries(st.sampled_from("ab"), st.integers(1, 3), max_size=2),
     deliveries=st.dictionaries(st.sampled_from("ab"), st.sampled_from([{"rejected": 5}, {"accepted": 1}]), max_size=2),
     oldest_pending=st.sampled_from([None, 0]),
+    set_aside=st.sampled_from([(), ("task t1",), ("task t1", "event e1")]),
 )
 
 
@@ -168,6 +182,15 @@ def test_no_kind_is_told_twice_in_ten_minutes_and_every_end_follows_a_beginning(
                 begun.add(message.kind)
         notices = Notices(notices.memory())
     assert begun <= set(get_args(Kind))
+
+
+def test_the_observer_names_what_is_set_aside_the_longest_first(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/bridge.db")
+    store.set_aside([SetAside("task", f"t{number}", None, "why", 100 - number, 1, number) for number in range(60)])
+    seen = Observer(store).look()
+    store.close()
+    assert seen.set_aside[:2] == ("task t59", "task t58")
+    assert len(seen.set_aside) == 50
 
 
 # --- sending ---

@@ -8,7 +8,7 @@ import pytest
 
 from admin.page.health import State, ago, what_is_wrong
 from config.webhooks import Problem, Webhook
-from events.records import Event, Task
+from events.records import Event, SetAside, Task
 
 NOW = 1_800_000_000_000
 HOOK = Webhook.model_validate({"name": "hook", "receivers": {"flow": "any"}})
@@ -24,11 +24,14 @@ WELL = State(
     broken=(),
     waiting={"flow": 2},
     deliveries={"hook": {"accepted": 3, "rejected": 1}},
+    set_aside=(),
+    set_aside_counts={},
     deciding_until=NOW + 10_000,
     now=NOW,
 )
 EVENT = Event(1, "e", "hook", NOW, None, "{}", {}, {}, "failed", NOW, NOW, 0, NOW, None)
 TASK = Task("t", "w", "flow", "ref", {}, NOW, broken="why")
+ASIDE = SetAside("task", "t", None, "why", NOW, 1, NOW)
 PROBLEM = Problem("a.yaml", 3, "webhook hook: hold", "wrong", "mend it")
 
 
@@ -54,6 +57,7 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         ({"warnings": (PROBLEM,)}, "note", "risks"),
         ({"oldest_pending": NOW - 7_200_000}, "error", "piling up: the oldest waits for 2 h"),
         ({"failed": (EVENT,)}, "warning", "1 event of the last day failed"),
+        ({"set_aside_counts": {"task": 1}, "set_aside": (ASIDE,)}, "warning", "1 task fails, and will be tried again"),
         ({"broken": (TASK,)}, "warning", "1 waiting task can't be matched"),
         ({"waiting": {"other": 1}}, "note", "receiver of no webhook"),
         ({"deliveries": {"hook": {"rejected": 4}}}, "warning", "rejected every one of its 4 deliveries"),
