@@ -11,8 +11,10 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import structlog
 
@@ -25,7 +27,9 @@ from events.once import once_key
 from events.records import Decision, Event, EventStatus, Hold, NewTarget, Target, Task, Workflow
 from events.store import Store
 from events.tracing import in_logs, span
+from worker.aside import Aside
 from worker.matching import Document, HeldEvent, HeldEvents, TaskIndex, WaitingTask, parse_task
+from worker.narrow import OF_ALL
 from worker.workflows import InDoubt, Workflows
 
 log = structlog.get_logger()
@@ -60,6 +64,8 @@ class _Plan:
     """id → event that is held no longer."""
     events: dict[str, Event] = field(default_factory=dict)
     """id → event that is decided, or free again."""
+    refused: bool = False
+    """Whether the store refused a decision: what comes after it is decided anew."""
     doubted: dict[str, WaitingTask] = field(default_factory=dict)
     """Tasks that may take an event when their workflow can be looked up."""
     kept: list[tuple[HeldEvent, str]] = field(default_factory=list)
@@ -121,6 +127,7 @@ class Decider:
         self._clock = clock
         self._skew = skew * 1000
         self._giving = giving
+        self.aside = Aside(store)
         self.workflows = Workflows(store, look_up, pool, at_once)
         self.tasks = TaskIndex()
         self.held = HeldEvents()
@@ -139,6 +146,8 @@ class Decider:
         """Whether the last decision left an event without a taker, so that it is held."""
         self.more_ended = False
         """Whether more holds have ended than the last decision could end."""
+        self.unfinished = False
+        """Whether there is more to decide at once, which no agenda shows."""
 
     # --- state ---
 
@@ -154,8 +163,13 @@ class Decider:
     def load(self, alive: Callable[[], None] = lambda: None) -> None:
         """Reads waiting tasks and held events from the store; calls `alive` now and then meanwhile."""
         # What the worker before was writing down comes first: it was decided before anything that is decided now.
-        while self._store.write_large(self._holder, self._store.now()):
-            alive()
+        try:
+            while self._store.write_large(self._holder, self._store.now()):
+                alive()
+        except OF_ALL:
+            raise
+        except Exception:  # its event is decided anew, or set aside
+            log.exception("what the worker before decided can't be written down to its end")
         after = ""
         while page := self._store.waiting_tasks(after, _PAGE):
             alive()
@@ -173,7 +187,9 @@ class Decider:
         for number, event in enumerate(self._held_events()):
             if number % _PAGE == 0:
                 alive()
-            self.held.add(HeldEvent(event), Document(event.document()))
+            with self._alone(event):
+                self.held.add(HeldEvent(event), Document(event.document()))
+        self.aside.settle(self._store.now())
 
     def _held_events(self, webhook: str | None = None) -> Iterable[Event]:
         seq = 0
@@ -187,14 +203,28 @@ class Decider:
             self._add_task(task)
 
     def _add_task(self, task: Task) -> None:
-        waiting, _ = parse_task(task)
-        self.tasks.add(waiting)
-        self._coming[task.id] = waiting
+        try:
+            waiting, _ = parse_task(task)
+            self.tasks.add(waiting)
+            self._coming[task.id] = waiting
+        except Exception as error:
+            self.aside.task_failed(task.id, error, partial(self._add_task, task))
+
+    def _look_again(self, task_id: str) -> None:
+        """The task, if it waits, may take a held event."""
+        if (task := self.tasks.get(task_id)) is not None:
+            self._coming[task_id] = task
+
+    def _set_aside(self, event: Event | HeldEvent, error: Exception) -> None:
+        """The event fails alone: it makes room for others until its next try."""
+        self.aside.event_failed(event.id, event.webhook, error)
+        self.held.remove(event if isinstance(event, HeldEvent) else HeldEvent(event))
 
     def drop_tasks(self, task_ids: Iterable[str]) -> None:
         """Tasks that wait no longer."""
         for task_id in task_ids:
             self._remove(task_id)
+            self.aside.task_is_gone(task_id)
 
     def _remove(self, task_id: str) -> None:
         task = self.tasks.remove(task_id)
@@ -215,8 +245,9 @@ class Decider:
             webhook = self._definitions.by_name.get(event.webhook)
             if webhook is None or not webhook.receivers:
                 continue
-            if not self.tasks.matching(Document(event.document()), webhook.receivers):
-                return True
+            with suppress(Exception):  # it is set aside as it is decided
+                if not self.tasks.matching(Document(event.document()), webhook.receivers):
+                    return True
         return False
 
     def is_receiver(self, workflow: str) -> bool:
@@ -253,9 +284,14 @@ class Decider:
         `began` is when the sweep began that found every task that was waiting before; the events arrived earlier. If it
         wasn't `whole`, as the index couldn't be searched, events without receivers are decided, and those that have a
         taker all the same; the others wait, and with them those of their webhooks that came later.
-        Returns the targets that were claimed, with their events. Raises what the store raises: then it is to be read
-        anew.
+        What fails alone is set aside, and the rest decided without it; what was set aside and is due is tried again.
+        Returns the targets that were claimed, with their events. Raises LeadLost and StoreUnavailable: then the store
+        is to be read anew.
         """
+        self.aside.retry_tasks(now)
+        if due := self.aside.due_events(now, self._paused):
+            events = sorted([*events, *(event for event in due if event.hold != "aside")], key=lambda event: event.seq)
+            freed = [*freed, *(event for event in due if event.hold == "aside")]
         for workflow_id in self.workflows.begin() & self._doubted.keys():
             for task_id, task in self._doubted.pop(workflow_id).items():
                 self._coming[task_id] = task
@@ -264,19 +300,19 @@ class Decider:
         plan = _Plan(paced, dict(self._coming), freed, whole=whole)
         if whole:
             self._whole_began = began
-        for again in freed:
-            document = Document(again.document())
-            plan.freed_held.add(HeldEvent(again), document)
-            plan.events[again.id] = again
-            webhook = self._definitions.by_name.get(again.webhook)
-            if webhook is not None:
-                plan.coming.update((task.id, task) for task in self.tasks.matching(document, webhook.receivers))
-            # It stays held unless a task takes it below.
-            plan.decisions.append(Decision(again.id, again.status, "held"))
+        for event in freed:
+            with self._alone(event):
+                self._free(event, plan)
+        freed = plan.freed = [event for event in freed if event.id in plan.events]
         self._take_held(plan)
-        self._start_instead(freed, plan)
+        for event in freed:
+            with self._alone(event):
+                self._start_instead(event, plan)
         for event in events:
-            with span("decide", "INTERNAL", event.headers, webhook=event.webhook, event_id=event.id):
+            with (
+                self._alone(event),
+                span("decide", "INTERNAL", event.headers, webhook=event.webhook, event_id=event.id),
+            ):
                 self._decide_new(event, began, now, plan)
         over = self.held.ended(self._whole_began, self._paused, _ENDED_AT_ONCE)
         self.more_ended = len(over) >= _ENDED_AT_ONCE
@@ -290,15 +326,64 @@ class Decider:
         claimed: list[Target] = []
         with self._giving(plan.taken):
             for decisions, expired in plan.steps(ended):
-                if len(decisions) == 1 and len(decisions[0].targets) > _STEP:
-                    self._write_large(decisions[0], now)
-                else:
-                    room = limit - len(claimed)
-                    over_ids = [event.id for event in expired]
-                    claimed += self._store.decide(self._holder, decisions, over_ids, now, worker, room)
-                self._apply(plan, decisions, expired)
+                claimed += self._write(plan, decisions, expired, now, worker, limit - len(claimed))
+                if plan.refused:
+                    break
         self._finish(plan, events)
+        self.aside.settle(now)
         return [(target, found[target.event_id]) for target in claimed]
+
+    @contextmanager
+    def _alone(self, event: Event | HeldEvent) -> Iterator[None]:
+        """Sets the event aside if what is done for it fails."""
+        try:
+            yield
+        except OF_ALL:
+            raise
+        except Exception as error:
+            self._set_aside(event, error)
+
+    def _free(self, event: Event, plan: _Plan) -> None:
+        """It stays held unless a task takes it."""
+        document = Document(event.document())
+        webhook = self._definitions.by_name.get(event.webhook)
+        matching = self.tasks.matching(document, webhook.receivers) if webhook is not None else ()
+        plan.freed_held.add(HeldEvent(event), document)
+        plan.events[event.id] = event
+        plan.coming.update((task.id, task) for task in matching)
+        plan.decisions.append(Decision(event.id, event.status, "held"))
+
+    def _write(
+        self, plan: _Plan, decisions: list[Decision], ended: list[HeldEvent], now: int, worker: str, room: int
+    ) -> list[Target]:
+        """Writes these down in one transaction; what of them is refused is narrowed down to one event, and set aside.
+
+        What comes after that one is decided anew without it: its tasks, for example, may take other events.
+        """
+        try:
+            claimed: list[Target] = []
+            if len(decisions) == 1 and len(decisions[0].targets) > _STEP:
+                self._write_large(decisions[0], now)
+            else:
+                over = [event.id for event in ended]
+                claimed = self._store.decide(self._holder, decisions, over, now, worker, room)
+        except OF_ALL:
+            raise
+        except Exception as error:
+            number = len(decisions) + len(ended)
+            if number == 1:
+                plan.refused = True
+                id_ = decisions[0].event_id if decisions else ended[0].id
+                self._set_aside(ended[0] if ended else plan.used.get(id_) or plan.events[id_], error)
+                return []
+            half = number // 2
+            first = max(0, half - len(decisions))
+            claimed = self._write(plan, decisions[:half], ended[:first], now, worker, room)
+            if not plan.refused:
+                claimed += self._write(plan, decisions[half:], ended[first:], now, worker, room - len(claimed))
+            return claimed
+        self._apply(plan, decisions, ended)
+        return claimed
 
     def _write_large(self, decision: Decision, now: int) -> None:
         """Writes a decision that is too large for one transaction: any worker claims its targets."""
@@ -317,7 +402,13 @@ class Decider:
                 break
             event_id = decision.event_id
             if event_id not in found:
-                found[event_id] = plan.events.get(event_id) or self._store.events_of([event_id])[event_id]
+                try:
+                    found[event_id] = plan.events.get(event_id) or self._store.events_of([event_id])[event_id]
+                except OF_ALL:
+                    raise
+                except Exception as error:  # whoever claims its targets sees what comes of it
+                    log.warning("an event can't be read to be called for", event_id=event_id, error=str(error))
+                    break
                 size += len(found[event_id].payload)
             number += len(decision.targets)
         return found, min(limit, number)
@@ -330,7 +421,8 @@ class Decider:
                     self._remove(target.task_id)
             if decision.hold == "held":
                 event = plan.events[decision.event_id]
-                self.held.add(HeldEvent(event), Document(event.document()))
+                with self._alone(event):
+                    self.held.add(HeldEvent(event), Document(event.document()))
             elif decision.event_id in plan.used:
                 self.held.remove(plan.used[decision.event_id])
         for over in ended:
@@ -338,12 +430,16 @@ class Decider:
             log.info("event expired", event_id=over.id, webhook=over.webhook)
 
     def _finish(self, plan: _Plan, events: Iterable[Event]) -> None:
-        """All of the plan is in the store."""
+        """The plan is in the store, or what of it comes before a decision that the store refused."""
+        self.unfinished = self.more_ended or plan.refused
         freed = {event.id for event in plan.freed}
         self.newly_held = any(d.hold == "held" and d.event_id not in freed for d in plan.decisions)
         self.waiting = plan.waiting
-        for task_id in plan.coming:
-            self._coming.pop(task_id, None)
+        for task_id, task in plan.coming.items():
+            if not plan.refused:
+                self._coming.pop(task_id, None)
+            elif task_id in self.tasks:  # it may take what another was to take
+                self._coming[task_id] = task
         for task in plan.doubted.values():
             if task.id not in plan.taken:
                 self._doubted.setdefault(task.workflow_id, {})[task.id] = task
@@ -358,16 +454,31 @@ class Decider:
         if not len(self.held) and not len(plan.freed_held):
             return
         coming = sorted(plan.coming.values(), key=lambda task: (task.scheduled_at, task.id))
-        fitting = [task for task in coming if self._has_candidate(task, plan)]
+        fitting: list[WaitingTask] = []
+        for task in coming:
+            with self._task_alone(task):
+                if self._has_candidate(task, plan):
+                    fitting.append(task)
         self.workflows.look_up(task.workflow_id for task in fitting)
         for task in fitting:
-            try:
-                event = self._oldest_for(task, plan)
-            except InDoubt:
-                plan.doubted[task.id] = task
-                continue
-            if event is not None:
-                plan.take(event, task)
+            with self._task_alone(task):
+                try:
+                    event = self._oldest_for(task, plan)
+                except InDoubt:
+                    plan.doubted[task.id] = task
+                    continue
+                if event is not None:
+                    plan.take(event, task)
+
+    @contextmanager
+    def _task_alone(self, task: WaitingTask) -> Iterator[None]:
+        """Sets the task aside if what is done for it fails: it takes no held event before its next try."""
+        try:
+            yield
+        except OF_ALL:
+            raise
+        except Exception as error:
+            self.aside.task_failed(task.id, error, partial(self._look_again, task.id))
 
     def _has_candidate(self, task: WaitingTask, plan: _Plan) -> bool:
         criteria = task.criteria
@@ -407,10 +518,24 @@ class Decider:
         read: Callable[[str], Iterable[Event]],
     ) -> Iterator[HeldEvent]:
         if not held.knows(webhook, criteria.paths) and held.wants(webhook, criteria):
-            held.learn(webhook, criteria, ((event.seq, event.document()) for event in read(webhook)))
+            held.learn(webhook, criteria, self._documents(read(webhook)))
         for event, sure in held.candidates(webhook, criteria, received_after):
-            if sure or criteria.holds(self._store.events_of([event.id])[event.id].document()):
+            if sure:
                 yield event
+                continue
+            for _, document in self._documents(self._store.events_of([event.id]).values()):
+                if criteria.holds(document):
+                    yield event
+
+    def _documents(self, events: Iterable[Event]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """Number and payload of each; what can't be read is set aside."""
+        for event in events:
+            try:
+                document = event.document()
+            except Exception as error:
+                self._set_aside(event, error)
+            else:
+                yield event.seq, document
 
     def _oldest_for(self, task: WaitingTask, plan: _Plan) -> HeldEvent | None:
         """The oldest held event that the task may take. Raises InDoubt if which one it is depends on a look-up."""
@@ -461,11 +586,12 @@ class Decider:
         for event in ended:
             webhook = self._definitions.by_name.get(event.webhook)
             names = webhook.receivers.keys() & workflows if webhook is not None else set()
-            task = self._doubter(event, webhook, names, doubted) if webhook is not None and names else None
-            if task is None:
-                over.append(event)
-            else:
-                plan.kept.append((event, task.id))
+            with self._alone(event):
+                task = self._doubter(event, webhook, names, doubted) if webhook is not None and names else None
+                if task is None:
+                    over.append(event)
+                else:
+                    plan.kept.append((event, task.id))
         return over
 
     def _doubter(
@@ -585,20 +711,17 @@ class Decider:
         workflow = self.workflows.get(task.workflow_id)
         return workflow is not None and workflow.version in versions
 
-    def _start_instead(self, freed: Sequence[Event], plan: _Plan) -> None:
-        """Freed events that no other task takes start the workflows that only their takers forbade."""
-        for event in freed:
-            webhook = self._definitions.by_name.get(event.webhook)
-            if webhook is None or event.id in plan.used:
-                continue
-            starts = [
-                start for start in _starts(webhook, event, Document(event.document()), False) if start.unless_taken
-            ]
-            if starts:
-                there = {(target.workflow, target.correlation_id) for target in self._store.targets_of([event.id])}
-                new = [s.target for s in starts if (s.target.workflow, s.target.correlation_id) not in there]
-                if new:  # the others were made before the definition forbade them
-                    plan.use(HeldEvent(event), tuple(new))
+    def _start_instead(self, event: Event, plan: _Plan) -> None:
+        """A freed event that no other task takes starts the workflows that only its takers forbade."""
+        webhook = self._definitions.by_name.get(event.webhook)
+        if webhook is None or event.id in plan.used:
+            return
+        starts = [start for start in _starts(webhook, event, Document(event.document()), False) if start.unless_taken]
+        if starts:
+            there = {(target.workflow, target.correlation_id) for target in self._store.targets_of([event.id])}
+            new = [s.target for s in starts if (s.target.workflow, s.target.correlation_id) not in there]
+            if new:  # the others were made before the definition forbade them
+                plan.use(HeldEvent(event), tuple(new))
 
 
 @dataclass(frozen=True)

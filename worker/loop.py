@@ -20,6 +20,7 @@ from events.store import LeadLost, Store, StoreUnavailable
 from worker.calls import Caller
 from worker.conductor import Conductor
 from worker.health import Health
+from worker.narrow import narrowed
 from worker.reign import LEAD, LOOK_UPS, Means, Reign
 from worker.schedule import Schedule
 from worker.task_timeouts import TaskTimeouts
@@ -194,7 +195,9 @@ class Worker:
     def hand_over(self) -> None:
         """Leaves what was polled and couldn't be stored to the worker that decides now. Raises StoreUnavailable."""
         if self._unstored:
-            self._store.hand_over(self._unstored, self._store.now())
+            refused = narrowed(self._unstored, lambda tasks: self._store.hand_over(tasks, self._store.now()))
+            for task, error in refused:  # the index knows it
+                log.error("a polled task can't be stored", task_id=task.id, error=str(error))
             self._unstored = []
 
     def _call_only(self) -> None:

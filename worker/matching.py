@@ -13,10 +13,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
+import structlog
+
 from config.equality import Key, comparison_key
 from config.jsonpath import Select, plain_steps
 from events.matches import BadMatches, Criteria
 from events.records import Event, Task
+
+log = structlog.get_logger()
 
 _MANY_VALUES = 64
 """Combinations of values beyond which an event is compared with each task instead of being looked up."""
@@ -58,6 +62,8 @@ def parse_task(task: Task) -> tuple[WaitingTask, str | None]:
         return WaitingTask(task, Criteria.parse(task.matches)), None
     except BadMatches as error:
         return WaitingTask(task, None), str(error)
+    except Exception as error:  # whatever it is, it is this task's
+        return WaitingTask(task, None), f"{type(error).__name__}: {error}"
 
 
 class Document:
@@ -73,7 +79,12 @@ class Document:
         """The comparison keys of what the path selects; null, which equals nothing, left out."""
         keys = self._keys.get(path)
         if keys is None:
-            keys = self._keys[path] = frozenset(map(comparison_key, select(self.value))) - {None}
+            try:
+                keys = frozenset(map(comparison_key, select(self.value))) - {None}
+            except Exception as error:  # one task's path must hold up neither the event nor other tasks
+                log.error("a path can't be evaluated: it selects nothing", path=path, error=str(error))
+                keys = frozenset()
+            self._keys[path] = keys
         return keys
 
 

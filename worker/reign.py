@@ -26,6 +26,7 @@ from worker.errors import ConductorError
 from worker.health import Health
 from worker.index import Index
 from worker.matching import parse_task
+from worker.narrow import OF_ALL, narrowed
 from worker.patrol import Patrol
 from worker.probe import what_lacks
 from worker.sweep import Discovery, Sweeper
@@ -49,6 +50,8 @@ _LONGEST_WAIT = 5.0
 """Seconds between tries while Conductor is away."""
 _INBOX = 8
 """Messages after which a thread that finds faster than the loop stores has to wait."""
+_REFUSED = 1000
+"""Polled tasks that the store refuses and that are kept: of more the index is asked again."""
 _INDEX_FACT = "tasks_by_index_alone"
 """When a task was last found by the index alone, in Unix milliseconds; older workers wrote 1, for ever."""
 _INDEX_FACT_EVERY = 3_600_000
@@ -125,6 +128,8 @@ class Reign:
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=_INBOX)
         self._polled: list[Task] = []
         """Taken from the queue and not yet stored: no queue hands them out again."""
+        self._refused: dict[str, Task] = {}
+        """Those of them that the store refuses, which are tried again."""
         self._swept = float("-inf")
         self.quiet_until = float("-inf")
         """When what the worker before had on its way has taken effect, by `time.monotonic`."""
@@ -168,7 +173,7 @@ class Reign:
         self.over = True
         self._listener.close()
         metrics.reign_over()
-        return self._polled
+        return [*self._polled, *self._refused.values()]
 
     # --- one step ---
 
@@ -202,8 +207,7 @@ class Reign:
             self._means.watcher.check()
             self._use_definitions()
         if agenda.returned:
-            store.look_again(self._means.worker_id, [task.id for task in agenda.returned])
-            decider.add_tasks(agenda.returned)
+            self._look_again(agenda.returned)
         began = self._sweep(events)
         claim = (self._means.worker_id, caller.free)
         claimed = decider.decide(events, freed, began, store.now(), claim, self.sweeper.whole)
@@ -213,7 +217,7 @@ class Reign:
         caller.submit(claimed)
         if events or freed:
             caller.look()
-        return agenda.more or decider.more_ended
+        return agenda.more or decider.unfinished
 
     def _see_lead(self) -> None:
         """Asks the store if no heartbeat could for as long as the lead lasts: this process may have been frozen.
@@ -248,9 +252,17 @@ class Reign:
 
     def read_inbox(self) -> None:
         """Does what other threads ask for."""
-        with suppress(queue.Empty):
-            while True:
-                self._inbox.get_nowait()()
+        while True:
+            try:
+                message = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                message()
+            except OF_ALL:
+                raise
+            except Exception:  # what else there is to do doesn't depend on it
+                log.exception("a message failed unexpectedly")
 
     # --- whether Conductor can be used ---
 
@@ -288,7 +300,16 @@ class Reign:
         self._means.alive()
         tasks = [replace(task, broken=parse_task(task)[1]) for task in tasks]
         self._polled += [task for task in tasks if task.found_by == "queue"]
-        fresh = self._store.adopt(self._means.worker_id, tasks, self._store.now())
+        fresh: list[Task] = []
+
+        def adopt(some: Sequence[Task]) -> None:
+            fresh.extend(self._store.adopt(self._means.worker_id, some, self._store.now()))
+
+        for task, error in narrowed(tasks, adopt):
+            self._refuse(task, error)
+        for task in tasks:
+            if not self.decider.aside.has_failed("task", task.id):
+                self._refused.pop(task.id, None)
         self._polled = []
         self.decider.add_tasks(fresh)
         for task in fresh:
@@ -313,9 +334,29 @@ class Reign:
             self._store.set_fact(_INDEX_FACT, str(now))
             self._alone_told = now
 
+    def _refuse(self, task: Task, error: Exception) -> None:
+        """The store can't hold the task now. One that the index knows is found again by itself."""
+        if task.found_by == "queue" and len(self._refused) < _REFUSED:
+            self._refused[task.id] = task
+        self.decider.aside.task_failed(task.id, error, lambda: self._adopt([task]))
+
+    def _look_again(self, returned: Sequence[Task]) -> None:
+        """Returned tasks wait again."""
+
+        def look_again(tasks: Sequence[Task]) -> None:
+            self._store.look_again(self._means.worker_id, [task.id for task in tasks])
+            self.decider.add_tasks(tasks)
+
+        for task, error in narrowed(returned, look_again):
+            self.decider.aside.task_failed(task.id, error, lambda: None)  # the next agenda has it again
+
     def _drop(self, task_ids: list[str]) -> None:
-        self._store.drop(self._means.worker_id, task_ids, self._store.now())
-        self.decider.drop_tasks(task_ids)
+        def drop(ids: Sequence[str]) -> None:
+            self._store.drop(self._means.worker_id, ids, self._store.now())
+            self.decider.drop_tasks(ids)
+
+        for task_id, error in narrowed(task_ids, drop):  # the next discovery finds that it has ended
+            self.decider.aside.task_failed(task_id, error, lambda: None)
         log.info("tasks wait no longer: Conductor has ended them", tasks=task_ids)
 
     def _look_up(self, workflow_id: str) -> Workflow | None:

@@ -15,7 +15,6 @@ from events.records import Decision, Event
 from events.store import StoreUnavailable
 from tests.worker.test_decide import SECOND, Bench, settle
 from worker import decide
-from worker.errors import Unreachable
 
 
 @pytest.fixture
@@ -104,7 +103,8 @@ def test_what_failed_before_the_transaction_leaves_all_as_it_was(bench: Bench) -
         bench.decide()
     assert len(bench.decider.held) == 0, "it isn't held in the store either"
     assert came.id in bench.decider.tasks
-    with mock.patch.object(bench.decider, "_may_take", side_effect=Unreachable("no")), pytest.raises(Unreachable):
+    away = mock.patch.object(bench.decider, "_may_take", side_effect=StoreUnavailable)
+    with away, pytest.raises(StoreUnavailable):
         bench.decide()
     assert len(bench.decider.held) == 0
     bench.decide()

@@ -16,7 +16,7 @@ from config.settings import Settings
 from config.webhooks import Definitions, Webhook
 from events.records import NewEvent, Task
 from events.sqlite import SqliteStore, open_store
-from events.store import LeadLost, StoreUnavailable
+from events.store import LeadLost, StoreUnavailable, Unstorable
 from tests.worker.simulated import SimulatedConductor
 from worker.decide import Decider
 from worker.errors import ConductorError, NotThere
@@ -505,3 +505,104 @@ def test_old_events_are_pruned_in_steps_by_the_worker_that_decides(bench: Bench)
     before, limit = asked[0]
     assert abs(time.time() - 30 * 86400 - before / 1000) < 10
     assert limit <= 500
+
+
+# --- one item that fails ---
+
+
+def refusing(bench: Bench, name: str, *task_ids: str) -> Any:
+    """A method of the store that refuses these tasks."""
+    method = getattr(bench.store, name)
+
+    def refuse(*given: Any) -> Any:
+        tasks = next(part for part in given if isinstance(part, (list, tuple)))
+        if {task.id if isinstance(task, Task) else task for task in tasks} & set(task_ids):
+            raise Unstorable("too large")
+        return method(*given)
+
+    return mock.patch.object(bench.store, name, refuse)
+
+
+def test_a_task_that_the_store_refuses_holds_up_no_other_and_is_tried_again(bench: Bench) -> None:
+    worker = bench.deciding()
+    tasks = [bench.wait() for _ in range(3)]
+    bench.arrive()
+    with refusing(bench, "adopt", tasks[1]):
+        worker.step()
+        assert worker.reign is not None
+        assert [bench.state(task) for task in tasks] == ["taken", None, "taken"]
+        [item] = bench.store.quarantined("task")
+        assert (item.id, item.reason) == (tasks[1], "Unstorable: too large")
+    with mock.patch.object(bench.store, "now", return_value=item.due_at):
+        worker.step()
+    assert (bench.state(tasks[1]), bench.store.quarantined()) == ("waiting", [])
+
+
+def test_a_refused_task_is_handed_over_when_the_reign_ends_and_keeps_no_other_from_that(bench: Bench) -> None:
+    worker = bench.deciding()
+    refused, other = bench.wait(), bench.wait()
+    with refusing(bench, "adopt", refused, other), refusing(bench, "hand_over", refused):
+        worker.step()
+        worker.end_reign()
+    assert (bench.state(refused), bench.state(other)) == (None, "returned")
+
+
+def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it(bench: Bench) -> None:
+    worker = bench.deciding()
+    tasks = [bench.wait() for _ in range(3)]
+    worker.step()
+    with refusing(bench, "drop", tasks[0]):
+        reign_of(worker)._drop(tasks)
+    assert [bench.state(task) for task in tasks] == ["waiting", "gone", "gone"]
+    returned = [Task(f"r{number}", "w", "flow", "wait", {}, 0) for number in range(3)]
+    bench.store.hand_over(returned, 0)
+    with refusing(bench, "look_again", "r1"):
+        worker.step()
+    assert [bench.state(f"r{number}") for number in range(3)] == ["waiting", "returned", "waiting"]
+    worker.step()
+    assert bench.state("r1") == "waiting"
+
+
+def test_a_message_that_fails_ends_no_reign_and_keeps_no_other_from_being_read(bench: Bench) -> None:
+    worker = bench.deciding()
+    reign, read = reign_of(worker), list[int]()
+    reign._inbox.put(lambda: {}["missing"])
+    reign._inbox.put(lambda: read.append(1))
+    worker.step()
+    assert worker.reign is reign
+    assert read == [1]
+
+
+def test_a_workflow_that_cannot_be_shown_is_no_conductor_that_is_away(bench: Bench) -> None:
+    bench.watcher.current = Definitions((Webhook.model_validate({"name": "w", "receivers": {"flow": 1}}),))
+    worker = bench.deciding()
+    ill, well = bench.wait(), bench.wait()
+    bench.conductor.sick = {bench.conductor.tasks[ill].workflow_id}
+    bench.arrive()
+    worker.step()
+    assert bench.store.facts()["conductor"] == "up"
+    targets = {target.task_id: target.only_versions for target in bench.store.targets_of(["event"])}
+    assert targets == {ill: (1,), well: None}
+
+
+def test_a_look_up_that_hangs_holds_up_no_decision_for_long(bench: Bench) -> None:
+    bench.watcher.current = Definitions((Webhook.model_validate({"name": "w", "receivers": {"flow": 1}}),))
+    worker = bench.deciding()
+    ill, well = bench.wait(), bench.wait()
+    goes_on, hanging = threading.Event(), bench.conductor.tasks[ill].workflow_id
+    workflow = bench.conductor.workflow
+
+    def hang(workflow_id: str) -> Any:
+        if workflow_id == hanging:
+            goes_on.wait(60)
+        return workflow(workflow_id)
+
+    bench.arrive()
+    try:
+        with mock.patch.object(bench.conductor, "workflow", hang):
+            worker.step()
+            assert not goes_on.is_set()
+            targets = {target.task_id: target.only_versions for target in bench.store.targets_of(["event"])}
+            assert targets == {ill: (1,), well: None}
+    finally:
+        goes_on.set()
