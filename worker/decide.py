@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,22 +21,19 @@ import structlog
 from config.webhooks import Definitions, Webhook
 from events import turns
 from events.clock import ServerClock
-from events.conditions import Conditions
 from events.matches import Criteria
-from events.once import once_key
 from events.records import Decision, Event, EventStatus, Hold, NewTarget, Target, Task, Workflow
 from events.store import Store
 from events.tracing import in_logs, span
 from worker.aside import Aside
 from worker.matching import Document, HeldEvent, HeldEvents, TaskIndex, WaitingTask, parse_task
 from worker.narrow import OF_ALL
+from worker.plan import Plan, completion, is_large, starts_of
 from worker.workflows import InDoubt, Workflows
 
 log = structlog.get_logger()
 
 _PAGE = 2000
-_STEP = 1000
-"""Targets and ended holds that are written in one transaction; a single decision may have more targets."""
 _ENDED_AT_ONCE = 2000
 """Holds that are ended between two sweeps, so that after a long downtime new events needn't wait for all of them."""
 _UNKNOWN_WEBHOOK_GRACE = 60_000
@@ -44,66 +41,6 @@ _UNKNOWN_WEBHOOK_GRACE = 60_000
 
 Claim = tuple[str, int]
 """The worker to claim the first targets for, and how many."""
-
-
-@dataclass
-class _Plan:
-    """Decisions on their way into the store. Nothing else changes before they are there."""
-
-    paced: Collection[str]
-    """Webhooks with a pace."""
-    coming: dict[str, WaitingTask]
-    """Tasks that have come to wait: each may take a held event."""
-    freed: Sequence[Event]
-    """Events that are free again: as good as held."""
-    freed_held: HeldEvents = field(default_factory=HeldEvents)
-    decisions: list[Decision] = field(default_factory=list)
-    taken: dict[str, str] = field(default_factory=dict)
-    """task id → event id."""
-    used: dict[str, HeldEvent] = field(default_factory=dict)
-    """id → event that is held no longer."""
-    events: dict[str, Event] = field(default_factory=dict)
-    """id → event that is decided, or free again."""
-    refused: bool = False
-    """Whether the store refused a decision: what comes after it is decided anew."""
-    doubted: dict[str, WaitingTask] = field(default_factory=dict)
-    """Tasks that may take an event when their workflow can be looked up."""
-    kept: list[tuple[HeldEvent, str]] = field(default_factory=list)
-    """Events whose hold has run out, each with the task in doubt that may still take it."""
-    unknown: dict[str, int] = field(default_factory=dict)
-    """Undefined webhook → when the first of its events is to be looked at again."""
-    whole: bool = True
-    """Whether every task that was waiting is known; if not, events without a taker are left undecided."""
-    waiting: set[str] = field(default_factory=set)
-    """Webhooks with such an event: those that came after it wait too."""
-
-    def take(self, event: HeldEvent, task: WaitingTask) -> None:
-        self.taken[task.id] = event.id
-        self.use(event, (_completion(task),))
-
-    def use(self, event: HeldEvent, targets: tuple[NewTarget, ...]) -> None:
-        """These are the event's targets; it is held no longer."""
-        self.used[event.id] = event
-        self.decisions.append(Decision(event.id, "pending", "no", targets, event.webhook in self.paced))
-
-    def steps(self, ended: Sequence[HeldEvent]) -> Iterator[tuple[list[Decision], list[HeldEvent]]]:
-        """The decisions, and then the holds that have ended, in their order, in parts for one transaction each."""
-        step: list[Decision] = []
-        size = 0
-        for decision in self.decisions:
-            if step and size + 1 + len(decision.targets) > _STEP:
-                yield step, []
-                step, size = [], 0
-            if len(decision.targets) > _STEP:
-                yield [decision], []
-                continue
-            step.append(decision)
-            size += 1 + len(decision.targets)
-        first = max(0, _STEP - size)
-        if step or ended:
-            yield step, list(ended[:first])
-        for begin in range(first, len(ended), _STEP):
-            yield [], list(ended[begin : begin + _STEP])
 
 
 class Decider:
@@ -297,7 +234,7 @@ class Decider:
                 self._coming[task_id] = task
                 self.held.let_go(task_id)
         paced = {webhook.name for webhook in self._definitions.webhooks if webhook.pace is not None}
-        plan = _Plan(paced, dict(self._coming), freed, whole=whole)
+        plan = Plan(paced, dict(self._coming), freed, whole=whole)
         if whole:
             self._whole_began = began
         for event in freed:
@@ -343,7 +280,7 @@ class Decider:
         except Exception as error:
             self._set_aside(event, error)
 
-    def _free(self, event: Event, plan: _Plan) -> None:
+    def _free(self, event: Event, plan: Plan) -> None:
         """It stays held unless a task takes it."""
         document = Document(event.document())
         webhook = self._definitions.by_name.get(event.webhook)
@@ -354,7 +291,7 @@ class Decider:
         plan.decisions.append(Decision(event.id, event.status, "held"))
 
     def _write(
-        self, plan: _Plan, decisions: list[Decision], ended: list[HeldEvent], now: int, worker: str, room: int
+        self, plan: Plan, decisions: list[Decision], ended: list[HeldEvent], now: int, worker: str, room: int
     ) -> list[Target]:
         """Writes these down in one transaction; what of them is refused is narrowed down to one event, and set aside.
 
@@ -362,7 +299,7 @@ class Decider:
         """
         try:
             claimed: list[Target] = []
-            if len(decisions) == 1 and len(decisions[0].targets) > _STEP:
+            if len(decisions) == 1 and is_large(decisions[0]):
                 self._write_large(decisions[0], now)
             else:
                 over = [event.id for event in ended]
@@ -391,12 +328,12 @@ class Decider:
         while self._store.write_large(self._holder, now):
             pass
 
-    def _to_call(self, plan: _Plan, limit: int) -> tuple[dict[str, Event], int]:
+    def _to_call(self, plan: Plan, limit: int) -> tuple[dict[str, Event], int]:
         """The events of the first targets, and how many of these may be claimed: no more payload than fits is read."""
         found: dict[str, Event] = {}
         number, size = 0, 0
         for decision in plan.decisions:
-            if not decision.targets or decision.paced or len(decision.targets) > _STEP:
+            if not decision.targets or decision.paced or is_large(decision):
                 continue
             if number >= limit or size >= turns.BYTES:
                 break
@@ -413,7 +350,7 @@ class Decider:
             number += len(decision.targets)
         return found, min(limit, number)
 
-    def _apply(self, plan: _Plan, decisions: Iterable[Decision], ended: Iterable[HeldEvent]) -> None:
+    def _apply(self, plan: Plan, decisions: Iterable[Decision], ended: Iterable[HeldEvent]) -> None:
         """Does here what a transaction did in the store."""
         for decision in decisions:
             for target in decision.targets:
@@ -429,7 +366,7 @@ class Decider:
             self.held.remove(over)
             log.info("event expired", event_id=over.id, webhook=over.webhook)
 
-    def _finish(self, plan: _Plan, events: Iterable[Event]) -> None:
+    def _finish(self, plan: Plan, events: Iterable[Event]) -> None:
         """The plan is in the store, or what of it comes before a decision that the store refused."""
         self.unfinished = self.more_ended or plan.refused
         freed = {event.id for event in plan.freed}
@@ -449,7 +386,7 @@ class Decider:
             self._unknown.pop(event.webhook, None)
         self._unknown.update(plan.unknown)
 
-    def _take_held(self, plan: _Plan) -> None:
+    def _take_held(self, plan: Plan) -> None:
         """Each task that came to wait takes the oldest held event that it may take."""
         if not len(self.held) and not len(plan.freed_held):
             return
@@ -480,7 +417,7 @@ class Decider:
         except Exception as error:
             self.aside.task_failed(task.id, error, partial(self._look_again, task.id))
 
-    def _has_candidate(self, task: WaitingTask, plan: _Plan) -> bool:
+    def _has_candidate(self, task: WaitingTask, plan: Plan) -> bool:
         criteria = task.criteria
         if criteria is None or None in criteria.keys:
             return False
@@ -494,7 +431,7 @@ class Decider:
         return (webhook for webhook in self._receivers.get(workflow, ()) if webhook.name not in self._paused)
 
     def _candidates(
-        self, webhook: Webhook, criteria: Criteria, received_after: float, plan: _Plan
+        self, webhook: Webhook, criteria: Criteria, received_after: float, plan: Plan
     ) -> Iterator[HeldEvent]:
         """The webhook's events that are held, or free again, and for which the criteria hold: the oldest first."""
         held = self._matching(self.held, webhook.name, criteria, received_after, self._held_events)
@@ -537,7 +474,7 @@ class Decider:
             else:
                 yield event.seq, document
 
-    def _oldest_for(self, task: WaitingTask, plan: _Plan) -> HeldEvent | None:
+    def _oldest_for(self, task: WaitingTask, plan: Plan) -> HeldEvent | None:
         """The oldest held event that the task may take. Raises InDoubt if which one it is depends on a look-up."""
         oldest: HeldEvent | None = None
         doubt: InDoubt | None = None
@@ -549,7 +486,7 @@ class Decider:
             raise doubt
         return oldest
 
-    def _first_for(self, task: WaitingTask, webhook: Webhook, plan: _Plan) -> tuple[HeldEvent | None, InDoubt | None]:
+    def _first_for(self, task: WaitingTask, webhook: Webhook, plan: Plan) -> tuple[HeldEvent | None, InDoubt | None]:
         """The webhook's oldest held event that the task may take, or with the doubt the one that it might."""
         assert task.criteria is not None
         scheduled = self._clock.to_local(task.scheduled_at)
@@ -574,7 +511,7 @@ class Decider:
                 return event, error
         return None, None
 
-    def _without_doubt(self, ended: list[HeldEvent], plan: _Plan) -> list[HeldEvent]:
+    def _without_doubt(self, ended: list[HeldEvent], plan: Plan) -> list[HeldEvent]:
         """Those of the events whose hold has run out that no task in doubt may still take; the others are kept."""
         doubted = {task.id: task for tasks in self._doubted.values() for task in tasks.values()} if ended else {}
         doubted.update(plan.doubted)
@@ -612,7 +549,7 @@ class Decider:
                 return task
         return None
 
-    def _decide_new(self, event: Event, began: int, now: int, plan: _Plan) -> None:
+    def _decide_new(self, event: Event, began: int, now: int, plan: Plan) -> None:
         webhook = self._definitions.by_name.get(event.webhook)
         if webhook is None:
             end = max(event.hold_until, event.received_at + _UNKNOWN_WEBHOOK_GRACE)
@@ -620,6 +557,7 @@ class Decider:
                 plan.unknown[event.webhook] = min(end, plan.unknown.get(event.webhook, end))
             else:
                 log.warning("event of a webhook that isn't defined expired", event_id=event.id, webhook=event.webhook)
+                plan.events[event.id] = event
                 plan.decisions.append(Decision(event.id, "expired", "no"))
             return
         if webhook.name in plan.waiting:
@@ -630,7 +568,7 @@ class Decider:
             plan.waiting.add(webhook.name)
             return
         plan.events[event.id] = event
-        starts = _starts(webhook, event, document, taken=bool(takers))
+        starts = starts_of(webhook, event, document, taken=bool(takers))
         instead = any(start.unless_taken for start in starts)
         for task, _ in takers:
             plan.taken[task.id] = event.id
@@ -655,7 +593,7 @@ class Decider:
         )
 
     def _takers(
-        self, webhook: Webhook, event: Event, document: Document, plan: _Plan
+        self, webhook: Webhook, event: Event, document: Document, plan: Plan
     ) -> list[tuple[WaitingTask, NewTarget]]:
         """All matching tasks that were waiting when the event arrived; if there is none, the first that came later.
 
@@ -672,10 +610,10 @@ class Decider:
                 continue
             try:
                 if self._version_fits(task, webhook):
-                    waiting.append((task, _completion(task)))
+                    waiting.append((task, completion(task)))
             except InDoubt:
                 versions = tuple(sorted(webhook.receivers[task.workflow] or ()))
-                waiting.append((task, replace(_completion(task), only_versions=versions)))
+                waiting.append((task, replace(completion(task), only_versions=versions)))
         if waiting:
             return waiting
         for task in later:
@@ -683,7 +621,7 @@ class Decider:
                 if self._version_fits(task, webhook) and self._may_take(
                     task, event.id, event.received_at, event.hold_until
                 ):
-                    return [(task, _completion(task))]
+                    return [(task, completion(task))]
             except InDoubt:
                 # The event is held for it, unless another takes it.
                 if self._clock.to_local(task.scheduled_at) <= event.hold_until:
@@ -711,59 +649,17 @@ class Decider:
         workflow = self.workflows.get(task.workflow_id)
         return workflow is not None and workflow.version in versions
 
-    def _start_instead(self, event: Event, plan: _Plan) -> None:
+    def _start_instead(self, event: Event, plan: Plan) -> None:
         """A freed event that no other task takes starts the workflows that only its takers forbade."""
         webhook = self._definitions.by_name.get(event.webhook)
         if webhook is None or event.id in plan.used:
             return
-        starts = [start for start in _starts(webhook, event, Document(event.document()), False) if start.unless_taken]
+        starts = [start for start in starts_of(webhook, event, Document(event.document()), False) if start.unless_taken]
         if starts:
             there = {(target.workflow, target.correlation_id) for target in self._store.targets_of([event.id])}
             new = [s.target for s in starts if (s.target.workflow, s.target.correlation_id) not in there]
             if new:  # the others were made before the definition forbade them
                 plan.use(HeldEvent(event), tuple(new))
-
-
-@dataclass(frozen=True)
-class _Start:
-    """A start that an event makes, and whether only for want of a taker."""
-
-    target: NewTarget
-    unless_taken: bool
-
-
-def _starts(webhook: Webhook, event: Event, document: Document, taken: bool) -> list[_Start]:
-    """The event's starts, as it is `taken` by a task or not."""
-    starts: list[_Start] = []
-    entries: dict[str, int] = {}
-    for start in webhook.starts:
-        if Conditions.parse(start.when).holds(document.value):
-            # An entry keeps its number whether or not those before it are made.
-            number = entries[start.workflow] = entries.get(start.workflow, 0) + 1
-            correlation_id = event.id if number == 1 else f"{event.id}#{number}"
-            if not (taken and start.unless):
-                once = start.once
-                key = once_key(webhook.name, start.workflow, once.key, document.value) if once is not None else None
-                target = NewTarget(
-                    "start",
-                    start.workflow,
-                    version=start.version,
-                    correlation_id=correlation_id,
-                    once_key=key,
-                    once_while=once.while_ if once is not None and key is not None else None,
-                )
-                starts.append(_Start(target, start.unless is not None))
-    return starts
-
-
-def _completion(task: WaitingTask) -> NewTarget:
-    return NewTarget(
-        "complete",
-        task.workflow,
-        workflow_id=task.workflow_id,
-        task_id=task.id,
-        reference_name=task.reference_name,
-    )
 
 
 def _is_own_start(correlation_id: str | None, event_id: str) -> bool:

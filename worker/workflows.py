@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from events.records import Workflow
-from events.store import Decisions, StoreUnavailable
+from events.records import SetAside, Workflow
+from events.store import Store, StoreUnavailable
 from worker.backoff import wait_before
 from worker.narrow import narrowed
 
@@ -28,6 +28,10 @@ _LONGEST = 2.0
 """Seconds that a decision waits for all of its look-ups together."""
 _LONGEST_PAUSE = 30.0
 """Seconds between two look-ups of one workflow at most."""
+_SHOWN_AFTER = 3
+"""Failures after which people are shown that the workflow is in doubt."""
+_SHOW_EVERY = 1.0
+"""Seconds between two looks at what people are to be shown."""
 _ANSWER_DUE = 0.25
 """Seconds after which it is seen whether a look-up that nobody waited for has been answered."""
 
@@ -39,6 +43,7 @@ class InDoubt(Exception):
 @dataclass
 class _Doubt:
     tries: int
+    since: float
     again_at: float
     reason: str
 
@@ -48,7 +53,7 @@ class Workflows:
 
     def __init__(
         self,
-        store: Decisions,
+        store: Store,
         look_up: Callable[[str], Workflow | None],
         pool: ThreadPoolExecutor | None,
         at_once: int,
@@ -73,6 +78,9 @@ class Workflows:
         self._agenda: list[tuple[float, str]] = []
         self._ready: set[str] = set()
         self._until = float("-inf")
+        self._shown: dict[str, int] = {}
+        """The workflows that people were shown, each after how many failures."""
+        self._shown_at = float("-inf")
 
     def __contains__(self, workflow_id: str) -> bool:
         return workflow_id in self._known
@@ -149,6 +157,39 @@ class Workflows:
                 # It is known for now, and is looked up again when it isn't any more.
                 log.warning("what was looked up can't be stored", workflow_id=workflow.id, error=str(error))
             self._unsaved.clear()
+        if self._now() >= self._shown_at + _SHOW_EVERY:
+            self._shown_at = self._now()
+            self._show()
+
+    def _show(self) -> None:
+        """Sets aside in the store what goes on failing, and takes back what can be shown again."""
+        new = [
+            (workflow_id, doubt)
+            for workflow_id, doubt in self._doubts.items()
+            if doubt.tries >= _SHOWN_AFTER and self._shown.get(workflow_id) != doubt.tries
+        ]
+        over = [workflow_id for workflow_id in self._shown if workflow_id not in self._doubts]
+        if new:
+            ahead = self._store.now() - self._now() * 1000
+            items = [
+                SetAside(
+                    kind="workflow",
+                    id=workflow_id,
+                    webhook=None,
+                    reason=doubt.reason,
+                    since=int(doubt.since * 1000 + ahead),
+                    tries=doubt.tries,
+                    due_at=int(doubt.again_at * 1000 + ahead),
+                )
+                for workflow_id, doubt in new
+            ]
+            for item, error in narrowed(items, self._store.set_aside):
+                log.error("a workflow in doubt can't be shown to people", workflow_id=item.id, error=str(error))
+        if over:
+            self._store.take_back("workflow", over)
+        self._shown.update((workflow_id, doubt.tries) for workflow_id, doubt in new)
+        for workflow_id in over:
+            del self._shown[workflow_id]
 
     def _is_due(self, workflow_id: str) -> bool:
         if workflow_id in self._known or workflow_id in self._absent or workflow_id in self._running:
@@ -204,7 +245,8 @@ class Workflows:
         tries = before.tries + 1 if before is not None else 1
         again_at = self._now() + wait_before(tries, longest=_LONGEST_PAUSE)
         reason = f"workflow {workflow_id} can't be looked up: {str(error) or type(error).__name__}"
-        self._doubts[workflow_id] = _Doubt(tries, again_at, reason)
+        since = before.since if before is not None else self._now()
+        self._doubts[workflow_id] = _Doubt(tries, since, again_at, reason)
         heapq.heappush(self._agenda, (again_at, workflow_id))
         if before is None:
             log.warning("a workflow can't be looked up; only its tasks wait for it", error=reason)

@@ -14,7 +14,7 @@ from events import rows
 from events.records import Decision, Event
 from events.store import StoreUnavailable
 from tests.worker.test_decide import SECOND, Bench, settle
-from worker import decide
+from worker import decide, plan
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 @pytest.fixture
 def sizes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """How many targets and how many ended holds each transaction writes, of ten at most."""
-    monkeypatch.setattr(decide, "_STEP", 10)
+    monkeypatch.setattr(plan, "STEP", 10)
     monkeypatch.setattr(decide, "_ENDED_AT_ONCE", 20)
     sizes: list[tuple[int, int]] = []
     write = bench.store.decide
@@ -157,7 +157,7 @@ def test_events_to_call_for_are_not_read_without_bound(bench: Bench, monkeypatch
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decide, "_STEP", 6)
+    monkeypatch.setattr(plan, "STEP", 6)
     monkeypatch.setattr(rows, "PART", 4)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from events.records import Workflow
+from events.records import SetAside, Workflow
 from events.store import StoreUnavailable
 from worker.workflows import InDoubt, Workflows
 
@@ -21,11 +21,24 @@ class Store:
         self.known: dict[str, Workflow] = {}
         self.refused: set[str] = set()
         self.error: Exception | None = None
+        self.aside: dict[str, SetAside] = {}
+        self.ms = 0
 
     def workflow(self, workflow_id: str) -> Workflow | None:
         if self.error is not None:
             raise self.error
         return self.known.get(workflow_id)
+
+    def now(self) -> int:
+        return self.ms
+
+    def set_aside(self, items: Any) -> None:
+        self.aside.update((item.id, item) for item in items)
+
+    def take_back(self, kind: str, ids: Any) -> None:
+        assert kind == "workflow"
+        for id_ in ids:
+            del self.aside[id_]
 
     def remember_workflows(self, workflows: Any) -> None:
         if any(workflow.id in self.refused for workflow in workflows):
@@ -159,3 +172,24 @@ def test_only_a_store_that_cannot_be_used_stops_a_look_up(bench: Bench, error: E
             bench.alone.get("a")
     else:
         assert shown(bench.alone, "a") == "a"
+
+
+def test_people_are_shown_what_goes_on_failing_until_it_can_be_looked_up(bench: Bench) -> None:
+    bench.failing = {"ill"}
+    seen: set[int] = set()
+    for second in range(100):
+        bench.seconds, bench.store.ms = second, 7000 + 1000 * second
+        bench.alone.begin()
+        assert shown(bench.alone, "ill") == "in doubt"
+        bench.alone.save()
+        seen |= {item.tries for item in bench.store.aside.values()}
+    assert min(seen) == 3
+    item = bench.store.aside["ill"]
+    assert (item.kind, item.reason) == ("workflow", "workflow ill can't be looked up: 500")
+    assert item.since == 7000
+    bench.failing = set()
+    bench.seconds += 31
+    bench.alone.begin()
+    assert shown(bench.alone, "ill") == "ill"
+    bench.alone.save()
+    assert bench.store.aside == {}
