@@ -27,6 +27,7 @@ _END = re.compile(rb"\r\n\r\n|(?<!\r)\n")
 _LONGEST_TURN = 0.005
 """Seconds of work on what one peer sends, after which the others have their turn."""
 _LARGEST_REST = 64 * 1024 * 1024
+_REST_PIECE = 64 * 1024
 _MOST_FRAMING = 2
 """Bytes around a chunked body's content for each byte of it. Chunks of a few bytes cost the parser most."""
 _SPARE_FRAMING = 64 * 1024
@@ -141,15 +142,14 @@ class Connection:
         """Nothing more is read for gunicorn, which then ends the connection."""
         self._is_over = True
 
-    def linger(self) -> None:
+    def linger(self, most: int = _LARGEST_REST) -> None:
         """Ends the connection, and reads what still comes: over unread bytes it would be reset, and its peer might not
-        see the answer. What is too much, or too slow for the caller, is left."""
+        see the answer. What is more than `most` bytes, or too slow for the caller, is left."""
         self.end()
-        left = _LARGEST_REST
         with suppress(OSError):
             self._peer.shutdown(socket.SHUT_WR)
-            while left > 0 and (piece := self._peer.recv(_PIECE)):
-                left -= len(piece)
+            while most > 0 and (piece := self._peer.recv(_REST_PIECE)):
+                most -= len(piece)
 
     def give_way(self) -> None:
         """Is a `relay.memory.Holder`."""

@@ -30,6 +30,8 @@ from relay.memory import MEMORY, Overloaded
 
 _LONGEST_GOODBYE = 2.0
 """Seconds for which a connection that ends in an error is still read."""
+_LARGEST_REST_OF_NONSENSE = 256 * 1024
+"""Bytes that are read of it after its answer."""
 _OBJECTS_A_COLLECTION = 10_000
 
 
@@ -93,7 +95,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         head = f"HTTP/1.1 {status}\r\nConnection: close\r\n{more}Content-Type: application/json\r\n"
         with suppress(OSError), gevent.Timeout(_LONGEST_GOODBYE, TimeoutError):
             client.sendall(head.encode() + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
-            client.linger()
+            client.linger(_LARGEST_REST_OF_NONSENSE)
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]

@@ -162,7 +162,7 @@ def send_endless_heads(port: int, number: int, stop: Stop) -> None:
     is_over = threading.Event()
 
     def send() -> None:
-        while not is_over.wait(0.05):
+        while not is_over.wait(0.25):
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=LONGEST) as connection:
                 for begin in range(0, len(head), 8192):
                     connection.sendall(head[begin : begin + 8192])

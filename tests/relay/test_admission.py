@@ -182,7 +182,8 @@ def test_behind_a_proxy_that_is_named_it_is_the_stranger_who_waits(make_relay: M
 def test_a_body_that_proves_nothing_because_it_cannot_be_read_counts_too(make_relay: MakeRelay) -> None:
     relay = make_relay({"name": "mail", "platform": "mailgun", "secret": "0123456789abcdef"})
     found = [post(relay, STRANGER, {}, "mail", "[") for _ in range(3 * FAILURES.burst)]
-    assert {answer.status_code for answer in found} == {400, 429}
+    assert found[0].status_code in (400, 401)
+    assert found[-1].status_code == 429
 
 
 def test_a_webhook_answers_429_to_more_than_it_accepts(make_relay: MakeRelay, clock: Clock) -> None:
