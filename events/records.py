@@ -246,6 +246,15 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Pruned:
+    """What one step of retention deleted."""
+
+    events: int
+    more: bool
+    """Whether there is more to delete: of this, or of what belongs to it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lead:
     """The lead as a worker took it, and what is known of the worker that decided before."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from events import storable
 from events.records import (
@@ -23,6 +23,7 @@ from events.records import (
     Workflow,
 )
 
+_Item = TypeVar("_Item")
 EVENT = (
     "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
     " settled_at, replay_of"
@@ -50,6 +51,8 @@ REASON_KEPT = 1000
 COUNTED = 10_000
 """Items set aside that are counted, of each kind."""
 KINDS: tuple[SetAsideKind, ...] = get_args(SetAsideKind)
+STEP = 1000
+"""Rows that one transaction writes, of those that don't belong together."""
 PART = 500
 """Targets that one transaction writes of a large decision."""
 STATES = tuple((kind, state) for kind in get_args(TargetKind) for state in get_args(TargetState))
@@ -99,6 +102,12 @@ def new_target_row(event_id: str, new: NewTarget, claimed_by: str | None, now: i
         new.once_while,
         json.dumps(new.only_versions) if new.only_versions is not None else None,
     )
+
+
+def steps(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """The items in parts, each for one transaction."""
+    for first in range(0, len(items), STEP):
+        yield items[first : first + STEP]
 
 
 def large_parts(targets: Sequence[NewTarget]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """The store as relay, worker and admin see it: small protocols, which every store keeps.
 
 All times are Unix milliseconds by the store's clock (`Clock.now`). Every method raises StoreUnavailable when the store
-can't do it now, unless it says otherwise; nothing has changed then, or all of it has and its answer was lost.
+can't do it now, unless it says otherwise; nothing has changed then, or all of it has and its answer was lost. What is
+about very many rows is done in steps, each a transaction: some of them may have been done then.
 `events.transitions` says what follows from a decision or a result; a store reads, asks it, and writes.
 """
 
@@ -22,6 +23,7 @@ from events.records import (
     Lead,
     NewEvent,
     OnceHolder,
+    Pruned,
     Rejection,
     Result,
     SetAside,
@@ -340,10 +342,11 @@ class Upkeep(Protocol):
     def tend(self) -> None:
         """The store's own housekeeping, if there is any to do. To be called about once a second."""
 
-    def prune(self, before: int, limit: int) -> int:
-        """Deletes up to `limit` events, and as many tasks, that were settled before; returns how many events.
+    def prune(self, before: int, limit: int) -> Pruned:
+        """Deletes up to `limit` events, and as many tasks, that were settled before: one step of several.
 
-        What of them was set aside goes too, and what was due before and that nobody has tried since.
+        An event with very many targets takes some steps. What of them was set aside goes too, and what was due before
+        and that nobody has tried since.
         """
 
 

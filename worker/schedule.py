@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Collection
 from typing import Any, get_args
 
@@ -19,9 +20,13 @@ from worker.reign import Means, Reign, ReignOver
 log = structlog.get_logger()
 
 _HEARTBEAT = 1.5
-_ONCES_A_RUN = 100
-"""Workflows that Conductor is asked about at a time."""
-_PRUNE_STEP = 500
+_ONCES_A_STEP = 100
+"""Once keys that are read, and forgotten, at a time."""
+_ONCE_GAP = 0.01
+"""Seconds between two questions to Conductor about once keys, at least."""
+_FAILURES = 3
+"""Questions in a row that Conductor leaves unanswered before it is asked no more for now."""
+_PRUNE_STEP = 200
 _PRUNE_GAP = 0.05
 """Seconds between two steps, in which the relay's commits have the database to themselves."""
 
@@ -76,20 +81,41 @@ class Schedule:
         store = self._means.store
         before = store.now() - int(self._means.settings.bridge_retention * 1000)
         pruned = 0
-        while (step := store.prune(before, _PRUNE_STEP)) and not reign.over:
-            pruned += step
-            self._means.stop.wait(_PRUNE_GAP)
+        more = True
+        while more and not reign.over:
+            step = store.prune(before, _PRUNE_STEP)
+            pruned, more = pruned + step.events, step.more
+            if more and self._means.stop.wait(_PRUNE_GAP):
+                break
         if pruned:
             log.info("old events pruned", events=pruned)
 
-    def forget_onces(self, _reign: Reign) -> None:
-        """Forgets once keys whose events were pruned and whose workflows have ended since: the next ones, in turn."""
-        store, conductor = self._means.store, self._means.conductor
-        found = store.pruned_onces(self._onces_seen, _ONCES_A_RUN)
-        self._onces_seen = found[-1][0] if len(found) == _ONCES_A_RUN else ""
-        ended = [key for key, workflow_id in found if not conductor.runs(workflow_id)]
-        if ended:
+    def forget_onces(self, reign: Reign) -> None:
+        """Forgets once keys whose events were pruned and whose workflows have ended since: all of them, one by one.
+
+        Conductor is asked about one at a time, with a pause as long as its answer took: half of what it could do at
+        most. One that can't be asked about is asked about again the next time, and keeps the others waiting no longer.
+        """
+        store = self._means.store
+        failures = 0
+        while (found := store.pruned_onces(self._onces_seen, _ONCES_A_STEP)) and not reign.over:
+            ended: list[str] = []
+            for key, workflow_id in found:
+                began = time.monotonic()
+                try:
+                    if not self._means.conductor.runs(workflow_id):
+                        ended.append(key)
+                    failures = 0
+                except ConductorError:
+                    failures += 1
+                    if failures == _FAILURES:  # it isn't about one of them
+                        raise
+                took = time.monotonic() - began
+                if self._means.stop.wait(max(_ONCE_GAP, took)) or reign.over:
+                    return
             store.forget_onces(ended)
+            self._onces_seen = found[-1][0]
+        self._onces_seen = ""
 
     def measure(self, reign: Reign) -> None:
         """Sets the gauges of what is in the store. Only the deciding worker has them: counting once is enough."""

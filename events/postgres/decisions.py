@@ -66,8 +66,10 @@ class Decisions(Reading, LargeDecisions):
 
     def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
         tasks = list(map(storable.task, tasks))
-        with deciding(self._connections, holder) as connection:
-            fresh = self._insert_tasks(connection, tasks, "waiting", now)
+        fresh = set[str]()
+        for step in rows.steps(tasks):
+            with deciding(self._connections, holder) as connection:
+                fresh |= self._insert_tasks(connection, step, "waiting", now)
         return [task for task in tasks if task.id in fresh]
 
     def _insert_tasks(self, connection: Connection, tasks: Sequence[Task], state: str, now: int) -> set[str]:
@@ -90,24 +92,27 @@ class Decisions(Reading, LargeDecisions):
         return {row[0] for row in found}
 
     def drop(self, holder: str, task_ids: Sequence[str], now: int) -> None:
-        with deciding(self._connections, holder) as connection:
-            self._connections.execute(
-                connection,
-                "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND state = 'waiting'",
-                (now, sorted(task_ids)),
-            )
+        for step in rows.steps(task_ids):
+            with deciding(self._connections, holder) as connection:
+                self._connections.execute(
+                    connection,
+                    "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND state = 'waiting'",
+                    (now, sorted(step)),
+                )
 
     def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
-        with deciding(self._connections, holder) as connection:
-            self._connections.execute(
-                connection,
-                "UPDATE bridge.tasks SET state = 'waiting' WHERE id = ANY(%s) AND state = 'returned'",
-                (sorted(task_ids),),
-            )
+        for step in rows.steps(task_ids):
+            with deciding(self._connections, holder) as connection:
+                self._connections.execute(
+                    connection,
+                    "UPDATE bridge.tasks SET state = 'waiting' WHERE id = ANY(%s) AND state = 'returned'",
+                    (sorted(step),),
+                )
 
     def hand_over(self, tasks: Sequence[Task], now: int) -> None:
-        with self._connections.transaction() as connection:
-            self._insert_tasks(connection, list(map(storable.task, tasks)), "returned", now)
+        for step in rows.steps(list(map(storable.task, tasks))):
+            with self._connections.transaction() as connection:
+                self._insert_tasks(connection, step, "returned", now)
         self._bell.ring("events")
 
     # --- workflows ---
@@ -118,19 +123,17 @@ class Decisions(Reading, LargeDecisions):
 
     def remember_workflows(self, workflows: Sequence[Workflow]) -> None:
         by_id = {w.id: w for w in sorted(workflows, key=lambda w: w.id)}
-        if not by_id:
-            return
-        new_rows = list(map(rows.workflow_row, by_id.values()))
-        with self._connections.transaction() as connection:
-            self._connections.execute(
-                connection,
-                f"INSERT INTO bridge.workflows ({rows.WORKFLOW}) SELECT {rows.WORKFLOW}"
-                " FROM unnest(%b::text[], %b::int[], %b::text[], %b::bigint[], %b::text[])"
-                f" AS new ({rows.WORKFLOW}) ORDER BY id ON CONFLICT (id) DO UPDATE SET version = excluded.version,"
-                " root_id = excluded.root_id, root_started_at = excluded.root_started_at,"
-                " root_correlation_id = excluded.root_correlation_id",
-                columns(new_rows),
-            )
+        for step in rows.steps(list(map(rows.workflow_row, by_id.values()))):
+            with self._connections.transaction() as connection:
+                self._connections.execute(
+                    connection,
+                    f"INSERT INTO bridge.workflows ({rows.WORKFLOW}) SELECT {rows.WORKFLOW}"
+                    " FROM unnest(%b::text[], %b::int[], %b::text[], %b::bigint[], %b::text[])"
+                    f" AS new ({rows.WORKFLOW}) ORDER BY id ON CONFLICT (id) DO UPDATE SET version = excluded.version,"
+                    " root_id = excluded.root_id, root_started_at = excluded.root_started_at,"
+                    " root_correlation_id = excluded.root_correlation_id",
+                    columns(step),
+                )
 
 
 def _taken(decisions: Iterable[Decision]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from events import rows
 from events.postgres.connections import Connection, Connections
 from events.records import OnceHolder, Target
 
@@ -44,12 +45,12 @@ class Onces:
         return [(key, workflow_id) for key, workflow_id in found]
 
     def forget_onces(self, keys: Sequence[str]) -> None:
-        if keys:
+        for step in rows.steps(keys):
             with self._connections.transaction() as connection:
                 self._connections.execute(
                     connection,
                     "DELETE FROM bridge.onces WHERE key = ANY(%s) AND target_id IS NULL",
-                    (sorted(keys),),
+                    (sorted(step),),
                 )
 
 
@@ -69,15 +70,13 @@ def take_free(connections: Connections, connection: Connection, targets: Sequenc
         )
 
 
-def prune(connections: Connections, connection: Connection, event_ids: Sequence[str]) -> None:
-    """Lets the targets of these events go, before they are deleted: of one whose workflow may run, that stays."""
-    of_events = "t.event_id = ANY(%s) AND t.once_key IS NOT NULL AND o.target_id = t.id"
+def prune(connections: Connections, connection: Connection, target_ids: Sequence[int]) -> None:
+    """Lets these targets go, before they are deleted: of one whose workflow may run, that stays."""
+    those = "t.id = ANY(%s) AND t.once_key IS NOT NULL AND o.target_id = t.id"
     connections.execute(
         connection,
         "UPDATE bridge.onces o SET target_id = NULL, workflow_id = t.workflow_id FROM bridge.targets t"
-        f" WHERE {of_events} AND t.workflow_id IS NOT NULL AND t.once_while = 'running'",
-        (event_ids,),
+        f" WHERE {those} AND t.workflow_id IS NOT NULL AND t.once_while = 'running'",
+        (target_ids,),
     )
-    connections.execute(
-        connection, f"DELETE FROM bridge.onces o USING bridge.targets t WHERE {of_events}", (event_ids,)
-    )
+    connections.execute(connection, f"DELETE FROM bridge.onces o USING bridge.targets t WHERE {those}", (target_ids,))

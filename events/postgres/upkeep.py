@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 
+from events import rows
 from events.postgres import onces, quarantine, words
 from events.postgres.connections import Connections
+from events.records import Pruned
 
+_WITHOUT_TARGETS = """
+SELECT id FROM unnest(%s::text[]) AS pruned (id) WHERE NOT EXISTS (
+    SELECT 1 FROM bridge.targets t WHERE t.event_id = pruned.id
+)
+"""
 _COUNTS = 200
 """Rows of `finished_events` that are added up."""
 
@@ -35,7 +42,7 @@ class Upkeep:
                     " SELECT status, sum(number) FROM counted GROUP BY status HAVING sum(number) != 0",
                 )
 
-    def prune(self, before: int, limit: int) -> int:
+    def prune(self, before: int, limit: int) -> Pruned:
         with self._connections.transaction() as connection:
             fetch, execute = self._connections.fetch, self._connections.execute
             take_back = partial(quarantine.take_back, self._connections, connection)
@@ -47,12 +54,16 @@ class Upkeep:
                 (before, limit),
             )
             ids = [row[0] for row in found]
+            targets: list[int] = []
             if ids:
-                onces.prune(self._connections, connection, ids)
-                targets = fetch(connection, "SELECT id FROM bridge.targets WHERE event_id = ANY(%s)", (ids,))
+                of_events = "SELECT id FROM bridge.targets WHERE event_id = ANY(%s) LIMIT %s"
+                targets = [row[0] for row in fetch(connection, of_events, (ids, rows.STEP))]
+                onces.prune(self._connections, connection, targets)
+                take_back("target", list(map(str, targets)))
+                execute(connection, "DELETE FROM bridge.targets WHERE id = ANY(%s)", (targets,))
+                if len(targets) == rows.STEP:  # those that still have targets are left to the next step
+                    ids = [row[0] for row in fetch(connection, _WITHOUT_TARGETS, (ids,))]
                 take_back("event", ids)
-                take_back("target", [str(target_id) for (target_id,) in targets])
-                execute(connection, "DELETE FROM bridge.targets WHERE event_id = ANY(%s)", (ids,))
                 execute(
                     connection,
                     "WITH pruned AS (DELETE FROM bridge.events WHERE id = ANY(%s) RETURNING status)"
@@ -77,4 +88,5 @@ class Upkeep:
                 )
             quarantine.prune(self._connections, connection, before, limit)
             execute(connection, "DELETE FROM bridge.delivery_counts WHERE hour < %s", (before,))
-        return len(ids)
+        more = len(found) == limit or len(targets) == rows.STEP or len(tasks) == limit
+        return Pruned(len(ids), more)

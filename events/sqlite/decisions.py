@@ -9,7 +9,7 @@ from sqlite_utils import Database
 
 from events import storable, transitions, turns
 from events.records import Agenda, Decision, Event, Hold, Target, Task, Workflow
-from events.rows import ASIDE_UNDECIDED, jumps, new_task_row, size, workflow_row
+from events.rows import ASIDE_UNDECIDED, jumps, new_task_row, size, steps, workflow_row
 from events.sqlite import rows
 from events.sqlite.connections import Connections
 from events.sqlite.large_decisions import LargeDecisions
@@ -136,27 +136,32 @@ class Decisions(LargeDecisions):
 
     def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
         tasks = list(map(storable.task, tasks))
-        with deciding(self._connections, holder) as db:
-            fresh = _insert_tasks(db, tasks, "waiting", now)
+        fresh = set[str]()
+        for step in steps(tasks):
+            with deciding(self._connections, holder) as db:
+                fresh |= _insert_tasks(db, step, "waiting", now)
         return [task for task in tasks if task.id in fresh]
 
     def drop(self, holder: str, task_ids: Sequence[str], now: int) -> None:
-        with deciding(self._connections, holder) as db:
-            db.conn.executemany(
-                "UPDATE tasks SET state = 'gone', settled_at = ? WHERE id = ? AND state = 'waiting'",
-                [(now, task_id) for task_id in task_ids],
-            )
+        for step in steps(task_ids):
+            with deciding(self._connections, holder) as db:
+                db.conn.executemany(
+                    "UPDATE tasks SET state = 'gone', settled_at = ? WHERE id = ? AND state = 'waiting'",
+                    [(now, task_id) for task_id in step],
+                )
 
     def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
-        with deciding(self._connections, holder) as db:
-            db.conn.executemany(
-                "UPDATE tasks SET state = 'waiting' WHERE id = ? AND state = 'returned'",
-                [(task_id,) for task_id in task_ids],
-            )
+        for step in steps(task_ids):
+            with deciding(self._connections, holder) as db:
+                db.conn.executemany(
+                    "UPDATE tasks SET state = 'waiting' WHERE id = ? AND state = 'returned'",
+                    [(task_id,) for task_id in step],
+                )
 
     def hand_over(self, tasks: Sequence[Task], now: int) -> None:
-        with self._connections.transaction() as db:
-            _insert_tasks(db, list(map(storable.task, tasks)), "returned", now)
+        for step in steps(list(map(storable.task, tasks))):
+            with self._connections.transaction() as db:
+                _insert_tasks(db, step, "returned", now)
 
     def workflow(self, workflow_id: str) -> Workflow | None:
         sql = "SELECT id, version, root_id, root_started_at, root_correlation_id FROM workflows WHERE id = ?"
@@ -164,12 +169,13 @@ class Decisions(LargeDecisions):
         return Workflow(*found[0]) if found else None
 
     def remember_workflows(self, workflows: Sequence[Workflow]) -> None:
-        with self._connections.transaction() as db:
-            db.conn.executemany(
-                "INSERT OR REPLACE INTO workflows (id, version, root_id, root_started_at, root_correlation_id)"
-                " VALUES (?, ?, ?, ?, ?)",
-                list(map(workflow_row, workflows)),
-            )
+        for step in steps(workflows):
+            with self._connections.transaction() as db:
+                db.conn.executemany(
+                    "INSERT OR REPLACE INTO workflows (id, version, root_id, root_started_at, root_correlation_id)"
+                    " VALUES (?, ?, ?, ?, ?)",
+                    list(map(workflow_row, step)),
+                )
 
 
 def _insert_tasks(db: Database, tasks: Sequence[Task], state: str, now: int) -> set[str]:

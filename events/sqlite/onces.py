@@ -44,8 +44,8 @@ class Onces:
         ]
 
     def forget_onces(self, keys: Sequence[str]) -> None:
-        with self._connections.transaction() as db:
-            for part in parts(keys):
+        for part in parts(keys):
+            with self._connections.transaction() as db:
                 db.execute(f"DELETE FROM onces WHERE key IN ({marks(part)}) AND target_id IS NULL", part)
 
 
@@ -57,13 +57,13 @@ def take_free(db: Database, key: str, target_id: int) -> bool:
     return row is not None
 
 
-def prune(db: Database, event_ids: Sequence[object]) -> None:
-    """Lets the targets of these events go, before they are deleted: of one whose workflow may run, that stays."""
+def prune(db: Database, target_ids: Sequence[object]) -> None:
+    """Lets these targets go, before they are deleted: of one whose workflow may run, that stays."""
     held = db.execute(
         "SELECT onces.key, targets.workflow_id, targets.once_while FROM targets"
         " JOIN onces ON onces.target_id = targets.id"
-        f" WHERE targets.event_id IN ({marks(event_ids)}) AND targets.once_key IS NOT NULL",
-        event_ids,
+        f" WHERE targets.id IN ({marks(target_ids)}) AND targets.once_key IS NOT NULL",
+        target_ids,
     ).fetchall()
     for key, workflow_id, once_while in held:
         if workflow_id is not None and once_while == "running":

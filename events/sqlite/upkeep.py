@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from events.records import Pruned
+from events.rows import STEP
 from events.sqlite import onces, quarantine
 from events.sqlite.connections import BUSY_TIMEOUT, Connections
 from events.sqlite.parts import marks, parts
 
+_HAS_TARGETS = "SELECT 1 FROM targets WHERE event_id = ? LIMIT 1"
 _LONG_LOG = 4000
 """Pages of the write-ahead log after which it is begun anew."""
 
@@ -30,7 +33,7 @@ class Upkeep:
                 finally:
                     db.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT * 1000)}")
 
-    def prune(self, before: int, limit: int) -> int:
+    def prune(self, before: int, limit: int) -> Pruned:
         with self._connections.transaction() as db:
             ids = [
                 row[0]
@@ -40,13 +43,21 @@ class Upkeep:
                     (before, limit),
                 )
             ]
+            events, most = 0, STEP
             for part in parts(ids):
-                onces.prune(db, part)
-                quarantine.take_back(db, "event", part)
-                targets = db.execute(f"SELECT id FROM targets WHERE event_id IN ({marks(part)})", part).fetchall()
-                quarantine.take_back(db, "target", [str(target_id) for (target_id,) in targets])
-                db.execute(f"DELETE FROM targets WHERE event_id IN ({marks(part)})", part)
-                db.execute(f"DELETE FROM events WHERE id IN ({marks(part)})", part)
+                of_events = f"SELECT id FROM targets WHERE event_id IN ({marks(part)}) LIMIT ?"
+                targets = [target_id for (target_id,) in db.execute(of_events, (*part, most)).fetchall()]
+                most -= len(targets)
+                for some in parts(targets):
+                    onces.prune(db, some)
+                    quarantine.take_back(db, "target", list(map(str, some)))
+                    db.execute(f"DELETE FROM targets WHERE id IN ({marks(some)})", some)
+                # One that still has targets is left to the next step.
+                whole = [id_ for id_ in part if not db.execute(_HAS_TARGETS, (id_,)).fetchone()] if most == 0 else part
+                if whole:
+                    quarantine.take_back(db, "event", whole)
+                    db.execute(f"DELETE FROM events WHERE id IN ({marks(whole)})", whole)
+                events += len(whole)
             tasks = db.execute(
                 "SELECT id, workflow_id FROM tasks WHERE settled_at < ? ORDER BY settled_at LIMIT ?", (before, limit)
             ).fetchall()
@@ -57,4 +68,4 @@ class Upkeep:
             quarantine.take_back(db, "workflow", [workflow_id for _, workflow_id in tasks])
             quarantine.prune(db, before, limit)
             db.execute("DELETE FROM delivery_counts WHERE hour < ?", (before,))
-        return len(ids)
+        return Pruned(events, len(ids) == limit or most == 0 or len(tasks) == limit)

@@ -14,12 +14,13 @@ import pytest
 
 from config.settings import Settings
 from config.webhooks import Definitions, Webhook
-from events.records import NewEvent, Task
+from events.records import NewEvent, Pruned, Task
 from events.sqlite import SqliteStore, open_store
 from events.store import LeadLost, StoreUnavailable, Unstorable
 from tests.worker.simulated import SimulatedConductor
+from worker import schedule
 from worker.decide import Decider
-from worker.errors import ConductorError, NotThere
+from worker.errors import ConductorError, NotNow, NotThere
 from worker.health import Health
 from worker.loop import Worker
 from worker.reign import LEAD, Reign
@@ -480,22 +481,34 @@ def test_once_keys_of_pruned_events_are_forgotten_when_their_workflows_have_ende
     runs, ended = bench.conductor.begin("flow"), bench.conductor.begin("flow")
     ended.ended = True
     forgotten: list[str] = []
-    pruned = [("a", ended.id), ("b", runs.id)]
+    pruned = [(f"{number:03}", (ended if number % 2 else runs).id) for number in range(250)]
+    asked = bench.conductor.runs
+
+    def answer(workflow_id: str) -> bool:
+        if workflow_id == "sick":
+            raise NotNow("500")
+        return asked(workflow_id)
+
+    pruned[7] = ("007", "sick")
     with (
-        mock.patch.object(bench.store, "pruned_onces", lambda after, limit: pruned),
+        mock.patch.object(schedule, "_ONCE_GAP", 0),
+        mock.patch.object(bench.conductor, "runs", answer),
+        mock.patch.object(
+            bench.store, "pruned_onces", lambda after, limit: [one for one in pruned if one[0] > after][:limit]
+        ),
         mock.patch.object(bench.store, "forget_onces", forgotten.extend),
     ):
         deciding._schedule._in_reign(deciding._schedule.forget_onces)()
-    assert forgotten == ["a"]
+    assert forgotten == [key for key, workflow_id in pruned if workflow_id == ended.id], "all, but the sick one"
 
 
 def test_old_events_are_pruned_in_steps_by_the_worker_that_decides(bench: Bench) -> None:
     deciding, other = bench.deciding(), bench.worker()
     asked = []
 
-    def prune(before: int, limit: int) -> int:
+    def prune(before: int, limit: int) -> Pruned:
         asked.append((before, limit))
-        return 500 if len(asked) < 3 else 0
+        return Pruned(0, len(asked) < 3)  # of tasks there may be more than of events
 
     with mock.patch.object(bench.store, "prune", prune):
         other._schedule._in_reign(other._schedule.prune)()

@@ -73,7 +73,7 @@ def test_a_pruned_holder_is_kept_only_while_its_workflow_may_run(store: Store) -
         NOW,
     )
     arrive(store, "e2")  # the newest event is never pruned
-    assert store.prune(NOW + 1, 10) == 1
+    assert store.prune(NOW + 1, 10).events == 1
     assert store.once_holder("key") == OnceHolder(None, None, "runs")
     assert store.once_holder("kept") is None
     assert store.once_holder("refused") is None

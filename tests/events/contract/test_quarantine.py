@@ -80,7 +80,7 @@ def test_what_is_set_aside_goes_with_its_event_or_task(store: Store) -> None:
         )
     ]
     store.set_aside([*items, aside("hooks.yaml", kind="definition", webhook=None, due_at=NOW + 10**6)])
-    assert store.prune(NOW + 1, 9) == 2
+    assert store.prune(NOW + 1, 9).events == 2
     assert ids(store.quarantined()) == ["hooks.yaml", "e2", str(targets[2].id), "t2", "w2"]
 
 
