@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import resource
+import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,9 @@ DEFINITIONS = f"""webhooks:
 """
 
 
+MB = 1024 * 1024
+
+
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     process = Process(tmp_path_factory.mktemp("strangers"))
@@ -33,13 +38,17 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     assert "Traceback" not in process.log.read_text()
 
 
-def memory_of(relay: Process) -> int:
-    """Bytes that the relay's processes have to themselves."""
+def children_of(relay: Process) -> set[str]:
+    """The ids of the processes that serve."""
     assert relay.process is not None
     parent = relay.process.pid
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return set(Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+
+
+def memory_of(relay: Process) -> int:
+    """Bytes that the relay's processes have to themselves."""
     found = 0
-    for pid in (str(parent), *children):
+    for pid in children_of(relay):
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         found += sum(int(size) for size in re.findall(r"^(?:Private_Dirty|Private_Clean): +(\d+) kB", text, re.M))
     return found * 1024
@@ -183,3 +192,34 @@ def test_a_large_body_is_not_read_for_a_challenge_before_it_is_proven(make_relay
     for size, status in ((1000, 200), (70_000, 401)):
         body = json.dumps({"token": "t", "more": "x" * size})
         assert relay.post("own", body).status_code == status
+
+
+def test_bodies_that_never_end_take_no_more_memory_than_they_may(tmp_path: Path) -> None:
+    relay = Process(tmp_path)
+    relay.file.write_text(DEFINITIONS)
+    relay.start()
+    try:
+        assert eventually(lambda: relay.status("GET", "/readyz") == 200), relay.log.read_text()
+        # As with `ulimit -d`: of 512 MB each process lets requests have 64.
+        assert relay.process is not None
+        resource.prlimit(relay.process.pid, resource.RLIMIT_DATA, (512 * MB, 512 * MB))
+        before = children_of(relay)
+        relay.process.send_signal(signal.SIGHUP)
+        assert eventually(lambda: len(children_of(relay)) == 2 and not before & children_of(relay))
+        assert eventually(lambda: relay.status("POST", "/webhook/large", b"{}") == 200)
+        held = memory_of(relay)
+        head = b"POST /webhook/large HTTP/1.1\r\nContent-Length: 8000000\r\n\r\n"
+        with ExitStack() as stack:
+            for _ in range(100):
+                stranger = stack.enter_context(connect(relay))
+                with suppress(OSError):
+                    stranger.sendall(head + b"x" * 4_000_000)
+                assert relay.status("POST", "/webhook/one", b"{}") == 200
+            assert memory_of(relay) - held < 2 * 64 * MB * 2  # buffers grow ahead of what is in them
+        assert eventually(lambda: relay.status("POST", "/webhook/large", b'"' + b"x" * 4_000_000 + b'"') == 200)
+        assert relay.stop() == 0
+        assert "Traceback" not in relay.log.read_text()
+    finally:
+        if relay.process is not None and relay.process.poll() is None:
+            relay.process.kill()
+            relay.process.wait(30)
