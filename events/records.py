@@ -212,6 +212,8 @@ class NewTarget:
     once_while: OnceWhile | None = None
     only_versions: tuple[int, ...] | None = None
     """Of a completion in doubt: the versions that its workflow must have, which couldn't be looked up."""
+    not_before: int = 0
+    """When its call may be made at the earliest: while its task's time-out is being put off it may not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def new_target_row(event_id: str, new: NewTarget, claimed_by: str | None, now: i
         int(claimed),
         claimed_by,
         now if claimed else None,
-        now,
+        max(now, new.not_before),
         now,
         new.once_key,
         new.once_while,

@@ -153,6 +153,9 @@ class Decisions(Protocol):
         the next call. The cost doesn't grow with the events left out, nor with what comes later.
         """
 
+    def taken_in_time(self, after: str, limit: int) -> list[Task]:
+        """Tasks that events have taken and that have a response time-out, in the order of their ids, after that one."""
+
     def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
         """Events that are held, of one webhook or of all, in the order of arrival, after that number.
 
@@ -236,6 +239,18 @@ class Claims(Protocol):
 
         If that leaves something for the decider (an event is free again, a task has returned), its listener is woken.
         """
+
+    def lock_completions(
+        self, worker: str, task_ids: Sequence[str], now: int, free_before: int
+    ) -> tuple[list[Target], list[str]]:
+        """Claims the completions of taken tasks, so that nobody makes them while the tasks' time-outs are put off.
+
+        Those that nobody has claimed, due or not, and of which no call can be under way: none was made, the last wasn't
+        sent, or its claim is older than `free_before`. Returns them as they were, and the tasks that aren't taken.
+        """
+
+    def unlock_completions(self, worker: str, targets: Sequence[tuple[Target, int]]) -> None:
+        """Undoes these claims; each target is due at that time."""
 
     def give_back(self, worker: str, targets: Sequence[Target], now: int) -> None:
         """Undoes claims under which no call was begun: the targets are due at once, for any worker."""

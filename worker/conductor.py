@@ -177,7 +177,7 @@ class Conductor:
             raise Garbled(f"the answer isn't task {task_id}: {str(found)[:100]!r}")
         return found
 
-    def extend_lease(self, task_id: str, workflow_id: str) -> None:
+    def extend_lease(self, task_id: str, workflow_id: str, not_after: float = float("inf")) -> None:
         """Keeps a task with a response time-out waiting. (`callbackAfterSeconds` would put it back into the queue.)"""
         body = {
             "taskId": task_id,
@@ -185,7 +185,7 @@ class Conductor:
             "status": "IN_PROGRESS",
             "extendLease": True,
         }
-        self._call("POST", "/tasks", body=body)
+        self._call("POST", "/tasks", body=body, not_after=not_after)
 
     # --- targets ---
 

@@ -54,11 +54,14 @@ class Decider:
         clock: ServerClock,
         skew: float,
         pool: ThreadPoolExecutor | None = None,
-        giving: Callable[[Collection[str]], AbstractContextManager[None]] = lambda task_ids: nullcontext(),
+        giving: Callable[[Collection[WaitingTask]], AbstractContextManager[Mapping[str, int]]] = lambda _: nullcontext(
+            {}
+        ),
         at_once: int = 1,
     ):
         """`look_up` asks Conductor for a workflow and may raise; `skew` is BRIDGE_CLOCK_SKEW in seconds; `at_once`
-        look-ups run on the `pool`. Tasks are given to events inside `giving` their ids."""
+        look-ups run on the `pool`. Tasks are given to events inside `giving` them, which yields until
+        when the completions of some may not be made."""
         self._store = store
         self._holder = holder
         self._clock = clock
@@ -261,13 +264,18 @@ class Decider:
         found, limit = self._to_call(plan, limit)
         self.workflows.save()
         claimed: list[Target] = []
-        with self._giving(plan.taken):
+        taken = [task for task in map(self.tasks.get, plan.taken) if task is not None]
+        with self._giving(taken) as not_before:
             for decisions, expired in plan.steps(ended):
+                if not_before:
+                    decisions = [_put_off(decision, not_before) for decision in decisions]
                 claimed += self._write(plan, decisions, expired, now, worker, limit - len(claimed))
                 if plan.refused:
                     break
         self._finish(plan, events)
         self.aside.settle(now)
+        if missing := list({target.event_id for target in claimed} - found.keys()):  # others' calls were put off
+            found |= self._store.events_of(missing)
         return [(target, found[target.event_id]) for target in claimed]
 
     @contextmanager
@@ -660,6 +668,14 @@ class Decider:
             new = [s.target for s in starts if (s.target.workflow, s.target.correlation_id) not in there]
             if new:  # the others were made before the definition forbade them
                 plan.use(HeldEvent(event), tuple(new))
+
+
+def _put_off(decision: Decision, not_before: Mapping[str, int]) -> Decision:
+    """The decision, with the times before which the completions of some tasks may not be made."""
+    if not any(new.task_id in not_before for new in decision.targets):
+        return decision
+    targets = tuple(replace(new, not_before=not_before.get(new.task_id or "", 0)) for new in decision.targets)
+    return replace(decision, targets=targets)
 
 
 def _is_own_start(correlation_id: str | None, event_id: str) -> bool:

@@ -68,7 +68,7 @@ class Worker:
             conductor=conductor,
             watcher=watcher,
             caller=self._caller,
-            timeouts=TaskTimeouts(conductor),
+            timeouts=TaskTimeouts(conductor, store, self.id),
             look_ups=ThreadPoolExecutor(settings.bridge_calls, thread_name_prefix="look-up"),
             workflows=ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="workflow"),
             health=health,
@@ -186,9 +186,12 @@ class Worker:
             return
         self._unstored += reign.end()
         # The next worker may give a task to an event, beside which no time-out must be put off.
-        self._means.timeouts.finish()
+        finished = self._means.timeouts.finish()
         with suppress(StoreUnavailable):
             self.hand_over()
+        if not finished:  # then it decides when the lead has run out
+            log.warning("a task's time-out is still being put off: the lead isn't given up")
+            return
         with suppress(StoreUnavailable):
             self._store.resign(self.id)
 

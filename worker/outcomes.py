@@ -27,7 +27,7 @@ from worker.errors import ConductorError, NotNow, NotSent, NotThere, OutcomeUnkn
 
 log = structlog.get_logger()
 
-_FRESH = 2.0
+FRESH = 2.0
 """Seconds after a claim within which a request must leave; when half of them are over the claim is renewed first."""
 _GIVEN_UP_AFTER = 3600.0
 """Seconds for which a target is tried that Conductor answers with 5xx while it does others of its kind."""
@@ -49,7 +49,7 @@ def claim_lasts(longest_call: float) -> float:
     A request leaves while its claim is fresh, and its call has ended after `longest_call` seconds: nothing of it can
     still be on its way.
     """
-    return longest_call + _FRESH + 1
+    return longest_call + FRESH + 1
 
 
 class CallStore(Claims, Clock, Protocol):
@@ -270,9 +270,9 @@ class TargetCalls:
         Raises TakenOver if another worker has the target.
         """
         age = (self._store.now() - (target.claimed_at or 0)) / 1000
-        if 0 <= age < _FRESH / 2:
-            return time.monotonic() + _FRESH - age
-        fresh_until = time.monotonic() + _FRESH
+        if 0 <= age < FRESH / 2:
+            return time.monotonic() + FRESH - age
+        fresh_until = time.monotonic() + FRESH
         if not self._store.renew_claim(self._worker_id, target, self._store.now()):
             raise TakenOver
         return fresh_until

@@ -108,7 +108,7 @@ class Reign:
             means.conductor.clock,
             means.settings.bridge_clock_skew,
             means.workflows,
-            means.timeouts.paused,
+            means.timeouts.giving,
             LOOK_UPS,
         )
         self.telling = Telling(store)
@@ -151,6 +151,7 @@ class Reign:
         self._means.health.progress.decides()
         self.decider.set_definitions(self._definitions)
         self.decider.load(self._means.alive)
+        self._means.timeouts.load(self._store)
         facts = self._store.facts()
         if (alone := facts.get(_INDEX_FACT)) is not None:
             now = self._store.now()
@@ -415,11 +416,12 @@ class Reign:
         self._lacks = lacks
 
     def extend_timeouts(self) -> None:
-        """Puts off the time-outs of tasks that this bridge answers for."""
+        """Puts off the time-outs of tasks that this bridge answers for, and of those that its events have taken."""
         decider = self.decider
         timed = [task for task in list(decider.tasks.timed.values()) if decider.is_receiver(task.workflow)]
-        if timed:
-            self._means.timeouts.extend(timed, lambda task_id: not self.over and task_id in decider.tasks)
+        self._means.timeouts.extend(
+            timed, lambda task_id: not self.over and task_id in decider.tasks, lambda: self._kept + LEAD
+        )
 
     def _tell(self, action: Callable[[], None]) -> None:
         """Has the loop's thread do it. Raises ReignOver if it won't."""

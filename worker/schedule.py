@@ -50,7 +50,7 @@ class Schedule:
                 self._in_reign(Reign.see_what_lacks),
                 settings.bridge_discovery_interval,
             ),
-            "task time-outs": (self._in_reign(Reign.extend_timeouts), 0.5),
+            "task time-outs": (self._in_reign(Reign.extend_timeouts), 0.2),
             "definitions": (means.watcher.check, 2.0),
             "once keys": (self._in_reign(self.forget_onces), 60.0),
             "retention": (self._in_reign(self.prune), min(60.0, max(1.0, settings.bridge_retention / 4))),

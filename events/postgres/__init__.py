@@ -21,6 +21,7 @@ from events.postgres.pauses import Pauses
 from events.postgres.quarantine import Quarantine
 from events.postgres.queries import Queries
 from events.postgres.signals import Bell, Signals
+from events.postgres.task_locks import TaskLocks
 from events.postgres.transfer import PostgresTables
 from events.postgres.upkeep import Upkeep
 
@@ -36,6 +37,7 @@ class PostgresStore(
     Pauses,
     Quarantine,
     Signals,
+    TaskLocks,
     Upkeep,
     Queries,
     KeptDefinitions,

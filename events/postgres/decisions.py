@@ -152,7 +152,7 @@ def _new_rows(decisions: Iterable[Decision], now: int, claim_for: str | None, cl
     left = claim if claim_for is not None else 0
     for decision in decisions:
         for new in decision.targets:
-            is_mine = left > 0 and not decision.paced
+            is_mine = left > 0 and not decision.paced and new.not_before <= now
             left -= is_mine
             found.append(rows.new_target_row(decision.event_id, new, claim_for if is_mine else None, now))
     return found

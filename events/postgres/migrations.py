@@ -245,6 +245,10 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("effects_of_calls", _EFFECTS),
     ("kept_definitions", _KEPT_DEFINITIONS),
     ("large_decisions", _LARGE),
+    (
+        "taken_in_time",
+        "CREATE INDEX tasks_taken_in_time ON bridge.tasks (id) WHERE state = 'taken' AND response_timeout > 0",
+    ),
 )
 """Name and statements of each step, in their order."""
 

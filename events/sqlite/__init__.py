@@ -19,6 +19,7 @@ from events.sqlite.pauses import Pauses
 from events.sqlite.quarantine import Quarantine
 from events.sqlite.queries import Queries
 from events.sqlite.signals import Signals, WakeUp
+from events.sqlite.task_locks import TaskLocks
 from events.sqlite.transfer import SqliteTables
 from events.sqlite.upkeep import Upkeep
 
@@ -34,6 +35,7 @@ class SqliteStore(
     Pauses,
     Quarantine,
     Signals,
+    TaskLocks,
     Upkeep,
     Queries,
     KeptDefinitions,

@@ -119,7 +119,8 @@ class Decisions(LargeDecisions):
         with deciding(self._connections, holder) as db:
             for decision in decisions:
                 for new in decision.targets:
-                    mine = claim_for if len(claimed) < claim and not decision.paced else None
+                    may_be_mine = len(claimed) < claim and not decision.paced and new.not_before <= now
+                    mine = claim_for if may_be_mine else None
                     target = insert_target(db, decision.event_id, new, mine, now)
                     if mine is not None and target is not None:
                         claimed.append(target)

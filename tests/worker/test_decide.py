@@ -468,26 +468,30 @@ def test_who_has_lost_the_lead_decides_nothing(bench: Bench) -> None:
     assert bench.store.targets_of([event]) == []
 
 
-def test_tasks_are_given_inside_what_pauses_their_leases(bench: Bench) -> None:
+@pytest.mark.parametrize("later", [False, True])
+def test_tasks_are_given_inside_what_pauses_their_leases(bench: Bench, later: bool) -> None:
     given: list[list[str]] = []
     waits: list[bool] = []
 
     class Giving:
-        def __init__(self, task_ids: Any) -> None:
-            given.append(list(task_ids))
+        def __init__(self, tasks: Any) -> None:
+            given.append([task.id for task in tasks])
 
-        def __enter__(self) -> None:
+        def __enter__(self) -> dict[str, int]:
             waits.append("t000" in bench.decider.tasks)
+            return {"t000": bench.ms + 5000} if later else {}
 
         def __exit__(self, *_: object) -> None:
             waits.append("t000" in bench.decider.tasks)
 
     bench.decider._giving = Giving
     bench.wait()
-    bench.arrive()
+    event = bench.arrive()
     bench.decide()
     assert given == [["t000"]]
     assert waits == [True, False]
+    [target] = bench.store.targets_of([event])
+    assert (target.due_at - bench.ms, target.attempts) == ((5000, 0) if later else (0, target.attempts))
 
 
 def test_what_is_claimed_at_once_comes_with_its_event_and_the_rest_is_left_for_any_worker(bench: Bench) -> None:

@@ -17,6 +17,7 @@ from config.webhooks import Definitions, Webhook
 from events.records import NewEvent, Pruned, Task
 from events.sqlite import SqliteStore, open_store
 from events.store import LeadLost, StoreUnavailable, Unstorable
+from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor
 from worker import schedule
 from worker.decide import Decider
@@ -383,15 +384,17 @@ def test_time_outs_are_put_off_for_waiting_tasks_of_the_present_reign_only(bench
     task = Task(bench.conductor.schedule(workflow.id, "wait", {}).id, workflow.id, "flow", "wait", {}, 0, 30)
     strange = replace(task, id="another bridge's", workflow="strange")
     extended: list[str] = []
-    bench.conductor.extend_lease = lambda task_id, _: extended.append(task_id)  # type: ignore[attr-defined]
+    bench.conductor.extend_lease = lambda task_id, *_: extended.append(task_id)  # type: ignore[attr-defined]
     reign = reign_of(worker)
     reign._adopt([task, strange])
+    worker._means.timeouts._pool = pool = Later()
     reign.extend_timeouts()
+    pool.run_all()
     assert extended == [task.id]
     worker.end_reign()
     extended.clear()
-    worker._means.timeouts._next.clear()
     reign.extend_timeouts()
+    pool.run_all()
     assert extended == []
 
 

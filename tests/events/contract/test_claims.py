@@ -192,3 +192,51 @@ def test_when_calls_of_a_kind_had_their_effects_is_known_to_all_workers(backend:
     assert store.effects("complete") is None
     other.note_effect("start", NOW + 3_600_000)
     assert store.effects("start") == Effects(NOW + 3_600_000, NOW + 3_600_000)
+
+
+def test_a_completion_that_may_not_be_made_yet_is_claimed_by_nobody(store: Store) -> None:
+    store.adopt("me", [task(1), task(2)], NOW)
+    decide(store, arrive(store), replace(completion(1), not_before=NOW + 5), completion(2), claim=9)
+    first, second = store.targets_of(["e1"])
+    assert ((first.state, first.due_at), second.state) == (("pending", NOW + 5), "claimed")
+    assert store.claim("two", NOW + 4, 0, 9) == []
+    assert [target.task_id for target in store.claim("two", NOW + 5, 0, 9)] == ["t1"]
+
+
+def test_a_completion_is_locked_against_all_others_while_its_tasks_time_out_is_put_off(
+    backend: Backend, store: Store
+) -> None:
+    timed = [replace(task(n), response_timeout=30) for n in (1, 2, 3)]
+    store.adopt("me", [*timed, task(4)], NOW)
+    decide(store, arrive(store), *map(completion, (1, 2, 4)))
+    assert [(t.id, t.response_timeout) for t in store.taken_in_time("", 9)] == [("t1", 30), ("t2", 30)]
+    assert [t.id for t in store.taken_in_time("t1", 9)] == ["t2"]
+    other = backend.open()
+    locked, over = store.lock_completions("me", ["t1", "t2", "t3"], NOW, NOW - 100)
+    assert ([t.task_id for t in locked], over) == (["t1", "t2"], ["t3"])
+    assert [t.task_id for t in other.claim("two", NOW, NOW - 100, 9)] == ["t4"]
+    assert other.lock_completions("two", ["t1"], NOW, NOW - 100) == ([], [])
+    other.hurry(NOW + 1)
+    store.unlock_completions("me", [(locked[0], NOW + 7), (locked[1], NOW)])
+    assert [(t.task_id, t.attempts) for t in other.claim("two", NOW + 6, NOW - 100, 9)] == [("t2", 1)]
+    assert [(t.task_id, t.attempts) for t in other.claim("two", NOW + 7, NOW - 100, 9)] == [("t1", 1)]
+    store.unlock_completions("me", [(locked[0], NOW)])
+    assert states(store, "e1") == ["claimed"] * 3, "another's claims stand"
+
+
+def test_no_completion_is_locked_of_which_a_call_may_be_under_way(store: Store) -> None:
+    store.adopt("me", [replace(task(n), response_timeout=30) for n in (1, 2)], NOW)
+    decide(store, arrive(store), *map(completion, (1, 2)))
+    for target in store.claim("two", NOW, 0, 9):
+        assert store.lock_completions("me", ["t1", "t2"], NOW, NOW - 100) == ([], [])
+        lost = Result(target, "pending", "lost", due_at=NOW + 50, not_sent=target.task_id == "t2")
+        store.record_results("two", [lost], NOW)
+        if target.task_id == "t2":
+            break
+    [free], _ = store.lock_completions("me", ["t1", "t2"], NOW + 60, NOW - 40)
+    assert (free.task_id, free.due_at) == ("t2", NOW + 50), "Conductor wasn't reached"
+    [free], _ = store.lock_completions("me", ["t1", "t2"], NOW + 200, NOW + 100)
+    assert (free.task_id, free.claimed_at) == ("t1", NOW)
+    store.unlock_completions("me", [(free, free.due_at)])
+    [again], _ = store.lock_completions("me", ["t1"], NOW + 201, NOW + 101)
+    assert again.claimed_at == NOW, "to put it off was no call"
