@@ -2,6 +2,29 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
+_BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def since_boot() -> float:
+    """Seconds by a clock that nobody sets, and that goes on while the machine sleeps, where there is one."""
+    return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
+
+
+class SteadyClock:
+    """This machine's clock as it was when this was made, going on evenly since: setting it changes nothing."""
+
+    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = since_boot):
+        """Both count seconds."""
+        self._steady = steady
+        self._ahead = wall() - steady()
+
+    def now(self) -> float:
+        """Unix milliseconds."""
+        return (self._steady() + self._ahead) * 1000
+
 
 class ServerClock:
     """How far a server's clock is ahead of this machine's, from what its answers say. All times in milliseconds.

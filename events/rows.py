@@ -48,6 +48,10 @@ REJECTION = "webhook, at, status, reason, remote, method"
 SET_ASIDE = "kind, id, webhook, reason, since, tries, due_at"
 REASON_KEPT = 1000
 """Characters kept of why something was set aside."""
+FROM_THE_FUTURE = 5_000
+"""Milliseconds by which no event and no target is made ahead of the store's clock, unless that was set back since."""
+SOON = 30_000
+"""Milliseconds from now on when what waits for long is due then: longer than a call that was lost may take effect."""
 COUNTED = 10_000
 """Items set aside that are counted, of each kind."""
 KINDS: tuple[SetAsideKind, ...] = get_args(SetAsideKind)

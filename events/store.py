@@ -355,7 +355,10 @@ class Upkeep(Protocol):
         """What the database's own settings put at risk, each with a remedy."""
 
     def tend(self) -> None:
-        """The store's own housekeeping, if there is any to do. To be called about once a second."""
+        """The store's own housekeeping, if there is any to do. To be called about once a second.
+
+        If its clock was set back, what waits for a time that is now far ahead is due soon.
+        """
 
     def prune(self, before: int, limit: int) -> Pruned:
         """Deletes up to `limit` events, and as many tasks, that were settled before: one step of several.

@@ -23,7 +23,7 @@ from psycopg.types.string import StrBinaryDumper, StrDumperUnknown
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from events import storable
-from events.clock import ServerClock
+from events.clock import ServerClock, SteadyClock
 from events.deadline import deadline, passed
 from events.postgres import words
 from events.postgres.address import Address
@@ -136,23 +136,25 @@ class Connections:
         self._pool = None
         self._opening = threading.Lock()
         self._last_error: BaseException | None = None
+        self._own = SteadyClock()
         self._clock = ServerClock()
         self._clock_read = float("-inf")
 
     # --- the clock ---
 
     def now(self) -> int:
-        """The database's time in milliseconds, by its offset as it was last measured."""
-        return round(time.time() * 1000 + self._clock.offset)
+        """The database's time in milliseconds, by its offset as it was last measured. Setting this machine's clock
+        doesn't move it."""
+        return round(self._own.now() + self._clock.offset)
 
     def look_at_clock(self, connection: Connection) -> None:
         """Measures the offset, if that is due."""
         if time.monotonic() < self._clock_read + _CLOCK_AGE:
             return
-        sent = time.time() * 1000
+        sent = self._own.now()
         row = connection.execute("SELECT extract(epoch FROM clock_timestamp()) * 1000").fetchone()
         assert row is not None
-        self._clock.observe(float(row[0]), sent, time.time() * 1000)
+        self._clock.observe(float(row[0]), sent, self._own.now())
         self._clock_read = time.monotonic()
 
     # --- statements ---

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from events import rows
-from events.postgres import onces, quarantine, words
+from events.postgres import onces, quarantine, set_back, words
 from events.postgres.connections import Connections
 from events.records import Pruned
 
@@ -31,6 +31,7 @@ class Upkeep:
         return words.advice(dict(found))
 
     def tend(self) -> None:
+        set_back.mend(self._connections, self._connections.now())
         # The server vacuums by itself: the tables say how often.
         counted = self._connections.read("SELECT count(*) FROM bridge.finished_events")[0][0]
         if counted > _COUNTS:

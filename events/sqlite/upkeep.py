@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from events.records import Pruned
 from events.rows import STEP
-from events.sqlite import onces, quarantine
+from events.sqlite import onces, quarantine, set_back
 from events.sqlite.connections import BUSY_TIMEOUT, Connections
 from events.sqlite.parts import marks, parts
 
@@ -22,6 +24,7 @@ class Upkeep:
         return []  # each connection sets what it needs
 
     def tend(self) -> None:
+        set_back.mend(self._connections, int(time.time() * 1000))
         with self._connections.reading() as db:
             pages = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
             # Under constant load the log never comes to an end by itself. This one waits for readers and holds up

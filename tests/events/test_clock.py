@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.clock import ServerClock
+from events.clock import ServerClock, SteadyClock
 
 
 def test_without_an_answer_the_clocks_are_taken_for_the_same() -> None:
@@ -61,3 +61,34 @@ def test_the_true_offset_is_never_further_away_than_the_best_answer_allows(
     best = min(there + back + precision for _, there, back, precision in answers)
     assert abs(clock.offset - offset) <= best
     assert min(0, offset) <= clock.offset <= max(0, offset)
+
+
+class Machine:
+    """Its two clocks, in seconds."""
+
+    def __init__(self) -> None:
+        self.wall = 1_700_000_000.0
+        self.boot = 50.0
+
+    def later(self, seconds: float) -> None:
+        self.wall += seconds
+        self.boot += seconds
+
+
+def test_a_steady_clock_goes_on_evenly_when_the_machines_clock_is_set() -> None:
+    machine = Machine()
+    clock = SteadyClock(lambda: machine.wall, lambda: machine.boot)
+    assert clock.now() == 1_700_000_000_000
+    machine.later(5)
+    machine.wall -= 3600
+    assert clock.now() == 1_700_000_005_000
+    machine.wall += 7200
+    machine.later(1)
+    assert clock.now() == 1_700_000_006_000
+
+
+def test_a_server_whose_clock_is_set_is_followed_at_its_next_answer() -> None:
+    clock = ServerClock()
+    for ahead in (0, 3_600_000, -3_600_000, 5):
+        clock.observe(server=10_000_000 + ahead, sent=10_000_000, received=10_000_002)
+        assert clock.to_local(10_000_000 + ahead) - 10_000_000 in (0, 1, 2)

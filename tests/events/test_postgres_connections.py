@@ -312,6 +312,16 @@ def test_the_time_is_the_databases_whatever_this_machines_clock_says(url: str, m
     store.close()
 
 
+def test_setting_this_machines_clock_does_not_move_the_stores(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(url)
+    store.facts()
+    real = time.time
+    for ahead in (-86_400, 86_400):
+        monkeypatch.setattr(time, "time", lambda ahead=ahead: real() + ahead)
+        assert abs(store.now() - real() * 1000) < 60_000, "the database hasn't been asked since"
+    store.close()
+
+
 # --- behind a pooler ---
 
 
