@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 
 import structlog
 
 from worker.conductor import Conductor
-from worker.errors import ConductorError, NotNow, NotThere, Refused
+from worker.errors import ConductorError, NotNow, NotThere, Refused, Unreachable
 
 log = structlog.get_logger()
 
 _SAMPLES = 3
 """Starts that are looked up at once after Conductor's answer: an index would have to learn of each just then."""
+_LONGEST_PAGE = 2.0
+"""Seconds for one workflow."""
 _LONGEST_READING = 5.0
 """Seconds for which one try reads workflows; what it has read helps the next."""
 
@@ -33,6 +36,8 @@ class EarlierStarts:
         self._reading = threading.Lock()
         self._read: dict[str, dict[str, str | None]] = {}
         """Name → id of each running workflow that was read → its correlation id, which never changes."""
+        self._failed: Counter[str] = Counter()
+        """Id of each running workflow that couldn't be read → how often."""
 
     def made(self, name: str, correlation_id: str) -> None:
         """Conductor has just answered that it started this workflow: an occasion to learn how it looks starts up."""
@@ -72,10 +77,29 @@ class EarlierStarts:
         before = self._read.get(name, {})
         running = self._conductor.running(name)
         read = self._read[name] = {id_: before[id_] for id_ in running if id_ in before}
+        self._failed = Counter({id_: self._failed[id_] for id_ in running if id_ in self._failed})
         until = time.monotonic() + _LONGEST_READING
-        for id_ in running:
-            if id_ not in read:
-                read[id_] = self._conductor.correlation_id(id_)
-                if time.monotonic() > until:
-                    raise NotNow(f"{len(read)} of {len(running)} running workflows are read to find an earlier start")
-        return next((id_ for id_, found in read.items() if found == correlation_id), None)
+        failure: ConductorError | None = None
+        # Those that couldn't be read come last: one that hangs keeps no other from being read.
+        for id_ in sorted((id_ for id_ in running if id_ not in read), key=self._failed.__getitem__):
+            try:
+                with self._conductor.within(_LONGEST_PAGE):
+                    read[id_] = self._conductor.correlation_id(id_)
+            except Unreachable:
+                raise
+            except ConductorError as error:
+                self._failed[id_] += 1
+                failure = error
+            if time.monotonic() > until:
+                break
+        for id_, found in read.items():
+            if found == correlation_id:
+                return id_
+        if failure is not None and all(id_ in self._failed for id_ in running):  # none may be read, perhaps
+            raise failure
+        if len(read) < len(running):
+            raise NotNow(
+                f"{len(read)} of {len(running)} running workflows are read to find an earlier start"
+                + (f"; one can't be: {failure}" if failure is not None else "")
+            )
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tests.worker.simulated import SimulatedConductor, forbidden
 from worker import earlier_starts
 from worker.earlier_starts import EarlierStarts
-from worker.errors import ConductorError, NotNow, NotThere, Refused
+from worker.errors import ConductorError, NotNow, NotThere, OutcomeUnknown, Refused
 
 
 @pytest.fixture
@@ -114,11 +115,37 @@ def test_more_than_one_try_can_read_are_read_by_several(
 ) -> None:
     monkeypatch.setattr(earlier_starts, "_LONGEST_READING", -1)
     ids = [conductor.begin("flow", correlation_id=f"event#{number}").id for number in range(3)]
-    for number in range(3):
+    for number in range(2):
         with pytest.raises(NotNow, match=f"{number + 1} of 3 running"):
             earlier.find("flow", "event#2")
     assert earlier.find("flow", "event#2") == ids[2]
     assert read == ids
+
+
+@pytest.mark.parametrize("answer", [lambda: OutcomeUnknown("500"), lambda: OutcomeUnknown("timed out"), forbidden])
+def test_a_running_workflow_that_cannot_be_read_keeps_no_other_from_being_found(
+    conductor: SimulatedConductor, earlier: EarlierStarts, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sick = conductor.begin("flow", correlation_id="sick").id
+    ids = [conductor.begin("flow", correlation_id=f"event#{number}").id for number in range(2)]
+    whole = conductor.correlation_id
+    well: list[str] = []
+
+    def correlation_id(workflow_id: str) -> str | None:
+        if workflow_id == sick and not well:
+            raise answer()
+        return whole(workflow_id)
+
+    monkeypatch.setattr(conductor, "correlation_id", correlation_id)
+    monkeypatch.setattr(earlier_starts, "_LONGEST_READING", -1)  # the sick one takes all the time
+    for _ in range(3):
+        with suppress(NotNow, OutcomeUnknown):
+            earlier.find("flow", "none")
+    assert earlier.find("flow", "event#1") == ids[1]
+    with pytest.raises(NotNow, match="2 of 3 running"):
+        earlier.find("flow", "sick")
+    well.append(sick)
+    assert earlier.find("flow", "sick") == sick
 
 
 def test_one_try_reads_at_a_time_and_others_come_again(
