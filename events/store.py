@@ -411,7 +411,7 @@ class Queries(Facts, Protocol):
         """status → number of events."""
 
     def oldest_pending(self) -> int | None:
-        """When the oldest event arrived that is undecided or has a call to be made; held events don't count."""
+        """When the oldest event arrived that is undecided or has a call to be made: none that is held or set aside."""
 
     def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
         """What was to be decided or called before that time and wasn't: the first event and the first target of each

@@ -95,16 +95,19 @@ class Queries:
         return {status: counts[status] for status in _STATUSES if counts.get(status)}
 
     def oldest_pending(self) -> int | None:
-        """When the oldest event arrived that is undecided or has a call to be made; held events don't count."""
+        """When the oldest event arrived that is undecided or has a call to be made: none that is held or set aside."""
         found: int | None = self._all(
             "SELECT min(received_at) FROM ("
-            "(SELECT received_at FROM bridge.events WHERE decided_at IS NULL ORDER BY seq LIMIT 1)"
+            "(SELECT received_at FROM bridge.events e WHERE decided_at IS NULL AND NOT EXISTS"
+            " (SELECT 1 FROM bridge.quarantine q WHERE q.kind = 'event' AND q.id = e.id) ORDER BY seq LIMIT 1)"
             " UNION ALL"
             " SELECT e.received_at FROM bridge.targets t JOIN bridge.events e ON e.id = t.event_id"
-            " WHERE t.state = 'pending'"
+            " WHERE t.state = 'pending' AND NOT EXISTS"
+            " (SELECT 1 FROM bridge.quarantine q WHERE q.kind = 'target' AND q.id = t.id::text)"
             " UNION ALL"
             " SELECT e.received_at FROM bridge.targets t JOIN bridge.events e ON e.id = t.event_id"
-            " WHERE t.state = 'claimed') AS live"
+            " WHERE t.state = 'claimed' AND NOT EXISTS"
+            " (SELECT 1 FROM bridge.quarantine q WHERE q.kind = 'target' AND q.id = t.id::text)) AS live"
         )[0][0]
         return found
 

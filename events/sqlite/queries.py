@@ -153,11 +153,16 @@ class Queries:
         return {status: counts[status] for status in _STATUSES if counts.get(status)}
 
     def oldest_pending(self) -> int | None:
-        """When the oldest event arrived that is undecided or has a call to be made; held events don't count."""
-        live = "SELECT e.received_at FROM targets INDEXED BY {} JOIN events e ON e.id = event_id WHERE state = '{}'"
+        """When the oldest event arrived that is undecided or has a call to be made: none that is held or set aside."""
+        live = (
+            "SELECT e.received_at FROM targets INDEXED BY {} JOIN events e ON e.id = event_id WHERE state = '{}'"
+            " AND NOT EXISTS (SELECT 1 FROM quarantine WHERE quarantine.kind = 'target'"
+            " AND quarantine.id = CAST(targets.id AS TEXT))"
+        )
         found: int | None = self._all(
             "SELECT min(received_at) FROM ("
             "SELECT * FROM (SELECT received_at FROM events WHERE status = 'pending' AND decided_at IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM quarantine WHERE quarantine.kind = 'event' AND quarantine.id = events.id)"
             " ORDER BY seq LIMIT 1)"
             f" UNION ALL {live.format('targets_pending', 'pending')}"
             f" UNION ALL {live.format('targets_claimed', 'claimed')})"

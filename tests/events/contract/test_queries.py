@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from events.records import Change, Decision, EventFilter, EventStatus, Rejection
+from events.records import Change, Decision, EventFilter, EventStatus, Rejection, SetAside
 from events.store import Store
 from tests.events.contract.makers import NOW, arrive, completion, decide, end, ids, start, task
 
@@ -80,6 +80,12 @@ def test_the_oldest_pending_event_is_undecided_or_has_a_call_to_be_made(store: S
     arrive(store, "to call", received_at=NOW - 2)
     decide(store, "to call", start())
     assert store.oldest_pending() == NOW - 2
+    [target] = store.targets_of(["to call"])
+    store.set_aside([SetAside("target", str(target.id), "w", "why", NOW, 1, NOW)])
+    assert store.oldest_pending() == NOW - 1, "what is set aside is told by itself"
+    arrive(store, "fails", received_at=NOW - 9)
+    store.set_aside([SetAside("event", "fails", "w", "why", NOW, 1, NOW)])
+    assert store.oldest_pending() == NOW - 1
 
 
 def test_waiting_tasks_are_listed_and_counted(store: Store) -> None:
