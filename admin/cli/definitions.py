@@ -114,6 +114,10 @@ def _ask_store(here: Here) -> list[Finding]:
     except StoreUnavailable as error:
         return [_finding("warning", error)]
     found = [Finding("warning", one) for one in advice]
+    for process in ("relay", "worker"):
+        if said := facts.get(f"definitions_error:{process}"):
+            what = f"the {process} finds errors in the definitions, and has the last good ones in force: {said}"
+            found.append(Finding("warning", what))
     if (conductor := facts.get("conductor", "up")) != "up":
         found.append(Finding("warning", f"the worker says that it can't use Conductor: {conductor}"))
     if fails := facts.get("index_fails"):

@@ -142,6 +142,22 @@ def test_sighup_reloads_at_once_and_a_broken_edit_keeps_the_last_good_set(
     assert f"{bridge.definitions}:" in problems
 
 
+def test_processes_that_begin_while_the_definitions_are_broken_begin_with_the_last_good_ones(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    bridge = new_bridge(webhooks("begin_broken")).start()
+    wait_for(lambda: bridge.store.kept_definitions(), "the relay has kept them")
+    bridge.stop()
+    bridge.definitions.write_text("webhooks: [")
+    bridge.start()
+    workflow_id = start(conductor, "begin_broken")
+    accepted(bridge.post("begin_broken", {}, {"X-Api-Key": "key-of-the-orders-system"}))
+    conductor.wait_for_status(workflow_id)
+    for process in (bridge.relay, bridge.worker):
+        assert process is not None
+        assert "the last good ones of each file are in force" in process.output()
+
+
 def test_after_downtime_an_event_is_decided_once_for_the_tasks_that_came_within_its_hold(
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:

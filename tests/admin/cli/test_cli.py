@@ -95,6 +95,15 @@ def test_check_says_what_the_worker_found_out_about_conductor(cli: Cli, sample: 
     assert "1 of 9 waiting tasks were not in Conductor's index" in text
 
 
+def test_check_says_where_a_process_has_the_last_good_definitions_in_force(cli: Cli, sample: Sample) -> None:
+    """Its environment may be another one than that of `check`."""
+    error = "a.yaml:3: webhook a: secret: the environment variable A is not set"
+    sample.store.set_fact("definitions_error:relay", error)
+    assert f"the relay finds errors in the definitions, and has the last good ones in force: {error}" in (
+        cli("check").stderr
+    )
+
+
 def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     note, error = Finding("note", "found by search"), Finding("error", "no Conductor API there", "mend it")
     asked: list[object] = []
