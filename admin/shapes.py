@@ -201,7 +201,7 @@ def problem(problem: Problem) -> Json:
         "where": problem.where,
         "what": problem.what,
         "remedy": problem.remedy,
-        "warning": problem.warning,
+        "warning": problem.warning and not problem.fails_check,
     }
 
 

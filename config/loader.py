@@ -266,7 +266,7 @@ class Loader:
             self._check_size(item, webhook)
         unproven = find_unproven(resolved, self.platforms) if self.platforms is not None else ()
         for finding in (*unproven, *find_risks(resolved)):
-            self._report(item, finding.place, finding.what, finding.remedy, finding.warning)
+            self._report(item, finding.place, finding.what, finding.remedy, finding.warning, finding.fails_check)
 
     def _check_unique(self, item: _Item, webhook: Mapping[str, Any]) -> None:
         """Reports a name or URL that another webhook has; only the name where both are the same."""
@@ -347,12 +347,23 @@ class Loader:
 
     # --- problems -------------------------------------------------------------------------------------------
 
-    def _report(self, item: _Item, location: Where, what: str, remedy: str, warning: bool = False) -> None:
+    def _report(
+        self, item: _Item, location: Where, what: str, remedy: str, warning: bool = False, fails_check: bool = False
+    ) -> None:
         where = f"{item.label}: {dotted(location)}" if location else item.label
-        self._problem(item.file, item.line(location), where, what, remedy, warning)
+        self._problem(item.file, item.line(location), where, what, remedy, warning, fails_check)
 
-    def _problem(self, file: Path, line: int, where: str, what: str, remedy: str, warning: bool = False) -> None:
-        problem = Problem(str(file), line, where, what, remedy, warning)
+    def _problem(
+        self,
+        file: Path,
+        line: int,
+        where: str,
+        what: str,
+        remedy: str,
+        warning: bool = False,
+        fails_check: bool = False,
+    ) -> None:
+        problem = Problem(str(file), line, where, what, remedy, warning, fails_check)
         if problem not in self.problems:
             self.problems.append(problem)
 

@@ -44,6 +44,7 @@ DEFAULT_TOLERANCE = 300.0
 """Seconds that a signed timestamp may be away from now, unless the webhook or its platform says otherwise."""
 
 _URL_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+_TOPIC = re.compile(r"arn:aws(-[a-z]+)*:sns:([a-z0-9-]+|[*]):[0-9]{12}:([A-Za-z0-9_.-]{1,256}|[*])")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -63,6 +64,15 @@ def _check_url_part(value: str) -> str:
 def _check_header_name(value: str) -> str:
     if not _HEADER_NAME.fullmatch(value):
         raise ValueError(f"{value!r} is not a header's name; write one such as X-Signature")
+    return value
+
+
+def _check_topic(value: str) -> str:
+    if not _TOPIC.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not a topic's ARN; write one such as arn:aws:sns:eu-west-1:123456789012:alarms, "
+            "with * for the region or the name for all of the account"
+        )
     return value
 
 
@@ -205,6 +215,12 @@ Secrets = Annotated[
     WithJsonSchema(_schema_of({"type": "string", "minLength": 1})),
 ]
 """One secret, or several while one is being rotated: any of them may have signed."""
+Topics = Annotated[
+    tuple[Annotated[str, AfterValidator(_check_topic)], ...],
+    BeforeValidator(_as_tuple),
+    Field(min_length=1),
+    WithJsonSchema(_schema_of({"type": "string", "pattern": f"^{_TOPIC.pattern}$"})),
+]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_as_network), WithJsonSchema({"type": "string"})]
 _VERSION_SCHEMA = {"type": "integer", "minimum": 1, "maximum": LARGEST_VERSION}
 Versions = Annotated[
@@ -434,6 +450,11 @@ class Webhook(_Model):
         default=None,
         description="google-pubsub: the audience of the push subscription's token",
         examples=["https://hooks.example.com/webhook/NAME"],
+    )
+    topic: Topics | None = Field(
+        default=None,
+        description="aws-sns: the ARN of the topic, or a list; * for every region or every topic of the account",
+        examples=["arn:aws:sns:eu-west-1:123456789012:alarms"],
     )
     service_account: Name | None = Field(
         default=None,

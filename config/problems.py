@@ -26,9 +26,11 @@ class Problem:
     what: str
     remedy: str
     warning: bool = False
+    fails_check: bool = False
+    """Whether `webhook-bridge check` fails for the warning, though the bridge runs with it."""
 
     def __str__(self) -> str:
-        kind = "warning: " if self.warning else ""
+        kind = "warning: " if self.warning and not self.fails_check else ""
         return f"{self.file}:{self.line}: {self.where}: {kind}{self.what}; {self.remedy}"
 
 
@@ -40,6 +42,7 @@ class Finding:
     what: str
     remedy: str
     warning: bool = False
+    fails_check: bool = False
 
 
 class DefinitionsError(Exception):

@@ -15,6 +15,7 @@ PLATFORM_SETTINGS = (
     "verify_token",
     "audience",
     "service_account",
+    "topic",
     "signature",
     "challenge",
     "dedup",
@@ -49,6 +50,11 @@ class PlatformRules(Protocol):
         """Whether deliveries are proven by public keys that are fetched from the vendor."""
 
     @property
+    def pinned_by(self) -> tuple[str, ...]:
+        """A setting, and lower-case names of headers, of which one must say whose deliveries are taken; none where the
+        vendor signs for nobody else."""
+
+    @property
     def find_secret_problem(self) -> Callable[[str], str | None] | None:
         """What a secret should be, if this one can't be used."""
 
@@ -74,6 +80,21 @@ def find_unproven(webhook: Mapping[str, Any], platforms: Mapping[str, PlatformRu
                 yield Finding(place, f"a secret that {rules.name} can't use", should_be)
     if webhook.get("verifier") != "none":
         yield from _missing(webhook, rules, given)
+        yield from _unpinned(webhook, rules)
+
+
+def _unpinned(webhook: Mapping[str, Any], rules: PlatformRules) -> Iterator[Finding]:
+    headers = webhook.get("headers")
+    named = {name.lower() for name in headers if isinstance(name, str)} if isinstance(headers, Mapping) else set()
+    if rules.pinned_by and not (named | set(webhook)) & set(rules.pinned_by):
+        setting = rules.pinned_by[0]
+        yield Finding(
+            ("platform",),
+            f"no `{setting}`: {rules.name} signs for everybody, so whoever has an account there can post",
+            f"add {setting}: with yours",
+            warning=True,
+            fails_check=True,
+        )
 
 
 def _missing(webhook: Mapping[str, Any], rules: PlatformRules, given: set[str]) -> Iterator[Finding]:

@@ -103,7 +103,7 @@ def _create_app(
     definitions = last_good.begin(settings.bridge_webhooks, read_kept)
     _warn(definitions)
     store: Store = open_store(settings.bridge_database, gather=gather, nap=nap) if given_store is None else given_store
-    keys = KeySource(http_get(settings.bridge_key_mirror))
+    keys = KeySource(http_get(settings.bridge_key_mirror), is_mirror=settings.bridge_key_mirror is not None)
     tally = Tally(store)
     receiver = Receiver(store, route(definitions), tally)
     receiver.unavailable = definitions.unavailable

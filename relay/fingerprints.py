@@ -118,7 +118,7 @@ def verifier_text(webhook: Webhook) -> bytes:
     if webhook.signature is not None:
         signature = webhook.signature.model_dump(exclude={"secret", "tolerance"})
         signature["secret"] = [secret.get_secret_value() for secret in webhook.signature.secret]
-    parts: Mapping[str, Any] = {
+    parts: dict[str, Any] = {
         "platform": webhook.platform,
         "secret": [secret.get_secret_value() for secret in webhook.secret or ()],
         "verify_token": webhook.verify_token.get_secret_value() if webhook.verify_token else None,
@@ -129,6 +129,8 @@ def verifier_text(webhook: Webhook) -> bytes:
         "challenge": webhook.challenge,
         "verifier": webhook.verifier,
     }
+    if webhook.topic is not None:  # what was verified before there was this key stays so
+        parts["topic"] = webhook.topic
     return json.dumps(parts, sort_keys=True).encode()
 
 

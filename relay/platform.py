@@ -53,6 +53,9 @@ class Platform:
     """Settings without which its challenge can't be answered."""
     vendor_keys: bool = False
     """Whether deliveries are proven by public keys that are fetched from the vendor; others don't wait for that."""
+    pinned_by: tuple[str, ...] = ()
+    """A setting, and lower-case names of headers, of which one must say whose deliveries are taken, where the vendor
+    signs for everybody."""
     tolerance: float | None = None
     """Seconds that a signed time may be away from now; None for any."""
     methods: frozenset[str] = frozenset({"POST"})

@@ -72,14 +72,15 @@ def http_get(mirror: str | None = None) -> Get:
 class KeySource:
     """Gives each webhook keys of its own, so that what strangers name on one is not the others' concern."""
 
-    def __init__(self, get: Get, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, get: Get, clock: Callable[[], float] = time.monotonic, is_mirror: bool = False):
         self._get = get
         self._clock = clock
+        self._is_mirror = is_mirror
         self._keys: WeakValueDictionary[str, Keys] = WeakValueDictionary()
 
     def of(self, webhook: str) -> Keys:
         """The webhook's; after a change of the definitions the same."""
-        return self._keys.setdefault(webhook, Keys(self._get, self._clock))
+        return self._keys.setdefault(webhook, Keys(self._get, self._clock, self._is_mirror))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,10 @@ class _Fetching:
 class Keys:
     """A `relay.verifiers.Fetch` with a cache: what is there is used while it is fetched again. Safe for threads."""
 
-    def __init__(self, get: Get, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, get: Get, clock: Callable[[], float] = time.monotonic, is_mirror: bool = False):
         self._get = get
         self._clock = clock
+        self.is_mirror = is_mirror
         self._lock = threading.Lock()
         self._known: OrderedDict[str, _Known] = OrderedDict()  # the one that was last used is last
         self._failed: OrderedDict[str, float] = OrderedDict()

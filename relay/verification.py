@@ -38,6 +38,7 @@ def terms_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) -> T
         tolerance=platform.tolerance if webhook.tolerance is None else webhook.tolerance,
         verify_token=webhook.verify_token.get_secret_value() if webhook.verify_token else None,
         audience=webhook.audience,
+        topics=webhook.topic or (),
         service_account=webhook.service_account,
         challenge=webhook.challenge,
         fetch=fetch,

@@ -75,7 +75,7 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
         findings += [(shapes.DATABASE, finding) for finding in _ask_store(here)]
         findings += _set_aside(here)
     warnings = (*definitions.warnings, *find_secrets_in_git(definitions))
-    wrong = any(finding.level == "error" for _, finding in findings)
+    wrong = any(finding.level == "error" for _, finding in findings) or any(one.fails_check for one in warnings)
     if as_json:
         problems = [shapes.problem(problem) for problem in warnings]
         problems += [shapes.setting_problem(name, finding) for name, finding in findings if finding.level != "note"]

@@ -2,7 +2,11 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from itertools import zip_longest
+from typing import Any, ClassVar, Literal
+
+from cryptography.x509 import Certificate, Name, ObjectIdentifier, load_pem_x509_certificate
+from cryptography.x509.oid import NameOID
 
 from events.payload import read_body
 from relay.platform import Platform, in_body
@@ -21,7 +25,36 @@ _SIGNED = {
     "SubscriptionConfirmation": _CONFIRMATION,
     "UnsubscribeConfirmation": _CONFIRMATION,
 }
-_ALGORITHM = {"1": "sha1", "2": "sha256"}
+_ALGORITHM: dict[str, Literal["sha1", "sha256"]] = {"1": "sha1", "2": "sha256"}
+# Names of the certificates, by region: as in Amazon's own library,
+# https://github.com/aws/aws-sdk-java-v2 (services-custom/sns-message-manager, SnsHostProvider)
+_ISSUED_TO = re.compile(r"sns(?:-signing\.|-|\.)?(?:[a-z0-9-]{3,30}\.)?amazonaws\.com(?:\.cn)?", re.ASCII)
+
+
+def is_topic(arn: str, pattern: str) -> bool:
+    """Whether the ARN is the pattern's, where `*` stands for any region or name."""
+    return all(wanted in ("*", part) for part, wanted in zip_longest(arn.split(":"), pattern.split(":")))
+
+
+# https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
+def check_certificate(certificate: Certificate, url: str, now: float) -> None:
+    """Raises Refused unless the certificate is valid now, issued to Amazon SNS and, outside of China, by Amazon.
+
+    Its chain isn't followed: Amazon publishes the certificate alone, and its own library doesn't either. That it is
+    Amazon's is shown by the connection that it came over, from a host and a path that are Amazon SNS's.
+    """
+    if not certificate.not_valid_before_utc.timestamp() <= now <= certificate.not_valid_after_utc.timestamp():
+        raise Refused("the certificate is not valid now")
+    names = _texts(certificate.subject, NameOID.COMMON_NAME)
+    if not any(_ISSUED_TO.fullmatch(name) for name in names):
+        raise Refused("the certificate is not one of Amazon SNS")
+    is_china = url.partition("/Simple")[0].endswith(".cn")
+    if not is_china and "Amazon" not in _texts(certificate.issuer, NameOID.ORGANIZATION_NAME):
+        raise Refused("the certificate was not issued by Amazon")
+
+
+def _texts(name: Name, kind: ObjectIdentifier) -> list[str]:
+    return [str(attribute.value) for attribute in name.get_attributes_for_oid(kind)]
 
 
 # https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message-verify-message-signature.html
@@ -56,13 +89,17 @@ class CertifiedMessage:
             signed = "".join(lines).encode("utf-8", "surrogatepass")
             decoded = decode_base64(signature.encode("utf-8", "replace"))
             try:
-                proven = decoded is not None and rsa_holds(
-                    terms.fetch(url), decoded, signed, "sha1" if algorithm == "sha1" else "sha256"
-                )
+                certificate = load_pem_x509_certificate(terms.fetch(url))
+                # Whoever runs a mirror answers for what it serves, as README says.
+                if not getattr(terms.fetch, "is_mirror", False):
+                    check_certificate(certificate, url, request.now)
+                proven = decoded is not None and rsa_holds(certificate, decoded, signed, algorithm)
             except ValueError:
                 proven = False
             if not proven:
                 raise Refused("the signature does not match")
+            if terms.topics and not any(is_topic(message["TopicArn"], pattern) for pattern in terms.topics):
+                raise Refused("the message is of another topic")
             # The header is not signed; held to the body, `headers:` can pin a webhook to its topic by it.
             topic = request.headers.get("x-amz-sns-topic-arn")
             if topic is not None and topic != message["TopicArn"]:
@@ -92,7 +129,9 @@ PLATFORM = Platform(
     name="aws-sns",
     verifier=CertifiedMessage(),
     required=frozenset(),
+    options=frozenset({"topic"}),
     vendor_keys=True,
+    pinned_by=("topic", "x-amz-sns-topic-arn"),
     signed_challenge=confirm_subscription,
     delivery_id=in_body("MessageId"),
 )

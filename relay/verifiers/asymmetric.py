@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from relay.request import Request
 from relay.verifiers.compare import header_bytes, required_header
@@ -66,13 +66,16 @@ def ed25519_holds(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bo
     return True
 
 
-def rsa_holds(certificate: bytes, signature: bytes, message: bytes, algorithm: Literal["sha1", "sha256"]) -> bool:
+def rsa_holds(
+    certificate: bytes | Certificate, signature: bytes, message: bytes, algorithm: Literal["sha1", "sha256"]
+) -> bool:
     """Whether the owner of the PEM certificate signed the message (PKCS#1 v1.5).
 
     Raises ValueError if that is no certificate of an RSA key.
     """
     try:
-        key = load_pem_x509_certificate(certificate).public_key()
+        read = load_pem_x509_certificate(certificate) if isinstance(certificate, bytes) else certificate
+        key = read.public_key()
     except (ValueError, UnsupportedAlgorithm, TypeError):
         raise ValueError("not a certificate") from None
     if not isinstance(key, RSAPublicKey):

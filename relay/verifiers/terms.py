@@ -56,7 +56,7 @@ class KeysUnavailable(Exception):
 
 
 class Fetch(Protocol):
-    """How verifiers get at vendors' public keys."""
+    """How verifiers get at vendors' public keys. One with a true attribute `is_mirror` answers for what it serves."""
 
     def __call__(self, url: str, fresh: bool = False) -> bytes:
         """What is at the URL, from a cache unless it must be fresh. Raises KeysUnavailable."""
@@ -78,6 +78,8 @@ class Terms:
     verify_token: str | None = field(default=None, repr=False)
     audience: str | None = None
     service_account: str | None = None
+    topics: tuple[str, ...] = ()
+    """ARNs, with * for any region or name. None: any topic."""
     challenge: str | None = None
     """The name of a custom sender's challenge."""
     fetch: Fetch = field(default=no_fetch, compare=False)

@@ -212,6 +212,16 @@ def bodies(given: Sent) -> Iterator[Sent]:
 # --- the property ---
 
 
+def send(relay: Relay, name: str, given: Sent) -> TestResponse:
+    """Posts it as a client that may write anything; WSGI joins a header's values and strips them."""
+    environ: dict[str, Any] = {"QUERY_STRING": given.query}
+    for key, value in given.headers:
+        variable = key.upper().replace("-", "_")
+        prefix = "" if variable in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_"
+        environ[prefix + variable] = value.strip(" \t")
+    return relay.client.open(f"/webhook/{name}", method=given.method, data=given.body, environ_overrides=environ)
+
+
 class Target:
     """A relay with two webhooks for one genuine delivery: `after` has had it, `before` has not."""
 
@@ -229,33 +239,22 @@ class Target:
 
     def after_genuine(self) -> Any:
         """The payload that the genuine delivery has; None if it is proven, but no event."""
-        response = self.send("after", sent(self.genuine))
+        response = send(self.relay, "after", sent(self.genuine))
         assert response.status_code in (200, 204), (response.data, self.relay.rejections())
         payloads = self.relay.payloads()
         return payloads[0] if payloads else None
 
-    def send(self, name: str, given: Sent) -> TestResponse:
-        """Posts it as a client that may write anything; WSGI joins a header's values and strips them."""
-        environ: dict[str, Any] = {"QUERY_STRING": given.query}
-        for key, value in given.headers:
-            variable = key.upper().replace("-", "_")
-            prefix = "" if variable in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_"
-            environ[prefix + variable] = value.strip(" \t")
-        return self.relay.client.open(
-            f"/webhook/{name}", method=given.method, data=given.body, environ_overrides=environ
-        )
-
     def check(self, given: Sent) -> None:
         """Whatever has been changed: a refusal, or a duplicate."""
         count = len(self.relay.events())
-        response = self.send("after", given)
+        response = send(self.relay, "after", given)
         assert response.status_code in REFUSED | {200, 204}, (given.what, response.status_code, response.data)
         assert len(self.relay.events()) == count, (given.what, "is another event")
 
     def check_before(self, given: Sent) -> None:
         """The same where the genuine delivery hasn't come yet: what is taken is its payload."""
         count = len(self.relay.events())
-        self.send("before", given)
+        send(self.relay, "before", given)
         for event in self.relay.events()[count:]:
             assert json.loads(event.payload) == self.payload, (given.what, "is another payload")
 

@@ -14,6 +14,7 @@ class Rules:
     challenge_only: bool = False
     challenge_settings: frozenset[str] = frozenset()
     vendor_keys: bool = False
+    pinned_by: tuple[str, ...] = ()
     find_secret_problem: Callable[[str], str | None] | None = None
 
 
@@ -34,7 +35,12 @@ PLATFORMS = {
             challenge_settings=frozenset({"verify_token"}),
         ),
         Rules("stripe", _SECRET, _OPTIONS),
-        Rules("aws-sns", options=_OPTIONS, vendor_keys=True),
+        Rules(
+            "aws-sns",
+            options=_OPTIONS | {"topic"},
+            vendor_keys=True,
+            pinned_by=("topic", "x-amz-sns-topic-arn"),
+        ),
         Rules(
             "sendgrid",
             _SECRET,

@@ -566,7 +566,7 @@ def test_a_body_larger_than_conductor_takes_is_warned_of(keys: dict[str, str], w
         {"platform": "slack", "secret": "'${SECRET}'"},
         {"platform": "stripe", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
         {"platform": "facebook", "secret": "'${SECRET}'", "verify_token": "'${SECRET}'"},
-        {"platform": "aws-sns"},
+        {"platform": "aws-sns", "topic": "arn:aws:sns:eu-west-1:123456789012:alarms"},
         {"platform": "google-pubsub", "audience": "aud", "service_account": "me@example.com"},
         {"signature": "{secret: '${SECRET}', header: A}"},
         {"challenge": "token", "signature": "{secret: '${SECRET}', header: A}", "headers": "{A: b}"},

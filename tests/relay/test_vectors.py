@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 
 from relay.verifiers import KeysUnavailable
 from tests.relay.bridge import Clock, MakeRelay, Relay
+from tests.relay.certificates import reissued
 
 VECTORS: dict[str, Any] = json.loads(Path(__file__).with_name("vectors.json").read_text(encoding="utf-8"))
 NO_TIME = "zendesk/published-zendesk-go-test"
@@ -43,7 +44,9 @@ def definition(vector: dict[str, Any], with_tolerance: bool) -> dict[str, Any]:
             webhook["signature"] = {"secret": vector["secret"], **scheme}
     elif platform == "google-pubsub":
         webhook |= {"audience": vector["audience"], "service_account": vector["service_account_email"]}
-    elif platform != "aws-sns":
+    elif platform == "aws-sns":
+        webhook["topic"] = "arn:aws:sns:us-west-2:123456789012:MyTopic"
+    else:
         webhook["secret"] = vector["secret"]
     if with_tolerance and vector["tolerance_s"] is not None:
         webhook["tolerance"] = f"{vector['tolerance_s']}s"
@@ -57,7 +60,7 @@ def fetch_for(vector: dict[str, Any]) -> Any:
         if url == "https://www.googleapis.com/oauth2/v1/certs":
             return json.dumps({"kid1": vector["secret"]}).encode()
         if url.startswith("https://sns.us-west-2.amazonaws.com/"):
-            return str(vector["secret"]).encode()
+            return reissued(vector["secret"])
         raise KeysUnavailable(url)
 
     return fetch
