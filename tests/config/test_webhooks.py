@@ -20,6 +20,7 @@ webhooks:
     verify_token: ${TOKEN}
     audience: https://hooks.example.com/webhook/7f3kq
     service_account: pusher@project.iam.gserviceaccount.com
+    topic: ["arn:aws:sns:eu-west-1:123456789012:alarms", "arn:aws:sns:*:123456789012:*"]
     headers: {X-Api-Key: "${TOKEN}"}
     signature:
       secret: ${TOKEN}
