@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -24,7 +23,7 @@ from worker.backoff import wait_before
 from worker.conductor import Conductor
 from worker.health import Health
 from worker.outcomes import CallStore, Outcome, TakenOver, TargetCalls, claim_lasts
-from worker.places import PUT_OFF, Group, Place, Places
+from worker.places import PAYLOAD, PUT_OFF, Group, InHand, Place, Places
 from worker.recording import Recording, ResultStore
 
 log = structlog.get_logger()
@@ -37,6 +36,8 @@ _RECORD_LAST = 0.005
 """The same when no more than one result is still to come."""
 _LOOK_EVERY = 0.25
 """Seconds between looks for targets that are due, when nothing else says that there are."""
+_READ_AT_ONCE = 8
+"""Targets whose events are read at once."""
 _TRY_AGAIN = 0.5
 """Seconds until the store is tried again."""
 CALLS_END = 5.0
@@ -50,18 +51,6 @@ _STORE_AT_LAST = 1.5
 
 class CallerStore(CallStore, ResultStore, Protocol):
     """What the caller needs of the store."""
-
-
-@dataclass(frozen=True, slots=True)
-class _InHand:
-    """A target that this worker has claimed."""
-
-    target: Target
-    event: Event
-
-    @property
-    def group(self) -> Group:
-        return self.event.webhook, self.target.workflow
 
 
 class Caller:
@@ -96,7 +85,7 @@ class Caller:
         self._thread = threading.Thread(target=self._run, name="caller", daemon=True)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         # All of the following is the owning thread's.
-        self._waiting: list[_InHand] = []
+        self._waiting: list[InHand] = []
         """Claimed, and waiting for a place."""
         self._recording = Recording(store, worker_id)
         self._look = False
@@ -125,7 +114,7 @@ class Caller:
     def submit(self, claimed: Sequence[tuple[Target, Event]]) -> None:
         """Calls for targets that were claimed for this worker."""
         if claimed:
-            self._inbox.put(partial(self._begin, [_InHand(target, event) for target, event in claimed]))
+            self._inbox.put(partial(self._begin, [InHand(target, event) for target, event in claimed]))
 
     def look(self) -> None:
         """There may be unclaimed targets."""
@@ -230,7 +219,15 @@ class Caller:
         """How many more targets may be in hand. Those whose group hangs are in nobody's way."""
         hanging = self._places.hanging(now)
         waiting = sum(one.group not in hanging for one in self._waiting)
+        if self._payload(now) >= PAYLOAD:
+            return 0
         return self._at_most - self._places.prompt(now) - waiting
+
+    def _payload(self, now: float) -> int:
+        """Characters of payload in hand, besides what hangs: that is in nobody's way."""
+        hanging = self._places.hanging(now)
+        waiting = (one for one in self._waiting if one.group not in hanging)
+        return sum({one.event.id: len(one.event.payload) for one in (*waiting, *self._places.in_time(now))}.values())
 
     def _give_up_after(self, now: float) -> None:
         """A worker that stops waits neither for its calls nor for its store for ever: claims run out, and what became
@@ -261,10 +258,17 @@ class Caller:
         turn = self._store.next_due(paces) if paces else None
         if turn is not None and turn > store_now:  # what is due already waits for a free thread, not for its turn
             self._look_at = min(self._look_at, now + (turn - store_now) / 1000)
-        if targets:
-            self._begin(self._with_events(targets))
+        room = PAYLOAD - self._payload(now)
+        while targets:  # in parts: what their payloads take is known only when they are read
+            part, targets = self._with_events(targets[:_READ_AT_ONCE]), targets[_READ_AT_ONCE:]
+            room -= sum({one.event.id: len(one.event.payload) for one in part}.values())
+            self._begin(part)
+            if room <= 0:
+                for target in targets:
+                    self._recording.give_back(target)
+                return
 
-    def _with_events(self, targets: Sequence[Target]) -> list[_InHand]:
+    def _with_events(self, targets: Sequence[Target]) -> list[InHand]:
         """The targets with their events; one whose event can't be read is set aside."""
         try:
             events = self._store.events_of(list({target.event_id: None for target in targets}))
@@ -280,7 +284,7 @@ class Caller:
         for target in targets:
             if target.event_id not in events:
                 self._recording.set_aside(target, None, "its event isn't in the store")
-        return [_InHand(target, events[target.event_id]) for target in targets if target.event_id in events]
+        return [InHand(target, events[target.event_id]) for target in targets if target.event_id in events]
 
     def _fill_places(self, now: float) -> None:
         """Begins the calls that have a place now."""
@@ -289,7 +293,7 @@ class Caller:
         for one in waiting:
             verdict = self._places.verdict(one.group, one.target.attempts > 1, groups[one.group], now)
             if verdict == "now":
-                place = self._places.begin(one.group, now)
+                place = self._places.begin(one, now)
                 try:
                     self._pool.submit(self._make, one.target, one.event, place)
                 except RuntimeError as error:  # no more threads can be started
@@ -306,7 +310,7 @@ class Caller:
 
     # --- what messages ask for ---
 
-    def _begin(self, claimed: list[_InHand]) -> None:
+    def _begin(self, claimed: list[InHand]) -> None:
         if self._stopping:
             for one in claimed:
                 self._recording.give_back(one.target)
@@ -340,7 +344,7 @@ class Caller:
         self._wind_up()
         self._last = True
 
-    def _ended(self, place: Place, one: _InHand, outcome: Outcome | None) -> None:
+    def _ended(self, place: Place, one: InHand, outcome: Outcome | None) -> None:
         """A call has ended; without an outcome it wasn't begun."""
         clear = outcome is not None and (outcome.conductor == "answered" or outcome.result.state != "pending")
         self._places.end(place, clear, time.monotonic())
@@ -364,12 +368,12 @@ class Caller:
 
     def _make(self, target: Target, event: Event, place: Place) -> None:
         started = time.monotonic()
-        message: Callable[[], None] = partial(self._ended, place, _InHand(target, event), None)
+        message: Callable[[], None] = partial(self._ended, place, InHand(target, event), None)
         outcome: Outcome | None = None
         try:
             if not self._stopping:
                 outcome = self._calls.outcome_for_certain(target, event)
-                message = partial(self._ended, place, _InHand(target, event), outcome)
+                message = partial(self._ended, place, InHand(target, event), outcome)
         except TakenOver:
             message = partial(self._taken_over, place)
             log.warning("another worker has taken a target over", target=target.id, event_id=event.id)

@@ -8,10 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from events.records import Event, Target
+
 HANGS = 1.0
 """Seconds after which a call hangs: from then on its place is another's."""
 PUT_OFF = 2.0
 """Seconds until a target is due again that can't be called as others of its group hang."""
+
+PAYLOAD = 32_000_000
+"""Characters of payload in hand from which no more is claimed, besides what hangs."""
 
 Group = tuple[str, str]
 """Webhook and workflow: what hangs is one of the two, or a single event or task of theirs."""
@@ -19,12 +24,30 @@ Verdict = Literal["now", "wait", "later"]
 """`wait`: for a place. `later`: its group has as many as it may have; it is not to wait in others' way."""
 
 
+@dataclass(frozen=True, slots=True)
+class InHand:
+    """A target that this worker has claimed."""
+
+    target: Target
+    event: Event
+
+    @property
+    def group(self) -> Group:
+        """Whose it is."""
+        return self.event.webhook, self.target.workflow
+
+
 @dataclass(eq=False)
 class Place:
     """One call that is being made."""
 
-    group: Group
+    one: InHand
     began: float
+
+    @property
+    def group(self) -> Group:
+        """Whose call it is."""
+        return self.one.group
 
     def hangs(self, now: float) -> bool:
         """Whether it has taken longer than calls do."""
@@ -73,9 +96,13 @@ class Places:
         left = self._calls if tried or group in self._sick else 0
         return "now" if len(self._places) < self.most - left else "wait"
 
-    def begin(self, group: Group, now: float) -> Place:
+    def in_time(self, now: float) -> list[InHand]:
+        """Those whose calls don't hang."""
+        return [place.one for place in self._places if not place.hangs(now)]
+
+    def begin(self, one: InHand, now: float) -> Place:
         """A call begins."""
-        place = Place(group, now)
+        place = Place(one, now)
         self._places.add(place)
         return place
 

@@ -423,6 +423,25 @@ def test_a_target_whose_event_cannot_be_read_is_set_aside(played: Played, how: s
     assert (aside.id, target.state, bool(target.error)) == (str(target.id), "pending", True)
 
 
+def test_no_more_payload_is_in_hand_than_fits(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.calls.PAYLOAD", 50)
+    bench = played.bench
+    now = bench.store.now()
+    names = [f"event{number}" for number in range(30)]
+    for name in names:
+        bench.store.append([NewEvent(name, "w", now, '{"a": 1234}', {}, {}, now)])
+        new = NewTarget("start", "flow", correlation_id=name)
+        bench.store.decide("me", [Decision(name, "pending", "no", (new,))], [], now, None, 0)
+    most = 0
+    for _ in range(100):
+        played.round()
+        most = max(most, len(played.pool.jobs))
+        if played.pool.jobs:
+            played.pool.run()
+    assert most <= 4 + 8, "eight are read before their size is known"
+    assert {target.state for target in bench.store.targets_of(names)} == {"done"}
+
+
 class Shared:
     """Two webhooks; the calls of one hang until the test lets them."""
 
