@@ -18,8 +18,8 @@ from events.records import Task
 from worker.answers import Unreadable
 from worker.conductor import Conductor
 from worker.discovery import DiscoveryState, Way
-from worker.errors import ConductorError, NotNow, Unreachable
-from worker.suspects import Kind, Suspects, patience
+from worker.errors import ConductorError, Garbled, NotNow, NotThere, Unreachable
+from worker.suspects import Kind, Suspects
 
 log = structlog.get_logger()
 
@@ -28,6 +28,8 @@ LAG = 30_000
 _SAMPLE = 100
 _RETRIES = 4
 """Suspects that are read at a time: those that hang must not hold up what others are read for."""
+_HANG = 3
+"""Items read for the first time that may hang together, before it is taken for Conductor's slowness."""
 _NOBODY = "webhook-bridge-nobody"
 """No workflow and no task has this id."""
 CANNOT = (403, 404, 405, 500, 501)
@@ -215,15 +217,20 @@ class Index:
     ) -> Iterator[_T]:
         """What `read` gives for each of these ids; those for which it fails alone are suspects then.
 
-        `wait` are the seconds for one answer, fewer for what was never read before. Raises ConductorError if it fails
-        for all, and also for something that isn't there.
+        `wait` are the seconds for one answer; few by default, for what is read for the first time. Raises
+        ConductorError if it fails for all, and also for something that isn't there; or if so many hang that it may be
+        Conductor that is slow.
         """
-        found, failed = self._each(read, ids, wait)
+        first = wait is None
+        found, failed = self._each(read, ids, self.state.patience() / 2 if wait is None else wait)
         if failed and not found:
             self._must_answer(kind, failed[0][1])
         self.suspects.read(kind, [id_ for id_, _ in found])
         for id_, error in failed:
             self._failed(kind, id_, str(error))
+        hang = [error for _, error in failed if not error.status and not isinstance(error, (Garbled, NotThere))]
+        if first and len(hang) > max(_HANG, len(ids) // 2):
+            raise hang[0]  # they have their own next tries all the same: this can't go on for ever
         return (answer for _, answer in found)
 
     def _failed(self, kind: Kind, id_: str, reason: str) -> None:
@@ -232,13 +239,12 @@ class Index:
         self.suspects.failed(kind, id_, reason, time.monotonic())
 
     def _each(
-        self, read: Callable[[str], _T], ids: Sequence[str], wait: float | None = None
+        self, read: Callable[[str], _T], ids: Sequence[str], wait: float = float("inf")
     ) -> tuple[list[tuple[str, _T]], list[tuple[str, ConductorError]]]:
         """What `read` gives for each of these ids, and for which it fails.
 
         Raises ConductorError if that isn't a matter of single items: Conductor can't be reached, or lets nobody in.
         """
-        wait = patience(0) if wait is None else wait
 
         def attempt(id_: str) -> tuple[str, _T | None, ConductorError | None]:
             try:

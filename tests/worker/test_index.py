@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import get_args
 from unittest import mock
 
 import pytest
 
+from events.records import Task
 from tests.worker.simulated import Ailment, SimulatedConductor
-from worker.errors import ConductorError, Unreachable
+from worker.errors import ConductorError, OutcomeUnknown, Unreachable
 from worker.index import Index
 
 
@@ -274,3 +276,37 @@ def test_suspects_stay_while_conductor_is_away(bench: Bench) -> None:
         retried(bench)
     bench.conductor.ailing.clear()
     assert retried(bench) == [sick]
+
+
+def test_where_most_hang_it_may_be_conductor_that_is_slow_and_they_are_found_a_moment_later(bench: Bench) -> None:
+    """Else an event would be decided as if none of them waited."""
+    bench.conductor.cannot = {"search-v2": 500}
+    tasks = bench.foreign(20)
+    read, waits = bench.conductor.waiting_task, [0.0]
+
+    def slow(task_id: str) -> Task | None:
+        if waits[-1] < 2:
+            raise OutcomeUnknown("no answer in time")
+        return read(task_id)
+
+    @contextmanager
+    def within(seconds: float) -> Iterator[None]:
+        waits.append(seconds)
+        yield
+
+    with (
+        mock.patch.object(bench.conductor, "waiting_task", slow),
+        mock.patch.object(bench.conductor, "within", within),
+        mock.patch.object(bench.conductor, "_indexed", lambda start: iter([[*bench.conductor.tasks.values()]])),
+    ):
+        with pytest.raises(OutcomeUnknown):
+            bench.find()
+        assert bench.find() == []
+        assert sorted(retried(bench)) == tasks
+
+
+def test_a_few_that_hang_are_no_slowness(bench: Bench) -> None:
+    bench.conductor.cannot = {"search-v2": 500}
+    tasks = bench.foreign(4)
+    bench.conductor.ailing = dict.fromkeys(tasks[:3], "hang")
+    assert bench.find() == tasks[3:]
