@@ -172,6 +172,7 @@ class Index:
                 new = [task_id for task_id in new if ("task", task_id) not in self.suspects]
                 found = self._read("task", self._conductor.waiting_task, new)
                 yield [task for task in found if task is not None]
+        listed.update(item.id for item in unreadable if item.id is not None)
         self.suspect(unreadable)
 
     def _scan(self, must: bool, listed: set[str]) -> Iterator[list[Task]]:
