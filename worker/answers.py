@@ -32,6 +32,8 @@ class Unreadable:
     id: str | None
     """The task's, if so much can be told."""
     reason: str
+    since: int = 0
+    """The task started after that time of the server's clock."""
 
 
 def tasks_of(

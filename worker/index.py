@@ -70,20 +70,28 @@ class Index:
         """The way in force."""
         return self.state.way
 
-    def waiting_since(self, start: int, must: bool = False, listed: set[str] | None = None) -> Iterator[list[Task]]:
+    def waiting_since(
+        self,
+        start: int,
+        must: bool = False,
+        listed: set[str] | None = None,
+        unknown: list[Unreadable] | None = None,
+    ) -> Iterator[list[Task]]:
         """Pages of tasks in progress, started after that time of the server's clock; all of them for 0.
 
-        Tasks that are known need not be among them; the ids of all that there are go into `listed`. Where reading all
-        running workflows is the only way, it is done `must` it be, or if it wasn't just now. Raises ConductorError.
+        Tasks that are known need not be among them; the ids of all that there are go into `listed`, and those that
+        can't be read nor told by an id into `unknown`. Where reading all running workflows is the only way, it is done
+        `must` it be, or if it wasn't just now. Raises ConductorError.
         """
         listed = set() if listed is None else listed
+        unknown = [] if unknown is None else unknown
         failed: ConductorError | None = None
         for way in self.state.ways(time.monotonic()):
             try:
                 if way == "workflows":
                     yield from self._scan(must, listed)
                 else:
-                    yield from self._search(way, start, listed)
+                    yield from self._search(way, start, listed, unknown)
             except ConductorError as error:
                 if error.status not in CANNOT:
                     raise
@@ -134,12 +142,12 @@ class Index:
         """Whether the task is known to wait."""
         return self._known(task_id)
 
-    def suspect(self, items: Iterable[Unreadable]) -> bool:
-        """Items of a list that can't be read are from now on read by their ids; whether one of them has none."""
-        unknown = False
+    def suspect(self, items: Iterable[Unreadable]) -> list[Unreadable]:
+        """Items of a list that can't be read are from now on read by their ids; those that have none are returned."""
+        unknown: list[Unreadable] = []
         for item in items:
             if item.id is None:
-                unknown = True
+                unknown.append(item)
                 log.warning("a waiting task can't be read, and which one it is can't be told", error=item.reason)
             elif not self._known(item.id):
                 self._failed("task", item.id, item.reason)
@@ -159,7 +167,7 @@ class Index:
             if new := [task for task in found if not self._known(task.id)]:
                 yield new
 
-    def _search(self, way: Way, start: int, listed: set[str]) -> Iterator[list[Task]]:
+    def _search(self, way: Way, start: int, listed: set[str], unknown: list[Unreadable]) -> Iterator[list[Task]]:
         unreadable: list[Unreadable] = []
         if way == "search-v2":
             for tasks in self._conductor.waiting_since(start, unreadable):
@@ -173,7 +181,7 @@ class Index:
                 found = self._read("task", self._conductor.waiting_task, new)
                 yield [task for task in found if task is not None]
         listed.update(item.id for item in unreadable if item.id is not None)
-        self.suspect(unreadable)
+        unknown += self.suspect(unreadable)
 
     def _scan(self, must: bool, listed: set[str]) -> Iterator[list[Task]]:
         """The tasks of the receivers' running workflows."""

@@ -51,13 +51,14 @@ def in_progress(
             if size > 1:
                 size //= 2
                 continue
-            unreadable.append(Unreadable(_id_at(search, path, query, offset), str(error)))
+            unreadable.append(Unreadable(_id_at(search, path, query, offset), str(error), start))
             offset += 1
             continue
         quick = time.monotonic() - began < _QUICK
         listed = [item for item in page if isinstance(item, dict) and isinstance(item.get("taskId"), str)]
         if len(listed) < len(page):
-            unreadable += [Unreadable(None, "an item of the search has no id")] * (len(page) - len(listed))
+            unknown = Unreadable(None, "an item of the search has no id", start)
+            unreadable += [unknown] * (len(page) - len(listed))
         yield [item for item in listed if item["taskId"] not in seen and item.get("status") == "IN_PROGRESS"]
         if len(page) < size:
             return

@@ -160,10 +160,11 @@ class Discovery:
         new_round = self._state.round_is_due()
         since = 0 if self._state.reads_everything() else max(0, (self.searched_to or searched_to) - _OVERLAP)
         listed: set[str] = set()
+        unknown: list[Unreadable] = []
         if new_round:
             self._state.round_began()
         try:
-            for page in self._index.waiting_since(since, listed=listed):
+            for page in self._index.waiting_since(since, listed=listed, unknown=unknown):
                 if page:
                     self._found(page)
             if self._index.way != "workflows":  # which reads them all anyway
@@ -174,6 +175,8 @@ class Discovery:
             raise
         ended = self._index.ended_since((self.searched_to or now - 3_600_000) - _OVERLAP)
         self.searched_to = now
+        if unknown:  # a task that can't be told is looked for where it was until it can be read
+            self.searched_to = max(1, min(now, min(item.since for item in unknown) + _OVERLAP))
         self._state.discovered()
         return ended
 
