@@ -98,7 +98,7 @@ class Event:
         payload = self.payload.strip()
         if payload[:1] != "{" or payload[-1:] != "}":
             raise ValueError("the stored payload is no JSON object")
-        if _MAY_NAME_WEBHOOK.search(payload):
+        if _may_name_webhook(payload):
             return json.dumps(document_of(self, metadata), separators=(",", ":"))
         if not metadata:
             return payload
@@ -107,8 +107,13 @@ class Event:
         return "".join(("{", inner, "," if inner else "", '"_webhook":', added, "}"))
 
 
-_MAY_NAME_WEBHOOK = re.compile(r'"_webhook"|\\u00(?:5f|77|65|62|68|6f|6b)', re.IGNORECASE)
-"""What a text has that has a key `_webhook` of its own, letters of it escaped or not."""
+_ESCAPED = re.compile(r"\\u00(?:5f|77|65|62|68|6f|6b)", re.IGNORECASE)
+"""A letter of `_webhook` as JSON may write it too."""
+
+
+def _may_name_webhook(payload: str) -> bool:
+    """Whether the text may have a key `_webhook` of its own, with letters escaped or not."""
+    return '"_webhook"' in payload or ("\\u00" in payload and _ESCAPED.search(payload) is not None)
 
 
 def document_of(event: NewEvent | Event, metadata: bool = True) -> dict[str, Any]:
