@@ -9,7 +9,11 @@ if TYPE_CHECKING:
 
 
 def create_app() -> Flask:
-    """The page and its API, for ``gunicorn 'admin:create_app()'``."""
-    from admin.page.app import create_app as create  # the command line has no need of a web framework
+    """The page and its API for a WSGI server, with the environment's settings. (``python -m admin`` has its own.)
 
-    return create()
+    Raises SettingsError.
+    """
+    from admin.page.app import create_app as create  # the command line has no need of a web framework
+    from config.settings import load_settings
+
+    return create(load_settings())

@@ -6,9 +6,10 @@ them is used, and what is wrong is in `problems`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from admin.explain import (
 from admin.set_aside import SetAsides, by_item, in_words, item_of
 from config.settings import Settings
 from config.webhooks import DEFAULT_HOLD, DefinitionsError, Problem, Webhook, load_definitions
-from events.hiding import masked
+from events.hiding import Hidden, masked, masked_in_list
 from events.records import Event, EventFilter, NewEvent, Target, Task, Workflow, new_event_id
 from events.store import Store, StoreUnavailable
 from relay.fingerprints import Fingerprints
@@ -36,6 +37,7 @@ _BATCH = 500
 _LOOKED_AT = 20_000
 """Waiting tasks of a workflow that are looked at for one explanation, and no more: it is for a person to read."""
 _EVENTS_LOOKED_AT = 500
+_PAYLOADS = 10
 
 
 class NotFound(Exception):
@@ -120,10 +122,23 @@ class Bridge:
             raise NotFound(f"no event {event_id}")
         return event
 
+    def hide(self, webhook: str) -> Hidden:
+        """What nobody is shown of the webhook's events: by its definition, or the last one if it is gone or broken."""
+        definition = self.definitions.webhooks.get(webhook)
+        return definition.hide if definition is not None else self._hidden_before.get(webhook)
+
+    @cached_property
+    def _hidden_before(self) -> dict[str, tuple[str, ...]]:
+        return self.store.hidden_paths()
+
     def shown(self, event: Event) -> Event:
         """The event as people may see it: without what its webhook's `hide` names."""
-        webhook = self.definitions.webhooks.get(event.webhook)
-        return masked(event, webhook.hide) if webhook is not None else event
+        return masked(event, self.hide(event.webhook))
+
+    def events(self, query: EventFilter) -> list[Event]:
+        """Events for a list, newest first: without payloads, and without delivery ids that may have to stay hidden."""
+        found = self.store.events(replace(query, listing=True))
+        return [masked_in_list(event, self.hide(event.webhook)) for event in found]
 
     def task(self, task_id: str) -> Task:
         """Raises NotFound."""
@@ -181,18 +196,19 @@ class Bridge:
         """What the task's state means, the targets on it, and the recent events that came nearest to it."""
         targets = self.store.targets_on(task.id)
         names = [webhook.name for webhook in self.definitions.receivers.get(task.workflow, ())]
-        events: dict[str, Event] = {}
-        for target in targets:
-            event = self.store.event(target.event_id)
-            if event is not None:
-                events[event.id] = event
+        events = {event.id: event for event in self.store.events_of([target.event_id for target in targets]).values()}
         for name in names or (None,):
-            for event in self.store.events(EventFilter(webhook=name, limit=_EVENTS_LOOKED_AT)):
-                events[event.id] = event
+            for event in self.store.events(EventFilter(webhook=name, limit=_EVENTS_LOOKED_AT, listing=True)):
+                events.setdefault(event.id, event)
         around = self._around(self.targets_by_event(events.values()), [task])
-        near = explain_task(task, events.values(), around, limit)
+        near = explain_task(task, self._with_payloads(list(events)), around, limit)
         meaning = task_in_words(task, self.definitions.webhooks, targets, around.set_aside)
         return WholeTask(meaning, targets, near, item_of(task, around.set_aside))
+
+    def _with_payloads(self, event_ids: Sequence[str]) -> Iterator[Event]:
+        """These events, a few payloads in memory at a time."""
+        for start in range(0, len(event_ids), _PAYLOADS):
+            yield from self.store.events_of(event_ids[start : start + _PAYLOADS]).values()
 
     def _waiting(self, workflow: str | None) -> Iterable[Task]:
         after = ""
@@ -213,6 +229,7 @@ class Bridge:
         conductor = facts.get("conductor", "up")
         return Surroundings(
             webhooks=self.definitions.webhooks,
+            hide=self.hide,
             targets_of=targets_of,
             targets_on=targets_on,
             workflows=workflows,

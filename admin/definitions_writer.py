@@ -24,18 +24,17 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.util import load_yaml_guess_indent
 
+from admin.as_written import Keys, Secret, as_written, without_secrets
 from config.proofs import PlatformRules
 from config.webhooks import DefinitionsError, Problem, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml
 
 SECRETS = "secrets"
 """The folder of secret files, beside the YAML."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
-_REFERENCES = re.compile(r"(\$\{[^{}]+\})+")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 _KEY = random.token_bytes(32)
-_OWN_SECRET = re.compile(r"\$\{file:(secrets/[A-Za-z0-9][A-Za-z0-9._~-]*)\}")
-Keys = Mapping[str, Any]
-"""A webhook's keys as they are written; a `Secret` among the values becomes a file."""
+_OWN_SECRET = re.compile(r"\$\{file:(secrets/[A-Za-z0-9][A-Za-z0-9._~-]*\.[a-z0-9-]+-[0-9a-f]{8})\}")
+"""A reference to a file as we make them: no other is ever removed."""
 
 
 class CantWrite(Exception):
@@ -59,23 +58,13 @@ class Invalid(Exception):
 
 
 @dataclass(frozen=True)
-class Secret:
-    """A secret that goes into a file of its own."""
-
-    value: str
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
-
-
-@dataclass(frozen=True)
 class Written:
     """A webhook as it stands in the folder."""
 
     file: Path
     index: int
     keys: dict[str, Any]
-    """As written: references are not resolved."""
+    """As written: references are not resolved. To write them again: `admin.as_written.kept`."""
     version: str
     """Changes with what is written of it, and with the files of its secrets."""
 
@@ -89,34 +78,6 @@ class Change:
     warnings: tuple[Problem, ...]
     yaml: str
     """The webhook's own part, for people."""
-
-
-def literal(value: Any) -> Any:
-    """The value so that nothing in it is taken for a reference."""
-    if isinstance(value, str):
-        return value.replace("${", "$${")
-    if isinstance(value, Mapping):
-        return {literal(key): literal(item) for key, item in value.items()}
-    return [literal(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def without_secrets(keys: Keys) -> dict[str, Any]:
-    """The keys as people may see them: secrets that stand in the file itself are blanked, references are not."""
-    shown = dict(keys)
-    for key in ("secret", "verify_token", "headers"):
-        if key in shown:
-            shown[key] = _blanked(shown[key])
-    if isinstance(shown.get("signature"), Mapping):
-        shown["signature"] = {**shown["signature"], "secret": _blanked(shown["signature"].get("secret"))}
-    return shown
-
-
-def _blanked(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _blanked(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_blanked(item) for item in value]
-    return value if value is None or _REFERENCES.fullmatch(str(value)) else "***"
 
 
 class DefinitionsFolder:
@@ -157,12 +118,12 @@ class DefinitionsFolder:
                 digest.update(path.read_bytes())
         return digest.hexdigest()[:32]
 
-    def _own_secrets(self, value: Any) -> set[Path]:
-        """The files in our folder of secrets that these keys name."""
-        if isinstance(value, str):
-            return {self.folder / name for name in _OWN_SECRET.findall(value)}
-        items = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-        return {path for item in items for path in self._own_secrets(item)}
+    def _own_secrets(self, keys: Mapping[str, Any]) -> set[Path]:
+        """The files of our making that hold the secrets of these keys."""
+        signature = keys.get("signature")
+        places = [keys.get("secret"), keys.get("verify_token"), keys.get("headers")]
+        places += [signature.get("secret")] if isinstance(signature, Mapping) else []
+        return {self.folder / name for place in places for name in _own_references(place)}
 
     # --- what would be written ------------------------------------------------------------------------------
 
@@ -171,37 +132,41 @@ class DefinitionsFolder:
 
         Raises NameTaken, and Invalid with what is wrong with it; what is wrong with others is no reason.
         """
-        name = keys.get("name")
-        where = old.file if old is not None else self.folder / f"{name}.yaml"
-        if old is None and isinstance(name, str) and _NAME.fullmatch(name) and where.exists():
-            raise NameTaken(f"there is a file {where.name} already")
+        name = as_written(keys.get("name"), lambda secret, label: "")
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            # No file may have this name, and nothing may be looked up for it. The rest is checked under another one.
+            stand_in = f"new-{random.token_hex(4)}"
+            try:
+                self.plan({**keys, "name": stand_in}, old)
+            except Invalid as error:
+                raise Invalid([_bad_name(name), *error.problems]) from None
+            raise Invalid([_bad_name(name)])
         files: dict[Path, str] = {}
-        written = self._with_files(dict(keys), str(name), files)
-        alone = _dump({"webhooks": [written]})
+        written = self._with_files(keys, name, files)
+        where = old.file if old is not None else self.folder / f"{name}.yaml"
+        if old is None and where.exists():
+            raise NameTaken(f"there is a file {where.name} already")
         shown = _dump({"webhooks": [without_secrets(written)]})
         if old is not None:
             text = self._edited(old, written)
         else:
-            text = "# Made with the admin page; yours to edit.\n" + alone
-            if not isinstance(name, str) or not _NAME.fullmatch(name):
-                where = self.folder / "new.yaml"  # never written: the check says what is wrong with the name
-        problems, warnings = self._check({where: text, **files}, where, str(name))
+            text = "# Made with the admin page; yours to edit.\n" + _dump({"webhooks": [written]})
+        problems, warnings = self._check({where: text, **files}, where, name)
         if problems:
             raise Invalid(problems)
         return Change({where: text}, files, warnings, shown)
 
-    def _with_files(self, value: Any, name: str, files: dict[Path, str], label: str = "") -> Any:
-        """The value with each secret replaced by the reference to its file, which is added to `files`."""
-        if isinstance(value, Secret):
+    def _with_files(self, keys: Keys, name: str, files: dict[Path, str]) -> dict[str, Any]:
+        """The keys as they are written; each secret's file is added to `files`."""
+
+        def refer(secret: Secret, label: str) -> str:
             stem = re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-").lower() or "secret"
-            path = f"{SECRETS}/{name if _NAME.fullmatch(name) else 'new'}.{stem}-{random.token_hex(4)}"
-            files[self.folder / path] = value.value
+            path = f"{SECRETS}/{name}.{stem}-{random.token_hex(4)}"
+            files[self.folder / path] = secret.value
             return f"${{file:{path}}}"
-        if isinstance(value, Mapping):
-            return {key: self._with_files(item, name, files, str(key)) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self._with_files(item, name, files, label) for item in value]
-        return value
+
+        found: dict[str, Any] = as_written(keys, refer)
+        return found
 
     def _edited(self, old: Written, written: Keys) -> str:
         text = old.file.read_text(encoding="utf-8-sig")
@@ -349,9 +314,25 @@ class DefinitionsFolder:
         """Removes files of secrets that no webhook names any more."""
         texts = "".join(file.read_text(encoding="utf-8", errors="replace") for file in self._files())
         for path in paths:
-            if f"{SECRETS}/{path.name}}}" not in texts:
+            # However it is named: by another way to the same folder, too.
+            if f"/{path.name}}}" not in texts:
                 with suppress(OSError):
                     path.unlink()
+
+
+def _own_references(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if found := _OWN_SECRET.fullmatch(value):
+            yield found[1]
+        return
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ():
+        yield from _own_references(item)
+
+
+def _bad_name(name: Any) -> Problem:
+    given = f"{name[:100]!r} is no name for a webhook" if isinstance(name, str) and name else "the name is missing"
+    remedy = "up to 128 letters, digits and . _ ~ -, the first a letter or digit: it is the end of the URL"
+    return Problem("", 0, "webhook: name", given, remedy)
 
 
 def _sync(file: Any) -> None:

@@ -7,12 +7,14 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from admin.as_written import AsWritten, Keys, Secret, as_meant, as_written, kept
 from admin.forms import MORE, WebhookForm, receiver_line
 from admin.guide import Guide
 
 
-def form_of(keys: dict[str, Any]) -> WebhookForm:
+def form_of(written: dict[str, Any]) -> WebhookForm:
     """What is written, as it would be typed."""
+    keys = as_meant(written)
     form = WebhookForm(str(keys.get("platform", "custom")), name=str(keys.get("name")))
     receivers = keys.get("receivers") or {}
     form.receivers = "\n".join(receiver_line(name, versions) for name, versions in receivers.items())
@@ -33,17 +35,17 @@ def form_of(keys: dict[str, Any]) -> WebhookForm:
 
 
 def edited(written: dict[str, Any], form: WebhookForm, guide: Guide) -> dict[str, Any]:
-    """The keys with what was changed on the form; what was left as it stood keeps its references."""
+    """The keys with what was changed on the form; what was left as it stood is kept as it is written."""
     before = form_of(written)
     typed = form.keys(guide)
     for place in ("header", "secret"):  # proof is changed by rotating, or in the file
         form.errors.pop(place, None)
-    keys = dict(written)
+    keys = kept(written)
     parts: tuple[tuple[str, bool], ...] = (
         ("receivers", form.receivers.split() == before.receivers.split() and not form.chosen),
         ("starts", _same_starts(form.starts, before.starts)),
         *((setting, getattr(form, setting) == getattr(before, setting)) for setting in ("audience", "service_account")),
-        *((key, form.more.split() == before.more.split()) for key in MORE),
+        *((key, key in typed and key in written and typed[key] == as_meant(written[key])) for key in MORE),
     )
     for key, unchanged in parts:
         if unchanged:
@@ -59,7 +61,9 @@ def edited(written: dict[str, Any], form: WebhookForm, guide: Guide) -> dict[str
 def _with_the_rest(starts: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The starts, with what the form has no field for (`once`, `unless`) as it is written."""
     asked = ("workflow", "version", "when")
-    rest = {start.get("workflow"): {key: start[key] for key in start if key not in asked} for start in old}
+    rest = {
+        as_meant(start.get("workflow")): kept({key: start[key] for key in start if key not in asked}) for start in old
+    }
     return [start | rest.get(start["workflow"], {}) for start in starts]
 
 
@@ -70,22 +74,25 @@ def _same_starts(one: list[dict[str, str]], other: list[dict[str, str]]) -> bool
     return plain(one) == plain(other)
 
 
-def differing(old: dict[str, Any], new: dict[str, Any]) -> set[str]:
-    return {key for key in {*old, *new} if old.get(key) != new.get(key)}
+def differing(old: dict[str, Any], new: Keys) -> set[str]:
+    """The keys whose values are others than those that are written."""
+    written = as_written(new, lambda secret, label: "…")
+    return {key for key in {*old, *written} if old.get(key) != written.get(key)}
 
 
-def secrets_of(keys: dict[str, Any]) -> list[Any]:
-    """The references of the secrets that may have signed, the newest first."""
-    place = keys.get("signature") if isinstance(keys.get("signature"), dict) else keys
+def secrets_of(written: dict[str, Any]) -> list[Any]:
+    """The references of the secrets that may have signed, as they are written, the newest first."""
+    place = written.get("signature") if isinstance(written.get("signature"), dict) else written
     value = place.get("secret") if isinstance(place, dict) else None
     return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
-def with_secrets(keys: dict[str, Any], secrets: list[Any]) -> dict[str, Any]:
+def with_secrets(written: dict[str, Any], secrets: list[Secret | AsWritten]) -> dict[str, Any]:
+    """The keys as they are written, with these secrets."""
     value = secrets if len(secrets) > 1 else secrets[0]
-    if isinstance(keys.get("signature"), dict) and "secret" in keys["signature"]:
-        return {**keys, "signature": {**keys["signature"], "secret": value}}
-    return {**keys, "secret": value}
+    if isinstance(written.get("signature"), dict) and "secret" in written["signature"]:
+        return {**kept(written), "signature": {**kept(written["signature"]), "secret": value}}
+    return {**kept(written), "secret": value}
 
 
 def as_yaml(value: Any) -> str:

@@ -6,7 +6,8 @@ the task in reach of the webhook, do its criteria hold, was it waiting at the ri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from admin.set_aside import NOTHING, SetAsides, in_words, task_set_aside
 from config.rates import format_rate
 from config.webhooks import Start, Webhook
 from events.conditions import Conditions
-from events.hiding import hidden
+from events.hiding import Hidden, hidden
 from events.in_words import criterion_in_words
 from events.matches import BadMatches, Criteria, Criterion
 from events.records import Event, SetAside, Target, Task, Workflow, iso
@@ -102,16 +103,14 @@ class Surroundings:
     """Why Conductor can't be reached, if it can't."""
     paused: Mapping[str, int] = field(default_factory=dict)
     """webhook → since when it is paused."""
+    hide: Callable[[str], Hidden] = lambda webhook: None
+    """What nobody is shown of a webhook's events."""
 
     set_aside: SetAsides = field(default_factory=dict)
 
     def ours(self, server: int) -> int:
         """A time of Conductor's by our clock, as the worker compares it."""
         return server - self.conductor_offset
-
-    def hide(self, webhook: str) -> tuple[str, ...]:
-        """The paths of values that people don't see."""
-        return self.webhooks[webhook].hide if webhook in self.webhooks else ()
 
 
 # --- one event beside one task ------------------------------------------------------------------------------
@@ -249,12 +248,13 @@ def explain_event(event: Event, tasks: Iterable[Task], around: Surroundings) -> 
     findings = [explain_pair(event, document, task, around) for task in tasks]
     findings.sort(key=lambda finding: finding.task.id)
     findings.sort(key=lambda finding: finding.nearness, reverse=True)
-    starts = tuple(_explain_start(start, document, webhook.hide) for start in webhook.starts) if webhook else ()
+    hide = around.hide(event.webhook)
+    starts = tuple(_explain_start(start, document, hide) for start in webhook.starts) if webhook else ()
     meaning = tuple(_meaning(event, webhook, findings, around))
     return EventFinding(event, meaning, starts, tuple(findings), around.set_aside.get(("event", event.id)))
 
 
-def _explain_start(start: Start, document: Mapping[str, Any], hide: Sequence[str]) -> StartFinding:
+def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden) -> StartFinding:
     try:
         criteria = hidden(Conditions.parse(start.when).explain(document), document, hide)
     except BadMatches as error:
@@ -364,11 +364,12 @@ def _error(target: Target) -> str:
 
 
 def explain_task(task: Task, events: Iterable[Event], around: Surroundings, limit: int = 20) -> list[TaskFinding]:
-    """The events that came nearest to this task, nearest first, the newest first among equals."""
-    findings = [explain_pair(event, event.document(), task, around) for event in events]
-    findings.sort(key=lambda finding: finding.event.seq, reverse=True)
-    findings.sort(key=lambda finding: finding.nearness, reverse=True)
-    return findings[:limit]
+    """The events that came nearest to this task, nearest first, the newest first among equals.
+
+    Of the events, which are read as they are needed, only so many are kept.
+    """
+    findings = (explain_pair(event, event.document(), task, around) for event in events)
+    return heapq.nlargest(limit, findings, key=lambda finding: (finding.nearness, finding.event.seq))
 
 
 def task_in_words(

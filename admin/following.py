@@ -30,7 +30,7 @@ class Follower:
         self._bridge = bridge
         self._query = replace(query, status=None, before_seq=None, limit=_PAGE)
         self._wanted = query.status
-        newest = bridge.store.events(EventFilter(limit=1))
+        newest = bridge.events(EventFilter(limit=1))
         self._seq = newest[0].seq if newest else 0
         self._open: dict[str, str] = {}
         """event id → the status that was told last."""
@@ -64,6 +64,6 @@ class Follower:
 
     def _newest_first(self) -> Iterator[Event]:
         before: int | None = None
-        while page := self._bridge.store.events(replace(self._query, before_seq=before)):
+        while page := self._bridge.events(replace(self._query, before_seq=before)):
             yield from page
             before = page[-1].seq

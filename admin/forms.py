@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from admin.definitions_writer import Secret, literal
+from admin.as_written import Secret
 from admin.guide import Guide
 from config.problems import Problem
 from config.yaml_lines import BadYaml, parse_yaml
@@ -92,7 +92,7 @@ class WebhookForm:
         for setting in ("verify_token", "audience", "service_account"):
             value = getattr(self, setting)
             if value and setting in guide.settings:
-                keys[setting] = Secret(value) if setting == "verify_token" else literal(value)
+                keys[setting] = Secret(value) if setting == "verify_token" else value
         keys |= self._workflows()
         keys |= self._further()
         return keys
@@ -105,34 +105,34 @@ class WebhookForm:
         if self.proof == "none":
             keys["verifier"] = "none"
         elif self.proof == "challenge":
-            keys["challenge"] = literal(self.challenge)
+            keys["challenge"] = self.challenge
         elif not self.header:
             self.errors["header"] = "give the header's name, such as X-Api-Key"
         elif not self.secret:
             self.errors |= {"secret": "give the secret, or let one be made"}
         elif self.proof == "signature":
-            scheme: dict[str, Any] = {"secret": Secret(self.secret), "header": literal(self.header)}
+            scheme: dict[str, Any] = {"secret": Secret(self.secret), "header": self.header}
             if self.encoding != "hex":
                 scheme["encoding"] = self.encoding
             if self.prefix:
-                scheme["prefix"] = literal(self.prefix)
+                scheme["prefix"] = self.prefix
             keys["signature"] = scheme
         else:
-            keys["headers"] = {literal(self.header): Secret(self.secret)}
+            keys["headers"] = {self.header: Secret(self.secret)}
 
     def _workflows(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        receivers: dict[str, Any] = {literal(name): "any" for name in self.chosen}
+        receivers: dict[str, Any] = dict.fromkeys(self.chosen, "any")
         for line in filter(None, map(str.strip, self.receivers.splitlines())):
             workflow, versions = _receiver(line)
             if versions is None:
                 self.errors["receivers"] = f"{line!r}: write a workflow's name, or NAME: 1, 2 for versions of it"
-            receivers[literal(workflow)] = versions
+            receivers[workflow] = versions
         if receivers:
             found["receivers"] = receivers
         starts = []
         for row, start in enumerate(self.starts):
-            made: dict[str, Any] = {"workflow": literal(start["workflow"])}
+            made: dict[str, Any] = {"workflow": start["workflow"]}
             if not start["workflow"]:
                 self.errors[f"start_workflow_{row}"] = "which workflow?"
             if start["version"]:
@@ -142,7 +142,7 @@ class WebhookForm:
                     self.errors[f"start_version_{row}"] = "a version is a number; leave it empty for the latest"
             when = self._mapping(start["when"], f"start_when_{row}", "$.action: opened")
             if when:
-                made["when"] = literal(when)
+                made["when"] = when
             starts.append(made)
         if starts:
             found["starts"] = starts
@@ -153,7 +153,7 @@ class WebhookForm:
         for key in further:
             if key not in MORE:
                 self.errors["more"] = f"{key} is none of the further settings: {', '.join(MORE)}"
-        return {key: literal(value) for key, value in further.items() if key in MORE}
+        return {key: value for key, value in further.items() if key in MORE}
 
     def _mapping(self, text: str, place: str, example: str) -> dict[str, Any]:
         if not text.strip():
@@ -197,7 +197,7 @@ def _receiver(line: str) -> tuple[str, Any]:
     if text in ("", "any"):
         return workflow.strip(), "any"
     numbers = [part.strip() for part in text.strip("[]").split(",")]
-    if not all(number.isdecimal() and int(number[:9]) > 0 for number in numbers):
+    if not all(number.isdecimal() and len(number) < 10 and int(number) > 0 for number in numbers):
         return line, None
     versions = [int(number) for number in numbers]
     return workflow.strip(), versions[0] if len(versions) == 1 else versions

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from admin.as_written import AsWritten, Secret, as_written
 from config.jsonpath import compile_path
 
 _PLATFORMS = {
@@ -152,9 +153,9 @@ def _verification(webhook: Mapping[str, Any], made: Imported, variable: str) -> 
     platform = _PLATFORMS.get(source)
     header = webhook.get("headerKey") or webhook.get("secretKey")
 
-    def secret(what: str) -> str:
+    def secret(what: str) -> AsWritten:
         made.variables[f"{variable}_SECRET"] = what
-        return f"${{{variable}_SECRET}}"
+        return AsWritten(f"${{{variable}_SECRET}}")
 
     if verifier == "HEADER_BASED":
         headers = webhook.get("headers")
@@ -165,7 +166,7 @@ def _verification(webhook: Mapping[str, Any], made: Imported, variable: str) -> 
         made.keys["headers"] = {}
         for name in map(str, headers):
             made.variables[f"{variable}_{_variable(name)}"] = f"the value of the header {name}"
-            made.keys["headers"][name] = f"${{{variable}_{_variable(name)}}}"
+            made.keys["headers"][name] = AsWritten(f"${{{variable}_{_variable(name)}}}")
         if platform not in (None, "custom"):
             made.notes.append(f"better: the bridge verifies signatures of {platform}: platform: {platform}, and secret")
     elif verifier in _VERIFIERS:
@@ -203,7 +204,7 @@ def _versions(value: object, made: Imported) -> dict[str, int | None]:
     found: dict[str, int | None] = {}
     for workflow, version in value.items() if isinstance(value, dict) else ():
         text = "" if version is None else str(version)
-        if text.isdecimal() and int(text) > 0:
+        if text.isdecimal() and len(text) < 10 and int(text) > 0:
             found[str(workflow)] = int(text)
         else:
             found[str(workflow)] = None
@@ -234,10 +235,14 @@ def to_yaml(webhooks: Iterable[Imported]) -> str:
         lines += [f"  # {_comment(note)}" for note in made.notes]
         lines += [f"  # set {variable}: {_comment(what)}" for variable, what in made.variables.items()]
         marker = "- "
-        for key, value in made.keys.items():
+        for key, value in as_written(made.keys, _no_secret).items():
             lines.append(f"  {marker}{key}: {_flow(value)}")
             marker = "  "
     return "\n".join(lines) + "\n"
+
+
+def _no_secret(secret: Secret, label: str) -> str:
+    raise TypeError("what is imported names variables, and holds no secret")
 
 
 def _comment(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from admin.definitions_writer import Secret, literal
+from admin.as_written import AsWritten, Secret, kept
 from admin.orkes import Imported, convert
 from config.webhooks import Webhook
 
@@ -102,7 +102,7 @@ def from_orkes(
 
 def _changed(made: Imported, body: Mapping[str, Any], webhook: Webhook, written: Mapping[str, Any]) -> dict[str, Any]:
     shown = to_orkes(webhook, False)
-    keys = dict(written)
+    keys = kept(written) | {"name": webhook.name}
     if made.keys["name"] != webhook.name:
         rest = {key: value for key, value in keys.items() if key not in ("name", "id")}
         keys = {"name": made.keys["name"], "id": webhook.url_id, **rest}
@@ -112,40 +112,42 @@ def _changed(made: Imported, body: Mapping[str, Any], webhook: Webhook, written:
         proof = _with_secrets(made, body, dict(written.get("headers") or {}))
         keys |= {key: value for key, value in proof.items() if key in _PROOF}
     else:
-        _keep_or_replace(keys, body, webhook)
+        _keep_or_replace(keys, body, webhook, written)
     receivers = body.get("receiverWorkflowNamesToVersions")
     if receivers != shown["receiverWorkflowNamesToVersions"]:
         old = dict(written.get("receivers") or {})
         before = shown["receiverWorkflowNamesToVersions"]
         keys["receivers"] = {
-            literal(name): old[name] if name in old and before.get(name) == (receivers or {}).get(name) else versions
+            name: AsWritten(old[name]) if name in old and before.get(name) == (receivers or {}).get(name) else versions
             for name, versions in made.keys.get("receivers", {}).items()
         }
     starts = {name: version for name, version in (body.get("workflowsToStart") or {}).items() if type(version) is int}
     if starts != shown["workflowsToStart"]:
         conditions = {start.get("workflow"): start for start in written.get("starts") or []}
         keys["starts"] = [
-            {**conditions.get(start["workflow"], {}), **literal(start)} for start in made.keys.get("starts", [])
+            {**kept(conditions.get(start["workflow"], {})), **start} for start in made.keys.get("starts", [])
         ]
     return {key: value for key, value in keys.items() if value not in ({}, [])}
 
 
-def _keep_or_replace(keys: dict[str, Any], body: Mapping[str, Any], webhook: Webhook) -> None:
+def _keep_or_replace(
+    keys: dict[str, Any], body: Mapping[str, Any], webhook: Webhook, written: Mapping[str, Any]
+) -> None:
     """The same kind of proof: only values that were sent in clear are new."""
     value = body.get("secretValue")
     if isinstance(value, str) and value not in ("", HIDDEN):
         if webhook.platform == "custom" and webhook.signature is not None:
             secret = _decoded(value) if webhook.signature.encoding == "base64" else value
-            keys["signature"] = {**keys["signature"], "secret": Secret(secret)}
+            keys["signature"] = {**kept(written["signature"]), "secret": Secret(secret)}
         else:
             keys["secret"] = Secret(value)
     headers = body.get("headers")
     if isinstance(headers, dict) and webhook.platform == "custom" and headers:
-        old = dict(keys.get("headers") or {})
+        old = dict(written.get("headers") or {})
         if any(value == HIDDEN and name not in old for name, value in headers.items()):
             raise NotAWebhook("a header's value is ***, and there is none to keep")
         keys["headers"] = {
-            literal(name): old[name] if value == HIDDEN else Secret(str(value)) for name, value in headers.items()
+            name: AsWritten(old[name]) if value == HIDDEN else Secret(str(value)) for name, value in headers.items()
         }
 
 
@@ -161,21 +163,18 @@ def _with_secrets(
         if any(text == HIDDEN and name not in old_headers for name, text in headers.items()):
             raise NotAWebhook("a header's value is ***, and there is none to keep")
         keys["headers"] = {
-            literal(name): old_headers[name] if headers[name] == HIDDEN else Secret(str(headers[name]))
+            name: AsWritten(old_headers[name]) if headers[name] == HIDDEN else Secret(str(headers[name]))
             for name in keys["headers"]
         }
     elif "signature" in keys:
         secret = _decoded(value) if value and keys["signature"].get("encoding") == "base64" else value
-        keys["signature"] = {**literal({**keys["signature"], "secret": ""}), "secret": Secret(secret or _nobodys())}
+        keys["signature"] = {**keys["signature"], "secret": Secret(secret or _nobodys())}
     elif keys.get("platform") == "slack" and value is None:
         keys.pop("secret", None)
     elif "secret" in keys:
         keys["secret"] = Secret(value or (_nobodys_key() if keys["platform"] == "sendgrid" else _nobodys()))
     else:
         raise NotAWebhook(made.notes[-1] if made.notes else "nothing would verify its deliveries")
-    for key in ("receivers", "starts"):
-        if key in keys:
-            keys[key] = literal(keys[key])
     return keys
 
 

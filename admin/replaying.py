@@ -50,7 +50,7 @@ def choose(
     """
     found: list[Chosen] = []
     before = query.before_seq
-    while page := bridge.store.events(replace(query, before_seq=before, limit=_PAGE)):
+    while page := bridge.events(replace(query, before_seq=before, limit=_PAGE)):
         for event in page:
             if event.seq <= after_seq or (since is not None and event.received_at < since):
                 # Times of several relays may be a little out of order, sequence numbers are not.

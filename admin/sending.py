@@ -7,6 +7,7 @@ import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -14,6 +15,7 @@ import urllib3
 
 from config.loopback import is_loopback
 from config.webhooks import Webhook
+from events.payload import BadBody, read_json
 from events.records import Event
 from relay.platforms import PLATFORMS
 from relay.verification import verifiers_of
@@ -22,6 +24,9 @@ from relay.verifiers import Draft
 _TIMEOUT = 30.0
 _SHOWN = 10_000
 """Bytes of an answer that are read."""
+_LONGEST_FIELD = 300
+"""Characters."""
+_FIELDS = ("eventId", "eventIds", "duplicate", "filtered", "error", "message")
 _LONGEST_ARGUMENT = 20_000
 """Bytes of a body that a command line is made of; a longer one comes from a file."""
 
@@ -35,13 +40,33 @@ class Answer:
     """What the relay said."""
 
     status: int
-    reason: str
     body: bytes
 
     @property
     def is_good(self) -> bool:
         """Whether the delivery was taken."""
         return 200 <= self.status < 300
+
+    @property
+    def phrase(self) -> str:
+        """The status in words: ours, not what was sent."""
+        try:
+            return f"{self.status} {HTTPStatus(self.status).phrase}"
+        except ValueError:
+            return str(self.status)
+
+    @property
+    def said(self) -> str:
+        """What the relay says by the fields of its own answers; nothing of any other answer is shown."""
+        try:
+            fields = read_json(self.body.decode())
+        except (BadBody, UnicodeDecodeError):
+            return ""
+        if not isinstance(fields, dict):
+            return ""
+        texts = {name: fields[name] for name in _FIELDS if name in fields}
+        texts = {name: text if isinstance(text, str) else json.dumps(text) for name, text in texts.items()}
+        return ", ".join(f"{name} {text[:_LONGEST_FIELD]}" for name, text in texts.items())
 
 
 def content_type_of(body: bytes) -> str:
@@ -86,7 +111,7 @@ def post(url: str, draft: Draft) -> Answer:
                 preload_content=False,
             )
             try:
-                return Answer(answer.status, answer.reason or "", answer.read(_SHOWN))
+                return Answer(answer.status, answer.read(_SHOWN))
             finally:
                 answer.release_conn()
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:

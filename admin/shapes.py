@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,15 +16,24 @@ from worker.probe import Finding
 
 Json = dict[str, Any]
 
-LOCAL_URL = "http://localhost:{port}"
-DEFAULT_PORT = 8000
+_PORT = 8000
 """Where the relay listens unless $PORT says otherwise."""
 
 
-def url_of(webhook: Webhook, settings: Settings, port: int = DEFAULT_PORT) -> str:
+def local_relay() -> str:
+    """The relay on this machine."""
+    text = os.environ.get("PORT", "")
+    return f"http://localhost:{int(text) if text.isdecimal() and 0 < int(text[:6]) < 65536 else _PORT}"
+
+
+def url_of(webhook: Webhook, settings: Settings) -> str:
     """The webhook's whole URL as its platform calls it; the local one if no public one is known."""
-    base = settings.bridge_public_url or LOCAL_URL.format(port=port)
-    return webhook.public_url or f"{base}/webhook/{webhook.url_id}"
+    return webhook.public_url or f"{settings.bridge_public_url or local_relay()}/webhook/{webhook.url_id}"
+
+
+def relay_url_of(webhook: Webhook, settings: Settings) -> str:
+    """The webhook's URL at the relay itself, whatever the definition says of the way there."""
+    return f"{settings.bridge_relay_url or local_relay()}/webhook/{webhook.url_id}"
 
 
 def webhook(webhook: Webhook, url: str, verified_at: int | None, paused_at: int | None = None) -> Json:

@@ -7,11 +7,14 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config.durations import Duration, Size
 from config.proxies import Proxies, TrustedProxies
+
+_SHORTEST_TOKEN = 16
+"""Characters."""
 
 
 class SettingsError(Exception):
@@ -38,6 +41,11 @@ class Settings(BaseSettings):
     bridge_public_url: str | None = Field(
         default=None,
         description="the URL that platforms call, as they see it; Twilio signs it, `webhooks` lists it",
+    )
+    bridge_relay_url: str | None = Field(
+        default=None,
+        description="where the admin process reaches the relay, to send test events: http://HOST:PORT; by default this "
+        "machine, at PORT",
     )
     bridge_trusted_proxies: TrustedProxies = Field(
         default=Proxies(),
@@ -111,6 +119,21 @@ class Settings(BaseSettings):
         default=None, description="Conductor's web page, for links; by default the server's own address"
     )
 
+    @field_validator("bridge_admin_token", "bridge_viewer_token")
+    @classmethod
+    def _long_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < _SHORTEST_TOKEN:
+            raise ValueError(
+                f"shorter than {_SHORTEST_TOKEN} characters, so it can be guessed; make one with: openssl rand -hex 24"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _different_tokens(self) -> Settings:
+        if self.bridge_admin_token is not None and self.bridge_admin_token == self.bridge_viewer_token:
+            raise ValueError("the same as BRIDGE_ADMIN_TOKEN, so whoever only looks could change everything")
+        return self
+
     @field_validator("bridge_task_domains", mode="before")
     @classmethod
     def _split_domains(cls, value: object) -> object:
@@ -139,7 +162,13 @@ class Settings(BaseSettings):
             raise ValueError("not an address; write HOST:PORT, such as 127.0.0.1:9108, or public, or off")
         return value
 
-    @field_validator("bridge_public_url", "bridge_key_mirror", "conductor_server_url", "conductor_ui_server_url")
+    @field_validator(
+        "bridge_public_url",
+        "bridge_relay_url",
+        "bridge_key_mirror",
+        "conductor_server_url",
+        "conductor_ui_server_url",
+    )
     @classmethod
     def _whole_url(cls, value: str | None) -> str | None:
         if value is None:
@@ -186,7 +215,7 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problems = [
-            f"{str(problem['loc'][0]).upper()}: "
+            f"{str(problem['loc'][0] if problem['loc'] else 'BRIDGE_VIEWER_TOKEN').upper()}: "
             + (_WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, "))
             for problem in error.errors(include_input=False)
         ]

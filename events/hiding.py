@@ -1,45 +1,100 @@
-"""Blanks what a webhook's `hide` names, wherever people look: never for Conductor."""
+"""Blanks what a webhook's `hide` names, wherever people look: never for Conductor.
+
+What is hidden is a list of JSONPaths, or None where nobody knows any more what was to be hidden: then nothing of a
+payload is shown.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from config.jsonpath import blank, compile_path
+from config.jsonpath import blank, compile_path, plain_steps
 from events.matches import Criterion
 from events.records import Event
 
 BLANK = "***"
+Hidden = Sequence[str] | None
+"""JSONPaths of what nobody is shown; None for everything."""
 
 
-def masked(event: Event, hide: Sequence[str]) -> Event:
-    """The event with each value at these JSONPaths blanked: in payload, headers and query."""
+def masked(event: Event, hide: Hidden) -> Event:
+    """The event with each value at these JSONPaths blanked: in payload, headers and query, and as its delivery id."""
+    if hide is None:
+        return replace(
+            event,
+            payload=json.dumps({"hidden": BLANK}),
+            headers=dict.fromkeys(event.headers, BLANK),
+            query=dict.fromkeys(event.query, BLANK),
+            delivery_id=BLANK if event.delivery_id is not None else None,
+        )
     if not hide:
         return event
-    shown = _masked(event.document(), hide)
+    document = event.document()
+    secrets = [text for path in hide for value in compile_path(path)(document) for text in _texts(value)]
+    shown = _masked(document, hide)
     about = shown.pop("_webhook", None)
     about = about if isinstance(about, dict) else {"headers": BLANK, "query": BLANK}
+    delivery_id = event.delivery_id
+    if delivery_id is not None and any(text in delivery_id for text in secrets):
+        delivery_id = BLANK
     return replace(
         event,
         payload=json.dumps(shown, ensure_ascii=False),
         headers=_of(event.headers, about.get("headers")),
         query=_of(event.query, about.get("query")),
+        delivery_id=delivery_id,
     )
 
 
-def hidden(criteria: Iterable[Criterion], document: Mapping[str, Any], hide: Sequence[str]) -> tuple[Criterion, ...]:
-    """The criteria, without the values that were found where something is hidden."""
-    if not hide:
+def masked_in_list(event: Event, hide: Hidden) -> Event:
+    """An event that was read without its payload: its delivery id may be any value of it, so it is blanked."""
+    if hide == () or event.delivery_id is None:
+        return event
+    return replace(event, delivery_id=BLANK)
+
+
+def hidden(criteria: Iterable[Criterion], document: Mapping[str, Any], hide: Hidden) -> tuple[Criterion, ...]:
+    """The criteria, without the values that were found, and those that are expected, where something is hidden."""
+    if hide is not None and not hide:
         return tuple(criteria)
-    shown = _masked(json.loads(json.dumps(document)), hide)
+    shown = _masked(json.loads(json.dumps(document)), hide) if hide is not None else {}
     return tuple(
-        criterion
-        if compile_path(criterion.path)(shown) == criterion.found
-        else replace(criterion, found=[BLANK] * len(criterion.found))
+        replace(criterion, found=[BLANK] * len(criterion.found), expected=BLANK, hidden=True)
+        if hide is None or _touches(criterion, shown, hide)
+        else criterion
         for criterion in criteria
     )
+
+
+def _touches(criterion: Criterion, shown: Any, hide: Sequence[str]) -> bool:
+    """Whether the criterion is about something hidden, be it in the document or not."""
+    if compile_path(criterion.path)(shown) != criterion.found:
+        return True
+    # What isn't there can't tell: so the paths themselves are compared.
+    return not criterion.found and any(_may_meet(criterion.path, path) for path in hide)
+
+
+def _may_meet(path: str, other: str) -> bool:
+    """Whether two paths may select the same value, or one a value within that of the other."""
+    one, two = plain_steps(path.strip()), plain_steps(other.strip())
+    if one is None or two is None:
+        return True
+    # An index may count from the end.
+    return all(a == b or (isinstance(a, int) and isinstance(b, int)) for a, b in zip(one, two, strict=False))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The scalars in a value, as a delivery id would have them."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif value not in (None, "", True, False):
+        yield value if isinstance(value, str) else json.dumps(value)
 
 
 def _masked(document: Any, hide: Sequence[str]) -> dict[str, Any]:

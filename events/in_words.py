@@ -20,6 +20,10 @@ def shown(value: Any) -> str:
 
 def criterion_in_words(criterion: Criterion) -> str:
     """``$.action is "closed", expected is "opened"``, or ``$.size is 3, expected is $gt 10``."""
+    if criterion.hidden:
+        if not criterion.found:
+            return f"nothing at {criterion.path}, where what is expected is hidden"
+        return f"{criterion.path} is hidden, and " + ("holds" if criterion.holds else "doesn't hold")
     if criterion.expected is None and criterion.operator is None:
         return f"{criterion.path}: null is expected, and that never holds"
     expected = f"{criterion.operator} " if criterion.operator else ""

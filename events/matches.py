@@ -31,6 +31,8 @@ class Criterion:
     holds: bool
     operator: str | None = None
     """Where it is one operator's: its name, such as ``$gt``; `expected` is the operand."""
+    hidden: bool = False
+    """Whether the values are blanked, for they are not to be seen."""
 
 
 class Criteria:

@@ -337,6 +337,10 @@ class Rejection:
         return self.status < 400
 
 
+WRONG_TOKEN = "wrong_token"  # noqa: S105
+"""Counted beside the outcomes of deliveries, of no webhook: somebody gave the admin page a token that is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What somebody did to the bridge: wrote a definition, replayed an event."""
@@ -361,3 +365,5 @@ class EventFilter:
     text: str | None = None
     """Part of the event's or delivery's id, or of the payload. The newest 100,000 events before `before_seq` are
     searched; an older one is found by its whole id."""
+    listing: bool = False
+    """Without payloads, headers and queries, which are large and in no list: they are empty."""

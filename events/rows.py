@@ -28,6 +28,8 @@ EVENT = (
     "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
     " settled_at, replay_of"
 )
+LISTED_EVENT = EVENT.replace("payload, headers, query", "'{}', '{}', '{}'")
+"""The same without what is large."""
 NEW_EVENT = "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of"
 TASK = (
     "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"

@@ -322,6 +322,29 @@ class Pauses(Protocol):
         """webhook → since when it is paused."""
 
 
+class Sessions(Protocol):
+    """People's sessions with the admin page, for all its processes."""
+
+    def session_key(self) -> bytes:
+        """Random bytes of this store, made once: sign the cookies of sessions."""
+
+    def end_session(self, session_id: str, until: int, now: int) -> None:
+        """Its holder has logged out. It is remembered until that time, at which its cookie is too old anyway."""
+
+    def is_session_over(self, session_id: str) -> bool:
+        """Whether its holder has logged out."""
+
+
+class HiddenPaths(Protocol):
+    """What each webhook's `hide` said last, so that values stay hidden when its definition is gone or broken."""
+
+    def keep_hidden_paths(self, paths: Mapping[str, Sequence[str]]) -> None:
+        """Remembers the JSONPaths of these webhooks, in place of those remembered before; none is remembered too."""
+
+    def hidden_paths(self) -> dict[str, tuple[str, ...]]:
+        """webhook → JSONPaths, of every webhook that ever was defined."""
+
+
 class Quarantine(Protocol):
     """Items that failed in a way that only they do: set aside with the reason, and tried again at their time."""
 
@@ -434,7 +457,19 @@ class Queries(Facts, Protocol):
 
 
 class Store(
-    Deliveries, Leadership, Decisions, Claims, Pauses, Quarantine, Signals, Upkeep, Queries, KeptDefinitions, Protocol
+    Deliveries,
+    Leadership,
+    Decisions,
+    Claims,
+    Pauses,
+    Sessions,
+    HiddenPaths,
+    Quarantine,
+    Signals,
+    Upkeep,
+    Queries,
+    KeptDefinitions,
+    Protocol,
 ):
     """All of it."""
 

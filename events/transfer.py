@@ -57,6 +57,8 @@ TABLES = (
     _table("delivery_counts", "webhook hour outcome", "number"),
     _table("changes", "id", "at who what webhook detail"),
     _table("kept_definitions", "file", "text"),
+    _table("sessions_over", "id", "until"),
+    _table("hidden_paths", "webhook", "paths"),
     _table("facts", "name", "value at"),
 )
 """What is moved, in this order. Who leads, and what is counted, each store knows for itself."""

@@ -18,10 +18,11 @@ from config.watch import DefinitionsWatcher
 from config.webhooks import Definitions, DefinitionsError
 from events import tracing
 from events.open import open_store
-from events.store import Deliveries, Facts, KeptDefinitions, NewerStore, StoreUnavailable
+from events.store import Deliveries, Facts, HiddenPaths, KeptDefinitions, NewerStore, StoreUnavailable
 from relay import metrics, web
 from relay.background import GONE, STILL_IN_FORCE, Background
 from relay.forwarded import believing
+from relay.hidden_paths import KeptHiddenPaths
 from relay.hub import aside, gather, nap
 from relay.peers import Peers
 from relay.platform import Platform
@@ -33,7 +34,7 @@ from relay.vendor_keys import KeySource, http_get
 from relay.verifiers import Fetch
 
 
-class Store(Deliveries, Facts, KeptDefinitions, Protocol):
+class Store(Deliveries, Facts, KeptDefinitions, HiddenPaths, Protocol):
     """The store as the relay needs it."""
 
 
@@ -107,6 +108,7 @@ def _create_app(
     tally = Tally(store)
     receiver = Receiver(store, route(definitions), tally)
     receiver.unavailable = definitions.unavailable
+    hidden_paths = KeptHiddenPaths(store, definitions)
 
     def changed(new: Definitions) -> None:
         if background.is_running:
@@ -114,6 +116,7 @@ def _create_app(
         gone = sorted(receiver.routes.keys() - {webhook.url_id for webhook in new.webhooks} - new.unavailable)
         receiver.unavailable = new.unavailable
         receiver.routes = route(new)
+        hidden_paths.replace(new)
         if background.is_running:
             _warn(new)
             structlog.get_logger().info("definitions reloaded", webhooks=[webhook.name for webhook in new.webhooks])
@@ -130,12 +133,16 @@ def _create_app(
             store.set_fact("definitions_error:relay", error)
             store.keep_definitions(last_good.kept())
 
+    def write() -> None:
+        hidden_paths.write()
+        receiver.verified.write()
+
     watcher = DefinitionsWatcher(settings.bridge_webhooks, load, changed, broken, definitions, note)
     where = settings.bridge_relay_metrics
     background = Background(
         watcher,
         tally,
-        receiver.verified.write,
+        write,
         started=watcher.announce,
         metrics_address=None if where in ("off", "public") else where,
     )

@@ -36,13 +36,13 @@ class Background:
         self,
         watcher: DefinitionsWatcher,
         tally: Tally,
-        write_fingerprints: Callable[[], None],
+        write: Callable[[], None],
         started: Callable[[], None],
         metrics_address: str | None,
     ):
         self._watcher = watcher
         self.tally = tally
-        self._write_fingerprints = write_fingerprints
+        self._write = write
         self._started = started
         self._metrics_address = metrics_address
         self._pid: int | None = None
@@ -135,9 +135,9 @@ class Background:
                     announced = True
                 self.tally.flush()
                 port.take()
-                self._write_fingerprints()
+                self._write()
             except StoreUnavailable as error:
-                structlog.get_logger().warning("fingerprints can't be written yet", error=str(error))
+                structlog.get_logger().warning("what the definitions say can't be written yet", error=str(error))
             except Exception:  # the next second is another chance
                 structlog.get_logger().exception("the tally could not be written")
                 self._stopped.wait(FLUSH_INTERVAL)

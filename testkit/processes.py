@@ -237,14 +237,7 @@ def start_admin(environment: Mapping[str, str], log: Path, port: int, folder: Pa
     """The admin page on that port of the loopback interface; returns once it answers."""
     admin = Child(
         "the admin page",
-        [
-            sys.executable,
-            "-m",
-            "gunicorn",
-            "--config",
-            str(ROOT / "admin" / "page" / "gunicorn_settings.py"),
-            "admin:create_app()",
-        ],
+        [sys.executable, "-m", "admin"],
         log,
         {**environment, "ADMIN_PORT": str(port)},
         folder,

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-Kind = Literal["failed", "rejecting", "conductor", "store", "definitions", "gone", "waiting", "set aside"]
+from events.records import WRONG_TOKEN
+
+Kind = Literal["failed", "rejecting", "conductor", "store", "definitions", "gone", "waiting", "set aside", "tokens"]
 QUIET = 600_000
 """Milliseconds between two messages of a kind, unless the second says that it is over."""
 AWAY = 60_000
@@ -22,6 +24,8 @@ _HICCUP = 5_000
 """Milliseconds that the store must be away."""
 _REJECTIONS = 3
 """Of a webhook that accepts nothing: fewer may be somebody who only tries a URL."""
+WRONG_TOKENS = 20
+"""Wrong tokens in the last hour or two, of all addresses: fewer are somebody's mistakes."""
 _LISTED = 5
 
 
@@ -101,6 +105,7 @@ class Notices:
             and outcomes.get("rejected", 0) >= _REJECTIONS
             and not any(outcomes.get(good, 0) for good in ("accepted", "duplicate", "filtered", "challenge"))
         ]
+        wrong_tokens = seen.deliveries.get("", {}).get(WRONG_TOKEN, 0)
         waits = seen.oldest_pending is not None and seen.now - seen.oldest_pending >= AWAY
         return [
             *self._failed(seen),
@@ -111,6 +116,7 @@ class Notices:
             *self._state(seen, "rejecting", rejecting),
             # What heals in the next tries is not worth a word.
             *self._state(seen, "set aside", list(seen.set_aside), after=AWAY),
+            *self._state(seen, "tokens", ["tokens"] if wrong_tokens >= WRONG_TOKENS else []),
             # While Conductor is away events wait for it, which has been said.
             *(() if conductor else self._state(seen, "waiting", ["events"] if waits else [])),
         ]
@@ -168,6 +174,7 @@ _OVER: dict[Kind, str] = {
     "gone": "The webhooks that were gone are back, or have been gone for a day",
     "waiting": "Events are delivered in time again",
     "set aside": "Nothing is set aside any more",
+    "tokens": "Nobody tries tokens at the admin page any more",
 }
 
 
@@ -193,6 +200,10 @@ def _message(kind: Kind, about: list[str], seen: Observation) -> Message:
         case "set aside":
             title = f"{_listed(about)} {'fails' if len(about) == 1 else 'fail'}"
             body = "Everything else goes on, and these are tried again. The reasons: webhook-bridge check."
+        case "tokens":
+            title = "Somebody tries tokens at the admin page"
+            wrong = seen.deliveries[""][WRONG_TOKEN]
+            body = f"{wrong} were wrong in the last hour or two. The admin process logs from which addresses."
         case _:
             waited = (seen.now - (seen.oldest_pending or seen.now)) // 1000
             title = "Events are piling up"

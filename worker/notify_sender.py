@@ -112,7 +112,7 @@ class Observer:
         since = self._failed_to if self._failed is not None else now - QUIET
         found: dict[str, int] = {}
         newest = since
-        for event in self._store.events(EventFilter(status="failed", limit=_FAILED_READ)):
+        for event in self._store.events(EventFilter(status="failed", limit=_FAILED_READ, listing=True)):
             if event.settled_at is not None and event.settled_at > since:
                 found[event.webhook] = found.get(event.webhook, 0) + 1
                 newest = max(newest, event.settled_at)

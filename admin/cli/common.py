@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 import click
 
-from admin import shapes
 from admin.bridge import Bridge, CantReplay, NotFound, Readable, read_definitions
 from admin.cli.tables import plain, table
 from config.settings import Settings, SettingsError, load_settings
@@ -81,12 +80,6 @@ class Here:
     def bridge(self) -> Bridge:
         """Store and definitions together."""
         return Bridge(self.settings, self.store, self.readable)
-
-    @property
-    def port(self) -> int:
-        """Where the relay listens on this machine."""
-        text = os.environ.get("PORT", "")
-        return int(text) if text.isdecimal() and 0 < int(text) < 65536 else shapes.DEFAULT_PORT
 
 
 here = click.make_pass_decorator(Here, ensure=True)

@@ -166,7 +166,7 @@ def webhooks(here: Here, as_json: bool) -> None:
     found = [
         shapes.webhook(
             webhook,
-            shapes.url_of(webhook, here.settings, here.port),
+            shapes.url_of(webhook, here.settings),
             verified.get(webhook.name),
             paused.get(webhook.name),
         )

@@ -80,7 +80,7 @@ def events(
         follow_events(bridge, EventFilter(webhook, status, text=text), as_json)
         return
     before_seq = bridge.event(before).seq if before else None
-    found = here.store.events(EventFilter(webhook, status, before_seq, limit, text))
+    found = bridge.events(EventFilter(webhook, status, before_seq, limit, text))
     targets = bridge.targets_by_event(found)
     if as_json:
         echo_json([shapes.event(event, targets[event.id]) for event in found])
@@ -156,7 +156,7 @@ def explain(here: Here, event_id: str, limit: int, as_json: bool) -> None:
     if as_json:
         echo_json([shapes.finding(finding) for finding in found.tasks])
         return
-    _echo_event(found.event, found.meaning)
+    _echo_event(bridge.shown(found.event), found.meaning)
     _echo_starts(found)
     if not found.tasks:
         click.echo("\nNo task is known to wait.")

@@ -137,7 +137,7 @@ def _secret(text: str | None) -> str:
 
 def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:
     webhook = read_definitions(here.settings.bridge_webhooks, True).webhooks[form.name]
-    url = shapes.url_of(webhook, here.settings, here.port)
+    url = shapes.url_of(webhook, here.settings)
     with suppress(
         StoreUnavailable
     ):  # before the first start there is no store: nothing has happened that could be listed

@@ -85,7 +85,7 @@ def send(
         answer = post(target._replace(query=added).geturl() if added else target.geturl(), draft)
     except NotReachable as error:
         fail(f"{error}; is the relay running? say where with --url or PORT")
-    click.echo(f"{answer.status} {answer.reason}")
+    click.echo(answer.phrase)
     if answer.body:
         click.echo(plain(answer.body.decode("utf-8", "replace"), lines=True))
     sys.exit(0 if answer.is_good else 1)
@@ -123,7 +123,8 @@ def _urls(here: Here, webhook: Webhook, url: str | None, query: str) -> tuple[An
             if "/webhook/" not in parts.path:
                 parts = parts._replace(path=f"{parts.path.rstrip('/')}/webhook/{webhook.url_id}")
         else:
-            parts = urlsplit(shapes.url_of(webhook, here.settings, here.port))
+            base = here.settings.bridge_public_url or shapes.local_relay()
+            parts = urlsplit(f"{base}/webhook/{webhook.url_id}")
     except ValueError:
         raise click.BadParameter(
             f"{url!r} is no URL; write one such as http://localhost:8000", param_hint="--url"
@@ -131,6 +132,6 @@ def _urls(here: Here, webhook: Webhook, url: str | None, query: str) -> tuple[An
     if query:
         parts = parts._replace(query="&".join(filter(None, (parts.query, query.lstrip("?")))))
     if webhook.public_url or here.settings.bridge_public_url:
-        known = urlsplit(shapes.url_of(webhook, here.settings, here.port))
+        known = urlsplit(shapes.url_of(webhook, here.settings))
         return parts, known._replace(query=parts.query or known.query).geturl()
     return parts, parts.geturl()

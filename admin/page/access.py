@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -18,6 +19,8 @@ from config.loopback import is_loopback
 
 COOKIE = "bridge_admin"
 SESSION_SECONDS = 12 * 3600
+_KEY_OF_THIS_PROCESS = secrets.token_bytes(32)
+"""Where nobody has to log in, and only forms need to be protected."""
 _SIGNER: dict[str, Any] = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
 
 
@@ -32,14 +35,7 @@ def check_local(environ: Mapping[str, Any], trusted_proxies: bool = False) -> No
     could otherwise have a browser on this machine read the page.
     """
     remedy = "set BRIDGE_ADMIN_TOKEN to let others see this page, or open it on the bridge's own machine"
-    connection = environ.get("gunicorn.socket")
     bound = environ.get("SERVER_NAME")
-    if connection is not None:
-        try:
-            name = connection.getsockname()
-            bound = name[0] if isinstance(name, tuple) else "a socket"
-        except OSError:
-            bound = "a closed socket"
     if not is_loopback(bound):
         raise NotAllowed(f"the page listens on {bound}, not on loopback; {remedy}")
     if not is_loopback(environ.get("REMOTE_ADDR")):
@@ -81,37 +77,81 @@ Role = Literal["admin", "viewer"]
 
 
 class Sessions:
-    """Cookies of people who gave a token, and the tokens of their forms. Nothing is kept: both are signed."""
+    """Cookies of people who gave a token, and the tokens of their forms. Both are signed, with a key of the store's.
 
-    def __init__(self, token: str | None, viewer: str | None = None):
+    The key is random, so that no holder of a cookie can try tokens against it; what each cookie says of its token ends
+    with that token.
+    """
+
+    def __init__(
+        self,
+        token: str | None,
+        viewer: str | None = None,
+        key: Callable[[], bytes] = lambda: _KEY_OF_THIS_PROCESS,
+        is_over: Callable[[str], bool] = lambda session_id: False,
+    ):
+        """`key` is asked for when it is first needed; `is_over` says whether the session's holder has logged out."""
         given: tuple[tuple[Role, str | None], ...] = (("admin", token), ("viewer", viewer))
-        self._tokens = [(role, text.encode()) for role, text in given if text]
-        # Without a token there is nobody to let in, only forms to protect: then a key of this process will do.
-        tokens = b"\0".join(text for _role, text in self._tokens)
-        self._key = hashlib.sha256(b"session:" + tokens).digest() if tokens else secrets.token_bytes(32)
-        self._cookies = URLSafeTimedSerializer(self._key, salt="cookie", signer_kwargs=_SIGNER)
-        self._forms = Signer(self._key, salt="form", **_SIGNER)
+        self._tokens: dict[Role, bytes] = {role: text.encode() for role, text in given if text}
+        self._make_key = key
+        self._is_over = is_over
+
+    @cached_property
+    def _key(self) -> bytes:
+        return self._make_key()
+
+    @cached_property
+    def _cookies(self) -> URLSafeTimedSerializer:
+        return URLSafeTimedSerializer(self._key, salt="cookie", signer_kwargs=_SIGNER)
+
+    @cached_property
+    def _forms(self) -> Signer:
+        return Signer(self._key, salt="form", **_SIGNER)
 
     def role_of_token(self, given: str | None) -> Role | None:
         """What the holder of this token may do; None if it is none of ours."""
         digest = hashlib.sha256((given or "").encode("utf-8", "replace")).digest()
         found: Role | None = None
-        for role, token in reversed(self._tokens):
+        for role, token in reversed(self._tokens.items()):
             if hmac.compare_digest(digest, hashlib.sha256(token).digest()):
                 found = role
         return found
 
     def new(self, role: Role = "admin") -> str:
         """A cookie that is good for `SESSION_SECONDS`."""
-        return str(self._cookies.dumps([role, secrets.token_urlsafe(16)]))
+        return str(self._cookies.dumps([role, self._mark(role), secrets.token_urlsafe(16)]))
 
     def role_of(self, cookie: str | None) -> Role | None:
-        """What the cookie's holder may do; None unless it is one of ours and not too old."""
+        """What the cookie's holder may do; None unless it is one of ours, not too old, and nobody has logged out."""
+        if not cookie:
+            return None
         try:
-            role, _ = self._cookies.loads(cookie or "", max_age=SESSION_SECONDS)
-        except BadData:
+            role, mark, session_id = self._cookies.loads(cookie, max_age=SESSION_SECONDS)
+        except (BadData, ValueError):
+            return None
+        if not hmac.compare_digest(str(mark), self._mark(role)) or self._is_over(session_id):
             return None
         return role  # type: ignore[no-any-return]  # signed, so it is what `new` put in
+
+    def was_ours(self, cookie: str | None) -> bool:
+        """Whether it is a cookie that was given here once, however old."""
+        try:
+            self._cookies.loads(cookie or "")
+        except BadData:
+            return False
+        return True
+
+    def id_of(self, cookie: str | None) -> str | None:
+        """The id of the session, to end it by; None if the cookie is none of ours, or too old."""
+        try:
+            session_id: str = self._cookies.loads(cookie or "", max_age=SESSION_SECONDS)[2]
+        except BadData:
+            return None
+        return session_id
+
+    def _mark(self, role: Role) -> str:
+        """Changes with the role's token, and can't be made without the key."""
+        return hmac.new(self._key, b"token:" + self._tokens.get(role, b""), "sha256").hexdigest()[:32]
 
     def form_token(self, cookie: str) -> str:
         """What a form carries, so that only a page of ours can have made it."""

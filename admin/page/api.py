@@ -70,7 +70,7 @@ def events() -> Response:
     if status is not None and status not in _STATUSES:
         abort(400, f"status is one of {', '.join(_STATUSES)}")
     before = request.args.get("before")
-    found = here.store.events(
+    found = here.events(
         EventFilter(
             webhook=request.args.get("webhook"),
             status=status,  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import structlog
@@ -13,17 +12,21 @@ from admin.bridge import CantReplay, NotFound
 from admin.definitions_writer import CantWrite, Changed
 from admin.page import api, orkes_api, pages, webhooks
 from admin.page.access import COOKIE, NotAllowed, Role, Sessions, check_local, check_same_site
-from admin.page.context import Source, sessions, set_cookie, source
-from config.logs import configure_logging
-from config.settings import Settings, SettingsError, load_settings
+from admin.page.attempts import Attempts, TooManyAttempts
+from admin.page.context import Source, role_of_token, sessions, set_cookie, source
+from config.settings import Settings
 from events.store import NewerStore, StoreUnavailable
 from relay.forwarded import believing
 
-_OPEN = {"pages.login", "pages.health", "static", "orkes.token"}
+_OPEN = {"pages.login", "pages.log_in", "pages.health", "static", "orkes.token"}
 """What is shown to everybody."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_FOR_ALL = {"pages.login", "pages.logout", "orkes.token"}
+_FOR_ALL = {"pages.log_in", "pages.logout", "orkes.token"}
 """What may be posted by everybody who may see it."""
+_WITHOUT_SESSION = {"pages.health", "static"}
+"""What must be answered without the store."""
+BODY = 64 * 1024
+"""Bytes of the largest body."""
 _FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 _POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -41,30 +44,29 @@ _HEADERS = {
 log = structlog.get_logger()
 
 
-def create_app(settings: Settings | None = None) -> Flask:
-    """The application. Without `settings`, they come from the environment, and one that is wrong ends the process."""
-    from_environment = settings is None
-    if settings is None:
-        try:
-            settings = load_settings()
-        except SettingsError as error:
-            print(error, file=sys.stderr)
-            sys.exit(1)
-        configure_logging(settings.bridge_log_format, "admin")
+def create_app(settings: Settings) -> Flask:
+    """The application. It reads definitions and store when the first request asks for them."""
     app = Flask("admin.page")
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
+    app.config["MAX_CONTENT_LENGTH"] = BODY
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(pages.HELPERS)
     app.extensions["bridge"] = made = Source(settings)
-    if from_environment:
-        made.definitions()  # so that the first look doesn't wait for them; the store is each process's own to open
     token = settings.bridge_admin_token
     viewer = settings.bridge_viewer_token
-    app.extensions["sessions"] = Sessions(
-        token.get_secret_value() if token else None, viewer.get_secret_value() if viewer else None
+    has_token = token is not None or viewer is not None
+    app.extensions["has_token"] = has_token
+    app.extensions["sessions"] = (
+        Sessions(
+            token.get_secret_value() if token else None,
+            viewer.get_secret_value() if viewer else None,
+            key=lambda: made.store().session_key(),
+            is_over=lambda session_id: made.store().is_session_over(session_id),
+        )
+        if has_token
+        else Sessions(None)
     )
-    app.extensions["has_token"] = token is not None or viewer is not None
+    app.extensions["attempts"] = Attempts()
     proxies = settings.bridge_trusted_proxies
     app.wsgi_app = believing(app.wsgi_app, proxies, ("proto", "host"))  # type: ignore[method-assign, assignment]
     app.before_request(_admit)
@@ -75,6 +77,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_error_handler(Changed, lambda error: _error(409, str(error)))
     app.register_error_handler(CantReplay, lambda error: _error(409, str(error)))
     app.register_error_handler(NotAllowed, lambda error: _error(403, str(error)))
+    app.register_error_handler(TooManyAttempts, _on_too_many_attempts)
     app.register_error_handler(StoreUnavailable, _on_no_store)
     app.register_error_handler(NewerStore, _on_no_store)
     app.register_error_handler(Exception, _on_bug)
@@ -93,7 +96,7 @@ def _admit() -> Any:
     """Answers those who may not come in; for others, remembers their cookie."""
     settings = source().settings
     cookie = request.cookies.get(COOKIE)
-    of_cookie = sessions().role_of(cookie)
+    of_cookie = sessions().role_of(cookie) if request.endpoint not in _WITHOUT_SESSION else None
     of_token = _role_of_program()
     if not current_app.extensions["has_token"]:
         check_local(request.environ, bool(settings.bridge_trusted_proxies))
@@ -124,15 +127,19 @@ def _role_of_program() -> Role | None:
     """
     given = request.authorization
     if given is not None and given.type == "bearer":
-        return sessions().role_of_token(given.token)
+        return role_of_token(given.token)
     own = request.headers.get("X-Authorization")
-    return sessions().role_of_token(own) or sessions().role_of(own)
+    if not own:
+        return None
+    if sessions().was_ours(own):
+        return sessions().role_of(own)
+    return role_of_token(own)
 
 
 def _check_form(cookie: str | None, by_token: bool) -> None:
     """Raises NotAllowed for what a form of another site could send."""
     if request.path.startswith("/api/"):
-        if request.mimetype in _FORM_TYPES and request.content_length:
+        if request.mimetype.split(",")[0].strip() in _FORM_TYPES and request.content_length:
             raise NotAllowed("a form can't change anything by the API: send JSON, or no body")
     elif not by_token and not sessions().is_form_token(cookie, request.form.get("form_token")):
         raise NotAllowed("the form is too old, or not one of this page: open its page again")
@@ -156,7 +163,15 @@ def _finish(response: Response) -> Response:
 def _error(status: int, message: str) -> Response:
     """The error as JSON for the API, as a page for people."""
     if request.path.startswith("/api/"):
-        codes = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
+        codes = {
+            400: "bad_request",
+            401: "unauthorized",
+            403: "forbidden",
+            404: "not_found",
+            405: "method_not_allowed",
+            413: "body_too_large",
+            429: "too_many_attempts",
+        }
         code = codes.get(status, "conflict" if status == 409 else "unavailable" if status == 503 else "error")
         answer = jsonify({"error": code, "message": message})
     else:
@@ -173,6 +188,12 @@ def _on_http_error(error: HTTPException) -> Response:
 
 def _on_no_store(error: Exception) -> Response:
     return _error(503, f"The store can't be used now: {error}")
+
+
+def _on_too_many_attempts(error: TooManyAttempts) -> Response:
+    answer = _error(429, str(error))
+    answer.headers["Retry-After"] = str(error.seconds)
+    return answer
 
 
 def _on_bug(error: Exception) -> Response:

@@ -11,12 +11,13 @@ import structlog
 from flask import Response, current_app, g, request
 
 from admin.bridge import Bridge, Readable, read_definitions
-from admin.page.access import COOKIE, Sessions
+from admin.page.access import COOKIE, Role, Sessions
+from admin.page.attempts import Attempts
 from config.settings import Settings
 from config.watch import Stamps, stamps
 from events.open import open_store
-from events.records import Change
-from events.store import Store, StoreUnavailable
+from events.records import WRONG_TOKEN, Change
+from events.store import NewerStore, Store, StoreUnavailable
 from relay.fingerprints import Fingerprints
 
 
@@ -32,13 +33,21 @@ class Source:
         self._fingerprints: Fingerprints | None = None
         self._of: Readable | None = None
 
+    def store(self) -> Store:
+        """Raises StoreUnavailable, NewerStore."""
+        with self._lock:
+            return self._opened()
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            self._store = open_store(self.settings.bridge_database)
+        return self._store
+
     def bridge(self) -> Bridge:
         """Raises StoreUnavailable, NewerStore."""
         with self._lock:
-            if self._store is None:
-                self._store = open_store(self.settings.bridge_database)
-            definitions = self._current()
-            return Bridge(self.settings, self._store, definitions, self._kept(self._store, definitions))
+            store, definitions = self._opened(), self._current()
+            return Bridge(self.settings, store, definitions, self._kept(store, definitions))
 
     def definitions(self) -> Readable:
         """What the files have now; they are read again only if they changed."""
@@ -85,6 +94,26 @@ def changed(what: str, webhook: str, detail: str = "") -> None:
 def sessions() -> Sessions:
     """Those of the application."""
     return cast(Sessions, current_app.extensions["sessions"])
+
+
+def role_of_token(given: str | None) -> Role | None:
+    """What the holder of this token may do; None if it is none of ours, which is counted, and slows its sender down.
+
+    Raises TooManyAttempts.
+    """
+    attempts = cast(Attempts, current_app.extensions["attempts"])
+    address = request.remote_addr
+    attempts.check(address)
+    role = sessions().role_of_token(given)
+    if role is not None:
+        attempts.succeeded(address)
+    elif current_app.extensions["has_token"]:
+        structlog.get_logger().warning("a wrong token", remote=address, in_a_row=attempts.failed(address))
+        try:
+            source().store().record_rejections((), {("", WRONG_TOKEN): 1})
+        except (StoreUnavailable, NewerStore) as error:
+            structlog.get_logger().error("a wrong token can't be counted", error=str(error))
+    return role
 
 
 def set_cookie(response: Response, cookie: str) -> None:

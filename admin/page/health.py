@@ -9,7 +9,8 @@ from typing import Literal
 from admin.set_aside import in_words, name_of
 from config.webhooks import Problem, Webhook
 from events.gone import gone_webhooks
-from events.records import Event, SetAside, SetAsideKind, Task
+from events.records import WRONG_TOKEN, Event, SetAside, SetAsideKind, Task
+from worker.notify import WRONG_TOKENS
 
 Level = Literal["error", "warning", "note"]
 _PILING_UP = 60_000
@@ -65,6 +66,7 @@ def what_is_wrong(state: State) -> list[Finding]:
         *_set_aside(state),
         *_tasks(state),
         *_webhooks(state),
+        *_tokens(state),
     ]
     return sorted(findings, key=lambda finding: _LEVELS.index(finding.level))
 
@@ -189,6 +191,14 @@ def _webhooks(state: State) -> list[Finding]:
                 text += " It is not verified yet."
             found.append(Finding("warning", text, page="rejections", query={"webhook": name}))
     return found
+
+
+def _tokens(state: State) -> list[Finding]:
+    wrong = state.deliveries.get("", {}).get(WRONG_TOKEN, 0)
+    if wrong < WRONG_TOKENS:
+        return []
+    text = f"Somebody gave this page a wrong token {wrong} times in the last day. Its log says from where."
+    return [Finding("warning", text)]
 
 
 def ago(milliseconds: int) -> str:

@@ -13,10 +13,11 @@ from flask import Blueprint, Response, abort, current_app, jsonify, request
 from admin.bridge import Bridge, NotFound
 from admin.definitions_writer import Invalid, NameTaken, Written
 from admin.orkes_webhooks import NotAWebhook, from_orkes, to_orkes
-from admin.page.context import changed, sessions
+from admin.page.context import changed, role_of_token, sessions
 from admin.page.pages import bridge
 from admin.page.webhooks import folder
 from config.webhooks import Webhook
+from events.payload import BadBody, read_json
 from events.records import EventFilter
 
 blueprint = Blueprint("orkes", __name__, url_prefix="/api")
@@ -29,7 +30,7 @@ def token() -> Response:
     """A token for `X-Authorization`: keySecret is BRIDGE_ADMIN_TOKEN or BRIDGE_VIEWER_TOKEN, keyId any name."""
     given = _body()
     secret = given.get("keySecret")
-    role = sessions().role_of_token(secret if isinstance(secret, str) else None)
+    role = role_of_token(secret if isinstance(secret, str) else None)
     if role is None and not current_app.extensions["has_token"]:
         role = "admin"
     if role is None:
@@ -102,12 +103,22 @@ def delete_tags(webhook_id: str) -> Response:
 
 
 def _body() -> dict[str, Any]:
-    body = request.get_json(force=True, silent=True)
+    body = _json()
     if isinstance(body, list) and len(body) == 1:  # the documentation calls it an array, and shows an object
         body = body[0]
     if not isinstance(body, dict):
         abort(400, "send a JSON object")
     return body
+
+
+def _json() -> Any:
+    """The body's value, whatever it is said to be; an error for what is no JSON, or nested too deeply."""
+    try:
+        return read_json(request.get_data(cache=False).decode())
+    except UnicodeDecodeError:
+        abort(400, "the body is not UTF-8")
+    except BadBody as error:
+        abort(400, str(error))
 
 
 def _keys(make: Any, *arguments: Any) -> dict[str, Any]:
@@ -181,7 +192,7 @@ def _set_tags(name: str, tags: list[dict[str, str]]) -> None:
 
 
 def _given_tags() -> list[dict[str, str]]:
-    body = request.get_json(force=True, silent=True)
+    body = _json()
     found: list[dict[str, str]] = []
     for tag in body if isinstance(body, list) else [body]:
         key, value = (tag.get("key"), tag.get("value")) if isinstance(tag, dict) else (None, None)

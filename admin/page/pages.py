@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, get_args
 from urllib.parse import quote
 
 from flask import Blueprint, Response, abort, current_app, g, make_response, redirect, render_template, request, url_for
+from werkzeug.datastructures import MultiDict
 
 from admin import shapes
 from admin.bridge import DAY, Bridge
 from admin.cli.tables import plain, pretty
 from admin.finding import select
 from admin.markdown import as_html, as_text
-from admin.page.access import COOKIE
-from admin.page.context import changed, sessions, set_cookie, source
+from admin.page.access import COOKIE, SESSION_SECONDS
+from admin.page.context import changed, role_of_token, sessions, set_cookie, source
 from admin.page.health import State, ago, what_is_wrong
 from admin.page.pictures import deliveries_picture, effect_picture, waiting_picture
-from admin.replaying import choose, replay_all
+from admin.replaying import Chosen, choose, replay_all
 from admin.sending import as_curl, delivery_of
 from events.in_words import criterion_in_words
 from events.in_words import shown as shown_value
@@ -47,7 +49,7 @@ def state_of(bridge: Bridge, now: int) -> State:
     """What `what_is_wrong` looks at."""
     store = bridge.store
     decider = store.leader()
-    failed = store.events(EventFilter(status="failed", limit=200))
+    failed = bridge.events(EventFilter(status="failed", limit=200))
     return State(
         facts=store.facts(),
         problems=bridge.definitions.problems,
@@ -87,7 +89,7 @@ def overview() -> str:
         for name, webhook in ((name, here.definitions.webhooks[name]) for name in names[first : first + PAGE])
     ]
     filters: dict[str, Any] = {"name": text} if text else {}
-    newest = here.store.events(EventFilter(limit=50))
+    newest = here.events(EventFilter(limit=50))
     return render(
         "overview.html",
         number=len(names),
@@ -119,7 +121,7 @@ def events() -> str:
         before_seq=request.args.get("before", type=_seq),
         limit=PAGE + 1,
     )
-    found = here.store.events(query)
+    found = here.events(query)
     page = found[:PAGE]
     asked = {"webhook": query.webhook, "status": query.status, "text": query.text}
     filters: dict[str, Any] = {key: value for key, value in asked.items() if value}
@@ -164,11 +166,30 @@ def event(event_id: str) -> str:
     )
 
 
-@blueprint.route("/replay", methods=["GET", "POST"])
+@blueprint.get("/replay")
+def ask_replay() -> str:
+    """Asks once more whether the events of a filter are to be replayed."""
+    filters, chosen = _chosen_by(request.args)
+    return render("replay.html", filters=filters, chosen=chosen)
+
+
+@blueprint.post("/replay")
 def replay_many() -> str | Response:
-    """Asks once more whether the events of a filter are to be replayed, and at a yes replays just those asked about."""
-    here = bridge()
-    asked = request.form if request.method == "POST" else request.args
+    """Replays just the events that were asked about."""
+    filters, chosen = _chosen_by(request.form)
+    if not chosen:
+        return render("replay.html", filters=filters, chosen=chosen)
+    if request.form.get("number") != str(len(chosen)):
+        # Others have come or gone meanwhile: what was agreed to is not what would happen.
+        return render("replay.html", filters=filters, chosen=chosen, changed=True)
+    *_, progress = replay_all(bridge(), chosen)
+    for webhook, number in sorted(progress.replayed.items()):
+        changed("replayed", webhook, f"{number} events, by {', '.join(f'{k} {v}' for k, v in filters.items())}")
+    return _redirect(url_for(".events", webhook=filters.get("webhook")))
+
+
+def _chosen_by(asked: MultiDict[str, str]) -> tuple[dict[str, str], list[Chosen]]:
+    """The filter that was given, and the events that fit."""
     filters = {key: asked[key] for key in ("webhook", "status", "text") if asked.get(key)}
     status = filters.get("status")
     if not filters or (status is not None and status not in STATUSES):
@@ -180,16 +201,7 @@ def replay_many() -> str | Response:
         before_seq=to + 1 if to else None,
         text=filters.get("text"),
     )
-    chosen = choose(here, query, most=_REPLAYED_AT_ONCE)
-    if request.method == "GET" or not chosen:
-        return render("replay.html", filters=filters, chosen=chosen)
-    if request.form.get("number") != str(len(chosen)):
-        # Others have come or gone meanwhile: what was agreed to is not what would happen.
-        return render("replay.html", filters=filters, chosen=chosen, changed=True)
-    *_, progress = replay_all(here, chosen)
-    for webhook, number in sorted(progress.replayed.items()):
-        changed("replayed", webhook, f"{number} events, by {', '.join(f'{k} {v}' for k, v in filters.items())}")
-    return _redirect(url_for(".events", webhook=filters.get("webhook")))
+    return filters, choose(bridge(), query, most=_REPLAYED_AT_ONCE)
 
 
 @blueprint.post("/events/<event_id>/replay")
@@ -248,16 +260,19 @@ def rejections() -> str:
     )
 
 
-@blueprint.route("/login", methods=["GET", "POST"])
-def login() -> Response | tuple[str, int]:
+@blueprint.get("/login")
+def login() -> Response:
     if not current_app.extensions["has_token"]:
         return _redirect(url_for(".overview"))
-    then = request.values.get("next", "")
-    if not then.startswith("/") or then.startswith(("//", "/\\")) or any(ord(character) < 32 for character in then):
-        then = url_for(".overview")
-    if request.method == "GET":
-        return make_response(render("login.html", next=then, wrong=False))
-    role = sessions().role_of_token(request.form.get("token"))
+    return make_response(render("login.html", next=_after_log_in(request.args), wrong=False))
+
+
+@blueprint.post("/login")
+def log_in() -> Response | tuple[str, int]:
+    if not current_app.extensions["has_token"]:
+        return _redirect(url_for(".overview"))
+    then = _after_log_in(request.form)
+    role = role_of_token(request.form.get("token"))
     if role is None:
         return render("login.html", next=then, wrong=True), 401
     answer = _redirect(then)
@@ -265,8 +280,20 @@ def login() -> Response | tuple[str, int]:
     return answer
 
 
+def _after_log_in(values: Mapping[str, str]) -> str:
+    """The page of ours that was asked for."""
+    then = values.get("next", "")
+    if not then.startswith("/") or then.startswith(("//", "/\\")) or any(ord(character) < 32 for character in then):
+        return url_for(".overview")
+    return then
+
+
 @blueprint.post("/logout")
 def logout() -> Response:
+    """Ends the session, wherever its cookie may be used."""
+    if current_app.extensions["has_token"] and (session_id := sessions().id_of(request.cookies.get(COOKIE))):
+        now = _now()
+        source().store().end_session(session_id, now + SESSION_SECONDS * 1000, now)
     answer = _redirect(url_for(".login"))
     answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
     return answer

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 
 from markupsafe import Markup, escape
 
+from admin.cli.tables import plain
 from events.records import Event, Target
 
 HOUR = 3_600_000
@@ -101,6 +102,7 @@ def _rows(title: str, words: str, rows: Mapping[str, int]) -> Markup:
     """Lying bars, each with its name and number, as text that everybody can read."""
     most = max(rows.values()) or 1
     shapes = Markup()
+    rows = {plain(name): number for name, number in rows.items()}
     for place, (name, number) in enumerate(rows.items()):
         y = place * 24
         label = name if len(name) <= 24 else name[:23] + "…"

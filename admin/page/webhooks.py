@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 
 from admin import shapes
+from admin.as_written import AsWritten, Secret, kept, preview, without_secrets
 from admin.bridge import DAY, NotFound
 from admin.definitions_writer import (
     CantWrite,
@@ -15,9 +17,7 @@ from admin.definitions_writer import (
     DefinitionsFolder,
     Invalid,
     NameTaken,
-    Secret,
     Written,
-    without_secrets,
 )
 from admin.editing import as_yaml, differing, edited, form_of, secrets_of, with_secrets
 from admin.forms import MORE, WebhookForm
@@ -145,16 +145,7 @@ def _preview(form: WebhookForm, keys: dict[str, Any], written: Written | None) -
         form.errors.setdefault("name", f"{error}; choose another name")
     else:
         return change.yaml, tuple(f"{warning.what}; {warning.remedy}" for warning in change.warnings)
-    return as_yaml({"webhooks": [_with_places(keys)]}), ()
-
-
-def _with_places(value: Any) -> Any:
-    """The keys with a word where secrets will be."""
-    if isinstance(value, Secret):
-        return "${file:secrets/…}"
-    if isinstance(value, dict):
-        return {key: _with_places(item) for key, item in value.items()}
-    return [_with_places(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return as_yaml({"webhooks": [preview(keys)]}), ()
 
 
 # --- one webhook --------------------------------------------------------------------------------------------
@@ -173,7 +164,7 @@ def _webhook_page(name: str, status: int = 200, **more: Any) -> Response:
     written = None
     if here.settings.bridge_admin_writes:
         written = DefinitionsFolder(here.settings.bridge_webhooks, PLATFORMS).find(name)
-    events = here.store.events(EventFilter(webhook=name, limit=50))
+    events = here.events(EventFilter(webhook=name, limit=50))
     text = render(
         "webhook.html",
         webhook=definition,
@@ -202,15 +193,22 @@ def test(name: str) -> Response:
     definition = _defined(name)
     found = samples(definition.platform)
     sample = found.get(request.form.get("sample", "")) or next(iter(found.values()), None) or abort(404)
-    url = shapes.url_of(definition, bridge().settings)
+    settings = source().settings
+    # To the relay itself: a definition says by its public_url how the delivery is signed, and nothing of where it goes.
+    at = shapes.relay_url_of(definition, settings)
+    has_public = definition.public_url or settings.bridge_public_url
+    known_as = shapes.url_of(definition, settings) if has_public else at
     headers = {"Content-Type": sample.content_type, **sample.headers}
     try:
-        draft = signed(definition, draft_for(url, sample.body, headers))
-        answer = _post_until_known(draft.url, draft)
-    except (CannotSign, NotReachable) as error:
+        draft = signed(definition, draft_for(known_as, sample.body, headers))
+        query = urlsplit(draft.url).query  # which the signing may have added
+        answer = _post_until_known(f"{at}?{query}" if query else at, draft)
+    except CannotSign as error:
         return _webhook_page(name, said=str(error))
+    except NotReachable as error:
+        return _webhook_page(name, said=f"{error}; BRIDGE_RELAY_URL says where the relay is")
     changed("tested", name, f"sample {sample.name}: {answer.status}")
-    return _webhook_page(name, answer=answer, said=answer.body.decode("utf-8", "replace"))
+    return _webhook_page(name, answer=answer, said=answer.said)
 
 
 def _post_until_known(url: str, draft: Any) -> Answer:
@@ -231,7 +229,7 @@ def edit(name: str) -> Response:
     written = _written(name)
     guide = guides()[_platform(written)]
     more: dict[str, Any] = {"written": written, "version": written.version}
-    return _form_page("edit.html", form_of(written.keys), guide, dict(written.keys), **more)
+    return _form_page("edit.html", form_of(written.keys), guide, kept(written.keys), **more)
 
 
 @blueprint.post("/webhooks/<name>/edit")
@@ -278,14 +276,15 @@ def rotate(name: str) -> Response:
     if request.form.get("do") == "forget":
         if len(old) < 2:
             abort(409, "there is no old secret")
-        folder().update(name, with_secrets(written.keys, old[:1]), request.form.get("version", ""))
+        folder().update(name, with_secrets(written.keys, [AsWritten(old[0])]), request.form.get("version", ""))
         changed("removed the old secret", name)
         return _to(name)
     form = WebhookForm(guide.name, secret=request.form.get("secret", "").strip())
     if not form.secret:
         form.generate()
+    new = with_secrets(written.keys, [Secret(form.secret), *map(AsWritten, old)])
     try:
-        folder().update(name, with_secrets(written.keys, [Secret(form.secret), *old]), request.form.get("version", ""))
+        folder().update(name, new, request.form.get("version", ""))
     except Invalid as error:
         return _webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
     changed("rotated the secret", name)

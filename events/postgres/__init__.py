@@ -17,6 +17,7 @@ from events.postgres.kept_definitions import KeptDefinitions
 from events.postgres.leadership import Leadership
 from events.postgres.onces import Onces
 from events.postgres.overdue import Overdue
+from events.postgres.page import Page
 from events.postgres.pauses import Pauses
 from events.postgres.quarantine import Quarantine
 from events.postgres.queries import Queries
@@ -34,6 +35,7 @@ class PostgresStore(
     EffectsOfCalls,
     Onces,
     Overdue,
+    Page,
     Pauses,
     Quarantine,
     Signals,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from events import rows, storable
 from events.deadline import deadline
 from events.group_commit import GroupCommit, Take
 from events.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, translated
+from events.postgres.secret_facts import secret_fact
 from events.postgres.signals import Bell
 from events.records import Committed, NewEvent, Rejection
 from events.store import StoreUnavailable
@@ -158,18 +158,7 @@ class Deliveries:
             )
 
     def fingerprint_salt(self) -> bytes:
-        name = "fingerprint_salt"
-        sql = "SELECT value FROM bridge.facts WHERE name = %s"
-        found = self._connections.read(sql, (name,), IMPATIENT)
-        if not found:
-            with self._connections.transaction(IMPATIENT) as connection:
-                self._connections.execute(
-                    connection,
-                    "INSERT INTO bridge.facts (name, value, at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-                    (name, secrets.token_hex(16), self.now()),
-                )
-            found = self._connections.read(sql, (name,), IMPATIENT)
-        return bytes.fromhex(found[0][0])
+        return secret_fact(self._connections, "fingerprint_salt")
 
     # --- rejections and counts ---
 

@@ -235,6 +235,21 @@ CREATE INDEX targets_states ON bridge.targets (event_id, kind, state);
 DROP INDEX bridge.targets_event;
 """
 
+_PAGE = """
+-- sessions with the admin page whose holder has logged out, until their cookies are too old
+CREATE TABLE bridge.sessions_over (
+    id TEXT PRIMARY KEY,
+    until BIGINT NOT NULL
+);
+CREATE INDEX sessions_over_until ON bridge.sessions_over (until);
+
+-- what each webhook's `hide` said last: a JSON list
+CREATE TABLE bridge.hidden_paths (
+    webhook TEXT PRIMARY KEY,
+    paths TEXT NOT NULL
+);
+"""
+
 STEPS: tuple[tuple[str, str], ...] = (
     ("first", _FIRST),
     ("failing_since", "ALTER TABLE bridge.targets ADD COLUMN failing_since BIGINT"),
@@ -249,6 +264,7 @@ STEPS: tuple[tuple[str, str], ...] = (
         "taken_in_time",
         "CREATE INDEX tasks_taken_in_time ON bridge.tasks (id) WHERE state = 'taken' AND response_timeout > 0",
     ),
+    ("sessions_and_hidden_paths", _PAGE),
 )
 """Name and statements of each step, in their order."""
 

@@ -27,6 +27,10 @@ def _parts_of(query: EventFilter) -> list[str]:
     return [f"decided_at IS NULL{of_webhook}", *decided] if "pending" in statuses else decided
 
 
+def _columns(query: EventFilter) -> str:
+    return rows.LISTED_EVENT if query.listing else rows.EVENT
+
+
 class Queries:
     """Implements `events.store.Queries`."""
 
@@ -52,7 +56,7 @@ class Queries:
             f"(SELECT seq FROM bridge.events WHERE {part} AND seq < %(before)s ORDER BY seq DESC LIMIT %(limit)s)"
             for part in _parts_of(query)
         )
-        sql = f"SELECT {rows.EVENT} FROM bridge.events WHERE seq IN ({seqs}) ORDER BY seq DESC LIMIT %(limit)s"
+        sql = f"SELECT {_columns(query)} FROM bridge.events WHERE seq IN ({seqs}) ORDER BY seq DESC LIMIT %(limit)s"
         return [rows.event(row) for row in self._all(sql, values)]
 
     def _search(self, query: EventFilter, values: dict[str, Any]) -> list[Event]:
@@ -66,7 +70,7 @@ class Queries:
         if query.status is not None:
             where += " AND status = %(status)s"
         sql = (
-            f"SELECT {rows.EVENT} FROM bridge.events WHERE seq < %(before)s AND seq > %(after)s AND {where}"
+            f"SELECT {_columns(query)} FROM bridge.events WHERE seq < %(before)s AND seq > %(after)s AND {where}"
             " ORDER BY seq DESC LIMIT %(limit)s"
         )
         after = newest[0][0] - _SEARCHED if newest else 0
@@ -188,7 +192,7 @@ class Queries:
         return [Change(*row) for row in self._all(sql, [*([webhook] if only else []), limit])]
 
     def facts(self) -> dict[str, str]:
-        found = self._all("SELECT name, value FROM bridge.facts WHERE name != 'fingerprint_salt'")
+        found = self._all("SELECT name, value FROM bridge.facts WHERE name NOT IN ('fingerprint_salt', 'session_key')")
         return dict(found)
 
     def set_fact(self, name: str, value: str | None) -> None:

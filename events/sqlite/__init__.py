@@ -15,6 +15,7 @@ from events.sqlite.kept_definitions import KeptDefinitions
 from events.sqlite.leadership import Leadership
 from events.sqlite.onces import Onces
 from events.sqlite.overdue import Overdue
+from events.sqlite.page import Page
 from events.sqlite.pauses import Pauses
 from events.sqlite.quarantine import Quarantine
 from events.sqlite.queries import Queries
@@ -32,6 +33,7 @@ class SqliteStore(
     EffectsOfCalls,
     Onces,
     Overdue,
+    Page,
     Pauses,
     Quarantine,
     Signals,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,6 +12,7 @@ from events.group_commit import GroupCommit, Take
 from events.records import Committed, NewEvent, Rejection
 from events.rows import new_event_row
 from events.sqlite.connections import Connections
+from events.sqlite.secret_facts import secret_fact
 from events.sqlite.signals import WakeUp
 
 REJECTIONS_KEPT = 100
@@ -73,16 +73,7 @@ class Deliveries:
             )
 
     def fingerprint_salt(self) -> bytes:
-        name = "fingerprint_salt"
-        found = self._connections.read("SELECT value FROM facts WHERE name = ?", (name,))
-        if not found:
-            with self._connections.transaction() as db:
-                db.execute(
-                    "INSERT OR IGNORE INTO facts (name, value, at) VALUES (?, ?, ?)",
-                    (name, secrets.token_hex(16), int(time.time() * 1000)),
-                )
-                found = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchall()
-        return bytes.fromhex(found[0][0])
+        return secret_fact(self._connections, "fingerprint_salt")
 
     # --- rejections and counts ---
 

@@ -336,6 +336,28 @@ def taken_in_time(db: Database) -> None:
     db.execute("CREATE INDEX tasks_taken_in_time ON tasks (id) WHERE state = 'taken' AND response_timeout > 0")
 
 
+_PAGE = """
+-- sessions with the admin page whose holder has logged out, until their cookies are too old
+CREATE TABLE sessions_over (
+    id TEXT PRIMARY KEY,
+    until INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX sessions_over_until ON sessions_over (until);
+
+-- what each webhook's `hide` said last: a JSON list
+CREATE TABLE hidden_paths (
+    webhook TEXT PRIMARY KEY,
+    paths TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+@migrations()
+def sessions_and_hidden_paths(db: Database) -> None:
+    """Sessions that ended before their time, and paths that stay hidden."""
+    _run(db, _PAGE)
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

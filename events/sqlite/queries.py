@@ -47,6 +47,10 @@ def _parts_of(query: EventFilter) -> list[str]:
     return [*(pending if query.status in (None, "pending") else ()), *finished]
 
 
+def _columns(query: EventFilter) -> str:
+    return rows.LISTED_EVENT if query.listing else rows.EVENT
+
+
 class Queries:
     """Implements `events.store.Queries`."""
 
@@ -63,7 +67,7 @@ class Queries:
         seqs = " UNION ALL ".join(
             f"SELECT * FROM (SELECT seq FROM {part} ORDER BY seq DESC LIMIT :limit)" for part in _parts_of(query)
         )
-        sql = f"SELECT {rows.EVENT} FROM events WHERE seq IN ({seqs}) ORDER BY seq DESC LIMIT :limit"
+        sql = f"SELECT {_columns(query)} FROM events WHERE seq IN ({seqs}) ORDER BY seq DESC LIMIT :limit"
         return [rows.event(row) for row in self._all(sql, values)]
 
     def _search(self, query: EventFilter, values: dict[str, Any]) -> list[Event]:
@@ -74,8 +78,8 @@ class Queries:
         if query.status is not None:
             where += " AND status = :status"
         sql = (
-            f"SELECT {rows.EVENT} FROM events WHERE seq < :before AND seq > :after AND {where}"
-            f" UNION SELECT {rows.EVENT} FROM events WHERE id = :text AND seq < :before AND {where}"
+            f"SELECT {_columns(query)} FROM events WHERE seq < :before AND seq > :after AND {where}"
+            f" UNION SELECT {_columns(query)} FROM events WHERE id = :text AND seq < :before AND {where}"
             " ORDER BY seq DESC LIMIT :limit"
         )
         after = newest[0][0] - _SEARCHED if newest else 0
@@ -184,7 +188,7 @@ class Queries:
         return int(self._all("SELECT count(*) FROM tasks WHERE state = 'waiting'")[0][0])
 
     def facts(self) -> dict[str, str]:
-        return dict(self._all("SELECT name, value FROM facts WHERE name != 'fingerprint_salt'"))
+        return dict(self._all("SELECT name, value FROM facts WHERE name NOT IN ('fingerprint_salt', 'session_key')"))
 
     def set_fact(self, name: str, value: str | None) -> None:
         with self._connections.transaction() as db:

@@ -7,6 +7,7 @@ from sqlite_utils import Database
 from events.records import Hold, TargetKind, TargetState
 from events.rows import EVENT as EVENT
 from events.rows import HOLDS as HOLDS
+from events.rows import LISTED_EVENT as LISTED_EVENT
 from events.rows import REJECTION as REJECTION
 from events.rows import STATES
 from events.rows import TARGET as TARGET

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from admin import definitions_writer
-from admin.definitions_writer import CantWrite, Changed, DefinitionsFolder, Invalid, NameTaken, Secret, literal
+from admin.as_written import AsWritten, Secret, kept
+from admin.definitions_writer import CantWrite, Changed, DefinitionsFolder, Invalid, NameTaken
 from config.webhooks import Webhook, load_definitions
 from relay.platforms import PLATFORMS
 
@@ -78,7 +79,7 @@ def test_what_others_wrote_in_the_same_file_stays(folder: DefinitionsFolder) -> 
     file.write_text(OTHERS)
     old = folder.find("orders")
     assert old is not None
-    folder.update("orders", old.keys | {"hold": "1m"}, old.version)
+    folder.update("orders", kept(old.keys) | {"hold": "1m"}, old.version)
     assert file.read_text() == OTHERS.replace("hold: 5m", "hold: 1m")
     folder.delete("orders", version(folder, "orders"))
     text = file.read_text()
@@ -114,12 +115,12 @@ def test_a_secret_stays_until_it_is_named_no_more(folder: DefinitionsFolder) -> 
     folder.create(KEYS)
     old = folder.find("deploys")
     assert old is not None
-    rotated = old.keys | {"secret": [Secret("another-secret-0123456789"), old.keys["secret"]]}
+    rotated = kept(old.keys) | {"secret": [Secret("another-secret-0123456789"), AsWritten(old.keys["secret"])]}
     folder.update("deploys", rotated, old.version)
     assert len(files(folder)) == 3
     new = folder.find("deploys")
     assert new is not None
-    folder.update("deploys", new.keys | {"secret": new.keys["secret"][0]}, new.version)
+    folder.update("deploys", kept(new.keys) | {"secret": AsWritten(new.keys["secret"][0])}, new.version)
     assert len(files(folder)) == 2
     assert [secret.get_secret_value() for secret in read(folder)["deploys"].secret or ()] == [
         "another-secret-0123456789"
@@ -158,7 +159,7 @@ def test_a_name_leads_nowhere_but_into_the_folder(folder: DefinitionsFolder, nam
     ],
 )
 def test_yaml_and_references_in_values_are_only_text(folder: DefinitionsFolder, value: str) -> None:
-    folder.create(KEYS | {"starts": literal([{"workflow": value, "when": {"$.x": value}}])})
+    folder.create(KEYS | {"starts": [{"workflow": value, "when": {"$.x": value}}]})
     (start,) = read(folder)["deploys"].starts
     assert (start.workflow, start.when) == (value, {"$.x": value})
 
@@ -192,7 +193,7 @@ def test_a_disk_that_refuses_leaves_everything_as_it_was(
 
     monkeypatch.setattr(definitions_writer.os, "replace", full)  # type: ignore[attr-defined]
     with pytest.raises(CantWrite, match="No space left"):
-        folder.update("deploys", old.keys | {"secret": Secret("another-secret-0123456789")}, old.version)
+        folder.update("deploys", kept(old.keys) | {"secret": Secret("another-secret-0123456789")}, old.version)
     assert files(folder) == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from admin.explain import (
     task_in_words,
 )
 from config.webhooks import Webhook
+from events.hiding import Hidden
 from events.in_words import criterion_in_words, shown
 from events.matches import Criterion
 from events.records import Event, Target, Task, Workflow, iso
@@ -93,6 +95,7 @@ def around(
     workflow: Workflow | None = None,
     conductor_error: str | None = None,
     defined: bool = True,
+    paused: Mapping[str, int] | None = None,
 ) -> Surroundings:
     hook = hook or webhook()
     return Surroundings(
@@ -102,7 +105,13 @@ def around(
         workflows={workflow.id: workflow} if workflow else {},
         now=NOW + 20 * MINUTE,
         conductor_error=conductor_error,
+        paused=paused or {},
+        hide=hides_what_is_defined(hook if defined else None),
     )
+
+
+def hides_what_is_defined(hook: Webhook | None) -> Callable[[str], Hidden]:
+    return lambda name: hook.hide if hook is not None else ()
 
 
 def find(one: Event, other: Task, surroundings: Surroundings) -> TaskFinding:
@@ -418,7 +427,7 @@ def test_a_start_shows_each_operator_with_the_value_found(when: dict[str, Any], 
 
 def test_a_paused_webhook_is_the_reason_before_all_others() -> None:
     waits = event(status="pending", decided_at=None)
-    found = explain_event(waits, [], Surroundings({"hook": webhook()}, {}, {}, {}, NOW, paused={"hook": NOW}))
+    found = explain_event(waits, [], around(paused={"hook": NOW}))
     assert "paused since" in found.meaning[0]
     assert "webhook-bridge resume hook" in found.meaning[0]
     assert not any("still to be decided" in sentence for sentence in found.meaning)
@@ -426,7 +435,7 @@ def test_a_paused_webhook_is_the_reason_before_all_others() -> None:
 
 def test_a_pace_is_named_where_targets_wait_for_their_turn() -> None:
     called = event(status="pending")
-    found = explain_event(called, [], Surroundings({"hook": webhook(pace="50/s")}, {}, {}, {}, NOW))
+    found = explain_event(called, [], around(webhook(pace="50/s")))
     assert "pace is 50/s" in found.meaning[0]
 
 
@@ -437,6 +446,6 @@ def test_a_skipped_start_names_the_workflow_that_is_there() -> None:
 
 def test_once_and_unless_are_said_beside_a_start() -> None:
     both = webhook(starts=[{"workflow": "flow", "once": {"key": "$.id"}, "unless": "taken"}])
-    [start] = explain_event(event(), [], Surroundings({"hook": both}, {}, {}, {}, NOW)).starts
+    [start] = explain_event(event(), [], around(both)).starts
     assert "unless a waiting task takes the event" in start.reason
     assert "$.id" in start.reason

@@ -89,7 +89,7 @@ def test_every_wrong_setting_is_named_with_its_remedy(monkeypatch: pytest.Monkey
 
 
 def test_secrets_are_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BRIDGE_ADMIN_TOKEN", "hidden")
+    monkeypatch.setenv("BRIDGE_ADMIN_TOKEN", "hidden-0123456789")
     monkeypatch.setenv("CONDUCTOR_AUTH_SECRET", "hidden")
     monkeypatch.setenv("BRIDGE_DATABASE", "postgresql://bridge:hidden@db/bridge")
     assert "hidden" not in repr(load_settings())

@@ -74,12 +74,13 @@ def test_its_three_commands_run(builder: Builder, tmp_path: Path) -> None:
         "PORT": str(ports["PORT"]),
         "BRIDGE_RELAY_METRICS": f"127.0.0.1:{ports['metrics']}",
         "BRIDGE_WORKER_METRICS": f"127.0.0.1:{ports['worker']}",
+        "ADMIN_HOST": "0.0.0.0",
+        "ADMIN_PORT": str(ports["admin"]),
     }
-    page = ["gunicorn", "--config", "python:admin.page.gunicorn_settings", "--bind", f"0.0.0.0:{ports['admin']}"]
     commands = {
         "relay": (["gunicorn", "--config", "python:relay.gunicorn_settings", "relay:create_app()"], "PORT", "/readyz"),
         "worker": (["python", "-m", "worker"], "worker", "/readyz"),
-        "admin": ([*page, "admin:create_app()"], "admin", "/healthz"),
+        "admin": (["python", "-m", "admin"], "admin", "/healthz"),
     }
     options = [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
     options += ["--volume", f"{data}:/data", "--volume", f"{definitions}:/etc/webhook-bridge:ro"]

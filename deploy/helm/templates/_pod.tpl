@@ -225,9 +225,10 @@ readinessProbe:
 {{- define "bridge.adminContainer" -}}
 - name: admin
   {{- include "bridge.container" (dict "root" . "env" .Values.secretEnv "secrets" true) | nindent 2 }}
-  command: [gunicorn]
-  args: [--config, "python:admin.page.gunicorn_settings", --bind, "0.0.0.0:{{ .Values.admin.port }}", "admin:create_app()"]
+  command: [python, -m, admin]
   env:
+    - {name: ADMIN_HOST, value: "0.0.0.0"}
+    - {name: ADMIN_PORT, value: "{{ .Values.admin.port }}"}
     {{- include "bridge.env" . | nindent 4 }}
     {{- include "bridge.databaseEnv" . | nindent 4 }}
     - name: BRIDGE_ADMIN_TOKEN

@@ -36,15 +36,6 @@ def test_others_are_refused_with_the_reason_and_a_remedy(change: dict[str, Any],
     assert "BRIDGE_ADMIN_TOKEN" in str(caught.value)
 
 
-def test_the_socket_says_where_it_is_bound() -> None:
-    class Connection:
-        def getsockname(self) -> Any:
-            return ("192.0.2.7", 8090)
-
-    with pytest.raises(NotAllowed, match=r"192\.0\.2\.7"):
-        check_local({**LOCAL, "gunicorn.socket": Connection()})
-
-
 def test_trusted_proxies_need_a_token() -> None:
     with pytest.raises(NotAllowed, match="proxy"):
         check_local(LOCAL, trusted_proxies=True)

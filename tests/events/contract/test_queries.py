@@ -183,3 +183,10 @@ def test_the_kept_definitions_are_those_of_the_last_good_files(store: Store, oth
     store.keep_definitions(store.kept_definitions())
     store.keep_definitions({})
     assert other.kept_definitions() == {}
+
+
+def test_a_list_is_read_without_what_is_large(store: Store) -> None:
+    arrive(store, "e1", payload='{"a": "needle"}', headers={"x": "y"})
+    for query in (EventFilter(listing=True), EventFilter(text="needle", listing=True)):
+        (listed_event,) = store.events(query)
+        assert (listed_event.id, listed_event.payload, listed_event.headers) == ("e1", "{}", {})

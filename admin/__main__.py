@@ -1,0 +1,95 @@
+"""``python -m admin``: the process that serves the page and its API."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+import structlog
+from waitress.server import create_server
+
+from admin.page.app import BODY, create_app
+from config.logs import configure_logging
+from config.loopback import is_loopback
+from config.settings import Settings, SettingsError, load_settings
+
+USAGE = """usage: python -m admin
+
+Serves the admin page and its API, at ADMIN_HOST (127.0.0.1) and ADMIN_PORT (8090). Elsewhere than on loopback it only
+starts with BRIDGE_ADMIN_TOKEN set. Stop it with SIGTERM or Ctrl-C. Settings come from the environment and .env
+(README.md has them all)."""
+
+_THREADS = 8
+"""Requests that are answered at a time. One that hasn't come whole holds no thread."""
+_CONNECTIONS = 2000
+_SILENT = 30
+"""Seconds after which a connection ends on which nothing moves."""
+_HEAD = 32 * 1024
+
+
+def main() -> int:
+    """Serves until a signal; the exit code is 0 after a clean stop, 1 if it can't start, 2 for bad usage."""
+    if len(sys.argv) > 1:
+        wanted = sys.argv[1] in ("-h", "--help")
+        print(USAGE, file=sys.stdout if wanted else sys.stderr)
+        return 0 if wanted else 2
+    try:
+        settings = load_settings()
+        host, port = _address(settings)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    configure_logging(settings.bridge_log_format, "admin")
+    signal.signal(signal.SIGTERM, _stop)
+    application = create_app(settings)
+    application.extensions["bridge"].definitions()  # so that the first look doesn't wait for them
+    try:
+        server: Any = create_server(
+            application,
+            host=host,
+            port=port,
+            threads=_THREADS,
+            connection_limit=_CONNECTIONS,
+            asyncore_use_poll=True,
+            channel_timeout=_SILENT,
+            cleanup_interval=_SILENT // 3,
+            max_request_header_size=_HEAD,
+            max_request_body_size=BODY,
+            # Whom to believe about addresses and hosts is BRIDGE_TRUSTED_PROXIES' to say: the page sees what came.
+            clear_untrusted_proxy_headers=False,
+            server_name=host,
+            ident=None,
+        )
+    except (OSError, ValueError) as error:
+        print(f"the admin page can't listen on {host} port {port}: {error}", file=sys.stderr)
+        return 1
+    log = structlog.get_logger()
+    log.info("the admin page listens", address=f"{f'[{host}]' if ':' in host else host}:{port}")
+    server.run()
+    log.info("the admin page stopped")
+    return 0
+
+
+def _address(settings: Settings) -> tuple[str, int]:
+    """Where to listen. Raises SettingsError for what is none, and where others could see the page without a token."""
+    host = os.environ.get("ADMIN_HOST") or "127.0.0.1"
+    text = os.environ.get("ADMIN_PORT") or "8090"
+    if not text.isdecimal() or not 0 < int(text[:6]) < 65536:
+        raise SettingsError(f"ADMIN_PORT: {text[:20]!r} is no port; write a number from 1 to 65535")
+    if settings.bridge_admin_token is None and not is_loopback(host):
+        raise SettingsError(
+            f"the admin page would listen on {host}, not on loopback: "
+            "set BRIDGE_ADMIN_TOKEN to a long random text, or ADMIN_HOST to 127.0.0.1"
+        )
+    return host, int(text)
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(0)  # the server ends what is in hand
+
+
+if __name__ == "__main__":
+    sys.exit(main())

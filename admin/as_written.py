@@ -1,0 +1,88 @@
+"""What a webhook's keys become in the YAML: one rule for page, API and command line.
+
+Whatever somebody typed or sent is literal: ``${NAME}`` in it is text, and reads nobody's secret. A secret goes into a
+file, and the YAML refers to that. Only what stood in the YAML before, and references that the bridge makes itself, are
+written as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Keys = Mapping[str, Any]
+"""A webhook's keys on their way into the YAML: literal values, `Secret` and `AsWritten`."""
+_REFERENCES = re.compile(r"(\$\{[^{}]+\})+")
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A secret that goes into a file of its own."""
+
+    value: str
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+
+@dataclass(frozen=True)
+class AsWritten:
+    """A value that is written as it is, references included."""
+
+    value: Any
+
+    def __repr__(self) -> str:
+        return "AsWritten(…)"  # it may be a secret that stands in the file
+
+
+def kept(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys as they stand in the YAML, to be written so again."""
+    return {key: AsWritten(value) for key, value in keys.items()}
+
+
+def as_written(value: Any, refer: Callable[[Secret, str], str], label: str = "") -> Any:
+    """The value for the YAML; `refer` gives the reference to a secret, and is told the key that it is under."""
+    if isinstance(value, AsWritten):
+        return value.value
+    if isinstance(value, Secret):
+        return refer(value, label)
+    if isinstance(value, str):
+        return value.replace("${", "$${")
+    if isinstance(value, Mapping):
+        return {as_written(key, refer): as_written(item, refer, str(key)) for key, item in value.items()}
+    return [as_written(item, refer, label) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def as_meant(value: Any) -> Any:
+    """What stands in the YAML as somebody would type it."""
+    if isinstance(value, str):
+        return value.replace("$${", "${")
+    if isinstance(value, Mapping):
+        return {as_meant(key): as_meant(item) for key, item in value.items()}
+    return [as_meant(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def preview(keys: Keys) -> dict[str, Any]:
+    """The keys as people may see them before they are written, with a word where secrets will be."""
+    return without_secrets(as_written(keys, lambda secret, label: "${file:secrets/…}"))
+
+
+def without_secrets(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of the YAML as people may see them: secrets that stand in the file are blanked, references are not."""
+    shown = dict(keys)
+    for key in ("secret", "verify_token", "headers"):
+        if key in shown:
+            shown[key] = _blanked(shown[key])
+    if isinstance(shown.get("signature"), Mapping):
+        shown["signature"] = {**shown["signature"], "secret": _blanked(shown["signature"].get("secret"))}
+    return shown
+
+
+def _blanked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _blanked(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_blanked(item) for item in value]
+    return value if value is None or _REFERENCES.fullmatch(str(value)) else "***"

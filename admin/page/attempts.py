@@ -1,0 +1,80 @@
+"""Slows down who tries tokens: each address has a few mistakes free, and then has to wait, longer each time."""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_FREE = 5
+"""Wrong tokens in a row after which an address has to wait."""
+_FIRST_WAIT = 1.0
+_LONGEST_WAIT = 60.0
+_FORGIVEN_AFTER = 600.0
+"""Seconds without a wrong token after which an address begins anew."""
+_ADDRESSES = 10_000
+
+
+class TooManyAttempts(Exception):
+    """The address has given too many wrong tokens; `seconds` is how long it has to wait."""
+
+    def __init__(self, seconds: int):
+        self.seconds = seconds
+        super().__init__(f"too many wrong tokens from your address: try again in {seconds} s")
+
+
+@dataclass
+class _Failures:
+    number: int
+    at: float
+
+
+class Attempts:
+    """Wrong tokens by address, of an IPv6 address by its /64. Thread-safe; of too many addresses the oldest go."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._failures: OrderedDict[str, _Failures] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def check(self, address: str | None) -> None:
+        """Raises TooManyAttempts while the address has to wait: then no token is looked at."""
+        with self._lock:
+            failures = self._failures.get(_key(address))
+            if failures is None or failures.number < _FREE:
+                return
+            wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(failures.number - _FREE, 10))
+            left = failures.at + wait - self._clock()
+        if left > 0:
+            raise TooManyAttempts(max(1, round(left)))
+
+    def failed(self, address: str | None) -> int:
+        """The address gave a wrong token; returns how many in a row."""
+        key, now = _key(address), self._clock()
+        with self._lock:
+            before = self._failures.pop(key, None)
+            number = before.number + 1 if before is not None and now - before.at < _FORGIVEN_AFTER else 1
+            self._failures[key] = _Failures(number, now)
+            if len(self._failures) > _ADDRESSES:
+                self._failures.popitem(last=False)
+        return number
+
+    def succeeded(self, address: str | None) -> None:
+        """The address gave a right token."""
+        with self._lock:
+            self._failures.pop(_key(address), None)
+
+
+def _key(address: str | None) -> str:
+    try:
+        found = ipaddress.ip_address(address or "")
+    except ValueError:
+        return address or ""
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((int(found), 64), strict=False))
+    return str(found)

@@ -1,0 +1,30 @@
+"""Has the store remember what each webhook's `hide` says, so that it stays hidden when the definition is gone."""
+
+from __future__ import annotations
+
+from config.webhooks import Definitions
+from events.store import HiddenPaths
+
+
+class KeptHiddenPaths:
+    """Writes what is new in the definitions in force."""
+
+    def __init__(self, store: HiddenPaths, definitions: Definitions):
+        self._store = store
+        self._definitions = definitions
+        self._written: Definitions | None = None
+
+    def replace(self, definitions: Definitions) -> None:
+        """These are in force now."""
+        self._definitions = definitions
+
+    def write(self) -> None:
+        """Writes what isn't written yet. Raises StoreUnavailable: the next call tries again."""
+        current = self._definitions
+        if current is self._written:
+            return
+        kept = self._store.hidden_paths()
+        new = {webhook.name: webhook.hide for webhook in current.webhooks if kept.get(webhook.name) != webhook.hide}
+        if new:
+            self._store.keep_hidden_paths(new)
+        self._written = current

@@ -1,0 +1,187 @@
+"""The admin process as the Procfile starts it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.admin.sample import Sample
+
+TOKEN = "the-token-of-the-admin-page"
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def start(sample: Sample, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("BRIDGE_", "CONDUCTOR_", "ADMIN_"))}
+    return subprocess.Popen(
+        [sys.executable, "-m", "admin", *arguments],
+        cwd=sample.folder,
+        env={**kept, **sample.environment, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def ask(port: int, path: str, headers: dict[str, str] | None = None) -> int:
+    """The answer's status; waits until the process answers."""
+    deadline = time.monotonic() + 60
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        try:
+            connection.request("GET", path, headers=headers or {})
+            return connection.getresponse().status
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        finally:
+            connection.close()
+
+
+def stop(process: subprocess.Popen[str]) -> str:
+    process.terminate()
+    return process.communicate(timeout=60)[0]
+
+
+@pytest.fixture
+def port(sample: Sample) -> Iterator[int]:
+    """Where an admin process without a token listens."""
+    port = free_port()
+    process = start(sample, ADMIN_PORT=str(port))
+    try:
+        ask(port, "/healthz")
+        yield port
+    finally:
+        stop(process)
+
+
+def test_it_listens_on_loopback_and_needs_no_token_there(sample: Sample) -> None:
+    port = free_port()
+    process = start(sample, ADMIN_PORT=str(port))
+    try:
+        assert ask(port, "/healthz") == 200
+        assert ask(port, "/api/overview") == 200
+        assert ask(port, "/", {"Host": "rebound.example.com"}) == 403
+        assert ask(port, "/", {"X-Forwarded-For": "192.0.2.1"}) == 403
+    finally:
+        text = stop(process)
+    assert f"127.0.0.1:{port}" in text
+    assert "Traceback" not in text
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_elsewhere_it_does_not_start_without_a_token(sample: Sample, host: str) -> None:
+    process = start(sample, ADMIN_HOST=host)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "set BRIDGE_ADMIN_TOKEN to a long random text, or ADMIN_HOST to 127.0.0.1" in text
+    assert "Traceback" not in text
+
+
+def test_elsewhere_it_starts_with_a_token_and_asks_for_it(sample: Sample) -> None:
+    port = free_port()
+    process = start(sample, ADMIN_HOST="0.0.0.0", ADMIN_PORT=str(port), BRIDGE_ADMIN_TOKEN=TOKEN)
+    try:
+        assert ask(port, "/healthz") == 200
+        assert ask(port, "/") == 302
+        assert ask(port, "/api/overview") == 401
+        assert ask(port, "/api/overview", {"Authorization": f"Bearer {TOKEN}", "Host": "admin.example.com"}) == 200
+    finally:
+        stop(process)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "reason"),
+    [
+        ("BRIDGE_RETENTION", "soon", "BRIDGE_RETENTION: 'soon' is not a duration"),
+        ("ADMIN_PORT", "http", "ADMIN_PORT: 'http' is no port"),
+        ("BRIDGE_ADMIN_TOKEN", "short", "BRIDGE_ADMIN_TOKEN: shorter than 16 characters"),
+        ("BRIDGE_VIEWER_TOKEN", TOKEN, "BRIDGE_VIEWER_TOKEN: the same as BRIDGE_ADMIN_TOKEN"),
+    ],
+)
+def test_a_wrong_setting_ends_the_start_with_a_word(sample: Sample, setting: str, value: str, reason: str) -> None:
+    process = start(sample, **{"BRIDGE_ADMIN_TOKEN": TOKEN, "ADMIN_PORT": str(free_port()), setting: value})
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert reason in text
+    assert "Traceback" not in text
+
+
+def test_a_port_that_is_taken_ends_the_start_with_a_word(sample: Sample) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = start(sample, ADMIN_PORT=str(taken.getsockname()[1]))
+        text, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "can't listen on 127.0.0.1 port" in text
+
+
+def test_help_says_how_it_is_used(sample: Sample) -> None:
+    process = start(sample, "--help")
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "ADMIN_HOST" in text
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"",
+        b"GET / HTT",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ",
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\ntoken=",
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ntok",
+    ],
+)
+def test_requests_that_never_end_hold_up_nobody(port: int, beginning: bytes) -> None:
+    with ExitStack() as stack:
+        for _ in range(50):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            connection.sendall(beginning)
+        assert ask(port, "/api/overview") == 200
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET /events/%ff%fe%00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ],
+)
+def test_hostile_bytes_are_answered_with_a_4xx_and_harm_nobody(port: int, request_: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(request_)
+        status = connection.makefile("rb").readline()
+    assert status.split()[1][:1] == b"4", status
+    assert ask(port, "/healthz") == 200
+
+
+def test_a_header_that_a_client_doubles_is_no_reason_to_refuse(port: int) -> None:
+    """Orkes' Go SDK sends Content-Type and Accept twice."""
+    body = b'{"keyId": "a", "keySecret": "b"}'
+    head = (
+        f"POST /api/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+        "Content-Type: application/json\r\nContent-Type: application/json\r\n"
+        "Accept: application/json\r\nAccept: application/json\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(head.encode() + body)
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b'"token"' in answer

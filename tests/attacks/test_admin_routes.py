@@ -1,0 +1,214 @@
+"""Every route × every method × everybody but the admin × every way to say who one is: nothing changes.
+
+The same requests, sent by an admin, change something at every route that may: so what is refused is refused for who
+sends it, and not since it is a request that does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.routing import Rule
+
+from admin.page.access import COOKIE
+from admin.page.app import create_app
+from admin.page.webhooks import DefinitionsFolder
+from events.records import EventFilter
+from events.transfer import TABLES
+from relay.platforms import PLATFORMS
+from tests.admin.sample import DEFINITIONS, Sample, make_sample
+
+ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
+WAYS = ("anonymous", "cookie", "Bearer", "X-Authorization", "session as X-Authorization", "guess")
+OWN_SESSION = {"pages.log_in", "pages.logout", "orkes.token"}
+"""What begins or ends the sender's own session, and nothing else."""
+NEW = {
+    "name": "made-by-a-request",
+    "verifier": "HEADER_BASED",
+    "headers": {"X-Key": "a-value-of-more-than-16-characters"},
+    "receiverWorkflowNamesToVersions": {"w": 1},
+}
+
+
+class Walk:
+    """A bridge whose page may write, and requests that do all that can be done there."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir(exist_ok=True)
+        self.sample: Sample = make_sample(
+            folder, bridge_admin_writes=True, bridge_admin_token=ADMIN, bridge_viewer_token=VIEWER
+        )
+        definitions = folder / "webhooks"
+        definitions.mkdir()
+        (definitions / "all.yaml").write_text(DEFINITIONS, encoding="utf-8")
+        settings = self.sample.settings.model_copy(
+            update={"bridge_webhooks": definitions, "bridge_relay_url": "http://127.0.0.1:1"}
+        )
+        self.folder = folder
+        self.app: Flask = create_app(settings)
+        written = DefinitionsFolder(definitions, PLATFORMS).find("github-deploys")
+        assert written is not None
+        self.version = written.version
+        self.client().get(
+            "/", headers={"Authorization": f"Bearer {ADMIN}"}
+        )  # the store is opened, fingerprints are made
+        self.session(VIEWER)  # and the key of sessions
+
+    def client(self) -> FlaskClient:
+        return self.app.test_client()
+
+    def session(self, token: str) -> str:
+        """The cookie that the token's holder is given."""
+        client = self.client()
+        client.post("/login", data={"token": token})
+        cookie = client.get_cookie(COOKIE)
+        assert cookie is not None
+        return cookie.value
+
+    def rules(self) -> list[Rule]:
+        return [rule for rule in self.app.url_map.iter_rules() if rule.endpoint != "static"]
+
+    def url(self, rule: Rule) -> str:
+        sample = self.sample
+        values = {
+            "name": "github-deploys",
+            "event_id": sample.events["refused"],
+            "task_id": "task-late",
+            "webhook_id": "github-deploys",
+        }
+        with self.app.test_request_context():
+            return str(self.app.url_map.bind("localhost").build(rule.endpoint, {k: values[k] for k in rule.arguments}))
+
+    def body(self, rule: Rule, method: str, form_token: str) -> dict[str, Any]:
+        """What makes the route do all that it can."""
+        if rule.rule.startswith("/api/metadata/webhook"):
+            if rule.rule.endswith("/tags"):
+                return {"json": [{"key": "team", "value": "a"}]}
+            return {"json": {**NEW, "name": "renamed-by-put"} if method == "PUT" else NEW}
+        if rule.endpoint == "orkes.token":
+            return {"json": {"keyId": "x", "keySecret": "none of them"}}
+        if rule.rule.startswith("/api/"):
+            return {}
+        failed = len(self.sample.store.events(EventFilter(status="failed")))
+        form = {
+            "form_token": form_token,
+            "version": self.version,
+            "confirm": "github-deploys",
+            "status": "failed",
+            "number": str(failed),
+            "do": {"webhooks.create": "create", "webhooks.save": "save", "webhooks.pause": "pause"}.get(
+                rule.endpoint, ""
+            ),
+            "platform": "github",
+            "name": "made-by-a-request",
+            "secret": "a-secret-of-more-than-16-characters",
+            "receivers": "another_workflow",
+            "sample": "push",
+        }
+        # A form's fields may come in the query as well.
+        return {"data": form, "query_string": {"status": "failed", "do": form["do"]}}
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a request could change, but for who has logged in or out and who tried."""
+        tables = {
+            table.name: self.sample.store.tables().read(table, None, 10**6)
+            for table in TABLES
+            if table.name not in ("sessions_over", "delivery_counts")
+        }
+        files = {
+            str(path.relative_to(self.folder)): path.read_bytes()
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file() and not path.name.startswith("bridge.db")
+        }
+        return {"tables": tables, "files": files, "environment": dict(os.environ)}
+
+    def send(self, rule: Rule, method: str, way: str, token: str) -> int:
+        client, headers, form_token = self.client(), {}, ""
+        session = self.session(token) if way in ("cookie", "session as X-Authorization") else ""
+        if way == "cookie":
+            client.set_cookie(COOKIE, session)
+            match = re.search(
+                r'name="form_token" value="([\w-]+)"', client.get(f"/events/{self.sample.events['refused']}").text
+            )
+            form_token = match[1] if match else self.app.extensions["sessions"].form_token(session)
+        elif way == "Bearer":
+            headers["Authorization"] = f"Bearer {token}"
+        elif way == "X-Authorization":
+            headers["X-Authorization"] = token
+        elif way == "session as X-Authorization":
+            headers["X-Authorization"] = session
+        elif way == "guess":
+            headers["Authorization"] = "Bearer none-of-the-two-tokens"
+        return client.open(
+            self.url(rule), method=method, headers=headers, **self.body(rule, method, form_token)
+        ).status_code
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+    walk = Walk(tmp_path_factory.mktemp("walk"))
+    yield walk
+    walk.sample.store.close()
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrong tokens are slowed down elsewhere; here each is to be looked at."""
+    monkeypatch.setattr("admin.page.attempts.Attempts.check", lambda self, address: None)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("method", METHODS)
+def test_nobody_but_an_admin_changes_anything(walk: Walk, method: str, way: str) -> None:
+    before = walk.state()
+    for rule in walk.rules():
+        status = walk.send(rule, method, way, VIEWER)
+        assert status != 500, f"{method} {rule.rule} as {way}"
+        after = walk.state()
+        assert after == before, f"{method} {rule.rule} as {way} ({status})"
+
+
+def test_an_admin_changes_something_at_every_route_that_may(tmp_path: Path) -> None:
+    changing: set[str] = set()
+    unsafe: set[str] = set()
+    for number, method in enumerate(("POST", "PUT", "DELETE")):
+        rules = [rule for rule in Walk(tmp_path / f"rules{number}").rules() if method in (rule.methods or ())]
+        for place, rule in enumerate(rules):
+            unsafe.add(rule.endpoint)
+            walk = Walk(tmp_path / f"{number}-{place}")
+            if rule.endpoint == "orkes.delete_tags":
+                walk.sample.store.set_fact("tags:github-deploys", '[{"key": "team", "value": "a"}]')
+            before = walk.state()
+            way = "Bearer" if rule.rule.startswith("/api/") else "cookie"
+            status = walk.send(rule, method, way, ADMIN)
+            if walk.state() != before:
+                changing.add(rule.endpoint)
+            else:
+                assert rule.endpoint in OWN_SESSION | {"webhooks.test"}, f"{method} {rule.rule}: {status}"
+            walk.sample.store.close()
+    assert changing == unsafe - OWN_SESSION - {"webhooks.test"}, "a test event needs a relay, which there is none here"
+
+
+def test_no_route_both_shows_and_changes(walk: Walk) -> None:
+    """HEAD and OPTIONS come to the views of GET: these must change nothing whatever is sent with them."""
+    for rule in walk.rules():
+        methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        assert len(methods) == 1, rule
+
+
+def test_a_stranger_sees_nothing_but_the_log_in(walk: Walk) -> None:
+    for rule in walk.rules():
+        if "GET" not in (rule.methods or ()):
+            continue
+        answer = walk.client().get(walk.url(rule))
+        expected = {"pages.login": 200, "pages.health": 200}.get(rule.endpoint, 401 if "/api/" in rule.rule else 302)
+        assert answer.status_code == expected, rule
+        assert "github-deploys" not in answer.text.replace("/github-deploys", "")
