@@ -268,7 +268,7 @@ def test_what_is_not_needed_is_refused_by_the_network() -> None:
     assert opened == {
         "relay": ({8000}, {53, 5432}),
         "worker": (set(), {53, 5432, 8080}),
-        "admin": (set(), {53, 5432}),
+        "admin": (set(), {53, 5432, 8000}),  # the relay, for test events
     }
     [policy] = of_kind(with_values("sqlite"), "NetworkPolicy").values()
     assert (ports(policy["spec"]["ingress"]), ports(policy["spec"]["egress"])) == ({8000}, {53, 8080})
@@ -281,10 +281,11 @@ def test_network_policies_go_by_the_values() -> None:
     assert ports(worker["ingress"]) == {9109}
     assert ports(admin["ingress"]) == {8090}
     assert ports(worker["egress"]) == {53, 6432, 443, 8080}
-    # The pod of `helm test` comes in beside the ingress controller.
+    # The pod of `helm test` and the admin page come in beside the ingress controller.
     sources = relay["ingress"][0]["from"]
-    assert [set(source) for source in sources] == [{"namespaceSelector"}, {"podSelector"}]
-    assert sources[1]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "test"
+    assert [set(source) for source in sources] == [{"namespaceSelector"}, {"podSelector"}, {"podSelector"}]
+    components = [source["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for source in sources[1:]]
+    assert components == ["test", "admin"]
     assert all("from" in rule for policy in (relay, worker, admin) for rule in policy["ingress"])
     assert of_kind(with_values("postgresql", "networkPolicy.enabled=false"), "NetworkPolicy") == {}
 

@@ -113,7 +113,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and $v.httpRoute.enabled (not (and $v.httpRoute.host $v.httpRoute.parentRefs)) }}
 {{- fail "httpRoute: say the host that platforms call, and the gateway in parentRefs" }}
 {{- end }}
-{{- $own := dict "BRIDGE_WEBHOOKS" "webhooks" "BRIDGE_DATABASE" "database" "BRIDGE_PUBLIC_URL" "publicUrl" "BRIDGE_TRUSTED_PROXIES" "trustedProxies" "BRIDGE_RELAY_METRICS" "relay.metricsPort" "BRIDGE_WORKER_METRICS" "worker.metricsPort" "BRIDGE_ADMIN_TOKEN" "admin.existingSecret" "CONDUCTOR_SERVER_URL" "conductor.url" "CONDUCTOR_UI_SERVER_URL" "conductor.uiUrl" "CONDUCTOR_AUTH_KEY" "conductor.existingSecret" "CONDUCTOR_AUTH_SECRET" "conductor.existingSecret" }}
+{{- $own := dict "BRIDGE_WEBHOOKS" "webhooks" "BRIDGE_DATABASE" "database" "BRIDGE_PUBLIC_URL" "publicUrl" "BRIDGE_TRUSTED_PROXIES" "trustedProxies" "BRIDGE_RELAY_METRICS" "relay.metricsPort" "BRIDGE_WORKER_METRICS" "worker.metricsPort" "BRIDGE_ADMIN_TOKEN" "admin.existingSecret" "BRIDGE_RELAY_URL" "relay.port" "CONDUCTOR_SERVER_URL" "conductor.url" "CONDUCTOR_UI_SERVER_URL" "conductor.uiUrl" "CONDUCTOR_AUTH_KEY" "conductor.existingSecret" "CONDUCTOR_AUTH_SECRET" "conductor.existingSecret" }}
 {{- range $setting, $value := $own }}
 {{- if hasKey $v.settings $setting }}
 {{- fail (printf "settings.%s: the chart sets it; use %s" $setting $value) }}

@@ -229,6 +229,7 @@ readinessProbe:
   env:
     - {name: ADMIN_HOST, value: "0.0.0.0"}
     - {name: ADMIN_PORT, value: "{{ .Values.admin.port }}"}
+    - {name: BRIDGE_RELAY_URL, value: "http://{{ ternary "localhost" (printf "%s-relay" (include "bridge.fullname" .)) .Values.database.sqlite.enabled }}:{{ .Values.relay.port }}"}
     {{- include "bridge.env" . | nindent 4 }}
     {{- include "bridge.databaseEnv" . | nindent 4 }}
     - name: BRIDGE_ADMIN_TOKEN
