@@ -79,9 +79,25 @@ class Criteria:
         return found
 
 
-@lru_cache(maxsize=4096)
+_KEPT_CHARACTERS = 1000
+"""Of a task's paths: longer ones are compiled for each task that has them."""
+
+
 def compile_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Select, ...]]:
-    """The paths and their selecting functions: one object for all tasks with the same set of paths."""
+    """The paths and their selecting functions: one object for all tasks with the same set of paths.
+
+    Raises BadMatches.
+    """
+    # What is kept is bounded, too, where somebody writes tasks with a thousand long paths each.
+    return _kept(paths) if sum(map(len, paths)) <= _KEPT_CHARACTERS else _compile(paths)
+
+
+@lru_cache(maxsize=4096)
+def _kept(paths: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Select, ...]]:
+    return _compile(paths)
+
+
+def _compile(paths: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Select, ...]]:
     try:
         return paths, tuple(map(compile_path, paths))
     except BadPath as error:
