@@ -61,6 +61,15 @@ def find_risks(webhook: Mapping[str, Any]) -> Iterator[Finding]:
             'sign it, as in signed: "{timestamp}.{body}", if the sender does',
             warning=True,
         )
+    dedup = webhook.get("dedup")
+    is_timed = isinstance(signature, dict) and "{timestamp}" in str(signature.get("signed", ""))
+    if (signature or webhook.get("secret")) and isinstance(dedup, dict) and "header" in dedup and not is_timed:
+        yield Finding(
+            ("dedup", "header"),
+            "nobody signs it: whoever has seen a delivery can send it again under another id",
+            "name the id's place in the body, as in path: $.id, or leave dedup out, unless events can be alike",
+            warning=True,
+        )
 
 
 def secrets_at(webhook: Mapping[str, Any], *keys: str) -> Iterator[tuple[Where, str]]:

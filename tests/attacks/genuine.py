@@ -1,4 +1,5 @@
-"""A genuine delivery of every platform: the signed examples of `vectors.json`, and its sample events, signed."""
+"""Genuine deliveries of every platform: the signed examples of `vectors.json`, what its own library signs, and its
+sample events, signed by the bridge."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from relay.platforms import PLATFORMS
 from relay.verification import verifiers_of
 from relay.verifiers import CannotSign, Draft
 from tests.relay.bridge import NOW
+from tests.relay.test_judges import JUDGES
 from tests.relay.test_properties import SECRETS
 from tests.relay.test_vectors import NO_TIME, VECTORS, definition, fetch_for, platform_of
 
@@ -93,6 +95,15 @@ def deliveries_of(platform: str, folder: Path) -> Iterator[Genuine]:
                 vector["id"], webhook, vector["url"], vector["method"], vector["headers"], body, vector["now"],
                 fetch_for(vector),
             )  # fmt: skip
+    for make in JUDGES:
+        judge = make()
+        if judge.platform == platform:
+            signed = judge.sign()
+            webhook = {"name": "hook", "platform": platform, "secret": judge.secret, "public_url": signed.url}
+            headers = signed.headers | {"Content-Type": judge.content_type}
+            yield Genuine(
+                f"{platform}/{make.__name__}", webhook, signed.url, "POST", headers, signed.body, NOW, _no_keys
+            )
     for number, proof in enumerate(_SEVERAL.get(platform, [_NEEDED.get(platform, {"secret": _secret(platform)})])):
         webhook = {"name": "hook", "platform": platform, "public_url": _URL} | proof
         for name, body, headers in _bodies(platform):

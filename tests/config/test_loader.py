@@ -531,6 +531,10 @@ def test_what_a_platform_asks_is_checked(problems: Problems, keys: dict[str, str
             {"signature": "{secret: '${SECRET}', header: A, timestamp_header: B}"},
             "signature.timestamp_header: warning: the timestamp is not signed",
         ),
+        (
+            {"signature": "{secret: '${SECRET}', header: A}", "dedup": "{header: X-Id}"},
+            "dedup.header: warning: nobody signs it: whoever has seen a delivery can send it again under another id",
+        ),
     ],
 )
 def test_what_is_risky_is_warned_of(load: Load, keys: dict[str, str], warning: str) -> None:
