@@ -296,6 +296,8 @@ def _meaning(
             )
         case "pending" if event.hold == "recheck":
             yield "All its takers had ended, so it is free again: the worker is to look for others."
+        case "pending" if event.hold == "aside":
+            yield "It was held, and is held again at its next try: no task takes it before."
         case "pending" if webhook is not None and webhook.pace is not None:
             yield f"Its targets are called in their turn: the webhook's pace is {format_rate(webhook.pace)}" + (
                 _because(around) + "."

@@ -313,6 +313,7 @@ def test_a_target_is_told_in_words(fields: dict[str, Any], text: str) -> None:
         ({"status": "pending", "decided_at": None}, "still to be decided"),
         ({"status": "pending", "hold": "held"}, "Held until"),
         ({"status": "pending", "hold": "recheck"}, "free again"),
+        ({"status": "pending", "hold": "aside"}, "held again at its next try"),
         ({"status": "pending"}, "being called"),
         ({"status": "delivered"}, "Delivered."),
         ({"status": "expired"}, "no task that matches came to wait"),

@@ -297,3 +297,31 @@ def test_what_another_set_aside_is_left_alone(bench: Bench) -> None:
     bench.arrive()
     bench.decide()
     assert bench.store.quarantined() == [item]
+
+
+def test_the_end_of_an_undefined_webhooks_event_may_be_refused_too(bench: Bench) -> None:
+    sick, well = bench.arrive("unknown", hold=1), bench.arrive("unknown", hold=1)
+    bench.ms += 61 * SECOND
+    with refusing(bench, sick):
+        for _ in range(2):
+            bench.decide()
+    assert (bench.event(well).status, aside(bench)) == ("expired", [("event", sick, 1)])
+    bench.ms += 2 * SECOND
+    bench.decide()
+    assert (bench.event(sick).status, bench.store.quarantined()) == ("expired", [])
+
+
+def test_a_decision_with_very_many_targets_may_be_refused_too(bench: Bench) -> None:
+    bench.define({"name": "w", "receivers": {"flow": "any"}}, {"name": "v", "receivers": {"sub": "any"}})
+    for _ in range(5):
+        bench.wait()
+    other = bench.wait(name="sub")
+    sick, well = bench.arrive(), bench.arrive("v")
+    refuse = mock.patch.object(bench.store, "record_large", side_effect=Unstorable("too large"))
+    with mock.patch("worker.plan.STEP", 3), refuse:
+        for _ in range(2):
+            bench.decide()
+    assert (bench.takers(well), aside(bench)) == ([other.id], [("event", sick, 1)])
+    bench.ms += 2 * SECOND
+    bench.decide()
+    assert (len(bench.takers(sick)), bench.store.quarantined()) == (5, [])
