@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from config.webhooks import Webhook
 from events.conditions import Conditions
@@ -120,3 +120,11 @@ def completion(task: WaitingTask) -> NewTarget:
         task_id=task.id,
         reference_name=task.reference_name,
     )
+
+
+def put_off(decision: Decision, not_before: Mapping[str, int]) -> Decision:
+    """The decision, with the times before which the completions of some tasks may not be made."""
+    if not any(new.task_id in not_before for new in decision.targets):
+        return decision
+    targets = tuple(replace(new, not_before=not_before.get(new.task_id or "", 0)) for new in decision.targets)
+    return replace(decision, targets=targets)

@@ -246,14 +246,14 @@ def test_a_task_whose_look_for_held_events_fails_takes_one_at_its_next_try(bench
     bench.ms += SECOND
     first, second = hold(bench), hold(bench)
     sick, well = bench.wait(workflow=workflow), bench.wait(workflow=workflow)
-    oldest_for = bench.decider._oldest_for
+    oldest_for = bench.decider.holding._oldest_for
 
     def fail(task: WaitingTask, plan: Any) -> Any:
         if task.id == sick.id:
             raise RuntimeError
         return oldest_for(task, plan)
 
-    with mock.patch.object(bench.decider, "_oldest_for", fail):
+    with mock.patch.object(bench.decider.holding, "_oldest_for", fail):
         bench.decide()
     assert (bench.takers(first), aside(bench)) == ([well.id], [("task", sick.id, 1)])
     bench.ms += SECOND

@@ -103,7 +103,7 @@ def test_what_failed_before_the_transaction_leaves_all_as_it_was(bench: Bench) -
         bench.decide()
     assert len(bench.decider.held) == 0, "it isn't held in the store either"
     assert came.id in bench.decider.tasks
-    away = mock.patch.object(bench.decider, "_may_take", side_effect=StoreUnavailable)
+    away = mock.patch.object(bench.decider._rules, "may_take", side_effect=StoreUnavailable)
     with away, pytest.raises(StoreUnavailable):
         bench.decide()
     assert len(bench.decider.held) == 0
