@@ -8,7 +8,7 @@ Conductor are converted as they are compared.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
@@ -23,9 +23,9 @@ from events.store import Store
 from events.tracing import in_logs, span
 from worker.aside import Aside
 from worker.holding import Holding, Scope
-from worker.matching import Document, HeldEvent, TaskIndex, parse_task
+from worker.matching import Document, HeldEvent, TaskIndex, WaitingTask, parse_task
 from worker.narrow import OF_ALL
-from worker.plan import Plan, is_large, starts_of
+from worker.plan import Plan, is_large, put_off, starts_of
 from worker.rules import Rules
 from worker.workflows import Workflows
 
@@ -37,6 +37,7 @@ _ENDED_AT_ONCE = 2000
 _UNKNOWN_WEBHOOK_GRACE = 60_000
 """Milliseconds that an event at least waits for its webhook's definition to appear."""
 
+Giving = Callable[[Collection[WaitingTask]], AbstractContextManager[Mapping[str, int]]]
 Claim = tuple[str, int]
 """The worker to claim the first targets for, and how many."""
 
@@ -52,9 +53,7 @@ class Decider:
         clock: ServerClock,
         skew: float,
         pool: ThreadPoolExecutor | None = None,
-        giving: Callable[[Collection[WaitingTask]], AbstractContextManager[Mapping[str, int]]] = lambda _: nullcontext(
-            {}
-        ),
+        giving: Giving = lambda _: nullcontext({}),
         at_once: int = 1,
     ):
         """`look_up` asks Conductor for a workflow and may raise; `skew` is BRIDGE_CLOCK_SKEW in seconds; `at_once`
