@@ -88,6 +88,16 @@ class CertifiedMessage:
                     raise Refused("a signed field is missing")
             signed = "".join(lines).encode("utf-8", "surrogatepass")
             decoded = decode_base64(signature.encode("utf-8", "replace"))
+            arn, timestamp, message_id = message["TopicArn"], message["Timestamp"], message["MessageId"]
+            # Before the certificate is fetched: who doesn't know the topic causes no fetch.
+            if terms.topics and not any(is_topic(arn, pattern) for pattern in terms.topics):
+                raise Refused("the message is of another topic")
+            # The header is not signed; held to the body, `headers:` can pin a webhook to its topic by it.
+            topic = request.headers.get("x-amz-sns-topic-arn")
+            if topic is not None and topic != arn:
+                raise Refused("the header x-amz-sns-topic-arn is not the signed topic")
+            # A fetch may take seconds, and what a stranger's message was read into be many times as large.
+            del message
             try:
                 certificate = load_pem_x509_certificate(terms.fetch(url))
                 # Whoever runs a mirror answers for what it serves, as README says.
@@ -98,14 +108,8 @@ class CertifiedMessage:
                 proven = False
             if not proven:
                 raise Refused("the signature does not match")
-            if terms.topics and not any(is_topic(message["TopicArn"], pattern) for pattern in terms.topics):
-                raise Refused("the message is of another topic")
-            # The header is not signed; held to the body, `headers:` can pin a webhook to its topic by it.
-            topic = request.headers.get("x-amz-sns-topic-arn")
-            if topic is not None and topic != message["TopicArn"]:
-                raise Refused("the header x-amz-sns-topic-arn is not the signed topic")
-            check_age(read_time(message["Timestamp"], "rfc3339"), request.now, terms.tolerance)
-            return Proof(signed, id=message["MessageId"] or None)
+            check_age(read_time(timestamp, "rfc3339"), request.now, terms.tolerance)
+            return Proof(signed, id=message_id or None)
 
         return check
 
