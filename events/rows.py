@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 
 from events import storable
 from events.records import (
+    Decision,
     Event,
     Hold,
     NewEvent,
@@ -59,6 +60,8 @@ COUNTED = 10_000
 KINDS: tuple[SetAsideKind, ...] = get_args(SetAsideKind)
 STEP = 1000
 """Rows that one transaction writes, of those that don't belong together."""
+RECORDED = 10
+"""Parts of a large decision that one transaction records."""
 PART = 500
 """Targets that one transaction writes of a large decision."""
 STATES = tuple((kind, state) for kind in get_args(TargetKind) for state in get_args(TargetState))
@@ -116,10 +119,17 @@ def steps(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
         yield items[first : first + STEP]
 
 
-def large_parts(targets: Sequence[NewTarget]) -> Iterator[str]:
-    """The targets of a large decision, in parts that are written in one transaction each: as JSON."""
-    for first in range(0, len(targets), PART):
-        yield json.dumps([asdict(target) for target in targets[first : first + PART]])
+def large_parts(decision: Decision) -> Iterator[list[tuple[str, int, str]]]:
+    """A large decision's targets as rows of `decision_parts`: lists that are recorded in one transaction each.
+
+    The targets of a row, as JSON, are written in one transaction.
+    """
+    targets = decision.targets
+    for begin in range(0, len(targets), RECORDED * PART):
+        yield [
+            (decision.event_id, first, json.dumps([asdict(target) for target in targets[first : first + PART]]))
+            for first in range(begin, min(begin + RECORDED * PART, len(targets)), PART)
+        ]
 
 
 def targets_in(part: str) -> list[NewTarget]:

@@ -180,17 +180,18 @@ class Decisions(Protocol):
         same transaction, and returns those; not those that are paced. The first start with a once key holds the key.
         """
 
-    def record_large(self, holder: str, decision: Decision) -> None:
+    def record_large(self, holder: str, decision: Decision, now: int) -> None:
         """Records a decision that has more targets than one transaction should write; it must hold no event.
 
-        In steps: it stands once the last one is committed, and is then to be written by `write_large`.
+        In steps: it stands once the last one is committed. Its event is decided then, and its targets are to be written
+        by `write_large`.
         """
 
     def write_large(self, holder: str, now: int) -> bool:
         """Writes the next part of a large decision that stands; False if there is nothing to write any more.
 
-        Whoever takes the lead goes on with it before anything else is decided: its takers are those that were
-        recorded. The event is undecided until its last part, and so is one whose decision wasn't recorded whole.
+        Whoever takes the lead writes all of them before it reads which tasks wait. Parts of a decision that wasn't
+        recorded whole are dropped; its event is undecided.
         """
 
     def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:

@@ -32,6 +32,8 @@ from worker.workflows import Workflows
 log = structlog.get_logger()
 
 _PAGE = 2000
+_PARTS_AT_ONCE = 2
+"""Parts of decisions with very many targets that are written between two sweeps."""
 _ENDED_AT_ONCE = 2000
 """Holds that are ended between two sweeps, so that after a long downtime new events needn't wait for all of them."""
 _UNKNOWN_WEBHOOK_GRACE = 60_000
@@ -76,6 +78,8 @@ class Decider:
         """Webhooks whose events were left undecided in the last decision, as not every waiting task was known."""
         self.newly_held = False
         """Whether the last decision left an event without a taker, so that it is held."""
+        self._writing = False
+        """Whether a decision with very many targets is being written."""
         self.more_ended = False
         """Whether more holds have ended than the last decision could end."""
         self.unfinished = False
@@ -240,6 +244,7 @@ class Decider:
                 claimed += self._write(plan, decisions, expired, now, worker, limit - len(claimed))
                 if plan.refused:
                     break
+        self._write_parts(now)
         self._finish(plan, events)
         self.aside.settle(now)
         if missing := list({target.event_id for target in claimed} - found.keys()):  # others' calls were put off
@@ -266,7 +271,8 @@ class Decider:
         try:
             claimed: list[Target] = []
             if len(decisions) == 1 and is_large(decisions[0]):
-                self._write_large(decisions[0], now)
+                self._store.record_large(self._holder, decisions[0], now)
+                self._writing = True
             else:
                 over = [event.id for event in ended]
                 claimed = self._store.decide(self._holder, decisions, over, now, worker, room)
@@ -288,11 +294,17 @@ class Decider:
         self._apply(plan, decisions, ended)
         return claimed
 
-    def _write_large(self, decision: Decision, now: int) -> None:
-        """Writes a decision that is too large for one transaction: any worker claims its targets."""
-        self._store.record_large(self._holder, decision)
-        while self._store.write_large(self._holder, now):
-            pass
+    def _write_parts(self, now: int) -> None:
+        """Writes some parts of decisions with very many targets: between them others are decided."""
+        try:
+            for _ in range(_PARTS_AT_ONCE):
+                if self._writing and not self._store.write_large(self._holder, now):
+                    self._writing = False
+        except OF_ALL:
+            raise
+        except Exception:  # the next worker tries again; its event is decided, so nothing else takes part in it
+            self._writing = False
+            log.exception("a decision with very many targets can't be written to its end")
 
     def _to_call(self, plan: Plan, limit: int) -> tuple[dict[str, Event], int]:
         """The events of the first targets, and how many of these may be claimed: no more payload than fits is read."""
@@ -334,7 +346,7 @@ class Decider:
 
     def _finish(self, plan: Plan, events: Iterable[Event]) -> None:
         """The plan is in the store, or what of it comes before a decision that the store refused."""
-        self.unfinished = self.more_ended or plan.refused
+        self.unfinished = self.more_ended or plan.refused or self._writing
         freed = {event.id for event in plan.freed}
         self.newly_held = any(d.hold == "held" and d.event_id not in freed for d in plan.decisions)
         self.waiting = plan.waiting

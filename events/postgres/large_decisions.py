@@ -8,7 +8,7 @@ from events.postgres.changes import changing_events, lock_events, states_of
 from events.postgres.connections import Connection, Connections
 from events.postgres.leadership import deciding
 from events.postgres.signals import Bell
-from events.postgres.targets import new_targets
+from events.postgres.targets import columns, new_targets
 from events.records import Decision
 
 _WRITING = f"held > 0 AND held = {rows.HOLDS.index('writing')}"
@@ -23,21 +23,22 @@ class LargeDecisions:
     _connections: Connections
     _bell: Bell
 
-    def record_large(self, holder: str, decision: Decision) -> None:
-        for number, part in enumerate(rows.large_parts(decision.targets)):
+    def record_large(self, holder: str, decision: Decision, now: int) -> None:
+        for step in rows.large_parts(decision):
             with deciding(self._connections, holder) as connection:
                 self._connections.execute(
                     connection,
-                    "INSERT INTO bridge.decision_parts (event_id, number, targets) VALUES (%s, %s, %s)"
+                    "INSERT INTO bridge.decision_parts (event_id, number, targets)"
+                    " SELECT * FROM unnest(%b::text[], %b::int[], %b::text[])"
                     " ON CONFLICT (event_id, number) DO UPDATE SET targets = excluded.targets",
-                    (decision.event_id, number, part),
+                    columns(step),
                 )
         with deciding(self._connections, holder) as connection:
             self._connections.execute(
                 connection,
-                "UPDATE bridge.events SET held = %s"
+                "UPDATE bridge.events SET held = %s, decided_at = %s"
                 f" WHERE id = %s AND coalesce(decided_at, 0) = {rows.ASIDE_UNDECIDED}",
-                (rows.HOLDS.index("writing"), decision.event_id),
+                (rows.HOLDS.index("writing"), now, decision.event_id),
             )
 
     def write_large(self, holder: str, now: int) -> bool:

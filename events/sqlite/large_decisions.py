@@ -20,17 +20,17 @@ class LargeDecisions:
 
     _connections: Connections
 
-    def record_large(self, holder: str, decision: Decision) -> None:
-        for number, part in enumerate(shared.large_parts(decision.targets)):
+    def record_large(self, holder: str, decision: Decision, now: int) -> None:
+        for step in shared.large_parts(decision):
             with deciding(self._connections, holder) as db:
-                db.execute(
-                    "INSERT OR REPLACE INTO decision_parts (event_id, number, targets) VALUES (?, ?, ?)",
-                    (decision.event_id, number, part),
+                db.conn.executemany(
+                    "INSERT OR REPLACE INTO decision_parts (event_id, number, targets) VALUES (?, ?, ?)", step
                 )
         with deciding(self._connections, holder) as db:
             db.execute(
-                f"UPDATE events SET held = ? WHERE id = ? AND coalesce(decided_at, 0) = {shared.ASIDE_UNDECIDED}",
-                (rows.HOLDS.index("writing"), decision.event_id),
+                "UPDATE events SET held = ?, decided_at = ?"
+                f" WHERE id = ? AND coalesce(decided_at, 0) = {shared.ASIDE_UNDECIDED}",
+                (rows.HOLDS.index("writing"), now, decision.event_id),
             )
 
     def write_large(self, holder: str, now: int) -> bool:
@@ -51,7 +51,6 @@ class LargeDecisions:
             ).fetchone()
             if part is None:
                 rows.change_event(db, event_id, transitions.event_after_parts(rows.states(db, event_id), now))
-                db.execute("UPDATE events SET decided_at = ? WHERE id = ?", (now, event_id))
                 return True
             number, targets = part
             for new in shared.targets_in(targets):

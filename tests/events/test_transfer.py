@@ -73,7 +73,7 @@ def filled(store: Store) -> Store:
     store.decide("me", [Decision("e3", "expired", "no")], [], NOW, None, 0)
     store.remember_workflows([Workflow("w1", 1, "w1", NOW, None)])
     store.set_verified("w", "print", NOW)
-    store.record_large("me", Decision("e4", "pending", "no", (completion(4), completion(5))))
+    store.record_large("me", Decision("e4", "pending", "no", (completion(4), completion(5))), NOW)
     store.note_effect("start", NOW)
     store.pause("w", NOW)
     store.set_aside([SetAside("task", "t9", "w", "why", NOW, 1, NOW)])

@@ -159,12 +159,21 @@ def test_events_to_call_for_are_not_read_without_bound(bench: Bench, monkeypatch
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "STEP", 6)
     monkeypatch.setattr(rows, "PART", 4)
+    monkeypatch.setattr(rows, "RECORDED", 2)
 
 
 def test_an_event_with_very_many_takers_is_decided_from_one_snapshot(bench: Bench, small_parts: None) -> None:
     tasks = [bench.wait() for _ in range(25)]
     event = bench.arrive()
     bench.decide()
+    assert bench.decider.unfinished
+    other, late = bench.arrive(), bench.wait({"$.n": 1})
+    bench.decide()
+    assert bench.event(other).hold == "held", "others are decided meanwhile, and find none of its tasks"
+    while bench.decider.unfinished:
+        bench.decide()
+    assert late.id in bench.decider.tasks
+    bench.decider.drop_tasks([late.id])
     assert bench.takers(event) == [task.id for task in tasks]
     assert len(bench.decider.tasks) == 0
     assert bench.event(event).decided_at is not None
@@ -189,10 +198,14 @@ def test_wherever_it_is_killed_its_takers_are_those_that_were_decided(bench: Ben
 
         with mock.patch.object(bench.store._connections, "transaction", dying), suppress(StoreUnavailable):
             bench.decide()
+            while bench.decider.unfinished:
+                bench.decide()
         began = bench.store.targets_of([event]) != []
         late = bench.wait({"$.run": last})
         bench.restart()
         bench.decide()
+        while bench.decider.unfinished:
+            bench.decide()
         expected = [task.id for task in tasks]
         found = bench.takers(event)
         assert len(set(found)) == len(found)
