@@ -425,3 +425,24 @@ def test_a_list_of_signatures_is_bounded(number: int, make_relay: MakeRelay, clo
     }
     for name, headers in given.items():
         assert relay.post(name, b"{}", headers).status_code == (200 if number == 10 else 401), name
+
+
+# --- where it is sent ---
+
+
+@pytest.mark.parametrize(
+    "path", ["/webhook/hook/", "/webhook/HOOK", "/webhook//hook", "/webhook/hook;x", "/webhook/hook%00"]
+)
+def test_another_path_is_another_webhook_or_none(path: str, make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "github", "secret": SECRET})
+    assert relay.client.post(path, data=b"{}", headers=hub(b"{}")).status_code in (400, 404)
+    assert relay.events() == []
+
+
+def test_a_signed_url_is_the_configured_one_whatever_the_request_says(make_relay: MakeRelay) -> None:
+    """With another host somebody's own deliveries, signed with the same token, would be taken for ours."""
+    relay = make_relay({"name": "hook", "platform": "twilio", "secret": SECRET}, bridge_public_url="https://h.example")
+    for host, status in (("evil.example", 401), ("h.example", 200)):
+        signature = text(mac(f"https://{host}/webhook/hookMessageSidSM1".encode(), "sha1"))
+        headers = FORM | {"X-Twilio-Signature": signature, "Host": host, "X-Forwarded-Host": host}
+        assert relay.post("hook", "MessageSid=SM1", headers).status_code == status
