@@ -231,7 +231,7 @@ def _searching(target: Find, text: Any) -> Find:
     def find(node: Node, steps: Steps) -> list[Node]:
         found = []
         for one in target(node, steps):
-            steps.take_text(one.value)
+            steps.take_text(one.value, pattern.size)
             if pattern.found_in(one.value):
                 found.append(one)
         return found

@@ -10,6 +10,8 @@ MAX_STEPS = 200_000
 """Nodes looked at by one evaluation: some tenths of a second. ``$..x`` looks at every node of the document."""
 _CHARACTERS = 64
 """Characters that cost one step, where texts are compared, searched or made."""
+_SEARCHED = 500
+"""Characters times instructions of a pattern that cost one step: RE2 is linear, and still slow at its worst."""
 _MAX_BITS = 4096
 """Of a product of whole numbers."""
 
@@ -50,9 +52,10 @@ class Steps:
         if self.left < 0:
             raise TooCostly
 
-    def take_text(self, value: Any) -> None:
-        """One, and more for a long text. Raises TooCostly."""
-        self.take(1 + len(value) // _CHARACTERS if isinstance(value, str) else 1)
+    def take_text(self, value: Any, pattern: int = 0) -> None:
+        """One, and more for a long text; `pattern` is the size of one that is searched for. Raises TooCostly."""
+        length = len(value) if isinstance(value, str) else 0
+        self.take(1 + length // _CHARACTERS + length * pattern // _SEARCHED)
 
     def take_for(self, value: Any) -> None:
         """As many as the value has nodes, and its texts length. Raises TooCostly."""

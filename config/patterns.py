@@ -14,7 +14,7 @@ class BadPattern(ValueError):
 class Pattern:
     """A pattern that is searched for in texts."""
 
-    __slots__ = ("_search",)
+    __slots__ = ("_search", "size")
 
     def __init__(self, text: str, max_memory: int | None = None):
         """`max_memory`: bytes that the compiled pattern may take; RE2's own limit (8 MB) by default.
@@ -26,13 +26,16 @@ class Pattern:
         if max_memory is not None:
             options.max_mem = max_memory
         try:
-            self._search = re2.compile(text.encode("utf-8"), options).search
+            compiled = re2.compile(text.encode("utf-8"), options)
         except UnicodeEncodeError:
             raise BadPattern("a pattern that is no text") from None
         except re2.error as error:
             reason = error.args[0] if error.args else ""
             reason = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
             raise BadPattern(f"not a pattern: {reason.replace('; ', ';')}") from None
+        self._search = compiled.search
+        self.size: int = compiled.programsize
+        """Instructions. A search takes at most time in proportion to these times the length of the text."""
 
     def found_in(self, value: Any) -> bool:
         """Whether the value is a text in which the pattern is found."""

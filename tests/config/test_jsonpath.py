@@ -216,6 +216,13 @@ def test_hostile_paths_on_hostile_documents_take_a_bounded_number_of_steps(path:
     assert made <= MAX_STEPS + 1
 
 
+def test_a_large_pattern_is_not_searched_for_in_a_long_text() -> None:
+    """RE2 would be at it for ten seconds: it is linear in the text, and in the pattern."""
+    document = {"list": [{"text": "ab" * 500_000}, {"text": "x"}]}
+    assert compile_path("$.list[?@.text =~ '[ab]*a[ab]{900}c']")(document) == []
+    assert len(compile_path("$.list[?@.text =~ '^(ab)+$']")(document)) == 1
+
+
 def test_a_path_that_takes_too_long_selects_nothing_and_hides_everything() -> None:
     document = json.loads(json.dumps(WIDE))
     assert compile_path("$..*..*..*")(document) == []
