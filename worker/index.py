@@ -149,8 +149,8 @@ class Index:
             if item.id is None:
                 unknown.append(item)
                 log.warning("a waiting task can't be read, and which one it is can't be told", error=item.reason)
-            elif not self._known(item.id):
-                self._failed("task", item.id, item.reason)
+            elif not self._known(item.id) and ("task", item.id) not in self.suspects:
+                self._failed("task", item.id, item.reason)  # once: it has times of its own then
         return unknown
 
     def retry(self) -> Iterator[list[Task]]:
@@ -172,6 +172,7 @@ class Index:
         if way == "search-v2":
             for tasks in self._conductor.waiting_since(start, unreadable):
                 listed.update(task.id for task in tasks)
+                self.suspects.read("task", [task.id for task in tasks])
                 yield tasks
         else:
             for ids in self._conductor.waiting_ids_since(start, unreadable):

@@ -225,6 +225,21 @@ def test_a_task_that_a_list_garbles_is_read_by_its_id(bench: Bench) -> None:
     assert retried(bench) == [sick]
 
 
+def test_a_list_that_garbles_a_task_again_and_again_puts_off_no_look_at_it_and_one_that_shows_it_ends_them(
+    bench: Bench,
+) -> None:
+    [sick] = bench.foreign()
+    bench.conductor.ailing[sick] = "garbage"
+    for _ in range(100):
+        bench.find()
+    bench.seconds += 1
+    [suspect] = bench.index.suspects.due(bench.seconds, 5)
+    assert (suspect.id, suspect.tries) == (sick, 1)
+    bench.conductor.ailing.clear()
+    assert bench.find() == [sick]
+    assert len(bench.index.suspects) == 0
+
+
 def test_a_suspect_that_has_ended_is_forgotten(bench: Bench) -> None:
     [sick] = bench.foreign()
     bench.conductor.ailing[sick] = "garbage"
