@@ -69,6 +69,7 @@ def load(
 def test_what_ails_holds_up_nothing_else_and_has_its_effect_once_it_is_well(load: SickLoad) -> None:
     load.bridge.start()
     load.find_one_alone()
+    load.others_poll = True
     ended = threading.Event()
 
     def somebody_polls() -> None:
@@ -82,11 +83,11 @@ def test_what_ails_holds_up_nothing_else_and_has_its_effect_once_it_is_well(load
         load.run(clients=4)
         time.sleep(SECONDS)
         load.stop()
-        for ailment in AILMENTS:
-            load.one_of_two(ailment)
     finally:
         ended.set()
         poller.join()
+    for ailment in AILMENTS:
+        load.one_of_two(ailment)
     print(f"seed {SEED}: {load.events} events; {len(load.ailing)} effects ail, {len(load.expected)} don't")
 
     began = time.monotonic()

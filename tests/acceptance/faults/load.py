@@ -117,6 +117,8 @@ class Load:
         self.retries = 0
         self.abandoned = 0
         self.conductor_is_killed = False
+        self.others_poll = False
+        """Whether other programs take tasks from the queue: Conductor's index shows these a moment later."""
         self.hidden = 0
         self.errors: list[BaseException] = []
         self._stop = threading.Event()
@@ -187,6 +189,11 @@ class Load:
         except BaseException as error:
             self.errors.append(error)
 
+    @property
+    def _may_hide_tasks(self) -> bool:
+        """Whether a task that waits may be in neither queue nor index for a moment."""
+        return self.conductor_is_killed or self.others_poll
+
     def _play(self, scenario: Callable[[], None], random_: random.Random) -> None:
         """Plays one scenario; `random_` is the client's own."""
         scenario()
@@ -207,7 +214,7 @@ class Load:
             return  # the one that nobody knows of might take the event alone
         event = self._post("waits", {"to": key})
         for workflow_id, sibling in zip(begun, reversed(begun), strict=True):
-            self._expect(Completed(workflow_id, (event,), sibling if self.conductor_is_killed else None))
+            self._expect(Completed(workflow_id, (event,), sibling if self._may_hide_tasks else None))
 
     def _held(self) -> None:
         """The event comes before the task waits."""
@@ -241,7 +248,7 @@ class Load:
 
     def _talk(self) -> None:
         """The first event starts the workflow, the second one resumes it."""
-        if self.conductor_is_killed:  # it may hide the task that waits, and then a second workflow is right
+        if self._may_hide_tasks:  # then a second workflow is right
             return
         key = uuid.uuid4().hex
         first = self._post("talk", {"key": key})
