@@ -20,8 +20,9 @@ from events.store import LeadLost, Store, StoreUnavailable
 from worker.calls import Caller
 from worker.conductor import Conductor
 from worker.health import Health
+from worker.means import LOOK_UPS, Means
 from worker.narrow import narrowed
-from worker.reign import LEAD, LOOK_UPS, Means, Reign
+from worker.reign import LEAD, Reign
 from worker.schedule import Schedule
 from worker.task_timeouts import TaskTimeouts
 

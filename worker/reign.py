@@ -5,32 +5,25 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
-from config.bell import Bell
-from config.settings import Settings
-from config.watch import DefinitionsWatcher
 from config.webhooks import Definitions
 from events.records import Event, Lead, Task, Workflow
-from events.store import LeadLost, Store
+from events.store import LeadLost
 from worker import metrics
 from worker.backoff import wait_before
-from worker.calls import Caller
-from worker.conductor import Conductor
 from worker.decide import Decider
 from worker.errors import ConductorError
-from worker.health import Health
 from worker.index import Index
 from worker.matching import parse_task
+from worker.means import LOOK_UPS, Means
 from worker.narrow import OF_ALL, narrowed
 from worker.patrol import Patrol
 from worker.probe import what_lacks
 from worker.sweep import Discovery, Sweeper
-from worker.task_timeouts import TaskTimeouts
 from worker.telling import Telling
 
 log = structlog.get_logger()
@@ -38,8 +31,6 @@ log = structlog.get_logger()
 LEAD = 6.0
 """Seconds without a heartbeat after which another worker may decide."""
 _EVENTS_A_DECISION = 500
-LOOK_UPS = 32
-"""Workflows that are looked up at a time, of which some may hang for BRIDGE_CALL_TIMEOUT."""
 _SWEEP_GAP = 0.02
 """Seconds between two sweeps at least: under load it is better to decide several events after one sweep."""
 _BUSY_SWEEP_GAP = 0.1
@@ -52,10 +43,6 @@ _INBOX = 8
 """Messages after which a thread that finds faster than the loop stores has to wait."""
 _REFUSED = 1000
 """Polled tasks that the store refuses and that are kept: of more the index is asked again."""
-_INDEX_FACT = "tasks_by_index_alone"
-"""When a task was last found by the index alone, in Unix milliseconds; older workers wrote 1, for ever."""
-_INDEX_FACT_EVERY = 3_600_000
-"""Milliseconds after which that fact is written anew."""
 _SEARCHED_FACT = "index_searched_to"
 LACKS_FACT = "conductor_lacks"
 """Which calls Conductor hasn't got, or our key may not make; no such fact if none."""
@@ -63,30 +50,6 @@ LACKS_FACT = "conductor_lacks"
 
 class ReignOver(Exception):
     """Another thread had something for a reign that has ended."""
-
-
-@dataclass(frozen=True)
-class Means:
-    """What every reign of a worker uses, and none owns."""
-
-    worker_id: str
-    settings: Settings
-    store: Store
-    conductor: Conductor
-    watcher: DefinitionsWatcher
-    caller: Caller
-    timeouts: TaskTimeouts
-    look_ups: ThreadPoolExecutor | None
-    """Where tasks and workflows are looked for several at once; None for one after the other."""
-    workflows: ThreadPoolExecutor | None
-    """Where the `LOOK_UPS` run that decisions depend on: whatever hangs elsewhere, there is room for these."""
-    health: Health
-    stop: Bell
-    """Rung when the worker is to end: no pause is longer."""
-
-    def alive(self) -> None:
-        """The loop gets on."""
-        self.health.beat("the loop")
 
 
 class Reign:
@@ -139,8 +102,6 @@ class Reign:
             ago = (store.now() - lead.predecessor_until) / 1000
             self.quiet_until = time.monotonic() + _AFTERMATH - max(0.0, ago)
         self._failures = 0
-        self._alone_told = 0
-        """The time in `_INDEX_FACT`; 0 without one."""
         self._lacks: str | None = None
         """What Conductor lacked when it was last asked; None before."""
         self._listener = store.listener("events")
@@ -153,12 +114,7 @@ class Reign:
         self.decider.load(self._means.alive)
         self._means.timeouts.load(self._store)
         facts = self._store.facts()
-        if (alone := facts.get(_INDEX_FACT)) is not None:
-            now = self._store.now()
-            self._alone_told = now if alone == "1" else int(alone)
-            self.state.known_alone((now - self._alone_told) / 1000, time.monotonic())
-            if alone == "1":
-                self._store.set_fact(_INDEX_FACT, str(now))
+        self.telling.recall_alone(facts, self.state)
         self.telling.remembered(self._index.suspects)
         self.sweeper.searched_to = int(facts.get(_SEARCHED_FACT, 0))
         metrics.DECIDING.set(1)
@@ -324,16 +280,7 @@ class Reign:
                 **({"broken": task.broken} if task.broken else {}),
             )
         if not suspects and any(task.found_by == "index" for task in fresh):
-            self._found_alone()
-
-    def _found_alone(self) -> None:
-        if self.state.need(time.monotonic()) == "queue":
-            log.info("a task was found by the index alone: from now on every sweep searches the index too")
-        self.state.found_alone(time.monotonic())
-        now = self._store.now()
-        if abs(now - self._alone_told) > _INDEX_FACT_EVERY:
-            self._store.set_fact(_INDEX_FACT, str(now))
-            self._alone_told = now
+            self.telling.found_alone(self.state)
 
     def _refuse(self, task: Task, error: Exception) -> None:
         """The store can't hold the task now. One that the index knows is found again by itself."""

@@ -14,8 +14,9 @@ from events.store import StoreUnavailable
 from worker import metrics
 from worker.errors import ConductorError
 from worker.intervals import Intervals
+from worker.means import Means
 from worker.progress import OVERDUE
-from worker.reign import Means, Reign, ReignOver
+from worker.reign import Reign, ReignOver
 
 log = structlog.get_logger()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -11,7 +11,7 @@ import structlog
 from events.records import SetAside
 from events.store import Store, StoreUnavailable
 from worker import metrics
-from worker.discovery import Way
+from worker.discovery import DiscoveryState, Way
 from worker.suspects import Kind, Suspect, Suspects
 
 log = structlog.get_logger()
@@ -26,6 +26,10 @@ MISSED_FACT = "index_misses"
 """How many waiting tasks Conductor's index doesn't know, as text; no such fact if none."""
 WAITS_FACT = "index_fails"
 """Why the index can't be searched while events wait for it; no such fact if none waits."""
+_ALONE_FACT = "tasks_by_index_alone"
+"""When a task was last found by the index alone, in Unix milliseconds; older workers wrote 1, for ever."""
+_ALONE_EVERY = 3_600_000
+"""Milliseconds after which that fact is written anew."""
 _KINDS: tuple[Kind, ...] = ("task", "workflow")
 
 
@@ -38,6 +42,7 @@ class Telling:
         self._said_at = float("-inf")
         self._offset: int | None = None
         self._waits: str | None = ""
+        self._alone = 0
 
     def conductor(self, text: str) -> None:
         """``up``, or why Conductor can't be used."""
@@ -81,6 +86,25 @@ class Telling:
             with suppress(StoreUnavailable):
                 self._store.set_fact(WAITS_FACT, text)
                 self._waits = text
+
+    def recall_alone(self, facts: Mapping[str, str], state: DiscoveryState) -> None:
+        """Has the state know what the worker before has left in these facts. Raises StoreUnavailable."""
+        if (alone := facts.get(_ALONE_FACT)) is not None:
+            now = self._store.now()
+            self._alone = now if alone == "1" else int(alone)
+            state.known_alone((now - self._alone) / 1000, time.monotonic())
+            if alone == "1":
+                self._store.set_fact(_ALONE_FACT, str(now))
+
+    def found_alone(self, state: DiscoveryState) -> None:
+        """A task was found by the index alone. Raises StoreUnavailable."""
+        if state.need(time.monotonic()) == "queue":
+            log.info("a task was found by the index alone: from now on every sweep searches the index too")
+        state.found_alone(time.monotonic())
+        now = self._store.now()
+        if abs(now - self._alone) > _ALONE_EVERY:
+            self._store.set_fact(_ALONE_FACT, str(now))
+            self._alone = now
 
     def suspects(self, suspects: Suspects) -> None:
         """Sets aside in the store what goes on failing, and takes back what can be read again.
