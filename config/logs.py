@@ -50,6 +50,8 @@ def configure_logging(log_format: str | None, process: str) -> None:
     # These say at INFO what is only worth a line when it fails.
     for noisy in ("urllib3", "conductor"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It warns of every run that it leaves out since the last one isn't over: on a busy machine that is as it should be.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

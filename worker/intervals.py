@@ -1,51 +1,84 @@
-"""Runs jobs at intervals, each on a thread of its own, by the monotonic clock: the wall clock may be set meanwhile."""
+"""Runs jobs at intervals with APScheduler, and holds it to them when the wall clock is set.
+
+APScheduler computes with the wall clock, and takes no other. Set back by an hour, it would run nothing for an hour; set
+forward by years, it would list each of the runs that were missed until the memory is full.
+"""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 
 from config.bell import Bell
 
+log = structlog.get_logger()
 
-def next_run(due: float, seconds: float, now: float) -> float:
-    """When a job is due next that was due at `due` and has ended `now`: the first of its times that is still to come.
+_LOOK_EVERY = 0.5
+"""Seconds. The lead must outlast them and two intervals of its heartbeat."""
 
-    So a job that takes longer than its interval, and one of a process that was frozen, skips the times that it has
-    missed.
-    """
-    missed = max(0.0, now - due) // seconds
-    return due + (missed + 1) * seconds
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class Every(BaseTrigger):  # type: ignore[misc]
+    """Due again so many seconds after it was found due: runs that were missed are one run."""
+
+    def __init__(self, seconds: float):
+        self.interval = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """Always after `now`."""
+        return now + self.interval
 
 
 class Intervals:
     """Jobs, each with its interval. No job runs beside itself, and none waits for another."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, stop: Bell | None = None):
-        """`stop` is waited for between two runs, which makes no difference to the wall clock as a lock's time-out does
-        on older Pythons."""
-        self._clock = clock
-        self._stop = stop or Bell()
-        self._threads: list[threading.Thread] = []
+    def __init__(self, scheduler: BackgroundScheduler | None = None, now: Callable[[], datetime] = _now):
+        """`now` is the clock that the scheduler computes with."""
+        self._scheduler = scheduler or BackgroundScheduler(timezone=timezone.utc)
+        self._now = now
+        self._jobs = 0
+        self._stop = Bell()
+        self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
 
     def every(self, seconds: float, name: str, job: Callable[[], object]) -> None:
-        """Adds a job, which must not raise; it runs for the first time when so many seconds have passed."""
-        thread = threading.Thread(target=self.run, args=(seconds, job), name=name, daemon=True)
-        self._threads.append(thread)
+        """Adds a job before the start. It runs for the first time when so many seconds, more than none, have passed."""
+        self._scheduler.add_job(job, Every(seconds), id=name, misfire_grace_time=None, coalesce=True, max_instances=1)
+        self._jobs += 1
 
     def start(self) -> None:
         """Begins."""
-        for thread in self._threads:
-            thread.start()
+        # A thread for each, as the heartbeat mustn't wait for a search.
+        self._scheduler.add_executor(ThreadPoolExecutor(self._jobs, {"thread_name_prefix": "job"}))
+        self._scheduler.start()
+        self._watch.start()
 
     def stop(self) -> None:
         """Begins no run any more; those under way aren't waited for."""
         self._stop.ring()
+        if self._scheduler.running:
+            self._watch.join()
+            self._scheduler.shutdown(wait=False)
 
-    def run(self, seconds: float, job: Callable[[], object]) -> None:
-        """One job's thread."""
-        due = self._clock() + seconds
-        while not self._stop.wait(due - self._clock()):
-            job()
-            due = next_run(due, seconds, self._clock())
+    def look(self) -> None:
+        """Has each job run now whose next run is further away than its interval: the clock was set back."""
+        # The clock is read last. Read before, it would be behind that of a run that was scheduled meanwhile.
+        due = [(job, job.next_run_time) for job in self._scheduler.get_jobs()]
+        now = self._now()
+        late = [job for job, at in due if at - now > job.trigger.interval]
+        for job in late:
+            job.modify(next_run_time=now)  # wakes the scheduler, which on Python 3.10 waits by the wall clock too
+        if late:
+            log.warning("the machine's clock was set back; running what would have waited", jobs=len(late))
+
+    def _watch_clock(self) -> None:
+        while not self._stop.wait(_LOOK_EVERY):  # by the monotonic clock, on every Python
+            self.look()

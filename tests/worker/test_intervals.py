@@ -5,88 +5,127 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
 
-from config.bell import Bell
 from testkit.wall_clock import WallClock
-from worker.intervals import Intervals, next_run
+from worker.intervals import Every, Intervals
 
 
-@pytest.mark.parametrize(
-    ("now", "expected"),
-    [(10.0, 15.0), (10.1, 15.0), (14.9, 15.0), (15.0, 20.0), (31.0, 35.0), (10_000.0, 10_005.0)],
-)
-def test_a_job_is_due_next_at_the_first_of_its_times_that_is_to_come(now: float, expected: float) -> None:
-    assert next_run(10.0, 5.0, now) == expected
+class Clock:
+    """A machine's clock, and a scheduler that has jobs but waits for nothing."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(timezone.utc)
+        self.scheduler = BackgroundScheduler(timezone=timezone.utc)
+        self.intervals = Intervals(self.scheduler, lambda: self.now)
+        for seconds in (10, 60):
+            self.intervals.every(seconds, str(seconds), lambda: None)
+        self.scheduler.start(paused=True)
+        for seconds in (10, 60):
+            self.scheduler.get_job(str(seconds)).modify(next_run_time=self.now + timedelta(seconds=seconds))
+
+    def set(self, ahead: float) -> None:
+        self.now += timedelta(seconds=ahead)
+        self.intervals.look()
+
+    def due(self) -> dict[str, float]:
+        """Job → in how many seconds."""
+        return {job.id: (job.next_run_time - self.now).total_seconds() for job in self.scheduler.get_jobs()}
 
 
-class Time(Bell):
-    """A clock that goes on when it is waited for; rung after a number of waits."""
-
-    def __init__(self, waits: int) -> None:
-        super().__init__()
-        self.now = 100.0
-        self.left = waits
-
-    def wait(self, seconds: float) -> bool:
-        self.now += max(0.0, seconds)
-        self.left -= 1
-        return self.left < 0
-
-    def clock(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    clock = Clock()
+    yield clock
+    clock.scheduler.shutdown()
 
 
-def test_a_job_runs_at_its_times_and_skips_those_that_its_own_run_took() -> None:
-    time = Time(5)
-    ran: list[float] = []
+@pytest.mark.parametrize("back", [60, 86_400])
+def test_what_would_wait_for_longer_than_its_interval_is_due_at_once(clock: Clock, back: int) -> None:
+    clock.set(-back)
+    assert clock.due() == {"10": 0, "60": 0}
 
-    def job() -> None:
-        ran.append(time.now)
-        if len(ran) == 2:
-            time.now += 23  # longer than its interval, or a frozen process
 
-    Intervals(time.clock, time).run(10, job)
-    assert ran == [110, 120, 150, 160, 170]
-    time.close()
+def test_a_job_waits_no_longer_than_its_interval_after_a_small_step_back(clock: Clock) -> None:
+    clock.set(5)
+    assert clock.due() == {"10": 5, "60": 55}
+    clock.set(-5)
+    assert clock.due() == {"10": 10, "60": 60}
+    clock.set(-0.5)
+    assert clock.due() == {"10": 0, "60": 0}
+
+
+def test_a_clock_that_only_goes_on_changes_no_run(clock: Clock) -> None:
+    clock.set(9)
+    clock.set(3600)
+    assert clock.due() == {"10": -3599, "60": -3549}, "the scheduler's to run"
+
+
+@pytest.mark.parametrize("late", [timedelta(), timedelta(seconds=1), timedelta(days=36_500)])
+def test_runs_that_were_missed_are_one_however_many_they_are(late: timedelta) -> None:
+    now = datetime.now(timezone.utc)
+    assert Every(0.2).get_next_fire_time(now - late, now) == now + timedelta(seconds=0.2)
 
 
 def test_a_job_that_a_frozen_process_missed_runs_as_soon_as_it_wakes_and_once() -> None:
-    time = Time(4)
-    ran: list[float] = []
-    wait = time.wait
+    scheduler = BackgroundScheduler(timezone=timezone.utc)
+    intervals = Intervals(scheduler)
+    runs = threading.Semaphore(0)
+    intervals.every(3600, "job", runs.release)
+    intervals.start()
+    job = scheduler.get_job("job")
+    job.modify(next_run_time=datetime.now(timezone.utc) - timedelta(hours=10))
+    assert runs.acquire(timeout=60)
+    intervals.stop()
+    assert not runs.acquire(blocking=False)
+    assert job.next_run_time > datetime.now(timezone.utc)
 
-    def frozen(seconds: float) -> bool:
-        rung = wait(seconds)
-        if time.left == 2:
-            time.now += 3600
-        return rung
 
-    time.wait = frozen  # type: ignore[method-assign]
-    Intervals(time.clock, time).run(10, lambda: ran.append(time.now))
-    assert ran == [110, 3720, 3730, 3740]
-    time.close()
+def test_no_job_waits_for_another() -> None:
+    intervals = Intervals()
+    together = threading.Barrier(21)
+
+    def job() -> None:
+        with suppress(threading.BrokenBarrierError):
+            together.wait()
+
+    for number in range(20):
+        intervals.every(0.01, str(number), job)
+    intervals.start()
+    together.wait(60)
+    intervals.stop()
+    together.abort()
 
 
 def test_nothing_is_begun_after_the_stop() -> None:
-    intervals = Intervals()
-    ran: list[int] = []
-    intervals.every(0.0, "job", lambda: ran.append(1))
+    scheduler = BackgroundScheduler(timezone=timezone.utc)
+    intervals = Intervals(scheduler)
+    intervals.stop()  # before it began
+    intervals.every(3600, "job", lambda: None)
+    intervals.start()
     intervals.stop()
-    intervals.run(0.0, lambda: ran.append(1))
-    assert ran == []
+    assert not scheduler.running
+    assert scheduler.get_jobs() == []
 
 
 _PRINTS = """
 import sys, time
+from config.logs import configure_logging
 from worker.intervals import Intervals
+configure_logging(None, "test")
 intervals = Intervals()
 intervals.every(0.02, "print", lambda: print(int(time.time()), flush=True))
 intervals.start()
 sys.stdin.read()
+intervals.stop()
 """
 
 
@@ -103,8 +142,16 @@ def test_a_wall_clock_that_is_set_stops_no_job(tmp_path: Path, ahead: int) -> No
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        assert abs(int(process.stdout.readline()) - time.time()) < 3600
-        clock.set(ahead)
-        while abs(int(process.stdout.readline()) - time.time() - ahead) > 3600:
-            pass  # a job that stood still would end this test by its time-out
-        process.stdin.close()
+        given_up = threading.Timer(60, process.kill)
+        given_up.start()
+        try:
+            assert abs(int(process.stdout.readline()) - time.time()) < 3600
+            clock.set(ahead)
+            seen = 0
+            while seen < 3:  # the first of them may be of a run that was due before
+                line = process.stdout.readline()
+                assert line, "the job stood still"
+                seen += abs(int(line) - time.time() - ahead) < 3600
+        finally:
+            given_up.cancel()
+            process.stdin.close()
