@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from types import FrameType
-from typing import Any, NoReturn
 
 import structlog
-from waitress.server import create_server
 
 from admin.page.app import BODY, create_app
+from admin.serving import PageServer
 from config.logs import configure_logging
 from config.loopback import is_loopback
 from config.settings import Settings, SettingsError, load_settings
@@ -21,13 +19,6 @@ USAGE = """usage: python -m admin
 Serves the admin page and its API, at ADMIN_HOST (127.0.0.1) and ADMIN_PORT (8090). Elsewhere than on loopback it only
 starts with BRIDGE_ADMIN_TOKEN set. Stop it with SIGTERM or Ctrl-C. Settings come from the environment and .env
 (README.md has them all)."""
-
-_THREADS = 8
-"""Requests that are answered at a time. One that hasn't come whole holds no thread."""
-_CONNECTIONS = 2000
-_SILENT = 30
-"""Seconds after which a connection ends on which nothing moves."""
-_HEAD = 32 * 1024
 
 
 def main() -> int:
@@ -43,30 +34,16 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     configure_logging(settings.bridge_log_format, "admin")
-    signal.signal(signal.SIGTERM, _stop)
     application = create_app(settings)
     application.extensions["bridge"].definitions()  # so that the first look doesn't wait for them
     try:
-        server: Any = create_server(
-            application,
-            host=host,
-            port=port,
-            threads=_THREADS,
-            connection_limit=_CONNECTIONS,
-            asyncore_use_poll=True,
-            channel_timeout=_SILENT,
-            cleanup_interval=_SILENT // 3,
-            max_request_header_size=_HEAD,
-            max_request_body_size=BODY,
-            # Whom to believe about addresses and hosts is BRIDGE_TRUSTED_PROXIES' to say: the page sees what came.
-            clear_untrusted_proxy_headers=False,
-            server_name=host,
-            ident=None,
-        )
+        server = PageServer(application, host, port, BODY)
     except (OSError, ValueError) as error:
         print(f"the admin page can't listen on {host} port {port}: {error}", file=sys.stderr)
         return 1
     log = structlog.get_logger()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _signal, _frame: server.stop())
     log.info("the admin page listens", address=f"{f'[{host}]' if ':' in host else host}:{port}")
     server.run()
     log.info("the admin page stopped")
@@ -85,10 +62,6 @@ def _address(settings: Settings) -> tuple[str, int]:
             "set BRIDGE_ADMIN_TOKEN to a long random text, or ADMIN_HOST to 127.0.0.1"
         )
     return host, int(text)
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(0)  # the server ends what is in hand
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ monkey.patch_all()
 import atexit
 import gc
 import os
-import resource
 import shutil
 import socket
 import ssl
@@ -25,6 +24,7 @@ from gunicorn import glogging
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
+from config.open_files import allow_open_files
 from relay.connection import Connection, Places
 from relay.memory import MEMORY, Overloaded
 
@@ -118,16 +118,8 @@ def _every_address(port: str) -> list[str]:
     return [f"[::]:{port}"] if takes_both else [f"[::]:{port}", f"0.0.0.0:{port}"]
 
 
-def _allow_files() -> None:
-    """Each connection is an open file, of which many systems allow a thousand unless a process asks for more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-_allow_files()
+# Each connection is one.
+allow_open_files()
 bind = _every_address(os.environ.get("PORT") or "8000")
 worker_class = Worker
 logger_class = Logger

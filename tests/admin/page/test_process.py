@@ -24,10 +24,10 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def start(sample: Sample, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+def start(sample: Sample, *arguments: str, files: int = 1024, **environment: str) -> subprocess.Popen[str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("BRIDGE_", "CONDUCTOR_", "ADMIN_"))}
     return subprocess.Popen(
-        [sys.executable, "-m", "admin", *arguments],
+        ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", sys.executable, "-m", "admin", *arguments],
         cwd=sample.folder,
         env={**kept, **sample.environment, **environment},
         stdout=subprocess.PIPE,
@@ -153,6 +153,21 @@ def test_requests_that_never_end_hold_up_nobody(port: int, beginning: bytes) -> 
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
             connection.sendall(beginning)
         assert ask(port, "/api/overview") == 200
+
+
+def test_connections_beyond_what_the_system_allows_hold_up_nobody_and_fill_no_log(sample: Sample) -> None:
+    port = free_port()
+    process = start(sample, files=128, ADMIN_PORT=str(port))
+    try:
+        ask(port, "/healthz")
+        with ExitStack() as stack:
+            for _ in range(300):
+                connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+                connection.sendall(b"GET / HTT")
+            assert ask(port, "/healthz") == 200
+    finally:
+        text = stop(process)
+    assert "Too many open files" not in text
 
 
 @pytest.mark.parametrize(

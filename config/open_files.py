@@ -1,0 +1,20 @@
+"""How many files, connections among them, a process may have open."""
+
+from __future__ import annotations
+
+import resource
+from contextlib import suppress
+
+_MOST = 65536
+
+
+def allow_open_files() -> int:
+    """Asks for as many as the system gives this process, up to 65,536: many give a thousand unless one asks. Returns
+    the number that it may have now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            return most
+    return _MOST if soft == resource.RLIM_INFINITY else soft
