@@ -138,7 +138,11 @@ class Bridge:
     def events(self, query: EventFilter) -> list[Event]:
         """Events for a list, newest first: without payloads, and without delivery ids that may have to stay hidden."""
         found = self.store.events(replace(query, listing=True))
-        return [masked_in_list(event, self.hide(event.webhook)) for event in found]
+        return list(map(self.in_list, found))
+
+    def in_list(self, event: Event) -> Event:
+        """The event as people may see it where its payload isn't shown."""
+        return masked_in_list(event, self.hide(event.webhook))
 
     def task(self, task_id: str) -> Task:
         """Raises NotFound."""

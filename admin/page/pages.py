@@ -314,7 +314,7 @@ def _now() -> int:
 
 def _seq(text: str) -> int:
     number = int(text)
-    if not 0 <= number < 2**63:
+    if not 0 <= number < 2**63 - 1:
         abort(400)
     return number
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 import time
@@ -11,14 +12,18 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from admin import shapes
+from admin.bridge import Bridge, read_definitions
+from admin.following import Follower
 from admin.page import webhooks
 from admin.page.access import COOKIE, SESSION_SECONDS, Sessions
 from admin.page.app import create_app
 from admin.sending import Answer
 from events.open import open_store
-from events.records import WRONG_TOKEN, NewEvent, Task, new_event_id
+from events.records import WRONG_TOKEN, Decision, EventFilter, NewEvent, Task, new_event_id
 from events.store import Store
 from relay.app import create_app as create_relay
+from relay.platform import digest
 from relay.verifiers import Draft
 from tests.admin.conftest import Cli
 from tests.admin.page.test_webhooks import ADMIN, VIEWER, Page
@@ -312,6 +317,50 @@ def test_a_hidden_value_stays_hidden_whatever_becomes_of_the_definition(
     for text in texts:
         assert CARD not in text
     assert "yes" in client.get(f"/api/events/{event_id}").get_json()["payload"]["kept"]
+
+
+def test_no_digest_is_shown_against_which_hidden_values_can_be_guessed(tmp_path: Path) -> None:
+    """The delivery id of most platforms is a digest of the body, of which a viewer sees all but the hidden value."""
+    body = {"card": CARD, "kept": "yes"}
+    (tmp_path / "webhooks.yaml").write_text(
+        f"webhooks:\n  - name: pay\n    signature: {{secret: {STRONG}, header: X-Sig}}\n    hide: [$.card]\n"
+        "    receivers: {flow: any}\n"
+    )
+    settings = settings_for(tmp_path)
+    relay = create_relay(settings, in_background=False)
+    raw = json.dumps(body).encode()
+    signature = hmac.new(STRONG.encode(), raw, "sha256").hexdigest()
+    answer = relay.test_client().post("/webhook/pay", data=raw, headers={"X-Sig": signature}, content_type="text/json")
+    assert answer.status_code == 200
+    event_id = answer.get_json()["eventId"]
+    delivery_id = open_store(settings.bridge_database).event(event_id).delivery_id
+    assert delivery_id == digest(raw)
+    client = create_app(settings).test_client()
+    for path in (f"/events/{event_id}", f"/api/events/{event_id}", "/api/events", "/api/metadata/webhook/pay"):
+        assert delivery_id not in client.get(path).text
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, 2**63, -1, 10**5000])
+def test_no_number_is_too_large_for_an_answer(paid: tuple[FlaskClient, Path, Store, str], number: int) -> None:
+    client, *_ = paid
+    text = str(number) if number < 10**100 else "1" * 5000
+    for path in (f"/replay?webhook=pay&to={text}", f"/events?before={text}", f"/?from={text}"):
+        assert client.get(path).status_code in (200, 400)
+
+
+def test_the_command_line_hides_what_it_follows_to_the_end(paid: tuple[FlaskClient, Path, Store, str]) -> None:
+    _client, file, store, _event_id = paid
+    bridge = Bridge(settings_for(file.parent), store, read_definitions(file))
+    follower = Follower(bridge, EventFilter())
+    event_id = new_event_id()
+    store.append([NewEvent(event_id, "pay", 1, json.dumps({"card": CARD}), {}, {}, 2, f"card-{CARD}")])
+    (news,) = follower.look()
+    assert news.is_new
+    assert CARD not in str(shapes.event(news.event, ()))
+    store.decide("me", [Decision(event_id, "expired", "no")], [], 3, "me", 10)
+    (news,) = follower.look()
+    assert not news.is_new
+    assert CARD not in str(shapes.event(news.event, ()))
 
 
 def test_where_nobody_knows_what_was_hidden_nothing_is_shown(tmp_path: Path) -> None:
