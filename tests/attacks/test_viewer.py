@@ -340,11 +340,10 @@ def test_no_digest_is_shown_against_which_hidden_values_can_be_guessed(tmp_path:
         assert delivery_id not in client.get(path).text
 
 
-@pytest.mark.parametrize("number", [2**63 - 1, 2**63, -1, 10**5000])
-def test_no_number_is_too_large_for_an_answer(paid: tuple[FlaskClient, Path, Store, str], number: int) -> None:
+@pytest.mark.parametrize("number", [str(2**63 - 1), str(2**63), "-1", "1" * 5000])
+def test_no_number_is_too_large_for_an_answer(paid: tuple[FlaskClient, Path, Store, str], number: str) -> None:
     client, *_ = paid
-    text = str(number) if number < 10**100 else "1" * 5000
-    for path in (f"/replay?webhook=pay&to={text}", f"/events?before={text}", f"/?from={text}"):
+    for path in (f"/replay?webhook=pay&to={number}", f"/events?before={number}", f"/?from={number}"):
         assert client.get(path).status_code in (200, 400)
 
 
