@@ -226,6 +226,8 @@ class Decider:
                 span("decide", "INTERNAL", event.headers, webhook=event.webhook, event_id=event.id),
             ):
                 self._decide_new(event, began, now, plan)
+        for task_id in plan.taken:  # what was kept for it ends now, unless another task may still take it
+            self.held.let_go(task_id)
         over = self.held.ended(self._whole_began, self._scope.paused, _ENDED_AT_ONCE)
         self.more_ended = len(over) >= _ENDED_AT_ONCE
         over += [event for event in map(HeldEvent, freed) if event.hold_until < self._whole_began]

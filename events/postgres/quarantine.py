@@ -30,9 +30,10 @@ _EVENTS_ASIDE = (
 )
 _EVENTS_AGAIN = (
     f"{_LOCKED} UPDATE bridge.events e SET decided_at = nullif(e.decided_at, {rows.ASIDE_UNDECIDED}),"
-    f" held = CASE WHEN e.held IN ({1 + rows.ASIDE}, {2 + rows.ASIDE}) THEN e.held - {rows.ASIDE} ELSE e.held END"
-    " FROM found WHERE e.seq = found.seq"
+    f" held = CASE WHEN e.held IN ({1 + rows.ASIDE}, {2 + rows.ASIDE}) THEN {rows.HOLDS.index('recheck')}"
+    " ELSE e.held END FROM found WHERE e.seq = found.seq"
 )
+"""What was held before is free then: the worker that decides holds it again only when the agenda has it."""
 
 _COUNTS = rows.set_aside_counts("bridge.quarantine")
 

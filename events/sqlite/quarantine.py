@@ -21,8 +21,10 @@ _UNDECIDED_ASIDE = f"UPDATE events SET decided_at = {rows.ASIDE_UNDECIDED} WHERE
 _HELD_ASIDE = f"UPDATE events SET held = held + {rows.ASIDE} WHERE id = ? AND held IN (1, 2)"
 _UNDECIDED_AGAIN = f"UPDATE events SET decided_at = NULL WHERE id = ? AND decided_at = {rows.ASIDE_UNDECIDED}"
 _HELD_AGAIN = (
-    f"UPDATE events SET held = held - {rows.ASIDE} WHERE id = ? AND held IN ({1 + rows.ASIDE}, {2 + rows.ASIDE})"
+    f"UPDATE events SET held = {rows.HOLDS.index('recheck')}"
+    f" WHERE id = ? AND held IN ({1 + rows.ASIDE}, {2 + rows.ASIDE})"
 )
+"""Also what was held before: the worker that decides holds it again only when the agenda has it."""
 _COUNTS = rows.set_aside_counts("quarantine")
 
 

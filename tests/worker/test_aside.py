@@ -127,6 +127,44 @@ def test_a_paused_webhooks_event_that_was_set_aside_waits_for_the_webhook(bench:
     assert bench.event(sick).hold == "held"
 
 
+def test_a_paused_webhooks_held_event_that_was_set_aside_is_held_again_afterwards(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow").id
+    bench.ms += SECOND
+    taken, over = hold(bench), hold(bench)
+    with poison(taken, over):
+        bench.restart()
+    bench.store.pause("w", bench.ms)
+    for _ in range(2):
+        bench.ms += 2 * SECOND
+        bench.decide()
+    assert bench.store.quarantined() == []
+    bench.store.resume("w")
+    task = bench.wait(workflow=workflow)
+    bench.decide()
+    assert bench.takers(taken) == [task.id]
+    bench.ms += 700 * SECOND
+    bench.decide()
+    assert bench.event(over).status == "expired"
+
+
+def test_what_was_set_aside_and_comes_behind_a_refused_decision_is_held_again_afterwards(bench: Bench) -> None:
+    gone = bench.wait()
+    sick = bench.arrive()
+    [(target, _)] = bench.decide()
+    late = hold(bench)
+    with poison(late):
+        bench.restart()
+    bench.ms += 2 * SECOND
+    settle(bench, target, "cancelled")
+    with refusing(bench, sick):
+        bench.decide()
+    assert aside(bench) == [("event", sick, 1)]
+    bench.decide()
+    task = bench.wait(workflow=gone.workflow_id)
+    bench.decide()
+    assert bench.takers(late) == [task.id]
+
+
 @pytest.mark.parametrize("error", [LeadLost, StoreUnavailable])
 def test_what_says_nothing_about_the_event_is_raised(bench: Bench, error: type[Exception]) -> None:
     event = bench.arrive()
