@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, TypeVar, get_args
 
@@ -23,6 +24,7 @@ from events.records import (
     Task,
     Workflow,
 )
+from events.store import LeadLost, PartRefused, StoreUnavailable
 
 _Item = TypeVar("_Item")
 EVENT = (
@@ -135,6 +137,17 @@ def large_parts(decision: Decision) -> Iterator[list[tuple[str, int, str]]]:
 def targets_in(part: str) -> list[NewTarget]:
     """The targets of one such part."""
     return [NewTarget(**{**found, "only_versions": _versions(found["only_versions"])}) for found in json.loads(part)]
+
+
+@contextmanager
+def part_of(event_id: str) -> Iterator[None]:
+    """Says of which event a part is that can't be written."""
+    try:
+        yield
+    except (LeadLost, StoreUnavailable):
+        raise
+    except Exception as error:
+        raise PartRefused(event_id, error) from error
 
 
 def _versions(found: list[int] | None) -> tuple[int, ...] | None:

@@ -56,6 +56,14 @@ class Unstorable(Exception):
     """The database refuses what it was given, now and later: something else may be fine."""
 
 
+class PartRefused(Exception):
+    """The next part of a large decision can't be written; the decisions of other events may be."""
+
+    def __init__(self, event_id: str, error: Exception):
+        super().__init__(f"its targets can't be written: {type(error).__name__}: {error}")
+        self.event_id = event_id
+
+
 class NewerStore(Exception):
     """The database was made by a newer version of the bridge."""
 
@@ -187,8 +195,10 @@ class Decisions(Protocol):
         by `write_large`.
         """
 
-    def write_large(self, holder: str, now: int) -> bool:
+    def write_large(self, holder: str, now: int, without: Collection[str] = ()) -> bool:
         """Writes the next part of a large decision that stands; False if there is nothing to write any more.
+
+        Those of the events `without` are left out. Raises PartRefused if it is this decision that can't be written.
 
         Whoever takes the lead writes all of them before it reads which tasks wait. Parts of a decision that wasn't
         recorded whole are dropped; its event is undecided.

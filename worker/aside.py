@@ -79,7 +79,8 @@ class Aside:
                     self.task_failed(task_id, error, retry)
 
     def due_events(self, now: int, paused: Collection[str]) -> list[Event]:
-        """Events that are to be tried again now: undecided ones, and those that were held or freed (`aside`)."""
+        """Events that are to be tried again now: undecided ones, those that were held or freed (`aside`), and
+        those whose decision isn't written to its end (`writing`)."""
         if now < self._looked + _LOOK_EVERY and self._looked <= now:
             return []
         self._looked = now
@@ -97,8 +98,8 @@ class Aside:
                 continue
             self._tried.add(("event", item.id))
             # What is paused is left to the agenda; what is finished, or isn't there any more, needs nothing.
-            unfinished = event is not None and (event.decided_at is None or event.hold == "aside")
-            if event is not None and unfinished and event.webhook not in paused:
+            unfinished = event is not None and (event.decided_at is None or event.hold in ("aside", "writing"))
+            if event is not None and unfinished and (event.webhook not in paused or event.hold == "writing"):
                 due.append(event)
                 room -= len(event.payload)
         return sorted(due, key=lambda event: event.seq)

@@ -25,6 +25,7 @@ from worker.aside import Aside
 from worker.holding import Holding, Scope
 from worker.matching import Document, HeldEvent, TaskIndex, WaitingTask, parse_task
 from worker.narrow import OF_ALL
+from worker.parts import Parts
 from worker.plan import Plan, is_large, put_off, starts_of
 from worker.rules import Rules
 from worker.workflows import Workflows
@@ -32,8 +33,6 @@ from worker.workflows import Workflows
 log = structlog.get_logger()
 
 _PAGE = 2000
-_PARTS_AT_ONCE = 2
-"""Parts of decisions with very many targets that are written between two sweeps."""
 _ENDED_AT_ONCE = 2000
 """Holds that are ended between two sweeps, so that after a long downtime new events needn't wait for all of them."""
 _UNKNOWN_WEBHOOK_GRACE = 60_000
@@ -78,8 +77,7 @@ class Decider:
         """Webhooks whose events were left undecided in the last decision, as not every waiting task was known."""
         self.newly_held = False
         """Whether the last decision left an event without a taker, so that it is held."""
-        self._writing = False
-        """Whether a decision with very many targets is being written."""
+        self._parts = Parts(store, holder, self.aside)
         self.more_ended = False
         """Whether more holds have ended than the last decision could end."""
         self.unfinished = False
@@ -99,13 +97,7 @@ class Decider:
     def load(self, alive: Callable[[], None] = lambda: None) -> None:
         """Reads waiting tasks and held events from the store; calls `alive` now and then meanwhile."""
         # What the worker before was writing down comes first: it was decided before anything that is decided now.
-        try:
-            while self._store.write_large(self._holder, self._store.now()):
-                alive()
-        except OF_ALL:
-            raise
-        except Exception:  # its event is decided anew, or set aside
-            log.exception("what the worker before decided can't be written down to its end")
+        self._parts.write_all(alive)
         after = ""
         while page := self._store.waiting_tasks(after, _PAGE):
             alive()
@@ -205,8 +197,12 @@ class Decider:
         """
         self.aside.retry_tasks(now)
         if due := self.aside.due_events(now, self._scope.paused):
-            events = sorted([*events, *(event for event in due if event.hold != "aside")], key=lambda event: event.seq)
+            undecided = [event for event in due if event.decided_at is None]
+            events = sorted([*events, *undecided], key=lambda event: event.seq)
             freed = [*freed, *(event for event in due if event.hold == "aside")]
+            for event in due:
+                if event.hold == "writing":
+                    self._parts.try_again(event.id)
         self.holding.begin()
         paced = {webhook.name for webhook in self._scope.definitions.webhooks if webhook.pace is not None}
         plan = Plan(paced, dict(self.holding.coming), freed, whole=whole)
@@ -246,7 +242,7 @@ class Decider:
                 claimed += self._write(plan, decisions, expired, now, worker, limit - len(claimed))
                 if plan.refused:
                     break
-        self._write_parts(now)
+        self._parts.write_some(now)
         self._finish(plan, events)
         self.aside.settle(now)
         if missing := list({target.event_id for target in claimed} - found.keys()):  # others' calls were put off
@@ -274,7 +270,7 @@ class Decider:
             claimed: list[Target] = []
             if len(decisions) == 1 and is_large(decisions[0]):
                 self._store.record_large(self._holder, decisions[0], now)
-                self._writing = True
+                self._parts.more = True
             else:
                 over = [event.id for event in ended]
                 claimed = self._store.decide(self._holder, decisions, over, now, worker, room)
@@ -295,18 +291,6 @@ class Decider:
             return claimed
         self._apply(plan, decisions, ended)
         return claimed
-
-    def _write_parts(self, now: int) -> None:
-        """Writes some parts of decisions with very many targets: between them others are decided."""
-        try:
-            for _ in range(_PARTS_AT_ONCE):
-                if self._writing and not self._store.write_large(self._holder, now):
-                    self._writing = False
-        except OF_ALL:
-            raise
-        except Exception:  # the next worker tries again; its event is decided, so nothing else takes part in it
-            self._writing = False
-            log.exception("a decision with very many targets can't be written to its end")
 
     def _to_call(self, plan: Plan, limit: int) -> tuple[dict[str, Event], int]:
         """The events of the first targets, and how many of these may be claimed: no more payload than fits is read."""
@@ -348,7 +332,7 @@ class Decider:
 
     def _finish(self, plan: Plan, events: Iterable[Event]) -> None:
         """The plan is in the store, or what of it comes before a decision that the store refused."""
-        self.unfinished = self.more_ended or plan.refused or self._writing
+        self.unfinished = self.more_ended or plan.refused or self._parts.more
         freed = {event.id for event in plan.freed}
         self.newly_held = any(d.hold == "held" and d.event_id not in freed for d in plan.decisions)
         self.waiting = plan.waiting

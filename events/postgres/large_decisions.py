@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from events import rows, transitions
 from events.postgres import onces
 from events.postgres.changes import changing_events, lock_events, states_of
@@ -11,8 +13,8 @@ from events.postgres.signals import Bell
 from events.postgres.targets import columns, new_targets
 from events.records import Decision
 
-_WRITING = f"held > 0 AND held = {rows.HOLDS.index('writing')}"
-_NEXT = f"SELECT id FROM bridge.events WHERE {_WRITING} ORDER BY seq LIMIT 1"
+_WRITING = f"SELECT id FROM bridge.events WHERE held > 0 AND held = {rows.HOLDS.index('writing')}"
+_NEXT = f"{_WRITING} AND id != ALL(%s) ORDER BY seq LIMIT 1"
 _DROPPED = 10
 """Parts that are deleted in one transaction, of decisions that don't stand."""
 
@@ -24,6 +26,8 @@ class LargeDecisions:
     _bell: Bell
 
     def record_large(self, holder: str, decision: Decision, now: int) -> None:
+        while self._drop_parts(holder, decision.event_id):  # of an earlier try, which had others
+            pass
         for step in rows.large_parts(decision):
             with deciding(self._connections, holder) as connection:
                 self._connections.execute(
@@ -41,15 +45,35 @@ class LargeDecisions:
                 (rows.HOLDS.index("writing"), now, decision.event_id),
             )
 
-    def write_large(self, holder: str, now: int) -> bool:
+    def _drop_parts(self, holder: str, event_id: str) -> bool:
+        """Deletes some parts of a decision that doesn't stand; whether there were any."""
+        found = self._connections.read(
+            "SELECT number FROM bridge.decision_parts WHERE event_id = %s LIMIT %s", (event_id, _DROPPED)
+        )
+        if found:
+            with deciding(self._connections, holder) as connection:
+                self._connections.execute(
+                    connection,
+                    "DELETE FROM bridge.decision_parts WHERE event_id = %s AND number = ANY(%s)",
+                    (event_id, [number for (number,) in found]),
+                )
+        return bool(found)
+
+    def write_large(self, holder: str, now: int, without: Collection[str] = ()) -> bool:
+        left_out = (list(without),)
         parts, writing = self._connections.read_together(
-            ("SELECT 1 FROM bridge.decision_parts LIMIT 1", ()), (_NEXT, ())
+            ("SELECT 1 FROM bridge.decision_parts LIMIT 1", ()), (_NEXT, left_out)
         )
         if not parts and not writing:
             return False
         with deciding(self._connections, holder) as connection:
-            found = self._connections.fetch(connection, _NEXT)
-            if not found:  # what is left belongs to no decision that stands
+            found = self._connections.fetch(connection, _NEXT, left_out)
+            if found:
+                with rows.part_of(found[0][0]):
+                    self._write_part(connection, found[0][0], now)
+            elif without and self._connections.fetch(connection, f"{_WRITING} LIMIT 1"):
+                return False
+            else:  # what is left belongs to no decision that stands
                 self._connections.execute(
                     connection,
                     "DELETE FROM bridge.decision_parts WHERE (event_id, number) IN"
@@ -57,7 +81,6 @@ class LargeDecisions:
                     (_DROPPED,),
                 )
                 return True
-            self._write_part(connection, found[0][0], now)
         self._bell.ring("targets")
         return True
 

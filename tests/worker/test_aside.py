@@ -11,7 +11,8 @@ from unittest import mock
 
 import pytest
 
-from events.records import Decision, Event, SetAside
+from events import rows
+from events.records import Decision, Event, NewTarget, SetAside
 from events.store import LeadLost, StoreUnavailable, Unstorable
 from tests.worker.test_decide import SECOND, Bench, settle
 from worker import decide
@@ -363,3 +364,33 @@ def test_a_decision_with_very_many_targets_may_be_refused_too(bench: Bench) -> N
     bench.ms += 2 * SECOND
     bench.decide()
     assert (len(bench.takers(sick)), bench.store.quarantined()) == (5, [])
+
+
+def test_a_decision_whose_targets_cannot_be_written_holds_up_no_other_with_very_many(bench: Bench) -> None:
+    bench.define({"name": "w", "receivers": {"flow": "any"}}, {"name": "v", "receivers": {"sub": "any"}})
+    tasks = [bench.wait() for _ in range(5)]
+    others = [bench.wait(name="sub") for _ in range(5)]
+    sick, well = bench.arrive(), bench.arrive("v")
+    targets_in = rows.targets_in
+
+    def garbled(part: str) -> list[NewTarget]:
+        if tasks[0].id in part:
+            raise ValueError("garbled")
+        return targets_in(part)
+
+    with mock.patch("worker.plan.STEP", 3), mock.patch.object(rows, "targets_in", garbled):
+        for _ in range(3):
+            bench.decide()
+        assert (len(bench.takers(well)), bench.takers(sick)) == (len(others), [])
+        assert aside(bench) == [("event", sick, 1)]
+        assert not bench.decider.unfinished, "it isn't tried again at once"
+        bench.restart()
+        assert bench.event(sick).hold == "writing"
+        bench.ms += 60 * SECOND
+        bench.decide()
+        assert aside(bench) == [("event", sick, 3)]
+    bench.ms += 60 * SECOND
+    for _ in range(3):
+        bench.decide()
+    assert (bench.takers(sick), bench.store.quarantined()) == ([task.id for task in tasks], [])
+    assert bench.event(sick).hold == "no"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import pytest
 
 from events import rows
 from events.records import Decision, NewTarget, Result
-from events.store import LeadLost, Store
+from events.store import LeadLost, PartRefused, Store, Unstorable
 from tests.events.contract.backends import Backend
 from tests.events.contract.makers import NOW, arrive, completion, decide, event, start, states, task
 
@@ -134,3 +137,51 @@ def test_what_a_target_is_comes_back_from_its_part() -> None:
     ]
     [[(event_id, _, part)]] = rows.large_parts(Decision("e1", "pending", "no", tuple(targets)))
     assert (event_id, rows.targets_in(part)) == ("e1", targets)
+
+
+def test_a_part_that_cannot_be_written_keeps_no_other_decision_from_being_written(
+    store: Store, large: Decision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets_in = rows.targets_in
+
+    def garbled(part: str) -> list[NewTarget]:
+        found = targets_in(part)
+        if found[0].task_id == "t2":
+            raise ValueError("garbled")
+        return found
+
+    arrive(store, "e2")
+    store.record_large("me", replace(large, targets=large.targets[:4]), NOW)
+    store.record_large("me", Decision("e2", "pending", "no", tuple(map(completion, (4, 5)))), NOW)
+    with monkeypatch.context() as patch:
+        patch.setattr(rows, "targets_in", garbled)
+        store.write_large("me", NOW)
+        with pytest.raises(PartRefused, match="garbled") as refused:
+            store.write_large("me", NOW)
+        assert refused.value.event_id == "e1"
+        while store.write_large("me", NOW, ["e1"]):
+            pass
+    assert (states(store, "e1"), states(store, "e2")) == (["pending"] * 2, ["pending"] * 2)
+    assert (event(store, "e1").hold, event(store, "e2").hold) == ("writing", "no")
+    write(store)
+    assert taken(store) == ["t0", "t1", "t2", "t3"]
+    assert event(store, "e1").hold == "no"
+
+
+def test_parts_of_an_earlier_try_are_not_written_with_a_later_ones(
+    store: Store, large: Decision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store refused the event's decision after some parts; when it is tried again fewer tasks wait."""
+    monkeypatch.setattr(rows, "RECORDED", 1)
+    parts = list(rows.large_parts(large))
+
+    def refused(_: object) -> Iterator[object]:
+        yield from parts[:3]
+        raise Unstorable
+
+    with monkeypatch.context() as patch, pytest.raises(Unstorable):
+        patch.setattr(rows, "large_parts", refused)
+        store.record_large("me", large, NOW)
+    store.record_large("me", replace(large, targets=large.targets[:3]), NOW)
+    write(store)
+    assert taken(store) == ["t0", "t1", "t2"]
