@@ -49,7 +49,7 @@ class Aside:
         self._gone: set[str] = set()
         self._looked = float("-inf")
 
-    def event_failed(self, event_id: str, webhook: str, error: Exception) -> None:
+    def event_failed(self, event_id: str, webhook: str | None, error: Exception) -> None:
         """Nothing was decided of the event."""
         self._failures["event", event_id] = _Failure(webhook, error, None)
 
@@ -94,7 +94,7 @@ class Aside:
             except OF_ALL:
                 raise
             except Exception as error:
-                self.event_failed(item.id, item.webhook or "", error)
+                self.event_failed(item.id, item.webhook, error)
                 continue
             self._tried.add(("event", item.id))
             # What is paused is left to the agenda; what is finished, or isn't there any more, needs nothing.
