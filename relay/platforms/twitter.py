@@ -1,20 +1,49 @@
 """X, formerly Twitter: the Account Activity and Webhooks APIs."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from events.payload import read_query
 from relay.platform import Platform, at, digest
 from relay.request import Answer, Request, json_answer
-from relay.verifiers import Hmac, Terms
+from relay.verifiers import Check, Draft, Hmac, Part, Proof, Refused, Terms
 from relay.verifiers.hmacs import encoded_hmac
+
+_SIGNATURE = Hmac(header="x-twitter-webhooks-signature", encoding="base64", prefix="sha256=")
+
+
+@dataclass(frozen=True)
+class SignedObject:
+    """The signature of a JSON object. Of other texts the challenge gives a signature to anybody who asks."""
+
+    covers: ClassVar[frozenset[Part]] = frozenset({"body"})
+
+    def check(self, terms: Terms) -> Check:
+        check_signature = _SIGNATURE.check(terms)
+
+        def check(request: Request) -> Proof:
+            if not request.body.lstrip().startswith(b"{"):
+                raise Refused("the body is no JSON object")
+            return check_signature(request)
+
+        return check
+
+    def sign(self, draft: Draft, terms: Terms) -> Draft:
+        return _SIGNATURE.sign(draft, terms)
 
 
 # https://docs.x.com/x-api/webhooks/quickstart#challenge-response-checks-crc
 def challenge_response_check(request: Request, terms: Terms) -> Answer | None:
-    """X repeats it for ever, about hourly; it is not signed."""
+    """X repeats it for ever, about hourly; it is not signed.
+
+    The answer is the signature that deliveries have, of a text that anybody may choose. So there is none of a text that
+    could be a delivery: X's tokens hold no brace, and all its deliveries begin with one.
+    """
     token = read_query(request.query).get("crc_token") if request.method == "GET" else None
     if not isinstance(token, str) or not terms.secrets:
         return None
+    if "{" in token:
+        raise Refused("crc_token could be a delivery")
     signature = encoded_hmac(terms.secrets[0].encode(), token.encode(), "sha256", "base64").decode()
     return json_answer({"response_token": f"sha256={signature}"})
 
@@ -38,7 +67,7 @@ def event_ids(_request: Request, value: Any) -> str | None:
 # https://docs.x.com/x-api/webhooks/quickstart#signature-header-validation
 PLATFORM = Platform(
     name="twitter",
-    verifier=Hmac(header="x-twitter-webhooks-signature", encoding="base64", prefix="sha256="),
+    verifier=SignedObject(),
     methods=frozenset({"GET", "POST"}),
     challenge=challenge_response_check,
     delivery_id=event_ids,
