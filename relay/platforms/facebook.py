@@ -23,6 +23,13 @@ def verification_request(request: Request, terms: Terms) -> Answer | None:
     return text_answer(challenge)
 
 
+def message_id(event: Any) -> str | None:
+    """That a message was unsent, and the sender's own echo of it, have the id of the message."""
+    identifier = at(event, "message", "mid")
+    kinds = [kind for kind in ("is_deleted", "is_echo") if identifier and event["message"].get(kind)]
+    return " ".join([identifier, *kinds]) if identifier else None
+
+
 def entries(request: Request, value: Any) -> str | None:
     """Messages have ids; other entries have a time in seconds, which only their content tells apart."""
     found = value.get("entry") if isinstance(value, dict) else None
@@ -31,7 +38,7 @@ def entries(request: Request, value: Any) -> str | None:
     messages: list[str | None] = []
     for entry in found:
         messaging = entry.get("messaging") if isinstance(entry, dict) else None
-        messages += [at(message, "message", "mid") for message in messaging] if isinstance(messaging, list) else [None]
+        messages += [message_id(message) for message in messaging] if isinstance(messaging, list) else [None]
     return together(messages) or digest(*(f"{at(entry, 'id')} {at(entry, 'time')}" for entry in found), request.body)
 
 

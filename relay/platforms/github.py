@@ -6,8 +6,23 @@ from relay.platform import MB, Platform, digest, in_header
 from relay.request import Request
 from relay.verifiers import Hmac
 
-_TIMELESS = ("client_payload", "inputs", "member", "membership", "ref_type", "team", "zen")
-"""Keys of events without a time or an id of their own: dispatches, memberships, branches that come and go."""
+_TIMELESS = (
+    "blocked_user", "client_payload", "inputs", "member", "membership", "new_property_values", "ref_type",
+    "repositories_added", "requested_action", "team", "thread", "zen",
+)  # fmt: skip
+"""Keys of events without a time or an id of their own: dispatches, buttons, memberships, settings, branches that come
+and go."""
+_TIMED = ("discussion", "issue", "pull_request")
+_CONTEXT = frozenset({"action", "enterprise", "organization", "sender"})
+
+
+def _may_come_again(value: dict[str, Any]) -> bool:
+    if value.keys() <= _CONTEXT or any(name in value for name in _TIMELESS):
+        return True
+    if value.get("action") == "rerequested" and "check_run" in value:
+        return True
+    # Of an issue or pull request the label is a detail, and those have a time.
+    return "label" in value and not any(name in value for name in _TIMED)
 
 
 def timeless(request: Request, value: Any) -> str | None:
@@ -16,7 +31,7 @@ def timeless(request: Request, value: Any) -> str | None:
     identifier = request.headers.get("x-github-delivery")
     if not identifier or not isinstance(value, dict):
         return None
-    return digest(identifier, request.body) if not value or any(name in value for name in _TIMELESS) else None
+    return digest(identifier, request.body) if _may_come_again(value) else None
 
 
 # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries

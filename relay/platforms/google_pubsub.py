@@ -2,9 +2,9 @@
 
 import json
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from relay.platform import Platform, in_body
+from relay.platform import Platform, at
 from relay.request import Request
 from relay.verifiers import OF_SENDER, CannotSign, Check, Draft, Fetch, KeysUnavailable, Part, Proof, Refused, Terms
 from relay.verifiers.compare import equal, required_header
@@ -60,10 +60,17 @@ class GoogleToken:
         raise CannotSign("only Google can sign for its service accounts; publish a message to the topic instead")
 
 
+# https://docs.cloud.google.com/pubsub/docs/reference/rest/v1/PubsubMessage
+def message_id(_request: Request, value: Any) -> str | None:
+    """Ids are unique in their topic."""
+    subscription, identifier = at(value, "subscription"), at(value, "message", "messageId")
+    return f"{subscription} {identifier}" if subscription and identifier else identifier
+
+
 PLATFORM = Platform(
     name="google-pubsub",
     verifier=GoogleToken(),
     required=frozenset({"audience", "service_account"}),
     vendor_keys=True,
-    delivery_id=in_body("message", "messageId"),
+    delivery_id=message_id,
 )

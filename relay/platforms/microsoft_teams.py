@@ -1,7 +1,9 @@
 """Microsoft Teams: outgoing webhooks. The secret is the security token that Teams shows."""
 
-from relay.platform import Accepted, Platform, in_body
-from relay.request import Answer, json_answer
+from typing import Any
+
+from relay.platform import Accepted, Platform, at
+from relay.request import Answer, Request, json_answer
 from relay.verifiers import Hmac, base64_key
 from relay.verifiers.public_keys import problem_of
 
@@ -12,11 +14,17 @@ def message(accepted: Accepted) -> Answer:
     return json_answer({"type": "message", "text": text} | accepted.fields)
 
 
+def activity_id(_request: Request, value: Any) -> str | None:
+    """Ids of messages are times in milliseconds, unique in their conversation."""
+    conversation, identifier = at(value, "conversation", "id"), at(value, "id")
+    return f"{conversation} {identifier}" if conversation and identifier else identifier
+
+
 # https://learn.microsoft.com/en-us/microsoftteams/platform/webhooks-and-connectors/how-to/add-outgoing-webhook
 PLATFORM = Platform(
     name="microsoft-teams",
     verifier=Hmac(header="Authorization", encoding="base64", prefix="HMAC ", key=base64_key),
-    delivery_id=in_body("id"),
+    delivery_id=activity_id,
     answer=message,
     find_secret_problem=problem_of(base64_key),
 )
