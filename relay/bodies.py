@@ -30,7 +30,7 @@ def read_delivery(request: Request, bodies: Bodies, signed: bool) -> Body:
     if not body:
         if request.method in ("GET", "DELETE"):
             return Body(read_query(request.query))
-        if not content_type or bodies == "json or form":
+        if (not content_type and not (signed and bodies == "json")) or bodies == "json or form":
             return Body({})
     if bodies == "json":
         return read_body(body, None, always_json=True)

@@ -51,7 +51,7 @@ class Identity:
         request, proof = delivery.request, delivery.proof
         if self._header is not None:
             given = request.headers.get(self._header)
-            if given:
+            if given and self._trusts_body(delivery):
                 # Under a signature the header is a stranger's word: with the body beside it, it can't stand in the
                 # way of another delivery.
                 return given if proof.signed is None else digest(given, request.body)

@@ -109,7 +109,7 @@ class CertifiedMessage:
             if not proven:
                 raise Refused("the signature does not match")
             check_age(read_time(timestamp, "rfc3339"), request.now, terms.tolerance)
-            return Proof(signed, id=message_id or None)
+            return Proof(signed, body=False, id=message_id or None)
 
         return check
 
