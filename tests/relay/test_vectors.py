@@ -83,6 +83,9 @@ def test_vector(vector: dict[str, Any], with_tolerance: bool, make_relay: MakeRe
     clock.now = vector["now"]
     relay = make_relay(definition(vector, with_tolerance), fetch=fetch_for(vector))
     response = deliver(relay, vector)
+    if vector["id"] == "mailgun/stale-timestamp" and not with_tolerance:
+        assert response.status_code == 200  # Mailgun repeats for eight hours with the first time
+        return
     if vector["expected"] == "invalid" or vector["id"] == NO_TIME:
         assert (response.status_code, relay.events()) == (401, [])
         assert relay.verified() == set()
