@@ -35,8 +35,12 @@ class Allowance:
         return seconds if seconds > _NEXT_TO_NOTHING else 0.0
 
     def less_one(self, full_at: float, now: float) -> float:
-        """When it is full again after one more."""
-        return max(full_at, now) + 1 / self.rate
+        """When it is full again after one more; one that is empty becomes no emptier."""
+        return min(max(full_at, now) + 1 / self.rate, now + self.burst / self.rate)
+
+    def one_more(self, full_at: float) -> float:
+        """When it is full again after one has been given back."""
+        return full_at - 1 / self.rate
 
 
 FAILURES = Allowance(rate=5, burst=100)
@@ -80,6 +84,12 @@ class Admission:
             return math.ceil(seconds)
         self._accepted.set(webhook, allowance.less_one(full_at, now))
         return 0
+
+    def left_nothing(self, webhook: str, accept: Accept | None) -> None:
+        """What was proven left no new event. It counts for nothing: whoever has seen a delivery can send it again."""
+        if accept is not None:
+            allowance = Allowance(accept.rate, accept.most_at_once)
+            self._accepted.set(webhook, allowance.one_more(self._accepted.get(webhook)))
 
     def failed(self, webhook: str, sender: str | None) -> None:
         """A delivery proved nothing."""

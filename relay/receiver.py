@@ -141,6 +141,7 @@ class Receiver:
                     return self._challenged(route, request, challenge, verifies=route.verification.needs_challenge)
                 delivery, body = self._verify(route, incoming, request, turn)
                 if challenge := route.signed_challenge(body):
+                    self._admission.left_nothing(route.webhook.name, route.webhook.accept)
                     return self._challenged(route, request, challenge, verifies=True)
                 events = route.intake.events(delivery, body, self._store.now())
                 if receiving.traceparent is not None:
@@ -214,6 +215,8 @@ class Receiver:
         if stored or not committed:
             metrics.count_committed(webhook.name, stored)
             self._tally.count(webhook.name, "accepted", 200, stored)
+        if not stored:
+            self._admission.left_nothing(webhook.name, webhook.accept)
         if duplicates:
             self._tally.count(webhook.name, "duplicate", 200, duplicates)
         if not self.verified.is_known(route.key):
@@ -239,6 +242,7 @@ class Receiver:
 
     def _nothing_stored(self, route: Route, delivery: VerifiedDelivery, value: Any) -> Answer:
         """The answer to a delivery that is proven, and of which `only` leaves nothing."""
+        self._admission.left_nothing(route.webhook.name, route.webhook.accept)
         if not self.verified.is_known(route.key):
             self._mark(route, delivery.request)
         if route.own_answer is not None:

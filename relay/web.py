@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
 _PIECE = 64 * 1024
-_STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_STATUS = {number: f"{number} OK" for number in range(200, 300)} | {
+    status.value: f"{status.value} {status.phrase}" for status in HTTPStatus
+}
+"""Of `respond` any status of success, also one that has no name."""
 _USUAL_NAMES = 1000
 _LONGEST_USUAL_NAME = 64
 _names: dict[str, str] = {}
@@ -75,7 +78,7 @@ class WsgiRequest:
 
     def _read(self, stream: Any, most: int, is_chunked: bool) -> bytes:
         """What comes, up to so many bytes."""
-        if most <= _PIECE:
+        if most <= _PIECE and not is_chunked:
             body: bytes = stream.read(most)
             return body
         connection = self._environ.get("gunicorn.socket") if is_chunked else None

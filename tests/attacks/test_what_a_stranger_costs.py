@@ -20,6 +20,7 @@ from tests.relay.test_peers import Answers, connect, request
 
 DEFINITIONS = f"""webhooks:
   - {{name: one, headers: {{X-Api-Key: {KEY}}}, receivers: {{a: any}}}}
+  - {{name: small, headers: {{X-Api-Key: {KEY}}}, max_body: 1KB, receivers: {{a: any}}}}
   - {{name: large, headers: {{X-Api-Key: {KEY}}}, max_body: 8MB, receivers: {{a: any}}}}
 """
 
@@ -153,6 +154,16 @@ def test_what_strangers_have_sent_leaves_nothing_behind(relay: Process) -> None:
     for round_ in range(1, 5):
         flood(round_ * 1000)
     assert memory_of(relay) - before < 16 * 1024 * 1024
+
+
+@pytest.mark.parametrize(("number", "status"), [(5, 200), (100, 400)])
+def test_the_framing_of_a_small_body_is_bounded_as_well(number: int, status: int, relay: Process) -> None:
+    head = b"POST /webhook/small HTTP/1.1\r\nX-Api-Key: " + KEY.encode() + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = (b'1;a="' + b"x" * 8000 + b'"\r\n \r\n') * number
+    with connect(relay) as connection:
+        with suppress(OSError):  # what is too much isn't read to its end
+            connection.sendall(head + chunks + b"2\r\n{}\r\n0\r\n\r\n")
+        assert Answers(connection).next()[0] == status
 
 
 def test_silent_connections_leave_a_place_for_those_that_ask(tmp_path: Path) -> None:

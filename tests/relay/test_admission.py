@@ -94,6 +94,22 @@ def test_where_something_proven_comes_from_failures_count_for_nothing() -> None:
     assert admission.wait("a", None, SENDER) > 0
 
 
+def test_failures_that_were_all_looked_at_shut_nobody_out_for_long() -> None:
+    """As of an address that was proven once, or of many slow bodies at the same time."""
+    clock = Clock()
+    admission = Admission(clock)
+    admission.proven("a", None, SENDER)
+    for _ in range(1_000_000):
+        admission.failed("a", SENDER)
+    clock.now += PROVEN_FOR + 1
+    assert admission.wait("a", None, SENDER) == 0
+    for _ in range(100 * FAILURES.burst):
+        admission.failed("a", SENDER)
+    assert admission.wait("a", None, SENDER) == 1
+    clock.now += 1 / FAILURES.rate
+    assert admission.wait("a", None, SENDER) == 0
+
+
 def test_a_webhook_takes_what_it_accepts_of_proven_deliveries() -> None:
     clock, accept = Clock(), Accept(rate="1/s", burst=3)  # type: ignore[arg-type]
     admission = Admission(clock)
