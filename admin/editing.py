@@ -61,10 +61,13 @@ def edited(written: dict[str, Any], form: WebhookForm, guide: Guide) -> dict[str
 def _with_the_rest(starts: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The starts, with what the form has no field for (`once`, `unless`) as it is written."""
     asked = ("workflow", "version", "when")
-    rest = {
-        as_meant(start.get("workflow")): kept({key: start[key] for key in start if key not in asked}) for start in old
-    }
-    return [start | rest.get(start["workflow"], {}) for start in starts]
+    rest: dict[Any, list[dict[str, Any]]] = {}
+    for start in old:
+        rest.setdefault(as_meant(start.get("workflow")), []).append(
+            kept({key: start[key] for key in start if key not in asked})
+        )
+    # The second entry of a workflow has what the second one had.
+    return [start | (of.pop(0) if (of := rest.get(start["workflow"])) else {}) for start in starts]
 
 
 def _same_starts(one: list[dict[str, str]], other: list[dict[str, str]]) -> bool:
