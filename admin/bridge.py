@@ -38,6 +38,8 @@ _LOOKED_AT = 20_000
 """Waiting tasks of a workflow that are looked at for one explanation, and no more: it is for a person to read."""
 _EVENTS_LOOKED_AT = 500
 _PAYLOADS = 10
+_CHARACTERS_LOOKED_AT = 20_000_000
+"""Of events' payloads, for one explanation of a task."""
 
 
 class NotFound(Exception):
@@ -210,9 +212,14 @@ class Bridge:
         return WholeTask(meaning, targets, near, item_of(task, around.set_aside))
 
     def _with_payloads(self, event_ids: Sequence[str]) -> Iterator[Event]:
-        """These events, a few payloads in memory at a time."""
+        """These events, a few payloads in memory at a time, until so much was read that somebody waits for long."""
+        room = _CHARACTERS_LOOKED_AT
         for start in range(0, len(event_ids), _PAYLOADS):
-            yield from self.store.events_of(event_ids[start : start + _PAYLOADS]).values()
+            events = self.store.events_of(event_ids[start : start + _PAYLOADS])
+            yield from events.values()
+            room -= sum(len(event.payload) for event in events.values())
+            if room < 0:
+                return
 
     def _waiting(self, workflow: str | None) -> Iterable[Task]:
         after = ""

@@ -15,7 +15,7 @@ from admin.set_aside import NOTHING, SetAsides, in_words, task_set_aside
 from config.rates import format_rate
 from config.webhooks import Start, Webhook
 from events.conditions import Conditions
-from events.hiding import Hidden, hidden
+from events.hiding import Hidden, hidden, shown_of
 from events.in_words import criterion_in_words
 from events.matches import BadMatches, Criteria, Criterion
 from events.records import Event, SetAside, Target, Task, Workflow, iso
@@ -107,6 +107,15 @@ class Surroundings:
     """What nobody is shown of a webhook's events."""
 
     set_aside: SetAsides = field(default_factory=dict)
+    _last_shown: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=list, repr=False)
+    """The document that was looked at last, and what people may see of it: beside many tasks it is the same one."""
+
+    def hidden(self, webhook: str, criteria: Iterable[Criterion], document: Mapping[str, Any]) -> tuple[Criterion, ...]:
+        """The criteria as people may see them, of an event of this webhook."""
+        hide = self.hide(webhook)
+        if not self._last_shown or self._last_shown[0][0] is not document:
+            self._last_shown[:] = [(document, shown_of(document, hide))]
+        return hidden(criteria, document, hide, self._last_shown[0][1])
 
     def ours(self, server: int) -> int:
         """A time of Conductor's by our clock, as the worker compares it."""
@@ -121,7 +130,7 @@ def explain_pair(event: Event, document: Mapping[str, Any], task: Task, around: 
     criteria: tuple[Criterion, ...] = ()
     broken: str | None = None
     try:
-        criteria = hidden(Criteria.parse(task.matches).explain(document), document, around.hide(event.webhook))
+        criteria = around.hidden(event.webhook, Criteria.parse(task.matches).explain(document), document)
     except BadMatches as error:
         broken = f"the task's matches can't be parsed, so it never matches: {error}"
 

@@ -54,17 +54,30 @@ def masked_in_list(event: Event, hide: Hidden) -> Event:
     return replace(event, delivery_id=BLANK)
 
 
-def hidden(criteria: Iterable[Criterion], document: Mapping[str, Any], hide: Hidden) -> tuple[Criterion, ...]:
-    """The criteria, without the values that were found, and those that are expected, where something is hidden."""
+def hidden(
+    criteria: Iterable[Criterion], document: Mapping[str, Any], hide: Hidden, shown: Mapping[str, Any] | None = None
+) -> tuple[Criterion, ...]:
+    """The criteria, without the values that were found, and those that are expected, where something is hidden.
+
+    `shown` is what `shown_of` has made of document and `hide`, where it is at hand.
+    """
     if hide is not None and not hide:
         return tuple(criteria)
-    shown = _masked(json.loads(json.dumps(document)), hide) if hide is not None else {}
+    if shown is None:
+        shown = shown_of(document, hide)
     return tuple(
         replace(criterion, found=[BLANK] * len(criterion.found), expected=BLANK, hidden=True)
         if hide is None or _touches(criterion, shown, hide)
         else criterion
         for criterion in criteria
     )
+
+
+def shown_of(document: Mapping[str, Any], hide: Hidden) -> Mapping[str, Any]:
+    """The document with each value at these JSONPaths blanked; itself where nothing is hidden."""
+    if hide is None:
+        return {}
+    return _masked(json.loads(json.dumps(document)), hide) if hide else document
 
 
 def _touches(criterion: Criterion, shown: Any, hide: Sequence[str]) -> bool:

@@ -23,6 +23,8 @@ from events.records import EventFilter
 blueprint = Blueprint("orkes", __name__, url_prefix="/api")
 
 _HISTORY = 10
+_LONGEST_PAYLOAD = 100_000
+"""Characters of a payload in the history; /api/events has the whole."""
 
 
 @blueprint.post("/token")
@@ -166,18 +168,24 @@ def _one(name: str) -> Response:
 
 
 def _history(here: Bridge, name: str) -> list[dict[str, Any]]:
-    events = here.store.events(EventFilter(webhook=name, limit=_HISTORY))
+    events = here.events(EventFilter(webhook=name, limit=_HISTORY))
     targets = here.targets_by_event(events)
     return [
         {
             "eventId": event.id,
             "matched": bool(targets[event.id]),
             "workflowIds": [target.workflow_id for target in targets[event.id] if target.workflow_id],
-            "payload": here.shown(event).payload,
+            "payload": _payload(here, event.id),
             "timeStamp": event.received_at,
         }
         for event in events
     ]
+
+
+def _payload(here: Bridge, event_id: str) -> str:
+    """The beginning of an event's payload as people may see it; one at a time is in memory."""
+    event = here.store.event(event_id)
+    return here.shown(event).payload[:_LONGEST_PAYLOAD] if event is not None else ""  # pruned meanwhile
 
 
 def _tags(name: str) -> list[dict[str, str]]:

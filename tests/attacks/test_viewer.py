@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from admin import shapes
+from admin import bridge, explain, shapes
 from admin.bridge import Bridge, read_definitions
 from admin.following import Follower
 from admin.page import webhooks
 from admin.page.access import COOKIE, SESSION_SECONDS, Sessions
 from admin.page.app import create_app
 from admin.sending import Answer
+from events import hiding
 from events.open import open_store
 from events.records import WRONG_TOKEN, Decision, EventFilter, NewEvent, Task, new_event_id
 from events.store import Store
@@ -347,10 +348,52 @@ def test_no_number_is_too_large_for_an_answer(paid: tuple[FlaskClient, Path, Sto
         assert client.get(path).status_code in (200, 400)
 
 
+def test_what_is_hidden_costs_no_more_beside_many_tasks(
+    paid: tuple[FlaskClient, Path, Store, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _file, store, event_id = paid
+    store.adopt("me", [Task(f"t{n}", f"w{n}", "flow", "ref", {"$.card": str(n)}, 0) for n in range(300)], 1)
+    made: list[Any] = []
+
+    def count(document: Any, hide: Any) -> Any:
+        made.append(document)
+        return hiding.shown_of(document, hide)
+
+    monkeypatch.setattr(explain, "shown_of", count)
+    answer = client.get(f"/api/events/{event_id}/why")
+    assert len(answer.get_json()["tasks"]) == 200
+    assert CARD not in answer.text
+    assert len(made) < 10
+
+
+def test_no_more_of_payloads_is_read_for_a_task_than_somebody_waits_for(
+    paid: tuple[FlaskClient, Path, Store, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _file, store, _event_id = paid
+    new = [NewEvent(new_event_id(), "pay", 1, json.dumps({"a": "a" * 100}), {}, {}, 2, None) for _ in range(100)]
+    store.append(new)
+    monkeypatch.setattr(bridge, "_CHARACTERS_LOOKED_AT", 1500)
+    found = client.get("/api/tasks/t?limit=1000").get_json()["events"]
+    assert [one["eventId"] for one in found[:10]] == [one.id for one in new[:-11:-1]]
+    assert len(found) == 20
+
+
+def test_the_history_of_a_webhook_has_no_more_than_the_beginning_of_large_payloads(
+    paid: tuple[FlaskClient, Path, Store, str],
+) -> None:
+    client, _file, store, _event_id = paid
+    large = json.dumps({"card": CARD, "a": "a" * 1_000_000})
+    store.append([NewEvent(new_event_id(), "pay", 1, large, {}, {}, 2, None) for _ in range(3)])
+    answer = client.get("/api/metadata/webhook/pay")
+    payloads = [one["payload"] for one in answer.get_json()["webhookExecutionHistory"]]
+    assert [len(payload) for payload in payloads[:3]] == [100_000] * 3
+    assert "kept" in json.loads(payloads[3])
+    assert CARD not in answer.text
+
+
 def test_the_command_line_hides_what_it_follows_to_the_end(paid: tuple[FlaskClient, Path, Store, str]) -> None:
     _client, file, store, _event_id = paid
-    bridge = Bridge(settings_for(file.parent), store, read_definitions(file))
-    follower = Follower(bridge, EventFilter())
+    follower = Follower(Bridge(settings_for(file.parent), store, read_definitions(file)), EventFilter())
     event_id = new_event_id()
     store.append([NewEvent(event_id, "pay", 1, json.dumps({"card": CARD}), {}, {}, 2, f"card-{CARD}")])
     (news,) = follower.look()
