@@ -32,8 +32,9 @@ def url_of(webhook: Webhook, settings: Settings) -> str:
 
 
 def relay_url_of(webhook: Webhook, settings: Settings) -> str:
-    """The webhook's URL at the relay itself, whatever the definition says of the way there."""
-    return f"{settings.bridge_relay_url or local_relay()}/webhook/{webhook.url_id}"
+    """The webhook's URL at the relay, as the settings have it, whatever the definition says of the way there."""
+    base = settings.bridge_relay_url or settings.bridge_public_url or local_relay()
+    return f"{base}/webhook/{webhook.url_id}"
 
 
 def webhook(webhook: Webhook, url: str, verified_at: int | None, paused_at: int | None = None) -> Json:

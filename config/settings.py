@@ -44,8 +44,8 @@ class Settings(BaseSettings):
     )
     bridge_relay_url: str | None = Field(
         default=None,
-        description="where the admin process reaches the relay, to send test events: http://HOST:PORT; by default this "
-        "machine, at PORT",
+        description="where the admin process reaches the relay, to send test events: http://HOST:PORT; by default "
+        "BRIDGE_PUBLIC_URL, else this machine at PORT",
     )
     bridge_trusted_proxies: TrustedProxies = Field(
         default=Proxies(),

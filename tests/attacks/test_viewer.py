@@ -233,7 +233,7 @@ def test_a_test_event_goes_to_the_relay_whatever_the_definition_says(
     page.create(more="public_url: http://169.254.169.254/latest/meta-data")
     text = page.post("/webhooks/deploys/test", sample="push").text
     [(url, draft)] = posted
-    assert url == "http://localhost:8000/webhook/deploys"
+    assert url == "https://hooks.example.com/webhook/deploys", "BRIDGE_PUBLIC_URL is the operator's"
     assert draft.url == "http://169.254.169.254/latest/meta-data", "it is signed as the platform would know it"
     assert "200 OK" in text
     assert "eventId e1" in text

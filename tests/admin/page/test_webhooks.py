@@ -67,8 +67,7 @@ def relay(page: Page, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Draft]]:
     def post(url: str, draft: Draft) -> Any:
         posted.append(draft)
         client = create_relay(page.settings, in_background=False).test_client()
-        assert url.startswith("http://localhost:8000/webhook/"), "to the relay itself"
-        path = url.removeprefix("http://localhost:8000")
+        path = url.removeprefix("https://hooks.example.com")
         answer = client.open(path, method=draft.method, data=draft.body, headers=draft.headers)
         return webhooks.Answer(answer.status_code, answer.data)
 
