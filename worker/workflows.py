@@ -28,6 +28,8 @@ _LONGEST = 2.0
 """Seconds that a decision waits for all of its look-ups together."""
 _LONGEST_PAUSE = 30.0
 """Seconds between two look-ups of one workflow at most."""
+_FORGOTTEN_AFTER = 300.0
+"""Seconds after a doubt's next try was due, and nobody wanted it, after which it is forgotten: its tasks have ended."""
 _SHOWN_AFTER = 3
 """Failures after which people are shown that the workflow is in doubt."""
 _SHOW_EVERY = 1.0
@@ -159,7 +161,15 @@ class Workflows:
             self._unsaved.clear()
         if self._now() >= self._shown_at + _SHOW_EVERY:
             self._shown_at = self._now()
+            self._forget()
             self._show()
+
+    def _forget(self) -> None:
+        """Forgets doubts that nobody asks about any more."""
+        before = self._now() - _FORGOTTEN_AFTER
+        for workflow_id in [id_ for id_, doubt in self._doubts.items() if doubt.again_at < before]:
+            if workflow_id not in self._running:
+                del self._doubts[workflow_id]
 
     def _show(self) -> None:
         """Sets aside in the store what goes on failing, and takes back what can be shown again."""

@@ -138,7 +138,7 @@ def server() -> Iterator[StandIn]:
 
 @pytest.fixture
 def conductor(server: StandIn) -> Conductor:
-    return Conductor(server.url, timeout=1)
+    return Conductor(server.url, timeout=30)
 
 
 POLLED = {
@@ -775,7 +775,7 @@ def test_a_call_has_ended_when_its_longest_time_is_over() -> None:
 
 
 def test_with_keys_every_call_carries_a_token_that_was_asked_for_once(server: StandIn) -> None:
-    conductor = Conductor(server.url, 1, "key", "secret")
+    conductor = Conductor(server.url, 30, "key", "secret")
     server.answers = [lambda asked: Answer({"token": "the token"}) if asked.path == "/api/token" else Answer([])]
     conductor.poll("me")
     thread = threading.Thread(target=conductor.poll, args=("me",))
@@ -788,7 +788,7 @@ def test_with_keys_every_call_carries_a_token_that_was_asked_for_once(server: St
 
 
 def test_a_token_that_cannot_be_had_is_asked_for_again(server: StandIn) -> None:
-    conductor = Conductor(server.url, 1, "key", "secret")
+    conductor = Conductor(server.url, 30, "key", "secret")
     server.answers = [Answer("", 503)]
     for _ in range(7):
         with pytest.raises(NotNow, match="CONDUCTOR_AUTH_KEY"):
@@ -799,7 +799,7 @@ def test_a_token_that_cannot_be_had_is_asked_for_again(server: StandIn) -> None:
 
 
 def test_a_server_without_tokens_is_called_without(server: StandIn) -> None:
-    conductor = Conductor(server.url, 1, "key", "secret")
+    conductor = Conductor(server.url, 30, "key", "secret")
     missing = Answer({"status": 404, "message": "No static resource api/token."}, 404)
     server.answers = [lambda asked: missing if asked.path == "/api/token" else Answer([])]
     for _ in range(3):
@@ -808,7 +808,7 @@ def test_a_server_without_tokens_is_called_without(server: StandIn) -> None:
 
 
 def test_an_expired_token_is_renewed_and_the_call_made_once_more(server: StandIn) -> None:
-    conductor = Conductor(server.url, 1, "key", "secret")
+    conductor = Conductor(server.url, 30, "key", "secret")
     tokens = iter(["old", "new"])
 
     def answer(asked: Request) -> Answer:

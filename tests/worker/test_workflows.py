@@ -193,3 +193,18 @@ def test_people_are_shown_what_goes_on_failing_until_it_can_be_looked_up(bench: 
     assert shown(bench.alone, "ill") == "ill"
     bench.alone.save()
     assert bench.store.aside == {}
+
+
+def test_a_doubt_that_nobody_asks_about_any_more_is_forgotten_and_not_shown_for_ever(bench: Bench) -> None:
+    bench.failing = {"ill"}
+    for second in range(0, 100, 31):
+        bench.seconds = second
+        bench.alone.begin()
+        assert shown(bench.alone, "ill") == "in doubt"
+        bench.alone.save()
+    assert list(bench.store.aside) == ["ill"]
+    for second in range(100, 500, 10):
+        bench.seconds = second
+        bench.alone.begin()
+        bench.alone.save()
+    assert (bench.store.aside, bench.alone.in_doubt) == ({}, {})
