@@ -35,6 +35,14 @@ _EVENTS_AGAIN = (
 )
 """What was held before is free then: the worker that decides holds it again only when the agenda has it."""
 
+_PRUNE_ENDED = """
+WITH first AS MATERIALIZED (
+    SELECT kind, id FROM bridge.quarantine WHERE kind = 'target' AND id ~ '^[0-9]{1,18}$'
+    ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
+) DELETE FROM bridge.quarantine q USING first WHERE q.kind = first.kind AND q.id = first.id AND NOT EXISTS (
+    SELECT 1 FROM bridge.targets t WHERE t.id = first.id::bigint AND t.state IN ('pending', 'claimed')
+)
+"""
 _COUNTS = rows.set_aside_counts("bridge.quarantine")
 
 
@@ -96,8 +104,10 @@ def take_back(connections: Connections, connection: Connection, kind: SetAsideKi
 def prune(connections: Connections, connection: Connection, before: int, limit: int) -> None:
     """Deletes up to `limit` items that were due before, and that nobody has tried since: there is nothing to try.
 
-    Events go with their rows: as long as one is left out of the agenda it must be found here.
+    Of targets those that have ended: another worker may not have known that one was set aside. Events go with their
+    rows: as long as one is left out of the agenda it must be found here.
     """
+    connections.execute(connection, _PRUNE_ENDED, (limit,))
     connections.execute(
         connection,
         "WITH old AS (SELECT kind, id FROM bridge.quarantine WHERE due_at < %s AND kind != 'event'"

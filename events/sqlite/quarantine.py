@@ -25,6 +25,14 @@ _HELD_AGAIN = (
     f" WHERE id = ? AND held IN ({1 + rows.ASIDE}, {2 + rows.ASIDE})"
 )
 """Also what was held before: the worker that decides holds it again only when the agenda has it."""
+_PRUNE_ENDED = """
+DELETE FROM quarantine WHERE kind = 'target' AND id IN (
+    SELECT id FROM (SELECT id FROM quarantine WHERE kind = 'target' ORDER BY due_at LIMIT ?) first
+    WHERE NOT EXISTS (
+        SELECT 1 FROM targets t WHERE t.id = CAST(first.id AS INTEGER) AND t.state IN ('pending', 'claimed')
+    )
+)
+"""
 _COUNTS = rows.set_aside_counts("quarantine")
 
 
@@ -92,8 +100,10 @@ def take_back(db: Database, kind: SetAsideKind, ids: Sequence[str]) -> None:
 def prune(db: Database, before: int, limit: int) -> None:
     """Deletes up to `limit` items that were due before, and that nobody has tried since: there is nothing to try.
 
-    Events go with their rows: as long as one is left out of the agenda it must be found here.
+    Of targets those that have ended: another worker may not have known that one was set aside. Events go with their
+    rows: as long as one is left out of the agenda it must be found here.
     """
+    db.execute(_PRUNE_ENDED, (limit,))
     db.execute(
         "DELETE FROM quarantine WHERE (kind, id) IN"
         " (SELECT kind, id FROM quarantine WHERE due_at < ? AND kind != 'event' ORDER BY due_at LIMIT ?)",

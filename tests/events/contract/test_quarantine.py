@@ -176,3 +176,17 @@ def test_what_the_database_refuses_says_nothing_about_the_store(store: Store) ->
     with pytest.raises(Unstorable, match=r"(?i)unique"):
         decide(store, arrive(store, "e2"), completion())
     assert not issubclass(Unstorable, StoreUnavailable)
+
+
+def test_a_target_that_has_ended_is_set_aside_no_longer_whoever_ended_it(store: Store) -> None:
+    """Another worker may have set it aside a moment before, and nobody have known."""
+    store.adopt("me", [task(1), task(2)], NOW)
+    arrive(store)
+    decide(store, "e1", completion(1), completion(2))
+    over, live = store.targets_of(["e1"])
+    [claimed] = store.claim("me", NOW, 0, 1)
+    assert claimed.id == over.id
+    store.record_results("me", [Result(claimed, "done")], NOW)
+    store.set_aside([aside(str(one.id), kind="target") for one in (over, live)])
+    store.prune(0, 100)
+    assert ids(store.quarantined()) == [str(live.id)]
