@@ -84,9 +84,15 @@ class Event:
     hold: Hold
     settled_at: int | None
     replay_of: str | None
+    unreadable: str | None = None
+    """Why what is stored of it can't be read, if it can't: others in the same page can."""
 
     def document(self, metadata: bool = True) -> dict[str, Any]:
-        """The payload that tasks match on, with `_webhook` unless `metadata` is false."""
+        """The payload that tasks match on, with `_webhook` unless `metadata` is false.
+
+        Raises ValueError if what is stored can't be read.
+        """
+        self._must_be_readable()
         return document_of(self, metadata)
 
     def text(self, metadata: bool = True) -> str:
@@ -95,6 +101,7 @@ class Event:
         Spliced, not parsed and written anew: ten megabytes of small values would take seconds in which no other thread
         gets on. So numbers reach Conductor as the sender wrote them.
         """
+        self._must_be_readable()
         payload = self.payload.strip()
         if payload[:1] != "{" or payload[-1:] != "}":
             raise ValueError("the stored payload is no JSON object")
@@ -105,6 +112,10 @@ class Event:
         inner = payload[1:-1].rstrip()
         added = json.dumps(_metadata_of(self), separators=(",", ":"))
         return "".join(("{", inner, "," if inner else "", '"_webhook":', added, "}"))
+
+    def _must_be_readable(self) -> None:
+        if self.unreadable is not None:
+            raise ValueError(self.unreadable)
 
 
 _ESCAPED = re.compile(r"\\u00(?:5f|77|65|62|68|6f|6b)", re.IGNORECASE)

@@ -184,26 +184,37 @@ def workflow_row(found: Workflow) -> tuple[object, ...]:
 
 
 def event(row: Sequence[Any]) -> Event:
-    """From the columns of `EVENT`."""
+    """From the columns of `EVENT`. One that can't be read says so as its payload is asked for: others go on."""
     values = list(row)
-    values[6] = json.loads(values[6])
-    values[7] = json.loads(values[7])
+    unreadable = None
+    for place, name in ((6, "headers"), (7, "query")):
+        try:
+            values[place] = json.loads(values[place])
+        except (TypeError, ValueError) as error:
+            values[place], unreadable = {}, f"its {name} in the store can't be read: {error}"
     values[10] = values[10] or None  # set aside undecided
     values[11] = HOLDS[values[11]]
-    return Event(*values)
+    return Event(*values, unreadable=unreadable)
 
 
 def task(row: Sequence[Any]) -> Task:
-    """From the columns of `TASK`."""
+    """From the columns of `TASK`. One whose matches can't be read is broken: others go on."""
     values = list(row)
-    values[4] = json.loads(values[4])
+    try:
+        values[4] = json.loads(values[4])
+    except (TypeError, ValueError) as error:
+        values[4] = str(values[4])  # no criteria: it matches nothing
+        values[10] = f"its matches in the store can't be read: {error}"
     return Task(*values)
 
 
 def target(row: Sequence[Any]) -> Target:
-    """From the columns of `TARGET`."""
+    """From the columns of `TARGET`. One whose versions can't be read has none that fits: its event is decided anew."""
     values = list(row)
-    values[-1] = tuple(json.loads(values[-1])) if values[-1] is not None else None
+    try:
+        values[-1] = tuple(json.loads(values[-1])) if values[-1] is not None else None
+    except (TypeError, ValueError):
+        values[-1] = ()
     return Target(*values)
 
 

@@ -394,3 +394,39 @@ def test_a_decision_whose_targets_cannot_be_written_holds_up_no_other_with_very_
         bench.decide()
     assert (bench.takers(sick), bench.store.quarantined()) == ([task.id for task in tasks], [])
     assert bench.event(sick).hold == "no"
+
+
+@pytest.mark.parametrize("column", ["headers", "query"])
+@pytest.mark.parametrize("undecided", [True, False])
+def test_an_event_whose_row_cannot_be_read_is_set_aside_and_the_others_are_decided(
+    bench: Bench, column: str, undecided: bool
+) -> None:
+    sick = bench.arrive() if undecided else hold(bench)
+    garble(bench, f"UPDATE events SET {column} = '{{' WHERE id = ?", sick)
+    well = bench.arrive()
+    bench.restart()
+    bench.decide()
+    assert bench.event(well).hold == "held"
+    assert aside(bench) == [("event", sick, 1)]
+    assert "can't be read" in bench.store.quarantined()[0].reason
+    garble(bench, f"UPDATE events SET {column} = '{{}}' WHERE id = ?", sick)
+    bench.ms += 2 * SECOND
+    bench.decide()
+    assert (bench.event(sick).hold, bench.store.quarantined()) == ("held", [])
+
+
+def test_a_task_whose_row_cannot_be_read_is_broken_and_the_others_wait(bench: Bench) -> None:
+    sick, well = bench.wait(), bench.wait()
+    bench.decide()
+    garble(bench, "UPDATE tasks SET matches = 'nonsense' WHERE id = ?", sick.id)
+    bench.restart()
+    event = bench.arrive()
+    bench.decide()
+    assert bench.takers(event) == [well.id]
+    found = bench.store.task(sick.id)
+    assert found is not None and found.broken is not None and "can't be read" in found.broken
+
+
+def garble(bench: Bench, sql: str, id_: str) -> None:
+    with bench.store._connections.transaction() as db:
+        db.execute(sql, (id_,))
