@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeVar, get_args
 
 from events import storable
@@ -194,7 +194,8 @@ def event(row: Sequence[Any]) -> Event:
             values[place], unreadable = {}, f"its {name} in the store can't be read: {error}"
     values[10] = values[10] or None  # set aside undecided
     values[11] = HOLDS[values[11]]
-    return Event(*values, unreadable=unreadable)
+    found = Event(*values)
+    return found if unreadable is None else replace(found, unreadable=unreadable)
 
 
 def task(row: Sequence[Any]) -> Task:
