@@ -57,6 +57,10 @@ class Aside:
         """The task can't be used; `retry` is to be done when it is tried again, and may raise."""
         self._failures["task", task_id] = _Failure(None, error, retry)
 
+    def waits(self, task_id: str) -> bool:
+        """Whether the task is set aside, and waits for its next try."""
+        return task_id in self._tasks
+
     def has_failed(self, kind: Kind, id_: str) -> bool:
         """Whether it failed since the last `settle`."""
         return (kind, id_) in self._failures

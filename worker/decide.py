@@ -33,6 +33,8 @@ from worker.workflows import Workflows
 log = structlog.get_logger()
 
 _PAGE = 2000
+_READ_AT_ONCE = 8
+"""Held events that are read at once to be called for: what their payloads take is known only then."""
 _ENDED_AT_ONCE = 2000
 """Holds that are ended between two sweeps, so that after a long downtime new events needn't wait for all of them."""
 _UNKNOWN_WEBHOOK_GRACE = 60_000
@@ -296,23 +298,32 @@ class Decider:
         """The events of the first targets, and how many of these may be claimed: no more payload than fits is read."""
         found: dict[str, Event] = {}
         number, size = 0, 0
-        for decision in plan.decisions:
-            if not decision.targets or decision.paced or is_large(decision):
-                continue
-            if number >= limit or size >= turns.BYTES:
-                break
-            event_id = decision.event_id
-            if event_id not in found:
-                try:
-                    found[event_id] = plan.events.get(event_id) or self._store.events_of([event_id])[event_id]
-                except OF_ALL:
-                    raise
-                except Exception as error:  # whoever claims its targets sees what comes of it
-                    log.warning("an event can't be read to be called for", event_id=event_id, error=str(error))
-                    break
-                size += len(found[event_id].payload)
-            number += len(decision.targets)
+        called = [d for d in plan.decisions if d.targets and not d.paced and not is_large(d)][: max(0, limit)]
+        for begin in range(0, len(called), _READ_AT_ONCE):
+            some = called[begin : begin + _READ_AT_ONCE]
+            events = self._events(plan, [decision.event_id for decision in some])
+            for decision in some:
+                event = events.get(decision.event_id)
+                if event is None or number >= limit or size >= turns.BYTES:
+                    return found, min(limit, number)
+                if event.id not in found:
+                    found[event.id] = event
+                    size += len(event.payload)
+                number += len(decision.targets)
         return found, min(limit, number)
+
+    def _events(self, plan: Plan, event_ids: Sequence[str]) -> Mapping[str, Event]:
+        """These events, but for those that can't be read: whoever claims their targets sees what comes of it."""
+        missing = [event_id for event_id in event_ids if event_id not in plan.events]
+        if not missing:
+            return plan.events
+        try:
+            return {**plan.events, **self._store.events_of(missing)}
+        except OF_ALL:
+            raise
+        except Exception as error:
+            log.warning("events can't be read to be called for", events=missing, error=str(error))
+            return plan.events
 
     def _apply(self, plan: Plan, decisions: Iterable[Decision], ended: Iterable[HeldEvent]) -> None:
         """Does here what a transaction did in the store."""

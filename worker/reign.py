@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -295,8 +296,9 @@ class Reign:
             self._store.look_again(self._means.worker_id, [task.id for task in tasks])
             self.decider.add_tasks(tasks)
 
-        for task, error in narrowed(returned, look_again):
-            self.decider.aside.task_failed(task.id, error, lambda: None)  # the next agenda has it again
+        due = [task for task in returned if not self.decider.aside.waits(task.id)]
+        for task, error in narrowed(due, look_again):
+            self.decider.aside.task_failed(task.id, error, partial(look_again, [task]))
 
     def _drop(self, task_ids: list[str]) -> None:
         def drop(ids: Sequence[str]) -> None:

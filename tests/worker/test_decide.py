@@ -524,6 +524,20 @@ def test_what_is_claimed_at_once_comes_with_its_event_and_the_rest_is_left_for_a
     assert [target.state for target in bench.store.targets_of([event])] == ["claimed", "claimed", "pending"]
 
 
+def test_held_events_that_are_taken_are_read_a_few_at_a_time(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow").id
+    bench.ms += SECOND
+    events = [bench.arrive(n=number) for number in range(12)]
+    bench.decide()
+    bench.ms += SECOND
+    for _ in events:
+        bench.wait(workflow=workflow)
+    with mock.patch.object(bench.store, "events_of", wraps=bench.store.events_of) as read:
+        claimed = bench.decide()
+    assert [event.id for _, event in claimed] == events
+    assert [len(call.args[0]) for call in read.call_args_list] == [8, 4]
+
+
 # --- start or resume, once, pace, pause ---
 
 TALK = {

@@ -575,7 +575,13 @@ def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it
     with refusing(bench, "look_again", "r1"):
         worker.step()
     assert [bench.state(f"r{number}") for number in range(3)] == ["waiting", "returned", "waiting"]
-    worker.step()
+    [item] = bench.store.quarantined("task", ids=["r1"])
+    early = mock.patch.object(bench.store, "now", return_value=item.due_at - 1)
+    with early, mock.patch.object(bench.store, "look_again") as look_again:
+        worker.step()
+    assert look_again.mock_calls == [], "it is tried again at its time, and not with every decision"
+    with mock.patch.object(bench.store, "now", return_value=item.due_at):
+        worker.step()
     assert bench.state("r1") == "waiting"
 
 
