@@ -44,6 +44,7 @@ def main() -> int:
     log = structlog.get_logger()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _signal, _frame: server.stop())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # others read the definitions again; the page does so at each look
     log.info("the admin page listens", address=f"{f'[{host}]' if ':' in host else host}:{port}")
     server.run()
     log.info("the admin page stopped")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -77,6 +78,8 @@ def test_it_listens_on_loopback_and_needs_no_token_there(sample: Sample) -> None
         assert ask(port, "/api/overview") == 200
         assert ask(port, "/", {"Host": "rebound.example.com"}) == 403
         assert ask(port, "/", {"X-Forwarded-For": "192.0.2.1"}) == 403
+        process.send_signal(signal.SIGHUP)  # as it makes relay and worker read the definitions
+        assert ask(port, "/healthz") == 200
     finally:
         text = stop(process)
     assert f"127.0.0.1:{port}" in text
