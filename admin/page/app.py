@@ -96,8 +96,9 @@ def _admit() -> Any:
     """Answers those who may not come in; for others, remembers their cookie."""
     settings = source().settings
     cookie = request.cookies.get(COOKIE)
-    of_cookie = sessions().role_of(cookie) if request.endpoint not in _WITHOUT_SESSION else None
-    of_token = _role_of_program()
+    is_asked = request.endpoint not in _WITHOUT_SESSION
+    of_cookie = sessions().role_of(cookie) if is_asked else None
+    of_token = _role_of_program() if is_asked else None
     if not current_app.extensions["has_token"]:
         check_local(request.environ, bool(settings.bridge_trusted_proxies))
         g.role, g.who = "admin", "local"

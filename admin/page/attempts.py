@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import threading
 import time
@@ -30,6 +31,8 @@ class TooManyAttempts(Exception):
 class _Failures:
     number: int
     at: float
+    tokens: tuple[bytes, ...]
+    """Digests of the last ones."""
 
 
 class Attempts:
@@ -51,19 +54,27 @@ class Attempts:
         if left > 0:
             raise TooManyAttempts(max(1, round(left)))
 
-    def failed(self, address: str | None) -> int:
-        """The address gave a wrong token; returns how many in a row."""
+    def failed(self, address: str | None, token: str) -> int:
+        """The address gave a wrong token; returns how many in a row.
+
+        One that it gave just before is no new guess: a program with an old token mustn't lock out who shares its
+        address.
+        """
         key, now = _key(address), self._clock()
+        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         with self._lock:
             before = self._failures.pop(key, None)
-            number = before.number + 1 if before is not None and now - before.at < _FORGIVEN_AFTER else 1
-            self._failures[key] = _Failures(number, now)
+            if before is None or now - before.at >= _FORGIVEN_AFTER:
+                before = _Failures(0, now, ())
+            if digest not in before.tokens:
+                before = _Failures(before.number + 1, now, (*before.tokens[1 - _FREE :], digest))
+            self._failures[key] = before
             if len(self._failures) > _ADDRESSES:
                 self._failures.popitem(last=False)
-        return number
+        return before.number
 
     def succeeded(self, address: str | None) -> None:
-        """The address gave a right token."""
+        """The address gave the admin's token. (Who has the viewer's may still be guessing that.)"""
         with self._lock:
             self._failures.pop(_key(address), None)
 

@@ -105,10 +105,10 @@ def role_of_token(given: str | None) -> Role | None:
     address = request.remote_addr
     attempts.check(address)
     role = sessions().role_of_token(given)
-    if role is not None:
+    if role == "admin":
         attempts.succeeded(address)
-    elif current_app.extensions["has_token"]:
-        structlog.get_logger().warning("a wrong token", remote=address, in_a_row=attempts.failed(address))
+    elif role is None and current_app.extensions["has_token"]:
+        structlog.get_logger().warning("a wrong token", remote=address, in_a_row=attempts.failed(address, given or ""))
         try:
             source().store().record_rejections((), {("", WRONG_TOKEN): 1})
         except (StoreUnavailable, NewerStore) as error:

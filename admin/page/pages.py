@@ -290,10 +290,11 @@ def _after_log_in(values: Mapping[str, str]) -> str:
 
 @blueprint.post("/logout")
 def logout() -> Response:
-    """Ends the session, wherever its cookie may be used."""
-    if current_app.extensions["has_token"] and (session_id := sessions().id_of(request.cookies.get(COOKIE))):
-        now = _now()
-        source().store().end_session(session_id, now + SESSION_SECONDS * 1000, now)
+    """Ends the session, wherever its cookie, or what /api/token gave, may be used."""
+    for given in (request.cookies.get(COOKIE), request.headers.get("X-Authorization")):
+        if current_app.extensions["has_token"] and (session_id := sessions().id_of(given)):
+            now = _now()
+            source().store().end_session(session_id, now + SESSION_SECONDS * 1000, now)
     answer = _redirect(url_for(".login"))
     answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
     return answer

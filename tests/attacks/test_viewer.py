@@ -443,7 +443,7 @@ def log_in(page: Page, token: str, address: str = "192.0.2.1") -> int:
 
 
 def test_wrong_tokens_have_their_sender_wait_and_nobody_else(guarded: Page) -> None:
-    assert [log_in(guarded, "wrong") for _ in range(7)] == [401] * 5 + [429] * 2
+    assert [log_in(guarded, f"wrong {number}") for number in range(7)] == [401] * 5 + [429] * 2
     answer = guarded.client.post("/login", data={"token": ADMIN}, environ_overrides={"REMOTE_ADDR": "192.0.2.1"})
     assert answer.status_code == 429, "a right one isn't looked at either, or guessing would go on"
     assert int(answer.headers["Retry-After"]) >= 1
@@ -453,6 +453,37 @@ def test_wrong_tokens_have_their_sender_wait_and_nobody_else(guarded: Page) -> N
         == 429
     )
     assert log_in(guarded, ADMIN, "192.0.2.2") == 303
+
+
+def test_who_has_the_viewers_token_is_slowed_down_like_anybody(guarded: Page) -> None:
+    statuses = []
+    for number in range(6):
+        statuses.append(log_in(guarded, f"wrong {number}"))
+        if number < 4:
+            assert log_in(guarded, VIEWER) == 303
+    assert statuses == [401] * 5 + [429]
+
+
+def test_a_program_with_an_old_token_locks_nobody_out_at_its_address(guarded: Page) -> None:
+    old = [{"Authorization": "Bearer an-old-token"}, {"Authorization": "Bearer another-old-token"}]
+    for _ in range(10):
+        assert [guarded.client.get("/api/events", headers=one).status_code for one in old] == [401, 401]
+    assert log_in(guarded, ADMIN) == 303
+
+
+def test_tokens_are_not_looked_at_where_none_is_needed(guarded: Page) -> None:
+    for number in range(10):
+        for headers in ({"Authorization": f"Bearer {number}"}, {"X-Authorization": str(number)}):
+            assert guarded.client.get("/healthz", headers=headers).status_code == 200
+    assert log_in(guarded, ADMIN) == 303
+
+
+def test_a_session_of_the_api_can_be_ended_as_well(guarded: Page) -> None:
+    given = guarded.client.post("/api/token", json={"keyId": "me", "keySecret": ADMIN}).get_json()["token"]
+    headers = {"X-Authorization": given}
+    assert guarded.client.get("/api/events", headers=headers).status_code == 200
+    guarded.client.post("/logout", headers=headers)
+    assert guarded.client.get("/api/events", headers=headers).status_code == 401
 
 
 def test_wrong_tokens_are_counted_and_said(guarded: Page) -> None:
