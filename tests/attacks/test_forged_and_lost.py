@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.attacks.test_known_breaks import SECRET, STAMP, hub, mac, text
+from tests.attacks.test_known_breaks import RFC3339, SECRET, STAMP, hub, mac, text, zendesk
 from tests.relay.bridge import NOW, Clock, MakeRelay
 
 URL = "https://h.example/hook?tenant=1"
@@ -137,6 +137,17 @@ def test_mailguns_last_attempt_has_the_signature_of_the_first(make_relay: MakeRe
         assert relay.post("hook", body).status_code == 200
     clock.now = NOW + 24 * 3600
     assert relay.post("hook", mailgun({}, "d" * 50)).status_code == 401
+
+
+def test_zendesks_triggers_of_one_second_are_told_apart_by_the_header_that_is_named(
+    make_relay: MakeRelay, clock: Clock
+) -> None:
+    name = "X-Zendesk-Webhook-Invocation-Id"
+    relay = make_relay({"name": "hook", "platform": "zendesk", "secret": SECRET, "dedup": {"header": name}})
+    for stamp, identifier in ((RFC3339, "a"), (RFC3339, "b"), ("2025-10-09T08:53:21Z", "a")):
+        body = b'{"event": "solved"}'
+        assert relay.post("hook", body, zendesk(body, stamp) | {name: identifier}).status_code == 200
+    assert len(relay.events()) == 2
 
 
 @pytest.mark.parametrize("platform", ["microsoft-teams", "google-pubsub"])
