@@ -7,6 +7,7 @@ to it whole.
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import ssl
@@ -104,7 +105,7 @@ class Connection:
         return piece
 
     def _receive(self, size: int) -> bytes:
-        piece: bytes = self._peer.recv(size)
+        piece = self._wait_for(size)
         if self._gives_way:
             if not self._has_begun:
                 return b""  # who has asked for nothing gets no answer
@@ -112,6 +113,17 @@ class Connection:
         self._has_begun = True
         if not self._is_discarding:
             self._memory.hold(self, len(piece))
+        return piece
+
+    def _wait_for(self, size: int) -> bytes:
+        piece: bytes
+        try:
+            piece = self._peer.recv(size)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            # So gevent ends a wait on a connection that is shut for reading: it is open, and what had come can be read.
+            piece = self._peer.recv(size)
         return piece
 
     # --- what the relay says

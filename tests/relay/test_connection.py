@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import gevent
 import pytest
+from gevent import socket
 from gunicorn.config import Config
 from gunicorn.http import get_parser
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
@@ -209,3 +211,23 @@ def test_of_too_many_connections_the_one_that_waits_longest_ends() -> None:
     places.take(connections[11])
     assert [bool(peer.shut) for peer in peers] == [False, True, False, True] + [False] * 8
     assert connections[3].recv(100) == b""  # who has asked for nothing gets no answer
+
+
+@pytest.mark.parametrize("begun", [b"", b"POST /a HTTP/1.1\r\n"])
+def test_who_waits_in_gevent_as_he_gives_way_is_told_to_come_again(begun: bytes) -> None:
+    """gevent ends the wait with an error of its own, which was logged, and answered 400 in the midst of a body."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = Connection(ours, Memory())
+        theirs.sendall(begun)
+        reading = gevent.spawn(connection.recv, 8192)
+        gevent.sleep(0)
+        gevent.sleep(0)
+        connection.give_way()
+        if begun:
+            with pytest.raises(Overloaded):
+                reading.get(timeout=10)
+        else:
+            assert reading.get(timeout=10) == b""
+        ours.sendall(b"an answer")
+        assert theirs.recv(100) == b"an answer"
