@@ -127,7 +127,11 @@ class Bridge:
     def hide(self, webhook: str) -> Hidden:
         """What nobody is shown of the webhook's events: by its definition, or the last one if it is gone or broken."""
         definition = self.definitions.webhooks.get(webhook)
-        return definition.hide if definition is not None else self._hidden_before.get(webhook)
+        if definition is None:
+            return self._hidden_before.get(webhook)
+        if self.definitions.problems:  # then another one may be in force, such as the second of two with this name
+            return tuple({*definition.hide, *self._hidden_before.get(webhook, ())})
+        return definition.hide
 
     @cached_property
     def _hidden_before(self) -> dict[str, tuple[str, ...]]:

@@ -293,11 +293,13 @@ def paid(tmp_path: Path) -> tuple[FlaskClient, Path, Store, str]:
         HIDING.replace("hide: [$.card]", "hide: ['$[']"),
         HIDING.replace("receivers", "recievers"),
         HIDING.replace("name: pay", "name: payments"),
+        HIDING.replace("    hide: [$.card]\n", "") + HIDING.removeprefix("webhooks:\n"),
+        HIDING.replace("hide: [$.card]", "hide: [$.card]\n    hide: []"),
         "webhooks: []",
         "webhooks: [",
         None,
     ],
-    ids=["as it was", "broken hide", "broken key", "renamed", "gone", "broken file", "no file"],
+    ids=["as it was", "broken hide", "broken key", "renamed", "twice", "hide twice", "gone", "broken file", "no file"],
 )
 def test_a_hidden_value_stays_hidden_whatever_becomes_of_the_definition(
     paid: tuple[FlaskClient, Path, Store, str], definitions: str | None, monkeypatch: pytest.MonkeyPatch
