@@ -34,6 +34,8 @@ class Unreadable:
     reason: str
     since: int = 0
     """The task started after that time of the server's clock."""
+    hidden: bool = False
+    """Whether no page comes that it is on, so that each search has to find its way around it."""
 
 
 def tasks_of(

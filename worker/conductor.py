@@ -83,13 +83,19 @@ class Conductor:
 
     # --- waiting tasks ---
 
-    def poll(self, worker_id: str, domain: str | None = None, unreadable: list[Unreadable] | None = None) -> list[Task]:
-        """Takes up to `POLL_BATCH` tasks from the queue: that adopts them, no queue hands them out again.
+    def poll(
+        self,
+        worker_id: str,
+        domain: str | None = None,
+        unreadable: list[Unreadable] | None = None,
+        count: int = POLL_BATCH,
+    ) -> list[Task]:
+        """Takes up to so many tasks from the queue: that adopts them, no queue hands them out again.
 
         Those that can't be read go into `unreadable`. timeout=0 returns at once; any other value takes at least 100 ms
         when the queue is empty.
         """
-        query: list[tuple[str, Any]] = [("workerid", worker_id), ("count", POLL_BATCH), ("timeout", 0)]
+        query: list[tuple[str, Any]] = [("workerid", worker_id), ("count", count), ("timeout", 0)]
         if domain is not None:
             query.append(("domain", domain))
         sent = self.now()

@@ -150,6 +150,11 @@ class DiscoveryState:
             self._unsure = self._wanted = False
             self._missed = 0
 
+    def search_broke_off(self, now: float) -> None:
+        """A sweep has searched a part of the index, as far as it may at once: the next one goes on soon."""
+        self._failures = max(1, self._failures)
+        self._try_at = now + wait_before(1)
+
     @property
     def failing(self) -> bool:
         """Whether the last sweep that tried couldn't search the index."""

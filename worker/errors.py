@@ -42,6 +42,15 @@ class Garbled(OutcomeUnknown):
     """The answer can't be read: it isn't UTF-8, or too large, or it lacks what it must have."""
 
 
+class BrokenOff(Garbled):
+    """A search has met so many tasks that no page comes with that it ended early; it can go on where it ended."""
+
+    def __init__(self, reached: int):
+        """All tasks were read, or found to be unreadable, that started up to then by the server's clock."""
+        super().__init__("many waiting tasks can't be read: the search goes on where it broke off")
+        self.reached = reached
+
+
 class Refused(ConductorError):
     """Conductor refuses this request for good: the same answer would come at every try."""
 

@@ -76,22 +76,25 @@ class Index:
         must: bool = False,
         listed: set[str] | None = None,
         unknown: list[Unreadable] | None = None,
+        hidden: list[Unreadable] | None = None,
     ) -> Iterator[list[Task]]:
         """Pages of tasks in progress, started after that time of the server's clock; all of them for 0.
 
         Tasks that are known need not be among them; the ids of all that there are go into `listed`, and those that
-        can't be read nor told by an id into `unknown`. Where reading all running workflows is the only way, it is done
-        `must` it be, or if it wasn't just now. Raises ConductorError.
+        can't be read nor told by an id into `unknown`; those that the search had to find its way around into `hidden`.
+        Where reading all running workflows is the only way, it is done `must` it be, or if it wasn't just now. Raises
+        ConductorError; BrokenOff if it is to go on from where it ended.
         """
         listed = set() if listed is None else listed
         unknown = [] if unknown is None else unknown
+        hidden = [] if hidden is None else hidden
         failed: ConductorError | None = None
         for way in self.state.ways(time.monotonic()):
             try:
                 if way == "workflows":
                     yield from self._scan(must, listed)
                 else:
-                    yield from self._search(way, start, listed, unknown)
+                    yield from self._search(way, start, listed, unknown, hidden)
             except ConductorError as error:
                 if error.status not in CANNOT:
                     raise
@@ -167,8 +170,18 @@ class Index:
             if new := [task for task in found if not self._known(task.id)]:
                 yield new
 
-    def _search(self, way: Way, start: int, listed: set[str], unknown: list[Unreadable]) -> Iterator[list[Task]]:
+    def _search(
+        self, way: Way, start: int, listed: set[str], unknown: list[Unreadable], hidden: list[Unreadable]
+    ) -> Iterator[list[Task]]:
         unreadable: list[Unreadable] = []
+        try:
+            yield from self._pages(way, start, listed, unreadable)
+        finally:
+            listed.update(item.id for item in unreadable if item.id is not None)
+            hidden += [item for item in unreadable if item.hidden]
+            unknown += self.suspect(unreadable)
+
+    def _pages(self, way: Way, start: int, listed: set[str], unreadable: list[Unreadable]) -> Iterator[list[Task]]:
         if way == "search-v2":
             for tasks in self._conductor.waiting_since(start, unreadable):
                 listed.update(task.id for task in tasks)
@@ -181,8 +194,6 @@ class Index:
                 new = [task_id for task_id in new if ("task", task_id) not in self.suspects]
                 found = self._read("task", self._conductor.waiting_task, new)
                 yield [task for task in found if task is not None]
-        listed.update(item.id for item in unreadable if item.id is not None)
-        unknown += self.suspect(unreadable)
 
     def _scan(self, must: bool, listed: set[str]) -> Iterator[list[Task]]:
         """The tasks of the receivers' running workflows."""

@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from worker.answers import Unreadable, moment_of
-from worker.errors import ConductorError, is_of_an_item
+from worker.errors import BrokenOff, ConductorError, is_of_an_item
 
 TASK_TYPE = "WAIT_FOR_WEBHOOK"
 SEARCH_PAGE = 1000
 LARGEST_SEARCH_PAGE = 5000
-_NARROWINGS = 100
-"""Pages of one search that may fail before the search counts as failed."""
+_NARROWINGS = 25
+"""Pages of one search that may fail before it breaks off: whoever waits for it has more to do."""
+_FRUITLESS = 100
+"""Pages that may fail, though the search gets no further, before it counts as failed."""
+_NARROWER = 8
+"""Times that a page is smaller than the one that failed. Mostly there are few tasks, on whatever page."""
 _FAR = 32_503_680_000_000
 """Milliseconds of the year 3000: no task has started later."""
 _IDS = "/tasks/search"
@@ -33,11 +37,13 @@ def in_progress(
 
     A page begins where the last one ended, so no window grows beyond what an index allows. PostgreSQL counts and sorts
     all that is to come for each page, so pages of ids grow while they come quickly. A page that doesn't come is asked
-    for in smaller ones; a single item for which none comes goes into `unreadable`. Raises ConductorError.
+    for in smaller ones; a single item for which none comes goes into `unreadable`. Raises ConductorError; BrokenOff if
+    too many pages failed, though the search got further.
     """
     unreadable = [] if unreadable is None else unreadable
     largest = LARGEST_SEARCH_PAGE if path == _IDS else SEARCH_PAGE
     seen: set[str] = set()
+    began_at = start
     offset, size, narrowed = 0, SEARCH_PAGE, 0
     while True:
         query = f"{_IN_PROGRESS} AND startTime>{start}"
@@ -46,12 +52,14 @@ def in_progress(
             page = search(path, query, "startTime:ASC", offset, size)
         except ConductorError as error:
             narrowed += 1
-            if not is_of_an_item(error) or narrowed > _NARROWINGS or not (narrowed > 1 or answers(search, path)):
+            if not is_of_an_item(error) or narrowed > _FRUITLESS or not (narrowed > 1 or answers(search, path)):
                 raise
+            if narrowed > _NARROWINGS and start > began_at:
+                raise BrokenOff(start) from error
             if size > 1:
-                size //= 2
+                size = max(1, size // _NARROWER)
                 continue
-            unreadable.append(Unreadable(_id_at(search, path, query, offset), str(error), start))
+            unreadable.append(Unreadable(_id_at(search, path, query, offset), str(error), start, hidden=True))
             offset += 1
             continue
         quick = time.monotonic() - began < _QUICK
@@ -69,8 +77,8 @@ def in_progress(
         else:  # a whole page of one moment: go on inside it
             seen |= {item["taskId"] for item in listed}
             offset += size
-        if quick:
-            size = min(2 * size, largest)
+        # A page that was made small over one task grows again, however slow the server is.
+        size = max(size, min(2 * size, largest if quick else SEARCH_PAGE))
 
 
 def answers(search: Search, path: str) -> bool:

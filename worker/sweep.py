@@ -13,8 +13,8 @@ import structlog
 
 from events.records import Task
 from worker.answers import Unreadable
-from worker.conductor import Conductor
-from worker.errors import ConductorError, Garbled, OutcomeUnknown
+from worker.conductor import POLL_BATCH, Conductor
+from worker.errors import BrokenOff, ConductorError, OutcomeUnknown, is_of_an_item
 from worker.index import CANNOT, Index
 from worker.patrol import Patrol
 
@@ -22,6 +22,16 @@ log = structlog.get_logger()
 
 _OVERLAP = 15_000
 """Milliseconds that a search reaches back behind the last one: an index may lag."""
+_LATER = 1000
+"""Milliseconds after a sweep's beginning from which a task counts as one that came later: clocks differ a little."""
+_AGAIN_EVERY = 2.0
+_AGAIN_SHARE = 4
+"""After a search that had to find its way around tasks, that long, and so many times as long as it took, searches leave
+out what lies behind it."""
+_BARELY = 250
+"""Milliseconds that such a search reaches back all the same."""
+_FAILED_POLLS = 5
+"""Polls for one task, one after the other, that may fail before it is Conductor that is away."""
 _UNREADABLE_POLLS = 20
 """Polls one after the other that may give nothing that can be read."""
 _CHECKS_A_DISCOVERY = 50
@@ -49,6 +59,9 @@ class Sweeper:
         self._queues: tuple[str | None, ...] = (None, *domains)
         self._found = found
         self._seen: set[str] = set()
+        self._read_to = 0
+        """The server's time up to which the index needs not be read again before `_again_at`."""
+        self._again_at = float("-inf")
         self.whole = False
         """Whether the last sweep has found every task that was waiting as it began; if not, the index is missing."""
         self.failure = ""
@@ -66,8 +79,7 @@ class Sweeper:
         self.whole = False
         try:
             for domain in self._queues:
-                while tasks := self._poll(domain):
-                    self._found(tasks)
+                self._empty(domain, began)
         except OutcomeUnknown:
             self._state.poll_lost()
             raise
@@ -76,48 +88,97 @@ class Sweeper:
         self.whole = self._state.whole(time.monotonic())
         return began
 
-    def _poll(self, domain: str | None) -> list[Task]:
+    def _empty(self, domain: str | None, began: int) -> None:
+        """Takes all tasks from the queue that have waited since before the sweep began.
+
+        While polls take long and tasks go on coming, a queue is never found empty. It has been emptied too when it
+        hands out all that it has, and none of that has come before the sweep.
+
+        A poll that fails as a whole may do so over one task: then one at a time is polled, and more again. What it has
+        taken from the queue the index knows. Raises ConductorError if single polls go on failing.
+        """
+        count, failed = POLL_BATCH, 0
+        while True:
+            try:
+                tasks = self._poll(domain, count)
+            except ConductorError as error:
+                failed += 1
+                if not is_of_an_item(error) or failed > _FAILED_POLLS:
+                    raise
+                self._state.poll_lost()
+                count = 1
+                continue
+            if not tasks:
+                return
+            self._found(tasks)
+            later = began + self._conductor.clock.offset + _LATER
+            # Queues hand out the oldest first; a full batch may be an exception, where workflows have priorities.
+            if len(tasks) < count and all(task.scheduled_at > later for task in tasks):
+                return
+            count, failed = min(2 * count, POLL_BATCH), 0
+
+    def _poll(self, domain: str | None, count: int) -> list[Task]:
         self._may_poll()
         for _ in range(_UNREADABLE_POLLS):
             unreadable: list[Unreadable] = []
-            tasks = self._conductor.poll(self._worker_id, domain, unreadable)
+            tasks = self._conductor.poll(self._worker_id, domain, unreadable, count)
             if tasks:
                 self._state.queued(time.monotonic())
             if self._index.suspect(unreadable):
                 self._state.poll_lost()
             if tasks or not unreadable:
                 return tasks
-        raise Garbled("Conductor's queue hands out nothing but tasks that can't be read")
+        raise OutcomeUnknown("Conductor's queue hands out nothing but tasks that can't be read")
 
     def search(self) -> None:
-        """Searches the index for what has come since the last search. One that fails is made again after a while."""
+        """Searches the index for what has come since the last search. One that fails is made again after a while.
+
+        A search reaches back behind the last one. Where it has to find its way around tasks there, which takes many
+        calls, it does so rarely: in between, searches begin behind those.
+        """
+        began = time.monotonic()
         to = int(self._conductor.now() + self._conductor.clock.offset)
+        since = max(0, self.searched_to - _OVERLAP)
+        again = began >= self._again_at
         seen: set[str] = set()
-        must = self._state.need(time.monotonic()) == "unsure"
+        hidden: list[Unreadable] = []
+        must = self._state.need(began) == "unsure"
         try:
             with self._conductor.within(self._state.patience()):
-                for page in self._index.waiting_since(max(0, self.searched_to - _OVERLAP), must=must):
+                start = since if again else max(since, self._read_to)
+                for page in self._index.waiting_since(start, must=must, hidden=hidden):
                     # Searches overlap: what the last one saw need not be stored again.
                     if fresh := [task for task in page if task.id not in self._seen]:
                         self._found(fresh)
                     seen.update(task.id for task in page)
         except ConductorError as error:
-            self.failure = str(error)
-            self._state.search_failed(time.monotonic())
-            log.warning(
-                "the index of waiting tasks can't be searched; events that it may know a taker for wait"
-                if not self._state.whole(time.monotonic())
-                else "the index of waiting tasks can't be searched",
-                error=str(error),
-                seconds=round(self._state.search_due_in(time.monotonic()), 2),
-            )
-            if self._state.need(time.monotonic()) != "unsure":
-                self.searched_to = self.searched_to or 1
+            self._search_failed(error)
+            return
+        self.failure = ""
+        self.searched_to = to
+        self._seen = seen if again else self._seen | seen
+        now = time.monotonic()
+        if hidden or self._again_at == float("inf"):
+            self._again_at = now + max(_AGAIN_EVERY, _AGAIN_SHARE * (now - began))
+        self._read_to = to - _BARELY
+        self._state.searched(now)
+
+    def _search_failed(self, error: ConductorError) -> None:
+        self.failure = str(error)
+        if isinstance(error, BrokenOff):  # the next one goes on from there
+            self._read_to, self._again_at = error.reached, float("inf")
+            self._state.search_broke_off(time.monotonic())
         else:
-            self.failure = ""
-            self.searched_to = to
-            self._seen = seen
-            self._state.searched(time.monotonic())
+            self._state.search_failed(time.monotonic())
+        log.warning(
+            "the index of waiting tasks can't be searched; events that it may know a taker for wait"
+            if not self._state.whole(time.monotonic())
+            else "the index of waiting tasks can't be searched",
+            error=str(error),
+            seconds=round(self._state.search_due_in(time.monotonic()), 2),
+        )
+        if self._state.need(time.monotonic()) != "unsure":
+            self.searched_to = self.searched_to or 1
 
 
 class Discovery:
@@ -164,9 +225,7 @@ class Discovery:
         if new_round:
             self._state.round_began()
         try:
-            for page in self._index.waiting_since(since, listed=listed, unknown=unknown):
-                if page:
-                    self._found(page)
+            self._read(since, listed, unknown)
             if self._index.way != "workflows":  # which reads them all anyway
                 self._go_on_patrol(new_round, listed, now)
         except ConductorError:
@@ -179,6 +238,17 @@ class Discovery:
             self.searched_to = max(1, min(now, min(item.since for item in unknown) + _OVERLAP))
         self._state.discovered()
         return ended
+
+    def _read(self, since: int, listed: set[str], unknown: list[Unreadable]) -> None:
+        """Finds the tasks in progress that started after that, however often the search breaks off."""
+        while True:
+            try:
+                for page in self._index.waiting_since(since, listed=listed, unknown=unknown):
+                    if page:
+                        self._found(page)
+                return
+            except BrokenOff as error:
+                since = error.reached
 
     def _go_on_patrol(self, new_round: bool, listed: set[str], now: int) -> None:
         try:

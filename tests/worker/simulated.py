@@ -189,11 +189,17 @@ class SimulatedConductor:
             unreadable += [Unreadable(id_ if int(id_[1:]) % 2 else None, "it ails") for id_ in ailing]
         return [task for task in tasks if task.id not in self.ailing]
 
-    def poll(self, worker_id: str, domain: str | None = None, unreadable: list[Unreadable] | None = None) -> list[Task]:
+    def poll(
+        self,
+        worker_id: str,
+        domain: str | None = None,
+        unreadable: list[Unreadable] | None = None,
+        count: int = 100,
+    ) -> list[Task]:
         if self.poll_fault == "unreachable":
             self.poll_fault = None
             raise Unreachable("no connection")
-        queued = [task for task in self.tasks.values() if task.status == "SCHEDULED"][:3]
+        queued = [task for task in self.tasks.values() if task.status == "SCHEDULED"][: min(3, count)]
         for task in queued:
             task.status, task.started_at = "IN_PROGRESS", self.server_now
         if self.poll_fault == "lost":

@@ -93,6 +93,22 @@ def test_a_search_that_fails_is_tried_again_after_a_while_and_meanwhile_no_sweep
     assert not state.failing
 
 
+def test_a_search_that_breaks_off_goes_on_soon_however_often_and_no_sweep_is_whole_before_its_end(
+    state: DiscoveryState,
+) -> None:
+    state.searched(0)
+    now = 1.0
+    state.poll_lost()
+    for _ in range(20):
+        state.search_broke_off(now)
+        assert not state.whole(now)
+        assert state.search_due_in(now) < 1
+        now += 1
+    assert state.must_search(now)
+    state.searched(now)
+    assert state.whole(now)
+
+
 def test_where_nothing_was_ever_found_by_the_index_alone_the_queue_must_do_after_a_few_tries(
     state: DiscoveryState,
 ) -> None:

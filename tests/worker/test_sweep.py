@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -12,12 +14,13 @@ import pytest
 
 from events.records import Task
 from events.store import StoreUnavailable
-from tests.worker.simulated import SimulatedConductor
+from tests.worker.simulated import SimulatedConductor, failed
 from worker import patrol
 from worker.answers import Unreadable
 from worker.errors import ConductorError, NotNow, OutcomeUnknown, Unreachable
 from worker.index import Index
 from worker.patrol import Patrol
+from worker.search import in_progress
 from worker.sweep import Discovery, Sweeper
 
 
@@ -54,6 +57,10 @@ class Bench:
 
     def another(self, *domains: str) -> Sweeper:
         return Sweeper(self.conductor, self.index, "me", domains, lambda: None, self.found.extend)  # type: ignore[arg-type]
+
+    def task_of(self, task_id: str) -> Task:
+        """The task as the server shows it."""
+        return self.conductor._task(self.conductor.tasks[task_id])
 
     def discovery(self) -> Discovery:
         patrol = Patrol(
@@ -92,6 +99,83 @@ def test_the_queue_is_polled_until_it_is_empty(bench: Bench) -> None:
     assert bench.ids() == tasks
     assert bench.sweeper.sweep() == bench.ms
     assert bench.ids() == []
+
+
+def test_a_sweep_ends_though_tasks_go_on_coming(bench: Bench) -> None:
+    tasks = bench.schedule(10)
+    polls = 0
+    poll = bench.conductor.poll
+
+    def slow(*given: Any) -> list[Task]:
+        nonlocal polls
+        polls += 1
+        assert polls < 50, "the sweep doesn't end"
+        bench.ms += 1001
+        bench.schedule()
+        return poll(*given)
+
+    bench.conductor.poll = slow  # type: ignore[method-assign,assignment]
+    bench.sweeper.sweep()
+    assert bench.sweeper.whole
+    assert set(tasks) <= set(bench.ids())
+
+
+def test_a_queue_that_hands_out_whole_batches_of_new_tasks_may_hold_older_ones(bench: Bench) -> None:
+    bench.sweeper.sweep()
+    old = bench.schedule(1)
+    bench.conductor.tasks[old[0]].status = "later"
+
+    def poll(worker_id: str, domain: Any, unreadable: list[Any], count: int) -> list[Task]:
+        if bench.conductor.tasks[old[0]].status == "later":
+            bench.conductor.tasks[old[0]].status = "SCHEDULED"
+            bench.ms += 5000
+            return [replace(bench.task_of(new), scheduled_at=bench.ms) for new in bench.schedule(count)]
+        return SimulatedConductor.poll(bench.conductor, worker_id, domain, unreadable, count)
+
+    bench.conductor.poll = poll  # type: ignore[method-assign,assignment]
+    bench.sweeper.sweep()
+    assert old[0] in bench.ids()
+
+
+class Sick:
+    """A queue that fails over one of its tasks whenever that is among what it is to hand out."""
+
+    def __init__(self, bench: Bench, sick: str | None) -> None:
+        """With no `sick` task it fails over each."""
+        self.bench = bench
+        self.sick = sick
+        self.polls: list[int] = []
+
+    def poll(self, worker_id: str, domain: Any, unreadable: list[Any], count: int) -> list[Task]:
+        """A poll of the worker's."""
+        self.polls.append(count)
+        conductor = self.bench.conductor
+        first = [task for task in conductor.tasks.values() if task.status == "SCHEDULED"][:count]
+        if self.sick is None or any(task.id == self.sick for task in first):
+            if count == 1 and self.sick is not None:  # it is handed out, and its answer gets lost
+                SimulatedConductor.poll(conductor, worker_id, domain, unreadable, 1)
+            raise failed(500)
+        return SimulatedConductor.poll(conductor, worker_id, domain, unreadable, count)
+
+
+def test_a_poll_that_fails_over_one_task_is_narrowed_down_to_it(bench: Bench) -> None:
+    bench.sweeper.sweep()
+    tasks = bench.schedule(10)
+    sick = Sick(bench, tasks[6])
+    bench.conductor.poll = sick.poll  # type: ignore[method-assign,assignment]
+    bench.sweeper.sweep()
+    assert bench.sweeper.whole
+    assert sorted(set(bench.ids())) == tasks  # the index knows the one whose poll failed
+    assert len(sick.polls) < 20
+
+
+def test_if_polls_for_single_tasks_go_on_failing_it_is_conductor_that_is_away(bench: Bench) -> None:
+    bench.sweeper.sweep()
+    sick = Sick(bench, None)
+    bench.conductor.poll = sick.poll  # type: ignore[method-assign,assignment]
+    with pytest.raises(OutcomeUnknown):
+        bench.sweeper.sweep()
+    assert sick.polls == [100, 1, 1, 1, 1, 1]
 
 
 def test_every_domains_queue_is_swept(bench: Bench) -> None:
@@ -404,8 +488,117 @@ def test_a_task_that_cannot_be_told_is_searched_for_where_it_was_until_it_can_be
     assert bench.searches[-1] == bench.ms - 30_000 - 15_000
 
 
+class Searched:
+    """An index that fails with 500 for each page that has a sick task on it, and counts what it is asked."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.sick: set[str] = set()
+        self.calls = 0
+        self.takes = 0.0
+        """Seconds for each page."""
+        bench.conductor.waiting_since = self.waiting_since  # type: ignore[method-assign]
+
+    def waiting_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[Task]]:
+        """The search as it is made at a real server."""
+        for page in in_progress(self._page, "/tasks/search-v2", start, unreadable):
+            yield [replace(self.bench.task_of(item["taskId"]), found_by="index") for item in page]
+
+    def _page(self, path: str, query: str, sort: str, offset: int, size: int) -> list[Any]:
+        self.calls += 1
+        self.bench.pass_(self.takes)
+        start = int(query.rpartition(">")[2])
+        tasks = sorted(self.bench.conductor.tasks.values(), key=lambda task: task.started_at)
+        waiting = [task for task in tasks if task.status == "IN_PROGRESS" and task.started_at > start]
+        page = waiting[offset : offset + size]
+        if any(task.id in self.sick for task in page):
+            raise failed(500)
+        return [{"taskId": task.id, "startTime": task.started_at, "status": task.status} for task in page]
+
+    def sweep(self) -> int:
+        """The calls that the search of one sweep makes."""
+        before, self.calls = self.calls, 0
+        self.bench.sweeper.sweep()
+        calls, self.calls = self.calls, before
+        return calls
+
+    def most_calls(self) -> int:
+        """The most calls of one sweep, until one is whole: each goes on where the one before broke off."""
+        most = self.sweep()
+        while not self.bench.sweeper.whole:
+            self.bench.pass_(self.bench.index.state.search_due_in(time.monotonic()))
+            most = max(most, self.sweep())
+        return most
+
+
+def foreign(bench: Bench, count: int) -> list[str]:
+    """Tasks that somebody else has polled, one each ten milliseconds."""
+    ids = []
+    for _ in range(count):
+        bench.ms += 10
+        [task] = bench.schedule()
+        bench.conductor.tasks[task].status = "IN_PROGRESS"
+        bench.conductor.tasks[task].started_at = bench.ms
+        ids.append(task)
+    return ids
+
+
+@pytest.mark.parametrize("every", [3, 10, 100])
+def test_however_many_tasks_fail_an_index_a_sweep_makes_few_calls_over_them(bench: Bench, every: int) -> None:
+    index = Searched(bench)
+    bench.sweeper.sweep()
+    bench.index.state.found_alone(time.monotonic())
+    tasks = foreign(bench, 1000)
+    index.sick = set(tasks[::every])
+    assert index.most_calls() < 100
+    assert {task.id for task in bench.found} == set(tasks) - index.sick
+    bench.ms += 1000
+    assert index.most_calls() < 100
+    for _ in range(5):
+        [new] = foreign(bench, 1)
+        assert index.sweep() <= 2
+        assert new in bench.ids()
+    bench.pass_(60)
+    assert index.sweep() > 2  # an index may have learned late of a task that started among those
+    bench.index.state.found_alone(time.monotonic())
+
+
+def test_pages_of_a_slow_server_that_were_made_small_over_one_task_grow_again(bench: Bench) -> None:
+    index = Searched(bench)
+    index.takes = 1.0
+    tasks = foreign(bench, 1000)
+    index.sick = {tasks[500]}
+    assert index.sweep() < 40
+    assert bench.sweeper.whole
+
+
+def test_an_index_that_learns_late_of_a_task_shows_it_beside_those_that_fail_it(bench: Bench) -> None:
+    index = Searched(bench)
+    bench.sweeper.sweep()
+    bench.index.state.found_alone(time.monotonic())
+    late, sick, _ = foreign(bench, 3)
+    bench.conductor.tasks[late].status = "unknown"
+    index.sick = {sick}
+    bench.sweeper.sweep()
+    bench.ms += 1000
+    bench.sweeper.sweep()
+    bench.conductor.tasks[late].status = "IN_PROGRESS"
+    bench.ids()
+    bench.pass_(2)
+    bench.sweeper.sweep()
+    assert late in bench.ids()
+
+
+def test_a_discovery_goes_on_where_its_search_broke_off(bench: Bench) -> None:
+    index = Searched(bench)
+    tasks = foreign(bench, 300)
+    index.sick = set(tasks[::3])
+    bench.discovery().run(bench.ms, [])
+    assert set(bench.ids()) >= set(tasks) - index.sick
+
+
 def test_a_queue_that_gives_only_what_cannot_be_read_is_no_empty_one(bench: Bench) -> None:
-    def poll(worker_id: str, domain: Any, unreadable: list[Any]) -> list[Task]:
+    def poll(worker_id: str, domain: Any, unreadable: list[Any], count: int) -> list[Task]:
         unreadable.append(Unreadable(None, "no task"))
         return []
 
