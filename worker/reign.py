@@ -13,6 +13,7 @@ import structlog
 
 from config.webhooks import Definitions
 from events.records import Event, Lead, Task, Workflow
+from events.rows import steps
 from events.store import LeadLost
 from worker import metrics
 from worker.backoff import wait_before
@@ -261,7 +262,8 @@ class Reign:
         fresh: list[Task] = []
 
         def adopt(some: Sequence[Task]) -> None:
-            fresh.extend(self._store.adopt(self._means.worker_id, some, self._store.now()))
+            for part in steps(some):  # as the store commits them: what it took before it refused some is known here
+                fresh.extend(self._store.adopt(self._means.worker_id, part, self._store.now()))
 
         for task, error in narrowed(tasks, adopt):
             self._refuse(task, error)

@@ -14,8 +14,9 @@ import pytest
 
 from config.settings import Settings
 from config.webhooks import Definitions, Webhook
+from events import rows
 from events.records import NewEvent, Pruned, Task
-from events.sqlite import SqliteStore, open_store
+from events.sqlite import SqliteStore, decisions, open_store
 from events.store import LeadLost, StoreUnavailable, Unstorable
 from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor
@@ -552,6 +553,20 @@ def test_a_task_that_the_store_refuses_holds_up_no_other_and_is_tried_again(benc
     with mock.patch.object(bench.store, "now", return_value=item.due_at):
         worker.step()
     assert (bench.state(tasks[1]), bench.store.quarantined()) == ("waiting", [])
+
+
+def test_of_many_tasks_found_at_once_those_that_were_stored_wait_though_the_store_refuses_one(bench: Bench) -> None:
+    worker = bench.deciding()
+    insert = decisions._insert_tasks
+
+    def refuse(db: Any, tasks: Any, *more: Any) -> Any:
+        if "t4" in {task.id for task in tasks}:
+            raise Unstorable("too large")
+        return insert(db, tasks, *more)
+
+    with mock.patch.object(rows, "STEP", 2), mock.patch.object(decisions, "_insert_tasks", refuse):
+        reign_of(worker)._adopt([Task(f"t{number}", "w", "flow", "wait", {}, 0) for number in range(6)])
+    assert sorted(reign_of(worker).decider.tasks.ids()) == ["t0", "t1", "t2", "t3", "t5"]
 
 
 def test_a_refused_task_is_handed_over_when_the_reign_ends_and_keeps_no_other_from_that(bench: Bench) -> None:
