@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BREAK = 600_000
-"""Milliseconds without any effect after which nothing is known: Conductor was away, or nobody called."""
+"""Milliseconds without any effect after which nothing is known: Conductor was away, or nobody called.
+
+Nor is anything known from an effect that much in the future: the clock was set back.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Effects:
 
 def after_effect(before: Effects | None, now: int) -> Effects:
     """The spell with one more effect; a new one if there was a break."""
-    if before is None or now - before.last > BREAK:
+    if before is None or abs(now - before.last) > BREAK:
         return Effects(now, now)
     return Effects(before.since, max(before.last, now))
 
@@ -31,6 +34,6 @@ def failed_alone(failing_since: int, effects: Effects | None, now: int) -> int:
 
     A break counts for nothing, and what was before it neither: in an outage all fail, and none of them is to blame.
     """
-    if effects is None or now - effects.last > BREAK:
+    if effects is None or abs(now - effects.last) > BREAK:
         return 0
     return max(0, now - max(failing_since, effects.since))

@@ -20,6 +20,8 @@ _SAY_AGAIN = 60.0
 """Seconds after which it is said anew whether Conductor can be used: who lost the lead may have said otherwise."""
 _OFFSET_WORTH_SAYING = 5
 """Milliseconds by which the clocks' offset must have changed to be said again."""
+_REMEMBERED = 100_000
+"""Items that the worker before has set aside and that are tried again."""
 OFFSET_FACT = "conductor_clock_offset"
 """Milliseconds that Conductor's clock is ahead of ours."""
 MISSED_FACT = "index_misses"
@@ -131,6 +133,6 @@ class Telling:
         """Has the suspects of the worker before tried again. Raises StoreUnavailable."""
         now, monotonic = self._store.now(), time.monotonic()
         for kind in _KINDS:
-            for item in self._store.quarantined(kind):
+            for item in self._store.quarantined(kind, limit=_REMEMBERED):
                 since = monotonic - (now - item.since) / 1000
                 suspects.remember(kind, item.id, item.reason, since, monotonic)
