@@ -257,7 +257,8 @@ class Claims(Protocol):
         """Claims the completions of taken tasks, so that nobody makes them while the tasks' time-outs are put off.
 
         Those that nobody has claimed, due or not, and of which no call can be under way: none was made, the last wasn't
-        sent, or its claim is older than `free_before`. Returns them as they were, and the tasks that aren't taken.
+        sent, or its claim is older than `free_before`. Returns them as they were, and the tasks that are neither
+        taken nor wait: the decision that takes one may still be on its way, in parts.
         """
 
     def unlock_completions(self, worker: str, targets: Sequence[tuple[Target, int]]) -> None:

@@ -110,6 +110,7 @@ class TaskTimeouts:
                 timer.taken = not waits(task.id)
                 waiting.add(task.id)
             for task_id, timer in list(self._timers.items()):
+                timer.taken = timer.taken and not waits(task_id)
                 if task_id not in waiting and not timer.taken and not timer.running:
                     del self._timers[task_id]
             chosen = self._due(now)

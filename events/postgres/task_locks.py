@@ -36,11 +36,11 @@ class TaskLocks:
                 (list(task_ids), free_before),
             )
             locked = [rows.target(row) for row in found]
-            taken = {
+            live = {
                 row[0]
                 for row in fetch(
                     connection,
-                    "SELECT id FROM bridge.tasks WHERE id = ANY(%s) AND state = 'taken'",
+                    "SELECT id FROM bridge.tasks WHERE id = ANY(%s) AND state IN ('taken', 'waiting')",
                     (list(task_ids),),
                 )
             }
@@ -51,7 +51,7 @@ class TaskLocks:
                     " claimed_at = %s WHERE id = ANY(%s)",
                     (worker, now, [target.id for target in locked]),
                 )
-        return locked, [task_id for task_id in task_ids if task_id not in taken]
+        return locked, [task_id for task_id in task_ids if task_id not in live]
 
     def unlock_completions(self, worker: str, targets: Sequence[tuple[Target, int]]) -> None:
         if not targets:

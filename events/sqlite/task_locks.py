@@ -25,13 +25,13 @@ class TaskLocks:
         self, worker: str, task_ids: Sequence[str], now: int, free_before: int
     ) -> tuple[list[Target], list[str]]:
         locked: list[Target] = []
-        taken: set[str] = set()
+        live: set[str] = set()
         with self._connections.transaction() as db:
             for part in parts(task_ids):
-                taken |= {
+                live |= {
                     task_id
                     for (task_id,) in db.execute(
-                        f"SELECT id FROM tasks WHERE id IN ({marks(part)}) AND state = 'taken'", part
+                        f"SELECT id FROM tasks WHERE id IN ({marks(part)}) AND state IN ('taken', 'waiting')", part
                     ).fetchall()
                 }
                 locked += [
@@ -47,7 +47,7 @@ class TaskLocks:
                 " WHERE id = ?",
                 [(worker, now, target.id) for target in locked],
             )
-        return locked, [task_id for task_id in task_ids if task_id not in taken]
+        return locked, [task_id for task_id in task_ids if task_id not in live]
 
     def unlock_completions(self, worker: str, targets: Sequence[tuple[Target, int]]) -> None:
         with self._connections.transaction() as db:

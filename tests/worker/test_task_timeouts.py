@@ -280,6 +280,13 @@ def test_a_taken_task_is_put_off_until_its_completion_is_recorded(bench: Bench, 
     assert bench.timeouts._timers == {}
 
 
+def test_a_task_that_waits_again_is_no_taken_one_any_more(bench: Bench, now: mock.Mock) -> None:
+    with bench.timeouts.giving([task("t"), task("u")]):
+        bench.store.taken["t"] = record("t")
+    bench.timeouts.extend([], lambda task_id: task_id == "u")  # of no receiver's workflow now
+    assert list(bench.timeouts._timers) == ["t"]
+
+
 def test_a_task_whose_completion_is_being_made_is_not_put_off(bench: Bench, now: mock.Mock) -> None:
     with bench.timeouts.giving([task("t")]):
         bench.store.taken["t"] = record("t")
