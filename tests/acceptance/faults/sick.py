@@ -17,7 +17,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from testkit.client import wait_for
-from tests.acceptance.faults.load import Completed, Expectation, Load, Started
+from tests.acceptance.faults.load import PATIENCE, Completed, Expectation, Load, Started
 from tests.acceptance.faults.proxy import Exchange, HttpProxy
 
 Ailment = Literal["500", "403", "hang", "garbage", "wrong types", "huge", "not UTF-8"]
@@ -191,16 +191,15 @@ class SickLoad(Load):
 
     def find_one_alone(self) -> None:
         """Returns when the worker has found a task by the index alone: from then on each sweep searches it."""
-        workflow_id = self._begin("wait", uuid.uuid4().hex)
-        assert workflow_id is not None
 
-        def taken() -> bool:
-            self.conductor.poll()
-            task = self.conductor.task(workflow_id, "wait")
-            return task is not None and task["status"] == "IN_PROGRESS"
+        def found() -> bool:
+            if "tasks_by_index_alone" in self.bridge.store.facts():
+                return True
+            assert self._begin("wait", uuid.uuid4().hex) is not None
+            self.conductor.poll()  # the worker may be the first to poll it: then it is another's turn
+            return False
 
-        wait_for(taken, "the first task is polled")
-        wait_for(lambda: "tasks_by_index_alone" in self.bridge.store.facts(), "a task is found by the index alone")
+        wait_for(found, "a task is found by the index alone", PATIENCE, every=0.5)
 
     def one_of_two(self, ailment: Ailment) -> None:
         """Two workflows wait for one event, and one of them ails: the other goes on."""
