@@ -6,7 +6,7 @@ import ssl
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import TypeVar
@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from relay.addresses import Address, read_address, subscriber_of
 from relay.admission import Allowance
 from relay.verifiers.terms import KeysUnavailable
 
@@ -28,13 +29,17 @@ FRESH_FOR = 60.0
 """Seconds that a key counts as fresh: so often at most strangers can make the relay fetch it again."""
 FAILED_FOR = 5.0
 """Seconds after a failure before the next try for a key that isn't there."""
-UNKNOWN = Allowance(rate=1 / 60, burst=4)
-"""Fetches of what isn't there, for one webhook: strangers may name what they like."""
+UNKNOWN_TO_ONE = Allowance(rate=1 / 60, burst=4)
+"""Fetches of what isn't there, for one address on one webhook: strangers may name what they like."""
+UNKNOWN = Allowance(rate=5 / 60, burst=20)
+"""The same for all addresses together: five times as many, so that a stranger at one, or at four, leaves some."""
 _MAX_ENTRIES = 64
+"""Enough for addresses too: `UNKNOWN` grants so many fetches only after the first address's allowance is full again."""
 _MOST_UNKNOWN_AT_ONCE = 2
 _MOST_WAITING = 16
 """Deliveries that wait for one fetch."""
 
+Name = TypeVar("Name", bound=Hashable)
 Value = TypeVar("Value")
 Get = Callable[[str], bytes]
 """Gets what is at a URL; raises OSError or ValueError when it can't."""
@@ -111,8 +116,9 @@ class Keys:
         self._failed: OrderedDict[str, float] = OrderedDict()
         self._fetching: dict[str, _Fetching] = {}
         self._full_at = 0.0
+        self._full_at_of: OrderedDict[Address | None, float] = OrderedDict()
 
-    def __call__(self, url: str, fresh: bool = False) -> bytes:
+    def __call__(self, url: str, fresh: bool = False, remote: str | None = None) -> bytes:
         """What is at the URL, at most an hour old, or a minute if it must be fresh. Raises KeysUnavailable."""
         with self._lock:
             now = self._clock()
@@ -124,7 +130,7 @@ class Keys:
             fetching = self._fetching.get(url)
             is_ours = fetching is None
             if fetching is None:
-                if not self._may_fetch(url, known is not None, now):
+                if not self._may_fetch(url, known is not None, remote, now):
                     return _instead(known, fresh)
                 fetching = self._fetching[url] = _Fetching(known is not None)
             elif known is not None and not fresh:
@@ -139,7 +145,7 @@ class Keys:
             fetching.is_over.wait(2 * TIMEOUT)
         return _instead(known, fresh) if fetching.content is None else fetching.content
 
-    def _may_fetch(self, url: str, is_known: bool, now: float) -> bool:
+    def _may_fetch(self, url: str, is_known: bool, remote: str | None, now: float) -> bool:
         failed_at = self._failed.get(url)
         if failed_at is not None and now - failed_at < (FRESH_FOR if is_known else FAILED_FOR):
             return False
@@ -148,6 +154,12 @@ class Keys:
         under_way = sum(not fetching.is_known for fetching in self._fetching.values())
         if under_way >= _MOST_UNKNOWN_AT_ONCE or UNKNOWN.wait(self._full_at, now):
             return False
+        address = read_address(remote)
+        one = None if address is None else subscriber_of(address)
+        full_at = self._full_at_of.get(one, 0.0)
+        if UNKNOWN_TO_ONE.wait(full_at, now):
+            return False
+        _remember(self._full_at_of, one, UNKNOWN_TO_ONE.less_one(full_at, now))
         self._full_at = UNKNOWN.less_one(self._full_at, now)
         return True
 
@@ -178,8 +190,8 @@ def _instead(known: _Known | None, fresh: bool) -> bytes:
     return known.content
 
 
-def _remember(entries: OrderedDict[str, Value], url: str, value: Value) -> None:
-    entries[url] = value
-    entries.move_to_end(url)
+def _remember(entries: OrderedDict[Name, Value], name: Name, value: Value) -> None:
+    entries[name] = value
+    entries.move_to_end(name)
     if len(entries) > _MAX_ENTRIES:
         entries.popitem(last=False)

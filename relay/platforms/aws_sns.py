@@ -99,7 +99,7 @@ class CertifiedMessage:
             # A fetch may take seconds, and what a stranger's message was read into be many times as large.
             del message
             try:
-                certificate = load_pem_x509_certificate(terms.fetch(url))
+                certificate = load_pem_x509_certificate(terms.fetch(url, remote=request.remote))
                 # Whoever runs a mirror answers for what it serves, as README says.
                 if not getattr(terms.fetch, "is_mirror", False):
                     check_certificate(certificate, url, request.now)

@@ -14,11 +14,11 @@ CERTIFICATES = "https://www.googleapis.com/oauth2/v1/certs"
 _ISSUERS = frozenset({"https://accounts.google.com", "accounts.google.com"})
 
 
-def certificate(fetch: Fetch, key_id: str) -> bytes | None:
+def certificate(fetch: Fetch, key_id: str, remote: str | None) -> bytes | None:
     """Google's certificate of that name; Google changes them now and then. Raises KeysUnavailable."""
     for fresh in (False, True):
         try:
-            certificates = json.loads(fetch(CERTIFICATES, fresh=fresh))
+            certificates = json.loads(fetch(CERTIFICATES, fresh=fresh, remote=remote))
         except (ValueError, RecursionError):
             raise KeysUnavailable("Google's certificates can't be read") from None
         pem = certificates.get(key_id) if isinstance(certificates, dict) else None
@@ -42,7 +42,7 @@ class GoogleToken:
             token = read_token(text.strip())
             check_token(
                 token,
-                lambda key_id: certificate(terms.fetch, key_id),
+                lambda key_id: certificate(terms.fetch, key_id, request.remote),
                 issuers=_ISSUERS,
                 audience=terms.audience,
                 now=request.now,

@@ -58,11 +58,12 @@ class KeysUnavailable(Exception):
 class Fetch(Protocol):
     """How verifiers get at vendors' public keys. One with a true attribute `is_mirror` answers for what it serves."""
 
-    def __call__(self, url: str, fresh: bool = False) -> bytes:
-        """What is at the URL, from a cache unless it must be fresh. Raises KeysUnavailable."""
+    def __call__(self, url: str, fresh: bool = False, remote: str | None = None) -> bytes:
+        """What is at the URL, from a cache unless it must be fresh. `remote` is the address of who names it; None where
+        that is proven. Raises KeysUnavailable."""
 
 
-def no_fetch(url: str, fresh: bool = False) -> bytes:
+def no_fetch(url: str, fresh: bool = False, remote: str | None = None) -> bytes:
     """A `Fetch` for verifiers that need no key from elsewhere."""
     raise KeysUnavailable(f"no way to {url}")
 

@@ -139,5 +139,5 @@ def _signed(webhook: dict[str, Any], body: bytes, headers: dict[str, str], folde
     return draft
 
 
-def _no_keys(url: str, fresh: bool = False) -> bytes:
+def _no_keys(url: str, fresh: bool = False, remote: str | None = None) -> bytes:
     return b""

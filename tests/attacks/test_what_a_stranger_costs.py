@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.vendor_keys import Keys
 from tests.relay.bridge import MakeRelay
 from tests.relay.test_gunicorn import KEY, Process, eventually
 from tests.relay.test_peers import Answers, connect, request
@@ -247,3 +248,29 @@ def test_bodies_that_never_end_take_no_more_memory_than_they_may(tmp_path: Path)
         if relay.process is not None and relay.process.poll() is None:
             relay.process.kill()
             relay.process.wait(30)
+
+
+def test_who_names_certificates_leaves_the_platform_its_key(make_relay: MakeRelay) -> None:
+    asked = []
+
+    def get(url: str) -> bytes:
+        asked.append(url)
+        raise OSError("not found")
+
+    relay = make_relay(
+        {"name": "hook", "platform": "aws-sns", "topic": "arn:aws:sns:eu-west-1:123456789012:t"}, fetch=Keys(get)
+    )
+
+    def post(certificate: str, remote: str) -> int:
+        body = dict.fromkeys(("Message", "MessageId", "Timestamp", "Signature"), "x") | {
+            "Type": "Notification",
+            "SignatureVersion": "1",
+            "TopicArn": "arn:aws:sns:eu-west-1:123456789012:t",
+            "SigningCertURL": f"https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-{certificate}.pem",
+        }
+        return relay.post("hook", json.dumps(body), environ_base={"REMOTE_ADDR": remote}).status_code
+
+    assert {post(f"strange{number}", "198.51.100.1") for number in range(50)} == {503}
+    assert post("rotated", "203.0.113.1") == 503
+    assert asked[-1].endswith("-rotated.pem")
+    assert len(asked) < 50

@@ -10,7 +10,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from relay.vendor_keys import CACHED_FOR, FAILED_FOR, FRESH_FOR, MAX_BYTES, UNKNOWN, Keys, KeySource, http_get
+from relay.vendor_keys import (
+    CACHED_FOR,
+    FAILED_FOR,
+    FRESH_FOR,
+    MAX_BYTES,
+    UNKNOWN,
+    UNKNOWN_TO_ONE,
+    Keys,
+    KeySource,
+    http_get,
+)
 from relay.verifiers import KeysUnavailable
 
 
@@ -100,7 +110,34 @@ def test_unknown_keys_cost_a_fetch_a_minute_and_known_ones_are_used_meanwhile(ve
         with suppress(KeysUnavailable):
             source(f"https://unknown/{number}")
         assert source("https://genuine") == b"key 1"
-    assert len(vendor.asked) <= UNKNOWN.burst + 10 + 1
+    assert len(vendor.asked) <= UNKNOWN_TO_ONE.burst + 10 + 1
+
+
+@pytest.mark.parametrize(
+    "strangers",
+    [["198.51.100.1"], [f"198.51.100.{number}" for number in range(4)], [f"2001:db8::{n:x}" for n in range(1, 999)]],
+    ids=["one", "four", "one with a /64"],
+)
+def test_strangers_who_name_keys_leave_fetches_to_other_addresses(
+    strangers: list[str], vendor: Vendor, source: Keys
+) -> None:
+    vendor.error = OSError("none")
+    for number in range(18000):  # an hour
+        vendor.now += 0.2
+        with suppress(KeysUnavailable):
+            source(f"https://unknown/{number}", remote=strangers[number % len(strangers)])
+    vendor.error = None
+    assert source("https://rotated", remote="203.0.113.1") == b"key %d" % len(vendor.asked)
+
+
+def test_addresses_together_cost_five_fetches_a_minute(vendor: Vendor, source: Keys) -> None:
+    vendor.error = OSError("none")
+    for number in range(3000):  # ten minutes
+        vendor.now += 0.2
+        with suppress(KeysUnavailable):
+            source(f"https://unknown/{number}", remote=f"10.0.{number // 256}.{number % 256}")
+    assert len(vendor.asked) <= UNKNOWN.burst + 50 + 1
+    assert len(source._full_at_of) <= 64
 
 
 def test_the_same_unknown_key_again_costs_no_more(vendor: Vendor, source: Keys) -> None:
@@ -109,7 +146,7 @@ def test_the_same_unknown_key_again_costs_no_more(vendor: Vendor, source: Keys) 
         vendor.now += 0.6
         with pytest.raises(KeysUnavailable):
             source("https://unknown")
-    assert len(vendor.asked) <= UNKNOWN.burst + 11
+    assert len(vendor.asked) <= UNKNOWN_TO_ONE.burst + 11
 
 
 def test_webhooks_have_keys_of_their_own(vendor: Vendor) -> None:
