@@ -75,6 +75,7 @@ class Reign:
             means.workflows,
             means.timeouts.giving,
             LOOK_UPS,
+            means.conductor.within,
         )
         self.telling = Telling(store)
         index = Index(

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import structlog
@@ -60,16 +61,18 @@ class Workflows:
         pool: ThreadPoolExecutor | None,
         at_once: int,
         now: Callable[[], float] = time.monotonic,
+        within: Callable[[float], AbstractContextManager[None]] = lambda seconds: nullcontext(),
     ):
         """`look_up` asks Conductor, and may raise; `at_once` look-ups run on the `pool`, which has as many threads.
 
-        Without a pool each is waited for. `now` is in seconds.
+        Without a pool each is waited for. `now` is in seconds. Inside `within` a look-up takes no longer than so many.
         """
         self._store = store
         self._look_up = look_up
         self._pool = pool
         self._at_once = at_once
         self._now = now
+        self._within = within
         self._known: dict[str, Workflow] = {}
         self._absent: set[str] = set()
         """What Conductor hasn't got, as this decision saw it."""
@@ -228,8 +231,12 @@ class Workflows:
             return error, False
         except Exception as error:
             log.warning("what is stored of a workflow can't be read", workflow_id=workflow_id, error=str(error))
+        # Nobody knows yet which of those asked for the first time hang: together they must not take every place for as
+        # long as a call may last.
+        first = workflow_id not in self._doubts
         try:
-            return self._look_up(workflow_id), True
+            with self._within(_LONGEST) if first else nullcontext():
+                return self._look_up(workflow_id), True
         except Exception as error:
             return error, False
 

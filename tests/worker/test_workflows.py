@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -208,3 +209,27 @@ def test_a_doubt_that_nobody_asks_about_any_more_is_forgotten_and_not_shown_for_
         bench.alone.begin()
         bench.alone.save()
     assert (bench.store.aside, bench.alone.in_doubt) == ({}, {})
+
+
+def test_a_first_look_has_less_time_than_a_call_so_that_many_which_hang_take_no_place_for_long() -> None:
+    allowed: list[float] = []
+    now = 0.0
+
+    @contextmanager
+    def within(seconds: float) -> Iterator[None]:
+        allowed.append(seconds)
+        yield
+
+    def look_up(workflow_id: str) -> Workflow:
+        asked.append(workflow_id)
+        raise TimeoutError("it hangs")
+
+    asked: list[str] = []
+    store: Any = Store()
+    workflows = Workflows(store, look_up, None, 1, lambda: now, within)
+    for now in (0.0, 100.0, 200.0):
+        workflows.begin()
+        with pytest.raises(InDoubt):
+            workflows.get("w")
+    assert asked == ["w"] * 3
+    assert allowed == [2.0], "later it may take as long as any call: the server may be slow"
