@@ -284,8 +284,9 @@ class Load:
         return workflow_id
 
     def _post(self, webhook: str, payload: dict[str, Any]) -> str:
-        """Posts until it is accepted; the event's id."""
+        """Posts until it is accepted; the event's id. What is sent is told apart by its body, as GitHub signs no id."""
         delivery = str(uuid.uuid4())
+        payload = {**payload, "sent": delivery}
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
