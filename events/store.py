@@ -207,7 +207,8 @@ class Decisions(Protocol):
     def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
         """Remembers tasks that were found waiting; returns those that weren't known as waiting before.
 
-        A task from the index that was settled before is not taken for waiting again: an index may lag.
+        A task from the index that was settled before is not taken for waiting again: an index may lag. One that has
+        returned, or was handed over, waits from now on.
         """
 
     def drop(self, holder: str, task_ids: Sequence[str], now: int) -> None:

@@ -86,7 +86,9 @@ class Decisions(Reading, LargeDecisions):
             " ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL,"
             " scheduled_at = excluded.scheduled_at, matches = excluded.matches, broken = excluded.broken,"
             " seen_at = excluded.seen_at"
-            " WHERE excluded.found_by = 'queue' AND tasks.state IN ('completed', 'gone') RETURNING id",
+            " WHERE excluded.found_by = 'queue' AND tasks.state IN ('completed', 'gone')"
+            # What was handed over since the agenda was read is found now: it must not be missed until the next one.
+            " OR excluded.state = 'waiting' AND tasks.state = 'returned' RETURNING id",
             columns(new_rows),
         )
         return {row[0] for row in found}

@@ -185,6 +185,8 @@ def _insert_tasks(db: Database, tasks: Sequence[Task], state: str, now: int) -> 
     for task in tasks:
         # Conductor queues a task again only if it is to be worked on again (a rerun): that one waits anew.
         again = "state IN ('completed', 'gone')" if task.found_by == "queue" else "0"
+        # What was handed over since the agenda was read is found now: it must not be missed until the next one.
+        again += " OR excluded.state = 'waiting' AND state = 'returned'"
         row = db.execute(
             "INSERT INTO tasks (id, workflow_id, workflow, reference_name, matches, scheduled_at,"
             " response_timeout, domain, found_by, state, broken, seen_at)"

@@ -116,6 +116,18 @@ def test_tasks_that_are_handed_over_wait_for_the_decider_to_look(store: Store) -
     assert ids(store.waiting_tasks()) == ["t1"]
 
 
+def test_a_task_that_is_found_after_it_was_handed_over_waits_at_once(store: Store) -> None:
+    """Else an event that is decided between the two would miss it: the agenda was read before."""
+    store.hand_over([task()], NOW)
+    found = task(found_by="index")
+    assert ids(store.adopt("me", [found], NOW)) == ["t1"]
+    assert store.agenda(9).returned == []
+    assert ids(store.waiting_tasks()) == ["t1"]
+    store.hand_over([task()], NOW)
+    assert store.agenda(9).returned == [], "it waits already"
+    assert store.adopt("me", [found], NOW) == []
+
+
 def test_looked_up_workflows_are_remembered(store: Store) -> None:
     found = Workflow("w1", 2, "root", NOW, "event")
     assert store.workflow("w1") is None
