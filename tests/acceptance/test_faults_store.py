@@ -156,9 +156,10 @@ def test_a_locked_database_is_answered_with_503_and_everything_goes_on_when_it_i
         sender.send_start()
     other.execute("BEGIN IMMEDIATE")  # at some point of their way through claim, call and record
     with ThreadPoolExecutor() as pool:
-        ready = pool.submit(readiness, bridge)
+        # What the relay found a moment ago stands for a second.
+        not_ready = pool.submit(wait_for, lambda: readiness(bridge) == 503, "the relay says that it isn't ready")
         assert_unavailable(sender.send(during))
-        assert ready.result() == 503
+        assert not_ready.result()
     assert http("GET", f"{bridge.url}/healthz").status == 200
     # Altogether longer than a worker keeps the lease without a sign of life: it has to begin anew.
     assert_unavailable(sender.send(during))
@@ -168,7 +169,7 @@ def test_a_locked_database_is_answered_with_503_and_everything_goes_on_when_it_i
     again = sender.send(during)
     assert again.status == 200, again.text
     assert "duplicate" not in again.json, "nothing of the refused delivery was kept"
-    assert readiness(bridge) == 200
+    wait_for(lambda: readiness(bridge) == 200, "the relay is ready")
     sender.audit()
 
 
@@ -297,7 +298,7 @@ def test_a_file_system_that_goes_read_only_is_answered_with_503_until_it_is_moun
     trigger.write_text("as a broken disk would")
     wait_for(lambda: refuses(bridge), "the file system is read-only")
     assert_unavailable(sender.send(refused))
-    assert readiness(bridge) == 503
+    wait_for(lambda: readiness(bridge) == 503, "the relay says that it isn't ready")
     assert http("GET", f"{bridge.url}/healthz").status == 200
     assert bridge.worker is not None
     assert bridge.worker.running
@@ -332,7 +333,7 @@ def test_a_relay_process_that_begins_on_a_read_only_file_system_recovers_with_it
         for pid in processes_of(bridge.relay)[1:]:
             os.kill(pid, signal.SIGKILL)
         wait_for(lambda: refuses(bridge), "the new relay processes can't write")
-        assert readiness(bridge) == 503
+        wait_for(lambda: readiness(bridge) == 503, "the relay says that it isn't ready")
     finally:
         subprocess.run(["umount", "--lazy", str(small_disk)], check=True)
     accepted_by(sender, key)
