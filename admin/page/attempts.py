@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from relay.addresses import read_address, subscriber_of
 
 _FREE = 5
 """Wrong tokens in a row after which an address has to wait."""
@@ -80,12 +81,5 @@ class Attempts:
 
 
 def _key(address: str | None) -> str:
-    try:
-        found = ipaddress.ip_address(address or "")
-    except ValueError:
-        return address or ""
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((int(found), 64), strict=False))
-    return str(found)
+    found = read_address(address)
+    return str(subscriber_of(found)) if found is not None else address or ""

@@ -488,6 +488,14 @@ def test_a_session_of_the_api_can_be_ended_as_well(guarded: Page) -> None:
     assert guarded.client.get("/api/events", headers=headers).status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("address", "same"), [("::1", "::2"), ("2001:db8::1", "2001:db8::ffff:1"), ("::ffff:192.0.2.7", "192.0.2.7")]
+)
+def test_whoever_can_choose_an_address_waits_at_all_of_them(guarded: Page, address: str, same: str) -> None:
+    assert [log_in(guarded, f"wrong-{number}", address) for number in range(5)] == [401] * 5
+    assert log_in(guarded, "wrong", same) == 429
+
+
 def test_wrong_tokens_are_counted_and_said(guarded: Page) -> None:
     for number in range(30):
         assert log_in(guarded, "wrong", f"192.0.2.{number}") == 401
