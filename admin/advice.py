@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from config.settings import Settings
 from config.webhooks import Definitions
-from worker.probe import Finding
+from worker.discovery.probe import Finding
 
 
 def on_proxies(settings: Settings, definitions: Definitions) -> list[Finding]:

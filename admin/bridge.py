@@ -22,14 +22,14 @@ from admin.explain import (
     explain_task,
     task_in_words,
 )
-from admin.set_aside import SetAsides, by_item, in_words, item_of
+from admin.quarantine import SetAsides, by_item, in_words, item_of
 from config.settings import Settings
 from config.webhooks import DEFAULT_HOLD, DefinitionsError, Problem, Webhook, load_definitions
-from events.hiding import Hidden, masked, masked_in_list
-from events.records import Event, EventFilter, NewEvent, Target, Task, Workflow, new_event_id
-from events.store import Store, StoreUnavailable
 from relay.fingerprints import Fingerprints
 from relay.platforms import PLATFORMS
+from store.hiding import Hidden, masked, masked_in_list
+from store.protocols import Store, StoreUnavailable
+from store.records import Event, EventFilter, NewEvent, Target, Task, Workflow, new_event_id
 
 DAY = 86_400_000
 """Milliseconds."""

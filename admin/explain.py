@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from admin.set_aside import NOTHING, SetAsides, in_words, task_set_aside
+from admin.quarantine import NOTHING, SetAsides, in_words, task_set_aside
 from config.rates import format_rate
 from config.webhooks import Start, Webhook
-from events.conditions import Conditions
-from events.hiding import Hidden, hidden, shown_of
-from events.in_words import criterion_in_words
-from events.matches import BadMatches, Criteria, Criterion
-from events.records import Event, SetAside, Target, Task, Workflow, iso
+from criteria.conditions import Conditions
+from criteria.descriptions import criterion_in_words
+from criteria.matches import BadMatches, Criteria, Criterion
+from store.hiding import Hidden, hidden, shown_of
+from store.records import Event, SetAside, Target, Task, Workflow, iso
 
 Verdict = Literal["taken", "matches", "differs", "out of reach", "broken"]
 """`taken`: by this event; `matches`: every criterion holds, and the reason says what else stood or stands between."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from admin.bridge import Bridge
-from events.records import Event, EventFilter, Target
+from store.records import Event, EventFilter, Target
 
 _PAGE = 200
 _WATCHED = 5000

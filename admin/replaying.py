@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from admin.bridge import Bridge, CantReplay, NotFound
-from events.records import EventFilter
+from store.records import EventFilter
 
 _PAGE = 200
 

@@ -15,11 +15,11 @@ import urllib3
 
 from config.loopback import is_loopback
 from config.webhooks import Webhook
-from events.payload import BadBody, read_json
-from events.records import Event
 from relay.platforms import PLATFORMS
 from relay.verification import verifiers_of
 from relay.verifiers import Draft
+from store.payload import BadBody, read_json
+from store.records import Event
 
 _TIMEOUT = 30.0
 _SHOWN = 10_000

@@ -21,8 +21,8 @@ from conductor.client.http.api.task_resource_api import TaskResourceApi
 from conductor.client.http.api_client import ApiClient
 
 from bench.figures import Figure, median, spread
-from events.records import NewEvent, Task, new_event_id
-from events.sqlite import open_store
+from store.records import NewEvent, Task, new_event_id
+from store.sqlite import open_store
 from testkit.backends import chosen_kind, new_conductor
 from testkit.client import Conductor, wait_for, wait_for_webhook
 from testkit.conductor import ConductorServer
@@ -261,7 +261,7 @@ def start_up(bridge: Bridge, conductor: Conductor) -> list[Figure]:
     """From the worker's start to its first decision, with 100,000 stored waiting tasks and as many held events."""
     store = open_store(f"sqlite:///{bridge.database}")
     now = int(time.time() * 1000)
-    store.take_lead("bench", 60)
+    store.elect("bench", 60)
     for first in range(0, 100_000, 1000):
         tasks = [
             Task(f"t{n}", f"w{n}", "bench_waits", "wait_ref", {"$.kind": "other", "$.number": n}, now - 1000)

@@ -12,10 +12,10 @@ from typing import TypeVar
 
 from bench.figures import Figure, median
 from config.webhooks import load_definitions
-from events.clock import ServerClock
-from events.records import Decision, NewEvent, Task, Workflow, new_event_id
-from events.sqlite import SqliteStore, open_store
-from worker.decide import Decider
+from store.clock import ServerClock
+from store.records import Decision, NewEvent, Task, Workflow, new_event_id
+from store.sqlite import SqliteStore, open_store
+from worker.leader.decider import Decider
 
 FEW = 100
 MANY = 100_000
@@ -71,7 +71,7 @@ class World:
     def __init__(self, database: Path, definitions: Path, number: int):
         self.now = int(time.time() * 1000)
         self.store: SqliteStore = open_store(f"sqlite:///{database}")
-        self.store.take_lead(HOLDER, 10**9)
+        self.store.elect(HOLDER, 10**9)
         tasks = [self._task(f"task-{index}", "waits", index) for index in range(number)]
         for page in _pages(tasks, 1000):
             self.store.adopt(HOLDER, page, self.now)

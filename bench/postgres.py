@@ -12,8 +12,8 @@ from pathlib import Path
 
 from bench import load, processor
 from bench.figures import Figure, median, spread
-from events.open import open_store
-from events.records import Decision, NewEvent, NewTarget, new_event_id
+from store.open import open_store
+from store.records import Decision, NewEvent, NewTarget, new_event_id
 from testkit.postgres import Postgres
 from testkit.processes import Child, Failed, bridge_environment, free_port, start_relay, start_worker, status_of
 
@@ -145,7 +145,7 @@ def two_workers(place: _Place) -> Figure:
 def _rate(place: _Place, workers: int) -> float:
     environment = place.environment("postgres")
     store = open_store(environment["BRIDGE_DATABASE"])
-    assert store.take_lead("bench", 60)
+    assert store.elect("bench", 60)
     now = store.now()
     for _ in range(0, CALLS, 500):
         ids = [new_event_id() for _ in range(500)]

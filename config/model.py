@@ -29,9 +29,9 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from config.durations import Duration, Size
-from config.jsonpath import compile_path
-from config.operators import NAMES, SCHEMA_MARK, Operators, find_faults, is_operators
 from config.rates import Rate
+from criteria.jsonpath import compile_path
+from criteria.operators import NAMES, SCHEMA_MARK, Operators, find_faults, is_operators
 
 if TYPE_CHECKING:
     from typing_extensions import LiteralString

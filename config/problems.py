@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from config.model import Dedup, Once, Respond, Signature, Start, Webhook
-from config.words import did_you_mean
 from config.yaml_lines import Where
+from criteria.suggestions import did_you_mean
 
 
 @dataclass(frozen=True, order=True)

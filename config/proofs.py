@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from config.problems import Finding
 from config.references import UNRESOLVED
 from config.risks import secrets_at
-from config.words import did_you_mean
+from criteria.suggestions import did_you_mean
 
 PLATFORM_SETTINGS = (
     "secret",

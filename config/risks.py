@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from config.model import why_never
-from config.operators import find_faults, is_operators
 from config.problems import Finding
 from config.references import UNRESOLVED
 from config.yaml_lines import Where
+from criteria.operators import find_faults, is_operators
 
 _SHORT_SECRET = 12
 """Characters; a shorter secret can be found by trying."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from config.bell import Bell
+from config.wakeup import WakeUp
 from config.webhooks import Definitions, DefinitionsError
 
 Load = Callable[[Path], Definitions]
@@ -71,7 +71,7 @@ class DefinitionsWatcher:
 
     def _reset(self) -> None:
         self._lock = threading.RLock()
-        self._bell: Bell | None = None
+        self._wakeup: WakeUp | None = None
         self._thread: threading.Thread | None = None
         self._stopped = False
 
@@ -91,8 +91,8 @@ class DefinitionsWatcher:
         For signal handlers too.
         """
         self._forced = True
-        if (bell := self._bell) is not None:
-            bell.ring()
+        if (wakeup := self._wakeup) is not None:
+            wakeup.ring()
 
     def check(self) -> bool:
         """Reloads if a file has changed; True if definitions have been read in which nothing is wrong.
@@ -148,29 +148,29 @@ class DefinitionsWatcher:
         """Checks every `interval` seconds on a thread of its own, until `stop`."""
         if self._thread is None:
             self._stopped = False
-            self._bell = bell = Bell()
-            self._thread = threading.Thread(target=self._run, args=(interval, bell), name="definitions", daemon=True)
+            self._wakeup = wakeup = WakeUp()
+            self._thread = threading.Thread(target=self._run, args=(interval, wakeup), name="definitions", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
         """Ends the thread."""
         self._stopped = True
         thread, self._thread = self._thread, None
-        bell, self._bell = self._bell, None
-        if bell is not None:
-            bell.ring()
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None:
+            wakeup.ring()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=10)
 
-    def _run(self, interval: float, bell: Bell) -> None:
+    def _run(self, interval: float, wakeup: WakeUp) -> None:
         while not self._stopped:
             try:
                 self.check()
             except Exception as error:  # of a callback: watching must go on
                 structlog.get_logger().warning("can't note the state of the definitions", error=str(error))
-            bell.wait(interval)
-            bell.clear()
-        bell.close()
+            wakeup.wait(interval)
+            wakeup.clear()
+        wakeup.close()
 
 
 def _text(definitions: Definitions) -> str | None:

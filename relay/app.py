@@ -16,9 +16,6 @@ from config.logs import configure_logging
 from config.settings import Settings, SettingsError, load_settings
 from config.watch import DefinitionsWatcher
 from config.webhooks import Definitions, DefinitionsError
-from events import tracing
-from events.open import open_store
-from events.store import Deliveries, Facts, HiddenPaths, KeptDefinitions, NewerStore, StoreUnavailable
 from relay import metrics, web
 from relay.background import GONE, STILL_IN_FORCE, Background
 from relay.forwarded import believing
@@ -32,6 +29,9 @@ from relay.route import Route, routes_of
 from relay.tally import Tally
 from relay.vendor_keys import KeySource, http_get
 from relay.verifiers import Fetch
+from store import tracing
+from store.open import open_store
+from store.protocols import Deliveries, Facts, HiddenPaths, KeptDefinitions, NewerStore, StoreUnavailable
 
 
 class Store(Deliveries, Facts, KeptDefinitions, HiddenPaths, Protocol):

@@ -15,9 +15,9 @@ from typing import IO, Any
 import structlog
 
 from config.watch import DefinitionsWatcher
-from events.store import StoreUnavailable
 from relay import metrics
 from relay.tally import Tally
+from store.protocols import StoreUnavailable
 
 STILL_IN_FORCE = "the definitions have errors; the last good ones of each file are in force"
 """What is logged of a broken edit, and at a start with what an earlier process has kept."""

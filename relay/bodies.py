@@ -6,9 +6,9 @@ import codecs
 import json
 import re
 
-from events.payload import Body, MalformedBody, read_body, read_query
 from relay.platform import Bodies
 from relay.request import Request
+from store.payload import Body, MalformedBody, read_body, read_query
 
 _FORM = "application/x-www-form-urlencoded"
 _STARTS_AS_FORM = re.compile(rb"[A-Za-z0-9_.~%+*-]+=")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from config.webhooks import Definitions
-from events.store import HiddenPaths
+from store.protocols import HiddenPaths
 
 
 class KeptHiddenPaths:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from config.jsonpath import compile_path
 from config.webhooks import Webhook
+from criteria.jsonpath import compile_path
 from relay.platform import DeliveryId, Platform, digest
 from relay.request import Request
 from relay.verification import VerifiedDelivery

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from config.webhooks import Webhook
-from events.payload import (
+from relay.bodies import read_delivery
+from relay.identity import Identity
+from relay.platform import Platform
+from relay.verification import VerifiedDelivery
+from store.payload import (
     CONDUCTOR_PAYLOAD,
     Body,
     MalformedBody,
@@ -15,11 +19,7 @@ from events.payload import (
     read_query,
     size_in_conductor,
 )
-from events.records import NewEvent, document_of, new_event_id
-from relay.bodies import read_delivery
-from relay.identity import Identity
-from relay.platform import Platform
-from relay.verification import VerifiedDelivery
+from store.records import NewEvent, document_of, new_event_id
 
 MAX_ELEMENTS = 10_000
 """Events that one delivery may be split into."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from events.deadline import deadline
+from store.deadline import deadline
 
 _PART = 8
 """A byte that came is there up to three times until it is answered (as it came, as text, as the event), and the process

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from config.webhooks import Respond
-from events.conditions import Conditions
-from events.hiding import hidden
-from events.in_words import criterion_in_words
-from events.records import NewEvent, document_of
+from criteria.conditions import Conditions
+from criteria.descriptions import criterion_in_words
 from relay.request import Answer
+from store.hiding import hidden
+from store.records import NewEvent, document_of
 
 _LONGEST_REASON = 300
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from events.payload import Body
 from relay.request import Answer, Request
 from relay.verifiers.terms import Terms, Verifier
+from store.payload import Body
 
 MB = 1024 * 1024
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from events.deadline import within
-from events.store import StoreUnavailable
+from store.deadline import within
+from store.protocols import StoreUnavailable
 
 FRESH_FOR = 1.0
 """Seconds for which what was found is answered again: to look costs a write."""

@@ -11,11 +11,6 @@ from typing import Any, Protocol
 import structlog
 
 from config.webhooks import Webhook
-from events.deadline import within
-from events.payload import BadBody, Body, PayloadTooLarge, UnreadableMediaType
-from events.records import Committed, Rejection
-from events.store import Deliveries, StoreUnavailable
-from events.tracing import Span, span
 from relay import metrics
 from relay.admission import Admission
 from relay.memory import MEMORY, Overloaded, Turn
@@ -26,6 +21,11 @@ from relay.seldom import Seldom
 from relay.tally import Tally
 from relay.verification import Key, VerifiedDelivery, VerifiedWebhooks
 from relay.verifiers import KeysUnavailable, Refused
+from store.deadline import within
+from store.payload import BadBody, Body, PayloadTooLarge, UnreadableMediaType
+from store.protocols import Deliveries, StoreUnavailable
+from store.records import Committed, Rejection
+from store.tracing import Span, span
 
 RETRY_AFTER = 10
 """Seconds after which a sender may try again when the store, or a vendor's key, couldn't be had."""

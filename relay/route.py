@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from config.webhooks import Definitions, Webhook
-from events.payload import CONDUCTOR_PAYLOAD, Body
-from events.tracing import TRACE_HEADERS
 from relay.addresses import is_within, read_address, without_mapped
 from relay.intake import Intake
 from relay.only import Only, own_answer
@@ -17,6 +15,8 @@ from relay.request import Answer, Request
 from relay.verification import Verification, VerifiedWebhooks, terms_of
 from relay.verifiers import Fetch
 from relay.verifiers.terms import no_fetch
+from store.payload import CONDUCTOR_PAYLOAD, Body
+from store.tracing import TRACE_HEADERS
 
 PATH = "/webhook/"
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 import structlog
 
-from events.records import Rejection
-from events.store import Deliveries, StoreUnavailable
 from relay import metrics
+from store.protocols import Deliveries, StoreUnavailable
+from store.records import Rejection
 
 Outcome = Literal[
     "accepted", "duplicate", "filtered", "challenge", "rejected", "limited", "store_unavailable", "unknown"

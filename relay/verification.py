@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from config.webhooks import Webhook
-from events.store import Deliveries, StoreUnavailable
 from relay.fingerprints import Fingerprints, is_guessable, verifier_text
 from relay.platform import Platform
 from relay.request import Request
 from relay.verifiers import OF_SENDER, Check, Fetch, HeaderEquals, Hmac, Proof, Terms, Timestamp
 from relay.verifiers.hmacs import TimedHmac
 from relay.verifiers.terms import Verifier, no_fetch
+from store.protocols import Deliveries, StoreUnavailable
 
 _SEAL = object()
 

@@ -11,7 +11,6 @@ import gevent
 from flask import Blueprint, Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from events.store import Deliveries as DeliveryStore
 from relay import metrics
 from relay.hub import aside
 from relay.memory import Overloaded
@@ -20,6 +19,7 @@ from relay.readiness import Readiness
 from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Receiver
 from relay.request import Answer, Request, error_answer, json_answer
 from relay.route import PATH, Route
+from store.protocols import Deliveries as DeliveryStore
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication

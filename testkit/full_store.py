@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
-from events.open import open_store
+from store.open import open_store
 
 FINISHED = 2_000_000
 WEBHOOKS = 20
@@ -90,7 +90,7 @@ def _sqlite(url: str) -> Iterator[Execute]:
 def _postgres(url: str) -> Iterator[Execute]:
     import psycopg
 
-    from events.postgres.address import Address
+    from store.postgres.address import Address
 
     address = Address.parse(url)
     with psycopg.connect(**address.parameters, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:  # type: ignore[arg-type]

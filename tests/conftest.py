@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from events.sqlite.connections import Connections
+from store.sqlite.connections import Connections
 from testkit.backends import Conductors, new_conductor
 from testkit.client import Conductor
 from testkit.postgres import Postgres

@@ -11,17 +11,17 @@ from types import FrameType
 from config.logs import configure_logging
 from config.settings import SettingsError, load_settings
 from config.webhooks import DefinitionsError
-from events import tracing
-from events.deadline import end_waits
-from events.open import open_store
-from events.store import NewerStore, StoreUnavailable
-from worker.calls import LAST_WORDS
-from worker.conductor import Conductor
-from worker.definitions import watch_definitions
+from store import tracing
+from store.deadline import end_waits
+from store.open import open_store
+from store.protocols import NewerStore, StoreUnavailable
+from worker.conductor.client import Conductor
+from worker.deadline import LastMoment, leave_now
+from worker.delivery.executor import LAST_WORDS
 from worker.health import Health, serve
-from worker.last_moment import LastMoment, leave_now
-from worker.loop import Worker
-from worker.notify_sender import Notifier, by_apprise
+from worker.leader.definitions import watch_definitions
+from worker.leader.worker import Worker
+from worker.notify.sender import Notifier, by_apprise
 
 USAGE = """usage: python -m worker
 
@@ -60,7 +60,7 @@ def main() -> int:
         store.now,
     )
     worker = Worker(settings, store, watcher, health, conductor)
-    notifier = Notifier(store, send, lambda: worker.reign is not None) if send is not None else None
+    notifier = Notifier(store, send, lambda: worker.leader is not None) if send is not None else None
 
     last_moment = LastMoment()
     last_moment.watch()

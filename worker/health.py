@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import structlog
 from prometheus_client import make_wsgi_app
 
-from events.store import StoreUnavailable
+from store.protocols import StoreUnavailable
 from worker.progress import Progress
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from config.bell import Bell
+from config.wakeup import WakeUp
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class Intervals:
         self._scheduler = scheduler or BackgroundScheduler(timezone=timezone.utc)
         self._now = now
         self._jobs = 0
-        self._stop = Bell()
+        self._stop = WakeUp()
         self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
 
     def every(self, seconds: float, name: str, job: Callable[[], object]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from events.records import Result, Target
+from store.records import Result, Target
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
@@ -38,7 +38,7 @@ INDEX_WAITS = Gauge(
 DEFINITIONS_OK = Gauge("bridge_definitions_ok", "0 after a reload that found errors", ["process"])
 
 
-def reign_over() -> None:
+def leadership_over() -> None:
     """This worker decides no longer: what only the deciding one knows is the next one's to say."""
     DECIDING.set(0)
     INDEX_MISSES.set(0)

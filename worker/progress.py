@@ -26,7 +26,7 @@ class Progress:
         self._decided_at = self._clock()
 
     def see(self, overdue: Collection[str]) -> None:
-        """What is overdue, as `events.store.Queries.overdue` has it: whatever isn't there any more has moved."""
+        """What is overdue, as `store.protocols.Queries.overdue` has it: whatever isn't there any more has moved."""
         seen = frozenset(overdue)
         if not seen or self._overdue - seen:
             self._since = self._clock()
@@ -36,7 +36,7 @@ class Progress:
     def stuck_for(self) -> float:
         """Seconds for which nothing has moved although something is overdue; 0 if that is no standstill.
 
-        And 0 for a worker that doesn't decide: the one that does says so. One whose reigns end as they begin, by an
+        And 0 for a worker that doesn't decide: the one that does says so. One whose terms end as they begin, by an
         error that comes again and again, does decide.
         """
         now = self._clock()

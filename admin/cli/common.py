@@ -17,9 +17,9 @@ from admin.bridge import Bridge, CantReplay, NotFound, Readable, read_definition
 from admin.cli.tables import plain, table
 from config.settings import Settings, SettingsError, load_settings
 from config.webhooks import Definitions, DefinitionsError, Webhook, load_definitions
-from events.open import open_store
-from events.store import NewerStore, Store, StoreUnavailable
 from relay.platforms import PLATFORMS
+from store.open import open_store
+from store.protocols import NewerStore, Store, StoreUnavailable
 
 
 def fail(message: object) -> NoReturn:

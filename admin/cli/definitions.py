@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from admin import shapes
+from admin import api_objects as shapes
 from admin.advice import on_proxies
 from admin.bridge import Bridge, Readable
 from admin.cli.common import (
@@ -23,15 +23,15 @@ from admin.cli.common import (
     webhook_named,
 )
 from admin.cli.tables import plain
-from admin.kept_in_git import find_secrets_in_git
-from admin.orkes import NotOrkes, convert, read_webhooks, to_yaml
-from admin.schema import json_schema
-from admin.set_aside import name_of, next_try, why
+from admin.definitions.kept_in_git import find_secrets_in_git
+from admin.definitions.schema import json_schema
+from admin.orkes.importing import NotOrkes, convert, read_webhooks, to_yaml
+from admin.quarantine import name_of, next_try, why
 from config.webhooks import Definitions, DefinitionsError
-from events.records import Change
-from events.store import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
 from relay.platforms import PLATFORMS
-from worker.probe import Finding, probe
+from store.protocols import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
+from store.records import Change
+from worker.discovery.probe import Finding, probe
 
 _SET_ASIDE_SHOWN = 20
 

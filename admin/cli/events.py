@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import click
 
-from admin import shapes
+from admin import api_objects as shapes
 from admin.cli.common import (
     Commands,
     Here,
@@ -23,9 +23,9 @@ from admin.cli.following import brief, follow_events
 from admin.cli.replaying import replay_many
 from admin.cli.tables import compact, plain, pretty
 from admin.explain import EventFinding, TaskFinding
-from events.in_words import criterion_in_words
-from events.matches import Criterion
-from events.records import Change, Event, EventFilter, EventStatus, Task, iso
+from criteria.descriptions import criterion_in_words
+from criteria.matches import Criterion
+from store.records import Change, Event, EventFilter, EventStatus, Task, iso
 
 _PAGE = 500
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import click
 
-from admin import shapes
+from admin import api_objects as shapes
 from admin.bridge import Bridge
 from admin.cli.tables import plain
 from admin.following import Follower, News
-from events.records import EventFilter, Target, iso
-from events.store import StoreUnavailable
+from store.protocols import StoreUnavailable
+from store.records import EventFilter, Target, iso
 
 _EVERY = 0.5
 """Seconds between two looks."""

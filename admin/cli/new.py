@@ -8,17 +8,17 @@ from typing import Any
 
 import click
 
-from admin import shapes
+from admin import api_objects as shapes
 from admin.bridge import read_definitions
 from admin.cli.common import Here, echo_json, fail, here, me
 from admin.cli.tables import plain
-from admin.definitions_writer import CantWrite, DefinitionsFolder, Invalid, NameTaken
-from admin.forms import WebhookForm
+from admin.definitions.forms import WebhookForm
+from admin.definitions.writer import CantWrite, DefinitionsFolder, Invalid, NameTaken
 from admin.guide import Guide, guides
 from admin.markdown import as_text
-from events.records import Change
-from events.store import StoreUnavailable
 from relay.platforms import PLATFORMS
+from store.protocols import StoreUnavailable
+from store.records import Change
 
 
 @click.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from admin.cli.common import Here, fail, here
-from worker.notify_sender import by_apprise
+from worker.notify.sender import by_apprise
 
 
 @click.command()

@@ -15,8 +15,8 @@ from admin.cli.common import Here, echo_json, fail, me
 from admin.replaying import Progress, choose, replay_all
 from config.durations import parse_duration
 from config.rates import parse_rate
-from events.records import Change, EventFilter, iso
-from events.store import StoreUnavailable
+from store.protocols import StoreUnavailable
+from store.records import Change, EventFilter, iso
 
 _SAY_EVERY = 2.0
 """Seconds between lines of progress where there is no terminal."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from admin import shapes
+from admin import api_objects as shapes
 from admin.cli.common import Here, complete_webhook, fail, here, webhook_named
 from admin.cli.tables import plain
 from admin.guide import SampleEvent, samples

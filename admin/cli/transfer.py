@@ -9,9 +9,9 @@ import click
 
 from admin.cli.common import fail
 from config.database_url import without_password
-from events.open import open_store
-from events.store import NewerStore, StoreUnavailable
-from events.transfer import CantTransfer, Progress, transfer
+from store.open import open_store
+from store.protocols import NewerStore, StoreUnavailable
+from store.transfer import CantTransfer, Progress, transfer
 
 _EVERY = 1.0
 """Seconds between two words of progress on one table."""

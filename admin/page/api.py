@@ -7,13 +7,13 @@ from typing import get_args
 
 from flask import Blueprint, Response, abort, jsonify, request
 
-from admin import shapes
+from admin import api_objects as shapes
 from admin.bridge import DAY
 from admin.page.context import changed
 from admin.page.health import what_is_wrong
 from admin.page.openapi import description
 from admin.page.pages import bridge, state_of
-from events.records import EventFilter, EventStatus, iso
+from store.records import EventFilter, EventStatus, iso
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
 

@@ -9,14 +9,14 @@ from flask import Flask, Response, current_app, g, jsonify, redirect, render_tem
 from werkzeug.exceptions import HTTPException
 
 from admin.bridge import CantReplay, NotFound
-from admin.definitions_writer import CantWrite, Changed
+from admin.definitions.writer import CantWrite, Changed
 from admin.page import api, orkes_api, pages, webhooks
 from admin.page.access import COOKIE, NotAllowed, Role, Sessions, check_local, check_same_site
 from admin.page.attempts import Attempts, TooManyAttempts
 from admin.page.context import Source, role_of_token, sessions, set_cookie, source
 from config.settings import Settings
-from events.store import NewerStore, StoreUnavailable
 from relay.forwarded import believing
+from store.protocols import NewerStore, StoreUnavailable
 
 _OPEN = {"pages.login", "pages.log_in", "pages.health", "static", "orkes.token"}
 """What is shown to everybody."""

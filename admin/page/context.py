@@ -15,10 +15,10 @@ from admin.page.access import COOKIE, Role, Sessions
 from admin.page.attempts import Attempts
 from config.settings import Settings
 from config.watch import Stamps, stamps
-from events.open import open_store
-from events.records import WRONG_TOKEN, Change
-from events.store import NewerStore, Store, StoreUnavailable
 from relay.fingerprints import Fingerprints
+from store.open import open_store
+from store.protocols import NewerStore, Store, StoreUnavailable
+from store.records import WRONG_TOKEN, Change
 
 
 class Source:

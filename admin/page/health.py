@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from admin.set_aside import in_words, name_of
+from admin.quarantine import in_words, name_of
 from config.webhooks import Problem, Webhook
-from events.gone import gone_webhooks
-from events.records import WRONG_TOKEN, Event, SetAside, SetAsideKind, Task
-from worker.notify import WRONG_TOKENS
+from store.gone import gone_webhooks
+from store.records import WRONG_TOKEN, Event, SetAside, SetAsideKind, Task
+from worker.notify.messages import WRONG_TOKENS
 
 Level = Literal["error", "warning", "note"]
 _PILING_UP = 60_000

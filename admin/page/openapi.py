@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any, get_args
 
-from config.operators import NAMES as OPERATORS
-from events.records import EventStatus, SetAsideKind, TargetState, TaskState
+from criteria.operators import NAMES as OPERATORS
+from store.records import EventStatus, SetAsideKind, TargetState, TaskState
 
 Json = dict[str, Any]
 

@@ -11,14 +11,14 @@ from typing import Any
 from flask import Blueprint, Response, abort, current_app, jsonify, request
 
 from admin.bridge import Bridge, NotFound
-from admin.definitions_writer import Invalid, NameTaken, Written
-from admin.orkes_webhooks import NotAWebhook, from_orkes, to_orkes
+from admin.definitions.writer import Invalid, NameTaken, Written
+from admin.orkes.webhooks import NotAWebhook, from_orkes, to_orkes
 from admin.page.context import changed, role_of_token, sessions
 from admin.page.pages import bridge
 from admin.page.webhooks import folder
 from config.webhooks import Webhook
-from events.payload import BadBody, read_json
-from events.records import EventFilter
+from store.payload import BadBody, read_json
+from store.records import EventFilter
 
 blueprint = Blueprint("orkes", __name__, url_prefix="/api")
 

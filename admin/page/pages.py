@@ -12,20 +12,20 @@ from urllib.parse import quote
 from flask import Blueprint, Response, abort, current_app, g, make_response, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 
-from admin import shapes
+from admin import api_objects as shapes
 from admin.bridge import DAY, Bridge
 from admin.cli.tables import plain, pretty
-from admin.finding import select
 from admin.markdown import as_html, as_text
 from admin.page.access import COOKIE, SESSION_SECONDS
 from admin.page.context import changed, role_of_token, sessions, set_cookie, source
 from admin.page.health import State, ago, what_is_wrong
 from admin.page.pictures import deliveries_picture, effect_picture, waiting_picture
+from admin.path_trials import select
 from admin.replaying import Chosen, choose, replay_all
 from admin.sending import as_curl, delivery_of
-from events.in_words import criterion_in_words
-from events.in_words import shown as shown_value
-from events.records import EventFilter, EventStatus, iso
+from criteria.descriptions import criterion_in_words
+from criteria.descriptions import shown as shown_value
+from store.records import EventFilter, EventStatus, iso
 
 _REPLAYED_AT_ONCE = 1000
 """Events; more at a time are for the command line, which paces them."""

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from markupsafe import Markup, escape
 
 from admin.cli.tables import plain
-from events.records import Event, Target
+from store.records import Event, Target
 
 HOUR = 3_600_000
 OUTCOMES = ("accepted", "duplicate", "challenge", "filtered", "rejected", "limited", "store_unavailable")

@@ -8,10 +8,12 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 
-from admin import shapes
-from admin.as_written import AsWritten, Secret, kept, preview, without_secrets
+from admin import api_objects as shapes
 from admin.bridge import DAY, NotFound
-from admin.definitions_writer import (
+from admin.definitions.as_written import AsWritten, Secret, kept, preview, without_secrets
+from admin.definitions.editing import as_yaml, differing, edited, form_of, secrets_of, with_secrets
+from admin.definitions.forms import MORE, WebhookForm
+from admin.definitions.writer import (
     CantWrite,
     Changed,
     DefinitionsFolder,
@@ -19,8 +21,6 @@ from admin.definitions_writer import (
     NameTaken,
     Written,
 )
-from admin.editing import as_yaml, differing, edited, form_of, secrets_of, with_secrets
-from admin.forms import MORE, WebhookForm
 from admin.guide import Guide, guides, samples
 from admin.page.access import NotAllowed
 from admin.page.context import changed, source
@@ -28,9 +28,9 @@ from admin.page.pages import bridge, render
 from admin.page.pictures import deliveries_picture, effect_picture
 from admin.sending import Answer, NotReachable, draft_for, post, signed
 from config.webhooks import Webhook
-from events.records import EventFilter
 from relay.platforms import PLATFORMS
 from relay.verifiers import CannotSign
+from store.records import EventFilter
 
 blueprint = Blueprint("webhooks", __name__)
 

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Literal
 from cryptography.x509 import Certificate, Name, ObjectIdentifier, load_pem_x509_certificate
 from cryptography.x509.oid import NameOID
 
-from events.payload import read_body
 from relay.platform import Platform, in_body
 from relay.request import Answer, Request, json_answer
 from relay.verifiers import CannotSign, Check, Draft, Part, Proof, Refused, Terms
 from relay.verifiers.asymmetric import rsa_holds
 from relay.verifiers.public_keys import decode_base64
 from relay.verifiers.timestamps import check_age, read_time
+from store.payload import read_body
 
 _HOST = r"https://sns\.[a-z0-9-]{3,30}\.amazonaws\.com(?:\.cn)?"
 _CERTIFICATE = re.compile(_HOST + r"/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem", re.ASCII)

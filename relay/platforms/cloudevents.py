@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from events.payload import Body, MalformedBody, UnreadableMediaType, read_body, refuse_unstorable
 from relay.platform import Accepted, Platform, at, together
 from relay.request import Answer, Request, json_answer
 from relay.verifiers import OF_SENDER, CannotSign, Check, Draft, Part, Proof, Refused, Terms
 from relay.verifiers.compare import any_equal, header_bytes, required_header
+from store.payload import Body, MalformedBody, UnreadableMediaType, read_body, refuse_unstorable
 
 _STRUCTURED = "application/cloudevents"
 _BATCH = "application/cloudevents-batch"

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from events.payload import BadBody, read_body, read_query
 from relay.platform import Platform
 from relay.request import Answer, Request, text_answer
 from relay.verifiers import Terms
+from store.payload import BadBody, read_body, read_query
 
 _LARGEST_CHALLENGE = 64 * 1024
 """Bytes of a body that is read before anything is proven."""

@@ -1,9 +1,9 @@
 """Dropbox. The secret is the app secret."""
 
-from events.payload import read_query
 from relay.platform import Platform
 from relay.request import Answer, Request, text_answer
 from relay.verifiers import Hmac, Terms
+from store.payload import read_query
 
 
 # https://www.dropbox.com/developers/reference/webhooks#the-verification-request

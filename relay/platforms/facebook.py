@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from events.payload import read_query
 from relay.platform import Platform, at, digest, together
 from relay.request import Answer, Request, text_answer
 from relay.verifiers import Hmac, Refused, Terms
 from relay.verifiers.compare import equal
+from store.payload import read_query
 
 
 # https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests

@@ -5,11 +5,11 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from events.payload import read_body
 from relay.platform import Platform, at, digest, in_header
 from relay.request import Request
 from relay.verifiers import Check, Draft, Hmac, Part, Proof, Terms
 from relay.verifiers.timestamps import check_age, read_time, write_time
+from store.payload import read_body
 
 _SIGNATURE = Hmac(header="Linear-Signature")
 TIME = "webhookTimestamp"

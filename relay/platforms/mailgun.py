@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from events.payload import read_json
 from relay.bodies import read_delivery
 from relay.platform import Platform
 from relay.request import Request
@@ -14,6 +13,7 @@ from relay.verifiers import CannotSign, Check, Draft, Part, Proof, Refused, Term
 from relay.verifiers.compare import any_equal
 from relay.verifiers.hmacs import encoded_hmac
 from relay.verifiers.timestamps import check_age, read_time, write_time
+from store.payload import read_json
 
 _FORM = "application/x-www-form-urlencoded"
 

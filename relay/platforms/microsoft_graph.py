@@ -4,11 +4,11 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from events.payload import read_body, read_json, read_query
 from relay.platform import Platform, at, together
 from relay.request import Answer, Request, text_answer
 from relay.verifiers import OF_SENDER, CannotSign, Check, Draft, Part, Proof, Refused, Terms
 from relay.verifiers.compare import any_equal
+from store.payload import read_body, read_json, read_query
 
 
 def _notifications(value: Any) -> list[Any]:

@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
-from events.payload import MAX_FIELDS, read_query
 from relay.platform import Accepted, Platform, at, first_of, in_header
 from relay.request import Answer, Request
 from relay.verifiers import CannotSign, Check, Draft, Part, Proof, Refused, Terms
 from relay.verifiers.compare import any_equal, equal, header_bytes, required_header
 from relay.verifiers.hmacs import Algorithm, encoded_hmac, sha256_hex
+from store.payload import MAX_FIELDS, read_query
 
 _FORM = "application/x-www-form-urlencoded"
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from events.payload import read_query
 from relay.platform import Platform, at, digest
 from relay.request import Answer, Request, json_answer
 from relay.verifiers import Check, Draft, Hmac, Part, Proof, Refused, Terms
 from relay.verifiers.hmacs import encoded_hmac
+from store.payload import read_query
 
 _SIGNATURE = Hmac(header="x-twitter-webhooks-signature", encoding="base64", prefix="sha256=")
 

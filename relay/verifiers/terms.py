@@ -47,7 +47,7 @@ def proof_of(request: Request, message: bytes, *, url: bool = False) -> Proof:
 
 Check = Callable[[Request], Proof]
 """Says what is proven of the request. Raises Refused unless anything is. Where the proof is in the body or needs a
-vendor's key, also `events.payload.BadBody` if the body can't be read and KeysUnavailable if the key can't be had;
+vendor's key, also `store.payload.BadBody` if the body can't be read and KeysUnavailable if the key can't be had;
 nothing else, ever."""
 
 

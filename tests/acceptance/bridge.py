@@ -12,9 +12,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from events.open import open_store
-from events.records import Event, EventFilter, EventStatus, Target
-from events.store import Store
+from store.open import open_store
+from store.protocols import Store
+from store.records import Event, EventFilter, EventStatus, Target
 from testkit import signing
 from testkit.client import Answer, Conductor, http, wait_for
 from testkit.processes import Child, bridge_environment, free_port, start_relay, start_worker

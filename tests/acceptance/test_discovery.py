@@ -8,7 +8,7 @@ import pytest
 
 from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
-from worker.probe import probe
+from worker.discovery.probe import probe
 
 pytestmark = pytest.mark.server
 
@@ -62,7 +62,7 @@ def test_a_task_that_somebody_else_polls_while_the_worker_runs_is_found_by_the_i
 ) -> None:
     bridge = new_bridge(webhooks("polled_meanwhile"), bridge_poll_interval="1h", bridge_discovery_interval="1s")
     bridge.start()
-    # The worker sweeps at its start; afterwards the queue is ours until an event comes.
+    # The worker scans at its start; afterwards the queue is ours until an event comes.
     wait_for(lambda: bridge.store.facts().get("conductor"), "the worker has reached Conductor")
     workflow_id = start(conductor, "polled_meanwhile")
     task_id = taken_by_somebody(conductor, workflow_id)

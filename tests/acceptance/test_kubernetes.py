@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from events.open import open_store
+from store.open import open_store
 from testkit import sample
 from testkit.client import Conductor, RequestFailed, http, outputs, wait_for, wait_for_webhook
 from testkit.postgres import Postgres
@@ -76,7 +76,7 @@ def test_a_change_of_the_config_map_is_read_by_pods_that_run(sqlite: Release, co
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
     """One server for this file."""
-    if importlib.util.find_spec("events.postgres") is None:
+    if importlib.util.find_spec("store.postgres") is None:
         pytest.skip("there is no store on PostgreSQL yet")
     server = Postgres()
     yield server.start()

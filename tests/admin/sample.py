@@ -10,9 +10,9 @@ from typing import Any
 
 from admin.bridge import Bridge, read_definitions
 from config.settings import Settings
-from events.records import Decision, NewEvent, NewTarget, Rejection, Result, Task, Workflow, new_event_id
-from events.sqlite import SqliteStore, open_store
 from relay.fingerprints import fingerprint
+from store.records import Decision, NewEvent, NewTarget, Rejection, Result, Task, Workflow, new_event_id
+from store.sqlite import SqliteStore, open_store
 
 DEFINITIONS = """\
 webhooks:
@@ -113,7 +113,7 @@ def _fill(sample: Sample, now: int) -> None:
         _task("stranger", "someone_elses", {"$.ref": "refs/heads/main"}, now - 10 * minute),
         _task("old", "release", {"$.ref": "refs/heads/main"}, now - 40 * minute),
     ]
-    store.take_lead("sample", 10**9)
+    store.elect("sample", 10**9)
     store.adopt("sample", tasks, now)
     store.remember_workflows([Workflow("workflow-release-old", 1, "workflow-release-old", now - 60 * minute, None)])
     store.remember_workflows([Workflow("workflow-deploy-late", 1, "workflow-deploy-late", now - 3 * minute, None)])

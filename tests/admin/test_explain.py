@@ -19,10 +19,10 @@ from admin.explain import (
     task_in_words,
 )
 from config.webhooks import Webhook
-from events.hiding import Hidden
-from events.in_words import criterion_in_words, shown
-from events.matches import Criterion
-from events.records import Event, Target, Task, Workflow, iso
+from criteria.descriptions import criterion_in_words, shown
+from criteria.matches import Criterion
+from store.hiding import Hidden
+from store.records import Event, Target, Task, Workflow, iso
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000

@@ -12,11 +12,11 @@ from admin.guide import _FACTS, guides, samples
 from admin.markdown import as_html, as_text
 from admin.sending import draft_for, signed
 from config.webhooks import load_definitions
-from events.open import open_store
-from events.records import EventFilter
 from relay.app import create_app
 from relay.platforms import PLATFORMS
 from relay.verifiers import CannotSign
+from store.open import open_store
+from store.records import EventFilter
 from tests.admin.sample import settings_for
 from tests.relay.test_properties import SECRETS
 

@@ -10,9 +10,9 @@ import pytest
 
 from admin.page.app import create_app
 from config.webhooks import load_definitions
-from events.hiding import BLANK, masked
-from events.open import open_store
-from events.records import Event, EventFilter, NewEvent, Task, new_event_id
+from store.hiding import BLANK, masked
+from store.open import open_store
+from store.records import Event, EventFilter, NewEvent, Task, new_event_id
 from tests.admin.conftest import Cli
 from tests.admin.sample import settings_for
 
@@ -60,8 +60,8 @@ def test_page_api_and_command_line_show_no_hidden_value(tmp_path: Path, monkeypa
     event_id = new_event_id()
     store.append([NewEvent(event_id, "pay", 1, json.dumps(PAYLOAD), {}, {}, 10**14)])
     task = Task("t", "w", "flow", "ref", {"$.card.number": "other"}, 0)
-    lead = store.take_lead("me", 60)
-    assert lead is not None
+    term = store.elect("me", 60)
+    assert term is not None
     store.adopt("me", [task], 1)
     client = create_app(settings).test_client()
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from admin.orkes import NotOrkes, convert, read_webhooks, to_yaml
+from admin.orkes.importing import NotOrkes, convert, read_webhooks, to_yaml
 from config.webhooks import Webhook, load_definitions
 from relay.platforms import PLATFORMS
 from tests.admin.sample import P256_KEY as KEY

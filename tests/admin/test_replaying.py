@@ -17,7 +17,7 @@ from admin.bridge import Bridge
 from admin.cli import following
 from admin.following import Follower
 from admin.replaying import choose, replay_all
-from events.records import Event, EventFilter, NewEvent, new_event_id
+from store.records import Event, EventFilter, NewEvent, new_event_id
 from tests.admin.conftest import Cli
 from tests.admin.page.test_app import form_of
 from tests.admin.sample import Sample

@@ -14,8 +14,8 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 
 from selenium.webdriver.common.by import By
 
-from events.records import Change, Decision, NewTarget, Rejection, Result, SetAside, Task
 from relay.app import create_app as create_relay
+from store.records import Change, Decision, NewTarget, Rejection, Result, SetAside, Task
 from tests.admin.page import browser
 from tests.admin.sample import Sample, make_sample
 
@@ -62,7 +62,7 @@ def attacked(sample: Sample) -> list[str]:
     relay.extensions["relay"].tally.flush()
     store.record_rejections([Rejection("shut", now, 401, ALL, ALL, ALL), Rejection(ALL, now, 200, ALL)], {})
     event_id = accepted.get_json()["eventId"]
-    assert store.take_lead("sample", 10**9)
+    assert store.elect("sample", 10**9)
     tasks = [
         Task("hostile-task", ALL, "flow", ALL, {"$.let": "in", f"$['{ATTACKS[0]}']": ALL}, 0),
         Task("hostile-name", "w", ALL, ALL, {"$[": ALL}, 0, broken=ALL),

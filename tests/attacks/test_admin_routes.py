@@ -20,9 +20,9 @@ from werkzeug.routing import Rule
 from admin.page.access import COOKIE
 from admin.page.app import create_app
 from admin.page.webhooks import DefinitionsFolder
-from events.records import EventFilter
-from events.transfer import TABLES
 from relay.platforms import PLATFORMS
+from store.records import EventFilter
+from store.transfer import TABLES
 from tests.admin.sample import DEFINITIONS, Sample, make_sample
 
 ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"

@@ -12,20 +12,21 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from admin import bridge, explain, shapes
+from admin import api_objects as shapes
+from admin import bridge, explain
 from admin.bridge import Bridge, read_definitions
 from admin.following import Follower
 from admin.page import webhooks
 from admin.page.access import COOKIE, SESSION_SECONDS, Sessions
 from admin.page.app import create_app
 from admin.sending import Answer
-from events import hiding
-from events.open import open_store
-from events.records import WRONG_TOKEN, Decision, EventFilter, NewEvent, Task, new_event_id
-from events.store import Store
 from relay.app import create_app as create_relay
 from relay.platform import digest
 from relay.verifiers import Draft
+from store import hiding
+from store.open import open_store
+from store.protocols import Store
+from store.records import WRONG_TOKEN, Decision, EventFilter, NewEvent, Task, new_event_id
 from tests.admin.conftest import Cli
 from tests.admin.page.test_webhooks import ADMIN, VIEWER, Page
 from tests.admin.sample import HOSTILE, settings_for
@@ -281,7 +282,7 @@ def paid(tmp_path: Path) -> tuple[FlaskClient, Path, Store, str]:
         time.sleep(0.01)
     relay.extensions["relay"].stop()
     answer = relay.test_client().post("/webhook/pay", json={"card": CARD, "kept": "yes"})
-    assert store.take_lead("me", 60)
+    assert store.elect("me", 60)
     store.adopt("me", [Task("t", "w", "flow", "ref", {"$.card": "4999"}, 0)], 1)
     return create_app(settings).test_client(), file, store, answer.get_json()["eventId"]
 
@@ -581,7 +582,7 @@ def test_no_control_character_of_a_name_reaches_a_title_or_a_picture(tmp_path: P
     (tmp_path / "webhooks.yaml").write_text("webhooks: []")
     settings = settings_for(tmp_path)
     store = open_store(settings.bridge_database)
-    assert store.take_lead("me", 60)
+    assert store.elect("me", 60)
     store.adopt("me", [Task("t", "w", f"flow{name}", f"ref{name}", {"$.a": HOSTILE["control"]}, 0)], 1)
     client = create_app(settings).test_client()
     for path in ("/", "/tasks", "/tasks/t", f"/events?webhook={name}", f"/rejections?webhook={name}"):

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from config.operators import NAMES, Operators
 from config.webhooks import load_definitions
+from criteria.operators import NAMES, Operators
 from relay.platforms import PLATFORMS
 from tests.admin.sample import P256_KEY
 

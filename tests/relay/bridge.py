@@ -14,14 +14,14 @@ from ruamel.yaml import YAML
 from werkzeug.test import TestResponse
 
 from config.settings import Settings
-from events.records import Event, EventFilter, Rejection
-from events.sqlite import SqliteStore, open_store
 from relay import create_app
 from relay.background import Background
 from relay.platform import Platform
 from relay.platforms import PLATFORMS
 from relay.verifiers import Fetch
 from relay.verifiers.terms import no_fetch
+from store.records import Event, EventFilter, Rejection
+from store.sqlite import SqliteStore, open_store
 
 NOW = 1760000000.0
 

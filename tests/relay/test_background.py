@@ -11,12 +11,12 @@ import structlog
 
 from config.settings import Settings
 from config.webhooks import DefinitionsError
-from events.records import Rejection
-from events.store import StoreUnavailable
 from relay import create_app, metrics
 from relay.background import GONE
 from relay.receiver import Receiver
 from relay.tally import KEPT, Tally
+from store.protocols import StoreUnavailable
+from store.records import Rejection
 from tests.relay.bridge import MakeRelay
 
 PLAIN = {"name": "plain", "headers": {"X-Api-Key": "0123456789abcdef"}}

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from config.webhooks import Webhook
-from events.sqlite import SqliteStore, open_store
 from relay import fingerprints
 from relay.fingerprints import Fingerprints, fingerprint, is_guessable, looks_random
 from relay.verification import VerifiedWebhooks
+from store.sqlite import SqliteStore, open_store
 
 RANDOM = "7f3c1B9Qz04kLm28XyT6vW5n"
 WORDS = "secret-number-17-of-the-many"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from events.deadline import within
 from relay.memory import Memory, Overloaded, limit_for
+from store.deadline import within
 
 MB = 1024 * 1024
 

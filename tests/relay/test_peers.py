@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from events.records import EventFilter
-from events.sqlite import SqliteStore, open_store
+from store.records import EventFilter
+from store.sqlite import SqliteStore, open_store
 from testkit.strangers import ANSWERS, attack
 from tests.relay.test_gunicorn import KEY, Process, eventually
 

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from events.store import StoreUnavailable
 from relay.readiness import FRESH_FOR, Readiness
+from store.protocols import StoreUnavailable
 
 
 class Store:

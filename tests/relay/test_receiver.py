@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from events.records import Committed
-from events.sqlite import SqliteStore
-from events.store import StoreUnavailable
+from store.protocols import StoreUnavailable
+from store.records import Committed
+from store.sqlite import SqliteStore
 from tests.relay.bridge import NOW, Clock, MakeRelay
 
 KEY = "0123456789abcdef-key"

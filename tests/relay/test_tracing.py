@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from events import tracing
-from tests.events.test_tracing import PARENT, TRACE, recording
+from store import tracing
 from tests.relay.bridge import MakeRelay
+from tests.store.test_tracing import PARENT, TRACE, recording
 
 
 @pytest.fixture

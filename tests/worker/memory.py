@@ -15,8 +15,8 @@ from typing import Any
 
 import structlog
 
-from events.records import NewEvent
-from events.sqlite import open_store
+from store.records import NewEvent
+from store.sqlite import open_store
 from tests.worker.simulated import SimulatedConductor
 
 SIZE = 900_000
@@ -44,7 +44,7 @@ def fill(folder: Path, events: int, size: int) -> None:
 
 def run(folder: Path, events: int) -> tuple[int, int]:
     """A worker decides all, calls for every second, and gives one that is held to a task of a new kind."""
-    from tests.worker.test_loop import Bench
+    from tests.worker.leader.test_worker import Bench
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     bench = Bench(folder)
@@ -54,7 +54,7 @@ def run(folder: Path, events: int) -> tuple[int, int]:
         bench.conductor.schedule(workflow.id, f"wait{number}", {"$.n": number}).scheduled_at -= _EARLIER
     workflow.started_at -= _EARLIER
     worker = bench.deciding()
-    worker._caller.start()
+    worker._executor.start()
     began = _peak()
     while bench.store.agenda(1).undecided or bench.store.event_counts().get("delivered", 0) < (events + 1) // 2:
         worker.step()

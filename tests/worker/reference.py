@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from config.webhooks import Definitions, Webhook
-from events.records import Target
-from tests.events import naive
+from store.records import Target
+from tests.store import naive
 
 UNKNOWN_WEBHOOK_GRACE = 60_000
 Answer = Literal[True, False, "in doubt"]
@@ -100,7 +100,7 @@ class Rules:
             event.starts[target.workflow, str(target.correlation_id)] = state
 
     def decide(self, waiting: Iterable[RefTask], began: int, now: int) -> None:
-        """One decision, after a sweep that began then and found these tasks waiting."""
+        """One decision, after a scan that began then and found these tasks waiting."""
         free = sorted(waiting, key=lambda task: (task.scheduled_at, task.id))
         events = sorted(self.events.values(), key=lambda event: event.seq)
         # The hold: tasks in the order in which they came take the oldest event that they may take.

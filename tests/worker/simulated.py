@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from events.clock import ServerClock
-from events.records import Task, Workflow
-from worker.answers import TaskStatus, Unreadable
-from worker.errors import ConductorError, Garbled, NotFound, NotNow, OutcomeUnknown, Refused, Unreachable
+from store.clock import ServerClock
+from store.records import Task, Workflow
+from worker.conductor.answers import TaskStatus, Unreadable
+from worker.conductor.errors import ConductorError, Garbled, NotFound, NotNow, OutcomeUnknown, Refused, Unreachable
 
 TERMINAL = ("COMPLETED", "CANCELED", "TIMED_OUT")
 Fault = Literal["bad", "500", "not_now", "unreachable", "lost_before", "lost_after", "late"]
@@ -77,7 +77,7 @@ class SimulatedWorkflow:
 
 @dataclass
 class SimulatedConductor:
-    """Implements what the worker uses of `worker.conductor.Conductor`. Times are milliseconds."""
+    """Implements what the worker uses of `worker.conductor.client.Conductor`. Times are milliseconds."""
 
     now: Callable[[], int]
     offset: int = 0

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor as Pool
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from events.records import Decision, Event, NewEvent, NewTarget, Result, Target, Task
-from events.sqlite import SqliteStore, open_store
+from store.records import Decision, Event, NewEvent, NewTarget, Result, Target, Task
+from store.sqlite import SqliteStore, open_store
 from tests.worker.simulated import Fault, SimulatedConductor, SimulatedTask
-from worker.calls import Caller
+from worker.delivery.executor import Executor
 from worker.health import Health
 
 
@@ -24,12 +24,12 @@ class Bench:
         self.store: SqliteStore = open_store(f"sqlite:///{folder}/bridge.db")
         self.conductor = SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}))
         self.asked: list[str] = []
-        self.caller = self.another("me")
-        self.store.take_lead("me", 10**9)
+        self.executor = self.another("me")
+        self.store.elect("me", 10**9)
         self.event = ""
 
-    def another(self, name: str, pool: Executor | None = None) -> Caller:
-        return Caller(
+    def another(self, name: str, pool: Pool | None = None) -> Executor:
+        return Executor(
             self.store,
             self.conductor,  # type: ignore[arg-type]
             name,
@@ -68,7 +68,7 @@ class Bench:
     def result(self, target: Target, fault: Fault | None = None) -> Result:
         """What comes of a call under this fault."""
         self.conductor.fault = fault
-        return self.caller._calls.outcome(target, self.stored()).result
+        return self.executor._calls.outcome(target, self.stored()).result
 
     def later(self, target: Target, attempts: int = 2) -> Target:
         """The target at a later try."""

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from events.store import StoreUnavailable
+from store.protocols import StoreUnavailable
 from worker.health import STUCK_AFTER, Health, serve
 from worker.progress import STANDSTILL
 

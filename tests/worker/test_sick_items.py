@@ -20,21 +20,21 @@ import pytest
 
 from config.settings import Settings
 from config.webhooks import Definitions, Webhook
-from events.records import Event, NewEvent, Target, Task
-from events.store import Store
-from tests.events.contract.backends import BACKENDS, Backend
+from store.protocols import Store
+from store.records import Event, NewEvent, Target, Task
+from tests.store.contract.backends import BACKENDS, Backend
 from tests.worker.simulated import Ailment, SimulatedConductor
-from worker import reign as reign_module
-from worker.errors import ConductorError, OutcomeUnknown
+from worker.conductor.errors import ConductorError, OutcomeUnknown
+from worker.delivery.outcomes import TakenOver, claim_lasts
 from worker.health import Health
-from worker.loop import Worker
-from worker.outcomes import TakenOver, claim_lasts
-from worker.reign import Reign
+from worker.leader import leader as reign_module
+from worker.leader.leader import Leader
+from worker.leader.worker import Worker
 
 SECONDS = float(os.environ.get("TEST_SICK_SECONDS", "30"))
 SEED = int(os.environ.get("TEST_SICK_SEED", str(int(time.time()))))
 TICK = 250
-"""Milliseconds between two sweeps."""
+"""Milliseconds between two scans."""
 DAY = 86_400_000
 AILMENTS: tuple[Ailment, ...] = get_args(Ailment)
 WEBHOOKS = [
@@ -101,16 +101,16 @@ class Storm:
         conductor: Any = self.conductor
         self.worker = Worker(settings, store, watcher, Health(store.leader), conductor, "me")
         self.worker._means = replace(self.worker._means, look_ups=None)
-        self.worker._caller.submit = self.hands.extend  # type: ignore[method-assign]
+        self.worker._executor.submit = self.hands.extend  # type: ignore[method-assign]
 
     @property
     def seconds(self) -> float:
         return self.ms / 1000
 
     @property
-    def reign(self) -> Reign:
-        assert self.worker.reign is not None
-        return self.worker.reign
+    def leader(self) -> Leader:
+        assert self.worker.leader is not None
+        return self.worker.leader
 
     # --- what happens ---
 
@@ -149,12 +149,12 @@ class Storm:
     def tick(self, number: int) -> None:
         """A quarter of a second, with all that the worker's threads do in it."""
         self.ms += TICK
-        for every, job in ((4, self.reign.read_suspects), (12, self.reign.discover)):
+        for every, job in ((4, self.leader.read_suspects), (12, self.leader.discover)):
             if number % every == 0:
                 with suppress(ConductorError):
                     job()
         with suppress(ConductorError):
-            self.reign.decide()
+            self.leader.decide()
         lease = int(claim_lasts(self.conductor.longest_call) * 1000)
         claimed = self.store.claim("me", self.ms, self.ms - lease, 32)
         events = self.store.events_of([target.event_id for target in claimed])
@@ -162,7 +162,7 @@ class Storm:
         results = []
         for target, event in self.hands:
             try:
-                results.append(self.worker._caller._calls.outcome(target, event).result)
+                results.append(self.worker._executor._calls.outcome(target, event).result)
             except (TakenOver, ConductorError):
                 continue
         self.hands.clear()
@@ -201,17 +201,17 @@ def storm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storm]:
     patches = [
         mock.patch.object(time, "monotonic", lambda: storm.seconds),
         mock.patch.object(store, "now", lambda: storm.ms),
-        mock.patch.object(reign_module, "_SWEEP_GAP", 0),
+        mock.patch.object(reign_module, "_SCAN_GAP", 0),
         mock.patch.object(reign_module, "_INBOX", 0),
     ]
     for patch in patches:
         patch.start()
     try:
-        assert storm.worker.take_lead()
+        assert storm.worker.elect()
         # Its default is the clock as it was before it was replaced.
-        storm.reign.decider.workflows._now = lambda: storm.seconds
+        storm.leader.decider.workflows._now = lambda: storm.seconds
         yield storm
-        storm.worker.end_reign()
+        storm.worker.end_term()
     finally:
         for patch in reversed(patches):
             patch.stop()

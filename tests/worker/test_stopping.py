@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 
-from events.open import open_store
-from events.records import Decision, NewEvent, NewTarget
-from events.store import Store
+from store.open import open_store
+from store.protocols import Store
+from store.records import Decision, NewEvent, NewTarget
 from testkit.processes import Child, bridge_environment
 from testkit.proxy import Proxy
-from worker.last_moment import LastMoment
+from worker.deadline import LastMoment
 
 SOON = 30.0
 """Seconds: a call that hangs takes twice as long, and this machine may be slow."""
@@ -80,7 +80,7 @@ class Stopped:
         self.store: Store = open_store(database)
         now = self.store.now()
         self.store.append([NewEvent("event", "w", now, "{}", {}, {}, now)])
-        assert self.store.take_lead("me", 60)
+        assert self.store.elect("me", 60)
         decision = Decision("event", "pending", "no", (NewTarget("start", "flow", correlation_id="event"),))
         self.store.decide("me", [decision], [], now, None, 0)
         self.store.resign("me")

@@ -190,7 +190,7 @@ class SickLoad(Load):
         return self._is_there(expectation)
 
     def find_one_alone(self) -> None:
-        """Returns when the worker has found a task by the index alone: from then on each sweep searches it."""
+        """Returns when the worker has found a task by the index alone: from then on each scan searches it."""
 
         def found() -> bool:
             if "tasks_by_index_alone" in self.bridge.store.facts():

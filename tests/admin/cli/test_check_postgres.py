@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from events.open import open_store
-from events.postgres import words
+from store.open import open_store
+from store.postgres import words
 from testkit.postgres import Postgres
 from testkit.processes import free_port
 from tests.admin.conftest import Cli
@@ -68,7 +68,7 @@ def test_a_database_that_can_be_used_is_no_problem(cli: Cli, postgres_url: str) 
 def test_a_server_that_is_away_or_starting_is_a_warning(cli: Cli) -> None:
     found = checked(cli, f"postgresql://me:{SECRET}@127.0.0.1:{free_port()}/bridge", 0)
     assert "can't be reached" in str(found["what"])
-    from events.postgres.address import Address
+    from store.postgres.address import Address
 
     starting = words.of_connecting(
         Exception("FATAL:  the database system is starting up"), Address.parse("postgresql://db/x")

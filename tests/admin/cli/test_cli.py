@@ -14,10 +14,10 @@ import pytest
 
 from admin.bridge import Bridge
 from admin.cli import main
-from events.sqlite import SqliteStore
+from store.sqlite import SqliteStore
 from tests.admin.conftest import Cli
 from tests.admin.sample import DEFINITIONS, Sample
-from worker.probe import Finding
+from worker.discovery.probe import Finding
 
 COMMANDS = ["check", "webhooks", "events", "tasks", "rejections", "send", "schema", "import"]
 
@@ -451,7 +451,7 @@ def test_a_reader_that_goes_away_is_no_error(sample: Sample) -> None:
 
 
 def test_a_replay_says_when_the_store_cannot_be_written(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    from events.store import StoreUnavailable
+    from store.protocols import StoreUnavailable
 
     def refuse(events: object) -> None:
         raise StoreUnavailable("SQLite: database or disk is full")

@@ -8,7 +8,7 @@ import pytest
 
 from admin.page.health import State, ago, what_is_wrong
 from config.webhooks import Problem, Webhook
-from events.records import Event, SetAside, Task
+from store.records import Event, SetAside, Task
 
 NOW = 1_800_000_000_000
 HOOK = Webhook.model_validate({"name": "hook", "receivers": {"flow": "any"}})

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from events.open import open_store
 from relay.app import create_app as create_relay
+from store.open import open_store
 from tests.admin.page.test_webhooks import ADMIN, VIEWER, Page
 
 JSON = "application/json"

@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from admin import definitions_writer
+from admin.definitions import writer as definitions_writer
 from admin.page import webhooks
 from admin.page.app import create_app
 from config.webhooks import load_definitions

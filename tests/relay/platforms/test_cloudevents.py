@@ -13,9 +13,9 @@ from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.payload import BadBody
 from relay.platforms import PLATFORMS
 from relay.request import Request
+from store.payload import BadBody
 from tests.relay.bridge import NOW, MakeRelay
 
 ATTRIBUTES = {"id": "a1", "source": "/shop", "type": "order.made", "specversion": "1.0"}

@@ -1,0 +1,107 @@
+"""A webhook that is written, as it would be typed into the form, and back. Pure."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from admin.definitions.as_written import AsWritten, Keys, Secret, as_meant, as_written, kept
+from admin.definitions.forms import MORE, WebhookForm, receiver_line
+from admin.guide import Guide
+
+
+def form_of(written: dict[str, Any]) -> WebhookForm:
+    """What is written, as it would be typed."""
+    keys = as_meant(written)
+    form = WebhookForm(str(keys.get("platform", "custom")), name=str(keys.get("name")))
+    receivers = keys.get("receivers") or {}
+    form.receivers = "\n".join(receiver_line(name, versions) for name, versions in receivers.items())
+    for start in keys.get("starts") or []:
+        when = start.get("when")
+        form.starts.append(
+            {
+                "workflow": str(start.get("workflow", "")),
+                "version": str(start.get("version", "")),
+                "when": as_yaml(when).strip() if when else "",
+            }
+        )
+    for setting in ("audience", "service_account", "challenge"):
+        setattr(form, setting, str(keys.get(setting, "")))
+    more = {key: value for key, value in keys.items() if key in MORE}
+    form.more = as_yaml(more) if more else ""
+    return form
+
+
+def edited(written: dict[str, Any], form: WebhookForm, guide: Guide) -> dict[str, Any]:
+    """The keys with what was changed on the form; what was left as it stood is kept as it is written."""
+    before = form_of(written)
+    typed = form.keys(guide)
+    for place in ("header", "secret"):  # proof is changed by rotating, or in the file
+        form.errors.pop(place, None)
+    keys = kept(written)
+    parts: tuple[tuple[str, bool], ...] = (
+        ("receivers", form.receivers.split() == before.receivers.split() and not form.chosen),
+        ("starts", _same_starts(form.starts, before.starts)),
+        *((setting, getattr(form, setting) == getattr(before, setting)) for setting in ("audience", "service_account")),
+        *((key, key in typed and key in written and typed[key] == as_meant(written[key])) for key in MORE),
+    )
+    for key, unchanged in parts:
+        if unchanged:
+            continue
+        keys.pop(key, None)
+        if key in typed:
+            keys[key] = typed[key] if key != "starts" else _with_the_rest(typed[key], written.get(key) or [])
+    if form.verify_token:
+        keys["verify_token"] = typed["verify_token"]
+    return keys
+
+
+def _with_the_rest(starts: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The starts, with what the form has no field for (`once`, `unless`) as it is written."""
+    asked = ("workflow", "version", "when")
+    rest: dict[Any, list[dict[str, Any]]] = {}
+    for start in old:
+        rest.setdefault(as_meant(start.get("workflow")), []).append(
+            kept({key: start[key] for key in start if key not in asked})
+        )
+    # The second entry of a workflow has what the second one had.
+    return [start | (of.pop(0) if (of := rest.get(start["workflow"])) else {}) for start in starts]
+
+
+def _same_starts(one: list[dict[str, str]], other: list[dict[str, str]]) -> bool:
+    def plain(starts: list[dict[str, str]]) -> list[list[list[str]]]:
+        return [[start[part].split() for part in ("workflow", "version", "when")] for start in starts]
+
+    return plain(one) == plain(other)
+
+
+def differing(old: dict[str, Any], new: Keys) -> set[str]:
+    """The keys whose values are others than those that are written."""
+    written = as_written(new, lambda secret, label: "…")
+    return {key for key in {*old, *written} if old.get(key) != written.get(key)}
+
+
+def secrets_of(written: dict[str, Any]) -> list[Any]:
+    """The references of the secrets that may have signed, as they are written, the newest first."""
+    place = written.get("signature") if isinstance(written.get("signature"), dict) else written
+    value = place.get("secret") if isinstance(place, dict) else None
+    return [] if value is None else list(value) if isinstance(value, list) else [value]
+
+
+def with_secrets(written: dict[str, Any], secrets: list[Secret | AsWritten]) -> dict[str, Any]:
+    """The keys as they are written, with these secrets."""
+    value = secrets if len(secrets) > 1 else secrets[0]
+    if isinstance(written.get("signature"), dict) and "secret" in written["signature"]:
+        return {**kept(written), "signature": {**kept(written["signature"]), "secret": value}}
+    return {**kept(written), "secret": value}
+
+
+def as_yaml(value: Any) -> str:
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    stream = io.StringIO()
+    yaml.dump(value, stream)
+    return stream.getvalue()

@@ -1,0 +1,210 @@
+"""From what people type to a webhook's keys. Pure: texts in, keys out, or a word beside the field that is wrong."""
+
+from __future__ import annotations
+
+import re
+import secrets as random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from admin.definitions.as_written import Secret
+from admin.guide import Guide
+from config.problems import Problem
+from config.yaml_lines import BadYaml, parse_yaml
+
+MORE = (
+    "id",
+    "hold",
+    "dedup",
+    "split",
+    "max_body",
+    "allow_ips",
+    "metadata",
+    "public_url",
+    "tolerance",
+    "hide",
+    "only",
+    "accept",
+    "pace",
+    "respond",
+)
+"""Keys for the field of further settings."""
+_STARTS = 10
+"""Rows of workflows to start that are read at most."""
+
+
+@dataclass
+class WebhookForm:
+    """What was typed, as it was typed."""
+
+    platform: str
+    name: str = ""
+    secret: str = ""
+    proof: str = "headers"
+    """custom: by `headers`, a `signature`, a `challenge`, or `none`."""
+    header: str = ""
+    """custom: the header with the key, or with the signature."""
+    prefix: str = ""
+    encoding: str = "hex"
+    verify_token: str = ""
+    audience: str = ""
+    service_account: str = ""
+    challenge: str = ""
+    receivers: str = ""
+    chosen: list[str] = field(default_factory=list)
+    """Workflows that were ticked."""
+    starts: list[dict[str, str]] = field(default_factory=list)
+    """Each with workflow, version and when."""
+    more: str = ""
+    generated: bool = False
+    """Whether the secret is one that the bridge made up."""
+    errors: dict[str, str] = field(default_factory=dict)
+    """field → what is wrong with it; "" for what is wrong with the whole."""
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], chosen: Iterable[str], platform: str) -> WebhookForm:
+        """From a posted form."""
+        form = cls(platform, chosen=list(chosen))
+        for name in ("name", "secret", "header", "prefix", "verify_token", "audience", "service_account", "challenge"):
+            setattr(form, name, str(values.get(name, "")).strip())
+        form.receivers, form.more = str(values.get("receivers", "")), str(values.get("more", ""))
+        form.proof = str(values.get("proof") or "headers")
+        form.encoding = str(values.get("encoding") or "hex")
+        for row in range(_STARTS):
+            parts = ("workflow", "version", "when")
+            start = {part: str(values.get(f"start_{part}_{row}", "")).strip() for part in parts}
+            if any(start.values()):
+                form.starts.append(start)
+        return form
+
+    def generate(self) -> None:
+        """Makes up a secret where the platform lets its users do so, and none was given."""
+        self.secret, self.generated = random.token_urlsafe(32), True
+
+    def keys(self, guide: Guide) -> dict[str, Any]:
+        """The webhook's keys; what can't be read is in `errors`."""
+        self.errors = {}
+        keys: dict[str, Any] = {"name": self.name}
+        if self.platform != "custom":
+            keys["platform"] = self.platform
+        self._prove(keys, guide)
+        for setting in ("verify_token", "audience", "service_account"):
+            value = getattr(self, setting)
+            if value and setting in guide.settings:
+                keys[setting] = Secret(value) if setting == "verify_token" else value
+        keys |= self._workflows()
+        keys |= self._further()
+        return keys
+
+    def _prove(self, keys: dict[str, Any], guide: Guide) -> None:
+        if self.platform != "custom":
+            if self.secret:
+                keys["secret"] = Secret(self.secret)
+            return
+        if self.proof == "none":
+            keys["verifier"] = "none"
+        elif self.proof == "challenge":
+            keys["challenge"] = self.challenge
+        elif not self.header:
+            self.errors["header"] = "give the header's name, such as X-Api-Key"
+        elif not self.secret:
+            self.errors |= {"secret": "give the secret, or let one be made"}
+        elif self.proof == "signature":
+            scheme: dict[str, Any] = {"secret": Secret(self.secret), "header": self.header}
+            if self.encoding != "hex":
+                scheme["encoding"] = self.encoding
+            if self.prefix:
+                scheme["prefix"] = self.prefix
+            keys["signature"] = scheme
+        else:
+            keys["headers"] = {self.header: Secret(self.secret)}
+
+    def _workflows(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        receivers: dict[str, Any] = dict.fromkeys(self.chosen, "any")
+        for line in filter(None, map(str.strip, self.receivers.splitlines())):
+            workflow, versions = _receiver(line)
+            if versions is None:
+                self.errors["receivers"] = f"{line!r}: write a workflow's name, or NAME: 1, 2 for versions of it"
+            receivers[workflow] = versions
+        if receivers:
+            found["receivers"] = receivers
+        starts = []
+        for row, start in enumerate(self.starts):
+            made: dict[str, Any] = {"workflow": start["workflow"]}
+            if not start["workflow"]:
+                self.errors[f"start_workflow_{row}"] = "which workflow?"
+            if start["version"]:
+                if start["version"].isdecimal() and len(start["version"]) < 10:
+                    made["version"] = int(start["version"])
+                else:
+                    self.errors[f"start_version_{row}"] = "a version is a number; leave it empty for the latest"
+            when = self._mapping(start["when"], f"start_when_{row}", "$.action: opened")
+            if when:
+                made["when"] = when
+            starts.append(made)
+        if starts:
+            found["starts"] = starts
+        return found
+
+    def _further(self) -> dict[str, Any]:
+        further = self._mapping(self.more, "more", "hold: 10m")
+        for key in further:
+            if key not in MORE:
+                self.errors["more"] = f"{key} is none of the further settings: {', '.join(MORE)}"
+        return {key: value for key, value in further.items() if key in MORE}
+
+    def _mapping(self, text: str, place: str, example: str) -> dict[str, Any]:
+        if not text.strip():
+            return {}
+        try:
+            located = parse_yaml(text)
+        except BadYaml as error:
+            self.errors[place] = f"line {error.line}: {error}; {error.remedy}"
+            return {}
+        if not isinstance(located.value, dict) or located.repeated:
+            self.errors[place] = f"write each on a line of its own, once, such as {example}"
+            return {}
+        return {str(key): value for key, value in located.value.items()}
+
+    def place(self, problems: Iterable[Problem]) -> None:
+        """Puts what the check found beside the fields."""
+        for problem in problems:
+            path = problem.where.partition(": ")[2]
+            self.errors.setdefault(self._field(path), f"{problem.what}; {problem.remedy}")
+
+    def _field(self, path: str) -> str:
+        first = re.split(r"[.\[]", path, maxsplit=1)[0]
+        row = re.match(r"starts\[(\d+)\](?:\.(workflow|version|when))?", path)
+        if row:
+            return f"start_{row[2] or 'workflow'}_{row[1]}"
+        if first == "signature":
+            return {"signature.header": "header", "signature.prefix": "prefix"}.get(path, "secret")
+        if first == "headers":
+            return "header"
+        if first in ("name", "secret", "verify_token", "audience", "service_account", "challenge", "receivers"):
+            return first
+        return "more" if first in MORE else "receivers" if "receivers" in path or not path else ""
+
+
+def _receiver(line: str) -> tuple[str, Any]:
+    """workflow and versions; None for versions that can't be read."""
+    workflow, colon, text = line.rpartition(":")
+    if not colon:
+        return line, "any"
+    text = text.strip()
+    if text in ("", "any"):
+        return workflow.strip(), "any"
+    numbers = [part.strip() for part in text.strip("[]").split(",")]
+    if not all(number.isdecimal() and len(number) < 10 and int(number) > 0 for number in numbers):
+        return line, None
+    versions = [int(number) for number in numbers]
+    return workflow.strip(), versions[0] if len(versions) == 1 else versions
+
+
+def receiver_line(workflow: str, versions: Any) -> str:
+    """How a receiver is typed."""
+    if versions == "any":
+        return workflow if ":" not in workflow else f"{workflow}: any"
+    return f"{workflow}: {', '.join(map(str, versions if isinstance(versions, list) else [versions]))}"

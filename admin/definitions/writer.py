@@ -1,0 +1,388 @@
+"""Writes webhooks into the folder of definitions: through the same checks as any edit, in one step, or not at all.
+
+A new webhook is a file NAME.yaml of its own; one that is changed or deleted is changed where it stands, and what
+others wrote in the same file stays as it is, comments included. Secrets are files of mode 0600 in ``secrets/``, which
+the YAML names by ``${file:…}``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hmac
+import io
+import os
+import re
+import secrets as random
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.util import load_yaml_guess_indent
+
+from admin.definitions.as_written import Keys, Secret, as_written, without_secrets
+from config.proofs import PlatformRules
+from config.webhooks import DefinitionsError, Problem, load_definitions
+from config.yaml_lines import BadYaml, parse_yaml
+
+SECRETS = "secrets"
+"""The folder of secret files, beside the YAML."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+_KEY = random.token_bytes(32)
+_OWN_SECRET = re.compile(r"\$\{file:(secrets/[A-Za-z0-9][A-Za-z0-9._~-]*\.[a-z0-9-]+-[0-9a-f]{8})\}")
+"""A reference to a file as we make them: no other is ever removed."""
+
+
+class CantWrite(Exception):
+    """The definitions can't be written here; the text says why and what to do."""
+
+
+class NameTaken(Exception):
+    """Another webhook has this name, or its file is there."""
+
+
+class Changed(Exception):
+    """The webhook was changed by somebody else since it was read, or is gone."""
+
+
+class Invalid(Exception):
+    """The definitions would have errors: `problems`."""
+
+    def __init__(self, problems: Iterable[Problem]):
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+@dataclass(frozen=True)
+class Written:
+    """A webhook as it stands in the folder."""
+
+    file: Path
+    index: int
+    keys: dict[str, Any]
+    """As written: references are not resolved. To write them again: `admin.definitions.as_written.kept`."""
+    version: str
+    """Changes with what is written of it, and with the files of its secrets."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change that was found good: the files' new texts (None: the file goes), and what is risky in it."""
+
+    texts: Mapping[Path, str | None]
+    secrets: Mapping[Path, str]
+    warnings: tuple[Problem, ...]
+    yaml: str
+    """The webhook's own part, for people."""
+
+
+class DefinitionsFolder:
+    """The folder that BRIDGE_WEBHOOKS names."""
+
+    def __init__(self, folder: Path, platforms: Mapping[str, PlatformRules]):
+        self.folder = folder
+        self._platforms = platforms
+
+    def check_writable(self) -> None:
+        """Raises CantWrite unless a webhook could be written."""
+        if not self.folder.is_dir():
+            raise CantWrite(f"BRIDGE_WEBHOOKS must be a folder to be written to, and {self.folder} is none")
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            raise CantWrite(f"the folder {self.folder} can't be written by the user that the admin page runs as")
+
+    # --- reading --------------------------------------------------------------------------------------------
+
+    def find(self, name: str) -> Written | None:
+        """The webhook of this name, if it is written in a file that can be read."""
+        for file in self._files():
+            for index, keys in enumerate(_items(file, name)):
+                if isinstance(keys, dict) and keys.get("name") == name:
+                    return Written(file, index, keys, self._version(file, keys))
+        return None
+
+    def _files(self) -> list[Path]:
+        try:
+            return sorted(path for path in self.folder.glob("*.yaml") if not path.name.startswith("."))
+        except OSError:
+            return []
+
+    def _version(self, file: Path, keys: Keys) -> str:
+        # With a key of this process: what is hashed may be a secret that can be guessed.
+        digest = hmac.new(_KEY, repr((str(file), keys)).encode(), "sha256")
+        for path in self._own_secrets(keys):
+            with suppress(OSError):
+                digest.update(path.read_bytes())
+        return digest.hexdigest()[:32]
+
+    def _own_secrets(self, keys: Mapping[str, Any]) -> set[Path]:
+        """The files of our making that hold the secrets of these keys."""
+        signature = keys.get("signature")
+        places = [keys.get("secret"), keys.get("verify_token"), keys.get("headers")]
+        places += [signature.get("secret")] if isinstance(signature, Mapping) else []
+        return {self.folder / name for place in places for name in _own_references(place)}
+
+    # --- what would be written ------------------------------------------------------------------------------
+
+    def plan(self, keys: Keys, old: Written | None = None) -> Change:
+        """What a new webhook, or a changed one, would make of the files.
+
+        Raises NameTaken, and Invalid with what is wrong with it; what is wrong with others is no reason.
+        """
+        name = as_written(keys.get("name"), lambda secret, label: "")
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            # No file may have this name, and nothing may be looked up for it. The rest is checked under another one.
+            stand_in = f"new-{random.token_hex(4)}"
+            try:
+                self.plan({**keys, "name": stand_in}, old)
+            except Invalid as error:
+                raise Invalid([_bad_name(name), *error.problems]) from None
+            raise Invalid([_bad_name(name)])
+        files: dict[Path, str] = {}
+        written = self._with_files(keys, name, files)
+        where = old.file if old is not None else self.folder / f"{name}.yaml"
+        if old is None and where.exists():
+            raise NameTaken(f"there is a file {where.name} already")
+        shown = _dump({"webhooks": [without_secrets(written)]})
+        if old is not None:
+            text = self._edited(old, written)
+        else:
+            text = "# Made with the admin page; yours to edit.\n" + _dump({"webhooks": [written]})
+        problems, warnings = self._check({where: text, **files}, where, name)
+        if problems:
+            raise Invalid(problems)
+        return Change({where: text}, files, warnings, shown)
+
+    def _with_files(self, keys: Keys, name: str, files: dict[Path, str]) -> dict[str, Any]:
+        """The keys as they are written; each secret's file is added to `files`."""
+
+        def refer(secret: Secret, label: str) -> str:
+            stem = re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-").lower() or "secret"
+            path = f"{SECRETS}/{name}.{stem}-{random.token_hex(4)}"
+            files[self.folder / path] = secret.value
+            return f"${{file:{path}}}"
+
+        found: dict[str, Any] = as_written(keys, refer)
+        return found
+
+    def _edited(self, old: Written, written: Keys) -> str:
+        text = old.file.read_text(encoding="utf-8-sig")
+        _, indent, offset = load_yaml_guess_indent(text)
+        yaml = _round_trip(indent, offset)
+        document = yaml.load(text)
+        item = document["webhooks"][old.index]
+        for key in [key for key in item if key not in written]:
+            del item[key]
+        for key, value in written.items():
+            if key not in item or _plain(item[key]) != _plain(value):
+                item[key] = value
+        return _dumped(yaml, document)
+
+    def _without(self, old: Written) -> str | None:
+        text = old.file.read_text(encoding="utf-8-sig")
+        _, indent, offset = load_yaml_guess_indent(text)
+        yaml = _round_trip(indent, offset)
+        document = yaml.load(text)
+        del document["webhooks"][old.index]
+        return _dumped(yaml, document) if document["webhooks"] else None
+
+    def _check(
+        self, texts: Mapping[Path, str | None], where: Path, name: str
+    ) -> tuple[list[Problem], tuple[Problem, ...]]:
+        """What the change brings that is wrong, and what is risky in that webhook."""
+        before = set(self._problems({}))
+        try:
+            found = load_definitions(self.folder, self._platforms, instead=texts, may_be_empty=True)
+        except DefinitionsError as error:
+            brought = [problem for problem in error.problems if problem not in before]
+            return brought, _of(error.warnings, where, name)
+        return [], _of(found.warnings, where, name)
+
+    def _problems(self, texts: Mapping[Path, str | None]) -> tuple[Problem, ...]:
+        try:
+            load_definitions(self.folder, self._platforms, instead=texts, may_be_empty=True)
+        except DefinitionsError as error:
+            return error.problems
+        return ()
+
+    # --- writing --------------------------------------------------------------------------------------------
+
+    def create(self, keys: Keys) -> Change:
+        """Writes a new webhook. Raises CantWrite, NameTaken, Invalid."""
+        with self._locked():
+            change = self.plan(keys)
+            self._write(change, new=True)
+        return change
+
+    def update(self, name: str, keys: Keys, version: str) -> Change:
+        """Replaces a webhook's keys. Raises CantWrite, Changed unless it is still of that version, Invalid."""
+        with self._locked():
+            old = self._same(name, version)
+            change = self.plan(keys, old)
+            self._write(change)
+            self._forget(self._own_secrets(old.keys))
+        return change
+
+    def delete(self, name: str, version: str) -> None:
+        """Removes a webhook, and its file if nothing else is in it. Raises CantWrite, Changed."""
+        with self._locked():
+            old = self._same(name, version)
+            self._write(Change({old.file: self._without(old)}, {}, (), ""))
+            self._forget(self._own_secrets(old.keys))
+
+    def _same(self, name: str, version: str) -> Written:
+        found = self.find(name)
+        if found is None:
+            raise Changed(f"the webhook {name} is gone: somebody deleted or renamed it meanwhile")
+        if found.version != version:
+            raise Changed(f"somebody changed {name} meanwhile, in {found.file.name}; nothing was overwritten")
+        return found
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time, of all processes; what a disk refuses becomes CantWrite."""
+        self.check_writable()
+        try:
+            descriptor = os.open(self.folder, os.O_RDONLY)
+        except OSError as error:
+            raise CantWrite(f"the folder {self.folder} can't be opened: {error.strerror}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        except OSError as error:
+            raise CantWrite(f"the folder {self.folder} can't be written: {error.strerror or error}") from None
+        finally:
+            os.close(descriptor)
+
+    def _write(self, change: Change, new: bool = False) -> None:
+        if change.secrets:
+            self._make_secrets_folder()
+        made: list[Path] = []
+        try:
+            for path, value in change.secrets.items():
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                made.append(path)
+                with open(descriptor, "w", encoding="utf-8") as file:
+                    file.write(value)
+                    _sync(file)
+            for path, text in change.texts.items():
+                self._replace(path, text, new)
+        except BaseException:
+            for path in made:
+                with suppress(OSError):
+                    path.unlink()
+            raise
+
+    def _make_secrets_folder(self) -> None:
+        """The folder of secrets, which git is told to leave alone."""
+        folder = self.folder / SECRETS
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):
+            descriptor = os.open(folder / ".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write("# Secrets: never to be committed.\n*\n")
+                _sync(file)
+
+    def _replace(self, path: Path, text: str | None, new: bool) -> None:
+        if text is None:
+            path.unlink()
+            return
+        mode = 0o644 if new else path.stat().st_mode & 0o7777
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                os.fchmod(descriptor, mode)
+                _sync(file)
+            if new:
+                os.link(name, path)  # never over a file that came meanwhile
+                os.unlink(name)
+            else:
+                os.replace(name, path)
+        except FileExistsError:
+            os.unlink(name)
+            raise NameTaken(f"there is a file {path.name} already") from None
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name)
+            raise
+
+    def _forget(self, paths: set[Path]) -> None:
+        """Removes files of secrets that no webhook names any more."""
+        texts = "".join(file.read_text(encoding="utf-8", errors="replace") for file in self._files())
+        for path in paths:
+            # However it is named: by another way to the same folder, too.
+            if f"/{path.name}}}" not in texts:
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _own_references(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if found := _OWN_SECRET.fullmatch(value):
+            yield found[1]
+        return
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ():
+        yield from _own_references(item)
+
+
+def _bad_name(name: Any) -> Problem:
+    given = f"{name[:100]!r} is no name for a webhook" if isinstance(name, str) and name else "the name is missing"
+    remedy = "up to 128 letters, digits and . _ ~ -, the first a letter or digit: it is the end of the URL"
+    return Problem("", 0, "webhook: name", given, remedy)
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _of(warnings: Iterable[Problem], file: Path, name: str) -> tuple[Problem, ...]:
+    """Those of this webhook."""
+    label = f"webhook {name}"
+    return tuple(one for one in warnings if one.file == str(file) and one.where.split(":")[0] == label)
+
+
+def _items(file: Path, name: str) -> list[Any]:
+    """The webhooks of the file as they are written, if that name is in it and it can be read."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        document = parse_yaml(text).value if name in text else None  # most files of many have no need to be parsed
+    except (OSError, UnicodeDecodeError, BadYaml):
+        return []
+    items = document.get("webhooks") if isinstance(document, dict) else None
+    return items if isinstance(items, list) else []
+
+
+def _plain(value: Any) -> Any:
+    """ruamel's values as Python's own."""
+    if isinstance(value, (CommentedMap, dict)):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (CommentedSeq, list, tuple)):
+        return [_plain(item) for item in value]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return None if value is None else str(value)
+
+
+def _round_trip(indent: int | None = None, offset: int | None = None) -> YAML:
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    sequence = indent or 4
+    yaml.indent(mapping=2, sequence=sequence, offset=sequence - 2 if offset is None else offset)
+    return yaml
+
+
+def _dump(value: Any) -> str:
+    return _dumped(_round_trip(), value)
+
+
+def _dumped(yaml: YAML, value: Any) -> str:
+    stream = io.StringIO()
+    yaml.dump(value, stream)
+    return stream.getvalue()

@@ -1,0 +1,1 @@
+"""Orkes' webhook JSON: imported from files, and spoken by the API."""

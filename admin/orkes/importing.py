@@ -1,0 +1,263 @@
+"""From the webhook JSON of Orkes Conductor to this bridge's YAML. No secret's value is ever copied."""
+
+# The fields: https://orkes.io/content/reference-docs/api/webhooks/create-webhook
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from admin.definitions.as_written import AsWritten, Secret, as_written
+from criteria.jsonpath import compile_path
+
+_PLATFORMS = {
+    "github": "github",
+    "slack": "slack",
+    "stripe": "stripe",
+    "twilio": "twilio",
+    "pagerduty": "pagerduty",
+    "zendesk": "zendesk",
+    "twitter": "twitter",
+    "facebook": "facebook",
+    "sendgrid": "sendgrid",
+    "microsoftteams": "microsoft-teams",
+    "custom": "custom",
+}
+"""Orkes' names, without case and spaces → ours."""
+_VERIFIERS = {"SLACK_BASED": "slack", "STRIPE": "stripe", "TWITTER": "twitter", "SENDGRID": "sendgrid"}
+"""Verifiers that are one platform's → the platform."""
+_KNOWN = {
+    "name",
+    "id",
+    "receiverWorkflowNamesToVersions",
+    "workflowsToStart",
+    "sourcePlatform",
+    "verifier",
+    "headers",
+    "headerKey",
+    "secretKey",
+    "secretValue",
+}
+_IRRELEVANT = {
+    "urlVerified",
+    "createdBy",
+    "updatedBy",
+    "createTime",
+    "updateTime",
+    "tags",
+    "webhookExecutionHistory",
+    "ownerApp",
+}
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+
+
+class NotOrkes(ValueError):
+    """The text is not the webhook JSON of Orkes."""
+
+
+@dataclass
+class Imported:
+    """One webhook on its way into the YAML."""
+
+    keys: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """What the admin should know, or do."""
+    variables: dict[str, str] = field(default_factory=dict)
+    """Environment variable → what to set it to."""
+    unsafe: bool = False
+    """Whether nothing would verify its deliveries."""
+
+
+def read_webhooks(text: str) -> list[dict[str, Any]]:
+    """The webhooks of Orkes' JSON: one object, or a list of them. Raises NotOrkes."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise NotOrkes(f"not JSON: {error}") from None
+    webhooks = value if isinstance(value, list) else [value]
+    if not webhooks or not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in webhooks):
+        raise NotOrkes("not webhooks of Orkes: expected is an object with `name`, or a list of such objects")
+    return webhooks
+
+
+def convert(webhooks: Iterable[Mapping[str, Any]]) -> list[Imported]:
+    """Each webhook in the bridge's keys."""
+    taken: set[str] = set()
+    return [_convert(webhook, taken) for webhook in webhooks]
+
+
+def _convert(webhook: Mapping[str, Any], taken: set[str]) -> Imported:
+    made = Imported()
+    name = _name(str(webhook["name"]), taken)
+    if name != webhook["name"]:
+        made.notes.append(f"was named {json.dumps(webhook['name'])} in Orkes")
+    made.keys["name"] = name
+    webhook_id = webhook.get("id")
+    if isinstance(webhook_id, str) and _ID.fullmatch(webhook_id) and webhook_id not in taken:
+        taken.add(webhook_id)
+        made.keys["id"] = webhook_id
+        made.notes.append("its id is kept, so the URL's last part stays")
+    _verification(webhook, made, _variable(name))
+    receivers = _versions(webhook.get("receiverWorkflowNamesToVersions"), made)
+    if receivers:
+        made.keys["receivers"] = {workflow: version or "any" for workflow, version in receivers.items()}
+    starts = webhook.get("workflowsToStart")
+    once: dict[str, Any] = {}
+    if isinstance(starts, dict):
+        once = _once(starts.get("idempotencyKey"), starts.get("idempotencyStrategy"), made)
+        starts = {key: value for key, value in starts.items() if key not in ("idempotencyKey", "idempotencyStrategy")}
+    entries = _versions(starts, made)
+    if entries:
+        made.keys["starts"] = [
+            {"workflow": workflow} | ({"version": version} if version else {}) | once
+            for workflow, version in entries.items()
+        ]
+    if webhook.get("expression"):
+        made.notes.append(
+            "its expression was left out: Orkes evaluates it over the webhook's own configuration, not over the "
+            "payload. To choose by the payload, write `when` for a workflow to start, or `only` for the webhook"
+        )
+    if not receivers and not entries:
+        made.notes.append("it reaches no workflow: add receivers or starts")
+        made.unsafe = True
+    for key in sorted(webhook.keys() - _KNOWN - _IRRELEVANT - {"expression", "evaluatorType"}):
+        made.notes.append(f"its field {json.dumps(key)} is not known and was left out")
+    return made
+
+
+def _once(key: object, strategy: object, made: Imported) -> dict[str, Any]:
+    """`once` for Orkes' idempotency key and strategy; without a key, or with one that can't be said so, nothing."""
+    if not key:
+        return {}
+    path = re.fullmatch(r"\$\{workflow\.input((?:[.\[][^{}]*)?)\}", str(key).strip())
+    try:
+        compile_path(f"${path[1] if path else ''}")
+    except ValueError:
+        path = None
+    if path is None or not path[1]:
+        made.notes.append(
+            f"its idempotency key {json.dumps(key)} is no single value of the payload and was left out; "
+            "for one workflow a value write once: {key: JSONPATH}"
+        )
+        return {}
+    # Only this strategy lets a workflow start again when the one before has ended.
+    return {"once": {"key": f"${path[1]}", "while": "running" if strategy == "FAIL_ON_RUNNING" else "kept"}}
+
+
+def _verification(webhook: Mapping[str, Any], made: Imported, variable: str) -> None:
+    verifier = str(webhook.get("verifier") or "")
+    source = re.sub(r"[^a-z]", "", str(webhook.get("sourcePlatform") or "").lower())
+    platform = _PLATFORMS.get(source)
+    header = webhook.get("headerKey") or webhook.get("secretKey")
+
+    def secret(what: str) -> AsWritten:
+        made.variables[f"{variable}_SECRET"] = what
+        return AsWritten(f"${{{variable}_SECRET}}")
+
+    if verifier == "HEADER_BASED":
+        headers = webhook.get("headers")
+        if not isinstance(headers, dict) or not headers:
+            made.notes.append("it has no headers to verify by: add headers, or signature")
+            made.unsafe = True
+            return
+        made.keys["headers"] = {}
+        for name in map(str, headers):
+            made.variables[f"{variable}_{_variable(name)}"] = f"the value of the header {name}"
+            made.keys["headers"][name] = AsWritten(f"${{{variable}_{_variable(name)}}}")
+        if platform not in (None, "custom"):
+            made.notes.append(f"better: the bridge verifies signatures of {platform}: platform: {platform}, and secret")
+    elif verifier in _VERIFIERS:
+        made.keys["platform"] = platform = _VERIFIERS[verifier]
+        what = {
+            "slack": "the signing secret of the Slack app, which Orkes doesn't check",
+            "sendgrid": "SendGrid's public key for the event webhook",
+            "twitter": "the consumer secret of the app",
+        }.get(platform, f"the signing secret of {platform}")
+        made.keys["secret"] = secret(what)
+    elif verifier == "SIGNATURE_BASED" and (platform == "github" or str(header).lower() == "x-hub-signature-256"):
+        made.keys["platform"] = "github"
+        made.keys["secret"] = secret("the secret of the webhook at GitHub")
+    elif verifier == "HMAC_BASED" and platform == "microsoft-teams":
+        made.keys["platform"] = "microsoft-teams"
+        made.keys["secret"] = secret("the security token of the outgoing webhook")
+    elif verifier in ("SIGNATURE_BASED", "HMAC_BASED") and header:
+        signature: dict[str, Any] = {"header": str(header)}
+        if verifier == "SIGNATURE_BASED":
+            signature = {"secret": secret("its secretValue"), **signature, "prefix": "sha256="}
+        else:
+            what = "its secretValue decoded from base64 (the key itself)"
+            signature = {"secret": secret(what), **signature, "encoding": "base64"}
+        made.keys["signature"] = signature
+    else:
+        reason = f"verifier {json.dumps(verifier)}" if verifier else "no verifier"
+        made.notes.append(
+            f"{reason}: nothing would verify its deliveries; add platform and secret, headers or signature"
+        )
+        made.unsafe = True
+
+
+def _versions(value: object, made: Imported) -> dict[str, int | None]:
+    """workflow → version, None for any or the latest."""
+    found: dict[str, int | None] = {}
+    for workflow, version in value.items() if isinstance(value, dict) else ():
+        text = "" if version is None else str(version)
+        if text.isdecimal() and len(text) < 10 and int(text) > 0:
+            found[str(workflow)] = int(text)
+        else:
+            found[str(workflow)] = None
+            if text not in ("", "0"):
+                made.notes.append(f"the version of {workflow} is no number: any is taken")
+    return found
+
+
+def _name(text: str, taken: set[str]) -> str:
+    base = re.sub(r"-*[^A-Za-z0-9._~-][^A-Za-z0-9._~]*", "-", text).strip("-._~")[:100] or "webhook"
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    taken.add(name)
+    return name
+
+
+def _variable(text: str) -> str:
+    name = re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_") or "WEBHOOK"
+    return name if not name[0].isdigit() else f"_{name}"
+
+
+def to_yaml(webhooks: Iterable[Imported]) -> str:
+    """The webhooks as a file for BRIDGE_WEBHOOKS, with the notes as comments."""
+    lines = ["# Imported from Orkes Conductor. Set the variables, then: webhook-bridge check", "webhooks:"]
+    for made in webhooks:
+        lines += [f"  # {_comment(note)}" for note in made.notes]
+        lines += [f"  # set {variable}: {_comment(what)}" for variable, what in made.variables.items()]
+        marker = "- "
+        for key, value in as_written(made.keys, _no_secret).items():
+            lines.append(f"  {marker}{key}: {_flow(value)}")
+            marker = "  "
+    return "\n".join(lines) + "\n"
+
+
+def _no_secret(secret: Secret, label: str) -> str:
+    raise TypeError("what is imported names variables, and holds no secret")
+
+
+def _comment(text: str) -> str:
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
+def _flow(value: Any) -> str:
+    """The value as YAML on one line; JSON is YAML, and plain words need no quotes."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_flow(key)}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", value) and value.lower() not in _WORDS:
+        return value
+    return json.dumps(value)
+
+
+_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}

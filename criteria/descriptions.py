@@ -1,0 +1,55 @@
+"""Criteria and conditions in words, beside what an event holds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from criteria.matches import Criterion
+from criteria.operators import ORDERING, is_operators
+
+_SHOWN = 200
+"""Characters of a value in a sentence."""
+
+
+def shown(value: Any) -> str:
+    """The value as JSON, cut where it gets long."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+
+
+def criterion_in_words(criterion: Criterion) -> str:
+    """``$.action is "closed", expected is "opened"``, or ``$.size is 3, expected is $gt 10``."""
+    if criterion.hidden:
+        if not criterion.found:
+            return f"nothing at {criterion.path}, where what is expected is hidden"
+        return f"{criterion.path} is hidden, and " + ("holds" if criterion.holds else "doesn't hold")
+    if criterion.expected is None and criterion.operator is None:
+        return f"{criterion.path}: null is expected, and that never holds"
+    expected = f"{criterion.operator} " if criterion.operator else ""
+    expected += shown(criterion.expected)
+    if not criterion.found:
+        return f"nothing at {criterion.path}, expected is {expected}"
+    values = " and ".join(shown(value) for value in criterion.found[:5])
+    more = f" and {len(criterion.found) - 5} more" if len(criterion.found) > 5 else ""
+    hint = ""
+    if not criterion.holds and all(map(_nearly(criterion.expected), criterion.found)):
+        hint = " (they differ in case or spaces, which count)"
+    elif criterion.operator in ORDERING and not any(_alike(criterion.expected, value) for value in criterion.found):
+        hint = " (only numbers are ordered with numbers, and texts with texts)"
+    elif criterion.operator is None and is_operators(criterion.expected):
+        hint = " (each holds for a value, but all of them for no single one)"
+    return f"{criterion.path} is {values}{more}, expected is {expected}{hint}"
+
+
+def _alike(one: Any, other: Any) -> bool:
+    return isinstance(one, str) == isinstance(other, str) and isinstance(other, (str, int, float))
+
+
+def _nearly(expected: Any) -> Any:
+    def alike(value: Any) -> bool:
+        return (
+            isinstance(value, str) and isinstance(expected, str) and value.strip().lower() == expected.strip().lower()
+        )
+
+    return alike

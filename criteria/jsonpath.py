@@ -1,0 +1,141 @@
+"""JSONPaths as users write them in `matches`, `when` and `dedup`: parsed once, then cheap to select with.
+
+Plain member and index paths (``$.event.type``, ``$['a b'][0]``) are walked here. Everything else is parsed by
+jsonpath-ng and evaluated by `criteria.evaluator`, within a bound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from jsonpath_ng.exceptions import JSONPathError
+from jsonpath_ng.ext.parser import parse
+
+from criteria.evaluator import Unsupported, compile_expression
+from criteria.nodes import Find, Node, Steps, TooCostly
+
+MAX_LENGTH = 1000
+"""Characters of a path."""
+_STEP = re.compile(
+    r"""\.(?P<name>[^\W\d][\w-]*)           # .member
+      | \[\s*'(?P<single>[^'\\]*)'\s*\]     # ['member']
+      | \[\s*"(?P<double>[^"\\]*)"\s*\]     # ["member"]
+      | \[\s*(?P<index>-?\d{1,9})\s*\]      # [index]
+    """,
+    re.VERBOSE,
+)
+
+Select = Callable[[Any], list[Any]]
+"""The values that a path selects in a JSON value, in document order; none where it selects nothing."""
+
+
+class BadPath(ValueError):
+    """The text is not a JSONPath."""
+
+
+@lru_cache(maxsize=1024)
+def compile_path(path: str) -> Select:
+    """Like `parse_path`; what it gives is kept. For paths of definitions and tasks."""
+    return parse_path(path)
+
+
+def parse_path(path: str) -> Select:
+    """The function that selects with this path.
+
+    It selects nothing where the path can do nothing with a value, as where it divides by zero, and where it would take
+    more than `MAX_STEPS` steps. Raises BadPath with the reason if the text isn't a JSONPath that can be evaluated.
+    """
+    steps = _plain(path)
+    if steps is not None:
+        return _walker(steps)
+    find = _parse(path)
+
+    def select(document: Any) -> list[Any]:
+        try:
+            return [node.value for node in find(Node(document), Steps())]
+        except (TooCostly, RecursionError, TypeError, ValueError, ArithmeticError):
+            return []
+
+    return select
+
+
+def blank(document: Any, path: str, value: Any) -> Any:
+    """The document, changed in place, with everything that the path selects replaced.
+
+    Where that can't be told, for the path takes too long or computes what it selects, all of it is. Raises BadPath.
+    """
+    steps = _plain(path)
+    if steps is None:
+        try:
+            nodes = _parse(path)(Node(document), Steps())
+        except (TooCostly, RecursionError, TypeError, ValueError, ArithmeticError) as error:
+            if isinstance(error, BadPath):
+                raise
+            return value
+        for node in nodes:
+            if node.parent is None:
+                return value
+            node.parent.value[node.key] = value
+        return document
+    if not steps:
+        return value
+    for parent in _walker(steps[:-1])(document):
+        if _walker(steps[-1:])(parent):
+            parent[steps[-1]] = value
+    return document
+
+
+def _plain(path: str) -> tuple[str | int, ...] | None:
+    """Like `plain_steps`. Raises BadPath for what is no path at all."""
+    if not isinstance(path, str) or not path.strip():
+        raise BadPath("an empty JSONPath")
+    if len(path) > MAX_LENGTH:
+        raise BadPath(f"a JSONPath of more than {MAX_LENGTH} characters, {path[:40]!r}…")
+    return plain_steps(path.strip())
+
+
+def _parse(path: str) -> Find:
+    try:
+        return compile_expression(parse(path))
+    except Unsupported as error:
+        raise BadPath(f"{path!r} can't be evaluated: {error}") from None
+    except JSONPathError as error:
+        raise BadPath(f"{path!r} is not a JSONPath: {error}") from None
+    except Exception as error:  # the parser lets a few of its own internal errors out
+        raise BadPath(f"{path!r} is not a JSONPath: {type(error).__name__}: {error}") from None
+
+
+def plain_steps(path: str) -> tuple[str | int, ...] | None:
+    """The members and indexes of a plain path, or None if the path needs the evaluator."""
+    if not path.startswith("$"):
+        return None
+    position, steps = 1, list[str | int]()
+    while position < len(path):
+        step = _STEP.match(path, position)
+        if step is None:
+            return None
+        position = step.end()
+        index = step["index"]
+        if index is not None:
+            steps.append(int(index))
+        else:
+            steps.append(next(name for name in step.group("name", "single", "double") if name is not None))
+    return tuple(steps)
+
+
+def _walker(steps: tuple[str | int, ...]) -> Select:
+    def select(document: Any) -> list[Any]:
+        value = document
+        for step in steps:
+            if isinstance(step, str):
+                if not isinstance(value, dict) or step not in value:
+                    return []
+            elif not isinstance(value, list) or not -len(value) <= step < len(value):
+                return []
+            value = value[step]
+        return [value]
+
+    return select

@@ -1,0 +1,104 @@
+"""Criteria: JSONPath → expected value, as in a task's `matches`; with operators they are `criteria.conditions`.
+
+Equality has one definition, `comparison_key`: two values are equal if their keys are. So a task can be found by
+looking its keys up, at a cost that doesn't grow with the number of tasks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from criteria.equality import comparison_key
+from criteria.jsonpath import BadPath, Select, compile_path
+
+
+class BadMatches(ValueError):
+    """The criteria can't be parsed."""
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One criterion beside what an event holds at its path."""
+
+    path: str
+    expected: Any
+    found: list[Any]
+    """The values that the path selects; empty when it is missing."""
+    holds: bool
+    operator: str | None = None
+    """Where it is one operator's: its name, such as ``$gt``; `expected` is the operand."""
+    hidden: bool = False
+    """Whether the values are blanked, for they are not to be seen."""
+
+
+class Criteria:
+    """Parsed criteria; all of them must hold."""
+
+    __slots__ = ("expected", "keys", "paths", "selects")
+
+    def __init__(self, paths: tuple[str, ...], selects: tuple[Select, ...], expected: tuple[Any, ...]):
+        self.paths = paths
+        self.selects = selects
+        self.expected = expected
+        self.keys = tuple(map(comparison_key, expected))
+
+    @classmethod
+    def parse(cls, matches: Mapping[str, Any] | None) -> Criteria:
+        """Parses ``{JSONPath: expected value}``; None or an empty object matches every event.
+
+        Raises BadMatches with the reason if it isn't an object or a path isn't a JSONPath.
+        """
+        if matches is None:
+            matches = {}
+        if not isinstance(matches, Mapping):
+            raise BadMatches(f"matches must be an object of JSONPath → expected value, not {json.dumps(matches)[:100]}")
+        paths, selects = compile_paths(tuple(sorted(matches)))
+        try:
+            return cls(paths, selects, tuple(matches[path] for path in paths))
+        except RecursionError:
+            raise BadMatches("an expected value is nested too deeply") from None
+
+    def holds(self, document: Mapping[str, Any]) -> bool:
+        """Whether every criterion holds for the event's payload (with `_webhook`)."""
+        return all(
+            key is not None and any(comparison_key(value) == key for value in select(document))
+            for select, key in zip(self.selects, self.keys, strict=True)
+        )
+
+    def explain(self, document: Mapping[str, Any]) -> list[Criterion]:
+        """Each criterion with what was found at its path."""
+        found = []
+        for path, select, expected, key in zip(self.paths, self.selects, self.expected, self.keys, strict=True):
+            values = select(document)
+            holds = key is not None and any(comparison_key(value) == key for value in values)
+            found.append(Criterion(path, expected, values, holds))
+        return found
+
+
+_KEPT_CHARACTERS = 1000
+"""Of a task's paths: longer ones are compiled for each task that has them."""
+
+
+def compile_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Select, ...]]:
+    """The paths and their selecting functions: one object for all tasks with the same set of paths.
+
+    Raises BadMatches.
+    """
+    # What is kept is bounded, too, where somebody writes tasks with a thousand long paths each.
+    return _kept(paths) if sum(map(len, paths)) <= _KEPT_CHARACTERS else _compile(paths)
+
+
+@lru_cache(maxsize=4096)
+def _kept(paths: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Select, ...]]:
+    return _compile(paths)
+
+
+def _compile(paths: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Select, ...]]:
+    try:
+        return paths, tuple(map(compile_path, paths))
+    except BadPath as error:
+        raise BadMatches(str(error)) from None

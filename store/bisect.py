@@ -1,0 +1,32 @@
+"""Narrows the failure of a batch down to the items that it fails with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from store.protocols import LeadershipLost, StoreUnavailable
+
+_Item = TypeVar("_Item")
+
+OF_ALL = (LeadershipLost, StoreUnavailable)
+"""What says nothing about an item: all of them have to wait."""
+
+
+def narrowed(items: Sequence[_Item], act: Callable[[Sequence[_Item]], object]) -> list[tuple[_Item, Exception]]:
+    """Does `act(items)`, which does all or nothing; if it fails, acts on halves, in order, down to single items.
+
+    Returns the items that failed alone, each with its error. Raises LeadershipLost and StoreUnavailable.
+    """
+    if not items:
+        return []
+    try:
+        act(items)
+    except OF_ALL:
+        raise
+    except Exception as error:
+        if len(items) == 1:
+            return [(items[0], error)]
+        half = len(items) // 2
+        return narrowed(items[:half], act) + narrowed(items[half:], act)
+    return []

@@ -1,0 +1,92 @@
+"""Deliveries that come together are committed together: a commit costs the same for one event and for several."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from store.protocols import StoreUnavailable
+from store.records import Committed, NewEvent
+
+Take = Callable[[], list[Sequence[NewEvent]]]
+"""Closes the group, and answers the events of each delivery in it. To be called once the database is this process's to
+write: what comes while another process writes goes along."""
+Commit = Callable[[Take], list[list[Committed]]]
+"""Writes what it takes, all or nothing, and answers for each delivery. Raises StoreUnavailable, or another exception
+if the database refuses one of them."""
+
+
+class _Group:
+    """Deliveries on their way into one commit. Whoever opened it commits it for all; the others wait for `done`."""
+
+    def __init__(self) -> None:
+        self.deliveries: list[Sequence[NewEvent]] = []
+        self.outcomes: list[list[Committed] | StoreUnavailable] = []
+        """For each delivery, once `done`; empty if the one that should have committed was stopped."""
+        self.done = threading.Event()
+
+
+class GroupCommit:
+    """Makes groups of the deliveries of one process. Safe for threads, and for greenlets of one thread."""
+
+    def __init__(self, commit: Commit, gather: Callable[[], None] | None = None):
+        """`gather` lets others that are ready hand in theirs before the database is asked for."""
+        self._commit = commit
+        self._gather = gather
+        self._lock = threading.Lock()
+        self._open: _Group | None = None
+
+    def append(self, events: Sequence[NewEvent]) -> list[Committed]:
+        """Commits the events with those of others, and answers when they are on disk. Raises StoreUnavailable.
+
+        A group waits for the database as long as its first delivery may. The others came later: they have their
+        answer sooner than they must.
+        """
+        with self._lock:
+            group, first = self._open, self._open is None
+            if group is None:
+                group = self._open = _Group()
+            number = len(group.deliveries)
+            group.deliveries.append(events)
+        if first:
+            self._commit_for_all(group)
+        else:
+            group.done.wait()
+        outcome = group.outcomes[number] if group.outcomes else StoreUnavailable("the commit was interrupted")
+        if isinstance(outcome, StoreUnavailable):
+            raise outcome
+        return outcome
+
+    def _commit_for_all(self, group: _Group) -> None:
+        try:
+            if self._gather is not None:
+                self._gather()
+            group.outcomes = [*self._commit(lambda: self._close(group))]
+        except StoreUnavailable as error:
+            group.outcomes = [error] * len(self._close(group))
+        except Exception as error:
+            # One delivery that the database refuses must not take the others of its group with it.
+            deliveries = self._close(group)
+            group.outcomes = [_refused(error)] if len(deliveries) == 1 else [*map(self._commit_alone, deliveries)]
+        finally:
+            self._close(group)
+            group.done.set()
+
+    def _commit_alone(self, events: Sequence[NewEvent]) -> list[Committed] | StoreUnavailable:
+        try:
+            return self._commit(lambda: [events])[0]
+        except StoreUnavailable as error:
+            return error
+        except Exception as error:
+            return _refused(error)
+
+    def _close(self, group: _Group) -> list[Sequence[NewEvent]]:
+        """Lets nobody else in; the deliveries."""
+        with self._lock:
+            if self._open is group:
+                self._open = None
+        return group.deliveries
+
+
+def _refused(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(f"{type(error).__name__}: {error}")

@@ -1,0 +1,110 @@
+"""Blanks what a webhook's `hide` names, wherever people look: never for Conductor.
+
+What is hidden is a list of JSONPaths, or None where nobody knows any more what was to be hidden: then nothing of a
+payload is shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from criteria.jsonpath import blank, compile_path, plain_steps
+from criteria.matches import Criterion
+from store.records import Event
+
+BLANK = "***"
+Hidden = Sequence[str] | None
+"""JSONPaths of what nobody is shown; None for everything."""
+
+
+def masked(event: Event, hide: Hidden) -> Event:
+    """The event with each value at these JSONPaths blanked: in payload, headers and query. Of its delivery id nothing
+    is shown: it may be such a value, or a digest against which guesses can be tried.
+    """
+    if hide is None:
+        return replace(
+            event,
+            payload=json.dumps({"hidden": BLANK}),
+            headers=dict.fromkeys(event.headers, BLANK),
+            query=dict.fromkeys(event.query, BLANK),
+            delivery_id=BLANK if event.delivery_id is not None else None,
+        )
+    if not hide:
+        return event
+    document = event.document()
+    shown = _masked(document, hide)
+    about = shown.pop("_webhook", None)
+    about = about if isinstance(about, dict) else {"headers": BLANK, "query": BLANK}
+    return replace(
+        event,
+        payload=json.dumps(shown, ensure_ascii=False),
+        headers=_of(event.headers, about.get("headers")),
+        query=_of(event.query, about.get("query")),
+        delivery_id=BLANK if event.delivery_id is not None else None,
+    )
+
+
+def masked_in_list(event: Event, hide: Hidden) -> Event:
+    """The same of an event that was read without its payload, or whose payload isn't shown."""
+    if hide == () or event.delivery_id is None:
+        return event
+    return replace(event, delivery_id=BLANK)
+
+
+def hidden(
+    criteria: Iterable[Criterion], document: Mapping[str, Any], hide: Hidden, shown: Mapping[str, Any] | None = None
+) -> tuple[Criterion, ...]:
+    """The criteria, without the values that were found, and those that are expected, where something is hidden.
+
+    `shown` is what `shown_of` has made of document and `hide`, where it is at hand.
+    """
+    if hide is not None and not hide:
+        return tuple(criteria)
+    if shown is None:
+        shown = shown_of(document, hide)
+    return tuple(
+        replace(criterion, found=[BLANK] * len(criterion.found), expected=BLANK, hidden=True)
+        if hide is None or _touches(criterion, shown, hide)
+        else criterion
+        for criterion in criteria
+    )
+
+
+def shown_of(document: Mapping[str, Any], hide: Hidden) -> Mapping[str, Any]:
+    """The document with each value at these JSONPaths blanked; itself where nothing is hidden."""
+    if hide is None:
+        return {}
+    return _masked(json.loads(json.dumps(document)), hide) if hide else document
+
+
+def _touches(criterion: Criterion, shown: Any, hide: Sequence[str]) -> bool:
+    """Whether the criterion is about something hidden, be it in the document or not."""
+    if compile_path(criterion.path)(shown) != criterion.found:
+        return True
+    # What isn't there can't tell: so the paths themselves are compared.
+    return not criterion.found and any(_may_meet(criterion.path, path) for path in hide)
+
+
+def _may_meet(path: str, other: str) -> bool:
+    """Whether two paths may select the same value, or one a value within that of the other."""
+    one, two = plain_steps(path.strip()), plain_steps(other.strip())
+    if one is None or two is None:
+        return True
+    # An index may count from the end.
+    return all(a == b or (isinstance(a, int) and isinstance(b, int)) for a, b in zip(one, two, strict=False))
+
+
+def _masked(document: Any, hide: Sequence[str]) -> dict[str, Any]:
+    for path in hide:
+        try:
+            document = blank(document, path, BLANK)
+        except Exception:  # what can't be blanked exactly is not shown at all
+            document = BLANK
+    return document if isinstance(document, dict) else {"hidden": BLANK}
+
+
+def _of(values: Mapping[str, Any], shown: Any) -> dict[str, Any]:
+    return dict(shown) if isinstance(shown, dict) else dict.fromkeys(values, BLANK)

@@ -1,0 +1,76 @@
+"""Where the database is: a libpq URL, and the schema that is the bridge's own."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from config.database_url import without_password
+from store.protocols import StoreRefused
+
+SCHEMA = "webhook_bridge"
+"""The schema, unless the URL names another one (``?schema=NAME``)."""
+_CONNECT_TIMEOUT = 2  # seconds for each host: psycopg takes less for this
+_UNACKNOWLEDGED = 4000
+"""Milliseconds after which the kernel gives a connection up whose data nobody acknowledges: the network was cut."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A database, and how to reach it."""
+
+    parameters: dict[str, str]
+    """libpq's, the password among them."""
+    schema: str
+    shown: str
+    """The URL without its password, for people."""
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Reads a URL as libpq does, with our own parameter ``schema``.
+
+        Raises StoreRefused, without any part of the URL that may be a password.
+        """
+        schema, rest = _schema_of(url)
+        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,47}", schema):
+            raise StoreRefused(
+                "the schema in BRIDGE_DATABASE must be lower-case letters, digits and _, at most 48 of them, "
+                f"such as ?schema={SCHEMA}"
+            )
+        try:
+            given = conninfo_to_dict(rest)
+        except psycopg.Error:  # its words repeat parts of the URL
+            raise StoreRefused(
+                "BRIDGE_DATABASE is no URL that PostgreSQL's library can read; write "
+                "postgresql://USER@HOST:PORT/DATABASE, and other characters of a name or password as %XX"
+            ) from None
+        parameters = {
+            "connect_timeout": str(_CONNECT_TIMEOUT),
+            "tcp_user_timeout": str(_UNACKNOWLEDGED),
+            "keepalives_idle": "5",
+            "keepalives_interval": "2",
+            "keepalives_count": "3",
+            "fallback_application_name": "webhook-bridge",
+            "client_encoding": "utf8",
+            **{name: str(value) for name, value in given.items() if value is not None},
+        }
+        if "," in parameters.get("host", "") + parameters.get("hostaddr", ""):
+            # Of several servers the one that takes writes is meant, wherever a failover has put it.
+            parameters.setdefault("target_session_attrs", "read-write")
+        return cls(parameters, schema, without_password(url))
+
+
+def _schema_of(url: str) -> tuple[str, str]:
+    """The schema that the URL names, and the URL without it."""
+    before, question, query = url.partition("?")
+    kept, schema = [], SCHEMA
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if name == "schema":
+            schema = value
+        elif part:
+            kept.append(part)
+    return schema, before + (question + "&".join(kept) if kept else "")

@@ -1,0 +1,106 @@
+"""What there is for the deciding worker to look at: a bounded number of rows, and of payload."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from store import rows, turns
+from store.postgres.connections import Connections, Rows, Statement
+from store.postgres.pauses import PAUSED
+from store.records import Agenda, Event
+
+_SIZE = "octet_length(payload) + octet_length(headers) + octet_length(query)"
+"""Read without the payload itself, which PostgreSQL keeps elsewhere if it is long."""
+_COLUMNS = len(rows.EVENT.split(","))
+"""Of an event's; behind them is the payload that was read up to it."""
+_LEFT_IN = "value != ALL(%(without)s) AND value NOT IN (SELECT webhook FROM bridge.pauses)"
+_AFTER = rows.jumps("webhook", "bridge.events", "decided_at IS NULL", after="%(after)s")
+_TO = rows.jumps("webhook", "bridge.events", "decided_at IS NULL", to="%(after)s")
+# The next webhooks that have undecided events are found by one look into the index each; so are their first events.
+_UNDECIDED = f"""
+WITH webhooks AS MATERIALIZED (
+    SELECT value, row_number() OVER () AS turn FROM (
+        SELECT value FROM ({_AFTER}) later WHERE {_LEFT_IN} UNION ALL SELECT value FROM ({_TO}) first WHERE {_LEFT_IN}
+    ) next LIMIT %(webhooks)s
+), counted AS MATERIALIZED (SELECT count(*) AS number FROM webhooks)
+SELECT {rows.EVENT}, before + {_SIZE}, turn, (SELECT number FROM counted) FROM (
+    SELECT *, sum({_SIZE}) OVER in_turn - ({_SIZE}) AS before, row_number() OVER in_turn AS place
+    FROM webhooks CROSS JOIN LATERAL (
+        SELECT *, row_number() OVER (ORDER BY seq) AS number FROM (
+            SELECT * FROM bridge.events e WHERE e.decided_at IS NULL AND e.webhook = webhooks.value ORDER BY seq
+            LIMIT (SELECT ceil(%(limit)s::numeric / greatest(1, number))::bigint FROM counted)
+        ) mine
+    ) firsts WINDOW in_turn AS (ORDER BY number, turn)
+) shares WHERE before < %(bytes)s AND place <= %(limit)s ORDER BY seq
+"""
+# They are few, also those of webhooks that are paused: no more than calls can be under way.
+_FREED = "held = 2 AND webhook != ALL(%(without)s) AND webhook NOT IN (SELECT webhook FROM bridge.pauses)"
+_RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' ORDER BY id LIMIT %s"
+
+
+class Reading:
+    """Implements that part of `store.protocols.Decisions`."""
+
+    _connections: Connections
+    _undecided_after = ""
+    """The webhook after which the next round over undecided events begins."""
+
+    def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
+        values = {
+            "after": self._undecided_after,
+            "without": list(without),
+            "webhooks": turns.WEBHOOKS,
+            "limit": limit,
+            "bytes": turns.BYTES,
+        }
+        paused, undecided, freed, returned = self._connections.read_together(
+            (PAUSED, ()), (_UNDECIDED, values), _some(_FREED, values), (_RETURNED, (limit,))
+        )
+        since: dict[str, int] = dict(paused)
+        more = self._more(undecided, limit) or len(freed) == limit or _is_cut(freed) or len(returned) == limit
+        # Who was resumed between the statements is so for the next agenda.
+        new, again = ([e for e in map(_event, found) if e.webhook not in since] for found in (undecided, freed))
+        return Agenda(since, new, again, list(map(rows.task, returned)), more)
+
+    def _more(self, undecided: Rows, limit: int) -> bool:
+        """Whether there may be more undecided events than these; the next round begins after them."""
+        if not undecided:
+            return False
+        *_, turn, webhooks = max(undecided, key=lambda row: row[-2])
+        share = turns.share(limit, webhooks)
+        self._undecided_after = next(row[2] for row in undecided if row[-2] == turn)
+        counts: dict[str, int] = {}
+        for row in undecided:
+            counts[row[2]] = counts.get(row[2], 0) + 1
+        return _is_cut(undecided) or webhooks == turns.WEBHOOKS or max(counts.values()) == share
+
+    def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
+        of = "" if webhook is None else "webhook = %(webhook)s AND "
+        values = {"webhook": webhook, "after": after_seq, "limit": limit, "bytes": turns.BYTES}
+        return list(map(_event, self._connections.read(*_some(f"{of}held = 1 AND seq > %(after)s", values))))
+
+    def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
+        if not event_ids:
+            return {}
+        sql = f"SELECT {rows.EVENT} FROM bridge.events WHERE id = ANY(%s)"
+        return {event.id: event for event in map(rows.event, self._connections.read(sql, (list(event_ids),)))}
+
+
+def _some(where: str, values: dict[str, Any]) -> Statement:
+    """The statement for the first events, at most `limit` of them and of their `bytes`."""
+    sql = (
+        f"SELECT {rows.EVENT}, before + {_SIZE} FROM (SELECT *, sum({_SIZE}) OVER (ORDER BY seq) - ({_SIZE}) AS before"
+        f" FROM (SELECT * FROM bridge.events WHERE {where} ORDER BY seq LIMIT %(limit)s) first) sized"
+        " WHERE before < %(bytes)s ORDER BY seq"
+    )
+    return sql, values
+
+
+def _is_cut(found: Rows) -> bool:
+    """Whether these events' payloads were too many to read more of them."""
+    return any(row[_COLUMNS] >= turns.BYTES for row in found)
+
+
+def _event(row: Sequence[Any]) -> Event:
+    return rows.event(row[:_COLUMNS])

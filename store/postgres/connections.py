@@ -1,0 +1,384 @@
+"""Connections to the database: a pool for each process, none carried across a fork, every wait bounded.
+
+Each of the server's answers is waited for in Python where gevent has patched `select`, so that other greenlets go on.
+Statements name tables as ``bridge.TABLE``; the schema of the address stands in for ``bridge`` as they are sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+import psycopg
+from psycopg import errors, waiting
+from psycopg.adapt import Buffer
+from psycopg.types.string import StrBinaryDumper, StrDumperUnknown
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from store import storable
+from store.clock import ServerClock, SteadyClock
+from store.deadline import deadline, passed
+from store.postgres import words
+from store.postgres.address import Address
+from store.protocols import StoreRefused, StoreUnavailable, Unstorable
+
+Rows = list[tuple[Any, ...]]
+Parameters = Sequence[Any] | Mapping[str, Any]
+Statement = tuple[str, Parameters]
+_Value = TypeVar("_Value")
+
+IMPATIENT = 2.2
+"""Seconds for what a delivery waits for: its answer must come within 2.5."""
+PATIENT = 10.0
+"""Seconds for a transaction, the wait for a connection included."""
+READING = 60.0
+"""Seconds for what people ask: counting millions of events takes some."""
+_CLOCK_AGE = 15.0
+"""Seconds after which the database's clock is looked at again."""
+_RETRY = 0.1
+_TIDYING = 1.0
+"""Seconds for what the pool does with a connection that comes back in the middle of something."""
+_MOST = 8
+"""Connections of one process."""
+_IDLE = 300.0
+LOCK_TIMEOUT = 1.5
+"""Seconds that a statement waits for another transaction: less than a delivery has."""
+_SESSION = {
+    # What the client waits for ends sooner; this ends what it left behind.
+    "statement_timeout": "90s",
+    "lock_timeout": f"{int(LOCK_TIMEOUT * 1000)}ms",
+    "idle_in_transaction_session_timeout": "15s",
+}
+_GONE = {
+    "tcp_keepalives_idle": "5s",
+    "tcp_keepalives_interval": "2s",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "11s",
+}
+"""The server's kernel gives the sessions of a host up that was cut off, whatever they wait for."""
+
+logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # who needs a connection says why there is none
+
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection on which nothing is waited for beyond `deadline`; then it is closed, as its state is unknown."""
+
+    deadline = float("inf")
+    """By the monotonic clock."""
+    begin = "BEGIN"
+    """Begins a transaction, with its own settings where a pooler stands between."""
+    first: Sequence[tuple[Any, ...]] = ()
+    """What the statement found that went along with the transaction's beginning."""
+    is_pooled = False
+    """Whether a pooler stands between: sessions are not ours then, and no settings, LISTEN or prepared statements."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Waits for the server as far as the deadline allows."""
+        left = max(0.0, self.deadline - time.monotonic())
+        bound = left if timeout is None else min(left, timeout)
+        try:
+            if is_patched():
+                return waiting.wait_poll(gen, self.pgconn.socket, interval, None if bound == float("inf") else bound)
+            return super().wait(gen, interval, None if bound == float("inf") else bound)
+        except psycopg.OperationalError:
+            if time.monotonic() >= self.deadline:
+                self.pgconn.finish()
+                raise psycopg.OperationalError("no answer in time") from None
+            raise
+
+
+def is_patched() -> bool:
+    """Whether gevent has made `select` cooperative in this process."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("select"))
+
+
+class _Text(StrDumperUnknown):
+    """The store's door: text as PostgreSQL takes it."""
+
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(storable.text_without_nul(obj))
+
+
+class _TextBinary(StrBinaryDumper):
+    """The same in binary."""
+
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(storable.text_without_nul(obj))
+
+
+def take_any_text(connection: psycopg.Connection[Any]) -> None:
+    """Has the connection store any text that it is given."""
+    connection.adapters.register_dumper(str, _TextBinary)
+    connection.adapters.register_dumper(str, _Text)
+
+
+class Connections:
+    """Lends connections to one database. Safe to make before a fork: the child opens its own."""
+
+    def __init__(self, address: Address):
+        self.address = address
+        self._inherited: list[object] = []
+        self._pool: ConnectionPool[Connection] | None = None
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        if self._pool is not None:
+            self._inherited.append(self._pool)  # kept, since closing it would end the parent's sessions
+        self._pool = None
+        self._opening = threading.Lock()
+        self._last_error: BaseException | None = None
+        self._own = SteadyClock()
+        self._clock = ServerClock()
+        self._clock_read = float("-inf")
+
+    # --- the clock ---
+
+    def now(self) -> int:
+        """The database's time in milliseconds, by its offset as it was last measured. Setting this machine's clock
+        doesn't move it."""
+        return round(self._own.now() + self._clock.offset)
+
+    def look_at_clock(self, connection: Connection) -> None:
+        """Measures the offset, if that is due."""
+        if time.monotonic() < self._clock_read + _CLOCK_AGE:
+            return
+        sent = self._own.now()
+        row = connection.execute("SELECT extract(epoch FROM clock_timestamp()) * 1000").fetchone()
+        assert row is not None
+        self._clock.observe(float(row[0]), sent, self._own.now())
+        self._clock_read = time.monotonic()
+
+    # --- statements ---
+
+    @lru_cache(maxsize=512)  # noqa: B019 - as many connections as stores, and those are few
+    def sql(self, statement: str) -> bytes:
+        """The statement on our schema."""
+        return statement.replace("bridge.", f"{self.address.schema}.").encode()
+
+    def read(self, statement: str, parameters: Parameters = (), seconds: float = READING) -> Rows:
+        """The rows of one statement that only reads. Raises StoreUnavailable."""
+        return self.run_again(lambda connection: self.fetch(connection, statement, parameters), seconds)
+
+    def read_together(self, *statements: Statement) -> list[Rows]:
+        """The rows of each of several statements that only read, in one round trip. Raises StoreUnavailable."""
+        return self.run_again(lambda connection: self.fetch_together(connection, statements), READING)
+
+    def fetch(self, connection: Connection, statement: str, parameters: Parameters = ()) -> Rows:
+        """The rows of a statement on that connection."""
+        return self.run(connection, statement, parameters).fetchall()
+
+    def execute(self, connection: Connection, statement: str, parameters: Parameters = ()) -> int:
+        """Executes a statement on that connection; the number of rows that it wrote."""
+        return self.run(connection, statement, parameters).rowcount
+
+    def run(
+        self, connection: Connection, statement: str, parameters: Parameters = ()
+    ) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Executes a statement on that connection."""
+        return connection.execute(self.sql(statement), parameters or None)
+
+    def fetch_together(self, connection: Connection, statements: Sequence[Statement]) -> list[Rows]:
+        """Executes statements in one round trip; the rows of each.
+
+        They are one message. Of several, as a pipeline sends them, the server may get the first ones and wait for the
+        others without any time-out, and with the locks that these took.
+        """
+        cursor = psycopg.ClientCursor(connection)
+        texts = [cursor.mogrify(self.sql(statement), parameters or None) for statement, parameters in statements]
+        found: list[Rows] = []
+        if texts:
+            cursor.execute("; ".join(texts).encode())
+            for _ in texts:
+                found.append(cursor.fetchall() if cursor.description else [])
+                cursor.nextset()
+        return found
+
+    def run_again(self, action: Callable[[Connection], _Value], seconds: float) -> _Value:
+        """What `action(connection)` returns; done anew if the connection broke, as all idle ones do in a restart.
+
+        So it must do no harm if it is done twice. Raises StoreUnavailable.
+        """
+        until = deadline(seconds)
+        with translated():
+            for tried in range(_MOST + 1):
+                with self.lent(until) as connection:
+                    try:
+                        return action(connection)
+                    except psycopg.OperationalError:
+                        if tried == _MOST or not connection.broken or time.monotonic() >= until:
+                            raise
+        raise AssertionError
+
+    @contextmanager
+    def transaction(self, seconds: float = PATIENT, first: str = "") -> Iterator[Connection]:
+        """One transaction. Raises StoreUnavailable; if its commit was under way, that may have been done or not.
+
+        `first` is a statement without parameters that goes along with its beginning, in one round trip; its rows are
+        the connection's `first` then.
+        """
+        with translated(), self._begun(deadline(seconds), first) as connection:
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if not connection.broken:
+                    with suppress(psycopg.Error):
+                        connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _begun(self, until: float, first: str) -> Iterator[Connection]:
+        """A connection in a transaction: another one, if the first broke while it was idle."""
+        while True:
+            with self.lent(until) as connection:
+                try:
+                    if first:
+                        cursor = connection.execute(f"{connection.begin}; {self.sql(first).decode()}")
+                        while cursor.nextset():
+                            pass
+                        connection.first = cursor.fetchall()
+                    else:
+                        connection.execute(connection.begin)
+                except psycopg.OperationalError:
+                    if connection.broken and time.monotonic() < until:
+                        continue
+                    raise
+                yield connection
+                return
+
+    @contextmanager
+    def lent(self, until: float, seconds: float = READING) -> Iterator[Connection]:
+        """A connection from the pool until that time of the monotonic clock; it is waited for `seconds` at most.
+
+        Raises psycopg's errors, and StoreUnavailable if there is none.
+        """
+        pool = self._open_pool()
+        connection = self._take(pool, min(until, time.monotonic() + seconds))
+        try:
+            connection.deadline = until
+            self.look_at_clock(connection)
+            yield connection
+        except errors.ReadOnlySqlTransaction:
+            connection.close()  # it was demoted to a standby: a new connection may find the new primary
+            raise
+        finally:
+            connection.deadline = time.monotonic() + _TIDYING
+            pool.putconn(connection)
+
+    def _take(self, pool: ConnectionPool[Connection], until: float) -> Connection:
+        while True:
+            try:
+                # The pool tries to connect when it is asked, and not again for one who waits: so it is asked often.
+                connection = pool.getconn(_RETRY)
+            except PoolTimeout:
+                if passed(until):
+                    break
+                continue
+            with suppress(psycopg.OperationalError):
+                connection.pgconn.consume_input()  # says whether the server has closed it
+            if not connection.broken:
+                return connection
+            pool.putconn(connection)
+        if self._last_error is not None:
+            raise words.of_connecting(self._last_error, self.address)
+        raise StoreUnavailable(f"PostgreSQL: no connection to {self.address.shown} in time")
+
+    # --- opening ---
+
+    def connect(self) -> Connection:
+        """A connection outside of the pool, ready for use. Raises psycopg's errors, or StoreUnavailable."""
+        connection = Connection.connect(**self.address.parameters, autocommit=True, prepare_threshold=None)  # type: ignore[arg-type]
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _open_pool(self) -> ConnectionPool[Connection]:
+        with self._opening:
+            if self._pool is None:
+                self._pool = ConnectionPool(
+                    connection_class=cast(type[Connection], _Connecting(self)),
+                    min_size=1,
+                    max_size=_MOST,
+                    max_idle=_IDLE,
+                    reconnect_timeout=0,
+                    num_workers=2,
+                    open=True,
+                    name="webhook-bridge",
+                )
+            return self._pool
+
+    def _prepare(self, connection: Connection) -> None:
+        """Looks who answers, and makes the session ours if it can be."""
+        take_any_text(connection)
+        connection.deadline = time.monotonic() + PATIENT
+        version, process, durable = connection.execute(
+            "SELECT current_setting('server_version_num')::int, pg_backend_pid(), current_setting('synchronous_commit')"
+        ).fetchall()[0]
+        if version < words.OLDEST_SERVER:
+            raise StoreRefused(words.too_old(version))
+        settings = dict(_SESSION)
+        if durable == "off":
+            settings["synchronous_commit"] = "on"  # whoever is answered 2xx relies on it
+        # A pooler speaks for many servers' processes, and gives itself another number.
+        connection.is_pooled = process != connection.info.backend_pid
+        if connection.is_pooled:
+            local = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())
+            connection.begin = f"BEGIN; {local}"
+        else:
+            settings |= _GONE
+            if version >= 140000:
+                settings["client_connection_check_interval"] = "1s"
+            connection.execute("; ".join(f"SET {name} = '{value}'" for name, value in settings.items()))
+        self.look_at_clock(connection)
+        connection.deadline = float("inf")
+        self._last_error = None
+
+    def close(self) -> None:
+        """Closes this process's connections; the next use opens them again."""
+        with self._opening:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close(timeout=1)
+
+
+class _Connecting:
+    """What the pool takes for its class of connections: it remembers why none came about."""
+
+    def __init__(self, connections: Connections):
+        self._connections = connections
+
+    def connect(self, _conninfo: str = "", **_settings: Any) -> Connection:
+        try:
+            return self._connections.connect()
+        except (psycopg.Error, StoreUnavailable) as error:
+            self._connections._last_error = error
+            raise
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns PostgreSQL's errors of the moment (down, full, locked, read-only) into StoreUnavailable."""
+    try:
+        yield
+    except (psycopg.IntegrityError, psycopg.DataError, errors.ProgramLimitExceeded) as error:
+        raise Unstorable(f"PostgreSQL: {error}") from error
+    except psycopg.NotSupportedError:
+        raise
+    except psycopg.ProgrammingError as error:
+        if isinstance(error, (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName)):
+            raise words.of_statement(error) from error
+        raise
+    except psycopg.Error as error:
+        raise words.of_statement(error) from error

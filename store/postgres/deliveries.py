@@ -1,0 +1,201 @@
+"""The relay's part of the store: events in, durably and in groups."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from store import rows, storable
+from store.deadline import deadline
+from store.group_commit import GroupCommit, Take
+from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, translated
+from store.postgres.secret_facts import secret_fact
+from store.postgres.signals import ProcessWakeUp
+from store.protocols import StoreUnavailable
+from store.records import Committed, NewEvent, Rejection
+
+REJECTIONS_KEPT = 100
+"""Rejections kept per webhook."""
+_HOUR = 3_600_000
+_MARGIN = 0.1
+"""Seconds by which the server gives up sooner than the client."""
+_ROWS_A_STATEMENT = 200
+_PAUSE = 0.1
+"""Seconds between tries to commit."""
+_ROW = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+# Any conflict: with the id, the events were stored by a try before this one.
+_INSERT = f"INSERT INTO bridge.events ({rows.NEW_EVENT}) VALUES {{}} ON CONFLICT DO NOTHING RETURNING id"
+_STORED = "SELECT id FROM bridge.events WHERE id = ANY(%s)"
+_FIRST = (
+    "SELECT e.webhook, e.delivery_id, e.id FROM unnest(%s::text[], %s::text[]) AS k (webhook, delivery_id)"
+    " JOIN bridge.events e USING (webhook, delivery_id) WHERE e.delivery_id IS NOT NULL"
+)
+
+
+class Deliveries:
+    """Implements `store.protocols.Deliveries`."""
+
+    _connections: Connections
+    _wakeup: ProcessWakeUp
+
+    def __init__(self, gather: Callable[[], None] | None = None):
+        """`gather` lets other deliveries that are ready join the commit (see `store.group_commit`)."""
+        self._gather = gather
+        self._reset_group()
+        os.register_at_fork(after_in_child=self._reset_group)
+
+    def _reset_group(self) -> None:
+        self._group_commit = GroupCommit(self._commit, self._gather)
+        self._turn = threading.Lock()
+        self._was_unavailable = False
+
+    def now(self) -> int:
+        return self._connections.now()
+
+    def append(self, events: Sequence[NewEvent]) -> list[Committed]:
+        return self._group_commit.append(events)
+
+    # --- the commit ---
+
+    def _commit(self, take: Take) -> list[list[Committed]]:
+        until = deadline(IMPATIENT)
+        # One commit at a time: what comes meanwhile shares the next one, and the order of arrival is kept.
+        if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):
+            raise StoreUnavailable("PostgreSQL: the commit before this one had no answer in time")
+        try:
+            deliveries = take()
+            outcomes = iter(self._commit_all([event for events in deliveries for event in events], until))
+        finally:
+            self._turn.release()
+        return [[next(outcomes) for _ in events] for events in deliveries]
+
+    def _commit_all(self, events: Sequence[NewEvent], until: float) -> list[Committed]:
+        is_first = True
+        while True:
+            try:
+                outcomes = self._try(events, until, is_first)
+            except StoreUnavailable:
+                # The server restarts, or another one takes its place: both may be over within a delivery's time. And if
+                # a commit's answer was lost, the next try tells whether it was done. While the database is known to be
+                # away, deliveries are refused at once.
+                if self._was_unavailable or time.monotonic() + _PAUSE >= until:
+                    self._was_unavailable = True
+                    raise
+                is_first = False
+                time.sleep(_PAUSE)
+            else:
+                self._was_unavailable = False
+                return outcomes
+
+    def _try(self, events: Sequence[NewEvent], until: float, is_first: bool) -> list[Committed]:
+        with translated(), self._connections.lent(until, 0.0 if self._was_unavailable else IMPATIENT) as connection:
+            stored = set[str]()
+            parts = [events[at : at + _ROWS_A_STATEMENT] for at in range(0, len(events), _ROWS_A_STATEMENT)]
+            left = until - time.monotonic() - _MARGIN
+            if len(parts) == 1 and not connection.is_pooled and left > LOCK_TIMEOUT:
+                stored |= self._insert(connection, parts[0])  # a transaction of its own, in one round trip
+            else:
+                # What is answered 503 is not to be stored later after all, when a lock is free.
+                wait = max(1, int(min(left, LOCK_TIMEOUT) * 1000))
+                connection.execute(f"{connection.begin}; SET LOCAL lock_timeout = {wait}")
+                for part in parts:
+                    stored |= self._insert(connection, part)
+                connection.execute("COMMIT")
+            if len(stored) == len(events):
+                outcomes = [Committed(event.id, False) for event in events]
+            else:
+                outcomes = self._look_up(connection, events, stored, is_first)
+            if not all(outcome.duplicate for outcome in outcomes):
+                self._wakeup.ring_on(connection, "events")
+            return outcomes
+
+    def _insert(self, connection: Connection, part: Sequence[NewEvent]) -> set[str]:
+        parameters: list[object] = []
+        for event in part:
+            parameters += rows.new_event_row(event)
+        statement = _INSERT.format(", ".join([_ROW] * len(part)))
+        return {row[0] for row in self._connections.fetch(connection, statement, parameters)}
+
+    def _look_up(
+        self, connection: Connection, events: Sequence[NewEvent], stored: set[str], is_first: bool
+    ) -> list[Committed]:
+        """What became of events that weren't inserted: an earlier try of ours stored them, or they are duplicates."""
+        fetch = self._connections.fetch
+        if not is_first:
+            ids = [event.id for event in events if event.id not in stored]
+            stored |= {row[0] for row in fetch(connection, _STORED, (ids,))}
+        others = [event for event in events if event.id not in stored]
+        keys = {event.id: (event.webhook, storable.text_without_nul(event.delivery_id or "")) for event in others}
+        found = fetch(connection, _FIRST, tuple(map(list, zip(*keys.values(), strict=True)))) if keys else []
+        first = {(webhook, delivery_id): event_id for webhook, delivery_id, event_id in found}
+        if not first.keys() >= set(keys.values()):  # retention has just taken it
+            raise StoreUnavailable("the event that came first is gone")
+        # What is found may have been committed here as a server went down, and its standby not have it yet. The log is
+        # in order: once the standby has this, it has that too.
+        connection.execute("SELECT pg_logical_emit_message(true, 'webhook-bridge', '')")
+        return [
+            Committed(event.id, False) if event.id in stored else Committed(first[keys[event.id]], True)
+            for event in events
+        ]
+
+    # --- verified or not ---
+
+    def verified_at(self, webhook: str, fingerprint: str) -> int | None:
+        sql = "SELECT verified_at FROM bridge.verifications WHERE webhook = %s AND fingerprint = %s"
+        found = self._connections.read(sql, (webhook, fingerprint), IMPATIENT)
+        return found[0][0] if found else None
+
+    def set_verified(self, webhook: str, fingerprint: str, at: int) -> None:
+        with self._connections.transaction(IMPATIENT) as connection:
+            self._connections.execute(
+                connection,
+                "INSERT INTO bridge.verifications (webhook, fingerprint, verified_at) VALUES (%s, %s, %s)"
+                " ON CONFLICT (webhook) DO UPDATE SET fingerprint = excluded.fingerprint,"
+                " verified_at = excluded.verified_at WHERE verifications.fingerprint != excluded.fingerprint",
+                (webhook, fingerprint, at),
+            )
+
+    def fingerprint_salt(self) -> bytes:
+        return secret_fact(self._connections, "fingerprint_salt")
+
+    # --- rejections and counts ---
+
+    def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
+        hour = self.now() // _HOUR * _HOUR
+        with self._connections.transaction() as connection:
+            execute = self._connections.execute
+            for r in rejections:
+                execute(
+                    connection,
+                    "INSERT INTO bridge.rejections (webhook, at, status, reason, remote, method)"
+                    " VALUES (%s, %s, %s, %s, %s, %s)",
+                    (r.webhook, r.at, r.status, r.reason, r.remote, r.method),
+                )
+            for webhook, filtered in sorted({(rejection.webhook, rejection.filtered) for rejection in rejections}):
+                execute(
+                    connection,
+                    "DELETE FROM bridge.rejections WHERE webhook = %s AND (status < 400) = %s AND id <= (SELECT id"
+                    " FROM bridge.rejections WHERE webhook = %s AND (status < 400) = %s"
+                    " ORDER BY id DESC LIMIT 1 OFFSET %s)",
+                    (webhook, filtered, webhook, filtered, REJECTIONS_KEPT),
+                )
+            # In one order everywhere: relays that wait for each other's rows must not do so in a circle.
+            for (webhook, outcome), number in sorted(counts.items()):
+                execute(
+                    connection,
+                    "INSERT INTO bridge.delivery_counts (webhook, hour, outcome, number) VALUES (%s, %s, %s, %s)"
+                    " ON CONFLICT (webhook, hour, outcome) DO UPDATE"
+                    " SET number = delivery_counts.number + excluded.number",
+                    (webhook, hour, outcome, number),
+                )
+
+    def check_writable(self) -> None:
+        with self._connections.transaction(IMPATIENT) as connection:
+            self._connections.execute(
+                connection,
+                "INSERT INTO bridge.facts (name, value, at) VALUES ('writable', '1', %s)"
+                " ON CONFLICT (name) DO UPDATE SET at = excluded.at",
+                (self.now(),),
+            )

@@ -1,0 +1,30 @@
+"""When calls of each kind last had their effects."""
+
+from __future__ import annotations
+
+from store.effects import Effects, after_effect
+from store.postgres.connections import Connections
+from store.records import TargetKind
+
+_OF_KIND = "SELECT since, last FROM bridge.effects WHERE kind = %s"
+
+
+class EffectsOfCalls:
+    """Implements that part of `store.protocols.Claims`."""
+
+    _connections: Connections
+
+    def effects(self, kind: TargetKind) -> Effects | None:
+        found = self._connections.read(_OF_KIND, (kind,))
+        return Effects(*found[0]) if found else None
+
+    def note_effect(self, kind: TargetKind, now: int) -> None:
+        with self._connections.transaction() as connection:
+            found = self._connections.fetch(connection, f"{_OF_KIND} FOR UPDATE", (kind,))
+            after = after_effect(Effects(*found[0]) if found else None, now)
+            self._connections.execute(
+                connection,
+                "INSERT INTO bridge.effects (kind, since, last) VALUES (%s, %s, %s)"
+                " ON CONFLICT (kind) DO UPDATE SET since = excluded.since, last = excluded.last",
+                (kind, after.since, after.last),
+            )

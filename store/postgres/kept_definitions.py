@@ -1,0 +1,37 @@
+"""The last good definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from store.postgres.connections import Connections
+
+_KEPT = "SELECT file, text FROM bridge.kept_definitions"
+
+
+class KeptDefinitions:
+    """Implements `store.protocols.KeptDefinitions`."""
+
+    _connections: Connections
+
+    def kept_definitions(self) -> dict[str, str]:
+        return dict(self._connections.read(_KEPT))
+
+    def keep_definitions(self, kept: Mapping[str, str]) -> None:
+        before = self.kept_definitions()
+        if before == kept:
+            return
+        with self._connections.transaction() as connection:
+            # Files in order, so that two processes that keep the same set wait for each other instead of failing.
+            for file in sorted(before.keys() | kept.keys()):
+                if file not in kept:
+                    self._connections.execute(
+                        connection, "DELETE FROM bridge.kept_definitions WHERE file = %s", (file,)
+                    )
+                elif before.get(file) != kept[file]:
+                    self._connections.execute(
+                        connection,
+                        "INSERT INTO bridge.kept_definitions (file, text) VALUES (%s, %s)"
+                        " ON CONFLICT (file) DO UPDATE SET text = excluded.text",
+                        (file, kept[file]),
+                    )

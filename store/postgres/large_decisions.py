@@ -1,0 +1,108 @@
+"""Decisions with very many targets, written in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from store import rows, transitions
+from store.postgres import onces
+from store.postgres.changes import changing_events, lock_events, states_of
+from store.postgres.connections import Connection, Connections
+from store.postgres.leadership import deciding
+from store.postgres.signals import ProcessWakeUp
+from store.postgres.targets import columns, new_targets
+from store.records import Decision
+
+_WRITING = f"SELECT id FROM bridge.events WHERE held > 0 AND held = {rows.HOLDS.index('writing')}"
+_NEXT = f"{_WRITING} AND id != ALL(%s) ORDER BY seq LIMIT 1"
+_DROPPED = 10
+"""Parts that are deleted in one transaction, of decisions that don't stand."""
+
+
+class LargeDecisions:
+    """Implements that part of `store.protocols.Decisions`."""
+
+    _connections: Connections
+    _wakeup: ProcessWakeUp
+
+    def record_large(self, holder: str, decision: Decision, now: int) -> None:
+        while self._drop_parts(holder, decision.event_id):  # of an earlier try, which had others
+            pass
+        for step in rows.large_parts(decision):
+            with deciding(self._connections, holder) as connection:
+                self._connections.execute(
+                    connection,
+                    "INSERT INTO bridge.decision_parts (event_id, number, targets)"
+                    " SELECT * FROM unnest(%b::text[], %b::int[], %b::text[])"
+                    " ON CONFLICT (event_id, number) DO UPDATE SET targets = excluded.targets",
+                    columns(step),
+                )
+        with deciding(self._connections, holder) as connection:
+            self._connections.execute(
+                connection,
+                "UPDATE bridge.events SET held = %s, decided_at = %s"
+                f" WHERE id = %s AND coalesce(decided_at, 0) = {rows.ASIDE_UNDECIDED}",
+                (rows.HOLDS.index("writing"), now, decision.event_id),
+            )
+
+    def _drop_parts(self, holder: str, event_id: str) -> bool:
+        """Deletes some parts of a decision that doesn't stand; whether there were any."""
+        found = self._connections.read(
+            "SELECT number FROM bridge.decision_parts WHERE event_id = %s LIMIT %s", (event_id, _DROPPED)
+        )
+        if found:
+            with deciding(self._connections, holder) as connection:
+                self._connections.execute(
+                    connection,
+                    "DELETE FROM bridge.decision_parts WHERE event_id = %s AND number = ANY(%s)",
+                    (event_id, [number for (number,) in found]),
+                )
+        return bool(found)
+
+    def write_large(self, holder: str, now: int, without: Collection[str] = ()) -> bool:
+        left_out = (list(without),)
+        parts, writing = self._connections.read_together(
+            ("SELECT 1 FROM bridge.decision_parts LIMIT 1", ()), (_NEXT, left_out)
+        )
+        if not parts and not writing:
+            return False
+        with deciding(self._connections, holder) as connection:
+            found = self._connections.fetch(connection, _NEXT, left_out)
+            if found:
+                with rows.part_of(found[0][0]):
+                    self._write_part(connection, found[0][0], now)
+            elif without and self._connections.fetch(connection, f"{_WRITING} LIMIT 1"):
+                return False
+            else:  # what is left belongs to no decision that stands
+                self._connections.execute(
+                    connection,
+                    "DELETE FROM bridge.decision_parts WHERE (event_id, number) IN"
+                    " (SELECT event_id, number FROM bridge.decision_parts LIMIT %s)",
+                    (_DROPPED,),
+                )
+                return True
+        self._wakeup.ring("targets")
+        return True
+
+    def _write_part(self, connection: Connection, event_id: str, now: int) -> None:
+        """Writes the event's next part, or after the last one what becomes of the event."""
+        fetch, execute = self._connections.fetch, self._connections.execute
+        # Who records results for the event has done it, or waits for this.
+        lock_events(self._connections, connection, [event_id])
+        part = fetch(
+            connection,
+            "SELECT number, targets FROM bridge.decision_parts WHERE event_id = %s ORDER BY number LIMIT 1",
+            (event_id,),
+        )
+        if not part:
+            states = states_of(self._connections, connection, [event_id])[event_id]
+            change = transitions.event_after_parts(states, now)
+            self._connections.run(connection, *changing_events({event_id: change}, now))
+            return
+        [(number, text)] = part
+        new_rows = [rows.new_target_row(event_id, new, None, now) for new in rows.targets_in(text)]
+        made = [rows.target(row) for row in fetch(connection, *new_targets(new_rows, or_ignore=True))]
+        onces.take_free(self._connections, connection, sorted(made, key=lambda target: target.id))
+        if taken := sorted(target.task_id for target in made if target.task_id is not None):
+            execute(connection, "UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)", (taken,))
+        execute(connection, "DELETE FROM bridge.decision_parts WHERE event_id = %s AND number = %s", (event_id, number))

@@ -1,0 +1,85 @@
+"""Who decides: a row that names the holder and until when, by the database's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from store.postgres.connections import Connection, Connections
+from store.postgres.signals import ProcessWakeUp
+from store.protocols import LeadershipLost
+from store.records import Term
+
+_NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+"""The database's clock as the statement runs: `now()` is the time at which its transaction began."""
+_LEAD = f"SELECT holder, until, {_NOW} FROM bridge.leads WHERE name = 'decider'"
+NOBODY = ""
+"""The holder, after one has resigned."""
+
+
+class Leadership:
+    """Implements `store.protocols.Leadership`.
+
+    That the holder's connection broke doesn't say that it has ended: its lead only runs out. However late it writes,
+    each deciding transaction locks the row, and so is over before another worker has leadership, or finds that it has.
+    """
+
+    _connections: Connections
+    _wakeup: ProcessWakeUp
+
+    def elect(self, holder: str, seconds: float) -> Term | None:
+        # Looked at before anything is locked: most of the time another worker has it.
+        for before, before_until, now in self._connections.read(_LEAD):
+            if before not in (NOBODY, holder) and before_until >= now:
+                return None
+        with self._connections.transaction() as connection:
+            self._connections.execute(
+                connection,
+                "INSERT INTO bridge.leads (name, holder, until) VALUES ('decider', %s, 0) ON CONFLICT DO NOTHING",
+                (NOBODY,),
+            )
+            before, before_until, now = self._connections.fetch(connection, f"{_LEAD} FOR UPDATE")[0]
+            # The clock may have been read before the lock was had: the older time errs to the safe side.
+            if before not in (NOBODY, holder) and before_until >= now:
+                return None
+            until: int = now + int(seconds * 1000)
+            self._connections.execute(
+                connection, "UPDATE bridge.leads SET holder = %s, until = %s WHERE name = 'decider'", (holder, until)
+            )
+        if before in (NOBODY, holder):
+            return Term(until)
+        return Term(until, before, min(now, before_until))
+
+    def renew(self, holder: str, seconds: float) -> bool:
+        with self._connections.transaction() as connection:
+            return bool(
+                self._connections.execute(
+                    connection,
+                    f"UPDATE bridge.leads SET until = {_NOW} + %s WHERE name = 'decider' AND holder = %s",
+                    (int(seconds * 1000), holder),
+                )
+            )
+
+    def resign(self, holder: str) -> None:
+        with self._connections.transaction() as connection:
+            self._connections.execute(
+                connection,
+                "UPDATE bridge.leads SET holder = %s, until = 0 WHERE name = 'decider' AND holder = %s",
+                (NOBODY, holder),
+            )
+        self._wakeup.ring("targets")
+
+    def leader(self) -> tuple[str, int] | None:
+        found = self._connections.read(_LEAD)
+        return (found[0][0], found[0][1]) if found and found[0][0] != NOBODY else None
+
+
+@contextmanager
+def deciding(connections: Connections, holder: str) -> Iterator[Connection]:
+    """A transaction that only the holder of leadership may write in. Raises LeadershipLost for another."""
+    with connections.transaction(first=f"{_LEAD} FOR KEY SHARE") as connection:
+        # Who takes leadership locks the row FOR UPDATE, and so waits for all of these; who keeps it changes no key, and
+        # so doesn't.
+        if not connection.first or connection.first[0][0] != holder:
+            raise LeadershipLost
+        yield connection

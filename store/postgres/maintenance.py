@@ -1,0 +1,93 @@
+"""What keeps the database small."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from store import rows
+from store.postgres import onces, quarantine, set_back, words
+from store.postgres.connections import Connections
+from store.records import Pruned
+
+_WITHOUT_TARGETS = """
+SELECT id FROM unnest(%s::text[]) AS pruned (id) WHERE NOT EXISTS (
+    SELECT 1 FROM bridge.targets t WHERE t.event_id = pruned.id
+)
+"""
+_COUNTS = 200
+"""Rows of `finished_events` that are added up."""
+
+
+class Maintenance:
+    """Implements `store.protocols.Upkeep`."""
+
+    _connections: Connections
+
+    def advice(self) -> list[str]:
+        found = self._connections.read(
+            "SELECT name, reset_val FROM pg_settings"
+            " WHERE name IN ('synchronous_commit', 'fsync', 'full_page_writes', 'synchronous_standby_names')"
+        )
+        return words.advice(dict(found))
+
+    def maintain(self) -> None:
+        set_back.mend(self._connections, self._connections.now())
+        # The server vacuums by itself: the tables say how often.
+        counted = self._connections.read("SELECT count(*) FROM bridge.finished_events")[0][0]
+        if counted > _COUNTS:
+            with self._connections.transaction() as connection:
+                self._connections.execute(
+                    connection,
+                    "WITH counted AS (DELETE FROM bridge.finished_events RETURNING status, number)"
+                    " INSERT INTO bridge.finished_events (status, number)"
+                    " SELECT status, sum(number) FROM counted GROUP BY status HAVING sum(number) != 0",
+                )
+
+    def prune(self, before: int, limit: int) -> Pruned:
+        with self._connections.transaction() as connection:
+            fetch, execute = self._connections.fetch, self._connections.execute
+            take_back = partial(quarantine.take_back, self._connections, connection)
+            # Several workers prune: what one is deleting, the others leave to it.
+            found = fetch(
+                connection,
+                "SELECT id FROM bridge.events WHERE settled_at < %s ORDER BY settled_at LIMIT %s"
+                " FOR UPDATE SKIP LOCKED",
+                (before, limit),
+            )
+            ids = [row[0] for row in found]
+            targets: list[int] = []
+            if ids:
+                of_events = "SELECT id FROM bridge.targets WHERE event_id = ANY(%s) LIMIT %s"
+                targets = [row[0] for row in fetch(connection, of_events, (ids, rows.STEP))]
+                onces.prune(self._connections, connection, targets)
+                take_back("target", list(map(str, targets)))
+                execute(connection, "DELETE FROM bridge.targets WHERE id = ANY(%s)", (targets,))
+                if len(targets) == rows.STEP:  # those that still have targets are left to the next step
+                    ids = [row[0] for row in fetch(connection, _WITHOUT_TARGETS, (ids,))]
+                take_back("event", ids)
+                execute(
+                    connection,
+                    "WITH pruned AS (DELETE FROM bridge.events WHERE id = ANY(%s) RETURNING status)"
+                    " INSERT INTO bridge.finished_events (status, number)"
+                    " SELECT status, -count(*) FROM pruned GROUP BY status",
+                    (ids,),
+                )
+            tasks = fetch(
+                connection,
+                "SELECT id, workflow_id FROM bridge.tasks WHERE settled_at < %s ORDER BY settled_at LIMIT %s"
+                " FOR UPDATE SKIP LOCKED",
+                (before, limit),
+            )
+            if tasks:
+                take_back("task", [row[0] for row in tasks])
+                take_back("workflow", [row[1] for row in tasks])
+                execute(connection, "DELETE FROM bridge.tasks WHERE id = ANY(%s)", ([row[0] for row in tasks],))
+                execute(
+                    connection,
+                    "DELETE FROM bridge.workflows WHERE id = ANY(%s)",
+                    (sorted({row[1] for row in tasks}),),
+                )
+            quarantine.prune(self._connections, connection, before, limit)
+            execute(connection, "DELETE FROM bridge.delivery_counts WHERE hour < %s", (before,))
+        more = len(found) == limit or len(targets) == rows.STEP or len(tasks) == limit
+        return Pruned(len(ids), more)

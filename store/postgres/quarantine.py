@@ -1,0 +1,117 @@
+"""What failed alone, and is tried again at its time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from store import rows
+from store.postgres.connections import Connection, Connections
+from store.records import SetAside, SetAsideKind
+
+_SET_ASIDE = f"""
+INSERT INTO bridge.quarantine AS q ({rows.SET_ASIDE})
+SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[])
+ON CONFLICT (kind, id) DO UPDATE SET webhook = excluded.webhook, reason = excluded.reason,
+    since = least(q.since, excluded.since), tries = excluded.tries, due_at = excluded.due_at
+"""
+_TAKE_BACK = """
+WITH taken AS (
+    SELECT id FROM bridge.quarantine WHERE kind = %s AND id = ANY(%s) ORDER BY kind, id FOR UPDATE
+) DELETE FROM bridge.quarantine q USING taken WHERE q.kind = %s AND q.id = taken.id
+"""
+"""In the order in which `set_aside` locks: of two workers neither waits for the other."""
+
+_LOCKED = "WITH found AS (SELECT seq FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE)"
+_EVENTS_ASIDE = (
+    f"{_LOCKED} UPDATE bridge.events e SET decided_at = coalesce(e.decided_at, {rows.ASIDE_UNDECIDED}),"
+    f" held = CASE WHEN e.held IN (1, 2) THEN e.held + {rows.ASIDE} ELSE e.held END"
+    " FROM found WHERE e.seq = found.seq"
+)
+_EVENTS_AGAIN = (
+    f"{_LOCKED} UPDATE bridge.events e SET decided_at = nullif(e.decided_at, {rows.ASIDE_UNDECIDED}),"
+    f" held = CASE WHEN e.held IN ({1 + rows.ASIDE}, {2 + rows.ASIDE}) THEN {rows.HOLDS.index('recheck')}"
+    " ELSE e.held END FROM found WHERE e.seq = found.seq"
+)
+"""What was held before is free then: the worker that decides holds it again only when the agenda has it."""
+
+_PRUNE_ENDED = """
+WITH first AS MATERIALIZED (
+    SELECT kind, id FROM bridge.quarantine WHERE kind = 'target' AND id ~ '^[0-9]{1,18}$'
+    ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
+) DELETE FROM bridge.quarantine q USING first WHERE q.kind = first.kind AND q.id = first.id AND NOT EXISTS (
+    SELECT 1 FROM bridge.targets t WHERE t.id = first.id::bigint AND t.state IN ('pending', 'claimed')
+)
+"""
+_COUNTS = rows.set_aside_counts("bridge.quarantine")
+
+
+class Quarantine:
+    """Implements `store.protocols.Quarantine`."""
+
+    _connections: Connections
+
+    def set_aside(self, items: Sequence[SetAside]) -> None:
+        if items:
+            columns = [list(column) for column in zip(*rows.set_aside_rows(items), strict=True)]
+            events = [item.id for item in items if item.kind == "event"]
+            with self._connections.transaction() as connection:
+                if events:
+                    self._connections.execute(connection, _EVENTS_ASIDE, (events,))
+                self._connections.execute(connection, _SET_ASIDE, columns)
+
+    def take_back(self, kind: SetAsideKind, ids: Sequence[str]) -> None:
+        if ids:
+            with self._connections.transaction() as connection:
+                if kind == "event":
+                    self._connections.execute(connection, _EVENTS_AGAIN, (list(ids),))
+                take_back(self._connections, connection, kind, ids)
+
+    def quarantined(
+        self,
+        kind: SetAsideKind | None = None,
+        due_before: int | None = None,
+        ids: Sequence[str] | None = None,
+        limit: int = 1000,
+    ) -> list[SetAside]:
+        where: list[str] = []
+        values: list[Any] = []
+        if kind is not None or ids is not None:
+            where.append("kind = ANY(%s)" if kind is None else "kind = %s")
+            values.append(list(rows.KINDS) if kind is None else kind)
+        if ids is not None:
+            where.append("id = ANY(%s)")
+            values.append(list(ids))
+        if due_before is not None:
+            where.append("due_at < %s")
+            values.append(due_before)
+        found = self._connections.read(
+            f"SELECT {rows.SET_ASIDE} FROM bridge.quarantine {'WHERE ' if where else ''}{' AND '.join(where)}"
+            " ORDER BY due_at, kind, id LIMIT %s",
+            (*values, limit),
+        )
+        return [rows.set_aside(row) for row in found]
+
+    def quarantine_counts(self) -> dict[SetAsideKind, int]:
+        return {kind: number for kind, number in self._connections.read(_COUNTS) if number}
+
+
+def take_back(connections: Connections, connection: Connection, kind: SetAsideKind, ids: Sequence[str]) -> None:
+    """Deletes what is set aside of this kind with one of these ids."""
+    connections.execute(connection, _TAKE_BACK, (kind, list(ids), kind))
+
+
+def prune(connections: Connections, connection: Connection, before: int, limit: int) -> None:
+    """Deletes up to `limit` items that were due before, and that nobody has tried since: there is nothing to try.
+
+    Of targets those that have ended: another worker may not have known that one was set aside. Events go with their
+    rows: as long as one is left out of the agenda it must be found here.
+    """
+    connections.execute(connection, _PRUNE_ENDED, (limit,))
+    connections.execute(
+        connection,
+        "WITH old AS (SELECT kind, id FROM bridge.quarantine WHERE due_at < %s AND kind != 'event'"
+        " ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)"
+        " DELETE FROM bridge.quarantine q USING old WHERE q.kind = old.kind AND q.id = old.id",
+        (before, limit),
+    )

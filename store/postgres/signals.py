@@ -1,0 +1,189 @@
+"""How one process learns of another's commits at once: LISTEN and NOTIFY, and a look at intervals behind a pooler.
+
+NOTIFY in a transaction makes commits queue up behind each other, over the whole server. So it is sent after the commit,
+and a hundred times a second at most: at once if the last one was long enough ago, or else by a thread of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from contextlib import suppress
+
+import psycopg
+import structlog
+
+from config import wakeup as wakeup
+from store.postgres.connections import Connection, Connections
+from store.protocols import News, StoreUnavailable
+
+_GAP = 0.01
+"""Seconds between two notifications of the same news."""
+_LOOK_EVERY = 0.1
+"""Seconds between looks behind a pooler."""
+_RECONNECT_EVERY = 1.0
+_SECONDS = 2.0
+"""For a notification, a look, or to connect: it isn't worth more, since everybody looks at intervals too."""
+_TELL = "SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS channel"
+_NEWEST = "SELECT (SELECT max(seq) FROM bridge.events), (SELECT max(id) FROM bridge.targets)"
+
+log = structlog.get_logger()
+
+
+def channel(connections: Connections, news: News) -> str:
+    """The channel that carries this news: channels are the whole database's."""
+    return f"{connections.address.schema}_{news}"
+
+
+class ProcessWakeUp:
+    """Tells listeners that there is something new. A lost notification costs only time: they look at intervals too."""
+
+    def __init__(self, connections: Connections):
+        self._connections = connections
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._wanted: set[News] = set()
+        self._rung_at = float("-inf")
+        self._rung = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def ring(self, news: News) -> None:
+        """Has the listeners for this news woken."""
+        self._wanted.add(news)
+        self._rung.set()
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+                    self._thread.start()
+
+    def ring_on(self, connection: Connection, news: News) -> None:
+        """The same; on this connection, before it returns, if there was no notification a moment ago."""
+        if time.monotonic() < self._rung_at + _GAP:
+            self.ring(news)
+        else:
+            self._rung_at = time.monotonic()
+            self._connections.run(connection, _TELL, ([channel(self._connections, news)],))
+
+    def _run(self) -> None:
+        rung = self._rung
+        while True:
+            rung.wait()
+            rung.clear()
+            wanted, self._wanted = self._wanted, set()
+            self._rung_at = time.monotonic()
+            with suppress(StoreUnavailable, psycopg.Error):
+                self._notify(sorted(wanted))
+            time.sleep(_GAP)
+
+    def _notify(self, wanted: list[News]) -> None:
+        channels = [channel(self._connections, news) for news in wanted]
+        self._connections.read(_TELL, (channels,), _SECONDS)
+
+
+class Signals:
+    """Implements `store.protocols.Signals`."""
+
+    _connections: Connections
+
+    def listener(self, news: News) -> Listener:
+        return Listener(self._connections, news)
+
+
+class Listener:
+    """Implements `store.protocols.Listener`."""
+
+    def __init__(self, connections: Connections, news: News):
+        self._connections = connections
+        self._channel = channel(connections, news)
+        self._woken = wakeup.WakeUp()
+        self._connection: Connection | None = None
+        self._is_pooled = False
+        self._connected_at = float("-inf")
+        self._seen: object = None
+        self._listen()
+
+    def wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        if self._connection is None and not self._is_pooled:
+            if time.monotonic() >= self._connected_at + _RECONNECT_EVERY:
+                self._listen()
+                if self._connection is not None:
+                    return  # what came meanwhile was not heard
+            self._select(min(_RECONNECT_EVERY, seconds))
+        elif self._is_pooled:
+            self._look_until(end)
+        else:
+            self._select(seconds)
+
+    def wake(self) -> None:
+        self._woken.ring()
+
+    def close(self) -> None:
+        self._woken.close()
+        self._hang_up()
+
+    def _select(self, seconds: float) -> bool:
+        """Waits for a wake-up or a notification; whether one came."""
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        if self._connection is not None:
+            poll.register(self._connection.fileno(), select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)]
+        if self._woken.fileno() in ready:
+            self._woken.clear()
+        if self._connection is not None and self._connection.fileno() in ready:
+            self._hear()
+        return bool(ready)
+
+    def _hear(self) -> None:
+        assert self._connection is not None
+        connection = self._connection.pgconn
+        try:
+            connection.consume_input()
+            while connection.notifies() is not None:
+                pass
+        except psycopg.Error:
+            pass
+        if self._connection.broken:
+            log.warning("no news from PostgreSQL; connecting again")
+            self._hang_up()
+
+    def _listen(self) -> None:
+        self._connected_at = time.monotonic()
+        connection = None
+        try:
+            connection = self._connections.connect()
+            self._is_pooled = connection.is_pooled
+            if self._is_pooled:
+                # Its session may be another's after each statement.
+                log.info("a pooler stands before PostgreSQL: looking for news at intervals", seconds=_LOOK_EVERY)
+                connection.close()
+                return
+            connection.deadline = time.monotonic() + _SECONDS
+            connection.execute(f"LISTEN {self._channel}")
+            connection.deadline = float("inf")
+            self._connection = connection
+        except (psycopg.Error, StoreUnavailable) as error:
+            log.warning("can't listen for PostgreSQL's news; looking at intervals", error=str(error).strip())
+            if connection is not None:
+                connection.close()
+
+    def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _look_until(self, end: float) -> None:
+        while True:
+            before = self._seen
+            with suppress(StoreUnavailable):
+                self._seen = self._connections.read(_NEWEST, (), _SECONDS)
+            left = end - time.monotonic()
+            if self._seen != before or left <= 0 or self._select(min(_LOOK_EVERY, left)):
+                return

@@ -1,0 +1,31 @@
+"""New targets, many in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from store import rows
+from store.postgres.connections import Statement
+
+_NEW_TARGET_ARRAYS = (
+    "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[],"
+    " %b::int[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[],"
+    " %b::text[]"
+)
+_NEW_TARGETS = (
+    f"INSERT INTO bridge.targets ({rows.NEW_TARGET}, webhook) SELECT {rows.NEW_TARGET},"
+    " (SELECT e.webhook FROM bridge.events e WHERE e.id = event_id)"
+    f" FROM unnest({_NEW_TARGET_ARRAYS}) WITH ORDINALITY AS new ({rows.NEW_TARGET}, number)"
+    f" ORDER BY number {{}}RETURNING {rows.TARGET}"
+)
+
+
+def new_targets(new_rows: Sequence[tuple[Any, ...]], or_ignore: bool = False) -> Statement:
+    """The statement that writes them down; with `or_ignore` without those whose task another event has."""
+    return _NEW_TARGETS.format("ON CONFLICT DO NOTHING " if or_ignore else ""), columns(new_rows)
+
+
+def columns(of_rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+    """A list for each column, as ``unnest`` takes them."""
+    return tuple(map(list, zip(*of_rows, strict=True)))

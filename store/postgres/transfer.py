@@ -1,0 +1,79 @@
+"""The tables as they are, for a transfer from or to another store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from store.postgres.connections import READING, Connection, Connections
+from store.tables import TRANSFER, Row, Table
+
+_NUMBERED = {"events": "seq", "targets": "id", "rejections": "id", "changes": "id"}
+"""Tables whose rows have a number from the database."""
+_TRUTH = "not_sent"
+
+
+class PostgresTables:
+    """Implements `store.tables.Tables`."""
+
+    def __init__(self, connections: Connections):
+        self._connections = connections
+
+    def read(self, table: Table, after: Row | None, limit: int) -> list[Row]:
+        names = ", ".join(f"{name}::int" if name == _TRUTH else name for name in table.columns)
+        key = ", ".join(table.key)
+        marks = ", ".join(["%s"] * len(table.key))
+        where = f"WHERE ({key}) > ({marks})" if after is not None else ""
+        sql = f"SELECT {names} FROM bridge.{table.name} {where} ORDER BY {key} LIMIT %s"
+        return self._connections.read(sql, (*(after or ()), limit))
+
+    def write(self, table: Table, rows: Sequence[Row], note: str) -> None:
+        with self._connections.transaction(READING) as connection:
+            if table.name == "facts":
+                for row in rows:
+                    self._set_fact(connection, row)
+            elif rows:
+                self._copy(connection, table, rows)
+            self._set_fact(connection, (TRANSFER, note, self._connections.now()))
+
+    def _copy(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        truth = table.columns.index(_TRUTH) if _TRUTH in table.columns else None
+        sql = self._connections.sql(f"COPY bridge.{table.name} ({', '.join(table.columns)}) FROM STDIN")
+        with connection.cursor() as cursor, cursor.copy(sql) as copy:
+            for row in rows:
+                values = list(row)
+                if truth is not None:
+                    values[truth] = bool(values[truth])
+                copy.write_row(values)
+
+    def _set_fact(self, connection: Connection, row: Row) -> None:
+        self._connections.execute(
+            connection,
+            "INSERT INTO bridge.facts (name, value, at) VALUES (%s, %s, %s)"
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at",
+            row,
+        )
+
+    def count(self, table: Table) -> int:
+        return int(self._connections.read(f"SELECT count(*) FROM bridge.{table.name}")[0][0])
+
+    def finish(self) -> None:
+        with self._connections.transaction(READING) as connection:
+            execute = self._connections.execute
+            for name, key in _NUMBERED.items():
+                execute(
+                    connection,
+                    f"SELECT setval(pg_get_serial_sequence('bridge.{name}', '{key}'),"
+                    f" (SELECT coalesce(max({key}), 0) + 1 FROM bridge.{name}), false)",
+                )
+            execute(connection, "DELETE FROM bridge.finished_events")
+            execute(
+                connection,
+                "INSERT INTO bridge.finished_events (status, number)"
+                " SELECT status, count(*) FROM bridge.events WHERE status != 'pending' GROUP BY status",
+            )
+            execute(connection, "DELETE FROM bridge.facts WHERE name = %s", (TRANSFER,))
+        for name in ("events", "targets", "tasks"):
+            self._connections.run_again(self._analysing(name), READING)
+
+    def _analysing(self, name: str) -> Callable[[Connection], int]:
+        return lambda connection: self._connections.execute(connection, f"ANALYZE bridge.{name}")

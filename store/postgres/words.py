@@ -1,0 +1,112 @@
+"""PostgreSQL's errors, in words that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import psycopg
+from psycopg import errors
+
+from store.postgres.address import Address
+from store.protocols import StoreRefused, StoreUnavailable
+
+OLDEST_SERVER = 130000
+"""PostgreSQL 13, as the server numbers its versions."""
+
+
+_REFUSALS = ("FATAL:", "no password supplied", "SSL was required", "certificate")
+_OF_THE_MOMENT = ("the database system is", "too many", "connection slots", "terminating", "cannot connect", "timeout")
+"""A server that starts or stops, or has no room for one more, and a pooler that finds none: that passes."""
+
+
+def of_connecting(error: BaseException, address: Address) -> StoreUnavailable:
+    """Why no connection came about. libpq gives no code for it, only the server's text."""
+    if isinstance(error, StoreUnavailable):
+        return error
+    text = str(error)
+    refused = any(word in text for word in _REFUSALS) and not any(word in text for word in _OF_THE_MOMENT)
+    return (StoreRefused if refused else StoreUnavailable)(_why_not_connected(_text(error), address))
+
+
+def _why_not_connected(text: str, address: Address) -> str:
+    user, database = address.parameters.get("user", ""), address.parameters.get("dbname", "")
+    if "password authentication failed" in text or "empty password" in text:
+        return (
+            f"PostgreSQL refuses the password of the user {user or 'that libpq takes'}; "
+            "look at PGPASSWORD, .pgpass or BRIDGE_DATABASE"
+        )
+    if "no password supplied" in text:
+        return (
+            f"PostgreSQL wants a password for the user {user or 'that libpq takes'}; set PGPASSWORD, or write it into "
+            "a .pgpass file of mode 0600"
+        )
+    if "database" in text and "does not exist" in text:
+        return (
+            f"there is no database {database} at {address.shown}; "
+            f"make it (createdb {database}), or correct BRIDGE_DATABASE"
+        )
+    if "role" in text and "does not exist" in text:
+        return f"PostgreSQL knows no user {user}; make it (createuser {user}), or correct BRIDGE_DATABASE"
+    return f"PostgreSQL at {address.shown} can't be reached: {text}"
+
+
+def of_migrating(error: psycopg.Error, address: Address) -> StoreUnavailable:
+    """Why the tables could not be made or found."""
+    if isinstance(error, errors.InsufficientPrivilege):
+        return may_make_no_tables(_text(error), address)
+    return of_statement(error)
+
+
+def may_make_no_tables(why: str, address: Address) -> StoreRefused:
+    """For a user without the right to make the bridge's tables."""
+    user, schema = address.parameters.get("user", "USER"), address.schema
+    return StoreRefused(
+        f"the user {user} may not make the bridge's tables in {address.shown}: {why}; as an administrator of that "
+        f"database run: CREATE SCHEMA {schema} AUTHORIZATION {user}, or, if the schema is there, make the user its "
+        f"owner (ALTER SCHEMA {schema} OWNER TO {user}) and that of its tables"
+    )
+
+
+def of_statement(error: psycopg.Error) -> StoreUnavailable:
+    """Why a statement failed."""
+    if isinstance(error, errors.InsufficientPrivilege):
+        return StoreRefused(f"PostgreSQL: {_text(error)}; make the bridge's user the owner of its schema and tables")
+    return StoreUnavailable(f"PostgreSQL: {_text(error)}")
+
+
+def too_old(version: int) -> str:
+    """For a server older than the bridge can use."""
+    major = version // 10000
+    return (
+        f"the server is PostgreSQL {major}, and the bridge needs {OLDEST_SERVER // 10000} or newer; upgrade the server"
+    )
+
+
+def advice(settings: Mapping[str, str]) -> list[str]:
+    """What these settings of the server put at risk, each with a remedy."""
+    found = []
+    if settings.get("synchronous_commit") == "off":
+        found.append(
+            "the server has synchronous_commit off. The bridge turns it on for itself, so that a 2xx means that the "
+            "event is on disk; turn it on for everybody (ALTER SYSTEM SET synchronous_commit = on). With a synchronous "
+            "standby (synchronous_standby_names) a 2xx survives the loss of the host too"
+        )
+    if settings.get("synchronous_commit") == "local" and settings.get("synchronous_standby_names"):
+        found.append(
+            "the server has synchronous_commit local, so a 2xx doesn't wait for the synchronous standby and may not "
+            "survive the loss of the host; set it to on"
+        )
+    for name in ("fsync", "full_page_writes"):
+        if settings.get(name) == "off":
+            found.append(
+                f"the server has {name} off: a crash of its machine may lose what was answered 2xx, and the whole "
+                "database; turn it on"
+            )
+    return found
+
+
+def _text(error: BaseException) -> str:
+    """The first line of what the server or libpq says, which never holds the password."""
+    text = str(error).strip()
+    lines = text.splitlines() or [type(error).__name__]
+    return lines[0]

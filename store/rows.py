@@ -1,0 +1,276 @@
+"""What the stores on SQL share: rows to records, whose columns have the same names and order in all, and jumps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any, TypeVar, get_args
+
+from store import storable
+from store.protocols import LeadershipLost, PartRefused, StoreUnavailable
+from store.records import (
+    Decision,
+    Event,
+    Hold,
+    NewEvent,
+    NewTarget,
+    Rejection,
+    SetAside,
+    SetAsideKind,
+    Target,
+    TargetKind,
+    TargetState,
+    Task,
+    Workflow,
+)
+
+_Item = TypeVar("_Item")
+EVENT = (
+    "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
+    " settled_at, replay_of"
+)
+LISTED_EVENT = EVENT.replace("payload, headers, query", "'{}', '{}', '{}'")
+"""The same without what is large."""
+NEW_EVENT = "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of"
+TASK = (
+    "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"
+    " broken"
+)
+TARGET = (
+    "id, event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
+    " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while, failing_since,"
+    " only_versions"
+)
+NEW_TARGET = (
+    "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
+    " claimed_by, claimed_at, due_at, created_at, once_key, once_while, only_versions"
+)
+"""Without the webhook, which is the event's."""
+WORKFLOW = "id, version, root_id, root_started_at, root_correlation_id"
+REJECTION = "webhook, at, status, reason, remote, method"
+SET_ASIDE = "kind, id, webhook, reason, since, tries, due_at"
+REASON_KEPT = 1000
+"""Characters kept of why something was set aside."""
+FROM_THE_FUTURE = 5_000
+"""Milliseconds by which no event and no target is made ahead of the store's clock, unless that was set back since."""
+SOON = 30_000
+"""Milliseconds from now on when what waits for long is due then: longer than a call that was lost may take effect."""
+COUNTED = 10_000
+"""Items set aside that are counted, of each kind."""
+KINDS: tuple[SetAsideKind, ...] = get_args(SetAsideKind)
+STEP = 1000
+"""Rows that one transaction writes, of those that don't belong together."""
+RECORDED = 10
+"""Parts of a large decision that one transaction records."""
+PART = 500
+"""Targets that one transaction writes of a large decision."""
+STATES = tuple((kind, state) for kind in get_args(TargetKind) for state in get_args(TargetState))
+"""What a target can be: by one look into an index each it is found whether an event has such a target."""
+HOLDS: tuple[Hold, ...] = ("no", "held", "recheck", "aside", "aside", "writing")
+"""The column `held` has a hold's place in this: of an event that is set aside that of its hold before, and `ASIDE`."""
+ASIDE = 2
+"""What is added to the column `held` of an event that is set aside."""
+ASIDE_UNDECIDED = 0
+"""The column `decided_at` of an event that was set aside undecided: so it is left out where undecided ones are read."""
+
+
+def new_event_row(event: NewEvent) -> tuple[object, ...]:
+    """The values of the columns of `NEW_EVENT`."""
+    return (
+        event.id,
+        event.webhook,
+        event.received_at,
+        event.delivery_id,
+        event.payload,
+        json.dumps(event.headers),
+        json.dumps(event.query),
+        event.hold_until,
+        event.replay_of,
+    )
+
+
+def new_target_row(event_id: str, new: NewTarget, claimed_by: str | None, now: int) -> tuple[object, ...]:
+    """The values of the columns of `NEW_TARGET`; None claims it for nobody."""
+    claimed = claimed_by is not None
+    return (
+        event_id,
+        new.kind,
+        new.workflow,
+        new.workflow_id,
+        new.task_id,
+        new.reference_name,
+        new.version,
+        new.correlation_id,
+        "claimed" if claimed else "pending",
+        int(claimed),
+        claimed_by,
+        now if claimed else None,
+        max(now, new.not_before),
+        now,
+        new.once_key,
+        new.once_while,
+        json.dumps(new.only_versions) if new.only_versions is not None else None,
+    )
+
+
+def steps(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """The items in parts, each for one transaction."""
+    for first in range(0, len(items), STEP):
+        yield items[first : first + STEP]
+
+
+def large_parts(decision: Decision) -> Iterator[list[tuple[str, int, str]]]:
+    """A large decision's targets as rows of `decision_parts`: lists that are recorded in one transaction each.
+
+    The targets of a row, as JSON, are written in one transaction.
+    """
+    targets = decision.targets
+    for begin in range(0, len(targets), RECORDED * PART):
+        yield [
+            (decision.event_id, first, json.dumps([asdict(target) for target in targets[first : first + PART]]))
+            for first in range(begin, min(begin + RECORDED * PART, len(targets)), PART)
+        ]
+
+
+def targets_in(part: str) -> list[NewTarget]:
+    """The targets of one such part."""
+    return [NewTarget(**{**found, "only_versions": _versions(found["only_versions"])}) for found in json.loads(part)]
+
+
+@contextmanager
+def part_of(event_id: str) -> Iterator[None]:
+    """Says of which event a part is that can't be written."""
+    try:
+        yield
+    except (LeadershipLost, StoreUnavailable):
+        raise
+    except Exception as error:
+        raise PartRefused(event_id, error) from error
+
+
+def _versions(found: list[int] | None) -> tuple[int, ...] | None:
+    return None if found is None else tuple(found)
+
+
+def new_task_row(task: Task, state: str, now: int) -> tuple[object, ...]:
+    """The values of the columns of `TASK`, in this state, and when the task was seen."""
+    return (
+        task.id,
+        task.workflow_id,
+        task.workflow,
+        task.reference_name,
+        json.dumps(task.matches),
+        task.scheduled_at,
+        task.response_timeout,
+        task.domain,
+        task.found_by,
+        state,
+        task.broken,
+        now,
+    )
+
+
+def workflow_row(found: Workflow) -> tuple[object, ...]:
+    """The values of the columns of `WORKFLOW`."""
+    return (
+        found.id,
+        storable.number(found.version, storable.LARGEST_INT),
+        found.root_id,
+        storable.number(found.root_started_at),
+        found.root_correlation_id,
+    )
+
+
+def event(row: Sequence[Any]) -> Event:
+    """From the columns of `EVENT`. One that can't be read says so as its payload is asked for: others go on."""
+    values = list(row)
+    unreadable = None
+    for place, name in ((6, "headers"), (7, "query")):
+        try:
+            values[place] = json.loads(values[place])
+        except (TypeError, ValueError) as error:
+            values[place], unreadable = {}, f"its {name} in the store can't be read: {error}"
+    values[10] = values[10] or None  # set aside undecided
+    values[11] = HOLDS[values[11]]
+    found = Event(*values)
+    return found if unreadable is None else replace(found, unreadable=unreadable)
+
+
+def task(row: Sequence[Any]) -> Task:
+    """From the columns of `TASK`. One whose matches can't be read is broken: others go on."""
+    values = list(row)
+    try:
+        values[4] = json.loads(values[4])
+    except (TypeError, ValueError) as error:
+        values[4] = str(values[4])  # no criteria: it matches nothing
+        values[10] = f"its matches in the store can't be read: {error}"
+    return Task(*values)
+
+
+def target(row: Sequence[Any]) -> Target:
+    """From the columns of `TARGET`. One whose versions can't be read has none that fits: its event is decided anew."""
+    values = list(row)
+    try:
+        values[-1] = tuple(json.loads(values[-1])) if values[-1] is not None else None
+    except (TypeError, ValueError):
+        values[-1] = ()
+    return Target(*values)
+
+
+def rejection(row: Sequence[Any]) -> Rejection:
+    """From the columns of `REJECTION`."""
+    return Rejection(*row)
+
+
+def set_aside(row: Sequence[Any]) -> SetAside:
+    """From the columns of `SET_ASIDE`."""
+    return SetAside(*row)
+
+
+def set_aside_rows(items: Sequence[SetAside]) -> list[tuple[object, ...]]:
+    """The values of the columns of `SET_ASIDE`, in the order in which all processes lock them."""
+    last = {(item.kind, item.id): item for item in items}
+    return [
+        (item.kind, item.id, item.webhook, item.reason[:REASON_KEPT], item.since, item.tries, item.due_at)
+        for _, item in sorted(last.items())
+    ]
+
+
+def set_aside_counts(table: str) -> str:
+    """SQL for each kind and how many are set aside of it, of which no more than `COUNTED` are read."""
+    return " UNION ALL ".join(
+        f"SELECT '{kind}', count(*) FROM (SELECT 1 FROM {table} WHERE kind = '{kind}' LIMIT {COUNTED}) AS counted"
+        for kind in KINDS
+    )
+
+
+def size(row: Sequence[Any]) -> int:
+    """Characters of payload, headers and query in a row of the columns of `EVENT`."""
+    return len(row[5]) + len(row[6]) + len(row[7])
+
+
+def overdue_event(seq: int) -> str:
+    """What `store.protocols.Queries.overdue` says of an event that is to be decided."""
+    return f"event {seq}"
+
+
+def overdue_target(target_id: int, attempts: int) -> str:
+    """The same of a target that is to be called: each try makes it another."""
+    return f"target {target_id} {attempts}"
+
+
+def jumps(column: str, table: str, where: str, after: str = "", to: str = "") -> str:
+    """SQL for the different values of the column: jumps in its index from one to the next, past all rows of each.
+
+    With `after` only greater values, with `to` none greater: each is a parameter as the store writes it. The rows come
+    one by one, so a LIMIT that is appended ends the jumps.
+    """
+    first = f" AND {column} > {after}" if after else ""
+    last = f" AND {column} <= {to}" if to else ""
+    return (
+        f"WITH RECURSIVE jumps (value) AS (SELECT min({column}) FROM {table} WHERE {where}{first}{last} UNION ALL"
+        f" SELECT (SELECT min({column}) FROM {table} WHERE {where} AND {column} > value{last}) FROM jumps"
+        " WHERE value IS NOT NULL) SELECT value FROM jumps WHERE value IS NOT NULL"
+    )

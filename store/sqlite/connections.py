@@ -1,0 +1,302 @@
+"""Connections to the database: one writer a process, one reader a thread, none carried across a fork."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from store import storable
+from store.deadline import deadline
+from store.protocols import NewerStore, StoreMissing, StoreUnavailable, Unstorable
+from store.sqlite.migrations import migrations
+
+BUSY_TIMEOUT = 2.5
+"""Seconds that a write waits for another process's transaction before the store counts as unavailable: less than the
+three seconds in which Slack and others want an answer."""
+_NAP = 0.0001
+_NAPS = 20
+_LONGEST_SLEEP = 0.002
+_PAGES_UNTIL_CHECKPOINT = 8000
+_SQLITE_BUSY = 5  # the sqlite3 module names it since Python 3.11
+
+
+class _Connection(sqlite3.Connection):
+    """The store's door: whatever text comes in can be stored."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        try:
+            return super().execute(sql, parameters)
+        except UnicodeEncodeError:  # nothing was executed
+            if isinstance(parameters, dict):
+                return super().execute(sql, {name: _storable(value) for name, value in parameters.items()})
+            return super().execute(sql, tuple(map(_storable, parameters)))
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+        return super().executemany(sql, (tuple(map(_storable, row)) for row in parameters))
+
+
+def _storable(value: Any) -> Any:
+    return storable.text(value) if isinstance(value, str) else value
+
+
+class Connections:
+    """Opens connections to one database file as they are needed.
+
+    Safe to make before a fork: whatever was opened in the parent is left alone in the child.
+    """
+
+    def __init__(self, path: Path, nap: Callable[[float], None] = time.sleep):
+        """`nap` is how to wait for what ends in a moment (see `begin`)."""
+        self.path = path
+        self._nap = nap
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._readers = threading.local()
+        self._writer: Database | None = None
+        self._writing = threading.RLock()
+
+    # --- opening ---
+
+    def _open(self, *, create: bool = False) -> Database:
+        mode = "rwc" if create else "rw"
+        # The time-out is for opening and for readers, who wait only at rare moments: recovery after a crash, the end
+        # of a checkpoint.
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=BUSY_TIMEOUT,
+            cached_statements=256,
+            factory=_Connection,
+        )
+        connection.execute("PRAGMA synchronous=FULL")
+        return Database(connection)
+
+    def _open_writer(self) -> Database:
+        db = self._open()
+        db.execute("PRAGMA busy_timeout=0")  # `begin` waits, in shorter naps
+        # The worker checkpoints regularly; this is for when no worker runs, and keeps it off the relay's commits.
+        db.execute(f"PRAGMA wal_autocheckpoint={_PAGES_UNTIL_CHECKPOINT}")
+        return db
+
+    @property
+    def reader(self) -> Database:
+        """This thread's connection for reading."""
+        db: Database | None = getattr(self._readers, "db", None)
+        if db is None:
+            with translated():
+                db = self._readers.db = self._open()
+        return db
+
+    @contextmanager
+    def reading(self) -> Iterator[Database]:
+        """This thread's connection for reading. Raises StoreUnavailable when the database can't be read."""
+        with translated():
+            try:
+                yield self.reader
+            except sqlite3.Error as error:
+                if _is_stale_after(error):
+                    self._close_reader()
+                raise
+
+    def read(self, sql: str, parameters: Iterable[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query. Raises StoreUnavailable when the database can't be read."""
+        with self.reading() as db:
+            values = parameters if isinstance(parameters, dict) else tuple(parameters)
+            return db.execute(sql, values).fetchall()
+
+    def read_some(
+        self, sql: str, parameters: Iterable[Any], most: int, size: Callable[[tuple[Any, ...]], int]
+    ) -> tuple[list[tuple[Any, ...]], bool]:
+        """The first rows of a query, until their sizes come to `most`, and whether more may follow.
+
+        The row that goes beyond is the last one: no others are read. Raises StoreUnavailable.
+        """
+        found: list[tuple[Any, ...]] = []
+        with self.reading() as db:
+            cursor = db.execute(sql, tuple(parameters))
+            try:
+                for row in cursor:
+                    found.append(row)
+                    most -= size(row)
+                    if most <= 0:
+                        return found, True
+            finally:
+                cursor.close()
+        return found, False
+
+    @contextmanager
+    def transaction(self) -> Iterator[Database]:
+        """One write transaction, begun at once (BEGIN IMMEDIATE), on the process's only writing connection.
+
+        Raises StoreUnavailable when the database can't be written within `BUSY_TIMEOUT`, or sooner where whoever asks
+        has less time (`store.deadline`); waiting for others of this process counts.
+        """
+        until = deadline(BUSY_TIMEOUT)
+        with self._turn(until), translated():
+            if self._writer is None:
+                self._writer = self._open_writer()
+            db = self._writer
+            try:
+                begin(db, until, self._nap)
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                except BaseException:
+                    roll_back(db)
+                    raise
+            except sqlite3.Error as error:
+                if _is_stale_after(error):
+                    self._close_writer()
+                raise
+
+    @contextmanager
+    def _turn(self, until: float) -> Iterator[None]:
+        if not self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
+            raise StoreUnavailable("SQLite: others of this process wait for the database")
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    def close(self) -> None:
+        """Closes this process's writer and this thread's reader."""
+        with self._writing:
+            self._close_writer()
+        self._close_reader()
+
+    def _close_writer(self) -> None:
+        db, self._writer = self._writer, None
+        if db is not None:
+            db.close()
+
+    def _close_reader(self) -> None:
+        db: Database | None = getattr(self._readers, "db", None)
+        self._readers.db = None
+        if db is not None:
+            db.close()
+
+    # --- the schema ---
+
+    def migrate(self) -> None:
+        """Makes the database if there is none, and brings it to this program's version.
+
+        Raises NewerStore if a newer program made it, StoreUnavailable if it can't be written.
+        """
+        with translated():
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreUnavailable(f"the folder of {self.path} can't be made: {error.strerror}") from error
+            db = self._open(create=True)
+            try:
+                mode = db.execute("PRAGMA journal_mode").fetchone()[0]
+                if mode != "wal" and db.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
+                    raise StoreUnavailable(f"{self.path}: this file system can't do SQLite's WAL; use a local disk")
+                self._refuse_newer(db)
+                if migrations.pending(db):
+                    # Several processes start at once: one migrates, the others then find it done.
+                    begin(db, deadline(BUSY_TIMEOUT), self._nap)
+                    try:
+                        migrations.apply(db)
+                        db.execute("COMMIT")
+                    except BaseException:
+                        roll_back(db)
+                        raise
+            finally:
+                db.close()
+
+    def check_version(self) -> None:
+        """Raises StoreMissing if there is no database, StoreUnavailable for an older one, NewerStore for a newer."""
+        if not self.path.exists():
+            raise StoreMissing(f"no database at {self.path}; start the relay, or set BRIDGE_DATABASE to yours")
+        with translated():
+            db = self._open()
+            try:
+                self._refuse_newer(db)
+                if migrations.pending(db):
+                    raise StoreUnavailable(
+                        f"the database at {self.path} is older than this program; start the relay to migrate it"
+                    )
+            finally:
+                db.close()
+
+    def _refuse_newer(self, db: Database) -> None:
+        known = {step.name for step in migrations._migrations}
+        unknown = [step.name for step in migrations.applied(db) if step.name not in known]
+        if unknown:
+            raise NewerStore(
+                f"the database at {self.path} was made by a newer version of the bridge (it has {', '.join(unknown)}); "
+                "upgrade this program, or restore a backup from before the upgrade"
+            )
+
+
+def begin(db: Database, until: float, nap: Callable[[float], None]) -> None:
+    """Begins a write transaction, waiting for other processes' ones up to that monotonic time.
+
+    SQLite's own busy handler naps for up to 100 ms at a time, which shows in the relay's answers; these waits are
+    short. The first ones are naps, the later ones sleep: another relay's commit is over before gevent's hub would come
+    back to whoever sleeps, and who comes back late finds the database locked by the next commit.
+    """
+    naps = 0
+    pause = _NAP
+    while True:
+        try:
+            db.conn.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            if error_code(error) != _SQLITE_BUSY or time.monotonic() > until:
+                raise
+        if naps < _NAPS:
+            naps += 1
+            nap(_NAP)
+        else:
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_SLEEP)
+
+
+def roll_back(db: Database) -> None:
+    """Ends the transaction, if one is open still: SQLite ends it itself after some errors."""
+    if db.conn.in_transaction:
+        with suppress(sqlite3.Error):
+            db.conn.rollback()
+
+
+def error_code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code."""
+    code = getattr(error, "sqlite_errorcode", None)  # since Python 3.11
+    if code is None:
+        code = _SQLITE_BUSY if "locked" in str(error) else 1
+    return int(code) & 0xFF
+
+
+_ABOUT_A_STATEMENT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)
+
+
+def _is_stale_after(error: sqlite3.Error) -> bool:
+    """Whether a new connection may fare better: one that was opened on a read-only file system stays read-only."""
+    return not isinstance(error, _ABOUT_A_STATEMENT) and error_code(error) != _SQLITE_BUSY
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns SQLite's errors of the moment (locked, full, read-only, gone) into StoreUnavailable."""
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+        if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError)):
+            raise Unstorable(f"SQLite: {error}") from error
+        if isinstance(error, _ABOUT_A_STATEMENT):
+            raise
+        raise StoreUnavailable(f"SQLite: {error}") from error

@@ -1,0 +1,201 @@
+"""What the deciding worker reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from sqlite_utils import Database
+
+from store import storable, transitions, turns
+from store.records import Agenda, Decision, Event, Hold, Target, Task, Workflow
+from store.rows import ASIDE_UNDECIDED, jumps, new_task_row, size, steps, workflow_row
+from store.sqlite import rows
+from store.sqlite.connections import Connections
+from store.sqlite.large_decisions import LargeDecisions
+from store.sqlite.leadership import deciding
+from store.sqlite.parts import marks, parts
+from store.sqlite.pauses import PAUSED
+from store.sqlite.targets import insert_target
+
+_UNDECIDED = "decided_at IS NULL"
+_WEBHOOKS_AFTER = jumps("webhook", "events", _UNDECIDED, after=":after") + " LIMIT :most"
+_WEBHOOKS_TO = jumps("webhook", "events", _UNDECIDED, to=":after") + " LIMIT :most"
+_UNDECIDED_OF_WEBHOOK = "SELECT seq FROM events WHERE decided_at IS NULL AND webhook = ? ORDER BY seq LIMIT ?"
+
+_RETURNED = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' ORDER BY id LIMIT ?"
+
+
+def _has_hold(hold: Hold) -> str:
+    """SQL for "has this hold" (any but `no`), in the words of the partial index that serves it."""
+    return f"held > 0 AND held = {rows.HOLDS.index(hold)}"
+
+
+class Decisions(LargeDecisions):
+    """Implements `store.protocols.Decisions`."""
+
+    _connections: Connections
+    _undecided_after = ""
+    """The webhook after which the next round over undecided events begins."""
+
+    def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
+        read = self._connections.read
+        paused = dict(read(PAUSED))
+        left_out = {*paused, *without}
+        returned = [rows.task(row) for row in read(_RETURNED, (limit,))]
+        undecided, more = self._undecided(limit, left_out)
+        freed, more_freed = self._freed(limit, left_out)
+        return Agenda(paused, undecided, freed, returned, more or more_freed or len(returned) == limit)
+
+    def _undecided(self, limit: int, without: Collection[str]) -> tuple[list[Event], bool]:
+        if not without:
+            first = "WHERE status = 'pending' AND decided_at IS NULL ORDER BY seq LIMIT ?"
+            found, cut = self._some_events(first, (limit + 1,))
+            if not cut and len(found) <= limit:
+                return found, False
+        # There are more than are read at once, or some are left out: the webhooks take turns.
+        webhooks = self._next_webhooks(without)
+        share = turns.share(limit, len(webhooks))
+        firsts = [
+            [seq for (seq,) in self._connections.read(_UNDECIDED_OF_WEBHOOK, (webhook, share))] for webhook in webhooks
+        ]
+        events: list[Event] = []
+        room = turns.BYTES
+        for seq in turns.in_turn(firsts)[:limit]:
+            if room <= 0:
+                break
+            for row in self._connections.read(f"SELECT {rows.EVENT} FROM events WHERE seq = ?", (seq,)):
+                events.append(rows.event(row))
+                room -= size(row)
+        self._undecided_after = turns.last_served(webhooks, {event.webhook for event in events})
+        more = room <= 0 or len(webhooks) == turns.WEBHOOKS or any(len(seqs) == share for seqs in firsts)
+        return sorted(events, key=lambda event: event.seq), more
+
+    def _next_webhooks(self, without: Collection[str]) -> list[str]:
+        """The next webhooks with undecided events whose turn it is."""
+        most = turns.WEBHOOKS + len(without)
+        values = {"after": self._undecided_after, "most": most}
+        found = [name for (name,) in self._connections.read(_WEBHOOKS_AFTER, values) if name not in without]
+        if len(found) < turns.WEBHOOKS:
+            found += [name for (name,) in self._connections.read(_WEBHOOKS_TO, values) if name not in without]
+        return found[: turns.WEBHOOKS]
+
+    def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
+        of = "" if webhook is None else "webhook = ? AND "
+        values = (after_seq, limit) if webhook is None else (webhook, after_seq, limit)
+        return self._some_events(f"WHERE {of}{_has_hold('held')} AND seq > ? ORDER BY seq LIMIT ?", values)[0]
+
+    def _freed(self, limit: int, without: Collection[str]) -> tuple[list[Event], bool]:
+        # They are few, also those of webhooks that are paused: no more than calls can be under way.
+        others = f" AND webhook NOT IN ({marks(tuple(without))})" if without else ""
+        found, cut = self._some_events(f"WHERE {_has_hold('recheck')}{others} ORDER BY seq LIMIT ?", (*without, limit))
+        return found, cut or len(found) == limit
+
+    def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
+        found: list[Event] = []
+        for part in parts(event_ids):
+            found += (
+                rows.event(row)
+                for row in self._connections.read(f"SELECT {rows.EVENT} FROM events WHERE id IN ({marks(part)})", part)
+            )
+        return {event.id: event for event in found}
+
+    def _some_events(self, where: str, parameters: Iterable[Any]) -> tuple[list[Event], bool]:
+        """The first events, and whether their payloads were too many to read all of them."""
+        sql = f"SELECT {rows.EVENT} FROM events {where}"
+        found, cut = self._connections.read_some(sql, parameters, turns.BYTES, size)
+        return [rows.event(row) for row in found], cut
+
+    def decide(
+        self,
+        holder: str,
+        decisions: Sequence[Decision],
+        expired: Sequence[str],
+        now: int,
+        claim_for: str | None,
+        claim: int,
+    ) -> list[Target]:
+        claimed: list[Target] = []
+        with deciding(self._connections, holder) as db:
+            for decision in decisions:
+                for new in decision.targets:
+                    may_be_mine = len(claimed) < claim and not decision.paced and new.not_before <= now
+                    mine = claim_for if may_be_mine else None
+                    target = insert_target(db, decision.event_id, new, mine, now)
+                    if mine is not None and target is not None:
+                        claimed.append(target)
+                    if (state := transitions.task_after_decision(new)) is not None:
+                        db.execute("UPDATE tasks SET state = ? WHERE id = ?", (state, new.task_id))
+                rows.change_event(db, decision.event_id, transitions.after_decision(decision, now))
+                db.execute(
+                    f"UPDATE events SET decided_at = ? WHERE id = ? AND coalesce(decided_at, 0) = {ASIDE_UNDECIDED}",
+                    (now, decision.event_id),
+                )
+            for event_id in expired:
+                rows.change_event(db, event_id, transitions.event_after_hold(rows.states(db, event_id), now))
+        return claimed
+
+    def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
+        tasks = list(map(storable.task, tasks))
+        fresh = set[str]()
+        for step in steps(tasks):
+            with deciding(self._connections, holder) as db:
+                fresh |= _insert_tasks(db, step, "waiting", now)
+        return [task for task in tasks if task.id in fresh]
+
+    def drop(self, holder: str, task_ids: Sequence[str], now: int) -> None:
+        for step in steps(task_ids):
+            with deciding(self._connections, holder) as db:
+                db.conn.executemany(
+                    "UPDATE tasks SET state = 'gone', settled_at = ? WHERE id = ? AND state = 'waiting'",
+                    [(now, task_id) for task_id in step],
+                )
+
+    def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
+        for step in steps(task_ids):
+            with deciding(self._connections, holder) as db:
+                db.conn.executemany(
+                    "UPDATE tasks SET state = 'waiting' WHERE id = ? AND state = 'returned'",
+                    [(task_id,) for task_id in step],
+                )
+
+    def hand_over(self, tasks: Sequence[Task], now: int) -> None:
+        for step in steps(list(map(storable.task, tasks))):
+            with self._connections.transaction() as db:
+                _insert_tasks(db, step, "returned", now)
+
+    def workflow(self, workflow_id: str) -> Workflow | None:
+        sql = "SELECT id, version, root_id, root_started_at, root_correlation_id FROM workflows WHERE id = ?"
+        found = self._connections.read(sql, (workflow_id,))
+        return Workflow(*found[0]) if found else None
+
+    def remember_workflows(self, workflows: Sequence[Workflow]) -> None:
+        for step in steps(workflows):
+            with self._connections.transaction() as db:
+                db.conn.executemany(
+                    "INSERT OR REPLACE INTO workflows (id, version, root_id, root_started_at, root_correlation_id)"
+                    " VALUES (?, ?, ?, ?, ?)",
+                    list(map(workflow_row, step)),
+                )
+
+
+def _insert_tasks(db: Database, tasks: Sequence[Task], state: str, now: int) -> set[str]:
+    """Inserts the tasks that aren't known, or are known as settled and were queued again; returns their ids."""
+    fresh = set[str]()
+    for task in tasks:
+        # Conductor queues a task again only if it is to be worked on again (a rerun): that one waits anew.
+        again = "state IN ('completed', 'gone')" if task.found_by == "queue" else "0"
+        # What was handed over since the agenda was read is found now: it must not be missed until the next one.
+        again += " OR excluded.state = 'waiting' AND state = 'returned'"
+        row = db.execute(
+            "INSERT INTO tasks (id, workflow_id, workflow, reference_name, matches, scheduled_at,"
+            " response_timeout, domain, found_by, state, broken, seen_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL,"
+            " scheduled_at = excluded.scheduled_at, matches = excluded.matches, broken = excluded.broken,"
+            f" seen_at = excluded.seen_at WHERE {again} RETURNING id",
+            new_task_row(task, state, now),
+        ).fetchone()
+        if row:
+            fresh.add(task.id)
+    return fresh

@@ -1,0 +1,27 @@
+"""When calls of each kind last had their effects."""
+
+from __future__ import annotations
+
+from store.effects import Effects, after_effect
+from store.records import TargetKind
+from store.sqlite.connections import Connections
+
+_OF_KIND = "SELECT since, last FROM effects WHERE kind = ?"
+
+
+class EffectsOfCalls:
+    """Implements that part of `store.protocols.Claims`."""
+
+    _connections: Connections
+
+    def effects(self, kind: TargetKind) -> Effects | None:
+        found = self._connections.read(_OF_KIND, (kind,))
+        return Effects(*found[0]) if found else None
+
+    def note_effect(self, kind: TargetKind, now: int) -> None:
+        with self._connections.transaction() as db:
+            row = db.execute(_OF_KIND, (kind,)).fetchone()
+            after = after_effect(Effects(*row) if row else None, now)
+            db.execute(
+                "INSERT OR REPLACE INTO effects (kind, since, last) VALUES (?, ?, ?)", (kind, after.since, after.last)
+            )

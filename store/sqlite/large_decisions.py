@@ -1,0 +1,89 @@
+"""Decisions with very many targets, written in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlite_utils import Database
+
+from store import rows as shared
+from store import transitions
+from store.records import Decision
+from store.sqlite import rows
+from store.sqlite.connections import Connections
+from store.sqlite.leadership import deciding
+from store.sqlite.parts import marks
+from store.sqlite.targets import insert_target
+
+_WRITING = f"SELECT id FROM events WHERE held > 0 AND held = {rows.HOLDS.index('writing')}"
+_DROPPED = 10
+"""Parts that are deleted in one transaction, of decisions that don't stand."""
+
+
+class LargeDecisions:
+    """Implements that part of `store.protocols.Decisions`."""
+
+    _connections: Connections
+
+    def record_large(self, holder: str, decision: Decision, now: int) -> None:
+        while self._drop_parts(holder, decision.event_id):  # of an earlier try, which had others
+            pass
+        for step in shared.large_parts(decision):
+            with deciding(self._connections, holder) as db:
+                db.conn.executemany(
+                    "INSERT OR REPLACE INTO decision_parts (event_id, number, targets) VALUES (?, ?, ?)", step
+                )
+        with deciding(self._connections, holder) as db:
+            db.execute(
+                "UPDATE events SET held = ?, decided_at = ?"
+                f" WHERE id = ? AND coalesce(decided_at, 0) = {shared.ASIDE_UNDECIDED}",
+                (rows.HOLDS.index("writing"), now, decision.event_id),
+            )
+
+    def _drop_parts(self, holder: str, event_id: str) -> bool:
+        """Deletes some parts of a decision that doesn't stand; whether there were any."""
+        found = self._connections.read(
+            "SELECT event_id, number FROM decision_parts WHERE event_id = ? LIMIT ?", (event_id, _DROPPED)
+        )
+        if found:
+            with deciding(self._connections, holder) as db:
+                db.conn.executemany("DELETE FROM decision_parts WHERE event_id = ? AND number = ?", found)
+        return bool(found)
+
+    def write_large(self, holder: str, now: int, without: Collection[str] = ()) -> bool:
+        if not self._connections.read("SELECT 1 FROM decision_parts LIMIT 1") and not self._next(without):
+            return False
+        with deciding(self._connections, holder) as db:
+            next_ = f"{_WRITING} AND id NOT IN ({marks(tuple(without))}) ORDER BY seq LIMIT 1"
+            writing = db.execute(next_, tuple(without)).fetchone()
+            if writing is not None:
+                with shared.part_of(writing[0]):
+                    self._write_part(db, writing[0], now)
+                return True
+            if without and db.execute(f"{_WRITING} LIMIT 1").fetchone() is not None:
+                return False
+            db.execute(  # what is left belongs to no decision that stands
+                "DELETE FROM decision_parts WHERE (event_id, number) IN"
+                " (SELECT event_id, number FROM decision_parts LIMIT ?)",
+                (_DROPPED,),
+            )
+        return True
+
+    def _next(self, without: Collection[str]) -> bool:
+        sql = f"{_WRITING} AND id NOT IN ({marks(tuple(without))}) LIMIT 1"
+        return bool(self._connections.read(sql, tuple(without)))
+
+    def _write_part(self, db: Database, event_id: str, now: int) -> None:
+        """Writes the event's next part, or after the last one what becomes of the event."""
+        part = db.execute(
+            "SELECT number, targets FROM decision_parts WHERE event_id = ? ORDER BY number LIMIT 1", (event_id,)
+        ).fetchone()
+        if part is None:
+            rows.change_event(db, event_id, transitions.event_after_parts(rows.states(db, event_id), now))
+            return
+        number, targets = part
+        for new in shared.targets_in(targets):
+            made = insert_target(db, event_id, new, None, now, or_ignore=True)
+            if made is not None and (state := transitions.task_after_decision(new)) is not None:
+                db.execute("UPDATE tasks SET state = ? WHERE id = ?", (state, new.task_id))
+        db.execute("DELETE FROM decision_parts WHERE event_id = ? AND number = ?", (event_id, number))

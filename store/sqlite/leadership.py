@@ -1,0 +1,112 @@
+"""Who decides: a row that names the holder, and a file lock by which its death shows at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from store.protocols import LeadershipLost
+from store.records import Term
+from store.sqlite.connections import Connections
+from store.sqlite.lock import ProcessLock
+from store.sqlite.signals import ProcessWakeUp
+
+
+class Leadership:
+    """Implements `store.protocols.Leadership`.
+
+    The holder of leadership locks a file, and notes in its row that it did (`guarded`). Who gets the lock while the row
+    says so knows that the holder has ended. A holder without the lock only runs out: it took leadership from one that
+    hangs, and keeps trying for the lock.
+    """
+
+    _connections: Connections
+    _wake: ProcessWakeUp
+
+    def __init__(self) -> None:
+        self._locks: dict[str, ProcessLock] = {}
+        self._changing = threading.Lock()
+
+    def now(self) -> int:
+        return int(time.time() * 1000)
+
+    def elect(self, holder: str, seconds: float) -> Term | None:
+        with self._changing:
+            lock = self._lock(holder)
+            term = None
+            try:
+                term = self._take_row(holder, seconds, lock.acquire())
+            finally:
+                if term is None:  # its present holder may want it
+                    self._unlock(holder)
+            return term
+
+    def _take_row(self, holder: str, seconds: float, locked: bool) -> Term | None:
+        now = self.now()
+        until = now + int(seconds * 1000)
+        with self._connections.transaction() as db:
+            row = db.execute("SELECT holder, until, guarded FROM leads WHERE name = 'decider'").fetchone()
+            before, before_until, guarded = row or (None, 0, False)
+            if before not in (None, holder) and before_until >= now and not (guarded and locked):
+                return None
+            db.execute(
+                "INSERT OR REPLACE INTO leads (name, holder, until, guarded) VALUES ('decider', ?, ?, ?)",
+                (holder, until, locked),
+            )
+        if before in (None, holder):
+            return Term(until)
+        return Term(until, before, min(now, before_until))
+
+    def renew(self, holder: str, seconds: float) -> bool:
+        with self._changing:
+            had_lock = holder in self._locks
+            locked = self._lock(holder).acquire()
+            kept = False
+            try:
+                with self._connections.transaction() as db:
+                    rows = db.execute(
+                        "UPDATE leads SET until = ?, guarded = ? WHERE name = 'decider' AND holder = ? RETURNING 1",
+                        (self.now() + int(seconds * 1000), locked, holder),
+                    ).fetchall()
+                kept = bool(rows)
+                had_lock = kept
+            finally:
+                if not kept and not had_lock:  # where that can't be told, who had the lock stays its holder
+                    self._unlock(holder)
+            return kept
+
+    def resign(self, holder: str) -> None:
+        with self._changing:
+            try:
+                with self._connections.transaction() as db:
+                    db.execute("DELETE FROM leads WHERE name = 'decider' AND holder = ?", (holder,))
+            finally:
+                self._unlock(holder)
+        self._wake.send()
+
+    def leader(self) -> tuple[str, int] | None:
+        found = self._connections.read("SELECT holder, until FROM leads WHERE name = 'decider'")
+        return (found[0][0], found[0][1]) if found else None
+
+    def _lock(self, holder: str) -> ProcessLock:
+        return self._locks.setdefault(holder, ProcessLock(Path(f"{self._connections.path}-decider")))
+
+    def _unlock(self, holder: str) -> None:
+        lock = self._locks.pop(holder, None)
+        if lock is not None:
+            lock.release()
+
+
+@contextmanager
+def deciding(connections: Connections, holder: str) -> Iterator[Database]:
+    """A transaction that only the holder of leadership may write in. Raises LeadershipLost for another."""
+    with connections.transaction() as db:
+        row = db.execute("SELECT holder FROM leads WHERE name = 'decider'").fetchone()
+        if row is None or row[0] != holder:
+            raise LeadershipLost
+        yield db

@@ -1,0 +1,44 @@
+"""What several statements need of an event's row, beside what all stores share."""
+
+from __future__ import annotations
+
+from sqlite_utils import Database
+
+from store.records import Hold, TargetKind, TargetState
+from store.rows import EVENT as EVENT
+from store.rows import HOLDS as HOLDS
+from store.rows import LISTED_EVENT as LISTED_EVENT
+from store.rows import REJECTION as REJECTION
+from store.rows import STATES
+from store.rows import TARGET as TARGET
+from store.rows import TASK as TASK
+from store.rows import event as event
+from store.rows import rejection as rejection
+from store.rows import target as target
+from store.rows import task as task
+from store.transitions import EventChange
+
+_STATES_OF = (
+    f"WITH possible (kind, state) AS (VALUES {', '.join(map(str, STATES))}) SELECT kind, state FROM possible"
+    " WHERE EXISTS (SELECT 1 FROM targets t"
+    " WHERE t.event_id = ? AND t.kind = possible.kind AND t.state = possible.state)"
+)
+
+
+def hold(db: Database, event_id: str) -> Hold | None:
+    """The event's hold; None if there is no such event."""
+    found = db.execute("SELECT held FROM events WHERE id = ?", (event_id,)).fetchone()
+    return HOLDS[found[0]] if found else None
+
+
+def states(db: Database, event_id: str) -> set[tuple[TargetKind, TargetState]]:
+    """Kind and state of the event's targets."""
+    return set(db.execute(_STATES_OF, (event_id,)).fetchall())
+
+
+def change_event(db: Database, event_id: str, change: EventChange) -> None:
+    """Writes down what becomes of the event."""
+    db.execute(
+        "UPDATE events SET status = ?, held = ?, settled_at = ? WHERE id = ?",
+        (change.status, HOLDS.index(change.hold), change.settled_at, event_id),
+    )

@@ -1,0 +1,113 @@
+"""How one process learns of another's commits at once: a FIFO for the worker that decides, a look for the others."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from contextlib import suppress
+
+from config.wakeup import Descriptor, WakeUp
+from store.protocols import News, StoreUnavailable
+from store.sqlite.connections import Connections
+
+_LOOK_EVERY = 0.025
+"""Seconds between looks whether another connection has written: it takes some microseconds."""
+
+
+class ProcessWakeUp:
+    """Tells the deciding worker that there is something new, at once: a FIFO beside the database.
+
+    A lost wake-up costs only time: the worker also looks at intervals.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._descriptor: Descriptor | None = None
+
+    def send(self) -> None:
+        """Wakes the worker, if one listens."""
+        descriptor = self._descriptor  # other threads may find meanwhile that nobody listens
+        try:
+            if descriptor is None:
+                descriptor = self._descriptor = Descriptor(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
+            os.write(descriptor.number, b"\0")
+        except BlockingIOError:
+            pass  # it hasn't read the last ones yet: it will wake
+        except OSError:
+            if self._descriptor is descriptor:
+                self._descriptor = None
+
+    def listen(self) -> int | None:
+        """A file descriptor that becomes readable on a wake-up; None where the file system has no FIFOs."""
+        try:
+            with suppress(FileExistsError):
+                os.mkfifo(self.path, 0o660)
+            # Opened for writing too, so that it doesn't read as ended whenever the last relay goes.
+            return os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
+        except OSError:
+            return None
+
+
+class Signals:
+    """Implements `store.protocols.Signals`."""
+
+    _connections: Connections
+    _wake: ProcessWakeUp
+
+    def listener(self, news: News) -> Listener:
+        # A FIFO has one reader: what one worker reads from it wakes no other.
+        return Listener(self._connections, self._wake.listen() if news == "events" else None)
+
+
+class Listener:
+    """Implements `store.protocols.Listener`: on the FIFO, or without one by looking whether anything was written."""
+
+    def __init__(self, connections: Connections, fifo: int | None):
+        self._connections = connections
+        self._fifo = fifo
+        self._woken = WakeUp()
+        self._seen: int | None = None
+
+    def wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        if self._fifo is not None:
+            self._select(seconds)
+            return
+        while True:
+            seen, self._seen = self._seen, self._change_counter()
+            if seen != self._seen or self._select(min(_LOOK_EVERY, end - time.monotonic())) or time.monotonic() >= end:
+                return
+
+    def wake(self) -> None:
+        self._woken.ring()
+
+    def close(self) -> None:
+        self._woken.close()
+        fifo, self._fifo = self._fifo, None
+        if fifo is not None:
+            os.close(fifo)
+
+    def _select(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        if self._fifo is not None:
+            poll.register(self._fifo, select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)]
+        if self._woken.fileno() in ready:
+            self._woken.clear()
+        if self._fifo in ready:
+            with suppress(OSError):
+                os.read(self._fifo, 65536)
+        return bool(ready)
+
+    def _change_counter(self) -> int | None:
+        """A number that changes when another connection has written."""
+        try:
+            return int(self._connections.read("PRAGMA data_version")[0][0])
+        except StoreUnavailable:
+            return self._seen

@@ -1,0 +1,31 @@
+"""A new target of an event."""
+
+from __future__ import annotations
+
+from sqlite_utils import Database
+
+from store.records import NewTarget, Target
+from store.rows import NEW_TARGET, new_target_row
+from store.sqlite import onces, rows
+from store.sqlite.parts import marks
+
+
+def insert_target(
+    db: Database, event_id: str, new: NewTarget, claimed_by: str | None, now: int, or_ignore: bool = False
+) -> Target | None:
+    """Writes the target down, claimed if there is who claims it. None if another event has its task, with `or_ignore`.
+
+    Raises sqlite3.IntegrityError for that without.
+    """
+    values = new_target_row(event_id, new, claimed_by, now)
+    row = db.execute(
+        f"INSERT {'OR IGNORE ' if or_ignore else ''}INTO targets ({NEW_TARGET}, webhook) VALUES ({marks(values)},"
+        f" (SELECT webhook FROM events WHERE id = ?)) RETURNING {rows.TARGET}",
+        (*values, event_id),
+    ).fetchone()
+    if row is None:
+        return None
+    target = rows.target(row)
+    if target.once_key is not None:
+        onces.take_free(db, target.once_key, target.id)
+    return target

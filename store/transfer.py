@@ -1,0 +1,175 @@
+"""Everything in one store, moved to another: table by table in small steps, and then compared.
+
+Each step and the note of how far it came are one transaction of the receiving store, so that a transfer can be
+interrupted at any moment and taken up again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from store.protocols import Store
+from store.tables import TRANSFER, Row, Table, Tables
+
+_STEP = 2000
+_LEAD = 60.0
+"""Seconds for which nobody may decide, from each step on."""
+_HOLDER = "migrate-store"
+
+
+def _table(name: str, key: str, others: str = "") -> Table:
+    return Table(name, tuple(key.split()), tuple(others.split()))
+
+
+TABLES = (
+    _table(
+        "events",
+        "seq",
+        "id webhook received_at delivery_id payload headers query hold_until replay_of status decided_at held"
+        " settled_at",
+    ),
+    _table(
+        "tasks",
+        "id",
+        "workflow_id workflow reference_name matches scheduled_at response_timeout domain found_by state broken seen_at"
+        " settled_at",
+    ),
+    _table(
+        "targets",
+        "id",
+        "event_id webhook kind workflow workflow_id task_id reference_name version correlation_id state attempts error"
+        " claimed_by claimed_at due_at not_sent created_at settled_at once_key once_while failing_since"
+        " only_versions",
+    ),
+    _table("decision_parts", "event_id number", "targets"),
+    _table("workflows", "id", "version root_id root_started_at root_correlation_id"),
+    _table("onces", "key", "target_id workflow_id"),
+    _table("paces", "webhook", "next_at"),
+    _table("pauses", "webhook", "at"),
+    _table("quarantine", "kind id", "webhook reason since tries due_at"),
+    _table("effects", "kind", "since last"),
+    _table("verifications", "webhook", "fingerprint verified_at"),
+    _table("rejections", "id", "webhook at status reason remote method"),
+    _table("delivery_counts", "webhook hour outcome", "number"),
+    _table("changes", "id", "at who what webhook detail"),
+    _table("kept_definitions", "file", "text"),
+    _table("sessions_over", "id", "until"),
+    _table("hidden_paths", "webhook", "paths"),
+    _table("facts", "name", "value at"),
+)
+"""What is moved, in this order. Who leads, and what is counted, each store knows for itself."""
+
+
+class CantTransfer(Exception):
+    """The transfer can't be made; the text says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far it is."""
+
+    table: str
+    done: int
+    total: int
+
+
+Say = Callable[[Progress], None]
+
+
+def transfer(source: Store, to: Store, name: str, say: Say) -> dict[str, int]:
+    """Moves everything, or what is left of it after an interruption; table → number of rows.
+
+    `name` tells the source from others. Raises CantTransfer, StoreUnavailable.
+    """
+    note = _note_of(to, name)
+    _keep_others_away(source, "the store to move from")
+    _keep_others_away(to, "the store to move to")
+    try:
+        names = [table.name for table in TABLES]
+        at = names.index(note["table"])
+        for table in TABLES[at:]:
+            after = tuple(note["after"]) if note["table"] == table.name and note["after"] is not None else None
+            _move(source, to, table, after, name, say)
+        totals = {table.name: _compared(source.tables(), to.tables(), table, say) for table in TABLES}
+        to.tables().finish()
+        return totals
+    finally:
+        for store in (source, to):
+            store.resign(_HOLDER)
+
+
+def _note_of(to: Store, name: str) -> dict[str, Any]:
+    """How far an earlier transfer came."""
+    text = to.facts().get(TRANSFER)
+    if text is None:
+        full = [table.name for table in TABLES[:3] if to.tables().count(table)]
+        if full:
+            raise CantTransfer(f"the store to move to isn't empty: it has {', '.join(full)}; give it an empty one")
+        return {"table": TABLES[0].name, "after": None}
+    note: dict[str, Any] = json.loads(text)
+    if note["from"] != name:
+        raise CantTransfer(
+            "a transfer from another store into this one was begun; finish that one, or give it an empty store"
+        )
+    return note
+
+
+def _keep_others_away(store: Store, which: str) -> None:
+    leader = store.leader()
+    if store.elect(_HOLDER, _LEAD) is None:
+        worker = f" ({leader[0]})" if leader else ""
+        raise CantTransfer(
+            f"a worker{worker} runs on {which}; stop relays and workers on both, and wait six seconds after a kill"
+        )
+
+
+def _move(source: Store, to: Store, table: Table, after: Row | None, name: str, say: Say) -> None:
+    total, done = source.tables().count(table), to.tables().count(table)
+    while True:
+        for store in (source, to):
+            if not store.renew(_HOLDER, _LEAD):
+                raise CantTransfer("a worker was started meanwhile; stop it, and run this command again")
+        rows = source.tables().read(table, after, _STEP)
+        if not rows:
+            return
+        after = rows[-1][: len(table.key)]
+        note = json.dumps({"from": name, "table": table.name, "after": after})
+        to.tables().write(table, [row for row in rows if row[0] != TRANSFER or table.name != "facts"], note)
+        done += len(rows)
+        say(Progress(table.name, min(done, total), total))
+
+
+def _compared(source: Tables, to: Tables, table: Table, say: Say) -> int:
+    """The number of rows, which is the same on both sides, as is the sum over their contents. Raises CantTransfer."""
+    (number, before), (moved, after) = _sum(source, table), _sum(to, table)
+    if (number, before) != (moved, after):
+        raise CantTransfer(
+            f"{table.name} differ after the transfer: {number} rows and {moved}; did a relay or worker run meanwhile? "
+            "Stop them, give it an empty store, and begin anew"
+        )
+    say(Progress(f"{table.name}, compared", number, number))
+    return number
+
+
+def _sum(rows: Tables, table: Table) -> tuple[int, int]:
+    """How many rows, and a sum over the contents of all, in whatever order they come."""
+    number = total = 0
+    for row in _all(rows, table):
+        if table.name == "facts" and row[0] == TRANSFER:
+            continue
+        number += 1
+        # PostgreSQL has a sign for NUL, which it doesn't take.
+        text = json.dumps(row).replace("\\u0000", "\\u2400")
+        total += int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    return number, total % 2**64
+
+
+def _all(rows: Tables, table: Table) -> Iterator[Row]:
+    after: Row | None = None
+    while page := rows.read(table, after, _STEP):
+        yield from page
+        after = page[-1][: len(table.key)]

@@ -1,0 +1,130 @@
+"""What follows from a decision, from a call's result and from the end of a hold: for targets, tasks and events.
+
+Pure functions of values. A store reads what they need, and writes down what they say, in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from store.records import Decision, EventStatus, Hold, NewTarget, Result, Target, TargetKind, TargetState, TaskState
+
+LIVE: frozenset[TargetState] = frozenset({"pending", "claimed"})
+"""A call is still to be made, or its result is still to be recorded."""
+ENDED: frozenset[TargetState] = frozenset({"done", "skipped", "cancelled", "failed"})
+"""Nothing more will come of the target."""
+
+_TASK_AFTER: dict[TargetState, TaskState] = {"done": "completed", "cancelled": "gone", "failed": "returned"}
+
+
+@dataclass(frozen=True, slots=True)
+class EventChange:
+    """What becomes of an event."""
+
+    status: EventStatus
+    hold: Hold
+    settled_at: int | None
+    """When it was finished; None while something may still come of it."""
+
+    @property
+    def for_decider(self) -> bool:
+        """Whether the decider is to look."""
+        return self.hold == "recheck"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChange:
+    """What becomes of a task that an event had taken."""
+
+    state: TaskState
+    settled_at: int | None
+
+    @property
+    def for_decider(self) -> bool:
+        """Whether the decider is to look."""
+        return self.state == "returned"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetChange:
+    """What becomes of a target whose claim still stands."""
+
+    state: TargetState
+    due_at: int
+    error: str | None
+    not_sent: bool
+    workflow_id: str | None
+    settled_at: int | None
+    failing_since: int | None
+
+
+def after_decision(decision: Decision, now: int) -> EventChange:
+    """The event that was decided. (`decided_at` is the time of the first decision.)"""
+    finished = decision.hold == "no" and decision.status != "pending"
+    return EventChange(decision.status, decision.hold, now if finished else None)
+
+
+def task_after_decision(target: NewTarget) -> TaskState | None:
+    """The state of the new target's task; None if it has none."""
+    return "taken" if target.task_id is not None else None
+
+
+def target_after(target: Target, result: Result, now: int) -> TargetChange:
+    """The target that a call was made for."""
+    return TargetChange(
+        state=result.state,
+        due_at=result.due_at or target.due_at,
+        error=result.error,
+        not_sent=result.not_sent,
+        workflow_id=result.workflow_id or target.workflow_id,
+        settled_at=now if result.state in ENDED else None,
+        failing_since=result.failing_since,
+    )
+
+
+def task_after(result: Result, now: int) -> TaskChange | None:
+    """The task that the target aimed at; None if nothing changes for it.
+
+    A task whose event is refused for good, or turned out not to be for it, waits again: another event may suit it.
+    """
+    if result.target.task_id is None or result.state not in ENDED:
+        return None
+    state = "returned" if result.unfit else _TASK_AFTER[result.state]
+    return TaskChange(state, None if state == "returned" else now)
+
+
+def event_after(
+    hold: Hold, targets: Iterable[tuple[TargetKind, TargetState]], taker_ended: bool, now: int
+) -> EventChange | None:
+    """The event after one of its targets came to an end; None if nothing changes for it.
+
+    `hold` is the event's as it is; `targets` are all of its, as they are now; `taker_ended` says whether a completion
+    is among those that just ended.
+    """
+    if hold == "writing":  # targets are still to come
+        return None
+    kinds_and_states = set(targets)
+    takers = {state for kind, state in kinds_and_states if kind == "complete"}
+    # Its starts, whatever becomes of them, don't use up the hold.
+    if taker_ended and hold == "no" and takers == {"cancelled"}:
+        return _event_with("recheck", {state for _, state in kinds_and_states}, now)
+    states = {state for _, state in kinds_and_states}
+    return None if states & LIVE else _event_with(hold, states, now)
+
+
+def event_after_parts(targets: Iterable[tuple[TargetKind, TargetState]], now: int) -> EventChange:
+    """The event whose decision is written to its last part, as its targets are by then."""
+    return event_after("no", targets, True, now) or EventChange("pending", "no", None)
+
+
+def event_after_hold(targets: Iterable[tuple[TargetKind, TargetState]], now: int) -> EventChange:
+    """The event whose hold has run out."""
+    return _event_with("no", {state for _, state in targets}, now)
+
+
+def _event_with(hold: Hold, states: set[TargetState], now: int) -> EventChange:
+    live = bool(states & LIVE)
+    over: EventStatus = "failed" if "failed" in states else "delivered" if states & {"done", "skipped"} else "expired"
+    status: EventStatus = "pending" if live or (hold != "no" and over != "failed") else over
+    return EventChange(status, hold, now if hold == "no" and not live else None)

@@ -1,0 +1,237 @@
+"""JSONPaths: plain ones are walked, all others evaluated, with the same outcome."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import jsonpath_ng.jsonpath
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonpath_ng.ext.parser import parse
+
+from admin.path_trials import select
+from criteria.jsonpath import BadPath, blank, compile_path
+from criteria.nodes import MAX_STEPS
+
+DOCUMENT: dict[str, Any] = {
+    "event": {"type": "message", "a b": 1, "null": None, "x-y": True},
+    "items": [{"id": 1, "tags": ["a"]}, {"id": 2, "tags": []}],
+    "_webhook": {"headers": {"x-github-event": "push"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("$", [DOCUMENT]),
+        ("$.event.type", ["message"]),
+        ("$['event']['type']", ["message"]),
+        ('$["event"].type', ["message"]),
+        ("$.event['a b']", [1]),
+        ("$.event.x-y", [True]),
+        ("$.event.null", [None]),
+        ("$.items[0].id", [1]),
+        ("$.items[-1].id", [2]),
+        ("$._webhook.headers['x-github-event']", ["push"]),
+        ("$.missing", []),
+        ("$.event.type.deeper", []),
+        ("$.items[7]", []),
+        ("$.event[0]", []),
+        ("$.items[*].id", [1, 2]),
+        ("$..id", [1, 2]),
+        ("$.items[?(@.id == 2)].id", [2]),
+        ("$.items[0:1].id", [1]),
+    ],
+)
+def test_a_path_selects_its_values(path: str, values: list[Any]) -> None:
+    assert compile_path(path)(DOCUMENT) == values
+
+
+@pytest.mark.parametrize("path", ["", " ", "$[", "$.a[", "$..", "$.a b c", "][", "$.[?(", "$['a"])
+def test_other_texts_are_no_paths(path: str) -> None:
+    with pytest.raises(BadPath):
+        compile_path(path)
+
+
+def test_a_filter_that_compares_what_cannot_be_compared_selects_nothing() -> None:
+    assert compile_path("$.items[?(@.tags > 5)].id")(DOCUMENT) == []
+
+
+NAMES = st.text("abc_", min_size=1, max_size=3)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=15,
+)
+STEPS = st.lists(NAMES.map("['{}']".format) | st.integers(0, 3).map("[{}]".format), max_size=4)
+
+
+@given(document=st.dictionaries(NAMES, JSON, max_size=3), steps=STEPS)
+def test_the_walk_selects_what_the_evaluator_selects(document: dict[str, Any], steps: list[str]) -> None:
+    path = "$" + "".join(steps)
+    try:
+        expected = [node.value for node in parse(path).find(document)]
+    except (TypeError, KeyError):  # the evaluator's own errors on values that have no members
+        expected = []
+    assert compile_path(path)(document) == expected
+
+
+SEGMENTS = st.lists(
+    st.sampled_from(
+        [
+            ".a",
+            ".b",
+            "['a','b']",
+            ".*",
+            "[*]",
+            "[0]",
+            "[-1]",
+            "[0,1]",
+            "[0:2]",
+            "[::-1]",
+            "..a",
+            "..*",
+            "[?(@.a)]",
+            "[?@.a == 1]",
+            "[?@.a != 1]",
+            "[?@ > 0]",
+            "[?@ <= '1']",
+            "[?@.a == null]",
+            "[?@.a == $.a]",
+            "[?@.a =~ '^1?$']",
+            "[?@.a == true]",
+            "[?!@.a]",
+            "[?@.a && @.b || @[0]]",
+            "[?@..a]",
+            ".`len`",
+            ".`keys`",
+            ".`parent`",
+        ]
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@pytest.mark.skipif(not hasattr(jsonpath_ng.jsonpath, "Wildcard"), reason="older versions compare otherwise")
+@given(document=st.dictionaries(st.sampled_from("ab"), JSON, max_size=3), segments=SEGMENTS)
+def test_the_bounded_evaluator_selects_what_the_librarys_own_selects(
+    document: dict[str, Any], segments: list[str]
+) -> None:
+    path = "$" + "".join(segments)
+    try:
+        expected = [node.value for node in parse(path).find(document)]
+    except (TypeError, AssertionError):  # of values with which a segment can do nothing: it finds nothing there
+        return
+    assert json.dumps(compile_path(path)(document)) == json.dumps(expected)
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("$.items[*].id + 1", [2, 3]),
+        ("$.items[*].id * 2", [2, 4]),
+        ("$.event.type + '-x'", ["message-x"]),
+        ("$.event.type.`split(ss, 1, -1)`", ["age"]),
+        ("$.event.type.`split(ss, *, -1)`", [["me", "age"]]),
+        ("$.event.type.`split(ss, 2, -1)`", []),
+        ("$.items[0].id.`str()`", ["1"]),
+        ("$.items.`len`", [2]),
+        ("$.items[\\id].id", []),
+        ("$.items[\\id][0].id", [2]),
+        ("$.items[/id][0].id", [1]),
+        ("$.items[*].id.`parent`.id", [1, 2]),
+        ("$.event.type.`path`", ["type"]),
+        ("$.event['a b'].`path`", ["'a b'"]),
+        ("$.items[1].`path`", ["[1]"]),
+        ("$.items[0].tags.`sorted`", [["a"]]),
+        ("$.event where type", [DOCUMENT["event"]]),
+        ("$.event wherenot type", []),
+        ("$.event.type - 1", []),
+        ("$.event.type * 3", []),
+    ],
+)
+def test_further_parts_of_paths_are_evaluated(path: str, values: list[Any]) -> None:
+    assert compile_path(path)(DOCUMENT) == values
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("$[?(@.a =~ '(?<=a)b')]", r"invalid perl operator.*patterns are RE2's, without look-around"),
+        ("$[?(@.a =~ '(a)\\\\1')]", r"invalid escape sequence"),
+        ("$[?(@.a =~ 5)]", "a pattern that is no text"),
+        ("$.a.`sub(/(a+)+$/, b)`", "`sub` is not supported"),
+        ("$" + ".a" * 500, "more than 1000 characters"),
+        ("$" + "[?@" * 200 + "]" * 200, "is nested too deeply"),
+    ],
+)
+def test_a_path_that_could_take_long_is_refused_with_the_reason(path: str, reason: str) -> None:
+    with pytest.raises(BadPath, match=reason):
+        compile_path(path)
+
+
+BOMB = "a" * 40
+WIDE: dict[str, Any] = {"a": [{"a": 1, "b": [0] * 50, "text": BOMB + "!"}] * 2000}
+DEEP: dict[str, Any] = {"a": 1}
+for _ in range(90):
+    DEEP = {"a": DEEP, "b": [DEEP.get("b", 0)]}
+
+
+@pytest.mark.parametrize("document", [WIDE, DEEP, {"a": list(range(100_000))}, {"a": "x" * 1_000_000}, {"a": 10**4000}])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "$" + "..*" * 30,
+        "$..a..a..a..a",
+        "$" + ".*.`parent`" * 80,
+        "$[" + "'a'," * 200 + "'a'][" + "0," * 80 + "0][*][*]",
+        "$" + "[?@..*[?@..*[?@..*]]]",
+        "$..[?(@.text =~ '^(a+)+$')]",
+        "$..[?@ == $]..[?@ == $]",
+        "$.a" + " * $.a" * 30,
+        "$.a" + " + $.a" * 30,
+        "$['" + "a','" * 180 + "a'].`str()`",
+        "$['" + "a','" * 180 + "a'].`sorted`",
+        "$..*.`split(x, *, -1)`" + ".*" * 20,
+    ],
+)
+def test_hostile_paths_on_hostile_documents_take_a_bounded_number_of_steps(path: str, document: Any) -> None:
+    """What is counted is every node that comes to be, whatever makes it."""
+    made = 0
+
+    def count(frame: Any, event: str, _argument: Any) -> None:
+        nonlocal made
+        made += event == "call" and frame.f_code.co_name == "__init__" and "value" in frame.f_locals
+
+    select = compile_path(path)
+    sys.setprofile(count)
+    try:
+        select(document)
+    finally:
+        sys.setprofile(None)
+    assert made <= MAX_STEPS + 1
+
+
+def test_a_large_pattern_is_not_searched_for_in_a_long_text() -> None:
+    """RE2 would be at it for ten seconds: it is linear in the text, and in the pattern."""
+    document = {"list": [{"text": "ab" * 500_000}, {"text": "x"}]}
+    assert compile_path("$.list[?@.text =~ '[ab]*a[ab]{900}c']")(document) == []
+    assert len(compile_path("$.list[?@.text =~ '^(ab)+$']")(document)) == 1
+
+
+def test_a_path_that_takes_too_long_selects_nothing_and_hides_everything() -> None:
+    document = json.loads(json.dumps(WIDE))
+    assert compile_path("$..*..*..*")(document) == []
+    assert blank(document, "$..*..*..*", "***") == "***"
+    assert blank({"a": [{"b": 1}, {"b": 2}]}, "$.a[*].b", "***") == {"a": [{"b": "***"}, {"b": "***"}]}
+    assert blank({"a": [1, 2]}, "$.a.`len`", "***") == "***"
+
+
+def test_paths_that_are_only_tried_are_not_kept() -> None:
+    compile_path.cache_clear()
+    select({"a": 1}, "$.a\n$..a\n$[*]")
+    assert compile_path.cache_info().currsize == 0

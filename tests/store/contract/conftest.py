@@ -1,0 +1,37 @@
+"""Every test of the contract runs on every store, and looks at the plans of all statements that it had executed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from store.protocols import Store
+from tests.store.contract.backends import BACKENDS, Backend
+
+
+@pytest.fixture(params=sorted(BACKENDS))
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    """One kind of store."""
+    backend = BACKENDS[request.param](request, tmp_path)
+    try:
+        yield backend
+        scans = backend.full_scans()
+        assert not scans, "\n\n".join(["statements that read a whole table:", *scans])
+    finally:
+        backend.close()
+
+
+@pytest.fixture
+def store(backend: Backend) -> Store:
+    """A store in which the worker `me` has leadership."""
+    store = backend.open()
+    assert store.elect("me", 10**6)
+    return store
+
+
+@pytest.fixture
+def other(backend: Backend, store: Store) -> Store:
+    """The same store, as another process sees it."""
+    return backend.open()

@@ -1,0 +1,68 @@
+"""Short ways to make what the contract's tests need."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from store.protocols import Store
+from store.records import Decision, Event, Hold, NewEvent, NewTarget, Result, Target, TargetState, Task
+
+NOW = 1_700_000_000_000
+
+
+def new_event(id_: str, **more: Any) -> NewEvent:
+    return replace(NewEvent(id_, "w", NOW, '{"a": 1}', {}, {}, NOW + 1000), **more)
+
+
+def arrive(store: Store, id_: str = "e1", **more: Any) -> str:
+    """An event is accepted."""
+    assert not store.append([new_event(id_, **more)])[0].duplicate
+    return id_
+
+
+def task(number: int = 1, **more: Any) -> Task:
+    return replace(Task(f"t{number}", f"w{number}", "flow", "wait", {"$.a": 1}, NOW), **more)
+
+
+def completion(number: int = 1) -> NewTarget:
+    return NewTarget("complete", "flow", f"w{number}", f"t{number}", "wait")
+
+
+def start(number: int = 1) -> NewTarget:
+    return NewTarget("start", "flow", correlation_id=f"start#{number}")
+
+
+def decide(store: Store, id_: str, *targets: NewTarget, claim: int = 0, hold: Hold = "no") -> list[Target]:
+    """The worker `me` decides the event."""
+    return store.decide("me", [Decision(id_, "pending", hold, targets)], [], NOW, "me", claim)
+
+
+def end(store: Store, id_: str, *states: TargetState) -> None:
+    """The event's targets, in their order, come to these ends."""
+    claimed = [target for target in store.claim("me", NOW + 10**6, 0, 99) if target.event_id == id_]
+    results = [Result(target, state, "why") for target, state in zip(claimed, states, strict=True)]
+    store.record_results("me", results, NOW)
+
+
+def event(store: Store, id_: str) -> Event:
+    found = store.event(id_)
+    assert found is not None
+    return found
+
+
+def states(store: Store, id_: str) -> list[TargetState]:
+    return [target.state for target in store.targets_of([id_])]
+
+
+def ids(items: list[Any]) -> list[str]:
+    return [item.id for item in items]
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

@@ -1,0 +1,187 @@
+"""A decision with very many targets is written in parts: whoever goes on with it writes what was decided, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from store import rows
+from store.protocols import LeadershipLost, PartRefused, Store, Unstorable
+from store.records import Decision, NewTarget, Result
+from tests.store.contract.backends import Backend
+from tests.store.contract.makers import NOW, arrive, completion, decide, event, start, states, task
+
+
+@pytest.fixture
+def large(store: Store, monkeypatch: pytest.MonkeyPatch) -> Decision:
+    """Of seven targets, of which two are written at once."""
+    monkeypatch.setattr(rows, "PART", 2)
+    store.adopt("me", [task(number) for number in range(6)], NOW)
+    arrive(store)
+    return Decision("e1", "pending", "no", (*map(completion, range(6)), start()))
+
+
+def taken(store: Store) -> list[str]:
+    """Of the tasks of targets, those that the event has."""
+    found = [target.task_id for target in store.targets_of(["e1"]) if target.task_id is not None]
+    assert [store.task(task_id).state for task_id in found] == ["taken"] * len(found)  # type: ignore[union-attr]
+    return found
+
+
+def write(store: Store, holder: str = "me") -> int:
+    parts = 0
+    while store.write_large(holder, NOW + 7):
+        parts += 1
+    return parts
+
+
+def test_a_large_decision_is_written_in_parts(store: Store, large: Decision) -> None:
+    store.record_large("me", large, NOW)
+    assert states(store, "e1") == [], "none of its targets is there yet"
+    assert store.agenda(9).undecided == [], "but the event is decided"
+    assert write(store) == 5, "four parts, and what becomes of the event"
+    assert taken(store) == [f"t{number}" for number in range(6)]
+    found = event(store, "e1")
+    assert (found.status, found.hold, found.decided_at, found.settled_at) == ("pending", "no", NOW, None)
+    assert states(store, "e1") == ["pending"] * 7
+    assert store.agenda(9).undecided == []
+    assert not store.write_large("me", NOW)
+
+
+@pytest.mark.parametrize("written", range(6))
+def test_whoever_has_the_lead_next_goes_on_with_it(
+    backend: Backend, store: Store, large: Decision, written: int
+) -> None:
+    """As after kill -9 between two parts."""
+    store.record_large("me", large, NOW)
+    for _ in range(written):
+        store.write_large("me", NOW)
+    store.resign("me")
+    other = backend.open()
+    assert other.elect("next", 10**6)
+    with pytest.raises(LeadershipLost):
+        store.write_large("me", NOW)
+        raise LeadershipLost  # there was nothing left to write
+    write(other, "next")
+    assert taken(other) == [f"t{number}" for number in range(6)]
+    assert len(states(other, "e1")) == 7
+    assert event(other, "e1").decided_at is not None
+
+
+def test_a_decision_that_was_not_recorded_whole_leaves_its_event_undecided(
+    store: Store, large: Decision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "RECORDED", 1)
+    parts = list(rows.large_parts(large))
+
+    def killed(_: object) -> object:
+        yield from parts[:3]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rows, "large_parts", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.record_large("me", large, NOW)
+    write(store)
+    assert states(store, "e1") == []
+    assert event(store, "e1").decided_at is None
+    assert len(store.waiting_tasks()) == 6
+    monkeypatch.undo()
+    decide(store, "e1", completion(1))
+    assert taken(store) == ["t1"]
+
+
+def test_results_that_come_between_two_parts_settle_nothing(store: Store, large: Decision) -> None:
+    store.record_large("me", large, NOW)
+    store.write_large("me", NOW)
+    claimed = store.claim("me", NOW + 1, 0, 99)
+    assert len(claimed) == 2, "any worker may call for what is written"
+    store.record_results("me", [Result(target, "done") for target in claimed], NOW)
+    assert (event(store, "e1").status, event(store, "e1").settled_at) == ("pending", None)
+    write(store)
+    assert event(store, "e1").status == "pending"
+    rest = store.claim("me", NOW + 9, 0, 99)
+    store.record_results("me", [Result(target, "done") for target in rest], NOW + 9)
+    assert (event(store, "e1").status, event(store, "e1").settled_at) == ("delivered", NOW + 9)
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "hold"), [("done", "delivered", "no"), ("cancelled", "pending", "recheck")]
+)
+def test_what_ended_before_the_last_part_counts_with_it(
+    store: Store, large: Decision, state: str, status: str, hold: str
+) -> None:
+    takers = tuple(new for new in large.targets if new.kind == "complete")
+    store.record_large("me", Decision("e1", "pending", "no", takers), NOW)
+    for _ in range(3):
+        store.write_large("me", NOW)
+    claimed = store.claim("me", NOW + 1, 0, 99)
+    store.record_results("me", [Result(target, state) for target in claimed], NOW)  # type: ignore[arg-type]
+    write(store)
+    assert (event(store, "e1").status, event(store, "e1").hold) == (status, hold)
+
+
+def test_a_task_that_another_event_has_is_left_to_it(store: Store, large: Decision) -> None:
+    """One such task doesn't stop the others, for ever."""
+    store.record_large("me", large, NOW)
+    decide(store, arrive(store, "e2"), completion(3))
+    write(store)
+    assert taken(store) == ["t0", "t1", "t2", "t4", "t5"]
+
+
+def test_what_a_target_is_comes_back_from_its_part() -> None:
+    targets = [
+        NewTarget("complete", "é\ud800", "w", "t", "ref", only_versions=(1, 2)),
+        NewTarget("start", "flow", version=3, correlation_id="e#2", once_key="k", once_while="kept"),
+    ]
+    [[(event_id, _, part)]] = rows.large_parts(Decision("e1", "pending", "no", tuple(targets)))
+    assert (event_id, rows.targets_in(part)) == ("e1", targets)
+
+
+def test_a_part_that_cannot_be_written_keeps_no_other_decision_from_being_written(
+    store: Store, large: Decision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets_in = rows.targets_in
+
+    def garbled(part: str) -> list[NewTarget]:
+        found = targets_in(part)
+        if found[0].task_id == "t2":
+            raise ValueError("garbled")
+        return found
+
+    arrive(store, "e2")
+    store.record_large("me", replace(large, targets=large.targets[:4]), NOW)
+    store.record_large("me", Decision("e2", "pending", "no", tuple(map(completion, (4, 5)))), NOW)
+    with monkeypatch.context() as patch:
+        patch.setattr(rows, "targets_in", garbled)
+        store.write_large("me", NOW)
+        with pytest.raises(PartRefused, match="garbled") as refused:
+            store.write_large("me", NOW)
+        assert refused.value.event_id == "e1"
+        while store.write_large("me", NOW, ["e1"]):
+            pass
+    assert (states(store, "e1"), states(store, "e2")) == (["pending"] * 2, ["pending"] * 2)
+    assert (event(store, "e1").hold, event(store, "e2").hold) == ("writing", "no")
+    write(store)
+    assert taken(store) == ["t0", "t1", "t2", "t3"]
+    assert event(store, "e1").hold == "no"
+
+
+def test_parts_of_an_earlier_try_are_not_written_with_a_later_ones(
+    store: Store, large: Decision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store refused the event's decision after some parts; when it is tried again fewer tasks wait."""
+    monkeypatch.setattr(rows, "RECORDED", 1)
+    parts = list(rows.large_parts(large))
+
+    def refused(_: object) -> Iterator[object]:
+        yield from parts[:3]
+        raise Unstorable
+
+    with monkeypatch.context() as patch, pytest.raises(Unstorable):
+        patch.setattr(rows, "large_parts", refused)
+        store.record_large("me", large, NOW)
+    store.record_large("me", replace(large, targets=large.targets[:3]), NOW)
+    write(store)
+    assert taken(store) == ["t0", "t1", "t2"]

@@ -1,0 +1,84 @@
+"""Who decides: one worker, until it resigns, ends, or gives no sign of life."""
+
+from __future__ import annotations
+
+from store.protocols import Store
+from store.records import Term
+from tests.store.contract.backends import Backend
+from tests.store.contract.makers import eventually
+
+LONG = 10**6
+"""Seconds."""
+SHORT = 0.05
+
+
+def test_one_worker_has_the_lead_until_it_resigns(store: Store, other: Store) -> None:
+    before = other.now()
+    assert other.elect("another", LONG) is None
+    assert not other.renew("another", LONG)
+    term = store.elect("me", LONG)
+    assert term is not None, "it has it anew"
+    assert term.predecessor is None
+    assert before + 1000 * LONG <= term.until <= store.now() + 1000 * LONG
+    assert other.leader() == ("me", term.until)
+    other.resign("another")
+    assert store.renew("me", LONG), "only the holder gives it up"
+    store.resign("me")
+    assert other.leader() is None
+    taken = other.elect("another", LONG)
+    assert taken == Term(taken.until if taken else 0), "who resigned has said goodbye"
+
+
+def test_a_lead_that_was_given_up_is_not_kept(store: Store, other: Store) -> None:
+    store.resign("me")
+    assert not store.renew("me", LONG)
+    assert store.leader() is None
+    store.resign("me")
+    assert other.elect("another", LONG)
+
+
+def test_a_lead_runs_out_without_a_sign_of_life(store: Store, other: Store) -> None:
+    assert store.renew("me", SHORT)
+    leader = store.leader()
+    assert leader is not None
+    taken: list[Term | None] = []
+    eventually(lambda: taken.append(other.elect("another", LONG)) or taken[-1])
+    assert taken[-1] is not None
+    assert (taken[-1].predecessor, taken[-1].predecessor_until) == ("me", leader[1])
+    assert not store.renew("me", LONG)
+    assert store.elect("me", LONG) is None
+    assert store.renew("another", LONG) or other.renew("another", LONG)
+
+
+def test_the_lead_of_a_killed_worker_need_not_run_out(backend: Backend, store: Store, other: Store) -> None:
+    assert store.renew("me", LONG)
+    backend.die(store, "me")
+    before = other.now()
+    term: list[Term | None] = []
+    eventually(lambda: term.append(other.elect("another", LONG)) or term[-1])
+    assert term[-1] is not None
+    assert term[-1].predecessor == "me"
+    assert before <= term[-1].predecessor_until <= other.now()
+
+
+def test_who_took_the_lead_from_one_that_hangs_is_not_taken_for_dead_when_that_one_gives_way(
+    backend: Backend, store: Store, other: Store
+) -> None:
+    store.renew("me", SHORT)
+    eventually(lambda: other.elect("living", LONG))
+    store.resign("me")
+    third = backend.open()
+    assert store.elect("me", LONG) is None
+    assert third.elect("third", LONG) is None
+    assert other.renew("living", LONG)
+    assert third.elect("third", LONG) is None
+    assert store.elect("me", LONG) is None
+    backend.die(other, "living")
+    eventually(lambda: third.elect("third", LONG))
+
+
+def test_the_clock_is_one_for_all_and_goes_on(store: Store, other: Store) -> None:
+    first = store.now()
+    second = other.now()
+    assert abs(second - first) < 60_000
+    eventually(lambda: store.now() > second)

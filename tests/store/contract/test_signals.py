@@ -1,0 +1,98 @@
+"""How one process learns of another's commits at once. A wait that isn't ended fails only by the suite's time-out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from store.protocols import Listener, News, Store
+from testkit.descriptors import is_written_elsewhere
+from tests.store.contract.makers import NOW, arrive, completion, decide, end, start, task
+
+LONG = 120.0
+"""Seconds that a wait would take which isn't ended."""
+
+
+@contextmanager
+def listening(store: Store, news: News) -> Iterator[Listener]:
+    listener = store.listener(news)
+    try:
+        listener.wait(0)
+        yield listener
+    finally:
+        listener.close()
+
+
+def ended(listener: Listener) -> bool:
+    """Whether the wait ended before its time."""
+    began = time.monotonic()
+    listener.wait(LONG)
+    return time.monotonic() - began < LONG / 2
+
+
+@pytest.mark.parametrize("news", ["events", "targets"])
+def test_what_another_process_commits_ends_the_wait(store: Store, other: Store, news: News) -> None:
+    decide(store, arrive(store, "e0"), start())
+    commits: dict[News, Callable[[], object]] = {
+        "events": lambda: arrive(other),
+        "targets": lambda: decide(other, "e0", start(2)),
+    }
+    with listening(store, news) as listener:
+        timer = threading.Timer(0.05, commits[news])
+        timer.start()
+        assert ended(listener)
+        timer.join()
+
+
+@pytest.mark.parametrize("news", ["events", "targets"])
+def test_what_came_between_two_waits_ends_the_next_one(store: Store, other: Store, news: News) -> None:
+    with listening(store, news) as listener:
+        decide(other, arrive(other), start())
+        assert ended(listener)
+
+
+@pytest.mark.parametrize("news", ["events", "targets"])
+def test_a_wait_is_ended_by_another_thread_or_else_the_next_one_is(store: Store, news: News) -> None:
+    with listening(store, news) as listener:
+        timer = threading.Timer(0.05, listener.wake)
+        timer.start()
+        assert ended(listener)
+        timer.join()
+        listener.wake()
+        listener.wake()
+        assert ended(listener)
+    listener.wake()
+    listener.close()
+
+
+def test_a_wake_up_that_is_overtaken_by_the_closing_reaches_no_other_file(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = store.listener("targets")
+    assert not is_written_elsewhere(monkeypatch, listener.wake, listener.close)
+
+
+@pytest.mark.parametrize("outcome", ["cancelled", "failed"])
+def test_the_decider_hears_of_results_that_leave_it_something(store: Store, other: Store, outcome: str) -> None:
+    store.adopt("me", [task()], NOW)
+    decide(store, arrive(store), completion())
+    with listening(store, "events") as listener:
+        end(other, "e1", outcome)  # type: ignore[arg-type]
+        assert ended(listener)
+
+
+def test_the_followers_hear_of_a_lead_that_is_given_up(store: Store, other: Store) -> None:
+    with listening(other, "targets") as listener:
+        store.resign("me")
+        assert ended(listener)
+
+
+def test_several_followers_hear_of_the_same_news(store: Store, other: Store) -> None:
+    with listening(other, "targets") as one, listening(other, "targets") as two:
+        decide(store, arrive(store), start())
+        assert ended(one)
+        assert ended(two)

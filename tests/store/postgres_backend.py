@@ -1,0 +1,135 @@
+"""PostgreSQL for the contract suite: a database for each test, and the plans of all that was executed in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+
+from store.postgres import PostgresStore, open_store
+from store.postgres.connections import Parameters, Statement, take_any_text
+from store.protocols import Store
+from testkit.postgres import Postgres
+
+GROWING = ("events", "targets", "tasks", "quarantine")
+_LIVE = re.compile(
+    "events_(undecided|held)|targets_(pending|claimed|of_webhook|once)|tasks_(waiting|of_workflow|returned|broken)"
+)
+"""Indexes of only the few rows that are live: they may be read from end to end."""
+
+
+_EXPLAINED: set[bytes] = set()
+_FINISHED = 30_000
+_FILL = f"""
+INSERT INTO webhook_bridge.events
+    (id, webhook, received_at, delivery_id, payload, headers, query, hold_until, status, decided_at, settled_at)
+    SELECT 'old' || n, 'w' || n % 20, n, 'd' || n, '{{}}', '{{}}', '{{}}', n, 'delivered', n, n
+    FROM generate_series(1, {_FINISHED}) AS n;
+INSERT INTO webhook_bridge.targets
+    (event_id, kind, workflow, workflow_id, task_id, state, attempts, due_at, created_at, settled_at)
+    SELECT 'old' || n, 'complete', 'f', 'w' || n, 't' || n, 'done', 1, n, n, n
+    FROM generate_series(1, {_FINISHED}) AS n;
+INSERT INTO webhook_bridge.tasks
+    (id, workflow_id, workflow, reference_name, matches, scheduled_at, found_by, state, seen_at, settled_at)
+    SELECT 't' || n, 'w' || n, 'f', 'r', '{{}}', n, 'queue', 'completed', n, n
+    FROM generate_series(1, {_FINISHED}) AS n;
+INSERT INTO webhook_bridge.quarantine (kind, id, reason, since, tries, due_at)
+    SELECT CASE WHEN n % 2 = 0 THEN 'task' ELSE 'event' END, 'i' || n, 'r', n, 1, n
+    FROM generate_series(1, {_FINISHED}) AS n;
+"""
+
+
+@lru_cache(maxsize=1)
+def _grown(server: Postgres) -> str:
+    """A database with many finished events, whose statistics are of today."""
+    url = server.new_database("grown")
+    open_store(url).close()
+    with psycopg.connect(url, autocommit=True) as database:
+        database.execute(_FILL)
+        database.execute("VACUUM ANALYZE")
+    return url
+
+
+class PostgresBackend:
+    """One database, and every statement that the stores on it executed."""
+
+    def __init__(self, server: Postgres):
+        self._server = server
+        self.url = server.new_database("contract")
+        self._opened: list[PostgresStore] = []
+        self._statements: dict[bytes, Parameters] = {}
+
+    def open(self) -> PostgresStore:
+        """The store, as another process sees it."""
+        store = open_store(self.url)
+        connections = store._connections
+        run = connections.run
+
+        def seen(connection: Any, statement: str, parameters: Parameters = ()) -> Any:
+            self._statements[connections.sql(statement)] = parameters
+            return run(connection, statement, parameters)
+
+        together = connections.fetch_together
+
+        def all_seen(connection: Any, statements: Sequence[Statement]) -> Any:
+            self._statements |= {connections.sql(statement): parameters for statement, parameters in statements}
+            return together(connection, statements)
+
+        connections.run = seen  # type: ignore[method-assign]
+        connections.fetch_together = all_seen  # type: ignore[method-assign]
+        self._opened.append(store)
+        return store
+
+    def die(self, store: Store, holder: str) -> None:
+        """Nothing tells the database that a process was killed: its lead runs out."""
+        with psycopg.connect(self.url) as database:
+            database.execute(
+                "UPDATE webhook_bridge.leads SET until = extract(epoch FROM clock_timestamp()) * 1000 + 500"
+                " WHERE holder = %s",
+                (holder,),
+            )
+
+    def full_scans(self) -> list[str]:
+        """The statements that read a growing table from end to end, with their plans: on tables that have grown."""
+        new = {text: values for text, values in self._statements.items() if text not in _EXPLAINED}
+        if not new:
+            return []
+        scans = []
+        with psycopg.connect(_grown(self._server)) as database:
+            take_any_text(database)
+            database.execute("SET enable_seqscan = off")  # a list of thousands of ids may make it the better choice
+            for statement, parameters in new.items():
+                if re.match(rb"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", statement):
+                    plan = database.execute(b"EXPLAIN (FORMAT JSON) " + statement, parameters or None).fetchone()
+                    assert plan is not None
+                    if any(_is_full(node, above) for node, above in _nodes(plan[0][0]["Plan"])):
+                        text = database.execute(b"EXPLAIN " + statement, parameters or None).fetchall()
+                        scans.append("\n  ".join([statement.decode(), *(line for (line,) in text)]))
+                _EXPLAINED.add(statement)
+        return scans
+
+    def close(self) -> None:
+        """Closes everything that was opened."""
+        for store in self._opened:
+            store.close()
+        self._server.drop_database(self.url)
+
+
+def _nodes(plan: dict[str, Any], above: str = "") -> Iterator[tuple[dict[str, Any], str]]:
+    """Each node of the plan, and the kind of the one above."""
+    yield plan, above
+    for part in plan.get("Plans", ()):
+        yield from _nodes(part, plan["Node Type"])
+
+
+def _is_full(node: dict[str, Any], above: str) -> bool:
+    """Whether it reads all of a growing table: nothing bounds what it reads of an index, and no limit ends it."""
+    kind, index = node["Node Type"], node.get("Index Name", "")
+    if kind == "Bitmap Index Scan":
+        return "Index Cond" not in node and index.startswith(GROWING) and not _LIVE.fullmatch(index)
+    if node.get("Relation Name") not in GROWING or kind in ("ModifyTable", "Bitmap Heap Scan"):
+        return False
+    return kind == "Seq Scan" or ("Index Cond" not in node and not _LIVE.fullmatch(index) and above != "Limit")

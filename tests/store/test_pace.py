@@ -1,0 +1,49 @@
+"""A pace lets no more calls through than it says, and as many over time."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.pace import after, allowed
+
+
+def test_the_first_call_may_be_made_at_once() -> None:
+    assert allowed(1.0, 0.0, 5_000.0) == 1
+
+
+def test_a_slow_pace_lets_one_call_through_at_a_time() -> None:
+    next_at = after(1, 2.0, 0.0, 10_000.0)
+    assert allowed(2.0, next_at, 10_100.0) == 0
+    assert allowed(2.0, next_at, 10_500.0) == 1
+
+
+@given(
+    rate=st.floats(0.01, 5_000),
+    pauses=st.lists(st.integers(0, 400), min_size=1, max_size=60),
+    greed=st.integers(1, 50),
+)
+def test_no_second_has_more_calls_than_the_pace_and_what_one_look_makes_good(
+    rate: float, pauses: list[int], greed: int
+) -> None:
+    next_at, now = 0.0, 1_000_000.0
+    made: list[float] = []
+    for pause in pauses:
+        now += pause
+        calls = min(greed, allowed(rate, next_at, now))
+        if calls:
+            next_at = after(calls, rate, next_at, now)
+        made += [now] * calls
+    for begin in made:
+        in_a_second = sum(begin <= at < begin + 1000 for at in made)
+        assert in_a_second <= max(rate * 1.05, rate + 1)
+
+
+@given(rate=st.floats(1, 1_000))
+def test_a_look_at_each_moment_reaches_the_pace(rate: float) -> None:
+    next_at, made = 0.0, 0
+    for now in range(10_000, 20_000, 5):
+        calls = allowed(rate, next_at, now)
+        next_at = after(calls, rate, next_at, now) if calls else next_at
+        made += calls
+    assert made >= rate * 9

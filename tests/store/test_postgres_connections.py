@@ -1,0 +1,384 @@
+"""Connections break, hang and are shared; what was answered stands, and what wasn't is answered in time."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from store.open import open_store
+from store.postgres import PostgresStore
+from store.postgres.connections import Connection
+from store.protocols import StoreUnavailable
+from store.records import NewEvent, new_event_id
+from testkit.postgres import Postgres, _unprivileged
+from testkit.processes import Child, free_port
+from tests.store.contract.makers import completion, decide, ids, start, task
+
+NOW = 1_700_000_000_000
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> Iterator[str]:
+    url = postgres.new_database()
+    open_store(url).close()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[PostgresStore]:
+    store = open_store(url)
+    assert isinstance(store, PostgresStore)
+    yield store
+    store.close()
+
+
+def event(delivery_id: str | None = None) -> NewEvent:
+    return NewEvent(new_event_id(), "w", NOW, "{}", {}, {}, NOW, delivery_id)
+
+
+def stored(url: str) -> list[str]:
+    with psycopg.connect(url) as database:
+        return [row[0] for row in database.execute("SELECT id FROM webhook_bridge.events ORDER BY seq")]
+
+
+def cut_all(url: str) -> None:
+    """Ends every session on the database but our own, as a restart does."""
+    with psycopg.connect(url) as database:
+        database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid != pg_backend_pid()"
+        )
+
+
+# --- news ---
+
+
+def heard(url: str, action: Callable[[], object], number: int) -> int:
+    """How many notifications come of an action. So many are waited for, as it need not have sent them yet."""
+    with psycopg.connect(url, autocommit=True) as database:
+        database.execute("LISTEN webhook_bridge_events")
+        action()
+        found = sum(1 for _ in database.notifies(timeout=60, stop_after=number)) if number else 0
+        database.execute("SELECT 1")  # what was sent before is here by now
+        return found + sum(1 for _ in database.notifies(timeout=0))
+
+
+def test_a_commit_is_told_at_once_and_another_right_after_it_as_well(store: PostgresStore, url: str) -> None:
+    def two() -> None:
+        store._wakeup._rung_at = float("-inf")
+        store.append([event()])
+        store._wakeup._rung_at = float("inf")
+        store.append([event()])
+
+    assert heard(url, two, 2) == 2
+
+
+def test_a_duplicate_tells_nobody(store: PostgresStore, url: str) -> None:
+    store.append([event("d")])
+
+    def duplicate() -> None:
+        store._wakeup._rung_at = float("-inf")
+        assert store.append([event("d")])[0].duplicate
+
+    assert heard(url, duplicate, 0) == 0
+
+
+# --- round trips ---
+
+
+def test_a_decision_is_three_messages_its_writes_are_one(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several writes a host that is cut off may send the first ones, and hold the decider's row for good."""
+    assert store.elect("me", 60)
+    store.adopt("me", [task()], NOW)
+    one = event()
+    store.append([one])
+    waits: list[object] = []
+    wait = Connection.wait
+    monkeypatch.setattr(Connection, "wait", lambda *given, **more: waits.append(given) or wait(*given, **more))
+    decide(store, one.id, start(), completion(), claim=2)
+    assert len(waits) == 3
+
+
+# --- broken ---
+
+
+def test_connections_that_broke_while_they_were_idle_cost_nobody_an_error(store: PostgresStore, url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: store.facts(), range(20)))
+    for use in (
+        lambda: store.append([event()]),
+        lambda: store.set_fact("x", "1"),
+        lambda: store.agenda(9),
+        store.check_writable,
+    ):
+        cut_all(url)
+        use()
+
+
+class Proxy:
+    """Passes bytes on in both directions; can lose the server's next answer and break the connection instead."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self.lose_answer_to = b""
+        """The answer to a message that holds these bytes is lost, once."""
+        self.lost = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        server = socket.create_connection(("127.0.0.1", self._to))
+        lose = threading.Event()
+
+        def back() -> None:
+            with suppress(OSError), closing(client):
+                while data := server.recv(65536):
+                    if lose.is_set():
+                        self.lost += 1
+                        client.shutdown(socket.SHUT_RDWR)
+                        return
+                    client.sendall(data)
+
+        threading.Thread(target=back, daemon=True).start()
+        with suppress(OSError), closing(server):
+            while data := client.recv(65536):
+                if self.lose_answer_to and self.lose_answer_to in data:
+                    self.lose_answer_to = b""
+                    lose.set()
+                server.sendall(data)
+
+    def close(self) -> None:
+        self._listening.close()
+
+
+@pytest.fixture
+def proxy(postgres: Postgres) -> Iterator[Proxy]:
+    proxy = Proxy(postgres.port)
+    yield proxy
+    proxy.close()
+
+
+def through(proxy: Proxy, url: str) -> str:
+    parts = urlsplit(url)
+    user = f"{parts.username}{':' + parts.password if parts.password else ''}"
+    return parts._replace(netloc=f"{user}@127.0.0.1:{proxy.port}").geturl()
+
+
+@pytest.mark.parametrize("number", [1, 300], ids=["one statement", "a transaction"])
+def test_a_commit_whose_answer_was_lost_is_found_done_and_not_done_again(url: str, proxy: Proxy, number: int) -> None:
+    store = open_store(through(proxy, url))
+    store.append([event()])
+    proxy.lose_answer_to = b"INSERT INTO webhook_bridge.events" if number == 1 else b"COMMIT"
+    new = [event(f"d{n}") for n in range(number)]
+    committed = store.append(new)
+    assert proxy.lost == 1
+    assert [one.event_id for one in committed] == [one.id for one in new]
+    assert not any(one.duplicate for one in committed), "they are no duplicates of themselves"
+    assert stored(url)[1:] == [one.id for one in new]
+    [again] = store.append([event("d0")])
+    assert (again.event_id, again.duplicate) == (new[0].id, True)
+    store.close()
+
+
+# --- late ---
+
+
+def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_kept(
+    store: PostgresStore, url: str
+) -> None:
+    new = event("d")
+    with psycopg.connect(url) as database:
+        database.execute("LOCK TABLE webhook_bridge.events IN ACCESS EXCLUSIVE MODE")
+        with ThreadPoolExecutor(20) as pool:  # however many wait
+            began = time.monotonic()
+            waits = [pool.submit(store.append, [new if n == 0 else event()]) for n in range(20)]
+            for one in waits:
+                with pytest.raises(StoreUnavailable):
+                    one.result(30)
+            took = time.monotonic() - began
+    assert took < 2.5 + 2, "a busy machine may take its time, but not as long as each in turn would"
+    assert stored(url) == []
+    assert not store.append([new])[0].duplicate
+
+
+def test_a_database_that_is_down_is_told_quickly_and_found_again(postgres: Postgres) -> None:
+    own = Postgres()
+    if own.given:
+        pytest.skip("a server that was given can't be restarted")
+    own.start()
+    try:
+        url = own.new_database()
+        store = open_store(url)
+        store.append([event("before")])
+        own.kill()
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            store.append([event()])
+        with pytest.raises(StoreUnavailable, match="can't be reached"):
+            store.append([event()])
+        assert time.monotonic() - began < 8
+        own.start()
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                [again] = store.append([event("before")])
+                break
+            except StoreUnavailable:
+                assert time.monotonic() < deadline
+        assert again.duplicate, "what was answered is there after a kill"
+        store.close()
+    finally:
+        own.stop()
+
+
+# --- shared with greenlets ---
+
+_GREENLETS = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import sys, time
+import gevent
+from store.open import open_store
+from store.postgres.connections import is_patched
+from store.records import NewEvent, new_event_id
+
+assert is_patched()
+store = open_store(sys.argv[1])
+store.facts()
+ticks = 0
+
+def tick():
+    global ticks
+    while True:
+        ticks += 1
+        gevent.sleep(0.005)
+
+def deliver(number):
+    new = NewEvent(new_event_id(), "w", 1, "{}", {}, {}, 1, f"d{number % 40}")
+    return store.append([new])[0].duplicate
+
+gevent.spawn(tick)
+before = ticks
+store._connections.read("SELECT pg_sleep(0.5)")
+assert ticks - before > 20, f"{ticks - before} ticks in half a second: the wait holds up the others"
+jobs = [gevent.spawn(deliver, number) for number in range(200)]
+gevent.joinall(jobs, raise_error=True)
+assert sum(job.value for job in jobs) == 160
+print("fine")
+"""
+
+
+def test_a_commit_under_way_lets_other_greenlets_in(url: str) -> None:
+    pytest.importorskip("gevent")
+    done = subprocess.run(
+        [sys.executable, "-c", _GREENLETS, url], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "fine\n", done.stderr
+
+
+# --- clocks ---
+
+
+def test_the_time_is_the_databases_whatever_this_machines_clock_says(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.time
+    monkeypatch.setattr("store.postgres.connections.time.time", lambda: real() - 3600)
+    store = open_store(url)
+    store.facts()
+    before = real() * 1000
+    assert abs(store.now() - before) < 5000
+    assert store.elect("me", 6) is not None
+    leader = store.leader()
+    assert leader is not None and leader[1] > before
+    store.close()
+
+
+def test_setting_this_machines_clock_does_not_move_the_stores(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(url)
+    store.facts()
+    real = time.time
+    for ahead in (-86_400, 86_400):
+        monkeypatch.setattr(time, "time", lambda ahead=ahead: real() + ahead)
+        assert abs(store.now() - real() * 1000) < 60_000, "the database hasn't been asked since"
+    store.close()
+
+
+# --- behind a pooler ---
+
+
+@pytest.fixture
+def pooled(url: str, postgres: Postgres, tmp_path: Path) -> Iterator[str]:
+    """The database through PgBouncer in transaction mode."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if program is None:
+        pytest.skip("PgBouncer isn't installed (Debian: apt-get install pgbouncer)")
+    if postgres.given:
+        pytest.skip("a server that was given may want a password")
+    parts = urlsplit(url)
+    port = free_port()
+    users, settings = Path("/tmp") / f"pgb{port}.users", Path("/tmp") / f"pgb{port}.ini"
+    users.write_text(f'"{parts.username}" ""\n')
+    settings.write_text(
+        f"[databases]\n{parts.path[1:]} = host=127.0.0.1 port={parts.port}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = trust\n"
+        f"auth_file = {users}\npool_mode = transaction\ndefault_pool_size = 3\n"
+    )
+    child = Child("PgBouncer", [*_unprivileged(), program, str(settings)], tmp_path / "pgbouncer.log")
+
+    def answers() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    try:
+        child.wait_until(answers, 20)
+        yield parts._replace(netloc=f"{parts.username}@127.0.0.1:{port}").geturl()
+    finally:
+        child.kill()
+        users.unlink()
+        settings.unlink()
+
+
+def test_behind_a_pooler_in_transaction_mode_everything_works_and_news_are_looked_for(pooled: str) -> None:
+    store, other = open_store(pooled), open_store(pooled)
+    assert store.elect("me", 60)
+    listener = store.listener("events")
+    listener.wait(0.2)
+    store.adopt("me", [task()], NOW)
+    timer = threading.Timer(0.1, lambda: other.append([event("d")]))
+    timer.start()
+    deadline = time.monotonic() + 50
+    while not store.agenda(1).undecided:
+        assert time.monotonic() < deadline
+        listener.wait(60)
+    timer.join()
+    listener.close()
+    [waiting] = store.agenda(9).undecided
+    decide(store, waiting.id, *map(start, range(50)))
+    with ThreadPoolExecutor(8) as pool:
+        claimed = [t for part in pool.map(lambda n: store.claim(f"w{n}", NOW, 0, 20), range(8)) for t in part]
+    assert len(set(ids(claimed))) == len(claimed) == 50
+    assert store.append([event("d")])[0].duplicate
+    for one in (store, other):
+        one.close()

@@ -1,0 +1,134 @@
+"""Opening the store: its tables are made once, by whoever comes first, and what is wrong is said in clear words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from store.open import open_store
+from store.postgres import PostgresStore, migrations, words
+from store.protocols import NewerStore, StoreMissing, StoreUnavailable
+
+
+def as_user(postgres_url: str, user: str, password: str = "") -> str:
+    parts = urlsplit(postgres_url)
+    word = f":{password}" if password else ""
+    return parts._replace(netloc=f"{user}{word}@{parts.hostname}:{parts.port}").geturl()
+
+
+def test_processes_that_start_together_make_the_tables_once(postgres_url: str) -> None:
+    code = "import sys; from store.open import open_store; open_store(sys.argv[1]).close()"
+    processes = [
+        subprocess.Popen([sys.executable, "-W", "error", "-c", code, postgres_url], stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    assert [process.communicate(timeout=60)[1] for process in processes] == [b""] * 4
+    with psycopg.connect(postgres_url) as database:
+        applied = database.execute("SELECT name FROM webhook_bridge.migrations").fetchall()
+    assert applied == [(name,) for name, _ in migrations.STEPS]
+
+
+def test_a_step_that_fails_leaves_nothing_behind(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "STEPS", (("bad", "CREATE TABLE bridge.half (x INT); SELECT 1/0"),))
+    with pytest.raises(StoreUnavailable, match="division by zero"):
+        open_store(postgres_url)
+    with psycopg.connect(postgres_url) as database:
+        assert database.execute("SELECT to_regclass('webhook_bridge.half')").fetchone() == (None,)
+    monkeypatch.undo()
+    open_store(postgres_url).close()
+
+
+def test_two_bridges_share_a_database_by_schemas_of_their_own(postgres_url: str) -> None:
+    one, two = open_store(postgres_url), open_store(f"{postgres_url}?schema=other")
+    one.set_fact("x", "1")
+    assert two.facts() == {}
+    one.close()
+    two.close()
+
+
+def test_who_only_looks_makes_nothing(postgres_url: str) -> None:
+    with pytest.raises(StoreMissing, match="no tables of the bridge; start the relay"):
+        open_store(postgres_url, migrate=False)
+    open_store(postgres_url).close()
+    open_store(postgres_url, migrate=False).close()
+
+
+def test_an_older_and_a_newer_schema_are_told(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_store(postgres_url).close()
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "STEPS", (*migrations.STEPS, ("of-the-future", "SELECT 1")))
+        with pytest.raises(StoreUnavailable, match="older than this program; start the relay to migrate it"):
+            open_store(postgres_url, migrate=False)
+        open_store(postgres_url).close()
+    for migrate in (True, False):
+        with pytest.raises(NewerStore, match=r"newer version of the bridge \(it has of-the-future\)"):
+            open_store(postgres_url, migrate=migrate)
+
+
+def test_what_is_wrong_with_the_way_there_is_said(postgres_url: str) -> None:
+    for wrong, word in (
+        (
+            urlsplit(postgres_url)._replace(path="/no_such").geturl(),
+            "there is no database no_such at .*createdb no_such",
+        ),
+        (as_user(postgres_url, "nobody_known", "hidden"), "PostgreSQL knows no user nobody_known"),
+        ("postgresql://me:hidden@127.0.0.1:1/x", r"postgresql://me:\*\*\*@127.0.0.1:1/x can't be reached"),
+    ):
+        with pytest.raises(StoreUnavailable, match=word) as caught:
+            open_store(wrong)
+        assert "hidden" not in str(caught.value)
+        assert caught.value.__suppress_context__, "what libpq says is in no traceback"
+
+
+def test_who_may_make_no_tables_is_told_what_to_ask_for(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as database:
+        if not database.execute("SELECT 1 FROM pg_roles WHERE rolname = 'bridge_guest'").fetchone():
+            database.execute("CREATE ROLE bridge_guest LOGIN PASSWORD 'guest'")
+        guest = as_user(postgres_url, "bridge_guest", "guest")
+        with pytest.raises(StoreUnavailable, match="CREATE SCHEMA webhook_bridge AUTHORIZATION"):
+            open_store(guest)
+        database.execute("CREATE SCHEMA webhook_bridge AUTHORIZATION bridge_guest")
+        store = open_store(guest)
+        store.check_writable()
+        store.close()
+
+
+def test_words_for_what_a_test_server_does_not_do() -> None:
+    from store.postgres.address import Address
+
+    address = Address.parse("postgresql://me:hidden@db/bridge")
+    refused = words.of_connecting(Exception('FATAL:  password authentication failed for user "me"'), address)
+    assert str(refused).startswith("PostgreSQL refuses the password of the user me")
+    wanted = words.of_connecting(Exception("fe_sendauth: no password supplied"), address)
+    assert "PGPASSWORD" in str(wanted)
+    assert words.too_old(120004) == "the server is PostgreSQL 12, and the bridge needs 13 or newer; upgrade the server"
+
+
+def test_a_server_that_is_too_old_is_refused(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "OLDEST_SERVER", 10**7)
+    with pytest.raises(StoreUnavailable, match="needs 1000 or newer; upgrade the server"):
+        open_store(postgres_url)
+
+
+def test_settings_that_put_answered_events_at_risk_are_told(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as database:
+        database.execute(f"ALTER DATABASE {urlsplit(postgres_url).path[1:]} SET synchronous_commit = off")
+    store = open_store(postgres_url)
+    assert isinstance(store, PostgresStore)
+    assert any("synchronous_commit off" in one and "synchronous standby" in one for one in store.advice())
+    assert store._connections.read("SHOW synchronous_commit") == [("on",)], "for itself the bridge turns it on"
+    store.close()
+    assert len(words.advice({"synchronous_commit": "local", "synchronous_standby_names": "*", "fsync": "off"})) == 2
+    assert words.advice({"synchronous_commit": "remote_apply", "fsync": "on", "full_page_writes": "on"}) == []
+
+
+def test_the_server_looks_whether_the_host_behind_a_session_is_still_there(postgres_url: str) -> None:
+    store = open_store(postgres_url)
+    assert isinstance(store, PostgresStore)
+    found = [store._connections.read(f"SHOW {name}") for name in ("tcp_keepalives_idle", "tcp_user_timeout")]
+    assert found == [[("5",)], [("11000",)]]
+    store.close()

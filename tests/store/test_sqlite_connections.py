@@ -1,0 +1,392 @@
+"""The database file: how it is opened, made and migrated, and what becomes of a write that can't be had."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from store.protocols import NewerStore, StoreUnavailable
+from store.records import EventFilter, NewEvent, new_event_id
+from store.sqlite import SqliteStore, connections, open_store
+from store.sqlite.connections import Connections
+from store.sqlite.migrations import migrations
+
+
+def event(payload: str = "{}", delivery_id: str | None = None) -> NewEvent:
+    return NewEvent(new_event_id(), "w", 1, payload, {}, {}, 1, delivery_id)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "bridge.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    store = open_store(f"sqlite:///{path}")
+    yield store
+    store._connections.close()
+
+
+def stored(path: Path) -> list[str]:
+    """The ids of the events, as another program reads them."""
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return [row[0] for row in connection.execute("SELECT id FROM events ORDER BY seq")]
+
+
+@contextmanager
+def writers_say(pragma: str) -> Iterator[None]:
+    """Connections that are opened for writing begin with this."""
+    open_writer = Connections._open_writer
+
+    def opened(self: Connections) -> Database:
+        db = open_writer(self)
+        db.execute(pragma)
+        return db
+
+    with mock.patch.object(Connections, "_open_writer", opened):
+        yield
+
+
+# --- opening ---
+
+
+def test_every_connection_commits_to_the_disk(path: Path, store: SqliteStore) -> None:
+    opened: list[Database] = []
+    make = Connections._open
+
+    def remember(self: Connections, **given: bool) -> Database:
+        opened.append(make(self, **given))
+        return opened[-1]
+
+    with mock.patch.object(Connections, "_open", remember):
+        store.append([event()])
+        store.events(EventFilter())
+        thread = threading.Thread(target=store.events, args=(EventFilter(),))
+        thread.start()
+        thread.join()
+        pragmas = [
+            (db.execute("PRAGMA synchronous").fetchone()[0], db.execute("PRAGMA journal_mode").fetchone()[0])
+            for db in opened
+            if is_open(db)
+        ]
+    assert len(opened) >= 2
+    assert set(pragmas) == {(2, "wal")}, "synchronous=FULL, and WAL"
+
+
+def is_open(db: Database) -> bool:
+    with suppress(sqlite3.ProgrammingError):
+        db.execute("SELECT 1")
+        return True
+    return False
+
+
+def test_a_missing_folder_is_made_and_a_missing_database_only_when_migrating(path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="no database at"):
+        open_store(f"sqlite:///{path}", migrate=False)
+    assert not path.exists()
+    open_store(f"sqlite:///{path}")
+    open_store(f"sqlite:///{path}", migrate=False)
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match="can't be made"):
+        open_store(f"sqlite:///{tmp_path}/file/bridge.db")
+
+
+def test_a_file_that_is_no_database_is_said_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "bridge.db"
+    path.write_bytes(b"something else entirely" * 1000)
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        open_store(f"sqlite:///{path}")
+    assert path.read_bytes() == b"something else entirely" * 1000
+
+
+def test_a_path_with_odd_characters_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a b?c=d#e%20.db"
+    store = open_store(f"sqlite:///{path}")
+    store.append([event()])
+    store._connections.close()
+    assert path.exists()
+    assert len(stored(path)) == 1
+
+
+def test_a_file_system_that_cannot_do_wal_is_no_place_for_the_store(path: Path) -> None:
+    class NoWal(sqlite3.Connection):
+        def execute(self, sql: str, *given: object) -> sqlite3.Cursor:
+            return super().execute("SELECT 'delete'" if "journal_mode" in sql else sql, *given)  # type: ignore[arg-type]
+
+    connect = sqlite3.connect
+    with (
+        mock.patch.object(sqlite3, "connect", lambda *given, **named: connect(*given, **{**named, "factory": NoWal})),
+        pytest.raises(StoreUnavailable, match="WAL"),
+    ):
+        open_store(f"sqlite:///{path}")
+
+
+# --- migrations ---
+
+
+def test_a_migration_that_fails_leaves_nothing(path: Path) -> None:
+    steps = Migrations("webhook_bridge")
+
+    @steps()
+    def first(db: Database) -> None:
+        db.execute("CREATE TABLE one (a)")
+
+    @steps()
+    def second(db: Database) -> None:
+        db.execute("CREATE TABLE two (a)")
+        db.execute("INSERT INTO nowhere VALUES (1)")
+
+    with mock.patch.object(connections, "migrations", steps), pytest.raises(StoreUnavailable, match="nowhere"):
+        open_store(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
+    open_store(f"sqlite:///{path}")  # and the true ones can be applied then
+
+
+def test_a_step_and_its_record_come_together(path: Path) -> None:
+    open_store(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        recorded = {row[0] for row in connection.execute("SELECT name FROM _sqlite_migrations")}
+        assert connection.execute("SELECT count(*) FROM events").fetchone() == (0,)
+    assert recorded == {step.name for step in migrations._migrations}
+
+
+@pytest.mark.parametrize("migrate", [True, False])
+def test_a_newer_database_is_refused_and_left_alone(path: Path, migrate: bool) -> None:
+    open_store(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('webhook_bridge', 'tomorrow', '')"
+        )
+    with pytest.raises(NewerStore, match=r"newer version of the bridge .*tomorrow"):
+        open_store(f"sqlite:///{path}", migrate=migrate)
+
+
+def test_an_older_database_is_migrated_by_who_may_and_refused_by_who_may_not(path: Path) -> None:
+    open_store(f"sqlite:///{path}")
+    steps = Migrations("webhook_bridge")
+    steps._migrations = [*migrations._migrations]
+
+    @steps()
+    def later(db: Database) -> None:
+        db.execute("CREATE TABLE later (a)")
+
+    with mock.patch.object(connections, "migrations", steps):
+        with pytest.raises(StoreUnavailable, match="older than this program"):
+            open_store(f"sqlite:///{path}", migrate=False)
+        open_store(f"sqlite:///{path}")
+        open_store(f"sqlite:///{path}", migrate=False)
+
+
+def test_of_several_processes_that_start_at_once_one_migrates(path: Path) -> None:
+    code = "import sys; from store.sqlite import open_store; open_store(sys.argv[1])"
+    started = [subprocess.Popen([sys.executable, "-c", code, f"sqlite:///{path}"]) for _ in range(5)]
+    assert [process.wait(60) for process in started] == [0] * 5
+    assert stored(path) == []
+
+
+# --- forks and threads ---
+
+
+def test_a_child_process_opens_connections_of_its_own(path: Path, store: SqliteStore) -> None:
+    store.append([event()])
+    store.events(EventFilter())
+    child = multiprocessing.get_context("fork").Process(target=_in_child, args=(store,))
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
+    store.append([event()])
+    assert len(stored(path)) == 3
+
+
+def _in_child(store: SqliteStore) -> None:
+    assert store._connections._writer is None
+    assert len(store.events(EventFilter())) == 1
+    store.append([event()])
+    os._exit(0)
+
+
+# --- what can't be had ---
+
+
+def test_a_database_that_stays_locked_is_unavailable_after_the_busy_time_out(path: Path, store: SqliteStore) -> None:
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+        mock.patch.object(connections, "BUSY_TIMEOUT", 0.2),
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="locked"):
+            store.append([event()])
+        with pytest.raises(StoreUnavailable, match="locked"):
+            store.check_writable()
+        assert 0.4 <= time.monotonic() - began < 5
+        assert store.events(EventFilter()) == [], "what is there can be read meanwhile"
+        other.execute("ROLLBACK")
+    store.append([event()])
+    assert len(stored(path)) == 1
+
+
+def test_a_lock_that_is_given_up_in_time_only_takes_time(path: Path, store: SqliteStore) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.1, lambda: other.execute("ROLLBACK"))
+        timer.start()
+        store.append([event()])
+        timer.join()
+    assert len(stored(path)) == 1
+
+
+def test_a_full_database_takes_all_of_a_delivery_or_nothing(path: Path, store: SqliteStore) -> None:
+    store.append([event()])
+    before = stored(path)
+    large = [event('{"a": "' + "x" * 20_000 + '"}') for _ in range(20)]
+    with closing(sqlite3.connect(path)) as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    with writers_say(f"PRAGMA max_page_count={pages + 20}"):
+        store._connections.close()
+        with pytest.raises(StoreUnavailable, match="full"):
+            store.append(large)
+        assert stored(path) == before
+        store.append([event()])
+    store._connections.close()
+    store.append(large)
+    assert len(stored(path)) == 22
+
+
+def test_a_disk_without_room_is_unavailable_and_nothing_is_half_written(path: Path) -> None:
+    """The disk's end is played by a limit on the size of files."""
+    code = """
+import sys, resource, signal
+from store.sqlite import open_store
+from store.records import NewEvent, new_event_id
+from store.protocols import StoreUnavailable
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = open_store(sys.argv[1])
+event = lambda size: NewEvent(new_event_id(), "w", 1, '{"a": "' + "x" * size + '"}', {}, {}, 1)
+accepted = store.append([event(10)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+refused = 0
+for _ in range(40):
+    try:
+        accepted += store.append([event(10_000)])
+    except StoreUnavailable:
+        refused += 1
+assert refused
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.getrlimit(resource.RLIMIT_FSIZE)[1],) * 2)
+accepted += store.append([event(10_000)])
+print(*(one.event_id for one in accepted))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"sqlite:///{path}"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert stored(path) == done.stdout.split()
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 300_000
+
+
+def test_a_database_that_cannot_be_written_can_be_read(path: Path, store: SqliteStore) -> None:
+    [committed] = store.append([event()])
+    store._connections.close()
+    with writers_say("PRAGMA query_only=1"):  # as root no file is read-only; SQLite says the same of both
+        with pytest.raises(StoreUnavailable, match="readonly"):
+            store.append([event()])
+        with pytest.raises(StoreUnavailable, match="readonly"):
+            store.check_writable()
+    assert [found.id for found in store.events(EventFilter())] == [committed.event_id]
+
+
+def test_a_database_that_cannot_be_read_is_unavailable_for_every_kind_of_question(path: Path) -> None:
+    store = open_store(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table in ("events", "tasks", "targets", "facts", "workflows", "verifications"):
+            connection.execute(f"DROP TABLE {table}")
+    questions: list[Callable[[], object]] = [
+        lambda: store.events(EventFilter()),
+        lambda: store.agenda(1),
+        lambda: store.claim("w", 1, 0, 1),
+        lambda: store.next_due(),
+        lambda: store.workflow("w"),
+        lambda: store.facts(),
+        lambda: store.verified_at("w", "f"),
+        lambda: store.fingerprint_salt(),
+    ]
+    for question in questions:
+        with pytest.raises(StoreUnavailable, match="no such table"):
+            question()
+    store._connections.close()
+
+
+# --- a backup ---
+
+
+def test_a_backup_that_is_taken_while_events_come_is_a_consistent_database(path: Path, store: SqliteStore) -> None:
+    stop = threading.Event()
+    accepted: list[str] = []
+
+    def write() -> None:
+        while not stop.is_set():
+            # Two events in one delivery: a backup has both or none.
+            accepted.extend(one.event_id for one in store.append([event(), event()]))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for number in range(5):
+            before = len(accepted)
+            copy = path.with_name(f"copy{number}.db")
+            with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+                source.backup(target)
+            restored = open_store(f"sqlite:///{copy}")
+            ids = [found.id for found in reversed(restored.events(EventFilter(limit=1_000_000)))]
+            assert len(ids) >= before
+            assert len(ids) % 2 == 0
+            restored.append([event()])
+            restored._connections.close()
+            assert stored(copy)[:-1] == ids
+    finally:
+        stop.set()
+        writer.join()
+    assert stored(path) == accepted
+
+
+def test_events_of_several_processes_are_all_there_in_one_order(path: Path, store: SqliteStore) -> None:
+    code = """
+import sys
+from store.sqlite import open_store
+from store.records import NewEvent, new_event_id
+store = open_store(sys.argv[1])
+for number in range(100):
+    [one] = store.append([NewEvent(new_event_id(), "w", 1, "{}", {}, {}, 1, f"delivery {number}")])
+    print(one.event_id, one.duplicate)
+"""
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, f"sqlite:///{path}"], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = [process.communicate(timeout=60)[0].splitlines() for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0]
+    there = stored(path)
+    assert len(there) == 100, "the same deliveries came three times"
+    for number in range(100):
+        ids, duplicates = zip(*(lines[number].split() for lines in said), strict=True)
+        assert set(ids) == {ids[0]} <= set(there)
+        assert sorted(duplicates) == ["False", "True", "True"]

@@ -1,0 +1,117 @@
+"""Events in: committed in groups, durably, each delivery whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import select
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from store.deadline import within
+from store.group_commit import Take
+from store.protocols import StoreUnavailable
+from store.records import Committed, NewEvent, new_event_id
+from store.sqlite import SqliteStore, connections, open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = open_store(f"sqlite:///{tmp_path / 'bridge.db'}")
+    yield store
+    store._connections.close()
+
+
+def event(delivery_id: str | None = None, payload: str = '{"a": 1}', webhook: str = "w") -> NewEvent:
+    return NewEvent(new_event_id(), webhook, 1000, payload, {"host": "h"}, {"q": "1"}, 2000, delivery_id)
+
+
+def stored(store: SqliteStore) -> list[str]:
+    return [one.id for one in store.agenda(1000).undecided]
+
+
+def test_deliveries_of_many_threads_are_all_stored_and_share_commits(store: SqliteStore) -> None:
+    commits = 0
+    commit = store._group_commit._commit
+
+    def counted(take: Take) -> list[list[Committed]]:
+        nonlocal commits
+        commits += 1
+        time.sleep(0.002)  # a slow disk: the others come meanwhile
+        return commit(take)
+
+    store._group_commit._commit = counted
+
+    with ThreadPoolExecutor(16) as pool:
+        duplicates = list(pool.map(lambda number: store.append([event(f"d{number % 150}")])[0].duplicate, range(200)))
+
+    assert sum(duplicates) == 50
+    assert len(stored(store)) == 150
+    assert commits < 150
+
+
+def test_a_delivery_that_the_database_refuses_is_not_stored_and_the_next_one_is(store: SqliteStore) -> None:
+    good, bad = event("good"), replace(event("bad"), received_at=2**70)  # no database has such a number
+    with pytest.raises(StoreUnavailable):
+        store.append([bad])
+    store.append([good])
+    assert stored(store) == [good.id]
+
+
+def test_whoever_has_less_time_waits_no_longer_for_the_database(store: SqliteStore, tmp_path: Path) -> None:
+    """Behind another process, and behind others of this one that wait for it."""
+    with (
+        closing(sqlite3.connect(tmp_path / "bridge.db", isolation_level=None)) as other,
+        mock.patch.object(connections, "BUSY_TIMEOUT", 30),
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        waits = threading.Thread(target=lambda: suppressed(store.check_writable))
+        waits.start()
+        for _ in range(2):
+            began = time.monotonic()
+            with within(0.3), pytest.raises(StoreUnavailable):
+                store.append([event()])
+            assert time.monotonic() - began < 10
+        other.execute("ROLLBACK")
+        waits.join(30)
+    store.append([event()])
+
+
+def suppressed(call: Callable[[], object]) -> None:
+    with suppress(StoreUnavailable):
+        call()
+
+
+def test_a_commit_wakes_who_listens_and_a_duplicate_does_not(store: SqliteStore) -> None:
+    descriptor = store._wake.listen()
+    assert descriptor is not None
+    try:
+        store.append([event("d")])
+        assert select.select([descriptor], [], [], 5)[0]
+        os.read(descriptor, 100)
+        store.append([event("d")])
+        assert not select.select([descriptor], [], [], 0)[0]
+    finally:
+        os.close(descriptor)
+
+
+def test_a_listener_that_died_is_no_reason_to_fail(store: SqliteStore) -> None:
+    descriptor = store._wake.listen()
+    assert descriptor is not None
+    store.append([event()])
+    os.close(descriptor)
+    for _ in range(3):
+        store.append([event()])
+    again = store._wake.listen()
+    assert again is not None
+    store.append([event()])
+    assert select.select([again], [], [], 5)[0]
+    os.close(again)

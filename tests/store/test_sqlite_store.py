@@ -1,0 +1,122 @@
+"""SQLite alone: what happens between two of its statements, and old databases."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from store.records import Decision, EventFilter, Result
+from store.sqlite import SqliteStore, migrations, open_store, queries
+from store.sqlite.signals import ProcessWakeUp
+from testkit.descriptors import is_written_elsewhere
+from tests.store.contract.makers import NOW, arrive, decide, event, start
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = open_store(f"sqlite:///{tmp_path}/bridge.db")
+    assert store.elect("me", 10**6)
+    yield store
+    store.close()
+
+
+def test_a_target_is_not_claimed_before_its_time_also_when_that_changed_meanwhile(store: SqliteStore) -> None:
+    decide(store, arrive(store), start())
+    [target] = store.claim("one", NOW, 0, 1)
+    found = store._connections.read
+
+    def overtaken(sql: str, parameters: Any = ()) -> Any:
+        rows = found(sql, parameters)
+        # Between look and claim the first worker's call is broken off, and may still be taking effect.
+        store.record_results("one", [Result(target, "pending", "lost", due_at=NOW + 20_000)], NOW)
+        return rows
+
+    store._connections.read = overtaken  # type: ignore[method-assign]
+    assert store.claim("two", NOW + 10_000, NOW + 5, 1) == []
+    store._connections.read = found  # type: ignore[method-assign]
+    assert store.claim("two", NOW + 10_000, NOW + 5, 1) == []
+    assert store.next_due() == NOW + 20_000
+    assert len(store.claim("two", NOW + 20_000, 0, 1)) == 1
+
+
+def test_where_there_are_no_fifos_the_decider_looks_whether_anything_was_written(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    store._wake.path = f"{tmp_path}/no folder/wake"
+    listener = store.listener("events")
+    assert listener._fifo is None
+    listener.wait(0)
+    arrive(store)
+    listener.wait(120)
+    assert listener._change_counter() == listener._seen
+    listener.close()
+
+
+def test_of_two_threads_that_find_nobody_listening_neither_writes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wake = ProcessWakeUp(f"{tmp_path}/wake")
+    reader = wake.listen()
+    assert reader is not None
+    wake.send()
+    os.close(reader)
+    assert not is_written_elsewhere(monkeypatch, wake.send, wake.send)
+
+
+def test_a_search_reads_the_newest_events_and_finds_older_ones_by_their_id(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "_SEARCHED", 3)
+    for number in range(6):
+        arrive(store, f"event{number}", webhook="wv"[number % 2])
+    assert [one.id for one in store.events(EventFilter(text="event"))] == ["event5", "event4", "event3"]
+    assert [one.id for one in store.events(EventFilter(text="event", before_seq=3))] == ["event1", "event0"]
+    assert [one.id for one in store.events(EventFilter(text="event0"))] == ["event0"]
+    assert store.events(EventFilter(text="event0", webhook="v")) == []
+
+
+def test_finished_events_are_counted_as_they_come_and_go(store: SqliteStore) -> None:
+    for number in range(6):
+        decide(store, arrive(store, f"e{number}"), start(number))
+    for outcome, target in zip(("done", "done", "failed", "failed", "done"), store.claim("me", NOW, 0, 5), strict=True):
+        store.record_results("me", [Result(target, outcome)], NOW)  # type: ignore[arg-type]
+    assert store.event_counts() == {"pending": 1, "delivered": 3, "failed": 2}
+    store.decide("me", [Decision("e0", "expired", "no"), Decision("e2", "pending", "held")], [], NOW, None, 0)
+    assert store.event_counts() == {"pending": 2, "delivered": 2, "expired": 1, "failed": 1}
+    store.prune(NOW + 1, 99)
+    assert store.event_counts() == {"pending": 2}
+
+
+def test_a_database_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "bridge.db", isolation_level=None) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        db = Database(connection)
+        first = migrations.migrations._migrations[0]
+        assert first.name == "first"
+        first.fn(db)
+        db["_sqlite_migrations"].insert(
+            {"migration_set": "webhook_bridge", "name": "first", "applied_at": "2026-01-01"}
+        )
+        for number, held in enumerate((0, 1, 2)):
+            connection.execute(
+                "INSERT INTO events (id, webhook, received_at, payload, headers, query, hold_until, held, decided_at)"
+                " VALUES (?, 'w', 1, '{}', '{}', '{}', 1, ?, ?)",
+                (f"e{number}", held, 1 if held else None),
+            )
+        connection.execute("INSERT INTO leases (name, holder, until) VALUES ('decider', 'old', ?)", (2**60,))
+    connection.close()
+    store = open_store(f"sqlite:///{tmp_path}/bridge.db")
+    assert [event(store, f"e{number}").hold for number in range(3)] == ["no", "held", "recheck"]
+    assert [one.id for one in store.agenda(9).undecided] == ["e0"]
+    assert store.leader() == ("old", 2**60)
+    term = store.elect("me", 60)
+    assert term is not None, "the old one's lock is free: it has ended"
+    assert term.predecessor == "old"
+    store.decide("me", [Decision("e0", "expired", "no")], [], NOW, None, 0)
+    store.close()

@@ -1,0 +1,193 @@
+"""Earlier starts that Conductor's own look-up of starts doesn't know, as on Redis."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.worker.simulated import SimulatedConductor, forbidden
+from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnknown, Refused
+from worker.delivery import earlier_starts
+from worker.delivery.earlier_starts import EarlierStarts
+
+
+@pytest.fixture
+def conductor() -> SimulatedConductor:
+    return SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}), starts_unindexed=True)
+
+
+@pytest.fixture
+def read(conductor: SimulatedConductor, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The workflows that were read, one after the other."""
+    ids: list[str] = []
+    whole = conductor.correlation_id
+
+    def correlation_id(workflow_id: str) -> str | None:
+        ids.append(workflow_id)
+        return whole(workflow_id)
+
+    monkeypatch.setattr(conductor, "correlation_id", correlation_id)
+    return ids
+
+
+@pytest.fixture
+def earlier(conductor: SimulatedConductor) -> EarlierStarts:
+    return EarlierStarts(conductor)  # type: ignore[arg-type]
+
+
+def make(conductor: SimulatedConductor, earlier: EarlierStarts, correlation_id: str) -> str:
+    """A start with a clear answer."""
+    workflow_id: str = conductor.start("flow", None, "{}", correlation_id)
+    earlier.made("flow", correlation_id)
+    return workflow_id
+
+
+def test_a_start_that_the_look_up_does_not_know_is_found_among_the_running_workflows(
+    conductor: SimulatedConductor, earlier: EarlierStarts
+) -> None:
+    ids = [conductor.begin("flow", correlation_id=f"event#{number}").id for number in range(3)]
+    conductor.begin("another", correlation_id="event#7")
+    assert earlier.find("flow", "event#1") == ids[1]
+    assert earlier.find("flow", "event#7") is None
+
+
+def test_each_running_workflow_is_read_once(
+    conductor: SimulatedConductor, earlier: EarlierStarts, read: list[str]
+) -> None:
+    ids = [conductor.begin("flow", correlation_id=f"event#{number}").id for number in range(3)]
+    assert earlier.find("flow", "none") is None
+    conductor.workflows[ids[0]].ended = True
+    ids.append(conductor.begin("flow", correlation_id="event#3").id)
+    assert earlier.find("flow", "event#3") == ids[3]
+    assert earlier.find("flow", "event#0") is None, "it has ended, which the index is told again"
+    assert read == ids
+
+
+def test_a_server_that_looks_starts_up_in_its_store_is_believed(
+    conductor: SimulatedConductor, earlier: EarlierStarts, read: list[str]
+) -> None:
+    conductor.starts_unindexed = False
+    for number in range(earlier_starts._SAMPLES):
+        assert earlier.find("flow", "none") is None
+        assert len(read) == number, "how it looks starts up isn't known yet"
+        make(conductor, earlier, f"event#{number}")
+    assert earlier.find("flow", "none") is None
+    assert len(read) == earlier_starts._SAMPLES - 1
+    asked = conductor.searches[:]
+    make(conductor, earlier, "event#9")
+    assert (earlier.find("flow", "event#9"), conductor.searches) == ("w3", asked)
+
+
+def test_one_start_that_is_not_known_at_once_shows_that_an_index_is_asked(
+    conductor: SimulatedConductor, earlier: EarlierStarts, read: list[str]
+) -> None:
+    conductor.starts_unindexed = False
+    make(conductor, earlier, "event#0")
+    conductor.starts_unindexed = True
+    make(conductor, earlier, "event#1")
+    conductor.starts_unindexed = False
+    for number in range(2, 9):
+        make(conductor, earlier, f"event#{number}")
+    assert earlier.find("flow", "none") is None
+    assert len(read) == 9
+
+
+def test_a_look_up_that_fails_after_a_start_says_nothing(
+    conductor: SimulatedConductor, earlier: EarlierStarts, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> str:
+        raise NotNow("429")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(conductor, "started", fail)
+        for number in range(5):
+            make(conductor, earlier, f"event#{number}")
+    assert earlier.find("flow", "event#3") == "w3"
+    assert len(read) == 5
+
+
+def test_more_than_one_try_can_read_are_read_by_several(
+    conductor: SimulatedConductor, earlier: EarlierStarts, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(earlier_starts, "_LONGEST_READING", -1)
+    ids = [conductor.begin("flow", correlation_id=f"event#{number}").id for number in range(3)]
+    for number in range(2):
+        with pytest.raises(NotNow, match=f"{number + 1} of 3 running"):
+            earlier.find("flow", "event#2")
+    assert earlier.find("flow", "event#2") == ids[2]
+    assert read == ids
+
+
+@pytest.mark.parametrize("answer", [lambda: OutcomeUnknown("500"), lambda: OutcomeUnknown("timed out"), forbidden])
+def test_a_running_workflow_that_cannot_be_read_keeps_no_other_from_being_found(
+    conductor: SimulatedConductor, earlier: EarlierStarts, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sick = conductor.begin("flow", correlation_id="sick").id
+    ids = [conductor.begin("flow", correlation_id=f"event#{number}").id for number in range(2)]
+    whole = conductor.correlation_id
+    well: list[str] = []
+
+    def correlation_id(workflow_id: str) -> str | None:
+        if workflow_id == sick and not well:
+            raise answer()
+        return whole(workflow_id)
+
+    monkeypatch.setattr(conductor, "correlation_id", correlation_id)
+    monkeypatch.setattr(earlier_starts, "_LONGEST_READING", -1)  # the sick one takes all the time
+    for _ in range(3):
+        with suppress(NotNow, OutcomeUnknown):
+            earlier.find("flow", "none")
+    assert earlier.find("flow", "event#1") == ids[1]
+    with pytest.raises(NotNow, match="2 of 3 running"):
+        earlier.find("flow", "sick")
+    well.append(sick)
+    assert earlier.find("flow", "sick") == sick
+
+
+def test_one_try_reads_at_a_time_and_others_come_again(
+    conductor: SimulatedConductor, earlier: EarlierStarts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conductor.begin("flow", correlation_id="event#0")
+    reading, go_on = threading.Event(), threading.Event()
+
+    def wait(workflow_id: str) -> str:
+        reading.set()
+        assert go_on.wait(30)
+        return "event#0"
+
+    monkeypatch.setattr(conductor, "correlation_id", wait)
+    found: list[str | None] = []
+    first = threading.Thread(target=lambda: found.append(earlier.find("flow", "event#0")))
+    first.start()
+    assert reading.wait(30)
+    with pytest.raises(NotNow):
+        earlier.find("flow", "event#1")
+    go_on.set()
+    first.join()
+    assert found == ["w0"]
+
+
+@pytest.mark.parametrize("error", [Refused("400"), NotThere("404"), forbidden()])
+def test_where_running_workflows_cannot_be_read_the_look_up_must_do(
+    conductor: SimulatedConductor, earlier: EarlierStarts, error: ConductorError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(workflow: str) -> list[str]:
+        raise error
+
+    monkeypatch.setattr(conductor, "running", refuse)
+    assert earlier.find("flow", "event#0") is None
+
+
+def test_an_error_of_the_moment_is_passed_on(
+    conductor: SimulatedConductor, earlier: EarlierStarts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(workflow: str) -> list[str]:
+        raise NotNow("429")
+
+    monkeypatch.setattr(conductor, "running", fail)
+    with pytest.raises(NotNow):
+        earlier.find("flow", "event#0")

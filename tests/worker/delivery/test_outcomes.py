@@ -1,0 +1,394 @@
+"""One target: what is called when, what is looked up before, and what is made of each outcome."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from store.effects import Effects
+from store.records import NewTarget, Result, Target
+from tests.worker.simulated import Fault, SimulatedTask, failed, forbidden
+from tests.worker.targets import Bench, bench
+from worker.conductor.errors import ConductorError, NotThere, OutcomeUnknown, Refused
+from worker.delivery.outcomes import TakenOver, claim_lasts
+
+__all__ = ["bench"]
+
+
+def test_a_completion_is_done(bench: Bench) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task))
+    assert bench.result(target).state == "done"
+    assert (task.status, task.worker_id, task.output["a"]) == ("COMPLETED", bench.event, 1)
+
+
+def test_a_start_is_done_and_names_the_workflow(bench: Bench) -> None:
+    [target] = bench.decide(bench.start())
+    result = bench.result(target)
+    assert (result.state, result.workflow_id) == ("done", "w0")
+    assert bench.conductor.workflows["w0"].correlation_id == "event#1"
+
+
+@pytest.mark.parametrize("kind", ["complete", "start"])
+@pytest.mark.parametrize(
+    ("fault", "at_least", "only_waits"),
+    [("lost_before", 10, False), ("lost_after", 10, False), ("not_now", 0, False), ("unreachable", 0, True)],
+)
+def test_after_a_call_that_may_take_effect_the_next_look_waits_for_its_time_out(
+    bench: Bench, kind: str, fault: Fault, at_least: float, only_waits: bool
+) -> None:
+    [target] = bench.decide(bench.completion(bench.task()) if kind == "complete" else bench.start())
+    before = time.time()
+    result = bench.result(target, fault)
+    assert result.state == "pending"
+    assert result.error
+    assert before + at_least <= result.due_at / 1000 + 0.001
+    assert result.due_at / 1000 < time.time() + at_least + 2
+    assert result.not_sent == only_waits
+
+
+@pytest.mark.parametrize("fault", ["lost_before", "lost_after"])
+def test_what_became_of_a_lost_call_is_looked_up_and_only_what_had_no_effect_is_done_again(
+    bench: Bench, fault: Fault
+) -> None:
+    task = bench.task()
+    completion, start = bench.decide(bench.completion(task), bench.start())
+    for target in (completion, start):
+        assert bench.result(target, fault).state == "pending"
+        assert bench.result(bench.later(target)).state == "done"
+    assert task.worker_id == bench.event
+    assert len([w for w in bench.conductor.workflows.values() if w.correlation_id == "event#1"]) == 1
+
+
+def test_a_start_that_conductors_index_never_learns_of_is_made_once(bench: Bench) -> None:
+    bench.conductor.starts_unindexed = True
+    [target] = bench.decide(bench.start())
+    assert bench.result(target, "lost_after").state == "pending"
+    result = bench.result(bench.later(target))
+    assert (result.state, result.workflow_id, len(bench.conductor.workflows)) == ("done", "w0", 1)
+
+
+def test_a_look_up_that_fails_changes_nothing_and_is_repeated_soon(bench: Bench) -> None:
+    [target] = bench.decide(bench.start())
+    bench.result(target, "lost_after")
+
+    def fail(*_: Any) -> None:
+        raise OutcomeUnknown("500")
+
+    bench.conductor.started = fail  # type: ignore[method-assign,assignment]
+    result = bench.result(bench.later(target))
+    assert (result.state, result.not_sent) == ("pending", False)
+    assert result.due_at / 1000 - time.time() < 2
+    assert len(bench.conductor.workflows) == 1
+
+
+@pytest.mark.parametrize("how", ["CANCELED", "TIMED_OUT", "COMPLETED"])
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_a_task_that_ended_otherwise_takes_nothing(bench: Bench, how: str, attempts: int) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task))
+    bench.conductor.end(task.id, how)
+    assert bench.result(bench.later(target, attempts)).state == "cancelled"
+    assert task.worker_id is None
+
+
+def test_a_task_that_conductor_has_forgotten_takes_nothing(bench: Bench) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task))
+    del bench.conductor.tasks[task.id]
+    assert bench.result(target).state == "cancelled"
+
+
+def test_an_event_that_went_to_the_tasks_retry_is_delivered_once(bench: Bench) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task))
+    bench.conductor.end(task.id, "TIMED_OUT")
+    retry = bench.conductor.schedule(task.workflow_id, "wait", {})
+    assert bench.result(target, "lost_after").state == "pending"
+    assert retry.worker_id == bench.event
+    assert bench.result(bench.later(target)).state == "done", "or it would be free for a second task"
+
+
+def test_what_is_refused_for_good_has_failed_with_the_reason(bench: Bench) -> None:
+    [start] = bench.decide(NewTarget("start", "unknown", correlation_id="event"))
+    result = bench.result(start)
+    assert result.state == "failed"
+    assert "No such workflow" in str(result.error)
+
+
+def test_what_conductor_calls_pending_and_does_not_complete_is_tried_again(bench: Bench) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task))
+    bench.conductor.complete = lambda *_: None  # type: ignore[method-assign]
+    assert bench.result(target).state == "pending"
+
+
+def test_an_answer_that_names_a_task_that_is_not_this_events_proves_nothing(bench: Bench) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task))
+    bench.conductor.complete = lambda *_: "t999"  # type: ignore[method-assign]
+    assert bench.result(target).state == "pending"
+
+
+# --- claims ---
+
+
+def test_a_claim_is_good_for_longer_than_any_call_that_begins_under_it() -> None:
+    assert claim_lasts(13) == 16
+
+
+def test_an_old_claim_is_renewed_before_the_call_and_gives_it_a_time_to_leave_by(bench: Bench) -> None:
+    began = time.monotonic()
+    [target] = bench.decide(bench.start())
+    limits: list[float] = []
+    bench.conductor.start = lambda *given: limits.append(given[-1]) or "w"  # type: ignore[method-assign,func-returns-value]
+    assert bench.result(target).state == "done"
+    old = replace(target, claimed_at=(target.claimed_at or 0) - 5000)
+    assert bench.result(old).state == "done"
+    assert all(began + 0.5 < limit <= time.monotonic() + 2 for limit in limits)
+    [renewed] = bench.store.targets_of([bench.event])
+    assert (renewed.claimed_at or 0) >= (target.claimed_at or 0)
+
+
+@pytest.mark.parametrize("age", [5000, -3_600_000])
+def test_no_call_is_made_under_a_claim_that_another_worker_has_taken_over(bench: Bench, age: int) -> None:
+    [target] = bench.decide(bench.start())
+    now = int(time.time() * 1000)
+    [taken] = bench.store.claim("another", now + 60_000, now + 1, 10)
+    assert taken.attempts == 2
+    with pytest.raises(TakenOver):
+        bench.result(replace(target, claimed_at=now - age))
+    assert bench.conductor.workflows == {}
+
+
+# --- seen to the end ---
+
+
+@pytest.mark.parametrize("kind", ["complete", "start"])
+def test_conductor_is_asked_to_go_on_after_an_effect_whose_answer_was_in_doubt_and_only_then(
+    bench: Bench, kind: str
+) -> None:
+    [target] = bench.decide(bench.completion(bench.task()) if kind == "complete" else bench.start())
+    bench.result(target, "lost_after")
+    assert bench.conductor.evaluated == []
+    assert bench.result(bench.later(target)).state == "done"
+    assert bench.conductor.evaluated == ["w0"]
+    [sure] = bench.decide(bench.start())
+    bench.result(sure)
+    assert bench.conductor.evaluated == ["w0"]
+
+
+def test_a_workflow_that_stands_still_counts_as_started_only_once_it_goes(bench: Bench) -> None:
+    [target] = bench.decide(bench.start())
+    bench.result(target, "lost_after")
+    bench.conductor.standing = {"w0"}
+    result = bench.result(bench.later(target))
+    assert (result.state, "do nothing" in str(result.error)) == ("pending", True)
+    bench.conductor.standing = set()
+    assert bench.result(bench.later(target, 3)).state == "done"
+    assert len(bench.conductor.workflows) == 1
+
+
+@pytest.mark.parametrize("error", [Refused("400"), NotThere("404"), forbidden()])
+def test_a_refusal_to_evaluate_takes_nothing_back(bench: Bench, error: ConductorError) -> None:
+    [target] = bench.decide(bench.start())
+    bench.result(target, "lost_after")
+
+    def refuse(workflow_id: str) -> bool:
+        raise error
+
+    bench.conductor.evaluate = refuse  # type: ignore[method-assign]
+    assert bench.result(bench.later(target)).state == "done"
+
+
+# --- what will never be otherwise ---
+
+
+def test_a_large_completion_that_conductor_fails_the_task_for_is_failed(bench: Bench) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task))
+    task.failure = "The payload size: 12000000 is greater than the permissible limit"
+    event = replace(bench.stored(), payload='{"a": "' + "x" * 1_000_000 + '"}')
+    result = bench.executor._calls.outcome(target, event).result
+    assert result.state == "failed"
+    assert "permissible limit" in str(result.error)
+    assert "BRIDGE_CONDUCTOR_PAYLOAD" in str(result.error)
+
+
+def test_a_nul_that_the_server_fails_over_is_final(bench: Bench) -> None:
+    [target] = bench.decide(bench.completion(bench.task()))
+    event = replace(bench.stored(), payload='{"a": "\\u0000"}')
+    bench.conductor.fault = "500"
+    result = bench.executor._calls.outcome(target, event).result
+    assert (result.state, "NUL" in str(result.error)) == ("failed", True)
+
+
+class Clock:
+    """A clock that is set."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "time", clock.time)
+    monkeypatch.setattr(bench.store, "renew_claim", lambda *given: True)
+    return clock
+
+
+class Failing:
+    """A start that Conductor answers with 503 at each try."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        [self.target] = bench.decide(bench.start())
+        self.tries = 1
+
+    def try_again(self) -> Result:
+        """One more try; its result."""
+        result = self.bench.result(self.bench.later(self.target, self.tries), "500")
+        self.tries += 1
+        self.target = replace(self.target, failing_since=result.failing_since)
+        return result
+
+
+def others_succeed(bench: Bench, kind: str = "start") -> None:
+    """Another target of this kind has its effect, whichever worker calls."""
+    [other] = bench.decide(
+        NewTarget("start", "flow", correlation_id=f"other#{time.time()}")
+        if kind == "start"
+        else bench.completion(bench.task())
+    )
+    assert bench.result(other).state == "done"
+
+
+def test_what_alone_is_answered_5xx_is_given_up_after_an_hour(bench: Bench, clock: Clock) -> None:
+    failing = Failing(bench)
+    poisoned = bench.event
+    pauses = []
+    began = clock.now
+    while True:
+        bench.event = poisoned
+        result = failing.try_again()
+        if result.state != "pending":
+            break
+        pauses.append(result.due_at / 1000 - clock.now)
+        clock.now = result.due_at / 1000
+        if failing.tries % 5 == 0:  # however often workers are restarted, and whichever has the target
+            bench.executor = bench.another("me")
+        others_succeed(bench)
+        assert clock.now < began + 2 * 3600
+    assert result.state == "failed"
+    assert "given up after 1" in str(result.error)
+    assert 3600 <= clock.now - began <= 3600 + 2 * 301
+    assert max(pauses) <= 301
+    assert len(pauses) < 60
+
+
+@pytest.mark.parametrize(("fault", "since"), [("unreachable", 5), ("lost_before", 5), (None, None)])
+def test_since_when_a_target_is_answered_5xx_is_kept_until_it_is_answered_well(
+    bench: Bench, fault: Fault | None, since: int | None
+) -> None:
+    [target] = bench.decide(bench.start())
+    assert bench.result(replace(target, failing_since=5), fault).failing_since == since
+
+
+def test_an_outage_in_which_everything_is_answered_5xx_makes_no_target_fail(bench: Bench, clock: Clock) -> None:
+    others_succeed(bench)
+    failing = Failing(bench)
+    poisoned = bench.event
+    for _ in range(100):
+        clock.now += 900
+        assert failing.try_again().state == "pending"
+    # It is over, and this one alone gets more of them: from now on an hour counts.
+    for _ in range(11):
+        others_succeed(bench)
+        bench.event = poisoned
+        assert failing.try_again().state == "pending"
+        clock.now += 300
+    for _ in range(2):
+        others_succeed(bench)
+        bench.event = poisoned
+        result = failing.try_again()
+        clock.now += 300
+    assert result.state == "failed"
+
+
+def test_completions_say_nothing_about_starts(bench: Bench, clock: Clock) -> None:
+    failing = Failing(bench)
+    poisoned = bench.event
+    for _ in range(30):
+        others_succeed(bench, "complete")
+        bench.event = poisoned
+        assert failing.try_again().state == "pending"
+        clock.now += 300
+
+
+# --- once ---
+
+
+def test_a_start_that_waits_for_another_with_its_key_says_nothing_about_conductor(bench: Bench) -> None:
+    new = NewTarget("start", "flow", correlation_id="a", once_key="k", once_while="running")
+    first, second = bench.decide(new, replace(new, correlation_id="b"))
+    waiting = bench.executor._calls.outcome(second, bench.stored())
+    assert (waiting.result.state, waiting.conductor) == ("pending", "unclear")
+    assert bench.executor._calls.outcome(first, bench.stored()).conductor == "answered"
+
+
+# --- in doubt ---
+
+
+def in_doubt(bench: Bench, *versions: int) -> tuple[SimulatedTask, Target]:
+    """A completion whose workflow's version couldn't be looked up as it was decided."""
+    task = bench.task()
+    [target] = bench.decide(replace(bench.completion(task), only_versions=versions))
+    assert target.only_versions == versions
+    return task, target
+
+
+def test_a_completion_in_doubt_is_made_if_the_workflow_has_one_of_the_versions(bench: Bench) -> None:
+    task, target = in_doubt(bench, 2, 1)
+    assert bench.result(target).state == "done"
+    assert task.worker_id == bench.event
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_completion_in_doubt_of_another_version_or_no_workflow_leaves_its_task_waiting(
+    bench: Bench, gone: bool
+) -> None:
+    task, target = in_doubt(bench, 2)
+    if gone:
+        del bench.conductor.workflows[task.workflow_id]
+    result = bench.result(target)
+    assert (result.state, result.unfit, task.status) == ("cancelled", True, "SCHEDULED")
+    assert task.workflow_id in str(result.error)
+
+
+@pytest.mark.parametrize("answer", [lambda: failed(500), forbidden, lambda: NotThere("garbage")])
+def test_a_completion_in_doubt_waits_for_the_look_up_for_as_long_as_it_takes(bench: Bench, answer: Any) -> None:
+    task, target = in_doubt(bench, 1)
+    bench.conductor.sick, bench.conductor.sick_answer = {task.workflow_id}, answer
+    now = int(time.time() * 1000)
+    bench.store.effects = lambda kind: Effects(0, 2**60)  # type: ignore[method-assign]
+    result = bench.result(replace(target, failing_since=now - 10 * 3600_000, attempts=500))
+    assert (result.state, task.status) == ("pending", "SCHEDULED")
+    assert "can't be looked up" in str(result.error)
+    assert now < result.due_at <= time.time() * 1000 + 60_000
+    assert bench.result(target).failing_since is not None
+    bench.conductor.sick.clear()
+    assert bench.result(bench.later(target)).state == "done"
+
+
+def test_a_lost_completion_in_doubt_is_found_done_though_its_workflow_cannot_be_shown(bench: Bench) -> None:
+    task, target = in_doubt(bench, 1)
+    assert bench.result(target, "lost_after").state == "pending"
+    bench.conductor.sick = {task.workflow_id}
+    assert bench.result(bench.later(target)).state == "done"

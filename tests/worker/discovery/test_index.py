@@ -1,0 +1,329 @@
+"""Tasks that no queue hands out are found in the best way that the server has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import get_args
+from unittest import mock
+
+import pytest
+
+from store.records import Task
+from tests.worker.simulated import Ailment, SimulatedConductor
+from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
+from worker.discovery.index import Index
+
+
+class Bench:
+    """An index at a simulated server, with a clock that goes only when it is told to."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self.seconds = 1_700_000_000.0
+        self.conductor = SimulatedConductor(lambda: int(self.seconds * 1000))
+        self.known: set[str] = set()
+        self.receivers = ["flow"]
+        self.told: list[tuple[str, str]] = []
+        self.index = Index(
+            self.conductor,  # type: ignore[arg-type]
+            pool,
+            lambda: self.receivers,
+            self.known.__contains__,
+            lambda way, reason: self.told.append((way, reason)),
+        )
+
+    def foreign(self, count: int = 1) -> list[str]:
+        """Tasks that somebody else has polled."""
+        workflow = self.conductor.begin("flow")
+        ids = [self.conductor.schedule(workflow.id, f"wait{number}", {}).id for number in range(count)]
+        while self.conductor.poll("somebody"):
+            pass
+        return ids
+
+    def find(self, start: int = 0, must: bool = False) -> list[str]:
+        return [task.id for page in self.index.waiting_since(start, must) for task in page]
+
+    def now(self) -> int:
+        return int(self.seconds * 1000)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    with ThreadPoolExecutor(2) as pool:
+        bench = Bench(pool)
+        with (
+            mock.patch.object(time, "time", lambda: bench.seconds),
+            mock.patch.object(time, "monotonic", lambda: bench.seconds),
+        ):
+            yield bench
+
+
+def test_the_index_gives_whole_tasks_where_it_can(bench: Bench) -> None:
+    tasks = bench.foreign(5)
+    assert bench.find() == tasks
+    assert bench.told == [("search-v2", "")]
+
+
+def test_where_it_gives_ids_only_each_task_that_is_new_is_read(bench: Bench) -> None:
+    bench.conductor.cannot = {"search-v2": 500}
+    tasks = bench.foreign(5)
+    bench.known.update(tasks[:2])
+    assert bench.find() == tasks[2:]
+    assert bench.told == [("search", "500 not supported")]
+    bench.conductor.searches.clear()
+    bench.find(bench.now() - 1)
+    assert bench.conductor.searches == ["search"]
+
+
+def test_without_any_search_the_running_workflows_are_read(bench: Bench) -> None:
+    bench.conductor.cannot = {"search-v2": 404, "search": 403}
+    tasks = bench.foreign(3)
+    assert bench.find() == tasks
+    assert [way for way, _ in bench.told] == ["workflows"]
+    assert bench.index.ended_since(0) == set()
+
+
+def test_reading_all_workflows_takes_a_part_of_the_time_only_unless_it_must_be(bench: Bench) -> None:
+    bench.conductor.cannot = {"search-v2": 500, "search": 500}
+    running = bench.conductor.running
+
+    def slow(workflow: str) -> list[str]:
+        bench.seconds += 2
+        return running(workflow)
+
+    bench.conductor.running = slow  # type: ignore[method-assign]
+    tasks = bench.foreign()
+    assert bench.find() == tasks
+    bench.seconds += 19
+    assert bench.find() == []
+    assert bench.find(must=True) == tasks
+    bench.seconds += 21
+    assert bench.find() == tasks
+
+
+def test_a_better_way_is_taken_again_once_it_works(bench: Bench) -> None:
+    bench.conductor.cannot = {"search-v2": 500}
+    tasks = bench.foreign()
+    bench.find()
+    bench.conductor.cannot = {}
+    assert bench.find() == tasks
+    assert bench.index.way == "search"
+    bench.seconds += 61
+    assert bench.find() == tasks
+    assert bench.told[-1] == ("search-v2", "")
+
+
+@pytest.mark.parametrize("status", [502, 503, 429, 401, 0])
+def test_an_answer_that_says_nothing_of_the_search_changes_no_way(bench: Bench, status: int) -> None:
+    bench.conductor.cannot = {"search-v2": status}
+    with pytest.raises(ConductorError):
+        bench.find()
+    assert bench.conductor.searches == ["search-v2"]
+
+
+def test_a_server_that_answers_500_to_everything_is_away(bench: Bench) -> None:
+    bench.conductor.cannot = {"search-v2": 500, "search": 500, "workflows": 500}
+    with pytest.raises(ConductorError):
+        bench.find()
+    assert bench.told == []
+
+
+def test_a_connection_that_fails_is_no_lack_of_a_search(bench: Bench) -> None:
+    with (
+        mock.patch.object(bench.conductor, "waiting_since", side_effect=Unreachable("no connection")),
+        pytest.raises(Unreachable),
+    ):
+        bench.find()
+
+
+def test_an_index_that_knows_nothing_of_tasks_that_wait_is_off(bench: Bench) -> None:
+    bench.conductor.indexing = False
+    tasks = bench.foreign(2)
+    assert bench.find(must=True) == tasks  # found at once, though an index may be so late
+    assert bench.index.way == "search-v2"
+    bench.seconds += 121
+    assert bench.find() == tasks
+    assert bench.told[-1][0] == "workflows"
+    assert "off" in bench.told[-1][1]
+    bench.seconds += 61
+    assert bench.find(bench.now() - 15_000) == tasks  # an empty answer is no proof that it is on again
+    assert bench.index.way == "workflows"
+    bench.conductor.indexing = True
+    bench.seconds += 61
+    assert bench.find() == tasks
+    assert bench.told[-1] == ("search-v2", "")
+
+
+def test_an_empty_index_is_right_where_nothing_waits(bench: Bench) -> None:
+    bench.conductor.begin("flow")
+    bench.seconds += 60
+    assert bench.find() == []
+    assert bench.told == [("search-v2", "")]
+    assert bench.index.state.shown == "nothing"
+
+
+def test_only_conductor_says_that_a_task_has_ended(bench: Bench) -> None:
+    ended, waits = bench.foreign(2)
+    bench.conductor.end(ended, "CANCELED")
+    assert bench.index.ended_of([ended, waits, *bench.foreign()]) == [ended]
+
+
+# --- one item that can't be read ---
+
+AILMENTS: tuple[Ailment, ...] = get_args(Ailment)
+
+
+def retried(bench: Bench) -> list[str]:
+    bench.seconds += 20
+    return [task.id for page in bench.index.retry() for task in page]
+
+
+@pytest.mark.parametrize("ailment", AILMENTS)
+def test_a_task_that_cannot_be_read_delays_only_itself(bench: Bench, ailment: Ailment) -> None:
+    bench.conductor.cannot = {"search-v2": 500}
+    first, sick, last = bench.foreign(3)
+    bench.conductor.ailing[sick] = ailment
+    assert bench.find() == [first, last]
+    assert retried(bench) == []
+    assert bench.find() == [first, last]
+    del bench.conductor.ailing[sick]
+    assert bench.find() == [first, last], "it has times of its own"
+    assert retried(bench) == [sick]
+    assert bench.find() == [first, sick, last]
+
+
+@pytest.mark.parametrize("ailment", AILMENTS)
+def test_it_delays_only_itself_also_where_it_is_the_only_one(bench: Bench, ailment: Ailment) -> None:
+    bench.conductor.cannot = {"search-v2": 500}
+    [sick] = bench.foreign()
+    bench.conductor.ailing[sick] = ailment
+    assert bench.find() == []
+    assert bench.index.way == "search"
+    bench.conductor.ailing.clear()
+    assert retried(bench) == [sick]
+
+
+def test_where_no_task_can_be_read_none_is_to_blame(bench: Bench) -> None:
+    bench.conductor.cannot = {"search-v2": 500}
+    tasks = bench.foreign(2)
+    bench.conductor.ailing = dict.fromkeys((*tasks, "webhook-bridge-nobody"), "500")
+    assert bench.find() == tasks
+    assert bench.index.way == "workflows"
+    assert len(bench.index.suspects) == 0
+
+
+def test_a_task_that_a_list_garbles_is_read_by_its_id(bench: Bench) -> None:
+    first, sick, last = bench.foreign(3)
+    bench.conductor.ailing[sick] = "garbage"
+    listed: set[str] = set()
+    assert [task.id for page in bench.index.waiting_since(0, listed=listed) for task in page] == [first, last]
+    assert listed == {first, sick, last}, "the index knows it"
+    assert retried(bench) == []
+    bench.conductor.ailing.clear()
+    assert retried(bench) == [sick]
+
+
+def test_a_list_that_garbles_a_task_again_and_again_puts_off_no_look_at_it_and_one_that_shows_it_ends_them(
+    bench: Bench,
+) -> None:
+    [sick] = bench.foreign()
+    bench.conductor.ailing[sick] = "garbage"
+    for _ in range(100):
+        bench.find()
+    bench.seconds += 1
+    [suspect] = bench.index.suspects.due(bench.seconds, 5)
+    assert (suspect.id, suspect.tries) == (sick, 1)
+    bench.conductor.ailing.clear()
+    assert bench.find() == [sick]
+    assert len(bench.index.suspects) == 0
+
+
+def test_a_suspect_that_has_ended_is_forgotten(bench: Bench) -> None:
+    [sick] = bench.foreign()
+    bench.conductor.ailing[sick] = "garbage"
+    bench.find()
+    bench.conductor.ailing.clear()
+    bench.conductor.end(sick, "CANCELED")
+    assert retried(bench) == []
+    assert len(bench.index.suspects) == 0
+
+
+@pytest.mark.parametrize("ailment", AILMENTS)
+def test_a_running_workflow_that_cannot_be_shown_delays_only_its_own_tasks(bench: Bench, ailment: Ailment) -> None:
+    bench.conductor.cannot = {"search-v2": 500, "search": 500}
+    [first], [sick], [last] = bench.foreign(), bench.foreign(), bench.foreign()
+    bench.conductor.ailing["w1"] = ailment
+    assert bench.find(must=True) == [first, last]
+    assert retried(bench) == []
+    bench.conductor.ailing.clear()
+    assert retried(bench) == [sick]
+    assert bench.find(must=True) == [first, sick, last]
+
+
+def test_a_receiver_whose_running_workflows_cannot_be_read_delays_only_its_own(bench: Bench) -> None:
+    bench.conductor.cannot = {"search-v2": 500, "search": 500}
+    bench.receivers = ["other", "flow"]
+    tasks = bench.foreign(2)
+    bench.conductor.ailing["other"] = "500"
+    assert bench.find(must=True) == tasks
+    bench.conductor.ailing["flow"] = "500"
+    with pytest.raises(ConductorError):
+        bench.find(must=True)
+
+
+@pytest.mark.parametrize("ailment", AILMENTS)
+def test_a_task_whose_status_cannot_be_read_is_left_for_another_time(bench: Bench, ailment: Ailment) -> None:
+    sick, ended = bench.foreign(2)
+    bench.conductor.end(ended, "CANCELED")
+    bench.conductor.ailing[sick] = ailment
+    assert bench.index.ended_of([sick, ended]) == [ended]
+    assert bench.index.ended_of([sick]) == []
+
+
+def test_suspects_stay_while_conductor_is_away(bench: Bench) -> None:
+    [sick] = bench.foreign()
+    bench.conductor.ailing[sick] = "garbage"
+    bench.find()
+    with (
+        mock.patch.object(bench.conductor, "waiting_task", side_effect=Unreachable("no connection")),
+        pytest.raises(Unreachable),
+    ):
+        retried(bench)
+    bench.conductor.ailing.clear()
+    assert retried(bench) == [sick]
+
+
+def test_where_most_hang_it_may_be_conductor_that_is_slow_and_they_are_found_a_moment_later(bench: Bench) -> None:
+    """Else an event would be decided as if none of them waited."""
+    bench.conductor.cannot = {"search-v2": 500}
+    tasks = bench.foreign(20)
+    read, waits = bench.conductor.waiting_task, [0.0]
+
+    def slow(task_id: str) -> Task | None:
+        if waits[-1] < 2:
+            raise OutcomeUnknown("no answer in time")
+        return read(task_id)
+
+    @contextmanager
+    def within(seconds: float) -> Iterator[None]:
+        waits.append(seconds)
+        yield
+
+    with (
+        mock.patch.object(bench.conductor, "waiting_task", slow),
+        mock.patch.object(bench.conductor, "within", within),
+        mock.patch.object(bench.conductor, "_indexed", lambda start: iter([[*bench.conductor.tasks.values()]])),
+    ):
+        with pytest.raises(OutcomeUnknown):
+            bench.find()
+        assert bench.find() == []
+        assert sorted(retried(bench)) == tasks
+
+
+def test_a_few_that_hang_are_no_slowness(bench: Bench) -> None:
+    bench.conductor.cannot = {"search-v2": 500}
+    tasks = bench.foreign(4)
+    bench.conductor.ailing = dict.fromkeys(tasks[:3], "hang")
+    assert bench.find() == tasks[3:]

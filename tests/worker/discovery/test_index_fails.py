@@ -1,0 +1,218 @@
+"""While Conductor's index fails, only events wait whose taker only it may know."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from config.webhooks import Definitions, Webhook
+from store.records import NewEvent
+from tests.worker.leader.test_worker import Bench as LoopBench
+from worker.conductor.errors import ConductorError
+from worker.leader.leader import Leader
+
+STARTS = {"starts": [{"workflow": "flow"}]}
+
+
+class Bench(LoopBench):
+    """One worker, at a server whose index has known tasks alone, and whose clock goes when it is told to."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.seconds = 1000.0
+        self.watcher.current = Definitions(
+            tuple(
+                map(
+                    Webhook.model_validate,
+                    [
+                        {"name": "w", "receivers": {"flow": "any"}},
+                        {"name": "other", "receivers": {"flow": "any"}},
+                        {"name": "starts", **STARTS},
+                        {"name": "both", "receivers": {"flow": "any"}, **STARTS},
+                    ],
+                )
+            )
+        )
+
+    def begin(self) -> Leader:
+        worker = self.deciding()
+        assert worker.leader is not None
+        worker.leader.decide()
+        worker.leader.state.found_alone(self.seconds)
+        worker.leader.decide()
+        return worker.leader
+
+    def task(self, key: str) -> str:
+        return self.conductor.schedule(self.conductor.begin("flow").id, "wait", {"$.key": key}).id
+
+    def foreign(self, key: str) -> str:
+        """A task that somebody else has polled: only the index knows it."""
+        task = self.task(key)
+        self.conductor.tasks[task].status = "IN_PROGRESS"
+        self.conductor.tasks[task].started_at = self.conductor.server_now
+        return task
+
+    def event(self, webhook: str, key: str = "", hold: int = 600_000) -> str:
+        now = int(time.time() * 1000)
+        id_ = f"event {len(self.made)} {time.perf_counter_ns()}"
+        self.store.append([NewEvent(id_, webhook, now, json.dumps({"key": key}), {}, {}, now + hold)])
+        return id_
+
+    def decided(self, *event_ids: str) -> list[bool]:
+        events = [self.store.event(event_id) for event_id in event_ids]
+        return [event is not None and event.decided_at is not None for event in events]
+
+    def takers(self, event_id: str) -> list[str | None]:
+        return [target.task_id for target in self.store.targets_of([event_id]) if target.kind == "complete"]
+
+    def hold(self, event_id: str) -> str:
+        event = self.store.event(event_id)
+        assert event is not None
+        return event.hold
+
+    def fail(self, fails: bool = True) -> None:
+        self.conductor.cannot = dict.fromkeys(("search-v2", "search", "workflows"), 503) if fails else {}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    with mock.patch.object(time, "monotonic", lambda: bench.seconds):
+        yield bench
+    bench.close()
+
+
+def test_events_without_receivers_and_those_with_a_known_taker_are_decided(bench: Bench) -> None:
+    leader = bench.begin()
+    known, unknown = bench.task("known"), bench.foreign("unknown")
+    bench.fail()
+    lacks, starts, taken = bench.event("w", "unknown"), bench.event("starts"), bench.event("other", "known")
+    leader.decide()
+    assert bench.decided(lacks, starts, taken) == [False, True, True]
+    assert bench.takers(taken) == [known]
+    assert bench.store.facts()["index_fails"] == "w: 500 not supported"
+    bench.fail(False)
+    bench.seconds += 20
+    leader.decide()
+    assert "index_fails" not in bench.store.facts()
+    assert bench.decided(lacks) == [True]
+    assert bench.takers(lacks) == [unknown]
+
+
+def test_events_of_one_webhook_are_decided_in_order_all_the_same(bench: Bench) -> None:
+    leader = bench.begin()
+    bench.task("known")
+    bench.fail()
+    events = [bench.event("w", key) for key in ("known", "nobody", "known", "nobody")]
+    leader.decide()
+    assert bench.decided(*events) == [True, False, False, False]
+    late = bench.event("w", "known")
+    leader.decide()
+    assert bench.decided(late) == [False]
+    bench.fail(False)
+    bench.seconds += 20
+    leader.decide()
+    assert bench.decided(*events, late) == [True] * 5
+
+
+def test_an_event_with_receivers_and_starts_waits_with_its_starts(bench: Bench) -> None:
+    leader = bench.begin()
+    bench.fail()
+    event = bench.event("both", "nobody")
+    leader.decide()
+    assert bench.decided(event) == [False]
+    assert bench.store.targets_of([event]) == []
+
+
+def test_waiting_events_are_not_read_again_until_the_index_is_asked_again(bench: Bench) -> None:
+    leader = bench.begin()
+    bench.fail()
+    bench.event("w", "nobody")
+    leader.decide()
+    searches = len(bench.conductor.searches)
+    agenda = bench.store.agenda
+    with mock.patch.object(bench.store, "agenda", side_effect=agenda) as asked:
+        leader.decide()
+        bench.seconds += 20
+        leader.decide()
+    assert [list(call.args[1]) for call in asked.call_args_list] == [["w"], []]
+    assert len(bench.conductor.searches) > searches
+
+
+def test_no_hold_ends_before_the_index_has_been_asked(bench: Bench) -> None:
+    leader = bench.begin()
+    held = bench.event("w", "nobody")
+    leader.decide()
+    bench.fail()
+    ended = time.time() + 700
+    with mock.patch.object(time, "time", lambda: ended):
+        leader.decide()
+        assert bench.hold(held) == "held"
+        bench.fail(False)
+        bench.seconds += 20
+        leader.decide()
+        assert bench.hold(held) == "no"
+
+
+def test_an_index_that_hangs_holds_up_no_sweep_for_long(bench: Bench) -> None:
+    leader = bench.begin()
+    waits: list[float] = []
+    within = bench.conductor.within
+
+    def noted(seconds: float) -> object:
+        waits.append(seconds)
+        return within(seconds)
+
+    bench.fail()
+    with mock.patch.object(bench.conductor, "within", noted):
+        leader.decide()
+        bench.seconds += 20
+        leader.decide()
+    assert waits == [2, 4]
+
+
+def test_a_queue_that_cannot_be_read_still_keeps_all_events_waiting(bench: Bench) -> None:
+    """Conductor is away then: no call for any target would have an effect."""
+    leader = bench.begin()
+    starts = bench.event("starts")
+    bench.conductor.poll_fault = "unreachable"
+    with pytest.raises(ConductorError):
+        leader.decide()
+    assert bench.decided(starts) == [False]
+
+
+def test_the_fact_of_an_older_worker_counts_as_seen_just_now(bench: Bench) -> None:
+    bench.store.set_fact("tasks_by_index_alone", "1")
+    worker = bench.deciding()
+    assert worker.leader is not None
+    worker.leader.decide()
+    assert worker.leader.state.need(bench.seconds) == "both"
+    assert abs(int(bench.store.facts()["tasks_by_index_alone"]) - bench.store.now()) < 60_000
+
+
+def test_tasks_that_cannot_be_read_are_set_aside_where_people_see_them_and_tried_again_by_the_next_worker(
+    bench: Bench,
+) -> None:
+    leader = bench.begin()
+    sick = bench.foreign("sick")
+    bench.conductor.ailing = {sick: "garbage"}
+    for _ in range(4):
+        leader.decide()
+        bench.seconds += 20
+        leader.read_suspects()
+    [shown] = bench.store.quarantined("task")
+    assert shown.id == sick
+    assert shown.tries >= 3
+    bench.made[0].end_term()
+    bench.conductor.ailing.clear()
+    worker = bench.deciding()
+    assert worker.leader is not None
+    worker.leader.read_suspects()
+    worker.leader.read_inbox()
+    assert bench.state(sick) == "waiting"
+    assert bench.store.quarantined("task") == []

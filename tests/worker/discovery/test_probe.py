@@ -1,0 +1,216 @@
+"""What a Conductor is like is found out by calls that change nothing there; answers as recorded, and edited."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from unittest import mock
+
+import pytest
+
+from tests.worker.conductor.test_client import Answer, Request, StandIn
+from worker.conductor.errors import Unreachable
+from worker.discovery import probe as module
+from worker.discovery.probe import Finding, probe
+
+NO_PATH = Answer({"message": "No static resource."}, 404)
+
+
+class Server(StandIn):
+    """Answers as Conductor 3.32 does one that has nothing running, except for the calls in `edited`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.edited: dict[str, Answer] = {}
+        self.known: dict[str, Answer] = {
+            "GET /api/tasks/poll": Answer([]),
+            "GET /api/tasks/search": Answer({"totalHits": 0, "results": []}),
+            "GET /api/workflow/running": Answer([]),
+            "POST /api/workflow/webhook-bridge-check/correlated": Answer({"webhook-bridge-check": []}),
+            "POST /api/workflow/onboard/correlated": Answer({"webhook-bridge-check": []}),
+            "POST /api/tasks/webhook-bridge-check": Answer(""),
+            "POST /api/token": NO_PATH,
+        }
+        self.answers = [self.answer]
+
+    def answer(self, asked: Request) -> Answer:
+        call = f"{asked.method} {asked.path}"
+        for beginning, answer in self.edited.items():
+            if call.startswith(beginning):
+                return answer
+        if not asked.path.startswith("/api/"):
+            return Answer("<html>Conductor UI</html>", 200, "text/html")
+        return next(
+            (answer for beginning, answer in self.known.items() if call.startswith(beginning)),
+            Answer({"message": "No such thing"}, 404),
+        )
+
+    def probe(self, url: str | None = None, key: str | None = None) -> list[Finding]:
+        return probe(url or self.url, key, key, ["flow"], ["onboard"])
+
+    def finding(self, url: str | None = None, key: str | None = None) -> Finding:
+        """The only one that is no note."""
+        [finding] = [finding for finding in self.probe(url, key) if finding.level != "note"]
+        return finding
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.stop()
+
+
+def test_of_a_server_that_can_be_used_the_way_of_discovery_is_said(server: Server) -> None:
+    assert server.probe() == [Finding("note", "waiting tasks that no queue hands out are found by search-v2")]
+
+
+def test_nothing_is_taken_from_anybody(server: Server) -> None:
+    """Another domain's queue is asked, and what every other call names isn't there."""
+    server.probe()
+    polls = [request for request in server.requests if "poll" in request.path]
+    assert [poll.query["domain"] for poll in polls] == [["webhook-bridge-check"]]
+    changing = [request for request in server.requests if request.method != "GET"]
+    assert len(changing) == 5
+    assert all("webhook-bridge-check" in request.path + str(request.body) for request in changing)
+
+
+def test_a_server_that_nobody_reaches_is_a_warning(server: Server) -> None:
+    finding = server.finding("http://127.0.0.1:1/api")
+    assert finding.level == "warning"
+    assert "can't be reached" in finding.what
+
+
+def test_that_nobody_is_reached_for_a_token_is_the_same_warning(server: Server) -> None:
+    finding = server.finding("http://127.0.0.1:1/api", key="key")
+    assert finding.level == "warning"
+    assert "can't be reached" in finding.what
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_server_that_is_away_behind_a_proxy_is_a_warning(server: Server, status: int) -> None:
+    server.edited = {"GET /api/tasks/poll": Answer("", status)}
+    assert server.finding().level == "warning"
+
+
+def test_one_that_never_answers_is_a_warning_in_time(server: Server) -> None:
+    server.edited = {"GET /api/tasks/poll": Answer("[]", wait=60)}
+    with mock.patch.object(module, "TIME", 0.2):
+        finding = server.finding()
+    assert finding.level == "warning"
+    assert "to the end" in finding.what or "doesn't answer" in finding.what
+
+
+def test_an_address_that_lacks_api_is_an_error_with_the_right_one(server: Server) -> None:
+    finding = server.finding(server.url.removesuffix("/api"))
+    assert finding.level == "error"
+    assert finding.remedy == f"CONDUCTOR_SERVER_URL must be {server.url}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        NO_PATH,
+        Answer("<html>welcome</html>", 200, "text/html"),
+        Answer("", 405),
+        Answer("bad", 400),
+        Answer("", 302, headers={"Location": "https://login.example.com"}),
+    ],
+)
+def test_what_is_no_conductor_is_an_error(server: Server, answer: Answer) -> None:
+    server.edited = {"GET /api/": answer}
+    finding = server.finding()
+    assert finding.level == "error"
+    assert "no Conductor API there" in finding.what
+    assert "end with /api" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"GET /api/tasks/poll": Answer({"message": "who are you?"}, 401)},
+        {"POST /api/token": Answer({"message": "no such key"}, 401)},
+        {"POST /api/token": Answer({"message": "no such key"}, 400)},
+    ],
+)
+def test_a_key_that_is_refused_is_an_error(server: Server, edited: dict[str, Answer]) -> None:
+    server.edited = edited
+    finding = server.finding(key="key")
+    assert finding.level == "error"
+    assert "CONDUCTOR_AUTH_KEY" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        ("GET /api/tasks/webhook-bridge-check", "GET /tasks/{id}"),
+        ("POST /api/tasks/webhook-bridge-check", "POST /tasks/{workflowId}/{name}/COMPLETED"),
+        ("POST /api/workflow/onboard", "POST /workflow/{name}/correlated"),
+        ("PUT /api/workflow/decide", "PUT /workflow/decide/{id}"),
+    ],
+)
+def test_a_permission_that_the_key_lacks_is_named(server: Server, call: str, named: str) -> None:
+    server.edited = {call: Answer({"message": "no"}, 403)}
+    findings = [finding for finding in server.probe() if finding.level == "error"]
+    assert any(f"{named}: the key" in finding.what for finding in findings)
+
+
+def test_that_a_made_up_workflow_may_not_be_started_says_nothing(server: Server) -> None:
+    """As a server with permissions by name answers."""
+    forbidden = Answer({"message": "no"}, 403)
+    server.edited = {"POST /api/workflow/onboard": server.known["POST /api/workflow/onboard/correlated"]}
+    server.edited |= {"POST /api/workflow": forbidden}
+    assert [finding.level for finding in server.probe()] == ["note"]
+
+
+def test_a_server_that_is_too_old_is_an_error_that_names_the_call(server: Server) -> None:
+    """As Netflix Conductor 3.13.8 answers."""
+    absent = {"timestamp": "2026-11-25T10:14:17.617+00:00", "status": 404, "error": "Not Found", "path": "/api/…"}
+    server.edited = {
+        "POST /api/tasks/webhook-bridge-check": Answer(absent, 404),
+        "GET /api/tasks/webhook-bridge-check": Answer("", 204),
+    }
+    finding = server.finding()
+    assert finding.level == "error"
+    assert "too old" in finding.what
+    assert "POST /tasks/{workflowId}/{name}/COMPLETED" in finding.what
+
+
+def test_the_way_without_whole_tasks_is_said_with_its_reason(server: Server) -> None:
+    server.edited = {"GET /api/tasks/search-v2": Answer({"message": "not supported"}, 500)}
+    [finding] = server.probe()
+    assert finding.level == "note"
+    assert "found by search: 500 not supported" in finding.what
+
+
+def test_a_server_without_any_search_is_a_warning_and_its_workflows_are_not_all_read(server: Server) -> None:
+    server.edited = {"GET /api/tasks/search": Answer({"message": "no"}, 403)}
+    finding = server.finding()
+    assert finding.level == "warning"
+    assert "found by workflows" in finding.what
+    assert "/api/workflow/running/flow" not in [request.path for request in server.requests]
+
+
+@pytest.mark.parametrize(("age", "off"), [(40, True), (10, False)])
+def test_an_index_that_knows_no_task_of_running_workflows_is_off(server: Server, age: int, off: bool) -> None:
+    started = int((time.time() - age) * 1000)
+    task = {
+        "taskType": "WAIT_FOR_WEBHOOK",
+        "status": "IN_PROGRESS",
+        "taskId": "t1",
+        "workflowInstanceId": "w1",
+        "referenceTaskName": "wait",
+        "startTime": started,
+    }
+    server.edited = {
+        "GET /api/workflow/running/flow": Answer(["w1"]),
+        "GET /api/workflow/w1": Answer({"workflowId": "w1", "tasks": [task]}),
+    }
+    [finding] = server.probe()
+    assert ("indexing is off" in finding.what, finding.level) == (off, "warning" if off else "note")
+
+
+def test_a_conductor_that_goes_away_meanwhile_is_a_warning(server: Server) -> None:
+    with mock.patch.object(module, "what_lacks", side_effect=Unreachable("no connection")):
+        finding = server.finding()
+    assert (finding.level, "to the end" in finding.what) == ("warning", True)

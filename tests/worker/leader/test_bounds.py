@@ -1,0 +1,220 @@
+"""No transaction, no read and no memory of the decider grows with what has piled up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from store import rows
+from store.protocols import StoreUnavailable
+from store.records import Decision, Event
+from tests.worker.leader.test_decider import SECOND, Bench, settle
+from worker.leader import decider as decide
+from worker.leader import plan
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    with mock.patch("time.time", lambda: bench.ms / 1000):
+        yield bench
+    bench.store._connections.close()
+
+
+@pytest.fixture
+def sizes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """How many targets and how many ended holds each transaction writes, of ten at most."""
+    monkeypatch.setattr(plan, "STEP", 10)
+    monkeypatch.setattr(decide, "_ENDED_AT_ONCE", 20)
+    sizes: list[tuple[int, int]] = []
+    write = bench.store.decide
+
+    def seen(holder: str, decisions: Sequence[Decision], expired: Sequence[str], *more: Any) -> Any:
+        sizes.append((sum(len(decision.targets) for decision in decisions), len(expired)))
+        return write(holder, decisions, expired, *more)
+
+    monkeypatch.setattr(bench.store, "decide", seen)
+    return sizes
+
+
+def test_holds_that_ended_while_nobody_decided_are_ended_in_parts(bench: Bench, sizes: list[tuple[int, int]]) -> None:
+    events = [bench.arrive(hold=1) for _ in range(45)]
+    bench.decide()
+    bench.restart()
+    sizes.clear()
+    bench.ms += 2 * SECOND
+    bench.decide()
+    assert sizes == [(0, 10), (0, 10)]
+    assert bench.decider.more_ended
+    new = bench.arrive()
+    bench.decide()
+    assert bench.event(new).hold == "held", "what is new needn't wait for all of them"
+    bench.decide()
+    assert {bench.event(event).status for event in events} == {"expired"}
+    assert not bench.decider.more_ended
+    assert max(ended for _, ended in sizes) <= 10
+
+
+def test_many_decisions_are_written_in_parts_that_are_whole_decisions(
+    bench: Bench, sizes: list[tuple[int, int]]
+) -> None:
+    tasks = [bench.wait({"$.n": number % 10}) for number in range(30)]
+    events = [bench.arrive(n=number) for number in range(10)]
+    bench.decide()
+    assert max(targets for targets, _ in sizes) <= 10
+    assert sum(targets for targets, _ in sizes) == 30
+    assert [bench.takers(event) for event in events] == [
+        [task.id for task in tasks if task.matches == {"$.n": number}] for number in range(10)
+    ]
+
+
+def test_what_a_part_wrote_is_known_though_the_next_failed(bench: Bench, sizes: list[tuple[int, int]]) -> None:
+    for number in range(12):
+        bench.wait({"$.n": number})
+        bench.arrive(n=number)
+    write = bench.store.decide
+
+    def fail_at_the_second(*given: Any) -> Any:
+        if sizes:
+            raise StoreUnavailable
+        return write(*given)
+
+    with mock.patch.object(bench.store, "decide", fail_at_the_second), pytest.raises(StoreUnavailable):
+        bench.decide()
+    assert sorted(bench.decider.tasks.ids()) == sorted(task.id for task in bench.store.waiting_tasks())
+    bench.decide()
+    assert len(bench.decider.tasks) == 0
+    assert bench.store.waiting_tasks() == []
+
+
+def test_what_failed_before_the_transaction_leaves_all_as_it_was(bench: Bench) -> None:
+    """An event that is free again, and tasks that came to wait, are looked at anew."""
+    cancelled = bench.wait()
+    event = bench.arrive()
+    [(target, _)] = bench.decide()
+    bench.conductor.end(cancelled.id, "CANCELED")
+    settle(bench, target, "cancelled")
+    came = bench.wait(workflow=cancelled.workflow_id)
+    with mock.patch.object(bench.store, "decide", side_effect=StoreUnavailable), pytest.raises(StoreUnavailable):
+        bench.decide()
+    assert len(bench.decider.held) == 0, "it isn't held in the store either"
+    assert came.id in bench.decider.tasks
+    away = mock.patch.object(bench.decider._rules, "may_take", side_effect=StoreUnavailable)
+    with away, pytest.raises(StoreUnavailable):
+        bench.decide()
+    assert len(bench.decider.held) == 0
+    bench.decide()
+    assert bench.takers(event) == [cancelled.id, came.id]
+
+
+def test_a_new_kind_of_task_has_its_own_webhooks_held_events_read_and_no_others(bench: Bench) -> None:
+    bench.define(
+        {"name": "w", "receivers": {"flow": "any"}, "hold": "10m"},
+        {"name": "v", "receivers": {"other": "any"}, "hold": "10m"},
+    )
+    for _ in range(5):
+        bench.arrive("v")
+    mine = bench.arrive("w", n=1)
+    bench.decide()
+    read: list[str] = []
+    held = bench.store.held
+
+    def seen(*given: Any) -> list[Event]:
+        found = held(*given)
+        read.extend(event.webhook for event in found)
+        return found
+
+    with mock.patch.object(bench.store, "held", seen):
+        # Of a workflow that was running before the event arrived.
+        workflow = bench.conductor.begin("flow").id
+        bench.wait({"$.n": 1}, workflow)
+        bench.decide()
+    assert bench.takers(mine) == ["t000"]
+    assert read == ["w"]
+
+
+def test_events_to_call_for_are_not_read_without_bound(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large events that many tasks take at once: what doesn't fit is claimed later."""
+    monkeypatch.setattr(decide.turns, "BYTES", 1000)
+    workflow = bench.conductor.begin("flow").id
+    events = [bench.arrive(text="x" * 600) for _ in range(4)]
+    bench.decide()
+    for _ in events:
+        bench.wait(workflow=workflow)
+    claimed = []
+    while not claimed:
+        claimed = bench.decide()
+    assert [event.id for _, event in claimed] == events[:2]
+    assert len([target for target in bench.store.targets_of(events) if target.state == "pending"]) == 2
+
+
+# --- decisions with very many takers ---
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "STEP", 6)
+    monkeypatch.setattr(rows, "PART", 4)
+    monkeypatch.setattr(rows, "RECORDED", 2)
+
+
+def test_an_event_with_very_many_takers_is_decided_from_one_snapshot(bench: Bench, small_parts: None) -> None:
+    tasks = [bench.wait() for _ in range(25)]
+    event = bench.arrive()
+    bench.decide()
+    assert bench.decider.unfinished
+    other, late = bench.arrive(), bench.wait({"$.n": 1})
+    bench.decide()
+    assert bench.event(other).hold == "held", "others are decided meanwhile, and find none of its tasks"
+    while bench.decider.unfinished:
+        bench.decide()
+    assert late.id in bench.decider.tasks
+    bench.decider.drop_tasks([late.id])
+    assert bench.takers(event) == [task.id for task in tasks]
+    assert len(bench.decider.tasks) == 0
+    assert bench.event(event).decided_at is not None
+
+
+def test_wherever_it_is_killed_its_takers_are_those_that_were_decided(bench: Bench, small_parts: None) -> None:
+    """A transaction after the other is the last one; the next worker goes on. Tasks that came meanwhile never join."""
+    transaction = bench.store._connections.transaction
+    for last in range(1, 30):
+        tasks = [bench.wait({"$.run": last}) for _ in range(25)]
+        event = bench.arrive(run=last)
+        while polled := bench.conductor.poll("me"):
+            bench.decider.add_tasks(bench.store.adopt("me", polled, bench.ms))
+        left = last
+
+        def dying() -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise StoreUnavailable
+            return transaction()
+
+        with mock.patch.object(bench.store._connections, "transaction", dying), suppress(StoreUnavailable):
+            bench.decide()
+            while bench.decider.unfinished:
+                bench.decide()
+        began = bench.store.targets_of([event]) != []
+        late = bench.wait({"$.run": last})
+        bench.restart()
+        bench.decide()
+        while bench.decider.unfinished:
+            bench.decide()
+        expected = [task.id for task in tasks]
+        found = bench.takers(event)
+        assert len(set(found)) == len(found)
+        assert found[:25] == expected
+        assert not began or late.id not in found
+        assert sorted(bench.decider.tasks.ids()) == sorted(task.id for task in bench.store.waiting_tasks())
+        assert bench.event(event).decided_at is not None
+        bench.ms += SECOND
+        if left > 0:  # it was all written before
+            break
+    assert last > 12, "each of its transactions was once the last one"

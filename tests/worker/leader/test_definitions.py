@@ -1,0 +1,106 @@
+"""The worker's definitions: where it begins, and what it says of webhooks that go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from config.last_good import LastGood
+from config.settings import Settings
+from config.watch import DefinitionsWatcher
+from config.webhooks import DefinitionsError
+from store.gone import GONE_FOR, facts_of_gone, gone_webhooks
+from store.sqlite import SqliteStore, open_store
+from worker import metrics
+from worker.leader.definitions import watch_definitions
+
+ONE = "- {name: one, verifier: none, receivers: {w: any}}\n"
+TWO = "- {name: two, verifier: none, receivers: {w: any}}\n"
+
+
+class Setup:
+    """A file of definitions, and a store."""
+
+    def __init__(self, folder: Path):
+        self.file = folder / "webhooks.yaml"
+        self.url = f"sqlite:///{folder / 'bridge.db'}"
+        self.store: SqliteStore = open_store(self.url)
+
+    def watch(self) -> DefinitionsWatcher:
+        settings = Settings(bridge_webhooks=self.file, bridge_database=self.url)
+        return watch_definitions(settings, lambda: self.store)
+
+    def write(self, *webhooks: str) -> None:
+        self.file.write_text("webhooks:\n" + "".join(webhooks))
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    return Setup(tmp_path)
+
+
+def ok() -> float:
+    return metrics.DEFINITIONS_OK.labels("worker")._value.get()
+
+
+def test_a_worker_begins_with_what_was_kept_while_the_file_is_broken(setup: Setup) -> None:
+    setup.write(ONE, TWO)
+    relays = LastGood(environment=dict)
+    relays.load(setup.file)
+    setup.store.keep_definitions(relays.kept())
+    setup.watch().announce()
+    assert ok() == 1
+    setup.file.write_text("webhooks: [")
+    watcher = setup.watch()
+    assert sorted(watcher.current.by_name) == ["one", "two"]
+    assert ok() == 0
+    watcher.announce()
+    assert "webhooks.yaml:1: YAML" in setup.store.facts()["definitions_error:worker"]
+    setup.write(ONE)
+    watcher.force()
+    assert watcher.check()
+    assert ok() == 1
+    assert "definitions_error:worker" not in setup.store.facts()
+
+
+def test_a_worker_needs_no_secret(setup: Setup) -> None:
+    setup.write("- {name: one, headers: {A: '${NOT_SET}', B: '${file:nothing}'}, receivers: {w: any}}\n")
+    watcher = setup.watch()
+    assert list(watcher.current.by_name) == ["one"]
+    assert watcher.error is None
+    watcher.announce()
+    assert setup.store.kept_definitions() == {}, "what is good is the relay's to say"
+
+
+def test_with_nothing_kept_broken_definitions_are_an_error(setup: Setup) -> None:
+    setup.file.write_text("webhooks: [")
+    with pytest.raises(DefinitionsError):
+        setup.watch()
+
+
+def test_the_going_of_a_webhook_is_noted_until_it_is_back(setup: Setup) -> None:
+    setup.write(ONE, TWO)
+    watcher = setup.watch()
+    watcher.announce()
+    setup.write(ONE)
+    watcher.force()
+    watcher.check()
+    now = setup.store.now()
+    assert list(gone_webhooks(setup.store.facts(), now)) == ["two"]
+    setup.write(ONE, TWO)
+    watcher.force()
+    watcher.check()
+    assert gone_webhooks(setup.store.facts(), now) == {}
+    assert not [name for name in setup.store.facts() if name.startswith("webhook_gone")]
+
+
+def test_what_went_long_ago_is_forgotten() -> None:
+    facts = {"webhook_gone:old": "1000", "webhook_gone:new": "5000", "webhook_gone:bad": "x", "conductor": "up"}
+    now = 1000 + GONE_FOR
+    assert gone_webhooks(facts, now) == {"new": 5000}
+    assert facts_of_gone(facts, {"new", "newest"}, {"there"}, now) == {
+        "webhook_gone:old": None,
+        "webhook_gone:bad": None,
+        "webhook_gone:newest": str(now),
+    }

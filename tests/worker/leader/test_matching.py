@@ -1,0 +1,254 @@
+"""The indexes find what comparing everything with everything finds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from criteria.matches import Criteria
+from store.records import Event, Task
+from worker.leader.matching import Document, HeldEvent, HeldEvents, TaskIndex, _needed, _signature, parse_task
+
+scalars = st.sampled_from([None, 0, 1, 1.0, "1", True, "true", "a", "b", [1], {"x": 1}])
+paths = st.sampled_from(["$.a", "$.b", "$['a']", "$.l[*]", "$.l[0]", "$..a"])
+criteria = st.one_of(st.none(), st.dictionaries(paths, scalars, max_size=3), st.just("broken"), st.just({"$.[": 1}))
+documents = st.fixed_dictionaries({}, optional={"a": scalars, "b": scalars, "l": st.lists(scalars, max_size=4)})
+workflows = st.sampled_from(["one", "two", "three"])
+
+
+def task(number: int, workflow: str = "one", matches: Any = None, scheduled_at: int = 0) -> Task:
+    return Task(f"t{number:05}", f"w{number}", workflow, "wait", matches, scheduled_at)
+
+
+def event(seq: int, webhook: str = "w", payload: Any = None, received_at: int = 0, hold_until: int = 1000) -> Event:
+    text = json.dumps(payload or {})
+    return Event(seq, f"e{seq}", webhook, received_at, None, text, {}, {}, "pending", hold_until, None, 1, None, None)
+
+
+def holds(matches: Any, document: dict[str, Any]) -> bool:
+    waiting, broken = parse_task(task(0, matches=matches))
+    assert (waiting.criteria is None) == (broken is not None)
+    return waiting.criteria is not None and waiting.criteria.holds(document)
+
+
+class Tasks(RuleBasedStateMachine):
+    """`TaskIndex` against a plain dictionary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.index = TaskIndex()
+        self.plain: dict[str, Task] = {}
+
+    @rule(number=st.integers(0, 30), workflow=workflows, matches=criteria, at=st.integers(0, 3), timed=st.booleans())
+    def add(self, number: int, workflow: str, matches: Any, at: int, timed: bool) -> None:
+        new = replace(task(number, workflow, matches, at), response_timeout=30 if timed else 0)
+        self.index.add(parse_task(new)[0])
+        self.plain[new.id] = new
+
+    @rule(number=st.integers(0, 30))
+    def remove(self, number: int) -> None:
+        id_ = task(number).id
+        removed = self.index.remove(id_)
+        assert (removed is not None) == (self.plain.pop(id_, None) is not None)
+
+    @rule(document=documents, wanted=st.sets(workflows))
+    def look(self, document: dict[str, Any], wanted: set[str]) -> None:
+        found = [waiting.id for waiting in self.index.matching(Document(document), wanted)]
+        expected = [t for t in self.plain.values() if t.workflow in wanted and holds(t.matches, document)]
+        assert found == [t.id for t in sorted(expected, key=lambda t: (t.scheduled_at, t.id))]
+
+    @invariant()
+    def knows_the_same(self) -> None:
+        assert sorted(self.index.ids()) == sorted(self.plain)
+        assert {waiting.id for waiting in self.index} == set(self.plain)
+        assert len(self.index) == len(self.plain)
+        assert set(self.index.timed) == {t.id for t in self.plain.values() if t.response_timeout}
+        assert all(id_ in self.index and self.index.get(id_) is not None for id_ in self.plain)
+
+    @invariant()
+    def keeps_nothing_of_what_is_gone(self) -> None:
+        if not self.plain:
+            assert not self.index._groups
+
+
+class Held(RuleBasedStateMachine):
+    """`HeldEvents` against a plain dictionary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = HeldEvents()
+        self.plain: dict[int, Event] = {}
+        self.late: list[Event] = []
+        self.seq = 0
+
+    @rule(webhook=st.sampled_from(["v", "w"]), payload=documents, many=st.booleans(), until=st.integers(0, 9))
+    def hold(self, webhook: str, payload: dict[str, Any], many: bool, until: int) -> None:
+        self.seq += 1
+        if many:
+            payload = {**payload, "l": [*range(2, 100), *payload.get("l", ())]}
+        new = event(self.seq, webhook, payload, 10_000 * self.seq, until)
+        self.plain[new.seq] = new
+        self.held.add(HeldEvent(new), Document(new.document()))
+        self.held.add(HeldEvent(new), Document(new.document()))
+
+    @precondition(lambda self: self.plain)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        gone = self.plain.pop(data.draw(st.sampled_from(sorted(self.plain))))
+        self.held.remove(HeldEvent(gone))
+        self.held.remove(HeldEvent(gone))
+        self.late.append(gone)
+
+    @precondition(lambda self: self.late)
+    @rule()
+    def hold_again(self) -> None:
+        again = self.late.pop()
+        self.plain[again.seq] = again
+        self.held.add(HeldEvent(again), Document(again.document()))
+
+    @rule(webhook=st.sampled_from("vw"), matches=st.dictionaries(paths, scalars, max_size=3), after=st.integers(0, 8))
+    def look(self, webhook: str, matches: Any, after: int) -> None:
+        parsed = Criteria.parse(matches)
+        if None in parsed.keys:
+            return
+        mine = {e.seq: e for e in self.plain.values() if e.webhook == webhook}
+        if not self.held.knows(webhook, parsed.paths):
+            self.held.learn(webhook, parsed, ((e.seq, e.document()) for e in reversed(mine.values())))
+        found = [
+            candidate.seq
+            for candidate, sure in self.held.candidates(webhook, parsed, 10_000 * after)
+            if sure or parsed.holds(mine[candidate.seq].document())
+        ]
+        assert found == sorted(found)
+        fitting = [seq for seq, e in sorted(mine.items()) if parsed.holds(e.document())]
+        assert set(found) <= set(fitting)
+        assert set(found) >= {seq for seq in fitting if mine[seq].received_at >= 10_000 * after}
+
+    @rule(before=st.integers(0, 10))
+    def what_has_ended(self, before: int) -> None:
+        ended = {e.seq for e in self.plain.values() if e.hold_until < before}
+        assert {e.seq for e in self.held.ended(before)} == ended
+        assert {e.seq for e in self.held.ended(before)} == ended, "they stay until they are removed"
+
+    @invariant()
+    def knows_the_same(self) -> None:
+        assert len(self.held) == len(self.plain)
+        assert all(HeldEvent(e) in self.held for e in self.plain.values())
+
+    @invariant()
+    def keeps_nothing_of_what_is_gone(self) -> None:
+        if not self.plain:
+            assert not self.held._places
+            assert not any(g.by_keys or g.many for groups in self.held._groups.values() for g in groups.values())
+
+
+TestTasks = Tasks.TestCase
+TestHeld = Held.TestCase
+TestTasks.settings = TestHeld.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+def test_an_events_path_is_evaluated_once_for_all_tasks() -> None:
+    asked = []
+
+    def select(value: Any) -> list[Any]:
+        asked.append(value)
+        return [1, None, "1", [1]]
+
+    document = Document({"a": 1})
+    assert document.keys("$.a", select) == document.keys("$.a", select) == frozenset({"1", ("[1]",)})
+    assert len(asked) == 1
+
+
+def test_the_work_for_an_event_does_not_grow_with_the_tasks_that_do_not_match() -> None:
+    """Counted in comparisons, not in seconds."""
+    index = TaskIndex()
+    for number in range(2000):
+        index.add(parse_task(task(number, "one", {"$.a": number, "$.b": "x"}))[0])
+    looked = []
+
+    class Counting(dict[Any, Any]):
+        def __getitem__(self, key: Any) -> Any:
+            looked.append(key)
+            return super().__getitem__(key)
+
+        def __iter__(self) -> Any:
+            raise AssertionError("no walk through all values")
+
+    selects, tree = index._groups["one"]["$.a", "$.b"]
+    index._groups["one"]["$.a", "$.b"] = selects, Counting(tree)
+    [found] = index.matching(Document({"a": 7, "b": "x"}), ["one"])
+    assert found.id == "t00007"
+    assert len(looked) == 1
+
+
+def test_why_a_task_is_broken() -> None:
+    waiting, broken = parse_task(task(1, matches={"$.[": 1}))
+    assert waiting.criteria is None
+    assert broken is not None
+    assert "$.[" in broken
+
+
+@given(criteria)
+def test_parsing_a_tasks_matches_never_raises(matches: Any) -> None:
+    parse_task(task(1, matches=matches))
+
+
+@pytest.mark.parametrize("before", [1000.5, 2000])
+def test_a_hold_ends_after_its_last_moment(before: float) -> None:
+    held = HeldEvents()
+    held.add(HeldEvent(event(1, hold_until=1000)), Document({}))
+    assert held.ended(1000) == []
+    assert [e.seq for e in held.ended(before)] == [1]
+
+
+@given(
+    criteria,
+    st.dictionaries(st.sampled_from("abc"), st.sampled_from([1, "1", True, None, "x", [1, {"a": "x"}], {"b": 1}])),
+)
+def test_an_event_for_which_criteria_hold_has_the_bits_that_they_need(matches: Any, payload: dict[str, Any]) -> None:
+    waiting, _ = parse_task(task(1, matches=matches))
+    if waiting.criteria is not None and waiting.criteria.holds(payload):
+        needed = _needed(waiting.criteria)
+        assert _signature(payload) & needed == needed
+
+
+def test_tasks_with_paths_of_their_own_make_neither_memory_nor_reads_grow() -> None:
+    held = HeldEvents()
+    for number in range(1000):
+        held.add(HeldEvent(event(number + 1)), Document({"orders": {f"order{number}": "paid"}}))
+    reads = 0
+    for number in range(300):
+        mine = parse_task(task(number, matches={f"$.orders.order{number}": "paid"}))[0].criteria
+        assert mine is not None
+        assert not held.knows("w", mine.paths)
+        assert not held.wants("w", mine)
+        found = list(held.candidates("w", mine, float("-inf")))
+        reads += len(found)
+        assert number + 1 in [candidate.seq for candidate, _ in found]
+    assert reads < 3000, "and not 300,000"
+    assert not held._groups.get("w")
+
+
+def test_paths_that_many_tasks_have_are_worth_reading_and_of_too_many_the_oldest_are_forgotten() -> None:
+    held = HeldEvents()
+    documents = [(number, {f"k{number % 40}": "x"}) for number in range(1, 601)]
+    for number, document in documents:
+        held.add(HeldEvent(event(number)), Document(document))
+    for kind in range(40):
+        usual = parse_task(task(kind, matches={f"$.k{kind}": "x"}))[0].criteria
+        assert usual is not None
+        assert [held.wants("w", usual) for _ in range(9)] == [False] * 8 + [True]
+        held.learn("w", usual, documents)
+        assert {sure for _, sure in held.candidates("w", usual, float("-inf"))} == {True}
+    assert len(held._groups["w"]) == 32
+    assert sum(map(len, held._places.values())) == 32 * 15
+    for number in range(1, 601):
+        held.remove(HeldEvent(event(number)))
+    assert len(held) == 0
+    assert not held._places

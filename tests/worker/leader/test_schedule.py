@@ -1,0 +1,121 @@
+"""What the worker looks at at intervals: its gauges, and whether what is due gets done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from prometheus_client import REGISTRY
+
+from store.records import NewEvent, SetAside
+from tests.worker.leader.test_worker import Bench
+from worker.leader.worker import Worker
+from worker.progress import STANDSTILL, Progress
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+def gauges(name: str) -> dict[str, float]:
+    """Label → value."""
+    return {
+        next(iter(sample.labels.values()), ""): sample.value
+        for metric in REGISTRY.collect()
+        for sample in metric.samples
+        if sample.name == name
+    }
+
+
+def measure(worker: Worker) -> None:
+    worker._schedule._as_leader(worker._schedule.measure)()
+
+
+def test_only_the_worker_that_decides_counts_and_says_what_is_in_the_store(bench: Bench) -> None:
+    deciding, other = bench.deciding(), bench.worker()
+    bench.arrive()
+    bench.store.set_aside([SetAside("task", "t", "w", "why", 0, 1, 0)])
+    with mock.patch.object(bench.store, "event_counts", side_effect=AssertionError("it need not count")):
+        measure(other)
+    measure(deciding)
+    assert gauges("bridge_events")["pending"] == 1
+    assert gauges("bridge_set_aside") == {"event": 0, "task": 1, "workflow": 0, "target": 0, "definition": 0}
+    deciding.end_term()
+    assert gauges("bridge_events") == gauges("bridge_set_aside") == {}, "they would go stale"
+    assert gauges("bridge_oldest_pending_event_seconds") == {"": 0}
+
+
+def test_a_reign_that_ends_meanwhile_leaves_no_gauges(bench: Bench) -> None:
+    deciding = bench.deciding()
+    counts = bench.store.event_counts
+
+    def late() -> dict[str, int]:
+        found = counts()
+        deciding.end_term()
+        return found
+
+    with mock.patch.object(bench.store, "event_counts", late):
+        measure(deciding)
+    assert gauges("bridge_events") == {}
+
+
+class Standstill:
+    """A worker's progress by a clock of the test's."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.now = 1000.0
+        self.worker = worker
+        self.worker._means.health.progress = self.progress = Progress(lambda: self.now)
+
+    def is_stuck(self) -> bool:
+        """Whether it is, after it has looked for two minutes."""
+        for _ in range(12):
+            self.now += STANDSTILL / 6
+            self.worker._schedule.see_progress()
+        return bool(self.worker._means.health.problems())
+
+
+def old_event(bench: Bench) -> None:
+    now = bench.store.now()
+    bench.store.append([NewEvent("old", "w", now - 100_000, "{}", {}, {}, now + 600_000)])
+
+
+def test_a_worker_whose_decisions_fail_again_and_again_is_not_ready(bench: Bench) -> None:
+    worker = bench.deciding()
+    standstill = Standstill(worker)
+    old_event(bench)
+    assert standstill.is_stuck()
+    assert gauges("bridge_stuck_seconds")[""] >= STANDSTILL
+    worker.step()
+    worker._schedule.see_progress()
+    assert worker._means.health.problems() == []
+    assert not standstill.is_stuck()
+    assert gauges("bridge_stuck_seconds") == {"": 0}
+
+
+def test_a_worker_that_follows_is_ready_whatever_stands_still(bench: Bench) -> None:
+    old_event(bench)
+    assert not Standstill(bench.worker()).is_stuck()
+
+
+@pytest.mark.parametrize("why", ["paused", "set aside", "Conductor is away", "the index"])
+def test_a_worker_that_may_do_nothing_is_ready(bench: Bench, why: str) -> None:
+    worker = bench.deciding()
+    standstill = Standstill(worker)
+    old_event(bench)
+    match why:
+        case "paused":
+            bench.store.pause("w", 0)
+        case "set aside":
+            bench.store.set_aside([SetAside("event", "old", "w", "why", 0, 1, 0)])
+        case "Conductor is away":
+            bench.store.set_fact("conductor", "no connection")
+        case _:
+            assert worker.leader is not None
+            worker.leader.decider.waiting = {"w"}
+    assert not standstill.is_stuck()

@@ -1,0 +1,645 @@
+"""The worker's loop: leadership, polled tasks that couldn't be stored, and faults that end neither it nor any task."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from config.settings import Settings
+from config.webhooks import Definitions, Webhook
+from store import rows
+from store.protocols import LeadershipLost, StoreUnavailable, Unstorable
+from store.records import NewEvent, Pruned, Task
+from store.sqlite import SqliteStore, decisions, open_store
+from tests.worker.play import Later
+from tests.worker.simulated import SimulatedConductor
+from worker.conductor.errors import ConductorError, NotNow, NotThere
+from worker.health import Health
+from worker.leader import schedule
+from worker.leader.decider import Decider
+from worker.leader.leader import TERM_SECONDS, Leader
+from worker.leader.worker import Worker
+
+
+class Watcher:
+    """Definitions that a test changes."""
+
+    def __init__(self) -> None:
+        self.current = Definitions((Webhook.model_validate({"name": "w", "receivers": {"flow": "any"}}),))
+        self.forced = self.checked = 0
+
+    def check(self) -> bool:
+        self.checked += 1
+        return False
+
+    def force(self) -> None:
+        self.forced += 1
+
+
+class Bench:
+    """Workers on one store and one simulated Conductor."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store: SqliteStore = open_store(f"sqlite:///{folder}/bridge.db")
+        self.conductor = SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}))
+        self.watcher = Watcher()
+        self.made: list[Worker] = []
+
+    def worker(self) -> Worker:
+        made = Settings(
+            bridge_database=f"sqlite:///{self.folder}/bridge.db",
+            bridge_poll_interval="50ms",
+            bridge_discovery_interval="100ms",
+        )
+        watcher: Any = self.watcher
+        conductor: Any = self.conductor
+        worker = Worker(made, self.store, watcher, Health(self.store.leader), conductor)
+        self.made.append(worker)
+        return worker
+
+    def deciding(self) -> Worker:
+        worker = self.worker()
+        assert worker.elect()
+        return worker
+
+    def wait(self) -> str:
+        return self.conductor.schedule(self.conductor.begin("flow").id, "wait", {}).id
+
+    def arrive(self, id_: str = "event") -> None:
+        now = int(time.time() * 1000)
+        self.store.append([NewEvent(id_, "w", now, "{}", {}, {}, now + 600_000)])
+
+    def state(self, task_id: str) -> str | None:
+        task = self.store.task(task_id)
+        return task.state if task else None
+
+    def close(self) -> None:
+        for worker in self.made:
+            worker.end_term()
+            worker.close()
+        self.store._connections.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+def reign_of(worker: Worker) -> Leader:
+    assert worker.leader is not None
+    return worker.leader
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+# --- who decides ---
+
+
+def test_one_worker_decides_and_the_next_one_when_it_is_gone(bench: Bench) -> None:
+    first, second = bench.deciding(), bench.worker()
+    assert not second.elect()
+    first.end_term()
+    assert second.elect()
+
+
+def test_who_is_dead_is_replaced_at_once_and_who_may_only_hang_when_its_lead_has_run_out(bench: Bench) -> None:
+    first, second = bench.deciding(), bench.worker()
+    assert not second.elect()
+    bench.store._unlock(first.id)  # as the kernel does when a process ends
+    assert second.elect()
+    third = bench.worker()
+    assert not third.elect()
+    with mock.patch.object(time, "time", return_value=time.time() + TERM_SECONDS + 1):
+        assert third.elect()
+
+
+def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(bench: Bench) -> None:
+    dead = bench.deciding()
+    first, second = bench.wait(), bench.wait()
+    bench.arrive()
+    # The poll is on its way as the worker is killed, and Conductor carries it out only after the next one has swept.
+    polled = bench.conductor.tasks.pop(second)
+    bench.store._unlock(dead.id)
+    successor = bench.deciding()
+
+    def take_effect() -> None:
+        polled.status, polled.started_at = "IN_PROGRESS", int(time.time() * 1000)
+        bench.conductor.tasks[second] = polled
+
+    timer = threading.Timer(0.3, take_effect)
+    timer.start()
+    successor.step()
+    timer.join()
+    assert sorted(target.task_id or "" for target in bench.store.targets_of(["event"])) == sorted([first, second])
+
+
+def test_who_follows_a_worker_that_said_goodbye_or_ended_long_ago_decides_at_once(bench: Bench) -> None:
+    first, second = bench.deciding(), bench.worker()
+    assert reign_of(first).quiet_until == float("-inf")
+    first.end_term()
+    assert second.elect()
+    assert reign_of(second).quiet_until == float("-inf")
+    bench.store._unlock(second.id)
+    third = bench.worker()
+    with mock.patch.object(time, "time", return_value=time.time() + 3600):
+        assert third.elect()
+    assert reign_of(third).quiet_until < time.monotonic()
+
+
+def test_a_worker_that_lost_the_lead_does_not_take_it_from_the_living(bench: Bench) -> None:
+    frozen, living = bench.deciding(), bench.worker()
+    with mock.patch.object(time, "time", return_value=time.time() + TERM_SECONDS + 1):
+        assert living.elect(), "without the lock, which the frozen one has"
+    bench.wait()
+    frozen.step()  # it wakes up, and finds that another decides
+    assert frozen.leader is None
+    assert not frozen.elect()
+    reign_of(living).renew()  # takes the lock
+
+
+def test_a_heartbeat_keeps_the_lead_also_while_the_store_is_being_read(bench: Bench) -> None:
+    worker, other = bench.worker(), bench.worker()
+    load = Decider.load
+
+    def slow(decider: Any, alive: Any) -> None:
+        with mock.patch.object(time, "time", return_value=time.time() + TERM_SECONDS - 1):
+            reign_of(worker).renew()
+        load(decider, alive)
+
+    with mock.patch.object(Decider, "load", slow):
+        assert worker.elect()
+    with mock.patch.object(time, "time", return_value=time.time() + TERM_SECONDS + 1):
+        assert not other.elect()
+
+
+# --- what was polled ---
+
+
+def test_tasks_that_were_polled_and_could_not_be_stored_are_stored_later(bench: Bench) -> None:
+    worker = bench.deciding()
+    task = bench.wait()
+    locked = StoreUnavailable("locked")
+    with (
+        mock.patch.object(bench.store, "adopt", side_effect=locked),
+        mock.patch.object(bench.store, "hand_over", side_effect=locked),
+    ):
+        worker.step()
+    assert worker.leader is None, "it begins anew from the store"
+    assert bench.state(task) is None
+    bench.conductor.waiting_since = lambda start, unreadable=None: iter(())  # type: ignore[method-assign]  # no index
+    worker.step()
+    assert bench.state(task) == "waiting"
+    bench.arrive()
+    worker.step()
+    assert [target.task_id for target in bench.store.targets_of(["event"])] == [task]
+
+
+def test_tasks_that_were_polled_as_the_lead_was_lost_go_to_the_worker_that_decides_now(bench: Bench) -> None:
+    old = bench.deciding()
+    task = bench.wait()
+    new = bench.worker()
+    bench.store.resign(old.id)
+    assert bench.store.elect(new.id, 60)
+    bench.conductor.waiting_since = lambda start, unreadable=None: iter(())  # type: ignore[method-assign]  # no index
+    old.step()
+    assert old.leader is None
+    old.step()
+    assert bench.state(task) == "returned"
+    assert new.elect()
+    new.step()
+    assert bench.state(task) == "waiting"
+    assert task in reign_of(new).decider.tasks
+
+
+def test_what_the_index_shows_is_adopted_and_what_has_ended_is_dropped(bench: Bench) -> None:
+    worker = bench.deciding()
+    ended, found = bench.wait(), bench.wait()
+    worker.step()
+    bench.conductor.tasks[found].status = "IN_PROGRESS"
+    bench.conductor.end(ended, "CANCELED")
+    hidden = bench.wait()
+    bench.conductor.poll("somebody")
+    reign_of(worker).discover()
+    reign_of(worker).read_inbox()
+    assert (bench.state(ended), bench.state(found), bench.state(hidden)) == ("gone", "waiting", "waiting")
+    assert reign_of(worker).state.need(time.monotonic()) == "both"
+    assert abs(int(bench.store.facts()["tasks_by_index_alone"]) - bench.store.now()) < 3_600_000
+
+
+def test_a_task_that_a_killed_conductor_never_told_its_index_of_is_found_once_it_is_back(bench: Bench) -> None:
+    worker = bench.deciding()
+    bench.wait()
+    worker.step()
+    reign_of(worker).discover()
+    hidden = bench.wait()
+    bench.conductor.poll("somebody")
+    bench.conductor.unindexed = {hidden}
+    bench.conductor.tasks[hidden].started_at -= 31_000
+    reign_of(worker).discover()
+    reign_of(worker).read_inbox()
+    assert bench.state(hidden) is None
+    bench.conductor.poll_fault = "lost"
+    worker.step()
+    worker.step()
+    reign_of(worker).discover()
+    reign_of(worker).read_inbox()
+    assert bench.state(hidden) == "waiting"
+    assert bench.store.facts()["index_misses"] == "1 of 2 waiting tasks"
+
+
+def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(bench: Bench) -> None:
+    worker = bench.deciding()
+    worker.step()
+    absent = NotThere("404 (POST /workflow isn't there)")
+    absent.call = "POST /workflow"
+    with mock.patch.object(bench.conductor, "start", side_effect=absent):
+        reign_of(worker).see_what_lacks()
+    assert "POST /workflow" in bench.store.facts()["conductor_lacks"]
+    reign_of(worker).see_what_lacks()
+    assert "conductor_lacks" not in bench.store.facts()
+
+
+def test_how_far_the_index_was_searched_is_noted_after_what_was_found_is_stored(bench: Bench) -> None:
+    worker = bench.deciding()
+    worker.step()
+    task = bench.wait()
+    bench.conductor.poll("somebody")
+    reign_of(worker).discover()
+    assert "index_searched_to" not in bench.store.facts()
+    with mock.patch.object(bench.store, "adopt", side_effect=StoreUnavailable("locked")):
+        worker.step()
+    assert "index_searched_to" not in bench.store.facts(), "what was found then is not stored"
+    worker.step()
+    assert bench.state(task) == "waiting"
+    before = int(time.time() * 1000)
+    reign_of(worker).discover()
+    worker.step()
+    assert before <= int(bench.store.facts()["index_searched_to"]) <= time.time() * 1000
+
+
+def test_a_search_of_the_index_begins_where_an_earlier_reign_has_come_to(bench: Bench) -> None:
+    worker = bench.deciding()
+    worker.step()
+    reign_of(worker).discover()
+    worker.step()
+    searched_to = int(bench.store.facts()["index_searched_to"])
+    worker.end_term()
+    asked: list[int] = []
+    search = bench.conductor.waiting_since
+    bench.conductor.waiting_since = lambda start, unreadable=None: asked.append(start) or search(start)  # type: ignore[method-assign,func-returns-value]
+    assert worker.elect()
+    worker.step()
+    assert [searched_to - start for start in asked] == [15_000], "an index may lag by so much"
+
+
+# --- what is said of Conductor ---
+
+
+def test_that_conductor_is_up_is_said_anew_in_each_reign(bench: Bench) -> None:
+    first, second = bench.deciding(), bench.worker()
+    first.step()
+    first.end_term()
+    assert second.elect()
+    with mock.patch.object(bench.conductor, "poll", side_effect=ConductorError("away")):
+        second.step()
+    assert bench.store.facts()["conductor"] == "away"
+    second.end_term()
+    assert first.elect()
+    first.step()
+    assert bench.store.facts()["conductor"] == "up"
+
+
+def test_what_a_worker_says_of_conductor_that_does_not_decide_any_more_does_not_stand_for_long(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = bench.deciding()
+    worker.step()
+    bench.store.set_fact("conductor", "away")  # by one that hung as it was about to say so
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+    worker.step()
+    assert bench.store.facts()["conductor"] == "up"
+
+
+# --- heartbeats ---
+
+
+def test_a_heartbeat_after_the_end_brings_no_lead_back(bench: Bench) -> None:
+    worker, next_one = bench.deciding(), bench.worker()
+    leader = reign_of(worker)
+    worker.end_term()
+    leader.renew()
+    assert bench.store.leader() is None
+    with mock.patch.object(leader, "over", False):  # it had begun before the end
+        leader.renew()
+    assert bench.store.leader() is None
+    assert next_one.elect()
+    bench.store._unlock(next_one.id)
+    assert worker.elect(), "the death of the next one shows: nobody else keeps its lock"
+
+
+def test_a_worker_that_lost_the_lead_hears_of_it_from_its_heartbeat(bench: Bench) -> None:
+    worker, other = bench.deciding(), bench.worker()
+    bench.store.resign(worker.id)
+    assert other.elect()
+    reign_of(worker).renew()
+    polls = bench.conductor.poll = mock.Mock()  # type: ignore[method-assign]
+    worker.step()
+    assert worker.leader is None
+    polls.assert_not_called()
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_worker_that_was_frozen_sees_whether_it_still_has_the_lead_before_it_polls(bench: Bench, lost: bool) -> None:
+    worker, other = bench.deciding(), bench.worker()
+    if lost:
+        bench.store.resign(worker.id)
+        assert other.elect()
+    reign_of(worker)._kept -= TERM_SECONDS + 1  # no heartbeat all that time
+    polls = bench.conductor.poll = mock.Mock(return_value=[])  # type: ignore[method-assign]
+    worker.step()
+    assert (worker.leader is None, polls.called) == (lost, not lost)
+
+
+# --- response time-outs ---
+
+
+def test_time_outs_are_put_off_for_waiting_tasks_of_the_present_reign_only(bench: Bench) -> None:
+    worker = bench.deciding()
+    workflow = bench.conductor.begin("flow")
+    task = Task(bench.conductor.schedule(workflow.id, "wait", {}).id, workflow.id, "flow", "wait", {}, 0, 30)
+    strange = replace(task, id="another bridge's", workflow="strange")
+    extended: list[str] = []
+    bench.conductor.extend_lease = lambda task_id, *_: extended.append(task_id)  # type: ignore[attr-defined]
+    leader = reign_of(worker)
+    leader._adopt([task, strange])
+    worker._means.timeouts._pool = pool = Later()
+    leader.extend_timeouts()
+    pool.run_all()
+    assert extended == [task.id]
+    worker.end_term()
+    extended.clear()
+    leader.extend_timeouts()
+    pool.run_all()
+    assert extended == []
+
+
+# --- the whole loop ---
+
+
+@pytest.fixture
+def running(bench: Bench) -> Iterator[Worker]:
+    worker = bench.worker()
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    yield worker
+    worker.stop()
+    thread.join(15)
+    assert not thread.is_alive()
+
+
+def delivered(bench: Bench, id_: str = "event") -> bool:
+    event = bench.store.event(id_)
+    return event is not None and event.status == "delivered"
+
+
+def test_an_event_is_delivered_without_waiting_for_the_next_poll(bench: Bench, running: Worker) -> None:
+    task = bench.wait()
+    bench.arrive()
+    eventually(lambda: delivered(bench))
+    assert bench.conductor.tasks[task].worker_id == "event"
+
+
+def test_conductor_may_be_away_and_come_back(bench: Bench, running: Worker) -> None:
+    poll = bench.conductor.poll
+    with mock.patch.object(bench.conductor, "poll", side_effect=ConductorError("away")):
+        bench.wait()
+        bench.arrive()
+        eventually(lambda: bench.store.facts().get("conductor") == "away")
+    assert bench.conductor.poll == poll
+    eventually(lambda: delivered(bench))
+    eventually(lambda: bench.store.facts().get("conductor") == "up")
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("full"), LeadershipLost(), ZeroDivisionError(), KeyError("bug")])
+def test_no_fault_of_a_step_ends_the_worker(bench: Bench, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = bench.worker()
+    errors = [error, error]
+    decide = bench.store.decide
+
+    def failing(*given: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return decide(*given)
+
+    monkeypatch.setattr(bench.store, "decide", failing)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    bench.wait()
+    bench.arrive()
+    eventually(lambda: delivered(bench))
+    worker.stop()
+    thread.join(15)
+    assert not thread.is_alive()
+
+
+def test_a_stopped_worker_gives_its_lead_back(bench: Bench) -> None:
+    worker = bench.worker()
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    eventually(lambda: bench.store.leader() is not None)
+    worker.stop()
+    thread.join(15)
+    assert not thread.is_alive()
+    assert bench.store.leader() is None
+    assert bench.deciding()
+
+
+def test_a_sighup_reads_the_definitions_at_the_next_step(bench: Bench) -> None:
+    worker = bench.deciding()
+    worker.reload()
+    assert (bench.watcher.forced, bench.watcher.checked) == (1, 0)
+    worker.step()
+    assert bench.watcher.checked == 1
+    worker.step()
+    assert bench.watcher.checked == 1
+
+
+def test_once_keys_of_pruned_events_are_forgotten_when_their_workflows_have_ended(bench: Bench) -> None:
+    deciding = bench.deciding()
+    runs, ended = bench.conductor.begin("flow"), bench.conductor.begin("flow")
+    ended.ended = True
+    forgotten: list[str] = []
+    pruned = [(f"{number:03}", (ended if number % 2 else runs).id) for number in range(250)]
+    asked = bench.conductor.runs
+
+    def answer(workflow_id: str) -> bool:
+        if workflow_id == "sick":
+            raise NotNow("500")
+        return asked(workflow_id)
+
+    pruned[7] = ("007", "sick")
+    with (
+        mock.patch.object(schedule, "_ONCE_GAP", 0),
+        mock.patch.object(bench.conductor, "runs", answer),
+        mock.patch.object(
+            bench.store, "pruned_onces", lambda after, limit: [one for one in pruned if one[0] > after][:limit]
+        ),
+        mock.patch.object(bench.store, "forget_onces", forgotten.extend),
+    ):
+        deciding._schedule._as_leader(deciding._schedule.forget_onces)()
+    assert forgotten == [key for key, workflow_id in pruned if workflow_id == ended.id], "all, but the sick one"
+
+
+def test_old_events_are_pruned_in_steps_by_the_worker_that_decides(bench: Bench) -> None:
+    deciding, other = bench.deciding(), bench.worker()
+    asked = []
+
+    def prune(before: int, limit: int) -> Pruned:
+        asked.append((before, limit))
+        return Pruned(0, len(asked) < 3)  # of tasks there may be more than of events
+
+    with mock.patch.object(bench.store, "prune", prune):
+        other._schedule._as_leader(other._schedule.prune)()
+        assert asked == []
+        deciding._schedule._as_leader(deciding._schedule.prune)()
+    assert len(asked) == 3
+    before, limit = asked[0]
+    assert abs(time.time() - 30 * 86400 - before / 1000) < 10
+    assert limit <= 500
+
+
+# --- one item that fails ---
+
+
+def refusing(bench: Bench, name: str, *task_ids: str) -> Any:
+    """A method of the store that refuses these tasks."""
+    method = getattr(bench.store, name)
+
+    def refuse(*given: Any) -> Any:
+        tasks = next(part for part in given if isinstance(part, (list, tuple)))
+        if {task.id if isinstance(task, Task) else task for task in tasks} & set(task_ids):
+            raise Unstorable("too large")
+        return method(*given)
+
+    return mock.patch.object(bench.store, name, refuse)
+
+
+def test_a_task_that_the_store_refuses_holds_up_no_other_and_is_tried_again(bench: Bench) -> None:
+    worker = bench.deciding()
+    tasks = [bench.wait() for _ in range(3)]
+    bench.arrive()
+    with refusing(bench, "adopt", tasks[1]):
+        worker.step()
+        assert worker.leader is not None
+        assert [bench.state(task) for task in tasks] == ["taken", None, "taken"]
+        [item] = bench.store.quarantined("task")
+        assert (item.id, item.reason) == (tasks[1], "Unstorable: too large")
+    with mock.patch.object(bench.store, "now", return_value=item.due_at):
+        worker.step()
+    assert (bench.state(tasks[1]), bench.store.quarantined()) == ("waiting", [])
+
+
+def test_of_many_tasks_found_at_once_those_that_were_stored_wait_though_the_store_refuses_one(bench: Bench) -> None:
+    worker = bench.deciding()
+    insert = decisions._insert_tasks
+
+    def refuse(db: Any, tasks: Any, *more: Any) -> Any:
+        if "t4" in {task.id for task in tasks}:
+            raise Unstorable("too large")
+        return insert(db, tasks, *more)
+
+    with mock.patch.object(rows, "STEP", 2), mock.patch.object(decisions, "_insert_tasks", refuse):
+        reign_of(worker)._adopt([Task(f"t{number}", "w", "flow", "wait", {}, 0) for number in range(6)])
+    assert sorted(reign_of(worker).decider.tasks.ids()) == ["t0", "t1", "t2", "t3", "t5"]
+
+
+def test_a_refused_task_is_handed_over_when_the_reign_ends_and_keeps_no_other_from_that(bench: Bench) -> None:
+    worker = bench.deciding()
+    refused, other = bench.wait(), bench.wait()
+    with refusing(bench, "adopt", refused, other), refusing(bench, "hand_over", refused):
+        worker.step()
+        worker.end_term()
+    assert (bench.state(refused), bench.state(other)) == (None, "returned")
+
+
+def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it(bench: Bench) -> None:
+    worker = bench.deciding()
+    tasks = [bench.wait() for _ in range(3)]
+    worker.step()
+    with refusing(bench, "drop", tasks[0]):
+        reign_of(worker)._drop(tasks)
+    assert [bench.state(task) for task in tasks] == ["waiting", "gone", "gone"]
+    returned = [Task(f"r{number}", "w", "flow", "wait", {}, 0) for number in range(3)]
+    bench.store.hand_over(returned, 0)
+    with refusing(bench, "look_again", "r1"):
+        worker.step()
+    assert [bench.state(f"r{number}") for number in range(3)] == ["waiting", "returned", "waiting"]
+    [item] = bench.store.quarantined("task", ids=["r1"])
+    early = mock.patch.object(bench.store, "now", return_value=item.due_at - 1)
+    with early, mock.patch.object(bench.store, "look_again") as look_again:
+        worker.step()
+    assert look_again.mock_calls == [], "it is tried again at its time, and not with every decision"
+    with mock.patch.object(bench.store, "now", return_value=item.due_at):
+        worker.step()
+    assert bench.state("r1") == "waiting"
+
+
+def test_a_message_that_fails_ends_no_reign_and_keeps_no_other_from_being_read(bench: Bench) -> None:
+    worker = bench.deciding()
+    leader, read = reign_of(worker), list[int]()
+    leader._inbox.put(lambda: {}["missing"])
+    leader._inbox.put(lambda: read.append(1))
+    worker.step()
+    assert worker.leader is leader
+    assert read == [1]
+
+
+def test_a_workflow_that_cannot_be_shown_is_no_conductor_that_is_away(bench: Bench) -> None:
+    bench.watcher.current = Definitions((Webhook.model_validate({"name": "w", "receivers": {"flow": 1}}),))
+    worker = bench.deciding()
+    ill, well = bench.wait(), bench.wait()
+    bench.conductor.sick = {bench.conductor.tasks[ill].workflow_id}
+    bench.arrive()
+    worker.step()
+    assert bench.store.facts()["conductor"] == "up"
+    targets = {target.task_id: target.only_versions for target in bench.store.targets_of(["event"])}
+    assert targets == {ill: (1,), well: None}
+
+
+def test_a_look_up_that_hangs_holds_up_no_decision_for_long(bench: Bench) -> None:
+    bench.watcher.current = Definitions((Webhook.model_validate({"name": "w", "receivers": {"flow": 1}}),))
+    worker = bench.deciding()
+    ill, well = bench.wait(), bench.wait()
+    goes_on, hanging = threading.Event(), bench.conductor.tasks[ill].workflow_id
+    workflow = bench.conductor.workflow
+
+    def hang(workflow_id: str) -> Any:
+        if workflow_id == hanging:
+            goes_on.wait(60)
+        return workflow(workflow_id)
+
+    bench.arrive()
+    try:
+        with mock.patch.object(bench.conductor, "workflow", hang):
+            worker.step()
+            assert not goes_on.is_set()
+            targets = {target.task_id: target.only_versions for target in bench.store.targets_of(["event"])}
+            assert targets == {ill: (1,), well: None}
+    finally:
+        goes_on.set()

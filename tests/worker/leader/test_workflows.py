@@ -1,0 +1,235 @@
+"""Look-ups of workflows: beside the loop, remembered, and in doubt where Conductor can't say."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from store.protocols import StoreUnavailable
+from store.records import SetAside, Workflow
+from worker.leader.workflows import InDoubt, Workflows
+
+
+class Store:
+    """What the look-ups need of one."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Workflow] = {}
+        self.refused: set[str] = set()
+        self.error: Exception | None = None
+        self.aside: dict[str, SetAside] = {}
+        self.ms = 0
+
+    def workflow(self, workflow_id: str) -> Workflow | None:
+        if self.error is not None:
+            raise self.error
+        return self.known.get(workflow_id)
+
+    def now(self) -> int:
+        return self.ms
+
+    def set_aside(self, items: Any) -> None:
+        self.aside.update((item.id, item) for item in items)
+
+    def take_back(self, kind: str, ids: Any) -> None:
+        assert kind == "workflow"
+        for id_ in ids:
+            del self.aside[id_]
+
+    def remember_workflows(self, workflows: Any) -> None:
+        if any(workflow.id in self.refused for workflow in workflows):
+            raise OverflowError("too large")
+        self.known.update((workflow.id, workflow) for workflow in workflows)
+
+
+class Bench:
+    """Look-ups of which some hang until they are let go."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.seconds = 0.0
+        self.asked: list[str] = []
+        self.failing: set[str] = set()
+        self.hanging: dict[str, threading.Event] = {}
+        self.pool = ThreadPoolExecutor(4)
+        store: Any = self.store
+        # Its own clock stands still, so that what a test waits for is an answer or the patience for one.
+        self.workflows = Workflows(store, self.look_up, self.pool, 4, lambda: self.seconds)
+        self.alone = Workflows(store, self.look_up, None, 1, lambda: self.seconds)
+
+    def look_up(self, workflow_id: str) -> Workflow | None:
+        self.asked.append(workflow_id)
+        if workflow_id in self.hanging:
+            self.hanging[workflow_id].wait(60)
+        if workflow_id in self.failing:
+            raise ValueError("500")
+        return None if workflow_id == "gone" else Workflow(workflow_id, 1, workflow_id, 0, None)
+
+    def hang(self, *workflow_ids: str) -> None:
+        self.hanging.update((workflow_id, threading.Event()) for workflow_id in workflow_ids)
+
+    def close(self) -> None:
+        for event in self.hanging.values():
+            event.set()
+        self.pool.shutdown()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.close()
+
+
+def shown(workflows: Workflows, workflow_id: str) -> object:
+    try:
+        found = workflows.get(workflow_id)
+    except InDoubt:
+        return "in doubt"
+    return found.id if found is not None else None
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    for _ in range(10_000):
+        if condition():
+            return
+        threading.Event().wait(0.001)
+    raise AssertionError
+
+
+def test_a_look_up_that_hangs_holds_up_no_other_and_its_answer_is_taken_when_it_is_there(bench: Bench) -> None:
+    bench.hang("ill")
+    bench.workflows.begin()
+    bench.workflows.look_up(["a", "ill", "b"])
+    assert [shown(bench.workflows, name) for name in ("a", "ill", "b")] == ["a", "in doubt", "b"]
+    assert bench.workflows.due_in() <= 0.25, "the loop looks whether it has been answered"
+    bench.hanging["ill"].set()
+    eventually(lambda: not bench.workflows._answers.empty())
+    assert "ill" in bench.workflows.begin()
+    assert shown(bench.workflows, "ill") == "ill"
+    assert bench.asked.count("ill") == 1
+
+
+def test_those_that_failed_before_and_hang_leave_room_to_others(bench: Bench) -> None:
+    bench.failing = {f"ill{number}" for number in range(9)}
+    bench.workflows.begin()
+    bench.workflows.look_up(sorted(bench.failing))
+    bench.hang(*bench.failing)
+    bench.seconds += 60
+    bench.workflows.begin()
+    bench.workflows.look_up([*sorted(bench.failing), "well"])
+    assert shown(bench.workflows, "well") == "well"
+    assert len(bench.workflows._running) == 2
+    assert bench.workflows.begin() >= {"well"}
+
+
+def test_a_failed_look_up_is_tried_again_ever_more_rarely(bench: Bench) -> None:
+    bench.failing = {"ill"}
+    tries = []
+    for second in range(200):
+        bench.seconds = second
+        if "ill" in bench.alone.begin() or not tries:
+            assert shown(bench.alone, "ill") == "in doubt"
+            tries.append(second)
+        assert shown(bench.alone, "ill") == "in doubt"
+    assert len(bench.asked) == len(tries) < 15
+    assert bench.alone.in_doubt == {"ill": "workflow ill can't be looked up: 500"}
+    bench.failing = set()
+    bench.seconds += 31
+    assert bench.alone.begin() == {"ill"}
+    assert shown(bench.alone, "ill") == "ill"
+    assert bench.alone.in_doubt == {}
+
+
+def test_what_conductor_has_not_got_is_in_no_doubt(bench: Bench) -> None:
+    bench.alone.begin()
+    assert (shown(bench.alone, "gone"), shown(bench.alone, "gone")) == (None, None)
+    assert bench.asked == ["gone"]
+    bench.alone.begin()
+    assert shown(bench.alone, "gone") is None
+    assert bench.asked == ["gone", "gone"], "it is asked for again at the next decision"
+
+
+def test_what_was_looked_up_is_stored_but_for_what_the_store_refuses(bench: Bench) -> None:
+    bench.store.refused = {"b"}
+    bench.alone.begin()
+    bench.alone.look_up(["a", "b", "c"])
+    bench.alone.save()
+    assert set(bench.store.known) == {"a", "c"}
+    assert shown(bench.alone, "b") == "b", "it is known all the same"
+
+
+@pytest.mark.parametrize("error", [ValueError("garbage"), StoreUnavailable("away")])
+def test_only_a_store_that_cannot_be_used_stops_a_look_up(bench: Bench, error: Exception) -> None:
+    bench.store.error = error
+    bench.alone.begin()
+    if isinstance(error, StoreUnavailable):
+        with pytest.raises(StoreUnavailable):
+            bench.alone.get("a")
+    else:
+        assert shown(bench.alone, "a") == "a"
+
+
+def test_people_are_shown_what_goes_on_failing_until_it_can_be_looked_up(bench: Bench) -> None:
+    bench.failing = {"ill"}
+    seen: set[int] = set()
+    for second in range(100):
+        bench.seconds, bench.store.ms = second, 7000 + 1000 * second
+        bench.alone.begin()
+        assert shown(bench.alone, "ill") == "in doubt"
+        bench.alone.save()
+        seen |= {item.tries for item in bench.store.aside.values()}
+    assert min(seen) == 3
+    item = bench.store.aside["ill"]
+    assert (item.kind, item.reason) == ("workflow", "workflow ill can't be looked up: 500")
+    assert item.since == 7000
+    bench.failing = set()
+    bench.seconds += 31
+    bench.alone.begin()
+    assert shown(bench.alone, "ill") == "ill"
+    bench.alone.save()
+    assert bench.store.aside == {}
+
+
+def test_a_doubt_that_nobody_asks_about_any_more_is_forgotten_and_not_shown_for_ever(bench: Bench) -> None:
+    bench.failing = {"ill"}
+    for second in range(0, 100, 31):
+        bench.seconds = second
+        bench.alone.begin()
+        assert shown(bench.alone, "ill") == "in doubt"
+        bench.alone.save()
+    assert list(bench.store.aside) == ["ill"]
+    for second in range(100, 500, 10):
+        bench.seconds = second
+        bench.alone.begin()
+        bench.alone.save()
+    assert (bench.store.aside, bench.alone.in_doubt) == ({}, {})
+
+
+def test_a_first_look_has_less_time_than_a_call_so_that_many_which_hang_take_no_place_for_long() -> None:
+    allowed: list[float] = []
+    now = 0.0
+
+    @contextmanager
+    def within(seconds: float) -> Iterator[None]:
+        allowed.append(seconds)
+        yield
+
+    def look_up(workflow_id: str) -> Workflow:
+        asked.append(workflow_id)
+        raise TimeoutError("it hangs")
+
+    asked: list[str] = []
+    store: Any = Store()
+    workflows = Workflows(store, look_up, None, 1, lambda: now, within)
+    for now in (0.0, 100.0, 200.0):  # noqa: B007  (what the clock says)
+        workflows.begin()
+        with pytest.raises(InDoubt):
+            workflows.get("w")
+    assert asked == ["w"] * 3
+    assert allowed == [2.0], "later it may take as long as any call: the server may be slow"

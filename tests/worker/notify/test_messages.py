@@ -1,0 +1,369 @@
+"""When people are told, and of what: the rules, and the sending by a real Apprise to a real server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from config.settings import SettingsError
+from store.records import NewEvent, SetAside
+from store.sqlite import SqliteStore, open_store
+from worker.notify.messages import AWAY, QUIET, Kind, Message, Notices, Observation
+from worker.notify.sender import Notifier, Observer, by_apprise
+
+MINUTE = 60_000
+
+
+def said(notices: Notices, now: int, **seen: Any) -> list[tuple[str, bool]]:
+    return [(one.kind, one.over) for one in notices.observe(Observation(now=now, **seen))]
+
+
+def test_nothing_is_said_while_all_is_well() -> None:
+    notices = Notices()
+    for now in range(0, 10 * QUIET, MINUTE):
+        assert said(notices, now, deliveries={"a": {"accepted": 5, "rejected": 50}}, oldest_pending=now - 1000) == []
+
+
+def test_conductor_must_be_away_for_a_minute_and_its_return_is_told() -> None:
+    notices = Notices()
+    assert said(notices, 0, conductor_away=True) == []
+    assert said(notices, AWAY - 1, conductor_away=True) == []
+    assert said(notices, AWAY, conductor_away=True) == [("conductor", False)]
+    assert said(notices, AWAY + 5, conductor_away=True) == []
+    assert said(notices, 10 * QUIET, conductor_away=True) == [], "nothing new"
+    assert said(notices, 10 * QUIET + 1) == [("conductor", True)]
+    assert said(notices, 10 * QUIET + 2) == []
+
+
+def test_a_short_absence_is_not_worth_a_word() -> None:
+    notices = Notices()
+    said(notices, 0, conductor_away=True)
+    said(notices, AWAY - 5, conductor_away=False)
+    assert said(notices, AWAY, conductor_away=True) == []
+
+
+def test_what_comes_and_goes_is_told_once_in_ten_minutes() -> None:
+    notices = Notices()
+    broken = ("relay",)
+    assert said(notices, 0, broken_definitions=broken) == [("definitions", False)]
+    assert said(notices, 1) == [("definitions", True)]
+    assert said(notices, 2, broken_definitions=broken) == []
+    assert said(notices, 3) == [], "no one was told that it had begun again"
+    assert said(notices, QUIET - 1, broken_definitions=broken) == []
+    assert said(notices, QUIET, broken_definitions=broken) == [("definitions", False)]
+
+
+def test_a_webhook_that_has_gone_is_told_by_its_name() -> None:
+    notices = Notices()
+    [message] = notices.observe(Observation(now=0, gone=("orders",)))
+    assert (message.kind, message.title) == ("gone", "orders is gone from the definitions")
+    assert "503 for a minute, and 404 then" in message.body
+    assert said(notices, MINUTE, gone=("orders",)) == []
+    assert said(notices, QUIET, gone=("orders", "shop")) == [("gone", False)]
+    assert said(notices, 2 * QUIET) == [("gone", True)]
+
+
+def test_failed_events_are_told_together() -> None:
+    notices = Notices()
+    [message] = notices.observe(Observation(now=0, failed={"orders": 2, "b": 1}))
+    assert message.title == "3 events failed"
+    assert "b (1), orders (2)" in message.body
+    assert said(notices, MINUTE, failed={"orders": 1}) == []
+    assert said(notices, 2 * MINUTE, failed={"orders": 4}) == []
+    [message] = notices.observe(Observation(now=QUIET))
+    assert message.title == "5 events failed"
+    assert said(notices, QUIET + MINUTE) == []
+    assert said(notices, 2 * MINUTE + QUIET) == [("failed", True)]
+
+
+def test_a_webhook_that_rejects_everything_is_named_and_another_one_later() -> None:
+    notices = Notices()
+    few = {"a": {"rejected": 2}, "": {"unknown": 90}}
+    assert said(notices, 0, deliveries=few) == []
+    assert said(notices, 0, deliveries={"a": {"rejected": 9, "filtered": 1}}) == []
+    [message] = notices.observe(Observation(now=0, deliveries={"a": {"rejected": 3}}))
+    assert message.title == "a rejects every delivery"
+    both = {"a": {"rejected": 9}, "b": {"rejected": 9}}
+    assert said(notices, MINUTE, deliveries=both) == []
+    [message] = notices.observe(Observation(now=QUIET, deliveries=both))
+    assert message.title == "a, b reject every delivery"
+    assert said(notices, QUIET + 1, deliveries={"a": {"rejected": 9}}) == []
+    assert said(notices, QUIET + 2) == [("rejecting", True)]
+
+
+def test_a_store_that_stays_away_is_told_and_says_nothing_of_other_things() -> None:
+    notices = Notices()
+    assert said(notices, 0, conductor_away=True) == []
+    assert said(notices, AWAY, conductor_away=True) == [("conductor", False)]
+    assert said(notices, AWAY + 1, store_unavailable=True) == [], "a hiccup"
+    assert said(notices, AWAY + 5001, store_unavailable=True) == [("store", False)]
+    assert sorted(said(notices, AWAY + 6000)) == [("conductor", True), ("store", True)]
+
+
+def test_events_that_wait_while_conductor_is_away_are_not_told_as_well() -> None:
+    notices = Notices()
+    said(notices, AWAY, conductor_away=True)
+    assert said(notices, 3 * AWAY, conductor_away=True, oldest_pending=0) == [("conductor", False)]
+    assert said(notices, 3 * AWAY + 1, oldest_pending=0) == [("conductor", True), ("waiting", False)]
+
+
+def test_a_message_that_could_not_be_sent_is_tried_again_in_a_minute() -> None:
+    notices = Notices()
+    [message] = notices.observe(Observation(now=0, failed={"a": 1}))
+    notices.not_sent(message, 0)
+    assert said(notices, MINUTE - 1, failed={"a": 1}) == []
+    [message] = notices.observe(Observation(now=MINUTE))
+    assert message.title == "2 events failed"
+    [over] = notices.observe(Observation(now=MINUTE + QUIET))
+    assert over.over
+    notices.not_sent(over, MINUTE + QUIET)
+    assert said(notices, 2 * MINUTE + QUIET) == [("failed", True)]
+
+
+def test_the_next_worker_that_decides_says_nothing_twice() -> None:
+    notices = Notices()
+    assert said(notices, 0, broken_definitions=("relay",)) == [("definitions", False)]
+    next_one = Notices(notices.memory())
+    assert said(next_one, MINUTE, broken_definitions=("relay",)) == []
+    assert said(next_one, 2 * MINUTE) == [("definitions", True)]
+    for unreadable in (None, "", "{", "[]", '{"failed": 5}', '{"failed": {"x": 1}}'):
+        assert said(Notices(unreadable), 0) == []
+
+
+def test_what_is_set_aside_for_a_minute_is_told_by_name_and_its_end() -> None:
+    notices = Notices()
+    assert said(notices, 0, set_aside=("task t1",)) == []
+    assert said(notices, AWAY - 1) == []
+    assert said(notices, AWAY, set_aside=("task t1",)) == []
+    [message] = notices.observe(Observation(now=2 * AWAY, set_aside=("task t1",)))
+    assert (message.kind, message.title) == ("set aside", "task t1 fails")
+    assert said(notices, QUIET, set_aside=("task t1", "event e1")) == []
+    [message] = notices.observe(Observation(now=2 * AWAY + QUIET, set_aside=("task t1", "event e1")))
+    assert message.title == "task t1, event e1 fail"
+    assert said(notices, 3 * QUIET) == [("set aside", True)]
+
+
+observations = st.builds(
+    dict,
+    conductor_away=st.booleans(),
+    store_unavailable=st.booleans(),
+    broken_definitions=st.sampled_from([(), ("relay",), ("relay", "worker")]),
+    failed=st.dictionaries(st.sampled_from("ab"), st.integers(1, 3), max_size=2),
+    deliveries=st.dictionaries(st.sampled_from("ab"), st.sampled_from([{"rejected": 5}, {"accepted": 1}]), max_size=2),
+    oldest_pending=st.sampled_from([None, 0]),
+    set_aside=st.sampled_from([(), ("task t1",), ("task t1", "event e1")]),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, QUIET), observations), max_size=30))
+def test_no_kind_is_told_twice_in_ten_minutes_and_every_end_follows_a_beginning(steps: list[Any]) -> None:
+    notices = Notices()
+    now = 0
+    last: dict[str, int] = {}
+    begun: set[str] = set()
+    for after, seen in steps:
+        now += after
+        for message in notices.observe(Observation(now=now, **seen)):
+            if message.over:
+                assert message.kind in begun
+                begun.remove(message.kind)
+            else:
+                assert now - last.get(message.kind, -QUIET) >= QUIET
+                last[message.kind] = now
+                begun.add(message.kind)
+        notices = Notices(notices.memory())
+    assert begun <= set(get_args(Kind))
+
+
+def test_the_observer_names_what_is_set_aside_the_longest_first(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/bridge.db")
+    store.set_aside([SetAside("task", f"t{number}", None, "why", 100 - number, 1, number) for number in range(60)])
+    seen = Observer(store).look()
+    store.close()
+    assert seen.set_aside[:2] == ("task t59", "task t58")
+    assert len(seen.set_aside) == 50
+
+
+# --- sending ---
+
+
+class Inbox:
+    """A server that takes what Apprise posts."""
+
+    def __init__(self) -> None:
+        self.received: list[dict[str, Any]] = []
+        self.status = 200
+        inbox = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                inbox.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(inbox.status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"json://127.0.0.1:{self.server.server_port}/told"
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    made = Inbox()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    opened = open_store(f"sqlite:///{tmp_path / 'bridge.db'}")
+    yield opened
+    opened.close()
+
+
+def test_apprise_sends_to_every_url(inbox: Inbox) -> None:
+    send = by_apprise(f"{inbox.url} {inbox.url}/second")
+    assert send("a title", "a body", False) == [True, True]
+    assert [(one["title"], one["message"], one["type"]) for one in inbox.received] == [
+        ("Webhook bridge: a title", "a body", "warning")
+    ] * 2
+    inbox.status = 500
+    assert send("a title", "a body", True) == [False, False]
+    assert inbox.received[-1]["type"] == "success"
+
+
+@pytest.mark.parametrize("urls", ["nonsense", "json://ok.example bad", " "])
+def test_a_url_that_is_none_is_an_error_that_does_not_tell_it(urls: str) -> None:
+    with pytest.raises(SettingsError, match="BRIDGE_NOTIFY") as raised:
+        by_apprise(urls)
+    assert "nonsense" not in str(raised.value)
+    assert "; write one such as" in str(raised.value)
+
+
+def test_only_the_worker_that_decides_speaks_and_the_next_one_goes_on(inbox: Inbox, store: SqliteStore) -> None:
+    deciding = {"one": True, "two": False}
+    send = by_apprise(inbox.url)
+    one = Notifier(store, send, lambda: deciding["one"])
+    two = Notifier(store, send, lambda: deciding["two"])
+    store.set_fact("definitions_error:relay", "webhooks.yaml:3: secret-value")
+    for notifier in (one, two, one):
+        notifier.step()
+    assert [message["title"] for message in inbox.received] == ["Webhook bridge: The webhook definitions have errors"]
+    assert "secret-value" not in json.dumps(inbox.received)
+    deciding.update(one=False, two=True)
+    store.set_fact("definitions_error:relay", None)
+    for notifier in (one, two, one, two):
+        notifier.step()
+    assert [message["type"] for message in inbox.received] == ["warning", "success"]
+
+
+def test_a_sender_that_fails_harms_nothing(store: SqliteStore) -> None:
+    tried: list[str] = []
+
+    def send(title: str, body: str, over: bool) -> list[bool]:
+        tried.append(title)
+        return [False]
+
+    notifier = Notifier(store, send, lambda: True)
+    store.set_fact("definitions_error:relay", "x")
+    notifier.step()
+    notifier.step()
+    assert len(tried) == 1, "the next try is in a minute"
+
+
+def test_one_url_that_fails_does_not_make_others_told_twice(store: SqliteStore) -> None:
+    tried: list[str] = []
+
+    def send(title: str, body: str, over: bool) -> list[bool]:
+        tried.append(title)
+        return [True, False]
+
+    notifier = Notifier(store, send, lambda: True)
+    store.set_fact("definitions_error:relay", "x")
+    notifier.step()
+    store.set_fact("definitions_error:relay", None)
+    notifier.step()
+    assert tried == ["The webhook definitions have errors", "The webhook definitions are in order again"]
+
+
+def test_the_last_that_decided_says_that_the_store_is_away(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    from store.protocols import StoreUnavailable
+    from worker.notify import sender as notify_sender
+
+    told: list[str] = []
+    now = [1000.0]
+    deciding = [True]
+    monkeypatch.setattr(notify_sender.time, "time", lambda: now[0])
+
+    def send(title: str, body: str, over: bool) -> list[bool]:
+        told.append(title)
+        return [True]
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    notifier = Notifier(store, send, lambda: deciding[0])
+    other = Notifier(store, send, lambda: False)
+    notifier.step()
+    deciding[0] = False
+    monkeypatch.setattr(type(store), "check_writable", away)
+    for _ in range(3):
+        notifier.step()
+        other.step()
+        now[0] += 5
+    assert told == ["The store can't be used"]
+
+
+def test_no_message_has_anything_of_a_payload(store: SqliteStore) -> None:
+    """Whatever the observations are made from: they have names and numbers only."""
+    now = store.now()
+    store.append([NewEvent("e1", "orders", now - 120_000, '{"secret": "hunter2"}', {}, {}, now - 1, None)])
+    told: list[str] = []
+
+    def send(title: str, body: str, over: bool) -> list[bool]:
+        told.append(f"{title} {body}")
+        return [True]
+
+    Notifier(store, send, lambda: True).step()
+    assert len(told) == 1
+    assert "piling up" in told[0]
+    assert "hunter2" not in told[0]
+
+
+def test_every_kind_has_words_for_its_end() -> None:
+    from worker.notify.messages import _OVER
+
+    assert set(_OVER) == set(get_args(Kind))
+    assert all(Message(kind, text, text).title for kind, text in _OVER.items())
+
+
+def test_the_command_sends_a_test_message(inbox: Inbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from admin.cli import main
+
+    def run(urls: str | None, *arguments: str) -> tuple[int, str]:
+        monkeypatch.chdir(tmp_path)
+        result = CliRunner().invoke(main, ["notify", *arguments], env={"BRIDGE_NOTIFY": urls})
+        return result.exit_code, result.output
+
+    assert run(inbox.url, "--test") == (0, "sent\n")
+    assert inbox.received[0]["title"] == "Webhook bridge: this is a test"
+    assert run(None, "--test")[0] == 1
+    assert run(inbox.url)[0] == 2
+    code, output = run(f"{inbox.url} json://127.0.0.1:1/x", "--test")
+    assert code == 1
+    assert "URL number 2 of" in output
+    assert run("nonsense", "--test")[0] == 1

@@ -1,0 +1,1 @@
+"""Conductor's API: the only package that knows its client."""

@@ -1,0 +1,125 @@
+"""What Conductor's answers say, each item read with care: a proxy, another server or a bug may say anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from store.records import Task
+from worker.conductor.errors import Garbled, NotThere, OutcomeUnknown
+
+_T = TypeVar("_T", list[Any], dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStatus:
+    """What Conductor says of one task."""
+
+    terminal: bool
+    worker_id: str | None
+    """After a completion by name: the `workerid` of the call that won, so the event's id if it was ours."""
+    failure: str | None = None
+    """Why the task failed, in Conductor's words; None if it didn't."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An item of a list that isn't as Conductor would say it, or for which no list comes."""
+
+    id: str | None
+    """The task's, if so much can be told."""
+    reason: str
+    since: int = 0
+    """The task started after that time of the server's clock."""
+    hidden: bool = False
+    """Whether no page comes that it is on, so that each search has to find its way around it."""
+
+
+def tasks_of(
+    items: Sequence[Any], found_by: Any, domain: str | None, unreadable: list[Unreadable] | None
+) -> list[Task]:
+    found: list[Task] = []
+    for item in items:
+        try:
+            found.append(task_of(item, found_by, domain if domain is not None else item.get("domain")))
+        except (Garbled, AttributeError) as error:
+            id_ = item.get("taskId") if isinstance(item, dict) else None
+            if unreadable is not None:
+                unreadable.append(Unreadable(id_ if isinstance(id_, str) else None, str(error)))
+    return found
+
+
+def task_of(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
+    """The task of this item. Raises Garbled for one that Conductor wouldn't say."""
+    try:
+        task = _read_task(item, found_by, domain)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Garbled(f"a task can't be read: {type(error).__name__}: {error}") from error
+    texts = (task.id, task.workflow_id, task.workflow, task.reference_name, task.domain or "")
+    numbers = (task.scheduled_at, task.response_timeout)
+    if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
+        raise Garbled(f"a task can't be read: it has {texts} and {numbers}"[:500])
+    return task
+
+
+def _read_task(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
+    timeouts = (
+        (item.get("taskDefinition") or {}).get("responseTimeoutSeconds"),
+        ((item.get("workflowTask") or {}).get("taskDefinition") or {}).get("responseTimeoutSeconds"),
+        item.get("responseTimeoutSeconds"),
+    )
+    return Task(
+        id=item["taskId"],
+        workflow_id=item["workflowInstanceId"],
+        workflow=item.get("workflowType") or "",
+        reference_name=item["referenceTaskName"],
+        matches=(item.get("inputData") or {}).get("matches"),
+        scheduled_at=item.get("scheduledTime") or item.get("startTime") or 0,
+        response_timeout=max(seconds if type(seconds) is int else 0 for seconds in timeouts),
+        domain=domain,
+        found_by=found_by,
+    )
+
+
+def version_of(workflow: dict[str, Any]) -> int:
+    version = workflow.get("workflowVersion") or (workflow.get("workflowDefinition") or {}).get("version") or 1
+    if not isinstance(version, int):
+        raise NotThere(f"the answer isn't a workflow: its version is {str(version)[:100]!r}")
+    return version
+
+
+def moment_of(item: Any) -> int | None:
+    """When the item's task started, in Unix milliseconds by the server's clock; None if that can't be read."""
+    try:
+        return _milliseconds(item["startTime"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def objects(items: Any) -> list[dict[str, Any]]:
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise Garbled("a list in the answer isn't one of objects")
+    return items
+
+
+def _milliseconds(moment: Any) -> int:
+    """A time of an answer, as ``1700000000000`` or ``2026-11-25T01:30:01.277Z``, in Unix milliseconds."""
+    if isinstance(moment, str):
+        return round(datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp() * 1000)
+    return int(moment or 0)
+
+
+def checked(kind: type[_T], answer: Any) -> _T:
+    """The answer, if it is what Conductor would say: a proxy or another server may also answer 200."""
+    if not isinstance(answer, kind):
+        raise NotThere(f"what answers at CONDUCTOR_SERVER_URL isn't Conductor's API: {str(answer)[:100]!r}")
+    return answer
+
+
+def id_of(answer: Any) -> str:
+    if not isinstance(answer, str) or not re.fullmatch(r"[\w.:/-]{1,255}", answer):
+        raise OutcomeUnknown(f"the answer is no id: {str(answer)[:100]!r}")
+    return answer

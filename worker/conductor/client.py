@@ -1,0 +1,415 @@
+"""Conductor's API, through conductor-python: with `worker.conductor.transport` the only module that knows its client.
+
+What was measured on Conductor OSS 3.32 and conductor-python 2.0 and is easy to get wrong, is noted where it matters.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from conductor.client.configuration.configuration import Configuration
+from conductor.client.configuration.settings.authentication_settings import AuthenticationSettings
+from conductor.client.http.api_client import ApiClient
+from conductor.client.http.rest import ApiException
+
+from store.clock import ServerClock
+from store.records import Task, Workflow
+from worker.conductor.answers import (
+    TaskStatus,
+    Unreadable,
+    checked,
+    id_of,
+    moment_of,
+    objects,
+    task_of,
+    tasks_of,
+    version_of,
+)
+from worker.conductor.errors import (
+    ConductorError,
+    Garbled,
+    NotFound,
+    NotNow,
+    NotThere,
+    OutcomeUnknown,
+    Unreachable,
+    answered,
+    is_of_an_item,
+)
+from worker.conductor.search import SEARCH_PAGE, TASK_TYPE, answers, in_progress
+from worker.conductor.transport import CONNECT_TIMEOUT, Transport, limits
+
+POLL_BATCH = 100
+_TERMINAL = frozenset(
+    ("COMPLETED", "COMPLETED_WITH_ERRORS", "CANCELED", "FAILED", "FAILED_WITH_TERMINAL_ERROR", "TIMED_OUT", "SKIPPED")
+)
+_TOKEN_AGAIN = 30.0
+"""Seconds until a token is asked for again that couldn't be had."""
+
+
+class Conductor:
+    """Calls to one Conductor server. Every call has the time-out, and raises a ConductorError of the right kind."""
+
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        key: str | None = None,
+        secret: str | None = None,
+        now: Callable[[], float] = lambda: time.time() * 1000,
+    ):
+        """`url` is the API's, with ``/api``; `timeout` in seconds; `now` is the clock that all processes of the
+        bridge share, in milliseconds."""
+        self.timeout = timeout
+        self.now = now
+        self.clock = ServerClock()
+        self._authentication = AuthenticationSettings(key_id=key, key_secret=secret) if key and secret else None
+        self._configuration = Configuration(
+            server_api_url=url.rstrip("/"), authentication_settings=self._authentication
+        )
+        self._token_asked = float("-inf")
+        # One client a thread: no lock between the calls, and no thread's broken connection is another's.
+        self._clients = threading.local()
+
+    @property
+    def longest_call(self) -> float:
+        """Seconds after which a call that was begun has ended, whatever became of it."""
+        return min(CONNECT_TIMEOUT, self.timeout) + self.timeout
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Inside, this thread's calls wait no longer for an answer: for reading only. What comes later is lost."""
+        before, limits.patience = limits.patience, seconds
+        try:
+            yield
+        finally:
+            limits.patience = before
+
+    # --- waiting tasks ---
+
+    def poll(
+        self,
+        worker_id: str,
+        domain: str | None = None,
+        unreadable: list[Unreadable] | None = None,
+        count: int = POLL_BATCH,
+    ) -> list[Task]:
+        """Takes up to so many tasks from the queue: that adopts them, no queue hands them out again.
+
+        Those that can't be read go into `unreadable`. timeout=0 returns at once; any other value takes at least 100 ms
+        when the queue is empty.
+        """
+        query: list[tuple[str, Any]] = [("workerid", worker_id), ("count", count), ("timeout", 0)]
+        if domain is not None:
+            query.append(("domain", domain))
+        sent = self.now()
+        found = checked(list, self._call("GET", "/tasks/poll/batch/{type}", {"type": TASK_TYPE}, query) or [])
+        received = self.now()
+        if starts := [start for item in found if (start := moment_of(item)) is not None]:
+            # A polled task's start is the server's clock during the poll, unless it was polled before and put back.
+            self.clock.observe(max(starts), sent, received)
+        return tasks_of(found, "queue", domain, unreadable)
+
+    def waiting_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[Task]]:
+        """Pages of the tasks that the index knows as in progress, started after that time of the server's clock.
+
+        Only the index knows tasks that were polled by others, whose poll answer got lost, or that were never queued.
+        Not every index can give whole tasks: PostgreSQL's answers 500, always. Those that can't be read go into
+        `unreadable`, also one for which no page comes.
+        """
+        for page in in_progress(self._search, "/tasks/search-v2", start, unreadable):
+            yield tasks_of(page, "index", None, unreadable)
+
+    def waiting_ids_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[str]]:
+        """Pages of the ids of these tasks: every index can say so much. (Its `input` is no JSON.)"""
+        for page in in_progress(self._search, "/tasks/search", start, unreadable):
+            yield [item["taskId"] for item in page]
+
+    def ended_since(self, end: int) -> set[str]:
+        """The ids of tasks that seem to have ended after that time of the server's clock, as far as the index knows.
+
+        That is no proof: a server may set `endTime` on a task that it keeps in progress.
+        """
+        query = f"taskType='{TASK_TYPE}' AND endTime>{end}"
+        ended: set[str] = set()
+        for offset in range(0, 5 * SEARCH_PAGE, SEARCH_PAGE):  # reconciliation finds what a crowd hides here
+            try:
+                page = self._search("/tasks/search", query, "endTime:DESC", offset, SEARCH_PAGE)
+            except ConductorError as error:
+                if is_of_an_item(error) and answers(self._search, "/tasks/search"):  # it is no proof anyway
+                    break
+                raise
+            items = [item for item in page if isinstance(item, dict) and isinstance(item.get("taskId"), str)]
+            ended |= {item["taskId"] for item in items if item.get("status") != "IN_PROGRESS"}
+            if len(page) < SEARCH_PAGE:
+                break
+        return ended
+
+    def running(self, workflow: str) -> list[str]:
+        """The ids of all running workflows of that name, from the server's store and not its index."""
+        found = checked(list, self._call("GET", "/workflow/running/{name}", {"name": workflow}) or [])
+        return [workflow_id for workflow_id in found if isinstance(workflow_id, str)]
+
+    def waiting_in(self, workflow_id: str) -> list[tuple[Task, int]]:
+        """The workflow's tasks that are in progress, each with its start by the server's clock.
+
+        Raises Garbled if they can't be read.
+        """
+        workflow = self._workflow(workflow_id, tasks=True) or {}
+        found: list[tuple[Task, int]] = []
+        for item in objects(workflow.get("tasks") or []):
+            if item.get("taskType") == TASK_TYPE and item.get("status") == "IN_PROGRESS":
+                found.append((task_of(item, "index", item.get("domain")), moment_of(item) or 0))
+        return found
+
+    def waiting_task(self, task_id: str) -> Task | None:
+        """The whole task, if it is in progress. Raises Garbled if it can't be read."""
+        found = self._task(task_id)
+        if found is None or found.get("status") != "IN_PROGRESS":
+            return None
+        return task_of(found, "index", found.get("domain"))
+
+    def task(self, task_id: str) -> TaskStatus | None:
+        """The task's status; None if Conductor has no such task."""
+        found = self._task(task_id)
+        if found is None:
+            return None
+        status = str(found.get("status"))
+        failure = (found.get("reasonForIncompletion") or status)[:500] if status.startswith("FAILED") else None
+        return TaskStatus(status in _TERMINAL, found.get("workerId"), failure)
+
+    def _task(self, task_id: str) -> dict[str, Any] | None:
+        try:
+            found = checked(dict, self._call("GET", "/tasks/{id}", {"id": task_id}))
+        except NotFound:
+            return None
+        if not isinstance(found.get("status"), str) or found.get("taskId", task_id) != task_id:
+            raise Garbled(f"the answer isn't task {task_id}: {str(found)[:100]!r}")
+        return found
+
+    def extend_lease(self, task_id: str, workflow_id: str, not_after: float = float("inf")) -> None:
+        """Keeps a task with a response time-out waiting. (`callbackAfterSeconds` would put it back into the queue.)"""
+        body = {
+            "taskId": task_id,
+            "workflowInstanceId": workflow_id,
+            "status": "IN_PROGRESS",
+            "extendLease": True,
+        }
+        self._call("POST", "/tasks", body=body, not_after=not_after)
+
+    # --- targets ---
+
+    # `not_after` is the time by `time.monotonic` after which the request must not leave: NotNow is raised then.
+
+    def complete(
+        self,
+        workflow_id: str,
+        reference_name: str,
+        output: str,
+        event_id: str,
+        not_after: float = float("inf"),
+    ) -> str | None:
+        """Completes the workflow's pending task of that reference name; the id of the task, None if none was pending.
+
+        `output` is the text of a JSON object. By name and not by id: the update by id answers the same whatever
+        happened. The task's `workerId` then names the event.
+        """
+        path = {"workflowId": workflow_id, "name": reference_name}
+        worker = [("workerid", event_id)]
+        answer = self._call("POST", "/tasks/{workflowId}/{name}/COMPLETED", path, worker, output, not_after)
+        return id_of(answer) if answer else None
+
+    def start(
+        self,
+        name: str,
+        version: int | None,
+        payload: str,
+        correlation_id: str,
+        not_after: float = float("inf"),
+    ) -> str:
+        """Starts a workflow with this text of a JSON object as its input; its id.
+
+        Raises NotFound for an unknown name or version.
+
+        The idempotency key is ignored by Conductor OSS and honoured by Orkes.
+        """
+        about: dict[str, Any] = {
+            "name": name,
+            "correlationId": correlation_id,
+            "idempotencyKey": correlation_id,
+            "idempotencyStrategy": "RETURN_EXISTING",
+        }
+        if version is not None:
+            about["version"] = version
+        body = "".join((json.dumps(about)[:-1], ', "input": ', payload, "}"))
+        return id_of(self._call("POST", "/workflow", body=body, not_after=not_after))
+
+    def started(self, name: str, correlation_id: str) -> str | None:
+        """The id of the workflow that was started with this correlation id, also an ended one; None without one.
+
+        On Redis Conductor asks its index, which is late, and may never know (see `worker.delivery.earlier_starts`).
+        """
+        query: list[tuple[str, Any]] = [("includeClosed", "true"), ("includeTasks", "false")]
+        # The GET form of this call refuses ids with a slash.
+        found = self._call("POST", "/workflow/{name}/correlated", {"name": name}, query, [correlation_id])
+        if checked(dict, found).keys() - {correlation_id}:
+            raise Garbled(f"the answer isn't of that correlation id: {str(found)[:100]!r}")
+        workflows = objects(found.get(correlation_id) or [])
+        return id_of(workflows[0].get("workflowId")) if workflows else None
+
+    def completed_by(self, workflow_id: str, reference_name: str, event_id: str) -> bool:
+        """Whether this event has completed a task of that reference name: a task that is tried again keeps its name."""
+        workflow = self._workflow(workflow_id, tasks=True) or {}
+        return any(
+            task.get("referenceTaskName") == reference_name and task.get("workerId") == event_id
+            for task in objects(workflow.get("tasks") or [])
+        )
+
+    def correlation_id(self, workflow_id: str) -> str | None:
+        """The workflow's correlation id; None if it has none, or Conductor has no such workflow."""
+        found: str | None = (self._workflow(workflow_id) or {}).get("correlationId")
+        return found
+
+    def runs(self, workflow_id: str) -> bool:
+        """Whether the workflow has not ended; False if Conductor has none."""
+        found = self._workflow(workflow_id)
+        if found is not None and not found.get("status"):
+            raise Garbled("the workflow has no status")
+        return found is not None and found["status"] in ("RUNNING", "PAUSED")
+
+    def evaluate(self, workflow_id: str) -> bool:
+        """Has Conductor see what the workflow has to do next; False if it has no such workflow.
+
+        A server that is killed after it has stored a start or a completion, and before it has acted on it, leaves the
+        workflow standing for good. This call sets it going, and does nothing to one that goes already.
+        """
+        try:
+            self._call("PUT", "/workflow/decide/{id}", {"id": workflow_id})
+        except NotFound:
+            return False
+        return True
+
+    def goes(self, workflow_id: str) -> bool:
+        """Whether the workflow has any task or has ended: a running one without tasks has never begun."""
+        workflow = self._workflow(workflow_id, tasks=True)
+        return workflow is None or bool(objects(workflow.get("tasks") or [])) or workflow.get("status") != "RUNNING"
+
+    def workflow(self, workflow_id: str) -> Workflow | None:
+        """Version, and start and correlation id of the outermost workflow around it; None if Conductor has none."""
+        own = root = self._workflow(workflow_id)
+        while root is not None and root.get("parentWorkflowId"):
+            parent = self._workflow(root["parentWorkflowId"])
+            if parent is None:
+                break
+            root = parent
+        if own is None or root is None:
+            return None
+        started = root.get("startTime") or root.get("createTime")
+        if not isinstance(started, int):
+            raise NotThere(f"the answer isn't a workflow: its start is {str(started)[:100]!r}")
+        return Workflow(
+            id=workflow_id,
+            version=version_of(own),
+            root_id=root["workflowId"],
+            root_started_at=started,
+            root_correlation_id=root.get("correlationId"),
+        )
+
+    def version(self, workflow_id: str) -> int | None:
+        """The workflow's version; None if Conductor has no such workflow."""
+        own = self._workflow(workflow_id)
+        return None if own is None else version_of(own)
+
+    def _workflow(self, workflow_id: str, tasks: bool = False) -> dict[str, Any] | None:
+        query = [("includeTasks", "true" if tasks else "false")]
+        try:
+            found = checked(dict, self._call("GET", "/workflow/{id}", {"id": workflow_id}, query))
+        except NotFound:
+            return None
+        # Rules depend on what it says: also on what it lacks.
+        if found.get("workflowId") != workflow_id or not isinstance(found.get("status", ""), str):
+            raise NotThere(f"the answer isn't workflow {workflow_id}: {str(found)[:100]!r}")
+        return found
+
+    # --- the wire ---
+
+    def _search(self, path: str, query: str, sort: str, offset: int, size: int) -> list[dict[str, Any]]:
+        parameters = [("start", offset), ("size", size), ("sort", sort), ("query", query)]
+        return checked(list, checked(dict, self._call("GET", path, query=parameters)).get("results") or [])
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        parameters: dict[str, str] | None = None,
+        query: Sequence[tuple[str, Any]] = (),
+        body: Any = None,
+        not_after: float = float("inf"),
+    ) -> Any:
+        """One call with plain values in and out: models cost three times the processor time, and the client's own
+        methods drop `timeout=0` and wrap outputs. A `body` that is a text is JSON already: of a large one the client
+        would copy every value, and no other thread would get on meanwhile."""
+        sent = self.now()
+        limits.leaves = not_after
+        try:
+            answer, _, headers = self._client().call_api(
+                path,
+                method,
+                parameters or {},
+                query_params=list(query),
+                header_params={"Accept": "*/*", "Content-Type": "application/json"},
+                body=body,
+                response_type="object",
+            )
+        except ApiException as error:
+            raise answered(error.status or 0, str(error.reason or ""), error.body, f"{method} {path}") from error
+        except ConductorError:
+            raise
+        except Exception as error:  # a bug of the client's, or an answer that it can't read
+            raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
+        finally:
+            limits.leaves = float("inf")
+        self._observe_date(headers, sent)
+        return answer
+
+    def _client(self) -> ApiClient:
+        client = getattr(self._clients, "client", None)
+        if client is None:
+            # Made without credentials: it would ask for a token with a transport and time-outs of its own.
+            plain = Configuration(server_api_url=self._configuration.host)
+            plain.authentication_settings = None
+            client = self._clients.client = ApiClient(plain)
+            client.configuration = self._configuration
+            client.rest_client = Transport(self.timeout)
+        if self._authentication and self._configuration.AUTH_TOKEN is None:
+            self._ask_for_token(client)
+        return client
+
+    def _ask_for_token(self, client: ApiClient) -> None:
+        """The client itself would give up for good after a few failures, or after one 404."""
+        if time.monotonic() - self._token_asked > _TOKEN_AGAIN:
+            self._configuration.authentication_settings = self._authentication
+            if not client.force_refresh_auth_token() and self._configuration.authentication_settings is not None:
+                status, failed = client.rest_client.last  # the client keeps to itself what went wrong
+                if isinstance(failed, Unreachable):
+                    raise failed
+                text = "Conductor gives no token for CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET"
+                no_token = NotNow(f"{text} ({failed or status})")
+                no_token.status = status
+                raise no_token
+            self._token_asked = time.monotonic()
+
+    def _observe_date(self, headers: Any, sent: float) -> None:
+        """A rough bound on the clocks' offset from any answer, for servers whose tasks are never polled."""
+        try:
+            seconds = parsedate_to_datetime(headers["date"]).timestamp()
+        except (KeyError, TypeError, ValueError):
+            return
+        # Whole seconds, from a text that servers renew once a second.
+        self.clock.observe(seconds * 1000, sent, self.now(), precision=2000)

@@ -1,0 +1,101 @@
+"""Searches of Conductor's index for tasks in progress: page after page, and around what can't be had."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from worker.conductor.answers import Unreadable, moment_of
+from worker.conductor.errors import BrokenOff, ConductorError, is_of_an_item
+
+TASK_TYPE = "WAIT_FOR_WEBHOOK"
+SEARCH_PAGE = 1000
+LARGEST_SEARCH_PAGE = 5000
+_NARROWINGS = 25
+"""Pages of one search that may fail before it breaks off: whoever waits for it has more to do."""
+_FRUITLESS = 100
+"""Pages that may fail, though the search gets no further, before it counts as failed."""
+_NARROWER = 8
+"""Times that a page is smaller than the one that failed. Mostly there are few tasks, on whatever page."""
+_FAR = 32_503_680_000_000
+"""Milliseconds of the year 3000: no task has started later."""
+_IDS = "/tasks/search"
+"""The search that gives summaries: of them only the ids are used."""
+_IN_PROGRESS = f"taskType='{TASK_TYPE}' AND status='IN_PROGRESS'"
+_QUICK = 0.5
+"""Seconds within which a page has come that may be followed by one twice as large."""
+
+Search = Callable[[str, str, str, int, int], list[Any]]
+"""Path, query, order, offset and size → the page. Raises ConductorError."""
+
+
+def in_progress(
+    search: Search, path: str, start: int, unreadable: list[Unreadable] | None
+) -> Iterator[list[dict[str, Any]]]:
+    """Pages of the items that have an id, of tasks that started after that time of the server's clock.
+
+    A page begins where the last one ended, so no window grows beyond what an index allows. PostgreSQL counts and sorts
+    all that is to come for each page, so pages of ids grow while they come quickly. A page that doesn't come is asked
+    for in smaller ones; a single item for which none comes goes into `unreadable`. Raises ConductorError; BrokenOff if
+    too many pages failed, though the search got further.
+    """
+    unreadable = [] if unreadable is None else unreadable
+    largest = LARGEST_SEARCH_PAGE if path == _IDS else SEARCH_PAGE
+    seen: set[str] = set()
+    began_at = start
+    offset, size, narrowed = 0, SEARCH_PAGE, 0
+    while True:
+        query = f"{_IN_PROGRESS} AND startTime>{start}"
+        began = time.monotonic()
+        try:
+            page = search(path, query, "startTime:ASC", offset, size)
+        except ConductorError as error:
+            narrowed += 1
+            if not is_of_an_item(error) or narrowed > _FRUITLESS or not (narrowed > 1 or answers(search, path)):
+                raise
+            if narrowed > _NARROWINGS and start > began_at:
+                raise BrokenOff(start) from error
+            if size > 1:
+                size = max(1, size // _NARROWER)
+                continue
+            unreadable.append(Unreadable(_id_at(search, path, query, offset), str(error), start, hidden=True))
+            offset += 1
+            continue
+        quick = time.monotonic() - began < _QUICK
+        listed = [item for item in page if isinstance(item, dict) and isinstance(item.get("taskId"), str)]
+        if len(listed) < len(page):
+            unknown = Unreadable(None, "an item of the search has no id", start)
+            unreadable += [unknown] * (len(page) - len(listed))
+        yield [item for item in listed if item["taskId"] not in seen and item.get("status") == "IN_PROGRESS"]
+        if len(page) < size:
+            return
+        last = max((moment for item in listed if (moment := moment_of(item)) is not None), default=0)
+        if last - 1 > start:
+            start, offset = last - 1, 0
+            seen = {item["taskId"] for item in listed}
+        else:  # a whole page of one moment: go on inside it
+            seen |= {item["taskId"] for item in listed}
+            offset += size
+        # A page that was made small over one task grows again, however slow the server is.
+        size = max(size, min(2 * size, largest if quick else SEARCH_PAGE))
+
+
+def answers(search: Search, path: str) -> bool:
+    """Whether this search works at all: then it is a single task for which it doesn't."""
+    try:
+        search(path, f"{_IN_PROGRESS} AND startTime>{_FAR}", "startTime:ASC", 0, 1)
+    except ConductorError:
+        return False
+    return True
+
+
+def _id_at(search: Search, path: str, query: str, offset: int) -> str | None:
+    """The id of the task at this place, if the search that gives ids only can tell it."""
+    if path == _IDS:
+        return None
+    try:
+        [item] = search(_IDS, query, "startTime:ASC", offset, 1)
+        return item["taskId"] if isinstance(item["taskId"], str) else None
+    except (ConductorError, KeyError, TypeError, ValueError):
+        return None

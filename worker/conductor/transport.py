@@ -1,0 +1,207 @@
+"""The client's transport, with bounds: one request for one call, and no answer that takes too long or is too large."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import socket
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+from conductor.client.http.rest import ApiException, AuthorizationException, RESTClientObject, RESTResponse
+
+from worker.conductor.errors import ConductorError, Garbled, NotNow, OutcomeUnknown, Unreachable
+
+CONNECT_TIMEOUT = 3.0
+LARGEST_ANSWER = 64 * 1024**2
+"""Bytes of an answer that are read at most. Conductor keeps up to 10 MB of a payload in place."""
+_PIECE = 64 * 1024
+_KEPT_OPEN = 10.0
+"""Seconds after which an idle connection isn't used again: a server that closes it just then leaves doubts."""
+# An error of TLS is none of them: it may come after the request was sent.
+_NO_CONNECTION = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.LocationValueError,
+    urllib3.exceptions.URLSchemeUnknown,
+)
+
+
+class Limits(threading.local):
+    """Until when, by `time.monotonic`, this thread's call must be connected, have left, and be answered to the end."""
+
+    connected = leaves = answered = float("inf")
+    patience = float("inf")
+    """Seconds for the answer, if that is less than the call's time-out."""
+
+    def left(self) -> float:
+        """Seconds for the answer. Raises TimeoutError if there are none."""
+        left = self.answered - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer takes longer than BRIDGE_CALL_TIMEOUT")
+        return left
+
+
+limits = Limits()
+
+
+class _Timed(io.RawIOBase):
+    """Reads an answer from a socket whose time-out, which would begin anew with every byte, shrinks meanwhile."""
+
+    def __init__(self, raw: Any, sock: socket.socket):
+        self._raw = raw
+        self._sock = sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(limits.left())
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *given: Any, **named: Any):
+        super().__init__(sock, *given, **named)
+        # `detach` is BufferedReader's, which a socket's makefile("rb") is.
+        self.fp = io.BufferedReader(_Timed(self.fp.detach(), sock))
+
+
+class Connection(urllib3.connection.HTTPConnection):
+    response_class = _Response
+
+    def connect(self) -> None:
+        super().connect()
+        if time.monotonic() > limits.connected:  # a name with several addresses has the time-out for each
+            self.close()
+            raise urllib3.exceptions.ConnectTimeoutError("connecting took too long")
+
+    def request(self, *given: Any, **named: Any) -> None:
+        if self.sock is not None:
+            self.sock.settimeout(limits.left())
+        super().request(*given, **named)
+
+    def send(self, data: Any) -> None:
+        # The last moment at which that can be seen: the head is sent first and then the body, without which the server
+        # does nothing. A process that is frozen before, while it connects for example, must not send it as it wakes.
+        if time.monotonic() > limits.leaves:
+            raise NotNow("too late to send it under this claim")
+        super().send(data)
+
+
+class _TlsConnection(Connection, urllib3.connection.HTTPSConnection):
+    """Bases in this order: what the first one calls its own base is then HTTPSConnection."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = Connection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Pools(urllib3.PoolManager):
+    def __init__(self, **given: Any):
+        super().__init__(**given)
+        self.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+
+class Transport(RESTClientObject):  # type: ignore[misc]
+    """The client's transport, with one request for one call.
+
+    The client's own repeats a GET whose connection broke, so that a lost poll would go unseen, and connects up to four
+    times, so that a request would leave long after the claim that it was made under.
+    """
+
+    def __init__(self, timeout: float):
+        self._timeout = timeout
+        self._used = 0.0
+        self.last: tuple[int, ConductorError | None] = (0, None)
+        """Status of the last answer, 0 without one, and why there was none."""
+        # urllib3 costs two thirds of the processor time of httpx, which is the client's own choice.
+        self._pool = _Pools(
+            num_pools=1,
+            retries=False,
+            timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=timeout),
+        )
+        super().__init__(self._pool)
+        self._owns_connection = False
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        query_params: Any = None,
+        headers: dict[str, str] | None = None,
+        body: Any = None,
+        post_params: Any = None,
+        _preload_content: bool = True,
+        _request_timeout: Any = None,
+    ) -> RESTResponse:
+        """One request. Raises ApiException for an answer that isn't 2xx, Unreachable, NotNow or OutcomeUnknown."""
+        if query_params:
+            url += "?" + urlencode(query_params)
+        content = None if method == "GET" else _content(body)
+        now = time.monotonic()
+        if now - self._used > _KEPT_OPEN:
+            self._pool.clear()
+        self._used = now
+        limits.connected = now + min(CONNECT_TIMEOUT, self._timeout)
+        limits.answered = now + min(self._timeout, limits.patience)
+        try:
+            response = self._pool.request(method, url, body=content, headers=headers, preload_content=False)
+            text = bytearray()
+            while chunk := response.read1(_PIECE):  # without a size it takes an answer that breaks off for a whole one
+                text += chunk
+                if len(text) > LARGEST_ANSWER:
+                    response.close()
+                    raise self._no_answer(Garbled(f"the answer has more than {LARGEST_ANSWER // 1024**2} MB"))
+            response.release_conn()
+        except _NO_CONNECTION as error:
+            raise self._no_answer(Unreachable(f"no connection: {error}")) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._no_answer(OutcomeUnknown(f"{type(error).__name__}: {error}")) from error
+        self.last = response.status, None
+        answer = RESTResponse(
+            SimpleNamespace(
+                status_code=response.status,
+                reason_phrase=response.reason,
+                headers=response.headers,
+                text=self._decoded(response.status, text),
+            )
+        )
+        if answer.status in (401, 403):
+            raise AuthorizationException(http_resp=answer)
+        if not 200 <= answer.status <= 299:
+            raise ApiException(http_resp=answer)
+        return answer
+
+    def _decoded(self, status: int, text: bytearray) -> str:
+        try:
+            return text.decode()
+        except UnicodeDecodeError as error:
+            if 200 <= status <= 299:  # any character in place of what can't be read would change what a task matches
+                raise self._no_answer(Garbled(f"the answer isn't UTF-8: {error.reason}")) from error
+            return text.decode("utf-8", "replace")
+
+    def _no_answer(self, error: ConductorError) -> ConductorError:
+        self.last = 0, error
+        return error
+
+
+def _content(body: Any) -> bytes:
+    """A request's body as it is sent."""
+    text = body if isinstance(body, str) else json.dumps({} if body is None else body)
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,1 @@
+"""Claims targets, calls Conductor for each, and records the outcome."""

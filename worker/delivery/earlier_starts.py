@@ -1,0 +1,105 @@
+"""Finds the workflow that an earlier try of a start has made, whatever Conductor's look-up of starts knows.
+
+Most servers look it up in their store. On Redis it is an index, which is late, and which a Conductor that is killed
+between the two is never told. Then the running workflows, which come from the store, are read one by one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+
+import structlog
+
+from worker.conductor.client import Conductor
+from worker.conductor.errors import ConductorError, NotNow, NotThere, Refused, Unreachable
+
+log = structlog.get_logger()
+
+_SAMPLES = 3
+"""Starts that are looked up at once after Conductor's answer: an index would have to learn of each just then."""
+_LONGEST_PAGE = 2.0
+"""Seconds for one workflow."""
+_LONGEST_READING = 5.0
+"""Seconds for which one try reads workflows; what it has read helps the next."""
+
+
+class EarlierStarts:
+    """Asks one Conductor. For any number of threads."""
+
+    def __init__(self, conductor: Conductor):
+        self._conductor = conductor
+        self._samples = _SAMPLES
+        self._from_store: bool | None = None
+        """Whether the look-up of starts knows at once what was started; None until that was tried."""
+        self._reading = threading.Lock()
+        self._read: dict[str, dict[str, str | None]] = {}
+        """Name → id of each running workflow that was read → its correlation id, which never changes."""
+        self._failed: Counter[str] = Counter()
+        """Id of each running workflow that couldn't be read → how often."""
+
+    def made(self, name: str, correlation_id: str) -> None:
+        """Conductor has just answered that it started this workflow: an occasion to learn how it looks starts up."""
+        if self._samples <= 0:
+            return
+        self._samples -= 1
+        try:
+            known = self._conductor.started(name, correlation_id) is not None
+        except ConductorError:
+            self._samples += 1
+            return
+        if not known:
+            self._samples, self._from_store = 0, False
+        elif self._samples <= 0 and self._from_store is None:
+            self._from_store = True
+
+    def find(self, name: str, correlation_id: str) -> str | None:
+        """The id of the workflow with this correlation id; None if there is none. Raises ConductorError: NotNow as long
+        as there are more running workflows than one try can read."""
+        found = self._conductor.started(name, correlation_id)
+        if found is not None or self._from_store:
+            return found
+        if not self._reading.acquire(blocking=False):
+            raise NotNow("the running workflows are being read for another start")
+        try:
+            return self._find_running(name, correlation_id)
+        except ConductorError as error:
+            # A key that may not list them, for example. Then the look-up is all there is.
+            if not isinstance(error, (Refused, NotThere)) and error.status != 403:
+                raise
+            log.warning("the running workflows can't be read for an earlier start", workflow=name, error=str(error))
+            return None
+        finally:
+            self._reading.release()
+
+    def _find_running(self, name: str, correlation_id: str) -> str | None:
+        before = self._read.get(name, {})
+        running = self._conductor.running(name)
+        read = self._read[name] = {id_: before[id_] for id_ in running if id_ in before}
+        self._failed = Counter({id_: self._failed[id_] for id_ in running if id_ in self._failed})
+        until = time.monotonic() + _LONGEST_READING
+        failure: ConductorError | None = None
+        # Those that couldn't be read come last: one that hangs keeps no other from being read.
+        for id_ in sorted((id_ for id_ in running if id_ not in read), key=self._failed.__getitem__):
+            try:
+                with self._conductor.within(_LONGEST_PAGE):
+                    read[id_] = self._conductor.correlation_id(id_)
+            except Unreachable:
+                raise
+            except ConductorError as error:
+                self._failed[id_] += 1
+                failure = error
+            if time.monotonic() > until:
+                break
+        for id_, found in read.items():
+            if found == correlation_id:
+                return id_
+        if failure is not None and all(id_ in self._failed for id_ in running):  # none may be read, perhaps
+            raise failure
+        if len(read) < len(running):
+            raise NotNow(
+                f"{len(read)} of {len(running)} running workflows are read to find an earlier start"
+                + (f"; one can't be: {failure}" if failure is not None else "")
+            )
+        return None

@@ -1,0 +1,1 @@
+"""Finds waiting tasks: Conductor's queue, its index, and its running workflows."""

@@ -1,0 +1,160 @@
+"""Whether a Conductor server can be used, and what it lacks: asked by calls that change nothing there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Literal
+
+from worker.conductor.client import Conductor
+from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, Unreachable
+from worker.discovery.index import Index
+
+_NOBODY = "webhook-bridge-check"
+"""No workflow, task or task domain has this name: a poll of that domain's queue takes no task from anybody."""
+_SAMPLE = 10
+"""Running workflows of each receiver that are read to see whether an empty index is right."""
+TIME = 5.0
+"""Seconds that `probe` takes at most."""
+
+_CALLS: tuple[Callable[[Conductor], object], ...] = (
+    lambda conductor: conductor.task(_NOBODY),
+    lambda conductor: conductor.runs(_NOBODY),
+    lambda conductor: conductor.evaluate(_NOBODY),
+    lambda conductor: conductor.complete(_NOBODY, _NOBODY, "{}", _NOBODY),
+)
+"""Calls that no server may lack, besides the poll; of what they name Conductor has nothing."""
+_CALLS_BY_NAME: tuple[Callable[[Conductor], object], ...] = (
+    lambda conductor: conductor.started(_NOBODY, _NOBODY),
+    lambda conductor: conductor.start(_NOBODY, None, "{}", _NOBODY),
+)
+"""Likewise, but they name a workflow: a server with permissions by name gives none for a made-up one."""
+_NAMES = 20
+"""Workflows to start that are asked for by name, at most."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found out."""
+
+    level: Literal["error", "warning", "note"]
+    """error: the server answers, and can't be used. warning: it is away, or lacks something. note: how it is used."""
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.remedy}" if self.remedy else self.what
+
+
+def probe(
+    url: str, key: str | None, secret: str | None, receivers: Iterable[str], starts: Iterable[str]
+) -> list[Finding]:
+    """What there is to say about the server at this address of its API, within `TIME` seconds.
+
+    `receivers` are the workflows whose tasks a webhook may complete, `starts` those that one may start.
+    """
+    found: list[Finding] = []
+    # A name that is looked up, or a call that trickles, may take longer than any time-out of ours.
+    thread = threading.Thread(target=_probe, args=(url, key, secret, list(receivers), list(starts), found), daemon=True)
+    thread.start()
+    thread.join(TIME)
+    if thread.is_alive():
+        late = Finding("warning", f"Conductor was not looked at to the end within {TIME:.0f} s: it is slow, or away")
+        return [*found, late]
+    return found
+
+
+def _probe(
+    url: str, key: str | None, secret: str | None, receivers: list[str], starts: list[str], found: list[Finding]
+) -> None:
+    conductor = Conductor(url, TIME, key, secret)
+    try:
+        conductor.poll(_NOBODY, _NOBODY)
+    except ConductorError as error:
+        found.append(_cant_be_used(error, url, key, secret))
+        return
+    try:
+        found += what_lacks(conductor, starts)
+        found += _discovery(conductor, receivers)
+    except ConductorError as error:
+        found.append(Finding("warning", f"Conductor couldn't be looked at to the end: {error}"))
+
+
+def what_lacks(conductor: Conductor, starts: Iterable[str]) -> list[Finding]:
+    """The calls that the server hasn't got, or that the key may not make. Raises Unreachable."""
+    absent: list[str] = []
+    found: list[Finding] = []
+    real_names: list[Callable[[Conductor], object]] = [partial(_earlier_start, name) for name in islice(starts, _NAMES)]
+    for call in (*_CALLS, *_CALLS_BY_NAME, *real_names):
+        try:
+            call(conductor)
+        except NotFound:
+            pass  # as it must be
+        except Unreachable:
+            raise
+        except NotThere as error:
+            if error.call:
+                absent.append(error.call)
+        except ConductorError as error:
+            if error.status in (401, 403) and call not in _CALLS_BY_NAME:
+                found.append(Finding("error", str(error), "give the key this permission"))
+    if absent:
+        what = f"the server is too old, or a proxy keeps calls from it: it hasn't got {', '.join(absent)}"
+        found.insert(0, Finding("error", what, "the bridge was tried on Conductor OSS 3.32"))
+    return found
+
+
+def _earlier_start(name: str, conductor: Conductor) -> object:
+    return conductor.started(name, _NOBODY)
+
+
+def _discovery(conductor: Conductor, receivers: list[str]) -> Iterator[Finding]:
+    """How waiting tasks are found that no queue hands out. Raises ConductorError."""
+    reading: list[str] = []
+    told: list[tuple[str, str]] = []
+    index = Index(
+        conductor, None, lambda: reading, lambda _: True, lambda way, why: told.append((way, why)), sample=_SAMPLE
+    )
+    # Which way works shows without a single task, and without reading all running workflows.
+    for _ in index.waiting_since(int(conductor.now() + conductor.clock.offset)):
+        pass
+    if index.way != "workflows":
+        reading += receivers
+        listed: set[str] = set()
+        for _ in index.waiting_since(0, listed=listed):
+            if listed:  # it knows something
+                break
+    way, why = told[-1]
+    what = f"waiting tasks that no queue hands out are found by {way}{f': {why}' if why else ''}"
+    if way == "workflows":
+        remedy = "reading all running workflows is slow: let the key search, and switch indexing on"
+        yield Finding("warning", what, remedy)
+    else:
+        yield Finding("note", what)
+
+
+def _cant_be_used(error: ConductorError, url: str, key: str | None, secret: str | None) -> Finding:
+    """What the failure of the first call says of the server."""
+    if isinstance(error, Unreachable):
+        return Finding("warning", f"Conductor can't be reached: {error}", "is it running, and reachable from here?")
+    no_token = isinstance(error, NotNow) and 400 <= error.status < 500 and error.status != 429
+    if error.status in (401, 403) or no_token:
+        what = f"Conductor doesn't let us in: {error}"
+        return Finding("error", what, "CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET must be those of a key that may")
+    if error.status == 429 or (error.status >= 500 and not isinstance(error, NotThere)):
+        return Finding("warning", f"Conductor is away: {error}", "deliveries are kept until it is back")
+    if isinstance(error, NotThere) or error.status:
+        return Finding("error", f"no Conductor API there: {error}", _better(url, key, secret))
+    return Finding("warning", f"Conductor doesn't answer: {error}", "is it Conductor, and is it well?")
+
+
+def _better(url: str, key: str | None, secret: str | None) -> str:
+    """An address that works, if the usual mistake was made."""
+    try:
+        Conductor(f"{url}/api", TIME, key, secret).poll(_NOBODY, _NOBODY)
+    except ConductorError:
+        return "CONDUCTOR_SERVER_URL must be the address of Conductor's API, and end with /api"
+    return f"CONDUCTOR_SERVER_URL must be {url}/api"

@@ -1,0 +1,104 @@
+"""Tasks and workflows that can't be read though Conductor answers for others: each is tried again, at its own times."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from worker.conductor.backoff import wait_before
+
+Kind = Literal["task", "workflow"]
+SHOWN_AFTER = 3
+"""Failures after which people are told: what heals by itself within a second needs nobody."""
+_DOUBTFUL_PATIENCE = 1.0
+_LONGEST_DOUBLINGS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """One item that can't be read. Times are seconds of the clock that its owner goes by."""
+
+    kind: Kind
+    id: str
+    reason: str
+    """The last error."""
+    since: float
+    tries: int
+    due_at: float
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for its answer at the next try: an item that hangs is to cost others little."""
+        return patience(self.tries)
+
+
+def patience(tries: int) -> float:
+    """Seconds to wait for the answer that an item gives after so many failures: longer each time."""
+    return _DOUBTFUL_PATIENCE * 2.0 ** min(tries, _LONGEST_DOUBLINGS)
+
+
+class Suspects:
+    """All of them, in memory. For any number of threads."""
+
+    def __init__(self, wait: Callable[[int], float] = wait_before) -> None:
+        """`wait` gives the seconds until the next try after that many failures."""
+        self._wait = wait
+        self._lock = threading.Lock()
+        self._items: dict[tuple[Kind, str], Suspect] = {}
+        self._shown: dict[tuple[Kind, str], int] = {}
+        """Whom people were told about, each after how many failures."""
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, item: tuple[Kind, str]) -> bool:
+        return item in self._items
+
+    def failed(self, kind: Kind, id_: str, reason: str, now: float) -> None:
+        """The item couldn't be read."""
+        with self._lock:
+            before = self._items.get((kind, id_))
+            tries = before.tries + 1 if before is not None else 1
+            since = before.since if before is not None else now
+            self._items[kind, id_] = Suspect(kind, id_, reason, since, tries, now + self._wait(tries))
+
+    def remember(self, kind: Kind, id_: str, reason: str, since: float, now: float) -> None:
+        """The item was set aside by the worker before: it is tried at once."""
+        with self._lock:
+            self._items.setdefault((kind, id_), Suspect(kind, id_, reason, since, 0, now))
+            self._shown[kind, id_] = 0
+
+    def read(self, kind: Kind, ids: Iterable[str]) -> None:
+        """These could be read."""
+        with self._lock:
+            for id_ in ids:
+                self._items.pop((kind, id_), None)
+
+    def may_ask(self, kind: Kind, id_: str) -> bool:
+        """Whether the item is to be read with all others: a suspect has times of its own."""
+        return (kind, id_) not in self._items
+
+    def due(self, now: float, limit: int) -> list[Suspect]:
+        """Up to so many that are to be tried now, those first that have waited longest."""
+        with self._lock:
+            found = sorted((item for item in self._items.values() if item.due_at <= now), key=lambda item: item.due_at)
+        return found[:limit]
+
+    def news(self) -> tuple[list[Suspect], list[tuple[Kind, str]]]:
+        """Whom people are to be told about, and about whom no more, since `told`."""
+        with self._lock:
+            show = [
+                item
+                for key, item in self._items.items()
+                if item.tries >= SHOWN_AFTER and self._shown.get(key) != item.tries
+            ]
+            return show, [key for key in self._shown if key not in self._items]
+
+    def told(self, show: Iterable[Suspect], gone: Iterable[tuple[Kind, str]]) -> None:
+        """People were told."""
+        with self._lock:
+            self._shown.update(((item.kind, item.id), item.tries) for item in show)
+            for key in gone:
+                self._shown.pop(key, None)

@@ -1,0 +1,409 @@
+"""Who takes an event: the delivery rules.
+
+One worker decides at a time. It keeps the waiting tasks and the held events indexed in memory; what it decides is
+written down in one transaction, and only then changes the indexes. Times are Unix milliseconds by our clock; those of
+Conductor are converted as they are compared.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
+
+import structlog
+
+from config.webhooks import Definitions, Webhook
+from store import turns
+from store.bisect import OF_ALL
+from store.clock import ServerClock
+from store.protocols import Store
+from store.records import Decision, Event, EventStatus, Hold, Target, Task, Workflow
+from store.tracing import in_logs, span
+from worker.leader.holding import Holding, Scope
+from worker.leader.large_decisions import Parts
+from worker.leader.matching import Document, HeldEvent, TaskIndex, WaitingTask, parse_task
+from worker.leader.plan import Plan, is_large, put_off, starts_of
+from worker.leader.quarantine import Aside
+from worker.leader.rules import Rules
+from worker.leader.workflows import Workflows
+
+log = structlog.get_logger()
+
+_PAGE = 2000
+_READ_AT_ONCE = 8
+"""Held events that are read at once to be called for: what their payloads take is known only then."""
+_ENDED_AT_ONCE = 2000
+"""Holds that are ended between two scans, so that after a long downtime new events needn't wait for all of them."""
+_UNKNOWN_WEBHOOK_GRACE = 60_000
+"""Milliseconds that an event at least waits for its webhook's definition to appear."""
+
+Giving = Callable[[Collection[WaitingTask]], AbstractContextManager[Mapping[str, int]]]
+Claim = tuple[str, int]
+"""The worker to claim the first targets for, and how many."""
+
+
+class Decider:
+    """Decides events, for the worker that has leadership."""
+
+    def __init__(
+        self,
+        store: Store,
+        holder: str,
+        look_up: Callable[[str], Workflow | None],
+        clock: ServerClock,
+        skew: float,
+        pool: ThreadPoolExecutor | None = None,
+        giving: Giving = lambda _: nullcontext({}),
+        at_once: int = 1,
+        within: Callable[[float], AbstractContextManager[None]] = lambda seconds: nullcontext(),
+    ):
+        """`look_up` asks Conductor for a workflow and may raise; `skew` is BRIDGE_CLOCK_SKEW in seconds; `at_once`
+        look-ups run on the `pool`, each `within` so many seconds where that is said. Tasks are given to events inside
+        `giving` them, which yields until when the completions of some may not be made."""
+        self._store = store
+        self._holder = holder
+        self._giving = giving
+        self.aside = Aside(store)
+        self.workflows = Workflows(store, look_up, pool, at_once, within=within)
+        self.tasks = TaskIndex()
+        self._rules = Rules(self.tasks, self.workflows, clock, skew * 1000)
+        self._scope = Scope()
+        self.holding = Holding(store, self._scope, self.tasks, self._rules, self.aside)
+        self.held = self.holding.events
+        self._unknown: dict[str, int] = {}
+        self._whole_began = 0
+        """When the last scan began that was whole: no hold has ended that ends later."""
+        self.waiting: Collection[str] = ()
+        """Webhooks whose events were left undecided in the last decision, as not every waiting task was known."""
+        self.newly_held = False
+        """Whether the last decision left an event without a taker, so that it is held."""
+        self._parts = Parts(store, holder, self.aside)
+        self.more_ended = False
+        """Whether more holds have ended than the last decision could end."""
+        self.unfinished = False
+        """Whether there is more to decide at once, which no agenda shows."""
+
+    # --- state ---
+
+    def set_definitions(self, definitions: Definitions) -> None:
+        """Uses these definitions from now on; waiting tasks are held against held events anew."""
+        receivers: dict[str, list[Webhook]] = {}
+        for webhook in definitions.webhooks:
+            for workflow in webhook.receivers:
+                receivers.setdefault(workflow, []).append(webhook)
+        self._scope.definitions, self._scope.receivers = definitions, receivers
+        self.holding.all_come()
+
+    def load(self, alive: Callable[[], None] = lambda: None) -> None:
+        """Reads waiting tasks and held events from the store; calls `alive` now and then meanwhile."""
+        # What the worker before was writing down comes first: it was decided before anything that is decided now.
+        self._parts.write_all(alive)
+        after = ""
+        while page := self._store.waiting_tasks(after, _PAGE):
+            alive()
+            for task in page:
+                self._add_task(task)
+            after = page[-1].id
+        # Paths are made known before the events come, so that each event's payload is read only once.
+        # The most usual ones come last: of too many the first are forgotten.
+        common = Counter((waiting.workflow, waiting.criteria.paths) for waiting in self.tasks if waiting.criteria)
+        samples = {(task.workflow, task.criteria.paths): task.criteria for task in self.tasks if task.criteria}
+        for (workflow, paths), _ in reversed(common.most_common()):
+            for webhook in self._scope.receivers.get(workflow, ()):
+                if not self.held.knows(webhook.name, paths):
+                    self.held.learn(webhook.name, samples[workflow, paths], ())
+        for number, event in enumerate(self.holding.read()):
+            if number % _PAGE == 0:
+                alive()
+            with self.holding.alone(event):
+                self.held.add(HeldEvent(event), Document(event.document()))
+        self.aside.settle(self._store.now())
+
+    def add_tasks(self, tasks: Iterable[Task]) -> None:
+        """Tasks that have come to wait."""
+        for task in tasks:
+            self._add_task(task)
+
+    def _add_task(self, task: Task) -> None:
+        try:
+            waiting, _ = parse_task(task)
+            self.tasks.add(waiting)
+            self.holding.coming[task.id] = waiting
+        except Exception as error:
+            self.aside.task_failed(task.id, error, partial(self._add_task, task))
+
+    def drop_tasks(self, task_ids: Iterable[str]) -> None:
+        """Tasks that wait no longer."""
+        for task_id in task_ids:
+            self._remove(task_id)
+            self.aside.task_is_gone(task_id)
+
+    def _remove(self, task_id: str) -> None:
+        if (task := self.tasks.remove(task_id)) is not None:
+            self.holding.task_is_gone(task_id, task.workflow_id)
+
+    def receivers(self) -> list[str]:
+        """The workflows whose tasks any webhook may complete."""
+        return list(self._scope.receivers)
+
+    def lacks_taker(self, events: Iterable[Event]) -> bool:
+        """Whether any of these events has receivers, and no task that is known to wait matches it."""
+        for event in events:
+            webhook = self._scope.definitions.by_name.get(event.webhook)
+            if webhook is None or not webhook.receivers:
+                continue
+            with suppress(Exception):  # it is set aside as it is decided
+                if not self.tasks.matching(Document(event.document()), webhook.receivers):
+                    return True
+        return False
+
+    def is_receiver(self, workflow: str) -> bool:
+        """Whether any webhook may complete tasks of this workflow."""
+        return workflow in self._scope.receivers
+
+    def undefined(self, now: int) -> list[str]:
+        """Webhooks that aren't defined, and none of whose undecided events has waited long enough for that."""
+        known = self._scope.definitions.by_name
+        return [webhook for webhook, end in self._unknown.items() if webhook not in known and now < end]
+
+    def set_paused(self, paused: Collection[str]) -> None:
+        """These webhooks are paused from now on, and no others."""
+        if resumed := [webhook for webhook in self._scope.paused if webhook not in paused]:
+            # As after downtime: what came to wait meanwhile may take what was held, or came, meanwhile.
+            self.holding.all_come()
+            for name in resumed:
+                self.held.unpark(name)
+        self._scope.paused = paused
+
+    # --- deciding ---
+
+    def decide(
+        self,
+        events: Sequence[Event],
+        freed: Sequence[Event],
+        began: int,
+        now: int,
+        claim: Claim,
+        whole: bool = True,
+    ) -> list[tuple[Target, Event]]:
+        """Decides these new events, in their order, and what freed events and tasks that came to wait mean.
+
+        `began` is when the scan began that found every task that was waiting before; the events arrived earlier. If it
+        wasn't `whole`, as the index couldn't be searched, events without receivers are decided, and those that have a
+        taker all the same; the others wait, and with them those of their webhooks that came later.
+        What fails alone is set aside, and the rest decided without it; what was set aside and is due is tried again.
+        Returns the targets that were claimed, with their events. Raises LeadershipLost and
+        StoreUnavailable: then the store is to be read again.
+        """
+        self.aside.retry_tasks(now)
+        if due := self.aside.due_events(now, self._scope.paused):
+            undecided = [event for event in due if event.decided_at is None]
+            events = sorted([*events, *undecided], key=lambda event: event.seq)
+            freed = [*freed, *(event for event in due if event.hold == "aside")]
+            for event in due:
+                if event.hold == "writing":
+                    self._parts.try_again(event.id)
+        self.holding.begin()
+        paced = {webhook.name for webhook in self._scope.definitions.webhooks if webhook.pace is not None}
+        plan = Plan(paced, dict(self.holding.coming), freed, whole=whole)
+        if whole:
+            self._whole_began = began
+        for event in freed:
+            with self.holding.alone(event):
+                self._free(event, plan)
+        freed = plan.freed = [event for event in freed if event.id in plan.events]
+        self.holding.take(plan)
+        for event in freed:
+            with self.holding.alone(event):
+                self._start_instead(event, plan)
+        for event in events:
+            with (
+                self.holding.alone(event),
+                span("decide", "INTERNAL", event.headers, webhook=event.webhook, event_id=event.id),
+            ):
+                self._decide_new(event, began, now, plan)
+        for task_id in plan.taken:  # what was kept for it ends now, unless another task may still take it
+            self.held.let_go(task_id)
+        over = self.held.ended(self._whole_began, self._scope.paused, _ENDED_AT_ONCE)
+        self.more_ended = len(over) >= _ENDED_AT_ONCE
+        over += [event for event in map(HeldEvent, freed) if event.hold_until < self._whole_began]
+        ended = self.holding.over([event for event in over if event.id not in plan.used], plan)
+
+        worker, limit = claim
+        # Everything that may fail comes before the transactions; what each did is then done here too.
+        found, limit = self._to_call(plan, limit)
+        self.workflows.save()
+        claimed: list[Target] = []
+        taken = [task for task in map(self.tasks.get, plan.taken) if task is not None]
+        with self._giving(taken) as not_before:
+            for decisions, expired in plan.steps(ended):
+                if not_before:
+                    decisions = [put_off(decision, not_before) for decision in decisions]
+                claimed += self._write(plan, decisions, expired, now, worker, limit - len(claimed))
+                if plan.refused:
+                    break
+        self._parts.write_some(now)
+        self._finish(plan, events)
+        self.aside.settle(now)
+        if missing := list({target.event_id for target in claimed} - found.keys()):  # others' calls were put off
+            found |= self._store.events_of(missing)
+        return [(target, found[target.event_id]) for target in claimed]
+
+    def _free(self, event: Event, plan: Plan) -> None:
+        """It stays held unless a task takes it."""
+        document = Document(event.document())
+        webhook = self._scope.definitions.by_name.get(event.webhook)
+        matching = self.tasks.matching(document, webhook.receivers) if webhook is not None else ()
+        plan.freed_held.add(HeldEvent(event), document)
+        plan.events[event.id] = event
+        plan.coming.update((task.id, task) for task in matching)
+        plan.decisions.append(Decision(event.id, event.status, "held"))
+
+    def _write(
+        self, plan: Plan, decisions: list[Decision], ended: list[HeldEvent], now: int, worker: str, room: int
+    ) -> list[Target]:
+        """Writes these down in one transaction; what of them is refused is narrowed down to one event, and set aside.
+
+        What comes after that one is decided anew without it: its tasks, for example, may take other events.
+        """
+        try:
+            claimed: list[Target] = []
+            if len(decisions) == 1 and is_large(decisions[0]):
+                self._store.record_large(self._holder, decisions[0], now)
+                self._parts.more = True
+            else:
+                over = [event.id for event in ended]
+                claimed = self._store.decide(self._holder, decisions, over, now, worker, room)
+        except OF_ALL:
+            raise
+        except Exception as error:
+            number = len(decisions) + len(ended)
+            if number == 1:
+                plan.refused = True
+                id_ = decisions[0].event_id if decisions else ended[0].id
+                self.holding.set_aside(ended[0] if ended else plan.used.get(id_) or plan.events[id_], error)
+                return []
+            half = number // 2
+            first = max(0, half - len(decisions))
+            claimed = self._write(plan, decisions[:half], ended[:first], now, worker, room)
+            if not plan.refused:
+                claimed += self._write(plan, decisions[half:], ended[first:], now, worker, room - len(claimed))
+            return claimed
+        self._apply(plan, decisions, ended)
+        return claimed
+
+    def _to_call(self, plan: Plan, limit: int) -> tuple[dict[str, Event], int]:
+        """The events of the first targets, and how many of these may be claimed: no more payload than fits is read."""
+        found: dict[str, Event] = {}
+        number, size = 0, 0
+        called = [d for d in plan.decisions if d.targets and not d.paced and not is_large(d)][: max(0, limit)]
+        for begin in range(0, len(called), _READ_AT_ONCE):
+            some = called[begin : begin + _READ_AT_ONCE]
+            events = self._events(plan, [decision.event_id for decision in some])
+            for decision in some:
+                event = events.get(decision.event_id)
+                if event is None or number >= limit or size >= turns.BYTES:
+                    return found, min(limit, number)
+                if event.id not in found:
+                    found[event.id] = event
+                    size += len(event.payload)
+                number += len(decision.targets)
+        return found, min(limit, number)
+
+    def _events(self, plan: Plan, event_ids: Sequence[str]) -> Mapping[str, Event]:
+        """These events, but for those that can't be read: whoever claims their targets sees what comes of it."""
+        missing = [event_id for event_id in event_ids if event_id not in plan.events]
+        if not missing:
+            return plan.events
+        try:
+            return {**plan.events, **self._store.events_of(missing)}
+        except OF_ALL:
+            raise
+        except Exception as error:
+            log.warning("events can't be read to be called for", events=missing, error=str(error))
+            return plan.events
+
+    def _apply(self, plan: Plan, decisions: Iterable[Decision], ended: Iterable[HeldEvent]) -> None:
+        """Does here what a transaction did in the store."""
+        for decision in decisions:
+            for target in decision.targets:
+                if target.task_id is not None:
+                    self._remove(target.task_id)
+            if decision.hold == "held":
+                event = plan.events[decision.event_id]
+                with self.holding.alone(event):
+                    self.held.add(HeldEvent(event), Document(event.document()))
+            elif decision.event_id in plan.used:
+                self.held.remove(plan.used[decision.event_id])
+        for over in ended:
+            self.held.remove(over)
+            log.info("event expired", event_id=over.id, webhook=over.webhook)
+
+    def _finish(self, plan: Plan, events: Iterable[Event]) -> None:
+        """The plan is in the store, or what of it comes before a decision that the store refused."""
+        self.unfinished = self.more_ended or plan.refused or self._parts.more
+        freed = {event.id for event in plan.freed}
+        self.newly_held = any(d.hold == "held" and d.event_id not in freed for d in plan.decisions)
+        self.waiting = plan.waiting
+        self.holding.finish(plan)
+        for event in events:
+            self._unknown.pop(event.webhook, None)
+        self._unknown.update(plan.unknown)
+
+    def _decide_new(self, event: Event, began: int, now: int, plan: Plan) -> None:
+        webhook = self._scope.definitions.by_name.get(event.webhook)
+        if webhook is None:
+            end = max(event.hold_until, event.received_at + _UNKNOWN_WEBHOOK_GRACE)
+            if now < end:
+                plan.unknown[event.webhook] = min(end, plan.unknown.get(event.webhook, end))
+            else:
+                log.warning("event of a webhook that isn't defined expired", event_id=event.id, webhook=event.webhook)
+                plan.events[event.id] = event
+                plan.decisions.append(Decision(event.id, "expired", "no"))
+            return
+        if webhook.name in plan.waiting:
+            return
+        document = Document(event.document())
+        takers = self._rules.takers(webhook, event, document, plan)
+        if not plan.whole and webhook.receivers and not takers:
+            plan.waiting.add(webhook.name)
+            return
+        plan.events[event.id] = event
+        starts = starts_of(webhook, event, document, taken=bool(takers))
+        instead = any(start.unless_taken for start in starts)
+        for task, _ in takers:
+            plan.taken[task.id] = event.id
+        targets = (*(target for _, target in takers), *(start.target for start in starts))
+        hold: Hold = "no"
+        status: EventStatus = "pending"
+        if not takers and not instead and webhook.receivers and event.hold_until >= began:
+            hold = "held"
+        elif not targets:
+            status = "expired" if webhook.receivers else "ignored"
+        plan.decisions.append(Decision(event.id, status, hold, targets, webhook.name in plan.paced))
+        log.info(
+            "event decided",
+            event_id=event.id,
+            webhook=event.webhook,
+            **in_logs(event.headers),
+            status=status,
+            held=hold == "held",
+            tasks=[task.id for task, _ in takers],
+            workflows=sorted({task.workflow_id for task, _ in takers}),
+            starts=[start.target.workflow for start in starts],
+        )
+
+    def _start_instead(self, event: Event, plan: Plan) -> None:
+        """A freed event that no other task takes starts the workflows that only its takers forbade."""
+        webhook = self._scope.definitions.by_name.get(event.webhook)
+        if webhook is None or event.id in plan.used:
+            return
+        starts = [start for start in starts_of(webhook, event, Document(event.document()), False) if start.unless_taken]
+        if starts:
+            there = {(target.workflow, target.correlation_id) for target in self._store.targets_of([event.id])}
+            new = [s.target for s in starts if (s.target.workflow, s.target.correlation_id) not in there]
+            if new:  # the others were made before the definition forbade them
+                plan.use(HeldEvent(event), tuple(new))

@@ -1,0 +1,272 @@
+"""Held events and the tasks that come to wait: which task takes which event."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from config.webhooks import Definitions, Webhook
+from criteria.matches import Criteria
+from store.bisect import OF_ALL
+from store.protocols import Store
+from store.records import Event
+from worker.leader.matching import Document, HeldEvent, HeldEvents, TaskIndex, WaitingTask
+from worker.leader.plan import Plan
+from worker.leader.quarantine import Aside
+from worker.leader.rules import Rules
+from worker.leader.workflows import InDoubt
+
+_PAGE = 2000
+
+
+@dataclass
+class Scope:
+    """What is decided for now."""
+
+    definitions: Definitions = field(default_factory=lambda: Definitions(()))
+    receivers: Mapping[str, Sequence[Webhook]] = field(default_factory=dict)
+    """workflow → the webhooks that receive it."""
+    paused: Collection[str] = ()
+
+    def open_to(self, workflow: str) -> Iterable[Webhook]:
+        """The webhooks whose held events tasks of the workflow may take now."""
+        return (webhook for webhook in self.receivers.get(workflow, ()) if webhook.name not in self.paused)
+
+
+class Holding:
+    """The held events, tasks that are still to be held against them, and those that are in doubt."""
+
+    def __init__(self, store: Store, scope: Scope, tasks: TaskIndex, rules: Rules, aside: Aside):
+        self._store = store
+        self._scope = scope
+        self._tasks = tasks
+        self._rules = rules
+        self._aside = aside
+        self.events = HeldEvents()
+        self.coming: dict[str, WaitingTask] = {}
+        """Tasks that have come to wait, and may take a held event."""
+        self._doubted: dict[str, dict[str, WaitingTask]] = {}
+        """Tasks that may take a held event, by the workflow that can't be shown for now."""
+
+    def all_come(self) -> None:
+        """What tasks may take has changed: all are looked at."""
+        self.coming.update((task.id, task) for task in self._tasks)
+
+    def task_is_gone(self, task_id: str, workflow_id: str) -> None:
+        """The task takes nothing any more."""
+        self.coming.pop(task_id, None)
+        if (doubted := self._doubted.get(workflow_id)) is not None:
+            doubted.pop(task_id, None)
+            if not doubted:
+                del self._doubted[workflow_id]
+        self.events.let_go(task_id)
+
+    def begin(self) -> None:
+        """A decision begins: tasks of whose workflows more may be known are looked at again."""
+        for workflow_id in self._rules.workflows.begin() & self._doubted.keys():
+            for task_id, task in self._doubted.pop(workflow_id).items():
+                self.coming[task_id] = task
+                self.events.let_go(task_id)
+
+    def finish(self, plan: Plan) -> None:
+        """The plan is in the store, or what of it comes before a decision that the store refused."""
+        for task_id, task in plan.coming.items():
+            if not plan.refused:
+                self.coming.pop(task_id, None)
+            elif task_id in self._tasks:  # it may take what another was to take
+                self.coming[task_id] = task
+        for task in plan.doubted.values():
+            if task.id in self._tasks:
+                self._doubted.setdefault(task.workflow_id, {})[task.id] = task
+        for kept, task_id in plan.kept:
+            self.events.keep(kept, task_id)
+
+    def read(self, webhook: str | None = None) -> Iterator[Event]:
+        """The held events in the store, of one webhook or of all."""
+        seq = 0
+        while page := self._store.held(seq, _PAGE, webhook):
+            yield from page
+            seq = page[-1].seq
+
+    def set_aside(self, event: Event | HeldEvent, error: Exception) -> None:
+        """The event fails alone: it makes room for others until its next try."""
+        self._aside.event_failed(event.id, event.webhook, error)
+        self.events.remove(event if isinstance(event, HeldEvent) else HeldEvent(event))
+
+    @contextmanager
+    def alone(self, event: Event | HeldEvent) -> Iterator[None]:
+        """Sets the event aside if what is done for it fails."""
+        try:
+            yield
+        except OF_ALL:
+            raise
+        except Exception as error:
+            self.set_aside(event, error)
+
+    def _look_again(self, task_id: str) -> None:
+        """The task, if it waits, may take a held event."""
+        if (task := self._tasks.get(task_id)) is not None:
+            self.coming[task_id] = task
+
+    def take(self, plan: Plan) -> None:
+        """Each task that came to wait takes the oldest held event that it may take."""
+        if not len(self.events) and not len(plan.freed_held):
+            return
+        coming = sorted(plan.coming.values(), key=lambda task: (task.scheduled_at, task.id))
+        fitting: list[WaitingTask] = []
+        for task in coming:
+            with self._task_alone(task):
+                if self._has_candidate(task, plan):
+                    fitting.append(task)
+        self._rules.workflows.look_up(task.workflow_id for task in fitting)
+        for task in fitting:
+            with self._task_alone(task):
+                try:
+                    event = self._oldest_for(task, plan)
+                except InDoubt:
+                    plan.doubted[task.id] = task
+                    continue
+                if event is not None:
+                    plan.take(event, task)
+
+    @contextmanager
+    def _task_alone(self, task: WaitingTask) -> Iterator[None]:
+        """Sets the task aside if what is done for it fails: it takes no held event before its next try."""
+        try:
+            yield
+        except OF_ALL:
+            raise
+        except Exception as error:
+            self._aside.task_failed(task.id, error, partial(self._look_again, task.id))
+
+    def _has_candidate(self, task: WaitingTask, plan: Plan) -> bool:
+        criteria = task.criteria
+        if criteria is None or None in criteria.keys:
+            return False
+        return any(
+            next(self._candidates(webhook, criteria, float("-inf"), plan), None) is not None
+            for webhook in self._scope.open_to(task.workflow)
+        )
+
+    def _candidates(
+        self, webhook: Webhook, criteria: Criteria, received_after: float, plan: Plan
+    ) -> Iterator[HeldEvent]:
+        """The webhook's events that are held, or free again, and for which the criteria hold: the oldest first."""
+        held = self._matching(self.events, webhook.name, criteria, received_after, self.read)
+        if not len(plan.freed_held):
+            return held
+        freed = self._matching(
+            plan.freed_held,
+            webhook.name,
+            criteria,
+            received_after,
+            lambda name: (event for event in plan.freed if event.webhook == name),
+        )
+        return heapq.merge(held, freed)
+
+    def _matching(
+        self,
+        held: HeldEvents,
+        webhook: str,
+        criteria: Criteria,
+        received_after: float,
+        read: Callable[[str], Iterable[Event]],
+    ) -> Iterator[HeldEvent]:
+        if not held.knows(webhook, criteria.paths) and held.wants(webhook, criteria):
+            held.learn(webhook, criteria, self._documents(read(webhook)))
+        for event, sure in held.candidates(webhook, criteria, received_after):
+            if sure:
+                yield event
+                continue
+            for _, document in self._documents(self._store.events_of([event.id]).values()):
+                if criteria.holds(document):
+                    yield event
+
+    def _documents(self, events: Iterable[Event]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """Number and payload of each; what can't be read is set aside."""
+        for event in events:
+            try:
+                document = event.document()
+            except Exception as error:
+                self.set_aside(event, error)
+            else:
+                yield event.seq, document
+
+    def _oldest_for(self, task: WaitingTask, plan: Plan) -> HeldEvent | None:
+        """The oldest held event that the task may take. Raises InDoubt if which one it is depends on a look-up."""
+        oldest: HeldEvent | None = None
+        doubt: InDoubt | None = None
+        for webhook in self._scope.open_to(task.workflow):
+            event, its_doubt = self._first_for(task, webhook, plan)
+            if event is not None and (oldest is None or event.seq < oldest.seq):
+                oldest, doubt = event, its_doubt
+        if doubt is not None:
+            raise doubt
+        return oldest
+
+    def _first_for(self, task: WaitingTask, webhook: Webhook, plan: Plan) -> tuple[HeldEvent | None, InDoubt | None]:
+        """The webhook's oldest held event that the task may take, or with the doubt the one that it might."""
+        assert task.criteria is not None
+        scheduled = self._rules.scheduled(task)
+        since, doubt = float("-inf"), None
+        try:
+            # Only events that arrived while the workflow ran already can be taken: older ones needn't be looked at.
+            running_since = self._rules.running_since(task)
+            if running_since is None or not self._rules.version_fits(task, webhook):
+                return None, None
+            since = running_since
+        except InDoubt as error:
+            doubt = error
+        for event in self._candidates(webhook, task.criteria, since, plan):
+            if event.id in plan.used:
+                continue
+            try:
+                if doubt is not None and webhook.receivers[task.workflow] is not None and scheduled <= event.hold_until:
+                    raise doubt
+                if self._rules.may_take(task, event.id, event.received_at, event.hold_until):
+                    return event, None
+            except InDoubt as error:
+                return event, error
+        return None, None
+
+    def over(self, ended: list[HeldEvent], plan: Plan) -> list[HeldEvent]:
+        """Those of the events whose hold has run out that no task in doubt may still take; the others are kept."""
+        doubted = {task.id: task for tasks in self._doubted.values() for task in tasks.values()} if ended else {}
+        doubted.update(plan.doubted)
+        doubted = {task_id: task for task_id, task in doubted.items() if task_id not in plan.taken}
+        if not doubted:
+            return ended
+        workflows = {task.workflow for task in doubted.values()}
+        over: list[HeldEvent] = []
+        for event in ended:
+            webhook = self._scope.definitions.by_name.get(event.webhook)
+            names = webhook.receivers.keys() & workflows if webhook is not None else set()
+            with self.alone(event):
+                task = self._doubter(event, webhook, names, doubted) if webhook is not None and names else None
+                if task is None:
+                    over.append(event)
+                else:
+                    plan.kept.append((event, task.id))
+        return over
+
+    def _doubter(
+        self, event: HeldEvent, webhook: Webhook, workflows: Collection[str], doubted: Mapping[str, WaitingTask]
+    ) -> WaitingTask | None:
+        """A task in doubt, of these workflows, that may take the event when its workflow can be looked up."""
+        found = self._store.events_of([event.id]).get(event.id)
+        matching = self._tasks.matching(Document(found.document()), workflows) if found is not None else ()
+        for task in matching:
+            if task.id not in doubted or self._rules.scheduled(task) > event.hold_until:
+                continue
+            try:
+                if not self._rules.version_fits(task, webhook):
+                    continue
+                if self._rules.may_take(task, event.id, event.received_at, event.hold_until):
+                    return task  # it was looked up just now: the next decision gives it to the task
+            except InDoubt:
+                return task
+        return None

@@ -1,0 +1,62 @@
+"""Decisions with very many targets on their way into the store, in parts: between them others are decided.
+
+Belongs to the deciding loop's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from store.bisect import OF_ALL
+from store.protocols import PartRefused, Store
+from worker.leader.quarantine import Aside
+
+log = structlog.get_logger()
+
+_AT_ONCE = 2
+"""Parts that are written between two scans."""
+
+
+class Parts:
+    """What of large decisions is still to be written. One that can't be is set aside, and holds up no other."""
+
+    def __init__(self, store: Store, holder: str, aside: Aside):
+        self._store = store
+        self._holder = holder
+        self._aside = aside
+        self._refused: set[str] = set()
+        """Events whose next part can't be written, before their next try."""
+        self.more = False
+        """Whether there are more parts to be written at once."""
+
+    def write_all(self, alive: Callable[[], None]) -> None:
+        """Writes down what the worker before was writing. Raises LeadershipLost and StoreUnavailable."""
+        self.more = True
+        while self.more:
+            self._write(self._store.now())
+            alive()
+
+    def write_some(self, now: int) -> None:
+        """Writes the next few parts, if there are any. Raises LeadershipLost and StoreUnavailable."""
+        for _ in range(_AT_ONCE):
+            if self.more:
+                self._write(now)
+
+    def try_again(self, event_id: str) -> None:
+        """The event was set aside, and is due."""
+        self._refused.discard(event_id)
+        self.more = True
+
+    def _write(self, now: int) -> None:
+        try:
+            self.more = self._store.write_large(self._holder, now, self._refused)
+        except OF_ALL:
+            raise
+        except PartRefused as error:
+            self._refused.add(error.event_id)
+            self._aside.event_failed(error.event_id, None, error)
+        except Exception:  # it is tried again with the next large decision
+            self.more = False
+            log.exception("decisions with very many targets can't be written")

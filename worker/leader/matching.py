@@ -1,0 +1,401 @@
+"""Indexes that find tasks for an event and events for a task at a cost that doesn't grow with their number.
+
+Tasks are grouped by workflow and by their set of paths; within a group a tree of expected values leads to them. Held
+events are kept by webhook, and looked up by the values at a set of paths.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sys
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import product
+from typing import Any
+
+import structlog
+
+from criteria.equality import Key, comparison_key
+from criteria.jsonpath import Select, plain_steps
+from criteria.matches import BadMatches, Criteria
+from store.records import Event, Task
+
+log = structlog.get_logger()
+
+_MANY_VALUES = 64
+"""Combinations of values beyond which an event is compared with each task instead of being looked up."""
+
+
+_GROUPS = 32
+"""Sets of paths by which a webhook's held events are findable at a time."""
+_FEW = 500
+"""Held events of a webhook that are read for any new set of paths."""
+_OFTEN = 8
+"""Tasks with the same set of paths after which more events than that are read for it."""
+_SETS_COUNTED = 1000
+_OUT_OF_ORDER = 10_000
+"""Milliseconds by which the order of arrival may differ from the times of arrival."""
+_BITS = 2048
+"""Of an event's signature."""
+
+
+class WaitingTask:
+    """What matching needs of a waiting task."""
+
+    __slots__ = ("criteria", "id", "reference_name", "response_timeout", "scheduled_at", "workflow", "workflow_id")
+
+    def __init__(self, task: Task, criteria: Criteria | None):
+        self.id = task.id
+        self.workflow_id = task.workflow_id
+        # The same few names stand in very many tasks.
+        self.workflow = sys.intern(task.workflow)
+        self.reference_name = sys.intern(task.reference_name)
+        self.scheduled_at = task.scheduled_at
+        self.response_timeout = task.response_timeout
+        self.criteria = criteria
+        """None if the task's matches can't be parsed."""
+
+
+def parse_task(task: Task) -> tuple[WaitingTask, str | None]:
+    """The task for the index, and why its matches can't be parsed if they can't."""
+    try:
+        return WaitingTask(task, Criteria.parse(task.matches)), None
+    except BadMatches as error:
+        return WaitingTask(task, None), str(error)
+    except Exception as error:  # whatever it is, it is this task's
+        return WaitingTask(task, None), f"{type(error).__name__}: {error}"
+
+
+class Document:
+    """An event's payload; the keys at a path are found once."""
+
+    __slots__ = ("_keys", "value")
+
+    def __init__(self, value: Mapping[str, Any]):
+        self.value = value
+        self._keys: dict[str, frozenset[Key]] = {}
+
+    def keys(self, path: str, select: Select) -> frozenset[Key]:
+        """The comparison keys of what the path selects; null, which equals nothing, left out."""
+        keys = self._keys.get(path)
+        if keys is None:
+            try:
+                keys = frozenset(map(comparison_key, select(self.value))) - {None}
+            except Exception as error:  # one task's path must hold up neither the event nor other tasks
+                log.error("a path can't be evaluated: it selects nothing", path=path, error=str(error))
+                keys = frozenset()
+            self._keys[path] = keys
+        return keys
+
+
+class TaskIndex:
+    """The waiting tasks."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, WaitingTask] = {}
+        self.timed: dict[str, WaitingTask] = {}
+        """Those whose definition has a response time-out."""
+        # workflow → paths → (how to select each, tree: value at the first path → … → {task id: task})
+        self._groups: dict[str, dict[tuple[str, ...], tuple[tuple[Select, ...], dict[Any, Any]]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, task_id: str) -> bool:
+        return task_id in self._tasks
+
+    def __iter__(self) -> Iterator[WaitingTask]:
+        return iter(self._tasks.values())
+
+    def get(self, task_id: str) -> WaitingTask | None:
+        """The task, if it waits."""
+        return self._tasks.get(task_id)
+
+    def ids(self) -> list[str]:
+        """The ids of all tasks; may be asked for by another thread."""
+        return list(self._tasks)
+
+    def add(self, task: WaitingTask) -> None:
+        """Adds a task, or replaces it."""
+        self.remove(task.id)
+        self._tasks[task.id] = task
+        if task.response_timeout:
+            self.timed[task.id] = task
+        criteria = task.criteria
+        if criteria is None or None in criteria.keys:  # matches nothing: broken, or an expected null
+            return
+        groups = self._groups.setdefault(task.workflow, {})
+        _, node = groups.setdefault(criteria.paths, (criteria.selects, {}))
+        for key in criteria.keys:
+            node = node.setdefault(key, {})
+        node[task.id] = task
+
+    def remove(self, task_id: str) -> WaitingTask | None:
+        """Removes the task; returns it if it was there."""
+        task = self._tasks.pop(task_id, None)
+        self.timed.pop(task_id, None)
+        if task is None or task.criteria is None or None in task.criteria.keys:
+            return task
+        groups = self._groups[task.workflow]
+        trail = [groups[task.criteria.paths][1]]
+        for key in task.criteria.keys:
+            trail.append(trail[-1][key])
+        del trail[-1][task.id]
+        for node, key in zip(reversed(trail[:-1]), reversed(task.criteria.keys), strict=True):
+            if node[key]:
+                break
+            del node[key]
+        if not trail[0]:
+            del groups[task.criteria.paths]
+            if not groups:
+                del self._groups[task.workflow]
+        return task
+
+    def matching(self, document: Document, workflows: Iterable[str]) -> list[WaitingTask]:
+        """The tasks of these workflows whose criteria hold, first scheduled first."""
+        found: list[WaitingTask] = []
+        for workflow in workflows:
+            for paths, (selects, tree) in self._groups.get(workflow, {}).items():
+                nodes = [tree]
+                for path, select in zip(paths, selects, strict=True):
+                    keys = document.keys(path, select)
+                    nodes = [
+                        node[key]
+                        for node in nodes
+                        for key in (keys if len(keys) <= len(node) else node)
+                        if key in node and key in keys
+                    ]
+                    if not nodes:
+                        break
+                for node in nodes:
+                    found += node.values()
+        found.sort(key=lambda task: (task.scheduled_at, task.id))
+        return found
+
+
+class HeldEvent:
+    """What matching needs of a held event."""
+
+    __slots__ = ("hold_until", "id", "received_at", "seq", "signature", "webhook")
+
+    def __init__(self, event: Event):
+        self.id = event.id
+        self.seq = event.seq
+        self.webhook = event.webhook
+        self.received_at = event.received_at
+        self.hold_until = event.hold_until
+        self.signature = 0
+        """A bit for each member's name and each value of its payload: what has others can't hold."""
+
+    def __lt__(self, other: HeldEvent) -> bool:
+        return self.seq < other.seq
+
+
+class _Group:
+    """The held events of a webhook by their values at one set of paths."""
+
+    __slots__ = ("by_keys", "many", "selects")
+
+    def __init__(self, selects: tuple[Select, ...]):
+        self.selects = selects
+        self.by_keys: dict[tuple[Key, ...], list[HeldEvent]] = {}
+        self.many: list[HeldEvent] = []
+        """Events with too many values to be looked up by each combination."""
+
+    def places(self, paths: tuple[str, ...], document: Document) -> list[tuple[Key, ...]] | None:
+        """The combinations of values that the event is found by; None if they are too many."""
+        values, number = [], 1
+        for path, select in zip(paths, self.selects, strict=True):
+            keys = document.keys(path, select)
+            values.append(keys)
+            number *= len(keys)
+        return None if number > _MANY_VALUES else list(product(*values))
+
+
+class HeldEvents:
+    """The events that are held for tasks that come to wait."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, dict[int, HeldEvent]] = {}
+        self._groups: dict[str, dict[tuple[str, ...], _Group]] = {}
+        self._places: dict[int, list[tuple[_Group, list[tuple[Key, ...]] | None]]] = {}
+        self._by_end: list[tuple[int, int, HeldEvent]] = []
+        self._asked: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._parked: dict[str, list[HeldEvent]] = {}
+        self._kept: dict[str, list[HeldEvent]] = {}
+        self._kept_seqs: set[int] = set()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._events.values()))
+
+    def __contains__(self, event: HeldEvent) -> bool:
+        return event.seq in self._events.get(event.webhook, ())
+
+    def ended(self, before: float, paused: Collection[str] = (), limit: float = float("inf")) -> list[HeldEvent]:
+        """The first events whose hold ended before that time, but for those of webhooks that are paused.
+
+        They stay until they are removed; those of paused webhooks aren't looked at again before they are unparked.
+        """
+        ended: dict[int, HeldEvent] = {}
+        while self._by_end and self._by_end[0][0] < before and len(ended) < limit:
+            event = heapq.heappop(self._by_end)[2]
+            if event in self and event.seq not in self._kept_seqs:
+                if event.webhook in paused:
+                    self._parked.setdefault(event.webhook, []).append(event)
+                else:
+                    ended[event.seq] = event
+        for event in ended.values():
+            heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
+        return list(ended.values())
+
+    def unpark(self, webhook: str) -> None:
+        """The webhook is paused no longer."""
+        for event in self._parked.pop(webhook, ()):
+            heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
+
+    def keep(self, event: HeldEvent, task_id: str) -> None:
+        """The event has not `ended` before this task, which may still take it, is let go."""
+        self._kept.setdefault(task_id, []).append(event)
+        self._kept_seqs.add(event.seq)
+
+    def let_go(self, task_id: str) -> None:
+        """No event is kept for this task any more."""
+        for event in self._kept.pop(task_id, ()):
+            self._kept_seqs.discard(event.seq)
+            if event in self:
+                heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
+
+    def knows(self, webhook: str, paths: tuple[str, ...]) -> bool:
+        """Whether the webhook's events can be looked up by this set of paths already."""
+        return paths in self._groups.get(webhook, {})
+
+    def wants(self, webhook: str, criteria: Criteria) -> bool:
+        """Whether the webhook's events should be made findable by these paths, which costs reading every one.
+
+        Paths that tasks have of their own aren't worth that: for those each event's signature is looked at.
+        """
+        if len(self._events.get(webhook, ())) <= _FEW or not _needed(criteria):
+            return True
+        place = (webhook, criteria.paths)
+        asked = self._asked[place] = self._asked.pop(place, 0) + 1
+        if len(self._asked) > _SETS_COUNTED:
+            del self._asked[next(iter(self._asked))]
+        return asked > _OFTEN
+
+    def _forget_one(self, webhook: str) -> None:
+        """The set of paths that was learned first is findable no more."""
+        groups = self._groups[webhook]
+        forgotten = groups.pop(next(iter(groups)))
+        for seq in self._events.get(webhook, ()):
+            if seq in self._places:
+                self._places[seq] = [place for place in self._places[seq] if place[0] is not forgotten]
+
+    def learn(self, webhook: str, criteria: Criteria, documents: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
+        """Makes the webhook's events findable by these paths; `documents` gives (seq, payload) of every one held."""
+        group = _Group(criteria.selects)
+        events = self._events.get(webhook, {})
+        places = [
+            (events[seq], group.places(criteria.paths, Document(document)))
+            for seq, document in documents
+            if seq in events
+        ]
+        # Reading may have failed above: only what is known of all events is used.
+        self._groups.setdefault(webhook, {})[criteria.paths] = group
+        self._asked.pop((webhook, criteria.paths), None)
+        if len(self._groups[webhook]) > _GROUPS:
+            self._forget_one(webhook)
+        for event, found in places:
+            self._put(event, group, found)
+
+    def add(self, event: HeldEvent, document: Document) -> None:
+        """Holds the event."""
+        if event in self:
+            return
+        event.signature = _signature(document.value)
+        self._events.setdefault(event.webhook, {})[event.seq] = event
+        heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
+        for paths, group in self._groups.get(event.webhook, {}).items():
+            self._put(event, group, group.places(paths, document))
+
+    def _put(self, event: HeldEvent, group: _Group, places: list[tuple[Key, ...]] | None) -> None:
+        if places is None:
+            insort(group.many, event)
+        else:
+            for place in places:
+                insort(group.by_keys.setdefault(place, []), event)
+        if places != []:
+            self._places.setdefault(event.seq, []).append((group, places))
+
+    def remove(self, event: HeldEvent) -> None:
+        """Holds the event no longer."""
+        self._events.get(event.webhook, {}).pop(event.seq, None)
+        self._kept_seqs.discard(event.seq)
+        for group, places in self._places.pop(event.seq, ()):
+            for place in places if places is not None else (None,):
+                events = group.many if place is None else group.by_keys[place]
+                index = bisect_left(events, event)
+                if index < len(events) and events[index].seq == event.seq:
+                    del events[index]
+                if place is not None and not events:
+                    del group.by_keys[place]
+
+    def candidates(self, webhook: str, criteria: Criteria, received_after: float) -> Iterator[tuple[HeldEvent, bool]]:
+        """Held events whose values fit, oldest first, from about that arrival on; False beside those to be compared."""
+        group = self._groups.get(webhook, {}).get(criteria.paths)
+        if group is None:
+            needed = _needed(criteria)
+            for held in sorted(self._events.get(webhook, {}).values()):
+                if held.signature & needed == needed and held.received_at >= received_after - _OUT_OF_ORDER:
+                    yield held, False
+            return
+        sure = group.by_keys.get(criteria.keys, [])
+        first = _first_received(sure, received_after)
+        if not group.many:
+            for index in range(first, len(sure)):
+                yield sure[index], True
+            return
+        merged = [(event, True) for event in sure[first:]] + [(event, False) for event in group.many]
+        yield from sorted(merged, key=lambda item: item[0].seq)
+
+
+def _first_received(events: list[HeldEvent], received_after: float) -> int:
+    """Where events begin that may have arrived after that time.
+
+    The order of arrival is that of the commits, which the times follow but for a few seconds.
+    """
+    return bisect_left(events, received_after - _OUT_OF_ORDER, key=lambda event: event.received_at)
+
+
+def _bit(key: str | tuple[str]) -> int:
+    return 1 << hash(key) % _BITS
+
+
+def _signature(payload: Mapping[str, Any]) -> int:
+    """A bit for each member's name and each value in the payload, `_webhook` left out."""
+    places: set[int] = set()
+    values: list[Any] = [{name: value for name, value in payload.items() if name != "_webhook"}]
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            places.update(hash(name) % _BITS for name in value)
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+        elif value is not None:
+            places.add(hash(comparison_key(value)) % _BITS)
+    return sum(1 << place for place in places)
+
+
+def _needed(criteria: Criteria) -> int:
+    """The bits that the signature of an event has for which the criteria hold; 0 where that can't be said."""
+    needed = 0
+    for path, key in zip(criteria.paths, criteria.keys, strict=True):
+        steps = plain_steps(path.strip())
+        if not steps or steps[0] == "_webhook":
+            continue
+        for step in steps:
+            if isinstance(step, str):
+                needed |= _bit(step)
+        if isinstance(key, str):
+            needed |= _bit(key)
+    return needed

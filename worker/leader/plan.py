@@ -1,0 +1,130 @@
+"""Decisions on their way into the store, and the targets that they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from config.webhooks import Webhook
+from criteria.conditions import Conditions
+from store.once import once_key
+from store.records import Decision, Event, NewTarget
+from worker.leader.matching import Document, HeldEvent, HeldEvents, WaitingTask
+
+STEP = 1000
+"""Targets and ended holds that are written in one transaction; a single decision may have more targets."""
+
+
+def is_large(decision: Decision) -> bool:
+    """Whether it is written in parts."""
+    return len(decision.targets) > STEP
+
+
+@dataclass
+class Plan:
+    """Decisions on their way into the store. Nothing else changes before they are there."""
+
+    paced: Collection[str]
+    """Webhooks with a pace."""
+    coming: dict[str, WaitingTask]
+    """Tasks that have come to wait: each may take a held event."""
+    freed: Sequence[Event]
+    """Events that are free again: as good as held."""
+    freed_held: HeldEvents = field(default_factory=HeldEvents)
+    decisions: list[Decision] = field(default_factory=list)
+    taken: dict[str, str] = field(default_factory=dict)
+    """task id → event id."""
+    used: dict[str, HeldEvent] = field(default_factory=dict)
+    """id → event that is held no longer."""
+    events: dict[str, Event] = field(default_factory=dict)
+    """id → event that is decided, or free again."""
+    refused: bool = False
+    """Whether the store refused a decision: what comes after it is decided anew."""
+    doubted: dict[str, WaitingTask] = field(default_factory=dict)
+    """Tasks that may take an event when their workflow can be looked up."""
+    kept: list[tuple[HeldEvent, str]] = field(default_factory=list)
+    """Events whose hold has run out, each with the task in doubt that may still take it."""
+    unknown: dict[str, int] = field(default_factory=dict)
+    """Undefined webhook → when the first of its events is to be looked at again."""
+    whole: bool = True
+    """Whether every task that was waiting is known; if not, events without a taker are left undecided."""
+    waiting: set[str] = field(default_factory=set)
+    """Webhooks with such an event: those that came after it wait too."""
+
+    def take(self, event: HeldEvent, task: WaitingTask) -> None:
+        self.taken[task.id] = event.id
+        self.use(event, (completion(task),))
+
+    def use(self, event: HeldEvent, targets: tuple[NewTarget, ...]) -> None:
+        """These are the event's targets; it is held no longer."""
+        self.used[event.id] = event
+        self.decisions.append(Decision(event.id, "pending", "no", targets, event.webhook in self.paced))
+
+    def steps(self, ended: Sequence[HeldEvent]) -> Iterator[tuple[list[Decision], list[HeldEvent]]]:
+        """The decisions, and then the holds that have ended, in their order, in parts for one transaction each."""
+        step: list[Decision] = []
+        size = 0
+        for decision in self.decisions:
+            if step and size + 1 + len(decision.targets) > STEP:
+                yield step, []
+                step, size = [], 0
+            if is_large(decision):
+                yield [decision], []
+                continue
+            step.append(decision)
+            size += 1 + len(decision.targets)
+        first = max(0, STEP - size)
+        if step or ended:
+            yield step, list(ended[:first])
+        for begin in range(first, len(ended), STEP):
+            yield [], list(ended[begin : begin + STEP])
+
+
+@dataclass(frozen=True)
+class Start:
+    """A start that an event makes, and whether only for want of a taker."""
+
+    target: NewTarget
+    unless_taken: bool
+
+
+def starts_of(webhook: Webhook, event: Event, document: Document, taken: bool) -> list[Start]:
+    """The event's starts, as it is `taken` by a task or not."""
+    starts: list[Start] = []
+    entries: dict[str, int] = {}
+    for start in webhook.starts:
+        if Conditions.parse(start.when).holds(document.value):
+            # An entry keeps its number whether or not those before it are made.
+            number = entries[start.workflow] = entries.get(start.workflow, 0) + 1
+            correlation_id = event.id if number == 1 else f"{event.id}#{number}"
+            if not (taken and start.unless):
+                once = start.once
+                key = once_key(webhook.name, start.workflow, once.key, document.value) if once is not None else None
+                target = NewTarget(
+                    "start",
+                    start.workflow,
+                    version=start.version,
+                    correlation_id=correlation_id,
+                    once_key=key,
+                    once_while=once.while_ if once is not None and key is not None else None,
+                )
+                starts.append(Start(target, start.unless is not None))
+    return starts
+
+
+def completion(task: WaitingTask) -> NewTarget:
+    return NewTarget(
+        "complete",
+        task.workflow,
+        workflow_id=task.workflow_id,
+        task_id=task.id,
+        reference_name=task.reference_name,
+    )
+
+
+def put_off(decision: Decision, not_before: Mapping[str, int]) -> Decision:
+    """The decision, with the times before which the completions of some tasks may not be made."""
+    if not any(new.task_id in not_before for new in decision.targets):
+        return decision
+    targets = tuple(replace(new, not_before=not_before.get(new.task_id or "", 0)) for new in decision.targets)
+    return replace(decision, targets=targets)

@@ -1,0 +1,143 @@
+"""What fails alone while events are decided: it is set aside with its reason, and tried again, ever more rarely.
+
+Belongs to the deciding loop's thread. Events wait in the store; tasks, which are few and all in memory, here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+
+from store import turns
+from store.bisect import OF_ALL, narrowed
+from store.protocols import Store
+from store.records import Event, SetAside
+from worker.conductor.backoff import wait_before
+
+log = structlog.get_logger()
+
+Kind = Literal["event", "task"]
+
+_LONGEST_PAUSE = 300.0
+"""Seconds between two tries at most."""
+_LOOK_EVERY = 1000
+"""Milliseconds between two looks for events that are due."""
+_AT_ONCE = 20
+"""Events that are tried again at a time: what fails for long takes no others' turn."""
+_TASKS = 10_000
+"""Tasks that are set aside at most. Beyond it the first ones are left to the next worker, which reads them all."""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    webhook: str | None
+    error: Exception
+    retry: Callable[[], None] | None
+
+
+class Aside:
+    """Collects what failed and what was tried again; `settle` writes both down."""
+
+    def __init__(self, store: Store):
+        self._store = store
+        self._failures: dict[tuple[Kind, str], _Failure] = {}
+        self._tried: set[tuple[Kind, str]] = set()
+        self._tasks: dict[str, tuple[SetAside, Callable[[], None]]] = {}
+        self._gone: set[str] = set()
+        self._looked = float("-inf")
+
+    def event_failed(self, event_id: str, webhook: str | None, error: Exception) -> None:
+        """Nothing was decided of the event."""
+        self._failures["event", event_id] = _Failure(webhook, error, None)
+
+    def task_failed(self, task_id: str, error: Exception, retry: Callable[[], None]) -> None:
+        """The task can't be used; `retry` is to be done when it is tried again, and may raise."""
+        self._failures["task", task_id] = _Failure(None, error, retry)
+
+    def waits(self, task_id: str) -> bool:
+        """Whether the task is set aside, and waits for its next try."""
+        return task_id in self._tasks
+
+    def has_failed(self, kind: Kind, id_: str) -> bool:
+        """Whether it failed since the last `settle`."""
+        return (kind, id_) in self._failures
+
+    def task_is_gone(self, task_id: str) -> None:
+        """The task waits no longer."""
+        if self._tasks.pop(task_id, None) is not None:
+            self._gone.add(task_id)
+
+    def retry_tasks(self, now: int) -> None:
+        """Tries the tasks again that are due."""
+        for task_id, (item, retry) in list(self._tasks.items()) if self._tasks else ():
+            if item.due_at <= now:
+                self._tried.add(("task", task_id))
+                try:
+                    retry()
+                except OF_ALL:
+                    raise
+                except Exception as error:
+                    self.task_failed(task_id, error, retry)
+
+    def due_events(self, now: int, paused: Collection[str]) -> list[Event]:
+        """Events that are to be tried again now: undecided ones, those that were held or freed (`aside`), and
+        those whose decision isn't written to its end (`writing`)."""
+        if now < self._looked + _LOOK_EVERY and self._looked <= now:
+            return []
+        self._looked = now
+        due: list[Event] = []
+        room = turns.BYTES
+        for item in self._store.quarantined("event", due_before=now + 1, limit=_AT_ONCE):
+            if room <= 0:
+                break
+            try:
+                event = self._store.events_of([item.id]).get(item.id)
+            except OF_ALL:
+                raise
+            except Exception as error:
+                self.event_failed(item.id, item.webhook, error)
+                continue
+            self._tried.add(("event", item.id))
+            # What is paused is left to the agenda; what is finished, or isn't there any more, needs nothing.
+            unfinished = event is not None and (event.decided_at is None or event.hold in ("aside", "writing"))
+            if event is not None and unfinished and (event.webhook not in paused or event.hold == "writing"):
+                due.append(event)
+                room -= len(event.payload)
+        return sorted(due, key=lambda event: event.seq)
+
+    def settle(self, now: int) -> None:
+        """Sets aside what failed, and takes back what was tried and didn't. Raises StoreUnavailable."""
+        if not (self._failures or self._tried or self._gone):
+            return
+        events = [id_ for kind, id_ in self._failures if kind == "event"]
+        before = {("event", item.id): item for item in self._store.quarantined("event", ids=events)} if events else {}
+        before |= {("task", task_id): item for task_id, (item, _) in self._tasks.items()}
+        items: list[SetAside] = []
+        for (kind, id_), failure in self._failures.items():
+            earlier = before.get((kind, id_))
+            tries = earlier.tries + 1 if earlier is not None else 1
+            since = earlier.since if earlier is not None else now
+            due_at = now + int(wait_before(tries, longest=_LONGEST_PAUSE) * 1000)
+            reason = f"{type(failure.error).__name__}: {failure.error}"
+            items.append(SetAside(kind, id_, failure.webhook, reason, since, tries, due_at))
+            if failure.retry is not None:
+                self._tasks.pop(id_, None)
+                self._tasks[id_] = (items[-1], failure.retry)
+                if len(self._tasks) > _TASKS:
+                    del self._tasks[next(iter(self._tasks))]
+            cause = failure.error if tries == 1 else None
+            log.error(f"{kind} set aside: it fails alone", id=id_, tries=tries, reason=reason, exc_info=cause)
+        for item, error in narrowed(items, self._store.set_aside):
+            log.error("what failed can't be set aside", kind=item.kind, id=item.id, error=str(error))
+        well = self._tried - self._failures.keys()
+        self._store.take_back("event", sorted(id_ for kind, id_ in well if kind == "event"))
+        tasks = {id_ for kind, id_ in well if kind == "task"} | self._gone
+        self._store.take_back("task", sorted(tasks))
+        for task_id in tasks:
+            self._tasks.pop(task_id, None)
+        self._failures.clear()
+        self._tried.clear()
+        self._gone.clear()

@@ -1,0 +1,138 @@
+"""What a term tells people of Conductor: facts in the store, which command line and page show, metrics and the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+
+import structlog
+
+from store.protocols import Store, StoreUnavailable
+from store.records import SetAside
+from worker import metrics
+from worker.discovery.state import DiscoveryState, Way
+from worker.discovery.suspects import Kind, Suspect, Suspects
+
+log = structlog.get_logger()
+
+_SAY_AGAIN = 60.0
+"""Seconds after which it is said anew whether Conductor can be used: who lost leadership may have said otherwise."""
+_OFFSET_WORTH_SAYING = 5
+"""Milliseconds by which the clocks' offset must have changed to be said again."""
+_REMEMBERED = 100_000
+"""Items that the worker before has set aside and that are tried again."""
+OFFSET_FACT = "conductor_clock_offset"
+"""Milliseconds that Conductor's clock is ahead of ours."""
+MISSED_FACT = "index_misses"
+"""How many waiting tasks Conductor's index doesn't know, as text; no such fact if none."""
+WAITS_FACT = "index_fails"
+"""Why the index can't be searched while events wait for it; no such fact if none waits."""
+_ALONE_FACT = "tasks_by_index_alone"
+"""When a task was last found by the index alone, in Unix milliseconds; older workers wrote 1, for ever."""
+_ALONE_EVERY = 3_600_000
+"""Milliseconds after which that fact is written anew."""
+_KINDS: tuple[Kind, ...] = ("task", "workflow")
+
+
+class Telling:
+    """One term's. What isn't said now, as the store can't be written, is said when it comes up again."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._said = ""
+        self._said_at = float("-inf")
+        self._offset: int | None = None
+        self._waits: str | None = ""
+        self._alone = 0
+
+    def conductor(self, text: str) -> None:
+        """``up``, or why Conductor can't be used."""
+        now = time.monotonic()
+        if text != self._said or now - self._said_at > _SAY_AGAIN:
+            with suppress(StoreUnavailable):
+                self._store.set_fact("conductor", text)
+                self._said, self._said_at = text, now
+
+    def offset(self, offset: int) -> None:
+        """Leaves the clocks' offset to those who explain: they compare Conductor's times with ours as we do."""
+        if self._offset is None or abs(offset - self._offset) > _OFFSET_WORTH_SAYING:
+            with suppress(StoreUnavailable):
+                self._store.set_fact(OFFSET_FACT, str(offset))
+                self._offset = offset
+
+    def way(self, way: Way, reason: str) -> None:
+        """How waiting tasks are found that no queue hands out, and why in no better way."""
+        if way == "workflows":
+            log.warning("waiting tasks can't be searched: all running workflows are read instead", reason=reason)
+        else:
+            log.info("waiting tasks are searched", way=way, **({"reason": reason} if reason else {}))
+        metrics.discovery_way(way)
+        with suppress(StoreUnavailable):
+            self._store.set_fact("discovery", f"{way}: {reason}" if reason else way)
+
+    def missed(self, missed: int, of: int) -> None:
+        """How many waiting tasks are not in the index, of how many."""
+        metrics.INDEX_MISSES.set(missed)
+        text = f"{missed} of {of} waiting tasks" if missed else None
+        if text:
+            log.warning("tasks that wait are not in Conductor's index: it lags, or has lost them", missing=text)
+        with suppress(StoreUnavailable):
+            self._store.set_fact(MISSED_FACT, text)
+
+    def waits(self, webhooks: Collection[str], reason: str) -> None:
+        """Events of these webhooks wait as the index can't be searched, for that reason; of none, if it can."""
+        metrics.INDEX_WAITS.set(len(webhooks))
+        text = f"{', '.join(sorted(webhooks))}: {reason}" if webhooks else None
+        if text != self._waits:
+            with suppress(StoreUnavailable):
+                self._store.set_fact(WAITS_FACT, text)
+                self._waits = text
+
+    def recall_alone(self, facts: Mapping[str, str], state: DiscoveryState) -> None:
+        """Has the state know what the worker before has left in these facts. Raises StoreUnavailable."""
+        if (alone := facts.get(_ALONE_FACT)) is not None:
+            now = self._store.now()
+            self._alone = now if alone == "1" else int(alone)
+            state.known_alone((now - self._alone) / 1000, time.monotonic())
+            if alone == "1":
+                self._store.set_fact(_ALONE_FACT, str(now))
+
+    def found_alone(self, state: DiscoveryState) -> None:
+        """A task was found by the index alone. Raises StoreUnavailable."""
+        if state.need(time.monotonic()) == "queue":
+            log.info("a task was found by the index alone: from now on every sweep searches the index too")
+        state.found_alone(time.monotonic())
+        now = self._store.now()
+        if abs(now - self._alone) > _ALONE_EVERY:
+            self._store.set_fact(_ALONE_FACT, str(now))
+            self._alone = now
+
+    def suspects(self, suspects: Suspects) -> None:
+        """Sets aside in the store what goes on failing, and takes back what can be read again.
+
+        Raises StoreUnavailable.
+        """
+        show, gone = suspects.news()
+        if show:
+            self._store.set_aside(self._set_aside(show))
+        for kind in _KINDS:
+            if ids := [id_ for of, id_ in gone if of == kind]:
+                self._store.take_back(kind, ids)
+        suspects.told(show, gone)
+
+    def _set_aside(self, suspects: Sequence[Suspect]) -> list[SetAside]:
+        now, monotonic = self._store.now(), time.monotonic()
+
+        def at(seconds: float) -> int:
+            return now + round((seconds - monotonic) * 1000)
+
+        return [SetAside(s.kind, s.id, None, s.reason, at(s.since), s.tries, at(s.due_at)) for s in suspects]
+
+    def remembered(self, suspects: Suspects) -> None:
+        """Has the suspects of the worker before tried again. Raises StoreUnavailable."""
+        now, monotonic = self._store.now(), time.monotonic()
+        for kind in _KINDS:
+            for item in self._store.quarantined(kind, limit=_REMEMBERED):
+                since = monotonic - (now - item.since) / 1000
+                suspects.remember(kind, item.id, item.reason, since, monotonic)

@@ -1,0 +1,100 @@
+"""Which tasks an event may go to: the delivery rules for one task and one event.
+
+Each raises InDoubt where the rule needs the task's workflow, and Conductor can't show that for now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from config.webhooks import Webhook
+from store.clock import ServerClock
+from store.records import Event, NewTarget
+from worker.leader.matching import Document, TaskIndex, WaitingTask
+from worker.leader.plan import Plan, completion
+from worker.leader.workflows import InDoubt, Workflows
+
+
+class Rules:
+    """Times are Unix milliseconds by our clock; those of Conductor are converted as they are compared."""
+
+    def __init__(self, tasks: TaskIndex, workflows: Workflows, clock: ServerClock, skew: float):
+        """`skew` is BRIDGE_CLOCK_SKEW in milliseconds."""
+        self._tasks = tasks
+        self.workflows = workflows
+        self._clock = clock
+        self._skew = skew
+
+    def scheduled(self, task: WaitingTask) -> float:
+        """When the task came to wait."""
+        return self._clock.to_local(task.scheduled_at)
+
+    def running_since(self, task: WaitingTask) -> float | None:
+        """The time before which no event goes to the task as one that is held; None if its workflow isn't there."""
+        workflow = self.workflows.get(task.workflow_id)
+        if workflow is None:
+            return None
+        return min(self.scheduled(task), self._clock.to_local(workflow.root_started_at) - self._skew)
+
+    def takers(
+        self, webhook: Webhook, event: Event, document: Document, plan: Plan
+    ) -> list[tuple[WaitingTask, NewTarget]]:
+        """All matching tasks that were waiting when the event arrived; if there is none, the first that came later.
+
+        Of those that were waiting one whose version can't be looked up for now is among them, with a target in doubt.
+        """
+        matching = [task for task in self._tasks.matching(document, webhook.receivers) if task.id not in plan.taken]
+        if any(webhook.receivers[task.workflow] is not None for task in matching):
+            self.workflows.look_up(task.workflow_id for task in matching)
+        waiting: list[tuple[WaitingTask, NewTarget]] = []
+        later: list[WaitingTask] = []
+        for task in matching:
+            if self.scheduled(task) > event.received_at:
+                later.append(task)
+                continue
+            try:
+                if self.version_fits(task, webhook):
+                    waiting.append((task, completion(task)))
+            except InDoubt:
+                versions = tuple(sorted(webhook.receivers[task.workflow] or ()))
+                waiting.append((task, replace(completion(task), only_versions=versions)))
+        if waiting:
+            return waiting
+        for task in later:
+            try:
+                if self.version_fits(task, webhook) and self.may_take(
+                    task, event.id, event.received_at, event.hold_until
+                ):
+                    return [(task, completion(task))]
+            except InDoubt:
+                # The event is held for it, unless another takes it.
+                if self.scheduled(task) <= event.hold_until:
+                    plan.doubted[task.id] = task
+        return []
+
+    def may_take(self, task: WaitingTask, event_id: str, received_at: int, hold_until: int) -> bool:
+        """Whether a task that came to wait may take a held event: in time, and of a workflow that was running."""
+        scheduled = self.scheduled(task)
+        if scheduled > hold_until:
+            return False
+        if scheduled <= received_at - self._skew:
+            return True
+        workflow = self.workflows.get(task.workflow_id)
+        if workflow is None:
+            return False
+        if _is_own_start(workflow.root_correlation_id, event_id):
+            return False
+        return self._clock.to_local(workflow.root_started_at) <= received_at + self._skew
+
+    def version_fits(self, task: WaitingTask, webhook: Webhook) -> bool:
+        """Whether the webhook receives the version of the task's workflow."""
+        versions = webhook.receivers[task.workflow]
+        if versions is None:
+            return True
+        workflow = self.workflows.get(task.workflow_id)
+        return workflow is not None and workflow.version in versions
+
+
+def _is_own_start(correlation_id: str | None, event_id: str) -> bool:
+    """Whether the event itself started the workflow with this correlation id."""
+    return correlation_id is not None and correlation_id.partition("#")[0] == event_id

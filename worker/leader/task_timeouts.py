@@ -1,0 +1,243 @@
+"""Keeps tasks alive whose definition has a response time-out: silence would time them out.
+
+Those that wait, and those that an event has taken, until their completion is recorded.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Protocol
+
+import structlog
+
+from store.protocols import Claims, Clock, Decisions, StoreUnavailable
+from store.records import Task
+from worker.conductor.backoff import wait_before
+from worker.conductor.client import Conductor
+from worker.conductor.errors import ConductorError, NotSent, Refused
+from worker.delivery.outcomes import FRESH, claim_lasts
+from worker.leader.matching import WaitingTask
+
+log = structlog.get_logger()
+
+_THREADS = 16
+_FAILING = _THREADS // 2
+"""Extensions at a time of tasks whose last one failed: those that hang hold up no other."""
+_IN_HAND = 128
+"""Extensions that are begun or wait for a thread, so that the most urgent ones are always among the next."""
+_PAGE = 2000
+_SOONEST = 0.2
+"""Seconds between two tries at least."""
+_GIVING = 0.1
+"""Seconds that a decision waits for extensions under way. One takes a few milliseconds, unless it hangs."""
+
+
+class _Store(Claims, Clock, Protocol):
+    pass
+
+
+class _Timer:
+    """One task's time-out."""
+
+    def __init__(self, task: WaitingTask | Task, due: float, taken: bool = False):
+        self.task = task
+        self.due = due
+        """When it is to be put off, by `time.monotonic`."""
+        self.taken = taken
+        """Whether an event has the task."""
+        self.failures = 0
+        self.running = False
+        self.effect_until = float("-inf")
+        """Until when an extension whose answer was lost may still take effect."""
+
+    @property
+    def within(self) -> float:
+        """Seconds for one call, so that several fit into the time."""
+        return max(1.0, self.task.response_timeout / 6)
+
+
+class TaskTimeouts:
+    """Puts off the time-outs of tasks, each a third of its time after the last; after a failure several times more.
+
+    Conductor reads a task, changes it and writes it back: an extension beside a completion could undo that. So no task
+    is given to an event while its time-out is being put off, or its completion is not due before that has ended. Of a
+    task that was given, the completion is locked in the store meanwhile, against all workers; and none is extended as
+    long as a completion may be under way.
+    """
+
+    def __init__(self, conductor: Conductor, store: _Store, worker_id: str, pool: Executor | None = None):
+        self._conductor = conductor
+        self._store = store
+        self._worker_id = worker_id
+        self._pool = pool or ThreadPoolExecutor(_THREADS, thread_name_prefix="time-outs")
+        self._changed = threading.Condition()
+        # All of the following under this lock.
+        self._timers: dict[str, _Timer] = {}
+        self._extending: set[str] = set()
+        """Waiting tasks whose time-outs are just being put off."""
+        self._being_given: Collection[str] = ()
+
+    def load(self, store: Decisions) -> None:
+        """Reads which tasks events have taken before. Raises StoreUnavailable."""
+        after = ""
+        while page := store.taken_in_time(after, _PAGE):
+            with self._changed:
+                for task in page:
+                    self._timers[task.id] = _Timer(task, time.monotonic(), taken=True)
+            after = page[-1].id
+
+    def extend(
+        self,
+        tasks: Iterable[WaitingTask],
+        waits: Callable[[str], bool],
+        until: Callable[[], float] = lambda: float("inf"),
+    ) -> None:
+        """Begins to put off what is due of these waiting tasks, and of those that were taken.
+
+        `waits` says whether the task with that id still does; `until` when, by `time.monotonic`, a request for one may
+        leave at the latest: another worker may decide after that.
+        """
+        now = time.monotonic()
+        with self._changed:
+            waiting: set[str] = set()
+            for task in tasks:
+                timer = self._timers.setdefault(task.id, _Timer(task, now))
+                timer.taken = not waits(task.id)
+                waiting.add(task.id)
+            for task_id, timer in list(self._timers.items()):
+                timer.taken = timer.taken and not waits(task_id)
+                if task_id not in waiting and not timer.taken and not timer.running:
+                    del self._timers[task_id]
+            chosen = self._due(now)
+            for timer in chosen:
+                timer.running = True
+        for timer in chosen:
+            self._pool.submit(self._put_off, timer, waits, until)
+
+    def _due(self, now: float) -> list[_Timer]:
+        running = [timer for timer in self._timers.values() if timer.running]
+        failing = sum(timer.failures > 0 for timer in running)
+        due = [timer for timer in self._timers.values() if timer.due <= now and not timer.running]
+        sound = [timer for timer in due if not timer.failures]
+        again = [timer for timer in due if timer.failures]
+        return heapq.nsmallest(max(0, _IN_HAND - len(running)), sound, key=_urgency) + heapq.nsmallest(
+            max(0, _FAILING - failing), again, key=_urgency
+        )
+
+    # --- on the pool's threads ---
+
+    def _put_off(self, timer: _Timer, waits: Callable[[str], bool], until: Callable[[], float]) -> None:
+        try:
+            if timer.taken:
+                self._put_off_taken(timer)
+            else:
+                self._put_off_waiting(timer, waits, until)
+        except Exception as error:
+            self._again(timer)
+            if isinstance(error, StoreUnavailable):
+                log.warning("a taken task's time-out wasn't put off", task_id=timer.task.id, error=str(error))
+            else:
+                log.exception("putting a task's time-out off failed unexpectedly", task_id=timer.task.id)
+        finally:
+            with self._changed:
+                timer.running = False
+
+    def _put_off_waiting(self, timer: _Timer, waits: Callable[[str], bool], until: Callable[[], float]) -> None:
+        task_id = timer.task.id
+        with self._changed:
+            if task_id in self._being_given or not waits(task_id):
+                timer.due = time.monotonic() + _SOONEST
+                return
+            self._extending.add(task_id)
+        try:
+            self._call(timer, until())
+        finally:
+            with self._changed:
+                self._extending.discard(task_id)
+                self._changed.notify_all()
+
+    def _put_off_taken(self, timer: _Timer) -> None:
+        task_id = timer.task.id
+        now, began = self._store.now(), time.monotonic()
+        # Whatever call was made under an older claim has ended: nothing of it can be beside this one.
+        free_before = now - int(claim_lasts(self._conductor.longest_call) * 1000)
+        locked, over = self._store.lock_completions(self._worker_id, [task_id], now, free_before)
+        if task_id in over:
+            with self._changed:
+                self._timers.pop(task_id, None)
+        elif not locked:  # it is being made
+            self._again(timer)
+        else:
+            try:
+                self._call(timer, began + FRESH)
+            finally:
+                left = int(1000 * max(0.0, timer.effect_until - time.monotonic()))
+                due_at = max(locked[0].due_at, self._store.now() + left) if left else locked[0].due_at
+                self._store.unlock_completions(self._worker_id, [(locked[0], due_at)])
+
+    def _call(self, timer: _Timer, not_after: float) -> None:
+        task, began = timer.task, time.monotonic()
+        try:
+            with self._conductor.within(timer.within):
+                self._conductor.extend_lease(task.id, task.workflow_id, not_after)
+        except ConductorError as error:
+            log.warning(
+                "a task's time-out wasn't put off", task_id=task.id, workflow_id=task.workflow_id, error=str(error)
+            )
+            if not isinstance(error, (NotSent, Refused)):
+                timer.effect_until = time.monotonic() + self._conductor.timeout
+            self._again(timer)
+        else:
+            timer.failures = 0
+            timer.due = began + task.response_timeout / 3
+
+    def _again(self, timer: _Timer) -> None:
+        timer.failures += 1
+        pause = min(timer.task.response_timeout / 12, wait_before(timer.failures))
+        timer.due = time.monotonic() + max(_SOONEST, pause)
+
+    # --- decisions ---
+
+    @contextmanager
+    def giving(self, tasks: Collection[WaitingTask]) -> Iterator[dict[str, int]]:
+        """These tasks are given to events inside: no extension is begun of them as waiting ones.
+
+        Yields until when, by the store's clock, the completions of some may not be made: an extension may still be
+        taking effect. At the end those that were given are taken.
+        """
+        timed = {task.id: task for task in tasks if task.response_timeout}
+        with self._changed:
+            self._being_given = timed
+            self._changed.wait_for(lambda: self._extending.isdisjoint(timed), _GIVING)
+            now = time.monotonic()
+            not_before: dict[str, int] = {}
+            for timer in (self._timers[task_id] for task_id in timed if task_id in self._timers):
+                hangs = timer.task.id in self._extending
+                until = now + timer.within + self._conductor.timeout if hangs else timer.effect_until
+                if until > now:
+                    not_before[timer.task.id] = self._store.now() + int(1000 * (until - now)) + 1
+        given = False
+        try:
+            yield not_before
+            given = True
+        finally:
+            with self._changed:
+                self._being_given = ()
+                for task in timed.values() if given else ():
+                    due = time.monotonic() + task.response_timeout / 3
+                    self._timers.setdefault(task.id, _Timer(task, due)).taken = True
+
+    def finish(self) -> bool:
+        """Forgets all tasks, when none `waits` any more; whether no extension of one is on its way."""
+        with self._changed:
+            self._timers.clear()
+            return self._changed.wait_for(lambda: not self._extending, 1.0)
+
+
+def _urgency(timer: _Timer) -> float:
+    return timer.task.response_timeout

@@ -1,0 +1,219 @@
+"""The worker process: it takes leadership and decides, or only calls while another worker has it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import structlog
+
+from config.settings import Settings
+from config.wakeup import WakeUp
+from config.watch import DefinitionsWatcher
+from store.bisect import narrowed
+from store.deadline import within
+from store.protocols import LeadershipLost, Store, StoreUnavailable
+from store.records import Event, Task
+from worker.conductor.client import Conductor
+from worker.delivery.executor import Executor
+from worker.health import Health
+from worker.leader.leader import TERM_SECONDS, Leader
+from worker.leader.means import LOOK_UPS, Means
+from worker.leader.schedule import Schedule
+from worker.leader.task_timeouts import TaskTimeouts
+
+log = structlog.get_logger()
+
+_ELECT_EVERY = 0.5
+"""Seconds between tries to take leadership."""
+_AFTER_STORE = 0.5
+"""Seconds until the store is tried again."""
+_STORE_AT_LAST = 2.0
+"""Seconds for what a worker that stops does in the store, besides recording."""
+_AFTER_BUG = 2.0
+"""Seconds until it is tried again after an error that nobody foresaw."""
+
+
+class Worker:
+    """Several workers may run on one store: one decides, all call.
+
+    Its state is the loop's thread's. Signal handlers set flags, and wake it through descriptors only.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        watcher: DefinitionsWatcher,
+        health: Health,
+        conductor: Conductor,
+        worker_id: str | None = None,
+    ):
+        """`worker_id` is told from every other's, also of a worker before on this machine; made up by default."""
+        self.id = worker_id or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._settings = settings
+        self._store = store
+        self._watcher = watcher
+        self._stop = WakeUp()
+        self._stopping = False
+        self._reload = False
+        self._executor = Executor(store, conductor, self.id, self._output, health, self._paces, settings.bridge_calls)
+        self._means = Means(
+            worker_id=self.id,
+            settings=settings,
+            store=store,
+            conductor=conductor,
+            watcher=watcher,
+            executor=self._executor,
+            timeouts=TaskTimeouts(conductor, store, self.id),
+            look_ups=ThreadPoolExecutor(settings.bridge_calls, thread_name_prefix="look-up"),
+            workflows=ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="workflow"),
+            health=health,
+            stop=self._stop,
+        )
+        self.leader: Leader | None = None
+        """The present one. Other threads read it once, and then speak to that one, over or not."""
+        self._unstored: list[Task] = []
+        """Polled in a term that ended before they were stored."""
+        self._listener = store.listener("targets")
+        self._schedule = Schedule(self._means, lambda: self.leader, self.wake)
+
+    # --- life ---
+
+    def run(self) -> None:
+        """Works until `stop`."""
+        self._schedule.start()
+        self._executor.start()
+        log.info("worker started", worker=self.id, conductor=self._settings.conductor_server_url)
+        try:
+            while not self._stopping:
+                self.step()
+        finally:
+            self.shut_down()
+
+    def stop(self) -> None:
+        """Asks the worker to finish what is in hand and end. For signal handlers too."""
+        self._stopping = True
+        self._executor.wind_up()  # now, since the loop may be waiting for Conductor or the store
+        self._stop.ring()
+        self.wake()
+
+    def wake(self) -> None:
+        """There may be something to do. For signal handlers too."""
+        self._listener.wake()
+        if (leader := self.leader) is not None:
+            leader.wake()
+
+    def reload(self) -> None:
+        """Reads the definitions anew at the next step. For signal handlers too."""
+        self._watcher.force()
+        self._reload = True
+        self.wake()
+
+    def shut_down(self) -> None:
+        """Decides no more, lets the next worker decide, makes no new calls, ends those in hand, and records them.
+
+        Within seconds, whatever hangs: what isn't done then is looked up by other workers, as after a crash.
+        """
+        log.info("worker stopping")
+        self._executor.wind_up()
+        self._schedule.stop()
+        try:
+            with within(_STORE_AT_LAST):
+                self.end_term()
+        except Exception:
+            log.exception("the reign's end failed unexpectedly; its lead runs out")
+        self._executor.stop()
+        for pool in (self._means.look_ups, self._means.workflows):
+            assert pool is not None
+            pool.shutdown(wait=False, cancel_futures=True)
+        self.close()
+        log.info("worker stopped")
+
+    def close(self) -> None:
+        """Gives back what a worker holds that doesn't run."""
+        self._listener.close()
+        self._stop.close()
+
+    # --- the loop ---
+
+    def step(self) -> None:
+        """Decides once, or calls for a while; whatever goes wrong, the next step begins anew from the store."""
+        self._means.alive()
+        try:
+            if self._reload:
+                self._reload = False
+                self._watcher.check()
+            self.hand_over()
+            if self.leader is None and not self.elect():
+                self._call_only()
+            else:
+                assert self.leader is not None
+                self.leader.step()
+        except LeadershipLost:
+            log.warning("another worker decides now")
+            self.end_term()
+        except StoreUnavailable as error:
+            # What of the last steps is in the store is to be read from there, whenever that is possible again.
+            log.error("the store can't be used; trying again", error=str(error))
+            self.end_term()
+            self._stop.wait(_AFTER_STORE)
+        except Exception:
+            # Deciding again from the store is safe, and better than no worker.
+            log.exception("deciding failed unexpectedly; starting over from the store")
+            self.end_term()
+            self._stop.wait(_AFTER_BUG)
+
+    def elect(self) -> bool:
+        """Begins a term if no other worker decides; whether it did. Raises StoreUnavailable."""
+        term = self._store.elect(self.id, TERM_SECONDS)
+        if term is None:
+            return False
+        # Before it is loaded, which may take longer than leadership lasts: from here on it has a heartbeat.
+        self.leader = leader = Leader(self._means, term)
+        if self._stopping:  # the signal came before there was a term to be woken
+            leader.wake()
+        leader.load()
+        return True
+
+    def end_term(self) -> None:
+        """Ends the term, if there is one, and gives leadership up."""
+        leader, self.leader = self.leader, None
+        if leader is None:
+            return
+        self._unstored += leader.end()
+        # The next worker may give a task to an event, beside which no time-out must be put off.
+        finished = self._means.timeouts.finish()
+        with suppress(StoreUnavailable):
+            self.hand_over()
+        if not finished:  # then it decides when leadership has run out
+            log.warning("a task's time-out is still being put off: the lead isn't given up")
+            return
+        with suppress(StoreUnavailable):
+            self._store.resign(self.id)
+
+    def hand_over(self) -> None:
+        """Leaves what was polled and couldn't be stored to the worker that decides now. Raises StoreUnavailable."""
+        if self._unstored:
+            refused = narrowed(self._unstored, lambda tasks: self._store.hand_over(tasks, self._store.now()))
+            for task, error in refused:  # the index knows it
+                log.error("a polled task can't be stored", task_id=task.id, error=str(error))
+            self._unstored = []
+
+    def _call_only(self) -> None:
+        until = time.monotonic() + _ELECT_EVERY
+        while not self._stopping and (rest := until - time.monotonic()) > 0:
+            self._listener.wait(rest)
+            self._executor.look()
+
+    def _paces(self) -> dict[str, float]:
+        """webhook → calls a second, at most."""
+        return {webhook.name: webhook.pace for webhook in self._watcher.current.webhooks if webhook.pace is not None}
+
+    def _output(self, event: Event) -> str:
+        webhook = self._watcher.current.by_name.get(event.webhook)
+        return event.text(metadata=webhook is None or webhook.metadata)

@@ -1,0 +1,271 @@
+"""What the delivery rules need to know of workflows. One that Conductor can't show for now is in doubt."""
+
+from __future__ import annotations
+
+import heapq
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import structlog
+
+from store.bisect import narrowed
+from store.protocols import Store, StoreUnavailable
+from store.records import SetAside, Workflow
+from worker.conductor.backoff import wait_before
+
+log = structlog.get_logger()
+
+_REMEMBERED = 50_000
+_IN_DOUBT = 10_000
+"""Workflows in doubt whose failed look-ups are remembered; of more the first are forgotten, and so asked for sooner."""
+_PATIENCE = 0.5
+"""Seconds that a decision waits for the next answer to a look-up."""
+_LONGEST = 2.0
+"""Seconds that a decision waits for all of its look-ups together."""
+_LONGEST_PAUSE = 30.0
+"""Seconds between two look-ups of one workflow at most."""
+_FORGOTTEN_AFTER = 300.0
+"""Seconds after a doubt's next try was due, and nobody wanted it, after which it is forgotten: its tasks have ended."""
+_SHOWN_AFTER = 3
+"""Failures after which people are shown that the workflow is in doubt."""
+_SHOW_EVERY = 1.0
+"""Seconds between two looks at what people are to be shown."""
+_ANSWER_DUE = 0.25
+"""Seconds after which it is seen whether a look-up that nobody waited for has been answered."""
+
+
+class InDoubt(Exception):
+    """Conductor can't show the workflow for now."""
+
+
+@dataclass
+class _Doubt:
+    tries: int
+    since: float
+    again_at: float
+    reason: str
+
+
+class Workflows:
+    """Belongs to the deciding loop's thread. A look-up that takes long goes on, and is asked for its answer later."""
+
+    def __init__(
+        self,
+        store: Store,
+        look_up: Callable[[str], Workflow | None],
+        pool: ThreadPoolExecutor | None,
+        at_once: int,
+        now: Callable[[], float] = time.monotonic,
+        within: Callable[[float], AbstractContextManager[None]] = lambda seconds: nullcontext(),
+    ):
+        """`look_up` asks Conductor, and may raise; `at_once` look-ups run on the `pool`, which has as many threads.
+
+        Without a pool each is waited for. `now` is in seconds. Inside `within` a look-up takes no longer than so many.
+        """
+        self._store = store
+        self._look_up = look_up
+        self._pool = pool
+        self._at_once = at_once
+        self._now = now
+        self._within = within
+        self._known: dict[str, Workflow] = {}
+        self._absent: set[str] = set()
+        """What Conductor hasn't got, as this decision saw it."""
+        self._unsaved: dict[str, Workflow] = {}
+        self._running: set[str] = set()
+        self._answers: queue.SimpleQueue[tuple[str, Workflow | Exception | None, bool]] = queue.SimpleQueue()
+        self._doubts: dict[str, _Doubt] = {}
+        self._agenda: list[tuple[float, str]] = []
+        self._ready: set[str] = set()
+        self._until = float("-inf")
+        self._shown: dict[str, int] = {}
+        """The workflows that people were shown, each after how many failures."""
+        self._shown_at = float("-inf")
+
+    def __contains__(self, workflow_id: str) -> bool:
+        return workflow_id in self._known
+
+    @property
+    def in_doubt(self) -> dict[str, str]:
+        """workflow id → why it can't be shown, of those whose last look-up failed."""
+        return {workflow_id: doubt.reason for workflow_id, doubt in self._doubts.items()}
+
+    def begin(self) -> set[str]:
+        """A decision begins. Returns the workflows of which more may be known than at the last one."""
+        self._until = self._now() + _LONGEST
+        self._absent.clear()
+        if len(self._known) > _REMEMBERED:
+            self._known = dict(self._unsaved)
+        while not self._answers.empty():
+            self._take(*self._answers.get_nowait())
+        while self._agenda and self._agenda[0][0] <= self._now():
+            self._ready.add(heapq.heappop(self._agenda)[1])
+        ready, self._ready = self._ready, set()
+        return ready
+
+    def due_in(self) -> float:
+        """Seconds until a look-up is to be tried again, or may have been answered; infinite if there is none."""
+        next_try = self._agenda[0][0] - self._now() if self._agenda else float("inf")
+        return max(0.0, min(next_try, _ANSWER_DUE if self._running or self._ready else float("inf")))
+
+    def get(self, workflow_id: str) -> Workflow | None:
+        """The workflow; None if Conductor has none. Raises InDoubt if it can't be shown now, and StoreUnavailable."""
+        self.look_up([workflow_id])
+        if workflow_id in self._known:
+            return self._known[workflow_id]
+        if workflow_id in self._absent:
+            return None
+        doubt = self._doubts.get(workflow_id)
+        if doubt is not None:
+            raise InDoubt(doubt.reason)
+        if workflow_id not in self._running:
+            self._ready.add(workflow_id)  # there was no room for it
+        raise InDoubt(f"workflow {workflow_id} has not been looked up yet")
+
+    def look_up(self, workflow_ids: Iterable[str]) -> None:
+        """Looks up several at once, and waits while answers come. Raises StoreUnavailable."""
+        due = filter(self._is_due, dict.fromkeys(workflow_ids))
+        wanted = deque(sorted(due, key=self._doubts.__contains__))  # those that failed before come last
+        if self._pool is None:
+            for workflow_id in wanted:
+                self._take(workflow_id, *self._find(workflow_id))
+            return
+        waiting: set[str] = set()
+        while wanted or waiting:
+            for _ in range(len(wanted)):
+                if self._has_room_for(wanted[0]):
+                    workflow_id = wanted.popleft()
+                    self._running.add(workflow_id)
+                    waiting.add(workflow_id)
+                    self._pool.submit(self._run, workflow_id)
+                else:
+                    break
+            left = min(_PATIENCE, self._until - self._now())
+            if not waiting or left <= 0:
+                return
+            try:
+                answered = self._answers.get(timeout=left)
+            except queue.Empty:
+                return
+            waiting.discard(answered[0])
+            self._take(*answered)
+
+    def save(self) -> None:
+        """Has the store remember what was looked up. Raises StoreUnavailable."""
+        if self._unsaved:
+            for workflow, error in narrowed(list(self._unsaved.values()), self._store.remember_workflows):
+                # It is known for now, and is looked up again when it isn't any more.
+                log.warning("what was looked up can't be stored", workflow_id=workflow.id, error=str(error))
+            self._unsaved.clear()
+        if self._now() >= self._shown_at + _SHOW_EVERY:
+            self._shown_at = self._now()
+            self._forget()
+            self._show()
+
+    def _forget(self) -> None:
+        """Forgets doubts that nobody asks about any more."""
+        before = self._now() - _FORGOTTEN_AFTER
+        for workflow_id in [id_ for id_, doubt in self._doubts.items() if doubt.again_at < before]:
+            if workflow_id not in self._running:
+                del self._doubts[workflow_id]
+
+    def _show(self) -> None:
+        """Sets aside in the store what goes on failing, and takes back what can be shown again."""
+        new = [
+            (workflow_id, doubt)
+            for workflow_id, doubt in self._doubts.items()
+            if doubt.tries >= _SHOWN_AFTER and self._shown.get(workflow_id) != doubt.tries
+        ]
+        over = [workflow_id for workflow_id in self._shown if workflow_id not in self._doubts]
+        if new:
+            ahead = self._store.now() - self._now() * 1000
+            items = [
+                SetAside(
+                    kind="workflow",
+                    id=workflow_id,
+                    webhook=None,
+                    reason=doubt.reason,
+                    since=int(doubt.since * 1000 + ahead),
+                    tries=doubt.tries,
+                    due_at=int(doubt.again_at * 1000 + ahead),
+                )
+                for workflow_id, doubt in new
+            ]
+            for item, error in narrowed(items, self._store.set_aside):
+                log.error("a workflow in doubt can't be shown to people", workflow_id=item.id, error=str(error))
+        if over:
+            self._store.take_back("workflow", over)
+        self._shown.update((workflow_id, doubt.tries) for workflow_id, doubt in new)
+        for workflow_id in over:
+            del self._shown[workflow_id]
+
+    def _is_due(self, workflow_id: str) -> bool:
+        if workflow_id in self._known or workflow_id in self._absent or workflow_id in self._running:
+            return False
+        doubt = self._doubts.get(workflow_id)
+        return doubt is None or self._now() >= doubt.again_at
+
+    def _has_room_for(self, workflow_id: str) -> bool:
+        """Those that failed before, and may hang again, leave half of the room to others."""
+        failed = sum(1 for running in self._running if running in self._doubts)
+        return len(self._running) < self._at_once and not (
+            workflow_id in self._doubts and failed >= max(1, self._at_once // 2)
+        )
+
+    def _run(self, workflow_id: str) -> None:
+        """On the pool."""
+        self._answers.put((workflow_id, *self._find(workflow_id)))
+
+    def _find(self, workflow_id: str) -> tuple[Workflow | Exception | None, bool]:
+        """What the store or Conductor knows of the workflow, or why that can't be said; whether it is new."""
+        try:
+            known = self._store.workflow(workflow_id)
+            if known is not None:
+                return known, False
+        except StoreUnavailable as error:
+            return error, False
+        except Exception as error:
+            log.warning("what is stored of a workflow can't be read", workflow_id=workflow_id, error=str(error))
+        # Nobody knows yet which of those asked for the first time hang: together they must not take every place for as
+        # long as a call may last.
+        first = workflow_id not in self._doubts
+        try:
+            with self._within(_LONGEST) if first else nullcontext():
+                return self._look_up(workflow_id), True
+        except Exception as error:
+            return error, False
+
+    def _take(self, workflow_id: str, found: Workflow | Exception | None, is_new: bool) -> None:
+        self._running.discard(workflow_id)
+        if isinstance(found, StoreUnavailable):
+            raise found
+        if isinstance(found, Exception):
+            self._fail(workflow_id, found)
+            return
+        if self._doubts.pop(workflow_id, None) is not None:
+            log.info("a workflow can be looked up again", workflow_id=workflow_id)
+        self._ready.add(workflow_id)
+        if found is None:
+            self._absent.add(workflow_id)
+            return
+        self._known[workflow_id] = found
+        if is_new:
+            self._unsaved[workflow_id] = found
+
+    def _fail(self, workflow_id: str, error: Exception) -> None:
+        before = self._doubts.pop(workflow_id, None)
+        tries = before.tries + 1 if before is not None else 1
+        again_at = self._now() + wait_before(tries, longest=_LONGEST_PAUSE)
+        reason = f"workflow {workflow_id} can't be looked up: {str(error) or type(error).__name__}"
+        since = before.since if before is not None else self._now()
+        self._doubts[workflow_id] = _Doubt(tries, since, again_at, reason)
+        heapq.heappush(self._agenda, (again_at, workflow_id))
+        if before is None:
+            log.warning("a workflow can't be looked up; only its tasks wait for it", error=reason)
+            if len(self._doubts) > _IN_DOUBT:
+                del self._doubts[next(iter(self._doubts))]

@@ -1,0 +1,237 @@
+"""What to tell people, and when: observations in, messages out. Pure, and never a word of a payload or a secret.
+
+Of each kind of trouble there is a message when it begins, another at most every ten minutes while there is more to
+say, and one when it is over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from store.records import WRONG_TOKEN
+
+Kind = Literal["failed", "rejecting", "conductor", "store", "definitions", "gone", "waiting", "set aside", "tokens"]
+QUIET = 600_000
+"""Milliseconds between two messages of a kind, unless the second says that it is over."""
+AWAY = 60_000
+"""Milliseconds that Conductor must be away to be worth a word; and that an event must wait."""
+_TRY_AGAIN = 60_000
+"""Milliseconds until a message that couldn't be sent is tried again."""
+_HICCUP = 5_000
+"""Milliseconds that the store must be away."""
+_REJECTIONS = 3
+"""Of a webhook that accepts nothing: fewer may be somebody who only tries a URL."""
+WRONG_TOKENS = 20
+"""Wrong tokens in the last hour or two, of all addresses: fewer are somebody's mistakes."""
+_LISTED = 5
+
+
+@dataclass(frozen=True)
+class Observation:
+    """How things are. Times are Unix milliseconds."""
+
+    now: int
+    failed: Mapping[str, int] = field(default_factory=dict)
+    """webhook → events that failed since the last observation."""
+    deliveries: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """webhook → outcome → number in the last hour or two."""
+    conductor_away: bool = False
+    store_unavailable: bool = False
+    """Nothing else of the observation is known then."""
+    broken_definitions: tuple[str, ...] = ()
+    """The processes that found errors in the definitions."""
+    gone: tuple[str, ...] = ()
+    """Webhooks that have gone from the definitions lately."""
+    set_aside: tuple[str, ...] = ()
+    """Names of what is set aside, those first that have been so for longest."""
+    oldest_pending: int | None = None
+    """When the oldest event arrived that waits for a decision or a call."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message."""
+
+    kind: Kind
+    title: str
+    body: str
+    over: bool = False
+
+
+@dataclass
+class _Trouble:
+    """What is known of one kind."""
+
+    since: int | None = None
+    """Since when it lasts; None if it doesn't."""
+    told_at: int = -QUIET
+    """When the last message about it was made, its end not counted."""
+    told: bool = False
+    """Whether people were told of it, and not yet of its end."""
+    about: list[str] = field(default_factory=list)
+    """What they were told it is about."""
+    failed: dict[str, int] = field(default_factory=dict)
+    """webhook → failed events that they weren't told of."""
+    telling: dict[str, int] = field(default_factory=dict)
+    """Of the last message about failed events, should it not be sent."""
+    not_before: int = 0
+
+
+class Notices:
+    """Decides what is told."""
+
+    def __init__(self, remembered: str | None = None):
+        """`remembered` is what `memory` gave to the worker that decided before."""
+        self._troubles: dict[Kind, _Trouble] = {kind: _Trouble() for kind in get_args(Kind)}
+        for kind, written in _read(remembered):
+            self._troubles[kind] = written
+
+    def memory(self) -> str:
+        """What the next worker that decides must know to go on without saying anything twice."""
+        return json.dumps({kind: asdict(trouble) for kind, trouble in self._troubles.items()}, sort_keys=True)
+
+    def observe(self, seen: Observation) -> list[Message]:
+        """The messages that are due now; each counts as sent unless `not_sent` is said of it."""
+        if seen.store_unavailable:
+            return [*self._state(seen, "store", ["store"], after=_HICCUP)]
+        conductor = seen.conductor_away
+        rejecting = [
+            name
+            for name, outcomes in sorted(seen.deliveries.items())
+            if name
+            and outcomes.get("rejected", 0) >= _REJECTIONS
+            and not any(outcomes.get(good, 0) for good in ("accepted", "duplicate", "filtered", "challenge"))
+        ]
+        wrong_tokens = seen.deliveries.get("", {}).get(WRONG_TOKEN, 0)
+        waits = seen.oldest_pending is not None and seen.now - seen.oldest_pending >= AWAY
+        return [
+            *self._failed(seen),
+            *self._state(seen, "store", []),
+            *self._state(seen, "conductor", ["conductor"] if conductor else [], after=AWAY),
+            *self._state(seen, "definitions", list(seen.broken_definitions)),
+            *self._state(seen, "gone", list(seen.gone)),
+            *self._state(seen, "rejecting", rejecting),
+            # What heals in the next tries is not worth a word.
+            *self._state(seen, "set aside", list(seen.set_aside), after=AWAY),
+            *self._state(seen, "tokens", ["tokens"] if wrong_tokens >= WRONG_TOKENS else []),
+            # While Conductor is away events wait for it, which has been said.
+            *(() if conductor else self._state(seen, "waiting", ["events"] if waits else [])),
+        ]
+
+    def not_sent(self, message: Message, now: int) -> None:
+        """The message couldn't be sent: it is due again in a minute, if there is still reason for it."""
+        trouble = self._troubles[message.kind]
+        trouble.not_before = now + _TRY_AGAIN
+        trouble.told = message.over
+        if not message.over:
+            trouble.told_at, trouble.about = -QUIET, []
+            for webhook, number in trouble.telling.items():
+                trouble.failed[webhook] = trouble.failed.get(webhook, 0) + number
+            trouble.telling = {}
+
+    def _state(self, seen: Observation, kind: Kind, about: list[str], after: int = 0) -> Iterator[Message]:
+        trouble = self._troubles[kind]
+        if seen.now < trouble.not_before:
+            return
+        if not about:
+            trouble.since, trouble.about = None, []
+            if trouble.told:
+                trouble.told = False
+                yield Message(kind, _OVER[kind], _OVER[kind] + ".", over=True)
+            return
+        if trouble.since is None:
+            trouble.since = seen.now
+        is_news = not trouble.told or bool(set(about) - set(trouble.about))
+        if is_news and seen.now - trouble.since >= after and seen.now - trouble.told_at >= QUIET:
+            trouble.told, trouble.told_at, trouble.about = True, seen.now, about
+            yield _message(kind, about, seen)
+
+    def _failed(self, seen: Observation) -> Iterator[Message]:
+        trouble = self._troubles["failed"]
+        for webhook, number in seen.failed.items():
+            trouble.failed[webhook] = trouble.failed.get(webhook, 0) + number
+            trouble.since = seen.now
+        if seen.now < trouble.not_before:
+            return
+        if trouble.failed and seen.now - trouble.told_at >= QUIET:
+            trouble.told, trouble.told_at = True, seen.now
+            trouble.telling, trouble.failed = trouble.failed, {}
+            yield _failed_message(trouble.telling)
+        elif trouble.told and not trouble.failed and seen.now - (trouble.since or 0) >= QUIET:
+            trouble.told = False
+            yield Message("failed", _OVER["failed"], _OVER["failed"] + ".", over=True)
+
+
+_OVER: dict[Kind, str] = {
+    "failed": "No further event has failed for ten minutes",
+    "rejecting": "No webhook rejects all of its deliveries any more",
+    "conductor": "Conductor answers again",
+    "store": "The store can be written again",
+    "definitions": "The webhook definitions are in order again",
+    "gone": "The webhooks that were gone are back, or have been gone for a day",
+    "waiting": "Events are delivered in time again",
+    "set aside": "Nothing is set aside any more",
+    "tokens": "Nobody tries tokens at the admin page any more",
+}
+
+
+def _message(kind: Kind, about: list[str], seen: Observation) -> Message:
+    match kind:
+        case "rejecting":
+            title = f"{_listed(about)} reject{'s' if len(about) == 1 else ''} every delivery"
+            body = "The reasons: webhook-bridge rejections, or the admin page."
+        case "conductor":
+            title = "Conductor can't be used"
+            body = "It has been away for a minute. Events are accepted and kept; they are delivered when it is back."
+        case "store":
+            title = "The store can't be used"
+            body = (
+                "Deliveries are answered 503, so that their senders try again. Is the disk full, or the database away?"
+            )
+        case "definitions":
+            title = "The webhook definitions have errors"
+            body = f"Found by {_listed(about)}. The last good ones stay in force. What is wrong: webhook-bridge check."
+        case "gone":
+            title = f"{_listed(about)} {'is' if len(about) == 1 else 'are'} gone from the definitions"
+            body = "Deliveries are answered 503 for a minute, and 404 then. If nobody removed them, look at the files."
+        case "set aside":
+            title = f"{_listed(about)} {'fails' if len(about) == 1 else 'fail'}"
+            body = "Everything else goes on, and these are tried again. The reasons: webhook-bridge check."
+        case "tokens":
+            title = "Somebody tries tokens at the admin page"
+            wrong = seen.deliveries[""][WRONG_TOKEN]
+            body = f"{wrong} were wrong in the last hour or two. The admin process logs from which addresses."
+        case _:
+            waited = (seen.now - (seen.oldest_pending or seen.now)) // 1000
+            title = "Events are piling up"
+            body = f"The oldest has waited {waited} s for its delivery. More: webhook-bridge events --status pending."
+    return Message(kind, title, body)
+
+
+def _failed_message(failed: Mapping[str, int]) -> Message:
+    number = sum(failed.values())
+    each = [f"{name} ({count})" for name, count in sorted(failed.items())]
+    body = (
+        f"Of {_listed(each)}. Conductor refuses them for good. Mend the reason and replay them: "
+        "webhook-bridge events --status failed."
+    )
+    return Message("failed", f"{number} event{'s' if number > 1 else ''} failed", body)
+
+
+def _listed(names: list[str]) -> str:
+    rest = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _read(remembered: str | None) -> Iterator[tuple[Kind, _Trouble]]:
+    """What is readable of a memory; another version may have written another one."""
+    try:
+        written: Any = json.loads(remembered or "{}")
+        for kind in get_args(Kind):
+            if kind in written:
+                yield kind, _Trouble(**written[kind])
+    except (ValueError, TypeError):
+        return
