@@ -1,7 +1,7 @@
 """The model of the webhooks file: every key, its kind, its rules and an example of it.
 
 A rule that looks at several keys is in `rules` of its model, which sees what was written: so it is checked
-even where single values are wrong, and everything that is wrong is said at once.
+even where single values are wrong, and all errors are reported together.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -21,20 +19,33 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
-    SecretStr,
     ValidationError,
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails
 
 from config.durations import Duration, Size
 from config.rates import Rate
-from criteria.jsonpath import compile_path
-from criteria.operators import NAMES, SCHEMA_MARK, Operators, find_faults, is_operators
-
-if TYPE_CHECKING:
-    from typing_extensions import LiteralString
+from config.value_types import (
+    LARGEST_VERSION,
+    Expected,
+    HeaderName,
+    HeaderValue,
+    JsonPath,
+    Name,
+    Network,
+    Secret,
+    Secrets,
+    Topics,
+    Url,
+    UrlPart,
+    Versions,
+    check_answer,
+    check_may_hold,
+    error_detail,
+    from_list,
+)
 
 DEFAULT_HOLD = 600.0
 """Seconds that an event without a taker is held, unless its webhook says otherwise."""
@@ -42,211 +53,6 @@ DEFAULT_MAX_BODY = 1024 * 1024
 """Bytes of a body, unless the webhook or its platform says otherwise."""
 DEFAULT_TOLERANCE = 300.0
 """Seconds that a signed timestamp may be away from now, unless the webhook or its platform says otherwise."""
-
-_URL_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
-_TOPIC = re.compile(r"arn:aws(-[a-z]+)*:sns:([a-z0-9-]+|[*]):[0-9]{12}:([A-Za-z0-9_.-]{1,256}|[*])")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-
-
-# --- kinds of values ----------------------------------------------------------------------------------------
-# A message is "what is wrong; remedy".
-
-
-def _check_url_part(value: str) -> str:
-    if not _URL_PART.fullmatch(value):
-        raise ValueError(
-            f"{value!r} can't be part of a URL; use up to 128 letters, digits, '-', '_', '.' and '~', "
-            "a letter or digit first"
-        )
-    return value
-
-
-def _check_header_name(value: str) -> str:
-    if not _HEADER_NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is not a header's name; write one such as X-Signature")
-    return value
-
-
-def _check_topic(value: str) -> str:
-    if not _TOPIC.fullmatch(value):
-        raise ValueError(
-            f"{value!r} is not a topic's ARN; write one such as arn:aws:sns:eu-west-1:123456789012:alarms, "
-            "with * for the region or the name for all of the account"
-        )
-    return value
-
-
-def _check_path(value: str) -> str:
-    try:
-        compile_path(value)
-    except ValueError as error:
-        raise ValueError(f"{error}; write one such as $.event.type or $['event']['type']") from None
-    return value
-
-
-def _check_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not parts.fragment
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError(f"{value!r} is not a URL; write it whole, such as https://hooks.example.com/webhook/NAME")
-    return value
-
-
-def _as_secret(value: object) -> object:
-    if value is None or value == "":
-        raise ValueError("an empty secret, with which anyone could sign; give one of at least 16 random characters")
-    if isinstance(value, (bool, int, float)):
-        raise ValueError("a number or boolean, not text; put it in quotes")
-    return SecretStr(value) if isinstance(value, str) else value
-
-
-def _as_header_value(value: object) -> object:
-    if value is None or value == "":
-        raise ValueError("an empty value, which any sender could give; give the value that the header must have")
-    if isinstance(value, (bool, int, float)):
-        raise ValueError("a number or boolean, not text; put it in quotes")
-    if isinstance(value, str) and (value != value.strip() or any(character in value for character in "\r\n\0")):
-        raise ValueError(
-            "a value that no header can have: it starts or ends with a space, or has a line break; mend it"
-        )
-    return SecretStr(value) if isinstance(value, str) else value
-
-
-def _as_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else (value,)
-
-
-def _from_list(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _as_network(value: object) -> object:
-    if isinstance(value, (IPv4Network, IPv6Network)):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("not a network; write one such as 192.0.2.0/24, or an address")
-    try:
-        return ip_network(value)
-    except ValueError as error:
-        raise ValueError(f"{error}; write a network such as 192.0.2.0/24, or an address") from None
-
-
-LARGEST_VERSION = 2**31 - 1
-"""Conductor keeps versions in Java's int."""
-
-
-def _versions(value: object) -> object:
-    if value == "any":
-        return None
-    numbers = value if isinstance(value, (list, set, frozenset)) else [value]
-    if not numbers or not all(type(number) is int and number > 0 for number in numbers):
-        raise ValueError("not versions of a workflow; write any, a version such as 2, or a list such as [1, 2]")
-    if max(numbers) > LARGEST_VERSION:
-        raise ValueError(f"no version of a workflow: Conductor's go up to {LARGEST_VERSION}; write one such as 2")
-    return frozenset(numbers)
-
-
-def _check_expected(value: object) -> object:
-    """Operators are checked one by one, so that each fault has its own line."""
-    if is_operators(value):
-        assert isinstance(value, dict)
-        faults = [_detail("rule", message, where) for where, message in find_faults(value)]
-        if faults:
-            raise ValidationError.from_exception_data("operators", faults, hide_input=True)
-    elif isinstance(value, dict) and (inner := _inner_operator(value)) is not None:
-        raise ValueError(
-            f"the operator {inner} deep inside an object; operators stand right below a path: write the longer path, "
-            "or {$eq: {…}} to compare with the object"
-        )
-    return value
-
-
-def _inner_operator(value: object) -> str | None:
-    if isinstance(value, dict):
-        return next((key for key in value if key in NAMES), None) or next(
-            filter(None, map(_inner_operator, value.values())), None
-        )
-    return None
-
-
-def why_never(expected: object) -> str | None:
-    """Why an expected value, or a mapping of operators without fault, can hold for nothing; None if it can."""
-    if is_operators(expected):
-        assert isinstance(expected, dict)
-        return Operators(expected).why_never()
-    return "null equals nothing" if expected is None else None
-
-
-def _check_may_hold(value: object) -> object:
-    never = why_never(value)
-    if never is not None:
-        raise ValueError(f"this can never hold, so every delivery would be filtered: {never}; correct it, or remove it")
-    return value
-
-
-def _check_answer(value: object) -> object:
-    if not isinstance(value, (str, dict, list)):
-        raise ValueError("neither text nor a mapping or list; write thanks, in quotes if it is a number")
-    return value
-
-
-def _schema_of(kind: dict[str, Any], plural: bool = True) -> dict[str, Any]:
-    return {"anyOf": [kind, {"type": "array", "items": kind, "minItems": 1}]} if plural else kind
-
-
-Name = Annotated[str, Field(min_length=1)]
-UrlPart = Annotated[
-    str, AfterValidator(_check_url_part), Field(json_schema_extra={"pattern": f"^{_URL_PART.pattern}$"})
-]
-HeaderName = Annotated[str, AfterValidator(_check_header_name)]
-HeaderValue = Annotated[
-    SecretStr, BeforeValidator(_as_header_value), WithJsonSchema({"type": "string", "minLength": 1})
-]
-JsonPath = Annotated[str, AfterValidator(_check_path)]
-Url = Annotated[str, AfterValidator(_check_url)]
-Secret = Annotated[SecretStr, BeforeValidator(_as_secret), WithJsonSchema({"type": "string", "minLength": 1})]
-Secrets = Annotated[
-    tuple[Secret, ...],
-    BeforeValidator(_as_tuple),
-    Field(min_length=1),
-    WithJsonSchema(_schema_of({"type": "string", "minLength": 1})),
-]
-"""One secret, or several while one is being rotated: any of them may have signed."""
-Topics = Annotated[
-    tuple[Annotated[str, AfterValidator(_check_topic)], ...],
-    BeforeValidator(_as_tuple),
-    Field(min_length=1),
-    WithJsonSchema(_schema_of({"type": "string", "pattern": f"^{_TOPIC.pattern}$"})),
-]
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_as_network), WithJsonSchema({"type": "string"})]
-_VERSION_SCHEMA = {"type": "integer", "minimum": 1, "maximum": LARGEST_VERSION}
-Versions = Annotated[
-    frozenset[int] | None,
-    BeforeValidator(_versions),
-    WithJsonSchema({"anyOf": [{"const": "any"}, *_schema_of(_VERSION_SCHEMA)["anyOf"]]}),
-]
-"""The versions of a workflow, or None for any."""
-
-Expected = Annotated[
-    Any,
-    BeforeValidator(_check_expected),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                SCHEMA_MARK,
-                {"type": ["string", "number", "boolean", "array", "null"]},
-                {"type": "object", "propertyNames": {"not": {"pattern": "^\\$"}}},
-            ]
-        }
-    ),
-]
-"""A value to equal, or a mapping of operators."""
-
-
-# --- the model ----------------------------------------------------------------------------------------------
 
 
 class _Model(BaseModel):
@@ -265,27 +71,19 @@ class _Model(BaseModel):
         if isinstance(value, dict):
             written = {key: item for key, item in value.items() if item is not None}
             details.extend(
-                _detail("rule", message, () if key is None else (key,)) for key, message in cls.rules(written)
+                error_detail("rule", message, () if key is None else (key,)) for key, message in cls.rules(written)
             )
         model = None
         try:
             model = handler(value)
         except ValidationError as error:
             details.extend(
-                _detail(found["type"], found["msg"], found["loc"], found.get("ctx"))
+                error_detail(found["type"], found["msg"], found["loc"], found.get("ctx"))
                 for found in error.errors(include_url=False, include_input=False)
             )
         if details:
             raise ValidationError.from_exception_data(cls.__name__, details, hide_input=True)
         return model
-
-
-def _detail(
-    kind: LiteralString, message: str, place: tuple[str | int, ...], context: Mapping[str, Any] | None = None
-) -> InitErrorDetails:
-    """An error without the input, which may be a secret."""
-    error = PydanticCustomError(kind, "{text}", {**(context or {}), "text": message})
-    return InitErrorDetails(type=error, loc=place, input=None)
 
 
 class Once(_Model):
@@ -386,7 +184,7 @@ class Respond(_Model):
     """The answer to an accepted or filtered delivery."""
 
     status: int = Field(default=200, ge=200, le=299, description="the status, 200 to 299", examples=[202])
-    body: Annotated[Any, BeforeValidator(_check_answer), WithJsonSchema({"type": ["string", "object", "array"]})] = (
+    body: Annotated[Any, BeforeValidator(check_answer), WithJsonSchema({"type": ["string", "object", "array"]})] = (
         Field(default="", description="the body: text, or a mapping or list that is sent as JSON", examples=["thanks"])
     )
     content_type: str | None = Field(
@@ -478,7 +276,7 @@ class Webhook(_Model):
         examples=["challenge"],
     )
     verifier: Literal["none"] | None = Field(default=None, description="none: deliveries are not verified at all")
-    only: dict[JsonPath, Annotated[Expected, AfterValidator(_check_may_hold)]] = Field(
+    only: dict[JsonPath, Annotated[Expected, AfterValidator(check_may_hold)]] = Field(
         default={},
         min_length=1,
         description="JSONPath → expected value or operators; others are answered and not stored",
@@ -489,7 +287,7 @@ class Webhook(_Model):
         description="workflows whose WAIT_FOR_WEBHOOK tasks it may complete: name → any, version or versions",
         examples=[{"deploy": "any"}],
     )
-    starts: Annotated[tuple[Start, ...], BeforeValidator(_from_list)] = Field(
+    starts: Annotated[tuple[Start, ...], BeforeValidator(from_list)] = Field(
         default=(), description="workflows that the webhook starts", examples=[[{"workflow": "on_push"}]]
     )
     hold: Duration = Field(
@@ -506,7 +304,7 @@ class Webhook(_Model):
     max_body: Size | None = Field(
         default=None, description="the largest body; the platform's own limit by default", examples=["2MB"]
     )
-    allow_ips: Annotated[tuple[Network, ...], BeforeValidator(_from_list)] = Field(
+    allow_ips: Annotated[tuple[Network, ...], BeforeValidator(from_list)] = Field(
         default=(), description="networks that may post; all by default", examples=[["192.0.2.0/24"]]
     )
     accept: Accept | None = Field(
@@ -522,7 +320,7 @@ class Webhook(_Model):
         description="the answer to an accepted or filtered delivery, instead of the platform's usual one",
         examples=[{"status": 202, "body": "thanks"}],
     )
-    hide: Annotated[tuple[JsonPath, ...], BeforeValidator(_from_list)] = Field(
+    hide: Annotated[tuple[JsonPath, ...], BeforeValidator(from_list)] = Field(
         default=(),
         description="JSONPaths of values that people don't see: blank on page, API and command line, not for Conductor",
         examples=[["$.customer.email"]],

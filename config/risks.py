@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from config.model import why_never
 from config.problems import Finding
 from config.references import UNRESOLVED
+from config.value_types import why_never
 from config.yaml_lines import Where
 from criteria.operators import find_faults, is_operators
 

@@ -1,0 +1,224 @@
+"""The kinds of values in the webhooks file. Each checks itself: a message is "what is wrong; remedy"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, WithJsonSchema
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from criteria.jsonpath import compile_path
+from criteria.operators import NAMES, SCHEMA_MARK, Operators, find_faults, is_operators
+
+if TYPE_CHECKING:
+    from typing_extensions import LiteralString
+
+_URL_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+_TOPIC = re.compile(r"arn:aws(-[a-z]+)*:sns:([a-z0-9-]+|[*]):[0-9]{12}:([A-Za-z0-9_.-]{1,256}|[*])")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+def error_detail(
+    kind: LiteralString, message: str, place: tuple[str | int, ...], context: Mapping[str, Any] | None = None
+) -> InitErrorDetails:
+    """An error without the input, which may be a secret."""
+    error = PydanticCustomError(kind, "{text}", {**(context or {}), "text": message})
+    return InitErrorDetails(type=error, loc=place, input=None)
+
+
+def _check_url_part(value: str) -> str:
+    if not _URL_PART.fullmatch(value):
+        raise ValueError(
+            f"{value!r} can't be part of a URL; use up to 128 letters, digits, '-', '_', '.' and '~', "
+            "a letter or digit first"
+        )
+    return value
+
+
+def _check_header_name(value: str) -> str:
+    if not _HEADER_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not a header's name; write one such as X-Signature")
+    return value
+
+
+def _check_topic(value: str) -> str:
+    if not _TOPIC.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not a topic's ARN; write one such as arn:aws:sns:eu-west-1:123456789012:alarms, "
+            "with * for the region or the name for all of the account"
+        )
+    return value
+
+
+def _check_path(value: str) -> str:
+    try:
+        compile_path(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; write one such as $.event.type or $['event']['type']") from None
+    return value
+
+
+def _check_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not parts.fragment
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"{value!r} is not a URL; write it whole, such as https://hooks.example.com/webhook/NAME")
+    return value
+
+
+def _as_secret(value: object) -> object:
+    if value is None or value == "":
+        raise ValueError("an empty secret, with which anyone could sign; give one of at least 16 random characters")
+    if isinstance(value, (bool, int, float)):
+        raise ValueError("a number or boolean, not text; put it in quotes")
+    return SecretStr(value) if isinstance(value, str) else value
+
+
+def _as_header_value(value: object) -> object:
+    if value is None or value == "":
+        raise ValueError("an empty value, which any sender could give; give the value that the header must have")
+    if isinstance(value, (bool, int, float)):
+        raise ValueError("a number or boolean, not text; put it in quotes")
+    if isinstance(value, str) and (value != value.strip() or any(character in value for character in "\r\n\0")):
+        raise ValueError(
+            "a value that no header can have: it starts or ends with a space, or has a line break; mend it"
+        )
+    return SecretStr(value) if isinstance(value, str) else value
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def from_list(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _as_network(value: object) -> object:
+    if isinstance(value, (IPv4Network, IPv6Network)):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("not a network; write one such as 192.0.2.0/24, or an address")
+    try:
+        return ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; write a network such as 192.0.2.0/24, or an address") from None
+
+
+LARGEST_VERSION = 2**31 - 1
+"""Conductor keeps versions in Java's int."""
+
+
+def _versions(value: object) -> object:
+    if value == "any":
+        return None
+    numbers = value if isinstance(value, (list, set, frozenset)) else [value]
+    if not numbers or not all(type(number) is int and number > 0 for number in numbers):
+        raise ValueError("not versions of a workflow; write any, a version such as 2, or a list such as [1, 2]")
+    if max(numbers) > LARGEST_VERSION:
+        raise ValueError(f"no version of a workflow: Conductor's go up to {LARGEST_VERSION}; write one such as 2")
+    return frozenset(numbers)
+
+
+def _check_expected(value: object) -> object:
+    """Operators are checked one by one, so that each fault has its own line."""
+    if is_operators(value):
+        assert isinstance(value, dict)
+        faults = [error_detail("rule", message, where) for where, message in find_faults(value)]
+        if faults:
+            raise ValidationError.from_exception_data("operators", faults, hide_input=True)
+    elif isinstance(value, dict) and (inner := _inner_operator(value)) is not None:
+        raise ValueError(
+            f"the operator {inner} deep inside an object; operators stand right below a path: write the longer path, "
+            "or {$eq: {…}} to compare with the object"
+        )
+    return value
+
+
+def _inner_operator(value: object) -> str | None:
+    if isinstance(value, dict):
+        return next((key for key in value if key in NAMES), None) or next(
+            filter(None, map(_inner_operator, value.values())), None
+        )
+    return None
+
+
+def why_never(expected: object) -> str | None:
+    """Why an expected value, or a mapping of operators without fault, can hold for nothing; None if it can."""
+    if is_operators(expected):
+        assert isinstance(expected, dict)
+        return Operators(expected).why_never()
+    return "null equals nothing" if expected is None else None
+
+
+def check_may_hold(value: object) -> object:
+    never = why_never(value)
+    if never is not None:
+        raise ValueError(f"this can never hold, so every delivery would be filtered: {never}; correct it, or remove it")
+    return value
+
+
+def check_answer(value: object) -> object:
+    if not isinstance(value, (str, dict, list)):
+        raise ValueError("neither text nor a mapping or list; write thanks, in quotes if it is a number")
+    return value
+
+
+def _schema_of(kind: dict[str, Any], plural: bool = True) -> dict[str, Any]:
+    return {"anyOf": [kind, {"type": "array", "items": kind, "minItems": 1}]} if plural else kind
+
+
+Name = Annotated[str, Field(min_length=1)]
+UrlPart = Annotated[
+    str, AfterValidator(_check_url_part), Field(json_schema_extra={"pattern": f"^{_URL_PART.pattern}$"})
+]
+HeaderName = Annotated[str, AfterValidator(_check_header_name)]
+HeaderValue = Annotated[
+    SecretStr, BeforeValidator(_as_header_value), WithJsonSchema({"type": "string", "minLength": 1})
+]
+JsonPath = Annotated[str, AfterValidator(_check_path)]
+Url = Annotated[str, AfterValidator(_check_url)]
+Secret = Annotated[SecretStr, BeforeValidator(_as_secret), WithJsonSchema({"type": "string", "minLength": 1})]
+Secrets = Annotated[
+    tuple[Secret, ...],
+    BeforeValidator(_as_tuple),
+    Field(min_length=1),
+    WithJsonSchema(_schema_of({"type": "string", "minLength": 1})),
+]
+"""One secret, or several while one is being rotated: any of them may have signed."""
+Topics = Annotated[
+    tuple[Annotated[str, AfterValidator(_check_topic)], ...],
+    BeforeValidator(_as_tuple),
+    Field(min_length=1),
+    WithJsonSchema(_schema_of({"type": "string", "pattern": f"^{_TOPIC.pattern}$"})),
+]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_as_network), WithJsonSchema({"type": "string"})]
+_VERSION_SCHEMA = {"type": "integer", "minimum": 1, "maximum": LARGEST_VERSION}
+Versions = Annotated[
+    frozenset[int] | None,
+    BeforeValidator(_versions),
+    WithJsonSchema({"anyOf": [{"const": "any"}, *_schema_of(_VERSION_SCHEMA)["anyOf"]]}),
+]
+"""The versions of a workflow, or None for any."""
+
+Expected = Annotated[
+    Any,
+    BeforeValidator(_check_expected),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                SCHEMA_MARK,
+                {"type": ["string", "number", "boolean", "array", "null"]},
+                {"type": "object", "propertyNames": {"not": {"pattern": "^\\$"}}},
+            ]
+        }
+    ),
+]
+"""A value to equal, or a mapping of operators."""
