@@ -8,7 +8,7 @@ about very many rows is done in steps, each a transaction: some of them may have
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, Protocol
 
@@ -202,6 +202,11 @@ class Decisions(Protocol):
 
         Whoever takes leadership writes all of them before it reads which tasks wait. Parts of a decision that wasn't
         recorded whole are dropped; its event is undecided.
+        """
+
+    def promised_tasks(self) -> Iterator[str]:
+        """The ids of the tasks in parts that `write_large` has still to write: each has its event, and waits for no
+        other, though its state is `waiting` yet. A bounded number of parts is read at a time.
         """
 
     def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:

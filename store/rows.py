@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any, TypeVar, get_args
 
+import structlog
+
 from store import storable
 from store.protocols import LeadershipLost, PartRefused, StoreUnavailable
 from store.records import (
@@ -25,6 +27,8 @@ from store.records import (
     Task,
     Workflow,
 )
+
+log = structlog.get_logger()
 
 _Item = TypeVar("_Item")
 EVENT = (
@@ -66,6 +70,8 @@ RECORDED = 10
 """Parts of a large decision that one transaction records."""
 PART = 500
 """Targets that one transaction writes of a large decision."""
+PARTS_READ = 10
+"""Parts of large decisions that are read at a time."""
 STATES = tuple((kind, state) for kind in get_args(TargetKind) for state in get_args(TargetState))
 """What a target can be: by one look into an index each it is found whether an event has such a target."""
 HOLDS: tuple[Hold, ...] = ("no", "held", "recheck", "aside", "aside", "writing")
@@ -137,6 +143,17 @@ def large_parts(decision: Decision) -> Iterator[list[tuple[str, int, str]]]:
 def targets_in(part: str) -> list[NewTarget]:
     """The targets of one such part."""
     return [NewTarget(**{**found, "only_versions": _versions(found["only_versions"])}) for found in json.loads(part)]
+
+
+def tasks_in(event_id: str, part: str) -> list[str]:
+    """The ids of the tasks in one such part; none if it can't be read."""
+    try:
+        return [str(found["task_id"]) for found in json.loads(part) if found["task_id"] is not None]
+    except (TypeError, ValueError, LookupError) as error:
+        log.error(
+            "a part of a large decision can't be read: its tasks aren't known", event_id=event_id, error=str(error)
+        )
+        return []
 
 
 @contextmanager

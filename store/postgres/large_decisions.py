@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from store import rows, transitions
 from store.postgres import onces
@@ -15,6 +15,11 @@ from store.records import Decision
 
 _WRITING = f"SELECT id FROM bridge.events WHERE held > 0 AND held = {rows.HOLDS.index('writing')}"
 _NEXT = f"{_WRITING} AND id != ALL(%s) ORDER BY seq LIMIT 1"
+_UNWRITTEN = f"""
+SELECT e.seq, p.number, e.id, p.targets FROM bridge.events e JOIN bridge.decision_parts p ON p.event_id = e.id
+WHERE e.held > 0 AND e.held = {rows.HOLDS.index("writing")} AND (e.seq, p.number) > (%s, %s)
+ORDER BY e.seq, p.number LIMIT %s
+"""
 _DROPPED = 10
 """Parts that are deleted in one transaction, of decisions that don't stand."""
 
@@ -83,6 +88,13 @@ class LargeDecisions:
                 return True
         self._wakeup.ring("targets")
         return True
+
+    def promised_tasks(self) -> Iterator[str]:
+        place = (0, -1)
+        while found := self._connections.read(_UNWRITTEN, (*place, rows.PARTS_READ)):
+            for seq, number, event_id, part in found:
+                place = (seq, number)
+                yield from rows.tasks_in(event_id, part)
 
     def _write_part(self, connection: Connection, event_id: str, now: int) -> None:
         """Writes the event's next part, or after the last one what becomes of the event."""

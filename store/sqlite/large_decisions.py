@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from sqlite_utils import Database
 
@@ -16,6 +16,11 @@ from store.sqlite.parts import marks
 from store.sqlite.targets import insert_target
 
 _WRITING = f"SELECT id FROM events WHERE held > 0 AND held = {rows.HOLDS.index('writing')}"
+_UNWRITTEN = f"""
+SELECT e.seq, p.number, e.id, p.targets FROM events e JOIN decision_parts p ON p.event_id = e.id
+WHERE e.held > 0 AND e.held = {rows.HOLDS.index("writing")} AND (e.seq, p.number) > (?, ?)
+ORDER BY e.seq, p.number LIMIT ?
+"""
 _DROPPED = 10
 """Parts that are deleted in one transaction, of decisions that don't stand."""
 
@@ -68,6 +73,13 @@ class LargeDecisions:
                 (_DROPPED,),
             )
         return True
+
+    def promised_tasks(self) -> Iterator[str]:
+        place = (0, -1)
+        while found := self._connections.read(_UNWRITTEN, (*place, shared.PARTS_READ)):
+            for seq, number, event_id, part in found:
+                place = (seq, number)
+                yield from shared.tasks_in(event_id, part)
 
     def _next(self, without: Collection[str]) -> bool:
         sql = f"{_WRITING} AND id NOT IN ({marks(tuple(without))}) LIMIT 1"

@@ -97,15 +97,23 @@ class Decider:
         self._scope.definitions, self._scope.receivers = definitions, receivers
         self.holding.all_come()
 
-    def load(self, alive: Callable[[], None] = lambda: None) -> None:
-        """Reads waiting tasks and held events from the store; calls `alive` now and then meanwhile."""
+    def load(self, alive: Callable[[], None] = lambda: None) -> list[Task]:
+        """Reads waiting tasks and held events from the store; calls `alive` now and then meanwhile.
+
+        Returns tasks that have their event, though the store can't write that down for now.
+        """
         # What the worker before was writing down comes first: it was decided before anything that is decided now.
         self._parts.write_all(alive)
+        promised = set(self._store.promised_tasks())
+        given: list[Task] = []
         after = ""
         while page := self._store.waiting_tasks(after, _PAGE):
             alive()
             for task in page:
-                self._add_task(task)
+                if task.id in promised:
+                    given.append(task)
+                else:
+                    self._add_task(task)
             after = page[-1].id
         # Paths are made known before the events come, so that each event's payload is read only once.
         # The most usual ones come last: of too many the first are forgotten.
@@ -121,6 +129,7 @@ class Decider:
             with self.holding.alone(event):
                 self.held.add(HeldEvent(event), Document(event.document()))
         self.aside.settle(self._store.now())
+        return given
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
         """Tasks that have come to wait."""

@@ -114,8 +114,8 @@ class Leader:
         started = time.monotonic()
         self._means.health.progress.decides()
         self.decider.set_definitions(self._definitions)
-        self.decider.load(self._means.alive)
-        self._means.timeouts.load(self._store)
+        given = self.decider.load(self._means.alive)
+        self._means.timeouts.load(self._store, given)
         facts = self._store.facts()
         self.telling.recall_alone(facts, self.state)
         self.telling.remembered(self._index.suspects)
@@ -307,6 +307,9 @@ class Leader:
             self.decider.aside.task_failed(task.id, error, partial(look_again, [task]))
 
     def _drop(self, task_ids: list[str]) -> None:
+        # Events may have taken some since Conductor was asked; of a large decision the store may not know that yet.
+        task_ids = [task_id for task_id in task_ids if task_id in self.decider.tasks]
+
         def drop(ids: Sequence[str]) -> None:
             self._store.drop(self._means.worker_id, ids, self._store.now())
             self.decider.drop_tasks(ids)

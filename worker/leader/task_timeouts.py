@@ -82,14 +82,17 @@ class TaskTimeouts:
         """Waiting tasks whose time-outs are just being put off."""
         self._being_given: Collection[str] = ()
 
-    def load(self, store: Decisions) -> None:
-        """Reads which tasks events have taken before. Raises StoreUnavailable."""
+    def load(self, store: Decisions, given: Iterable[Task] = ()) -> None:
+        """Reads which tasks events have taken before; `given` have their event too. Raises StoreUnavailable."""
+        self._load(task for task in given if task.response_timeout)
         after = ""
         while page := store.taken_in_time(after, _PAGE):
-            with self._changed:
-                for task in page:
-                    self._timers[task.id] = _Timer(task, time.monotonic(), taken=True)
+            self._load(page)
             after = page[-1].id
+
+    def _load(self, tasks: Iterable[Task]) -> None:
+        with self._changed:
+            self._timers.update((task.id, _Timer(task, time.monotonic(), taken=True)) for task in tasks)
 
     def extend(
         self,

@@ -185,3 +185,32 @@ def test_parts_of_an_earlier_try_are_not_written_with_a_later_ones(
     store.record_large("me", replace(large, targets=large.targets[:3]), NOW)
     write(store)
     assert taken(store) == ["t0", "t1", "t2"]
+
+
+def test_the_tasks_of_parts_that_are_not_written_yet_are_told(
+    store: Store, large: Decision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "RECORDED", 1)
+    monkeypatch.setattr(rows, "PARTS_READ", 1)
+    arrive(store, "e2")
+    parts = list(rows.large_parts(Decision("e2", "pending", "no", (completion(7), completion(8), completion(9)))))
+    assert list(store.promised_tasks()) == []
+    store.record_large("me", large, NOW)
+    with monkeypatch.context() as patch, pytest.raises(Unstorable):
+        patch.setattr(rows, "large_parts", lambda _: _cut(parts))
+        store.record_large("me", Decision("e2", "pending", "no"), NOW)
+    assert list(store.promised_tasks()) == [f"t{number}" for number in range(6)], "none of e2, which doesn't stand"
+    store.write_large("me", NOW)
+    assert list(store.promised_tasks()) == ["t2", "t3", "t4", "t5"]
+    write(store)
+    assert list(store.promised_tasks()) == []
+
+
+def _cut(parts: list[list[tuple[str, int, str]]]) -> Iterator[object]:
+    yield from parts[:1]
+    raise Unstorable
+
+
+@pytest.mark.parametrize("garbled", ["{", "[7]", '[{"kind": "complete"}]', "[null]", "{}"])
+def test_the_tasks_of_a_part_that_cannot_be_read_are_not_known(garbled: str) -> None:
+    assert rows.tasks_in("e1", garbled) == []

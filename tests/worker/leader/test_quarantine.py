@@ -14,6 +14,7 @@ import pytest
 from store import rows
 from store.protocols import LeadershipLost, StoreUnavailable, Unstorable
 from store.records import Decision, Event, NewTarget, SetAside
+from store.sqlite import large_decisions
 from tests.worker.leader.test_decider import SECOND, Bench, settle
 from worker.leader import decider as decide
 from worker.leader.matching import TaskIndex, WaitingTask
@@ -54,6 +55,20 @@ def refusing(bench: Bench, *event_ids: str) -> Iterator[list[int]]:
 
     with mock.patch.object(bench.store, "decide", refuse):
         yield sizes
+
+
+@contextmanager
+def no_target_for(task_id: str) -> Iterator[None]:
+    """The store refuses the part of a large decision with this task."""
+    insert = large_decisions.insert_target
+
+    def refuse(db: Any, event_id: str, new: NewTarget, *more: Any, **options: Any) -> Any:
+        if new.task_id == task_id:
+            raise Unstorable("too large")
+        return insert(db, event_id, new, *more, **options)
+
+    with mock.patch.object(large_decisions, "insert_target", refuse):
+        yield
 
 
 def aside(bench: Bench) -> list[tuple[str, str, int]]:
@@ -397,6 +412,26 @@ def test_a_decision_whose_targets_cannot_be_written_holds_up_no_other_with_very_
         bench.decide()
     assert (bench.takers(sick), bench.store.quarantined()) == ([task.id for task in tasks], [])
     assert bench.event(sick).hold == "no"
+
+
+def test_tasks_of_a_decision_that_cannot_be_written_go_to_no_other_event_under_the_next_worker(bench: Bench) -> None:
+    tasks = [bench.wait() for _ in range(5)]
+    sick = bench.arrive()
+    with no_target_for(tasks[1].id):
+        with mock.patch("worker.leader.plan.STEP", 3), mock.patch.object(rows, "PART", 2):
+            for _ in range(3):
+                bench.decide()
+        assert (aside(bench), bench.takers(sick)) == ([("event", sick, 1)], [])
+        bench.restart()
+        bench.ms += SECOND
+        other = bench.arrive()
+        bench.decide()
+        assert (bench.takers(other), bench.event(other).hold) == ([], "held")
+    bench.ms += 60 * SECOND
+    for _ in range(4):
+        bench.decide()
+    assert bench.takers(sick) == [task.id for task in tasks]
+    assert (bench.event(sick).hold, bench.event(other).hold, bench.store.quarantined()) == ("no", "held", [])
 
 
 @pytest.mark.parametrize("column", ["headers", "query"])
