@@ -9,7 +9,7 @@ import sys
 import structlog
 
 from admin.page.app import BODY, create_app
-from admin.serving import PageServer
+from admin.page.server import PageServer
 from config.logs import configure_logging
 from config.loopback import is_loopback
 from config.settings import Settings, SettingsError, load_settings

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from admin.explain import EventFinding, StartFinding, TaskFinding, WholeTask
+from admin.explain.results import Comparison, EventExplanation, StartExplanation, TaskExplanation
 from config.settings import Settings
 from config.webhooks import Problem, Webhook
 from criteria.matches import Criterion
@@ -123,7 +123,7 @@ def task(task: Task) -> Json:
     return found if task.broken is None else {**found, "broken": task.broken}
 
 
-def whole_task(record: Task, found: WholeTask) -> Json:
+def whole_task(record: Task, found: TaskExplanation) -> Json:
     """A task by itself, with the events that came near it."""
     return {
         **task(record),
@@ -146,12 +146,12 @@ def whole_task(record: Task, found: WholeTask) -> Json:
     }
 
 
-def finding(finding: TaskFinding) -> Json:
+def finding(finding: Comparison) -> Json:
     """What is between an event and one task."""
     return {**task(finding.task), **_verdict(finding)}
 
 
-def _verdict(finding: TaskFinding) -> Json:
+def _verdict(finding: Comparison) -> Json:
     failed = finding.first_failed
     return {
         "verdict": finding.verdict,
@@ -172,7 +172,7 @@ def criterion(criterion: Criterion) -> Json:
     }
 
 
-def start(finding: StartFinding) -> Json:
+def start(finding: StartExplanation) -> Json:
     """What one entry of `starts` made of an event."""
     return {
         "workflow": finding.start.workflow,
@@ -183,7 +183,7 @@ def start(finding: StartFinding) -> Json:
     }
 
 
-def why(found: EventFinding) -> Json:
+def why(found: EventExplanation) -> Json:
     """An event explained."""
     return {
         "eventId": found.event.id,

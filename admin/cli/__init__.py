@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from admin.cli.check import check
 from admin.cli.common import Commands
-from admin.cli.definitions import check, import_, pause, resume, schema, webhooks
 from admin.cli.events import events, rejections, tasks
 from admin.cli.new import new
 from admin.cli.notify import notify
 from admin.cli.send import send
 from admin.cli.transfer import migrate_store
+from admin.cli.webhooks import import_, pause, resume, schema, webhooks
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

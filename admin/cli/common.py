@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 
 import click
 
-from admin.bridge import Bridge, CantReplay, NotFound, Readable, read_definitions
+from admin.bridge import Bridge, NotFound, Readable, read_definitions
 from admin.cli.tables import plain, table
+from admin.events.replay import CantReplay
 from config.settings import Settings, SettingsError, load_settings
 from config.webhooks import Definitions, DefinitionsError, Webhook, load_definitions
 from relay.platforms import PLATFORMS

@@ -19,10 +19,12 @@ from admin.cli.common import (
     here,
     me,
 )
-from admin.cli.following import brief, follow_events
-from admin.cli.replaying import replay_many
+from admin.cli.follow import brief, follow_events
+from admin.cli.replay import replay_many
 from admin.cli.tables import compact, plain, pretty
-from admin.explain import EventFinding, TaskFinding
+from admin.events.replay import replay as replay_event
+from admin.explain.explainer import Explainer
+from admin.explain.results import Comparison, EventExplanation
 from criteria.descriptions import criterion_in_words
 from criteria.matches import Criterion
 from store.records import Change, Event, EventFilter, EventStatus, Task, iso
@@ -107,7 +109,7 @@ def show(here: Here, event_id: str, as_json: bool) -> None:
     bridge = here.bridge
     event = bridge.event(event_id)
     targets = here.store.targets_of([event.id])
-    found = bridge.explain_event(event, limit=50)
+    found = Explainer(bridge).event(event, limit=50)
     meaning = found.meaning
     event = bridge.shown(event)
     if as_json:
@@ -152,7 +154,7 @@ def explain(here: Here, event_id: str, limit: int, as_json: bool) -> None:
     since Conductor can't show it: the reason, and when it is tried next.
     """
     bridge = here.bridge
-    found = bridge.explain_event(bridge.event(event_id), limit)
+    found = Explainer(bridge).event(bridge.event(event_id), limit)
     if as_json:
         echo_json([shapes.finding(finding) for finding in found.tasks])
         return
@@ -169,7 +171,7 @@ def explain(here: Here, event_id: str, limit: int, as_json: bool) -> None:
         click.echo(f"\nOnly the nearest {limit} tasks are listed: --limit", err=True)
 
 
-def _echo_starts(found: EventFinding) -> None:
+def _echo_starts(found: EventExplanation) -> None:
     for start in found.starts:
         version = f" version {start.start.version}" if start.start.version else ""
         click.echo(f"\n{'STARTS' if start.holds else 'STARTS NOT'}  {plain(start.start.workflow)}{version}")
@@ -178,7 +180,7 @@ def _echo_starts(found: EventFinding) -> None:
         _echo_criteria(start.criteria)
 
 
-def _echo_finding(finding: TaskFinding) -> None:
+def _echo_finding(finding: Comparison) -> None:
     if finding.verdict != "differs":  # then the reason is the first criterion that doesn't hold
         click.echo(f"  {plain(finding.reason)}")
     _echo_criteria(finding.criteria)
@@ -223,7 +225,7 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
         return
     if chosen_by or many["dry_run"]:
         raise click.UsageError("EVENT_ID is one event: leave out what chooses many")
-    new_id = here.bridge.replay(event_id)
+    new_id = replay_event(here.bridge, event_id)
     webhook = here.bridge.event(event_id).webhook
     here.store.record_change(Change(here.store.now(), me(), "replayed", webhook, f"event {event_id}, as {new_id}"))
     if as_json:
@@ -295,7 +297,7 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
     """
     bridge = here.bridge
     task = bridge.task(task_id)
-    found = bridge.explain_task(task, limit)
+    found = Explainer(bridge).task(task, limit)
     if as_json:
         echo_json(shapes.whole_task(task, found))
         return

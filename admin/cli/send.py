@@ -12,8 +12,8 @@ import click
 from admin import api_objects as shapes
 from admin.cli.common import Here, complete_webhook, fail, here, webhook_named
 from admin.cli.tables import plain
+from admin.events.send import NotReachable, content_type_of, draft_for, post, signed
 from admin.guide import SampleEvent, samples
-from admin.sending import NotReachable, content_type_of, draft_for, post, signed
 from config.webhooks import Webhook
 from relay.verifiers import CannotSign
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from admin.definitions.as_written import AsWritten, Keys, Secret, as_meant, as_written, kept
 from admin.definitions.forms import MORE, WebhookForm, receiver_line
+from admin.definitions.values import Keys, Secret, Verbatim, from_yaml_value, kept, to_yaml_value
 from admin.guide import Guide
 
 
 def form_of(written: dict[str, Any]) -> WebhookForm:
     """What is written, as it would be typed."""
-    keys = as_meant(written)
+    keys = from_yaml_value(written)
     form = WebhookForm(str(keys.get("platform", "custom")), name=str(keys.get("name")))
     receivers = keys.get("receivers") or {}
     form.receivers = "\n".join(receiver_line(name, versions) for name, versions in receivers.items())
@@ -45,7 +45,7 @@ def edited(written: dict[str, Any], form: WebhookForm, guide: Guide) -> dict[str
         ("receivers", form.receivers.split() == before.receivers.split() and not form.chosen),
         ("starts", _same_starts(form.starts, before.starts)),
         *((setting, getattr(form, setting) == getattr(before, setting)) for setting in ("audience", "service_account")),
-        *((key, key in typed and key in written and typed[key] == as_meant(written[key])) for key in MORE),
+        *((key, key in typed and key in written and typed[key] == from_yaml_value(written[key])) for key in MORE),
     )
     for key, unchanged in parts:
         if unchanged:
@@ -63,7 +63,7 @@ def _with_the_rest(starts: list[dict[str, Any]], old: list[dict[str, Any]]) -> l
     asked = ("workflow", "version", "when")
     rest: dict[Any, list[dict[str, Any]]] = {}
     for start in old:
-        rest.setdefault(as_meant(start.get("workflow")), []).append(
+        rest.setdefault(from_yaml_value(start.get("workflow")), []).append(
             kept({key: start[key] for key in start if key not in asked})
         )
     # The second entry of a workflow has what the second one had.
@@ -79,7 +79,7 @@ def _same_starts(one: list[dict[str, str]], other: list[dict[str, str]]) -> bool
 
 def differing(old: dict[str, Any], new: Keys) -> set[str]:
     """The keys whose values are others than those that are written."""
-    written = as_written(new, lambda secret, label: "…")
+    written = to_yaml_value(new, lambda secret, label: "…")
     return {key for key in {*old, *written} if old.get(key) != written.get(key)}
 
 
@@ -90,7 +90,7 @@ def secrets_of(written: dict[str, Any]) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
-def with_secrets(written: dict[str, Any], secrets: list[Secret | AsWritten]) -> dict[str, Any]:
+def with_secrets(written: dict[str, Any], secrets: list[Secret | Verbatim]) -> dict[str, Any]:
     """The keys as they are written, with these secrets."""
     value = secrets if len(secrets) > 1 else secrets[0]
     if isinstance(written.get("signature"), dict) and "secret" in written["signature"]:

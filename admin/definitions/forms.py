@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from admin.definitions.as_written import Secret
+from admin.definitions.values import Secret
 from admin.guide import Guide
 from config.problems import Problem
 from config.yaml_lines import BadYaml, parse_yaml

@@ -24,7 +24,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.util import load_yaml_guess_indent
 
-from admin.definitions.as_written import Keys, Secret, as_written, without_secrets
+from admin.definitions.values import Keys, Secret, to_yaml_value, without_secrets
 from config.proofs import PlatformRules
 from config.webhooks import DefinitionsError, Problem, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml
@@ -64,7 +64,7 @@ class Written:
     file: Path
     index: int
     keys: dict[str, Any]
-    """As written: references are not resolved. To write them again: `admin.definitions.as_written.kept`."""
+    """As written: references are not resolved. To write them again: `admin.definitions.values.kept`."""
     version: str
     """Changes with what is written of it, and with the files of its secrets."""
 
@@ -132,7 +132,7 @@ class DefinitionsFolder:
 
         Raises NameTaken, and Invalid with what is wrong with it; what is wrong with others is no reason.
         """
-        name = as_written(keys.get("name"), lambda secret, label: "")
+        name = to_yaml_value(keys.get("name"), lambda secret, label: "")
         if not isinstance(name, str) or not NAME.fullmatch(name):
             # No file may have this name, and nothing may be looked up for it. The rest is checked under another one.
             stand_in = f"new-{random.token_hex(4)}"
@@ -165,7 +165,7 @@ class DefinitionsFolder:
             files[self.folder / path] = secret.value
             return f"${{file:{path}}}"
 
-        found: dict[str, Any] = as_written(keys, refer)
+        found: dict[str, Any] = to_yaml_value(keys, refer)
         return found
 
     def _edited(self, old: Written, written: Keys) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from admin.definitions.as_written import AsWritten, Secret, as_written
+from admin.definitions.values import Secret, Verbatim, to_yaml_value
 from criteria.jsonpath import compile_path
 
 _PLATFORMS = {
@@ -153,9 +153,9 @@ def _verification(webhook: Mapping[str, Any], made: Imported, variable: str) -> 
     platform = _PLATFORMS.get(source)
     header = webhook.get("headerKey") or webhook.get("secretKey")
 
-    def secret(what: str) -> AsWritten:
+    def secret(what: str) -> Verbatim:
         made.variables[f"{variable}_SECRET"] = what
-        return AsWritten(f"${{{variable}_SECRET}}")
+        return Verbatim(f"${{{variable}_SECRET}}")
 
     if verifier == "HEADER_BASED":
         headers = webhook.get("headers")
@@ -166,7 +166,7 @@ def _verification(webhook: Mapping[str, Any], made: Imported, variable: str) -> 
         made.keys["headers"] = {}
         for name in map(str, headers):
             made.variables[f"{variable}_{_variable(name)}"] = f"the value of the header {name}"
-            made.keys["headers"][name] = AsWritten(f"${{{variable}_{_variable(name)}}}")
+            made.keys["headers"][name] = Verbatim(f"${{{variable}_{_variable(name)}}}")
         if platform not in (None, "custom"):
             made.notes.append(f"better: the bridge verifies signatures of {platform}: platform: {platform}, and secret")
     elif verifier in _VERIFIERS:
@@ -235,7 +235,7 @@ def to_yaml(webhooks: Iterable[Imported]) -> str:
         lines += [f"  # {_comment(note)}" for note in made.notes]
         lines += [f"  # set {variable}: {_comment(what)}" for variable, what in made.variables.items()]
         marker = "- "
-        for key, value in as_written(made.keys, _no_secret).items():
+        for key, value in to_yaml_value(made.keys, _no_secret).items():
             lines.append(f"  {marker}{key}: {_flow(value)}")
             marker = "  "
     return "\n".join(lines) + "\n"

@@ -14,7 +14,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from admin.definitions.as_written import AsWritten, Secret, kept
+from admin.definitions.values import Secret, Verbatim, kept
 from admin.orkes.importing import Imported, convert
 from config.webhooks import Webhook
 
@@ -118,7 +118,7 @@ def _changed(made: Imported, body: Mapping[str, Any], webhook: Webhook, written:
         old = dict(written.get("receivers") or {})
         before = shown["receiverWorkflowNamesToVersions"]
         keys["receivers"] = {
-            name: AsWritten(old[name]) if name in old and before.get(name) == (receivers or {}).get(name) else versions
+            name: Verbatim(old[name]) if name in old and before.get(name) == (receivers or {}).get(name) else versions
             for name, versions in made.keys.get("receivers", {}).items()
         }
     starts = {name: version for name, version in (body.get("workflowsToStart") or {}).items() if type(version) is int}
@@ -147,7 +147,7 @@ def _keep_or_replace(
         if any(value == HIDDEN and name not in old for name, value in headers.items()):
             raise NotAWebhook("a header's value is ***, and there is none to keep")
         keys["headers"] = {
-            name: AsWritten(old[name]) if value == HIDDEN else Secret(str(value)) for name, value in headers.items()
+            name: Verbatim(old[name]) if value == HIDDEN else Secret(str(value)) for name, value in headers.items()
         }
 
 
@@ -163,7 +163,7 @@ def _with_secrets(
         if any(text == HIDDEN and name not in old_headers for name, text in headers.items()):
             raise NotAWebhook("a header's value is ***, and there is none to keep")
         keys["headers"] = {
-            name: AsWritten(old_headers[name]) if headers[name] == HIDDEN else Secret(str(headers[name]))
+            name: Verbatim(old_headers[name]) if headers[name] == HIDDEN else Secret(str(headers[name]))
             for name in keys["headers"]
         }
     elif "signature" in keys:

@@ -9,8 +9,10 @@ from flask import Blueprint, Response, abort, jsonify, request
 
 from admin import api_objects as shapes
 from admin.bridge import DAY
+from admin.check.health import what_is_wrong
+from admin.events.replay import replay as replay_event
+from admin.explain.explainer import Explainer
 from admin.page.context import changed
-from admin.page.health import what_is_wrong
 from admin.page.openapi import description
 from admin.page.pages import bridge, state_of
 from store.records import EventFilter, EventStatus, iso
@@ -87,7 +89,7 @@ def events() -> Response:
 def event(event_id: str) -> Response:
     here = bridge()
     found = here.event(event_id)
-    explained = here.explain_event(found, 50)
+    explained = Explainer(here).event(found, 50)
     targets = here.store.targets_of([event_id])
     return jsonify(shapes.whole_event(here.shown(found), targets, explained.meaning, explained.set_aside))
 
@@ -95,13 +97,13 @@ def event(event_id: str) -> Response:
 @blueprint.get("/events/<event_id>/why")
 def why(event_id: str) -> Response:
     here = bridge()
-    return jsonify(shapes.why(here.explain_event(here.event(event_id), _limit(200))))
+    return jsonify(shapes.why(Explainer(here).event(here.event(event_id), _limit(200))))
 
 
 @blueprint.post("/events/<event_id>/replay")
 def replay(event_id: str) -> tuple[Response, int]:
     here = bridge()
-    new_id = here.replay(event_id)
+    new_id = replay_event(here, event_id)
     changed("replayed", here.event(event_id).webhook, f"event {event_id}, as {new_id}")
     return jsonify({"eventId": new_id, "replayOf": event_id}), 201
 
@@ -117,7 +119,7 @@ def tasks() -> Response:
 def task(task_id: str) -> Response:
     here = bridge()
     found = here.task(task_id)
-    return jsonify(shapes.whole_task(found, here.explain_task(found, _limit(20))))
+    return jsonify(shapes.whole_task(found, Explainer(here).task(found, _limit(20))))
 
 
 @blueprint.get("/rejections")

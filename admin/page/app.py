@@ -8,12 +8,13 @@ import structlog
 from flask import Flask, Response, current_app, g, jsonify, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
-from admin.bridge import CantReplay, NotFound
+from admin.bridge import NotFound
 from admin.definitions.writer import CantWrite, Changed
+from admin.events.replay import CantReplay
 from admin.page import api, orkes_api, pages, webhooks
 from admin.page.access import COOKIE, NotAllowed, Role, Sessions, check_local, check_same_site
-from admin.page.attempts import Attempts, TooManyAttempts
 from admin.page.context import Source, role_of_token, sessions, set_cookie, source
+from admin.page.wrong_tokens import TooManyWrongTokens, WrongTokens
 from config.settings import Settings
 from relay.forwarded import believing
 from store.protocols import NewerStore, StoreUnavailable
@@ -66,7 +67,7 @@ def create_app(settings: Settings) -> Flask:
         if has_token
         else Sessions(None)
     )
-    app.extensions["attempts"] = Attempts()
+    app.extensions["wrong_tokens"] = WrongTokens()
     proxies = settings.bridge_trusted_proxies
     app.wsgi_app = believing(app.wsgi_app, proxies, ("proto", "host"))  # type: ignore[method-assign, assignment]
     app.before_request(_admit)
@@ -77,7 +78,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_error_handler(Changed, lambda error: _error(409, str(error)))
     app.register_error_handler(CantReplay, lambda error: _error(409, str(error)))
     app.register_error_handler(NotAllowed, lambda error: _error(403, str(error)))
-    app.register_error_handler(TooManyAttempts, _on_too_many_attempts)
+    app.register_error_handler(TooManyWrongTokens, _on_too_many_attempts)
     app.register_error_handler(StoreUnavailable, _on_no_store)
     app.register_error_handler(NewerStore, _on_no_store)
     app.register_error_handler(Exception, _on_bug)
@@ -191,7 +192,7 @@ def _on_no_store(error: Exception) -> Response:
     return _error(503, f"The store can't be used now: {error}")
 
 
-def _on_too_many_attempts(error: TooManyAttempts) -> Response:
+def _on_too_many_attempts(error: TooManyWrongTokens) -> Response:
     answer = _error(429, str(error))
     answer.headers["Retry-After"] = str(error.seconds)
     return answer

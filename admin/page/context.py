@@ -12,7 +12,7 @@ from flask import Response, current_app, g, request
 
 from admin.bridge import Bridge, Readable, read_definitions
 from admin.page.access import COOKIE, Role, Sessions
-from admin.page.attempts import Attempts
+from admin.page.wrong_tokens import WrongTokens
 from config.settings import Settings
 from config.watch import Stamps, stamps
 from relay.fingerprints import Fingerprints
@@ -99,9 +99,9 @@ def sessions() -> Sessions:
 def role_of_token(given: str | None) -> Role | None:
     """What the holder of this token may do; None if it is none of ours, which is counted, and slows its sender down.
 
-    Raises TooManyAttempts.
+    Raises TooManyWrongTokens.
     """
-    attempts = cast(Attempts, current_app.extensions["attempts"])
+    attempts = cast(WrongTokens, current_app.extensions["wrong_tokens"])
     address = request.remote_addr
     attempts.check(address)
     role = sessions().role_of_token(given)

@@ -136,7 +136,7 @@ _SCHEMAS: Json = {
     ),
     "Replay": _object(eventId=TEXT, replayOf=TEXT),
     "Task": _object(("broken",), **_TASK),
-    "WholeTask": _object(
+    "TaskExplanation": _object(
         ("broken",),
         **_TASK,
         state=_one_of(*get_args(TaskState)),
@@ -265,7 +265,7 @@ def description() -> Json:
             ),
             "/api/tasks/{taskId}": _get(
                 "One task, with the recent events that came nearest to it",
-                _answers(_ref("WholeTask"), "the task", "200", "400", "404"),
+                _answers(_ref("TaskExplanation"), "the task", "200", "400", "404"),
                 task_id,
                 _limit(20),
             ),

@@ -14,15 +14,17 @@ from werkzeug.datastructures import MultiDict
 
 from admin import api_objects as shapes
 from admin.bridge import DAY, Bridge
+from admin.check.health import State, ago, what_is_wrong
 from admin.cli.tables import plain, pretty
+from admin.events.paths import select
+from admin.events.replay import Chosen, choose, replay_all
+from admin.events.replay import replay as replay_event
+from admin.events.send import as_curl, delivery_of
+from admin.explain.explainer import Explainer
 from admin.markdown import as_html, as_text
 from admin.page.access import COOKIE, SESSION_SECONDS
 from admin.page.context import changed, role_of_token, sessions, set_cookie, source
-from admin.page.health import State, ago, what_is_wrong
 from admin.page.pictures import deliveries_picture, effect_picture, waiting_picture
-from admin.path_trials import select
-from admin.replaying import Chosen, choose, replay_all
-from admin.sending import as_curl, delivery_of
 from criteria.descriptions import criterion_in_words
 from criteria.descriptions import shown as shown_value
 from store.records import EventFilter, EventStatus, iso
@@ -144,7 +146,7 @@ def events() -> str:
 def event(event_id: str) -> str:
     here = bridge()
     found = here.event(event_id)
-    explained = here.explain_event(found, _TASKS_EXPLAINED)
+    explained = Explainer(here).event(found, _TASKS_EXPLAINED)
     shown = here.shown(found)
     document = shown.document()
     payload = pretty(json.loads(shown.payload))
@@ -206,7 +208,7 @@ def _chosen_by(asked: MultiDict[str, str]) -> tuple[dict[str, str], list[Chosen]
 
 @blueprint.post("/events/<event_id>/replay")
 def replay(event_id: str) -> Response:
-    new_id = bridge().replay(event_id)
+    new_id = replay_event(bridge(), event_id)
     changed("replayed", bridge().event(event_id).webhook, f"event {event_id}, as {new_id}")
     return _redirect(url_for(".event", event_id=new_id))
 
@@ -235,7 +237,7 @@ def tasks() -> str:
 def task(task_id: str) -> str:
     here = bridge()
     found = here.task(task_id)
-    explained = here.explain_task(found)
+    explained = Explainer(here).task(found)
     return render(
         "task.html",
         task=found,

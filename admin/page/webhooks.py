@@ -10,9 +10,9 @@ from flask import Blueprint, Response, abort, g, make_response, redirect, reques
 
 from admin import api_objects as shapes
 from admin.bridge import DAY, NotFound
-from admin.definitions.as_written import AsWritten, Secret, kept, preview, without_secrets
 from admin.definitions.editing import as_yaml, differing, edited, form_of, secrets_of, with_secrets
 from admin.definitions.forms import MORE, WebhookForm
+from admin.definitions.values import Secret, Verbatim, kept, preview, without_secrets
 from admin.definitions.writer import (
     CantWrite,
     Changed,
@@ -21,12 +21,12 @@ from admin.definitions.writer import (
     NameTaken,
     Written,
 )
+from admin.events.send import Answer, NotReachable, draft_for, post, signed
 from admin.guide import Guide, guides, samples
 from admin.page.access import NotAllowed
 from admin.page.context import changed, source
 from admin.page.pages import bridge, render
 from admin.page.pictures import deliveries_picture, effect_picture
-from admin.sending import Answer, NotReachable, draft_for, post, signed
 from config.webhooks import Webhook
 from relay.platforms import PLATFORMS
 from relay.verifiers import CannotSign
@@ -276,13 +276,13 @@ def rotate(name: str) -> Response:
     if request.form.get("do") == "forget":
         if len(old) < 2:
             abort(409, "there is no old secret")
-        folder().update(name, with_secrets(written.keys, [AsWritten(old[0])]), request.form.get("version", ""))
+        folder().update(name, with_secrets(written.keys, [Verbatim(old[0])]), request.form.get("version", ""))
         changed("removed the old secret", name)
         return _to(name)
     form = WebhookForm(guide.name, secret=request.form.get("secret", "").strip())
     if not form.secret:
         form.generate()
-    new = with_secrets(written.keys, [Secret(form.secret), *map(AsWritten, old)])
+    new = with_secrets(written.keys, [Secret(form.secret), *map(Verbatim, old)])
     try:
         folder().update(name, new, request.form.get("version", ""))
     except Invalid as error:

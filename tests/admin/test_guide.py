@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from admin.events.send import draft_for, signed
 from admin.guide import _FACTS, guides, samples
 from admin.markdown import as_html, as_text
-from admin.sending import draft_for, signed
 from config.webhooks import load_definitions
 from relay.app import create_app
 from relay.platforms import PLATFORMS

@@ -13,13 +13,13 @@ import pytest
 from flask.testing import FlaskClient
 
 from admin import api_objects as shapes
-from admin import bridge, explain
 from admin.bridge import Bridge, read_definitions
-from admin.following import Follower
+from admin.events.follow import Follower
+from admin.events.send import Answer
+from admin.explain import explainer, surroundings
 from admin.page import webhooks
 from admin.page.access import COOKIE, SESSION_SECONDS, Sessions
 from admin.page.app import create_app
-from admin.sending import Answer
 from relay.app import create_app as create_relay
 from relay.platform import digest
 from relay.verifiers import Draft
@@ -362,7 +362,7 @@ def test_what_is_hidden_costs_no_more_beside_many_tasks(
         made.append(document)
         return hiding.shown_of(document, hide)
 
-    monkeypatch.setattr(explain, "shown_of", count)
+    monkeypatch.setattr(surroundings, "shown_of", count)
     answer = client.get(f"/api/events/{event_id}/why")
     assert len(answer.get_json()["tasks"]) == 200
     assert CARD not in answer.text
@@ -375,7 +375,7 @@ def test_no_more_of_payloads_is_read_for_a_task_than_somebody_waits_for(
     client, _file, store, _event_id = paid
     new = [NewEvent(new_event_id(), "pay", 1, json.dumps({"a": "a" * 100}), {}, {}, 2, None) for _ in range(100)]
     store.append(new)
-    monkeypatch.setattr(bridge, "_CHARACTERS_LOOKED_AT", 1500)
+    monkeypatch.setattr(explainer, "_CHARACTERS_LOOKED_AT", 1500)
     found = client.get("/api/tasks/t?limit=1000").get_json()["events"]
     assert [one["eventId"] for one in found[:10]] == [one.id for one in new[:-11:-1]]
     assert len(found) == 20

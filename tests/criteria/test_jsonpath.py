@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonpath_ng.ext.parser import parse
 
-from admin.path_trials import select
+from admin.events.paths import select
 from criteria.jsonpath import BadPath, blank, compile_path
 from criteria.nodes import MAX_STEPS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sqlite3
@@ -14,6 +15,7 @@ import pytest
 
 from admin.bridge import Bridge
 from admin.cli import main
+from admin.events.replay import replay
 from store.sqlite import SqliteStore
 from tests.admin.conftest import Cli
 from tests.admin.sample import DEFINITIONS, Sample
@@ -107,7 +109,9 @@ def test_check_says_where_a_process_has_the_last_good_definitions_in_force(cli: 
 def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     note, error = Finding("note", "found by search"), Finding("error", "no Conductor API there", "mend it")
     asked: list[object] = []
-    monkeypatch.setattr("admin.cli.definitions.probe", lambda *given: asked.append(given) or [note, error])
+    monkeypatch.setattr(
+        importlib.import_module("admin.cli.check"), "probe", lambda *given: asked.append(given) or [note, error]
+    )
     lines = cli("check", code=1).stderr.splitlines()
     assert "error: CONDUCTOR_SERVER_URL: no Conductor API there; mend it" in lines
     assert "note: CONDUCTOR_SERVER_URL: found by search" in lines
@@ -458,7 +462,7 @@ def test_a_replay_says_when_the_store_cannot_be_written(sample: Sample, monkeypa
 
     monkeypatch.setattr(sample.store, "append", refuse)
     with pytest.raises(StoreUnavailable):
-        Bridge(sample.settings, sample.store, sample.bridge().definitions).replay(sample.events["refused"])
+        replay(Bridge(sample.settings, sample.store, sample.bridge().definitions), sample.events["refused"])
 
 
 @pytest.mark.parametrize("command", [("events",), ("events", "show", "nobody"), ("webhooks",)])

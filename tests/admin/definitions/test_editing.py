@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from admin.definitions.as_written import Secret, as_written
 from admin.definitions.editing import edited, form_of
+from admin.definitions.values import Secret, to_yaml_value
 from admin.guide import guides
 
 
@@ -23,6 +23,6 @@ def test_each_of_several_starts_of_a_workflow_keeps_its_own_rest() -> None:
     }
     form = form_of(written)
     form.starts[0]["when"] = "$.x: 4"
-    keys = as_written(edited(written, form, guides()["custom"]), refer)
+    keys = to_yaml_value(edited(written, form, guides()["custom"]), refer)
     first, *others = written["starts"]
     assert keys["starts"] == [{**first, "when": {"$.x": 4}}, *others]

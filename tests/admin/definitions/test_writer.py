@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from admin.definitions import writer as definitions_writer
-from admin.definitions.as_written import AsWritten, Secret, kept
+from admin.definitions.values import Secret, Verbatim, kept
 from admin.definitions.writer import CantWrite, Changed, DefinitionsFolder, Invalid, NameTaken
 from config.webhooks import Webhook, load_definitions
 from relay.platforms import PLATFORMS
@@ -115,12 +115,12 @@ def test_a_secret_stays_until_it_is_named_no_more(folder: DefinitionsFolder) -> 
     folder.create(KEYS)
     old = folder.find("deploys")
     assert old is not None
-    rotated = kept(old.keys) | {"secret": [Secret("another-secret-0123456789"), AsWritten(old.keys["secret"])]}
+    rotated = kept(old.keys) | {"secret": [Secret("another-secret-0123456789"), Verbatim(old.keys["secret"])]}
     folder.update("deploys", rotated, old.version)
     assert len(files(folder)) == 3
     new = folder.find("deploys")
     assert new is not None
-    folder.update("deploys", kept(new.keys) | {"secret": AsWritten(new.keys["secret"][0])}, new.version)
+    folder.update("deploys", kept(new.keys) | {"secret": Verbatim(new.keys["secret"][0])}, new.version)
     assert len(files(folder)) == 2
     assert [secret.get_secret_value() for secret in read(folder)["deploys"].secret or ()] == [
         "another-secret-0123456789"

@@ -9,15 +9,12 @@ from typing import Any
 
 import pytest
 
-from admin.explain import (
-    Surroundings,
-    TaskFinding,
-    explain_event,
-    explain_pair,
-    explain_task,
-    target_in_words,
-    task_in_words,
-)
+from admin.explain.events import explain_event
+from admin.explain.pairs import compare
+from admin.explain.results import Comparison
+from admin.explain.surroundings import Surroundings
+from admin.explain.targets import target_in_words
+from admin.explain.tasks import explain_task, task_in_words
 from config.webhooks import Webhook
 from criteria.descriptions import criterion_in_words, shown
 from criteria.matches import Criterion
@@ -114,8 +111,8 @@ def hides_what_is_defined(hook: Webhook | None) -> Callable[[str], Hidden]:
     return lambda name: hook.hide if hook is not None else ()
 
 
-def find(one: Event, other: Task, surroundings: Surroundings) -> TaskFinding:
-    return explain_pair(one, one.document(), other, surroundings)
+def find(one: Event, other: Task, surroundings: Surroundings) -> Comparison:
+    return compare(one, one.document(), other, surroundings)
 
 
 # --- an event beside a task ---

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from admin.definitions.kept_in_git import find_secrets_in_git
+from admin.check.secrets_in_git import find_secrets_in_git
 from config.webhooks import load_definitions
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"

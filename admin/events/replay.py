@@ -7,10 +7,47 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from admin.bridge import Bridge, CantReplay, NotFound
-from store.records import EventFilter
+from admin.bridge import Bridge, NotFound
+from config.webhooks import DEFAULT_HOLD
+from store.records import EventFilter, NewEvent, new_event_id
 
 _PAGE = 200
+
+
+class CantReplay(Exception):
+    """The event can't be replayed; the text says why."""
+
+
+def replay(bridge: Bridge, event_id: str) -> str:
+    """Puts the event in again, as one that arrives now; returns the new event's id.
+
+    Raises NotFound, CantReplay if its webhook is no longer defined, StoreUnavailable.
+    """
+    event = bridge.event(event_id)
+    webhook = bridge.definitions.webhooks.get(event.webhook)
+    broken = bool(bridge.definitions.problems)
+    if webhook is None and not broken:
+        raise CantReplay(
+            f"the webhook {event.webhook} is no longer defined: nothing would be delivered; define it again first"
+        )
+    now = bridge.store.now()  # not this host's: tasks and holds are compared with it
+    hold = webhook.hold if webhook is not None else DEFAULT_HOLD
+    (committed,) = bridge.store.append(
+        [
+            NewEvent(
+                id=new_event_id(),
+                webhook=event.webhook,
+                received_at=now,
+                payload=event.payload,
+                headers=event.headers,
+                query=event.query,
+                hold_until=now + int(hold * 1000),
+                delivery_id=None,
+                replay_of=event.id,
+            )
+        ]
+    )
+    return committed.event_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +126,7 @@ def replay_all(
         if stopping():
             return
         try:
-            bridge.replay(event.id)
+            replay(bridge, event.id)
             progress.replayed[event.webhook] += 1
         except NotFound:
             progress.left_out["pruned meanwhile"] += 1

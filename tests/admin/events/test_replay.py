@@ -14,9 +14,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from admin.bridge import Bridge
-from admin.cli import following
-from admin.following import Follower
-from admin.replaying import choose, replay_all
+from admin.cli import follow
+from admin.events.follow import Follower
+from admin.events.replay import choose, replay, replay_all
 from store.records import Event, EventFilter, NewEvent, new_event_id
 from tests.admin.conftest import Cli
 from tests.admin.page.test_app import form_of
@@ -212,7 +212,7 @@ def test_what_becomes_of_an_event_is_told_once(sample: Sample) -> None:
     for follower in (all_of_them, only_failed):
         [news] = follower.look()
         assert (news.event.status, news.is_new) == ("failed", False)
-        assert "  <--  github-deploys  failed  " in following.line_of(news)
+        assert "  <--  github-deploys  failed  " in follow.line_of(news)
         assert follower.look() == []
 
 
@@ -224,7 +224,7 @@ def test_a_line_is_printed_for_each_until_ctrl_c(cli: Cli, sample: Sample, monke
             raise KeyboardInterrupt
         arrive(sample, 1)
 
-    monkeypatch.setattr(following.time, "sleep", sleep)
+    monkeypatch.setattr(follow.time, "sleep", sleep)
     lines = cli("events", "--follow").stdout.splitlines()
     assert len(lines) == 2
     assert all("  -->  github-deploys  pending  " in line for line in lines)
@@ -238,5 +238,5 @@ def test_a_replay_arrives_by_the_stores_clock(sample: Sample, monkeypatch: pytes
     ahead = sample.store.now() + 3_600_000
     monkeypatch.setattr(sample.store, "now", lambda: ahead)  # as a database's clock beside this host's
     bridge = sample.bridge()
-    new = bridge.event(bridge.replay(old))
+    new = bridge.event(replay(bridge, old))
     assert (new.received_at, new.hold_until >= ahead) == (ahead, True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Keys = Mapping[str, Any]
-"""A webhook's keys on their way into the YAML: literal values, `Secret` and `AsWritten`."""
+"""A webhook's keys on their way into the YAML: literal values, `Secret` and `Verbatim`."""
 _REFERENCES = re.compile(r"(\$\{[^{}]+\})+")
 
 
@@ -28,45 +28,45 @@ class Secret:
 
 
 @dataclass(frozen=True)
-class AsWritten:
+class Verbatim:
     """A value that is written as it is, references included."""
 
     value: Any
 
     def __repr__(self) -> str:
-        return "AsWritten(…)"  # it may be a secret that stands in the file
+        return "Verbatim(…)"  # it may be a secret that stands in the file
 
 
 def kept(keys: Mapping[str, Any]) -> dict[str, Any]:
     """Keys as they stand in the YAML, to be written so again."""
-    return {key: AsWritten(value) for key, value in keys.items()}
+    return {key: Verbatim(value) for key, value in keys.items()}
 
 
-def as_written(value: Any, refer: Callable[[Secret, str], str], label: str = "") -> Any:
+def to_yaml_value(value: Any, refer: Callable[[Secret, str], str], label: str = "") -> Any:
     """The value for the YAML; `refer` gives the reference to a secret, and is told the key that it is under."""
-    if isinstance(value, AsWritten):
+    if isinstance(value, Verbatim):
         return value.value
     if isinstance(value, Secret):
         return refer(value, label)
     if isinstance(value, str):
         return value.replace("${", "$${")
     if isinstance(value, Mapping):
-        return {as_written(key, refer): as_written(item, refer, str(key)) for key, item in value.items()}
-    return [as_written(item, refer, label) for item in value] if isinstance(value, (list, tuple)) else value
+        return {to_yaml_value(key, refer): to_yaml_value(item, refer, str(key)) for key, item in value.items()}
+    return [to_yaml_value(item, refer, label) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def as_meant(value: Any) -> Any:
+def from_yaml_value(value: Any) -> Any:
     """What stands in the YAML as somebody would type it."""
     if isinstance(value, str):
         return value.replace("$${", "${")
     if isinstance(value, Mapping):
-        return {as_meant(key): as_meant(item) for key, item in value.items()}
-    return [as_meant(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {from_yaml_value(key): from_yaml_value(item) for key, item in value.items()}
+    return [from_yaml_value(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def preview(keys: Keys) -> dict[str, Any]:
     """The keys as people may see them before they are written, with a word where secrets will be."""
-    return without_secrets(as_written(keys, lambda secret, label: "${file:secrets/…}"))
+    return without_secrets(to_yaml_value(keys, lambda secret, label: "${file:secrets/…}"))
 
 
 def without_secrets(keys: Mapping[str, Any]) -> dict[str, Any]:

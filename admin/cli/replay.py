@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from admin.cli.common import Here, echo_json, fail, me
-from admin.replaying import Progress, choose, replay_all
+from admin.events.replay import Progress, choose, replay_all
 from config.durations import parse_duration
 from config.rates import parse_rate
 from store.protocols import StoreUnavailable

@@ -20,7 +20,7 @@ _FORGIVEN_AFTER = 600.0
 _ADDRESSES = 10_000
 
 
-class TooManyAttempts(Exception):
+class TooManyWrongTokens(Exception):
     """The address has given too many wrong tokens; `seconds` is how long it has to wait."""
 
     def __init__(self, seconds: int):
@@ -36,7 +36,7 @@ class _Failures:
     """Digests of the last ones."""
 
 
-class Attempts:
+class WrongTokens:
     """Wrong tokens by address, of an IPv6 address by its /64. Thread-safe; of too many addresses the oldest go."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
@@ -45,7 +45,7 @@ class Attempts:
         self._lock = threading.Lock()
 
     def check(self, address: str | None) -> None:
-        """Raises TooManyAttempts while the address has to wait: then no token is looked at."""
+        """Raises TooManyWrongTokens while the address has to wait: then no token is looked at."""
         with self._lock:
             failures = self._failures.get(_key(address))
             if failures is None or failures.number < _FREE:
@@ -53,7 +53,7 @@ class Attempts:
             wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(failures.number - _FREE, 10))
             left = failures.at + wait - self._clock()
         if left > 0:
-            raise TooManyAttempts(max(1, round(left)))
+            raise TooManyWrongTokens(max(1, round(left)))
 
     def failed(self, address: str | None, token: str) -> int:
         """The address gave a wrong token; returns how many in a row.

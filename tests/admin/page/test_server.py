@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from admin import serving
-from admin.serving import PageServer
+from admin.page import server as serving
+from admin.page.server import PageServer
 
 LARGE = 20 * 1024 * 1024
 """Bytes: more than any buffer on the way holds."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from admin.page.health import State, ago, what_is_wrong
+from admin.check.health import State, ago, what_is_wrong
 from config.webhooks import Problem, Webhook
 from store.records import Event, SetAside, Task
 

@@ -11,7 +11,7 @@ import click
 from admin import api_objects as shapes
 from admin.bridge import Bridge
 from admin.cli.tables import plain
-from admin.following import Follower, News
+from admin.events.follow import Follower, News
 from store.protocols import StoreUnavailable
 from store.records import EventFilter, Target, iso
 

@@ -1,4 +1,4 @@
-"""What is wrong right now, the worst first. Pure: facts and counts in, findings out."""
+"""What is wrong right now, the worst first. Pure: facts and counts in, issues out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from admin.quarantine import in_words, name_of
+from admin.explain.set_aside import in_words, name_of
 from config.webhooks import Problem, Webhook
 from store.gone import gone_webhooks
 from store.records import WRONG_TOKEN, Event, SetAside, SetAsideKind, Task
@@ -19,7 +19,7 @@ _LEVELS = ("error", "warning", "note")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Issue:
     """Something that an operator should know, and where to look."""
 
     level: Level
@@ -57,9 +57,9 @@ class State:
     now: int
 
 
-def what_is_wrong(state: State) -> list[Finding]:
-    """The findings, the worst first; empty when all is well."""
-    findings = [
+def what_is_wrong(state: State) -> list[Issue]:
+    """The issues, the worst first; empty when all is well."""
+    issues = [
         *_conductor(state),
         *_definitions(state),
         *_events(state),
@@ -68,41 +68,41 @@ def what_is_wrong(state: State) -> list[Finding]:
         *_webhooks(state),
         *_tokens(state),
     ]
-    return sorted(findings, key=lambda finding: _LEVELS.index(finding.level))
+    return sorted(issues, key=lambda issue: _LEVELS.index(issue.level))
 
 
-def _conductor(state: State) -> list[Finding]:
+def _conductor(state: State) -> list[Issue]:
     if state.deciding_until is None or state.deciding_until < state.now:
-        return [Finding("error", "No worker is running: events are accepted and kept, but not delivered.")]
+        return [Issue("error", "No worker is running: events are accepted and kept, but not delivered.")]
     conductor = state.facts.get("conductor")
     if conductor is None:
         return [
-            Finding(
+            Issue(
                 "error",
                 "The worker has never reached Conductor: is CONDUCTOR_SERVER_URL right?",
             )
         ]
     if conductor != "up":
         return [
-            Finding(
+            Issue(
                 "error",
                 "Conductor can't be used. Events are accepted and kept; they are delivered when it is back.",
                 (conductor,),
             )
         ]
     if lacks := state.facts.get("conductor_lacks"):
-        return [Finding("error", "Calls to Conductor that the bridge needs aren't there, or not allowed.", (lacks,))]
+        return [Issue("error", "Calls to Conductor that the bridge needs aren't there, or not allowed.", (lacks,))]
     if fails := state.facts.get("index_fails"):
         text = (
             "Conductor's index can't be searched: events of these webhooks wait for it, if no task is known to match."
         )
-        return [Finding("error", text, (fails,))]
+        return [Issue("error", text, (fails,))]
     if missed := state.facts.get("index_misses"):
         text = "Waiting tasks are not in Conductor's index: it lags, or has lost them. Such tasks are found late."
-        return [Finding("warning", text, (missed,))]
+        return [Issue("warning", text, (missed,))]
     if state.facts.get("discovery", "").startswith("workflows"):
         return [
-            Finding(
+            Issue(
                 "warning",
                 "Conductor's tasks can't be searched, so all running workflows are read now and then: is indexing off?",
                 (state.facts["discovery"],),
@@ -111,11 +111,11 @@ def _conductor(state: State) -> list[Finding]:
     return []
 
 
-def _definitions(state: State) -> list[Finding]:
-    found: list[Finding] = []
+def _definitions(state: State) -> list[Issue]:
+    found: list[Issue] = []
     if state.problems:
         found.append(
-            Finding(
+            Issue(
                 "error",
                 "The definitions have errors. Relay and worker keep the last good ones of each file.",
                 tuple(map(str, state.problems)),
@@ -126,21 +126,21 @@ def _definitions(state: State) -> list[Finding]:
             error = state.facts.get(f"definitions_error:{process}")
             if error:
                 text = f"The {process} found errors in the definitions, and keeps the last good ones of each file."
-                found.append(Finding("error", text, tuple(error.splitlines())))
+                found.append(Issue("error", text, tuple(error.splitlines())))
     if gone := {name: at for name, at in gone_webhooks(state.facts, state.now).items() if name not in state.webhooks}:
         text = "Webhooks have gone from the definitions. Deliveries to them are answered 404."
         details = tuple(f"{name}: {ago(state.now - at)} ago" for name, at in sorted(gone.items()))
-        found.append(Finding("warning", text, details))
+        found.append(Issue("warning", text, details))
     if state.warnings:
-        found.append(Finding("note", "The definitions have risks.", tuple(map(str, state.warnings))))
+        found.append(Issue("note", "The definitions have risks.", tuple(map(str, state.warnings))))
     return found
 
 
-def _events(state: State) -> list[Finding]:
-    found: list[Finding] = []
+def _events(state: State) -> list[Issue]:
+    found: list[Issue] = []
     if state.oldest_pending is not None and state.now - state.oldest_pending > _PILING_UP:
         found.append(
-            Finding(
+            Issue(
                 "error",
                 f"Events are piling up: the oldest waits for {ago(state.now - state.oldest_pending)} to be delivered.",
                 page="events",
@@ -150,25 +150,25 @@ def _events(state: State) -> list[Finding]:
     if state.failed:
         number = len(state.failed)
         text = f"{number} event{'s' if number > 1 else ''} of the last day failed: mend the reason, then replay."
-        found.append(Finding("warning", text, page="events", query={"status": "failed"}))
+        found.append(Issue("warning", text, page="events", query={"status": "failed"}))
     return found
 
 
-def _set_aside(state: State) -> list[Finding]:
+def _set_aside(state: State) -> list[Issue]:
     if not state.set_aside_counts:
         return []
     number = sum(state.set_aside_counts.values())
     parts = (f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in sorted(state.set_aside_counts.items()))
     text = f"{', '.join(parts)} fail{'s' if number == 1 else ''}, and will be tried again; everything else goes on."
-    return [Finding("warning", text, tuple(f"{name_of(item)} {in_words(item)}" for item in state.set_aside))]
+    return [Issue("warning", text, tuple(f"{name_of(item)} {in_words(item)}" for item in state.set_aside))]
 
 
-def _tasks(state: State) -> list[Finding]:
-    found: list[Finding] = []
+def _tasks(state: State) -> list[Issue]:
+    found: list[Issue] = []
     if state.broken:
         text = f"{len(state.broken)} waiting task{'s' if len(state.broken) > 1 else ''} can't be matched."
         details = tuple(f"{task.reference_name} of {task.workflow}: {task.broken}" for task in state.broken[:5])
-        found.append(Finding("warning", text, details, "tasks"))
+        found.append(Issue("warning", text, details, "tasks"))
     receivers = {workflow for webhook in state.webhooks.values() for workflow in webhook.receivers}
     unreached = {name: number for name, number in state.waiting.items() if name not in receivers}
     if unreached:
@@ -176,12 +176,12 @@ def _tasks(state: State) -> list[Finding]:
         details = tuple(
             f"{name}: {number} task{'s' if number > 1 else ''}" for name, number in sorted(unreached.items())[:10]
         )
-        found.append(Finding("note", text, details, "tasks"))
+        found.append(Issue("note", text, details, "tasks"))
     return found
 
 
-def _webhooks(state: State) -> list[Finding]:
-    found: list[Finding] = []
+def _webhooks(state: State) -> list[Issue]:
+    found: list[Issue] = []
     for name in state.webhooks:
         outcomes = state.deliveries.get(name, {})
         rejected, accepted = outcomes.get("rejected", 0), outcomes.get("accepted", 0) + outcomes.get("filtered", 0)
@@ -189,16 +189,16 @@ def _webhooks(state: State) -> list[Finding]:
             text = f"{name} rejected every one of its {rejected} deliveries of the last day."
             if state.verified_at.get(name) is None:
                 text += " It is not verified yet."
-            found.append(Finding("warning", text, page="rejections", query={"webhook": name}))
+            found.append(Issue("warning", text, page="rejections", query={"webhook": name}))
     return found
 
 
-def _tokens(state: State) -> list[Finding]:
+def _tokens(state: State) -> list[Issue]:
     wrong = state.deliveries.get("", {}).get(WRONG_TOKEN, 0)
     if wrong < WRONG_TOKENS:
         return []
     text = f"Somebody gave this page a wrong token {wrong} times in the last day. Its log says from where."
-    return [Finding("warning", text)]
+    return [Issue("warning", text)]
 
 
 def ago(milliseconds: int) -> str:

@@ -1,0 +1,143 @@
+"""The commands about webhooks and their definitions: webhooks, pause, resume, schema, import."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import click
+
+from admin import api_objects as shapes
+from admin.bridge import Bridge, Readable
+from admin.cli.common import (
+    Here,
+    as_json_option,
+    complete_webhook,
+    echo_json,
+    echo_table,
+    fail,
+    here,
+    me,
+    webhook_named,
+)
+from admin.cli.tables import plain
+from admin.definitions.schema import json_schema
+from admin.orkes.importing import NotOrkes, convert, read_webhooks, to_yaml
+from relay.platforms import PLATFORMS
+from store.protocols import StoreMissing
+from store.records import Change
+
+
+@click.command()
+@as_json_option
+@here
+def webhooks(here: Here, as_json: bool) -> None:
+    """List the webhooks: name, URL, platform, and since when each is verified.
+
+    The URL is what to enter at the platform: BRIDGE_PUBLIC_URL and the webhook's path. A webhook is Unverified until
+    its first valid delivery or an answered challenge, and again after a change of its verifier or secret.
+    """
+    definitions = here.definitions
+    verified: dict[str, int | None] = {}
+    paused: dict[str, int] = {}
+    try:
+        verified = Bridge(here.settings, here.store, Readable(definitions.by_name)).verified_at()
+        paused = here.store.paused()
+    except StoreMissing as error:
+        click.echo(f"note: {error}; so nothing is verified yet", err=True)
+    found = [
+        shapes.webhook(
+            webhook,
+            shapes.url_of(webhook, here.settings),
+            verified.get(webhook.name),
+            paused.get(webhook.name),
+        )
+        for webhook in definitions.webhooks
+    ]
+    if as_json:
+        echo_json(found)
+        return
+    columns = ["name", "url", "platform", "status", "verifiedAt", *(["pausedAt"] if paused else [])]
+    headings = ["NAME", "URL", "PLATFORM", "STATUS", "VERIFIED AT", "PAUSED AT"][: len(columns)]
+    echo_table(headings, [[one.get(column) for column in columns] for one in found], "no webhooks are defined")
+
+
+@click.command()
+@click.argument("webhook", shell_complete=complete_webhook)
+@here
+def pause(here: Here, webhook: str) -> None:
+    """Accept the webhook's deliveries and decide nothing, until it is resumed.
+
+    For a maintenance window of what its workflows use. Deliveries are verified, stored and answered as always. Calls
+    to Conductor that were decided before are still made.
+
+    
+    Example:
+      webhook-bridge pause orders
+    """
+    name = webhook_named(here, webhook).name
+    store = here.store
+    store.pause(name, store.now())
+    store.record_change(Change(store.now(), me(), "paused", name, ""))
+    click.echo(plain(f"{name} is paused: deliveries are accepted, nothing is decided; webhook-bridge resume {name}"))
+
+
+@click.command()
+@click.argument("webhook", shell_complete=complete_webhook)
+@here
+def resume(here: Here, webhook: str) -> None:
+    """Decide for a paused webhook again, beginning with what came meanwhile.
+
+    As after a downtime of the bridge: what came is decided in order, and is still taken by the tasks that came to wait
+    within its hold, even if that has ended meanwhile.
+
+    
+    Example:
+      webhook-bridge resume orders
+    """
+    store = here.store
+    if not store.resume(webhook):  # the definition of a paused webhook may be gone
+        fail(f"{webhook} isn't paused; paused are: {', '.join(store.paused()) or 'none'}")
+    store.record_change(Change(store.now(), me(), "resumed", webhook, ""))
+    click.echo(plain(f"{webhook} is resumed"))
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of the YAML, for editors.
+
+    The shipped config/webhooks.yaml names it in its first line, so that editors complete and check while you type.
+
+    \b
+    Example:
+      webhook-bridge schema > config/webhooks.schema.json
+    """
+    echo_json(json_schema(PLATFORMS))
+
+
+@click.command("import")
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+def import_(file: Iterable[str]) -> None:
+    """Turn the webhook JSON of Orkes Conductor into YAML.
+
+    FILE is the answer of Orkes' `GET /api/metadata/webhook` (or one webhook of it); `-` reads standard input. The
+    YAML goes to standard output. No secret is copied: each becomes a ${NAME}, and which ones to set is said on
+    stderr and beside each webhook.
+
+    \b
+    Example:
+      curl -s -H "X-Authorization: $TOKEN" https://ORKES/api/metadata/webhook > orkes.json
+      webhook-bridge import orkes.json > webhooks/orkes.yaml
+    """
+    try:
+        made = convert(read_webhooks("".join(file)))
+    except (NotOrkes, UnicodeDecodeError) as error:
+        fail(error)
+    click.echo(plain(to_yaml(made), lines=True), nl=False)
+    for one in made:
+        for variable, what in one.variables.items():
+            click.echo(plain(f"set {variable}: {what}"), err=True)
+    unsafe = [one for one in made if one.unsafe]
+    for one in unsafe:
+        click.echo(plain(f"{one.keys['name']}: {one.notes[-1]}"), err=True)
+    sys.exit(1 if unsafe else 0)

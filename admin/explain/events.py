@@ -1,0 +1,104 @@
+"""One event: what its status means, what became of its starts, and how near it came to each task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from admin.explain.pairs import compare
+from admin.explain.results import Comparison, EventExplanation, StartExplanation
+from admin.explain.set_aside import in_words
+from admin.explain.surroundings import Surroundings, because
+from admin.explain.targets import target_in_words
+from config.rates import format_rate
+from config.webhooks import Start, Webhook
+from criteria.conditions import Conditions
+from criteria.descriptions import criterion_in_words
+from criteria.matches import BadMatches
+from store.hiding import Hidden, hidden
+from store.records import Event, Task, iso
+
+
+def explain_event(event: Event, tasks: Iterable[Task], around: Surroundings) -> EventExplanation:
+    """Why this event did or didn't reach each of these tasks, what became of its starts, what its status means."""
+    document = event.document()
+    webhook = around.webhooks.get(event.webhook)
+    findings = [compare(event, document, task, around) for task in tasks]
+    findings.sort(key=lambda finding: finding.task.id)
+    findings.sort(key=lambda finding: finding.nearness, reverse=True)
+    hide = around.hide(event.webhook)
+    starts = tuple(_explain_start(start, document, hide) for start in webhook.starts) if webhook else ()
+    meaning = tuple(_meaning(event, webhook, findings, around))
+    return EventExplanation(event, meaning, starts, tuple(findings), around.set_aside.get(("event", event.id)))
+
+
+def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden) -> StartExplanation:
+    try:
+        criteria = hidden(Conditions.parse(start.when).explain(document), document, hide)
+    except BadMatches as error:
+        return StartExplanation(start, False, f"`when` can't be parsed: {error}")
+    failed = next((criterion for criterion in criteria if not criterion.holds), None)
+    if failed is not None:
+        return StartExplanation(start, False, criterion_in_words(failed), criteria)
+    reason = "`when` holds" if criteria else "it has no `when`: every event starts it"
+    if start.unless is not None:
+        reason += ", unless a waiting task takes the event"
+    if start.once is not None:
+        reason += f"; once for a value of {start.once.key} ({start.once.while_})"
+    return StartExplanation(start, True, reason, criteria)
+
+
+def _meaning(
+    event: Event, webhook: Webhook | None, findings: Sequence[Comparison], around: Surroundings
+) -> Iterable[str]:
+    targets = around.targets_of.get(event.id, ())
+    if event.replay_of:
+        yield f"A replay of {event.replay_of}."
+    if webhook is None:
+        yield f"The webhook {event.webhook} is no longer defined: nothing more will be delivered for it."
+    paused_at = around.paused.get(event.webhook)
+    if paused_at is not None and event.status == "pending":
+        yield (
+            f"The webhook is paused since {iso(paused_at)}: nothing is decided for it before "
+            f"`webhook-bridge resume {event.webhook}`."
+        )
+    match event.status:
+        case "pending" if event.decided_at is None and paused_at is not None:
+            pass
+        case "pending" if event.decided_at is None:
+            yield "Its takers are still to be decided by the worker" + because(around, event) + "."
+        case "pending" if event.hold == "held":
+            yield (
+                f"Held until {iso(event.hold_until)}: no waiting task matched. "
+                "The first task that comes to wait and matches takes it."
+            )
+        case "pending" if event.hold == "recheck":
+            yield "All its takers had ended, so it is free again: the worker is to look for others."
+        case "pending" if event.hold == "aside":
+            yield "It was held, and is held again at its next try: no task takes it before."
+        case "pending" if webhook is not None and webhook.pace is not None:
+            yield f"Its targets are called in their turn: the webhook's pace is {format_rate(webhook.pace)}" + (
+                because(around) + "."
+            )
+        case "pending":
+            yield "Its targets are being called" + because(around) + "."
+        case "delivered":
+            yield "Delivered."
+        case "expired" if webhook is not None and webhook.hold == 0:
+            yield "Expired: no task that matches was waiting when it arrived, and `hold: 0s` keeps none for later."
+        case "expired":
+            yield f"Expired: it was held until {iso(event.hold_until)}, and no task that matches came to wait."
+        case "ignored":
+            yield "Ignored: the webhook only starts workflows, and no `when` of them held."
+        case "failed":
+            yield "Failed: Conductor refuses for good. Mend what it says, then replay the event."
+    if event.decided_at is not None and (item := around.set_aside.get(("event", event.id))) is not None:
+        yield f"It is {in_words(item)}."
+    for target in targets:
+        yield target_in_words(target)
+        if (item := around.set_aside.get(("target", str(target.id)))) is not None:
+            yield f"This call is {in_words(item)}."
+    if event.status in ("pending", "expired") and not targets and webhook is not None and webhook.receivers:
+        reached = [finding for finding in findings if finding.task.workflow in webhook.receivers]
+        if not reached:
+            yield f"No task of its receivers ({', '.join(webhook.receivers)}) is known to wait."

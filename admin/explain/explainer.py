@@ -1,0 +1,130 @@
+"""Explains what is in the store: reads what an explanation needs, within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+from admin.bridge import Bridge
+from admin.explain.events import explain_event
+from admin.explain.pairs import compare
+from admin.explain.results import EventExplanation, TaskExplanation
+from admin.explain.set_aside import SetAsides, by_item, item_of
+from admin.explain.surroundings import Surroundings
+from admin.explain.tasks import explain_task, task_in_words
+from store.records import Event, EventFilter, Target, Task, Workflow
+
+_PAGE = 500
+"""Tasks that are read at a time."""
+_LOOKED_AT = 20_000
+"""Waiting tasks of a workflow that are looked at for one explanation, and no more: it is for a person to read."""
+_EVENTS_LOOKED_AT = 500
+_PAYLOADS = 10
+_CHARACTERS_LOOKED_AT = 20_000_000
+"""Of events' payloads, for one explanation of a task."""
+
+
+class Explainer:
+    """Explains events and tasks of a bridge."""
+
+    def __init__(self, bridge: Bridge):
+        self._bridge = bridge
+        self._store = bridge.store
+
+    def event(self, event: Event, limit: int = 1000) -> EventExplanation:
+        """Why the event did or didn't reach each waiting task: those of its receivers, its targets', then others."""
+        targets = self._store.targets_of([event.id])
+        webhook = self._bridge.definitions.webhooks.get(event.webhook)
+        tasks: dict[str, Task] = {}
+        for target in targets:
+            task = self._store.task(target.task_id) if target.task_id else None
+            if task is not None:
+                tasks[task.id] = task
+        around = self._around({event.id: targets})
+        cut = False
+        for workflow in webhook.receivers if webhook else ():
+            cut |= self._nearest(event, self._waiting(workflow), around, tasks, limit)
+        others = (task for task in self._waiting(None) if webhook is None or task.workflow not in webhook.receivers)
+        self._nearest(event, others, around, tasks, limit)
+        found = explain_event(event, tasks.values(), self._around({event.id: targets}, tasks.values()))
+        if cut:
+            note = f"So many tasks wait that only {_LOOKED_AT} of a workflow were looked at here."
+            found = replace(found, meaning=(*found.meaning, note))
+        return found
+
+    def _nearest(
+        self, event: Event, tasks: Iterable[Task], around: Surroundings, into: dict[str, Task], limit: int
+    ) -> bool:
+        """Adds of these tasks those that the event came nearest to; True if there were more than are looked at."""
+        room = limit - len(into)
+        found = list(islice(tasks, _LOOKED_AT + 1))
+        if len(found) > room:
+            document = event.document()
+            found.sort(key=lambda task: compare(event, document, task, around).nearness, reverse=True)
+        for task in found[: max(room, 0)]:
+            into.setdefault(task.id, task)
+        return len(found) > _LOOKED_AT
+
+    def task(self, task: Task, limit: int = 20) -> TaskExplanation:
+        """What the task's state means, the targets on it, and the recent events that came nearest to it."""
+        targets = self._store.targets_on(task.id)
+        names = [webhook.name for webhook in self._bridge.definitions.receivers.get(task.workflow, ())]
+        events = {event.id: event for event in self._store.events_of([target.event_id for target in targets]).values()}
+        for name in names or (None,):
+            for event in self._store.events(EventFilter(webhook=name, limit=_EVENTS_LOOKED_AT, listing=True)):
+                events.setdefault(event.id, event)
+        around = self._around(self._bridge.targets_by_event(events.values()), [task])
+        near = explain_task(task, self._with_payloads(list(events)), around, limit)
+        meaning = task_in_words(task, self._bridge.definitions.webhooks, targets, around.set_aside)
+        return TaskExplanation(meaning, targets, near, item_of(task, around.set_aside))
+
+    def _with_payloads(self, event_ids: Sequence[str]) -> Iterator[Event]:
+        """These events, a few payloads in memory at a time, until so much was read that somebody waits for long."""
+        room = _CHARACTERS_LOOKED_AT
+        for start in range(0, len(event_ids), _PAYLOADS):
+            events = self._store.events_of(event_ids[start : start + _PAYLOADS])
+            yield from events.values()
+            room -= sum(len(event.payload) for event in events.values())
+            if room < 0:
+                return
+
+    def _waiting(self, workflow: str | None) -> Iterable[Task]:
+        after = ""
+        while page := self._store.waiting_tasks(after, _PAGE, workflow):
+            yield from page
+            after = page[-1].id
+
+    def _around(self, targets_of: Mapping[str, list[Target]], tasks: Iterable[Task] = ()) -> Surroundings:
+        targets_on: dict[str, list[Target]] = {}
+        workflows: dict[str, Workflow] = {}
+        looked_at = list(tasks)
+        for task in looked_at:
+            targets_on[task.id] = self._store.targets_on(task.id)
+            workflow = self._store.workflow(task.workflow_id)
+            if workflow is not None:
+                workflows[task.workflow_id] = workflow
+        facts = self._store.facts()
+        conductor = facts.get("conductor", "up")
+        return Surroundings(
+            webhooks=self._bridge.definitions.webhooks,
+            hide=self._bridge.hide,
+            targets_of=targets_of,
+            targets_on=targets_on,
+            workflows=workflows,
+            now=self._store.now(),
+            conductor_offset=int(facts.get("conductor_clock_offset", "0")),
+            clock_skew=int(self._bridge.settings.bridge_clock_skew * 1000),
+            conductor_error=None if conductor == "up" else conductor,
+            paused=self._store.paused(),
+            set_aside=self._set_aside(targets_of, looked_at),
+        )
+
+    def _set_aside(self, targets_of: Mapping[str, list[Target]], tasks: Iterable[Task] = ()) -> SetAsides:
+        """What is set aside of these events and their targets, of these tasks and their workflows."""
+        if not self._store.quarantine_counts():
+            return {}
+        ids = {*targets_of, *(str(target.id) for targets in targets_of.values() for target in targets)}
+        for task in tasks:
+            ids |= {task.id, task.workflow_id}
+        return by_item(self._store.quarantined(ids=sorted(ids), limit=len(ids)))

@@ -1,0 +1,109 @@
+"""One event beside one task: what is, or was, between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from admin.explain.results import Comparison, Verdict
+from admin.explain.set_aside import task_set_aside
+from admin.explain.surroundings import Surroundings, because
+from admin.explain.targets import own_target_in_words
+from config.webhooks import Webhook
+from criteria.descriptions import criterion_in_words
+from criteria.matches import BadMatches, Criteria, Criterion
+from store.records import Event, Task, Workflow, iso
+
+
+def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surroundings) -> Comparison:
+    """What is between this event and this task; `document` is the event's payload with `_webhook`."""
+    criteria: tuple[Criterion, ...] = ()
+    broken: str | None = None
+    try:
+        criteria = around.hidden(event.webhook, Criteria.parse(task.matches).explain(document), document)
+    except BadMatches as error:
+        broken = f"the task's matches can't be parsed, so it never matches: {error}"
+
+    def finding(verdict: Verdict, reason: str) -> Comparison:
+        return Comparison(event, task, verdict, reason, criteria)
+
+    mine = [target for target in around.targets_on.get(task.id, ()) if target.event_id == event.id]
+    if mine:
+        return finding(*own_target_in_words(mine[-1]))
+    webhook = around.webhooks.get(event.webhook)
+    if webhook is None:
+        return finding("out of reach", f"the webhook {event.webhook} is no longer defined")
+    if task.workflow not in webhook.receivers:
+        receivers = ", ".join(webhook.receivers) or "none"
+        return finding(
+            "out of reach",
+            f"{task.workflow} is not a receiver of {webhook.name} (receivers: {receivers}); "
+            f"to let it be one, add `{task.workflow}: any` to `receivers`",
+        )
+    versions = webhook.receivers[task.workflow]
+    workflow = around.workflows.get(task.workflow_id)
+    if versions is not None and workflow is not None and workflow.version not in versions:
+        wanted = ", ".join(map(str, sorted(versions)))
+        return finding(
+            "out of reach",
+            f"its workflow has version {workflow.version}, and {webhook.name} receives only version {wanted}",
+        )
+    if broken is not None:
+        return finding("broken", broken)
+    failed = next((criterion for criterion in criteria if not criterion.holds), None)
+    if failed is not None:
+        return finding("differs", criterion_in_words(failed))
+    return finding(*_all_hold(event, webhook, task, workflow, around))
+
+
+def _all_hold(
+    event: Event, webhook: Webhook, task: Task, workflow: Workflow | None, around: Surroundings
+) -> tuple[Verdict, str]:
+    """Every criterion holds, and still this event has no target on the task: why."""
+    if workflow is not None:
+        own = {target.correlation_id for target in around.targets_of.get(event.id, ()) if target.correlation_id}
+        if workflow.root_correlation_id is not None and workflow.root_correlation_id in own:
+            return "out of reach", "it belongs to a workflow that this event itself started"
+        started_at = around.ours(workflow.root_started_at)
+        if started_at > event.received_at + around.clock_skew:
+            return (
+                "out of reach",
+                f"its workflow started at {iso(started_at)}, after the event arrived "
+                f"({iso(event.received_at)}): an event completes only what was running when it came; "
+                "replay the event to let it count as one that arrives now",
+            )
+    for target in around.targets_on.get(task.id, ()):
+        if target.state in ("pending", "claimed", "done"):
+            done = "took" if target.state == "done" else "is completing"
+            return "out of reach", f"another event {done} it: {target.event_id}"
+    if task.state in ("completed", "gone"):
+        return "out of reach", "it no longer waits: it was completed by others, cancelled or timed out"
+    if event.decided_at is None:
+        return "matches", "the event's takers are still to be decided" + because(around, event)
+    if (why := task_set_aside(task, around.set_aside)) is not None:
+        return "matches", why
+    scheduled_at = around.ours(task.scheduled_at)
+    after = scheduled_at > event.received_at
+    waited = f"it came to wait at {iso(scheduled_at)}"
+    if event.hold != "no":
+        return (
+            "matches",
+            f"{waited}, and the event is still held: it takes the oldest held event that matches",
+        )
+    takers = [target for target in around.targets_of.get(event.id, ()) if target.kind == "complete"]
+    if takers:
+        if after:
+            return "out of reach", f"{waited}, after the event, which had a taker already"
+        return "out of reach", f"{waited}, but was found only after the event's takers were decided"
+    if after and webhook.hold == 0:
+        return "out of reach", f"{waited}, after the event; `hold: 0s` keeps no event for later"
+    if after:
+        return (
+            "out of reach",
+            f"{waited}, and the event was held only until {iso(event.hold_until)}; "
+            "set a longer `hold`, or replay the event",
+        )
+    return (
+        "out of reach",
+        f"{waited}, but was found, or came into reach, only after the event's takers were decided; replay the event",
+    )

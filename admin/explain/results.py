@@ -1,0 +1,73 @@
+"""What an explanation says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from config.webhooks import Start
+from criteria.matches import Criterion
+from store.records import Event, SetAside, Target, Task
+
+Verdict = Literal["taken", "matches", "differs", "out of reach", "broken"]
+"""`taken`: by this event; `matches`: every criterion holds, and the reason says what else stood or stands between."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is between one event and one task."""
+
+    event: Event
+    task: Task
+    verdict: Verdict
+    reason: str
+    criteria: tuple[Criterion, ...] = ()
+
+    @property
+    def first_failed(self) -> Criterion | None:
+        """The first criterion that doesn't hold."""
+        return next((criterion for criterion in self.criteria if not criterion.holds), None)
+
+    @property
+    def nearness(self) -> tuple[int, float]:
+        """Sorts findings: the nearer to a delivery, the greater."""
+        order = {"taken": 4, "matches": 3, "differs": 2, "broken": 1, "out of reach": 0}[self.verdict]
+        held = sum(criterion.holds for criterion in self.criteria)
+        return order, held / len(self.criteria) if self.criteria else 1.0
+
+
+@dataclass(frozen=True)
+class StartExplanation:
+    """What one entry of `starts` makes of an event."""
+
+    start: Start
+    holds: bool
+    reason: str
+    criteria: tuple[Criterion, ...] = ()
+
+
+@dataclass(frozen=True)
+class EventExplanation:
+    """An event explained."""
+
+    event: Event
+    meaning: tuple[str, ...]
+    """What its status means, in sentences."""
+    starts: tuple[StartExplanation, ...]
+    tasks: tuple[Comparison, ...]
+    """Nearest first."""
+    set_aside: SetAside | None = None
+    """Why the event is set aside, if it is."""
+
+
+@dataclass(frozen=True)
+class TaskExplanation:
+    """A task explained."""
+
+    meaning: str
+    targets: Sequence[Target]
+    near: Sequence[Comparison]
+    """The events that came nearest to it, nearest first."""
+    set_aside: SetAside | None
+    """Why it, or its workflow, is set aside."""

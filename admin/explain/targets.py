@@ -1,0 +1,64 @@
+"""One target in words: a task completed, or a workflow started, by an event."""
+
+from __future__ import annotations
+
+from admin.explain.results import Verdict
+from store.records import Target, iso
+
+
+def own_target_in_words(target: Target) -> tuple[Verdict, str]:
+    when = iso(target.settled_at)
+    match target.state:
+        case "done":
+            return "taken", f"this event completed it at {when}"
+        case "pending" | "claimed":
+            last = f"; the last try failed: {_error(target)}{_again(target)}" if target.error else ""
+            doubt = ""
+            if target.only_versions is not None:
+                versions = " or ".join(map(str, sorted(target.only_versions)))
+                doubt = f" if its workflow has version {versions}, which Conductor is to show first"
+            return "taken", f"this event is completing it{doubt} (tries so far: {target.attempts}){last}"
+        case "cancelled":
+            return (
+                "out of reach",
+                f"it had ended when this event was to complete it, at {when}: "
+                f"{target.error or 'cancelled, timed out or completed by others'}",
+            )
+        case _:
+            return "matches", f"Conductor refused for good when this event was to complete it: {target.error}"
+
+
+def target_in_words(target: Target) -> str:
+    """What became of a target, and the remedy where it was refused."""
+    if target.kind == "complete":
+        what = f"task {target.reference_name} of {target.workflow} ({target.workflow_id})"
+        done, doing = "Completed", "Completing"
+    else:
+        what = target.workflow + (f" version {target.version}" if target.version else "")
+        what += f" ({target.workflow_id})" if target.workflow_id else ""
+        done, doing = "Started", "Starting"
+    match target.state:
+        case "done":
+            return f"{done} {what} at {iso(target.settled_at)}."
+        case "skipped":
+            return f"Not started: {target.workflow} is there for the same `once.key` ({target.workflow_id})."
+        case "pending" | "claimed":
+            tries = f", tries so far: {target.attempts}" if target.attempts else ""
+            return f"{doing} {what}{tries}" + (
+                f"; the last one failed: {_error(target)}{_again(target)}." if target.error else "."
+            )
+        case "cancelled":
+            return f"{what} had ended already: {target.error or 'cancelled, timed out or completed by others'}."
+        case _:
+            remedy = ""
+            if "No such workflow" in (target.error or ""):
+                remedy = " Register the workflow in Conductor, or correct `starts`; then replay."
+            return f"{doing} {what} failed for good: {(target.error or '').rstrip('.')}.{remedy}"
+
+
+def _again(target: Target) -> str:
+    return f"; the next one is at {iso(target.due_at)}" if target.state == "pending" else ""
+
+
+def _error(target: Target) -> str:
+    return (target.error or "for an unknown reason").rstrip(".")
