@@ -16,8 +16,8 @@ from pathlib import Path
 from admin.explain.set_aside import in_words
 from config.settings import Settings
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
+from platforms import PLATFORMS
 from relay.fingerprints import Fingerprints
-from relay.platforms import PLATFORMS
 from store.hiding import Hidden, masked, masked_in_list
 from store.protocols import Store, StoreUnavailable
 from store.records import Event, EventFilter, Target, Task

@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
 
 SecretFrom = Literal["us", "platform", "nobody"]
 """Who makes the secret up: whoever connects the platform, or the platform, which shows it."""

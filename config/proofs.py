@@ -24,7 +24,7 @@ PLATFORM_SETTINGS = (
 
 
 class PlatformRules(Protocol):
-    """What the loader must know of a platform; `relay.platforms` has them all."""
+    """What the loader must know of a platform; `platforms` has them all."""
 
     @property
     def name(self) -> str: ...

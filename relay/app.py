@@ -16,19 +16,19 @@ from config.logs import configure_logging
 from config.settings import Settings, SettingsError, load_settings
 from config.watch import DefinitionsWatcher
 from config.webhooks import Definitions, DefinitionsError
+from platforms import PLATFORMS
+from platforms.declaration import Platform
+from platforms.verifiers import Fetch
 from relay import metrics, web
 from relay.background import GONE, STILL_IN_FORCE, Background
 from relay.forwarded import believing
 from relay.hidden_paths import KeptHiddenPaths
 from relay.hub import aside, gather, nap
 from relay.peers import Peers
-from relay.platform import Platform
-from relay.platforms import PLATFORMS
 from relay.receiver import Receiver
 from relay.route import Route, routes_of
 from relay.tally import Tally
 from relay.vendor_keys import KeySource, http_get
-from relay.verifiers import Fetch
 from store import tracing
 from store.open import open_store
 from store.protocols import Deliveries, Facts, HiddenPaths, KeptDefinitions, NewerStore, StoreUnavailable

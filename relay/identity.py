@@ -12,8 +12,8 @@ from typing import Any
 
 from config.webhooks import Webhook
 from criteria.jsonpath import compile_path
-from relay.platform import DeliveryId, Platform, digest
-from relay.request import Request
+from platforms.declaration import DeliveryId, Platform, digest
+from platforms.request import Request
 from relay.verification import VerifiedDelivery
 
 _LONGEST_ID = 256

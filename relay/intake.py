@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from config.webhooks import Webhook
-from relay.bodies import read_delivery
+from platforms.bodies import Body, MalformedBody, read_delivery, read_query
+from platforms.declaration import Platform
 from relay.identity import Identity
-from relay.platform import Platform
+from relay.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, elements_of, payload_of, size_in_conductor
 from relay.verification import VerifiedDelivery
-from store.payload import (
-    CONDUCTOR_PAYLOAD,
-    Body,
-    MalformedBody,
-    PayloadTooLarge,
-    elements_of,
-    payload_of,
-    read_query,
-    size_in_conductor,
-)
 from store.records import NewEvent, document_of, new_event_id
 
 MAX_ELEMENTS = 10_000

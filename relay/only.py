@@ -9,7 +9,7 @@ from typing import Any
 from config.webhooks import Respond
 from criteria.conditions import Conditions
 from criteria.descriptions import criterion_in_words
-from relay.request import Answer
+from platforms.request import Answer
 from store.hiding import hidden
 from store.records import NewEvent, document_of
 

@@ -11,18 +11,19 @@ from typing import Any, Protocol
 import structlog
 
 from config.webhooks import Webhook
+from platforms.bodies import BadBody, Body, UnreadableMediaType
+from platforms.declaration import Accepted
+from platforms.request import Answer, Request, error_answer, json_answer
+from platforms.verifiers import KeysUnavailable, Refused
 from relay import metrics
 from relay.admission import Admission
 from relay.memory import MEMORY, Overloaded, Turn
-from relay.platform import Accepted
-from relay.request import Answer, Request, error_answer, json_answer
+from relay.payload import PayloadTooLarge
 from relay.route import Route
 from relay.seldom import Seldom
 from relay.tally import Tally
 from relay.verification import Key, VerifiedDelivery, VerifiedWebhooks
-from relay.verifiers import KeysUnavailable, Refused
 from store.deadline import within
-from store.payload import BadBody, Body, PayloadTooLarge, UnreadableMediaType
 from store.protocols import Deliveries, StoreUnavailable
 from store.records import Committed, Rejection
 from store.tracing import Span, span

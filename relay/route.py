@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from config.webhooks import Definitions, Webhook
+from platforms import PLATFORMS
+from platforms.bodies import Body
+from platforms.declaration import Platform
+from platforms.request import Answer, Request
+from platforms.verifiers import Fetch
+from platforms.verifiers.terms import no_fetch
 from relay.addresses import is_within, read_address, without_mapped
 from relay.intake import Intake
 from relay.only import Only, own_answer
-from relay.platform import Platform
-from relay.platforms import PLATFORMS
-from relay.request import Answer, Request
+from relay.payload import CONDUCTOR_PAYLOAD
 from relay.verification import Verification, VerifiedWebhooks, terms_of
-from relay.verifiers import Fetch
-from relay.verifiers.terms import no_fetch
-from store.payload import CONDUCTOR_PAYLOAD, Body
 from store.tracing import TRACE_HEADERS
 
 PATH = "/webhook/"

@@ -16,9 +16,9 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from platforms.verifiers.terms import KeysUnavailable
 from relay.addresses import Address, read_address, subscriber_of
 from relay.admission import Allowance
-from relay.verifiers.terms import KeysUnavailable
 
 TIMEOUT = 5.0
 """Seconds for one fetch: senders wait no longer than 10 to 15 s for their answer."""
@@ -105,7 +105,7 @@ class _Fetching:
 
 
 class Keys:
-    """A `relay.verifiers.Fetch` with a cache: what is there is used while it is fetched again. Safe for threads."""
+    """A `platforms.verifiers.Fetch` with a cache: what is there is used while it is fetched again. Safe for threads."""
 
     def __init__(self, get: Get, clock: Callable[[], float] = time.monotonic, is_mirror: bool = False):
         self._get = get

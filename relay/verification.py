@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from config.webhooks import Webhook
+from platforms.declaration import Platform
+from platforms.request import Request
+from platforms.verifiers import OF_SENDER, Check, Fetch, HeaderEquals, Hmac, Proof, Terms, Timestamp
+from platforms.verifiers.hmacs import TimedHmac
+from platforms.verifiers.terms import Verifier, no_fetch
 from relay.fingerprints import Fingerprints, is_guessable, verifier_text
-from relay.platform import Platform
-from relay.request import Request
-from relay.verifiers import OF_SENDER, Check, Fetch, HeaderEquals, Hmac, Proof, Terms, Timestamp
-from relay.verifiers.hmacs import TimedHmac
-from relay.verifiers.terms import Verifier, no_fetch
 from store.protocols import Deliveries, StoreUnavailable
 
 _SEAL = object()

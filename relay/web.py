@@ -11,13 +11,13 @@ import gevent
 from flask import Blueprint, Flask, Response
 from werkzeug.exceptions import HTTPException
 
+from platforms.request import Answer, Request, error_answer, json_answer
 from relay import metrics
 from relay.hub import aside
 from relay.memory import Overloaded
 from relay.peers import LONGEST_BODY
 from relay.readiness import Readiness
 from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Receiver
-from relay.request import Answer, Request, error_answer, json_answer
 from relay.route import PATH, Route
 from store.protocols import Deliveries as DeliveryStore
 

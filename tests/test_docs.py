@@ -10,7 +10,7 @@ import click
 import pytest
 
 from config.settings import Settings
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

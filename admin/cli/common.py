@@ -18,7 +18,7 @@ from admin.cli.tables import plain, table
 from admin.events.replay import CantReplay
 from config.settings import Settings, SettingsError, load_settings
 from config.webhooks import Definitions, DefinitionsError, Webhook, load_definitions
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
 from store.open import open_store
 from store.protocols import NewerStore, Store, StoreUnavailable
 

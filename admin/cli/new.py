@@ -16,7 +16,7 @@ from admin.definitions.forms import WebhookForm
 from admin.definitions.writer import CantWrite, DefinitionsFolder, Invalid, NameTaken
 from admin.guide import Guide, guides
 from admin.markdown import as_text
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
 from store.protocols import StoreUnavailable
 from store.records import Change
 

@@ -15,7 +15,7 @@ from admin.cli.tables import plain
 from admin.events.send import NotReachable, content_type_of, draft_for, post, signed
 from admin.guide import SampleEvent, samples
 from config.webhooks import Webhook
-from relay.verifiers import CannotSign
+from platforms.verifiers import CannotSign
 
 
 @click.command()

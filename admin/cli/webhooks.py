@@ -23,7 +23,7 @@ from admin.cli.common import (
 from admin.cli.tables import plain
 from admin.definitions.schema import json_schema
 from admin.orkes.importing import NotOrkes, convert, read_webhooks, to_yaml
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
 from store.protocols import StoreMissing
 from store.records import Change
 

@@ -15,10 +15,10 @@ import urllib3
 
 from config.loopback import is_loopback
 from config.webhooks import Webhook
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
+from platforms.bodies import BadBody, read_json
+from platforms.verifiers import Draft
 from relay.verification import verifiers_of
-from relay.verifiers import Draft
-from store.payload import BadBody, read_json
 from store.records import Event
 
 _TIMEOUT = 30.0

@@ -17,7 +17,7 @@ from admin.page.context import changed, role_of_token, sessions
 from admin.page.pages import bridge
 from admin.page.webhooks import folder
 from config.webhooks import Webhook
-from store.payload import BadBody, read_json
+from platforms.bodies import BadBody, read_json
 from store.records import EventFilter
 
 blueprint = Blueprint("orkes", __name__, url_prefix="/api")

@@ -28,8 +28,8 @@ from admin.page.context import changed, source
 from admin.page.pages import bridge, render
 from admin.page.pictures import deliveries_picture, effect_picture
 from config.webhooks import Webhook
-from relay.platforms import PLATFORMS
-from relay.verifiers import CannotSign
+from platforms import PLATFORMS
+from platforms.verifiers import CannotSign
 from store.records import EventFilter
 
 blueprint = Blueprint("webhooks", __name__)

@@ -12,13 +12,13 @@ from admin.events.send import draft_for, signed
 from admin.guide import _FACTS, guides, samples
 from admin.markdown import as_html, as_text
 from config.webhooks import load_definitions
+from platforms import PLATFORMS
+from platforms.verifiers import CannotSign
 from relay.app import create_app
-from relay.platforms import PLATFORMS
-from relay.verifiers import CannotSign
 from store.open import open_store
 from store.records import EventFilter
 from tests.admin.sample import settings_for
-from tests.relay.test_properties import SECRETS
+from tests.platforms.test_properties import SECRETS
 
 ROOT = Path(__file__).parents[2]
 CANNOT = {"sendgrid", "discord", "aws-sns", "google-pubsub"}

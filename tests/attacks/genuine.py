@@ -12,12 +12,12 @@ from typing import Any
 
 from admin.guide import samples
 from config.webhooks import load_definitions
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
+from platforms.verifiers import CannotSign, Draft
 from relay.verification import verifiers_of
-from relay.verifiers import CannotSign, Draft
+from tests.platforms.test_judges import JUDGES
+from tests.platforms.test_properties import SECRETS
 from tests.relay.bridge import NOW
-from tests.relay.test_judges import JUDGES
-from tests.relay.test_properties import SECRETS
 from tests.relay.test_vectors import NO_TIME, VECTORS, definition, fetch_for, platform_of
 
 _URL = "https://relay.example.com/hooks/genuine"

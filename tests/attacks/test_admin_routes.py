@@ -20,7 +20,7 @@ from werkzeug.routing import Rule
 from admin.page.access import COOKIE
 from admin.page.app import create_app
 from admin.page.webhooks import DefinitionsFolder
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
 from store.records import EventFilter
 from store.transfer import TABLES
 from tests.admin.sample import DEFINITIONS, Sample, make_sample

@@ -12,11 +12,11 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
 from tests.attacks.genuine import deliveries_of
 from tests.attacks.test_unsigned import Target, is_of_sender, send, sent
+from tests.platforms.test_properties import SECRETS
 from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
-from tests.relay.test_properties import SECRETS
 
 SECRET = "0123456789abcdef-secret"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
 from tests.attacks.genuine import deliveries_of
 from tests.attacks.test_unsigned import EXCEPT, is_of_sender, send, sent
+from tests.platforms.test_judges import JUDGES
 from tests.relay.bridge import Clock, MakeRelay
-from tests.relay.test_judges import JUDGES
 from tests.relay.test_vectors import VECTORS
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from werkzeug.test import TestResponse
 
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
 from tests.attacks.genuine import Genuine, deliveries_of
 from tests.relay.bridge import Clock, MakeRelay, Relay
 

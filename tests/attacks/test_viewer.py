@@ -20,9 +20,9 @@ from admin.explain import explainer, surroundings
 from admin.page import webhooks
 from admin.page.access import COOKIE, SESSION_SECONDS, Sessions
 from admin.page.app import create_app
+from platforms.declaration import digest
+from platforms.verifiers import Draft
 from relay.app import create_app as create_relay
-from relay.platform import digest
-from relay.verifiers import Draft
 from store import hiding
 from store.open import open_store
 from store.protocols import Store

@@ -1,4 +1,4 @@
-"""Platforms for the loader's tests, one of each kind of rules: as `relay.platforms` has them, which a test holds."""
+"""Platforms for the loader's tests, one of each kind of rules: as `platforms` has them, which a test holds."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from config.webhooks import load_definitions
 from criteria.operators import NAMES, Operators
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
 from tests.admin.sample import P256_KEY
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "definitions.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import config.webhooks
 from config.webhooks import Webhook, load_definitions
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
 
 SHIPPED = Path(config.webhooks.__file__).with_name("webhooks.yaml")
 

@@ -14,12 +14,12 @@ from ruamel.yaml import YAML
 from werkzeug.test import TestResponse
 
 from config.settings import Settings
+from platforms import PLATFORMS
+from platforms.declaration import Platform
+from platforms.verifiers import Fetch
+from platforms.verifiers.terms import no_fetch
 from relay import create_app
 from relay.background import Background
-from relay.platform import Platform
-from relay.platforms import PLATFORMS
-from relay.verifiers import Fetch
-from relay.verifiers.terms import no_fetch
 from store.records import Event, EventFilter, Rejection
 from store.sqlite import SqliteStore, open_store
 

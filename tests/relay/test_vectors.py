@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from werkzeug.test import TestResponse
 
-from relay.verifiers import KeysUnavailable
+from platforms.verifiers import KeysUnavailable
 from tests.relay.bridge import Clock, MakeRelay, Relay
 from tests.relay.certificates import reissued
 

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from platforms.verifiers import KeysUnavailable
 from relay.vendor_keys import (
     CACHED_FOR,
     FAILED_FOR,
@@ -21,7 +22,6 @@ from relay.vendor_keys import (
     KeySource,
     http_get,
 )
-from relay.verifiers import KeysUnavailable
 
 
 class Vendor:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from config.webhooks import Webhook, load_definitions
+from platforms import PLATFORMS
+from platforms.request import Request
+from platforms.verifiers import CannotSign, Draft
 from relay.fingerprints import fingerprint
-from relay.platforms import PLATFORMS
-from relay.request import Request
 from relay.verification import VerifiedDelivery, VerifiedWebhooks, verifiers_of
-from relay.verifiers import CannotSign, Draft
+from tests.platforms.test_properties import SECRETS
 from tests.relay.bridge import NOW, Clock, MakeRelay
-from tests.relay.test_properties import SECRETS
 
 SALT = b"0123456789abcdef"
 URL = "https://hooks.example.com/hook?a=1"

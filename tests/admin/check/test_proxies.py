@@ -10,7 +10,7 @@ import pytest
 from admin.check.proxies import on_proxies
 from config.settings import Settings
 from config.webhooks import load_definitions
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
 
 RESTRICTED = "webhooks: [{name: a, verifier: none, allow_ips: [10.0.0.0/8], receivers: {b: any}}]"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from config.webhooks import load_definitions
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
 from tests.admin.conftest import Cli
 
 

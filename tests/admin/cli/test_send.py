@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from config.webhooks import Webhook
-from relay.platforms import PLATFORMS
-from relay.request import Request
+from platforms import PLATFORMS
+from platforms.request import Request
 from relay.verification import Verification
 from tests.admin.conftest import Cli
 from tests.admin.sample import P256_KEY, Sample

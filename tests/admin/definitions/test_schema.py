@@ -13,7 +13,7 @@ import pytest
 import config.webhooks
 from admin.definitions.schema import json_schema
 from config.yaml_lines import read_yaml
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
 from tests.admin.sample import P256_KEY
 from tests.config.test_webhooks import KITCHEN_SINK, SHIPPED
 

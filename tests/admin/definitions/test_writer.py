@@ -13,7 +13,7 @@ from admin.definitions import writer as definitions_writer
 from admin.definitions.values import Secret, Verbatim, kept
 from admin.definitions.writer import CantWrite, Changed, DefinitionsFolder, Invalid, NameTaken
 from config.webhooks import Webhook, load_definitions
-from relay.platforms import PLATFORMS
+from platforms import PLATFORMS
 
 VALUE = "9f86d081884c7d659a2feaa0c55ad015"
 KEYS: dict[str, Any] = {

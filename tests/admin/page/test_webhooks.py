@@ -15,9 +15,9 @@ from admin.definitions import writer as definitions_writer
 from admin.page import webhooks
 from admin.page.app import create_app
 from config.webhooks import load_definitions
+from platforms import PLATFORMS
+from platforms.verifiers import Draft
 from relay.app import create_app as create_relay
-from relay.platforms import PLATFORMS
-from relay.verifiers import Draft
 from tests.admin.sample import settings_for
 
 ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"

@@ -1,0 +1,141 @@
+"""Amazon SNS. Nothing is secret: Amazon signs with keys whose certificates it publishes."""
+
+import re
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any, ClassVar, Literal
+
+from cryptography.x509 import Certificate, Name, ObjectIdentifier, load_pem_x509_certificate
+from cryptography.x509.oid import NameOID
+
+from platforms.bodies import read_body
+from platforms.declaration import Platform, in_body
+from platforms.request import Answer, Request, json_answer
+from platforms.verifiers import CannotSign, Check, Draft, Part, Proof, Refused, Terms
+from platforms.verifiers.asymmetric import rsa_holds
+from platforms.verifiers.public_keys import decode_base64
+from platforms.verifiers.timestamps import check_age, read_time
+
+_HOST = r"https://sns\.[a-z0-9-]{3,30}\.amazonaws\.com(?:\.cn)?"
+_CERTIFICATE = re.compile(_HOST + r"/SimpleNotificationService-[A-Za-z0-9]{1,64}\.pem", re.ASCII)
+_CONFIRM = re.compile(_HOST + r"/\?[!-~]{1,4000}", re.ASCII)
+_CONFIRMATION = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
+_SIGNED = {
+    "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
+    "SubscriptionConfirmation": _CONFIRMATION,
+    "UnsubscribeConfirmation": _CONFIRMATION,
+}
+_ALGORITHM: dict[str, Literal["sha1", "sha256"]] = {"1": "sha1", "2": "sha256"}
+# Names of the certificates, by region: as in Amazon's own library,
+# https://github.com/aws/aws-sdk-java-v2 (services-custom/sns-message-manager, SnsHostProvider)
+_ISSUED_TO = re.compile(r"sns(?:-signing\.|-|\.)?(?:[a-z0-9-]{3,30}\.)?amazonaws\.com(?:\.cn)?", re.ASCII)
+
+
+def is_topic(arn: str, pattern: str) -> bool:
+    """Whether the ARN is the pattern's, where `*` stands for any region or name."""
+    return all(wanted in ("*", part) for part, wanted in zip_longest(arn.split(":"), pattern.split(":")))
+
+
+# https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
+def check_certificate(certificate: Certificate, url: str, now: float) -> None:
+    """Raises Refused unless the certificate is valid now, issued to Amazon SNS and, outside of China, by Amazon.
+
+    Its chain isn't followed: Amazon publishes the certificate alone, and its own library doesn't either. That it is
+    Amazon's is shown by the connection that it came over, from a host and a path that are Amazon SNS's.
+    """
+    if not certificate.not_valid_before_utc.timestamp() <= now <= certificate.not_valid_after_utc.timestamp():
+        raise Refused("the certificate is not valid now")
+    names = _texts(certificate.subject, NameOID.COMMON_NAME)
+    if not any(_ISSUED_TO.fullmatch(name) for name in names):
+        raise Refused("the certificate is not one of Amazon SNS")
+    is_china = url.partition("/Simple")[0].endswith(".cn")
+    if not is_china and "Amazon" not in _texts(certificate.issuer, NameOID.ORGANIZATION_NAME):
+        raise Refused("the certificate was not issued by Amazon")
+
+
+def _texts(name: Name, kind: ObjectIdentifier) -> list[str]:
+    return [str(attribute.value) for attribute in name.get_attributes_for_oid(kind)]
+
+
+# https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message-verify-message-signature.html
+@dataclass(frozen=True)
+class CertifiedMessage:
+    """An RSA signature over some fields of the body, a line each, with a certificate that the body names."""
+
+    covers: ClassVar[frozenset[Part]] = frozenset({"fields", "time", "id"})
+
+    def check(self, terms: Terms) -> Check:
+        def check(request: Request) -> Proof:
+            message = read_body(request.body, None, always_json=True).value
+            if not isinstance(message, dict):
+                raise Refused("not a message of Amazon SNS")
+            names = _SIGNED.get(str(message.get("Type")))
+            algorithm = _ALGORITHM.get(str(message.get("SignatureVersion")))
+            url, signature = message.get("SigningCertURL"), message.get("Signature")
+            if names is None or algorithm is None or not isinstance(url, str) or not isinstance(signature, str):
+                raise Refused("not a signed message of Amazon SNS")
+            if not _CERTIFICATE.fullmatch(url):
+                raise Refused("the certificate is not at Amazon SNS")
+            lines = []
+            for name in names:
+                text = message.get(name)
+                if isinstance(text, str):
+                    if name != "Message" and "\n" in text:
+                        # The lines of a message could pass for the fields that follow it.
+                        raise Refused("a signed field has a line break")
+                    lines.append(f"{name}\n{text}\n")
+                elif name != "Subject" or text is not None:
+                    raise Refused("a signed field is missing")
+            signed = "".join(lines).encode("utf-8", "surrogatepass")
+            decoded = decode_base64(signature.encode("utf-8", "replace"))
+            arn, timestamp, message_id = message["TopicArn"], message["Timestamp"], message["MessageId"]
+            # Before the certificate is fetched: who doesn't know the topic causes no fetch.
+            if terms.topics and not any(is_topic(arn, pattern) for pattern in terms.topics):
+                raise Refused("the message is of another topic")
+            # The header is not signed; held to the body, `headers:` can pin a webhook to its topic by it.
+            topic = request.headers.get("x-amz-sns-topic-arn")
+            if topic is not None and topic != arn:
+                raise Refused("the header x-amz-sns-topic-arn is not the signed topic")
+            # A fetch may take seconds, and what a stranger's message was read into be many times as large.
+            del message
+            try:
+                certificate = load_pem_x509_certificate(terms.fetch(url, remote=request.remote))
+                # Whoever runs a mirror answers for what it serves, as README says.
+                if not getattr(terms.fetch, "is_mirror", False):
+                    check_certificate(certificate, url, request.now)
+                proven = decoded is not None and rsa_holds(certificate, decoded, signed, algorithm)
+            except ValueError:
+                proven = False
+            if not proven:
+                raise Refused("the signature does not match")
+            check_age(read_time(timestamp, "rfc3339"), request.now, terms.tolerance)
+            return Proof(signed, body=False, id=message_id or None)
+
+        return check
+
+    def sign(self, draft: Draft, terms: Terms) -> Draft:
+        raise CannotSign("only Amazon SNS can sign for itself; publish a message to the topic instead")
+
+
+# https://docs.aws.amazon.com/sns/latest/dg/SendMessageToHttp.confirm.html
+def confirm_subscription(value: Any, terms: Terms) -> Answer | None:
+    """Visits the URL that confirms the subscription."""
+    if not isinstance(value, dict) or value.get("Type") != "SubscriptionConfirmation":
+        return None
+    url = value.get("SubscribeURL")
+    if not isinstance(url, str) or not _CONFIRM.fullmatch(url):
+        raise Refused("SubscribeURL is not at Amazon SNS")
+    terms.fetch(url, fresh=True)
+    return json_answer({"confirmed": True})
+
+
+PLATFORM = Platform(
+    name="aws-sns",
+    verifier=CertifiedMessage(),
+    required=frozenset(),
+    options=frozenset({"topic"}),
+    vendor_keys=True,
+    pinned_by=("topic", "x-amz-sns-topic-arn"),
+    signed_challenge=confirm_subscription,
+    delivery_id=in_body("MessageId"),
+)

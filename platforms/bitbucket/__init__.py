@@ -1,0 +1,23 @@
+"""Bitbucket Cloud."""
+
+from typing import Any
+
+from platforms.declaration import Platform, digest, in_header
+from platforms.request import Request
+from platforms.verifiers import Hmac
+
+
+def pushes(request: Request, value: Any) -> str | None:
+    """A branch that is reset and pushed again makes another event, the same to the byte: there the header tells them
+    apart, though nobody signs it. All other events have a time of their own."""
+    identifier = request.headers.get("x-request-uuid")
+    return digest(identifier, request.body) if identifier and isinstance(value, dict) and "push" in value else None
+
+
+# https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/#Secure-webhooks
+PLATFORM = Platform(
+    name="bitbucket",
+    verifier=Hmac(header="X-Hub-Signature", prefix="sha256="),
+    delivery_id=pushes,
+    header_id=in_header("X-Request-UUID"),
+)

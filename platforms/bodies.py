@@ -1,0 +1,381 @@
+"""From a request's body to its value: pure, strict, and without parsing anything twice."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+from urllib.parse import parse_qsl
+
+from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
+
+from platforms.charsets import codec_of
+from platforms.request import Request
+
+MAX_DEPTH = 100
+"""How deeply arrays and objects may be nested."""
+MAX_DIGITS = 1000
+"""Characters of one number: Conductor's JSON parser reads no longer ones."""
+MAX_NAME = 50_000
+"""Characters of a name in an object: Conductor's JSON parser reads no longer ones."""
+MAX_TEXT = 20_000_000
+"""Characters of one text: likewise."""
+MAX_FIELDS = 10_000
+"""Fields of a form, or parameters of a query."""
+
+
+class BadBody(ValueError):
+    """The body can't become a payload."""
+
+
+class MalformedBody(BadBody):
+    """The body is not what its content type says."""
+
+
+class UnreadableMediaType(BadBody):
+    """The content type is none that the bridge reads."""
+
+
+Bodies = Literal["json", "json or form", "declared"]
+"""What a platform sends. `json or form`: the first bytes tell which. `declared`: the content type says,
+except where it isn't signed and the bytes are: then the bytes decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body that was read: its value, and its JSON text if the body was JSON."""
+
+    value: Any
+    text: str | None = None
+    batch: bool = False
+    """Whether it is an array of events, whatever its webhook says of arrays."""
+
+
+def read_body(body: bytes, content_type: str | None, always_json: bool = False) -> Body:
+    """Reads the body by its content type; without one it is JSON if it reads as JSON, else text.
+
+    `always_json` is for platforms that send JSON under another name.
+
+    Raises MalformedBody, or UnreadableMediaType.
+    """
+    found = _read_body(body, content_type, always_json)
+    if found.text is None or len(body) > MAX_NAME or "\\u0000" in found.text:
+        refuse_unstorable(found.value)
+    return found
+
+
+def _read_body(body: bytes, content_type: str | None, always_json: bool) -> Body:
+    if content_type == "application/json" or always_json:  # the hot path
+        return _json(body)
+    if not content_type or not content_type.strip():
+        return _sniffed(body)
+    media_type, _, parameters = content_type.partition(";")
+    media_type = media_type.strip().lower()
+    if media_type in ("application/json", "text/json") or media_type.endswith("+json"):
+        return _json(body)
+    if media_type == "application/x-www-form-urlencoded":
+        return _form(_decode(body, _charset(content_type) if parameters else "utf-8"))
+    if media_type == "multipart/form-data":
+        return _unpacked(_multipart(body, content_type))
+    is_xml = media_type in ("application/xml", "text/xml") or media_type.endswith("+xml")
+    if is_xml or media_type.startswith("text/"):
+        default = _declared_charset(body) if is_xml else "utf-8"
+        return Body({"request": _decode(body, _charset(content_type, default) if parameters else default)})
+    raise UnreadableMediaType("the content type is none that the bridge reads")
+
+
+def read_query(query: str) -> dict[str, Any]:
+    """The parameters of a raw query string, repeated ones as lists.
+
+    Raises MalformedBody if there are too many.
+    """
+    if not query:
+        return {}
+    text = query.encode("latin-1", "replace").decode("utf-8", "replace")
+    try:
+        fields = _fields(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS))
+    except ValueError:
+        raise MalformedBody("the query has too many parameters") from None
+    refuse_unstorable(fields)
+    return fields
+
+
+def refuse_unstorable(value: Any) -> None:
+    """Raises MalformedBody for what some Conductor would answer with 500 at every try, so that the sender learns it.
+
+    That is a name or a text that is too long for its JSON parser, and the character NUL, which PostgreSQL can't store.
+    """
+    nodes = [value]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, str):
+            if "\0" in node:
+                raise MalformedBody("a text holds the character NUL (U+0000), which Conductor can't store")
+            if len(node) > MAX_TEXT:
+                raise MalformedBody(f"a text is longer than {MAX_TEXT} characters, which Conductor can't read")
+        elif isinstance(node, list):
+            nodes += node
+        elif isinstance(node, dict):
+            nodes += node.values()
+            for name in node:
+                if "\0" in name:
+                    raise MalformedBody("a name holds the character NUL (U+0000), which Conductor can't store")
+                if len(name) > MAX_NAME:
+                    raise MalformedBody(f"a name is longer than {MAX_NAME} characters, which Conductor can't read")
+
+
+# --- JSON --------------------------------------------------------------------------------------------------
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise MalformedBody(f"{name} is not JSON")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if len(text) > MAX_DIGITS or number in (float("inf"), float("-inf")):
+        raise MalformedBody("a number is too large")
+    return number
+
+
+def _int(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise MalformedBody("a number is too long")
+    return int(text)
+
+
+_decode_json = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_float, parse_int=_int).decode
+
+
+def read_json(text: str) -> Any:
+    """The value of an RFC 8259 text that is nested no deeper than `MAX_DEPTH`.
+
+    Raises MalformedBody.
+    """
+    try:
+        value = _decode_json(text)
+    except MalformedBody:
+        raise
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError as error:
+        reason = getattr(error, "msg", "a number is too long")
+        raise MalformedBody(f"the body is not JSON: {reason} at character {getattr(error, 'pos', 0)}") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level, depth = [value], 0
+    while level := [node for node in level if isinstance(node, (dict, list))]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise _too_deep()
+        level = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
+
+
+class _TooDeep(MalformedBody):
+    pass
+
+
+def _too_deep() -> MalformedBody:
+    return _TooDeep(f"the body is nested deeper than {MAX_DEPTH}")
+
+
+def _json(body: bytes) -> Body:
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedBody("the body is JSON that is not UTF-8") from None
+    return Body(read_json(text), text)
+
+
+def _sniffed(body: bytes) -> Body:
+    if not body:
+        return Body({})
+    try:
+        return _json(body)
+    except _TooDeep:
+        raise
+    except MalformedBody:
+        return Body({"request": _decode(body, "utf-8")})
+
+
+# --- forms and text ----------------------------------------------------------------------------------------
+
+
+_DECLARATION = re.compile(rb"""\A<\?xml[^>]{1,100}\sencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+
+
+def _declared_charset(body: bytes) -> str:
+    """The charset that an XML text declares by its first bytes. Raises UnreadableMediaType for one that isn't read."""
+    if body[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    declaration = _DECLARATION.match(body)
+    return _known_charset(declaration[1].decode("ascii")) if declaration else "utf-8"
+
+
+def _charset(content_type: str, default: str = "utf-8") -> str:
+    name = parse_options_header(content_type)[1].get("charset", "").strip()
+    return _known_charset(name) if name else default
+
+
+def _known_charset(name: str) -> str:
+    codec = codec_of(name)
+    if codec is None:
+        raise UnreadableMediaType("the charset is none that the bridge reads")
+    return codec
+
+
+def _decode(body: bytes, charset: str) -> str:
+    try:
+        return body.decode(charset)
+    except (UnicodeError, ValueError):
+        raise MalformedBody(f"the body is not {charset} text") from None
+
+
+def _fields(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    repeated: set[str] = set()
+    for name, value in pairs:
+        if name not in fields:
+            fields[name] = value
+        elif name in repeated:
+            fields[name].append(value)
+        else:
+            fields[name] = [fields[name], value]
+            repeated.add(name)
+    return fields
+
+
+def _form(text: str) -> Body:
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except UnicodeDecodeError:
+        raise MalformedBody("a field of the form is not UTF-8") from None
+    except ValueError:
+        raise MalformedBody("the form has too many fields") from None
+    return _unpacked(_fields(pairs))
+
+
+def _unpacked(fields: dict[str, Any]) -> Body:
+    """Slack and GitHub put a JSON object into the one field ``payload`` of a form."""
+    packed = fields.get("payload") if len(fields) == 1 else None
+    if isinstance(packed, str) and packed.lstrip()[:1] == "{":
+        try:
+            return Body(read_json(packed), packed)
+        except _TooDeep:
+            raise
+        except MalformedBody:
+            pass
+    return Body(fields)
+
+
+def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
+    """Fields as text; files as objects with name, type and base64 content, so that nothing gets lost."""
+    boundary = parse_options_header(content_type)[1].get("boundary", "")
+    if not boundary or len(boundary) > 200:
+        raise MalformedBody("the form has no boundary")
+    pairs: list[tuple[str, Any]] = []
+    try:
+        decoder = MultipartDecoder(boundary.encode("latin-1"), max_parts=MAX_FIELDS)
+        decoder.receive_data(body)
+        decoder.receive_data(None)
+        part: Field | File | None = None
+        content = bytearray()
+        while not isinstance(event := decoder.next_event(), (Epilogue, NeedData)):
+            if isinstance(event, (Field, File)):
+                part, content = event, bytearray()
+                if not isinstance(part.name, str):  # whatever its type says
+                    raise MalformedBody("a field of the form has no name")
+            elif isinstance(event, Data):
+                content += event.data
+                if not event.more_data and part is not None:
+                    pairs.append((part.name, _part_value(part, bytes(content))))
+        if not isinstance(event, Epilogue):
+            raise MalformedBody("the form ends too early")
+    except BadBody:
+        raise
+    except Exception:  # werkzeug raises errors of several families for what is no form
+        raise MalformedBody("the body is not a multipart form") from None
+    return _fields(pairs)
+
+
+def _part_value(part: Field | File, content: bytes) -> Any:
+    if isinstance(part, File):
+        return {
+            "filename": part.filename,
+            "contentType": part.headers.get("content-type"),
+            "content": base64.b64encode(content).decode("ascii"),
+        }
+    return _decode(content, "utf-8")
+
+
+# --- as the platform sends it ---------------------------------------------------------------------------------
+
+
+_FORM = "application/x-www-form-urlencoded"
+_STARTS_AS_FORM = re.compile(rb"[A-Za-z0-9_.~%+*-]+=")
+"""No JSON text starts so."""
+_IS_FORM = re.compile(rb"[A-Za-z0-9_.~%+*\[\]-]+=[!-;=?-~]*")
+"""One line without spaces, as forms are encoded."""
+_MULTIPART = re.compile(
+    rb"--([A-Za-z0-9'()+_,./:=?-]{1,70})\r?\n(?:[^\n]{0,500}\n){0,3}?content-disposition:", re.IGNORECASE
+)
+_XML_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def read_delivery(request: Request, bodies: Bodies, signed: bool) -> Body:
+    """The body; of a delivery without one, by a method that needs none, the query. Raises BadBody.
+
+    `signed`: whether its bytes are, so that their content type is not.
+    """
+    body, content_type = request.body, request.headers.get("content-type")
+    if not body:
+        if request.method in ("GET", "DELETE"):
+            return Body(read_query(request.query))
+        if (not content_type and not (signed and bodies == "json")) or bodies == "json or form":
+            return Body({})
+    if bodies == "json":
+        return read_body(body, None, always_json=True)
+    if bodies == "json or form":
+        return read_body(body, _FORM if _STARTS_AS_FORM.match(body) else "application/json")
+    return _by_its_bytes(body, content_type) if signed else read_body(body, content_type)
+
+
+def _by_its_bytes(body: bytes, content_type: str | None) -> Body:
+    """The body by what it is: a text may only be read in one way if it is signed and its content type isn't."""
+    if body.lstrip()[:1] in (b"{", b"["):
+        try:
+            return read_body(body, None, always_json=True)
+        except MalformedBody:
+            if _is_json(body):
+                raise
+    if _IS_FORM.fullmatch(body):
+        return read_body(body, _FORM)
+    if parts := _MULTIPART.match(body):
+        return read_body(body, f'multipart/form-data; boundary="{parts[1].decode("ascii")}"')
+    if body.lstrip().startswith(b"<?xml") or body.startswith(_XML_16):
+        return read_body(body, "text/xml")
+    try:
+        return read_body(body, "text/plain")
+    except MalformedBody:
+        # Not UTF-8: all that says what it is then is the header.
+        return read_body(body, content_type)
+
+
+def _is_json(body: bytes) -> bool:
+    """Whether it is refused for what is in it (NaN, its depth, a NUL), not for its form."""
+    try:
+        json.loads(body)
+    except RecursionError:
+        return True
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,159 @@
+"""CloudEvents over HTTP: structured, binary and in batches, with the handshake of its web hooks (Azure Event Grid's).
+
+However an event comes, its payload is the event as an object: `$.type`, `$.source`, `$.data…`. The secret is the
+token of the Authorization header.
+"""
+
+import base64
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import unquote
+
+from platforms.bodies import Body, MalformedBody, UnreadableMediaType, read_body, refuse_unstorable
+from platforms.declaration import Accepted, Platform, at, together
+from platforms.request import Answer, Request, json_answer
+from platforms.verifiers import OF_SENDER, CannotSign, Check, Draft, Part, Proof, Refused, Terms
+from platforms.verifiers.compare import any_equal, header_bytes, required_header
+
+_STRUCTURED = "application/cloudevents"
+_BATCH = "application/cloudevents-batch"
+_ATTRIBUTE = re.compile(r"ce-([a-z0-9]+)")
+_NEEDED = ("id", "source", "type")
+
+
+# https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md#31-oauth-20-bearer-token
+@dataclass(frozen=True)
+class Bearer:
+    """``Authorization: Bearer`` and the secret."""
+
+    covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
+
+    def check(self, terms: Terms) -> Check:
+        secrets = [secret.encode() for secret in terms.secrets]
+
+        def check(request: Request) -> Proof:
+            scheme, _, token = required_header(request, "authorization").partition(" ")
+            if scheme.lower() != "bearer" or not any_equal(header_bytes(token.strip()), secrets):
+                raise Refused("the header authorization has another value")
+            return OF_SENDER
+
+        return check
+
+    def sign(self, draft: Draft, terms: Terms) -> Draft:
+        if not terms.secrets:
+            raise CannotSign("the webhook has no secret")
+        return draft.with_header("Authorization", f"Bearer {terms.secrets[0]}")
+
+
+# https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md#4-abuse-protection
+# https://learn.microsoft.com/en-us/azure/event-grid/end-point-validation-cloud-events-schema
+def handshake(request: Request, _terms: Terms) -> Answer | None:
+    """Whoever is to send asks whether it may, at which rate; it may, at any."""
+    origin = request.headers.get("webhook-request-origin", "")
+    if request.method != "OPTIONS":
+        return None
+    if not origin or not origin.isascii() or not origin.isprintable():
+        raise Refused("no WebHook-Request-Origin in the OPTIONS request")
+    allowed = (("WebHook-Allowed-Origin", origin), ("WebHook-Allowed-Rate", "*"), ("Allow", "OPTIONS, POST"))
+    return Answer(200, b"", None, allowed)
+
+
+# https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#3-http-message-mapping
+def read(request: Request, signed: bool) -> Body:
+    """The event as an object, or a batch's list of such. Raises BadBody.
+
+    With a `signature:` of the body a binary event is refused: what it is stands in headers, which are not signed.
+    """
+    content_type = request.headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type.startswith(_STRUCTURED):
+        body = read_body(request.body, content_type)  # which knows JSON, and none of the other formats
+        if not media_type.startswith(_BATCH):
+            return _checked(body)
+        if not isinstance(body.value, list):
+            raise MalformedBody("the batch of CloudEvents is no JSON array")
+        for event in body.value:
+            _checked(Body(event))
+        return Body(body.value, body.text, batch=True)
+    attributes = {
+        match[1]: _decoded(value)
+        for name, value in request.headers.items()
+        if (match := _ATTRIBUTE.fullmatch(name)) and match[1] not in ("data", "datacontenttype")
+    }
+    if not attributes:
+        raise MalformedBody("no CloudEvent: neither ce-… headers nor the content type application/cloudevents+json")
+    if signed:
+        raise MalformedBody("the event's attributes are in headers, which are not signed; send structured events")
+    refuse_unstorable(attributes)
+    if content_type:
+        attributes["datacontenttype"] = content_type
+    return _checked(Body(attributes | _data(request.body, content_type)))
+
+
+def _checked(body: Body) -> Body:
+    event = body.value
+    if not isinstance(event, dict):
+        raise MalformedBody("a CloudEvent that is no JSON object")
+    if event.get("specversion") != "1.0":
+        raise MalformedBody("a CloudEvent whose specversion isn't 1.0")
+    for name in _NEEDED:
+        if not isinstance(event.get(name), str) or not event[name]:
+            raise MalformedBody(f"a CloudEvent without {name}")
+    return body
+
+
+def _decoded(value: str) -> str:
+    """A header's value: percent-encoded UTF-8, perhaps in quotes."""
+    value = value.strip()
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = re.sub(r"\\(.)", r"\1", value[1:-1])
+    return unquote(header_bytes(value).decode("utf-8", "replace"), "utf-8", "replace")
+
+
+def _data(body: bytes, content_type: str) -> dict[str, Any]:
+    """The event's data as JSON, as text, or, where it is neither, in base64, as in the JSON format of events."""
+    if not body:
+        return {}
+    try:
+        read = read_body(body, content_type)
+    except UnreadableMediaType:
+        read = None
+    except MalformedBody:
+        if content_type:
+            raise
+        read = None
+    if read is None:
+        return {"data_base64": base64.b64encode(body).decode("ascii")}
+    is_text = read.text is None and list(read.value) == ["request"] and "form" not in content_type
+    return {"data": read.value["request"] if is_text else read.value}
+
+
+def identity(event: Any) -> str | None:
+    """`id` is unique among the events of one `source`."""
+    source, event_id = at(event, "source"), at(event, "id")
+    if source is None or event_id is None:
+        return None
+    return f"{source} {event_id}" if " " not in source else together([source, event_id])
+
+
+def answer(accepted: Accepted) -> Answer:
+    """Of a batch, and be it of one, the ids of all its events."""
+    if isinstance(accepted.value, list) and "eventId" in accepted.fields:
+        rest = {name: value for name, value in accepted.fields.items() if name != "eventId"}
+        return json_answer({"eventIds": list(accepted.event_ids), **rest})
+    return json_answer(accepted.fields)
+
+
+# https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md
+PLATFORM = Platform(
+    name="cloudevents",
+    verifier=Bearer(),
+    challenge_only=True,
+    methods=frozenset({"POST", "OPTIONS"}),
+    challenge=handshake,
+    read=read,
+    delivery_id=lambda _request, value: identity(value),
+    element_id=identity,
+    answer=answer,
+)

@@ -1,0 +1,46 @@
+"""GitHub."""
+
+from typing import Any
+
+from platforms.declaration import MB, Platform, digest, in_header
+from platforms.request import Request
+from platforms.verifiers import Hmac
+
+_TIMELESS = (
+    "blocked_user", "client_payload", "inputs", "member", "membership", "new_property_values", "ref_type",
+    "repositories_added", "requested_action", "team", "thread", "zen",
+)  # fmt: skip
+"""Keys of events without a time or an id of their own: dispatches, buttons, memberships, settings, branches that come
+and go."""
+_TIMED = ("discussion", "issue", "pull_request")
+_CONTEXT = frozenset({"action", "enterprise", "organization", "sender"})
+
+
+def _may_come_again(value: dict[str, Any]) -> bool:
+    if value.keys() <= _CONTEXT or any(name in value for name in _TIMELESS):
+        return True
+    if value.get("action") == "rerequested" and "check_run" in value:
+        return True
+    # Of an issue or pull request the label is a detail, and those have a time.
+    return "label" in value and not any(name in value for name in _TIMED)
+
+
+def timeless(request: Request, value: Any) -> str | None:
+    """Such an event may come again, the same to the byte, and is another one: there the header tells them apart, though
+    nobody signs it. All others have a time or an id in their body, and need no more than a digest of it."""
+    identifier = request.headers.get("x-github-delivery")
+    if not identifier or not isinstance(value, dict):
+        return None
+    return digest(identifier, request.body) if _may_come_again(value) else None
+
+
+# https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
+PLATFORM = Platform(
+    name="github",
+    verifier=Hmac(header="X-Hub-Signature-256", prefix="sha256="),
+    bodies="json or form",
+    delivery_id=timeless,
+    header_id=in_header("X-GitHub-Delivery"),
+    # https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap
+    max_body=25 * MB,
+)

@@ -1,0 +1,51 @@
+"""GitLab: the secret token, or the signing token (``whsec_…``) of newer versions."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from platforms.declaration import Platform, in_header
+from platforms.request import Request
+from platforms.verifiers import Check, Draft, HeaderEquals, Part, Proof, Refused, StandardWebhooks, Terms
+from platforms.verifiers.standard_webhooks import SECRET_KEY
+
+_TOKEN = HeaderEquals("X-Gitlab-Token")
+_SIGNATURE = StandardWebhooks(prefixes=("webhook",))
+
+
+@dataclass(frozen=True)
+class TokenOrSignature:
+    """A signing token signs as Standard Webhooks do; any other secret is sent as it is."""
+
+    covers: ClassVar[frozenset[Part]] = frozenset({"sender", "id", "time", "body"})
+
+    def check(self, terms: Terms) -> Check:
+        signing = tuple(secret for secret in terms.secrets if secret.startswith(SECRET_KEY))
+        tokens = tuple(secret for secret in terms.secrets if secret not in signing)
+        check_token = _TOKEN.check(replace(terms, secrets=tokens))
+        check_signature = _SIGNATURE.check(replace(terms, secrets=signing))
+
+        def check(request: Request) -> Proof:
+            if not signing:
+                return check_token(request)
+            try:
+                return check_signature(request)
+            except Refused:
+                if not tokens:
+                    raise
+            return check_token(request)
+
+        return check
+
+    def sign(self, draft: Draft, terms: Terms) -> Draft:
+        signing = bool(terms.secrets) and terms.secrets[0].startswith(SECRET_KEY)
+        return (_SIGNATURE if signing else _TOKEN).sign(draft, terms)
+
+
+# https://docs.gitlab.com/user/project/integrations/webhooks/#validate-payloads-by-using-a-secret-token
+PLATFORM = Platform(
+    name="gitlab",
+    verifier=TokenOrSignature(),
+    tolerance=300,
+    header_id=in_header("Idempotency-Key", "webhook-id"),
+    secret_headers=frozenset({"x-gitlab-token"}),
+)

@@ -1,0 +1,63 @@
+"""Linear: the signed time is in the body."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from platforms.bodies import read_body
+from platforms.declaration import Platform, at, digest, in_header
+from platforms.request import Request
+from platforms.verifiers import Check, Draft, Hmac, Part, Proof, Terms
+from platforms.verifiers.timestamps import check_age, read_time, write_time
+
+_SIGNATURE = Hmac(header="Linear-Signature")
+TIME = "webhookTimestamp"
+_TIME = re.compile(rb'("webhookTimestamp"\s*:\s*)[0-9]+')
+
+
+@dataclass(frozen=True)
+class SignatureAndBodyTime:
+    """The signature of the body, and ``webhookTimestamp`` in it, in milliseconds."""
+
+    header: str = _SIGNATURE.header
+
+    covers: ClassVar[frozenset[Part]] = frozenset({"time", "body"})
+
+    def check(self, terms: Terms) -> Check:
+        check_signature = _SIGNATURE.check(terms)
+
+        def check(request: Request) -> Proof:
+            proof = check_signature(request)
+            value = read_body(request.body, None, always_json=True).value
+            check_age(read_time(at(value, TIME) or "", "ms"), request.now, terms.tolerance)
+            return proof
+
+        return check
+
+    def sign(self, draft: Draft, terms: Terms) -> Draft:
+        """With the time of now in the body, if that is a JSON object."""
+        now = write_time(draft.now, "ms").encode()
+        body, found = _TIME.subn(rb"\g<1>" + now, draft.body)
+        if not found:
+            rest = body.strip()[1:].lstrip()
+            added = b'{"%b": %b%b%b' % (TIME.encode(), now, b"" if rest == b"}" else b", ", rest)
+            body = added if body.lstrip().startswith(b"{") else body
+        return _SIGNATURE.sign(Draft(draft.method, draft.url, draft.headers, body, draft.now), terms)
+
+
+def without_attempt(_request: Request, value: Any) -> str | None:
+    """Linear signs another attempt with its own time; `createdAt` is when the event was."""
+    if at(value, "createdAt") is None:
+        return None
+    return digest(json.dumps({name: item for name, item in value.items() if name != TIME}, sort_keys=True))
+
+
+# https://linear.app/developers/webhooks#securing-webhooks
+PLATFORM = Platform(
+    name="linear",
+    verifier=SignatureAndBodyTime(),
+    tolerance=60,
+    delivery_id=without_attempt,
+    header_id=in_header("Linear-Delivery"),
+)

@@ -1,0 +1,92 @@
+"""Mailgun: time, token and signature are in the body, and the rest of the body is not covered."""
+
+import json
+import secrets
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from platforms.bodies import read_delivery, read_json
+from platforms.declaration import Platform
+from platforms.request import Request
+from platforms.verifiers import CannotSign, Check, Draft, Part, Proof, Refused, Terms
+from platforms.verifiers.compare import any_equal
+from platforms.verifiers.hmacs import encoded_hmac
+from platforms.verifiers.timestamps import check_age, read_time, write_time
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+def _signature(value: Any) -> dict[str, Any]:
+    """The object ``signature`` of webhooks, or the fields of a form of routes."""
+    inner = value.get("signature") if isinstance(value, dict) else None
+    found = inner if isinstance(inner, dict) else value
+    return found if isinstance(found, dict) else {}
+
+
+@dataclass(frozen=True)
+class BodySignature:
+    """HMAC-SHA256 of timestamp and token, in hexadecimal digits."""
+
+    covers: ClassVar[frozenset[Part]] = frozenset({"time", "id"})
+
+    def check(self, terms: Terms) -> Check:
+        keys = [secret.encode() for secret in terms.secrets]
+
+        def check(request: Request) -> Proof:
+            fields = _signature(read_delivery(request, "declared", signed=True).value)
+            timestamp, token, given = (fields.get(name) for name in ("timestamp", "token", "signature"))
+            if isinstance(timestamp, int) and not isinstance(timestamp, bool):
+                timestamp = str(timestamp)
+            if not (isinstance(timestamp, str) and isinstance(token, str) and isinstance(given, str)):
+                raise Refused("timestamp, token or signature is missing in the body")
+            at = read_time(timestamp, "s")
+            message = (timestamp + token).encode("utf-8", "surrogatepass")
+            if not any_equal(given, [encoded_hmac(key, message, "sha256", "hex") for key in keys]):
+                raise Refused("the signature does not match")
+            check_age(at, request.now, terms.tolerance)
+            return Proof(message, body=False, id=token)
+
+        return check
+
+    def sign(self, draft: Draft, terms: Terms) -> Draft:
+        if not terms.secrets:
+            raise CannotSign("the webhook has no secret to sign with")
+        timestamp, token = write_time(draft.now, "s"), secrets.token_hex(25)
+        signature = encoded_hmac(terms.secrets[0].encode(), (timestamp + token).encode(), "sha256", "hex").decode()
+        fields = {"timestamp": timestamp, "token": token, "signature": signature}
+        if draft.headers.get("Content-Type", "").startswith(_FORM):
+            separator = b"&" if draft.body else b""
+            return replace(draft, body=draft.body + separator + urlencode(fields).encode())
+        try:
+            value = read_json(draft.body.decode())
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise CannotSign("Mailgun signs inside the body, which must be a JSON object or a form")
+        return replace(draft, body=json.dumps(value | {"signature": fields}).encode())
+
+
+def token(_request: Request, value: Any) -> str | None:
+    found = _signature(value).get("token")
+    return found if isinstance(found, str) and found else None
+
+
+def without_signature(value: Any) -> Any:
+    fields = _signature(value)
+    if "signature" not in fields:
+        return value
+    kept = {name: item for name, item in fields.items() if name != "signature"}
+    return kept if fields is value else value | {"signature": kept}
+
+
+# https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks
+PLATFORM = Platform(
+    name="mailgun",
+    verifier=BodySignature(),
+    # Every attempt is signed with the first one's time, and the last comes after eight hours.
+    tolerance=12 * 3600,
+    bodies="declared",
+    delivery_id=token,
+    conceal=without_signature,
+)

@@ -1,0 +1,82 @@
+"""Microsoft Graph change notifications. The secret is the subscription's ``clientState``."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from platforms.bodies import read_body, read_json, read_query
+from platforms.declaration import Platform, at, together
+from platforms.request import Answer, Request, text_answer
+from platforms.verifiers import OF_SENDER, CannotSign, Check, Draft, Part, Proof, Refused, Terms
+from platforms.verifiers.compare import any_equal
+
+
+def _notifications(value: Any) -> list[Any]:
+    found = value.get("value") if isinstance(value, dict) else None
+    return found if isinstance(found, list) else []
+
+
+# https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks#processing-the-change-notification
+@dataclass(frozen=True)
+class ClientState:
+    """Every notification of a batch carries it."""
+
+    covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
+
+    def check(self, terms: Terms) -> Check:
+        def known(notification: Any) -> bool:
+            state = notification.get("clientState") if isinstance(notification, dict) else None
+            return isinstance(state, str) and any_equal(state, terms.secrets)
+
+        def check(request: Request) -> Proof:
+            notifications = _notifications(read_body(request.body, None, always_json=True).value)
+            if not notifications or not all(map(known, notifications)):
+                raise Refused("a notification has no clientState, or another one")
+            return OF_SENDER
+
+        return check
+
+    def sign(self, draft: Draft, terms: Terms) -> Draft:
+        if not terms.secrets:
+            raise CannotSign("the webhook has no secret")
+        try:
+            value = read_json(draft.body.decode())
+        except ValueError:
+            value = None
+        notifications = _notifications(value)
+        if not notifications or not all(isinstance(one, dict) for one in notifications):
+            raise CannotSign('Microsoft Graph sends {"value": [{…}, …]}, which the body is not')
+        signed = [one | {"clientState": terms.secrets[0]} for one in notifications]
+        return replace(draft, body=json.dumps(value | {"value": signed}).encode())
+
+
+# https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks#notificationurl-validation
+def validation(request: Request, _terms: Terms) -> Answer | None:
+    """A POST with a token in the query, which has to come back decoded, as plain text."""
+    token = read_query(request.query).get("validationToken") if "validationToken" in request.query else None
+    return text_answer(token) if isinstance(token, str) else None
+
+
+def notification_ids(_request: Request, value: Any) -> str | None:
+    return together([at(notification, "id") for notification in _notifications(value)])
+
+
+def without_client_state(value: Any) -> Any:
+    notifications = _notifications(value)
+    if not any(isinstance(one, dict) and "clientState" in one for one in notifications):
+        return value
+    kept = [
+        {name: item for name, item in one.items() if name != "clientState"} if isinstance(one, dict) else one
+        for one in notifications
+    ]
+    return value | {"value": kept}
+
+
+PLATFORM = Platform(
+    name="microsoft-graph",
+    verifier=ClientState(),
+    challenge_only=True,
+    challenge=validation,
+    delivery_id=notification_ids,
+    conceal=without_client_state,
+)

@@ -1,0 +1,12 @@
+"""Stripe."""
+
+from platforms.declaration import Platform, in_body
+from platforms.verifiers import TimedHmac
+
+# https://docs.stripe.com/webhooks#verify-manually
+PLATFORM = Platform(
+    name="stripe",
+    verifier=TimedHmac(header="Stripe-Signature"),
+    tolerance=300,
+    delivery_id=in_body("id"),
+)

@@ -1,0 +1,113 @@
+"""Twilio: messages, calls and everything else that it sends as a form or as JSON."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, urlsplit
+
+from platforms.bodies import MAX_FIELDS, read_query
+from platforms.declaration import Accepted, Platform, at, first_of, in_header
+from platforms.request import Answer, Request
+from platforms.verifiers import CannotSign, Check, Draft, Part, Proof, Refused, Terms
+from platforms.verifiers.compare import any_equal, equal, header_bytes, required_header
+from platforms.verifiers.hmacs import Algorithm, encoded_hmac, sha256_hex
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+def _urls(url: str) -> tuple[str, ...]:
+    """As it was called, without its port, and with the port that goes without saying: Twilio signs any of them."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.netloc, parts.port
+    except ValueError:
+        return (url,)
+    implied = 443 if parts.scheme == "https" else 80
+    other = host.removesuffix(f":{port}") if port is not None else f"{host}:{implied}"
+    return url, url.replace(f"//{host}", f"//{other}", 1)
+
+
+def _fields(body: bytes) -> str:
+    """Names sorted by their case, values sorted and each once; blank values count."""
+    try:
+        text = body.decode("utf-8", "replace")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="replace", max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise Refused("the form has too many fields") from None
+    return "".join(name + value for name, value in sorted(set(pairs)))
+
+
+def _message(url: str, fields: str) -> bytes:
+    return header_bytes(url) + fields.encode("utf-8", "replace")
+
+
+def _is_form(content_type: str | None) -> bool:
+    return (content_type or "").partition(";")[0].strip().lower() == _FORM
+
+
+# https://www.twilio.com/docs/usage/security#validating-requests
+@dataclass(frozen=True)
+class UrlAndFields:
+    """The signature covers the URL and the fields of a form; of another body the hash, in the URL, is covered.
+
+    A delivery by GET has its fields in the URL, and nothing is appended. Which of them it is, the URL says, since it is
+    signed: a content type would turn JSON into a form without fields, for which the URL's signature is good as well.
+    """
+
+    header: str = "X-Twilio-Signature"
+    covers: ClassVar[frozenset[Part]] = frozenset({"url", "body"})
+
+    def check(self, terms: Terms) -> Check:
+        name, keys = self.header.lower(), [key.encode() for key in terms.secrets]
+
+        def check(request: Request) -> Proof:
+            given = header_bytes(required_header(request, name))
+            stated = read_query(request.query).get("bodySHA256")
+            if stated is None:
+                fields = _fields(request.body)
+            elif isinstance(stated, str) and equal(stated, sha256_hex(request.body)):
+                fields = ""
+            else:
+                raise Refused("bodySHA256 is not the body's hash")
+            # Sent with keys that are shared between accounts: key=…,algorithm=HMAC_SHA256
+            settings = request.headers.get("x-twilio-webhooks-signature-settings", "")
+            algorithm: Algorithm = "sha256" if "HMAC_SHA256" in settings else "sha1"
+            for message in (_message(url, fields) for url in _urls(request.url)):
+                if any_equal(given, [encoded_hmac(key, message, algorithm, "base64") for key in keys]):
+                    return Proof(message, url=True)
+            raise Refused("the signature does not match (is the public URL the one that Twilio calls?)")
+
+        return check
+
+    def sign(self, draft: Draft, terms: Terms) -> Draft:
+        if not terms.secrets:
+            raise CannotSign("the webhook has no secret to sign with")
+        fields = ""
+        if _is_form(draft.headers.get("Content-Type")):
+            fields = _fields(draft.body)
+        elif draft.body:
+            separator = "&" if urlsplit(draft.url).query else "?"
+            draft = replace(draft, url=f"{draft.url}{separator}bodySHA256={sha256_hex(draft.body)}")
+        signature = encoded_hmac(terms.secrets[0].encode(), _message(draft.url, fields), "sha1", "base64")
+        return draft.with_header(self.header, signature.decode())
+
+
+def message_and_status(_request: Request, value: Any) -> str | None:
+    message = at(value, "MessageSid")
+    return message and f"{message} {at(value, 'MessageStatus') or at(value, 'SmsStatus') or ''}".rstrip()
+
+
+def empty_twiml(_accepted: Accepted) -> Answer:
+    """Twilio warns of anything that is no TwiML."""
+    return Answer(200, b"<Response/>", "text/xml; charset=utf-8")
+
+
+PLATFORM = Platform(
+    name="twilio",
+    verifier=UrlAndFields(),
+    methods=frozenset({"POST", "GET"}),
+    bodies="json or form",
+    # Names and values stand side by side in what is signed, so that other fields may have the same signature: they are
+    # the same delivery.
+    header_id=first_of(in_header("I-Twilio-Idempotency-Token"), message_and_status),
+    answer=empty_twiml,
+)

@@ -1,0 +1,74 @@
+"""X, formerly Twitter: the Account Activity and Webhooks APIs."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from platforms.bodies import read_query
+from platforms.declaration import Platform, at, digest
+from platforms.request import Answer, Request, json_answer
+from platforms.verifiers import Check, Draft, Hmac, Part, Proof, Refused, Terms
+from platforms.verifiers.hmacs import encoded_hmac
+
+_SIGNATURE = Hmac(header="x-twitter-webhooks-signature", encoding="base64", prefix="sha256=")
+
+
+@dataclass(frozen=True)
+class SignedObject:
+    """The signature of a JSON object. Of other texts the challenge gives a signature to anybody who asks."""
+
+    covers: ClassVar[frozenset[Part]] = frozenset({"body"})
+
+    def check(self, terms: Terms) -> Check:
+        check_signature = _SIGNATURE.check(terms)
+
+        def check(request: Request) -> Proof:
+            if not request.body.lstrip().startswith(b"{"):
+                raise Refused("the body is no JSON object")
+            return check_signature(request)
+
+        return check
+
+    def sign(self, draft: Draft, terms: Terms) -> Draft:
+        return _SIGNATURE.sign(draft, terms)
+
+
+# https://docs.x.com/x-api/webhooks/quickstart#challenge-response-checks-crc
+def challenge_response_check(request: Request, terms: Terms) -> Answer | None:
+    """X repeats it for ever, about hourly; it is not signed.
+
+    The answer is the signature that deliveries have, of a text that anybody may choose. So there is none of a text that
+    could be a delivery: X's tokens hold no brace, and all its deliveries begin with one.
+    """
+    token = read_query(request.query).get("crc_token") if request.method == "GET" else None
+    if not isinstance(token, str) or not terms.secrets:
+        return None
+    if "{" in token:
+        raise Refused("crc_token could be a delivery")
+    signature = encoded_hmac(terms.secrets[0].encode(), token.encode(), "sha256", "base64").decode()
+    return json_answer({"response_token": f"sha256={signature}"})
+
+
+def event_ids(_request: Request, value: Any) -> str | None:
+    """Each event of a delivery has an id of its own, and a delivery one list of events for each kind."""
+    if not isinstance(value, dict):
+        return None
+    found: list[str] = []
+    for kind, events in value.items():
+        if not kind.endswith("_events"):
+            continue
+        for event in events if isinstance(events, list) else [events]:
+            identifier = at(event, "id_str") or at(event, "id")
+            if identifier is None:
+                return None
+            found += (kind, identifier)
+    return digest(str(value.get("for_user_id")), *found) if found else None
+
+
+# https://docs.x.com/x-api/webhooks/quickstart#signature-header-validation
+PLATFORM = Platform(
+    name="twitter",
+    verifier=SignedObject(),
+    methods=frozenset({"GET", "POST"}),
+    challenge=challenge_response_check,
+    delivery_id=event_ids,
+)

@@ -1,0 +1,11 @@
+"""Typeform."""
+
+from platforms.declaration import Platform, in_body
+from platforms.verifiers import Hmac
+
+# https://www.typeform.com/developers/webhooks/secure-your-webhooks/
+PLATFORM = Platform(
+    name="typeform",
+    verifier=Hmac(header="Typeform-Signature", encoding="base64", prefix="sha256="),
+    delivery_id=in_body("event_id"),
+)

@@ -1,0 +1,152 @@
+"""Signatures that anyone with the public key can check: ECDSA P-256, Ed25519 and RSA."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.x509 import Certificate, load_pem_x509_certificate
+
+from platforms.request import Request
+from platforms.verifiers.compare import header_bytes, required_header
+from platforms.verifiers.public_keys import decode_base64, decode_hex, usable
+from platforms.verifiers.refused import CannotSign, Refused
+from platforms.verifiers.templates import compile_template, parts_of
+from platforms.verifiers.terms import Check, Draft, Part, Proof, Terms, proof_of
+from platforms.verifiers.timestamps import Timestamp
+
+Key = TypeVar("Key")
+
+_PEM_FRAME = ("-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----")
+
+
+def p256_key(secret: str) -> EllipticCurvePublicKey:
+    """The public key from base64 DER, with or without its PEM frame. Raises ValueError for anything else."""
+    text = secret.strip()
+    for line in _PEM_FRAME:
+        text = text.replace(line, "")
+    try:
+        key = load_der_public_key(base64.b64decode("".join(text.split()), validate=True))
+    except (binascii.Error, ValueError, UnsupportedAlgorithm, TypeError):
+        raise ValueError("it should be a public key in base64, as the platform shows it") from None
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
+        raise ValueError("it should be a public key on the curve P-256")
+    return key
+
+
+def ed25519_hex_key(secret: str) -> Ed25519PublicKey:
+    """The public key from hexadecimal digits. Raises ValueError for anything else."""
+    return ed25519_key(decode_hex(secret.strip()), "64 hexadecimal digits")
+
+
+def ed25519_key(raw: bytes | None, form: str) -> Ed25519PublicKey:
+    """The public key from its 32 bytes. Raises ValueError if they are none."""
+    try:
+        return Ed25519PublicKey.from_public_bytes(raw or b"")
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError(f"it should be a public key of {form}") from None
+
+
+def ed25519_holds(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
+    """Whether the key's owner signed the message."""
+    try:
+        key.verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def rsa_holds(
+    certificate: bytes | Certificate, signature: bytes, message: bytes, algorithm: Literal["sha1", "sha256"]
+) -> bool:
+    """Whether the owner of the PEM certificate signed the message (PKCS#1 v1.5).
+
+    Raises ValueError if that is no certificate of an RSA key.
+    """
+    try:
+        read = load_pem_x509_certificate(certificate) if isinstance(certificate, bytes) else certificate
+        key = read.public_key()
+    except (ValueError, UnsupportedAlgorithm, TypeError):
+        raise ValueError("not a certificate") from None
+    if not isinstance(key, RSAPublicKey):
+        raise ValueError("not a certificate of an RSA key")
+    try:
+        # Vendors' choice, not ours: version 1 of the signatures of Amazon SNS is SHA-1.
+        key.verify(signature, message, PKCS1v15(), hashes.SHA1() if algorithm == "sha1" else hashes.SHA256())  # noqa: S303
+    except (InvalidSignature, ValueError, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def p256_holds(key: EllipticCurvePublicKey, signature: bytes, message: bytes) -> bool:
+    """Whether the key's owner signed the message's SHA-256."""
+    try:
+        key.verify(signature, message, ECDSA(hashes.SHA256()))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class _InHeader:
+    """A signature in a header, over a time and the body. The secret is the platform's public key."""
+
+    header: str
+    timestamp: Timestamp
+    signed: str = "{timestamp}{body}"
+
+    @property
+    def covers(self) -> frozenset[Part]:
+        return parts_of(self.signed)
+
+    def sign(self, draft: Draft, terms: Terms) -> Draft:
+        raise CannotSign("the webhook has the platform's public key only; its private key never leaves the platform")
+
+    def _check(
+        self,
+        terms: Terms,
+        read: Callable[[str], bytes | None],
+        form: str,
+        keys: Sequence[Key],
+        holds: Callable[[Key, bytes, bytes], bool],
+    ) -> Check:
+        """`read` gives the signature's bytes, None if it is not of its `form`."""
+        name, timestamp = self.header.lower(), self.timestamp
+        render = compile_template(self.signed)
+
+        def check(request: Request) -> Proof:
+            signature = read(required_header(request, name))
+            if signature is None:
+                raise Refused(f"the signature is not {form}")
+            time_text = timestamp.text(request)
+            message = render({"body": request.body, "timestamp": header_bytes(time_text)})
+            if not any(holds(key, signature, message) for key in keys):
+                raise Refused("the signature does not match" if keys else "the webhook's secret is no key")
+            timestamp.check(time_text, request.now, terms.tolerance)
+            return proof_of(request, message)
+
+        return check
+
+
+class EcdsaP256(_InHeader):
+    """ECDSA on P-256 with SHA-256; the signature is base64 DER in a header. The secret is the public key."""
+
+    def check(self, terms: Terms) -> Check:
+        return self._check(terms, decode_base64, "base64", usable(terms.secrets, p256_key), p256_holds)
+
+
+class Ed25519(_InHeader):
+    """Ed25519; the signature is in hexadecimal digits in a header. The secret is the public key, likewise."""
+
+    def check(self, terms: Terms) -> Check:
+        return self._check(terms, decode_hex, "hexadecimal", usable(terms.secrets, ed25519_hex_key), ed25519_holds)

@@ -1,0 +1,67 @@
+"""Comparing what was sent with what should have been: in constant time, whatever the bytes."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from platforms.request import Request
+from platforms.verifiers.refused import CannotSign, Refused
+from platforms.verifiers.terms import OF_SENDER, Check, Draft, Part, Proof, Terms
+
+
+def header_bytes(value: str) -> bytes:
+    """The bytes of a header's value as they were sent."""
+    return value.encode("latin-1", "replace")
+
+
+def equal(given: str | bytes, expected: str | bytes) -> bool:
+    """Whether both are the same; the time taken tells nothing about where they differ."""
+    if isinstance(given, str):
+        given = given.encode("utf-8", "surrogatepass")
+    if isinstance(expected, str):
+        expected = expected.encode("utf-8", "surrogatepass")
+    return hmac.compare_digest(given, expected)
+
+
+def any_equal(given: str | bytes, expected: Iterable[str | bytes]) -> bool:
+    """Whether it is the same as one of them; all are compared, so that the time doesn't tell which."""
+    found = False
+    for one in expected:
+        found |= equal(given, one)
+    return found
+
+
+def required_header(request: Request, name: str) -> str:
+    """The value of a header by its lower-case name. Raises Refused if it isn't there."""
+    value = request.headers.get(name)
+    if value is None:
+        raise Refused(f"the header {name} is missing")
+    return value
+
+
+@dataclass(frozen=True)
+class HeaderEquals:
+    """A header whose value is the secret itself."""
+
+    header: str
+    covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
+
+    def check(self, terms: Terms) -> Check:
+        name = self.header.lower()
+        secrets = [secret.encode() for secret in terms.secrets]
+
+        def check(request: Request) -> Proof:
+            given = header_bytes(required_header(request, name))
+            if not any_equal(given, secrets):
+                raise Refused(f"the header {name} has another value")
+            return OF_SENDER
+
+        return check
+
+    def sign(self, draft: Draft, terms: Terms) -> Draft:
+        if not terms.secrets:
+            raise CannotSign("the webhook has no secret")
+        return draft.with_header(self.header, terms.secrets[0])

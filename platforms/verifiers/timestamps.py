@@ -1,0 +1,88 @@
+"""Signed times, and how far they may be from now."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Literal
+
+from platforms.request import Request
+from platforms.verifiers.compare import required_header
+from platforms.verifiers.refused import Refused
+
+Unit = Literal["s", "ms", "rfc3339", "any"]
+
+# Of fixed length: where time and body stand side by side in what is signed, none of the body's digits can be taken for
+# the time's, nor the other way round. Ten digits are the seconds from 2001 to 2286.
+_SECONDS = re.compile(r"[0-9]{10}", re.ASCII)
+_MILLISECONDS = re.compile(r"[0-9]{13}", re.ASCII)
+_ANY = re.compile(r"[0-9]{10}(?:[0-9]{3}|\.[0-9]{1,9})?", re.ASCII)
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+)
+
+
+_FORMS = {"s": "ten digits of Unix seconds", "ms": "thirteen digits of Unix milliseconds", "any": "a Unix time"}
+_MS_DIGITS = 13
+
+
+def read_time(text: str, unit: Unit) -> float:
+    """Unix seconds of the text. Raises Refused for anything else."""
+    if unit == "rfc3339" or (unit == "any" and "-" in text):
+        return _rfc3339(text)
+    form = _SECONDS if unit == "s" else _MILLISECONDS if unit == "ms" else _ANY
+    if not form.fullmatch(text):
+        raise Refused(f"the timestamp is not {_FORMS[unit]}")
+    return float(text) / 1000 if len(text) == _MS_DIGITS and "." not in text else float(text)
+
+
+def _rfc3339(text: str) -> float:
+    found = _RFC3339.fullmatch(text)
+    if found is None:
+        raise Refused("the timestamp is not an RFC 3339 time")
+    year, month, day, hour, minute, second = map(int, found.groups()[:6])
+    sign = -1 if found[8] == "-" else 1
+    try:
+        zone = timezone(sign * timedelta(hours=int(found[9] or 0), minutes=int(found[10] or 0)))
+        # A leap second is the second before it.
+        moment = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=zone)
+        return moment.timestamp()
+    except (ValueError, OverflowError):
+        raise Refused("the timestamp is not an RFC 3339 time") from None
+
+
+def check_age(at: float, now: float, tolerance: float | None) -> None:
+    """Raises Refused if the time is further from now than the tolerance, in seconds, before or after.
+
+    Whole seconds are compared: most platforms sign no finer ones, so a delivery is 300 s old until it is 301 s old.
+    """
+    if tolerance is None:
+        return
+    age = int(now) - int(at)
+    if abs(age) > tolerance:
+        how = f"{age} s old" if age > 0 else f"{-age} s ahead"
+        raise Refused(f"the timestamp is {how}; the tolerance is {tolerance:g} s")
+
+
+def write_time(now: float, unit: Unit) -> str:
+    """The time as a platform writes it."""
+    if unit == "rfc3339":
+        return datetime.fromtimestamp(int(now), timezone.utc).isoformat().replace("+00:00", "Z")
+    return str(int(now * 1000) if unit == "ms" else int(now))
+
+
+@dataclass(frozen=True)
+class Timestamp:
+    """A header that carries a signed time."""
+
+    header: str
+    unit: Unit = "s"
+
+    def text(self, request: Request) -> str:
+        """As it was sent and signed. Raises Refused if it isn't there."""
+        return required_header(request, self.header.lower())
+
+    def check(self, text: str, now: float, tolerance: float | None) -> None:
+        """Raises Refused if it is too far from now, or no time of its form, whatever the tolerance."""
+        check_age(read_time(text, self.unit), now, tolerance)

@@ -1,0 +1,51 @@
+"""Payloads: what an event's workflow gets.
+
+A payload is the text of a JSON object. A body that is a JSON object already is its own payload, byte for byte, so that
+no number is rewritten on the way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from platforms.bodies import BadBody, Body
+
+CONDUCTOR_PAYLOAD = 10 * 1024 * 1024
+"""Bytes of the largest output or input that Conductor takes, unless it is told otherwise. A larger output fails the
+user's workflow, and a larger input is refused for good."""
+
+
+class PayloadTooLarge(BadBody):
+    """Conductor takes no output or input of this size."""
+
+
+def payload_of(body: Body, query: Mapping[str, Any]) -> str:
+    """The payload: the body's object (or ``{"request": value}``), and query parameters that it has no key for."""
+    value, text = body.value, body.text
+    if not isinstance(value, dict):
+        value, text = {"request": value}, '{"request":' + (text or dump(value)) + "}"
+    elif text is None:
+        text = dump(value)
+    added = {name: item for name, item in query.items() if name not in value} if query else None
+    if not added:
+        return text
+    # Spliced rather than written anew: the sender's numbers stay as they were written.
+    return text.rstrip()[:-1] + ("," if value else "") + dump(added)[1:]
+
+
+def size_in_conductor(document: Mapping[str, Any]) -> int:
+    """Bytes of an output or input as Conductor counts them: compact JSON in UTF-8."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def elements_of(body: Body) -> Sequence[Body]:
+    """The elements of a top-level JSON array, each a body of its own; the body itself if it is no array."""
+    return [Body(element) for element in body.value] if isinstance(body.value, list) else [body]
+
+
+def dump(value: Any) -> str:
+    """The value as JSON text in ASCII, so that half a surrogate pair can be stored and sent on."""
+    return json.dumps(value, separators=(",", ":"))

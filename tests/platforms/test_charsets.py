@@ -1,0 +1,53 @@
+"""Encodings come from a table, and a stranger's names leave nothing behind."""
+
+from __future__ import annotations
+
+import codecs
+from encodings.aliases import aliases
+
+import pytest
+
+from platforms.bodies import UnreadableMediaType, read_body
+from platforms.charsets import codec_of
+
+
+@pytest.mark.parametrize("name", ["UTF-8", "utf8", "windows-1252", "Latin-1", "Shift_JIS", "us-ascii", "iso-8859-15"])
+def test_a_name_means_what_it_means_to_python(name: str) -> None:
+    assert codec_of(name) == codecs.lookup(name).name
+
+
+def test_all_of_pythons_other_names_of_a_codec_are_known() -> None:
+    for alias in aliases:
+        try:
+            codec = codecs.lookup(alias).name
+        except LookupError:
+            continue
+        if codec_of(alias) is not None:
+            assert codec_of(alias) == codec
+        else:
+            assert codec_of(codec) is None
+
+
+@pytest.mark.parametrize("name", ["", "x", "rot13", "idna", "base64", "\0", "é", "utf-8" + " " * 100, "u" * 100_000])
+def test_other_names_are_none(name: str) -> None:
+    assert codec_of(name) is None
+
+
+def test_no_name_of_a_stranger_is_asked_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`codecs.lookup` keeps each for good, also those that it doesn't know."""
+    asked: list[str] = []
+
+    def search(name: str) -> None:
+        asked.append(name)
+
+    codecs.register(search)
+    try:
+        for number in range(100):
+            for content_type in (f"text/plain; charset=none{number}", f"text/xml; charset=nothing-{number}"):
+                with pytest.raises(UnreadableMediaType):
+                    read_body(b"x", content_type)
+            with pytest.raises(UnreadableMediaType):
+                read_body(b"<?xml version='1.0' encoding='never-%d'?><a/>" % number, "text/xml")
+    finally:
+        codecs.unregister(search)
+    assert asked == []

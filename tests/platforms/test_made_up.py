@@ -1,0 +1,120 @@
+"""Adding a platform is adding one folder: Acme's, in `made_up`, by the recipe of docs/adding-a-platform.md."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from config.webhooks import load_definitions
+from platforms import PLATFORMS, discover
+from platforms.verifiers import Draft
+from relay.verification import verifiers_of
+from tests.platforms import made_up
+from tests.platforms.test_properties import SECRETS
+from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
+
+ACME = {
+    "name": "rockets",
+    "platform": "acme",
+    "secret": "acme-secret-0123456789",
+    "public_url": "https://hooks.example.com/rockets",
+}
+
+
+@pytest.fixture
+def relay(make_relay: MakeRelay, clock: Clock) -> Relay:
+    """A relay that knows Acme as well."""
+    return make_relay(ACME, platforms={**PLATFORMS, **discover(made_up)})
+
+
+def headers(body: bytes, at: float = NOW) -> dict[str, str]:
+    """What Acme sends, made without our own code."""
+    stamp = str(int(at * 1000))
+    message = f"{stamp}|POST|https://hooks.example.com/rockets|".encode() + body
+    signature = base64.b64encode(hmac.digest(b"acme-secret-0123456789", message, "sha512")).decode()
+    return {"X-Acme-Time": stamp, "X-Acme-Signature": f"a0:old; a1:{signature}"}
+
+
+def test_its_deliveries_are_accepted_once(relay: Relay) -> None:
+    body = b'{"event": {"id": "e-1"}}'
+    first = relay.post("rockets", body, headers(body))
+    assert first.status_code == 200
+    assert relay.post("rockets", body, headers(body)).get_json()["duplicate"] is True
+    assert relay.event().delivery_id == "e-1"
+    assert not any("signature" in name for name in relay.event().headers)
+
+
+def test_anything_else_is_refused(relay: Relay) -> None:
+    body = b'{"event": {"id": "e-1"}}'
+    assert relay.post("rockets", body, {}).status_code == 401
+    assert relay.post("rockets", body + b" ", headers(body)).status_code == 401
+    assert relay.post("rockets", body, headers(body, NOW - 121)).status_code == 401
+    assert relay.post("rockets", body, headers(body, NOW - 120)).status_code == 200
+
+
+def test_its_handshake_is_answered_and_verifies(relay: Relay) -> None:
+    body = b'{"kind": "handshake"}'
+    assert relay.post("rockets", body, {}).status_code == 401
+    assert relay.post("rockets", body, headers(body)).get_json() == {"hello": "acme"}
+    assert relay.verified() == {"rockets"}
+    assert relay.events() == []
+
+
+def test_its_definitions_are_checked(tmp_path: Path) -> None:
+    file = tmp_path / "webhooks.yaml"
+    file.write_text(json.dumps({"webhooks": [{"name": "a", "platform": "acme", "receivers": {"b": "any"}}]}))
+    with pytest.raises(Exception, match="secret"):
+        load_definitions(file, {**PLATFORMS, **discover(made_up)})
+
+
+def test_the_bridge_can_sign_for_it(relay: Relay) -> None:
+    (webhook,) = load_definitions(relay.file, discover(made_up)).webhooks
+    draft = Draft("POST", ACME["public_url"], {"Content-Type": "application/json"}, b"{}", NOW)
+    for verifier, terms in verifiers_of(webhook, discover(made_up)["acme"]):
+        draft = verifier.sign(draft, terms)
+    assert relay.post("rockets", draft.body, draft.headers).status_code == 200
+
+
+def test_a_platform_is_named_after_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "misnamed"
+    (package / "one").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "one" / "__init__.py").write_text(
+        "from platforms.declaration import Platform\nPLATFORM = Platform('other')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ValueError, match=r"misnamed\.one declares other"):
+        discover(import_module("misnamed"))
+
+
+def test_the_recipe_shows_this_very_file() -> None:
+    root = Path(__file__).parents[2]
+    shown = re.findall(
+        r"```python\n(.*?)```", (root / "docs/adding-a-platform.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert shown == [Path(made_up.__path__[0], "acme", "__init__.py").read_text(encoding="utf-8")]
+
+
+def test_every_example_of_the_platforms_page_can_be_used(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/platforms.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    forms = {
+        "SENDGRID_VERIFICATION_KEY": "sendgrid",
+        "DISCORD_PUBLIC_KEY": "discord",
+        "BILLING_WHSEC": "standard-webhooks",
+    }
+    forms |= {"TEAMS_SECURITY_TOKEN": "microsoft-teams"}
+    shown = set()
+    for number, example in enumerate(examples):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(example)
+        names = re.findall(r"\$\{(\w+)\}", example)
+        environment = {name: SECRETS.get(forms.get(name, ""), "0123456789abcdef-secret") for name in names}
+        shown |= {webhook.platform for webhook in load_definitions(file, PLATFORMS, environment).webhooks}
+    assert shown == set(PLATFORMS)

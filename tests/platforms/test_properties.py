@@ -1,0 +1,309 @@
+"""Whatever a stranger sends to whichever platform: an answer of the contract's table, and never acceptance."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from platforms import PLATFORMS
+from tests.relay.bridge import MakeRelay, Relay
+
+SECRETS = {
+    "sendgrid": "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw"
+    "+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==",
+    "discord": "5531371f0a84ab922bbee7ab94dbb8edc062557dd267358144b135f03b28f799",
+    "standard-webhooks": "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode(),
+    "microsoft-teams": base64.b64encode(b"0123456789abcdef0123456789abcdef").decode(),
+}
+ALLOWED = {400, 401, 403, 404, 405, 413, 415}
+
+
+def definition(name: str) -> dict[str, Any]:
+    """A webhook of the platform that only its sender may post to."""
+    webhook: dict[str, Any] = {"name": name, "platform": name, "max_body": "2KB"}
+    if name == "google-pubsub":
+        return webhook | {"audience": "a", "service_account": "push@example.com"}
+    if name == "aws-sns":
+        return webhook
+    if name == "custom":
+        return webhook | {
+            "headers": {"X-Api-Key": "0123456789abcdef-key"},
+            "signature": {
+                "secret": "0123456789abcdef-sig",
+                "header": "X-Signature",
+                "signed": "{timestamp}.{body}",
+                "timestamp_header": "X-Timestamp",
+            },
+        }
+    return webhook | {"secret": SECRETS.get(name, "0123456789abcdef-secret")}
+
+
+def fetch(url: str, fresh: bool = False, remote: str | None = None) -> bytes:
+    """Whatever is asked for is no key."""
+    return b'{"k1": "no certificate"}'
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+    """One relay with a webhook of every platform."""
+    yield MakeRelay(tmp_path_factory)(
+        *map(definition, PLATFORMS),
+        {"name": "more", "platform": "gitlab", "secret": ["0123456789abcdef-token", SECRETS["standard-webhooks"]]},
+        {
+            "name": "public",
+            "platform": "standard-webhooks",
+            "secret": "whpk_avjUbEzb1B1bjEYsxO+7G+hX3FMIkmToR2PexBR9b/w=",
+        },
+        fetch=fetch,
+    )
+
+
+KEYS = [
+    "type",
+    "event",
+    "payload",
+    "plainToken",
+    "challenge",
+    "value",
+    "clientState",
+    "signature",
+    "timestamp",
+    "token",
+    "webhookTimestamp",
+    "entry",
+    "messaging",
+    "message",
+    "mid",
+    "data",
+    "events",
+    "uuid",
+    "id",
+    "Type",
+    "MessageId",
+    "Message",
+    "TopicArn",
+    "Timestamp",
+    "SignatureVersion",
+    "Signature",
+    "SigningCertURL",
+    "Subject",
+    "SubscribeURL",
+    "Token",
+    "x_events",
+]
+HEADERS = [
+    "Authorization",
+    "Calendly-Webhook-Signature",
+    "Content-Length",
+    "Content-Type",
+    "Cookie",
+    "Host",
+    "Idempotency-Key",
+    "Linear-Signature",
+    "Stripe-Signature",
+    "Typeform-Signature",
+    "X-Api-Key",
+    "X-Dropbox-Signature",
+    "X-Forwarded-For",
+    "X-Gitlab-Token",
+    "X-Hub-Signature",
+    "X-Hub-Signature-256",
+    "X-HubSpot-Request-Timestamp",
+    "X-HubSpot-Signature-v3",
+    "X-PagerDuty-Signature",
+    "X-Shopify-Hmac-Sha256",
+    "X-Signature",
+    "X-Signature-Ed25519",
+    "X-Signature-Timestamp",
+    "X-Slack-Request-Timestamp",
+    "X-Slack-Signature",
+    "X-Timestamp",
+    "X-Twilio-Email-Event-Webhook-Signature",
+    "X-Twilio-Email-Event-Webhook-Timestamp",
+    "X-Twilio-Signature",
+    "X-Twilio-Webhooks-Signature-Settings",
+    "X-Twitter-Webhooks-Signature",
+    "X-Zendesk-Webhook-Signature",
+    "X-Zendesk-Webhook-Signature-Timestamp",
+    "svix-id",
+    "svix-signature",
+    "svix-timestamp",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+    "x-amz-sns-topic-arn",
+    "x-square-hmacsha256-signature",
+    "x-zm-request-timestamp",
+    "x-zm-signature",
+]
+TIMES = st.sampled_from(
+    [
+        "1760000000",
+        "0",
+        "-1",
+        "9" * 400,
+        "1e9",
+        "NaN",
+        "Infinity",
+        "²",
+        "١٧٦",
+        "2025-10-09T08:53:20Z",
+        "0000-00-00T00:00:00Z",
+        "9999-99-99T99:99:99.9Z",
+        "2025-10-09T08:53:20+99:99",
+        "1760000000.5",
+        " 1760000000",
+        "0x68e7",
+        "1_760_000_000",
+    ]
+)
+SIGNATURES = st.builds(
+    lambda prefix, value: prefix + value,
+    st.sampled_from(
+        [
+            "",
+            "sha256=",
+            "sha1=",
+            "v0=",
+            "v1=",
+            "v1,",
+            "v1a,",
+            "v1=a,v1=",
+            "t=1760000000,v1=",
+            "t=,v1=",
+            "HMAC ",
+            "Bearer ",
+            "Basic ",
+        ]
+    ),
+    st.one_of(
+        st.binary(max_size=64).map(lambda raw: base64.b64encode(raw).decode()),
+        st.binary(max_size=64).map(bytes.hex),
+        st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=80),
+        st.sampled_from(
+            ["A" * 8000, "=" * 100, ",".join(["v1=00"] * 2000), " ".join(["v1,AA=="] * 1000), "a.b.c", "....."]
+        ),
+        st.just("eyJhbGciOiJub25lIiwia2lkIjoiazEifQ.e30."),
+    ),
+)
+VALUES = st.one_of(TIMES, SIGNATURES, st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=40))
+JSON_TEXTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | TIMES,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(KEYS),
+            inner,
+            max_size=8,
+        )
+    ),
+    max_leaves=20,
+).map(json.dumps)
+BODIES = st.one_of(
+    st.binary(max_size=300),
+    JSON_TEXTS.map(lambda text: text.encode("utf-8", "surrogatepass")),
+    st.sampled_from(
+        [
+            b"",
+            b"\x00",
+            b"\xff\xfe",
+            b"[" * 1500,
+            b"{" * 1500,
+            b'"\\ud800"',
+            b"1" * 2000,
+            b"&" * 2000,
+            b"x" * 3000,
+            "{}".encode("utf-16"),
+            b'{"a":NaN}',
+            b"payload=%7B",
+            b"a=%FF&a=%00",
+            b"--b\r\n\r\n",
+        ]
+    ),
+)
+TYPES = st.sampled_from(
+    [
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=b",
+        "text/plain",
+        "text/xml",
+        "text/plain; charset=utf-16",
+        "application/octet-stream",
+        "",
+        "application/json; charset=utf-16",
+        "x",
+        ";;;",
+        "a/b;c",
+    ]
+)
+QUERIES = st.one_of(
+    st.just(""),
+    st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="#"), max_size=60),
+    st.sampled_from(["bodySHA256=x", "a&" * 500, "hub.mode=subscribe&hub.verify_token=x&hub.challenge=1", "%00=%FF"]),
+)
+
+
+@settings(max_examples=400)
+@given(
+    name=st.sampled_from([*sorted(PLATFORMS), "more", "public", "nobody"]),
+    method=st.sampled_from(["POST"] * 6 + ["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "FOO"]),
+    headers=st.lists(st.tuples(st.sampled_from(HEADERS), VALUES), max_size=10),
+    content_type=TYPES,
+    body=BODIES,
+    query=QUERIES,
+)
+def test_a_stranger_gets_an_answer_of_the_table_and_is_never_accepted(
+    relay: Relay,
+    name: str,
+    method: str,
+    headers: list[tuple[str, str]],
+    content_type: str,
+    body: bytes,
+    query: str,
+) -> None:
+    # These are challenges that nobody signs: whoever asks is answered.
+    assume(not (name == "microsoft-graph" and "validationToken" in query))
+    assume(not (method == "GET" and name in ("twitter", "dropbox", "okta") and query))
+    environ: dict[str, Any] = {"CONTENT_TYPE": content_type, "QUERY_STRING": query}
+    for header, value in headers:
+        key = "HTTP_" + header.upper().replace("-", "_")
+        if header not in ("Content-Type", "Content-Length"):
+            environ[key] = f"{environ[key]},{value}" if key in environ else value
+    response = relay.client.open(f"/webhook/{name}", method=method, data=body, environ_overrides=environ)
+    assert response.status_code in ALLOWED, (response.status_code, response.data, relay.rejections()[:1])
+    if method != "HEAD":
+        assert set(response.get_json()) == {"error", "message"}
+    assert relay.events() == []
+    relay.background.tally.flush()
+
+
+@settings(max_examples=150)
+@given(body=BODIES, content_type=TYPES, query=QUERIES, method=st.sampled_from(["POST", "GET", "PUT"]))
+def test_a_sender_that_may_send_anything_never_meets_a_500(
+    open_relay: Relay, body: bytes, content_type: str, query: str, method: str
+) -> None:
+    """What comes behind verification is held to the table as well: every platform's ids, answers and challenges."""
+    for name in PLATFORMS:
+        environ = {"CONTENT_TYPE": content_type, "QUERY_STRING": query}
+        response = open_relay.client.open(f"/webhook/{name}", method=method, data=body, environ_overrides=environ)
+        assert response.status_code in ALLOWED | {200, 204}, (name, response.data)
+
+
+@pytest.fixture(scope="module")
+def open_relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+    """A webhook of every platform that verifies nothing."""
+    needed = {"google-pubsub": {"audience": "a", "service_account": "b@example.com"}}
+    yield MakeRelay(tmp_path_factory)(
+        *(
+            {"name": name, "platform": name, "verifier": "none", "split": True, "max_body": "2KB"}
+            | needed.get(name, {})
+            for name in PLATFORMS
+        )
+    )

@@ -1,0 +1,113 @@
+"""HMACs in headers, in the shapes that platforms give them."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+
+import pytest
+
+from platforms.request import Request
+from platforms.verifiers import CannotSign, Draft, Hmac, Refused, Terms, TimedHmac, Timestamp, Verifier, base64_key
+
+NOW = 1_760_000_000.0
+
+
+def request(headers: dict[str, str], body: bytes = b"{}", url: str = "https://x/y", now: float = NOW) -> Request:
+    return Request("POST", url, "", {name.lower(): value for name, value in headers.items()}, body, None, now)
+
+
+def refusal(verifier: Verifier, terms: Terms, given: Request) -> str | None:
+    """Why it is refused; None if it isn't."""
+    try:
+        verifier.check(terms)(given)
+    except Refused as refused:
+        return refused.reason
+    return None
+
+
+def mac(message: bytes, key: bytes = b"key", algorithm: str = "sha256") -> bytes:
+    return hmac.digest(key, message, algorithm)
+
+
+TERMS = Terms(("key",), 300)
+
+
+def test_reasons_tell_what_is_wrong() -> None:
+    verifier = Hmac("X-Sig", prefix="v1=", signed="{timestamp}:{body}", timestamp=Timestamp("X-Time"))
+    good = {"X-Sig": "v1=" + mac(b"1760000000:{}").hex(), "X-Time": "1760000000"}
+    assert refusal(verifier, TERMS, request(good)) is None
+    for changed, reason in (
+        ({"X-Sig": "v2=00"}, "the signature has another form"),
+        ({"X-Sig": "v1=00"}, "the signature does not match"),
+        ({"X-Sig": "v1=é\u2713"}, "the signature does not match"),
+        ({"X-Time": "1760000001"}, "the signature does not match"),
+    ):
+        assert refusal(verifier, TERMS, request(good | changed)) == reason
+    assert refusal(verifier, TERMS, request({"X-Time": "1"})) == "the header x-sig is missing"
+    assert refusal(verifier, TERMS, request({"X-Sig": "v1=00"})) == "the header x-time is missing"
+    old = request(good, now=NOW + 301)
+    assert refusal(verifier, TERMS, old) == "the timestamp is 301 s old; the tolerance is 300 s"
+    early = request(good, now=NOW - 400)
+    assert refusal(verifier, TERMS, early) == "the timestamp is 400 s ahead; the tolerance is 300 s"
+
+
+def test_several_secrets_and_several_signatures() -> None:
+    verifier = Hmac("X-Sig", prefix="v1=", separator=",")
+    terms = Terms(("old", "new"))
+    for key in (b"old", b"new"):
+        assert refusal(verifier, terms, request({"X-Sig": f"v1=00, v0=1,v1={mac(b'{}', key).hex()}"})) is None
+    assert refusal(verifier, terms, request({"X-Sig": f"v1={mac(b'{}').hex()}"})) is not None
+    assert refusal(verifier, terms, request({"X-Sig": ",".join(["v1=00"] * 51)})) == "too many signatures"
+
+
+def test_the_case_of_hexadecimal_digits_counts_unless_said_otherwise() -> None:
+    upper = request({"X-Sig": mac(b"{}").hex().upper()})
+    assert refusal(Hmac("X-Sig"), TERMS, upper) is not None
+    assert refusal(Hmac("X-Sig", any_case=True), TERMS, upper) is None
+
+
+def test_a_key_in_base64_and_one_that_is_none() -> None:
+    key = b"\x00\xff" * 16
+    verifier = Hmac("X-Sig", encoding="base64", key=base64_key)
+    signed = request({"X-Sig": base64.b64encode(mac(b"{}", key)).decode()})
+    assert refusal(verifier, Terms((base64.b64encode(key).decode(),)), signed) is None
+    assert refusal(verifier, Terms(("not base64!",)), signed) == "the webhook's secret is no key"
+
+
+def test_without_secrets_nothing_is_accepted() -> None:
+    empty = request({"X-Sig": mac(b"{}", b"").hex()})
+    assert refusal(Hmac("X-Sig"), Terms(), empty) is not None
+    with pytest.raises(CannotSign):
+        Hmac("X-Sig").sign(Draft("POST", "https://x", {}, b"", NOW), Terms())
+
+
+@pytest.mark.parametrize("signed", ["{body}", "a{body}b", "{method}{url}{body}{timestamp}", "{timestamp}.{body}"])
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+@pytest.mark.parametrize("unit", ["s", "ms", "rfc3339", "any"])
+def test_what_it_signs_it_accepts(signed: str, encoding: str, unit: str) -> None:
+    verifier = Hmac(
+        "X-Sig", encoding=encoding, prefix="p=", signed=signed, timestamp=Timestamp("X-Time", unit)  # type: ignore[arg-type]
+    )  # fmt: skip
+    draft = verifier.sign(Draft("POST", "https://x/y", {}, b"\xff\x00", NOW), TERMS)
+    assert refusal(verifier, TERMS, request(draft.headers, draft.body)) is None
+    assert refusal(verifier, TERMS, request(draft.headers, b"")) is not None
+
+
+def test_a_braced_word_that_is_no_name_is_literal() -> None:
+    verifier = Hmac("X-Sig", signed="{x}{body}{}")
+    assert refusal(verifier, TERMS, request({"X-Sig": mac(b"{x}{}{}").hex()})) is None
+
+
+def test_one_header_with_time_and_signatures() -> None:
+    verifier = TimedHmac("X-Sig")
+    good = mac(b"1760000000.{}").hex()
+    for value in (f"t=1760000000,v1={good}", f"v1=00, t=1760000000 ,v0=x,v1={good}", f"t=1760000000,v1={good},t=1"):
+        assert refusal(verifier, TERMS, request({"X-Sig": value})) is None, value
+    for value in (
+        "", "t", "t=", "v1=", f"v1={good}", f"t=1,v1={good}", f"t=x,v1={good}", f"t=²,v1={good}",
+        f"t={'9' * 50},v1={good}", f"t=1760000000,v0={good}", f"t=1760000000,v1={good}" + ",v1=0" * 200,
+    ):  # fmt: skip
+        assert refusal(verifier, TERMS, request({"X-Sig": value})) is not None, value
+    draft = verifier.sign(Draft("POST", "https://x", {}, b"{}", NOW), TERMS)
+    assert refusal(verifier, TERMS, request(draft.headers)) is None
