@@ -16,6 +16,7 @@ from store.deadline import end_waits
 from store.open import open_store
 from store.protocols import NewerStore, StoreUnavailable
 from worker.conductor.client import Conductor
+from worker.conductor.transport import Bounds
 from worker.deadline import LastMoment, leave_now
 from worker.delivery.executor import LAST_WORDS
 from worker.health import Health, serve
@@ -54,10 +55,10 @@ def main() -> int:
     secret = settings.conductor_auth_secret
     conductor = Conductor(
         settings.conductor_server_url,
-        settings.bridge_call_timeout,
+        Bounds(settings.bridge_call_timeout),
         settings.conductor_auth_key,
         secret.get_secret_value() if secret else None,
-        store.now,
+        store,
     )
     worker = Worker(settings, store, watcher, health, conductor)
     notifier = Notifier(store, send, lambda: worker.leader is not None) if send is not None else None

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from store.clock import ServerClock
 from store.records import Task, Workflow
 from worker.conductor.answers import TaskStatus, Unreadable
-from worker.conductor.errors import ConductorError, Garbled, NotFound, NotNow, OutcomeUnknown, Refused, Unreachable
+from worker.conductor.errors import Garbled, NotFound, NotNow, OutcomeUnknown, Refused, Unreachable
 
 TERMINAL = ("COMPLETED", "CANCELED", "TIMED_OUT")
 Fault = Literal["bad", "500", "not_now", "unreachable", "lost_before", "lost_after", "late"]
@@ -28,16 +27,12 @@ Ailment = Literal["500", "403", "hang", "garbage"]
 
 def forbidden() -> NotNow:
     """The answer to a key that may not do something."""
-    error = NotNow("403 no")
-    error.status = 403
-    return error
+    return NotNow("403 no", 403)
 
 
 def failed(status: int) -> OutcomeUnknown:
     """The answer of a server that fails over a request."""
-    error = OutcomeUnknown(f"{status} Internal Server Error")
-    error.status = status
-    return error
+    return OutcomeUnknown(f"{status} Internal Server Error", status)
 
 
 @dataclass
@@ -85,7 +80,7 @@ class SimulatedConductor:
     longest_call: float = 13.0
     known: frozenset[str] = frozenset()
     """Names of the workflows that may be started."""
-    clock: ServerClock = field(default_factory=ServerClock)
+    server_clock: ServerClock = field(default_factory=ServerClock)
     tasks: dict[str, SimulatedTask] = field(default_factory=dict)
     workflows: dict[str, SimulatedWorkflow] = field(default_factory=dict)
     fault: Fault | None = None
@@ -121,7 +116,7 @@ class SimulatedConductor:
     on_start: Callable[[SimulatedWorkflow], None] = lambda workflow: None
 
     @property
-    def server_now(self) -> int:
+    def server_time(self) -> int:
         return self.now() + self.offset
 
     # --- what happens in the server ---
@@ -136,14 +131,14 @@ class SimulatedConductor:
     ) -> SimulatedWorkflow:
         """A workflow starts."""
         workflow = SimulatedWorkflow(
-            f"w{len(self.workflows)}", name, version, self.server_now, parent, correlation_id, input_
+            f"w{len(self.workflows)}", name, version, self.server_time, parent, correlation_id, input_
         )
         self.workflows[workflow.id] = workflow
         return workflow
 
     def schedule(self, workflow_id: str, reference_name: str, matches: Any) -> SimulatedTask:
         """A task comes to wait."""
-        task = SimulatedTask(f"t{len(self.tasks):03}", workflow_id, reference_name, matches, self.server_now)
+        task = SimulatedTask(f"t{len(self.tasks):03}", workflow_id, reference_name, matches, self.server_time)
         self.tasks[task.id] = task
         return task
 
@@ -151,7 +146,7 @@ class SimulatedConductor:
         """A task ends without an event."""
         task = self.tasks[task_id]
         assert task.waits
-        task.status, task.ended_at = status, self.server_now
+        task.status, task.ended_at = status, self.server_time
 
     def root(self, workflow_id: str) -> SimulatedWorkflow:
         """The outermost workflow around it."""
@@ -167,9 +162,11 @@ class SimulatedConductor:
 
     # --- the API ---
 
-    @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        yield
+    def within(self, seconds: float) -> SimulatedConductor:
+        return self
+
+    def server_now(self) -> int:
+        return int(self.now() + self.server_clock.offset)
 
     def _see(self, item: str) -> None:
         """Raises what the answer of an item that ails means."""
@@ -178,9 +175,7 @@ class SimulatedConductor:
             raise forbidden()
         if ailment is not None:
             kind = Garbled if ailment == "garbage" else OutcomeUnknown
-            error: ConductorError = kind(f"{item} ails: {ailment}")
-            error.status = 500 if ailment == "500" else 0
-            raise error
+            raise kind(f"{item} ails: {ailment}", 500 if ailment == "500" else 0)
 
     def _readable(self, tasks: list[SimulatedTask], unreadable: list[Unreadable] | None) -> list[SimulatedTask]:
         """Those of a list that don't ail; the others are told of, half of them by their ids."""
@@ -201,23 +196,21 @@ class SimulatedConductor:
             raise Unreachable("no connection")
         queued = [task for task in self.tasks.values() if task.status == "SCHEDULED"][: min(3, count)]
         for task in queued:
-            task.status, task.started_at = "IN_PROGRESS", self.server_now
+            task.status, task.started_at = "IN_PROGRESS", self.server_time
         if self.poll_fault == "lost":
             self.poll_fault = None
             raise OutcomeUnknown("the answer got lost")
         if queued:
-            self.clock.observe(self.server_now, self.now(), self.now())
+            self.server_clock.observe(self.server_time, self.now(), self.now())
         return [self._task(task) for task in self._readable(queued, unreadable)]
 
     def _search(self, way: str) -> None:
         self.searches.append(way)
         if way in self.cannot:
-            error = OutcomeUnknown("500 not supported")
-            error.status = self.cannot[way]
-            raise error
+            raise OutcomeUnknown("500 not supported", self.cannot[way])
 
     def _indexed(self, start: int) -> Iterator[list[SimulatedTask]]:
-        stale = self.server_now - self.lag
+        stale = self.server_time - self.lag
         found = [
             task
             for task in self.tasks.values()
@@ -290,7 +283,7 @@ class SimulatedConductor:
             if not pending:
                 return None
             task = pending[-1]
-            task.status, task.ended_at = "COMPLETED", self.server_now
+            task.status, task.ended_at = "COMPLETED", self.server_time
             task.worker_id, task.output = event_id, json.loads(output)
             return task.id
 
@@ -317,9 +310,7 @@ class SimulatedConductor:
         if fault == "bad":
             raise Refused("400")
         if fault == "500":
-            error = OutcomeUnknown("500 Error updating task")
-            error.status = 500
-            raise error
+            raise OutcomeUnknown("500 Error updating task", 500)
         if fault == "not_now":
             raise NotNow("429")
         if fault == "unreachable":

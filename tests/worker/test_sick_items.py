@@ -139,7 +139,7 @@ class Storm:
         if task_first:
             self.store.append([event])
         if self.random.random() < 0.3:  # somebody else has polled it
-            task.status, task.started_at = "IN_PROGRESS", self.conductor.server_now
+            task.status, task.started_at = "IN_PROGRESS", self.conductor.server_time
         if ails:
             self.conductor.ailing[self.random.choice([event_id, workflow.id, task.id])] = ailment
         self.open.append(Scenario(event_id, task.id, ails, due))

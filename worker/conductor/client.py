@@ -1,24 +1,17 @@
-"""Conductor's API, through conductor-python: with `worker.conductor.transport` the only module that knows its client.
+"""What the bridge asks of Conductor.
 
-What was measured on Conductor OSS 3.32 and conductor-python 2.0 and is easy to get wrong, is noted where it matters.
+What was measured on Conductor OSS 3.32 and is easy to get wrong is noted where it matters.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any
 
-from conductor.client.configuration.configuration import Configuration
-from conductor.client.configuration.settings.authentication_settings import AuthenticationSettings
-from conductor.client.http.api_client import ApiClient
-from conductor.client.http.rest import ApiException
-
-from store.clock import ServerClock
+from store.clock import ServerClock, SteadyClock
+from store.protocols import Clock
 from store.records import Task, Workflow
 from worker.conductor.answers import (
     TaskStatus,
@@ -31,26 +24,15 @@ from worker.conductor.answers import (
     tasks_of,
     version_of,
 )
-from worker.conductor.errors import (
-    ConductorError,
-    Garbled,
-    NotFound,
-    NotNow,
-    NotThere,
-    OutcomeUnknown,
-    Unreachable,
-    answered,
-    is_of_an_item,
-)
-from worker.conductor.search import SEARCH_PAGE, TASK_TYPE, answers, in_progress
-from worker.conductor.transport import CONNECT_TIMEOUT, Transport, limits
+from worker.conductor.api import Api
+from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere, is_of_an_item
+from worker.conductor.search import TASK_TYPE, Pages, answers, in_progress
+from worker.conductor.transport import Bounds
 
 POLL_BATCH = 100
 _TERMINAL = frozenset(
     ("COMPLETED", "COMPLETED_WITH_ERRORS", "CANCELED", "FAILED", "FAILED_WITH_TERMINAL_ERROR", "TIMED_OUT", "SKIPPED")
 )
-_TOKEN_AGAIN = 30.0
-"""Seconds until a token is asked for again that couldn't be had."""
 
 
 class Conductor:
@@ -59,37 +41,46 @@ class Conductor:
     def __init__(
         self,
         url: str,
-        timeout: float,
+        bounds: Bounds,
         key: str | None = None,
         secret: str | None = None,
-        now: Callable[[], float] = lambda: time.time() * 1000,
+        clock: Clock | SteadyClock | None = None,
+        pages: Pages = Pages(),
     ):
-        """`url` is the API's, with ``/api``; `timeout` in seconds; `now` is the clock that all processes of the
-        bridge share, in milliseconds."""
-        self.timeout = timeout
-        self.now = now
-        self.clock = ServerClock()
-        self._authentication = AuthenticationSettings(key_id=key, key_secret=secret) if key and secret else None
-        self._configuration = Configuration(
-            server_api_url=url.rstrip("/"), authentication_settings=self._authentication
-        )
-        self._token_asked = float("-inf")
-        # One client a thread: no lock between the calls, and no thread's broken connection is another's.
-        self._clients = threading.local()
+        """`url` is the API's, with ``/api``; `clock` is the one that all processes of the bridge share, by default this
+        machine's."""
+        self._api = Api(url, bounds, key, secret, clock or SteadyClock())
+        self._pages = pages
+        self._patience = float("inf")
+
+    def within(self, seconds: float) -> Conductor:
+        """The same server, whose answers are waited for no longer than that. What comes later is lost."""
+        impatient = copy(self)
+        impatient._patience = seconds
+        return impatient
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for one answer."""
+        return self._api.bounds.timeout
 
     @property
     def longest_call(self) -> float:
         """Seconds after which a call that was begun has ended, whatever became of it."""
-        return min(CONNECT_TIMEOUT, self.timeout) + self.timeout
+        return self._api.bounds.to_connect + self._api.bounds.timeout
 
-    @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """Inside, this thread's calls wait no longer for an answer: for reading only. What comes later is lost."""
-        before, limits.patience = limits.patience, seconds
-        try:
-            yield
-        finally:
-            limits.patience = before
+    def now(self) -> int:
+        """The time by the clock of the bridge, in Unix milliseconds."""
+        return int(self._api.clock.now())
+
+    @property
+    def server_clock(self) -> ServerClock:
+        """The server's clock, beside that of the bridge."""
+        return self._api.server_clock
+
+    def server_now(self) -> int:
+        """The time by the server's clock, as far as it is known, in Unix milliseconds."""
+        return int(self._api.clock.now() + self.server_clock.offset)
 
     # --- waiting tasks ---
 
@@ -108,12 +99,12 @@ class Conductor:
         query: list[tuple[str, Any]] = [("workerid", worker_id), ("count", count), ("timeout", 0)]
         if domain is not None:
             query.append(("domain", domain))
-        sent = self.now()
+        sent = self._api.clock.now()
         found = checked(list, self._call("GET", "/tasks/poll/batch/{type}", {"type": TASK_TYPE}, query) or [])
-        received = self.now()
+        received = self._api.clock.now()
         if starts := [start for item in found if (start := moment_of(item)) is not None]:
             # A polled task's start is the server's clock during the poll, unless it was polled before and put back.
-            self.clock.observe(max(starts), sent, received)
+            self.server_clock.observe(max(starts), sent, received)
         return tasks_of(found, "queue", domain, unreadable)
 
     def waiting_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[Task]]:
@@ -123,12 +114,12 @@ class Conductor:
         Not every index can give whole tasks: PostgreSQL's answers 500, always. Those that can't be read go into
         `unreadable`, also one for which no page comes.
         """
-        for page in in_progress(self._search, "/tasks/search-v2", start, unreadable):
+        for page in in_progress(self._search, "/tasks/search-v2", start, unreadable, self._pages):
             yield tasks_of(page, "index", None, unreadable)
 
     def waiting_ids_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[str]]:
         """Pages of the ids of these tasks: every index can say so much. (Its `input` is no JSON.)"""
-        for page in in_progress(self._search, "/tasks/search", start, unreadable):
+        for page in in_progress(self._search, "/tasks/search", start, unreadable, self._pages):
             yield [item["taskId"] for item in page]
 
     def ended_since(self, end: int) -> set[str]:
@@ -138,16 +129,17 @@ class Conductor:
         """
         query = f"taskType='{TASK_TYPE}' AND endTime>{end}"
         ended: set[str] = set()
-        for offset in range(0, 5 * SEARCH_PAGE, SEARCH_PAGE):  # reconciliation finds what a crowd hides here
+        size = self._pages.size
+        for offset in range(0, 5 * size, size):  # reconciliation finds what a crowd hides here
             try:
-                page = self._search("/tasks/search", query, "endTime:DESC", offset, SEARCH_PAGE)
+                page = self._search("/tasks/search", query, "endTime:DESC", offset, size)
             except ConductorError as error:
                 if is_of_an_item(error) and answers(self._search, "/tasks/search"):  # it is no proof anyway
                     break
                 raise
             items = [item for item in page if isinstance(item, dict) and isinstance(item.get("taskId"), str)]
             ended |= {item["taskId"] for item in items if item.get("status") != "IN_PROGRESS"}
-            if len(page) < SEARCH_PAGE:
+            if len(page) < size:
                 break
         return ended
 
@@ -337,8 +329,6 @@ class Conductor:
             raise NotThere(f"the answer isn't workflow {workflow_id}: {str(found)[:100]!r}")
         return found
 
-    # --- the wire ---
-
     def _search(self, path: str, query: str, sort: str, offset: int, size: int) -> list[dict[str, Any]]:
         parameters = [("start", offset), ("size", size), ("sort", sort), ("query", query)]
         return checked(list, checked(dict, self._call("GET", path, query=parameters)).get("results") or [])
@@ -352,64 +342,4 @@ class Conductor:
         body: Any = None,
         not_after: float = float("inf"),
     ) -> Any:
-        """One call with plain values in and out: models cost three times the processor time, and the client's own
-        methods drop `timeout=0` and wrap outputs. A `body` that is a text is JSON already: of a large one the client
-        would copy every value, and no other thread would get on meanwhile."""
-        sent = self.now()
-        limits.leaves = not_after
-        try:
-            answer, _, headers = self._client().call_api(
-                path,
-                method,
-                parameters or {},
-                query_params=list(query),
-                header_params={"Accept": "*/*", "Content-Type": "application/json"},
-                body=body,
-                response_type="object",
-            )
-        except ApiException as error:
-            raise answered(error.status or 0, str(error.reason or ""), error.body, f"{method} {path}") from error
-        except ConductorError:
-            raise
-        except Exception as error:  # a bug of the client's, or an answer that it can't read
-            raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
-        finally:
-            limits.leaves = float("inf")
-        self._observe_date(headers, sent)
-        return answer
-
-    def _client(self) -> ApiClient:
-        client = getattr(self._clients, "client", None)
-        if client is None:
-            # Made without credentials: it would ask for a token with a transport and time-outs of its own.
-            plain = Configuration(server_api_url=self._configuration.host)
-            plain.authentication_settings = None
-            client = self._clients.client = ApiClient(plain)
-            client.configuration = self._configuration
-            client.rest_client = Transport(self.timeout)
-        if self._authentication and self._configuration.AUTH_TOKEN is None:
-            self._ask_for_token(client)
-        return client
-
-    def _ask_for_token(self, client: ApiClient) -> None:
-        """The client itself would give up for good after a few failures, or after one 404."""
-        if time.monotonic() - self._token_asked > _TOKEN_AGAIN:
-            self._configuration.authentication_settings = self._authentication
-            if not client.force_refresh_auth_token() and self._configuration.authentication_settings is not None:
-                status, failed = client.rest_client.last  # the client keeps to itself what went wrong
-                if isinstance(failed, Unreachable):
-                    raise failed
-                text = "Conductor gives no token for CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET"
-                no_token = NotNow(f"{text} ({failed or status})")
-                no_token.status = status
-                raise no_token
-            self._token_asked = time.monotonic()
-
-    def _observe_date(self, headers: Any, sent: float) -> None:
-        """A rough bound on the clocks' offset from any answer, for servers whose tasks are never polled."""
-        try:
-            seconds = parsedate_to_datetime(headers["date"]).timestamp()
-        except (KeyError, TypeError, ValueError):
-            return
-        # Whole seconds, from a text that servers renew once a second.
-        self.clock.observe(seconds * 1000, sent, self.now(), precision=2000)
+        return self._api.call(method, path, parameters, query, body, not_after=not_after, patience=self._patience)

@@ -12,10 +12,11 @@ _TRY_AGAIN = frozenset((401, 403, 429))
 class ConductorError(Exception):
     """A call to Conductor failed."""
 
-    status = 0
-    """The HTTP status of the answer; 0 without one."""
-    call = ""
-    """Which call was answered so, as ``GET /tasks/{id}``."""
+    def __init__(self, message: str = "", status: int = 0, call: str = ""):
+        """`status` is that of the answer, 0 without one; `call` is what was answered, as ``GET /tasks/{id}``."""
+        super().__init__(message)
+        self.status = status
+        self.call = call
 
 
 class NotSent(ConductorError):
@@ -72,9 +73,7 @@ def answered(status: int, reason: str, body: Any, call: str) -> ConductorError:
         text += f" ({call} isn't there: CONDUCTOR_SERVER_URL must end with /api, and the server may be too old)"
     if status in (401, 403):
         text += f" ({call}: the key of CONDUCTOR_AUTH_KEY may not do so)"
-    error = _kind(status, message)(text + _remedy(message))
-    error.status, error.call = status, call
-    return error
+    return _kind(status, message)(text + _remedy(message), status, call)
 
 
 def _kind(status: int, message: str) -> type[ConductorError]:

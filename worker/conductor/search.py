@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from worker.conductor.answers import Unreadable, moment_of
 from worker.conductor.errors import BrokenOff, ConductorError, is_of_an_item
 
 TASK_TYPE = "WAIT_FOR_WEBHOOK"
-SEARCH_PAGE = 1000
-LARGEST_SEARCH_PAGE = 5000
 _NARROWINGS = 25
 """Pages of one search that may fail before it breaks off: whoever waits for it has more to do."""
 _FRUITLESS = 100
@@ -23,15 +22,25 @@ _FAR = 32_503_680_000_000
 _IDS = "/tasks/search"
 """The search that gives summaries: of them only the ids are used."""
 _IN_PROGRESS = f"taskType='{TASK_TYPE}' AND status='IN_PROGRESS'"
-_QUICK = 0.5
-"""Seconds within which a page has come that may be followed by one twice as large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """How large a search's pages are."""
+
+    size: int = 1000
+    ids_at_most: int = 5000
+    """Of ids alone: their pages grow while they come quickly."""
+    quick: float = 0.5
+    """Seconds within which a page has come that may be followed by one twice as large."""
+
 
 Search = Callable[[str, str, str, int, int], list[Any]]
 """Path, query, order, offset and size → the page. Raises ConductorError."""
 
 
 def in_progress(
-    search: Search, path: str, start: int, unreadable: list[Unreadable] | None
+    search: Search, path: str, start: int, unreadable: list[Unreadable] | None, pages: Pages = Pages()
 ) -> Iterator[list[dict[str, Any]]]:
     """Pages of the items that have an id, of tasks that started after that time of the server's clock.
 
@@ -41,10 +50,10 @@ def in_progress(
     too many pages failed, though the search got further.
     """
     unreadable = [] if unreadable is None else unreadable
-    largest = LARGEST_SEARCH_PAGE if path == _IDS else SEARCH_PAGE
+    largest = pages.ids_at_most if path == _IDS else pages.size
     seen: set[str] = set()
     began_at = start
-    offset, size, narrowed = 0, SEARCH_PAGE, 0
+    offset, size, narrowed = 0, pages.size, 0
     while True:
         query = f"{_IN_PROGRESS} AND startTime>{start}"
         began = time.monotonic()
@@ -62,7 +71,7 @@ def in_progress(
             unreadable.append(Unreadable(_id_at(search, path, query, offset), str(error), start, hidden=True))
             offset += 1
             continue
-        quick = time.monotonic() - began < _QUICK
+        quick = time.monotonic() - began < pages.quick
         listed = [item for item in page if isinstance(item, dict) and isinstance(item.get("taskId"), str)]
         if len(listed) < len(page):
             unknown = Unreadable(None, "an item of the search has no id", start)
@@ -78,7 +87,7 @@ def in_progress(
             seen |= {item["taskId"] for item in listed}
             offset += size
         # A page that was made small over one task grows again, however slow the server is.
-        size = max(size, min(2 * size, largest if quick else SEARCH_PAGE))
+        size = max(size, min(2 * size, largest if quick else pages.size))
 
 
 def answers(search: Search, path: str) -> bool:

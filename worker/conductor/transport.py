@@ -6,8 +6,9 @@ import http.client
 import io
 import json
 import socket
-import threading
 import time
+from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
@@ -17,9 +18,6 @@ from conductor.client.http.rest import ApiException, AuthorizationException, RES
 
 from worker.conductor.errors import ConductorError, Garbled, NotNow, OutcomeUnknown, Unreachable
 
-CONNECT_TIMEOUT = 3.0
-LARGEST_ANSWER = 64 * 1024**2
-"""Bytes of an answer that are read at most. Conductor keeps up to 10 MB of a payload in place."""
 _PIECE = 64 * 1024
 _KEPT_OPEN = 10.0
 """Seconds after which an idle connection isn't used again: a server that closes it just then leaves doubts."""
@@ -32,12 +30,30 @@ _NO_CONNECTION = (
 )
 
 
-class Limits(threading.local):
-    """Until when, by `time.monotonic`, this thread's call must be connected, have left, and be answered to the end."""
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one call may take."""
 
-    connected = leaves = answered = float("inf")
-    patience = float("inf")
-    """Seconds for the answer, if that is less than the call's time-out."""
+    timeout: float
+    """Seconds for the answer, after those for the connection."""
+    connect_timeout: float = 3.0
+    """Seconds, if `timeout` isn't less."""
+    largest_answer: int = 64 * 1024**2
+    """Bytes of an answer that are read at most. Conductor keeps up to 10 MB of a payload in place."""
+
+    @property
+    def to_connect(self) -> float:
+        """Seconds for the connection."""
+        return min(self.connect_timeout, self.timeout)
+
+
+@dataclass(slots=True)
+class _Limits:
+    """Until when, by `time.monotonic`, the call at hand must be connected, have left, and be answered to the end."""
+
+    connected: float = float("inf")
+    leaves: float = float("inf")
+    answered: float = float("inf")
 
     def left(self) -> float:
         """Seconds for the answer. Raises TimeoutError if there are none."""
@@ -47,21 +63,19 @@ class Limits(threading.local):
         return left
 
 
-limits = Limits()
-
-
 class _Timed(io.RawIOBase):
     """Reads an answer from a socket whose time-out, which would begin anew with every byte, shrinks meanwhile."""
 
-    def __init__(self, raw: Any, sock: socket.socket):
+    def __init__(self, raw: Any, sock: socket.socket, limits: _Limits):
         self._raw = raw
         self._sock = sock
+        self._limits = limits
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(limits.left())
+        self._sock.settimeout(self._limits.left())
         count: int | None = self._raw.readinto(buffer)
         return count
 
@@ -72,30 +86,35 @@ class _Timed(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *given: Any, **named: Any):
+    def __init__(self, limits: _Limits, sock: socket.socket, *given: Any, **named: Any):
         super().__init__(sock, *given, **named)
         # `detach` is BufferedReader's, which a socket's makefile("rb") is.
-        self.fp = io.BufferedReader(_Timed(self.fp.detach(), sock))
+        self.fp = io.BufferedReader(_Timed(self.fp.detach(), sock, limits))
 
 
 class Connection(urllib3.connection.HTTPConnection):
-    response_class = _Response
+    """One on which nothing is waited for, and nothing sent, beyond the limits."""
+
+    def __init__(self, *given: Any, limits: _Limits, **named: Any):
+        super().__init__(*given, **named)
+        self.limits = limits
+        self.response_class = partial(_Response, limits)  # type: ignore[assignment]
 
     def connect(self) -> None:
         super().connect()
-        if time.monotonic() > limits.connected:  # a name with several addresses has the time-out for each
+        if time.monotonic() > self.limits.connected:  # a name with several addresses has the time-out for each
             self.close()
             raise urllib3.exceptions.ConnectTimeoutError("connecting took too long")
 
     def request(self, *given: Any, **named: Any) -> None:
         if self.sock is not None:
-            self.sock.settimeout(limits.left())
+            self.sock.settimeout(self.limits.left())
         super().request(*given, **named)
 
     def send(self, data: Any) -> None:
         # The last moment at which that can be seen: the head is sent first and then the body, without which the server
         # does nothing. A process that is frozen before, while it connects for example, must not send it as it wakes.
-        if time.monotonic() > limits.leaves:
+        if time.monotonic() > self.limits.leaves:
             raise NotNow("too late to send it under this claim")
         super().send(data)
 
@@ -112,12 +131,6 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
-class _Pools(urllib3.PoolManager):
-    def __init__(self, **given: Any):
-        super().__init__(**given)
-        self.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
-
-
 class Transport(RESTClientObject):  # type: ignore[misc]
     """The client's transport, with one request for one call.
 
@@ -125,19 +138,28 @@ class Transport(RESTClientObject):  # type: ignore[misc]
     times, so that a request would leave long after the claim that it was made under.
     """
 
-    def __init__(self, timeout: float):
-        self._timeout = timeout
+    def __init__(self, bounds: Bounds):
+        self._bounds = bounds
+        self._limits = _Limits()
+        self._patience = float("inf")
         self._used = 0.0
         self.last: tuple[int, ConductorError | None] = (0, None)
         """Status of the last answer, 0 without one, and why there was none."""
         # urllib3 costs two thirds of the processor time of httpx, which is the client's own choice.
-        self._pool = _Pools(
-            num_pools=1,
-            retries=False,
-            timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=timeout),
+        self._pool = urllib3.PoolManager(
+            num_pools=1, retries=False, timeout=urllib3.Timeout(connect=bounds.to_connect, read=bounds.timeout)
         )
+        self._pool.pool_classes_by_scheme = {
+            "http": partial(_Pool, limits=self._limits),  # type: ignore[dict-item]
+            "https": partial(_TlsPool, limits=self._limits),  # type: ignore[dict-item]
+        }
         super().__init__(self._pool)
         self._owns_connection = False
+
+    def limit(self, not_after: float, patience: float) -> None:
+        """The next requests leave before `not_after` by `time.monotonic`, or not at all; the answer to each is waited
+        for no longer than `patience` seconds."""
+        self._limits.leaves, self._patience = not_after, patience
 
     def request(
         self,
@@ -158,16 +180,17 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         if now - self._used > _KEPT_OPEN:
             self._pool.clear()
         self._used = now
-        limits.connected = now + min(CONNECT_TIMEOUT, self._timeout)
-        limits.answered = now + min(self._timeout, limits.patience)
+        self._limits.connected = now + self._bounds.to_connect
+        self._limits.answered = now + min(self._bounds.timeout, self._patience)
         try:
             response = self._pool.request(method, url, body=content, headers=headers, preload_content=False)
             text = bytearray()
             while chunk := response.read1(_PIECE):  # without a size it takes an answer that breaks off for a whole one
                 text += chunk
-                if len(text) > LARGEST_ANSWER:
+                if len(text) > self._bounds.largest_answer:
                     response.close()
-                    raise self._no_answer(Garbled(f"the answer has more than {LARGEST_ANSWER // 1024**2} MB"))
+                    largest = self._bounds.largest_answer // 1024**2
+                    raise self._no_answer(Garbled(f"the answer has more than {largest} MB"))
             response.release_conn()
         except _NO_CONNECTION as error:
             raise self._no_answer(Unreachable(f"no connection: {error}")) from error

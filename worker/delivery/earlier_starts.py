@@ -83,8 +83,7 @@ class EarlierStarts:
         # Those that couldn't be read come last: one that hangs keeps no other from being read.
         for id_ in sorted((id_ for id_ in running if id_ not in read), key=self._failed.__getitem__):
             try:
-                with self._conductor.within(_LONGEST_PAGE):
-                    read[id_] = self._conductor.correlation_id(id_)
+                read[id_] = self._conductor.within(_LONGEST_PAGE).correlation_id(id_)
             except Unreachable:
                 raise
             except ConductorError as error:

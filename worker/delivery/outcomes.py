@@ -176,9 +176,7 @@ class TargetCalls:
             except NotSent:
                 raise
             except ConductorError as error:  # what matters is that nothing was done this time
-                not_now = NotNow(f"what became of an earlier try can't be looked up: {error}")
-                not_now.status = error.status
-                raise not_now from error
+                raise NotNow(f"what became of an earlier try can't be looked up: {error}", error.status) from error
             if known is not None:
                 return known
         if target.only_versions is not None and (unfit := self._unfit(target, target.only_versions)) is not None:

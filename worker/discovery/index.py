@@ -77,24 +77,27 @@ class Index:
         listed: set[str] | None = None,
         unknown: list[Unreadable] | None = None,
         hidden: list[Unreadable] | None = None,
+        patience: float = float("inf"),
     ) -> Iterator[list[Task]]:
         """Pages of tasks in progress, started after that time of the server's clock; all of them for 0.
 
-        Tasks that are known need not be among them; the ids of all that there are go into `listed`, and those that
-        can't be read nor told by an id into `unknown`; those that the search had to find its way around into `hidden`.
-        Where reading all running workflows is the only way, it is done `must` it be, or if it wasn't just now. Raises
-        ConductorError; BrokenOff if it is to go on from where it ended.
+        `patience` are the seconds to wait for each page. Tasks that are known need not be among them; the ids of all
+        that there are go into `listed`, and those that can't be read nor told by an id into `unknown`; those that the
+        search had to find its way around into `hidden`. Where reading all running workflows is the only way, it is
+        done `must` it be, or if it wasn't just now. Raises ConductorError; BrokenOff if it is to go on from where it
+        ended.
         """
         listed = set() if listed is None else listed
         unknown = [] if unknown is None else unknown
         hidden = [] if hidden is None else hidden
+        conductor = self._conductor.within(patience)
         failed: ConductorError | None = None
         for way in self.state.ways(time.monotonic()):
             try:
                 if way == "workflows":
-                    yield from self._scan(must, listed)
+                    yield from self._scan(conductor, must, listed)
                 else:
-                    yield from self._search(way, start, listed, unknown, hidden)
+                    yield from self._search(conductor, way, start, listed, unknown, hidden)
             except ConductorError as error:
                 if error.status not in CANNOT:
                     raise
@@ -106,7 +109,7 @@ class Index:
             if self.state.works(way, reason, start == 0, bool(listed), time.monotonic()) or not self._told:
                 self._tell()
             if way != "workflows" and start == 0 and not listed:
-                yield from self._second_opinion(must)
+                yield from self._second_opinion(conductor, must)
             return
         assert failed is not None
         raise failed
@@ -124,7 +127,7 @@ class Index:
         """
         found, failed = self._each(self._conductor.task, task_ids)
         if failed and not found:
-            self._must_answer("task", failed[0][1])
+            self._must_answer(self._conductor, "task", failed[0][1])
         return [id_ for id_, status in found if status is None or status.terminal]
 
     def running(self) -> list[str]:
@@ -139,7 +142,11 @@ class Index:
 
         Raises ConductorError if none can be read.
         """
-        yield from filter(None, self._read("workflow", self._conductor.waiting_in, workflow_ids))
+        yield from self._waiting_in(self._conductor, workflow_ids)
+
+    def _waiting_in(self, conductor: Conductor, workflow_ids: Sequence[str]) -> Iterator[list[tuple[Task, int]]]:
+        read = self._conductor.within(self.state.patience() / 2).waiting_in
+        yield from filter(None, self._read(conductor, "workflow", read, workflow_ids))
 
     def knows(self, task_id: str) -> bool:
         """Whether the task is known to wait."""
@@ -163,44 +170,52 @@ class Index:
             some = due[first : first + _RETRIES]
             tasks = [suspect.id for suspect in some if suspect.kind == "task"]
             workflows = [suspect.id for suspect in some if suspect.kind == "workflow"]
-            wait = max(suspect.patience for suspect in some)
-            found = [task for task in self._read("task", self._conductor.waiting_task, tasks, wait) if task is not None]
-            for waiting in self._read("workflow", self._conductor.waiting_in, workflows, wait):
+            conductor = self._conductor.within(max(suspect.patience for suspect in some))
+            found = [*filter(None, self._read(self._conductor, "task", conductor.waiting_task, tasks, first=False))]
+            for waiting in self._read(self._conductor, "workflow", conductor.waiting_in, workflows, first=False):
                 found += [task for task, _ in waiting]
             if new := [task for task in found if not self._known(task.id)]:
                 yield new
 
     def _search(
-        self, way: Way, start: int, listed: set[str], unknown: list[Unreadable], hidden: list[Unreadable]
+        self,
+        conductor: Conductor,
+        way: Way,
+        start: int,
+        listed: set[str],
+        unknown: list[Unreadable],
+        hidden: list[Unreadable],
     ) -> Iterator[list[Task]]:
         unreadable: list[Unreadable] = []
         try:
-            yield from self._pages(way, start, listed, unreadable)
+            yield from self._pages(conductor, way, start, listed, unreadable)
         finally:
             listed.update(item.id for item in unreadable if item.id is not None)
             hidden += [item for item in unreadable if item.hidden]
             unknown += self.suspect(unreadable)
 
-    def _pages(self, way: Way, start: int, listed: set[str], unreadable: list[Unreadable]) -> Iterator[list[Task]]:
+    def _pages(
+        self, conductor: Conductor, way: Way, start: int, listed: set[str], unreadable: list[Unreadable]
+    ) -> Iterator[list[Task]]:
         if way == "search-v2":
-            for tasks in self._conductor.waiting_since(start, unreadable):
+            for tasks in conductor.waiting_since(start, unreadable):
                 listed.update(task.id for task in tasks)
                 self.suspects.read("task", [task.id for task in tasks])
                 yield tasks
         else:
-            for ids in self._conductor.waiting_ids_since(start, unreadable):
+            for ids in conductor.waiting_ids_since(start, unreadable):
                 new = [task_id for task_id in ids if task_id not in listed and not self._known(task_id)]
                 listed.update(ids)
                 new = [task_id for task_id in new if ("task", task_id) not in self.suspects]
-                found = self._read("task", self._conductor.waiting_task, new)
-                yield [task for task in found if task is not None]
+                read = self._conductor.within(self.state.patience() / 2).waiting_task
+                yield [*filter(None, self._read(conductor, "task", read, new))]
 
-    def _scan(self, must: bool, listed: set[str]) -> Iterator[list[Task]]:
+    def _scan(self, conductor: Conductor, must: bool, listed: set[str]) -> Iterator[list[Task]]:
         """The tasks of the receivers' running workflows."""
         began = time.monotonic()
         if not self.state.may_scan(began) and not must:
             return
-        for found in self._read_running(None):
+        for found in self._read_running(conductor, None):
             listed.update(task.id for task, _ in found)
             yield [task for task, _ in found]
         self.state.scanned(began, time.monotonic())
@@ -214,18 +229,18 @@ class Index:
             log.warning("the running workflows of a receiver can't be read", workflow=name, error=str(error))
         yield from (ids for _, ids in found)
 
-    def _read_running(self, limit: int | None) -> Iterator[list[tuple[Task, int]]]:
+    def _read_running(self, conductor: Conductor, limit: int | None) -> Iterator[list[tuple[Task, int]]]:
         for ids in self._running():
             unsuspected = [id_ for id_ in ids if ("workflow", id_) not in self.suspects]
-            yield from self.waiting_in(unsuspected[:limit])
+            yield from self._waiting_in(conductor, unsuspected[:limit])
 
-    def _second_opinion(self, must: bool) -> Iterator[list[Task]]:
+    def _second_opinion(self, conductor: Conductor, must: bool) -> Iterator[list[Task]]:
         """An index that knows nothing at all: either nothing waits, or it is off."""
         if not self.state.may_sample(time.monotonic(), must):
             return
-        old = self._conductor.now() + self._conductor.clock.offset - LAG
+        old = self._conductor.server_now() - LAG
         off = False
-        for found in self._read_running(self._sample):
+        for found in self._read_running(conductor, self._sample):
             off = off or any(started < old for _, started in found)
             yield [task for task, _ in found]
         if off and self.state.is_off(time.monotonic()):
@@ -234,18 +249,17 @@ class Index:
     # --- one by one ---
 
     def _read(
-        self, kind: Kind, read: Callable[[str], _T], ids: Sequence[str], wait: float | None = None
+        self, conductor: Conductor, kind: Kind, read: Callable[[str], _T], ids: Sequence[str], first: bool = True
     ) -> Iterator[_T]:
         """What `read` gives for each of these ids; those for which it fails alone are suspects then.
 
-        `wait` are the seconds for one answer; few by default, for what is read for the first time. Raises
-        ConductorError if it fails for all, and also for something that isn't there; or if so many hang that it may be
-        Conductor that is slow.
+        `first` says that they are read for the first time. Raises ConductorError if it fails for all, and `conductor`
+        doesn't answer either for something that isn't there; or if so many hang at first that it may be Conductor that
+        is slow.
         """
-        first = wait is None
-        found, failed = self._each(read, ids, self.state.patience() / 2 if wait is None else wait)
+        found, failed = self._each(read, ids)
         if failed and not found:
-            self._must_answer(kind, failed[0][1])
+            self._must_answer(conductor, kind, failed[0][1])
         self.suspects.read(kind, [id_ for id_, _ in found])
         for id_, error in failed:
             self._failed(kind, id_, str(error))
@@ -260,7 +274,7 @@ class Index:
         self.suspects.failed(kind, id_, reason, time.monotonic())
 
     def _each(
-        self, read: Callable[[str], _T], ids: Sequence[str], wait: float = float("inf")
+        self, read: Callable[[str], _T], ids: Sequence[str]
     ) -> tuple[list[tuple[str, _T]], list[tuple[str, ConductorError]]]:
         """What `read` gives for each of these ids, and for which it fails.
 
@@ -269,8 +283,7 @@ class Index:
 
         def attempt(id_: str) -> tuple[str, _T | None, ConductorError | None]:
             try:
-                with self._conductor.within(wait):
-                    return id_, read(id_), None
+                return id_, read(id_), None
             except ConductorError as error:
                 return id_, None, error
 
@@ -285,13 +298,13 @@ class Index:
                 failed.append((id_, error))
         return found, failed
 
-    def _must_answer(self, kind: Kind, error: ConductorError) -> None:
+    def _must_answer(self, conductor: Conductor, kind: Kind, error: ConductorError) -> None:
         """Raises the error unless Conductor answers such calls for something else: then it is a matter of the items."""
         try:
             if kind == "task":
-                self._conductor.task(_NOBODY)
+                conductor.task(_NOBODY)
             else:
-                self._conductor.runs(_NOBODY)
+                conductor.runs(_NOBODY)
         except ConductorError:
             raise error from None
 

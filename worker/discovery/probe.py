@@ -11,6 +11,7 @@ from typing import Literal
 
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, Unreachable
+from worker.conductor.transport import Bounds
 from worker.discovery.index import Index
 
 _NOBODY = "webhook-bridge-check"
@@ -70,7 +71,7 @@ def probe(
 def _probe(
     url: str, key: str | None, secret: str | None, receivers: list[str], starts: list[str], found: list[Finding]
 ) -> None:
-    conductor = Conductor(url, TIME, key, secret)
+    conductor = Conductor(url, Bounds(TIME), key, secret)
     try:
         conductor.poll(_NOBODY, _NOBODY)
     except ConductorError as error:
@@ -119,7 +120,7 @@ def _discovery(conductor: Conductor, receivers: list[str]) -> Iterator[Finding]:
         conductor, None, lambda: reading, lambda _: True, lambda way, why: told.append((way, why)), sample=_SAMPLE
     )
     # Which way works shows without a single task, and without reading all running workflows.
-    for _ in index.waiting_since(int(conductor.now() + conductor.clock.offset)):
+    for _ in index.waiting_since(conductor.server_now()):
         pass
     if index.way != "workflows":
         reading += receivers
@@ -154,7 +155,7 @@ def _cant_be_used(error: ConductorError, url: str, key: str | None, secret: str 
 def _better(url: str, key: str | None, secret: str | None) -> str:
     """An address that works, if the usual mistake was made."""
     try:
-        Conductor(f"{url}/api", TIME, key, secret).poll(_NOBODY, _NOBODY)
+        Conductor(f"{url}/api", Bounds(TIME), key, secret).poll(_NOBODY, _NOBODY)
     except ConductorError:
         return "CONDUCTOR_SERVER_URL must be the address of Conductor's API, and end with /api"
     return f"CONDUCTOR_SERVER_URL must be {url}/api"

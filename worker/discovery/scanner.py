@@ -75,7 +75,7 @@ class Scanner:
 
         Returns when it began, in milliseconds. Raises ConductorError if the queues couldn't be emptied.
         """
-        began = int(self._conductor.now())
+        began = self._conductor.now()
         self.whole = False
         try:
             for domain in self._queues:
@@ -111,7 +111,7 @@ class Scanner:
             if not tasks:
                 return
             self._found(tasks)
-            later = began + self._conductor.clock.offset + _LATER
+            later = began + self._conductor.server_clock.offset + _LATER
             # Queues hand out the oldest first; a full batch may be an exception, where workflows have priorities.
             if len(tasks) < count and all(task.scheduled_at > later for task in tasks):
                 return
@@ -137,20 +137,20 @@ class Scanner:
         calls, it does so rarely: in between, searches begin behind those.
         """
         began = time.monotonic()
-        to = int(self._conductor.now() + self._conductor.clock.offset)
+        to = self._conductor.server_now()
         since = max(0, self.searched_to - _OVERLAP)
         again = began >= self._again_at
         seen: set[str] = set()
         hidden: list[Unreadable] = []
         must = self._state.need(began) == "unsure"
         try:
-            with self._conductor.within(self._state.patience()):
-                start = since if again else max(since, self._read_to)
-                for page in self._index.waiting_since(start, must=must, hidden=hidden):
-                    # Searches overlap: what the last one saw need not be stored again.
-                    if fresh := [task for task in page if task.id not in self._seen]:
-                        self._found(fresh)
-                    seen.update(task.id for task in page)
+            start = since if again else max(since, self._read_to)
+            patience = self._state.patience()
+            for page in self._index.waiting_since(start, must, hidden=hidden, patience=patience):
+                # Searches overlap: what the last one saw need not be stored again.
+                if fresh := [task for task in page if task.id not in self._seen]:
+                    self._found(fresh)
+                seen.update(task.id for task in page)
         except ConductorError as error:
             self._search_failed(error)
             return
@@ -217,7 +217,7 @@ class Discovery:
 
     def _search(self, searched_to: int) -> set[str]:
         """Finds waiting tasks; returns the ids of those that seem to have ended since the last time."""
-        now = int(self._conductor.now() + self._conductor.clock.offset)
+        now = self._conductor.server_now()
         new_round = self._state.round_is_due()
         since = 0 if self._state.reads_everything() else max(0, (self.searched_to or searched_to) - _OVERLAP)
         listed: set[str] = set()

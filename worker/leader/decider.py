@@ -52,22 +52,21 @@ class Decider:
         self,
         store: Store,
         holder: str,
-        look_up: Callable[[str], Workflow | None],
+        look_up: Callable[[str, float], Workflow | None],
         clock: ServerClock,
         skew: float,
         pool: ThreadPoolExecutor | None = None,
         giving: Giving = lambda _: nullcontext({}),
         at_once: int = 1,
-        within: Callable[[float], AbstractContextManager[None]] = lambda seconds: nullcontext(),
     ):
-        """`look_up` asks Conductor for a workflow and may raise; `skew` is BRIDGE_CLOCK_SKEW in seconds; `at_once`
-        look-ups run on the `pool`, each `within` so many seconds where that is said. Tasks are given to events inside
-        `giving` them, which yields until when the completions of some may not be made."""
+        """`look_up` asks Conductor for a workflow, for so many seconds, and may raise; `skew` is BRIDGE_CLOCK_SKEW in
+        seconds; `at_once` look-ups run on the `pool`. Tasks are given to events inside `giving` them, which yields
+        until when the completions of some may not be made."""
         self._store = store
         self._holder = holder
         self._giving = giving
         self.aside = Aside(store)
-        self.workflows = Workflows(store, look_up, pool, at_once, within=within)
+        self.workflows = Workflows(store, look_up, pool, at_once)
         self.tasks = TaskIndex()
         self._rules = Rules(self.tasks, self.workflows, clock, skew * 1000)
         self._scope = Scope()

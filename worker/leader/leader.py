@@ -70,12 +70,11 @@ class Leader:
             store,
             means.worker_id,
             self._look_up,
-            means.conductor.clock,
+            means.conductor.server_clock,
             means.settings.bridge_clock_skew,
             means.workflows,
             means.timeouts.giving,
             LOOK_UPS,
-            means.conductor.within,
         )
         self.telling = Telling(store)
         index = Index(
@@ -237,7 +236,7 @@ class Leader:
         metrics.conductor_up(True)
         self._means.executor.conductor_is_up()
         self.telling.conductor("up")
-        self.telling.offset(round(self._means.conductor.clock.offset))
+        self.telling.offset(round(self._means.conductor.server_clock.offset))
 
     def _conductor_is_away(self, error: ConductorError) -> None:
         self._failures += 1
@@ -318,8 +317,8 @@ class Leader:
             self.decider.aside.task_failed(task_id, error, lambda: None)
         log.info("tasks wait no longer: Conductor has ended them", tasks=task_ids)
 
-    def _look_up(self, workflow_id: str) -> Workflow | None:
-        return self._means.conductor.workflow(workflow_id)
+    def _look_up(self, workflow_id: str, seconds: float) -> Workflow | None:
+        return self._means.conductor.within(seconds).workflow(workflow_id)
 
     # --- other threads ---
 

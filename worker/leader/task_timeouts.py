@@ -186,8 +186,7 @@ class TaskTimeouts:
     def _call(self, timer: _Timer, not_after: float) -> None:
         task, began = timer.task, time.monotonic()
         try:
-            with self._conductor.within(timer.within):
-                self._conductor.extend_lease(task.id, task.workflow_id, not_after)
+            self._conductor.within(timer.within).extend_lease(task.id, task.workflow_id, not_after)
         except ConductorError as error:
             log.warning(
                 "a task's time-out wasn't put off", task_id=task.id, workflow_id=task.workflow_id, error=str(error)

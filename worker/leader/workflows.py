@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import structlog
@@ -57,22 +56,19 @@ class Workflows:
     def __init__(
         self,
         store: Store,
-        look_up: Callable[[str], Workflow | None],
+        look_up: Callable[[str, float], Workflow | None],
         pool: ThreadPoolExecutor | None,
         at_once: int,
         now: Callable[[], float] = time.monotonic,
-        within: Callable[[float], AbstractContextManager[None]] = lambda seconds: nullcontext(),
     ):
-        """`look_up` asks Conductor, and may raise; `at_once` look-ups run on the `pool`, which has as many threads.
-
-        Without a pool each is waited for. `now` is in seconds. Inside `within` a look-up takes no longer than so many.
+        """`look_up` asks Conductor, which has so many seconds to answer, and may raise. `at_once` look-ups run on the
+        `pool`, which has as many threads. Without a pool each is waited for. `now` is in seconds.
         """
         self._store = store
         self._look_up = look_up
         self._pool = pool
         self._at_once = at_once
         self._now = now
-        self._within = within
         self._known: dict[str, Workflow] = {}
         self._absent: set[str] = set()
         """What Conductor hasn't got, as this decision saw it."""
@@ -235,8 +231,7 @@ class Workflows:
         # long as a call may last.
         first = workflow_id not in self._doubts
         try:
-            with self._within(_LONGEST) if first else nullcontext():
-                return self._look_up(workflow_id), True
+            return self._look_up(workflow_id, _LONGEST if first else float("inf")), True
         except Exception as error:
             return error, False
 

@@ -19,7 +19,7 @@ import pytest
 import urllib3
 from conductor.client.http.api_client import ApiClient
 
-from worker.conductor import search, transport
+from worker.conductor import transport
 from worker.conductor.answers import TaskStatus, Unreadable
 from worker.conductor.client import Conductor
 from worker.conductor.errors import (
@@ -32,6 +32,8 @@ from worker.conductor.errors import (
     Refused,
     Unreachable,
 )
+from worker.conductor.search import Pages
+from worker.conductor.transport import Bounds
 
 
 @dataclass
@@ -147,7 +149,11 @@ def server() -> Iterator[StandIn]:
 
 @pytest.fixture
 def conductor(server: StandIn) -> Conductor:
-    return Conductor(server.url, timeout=30)
+    return Conductor(server.url, Bounds(30))
+
+
+def paged(server: StandIn, pages: Pages) -> Conductor:
+    return Conductor(server.url, Bounds(30), pages=pages)
 
 
 POLLED = {
@@ -208,7 +214,7 @@ def test_a_poll_tells_how_the_clocks_differ_also_when_a_task_was_polled_before(
     ahead = int(time.time() * 1000) + 60_000
     server.answers = [Answer([{**POLLED, "startTime": 5}, {**POLLED, "startTime": ahead}])]
     conductor.poll("me")
-    assert abs(conductor.clock.offset - 60_000) < 1000
+    assert abs(conductor.server_clock.offset - 60_000) < 1000
 
 
 def test_a_poll_whose_answer_breaks_off_is_not_repeated_unseen(server: StandIn, conductor: Conductor) -> None:
@@ -235,8 +241,7 @@ def test_a_search_pages_by_the_start_of_the_last_and_within_one_moment_by_number
         return Answer({"results": found[int(first) : int(first) + 3]})
 
     server.answers = [found_by]
-    with mock.patch.object(search, "SEARCH_PAGE", 3):
-        found = [task.id for page in conductor.waiting_since(0) for task in page]
+    found = [task.id for page in paged(server, Pages(3)).waiting_since(0) for task in page]
     assert found == ["t0", "t1", "t2", "t3", "t4", "t5", "t6"]
     assert len(server.requests) < 8
 
@@ -270,8 +275,7 @@ def test_summaries_give_ids_and_page_by_times_as_texts(server: StandIn, conducto
         return Answer({"results": found[: int(asked.query["size"][0])]})
 
     server.answers = [found_by]
-    with mock.patch.object(search, "SEARCH_PAGE", 3):
-        found = [task_id for page in conductor.waiting_ids_since(0) for task_id in page]
+    found = [task_id for page in paged(server, Pages(3)).waiting_ids_since(0) for task_id in page]
     assert found == ["t0", "t1", "t2", "t3", "t4"]
     assert {request.path for request in server.requests} == {"/api/tasks/search"}
 
@@ -290,9 +294,8 @@ def test_pages_of_ids_grow_while_they_come_quickly(
         return Answer({"results": found[: int(asked.query["size"][0])]})
 
     server.answers = [found_by]
-    names = {"SEARCH_PAGE": 2, "LARGEST_SEARCH_PAGE": 5, "_QUICK": quick}
-    with mock.patch.multiple(search, **names):
-        found = [task_id for page in conductor.waiting_ids_since(0) for task_id in page]
+    conductor = paged(server, Pages(2, 5, quick))
+    found = [task_id for page in conductor.waiting_ids_since(0) for task_id in page]
     assert found == [f"t{at:02}" for at in range(1, 12)]
     assert [int(request.query["size"][0]) for request in server.requests] == sizes
 
@@ -318,8 +321,7 @@ def test_a_page_that_cannot_be_had_is_narrowed_down_to_the_task_that_is_to_blame
     tasks = [{**POLLED, "taskId": f"t{n:02}", "startTime": at} for n, at in enumerate(sorted(starts))]
     server.answers = [listing(tasks, {"t03", "t04", "t19"})]
     unreadable: list[Unreadable] = []
-    with mock.patch.object(search, "SEARCH_PAGE", 8):
-        found = [task.id for page in conductor.waiting_since(0, unreadable) for task in page]
+    found = [task.id for page in paged(server, Pages(8)).waiting_since(0, unreadable) for task in page]
     assert sorted(set(found)) == [f"t{n:02}" for n in range(20) if n not in (3, 4, 19)]
     assert {item.id for item in unreadable} == {"t03", "t04", "t19"}
 
@@ -412,15 +414,15 @@ def test_an_answer_that_is_not_utf_8_is_not_read_as_something_else(server: Stand
 
 def test_an_answer_that_is_too_large_is_not_read_to_its_end(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer({**POLLED, "outputData": {"much": "x" * 5000}})]
-    with mock.patch.object(transport, "LARGEST_ANSWER", 4000), pytest.raises(Garbled):
-        conductor.waiting_task("t1")
+    with pytest.raises(Garbled):
+        Conductor(server.url, Bounds(30, largest_answer=4000)).waiting_task("t1")
     assert conductor.waiting_task("t1") is not None
 
 
 def test_whoever_reads_may_wait_for_less_than_the_time_out(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer(POLLED, wait=60)]
-    with conductor.within(0.1), pytest.raises(OutcomeUnknown):
-        conductor.waiting_task("t1")
+    with pytest.raises(OutcomeUnknown):
+        conductor.within(0.1).waiting_task("t1")
     server.answers = [Answer(POLLED)]
     assert conductor.waiting_task("t1") is not None
 
@@ -695,7 +697,7 @@ def test_what_is_no_answer_of_conductors_is_no_empty_queue_and_no_end_of_a_task(
 
 def test_where_nobody_listens_nothing_has_happened() -> None:
     with pytest.raises(Unreachable):
-        Conductor("http://127.0.0.1:1/api", timeout=1).poll("me")
+        Conductor("http://127.0.0.1:1/api", Bounds(1)).poll("me")
 
 
 def test_an_error_of_tls_leaves_open_what_has_happened(conductor: Conductor) -> None:
@@ -705,7 +707,7 @@ def test_an_error_of_tls_leaves_open_what_has_happened(conductor: Conductor) -> 
 
 
 def test_a_call_that_takes_too_long_is_given_up(server: StandIn, conductor: Conductor) -> None:
-    conductor = Conductor(server.url, timeout=0.2)
+    conductor = Conductor(server.url, Bounds(0.2))
     server.answers = [Answer("a long answer that comes byte by byte", wait=0.5)]
     began = time.monotonic()
     with pytest.raises(OutcomeUnknown):
@@ -726,7 +728,7 @@ def test_an_answer_whose_head_comes_byte_by_byte_is_given_up_as_soon() -> None:
                     time.sleep(0.02)
 
         threading.Thread(target=trickle, daemon=True).start()
-        conductor = Conductor(f"http://127.0.0.1:{listener.getsockname()[1]}/api", timeout=0.5)
+        conductor = Conductor(f"http://127.0.0.1:{listener.getsockname()[1]}/api", Bounds(0.5))
         began = time.monotonic()
         with pytest.raises(OutcomeUnknown):
             conductor.start("flow", None, "{}", "event")
@@ -737,10 +739,10 @@ def test_an_answer_whose_head_comes_byte_by_byte_is_given_up_as_soon() -> None:
 
 def test_a_connection_that_took_too_long_carries_no_request(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer("w1")]
-    late = mock.patch.object(transport, "CONNECT_TIMEOUT", -1)
     plain = urllib3.Timeout(connect=5, read=5)
-    with late, mock.patch.object(urllib3, "Timeout", lambda **_: plain), pytest.raises(Unreachable):
-        Conductor(server.url, timeout=5).start("flow", None, "{}", "event")
+    late = Bounds(5, connect_timeout=-1)
+    with mock.patch.object(urllib3, "Timeout", lambda **_: plain), pytest.raises(Unreachable):
+        Conductor(server.url, late).start("flow", None, "{}", "event")
     assert server.requests == []
 
 
@@ -776,15 +778,15 @@ def test_a_process_that_freezes_before_the_body_is_sent_sends_none_when_it_wakes
 
 
 def test_a_call_has_ended_when_its_longest_time_is_over() -> None:
-    assert Conductor("http://127.0.0.1:1/api", timeout=10).longest_call == 13
-    assert Conductor("http://127.0.0.1:1/api", timeout=1).longest_call == 2
+    assert Conductor("http://127.0.0.1:1/api", Bounds(10)).longest_call == 13
+    assert Conductor("http://127.0.0.1:1/api", Bounds(1)).longest_call == 2
 
 
 # --- access keys ---
 
 
 def test_with_keys_every_call_carries_a_token_that_was_asked_for_once(server: StandIn) -> None:
-    conductor = Conductor(server.url, 30, "key", "secret")
+    conductor = Conductor(server.url, Bounds(30), "key", "secret")
     server.answers = [lambda asked: Answer({"token": "the token"}) if asked.path == "/api/token" else Answer([])]
     conductor.poll("me")
     thread = threading.Thread(target=conductor.poll, args=("me",))
@@ -797,7 +799,7 @@ def test_with_keys_every_call_carries_a_token_that_was_asked_for_once(server: St
 
 
 def test_a_token_that_cannot_be_had_is_asked_for_again(server: StandIn) -> None:
-    conductor = Conductor(server.url, 30, "key", "secret")
+    conductor = Conductor(server.url, Bounds(30), "key", "secret")
     server.answers = [Answer("", 503)]
     for _ in range(7):
         with pytest.raises(NotNow, match="CONDUCTOR_AUTH_KEY"):
@@ -808,7 +810,7 @@ def test_a_token_that_cannot_be_had_is_asked_for_again(server: StandIn) -> None:
 
 
 def test_a_server_without_tokens_is_called_without(server: StandIn) -> None:
-    conductor = Conductor(server.url, 30, "key", "secret")
+    conductor = Conductor(server.url, Bounds(30), "key", "secret")
     missing = Answer({"status": 404, "message": "No static resource api/token."}, 404)
     server.answers = [lambda asked: missing if asked.path == "/api/token" else Answer([])]
     for _ in range(3):
@@ -817,7 +819,7 @@ def test_a_server_without_tokens_is_called_without(server: StandIn) -> None:
 
 
 def test_an_expired_token_is_renewed_and_the_call_made_once_more(server: StandIn) -> None:
-    conductor = Conductor(server.url, 30, "key", "secret")
+    conductor = Conductor(server.url, Bounds(30), "key", "secret")
     tokens = iter(["old", "new"])
 
     def answer(asked: Request) -> Answer:

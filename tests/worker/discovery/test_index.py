@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import get_args
 from unittest import mock
 
@@ -306,10 +305,9 @@ def test_where_most_hang_it_may_be_conductor_that_is_slow_and_they_are_found_a_m
             raise OutcomeUnknown("no answer in time")
         return read(task_id)
 
-    @contextmanager
-    def within(seconds: float) -> Iterator[None]:
+    def within(seconds: float) -> SimulatedConductor:
         waits.append(seconds)
-        yield
+        return bench.conductor
 
     with (
         mock.patch.object(bench.conductor, "waiting_task", slow),

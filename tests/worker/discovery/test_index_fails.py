@@ -54,7 +54,7 @@ class Bench(LoopBench):
         """A task that somebody else has polled: only the index knows it."""
         task = self.task(key)
         self.conductor.tasks[task].status = "IN_PROGRESS"
-        self.conductor.tasks[task].started_at = self.conductor.server_now
+        self.conductor.tasks[task].started_at = self.conductor.server_time
         return task
 
     def event(self, webhook: str, key: str = "", hold: int = 600_000) -> str:

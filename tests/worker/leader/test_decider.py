@@ -36,11 +36,11 @@ class Bench:
         self.number = 0
 
     def another(self) -> Decider:
-        def look_up(workflow_id: str) -> Any:
+        def look_up(workflow_id: str, seconds: float) -> Any:
             self.looked_up.append(workflow_id)
             return self.conductor.workflow(workflow_id)
 
-        decider = Decider(self.store, "me", look_up, self.conductor.clock, skew=2.0)
+        decider = Decider(self.store, "me", look_up, self.conductor.server_clock, skew=2.0)
         decider.workflows._now = lambda: self.ms / 1000
         return decider
 

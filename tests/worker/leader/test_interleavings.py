@@ -136,7 +136,7 @@ class Machine(RuleBasedStateMachine):
     def a_task_waits(self, polled_by_another: bool) -> None:
         task = self.conductor.schedule(self.conductor.begin("flow").id, "wait", {})
         if polled_by_another:
-            task.status, task.started_at = "IN_PROGRESS", self.conductor.server_now
+            task.status, task.started_at = "IN_PROGRESS", self.conductor.server_time
 
     # --- the loop's thread ---
 

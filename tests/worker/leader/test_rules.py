@@ -155,7 +155,7 @@ class Machine(RuleBasedStateMachine):
             lambda: self.ms, offset, known=frozenset({"flow", "other", "sub"}), on_start=self.workflow_started
         )
         # The clocks' offset is known from any answer, but for its precision.
-        self.conductor.clock.observe(self.ms + offset, self.ms, self.ms)
+        self.conductor.server_clock.observe(self.ms + offset, self.ms, self.ms)
         self.helper = self.new_worker()
         self.worker = self.new_worker()
         assert self.worker.elect()
@@ -430,7 +430,7 @@ class Machine(RuleBasedStateMachine):
     def somebody_else_polls(self) -> None:
         for task in self.conductor.tasks.values():
             if task.status == "SCHEDULED":
-                task.status, task.started_at = "IN_PROGRESS", self.conductor.server_now
+                task.status, task.started_at = "IN_PROGRESS", self.conductor.server_time
 
     @rule(ms=st.sampled_from([1, 300, 1900, 2500, 11_000, 17_000, 61_000, 700_000]))
     def time_passes(self, ms: int) -> None:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -41,10 +40,9 @@ class Server:
         self.hangs: dict[str, threading.Event] = {}
         self.error: ConductorError | None = None
 
-    @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
+    def within(self, seconds: float) -> Server:
         self.patience.append(seconds)
-        yield
+        return self
 
     def extend_lease(self, task_id: str, workflow_id: str, not_after: float) -> None:
         self.begun.set()

@@ -1,0 +1,113 @@
+"""One call to Conductor's HTTP API: plain values in, plain values out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from conductor.client.configuration.configuration import Configuration
+from conductor.client.configuration.settings.authentication_settings import AuthenticationSettings
+from conductor.client.http.api_client import ApiClient
+from conductor.client.http.rest import ApiException
+
+from store.clock import ServerClock, SteadyClock
+from store.protocols import Clock
+from worker.conductor.errors import ConductorError, NotNow, OutcomeUnknown, Unreachable, answered
+from worker.conductor.transport import Bounds, Transport
+
+_TOKEN_AGAIN = 30.0
+"""Seconds until a token is asked for again that couldn't be had."""
+
+
+class Api:
+    """Calls one server, on any number of threads. Every call raises a ConductorError of the right kind."""
+
+    def __init__(self, url: str, bounds: Bounds, key: str | None, secret: str | None, clock: Clock | SteadyClock):
+        self.bounds = bounds
+        self.clock = clock
+        self.server_clock = ServerClock()
+        self._authentication = AuthenticationSettings(key_id=key, key_secret=secret) if key and secret else None
+        self._configuration = Configuration(
+            server_api_url=url.rstrip("/"), authentication_settings=self._authentication
+        )
+        self._token_asked = float("-inf")
+        # One client a thread: no lock between the calls, and no thread's broken connection is another's.
+        self._clients = threading.local()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        parameters: dict[str, str] | None = None,
+        query: Sequence[tuple[str, Any]] = (),
+        body: Any = None,
+        *,
+        not_after: float = float("inf"),
+        patience: float = float("inf"),
+    ) -> Any:
+        """The answer. The request leaves before `not_after` by `time.monotonic`, or not at all: then NotNow is raised.
+
+        `patience` are the seconds to wait for the answer, if they are fewer than the time-out. A `body` that is a text
+        is JSON already.
+        """
+        # Not by the client's own methods: its models cost three times the processor time, it drops `timeout=0`, wraps
+        # outputs, and copies every value of a large body while no other thread gets on.
+        sent = self.clock.now()
+        try:
+            client = self._client(not_after, patience)
+            answer, _, headers = client.call_api(
+                path,
+                method,
+                parameters or {},
+                query_params=list(query),
+                header_params={"Accept": "*/*", "Content-Type": "application/json"},
+                body=body,
+                response_type="object",
+            )
+        except ApiException as error:
+            raise answered(error.status or 0, str(error.reason or ""), error.body, f"{method} {path}") from error
+        except ConductorError:
+            raise
+        except Exception as error:  # a bug of the client's, or an answer that it can't read
+            raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
+        self._observe_date(headers, sent)
+        return answer
+
+    def _client(self, not_after: float, patience: float) -> ApiClient:
+        """This thread's client, whose requests are bound by these limits."""
+        client = getattr(self._clients, "client", None)
+        if client is None:
+            # Made without credentials: it would ask for a token with a transport and time-outs of its own.
+            plain = Configuration(server_api_url=self._configuration.host)
+            plain.authentication_settings = None
+            client = self._clients.client = ApiClient(plain)
+            client.configuration = self._configuration
+            client.rest_client = Transport(self.bounds)
+        client.rest_client.limit(not_after, patience)
+        if self._authentication and self._configuration.AUTH_TOKEN is None:
+            self._ask_for_token(client)
+        return client
+
+    def _ask_for_token(self, client: ApiClient) -> None:
+        """The client itself would give up for good after a few failures, or after one 404."""
+        if time.monotonic() - self._token_asked > _TOKEN_AGAIN:
+            self._configuration.authentication_settings = self._authentication
+            if not client.force_refresh_auth_token() and self._configuration.authentication_settings is not None:
+                status, failed = client.rest_client.last  # the client keeps to itself what went wrong
+                if isinstance(failed, Unreachable):
+                    raise failed
+                text = "Conductor gives no token for CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET"
+                raise NotNow(f"{text} ({failed or status})", status)
+            self._token_asked = time.monotonic()
+
+    def _observe_date(self, headers: Any, sent: float) -> None:
+        """A rough bound on the clocks' offset from any answer, for servers whose tasks are never polled."""
+        try:
+            seconds = parsedate_to_datetime(headers["date"]).timestamp()
+        except (KeyError, TypeError, ValueError):
+            return
+        # Whole seconds, from a text that servers renew once a second.
+        self.server_clock.observe(seconds * 1000, sent, self.clock.now(), precision=2000)
