@@ -26,7 +26,7 @@ from worker.conductor.answers import (
 )
 from worker.conductor.api import Api
 from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere, is_of_an_item
-from worker.conductor.search import TASK_TYPE, Pages, answers, in_progress
+from worker.conductor.search import PAGES, TASK_TYPE, Pages, answers, in_progress
 from worker.conductor.transport import Bounds
 
 POLL_BATCH = 100
@@ -45,7 +45,7 @@ class Conductor:
         key: str | None = None,
         secret: str | None = None,
         clock: Clock | SteadyClock | None = None,
-        pages: Pages = Pages(),
+        pages: Pages = PAGES,
     ):
         """`url` is the API's, with ``/api``; `clock` is the one that all processes of the bridge share, by default this
         machine's."""

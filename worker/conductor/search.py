@@ -35,12 +35,15 @@ class Pages:
     """Seconds within which a page has come that may be followed by one twice as large."""
 
 
+PAGES = Pages()
+
+
 Search = Callable[[str, str, str, int, int], list[Any]]
 """Path, query, order, offset and size → the page. Raises ConductorError."""
 
 
 def in_progress(
-    search: Search, path: str, start: int, unreadable: list[Unreadable] | None, pages: Pages = Pages()
+    search: Search, path: str, start: int, unreadable: list[Unreadable] | None, pages: Pages = PAGES
 ) -> Iterator[list[dict[str, Any]]]:
     """Pages of the items that have an id, of tasks that started after that time of the server's clock.
 
