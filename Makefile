@@ -31,7 +31,7 @@ acceptance: $(INSTALLED) ## Only the tests on a real server: CONDUCTOR=sqlite, p
 lint: $(INSTALLED) ## Style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy -p demo -p testkit
+	$(BIN)/mypy -p demo -p testkit -p bench
 	$(BIN)/lint-imports
 
 # For Python 3.10 and newer on every platform; the image's own is one of them. pip is a dependency of sqlite-utils' own

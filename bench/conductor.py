@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,8 @@ from testkit.full_store import FINISHED, fill
 from testkit.processes import Child, bridge_environment, free_port, start_relay, start_worker
 
 SECRET = "bench-secret-0123456789"
-LAST_MILES = 60
-TASKS = 500
 THREADS = 16
 CALLS = (4, 8, 16, 32)
-SOAK_EVENTS = 18_000
-"""Five a second for an hour."""
 SOAK_RATE = 300
 _DEFINITIONS = f"""webhooks:
   - name: bench
@@ -43,6 +39,22 @@ _DEFINITIONS = f"""webhooks:
     receivers: {{bench_waits: any}}
     hold: HOLD
 """
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured."""
+
+    last_miles: int = 60
+    tasks: int = 500
+    """Of one round of throughput."""
+    rounds: int = 3
+    stored: int = 100_000
+    """Tasks and held events that a worker finds as it begins."""
+    finished: int = FINISHED
+    """Events of a full store."""
+    soak_events: int = 18_000
+    """Five a second for an hour."""
 
 
 class Bridge:
@@ -110,27 +122,36 @@ def measure(folder: Path, say: Callable[[str], None]) -> list[Figure]:
     server = ConductorServer(folder / "conductor", say=say)
     server.start()
     try:
-        conductor = Conductor(server.url)
-        matches = {"$.kind": "bench", "$.number": "${workflow.input.number}"}
-        conductor.register("bench_waits", [wait_for_webhook("wait_ref", matches)])
-        conductor.register("bench_bare", [wait_for_webhook("wait_ref", matches)])
-        figures: list[Figure] = []
-        for name, part in (
-            ("last mile", last_mile),
-            ("last mile, full store", last_mile_on_a_full_store),
-            ("throughput", throughput),
-            ("start-up", start_up),
-            ("soak", soak),
-        ):
-            say(f"Measuring: {name}\n")
-            bridge = Bridge(folder / name.replace(",", "").replace(" ", "-"), server.url, **_SETTINGS.get(name, {}))
-            try:
-                figures += part(bridge, conductor)
-            finally:
-                bridge.stop()
-        return figures
+        return measure_on(server.url, folder, say)
     finally:
         server.stop()
+
+
+def measure_on(url: str, folder: Path, say: Callable[[str], None], effort: Effort = Effort()) -> list[Figure]:
+    """Measures on the server with that API."""
+    conductor = Conductor(url)
+    _register(conductor)
+    figures: list[Figure] = []
+    for name, part in (
+        ("last mile", last_mile),
+        ("last mile, full store", last_mile_on_a_full_store),
+        ("throughput", throughput),
+        ("start-up", start_up),
+        ("soak", soak),
+    ):
+        say(f"Measuring: {name}\n")
+        bridge = Bridge(folder / name.replace(",", "").replace(" ", "-"), url, **_SETTINGS.get(name, {}))
+        try:
+            figures += part(bridge, conductor, effort)
+        finally:
+            bridge.stop()
+    return figures
+
+
+def _register(conductor: Conductor) -> None:
+    matches = {"$.kind": "bench", "$.number": "${workflow.input.number}"}
+    for name in ("bench_waits", "bench_bare"):
+        conductor.register(name, [wait_for_webhook("wait_ref", matches)])
 
 
 def measure_calls(folder: Path, say: Callable[[str], None]) -> list[Figure]:
@@ -139,16 +160,13 @@ def measure_calls(folder: Path, say: Callable[[str], None]) -> list[Figure]:
     server.start()
     try:
         conductor = Conductor(server.url)
-        for name in ("bench_waits", "bench_bare"):
-            conductor.register(
-                name, [wait_for_webhook("wait_ref", {"$.kind": "bench", "$.number": "${workflow.input.number}"})]
-            )
+        _register(conductor)
         found = []
         for calls in CALLS:
             say(f"Measuring: {calls} calls at a time on {chosen_kind()}\n")
             bridge = Bridge(folder / f"calls-{calls}", server.url, bridge_calls=str(calls))
             try:
-                [figure] = throughput(bridge, conductor)
+                [figure] = throughput(bridge, conductor, Effort())
             finally:
                 bridge.stop()
             what = f"{chosen_kind()}: BRIDGE_CALLS={calls}, 500 events / a bare pool's rate"
@@ -171,21 +189,22 @@ def bare_completion(url: str) -> Callable[[str, str], None]:
     return complete
 
 
-def last_mile_on_a_full_store(bridge: Bridge, conductor: Conductor) -> list[Figure]:
+def last_mile_on_a_full_store(bridge: Bridge, conductor: Conductor, effort: Effort) -> list[Figure]:
     """The same with two million finished events and a hundred thousand other tasks that wait."""
-    fill(f"sqlite:///{bridge.database}", FINISHED, 100_000)
-    return last_mile(bridge, conductor, "answer to completion / one bare completion, with 2,000,000 old events")
+    fill(f"sqlite:///{bridge.database}", effort.finished, effort.stored)
+    what = f"answer to completion / one bare completion, with {effort.finished:,} old events"
+    return last_mile(bridge, conductor, effort, what)
 
 
 def last_mile(
-    bridge: Bridge, conductor: Conductor, what: str = "answer to completion / one bare completion"
+    bridge: Bridge, conductor: Conductor, effort: Effort, what: str = "answer to completion / one bare completion"
 ) -> list[Figure]:
     """From the relay's answer to the workflow's end, beside one completion with the plain client; in turn."""
     bridge.start()
     sender = Sender(bridge.port)
     complete = bare_completion(conductor.url)
     ours, bare = [], []
-    for _ in range(LAST_MILES):
+    for _ in range(effort.last_miles):
         number = uuid.uuid4().hex
         ids = {name: conductor.start(name, number=number) for name in ("bench_waits", "bench_bare")}
         wait_for(lambda: bridge.waiting() == 2, "the worker knows both tasks", every=0.02)
@@ -209,26 +228,26 @@ def _forget(bridge: Bridge) -> bool:
     return bridge.waiting() == 0
 
 
-def throughput(bridge: Bridge, conductor: Conductor) -> list[Figure]:
+def throughput(bridge: Bridge, conductor: Conductor, effort: Effort) -> list[Figure]:
     """500 waiting tasks and 500 events at once, beside a bare pool of as many completions; three times, in turn."""
     bridge.start()
     complete = bare_completion(conductor.url)
     ours, bare = [], []
-    for _ in range(3):
-        numbers = [uuid.uuid4().hex for _ in range(TASKS)]
+    for _ in range(effort.rounds):
+        numbers = [uuid.uuid4().hex for _ in range(effort.tasks)]
         with ThreadPoolExecutor(8) as pool:
             ids = list(pool.map(lambda number: conductor.start("bench_bare", number=number), numbers))
         began = time.perf_counter()
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(complete, ids, numbers))
-        bare.append(TASKS / (time.perf_counter() - began))
+        bare.append(effort.tasks / (time.perf_counter() - began))
         _forget(bridge)
         with ThreadPoolExecutor(8) as pool:
             ids = list(pool.map(lambda number: conductor.start("bench_waits", number=number), numbers))
         wait_for(
             lambda: (
                 bridge.query("SELECT count(*) FROM tasks WHERE workflow = 'bench_waits' AND state = 'waiting'")[0][0]
-                == TASKS
+                == effort.tasks
             ),
             "all tasks wait",
             timeout=60,
@@ -251,25 +270,25 @@ def throughput(bridge: Bridge, conductor: Conductor) -> list[Figure]:
         last = max(
             conductor.call("GET", f"/workflow/{workflow_id}?includeTasks=false")["endTime"] for workflow_id in ids
         )
-        ours.append(TASKS / (last / 1000 - began_at))
+        ours.append(effort.tasks / (last / 1000 - began_at))
     ratio = median([one / other for one, other in zip(ours, bare, strict=True)])
     details = f"{spread(ours, '/s')} against {spread(bare, '/s')}"
-    return [Figure("throughput", "500 events / a bare pool's rate", ratio, ">= 1", details)]
+    return [Figure("throughput", f"{effort.tasks} events / a bare pool's rate", ratio, ">= 1", details)]
 
 
-def start_up(bridge: Bridge, conductor: Conductor) -> list[Figure]:
+def start_up(bridge: Bridge, conductor: Conductor, effort: Effort) -> list[Figure]:
     """From the worker's start to its first decision, with 100,000 stored waiting tasks and as many held events."""
     store = open_store(f"sqlite:///{bridge.database}")
     now = int(time.time() * 1000)
     store.elect("bench", 60)
-    for first in range(0, 100_000, 1000):
+    for first in range(0, effort.stored, 1000):
         tasks = [
             Task(f"t{n}", f"w{n}", "bench_waits", "wait_ref", {"$.kind": "other", "$.number": n}, now - 1000)
-            for n in range(first, first + 1000)
+            for n in range(first, min(first + 1000, effort.stored))
         ]
         store.adopt("bench", tasks, now)
     text = "x" * 300
-    for first in range(0, 100_000, 200):
+    for first in range(0, effort.stored, 200):
         store.append(
             [
                 NewEvent(
@@ -281,7 +300,7 @@ def start_up(bridge: Bridge, conductor: Conductor) -> list[Figure]:
                     {},
                     now + 3_600_000,
                 )
-                for n in range(first, first + 200)
+                for n in range(first, min(first + 200, effort.stored))
             ]
         )
     with sqlite3.connect(bridge.database, timeout=10) as connection:
@@ -298,10 +317,11 @@ def start_up(bridge: Bridge, conductor: Conductor) -> list[Figure]:
 
     wait_for(decided, "the first decision", timeout=120, every=0.02)
     seconds = time.perf_counter() - began
-    return [Figure("start-up", "seconds until a worker with 100,000 tasks and events decides", seconds, "<= 10")]
+    what = f"seconds until a worker with {effort.stored:,} tasks and events decides"
+    return [Figure("start-up", what, seconds, "<= 10")]
 
 
-def soak(bridge: Bridge, conductor: Conductor) -> list[Figure]:
+def soak(bridge: Bridge, conductor: Conductor, effort: Effort) -> list[Figure]:
     """An hour's worth of events: memory, file handles and the database half-way and at the end."""
     bridge.start()
     assert bridge.relay is not None and bridge.worker is not None
@@ -309,9 +329,9 @@ def soak(bridge: Bridge, conductor: Conductor) -> list[Figure]:
     sender = Sender(bridge.port)
     early: dict[str, float] = {}
     began = time.perf_counter()
-    for number in range(SOAK_EVENTS):
+    for number in range(effort.soak_events):
         sender.send({"kind": "soak", "number": number, "text": "x" * 500})
-        if number == SOAK_EVENTS // 2:
+        if number == effort.soak_events // 2:
             early = _footprint(groups, bridge.database)
         ahead = number / SOAK_RATE - (time.perf_counter() - began)
         if ahead > 0:

@@ -25,39 +25,41 @@ HOLDER = "bench"
 Item = TypeVar("Item")
 
 
-def measure(folder: Path) -> list[Figure]:
+def measure(folder: Path, few: int = FEW, many: int = MANY, rounds: int = ROUNDS) -> list[Figure]:
     """Time per event and per new task, memory per waiting task, and the time of loading."""
     definitions = folder / "matching.yaml"
     definitions.write_text("webhooks: [{name: bench, verifier: none, receivers: {bench: any}}]\n", encoding="utf-8")
-    worlds = {number: World(folder / f"matching-{number}.db", definitions, number) for number in (FEW, MANY)}
+    worlds = {number: World(folder / f"matching-{number}.db", definitions, number) for number in (few, many)}
     figures = []
     for what, step in (
-        ("time per event, 100,000 waiting tasks / 100", World.event_of_a_task),
+        (f"time per event, {many:,} waiting tasks / {few}", World.event_of_a_task),
         ("time per event that fits none, likewise", World.event_of_no_task),
-        ("time per new task, 100,000 held events / 100", World.task_of_an_event),
+        (f"time per new task, {many:,} held events / {few}", World.task_of_an_event),
         ("time per new task that fits none, likewise", World.task_of_no_event),
     ):
-        times = _in_turn(worlds, step)
+        times = _in_turn(worlds, step, rounds)
         figures.append(
             Figure(
                 "matching",
                 what,
-                median(times[MANY]) / median(times[FEW]),
+                median(times[many]) / median(times[few]),
                 "<= 1.5",
-                f"{1e6 * median(times[MANY]):.0f} µs, the commit included",
+                f"{1e6 * median(times[many]):.0f} µs, the commit included",
             )
         )
-    many = worlds[MANY]
+    large = worlds[many]
     figures.append(
-        Figure("matching", "bytes a waiting task beyond its own text", many.bytes_a_task - many.text_a_task, "<= 1024")
+        Figure(
+            "matching", "bytes a waiting task beyond its own text", large.bytes_a_task - large.text_a_task, "<= 1024"
+        )
     )
-    figures.append(Figure("start-up", "seconds to load 100,000 tasks and 100,000 events", many.loading, "<= 10"))
+    figures.append(Figure("start-up", f"seconds to load {many:,} tasks and {many:,} events", large.loading, "<= 10"))
     return figures
 
 
-def _in_turn(worlds: dict[int, World], step: Callable[[World, int], None]) -> dict[int, list[float]]:
+def _in_turn(worlds: dict[int, World], step: Callable[[World, int], None], rounds: int) -> dict[int, list[float]]:
     times: dict[int, list[float]] = {number: [] for number in worlds}
-    for index in range(ROUNDS):
+    for index in range(rounds):
         for number, world in worlds.items():
             began = time.perf_counter()
             step(world, index)
@@ -95,7 +97,7 @@ class World:
         while page_of_tasks := self.store.waiting_tasks(after, 1000):
             alone.add_tasks(page_of_tasks)
             after = page_of_tasks[-1].id
-        alone._coming.clear()
+        alone.holding.coming.clear()
         gc.collect()
         self.bytes_a_task = (_resident() - before) / number
 
@@ -104,7 +106,7 @@ class World:
         decider.set_definitions(load_definitions(definitions))
         return decider
 
-    def _look_up(self, workflow_id: str) -> Workflow:
+    def _look_up(self, workflow_id: str, _until: float) -> Workflow:
         return Workflow(workflow_id, 1, workflow_id, self.now - 3_600_000, None)
 
     def _decide(self, decisions: list[Decision]) -> None:

@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench import load, processor
@@ -17,11 +18,6 @@ from store.records import Decision, NewEvent, NewTarget, new_event_id
 from testkit.postgres import Postgres
 from testkit.processes import Child, Failed, bridge_environment, free_port, start_relay, start_worker, status_of
 
-ROUNDS = 3
-SECONDS = 4.0
-CALLS = 1500
-MILES = 60
-IDLE = 10.0
 DEFINITIONS = f"""webhooks:
   - name: bench
     platform: github
@@ -30,14 +26,29 @@ DEFINITIONS = f"""webhooks:
 """
 
 
-def measure(folder: Path, say: Callable[[str], None]) -> list[Figure]:
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured."""
+
+    rounds: int = 3
+    seconds: float = 4.0
+    """Of load."""
+    calls: int = 1500
+    miles: int = 60
+    idle: float = 10.0
+    """Seconds."""
+    settling: float = 5.0
+    """Seconds until processes that have begun do nothing more of themselves."""
+
+
+def measure(folder: Path, say: Callable[[str], None], effort: Effort = Effort()) -> list[Figure]:
     """All of it."""
     definitions = folder / "postgres-webhooks.yaml"
     definitions.write_text(DEFINITIONS, encoding="utf-8")
     server = Postgres(durable=True).start()
     try:
         with slow_conductor(folder) as conductor:
-            place = _Place(folder, definitions, conductor, server)
+            place = _Place(folder, definitions, conductor, server, effort)
             say("Measuring: ingest, on PostgreSQL and on SQLite\n")
             found = [ingest(place)]
             say("Measuring: the last mile, on PostgreSQL and on SQLite\n")
@@ -54,10 +65,11 @@ def measure(folder: Path, say: Callable[[str], None]) -> list[Figure]:
 class _Place:
     """Where bridges run: each call of `environment` is for a store of its own."""
 
-    def __init__(self, folder: Path, definitions: Path, conductor: str, server: Postgres) -> None:
+    def __init__(self, folder: Path, definitions: Path, conductor: str, server: Postgres, effort: Effort) -> None:
         self.folder = folder
         self._definitions = definitions
         self.conductor = conductor
+        self.effort = effort
         self._server = server
 
     def environment(self, kind: str) -> dict[str, str]:
@@ -96,9 +108,9 @@ def ingest(place: _Place) -> Figure:
     rates: dict[str, list[float]] = {kind: [] for kind in environments}
     relays = [start_relay(environment, place.log("relay")) for environment in environments.values()]
     try:
-        for _ in range(ROUNDS):
+        for _ in range(place.effort.rounds):
             for kind, environment in environments.items():
-                rates[kind].append(load.run(int(environment["PORT"]), "/webhook/bench", SECONDS).rate)
+                rates[kind].append(load.run(int(environment["PORT"]), "/webhook/bench", place.effort.seconds).rate)
     finally:
         for relay in relays:
             relay.stop()
@@ -118,8 +130,8 @@ def last_mile(place: _Place) -> Figure:
                 start_relay(environment, place.log("relay")),
                 start_worker(environment, place.log("worker")),
             ]
-        time.sleep(3)
-        for _ in range(MILES):
+        time.sleep(place.effort.settling)
+        for _ in range(place.effort.miles):
             for kind, environment in environments.items():
                 before = started(place)
                 answered = deliver(int(environment["PORT"]))
@@ -136,7 +148,7 @@ def last_mile(place: _Place) -> Figure:
 
 def two_workers(place: _Place) -> Figure:
     """Calls a second of two workers on one store beside those of one, Conductor answering after five milliseconds."""
-    rates = {number: [_rate(place, number) for _ in range(ROUNDS)] for number in (1, 2)}
+    rates = {number: [_rate(place, number) for _ in range(place.effort.rounds)] for number in (1, 2)}
     ratios = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
     detail = f"{spread(rates[2], '/s')} against {spread(rates[1], '/s')}"
     return Figure("postgres", "calls of two workers, beside one", median(ratios), ">= 1.7", detail)
@@ -146,9 +158,9 @@ def _rate(place: _Place, workers: int) -> float:
     environment = place.environment("postgres")
     store = open_store(environment["BRIDGE_DATABASE"])
     assert store.elect("bench", 60)
-    now = store.now()
-    for _ in range(0, CALLS, 500):
-        ids = [new_event_id() for _ in range(500)]
+    now, calls = store.now(), place.effort.calls
+    for first in range(0, calls, 500):
+        ids = [new_event_id() for _ in range(min(500, calls - first))]
         store.append([NewEvent(id_, "bench", now, '{"a": 1}', {}, {}, now) for id_ in ids])
         made = [Decision(id_, "pending", "no", (NewTarget("start", "bench", correlation_id=id_),)) for id_ in ids]
         store.decide("bench", made, [], now, None, 0)
@@ -157,9 +169,9 @@ def _rate(place: _Place, workers: int) -> float:
     before = started(place)
     children = [start_worker(environment, place.log("worker")) for _ in range(workers)]
     try:
-        _until(lambda: started(place) >= before + CALLS // 10, 0.01)
+        _until(lambda: started(place) >= before + calls // 10, 0.01)
         began, first_seen = time.monotonic(), started(place)
-        _until(lambda: started(place) >= before + CALLS * 9 // 10, 0.01)
+        _until(lambda: started(place) >= before + calls * 9 // 10, 0.01)
         return (started(place) - first_seen) / (time.monotonic() - began)
     finally:
         for child in children:
@@ -172,11 +184,11 @@ def idle(place: _Place) -> Figure:
     relay = start_relay(environment, place.log("relay"))
     workers = [start_worker(environment, place.log("worker")) for _ in range(2)]
     try:
-        time.sleep(5)
+        time.sleep(place.effort.settling)
         pids = [pid for child in (relay, *workers) for pid in processor.family(child.pid)]
         before = {pid: processor.seconds(pid) for pid in pids}
-        time.sleep(IDLE)
-        shares = {pid: 100 * (processor.seconds(pid) - before[pid]) / IDLE for pid in pids}
+        time.sleep(place.effort.idle)
+        shares = {pid: 100 * (processor.seconds(pid) - before[pid]) / place.effort.idle for pid in pids}
     finally:
         for child in (relay, *workers):
             child.stop()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 _IDLE = 0.1
 _LOOK = 0.25
-_LONGEST = 30.0
+LONGEST_WAIT = 30.0
 
 
 def family(pid: int) -> list[int]:
@@ -22,14 +22,14 @@ def seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def wait_until_idle() -> float:
-    """Waits, half a minute at most, until the whole machine takes less than a tenth of a core; the seconds until then.
+def wait_until_idle(longest: float = LONGEST_WAIT) -> float:
+    """Waits, that long at most, until the whole machine takes less than a tenth of a core; the seconds until then.
 
     A server may have work left over from a load that has ended, and would share the processor with what is measured
     next.
     """
     began = time.monotonic()
-    while (waited := time.monotonic() - began) < _LONGEST:
+    while (waited := time.monotonic() - began) < longest:
         before = _busy()
         time.sleep(_LOOK)
         if _busy() - before < _IDLE * _LOOK:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import load
 from bench.figures import Figure, median, spread
-from bench.processor import wait_until_idle
+from bench.processor import LONGEST_WAIT, wait_until_idle
 from testkit.processes import Child, bridge_environment, free_port, start_relay
 
 ROUNDS = 5
@@ -26,8 +26,15 @@ DEFINITIONS = f"""webhooks:
 """
 
 
-def measure(folder: Path) -> list[Figure]:
-    """Rounds of bare, relay and, where it is installed, Debian's `webhook` (Go; verifies, stores nothing)."""
+def measure(
+    folder: Path,
+    rounds: int = ROUNDS,
+    seconds: float = SECONDS,
+    warm_up: float = load.WARM_UP,
+    longest_wait: float = LONGEST_WAIT,
+) -> list[Figure]:
+    """Rounds of bare, relay and, where it is installed, Debian's `webhook` (Go; verifies, stores nothing); before each
+    the machine may take `longest_wait` seconds to become idle."""
     definitions = folder / "webhooks.yaml"
     definitions.write_text(DEFINITIONS, encoding="utf-8")
     environment = bridge_environment(
@@ -37,7 +44,7 @@ def measure(folder: Path) -> list[Figure]:
         port=str(free_port()),
     )
     ports = {"relay": (int(environment["PORT"]), "/webhook/bench")}
-    rounds: dict[str, list[load.Load]] = {}
+    loads: dict[str, list[load.Load]] = {}
     left: dict[str, list[float]] = {}
     with running_bare(folder) as bare, running_webhook(folder) as go:
         ports["bare"] = (bare, "/webhook/bench")
@@ -45,43 +52,43 @@ def measure(folder: Path) -> list[Figure]:
             ports["webhook"] = (go, "/hooks/bench")
         relay = start_relay(environment, folder / "relay.log")
         try:
-            wait_until_idle()
-            for _ in range(ROUNDS):
+            wait_until_idle(longest_wait)
+            for _ in range(rounds):
                 for name, (port, path) in ports.items():
-                    rounds.setdefault(name, []).append(load.run(port, path, SECONDS))
-                    left.setdefault(name, []).append(wait_until_idle())  # Debian's `webhook` runs `true` for seconds
+                    loads.setdefault(name, []).append(load.run(port, path, seconds, warm_up=warm_up))
+                    # Debian's `webhook` runs `true` for seconds.
+                    left.setdefault(name, []).append(wait_until_idle(longest_wait))
         finally:
             relay.stop()
-    return list(_figures(rounds, left))
+    return list(_figures(loads, left, seconds + warm_up))
 
 
-def _figures(rounds: dict[str, list[load.Load]], left: dict[str, list[float]]) -> Iterator[Figure]:
-    """`left` are the seconds for which each round's work went on after its last answer."""
+def _figures(loads: dict[str, list[load.Load]], left: dict[str, list[float]], lasted: float) -> Iterator[Figure]:
+    """Each load `lasted` so many seconds, and its work went on for those that are `left` after its last answer."""
 
     def ratios(field: str, other: str) -> list[float]:
         return [
             getattr(ours, field) / getattr(theirs, field)
-            for ours, theirs in zip(rounds["relay"], rounds[other], strict=True)
+            for ours, theirs in zip(loads["relay"], loads[other], strict=True)
         ]
 
-    rates = spread([one.rate for one in rounds["relay"]], "/s")
+    rates = spread([one.rate for one in loads["relay"]], "/s")
     yield Figure("relay", "rate / bare handler's", median(ratios("rate", "bare")), ">= 0.85", rates)
-    tails = spread([one.p99 for one in rounds["relay"]], " ms")
+    tails = spread([one.p99 for one in loads["relay"]], " ms")
     yield Figure("relay", "99th percentile / bare handler's", median(ratios("p99", "bare")), "<= 1.5", tails)
-    failures = sum(one.failures for one in rounds["relay"])
+    failures = sum(one.failures for one in loads["relay"])
     yield Figure("relay", "answers other than 200", failures, "<= 0")
-    if "webhook" in rounds:
+    if "webhook" in loads:
         yield Figure(
             "relay",
             "rate / Debian's webhook (runs `true`, no storage)",
             median(ratios("rate", "webhook")),
             ">= 1",
-            spread([one.rate for one in rounds["webhook"]], "/s"),
+            spread([one.rate for one in loads["webhook"]], "/s"),
         )
         # It answers first and acts afterwards. Under a load that lasts its actions would take their share of the time.
-        lasted = SECONDS + load.WARM_UP
         done = {
-            name: [one.rate * lasted / (lasted + more) for one, more in zip(rounds[name], left[name], strict=True)]
+            name: [one.rate * lasted / (lasted + more) for one, more in zip(loads[name], left[name], strict=True)]
             for name in ("relay", "webhook")
         }
         yield Figure(

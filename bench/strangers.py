@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench import load
 from bench.figures import Figure, median, spread, table
-from bench.relay import DEFINITIONS, listening
+from bench.relay import DEFINITIONS
 from testkit.processes import bridge_environment, free_port, start_relay, stop_all_on_exit
 from testkit.strangers import ANSWERS, attack, healthz_latencies, send_endless_heads, trickle
 
@@ -30,7 +30,7 @@ PRESSURES: dict[str, tuple[Callable[..., None], int]] = {
 }
 ROUNDS = 3
 SECONDS = 4.0
-_TO_SETTLE = 2.0
+TO_SETTLE = 2.0
 """Seconds until a pressure is there, or over."""
 
 
@@ -39,25 +39,32 @@ def main() -> int:
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     stop_all_on_exit()
     with tempfile.TemporaryDirectory(prefix="bridge-strangers-") as name:
-        folder = Path(name)
-        (folder / "webhooks.yaml").write_text(DEFINITIONS, encoding="utf-8")
-        port = free_port()
-        environment = bridge_environment(
-            bridge_webhooks=str(folder / "webhooks.yaml"),
-            bridge_database=f"sqlite:///{folder / 'bridge.db'}",
-            bridge_relay_metrics="off",
-            port=str(port),
-        )
-        relay = start_relay(environment, folder / "relay.log")
-        relay.wait_until(lambda: listening(port), timeout=30)
-        answers_are_right = send_hostile_requests(port, number)
-        figures = measure(port)
-        relay.stop()
-        bugs = (folder / "relay.log").read_text(encoding="utf-8").count("Traceback")
+        answers_are_right, figures = measure(Path(name), number)
     print(table(figures))
-    print(f"{bugs} tracebacks")
     in_time = all(figure.reached is not False for figure in figures)
-    return 0 if answers_are_right and in_time and not bugs else 1
+    return 0 if answers_are_right and in_time else 1
+
+
+def measure(
+    folder: Path, number: int, rounds: int = ROUNDS, seconds: float = SECONDS, to_settle: float = TO_SETTLE
+) -> tuple[bool, list[Figure]]:
+    """Whether all answers to so many hostile requests are right; and what pressures cost others."""
+    (folder / "webhooks.yaml").write_text(DEFINITIONS, encoding="utf-8")
+    port = free_port()
+    environment = bridge_environment(
+        bridge_webhooks=str(folder / "webhooks.yaml"),
+        bridge_database=f"sqlite:///{folder / 'bridge.db'}",
+        bridge_relay_metrics="off",
+        port=str(port),
+    )
+    relay = start_relay(environment, folder / "relay.log")
+    try:
+        answers_are_right = send_hostile_requests(port, number)
+        figures = measure_pressures(port, rounds, seconds, to_settle)
+    finally:
+        relay.stop()
+    bugs = (folder / "relay.log").read_text(encoding="utf-8").count("Traceback")
+    return answers_are_right, [*figures, Figure("strangers", "tracebacks in the log", bugs, "<= 0")]
 
 
 def send_hostile_requests(port: int, number: int) -> bool:
@@ -76,24 +83,24 @@ def send_hostile_requests(port: int, number: int) -> bool:
     return set(found) <= ANSWERS and not failures
 
 
-def measure(port: int) -> list[Figure]:
+def measure_pressures(port: int, rounds: int, seconds: float, to_settle: float) -> list[Figure]:
     """Rounds of the quiet relay and of each pressure, in turn, so that a machine's drift hits all."""
     deliveries: dict[str, list[float]] = {}
     health: dict[str, list[float]] = {}
     failures = 0
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name in ("quiet", *PRESSURES):
-            with pressure(name, port):
-                honest = load.run(port, "/webhook/bench", SECONDS, connections=4)
+            with pressure(name, port, to_settle):
+                honest = load.run(port, "/webhook/bench", seconds, connections=4)
                 failures += honest.failures
                 deliveries.setdefault(name, []).append(honest.p99)
-                latencies = healthz_latencies(port, SECONDS)
+                latencies = healthz_latencies(port, seconds)
                 health.setdefault(name, []).append(latencies[int(len(latencies) * 0.99)])
     return [*_figures(deliveries, health), Figure("strangers", "honest answers other than 200", failures, "<= 0")]
 
 
 @contextmanager
-def pressure(name: str, port: int) -> Iterator[None]:
+def pressure(name: str, port: int, to_settle: float) -> Iterator[None]:
     """Strangers of that kind, in a process of their own."""
     if name not in PRESSURES:
         yield
@@ -103,12 +110,12 @@ def pressure(name: str, port: int) -> Iterator[None]:
     process = multiprocessing.Process(target=send, args=(port, number, stop), daemon=True)
     process.start()
     try:
-        time.sleep(_TO_SETTLE)
+        time.sleep(to_settle)
         yield
     finally:
         stop.set()
         process.join()
-        time.sleep(_TO_SETTLE)
+        time.sleep(to_settle)
 
 
 def _figures(deliveries: dict[str, list[float]], health: dict[str, list[float]]) -> Iterator[Figure]:

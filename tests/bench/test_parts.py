@@ -1,0 +1,45 @@
+"""Each part of the benchmarks runs to its end. How much it measures here says nothing about speed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import conductor, figures, matching, postgres, relay, strangers
+
+
+def say(_text: str) -> None:
+    """Nothing."""
+
+
+def test_the_relay_beside_a_bare_handler(tmp_path: Path) -> None:
+    found = relay.measure(tmp_path, rounds=1, seconds=0.5, warm_up=0, longest_wait=0)
+    assert {figure.what: figure.value for figure in found}["answers other than 200"] == 0
+    assert "rate / bare handler's" in figures.table(found)
+
+
+def test_matching(tmp_path: Path) -> None:
+    assert len(matching.measure(tmp_path, few=10, many=100, rounds=3)) == 6
+
+
+@pytest.mark.slow
+def test_postgresql_beside_sqlite(tmp_path: Path) -> None:
+    effort = postgres.Effort(rounds=1, seconds=0.5, calls=500, miles=2, idle=0.2, settling=0.5)
+    found = postgres.measure(tmp_path, say, effort)
+    figures.write(found, tmp_path / "bench.json")
+    assert "calls of two workers" in (tmp_path / "bench.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_what_strangers_cost(tmp_path: Path) -> None:
+    answers_are_right, found = strangers.measure(tmp_path, 80, rounds=1, seconds=0.5, to_settle=0.2)
+    assert answers_are_right
+    assert {figure.what: figure.value for figure in found}["tracebacks in the log"] == 0
+
+
+@pytest.mark.slow
+def test_a_real_conductor_server(conductor_url: str, tmp_path: Path) -> None:
+    effort = conductor.Effort(last_miles=1, tasks=10, rounds=1, stored=100, finished=1000, soak_events=100)
+    areas = {figure.area for figure in conductor.measure_on(conductor_url, tmp_path, say, effort)}
+    assert areas == {"last mile", "throughput", "start-up", "soak"}
