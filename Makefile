@@ -21,12 +21,12 @@ run: $(INSTALLED) ## Keep Conductor, relay, worker and admin page running until 
 
 test: $(INSTALLED) lint ## Every check and test, those on a real Conductor server included
 	@$(BIN)/python -m testkit.conductor
-	$(BIN)/python -m pytest
-	TEST_CONDUCTOR=postgres $(BIN)/python -m pytest tests/acceptance -m server
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+	TEST_CONDUCTOR=postgres $(BIN)/python -m pytest -n auto --dist loadgroup tests/acceptance -m server
 
 acceptance: $(INSTALLED) ## Only the tests on a real server: CONDUCTOR=sqlite, postgres, cluster or redis-es; STORE=sqlite or postgres
 	@$(BIN)/python -m testkit.conductor
-	TEST_CONDUCTOR=$(CONDUCTOR) TEST_STORE=$(STORE) $(BIN)/python -m pytest tests/acceptance
+	TEST_CONDUCTOR=$(CONDUCTOR) TEST_STORE=$(STORE) $(BIN)/python -m pytest -n auto --dist loadgroup tests/acceptance
 
 lint: $(INSTALLED) ## Style, types and the direction of imports
 	$(BIN)/ruff check .

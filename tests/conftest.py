@@ -1,4 +1,7 @@
-"""What every test may use: one Conductor server for the run, and the ends of logs beside a failure."""
+"""What every test may use: one Conductor server for a process, and the ends of logs beside a failure.
+
+With pytest-xdist, tests run in several processes. The tests of a module stay together, as they share what it has.
+"""
 
 from __future__ import annotations
 
@@ -95,6 +98,34 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
             if child.name == "Conductor":  # its log is long, and rarely the place to look
                 continue
             report.sections.append((f"{child.name} ({child.log})", child.last_lines(40)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives each process a module at a time, or the tests of one `xdist_group`."""
+    from xdist.scheduler import LoadGroupScheduling
+
+    class ModulesTogether(LoadGroupScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            group = super()._split_scope(nodeid)
+            return str(nodeid.partition("::")[0] if group == nodeid else group)
+
+    config.option.loadscopereorder = False  # the order is ours: the slow ones first
+    return ModulesTogether(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes `-n auto` means: two a core, as tests wait for servers most of the time."""
+    return min(2 * (os.cpu_count() or 1), 8)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests that are slow first, each alone: so all processes end at about the same time."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.name))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
