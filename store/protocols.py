@@ -157,8 +157,9 @@ class Decisions(Protocol):
         """What there is to decide: up to `limit` of each kind, and no more payload than `store.turns.BYTES`.
 
         But for those of paused webhooks and of `without`. In the order of arrival (`seq`), of each webhook its first
-        ones; where there are more than are read, those of the webhooks in turn. What is left undecided is read again by
-        the next call. The cost doesn't grow with the events left out, nor with what comes later.
+        ones; where there are more than are read, those of the webhooks in turn; the same for returned tasks. What is
+        left undecided is read again by the next call, or in a later turn. The cost doesn't grow with the events left
+        out, nor with what comes later.
         """
 
     def taken_in_time(self, after: str, limit: int) -> list[Task]:

@@ -10,6 +10,8 @@ from collections.abc import Collection, Sequence
 from itertools import chain, zip_longest
 from typing import TypeVar
 
+from store.records import Task
+
 _Item = TypeVar("_Item")
 
 WEBHOOKS = 32
@@ -27,6 +29,11 @@ def share(limit: int, webhooks: int) -> int:
 def last_served(webhooks: Sequence[str], served: Collection[str]) -> str:
     """The webhook after which the next round begins, after these had their turn and some of them got something."""
     return next((webhook for webhook in reversed(webhooks) if webhook in served), webhooks[-1] if webhooks else "")
+
+
+def read_to(tasks: Sequence[Task], limit: int) -> str:
+    """The task after which the next `limit` are read, after these: those that stay must not hide the others."""
+    return tasks[-1].id if len(tasks) == limit else ""
 
 
 def in_turn(lists: Sequence[Sequence[_Item]]) -> list[_Item]:

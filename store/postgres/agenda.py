@@ -36,7 +36,7 @@ SELECT {rows.EVENT}, before + {_SIZE}, turn, (SELECT number FROM counted) FROM (
 """
 # They are few, also those of webhooks that are paused: no more than calls can be under way.
 _FREED = "held = 2 AND webhook != ALL(%(without)s) AND webhook NOT IN (SELECT webhook FROM bridge.pauses)"
-_RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' ORDER BY id LIMIT %s"
+_RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' AND id > %s ORDER BY id LIMIT %s"
 
 
 class Reading:
@@ -45,6 +45,8 @@ class Reading:
     _connections: Connections
     _undecided_after = ""
     """The webhook after which the next round over undecided events begins."""
+    _returned_after = ""
+    """The task after which the next returned ones are read."""
 
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
         values = {
@@ -55,13 +57,15 @@ class Reading:
             "bytes": turns.BYTES,
         }
         paused, undecided, freed, returned = self._connections.read_together(
-            (PAUSED, ()), (_UNDECIDED, values), _some(_FREED, values), (_RETURNED, (limit,))
+            (PAUSED, ()), (_UNDECIDED, values), _some(_FREED, values), (_RETURNED, (self._returned_after, limit))
         )
         since: dict[str, int] = dict(paused)
         more = self._more(undecided, limit) or len(freed) == limit or _is_cut(freed) or len(returned) == limit
         # Who was resumed between the statements is so for the next agenda.
         new, again = ([e for e in map(_event, found) if e.webhook not in since] for found in (undecided, freed))
-        return Agenda(since, new, again, list(map(rows.task, returned)), more)
+        tasks = list(map(rows.task, returned))
+        self._returned_after = turns.read_to(tasks, limit)
+        return Agenda(since, new, again, tasks, more)
 
     def _more(self, undecided: Rows, limit: int) -> bool:
         """Whether there may be more undecided events than these; the next round begins after them."""

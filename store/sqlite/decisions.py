@@ -23,7 +23,7 @@ _WEBHOOKS_AFTER = jumps("webhook", "events", _UNDECIDED, after=":after") + " LIM
 _WEBHOOKS_TO = jumps("webhook", "events", _UNDECIDED, to=":after") + " LIMIT :most"
 _UNDECIDED_OF_WEBHOOK = "SELECT seq FROM events WHERE decided_at IS NULL AND webhook = ? ORDER BY seq LIMIT ?"
 
-_RETURNED = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' ORDER BY id LIMIT ?"
+_RETURNED = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' AND id > ? ORDER BY id LIMIT ?"
 
 
 def _has_hold(hold: Hold) -> str:
@@ -37,12 +37,15 @@ class Decisions(LargeDecisions):
     _connections: Connections
     _undecided_after = ""
     """The webhook after which the next round over undecided events begins."""
+    _returned_after = ""
+    """The task after which the next returned ones are read."""
 
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
         read = self._connections.read
         paused = dict(read(PAUSED))
         left_out = {*paused, *without}
-        returned = [rows.task(row) for row in read(_RETURNED, (limit,))]
+        returned = [rows.task(row) for row in read(_RETURNED, (self._returned_after, limit))]
+        self._returned_after = turns.read_to(returned, limit)
         undecided, more = self._undecided(limit, left_out)
         freed, more_freed = self._freed(limit, left_out)
         return Agenda(paused, undecided, freed, returned, more or more_freed or len(returned) == limit)

@@ -116,6 +116,14 @@ def test_returned_tasks_are_read_in_parts(store: Store) -> None:
     assert ids(store.agenda(3).returned) == ["t3", "t4"]
 
 
+def test_returned_tasks_that_stay_so_take_turns_and_are_not_asked_for_for_ever(store: Store) -> None:
+    """Whoever reads them may be refused each one's return."""
+    store.hand_over([task(number) for number in range(5)], NOW)
+    rounds = [store.agenda(2) for _ in range(4)]
+    assert [ids(list(agenda.returned)) for agenda in rounds] == [["t0", "t1"], ["t2", "t3"], ["t4"], ["t0", "t1"]]
+    assert [agenda.more for agenda in rounds] == [True, True, False, True]
+
+
 # --- claims ---
 
 

@@ -22,6 +22,7 @@ from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor
 from worker.conductor.errors import ConductorError, NotNow, NotThere
 from worker.health import Health
+from worker.leader import leader as leader_module
 from worker.leader import schedule
 from worker.leader.decider import Decider
 from worker.leader.leader import TERM_SECONDS, Leader
@@ -608,6 +609,19 @@ def test_a_task_that_an_event_took_since_conductor_was_asked_for_it_is_not_dropp
     reign_of(worker).decider._remove(task)
     reign_of(worker)._drop([task])
     assert bench.state(task) == "waiting"
+
+
+def test_however_many_returned_tasks_are_refused_others_return_and_the_worker_rests(bench: Bench) -> None:
+    worker = bench.deciding()
+    refused = [Task(f"r{number}", "w", "flow", "wait", {}, 0) for number in range(5)]
+    bench.store.hand_over([*refused, Task("well", "w", "flow", "wait", {}, 0)], 0)
+    with (
+        mock.patch.object(leader_module, "_EVENTS_A_DECISION", 2),
+        refusing(bench, "look_again", *(task.id for task in refused)),
+    ):
+        more = [reign_of(worker).decide() for _ in range(4)]
+    assert bench.state("well") == "waiting"
+    assert not all(more)
 
 
 def test_a_message_that_fails_ends_no_reign_and_keeps_no_other_from_being_read(bench: Bench) -> None:
