@@ -21,7 +21,7 @@ from conductor.client.http.api.task_resource_api import TaskResourceApi
 from conductor.client.http.api_client import ApiClient
 
 from bench.figures import Figure, median, spread
-from store.records import NewEvent, Task, new_event_id
+from store.records import NewEvent, Task, Term, new_event_id
 from store.sqlite import open_store
 from testkit.backends import chosen_kind, new_conductor
 from testkit.client import Conductor, wait_for, wait_for_webhook
@@ -286,7 +286,7 @@ def start_up(bridge: Bridge, conductor: Conductor, effort: Effort) -> list[Figur
             Task(f"t{n}", f"w{n}", "bench_waits", "wait_ref", {"$.kind": "other", "$.number": n}, now - 1000)
             for n in range(first, min(first + 1000, effort.stored))
         ]
-        store.adopt("bench", tasks, now)
+        store.adopt(Term("bench"), tasks, now)
     text = "x" * 300
     for first in range(0, effort.stored, 200):
         store.append(
@@ -305,7 +305,7 @@ def start_up(bridge: Bridge, conductor: Conductor, effort: Effort) -> list[Figur
         )
     with sqlite3.connect(bridge.database, timeout=10) as connection:
         connection.execute("UPDATE events SET held = 1, decided_at = received_at")  # faster than by decisions
-    store.resign("bench")
+    store.resign(Term("bench"))
     event = NewEvent(new_event_id(), "bench", now + 1, json.dumps({"kind": "new"}), {}, {}, now + 3_600_000)
     store.append([event])
     began = time.perf_counter()

@@ -13,14 +13,15 @@ from typing import TypeVar
 from bench.figures import Figure, median
 from config.webhooks import load_definitions
 from store.clock import ServerClock
-from store.records import Decision, NewEvent, Task, Workflow, new_event_id
+from store.records import Decision, NewEvent, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store
 from worker.leader.decider import Decider
 
 FEW = 100
 MANY = 100_000
 ROUNDS = 150
-HOLDER = "bench"
+ME = "bench"
+TERM = Term(ME)
 
 Item = TypeVar("Item")
 
@@ -73,10 +74,10 @@ class World:
     def __init__(self, database: Path, definitions: Path, number: int):
         self.now = int(time.time() * 1000)
         self.store: SqliteStore = open_store(f"sqlite:///{database}")
-        self.store.elect(HOLDER, 10**9)
+        self.store.elect(ME, 10**9)
         tasks = [self._task(f"task-{index}", "waits", index) for index in range(number)]
         for page in _pages(tasks, 1000):
-            self.store.adopt(HOLDER, page, self.now)
+            self.store.adopt(TERM, page, self.now)
         self.text_a_task = sum(len(task.id) + len(task.workflow_id) + len(str(task.matches)) for task in tasks) / number
         del tasks
         for arriving in _pages([self._event("held", index) for index in range(number)], 200):
@@ -86,9 +87,9 @@ class World:
         gc.collect()
         self.decider = self._decider(definitions)
         began = time.perf_counter()
-        self.decider.load()
+        self.decider.load(TERM)
         self.loading = time.perf_counter() - began
-        self.decider.decide([], [], 0, self.now, (HOLDER, 0))
+        self.decider.decide(TERM, [], [], 0, self.now, (ME, 0))
         # Held events are in it too, so tasks alone are loaded into a second one for their memory.
         alone = self._decider(definitions)
         gc.collect()
@@ -102,7 +103,7 @@ class World:
         self.bytes_a_task = (_resident() - before) / number
 
     def _decider(self, definitions: Path) -> Decider:
-        decider = Decider(self.store, HOLDER, self._look_up, ServerClock(), 2.0)
+        decider = Decider(self.store, self._look_up, ServerClock(), 2.0)
         decider.set_definitions(load_definitions(definitions))
         return decider
 
@@ -110,7 +111,7 @@ class World:
         return Workflow(workflow_id, 1, workflow_id, self.now - 3_600_000, None)
 
     def _decide(self, decisions: list[Decision]) -> None:
-        self.store.decide(HOLDER, decisions, [], self.now, HOLDER, 0)
+        self.store.decide(TERM, decisions, [], self.now, ME, 0)
 
     def _task(self, task_id: str, kind: str, user: int, scheduled_at: int | None = None) -> Task:
         return Task(
@@ -129,11 +130,11 @@ class World:
     def _arrive(self, event: NewEvent) -> None:
         self.store.append([event])
         events = self.store.agenda(10).undecided
-        self.decider.decide(events, [], self.now + 1, self.now + 1, (HOLDER, 32))
+        self.decider.decide(TERM, events, [], self.now + 1, self.now + 1, (ME, 32))
 
     def _come(self, task: Task) -> None:
-        self.decider.add_tasks(self.store.adopt(HOLDER, [task], self.now))
-        self.decider.decide([], [], self.now + 1, self.now + 1, (HOLDER, 32))
+        self.decider.add_tasks(self.store.adopt(TERM, [task], self.now))
+        self.decider.decide(TERM, [], [], self.now + 1, self.now + 1, (ME, 32))
 
     def event_of_a_task(self, index: int) -> None:
         """An event that one of the waiting tasks takes."""

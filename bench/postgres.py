@@ -14,7 +14,7 @@ from pathlib import Path
 from bench import load, processor
 from bench.figures import Figure, median, spread
 from store.open import open_store
-from store.records import Decision, NewEvent, NewTarget, new_event_id
+from store.records import Decision, NewEvent, NewTarget, Term, new_event_id
 from testkit.postgres import Postgres
 from testkit.processes import Child, Failed, bridge_environment, free_port, start_relay, start_worker, status_of
 
@@ -163,8 +163,8 @@ def _rate(place: _Place, workers: int) -> float:
         ids = [new_event_id() for _ in range(min(500, calls - first))]
         store.append([NewEvent(id_, "bench", now, '{"a": 1}', {}, {}, now) for id_ in ids])
         made = [Decision(id_, "pending", "no", (NewTarget("start", "bench", correlation_id=id_),)) for id_ in ids]
-        store.decide("bench", made, [], now, None, 0)
-    store.resign("bench")
+        store.decide(Term("bench"), made, [], now, None, 0)
+    store.resign(Term("bench"))
     store.close()
     before = started(place)
     children = [start_worker(environment, place.log("worker")) for _ in range(workers)]

@@ -131,16 +131,16 @@ class Deliveries(Clock, Protocol):
 class Leadership(Clock, Protocol):
     """Who decides. One worker has leadership at a time, and loses it if it gives no sign of life."""
 
-    def elect(self, holder: str, seconds: float) -> Term | None:
+    def elect(self, worker: str, seconds: float) -> Term | None:
         """Takes leadership for so long if it is free: the term has run out, or its holder is known to be dead.
 
         None while another worker has it. If the caller is already leader, this renews its term.
         """
 
-    def renew(self, holder: str, seconds: float) -> bool:
+    def renew(self, term: Term, seconds: float) -> bool:
         """Has leadership for so long from now; False if it was lost. Never takes a lead that is not its own already."""
 
-    def resign(self, holder: str) -> None:
+    def resign(self, term: Term) -> None:
         """Gives leadership up, if this worker has it: the next one decides at once.
 
         When it raises, leadership is given up as far as that can be told: others may take its holder for dead.
@@ -151,7 +151,7 @@ class Leadership(Clock, Protocol):
 
 
 class Decisions(Protocol):
-    """What the leader reads and writes. Methods with a `holder` raise LeadershipLost unless it is the leader."""
+    """What the leader reads and writes. Methods that take a term raise LeadershipLost once another worker is leader."""
 
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
         """What there is to decide: up to `limit` of each kind, and no more payload than `store.turns.BYTES`.
@@ -176,7 +176,7 @@ class Decisions(Protocol):
 
     def decide(
         self,
-        holder: str,
+        term: Term,
         decisions: Sequence[Decision],
         expired: Sequence[str],
         now: int,
@@ -189,14 +189,14 @@ class Decisions(Protocol):
         same transaction, and returns those; not those that are paced. The first start with a once key holds the key.
         """
 
-    def record_large(self, holder: str, decision: Decision, now: int) -> None:
+    def record_large(self, term: Term, decision: Decision, now: int) -> None:
         """Records a decision that has more targets than one transaction should write; it must hold no event.
 
         In steps: it stands once the last one is committed. Its event is decided then, and its targets are to be written
         by `write_large`.
         """
 
-    def write_large(self, holder: str, now: int, without: Collection[str] = ()) -> bool:
+    def write_large(self, term: Term, now: int, without: Collection[str] = ()) -> bool:
         """Writes the next part of a large decision that stands; False if there is nothing to write any more.
 
         Those of the events `without` are left out. Raises PartRefused if it is this decision that can't be written.
@@ -210,17 +210,17 @@ class Decisions(Protocol):
         other, though its state is `waiting` yet. A bounded number of parts is read at a time.
         """
 
-    def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
+    def adopt(self, term: Term, tasks: Sequence[Task], now: int) -> list[Task]:
         """Remembers tasks that were found waiting; returns those that weren't known as waiting before.
 
         A task from the index that was settled before is not taken for waiting again: an index may lag. One that has
         returned, or was handed over, waits from now on.
         """
 
-    def drop(self, holder: str, task_ids: Sequence[str], now: int) -> None:
+    def drop(self, term: Term, task_ids: Sequence[str], now: int) -> None:
         """The tasks no longer wait: Conductor has ended them."""
 
-    def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
+    def look_again(self, term: Term, task_ids: Sequence[str]) -> None:
         """Returned tasks are waiting ones from now on."""
 
     def hand_over(self, tasks: Sequence[Task], now: int) -> None:

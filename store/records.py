@@ -274,14 +274,14 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """The lead as a worker took it, and what is known of the worker that decided before."""
+    """A worker's time as leader. `Leadership.elect` returns it, and whatever writes a decision takes it."""
 
-    until: int
-    """By the store's clock, unless it is kept."""
+    holder: str
+    """The worker. Nothing is written in the term once another one is leader."""
     predecessor: str | None = None
-    """Who decided before and ended without a word; None if nobody did, or if that one resigned."""
+    """The leader before, if its term ran out or it was found dead; None if there was none, or if it resigned."""
     predecessor_until: int = 0
-    """Until when by the store's clock that one decided at most. What it had sent by then may take effect later."""
+    """When that term had ended at the latest, by the store's clock. What was sent in it may take effect later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.protocols import Store
+from store.records import Term
 from store.tables import TRANSFER, Row, Table, Tables
 
 _STEP = 2000
-_LEAD = 60.0
+_TERM_SECONDS = 60.0
 """Seconds for which nobody may decide, from each step on."""
 _HOLDER = "migrate-store"
 
@@ -86,20 +87,21 @@ def transfer(source: Store, to: Store, name: str, say: Say) -> dict[str, int]:
     `name` tells the source from others. Raises CantTransfer, StoreUnavailable.
     """
     note = _note_of(to, name)
-    _keep_others_away(source, "the store to move from")
-    _keep_others_away(to, "the store to move to")
+    terms: list[tuple[Store, Term]] = []
     try:
+        terms.append((source, _elect(source, "the store to move from")))
+        terms.append((to, _elect(to, "the store to move to")))
         names = [table.name for table in TABLES]
         at = names.index(note["table"])
         for table in TABLES[at:]:
             after = tuple(note["after"]) if note["table"] == table.name and note["after"] is not None else None
-            _move(source, to, table, after, name, say)
+            _move(source, to, table, after, name, say, terms)
         totals = {table.name: _compared(source.tables(), to.tables(), table, say) for table in TABLES}
         to.tables().finish()
         return totals
     finally:
-        for store in (source, to):
-            store.resign(_HOLDER)
+        for store, term in terms:
+            store.resign(term)
 
 
 def _note_of(to: Store, name: str) -> dict[str, Any]:
@@ -118,20 +120,25 @@ def _note_of(to: Store, name: str) -> dict[str, Any]:
     return note
 
 
-def _keep_others_away(store: Store, which: str) -> None:
+def _elect(store: Store, which: str) -> Term:
+    """Keeps workers from deciding meanwhile. Raises CantTransfer if one does."""
     leader = store.leader()
-    if store.elect(_HOLDER, _LEAD) is None:
+    term = store.elect(_HOLDER, _TERM_SECONDS)
+    if term is None:
         worker = f" ({leader[0]})" if leader else ""
         raise CantTransfer(
             f"a worker{worker} runs on {which}; stop relays and workers on both, and wait six seconds after a kill"
         )
+    return term
 
 
-def _move(source: Store, to: Store, table: Table, after: Row | None, name: str, say: Say) -> None:
+def _move(
+    source: Store, to: Store, table: Table, after: Row | None, name: str, say: Say, terms: list[tuple[Store, Term]]
+) -> None:
     total, done = source.tables().count(table), to.tables().count(table)
     while True:
-        for store in (source, to):
-            if not store.renew(_HOLDER, _LEAD):
+        for store, term in terms:
+            if not store.renew(term, _TERM_SECONDS):
                 raise CantTransfer("a worker was started meanwhile; stop it, and run this command again")
         rows = source.tables().read(table, after, _STEP)
         if not rows:

@@ -14,7 +14,7 @@ from store.postgres.large_decisions import LargeDecisions
 from store.postgres.leadership import deciding
 from store.postgres.signals import ProcessWakeUp
 from store.postgres.targets import columns, new_targets
-from store.records import Decision, Target, Task, Workflow
+from store.records import Decision, Target, Task, Term, Workflow
 
 _NEW_TASK = f"{rows.TASK}, seen_at"
 _TASK_ARRAYS = (
@@ -32,14 +32,14 @@ class Decisions(Reading, LargeDecisions):
 
     def decide(
         self,
-        holder: str,
+        term: Term,
         decisions: Sequence[Decision],
         expired: Sequence[str],
         now: int,
         claim_for: str | None,
         claim: int,
     ) -> list[Target]:
-        with deciding(self._connections, holder) as connection:
+        with deciding(self._connections, term) as connection:
             changes = {decision.event_id: transitions.after_decision(decision, now) for decision in decisions}
             # Who records results for these events has done it, or waits for this: their targets' states stand.
             if expired:
@@ -64,11 +64,11 @@ class Decisions(Reading, LargeDecisions):
 
     # --- tasks ---
 
-    def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
+    def adopt(self, term: Term, tasks: Sequence[Task], now: int) -> list[Task]:
         tasks = list(map(storable.task, tasks))
         fresh = set[str]()
         for step in rows.steps(tasks):
-            with deciding(self._connections, holder) as connection:
+            with deciding(self._connections, term) as connection:
                 fresh |= self._insert_tasks(connection, step, "waiting", now)
         return [task for task in tasks if task.id in fresh]
 
@@ -93,18 +93,18 @@ class Decisions(Reading, LargeDecisions):
         )
         return {row[0] for row in found}
 
-    def drop(self, holder: str, task_ids: Sequence[str], now: int) -> None:
+    def drop(self, term: Term, task_ids: Sequence[str], now: int) -> None:
         for step in rows.steps(task_ids):
-            with deciding(self._connections, holder) as connection:
+            with deciding(self._connections, term) as connection:
                 self._connections.execute(
                     connection,
                     "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND state = 'waiting'",
                     (now, sorted(step)),
                 )
 
-    def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
+    def look_again(self, term: Term, task_ids: Sequence[str]) -> None:
         for step in rows.steps(task_ids):
-            with deciding(self._connections, holder) as connection:
+            with deciding(self._connections, term) as connection:
                 self._connections.execute(
                     connection,
                     "UPDATE bridge.tasks SET state = 'waiting' WHERE id = ANY(%s) AND state = 'returned'",

@@ -11,7 +11,7 @@ from store.postgres.connections import Connection, Connections
 from store.postgres.leadership import deciding
 from store.postgres.signals import ProcessWakeUp
 from store.postgres.targets import columns, new_targets
-from store.records import Decision
+from store.records import Decision, Term
 
 _WRITING = f"SELECT id FROM bridge.events WHERE held > 0 AND held = {rows.HOLDS.index('writing')}"
 _NEXT = f"{_WRITING} AND id != ALL(%s) ORDER BY seq LIMIT 1"
@@ -30,11 +30,11 @@ class LargeDecisions:
     _connections: Connections
     _wakeup: ProcessWakeUp
 
-    def record_large(self, holder: str, decision: Decision, now: int) -> None:
-        while self._drop_parts(holder, decision.event_id):  # of an earlier try, which had others
+    def record_large(self, term: Term, decision: Decision, now: int) -> None:
+        while self._drop_parts(term, decision.event_id):  # of an earlier try, which had others
             pass
         for step in rows.large_parts(decision):
-            with deciding(self._connections, holder) as connection:
+            with deciding(self._connections, term) as connection:
                 self._connections.execute(
                     connection,
                     "INSERT INTO bridge.decision_parts (event_id, number, targets)"
@@ -42,7 +42,7 @@ class LargeDecisions:
                     " ON CONFLICT (event_id, number) DO UPDATE SET targets = excluded.targets",
                     columns(step),
                 )
-        with deciding(self._connections, holder) as connection:
+        with deciding(self._connections, term) as connection:
             self._connections.execute(
                 connection,
                 "UPDATE bridge.events SET held = %s, decided_at = %s"
@@ -50,13 +50,13 @@ class LargeDecisions:
                 (rows.HOLDS.index("writing"), now, decision.event_id),
             )
 
-    def _drop_parts(self, holder: str, event_id: str) -> bool:
+    def _drop_parts(self, term: Term, event_id: str) -> bool:
         """Deletes some parts of a decision that doesn't stand; whether there were any."""
         found = self._connections.read(
             "SELECT number FROM bridge.decision_parts WHERE event_id = %s LIMIT %s", (event_id, _DROPPED)
         )
         if found:
-            with deciding(self._connections, holder) as connection:
+            with deciding(self._connections, term) as connection:
                 self._connections.execute(
                     connection,
                     "DELETE FROM bridge.decision_parts WHERE event_id = %s AND number = ANY(%s)",
@@ -64,14 +64,14 @@ class LargeDecisions:
                 )
         return bool(found)
 
-    def write_large(self, holder: str, now: int, without: Collection[str] = ()) -> bool:
+    def write_large(self, term: Term, now: int, without: Collection[str] = ()) -> bool:
         left_out = (list(without),)
         parts, writing = self._connections.read_together(
             ("SELECT 1 FROM bridge.decision_parts LIMIT 1", ()), (_NEXT, left_out)
         )
         if not parts and not writing:
             return False
-        with deciding(self._connections, holder) as connection:
+        with deciding(self._connections, term) as connection:
             found = self._connections.fetch(connection, _NEXT, left_out)
             if found:
                 with rows.part_of(found[0][0]):

@@ -27,10 +27,10 @@ class Leadership:
     _connections: Connections
     _wakeup: ProcessWakeUp
 
-    def elect(self, holder: str, seconds: float) -> Term | None:
+    def elect(self, worker: str, seconds: float) -> Term | None:
         # Looked at before anything is locked: most of the time another worker has it.
         for before, before_until, now in self._connections.read(_LEAD):
-            if before not in (NOBODY, holder) and before_until >= now:
+            if before not in (NOBODY, worker) and before_until >= now:
                 return None
         with self._connections.transaction() as connection:
             self._connections.execute(
@@ -40,32 +40,32 @@ class Leadership:
             )
             before, before_until, now = self._connections.fetch(connection, f"{_LEAD} FOR UPDATE")[0]
             # The clock may have been read before the lock was had: the older time errs to the safe side.
-            if before not in (NOBODY, holder) and before_until >= now:
+            if before not in (NOBODY, worker) and before_until >= now:
                 return None
             until: int = now + int(seconds * 1000)
             self._connections.execute(
-                connection, "UPDATE bridge.leads SET holder = %s, until = %s WHERE name = 'decider'", (holder, until)
+                connection, "UPDATE bridge.leads SET holder = %s, until = %s WHERE name = 'decider'", (worker, until)
             )
-        if before in (NOBODY, holder):
-            return Term(until)
-        return Term(until, before, min(now, before_until))
+        if before in (NOBODY, worker):
+            return Term(worker)
+        return Term(worker, before, min(now, before_until))
 
-    def renew(self, holder: str, seconds: float) -> bool:
+    def renew(self, term: Term, seconds: float) -> bool:
         with self._connections.transaction() as connection:
             return bool(
                 self._connections.execute(
                     connection,
                     f"UPDATE bridge.leads SET until = {_NOW} + %s WHERE name = 'decider' AND holder = %s",
-                    (int(seconds * 1000), holder),
+                    (int(seconds * 1000), term.holder),
                 )
             )
 
-    def resign(self, holder: str) -> None:
+    def resign(self, term: Term) -> None:
         with self._connections.transaction() as connection:
             self._connections.execute(
                 connection,
                 "UPDATE bridge.leads SET holder = %s, until = 0 WHERE name = 'decider' AND holder = %s",
-                (NOBODY, holder),
+                (NOBODY, term.holder),
             )
         self._wakeup.ring("targets")
 
@@ -75,11 +75,11 @@ class Leadership:
 
 
 @contextmanager
-def deciding(connections: Connections, holder: str) -> Iterator[Connection]:
-    """A transaction that only the holder of leadership may write in. Raises LeadershipLost for another."""
+def deciding(connections: Connections, term: Term) -> Iterator[Connection]:
+    """A transaction that only the leader may write in. Raises LeadershipLost if that is another by now."""
     with connections.transaction(first=f"{_LEAD} FOR KEY SHARE") as connection:
         # Who takes leadership locks the row FOR UPDATE, and so waits for all of these; who keeps it changes no key, and
         # so doesn't.
-        if not connection.first or connection.first[0][0] != holder:
+        if not connection.first or connection.first[0][0] != term.holder:
             raise LeadershipLost
         yield connection

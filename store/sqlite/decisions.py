@@ -8,7 +8,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from store import storable, transitions, turns
-from store.records import Agenda, Decision, Event, Hold, Target, Task, Workflow
+from store.records import Agenda, Decision, Event, Hold, Target, Task, Term, Workflow
 from store.rows import ASIDE_UNDECIDED, jumps, new_task_row, size, steps, workflow_row
 from store.sqlite import rows
 from store.sqlite.connections import Connections
@@ -111,7 +111,7 @@ class Decisions(LargeDecisions):
 
     def decide(
         self,
-        holder: str,
+        term: Term,
         decisions: Sequence[Decision],
         expired: Sequence[str],
         now: int,
@@ -119,7 +119,7 @@ class Decisions(LargeDecisions):
         claim: int,
     ) -> list[Target]:
         claimed: list[Target] = []
-        with deciding(self._connections, holder) as db:
+        with deciding(self._connections, term) as db:
             for decision in decisions:
                 for new in decision.targets:
                     may_be_mine = len(claimed) < claim and not decision.paced and new.not_before <= now
@@ -138,25 +138,25 @@ class Decisions(LargeDecisions):
                 rows.change_event(db, event_id, transitions.event_after_hold(rows.states(db, event_id), now))
         return claimed
 
-    def adopt(self, holder: str, tasks: Sequence[Task], now: int) -> list[Task]:
+    def adopt(self, term: Term, tasks: Sequence[Task], now: int) -> list[Task]:
         tasks = list(map(storable.task, tasks))
         fresh = set[str]()
         for step in steps(tasks):
-            with deciding(self._connections, holder) as db:
+            with deciding(self._connections, term) as db:
                 fresh |= _insert_tasks(db, step, "waiting", now)
         return [task for task in tasks if task.id in fresh]
 
-    def drop(self, holder: str, task_ids: Sequence[str], now: int) -> None:
+    def drop(self, term: Term, task_ids: Sequence[str], now: int) -> None:
         for step in steps(task_ids):
-            with deciding(self._connections, holder) as db:
+            with deciding(self._connections, term) as db:
                 db.conn.executemany(
                     "UPDATE tasks SET state = 'gone', settled_at = ? WHERE id = ? AND state = 'waiting'",
                     [(now, task_id) for task_id in step],
                 )
 
-    def look_again(self, holder: str, task_ids: Sequence[str]) -> None:
+    def look_again(self, term: Term, task_ids: Sequence[str]) -> None:
         for step in steps(task_ids):
-            with deciding(self._connections, holder) as db:
+            with deciding(self._connections, term) as db:
                 db.conn.executemany(
                     "UPDATE tasks SET state = 'waiting' WHERE id = ? AND state = 'returned'",
                     [(task_id,) for task_id in step],

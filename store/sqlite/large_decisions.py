@@ -8,7 +8,7 @@ from sqlite_utils import Database
 
 from store import rows as shared
 from store import transitions
-from store.records import Decision
+from store.records import Decision, Term
 from store.sqlite import rows
 from store.sqlite.connections import Connections
 from store.sqlite.leadership import deciding
@@ -30,35 +30,35 @@ class LargeDecisions:
 
     _connections: Connections
 
-    def record_large(self, holder: str, decision: Decision, now: int) -> None:
-        while self._drop_parts(holder, decision.event_id):  # of an earlier try, which had others
+    def record_large(self, term: Term, decision: Decision, now: int) -> None:
+        while self._drop_parts(term, decision.event_id):  # of an earlier try, which had others
             pass
         for step in shared.large_parts(decision):
-            with deciding(self._connections, holder) as db:
+            with deciding(self._connections, term) as db:
                 db.conn.executemany(
                     "INSERT OR REPLACE INTO decision_parts (event_id, number, targets) VALUES (?, ?, ?)", step
                 )
-        with deciding(self._connections, holder) as db:
+        with deciding(self._connections, term) as db:
             db.execute(
                 "UPDATE events SET held = ?, decided_at = ?"
                 f" WHERE id = ? AND coalesce(decided_at, 0) = {shared.ASIDE_UNDECIDED}",
                 (rows.HOLDS.index("writing"), now, decision.event_id),
             )
 
-    def _drop_parts(self, holder: str, event_id: str) -> bool:
+    def _drop_parts(self, term: Term, event_id: str) -> bool:
         """Deletes some parts of a decision that doesn't stand; whether there were any."""
         found = self._connections.read(
             "SELECT event_id, number FROM decision_parts WHERE event_id = ? LIMIT ?", (event_id, _DROPPED)
         )
         if found:
-            with deciding(self._connections, holder) as db:
+            with deciding(self._connections, term) as db:
                 db.conn.executemany("DELETE FROM decision_parts WHERE event_id = ? AND number = ?", found)
         return bool(found)
 
-    def write_large(self, holder: str, now: int, without: Collection[str] = ()) -> bool:
+    def write_large(self, term: Term, now: int, without: Collection[str] = ()) -> bool:
         if not self._connections.read("SELECT 1 FROM decision_parts LIMIT 1") and not self._next(without):
             return False
-        with deciding(self._connections, holder) as db:
+        with deciding(self._connections, term) as db:
             next_ = f"{_WRITING} AND id NOT IN ({marks(tuple(without))}) ORDER BY seq LIMIT 1"
             writing = db.execute(next_, tuple(without)).fetchone()
             if writing is not None:

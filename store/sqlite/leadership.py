@@ -35,58 +35,58 @@ class Leadership:
     def now(self) -> int:
         return int(time.time() * 1000)
 
-    def elect(self, holder: str, seconds: float) -> Term | None:
+    def elect(self, worker: str, seconds: float) -> Term | None:
         with self._changing:
-            lock = self._lock(holder)
+            lock = self._lock(worker)
             term = None
             try:
-                term = self._take_row(holder, seconds, lock.acquire())
+                term = self._take_row(worker, seconds, lock.acquire())
             finally:
                 if term is None:  # its present holder may want it
-                    self._unlock(holder)
+                    self._unlock(worker)
             return term
 
-    def _take_row(self, holder: str, seconds: float, locked: bool) -> Term | None:
+    def _take_row(self, worker: str, seconds: float, locked: bool) -> Term | None:
         now = self.now()
         until = now + int(seconds * 1000)
         with self._connections.transaction() as db:
             row = db.execute("SELECT holder, until, guarded FROM leads WHERE name = 'decider'").fetchone()
             before, before_until, guarded = row or (None, 0, False)
-            if before not in (None, holder) and before_until >= now and not (guarded and locked):
+            if before not in (None, worker) and before_until >= now and not (guarded and locked):
                 return None
             db.execute(
                 "INSERT OR REPLACE INTO leads (name, holder, until, guarded) VALUES ('decider', ?, ?, ?)",
-                (holder, until, locked),
+                (worker, until, locked),
             )
-        if before in (None, holder):
-            return Term(until)
-        return Term(until, before, min(now, before_until))
+        if before in (None, worker):
+            return Term(worker)
+        return Term(worker, before, min(now, before_until))
 
-    def renew(self, holder: str, seconds: float) -> bool:
+    def renew(self, term: Term, seconds: float) -> bool:
         with self._changing:
-            had_lock = holder in self._locks
-            locked = self._lock(holder).acquire()
+            had_lock = term.holder in self._locks
+            locked = self._lock(term.holder).acquire()
             kept = False
             try:
                 with self._connections.transaction() as db:
                     rows = db.execute(
                         "UPDATE leads SET until = ?, guarded = ? WHERE name = 'decider' AND holder = ? RETURNING 1",
-                        (self.now() + int(seconds * 1000), locked, holder),
+                        (self.now() + int(seconds * 1000), locked, term.holder),
                     ).fetchall()
                 kept = bool(rows)
                 had_lock = kept
             finally:
                 if not kept and not had_lock:  # where that can't be told, who had the lock stays its holder
-                    self._unlock(holder)
+                    self._unlock(term.holder)
             return kept
 
-    def resign(self, holder: str) -> None:
+    def resign(self, term: Term) -> None:
         with self._changing:
             try:
                 with self._connections.transaction() as db:
-                    db.execute("DELETE FROM leads WHERE name = 'decider' AND holder = ?", (holder,))
+                    db.execute("DELETE FROM leads WHERE name = 'decider' AND holder = ?", (term.holder,))
             finally:
-                self._unlock(holder)
+                self._unlock(term.holder)
         self._wake.send()
 
     def leader(self) -> tuple[str, int] | None:
@@ -103,10 +103,10 @@ class Leadership:
 
 
 @contextmanager
-def deciding(connections: Connections, holder: str) -> Iterator[Database]:
-    """A transaction that only the holder of leadership may write in. Raises LeadershipLost for another."""
+def deciding(connections: Connections, term: Term) -> Iterator[Database]:
+    """A transaction that only the leader may write in. Raises LeadershipLost if that is another by now."""
     with connections.transaction() as db:
         row = db.execute("SELECT holder FROM leads WHERE name = 'decider'").fetchone()
-        if row is None or row[0] != holder:
+        if row is None or row[0] != term.holder:
             raise LeadershipLost
         yield db

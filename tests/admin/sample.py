@@ -11,7 +11,7 @@ from typing import Any
 from admin.bridge import Bridge, read_definitions
 from config.settings import Settings
 from relay.fingerprints import fingerprint
-from store.records import Decision, NewEvent, NewTarget, Rejection, Result, Task, Workflow, new_event_id
+from store.records import Decision, NewEvent, NewTarget, Rejection, Result, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store
 
 DEFINITIONS = """\
@@ -114,7 +114,7 @@ def _fill(sample: Sample, now: int) -> None:
         _task("old", "release", {"$.ref": "refs/heads/main"}, now - 40 * minute),
     ]
     store.elect("sample", 10**9)
-    store.adopt("sample", tasks, now)
+    store.adopt(Term("sample"), tasks, now)
     store.remember_workflows([Workflow("workflow-release-old", 1, "workflow-release-old", now - 60 * minute, None)])
     store.remember_workflows([Workflow("workflow-deploy-late", 1, "workflow-deploy-late", now - 3 * minute, None)])
 
@@ -148,7 +148,7 @@ def _fill(sample: Sample, now: int) -> None:
 
     ids = sample.events
     store.decide(
-        "sample",
+        Term("sample"),
         [
             Decision(
                 ids["delivered"],

@@ -15,6 +15,7 @@ from store.open import open_store
 from store.records import Event, EventFilter, NewEvent, Task, new_event_id
 from tests.admin.conftest import Cli
 from tests.admin.sample import settings_for
+from tests.store.contract.makers import ME
 
 PAYLOAD = {"card": {"number": "4111-1111", "name": "Robin"}, "items": [{"pin": 1}, {"pin": 2}], "kept": "x"}
 
@@ -62,7 +63,7 @@ def test_page_api_and_command_line_show_no_hidden_value(tmp_path: Path, monkeypa
     task = Task("t", "w", "flow", "ref", {"$.card.number": "other"}, 0)
     term = store.elect("me", 60)
     assert term is not None
-    store.adopt("me", [task], 1)
+    store.adopt(ME, [task], 1)
     client = create_app(settings).test_client()
     monkeypatch.chdir(tmp_path)
     cli = Cli({"BRIDGE_WEBHOOKS": str(settings.bridge_webhooks), "BRIDGE_DATABASE": settings.bridge_database})

@@ -15,7 +15,7 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 from selenium.webdriver.common.by import By
 
 from relay.app import create_app as create_relay
-from store.records import Change, Decision, NewTarget, Rejection, Result, SetAside, Task
+from store.records import Change, Decision, NewTarget, Rejection, Result, SetAside, Task, Term
 from tests.admin.page import browser
 from tests.admin.sample import Sample, make_sample
 
@@ -67,12 +67,12 @@ def attacked(sample: Sample) -> list[str]:
         Task("hostile-task", ALL, "flow", ALL, {"$.let": "in", f"$['{ATTACKS[0]}']": ALL}, 0),
         Task("hostile-name", "w", ALL, ALL, {"$[": ALL}, 0, broken=ALL),
     ]
-    store.adopt("sample", tasks, now)
+    store.adopt(Term("sample"), tasks, now)
     new = (
         NewTarget("complete", "flow", ALL, "hostile-task", ALL),
         NewTarget("start", ALL, correlation_id=ALL),
     )
-    claimed = store.decide("sample", [Decision(event_id, "pending", "no", new)], [], now, "sample", 9)
+    claimed = store.decide(Term("sample"), [Decision(event_id, "pending", "no", new)], [], now, "sample", 9)
     store.record_results("sample", [Result(target, "failed", ALL, ALL) for target in claimed], now)
     store.record_change(Change(now, ALL, ALL, ALL, ALL))
     store.set_aside([SetAside(kind, f"{kind}-{ALL}", ALL, ALL, now, 1, now) for kind in ("event", "task", "workflow")])

@@ -30,6 +30,7 @@ from store.records import WRONG_TOKEN, Decision, EventFilter, NewEvent, Task, ne
 from tests.admin.conftest import Cli
 from tests.admin.page.test_webhooks import ADMIN, VIEWER, Page
 from tests.admin.sample import HOSTILE, settings_for
+from tests.store.contract.makers import ME
 
 SECRET = "somebody-elses-secret-0123456789"
 STRONG = "9f86d081884c7d659a2feaa0c55ad015"
@@ -283,7 +284,7 @@ def paid(tmp_path: Path) -> tuple[FlaskClient, Path, Store, str]:
     relay.extensions["relay"].stop()
     answer = relay.test_client().post("/webhook/pay", json={"card": CARD, "kept": "yes"})
     assert store.elect("me", 60)
-    store.adopt("me", [Task("t", "w", "flow", "ref", {"$.card": "4999"}, 0)], 1)
+    store.adopt(ME, [Task("t", "w", "flow", "ref", {"$.card": "4999"}, 0)], 1)
     return create_app(settings).test_client(), file, store, answer.get_json()["eventId"]
 
 
@@ -355,7 +356,7 @@ def test_what_is_hidden_costs_no_more_beside_many_tasks(
     paid: tuple[FlaskClient, Path, Store, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, _file, store, event_id = paid
-    store.adopt("me", [Task(f"t{n}", f"w{n}", "flow", "ref", {"$.card": str(n)}, 0) for n in range(300)], 1)
+    store.adopt(ME, [Task(f"t{n}", f"w{n}", "flow", "ref", {"$.card": str(n)}, 0) for n in range(300)], 1)
     made: list[Any] = []
 
     def count(document: Any, hide: Any) -> Any:
@@ -402,7 +403,7 @@ def test_the_command_line_hides_what_it_follows_to_the_end(paid: tuple[FlaskClie
     (news,) = follower.look()
     assert news.is_new
     assert CARD not in str(shapes.event(news.event, ()))
-    store.decide("me", [Decision(event_id, "expired", "no")], [], 3, "me", 10)
+    store.decide(ME, [Decision(event_id, "expired", "no")], [], 3, "me", 10)
     (news,) = follower.look()
     assert not news.is_new
     assert CARD not in str(shapes.event(news.event, ()))
@@ -583,7 +584,7 @@ def test_no_control_character_of_a_name_reaches_a_title_or_a_picture(tmp_path: P
     settings = settings_for(tmp_path)
     store = open_store(settings.bridge_database)
     assert store.elect("me", 60)
-    store.adopt("me", [Task("t", "w", f"flow{name}", f"ref{name}", {"$.a": HOSTILE["control"]}, 0)], 1)
+    store.adopt(ME, [Task("t", "w", f"flow{name}", f"ref{name}", {"$.a": HOSTILE["control"]}, 0)], 1)
     client = create_app(settings).test_client()
     for path in ("/", "/tasks", "/tasks/t", f"/events?webhook={name}", f"/rejections?webhook={name}"):
         text = client.get(path).text

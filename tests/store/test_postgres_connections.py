@@ -24,7 +24,7 @@ from store.protocols import StoreUnavailable
 from store.records import NewEvent, new_event_id
 from testkit.postgres import Postgres, _unprivileged
 from testkit.processes import Child, free_port
-from tests.store.contract.makers import completion, decide, ids, start, task
+from tests.store.contract.makers import ME, completion, decide, ids, start, task
 
 NOW = 1_700_000_000_000
 
@@ -102,7 +102,7 @@ def test_a_duplicate_tells_nobody(store: PostgresStore, url: str) -> None:
 def test_a_decision_is_three_messages_its_writes_are_one(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several writes a host that is cut off may send the first ones, and hold the decider's row for good."""
     assert store.elect("me", 60)
-    store.adopt("me", [task()], NOW)
+    store.adopt(ME, [task()], NOW)
     one = event()
     store.append([one])
     waits: list[object] = []
@@ -365,7 +365,7 @@ def test_behind_a_pooler_in_transaction_mode_everything_works_and_news_are_looke
     assert store.elect("me", 60)
     listener = store.listener("events")
     listener.wait(0.2)
-    store.adopt("me", [task()], NOW)
+    store.adopt(ME, [task()], NOW)
     timer = threading.Timer(0.1, lambda: other.append([event("d")]))
     timer.start()
     deadline = time.monotonic() + 50

@@ -9,7 +9,7 @@ import pytest
 
 from store.records import Decision, NewEvent, NewTarget
 from store.sqlite import SqliteStore, open_store
-from tests.store.contract.makers import NOW
+from tests.store.contract.makers import ME, NOW
 
 _EVERY = 10
 
@@ -47,7 +47,7 @@ def give_targets(store: SqliteStore, webhooks: int, each: int) -> None:
     """The first event of each of the webhooks has so many."""
     targets = tuple(NewTarget("start", "flow", correlation_id=str(one)) for one in range(each))
     decisions = [Decision(f"e{number}", "pending", "no", targets, True) for number in range(webhooks)]
-    store.decide("me", decisions, [], NOW, None, 0)
+    store.decide(ME, decisions, [], NOW, None, 0)
 
 
 @pytest.mark.parametrize(("webhooks", "each"), [(1, 5000), (500, 5)])

@@ -15,7 +15,7 @@ from store.records import Decision, EventFilter, Result
 from store.sqlite import SqliteStore, migrations, open_store, queries
 from store.sqlite.signals import ProcessWakeUp
 from testkit.descriptors import is_written_elsewhere
-from tests.store.contract.makers import NOW, arrive, decide, event, start
+from tests.store.contract.makers import ME, NOW, arrive, decide, event, start
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_finished_events_are_counted_as_they_come_and_go(store: SqliteStore) -> 
     for outcome, target in zip(("done", "done", "failed", "failed", "done"), store.claim("me", NOW, 0, 5), strict=True):
         store.record_results("me", [Result(target, outcome)], NOW)  # type: ignore[arg-type]
     assert store.event_counts() == {"pending": 1, "delivered": 3, "failed": 2}
-    store.decide("me", [Decision("e0", "expired", "no"), Decision("e2", "pending", "held")], [], NOW, None, 0)
+    store.decide(ME, [Decision("e0", "expired", "no"), Decision("e2", "pending", "held")], [], NOW, None, 0)
     assert store.event_counts() == {"pending": 2, "delivered": 2, "expired": 1, "failed": 1}
     store.prune(NOW + 1, 99)
     assert store.event_counts() == {"pending": 2}
@@ -118,5 +118,5 @@ def test_a_database_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -
     term = store.elect("me", 60)
     assert term is not None, "the old one's lock is free: it has ended"
     assert term.predecessor == "old"
-    store.decide("me", [Decision("e0", "expired", "no")], [], NOW, None, 0)
+    store.decide(ME, [Decision("e0", "expired", "no")], [], NOW, None, 0)
     store.close()

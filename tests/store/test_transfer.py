@@ -12,11 +12,11 @@ import pytest
 
 from store.open import open_store
 from store.protocols import Store
-from store.records import Change, Decision, EventFilter, NewTarget, Rejection, Result, SetAside, Workflow
+from store.records import Change, Decision, EventFilter, NewTarget, Rejection, Result, SetAside, Term, Workflow
 from store.tables import Row, Table
 from store.transfer import TABLES, CantTransfer, Progress, transfer
 from testkit.postgres import Postgres
-from tests.store.contract.makers import NOW, arrive, completion, decide, task
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, task
 
 DERIVED = {"leads", "finished_events", "migrations", "_sqlite_migrations", "sqlite_sequence", "sqlite_stat1"}
 """Tables that each store has for itself."""
@@ -60,7 +60,7 @@ def stores(tmp_path: Path, postgres: Postgres) -> Iterator[Stores]:
 def filled(store: Store) -> Store:
     """Something in every table."""
     assert store.elect("me", 60)
-    store.adopt("me", [task(number) for number in range(30)], NOW)
+    store.adopt(ME, [task(number) for number in range(30)], NOW)
     for number in range(20):
         arrive(store, f"e{number}", delivery_id=f"d{number}")
     once = NewTarget("start", "flow", correlation_id="c", once_key="key", once_while="running")
@@ -70,10 +70,10 @@ def filled(store: Store) -> Store:
         store.record_results("me", [Result(target, "done", "a \0 in the words", "w9")], NOW + 9)
     decide(store, "e2", NewTarget("start", "ünïcode", correlation_id="d"))
     store.claim("me", NOW + 9, 0, 9, {"w": 5.0})
-    store.decide("me", [Decision("e3", "expired", "no")], [], NOW, None, 0)
+    store.decide(ME, [Decision("e3", "expired", "no")], [], NOW, None, 0)
     store.remember_workflows([Workflow("w1", 1, "w1", NOW, None)])
     store.set_verified("w", "print", NOW)
-    store.record_large("me", Decision("e4", "pending", "no", (completion(4), completion(5))), NOW)
+    store.record_large(ME, Decision("e4", "pending", "no", (completion(4), completion(5))), NOW)
     store.note_effect("start", NOW)
     store.pause("w", NOW)
     store.set_aside([SetAside("task", "t9", "w", "why", NOW, 1, NOW)])
@@ -84,7 +84,7 @@ def filled(store: Store) -> Store:
     store.fingerprint_salt()
     store.end_session("session", NOW + 9, NOW)
     store.keep_hidden_paths({"w": ["$.card"]})
-    store.resign("me")
+    store.resign(ME)
     return store
 
 
@@ -172,7 +172,7 @@ def test_a_worker_on_either_side_is_in_the_way(stores: Stores) -> None:
         assert store.elect("host:1:worker", 60)
         with pytest.raises(CantTransfer, match=r"a worker \(host:1:worker\) runs on the store to move"):
             transfer(source, to, "source", nothing)
-        store.resign("host:1:worker")
+        store.resign(Term("host:1:worker"))
     assert to.tables().count(TABLES[0]) == 0
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from store.records import Decision, Event, NewEvent, NewTarget, Result, Target, Task
 from store.sqlite import SqliteStore, open_store
+from tests.store.contract.makers import ME
 from tests.worker.simulated import Fault, SimulatedConductor, SimulatedTask
 from worker.delivery.executor import Executor
 from worker.health import Health
@@ -42,7 +43,7 @@ class Bench:
         """A task that waits in Conductor and in the store."""
         workflow = self.conductor.begin("flow")
         task = self.conductor.schedule(workflow.id, "wait", {})
-        self.store.adopt("me", [Task(task.id, workflow.id, "flow", "wait", {}, 0)], 0)
+        self.store.adopt(ME, [Task(task.id, workflow.id, "flow", "wait", {}, 0)], 0)
         return task
 
     def decide(self, *targets: NewTarget, claim: bool = True, received_at: int | None = None) -> list[Target]:
@@ -52,7 +53,7 @@ class Bench:
         self.event = f"event{received_at}.{len(self.store.event_counts())}"
         self.store.append([NewEvent(self.event, "w", received_at, '{"a": 1}', {}, {}, now)])
         decision = Decision(self.event, "pending", "no", targets)
-        return self.store.decide("me", [decision], [], now, "me", 10 if claim else 0)
+        return self.store.decide(ME, [decision], [], now, "me", 10 if claim else 0)
 
     def completion(self, task: SimulatedTask) -> NewTarget:
         return NewTarget("complete", "flow", task.workflow_id, task.id, task.reference_name)

@@ -23,6 +23,7 @@ from store.protocols import Store
 from store.records import Decision, NewEvent, NewTarget
 from testkit.processes import Child, bridge_environment
 from testkit.proxy import Proxy
+from tests.store.contract.makers import ME
 from worker.deadline import LastMoment
 
 SOON = 30.0
@@ -82,8 +83,8 @@ class Stopped:
         self.store.append([NewEvent("event", "w", now, "{}", {}, {}, now)])
         assert self.store.elect("me", 60)
         decision = Decision("event", "pending", "no", (NewTarget("start", "flow", correlation_id="event"),))
-        self.store.decide("me", [decision], [], now, None, 0)
-        self.store.resign("me")
+        self.store.decide(ME, [decision], [], now, None, 0)
+        self.store.resign(ME)
         self.worker: Child | None = None
 
     def start(self, database: str | None = None) -> None:

@@ -20,7 +20,7 @@ from store import turns
 from store.bisect import OF_ALL
 from store.clock import ServerClock
 from store.protocols import Store
-from store.records import Decision, Event, EventStatus, Hold, Target, Task, Workflow
+from store.records import Decision, Event, EventStatus, Hold, Target, Task, Term, Workflow
 from store.tracing import in_logs, span
 from worker.leader.holding import Holding, Scope
 from worker.leader.large_decisions import Parts
@@ -51,7 +51,6 @@ class Decider:
     def __init__(
         self,
         store: Store,
-        holder: str,
         look_up: Callable[[str, float], Workflow | None],
         clock: ServerClock,
         skew: float,
@@ -63,7 +62,6 @@ class Decider:
         seconds; `at_once` look-ups run on the `pool`. Tasks are given to events inside `giving` them, which yields
         until when the completions of some may not be made."""
         self._store = store
-        self._holder = holder
         self._giving = giving
         self.aside = Aside(store)
         self.workflows = Workflows(store, look_up, pool, at_once)
@@ -79,7 +77,7 @@ class Decider:
         """Webhooks whose events were left undecided in the last decision, as not every waiting task was known."""
         self.newly_held = False
         """Whether the last decision left an event without a taker, so that it is held."""
-        self._parts = Parts(store, holder, self.aside)
+        self._parts = Parts(store, self.aside)
         self.more_ended = False
         """Whether more holds have ended than the last decision could end."""
         self.unfinished = False
@@ -96,13 +94,13 @@ class Decider:
         self._scope.definitions, self._scope.receivers = definitions, receivers
         self.holding.all_come()
 
-    def load(self, alive: Callable[[], None] = lambda: None) -> list[Task]:
+    def load(self, term: Term, alive: Callable[[], None] = lambda: None) -> list[Task]:
         """Reads waiting tasks and held events from the store; calls `alive` now and then meanwhile.
 
         Returns tasks that have their event, though the store can't write that down for now.
         """
         # What the worker before was writing down comes first: it was decided before anything that is decided now.
-        self._parts.write_all(alive)
+        self._parts.write_all(term, alive)
         promised = set(self._store.promised_tasks())
         given: list[Task] = []
         after = ""
@@ -190,6 +188,7 @@ class Decider:
 
     def decide(
         self,
+        term: Term,
         events: Sequence[Event],
         freed: Sequence[Event],
         began: int,
@@ -250,10 +249,10 @@ class Decider:
             for decisions, expired in plan.steps(ended):
                 if not_before:
                     decisions = [put_off(decision, not_before) for decision in decisions]
-                claimed += self._write(plan, decisions, expired, now, worker, limit - len(claimed))
+                claimed += self._write(term, plan, decisions, expired, now, worker, limit - len(claimed))
                 if plan.refused:
                     break
-        self._parts.write_some(now)
+        self._parts.write_some(term, now)
         self._finish(plan, events)
         self.aside.settle(now)
         if missing := list({target.event_id for target in claimed} - found.keys()):  # others' calls were put off
@@ -271,7 +270,14 @@ class Decider:
         plan.decisions.append(Decision(event.id, event.status, "held"))
 
     def _write(
-        self, plan: Plan, decisions: list[Decision], ended: list[HeldEvent], now: int, worker: str, room: int
+        self,
+        term: Term,
+        plan: Plan,
+        decisions: list[Decision],
+        ended: list[HeldEvent],
+        now: int,
+        worker: str,
+        room: int,
     ) -> list[Target]:
         """Writes these down in one transaction; what of them is refused is narrowed down to one event, and set aside.
 
@@ -280,11 +286,11 @@ class Decider:
         try:
             claimed: list[Target] = []
             if len(decisions) == 1 and is_large(decisions[0]):
-                self._store.record_large(self._holder, decisions[0], now)
+                self._store.record_large(term, decisions[0], now)
                 self._parts.more = True
             else:
                 over = [event.id for event in ended]
-                claimed = self._store.decide(self._holder, decisions, over, now, worker, room)
+                claimed = self._store.decide(term, decisions, over, now, worker, room)
         except OF_ALL:
             raise
         except Exception as error:
@@ -296,9 +302,9 @@ class Decider:
                 return []
             half = number // 2
             first = max(0, half - len(decisions))
-            claimed = self._write(plan, decisions[:half], ended[:first], now, worker, room)
+            claimed = self._write(term, plan, decisions[:half], ended[:first], now, worker, room)
             if not plan.refused:
-                claimed += self._write(plan, decisions[half:], ended[first:], now, worker, room - len(claimed))
+                claimed += self._write(term, plan, decisions[half:], ended[first:], now, worker, room - len(claimed))
             return claimed
         self._apply(plan, decisions, ended)
         return claimed

@@ -11,6 +11,7 @@ import structlog
 
 from store.bisect import OF_ALL
 from store.protocols import PartRefused, Store
+from store.records import Term
 from worker.leader.quarantine import Aside
 
 log = structlog.get_logger()
@@ -22,36 +23,35 @@ _AT_ONCE = 2
 class Parts:
     """What of large decisions is still to be written. One that can't be is set aside, and holds up no other."""
 
-    def __init__(self, store: Store, holder: str, aside: Aside):
+    def __init__(self, store: Store, aside: Aside):
         self._store = store
-        self._holder = holder
         self._aside = aside
         self._refused: set[str] = set()
         """Events whose next part can't be written, before their next try."""
         self.more = False
         """Whether there are more parts to be written at once."""
 
-    def write_all(self, alive: Callable[[], None]) -> None:
+    def write_all(self, term: Term, alive: Callable[[], None]) -> None:
         """Writes down what the worker before was writing. Raises LeadershipLost and StoreUnavailable."""
         self.more = True
         while self.more:
-            self._write(self._store.now())
+            self._write(term, self._store.now())
             alive()
 
-    def write_some(self, now: int) -> None:
+    def write_some(self, term: Term, now: int) -> None:
         """Writes the next few parts, if there are any. Raises LeadershipLost and StoreUnavailable."""
         for _ in range(_AT_ONCE):
             if self.more:
-                self._write(now)
+                self._write(term, now)
 
     def try_again(self, event_id: str) -> None:
         """The event was set aside, and is due."""
         self._refused.discard(event_id)
         self.more = True
 
-    def _write(self, now: int) -> None:
+    def _write(self, term: Term, now: int) -> None:
         try:
-            self.more = self._store.write_large(self._holder, now, self._refused)
+            self.more = self._store.write_large(term, now, self._refused)
         except OF_ALL:
             raise
         except PartRefused as error:

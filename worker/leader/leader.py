@@ -59,6 +59,7 @@ class Leader:
 
     def __init__(self, means: Means, term: Term):
         """Begins, and has nothing read yet. Raises StoreUnavailable."""
+        self.term = term
         self.over = False
         self._lost = False
         self._kept = time.monotonic()
@@ -68,7 +69,6 @@ class Leader:
         self._definitions = means.watcher.current
         self.decider = Decider(
             store,
-            means.worker_id,
             self._look_up,
             means.conductor.server_clock,
             means.settings.bridge_clock_skew,
@@ -113,7 +113,7 @@ class Leader:
         started = time.monotonic()
         self._means.health.progress.decides()
         self.decider.set_definitions(self._definitions)
-        given = self.decider.load(self._means.alive)
+        given = self.decider.load(self.term, self._means.alive)
         self._means.timeouts.load(self._store, given)
         facts = self._store.facts()
         self.telling.recall_alone(facts, self.state)
@@ -172,7 +172,7 @@ class Leader:
             self._look_again(agenda.returned)
         began = self._scan(events)
         claim = (self._means.worker_id, executor.free)
-        claimed = decider.decide(events, freed, began, store.now(), claim, self.scanner.whole)
+        claimed = decider.decide(self.term, events, freed, began, store.now(), claim, self.scanner.whole)
         self.telling.waits(decider.waiting, self.scanner.failure)
         if decider.newly_held:
             self.state.want_search()  # an index may know a task a moment later
@@ -266,7 +266,7 @@ class Leader:
 
         def adopt(some: Sequence[Task]) -> None:
             for part in steps(some):  # as the store commits them: what it took before it refused some is known here
-                fresh.extend(self._store.adopt(self._means.worker_id, part, self._store.now()))
+                fresh.extend(self._store.adopt(self.term, part, self._store.now()))
 
         for task, error in narrowed(tasks, adopt):
             self._refuse(task, error)
@@ -298,7 +298,7 @@ class Leader:
         """Returned tasks wait again."""
 
         def look_again(tasks: Sequence[Task]) -> None:
-            self._store.look_again(self._means.worker_id, [task.id for task in tasks])
+            self._store.look_again(self.term, [task.id for task in tasks])
             self.decider.add_tasks(tasks)
 
         due = [task for task in returned if not self.decider.aside.waits(task.id)]
@@ -310,7 +310,7 @@ class Leader:
         task_ids = [task_id for task_id in task_ids if task_id in self.decider.tasks]
 
         def drop(ids: Sequence[str]) -> None:
-            self._store.drop(self._means.worker_id, ids, self._store.now())
+            self._store.drop(self.term, ids, self._store.now())
             self.decider.drop_tasks(ids)
 
         for task_id, error in narrowed(task_ids, drop):  # the next discovery finds that it has ended
@@ -331,7 +331,7 @@ class Leader:
         if self.over:
             return
         began = time.monotonic()
-        if self._store.renew(self._means.worker_id, TERM_SECONDS):
+        if self._store.renew(self.term, TERM_SECONDS):
             self._kept = began
         elif not self.over:
             self._lost = True

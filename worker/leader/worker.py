@@ -194,7 +194,7 @@ class Worker:
             log.warning("a task's time-out is still being put off: the lead isn't given up")
             return
         with suppress(StoreUnavailable):
-            self._store.resign(self.id)
+            self._store.resign(leader.term)
 
     def hand_over(self) -> None:
         """Leaves what was polled and couldn't be stored to the worker that decides now. Raises StoreUnavailable."""

@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from store.protocols import Store
-from store.records import Decision, Event, Hold, NewEvent, NewTarget, Result, Target, TargetState, Task
+from store.records import Decision, Event, Hold, NewEvent, NewTarget, Result, Target, TargetState, Task, Term
 
 NOW = 1_700_000_000_000
+ME = Term("me")
+"""Of the worker that is leader in the tests."""
 
 
 def new_event(id_: str, **more: Any) -> NewEvent:
@@ -37,7 +39,7 @@ def start(number: int = 1) -> NewTarget:
 
 def decide(store: Store, id_: str, *targets: NewTarget, claim: int = 0, hold: Hold = "no") -> list[Target]:
     """The worker `me` decides the event."""
-    return store.decide("me", [Decision(id_, "pending", hold, targets)], [], NOW, "me", claim)
+    return store.decide(ME, [Decision(id_, "pending", hold, targets)], [], NOW, "me", claim)
 
 
 def end(store: Store, id_: str, *states: TargetState) -> None:

@@ -13,7 +13,7 @@ from store.protocols import Store
 from store.records import Decision, NewTarget, Result, Target
 from store.sqlite import claims as sqlite_claims
 from tests.store.contract.backends import Backend
-from tests.store.contract.makers import NOW, arrive, completion, decide, end, ids, task
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, task
 
 LARGE = f'{{"text": "{"x" * 1000}"}}'
 
@@ -51,7 +51,7 @@ def test_held_and_freed_events_are_read_by_their_payloads_size_too(store: Store,
     assert ids(first) == ["e0", "e1", "e2"]
     assert ids(store.held(first[-1].seq, 100)) == ["e3", "e4"]
     for number in range(5):
-        store.adopt("me", [task(number)], NOW)
+        store.adopt(ME, [task(number)], NOW)
         decide(store, arrive(store, f"f{number}", payload=LARGE), completion(number))
         end(store, f"f{number}", "cancelled")
     agenda = store.agenda(100)
@@ -112,7 +112,7 @@ def test_returned_tasks_are_read_in_parts(store: Store) -> None:
     agenda = store.agenda(3)
     assert ids(agenda.returned) == ["t0", "t1", "t2"]
     assert agenda.more
-    store.look_again("me", ids(list(agenda.returned)))
+    store.look_again(ME, ids(list(agenda.returned)))
     assert ids(store.agenda(3).returned) == ["t3", "t4"]
 
 
@@ -131,7 +131,7 @@ def many(store: Store, webhook: str, number: int, *, paced: bool = False, at: in
     """One event of the webhook, with so many starts that are due."""
     id_ = arrive(store, f"of-{webhook}", webhook=webhook)
     targets = tuple(NewTarget("start", webhook, correlation_id=f"{webhook}{one}") for one in range(number))
-    store.decide("me", [Decision(id_, "pending", "no", targets, paced)], [], at, None, 0)
+    store.decide(ME, [Decision(id_, "pending", "no", targets, paced)], [], at, None, 0)
 
 
 def called(targets: Sequence[Target]) -> list[str]:

@@ -12,7 +12,7 @@ from store.effects import Effects
 from store.protocols import Store
 from store.records import EventStatus, Hold, Result, TargetState
 from tests.store.contract.backends import Backend
-from tests.store.contract.makers import NOW, arrive, completion, decide, end, event, ids, start, states, task
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, ids, start, states, task
 
 
 def test_a_target_is_claimed_by_one_worker(store: Store) -> None:
@@ -147,7 +147,7 @@ def test_an_events_status_follows_from_its_targets(
     store: Store, kinds: str, outcomes: list[TargetState], status: EventStatus, hold: Hold
 ) -> None:
     made = [completion(n) if kind == "c" else start(n) for n, kind in enumerate(kinds)]
-    store.adopt("me", [task(n) for n, kind in enumerate(kinds) if kind == "c"], NOW)
+    store.adopt(ME, [task(n) for n, kind in enumerate(kinds) if kind == "c"], NOW)
     decide(store, arrive(store), *made)
     end(store, "e1", *outcomes)
     found = event(store, "e1")
@@ -162,14 +162,14 @@ def test_an_events_status_follows_from_its_targets(
     ("outcome", "state"), [("done", "completed"), ("cancelled", "gone"), ("failed", "returned"), ("pending", "taken")]
 )
 def test_a_tasks_state_follows_from_its_target(store: Store, outcome: TargetState, state: str) -> None:
-    store.adopt("me", [task()], NOW)
+    store.adopt(ME, [task()], NOW)
     decide(store, arrive(store), completion())
     end(store, "e1", outcome)
     assert store.task("t1").state == state  # type: ignore[union-attr]
 
 
 def test_a_completion_in_doubt_keeps_its_versions_and_if_it_is_unfit_task_and_event_are_free(store: Store) -> None:
-    store.adopt("me", [task(1), task(2)], NOW)
+    store.adopt(ME, [task(1), task(2)], NOW)
     made = (replace(completion(1), only_versions=(1, 20_240_101_1200)), replace(completion(2), only_versions=()))
     decide(store, arrive(store), *made)
     claimed = store.claim("one", NOW, 0, 9)
@@ -195,7 +195,7 @@ def test_when_calls_of_a_kind_had_their_effects_is_known_to_all_workers(backend:
 
 
 def test_a_completion_that_may_not_be_made_yet_is_claimed_by_nobody(store: Store) -> None:
-    store.adopt("me", [task(1), task(2)], NOW)
+    store.adopt(ME, [task(1), task(2)], NOW)
     decide(store, arrive(store), replace(completion(1), not_before=NOW + 5), completion(2), claim=9)
     first, second = store.targets_of(["e1"])
     assert ((first.state, first.due_at), second.state) == (("pending", NOW + 5), "claimed")
@@ -207,13 +207,13 @@ def test_a_completion_is_locked_against_all_others_while_its_tasks_time_out_is_p
     backend: Backend, store: Store
 ) -> None:
     timed = [replace(task(n), response_timeout=30) for n in (1, 2, 3)]
-    store.adopt("me", [*timed, task(4)], NOW)
+    store.adopt(ME, [*timed, task(4)], NOW)
     decide(store, arrive(store), *map(completion, (1, 2, 4)))
     assert [(t.id, t.response_timeout) for t in store.taken_in_time("", 9)] == [("t1", 30), ("t2", 30)]
     assert [t.id for t in store.taken_in_time("t1", 9)] == ["t2"]
     other = backend.open()
     assert store.lock_completions("me", ["t3"], NOW, NOW - 100) == ([], []), "a large decision may be on its way"
-    store.drop("me", ["t3"], NOW)
+    store.drop(ME, ["t3"], NOW)
     locked, over = store.lock_completions("me", ["t1", "t2", "t3"], NOW, NOW - 100)
     assert ([t.task_id for t in locked], over) == (["t1", "t2"], ["t3"])
     assert [t.task_id for t in other.claim("two", NOW, NOW - 100, 9)] == ["t4"]
@@ -227,7 +227,7 @@ def test_a_completion_is_locked_against_all_others_while_its_tasks_time_out_is_p
 
 
 def test_no_completion_is_locked_of_which_a_call_may_be_under_way(store: Store) -> None:
-    store.adopt("me", [replace(task(n), response_timeout=30) for n in (1, 2)], NOW)
+    store.adopt(ME, [replace(task(n), response_timeout=30) for n in (1, 2)], NOW)
     decide(store, arrive(store), *map(completion, (1, 2)))
     for target in store.claim("two", NOW, 0, 9):
         assert store.lock_completions("me", ["t1", "t2"], NOW, NOW - 100) == ([], [])

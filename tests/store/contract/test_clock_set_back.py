@@ -6,7 +6,7 @@ import pytest
 
 from store.protocols import Store
 from store.records import Decision, Result, SetAside, Target
-from tests.store.contract.makers import arrive, decide, start
+from tests.store.contract.makers import ME, arrive, decide, start
 
 HOUR = 3_600_000
 
@@ -19,7 +19,7 @@ class Jump:
         arrive(store, "e1", received_at=self.before, hold_until=self.before + 600_000)
         new = (start(1), start(2), start(3))
         decision = Decision("e1", "pending", "no", new)
-        self.claimed, retried, _ = store.decide("me", [decision], [], self.before, "me", 3)
+        self.claimed, retried, _ = store.decide(ME, [decision], [], self.before, "me", 3)
         self.record(retried, self.before + 15_000)
         store.set_aside([SetAside("task", "t1", "w", "why", self.before, 3, self.before + 60_000)])
 

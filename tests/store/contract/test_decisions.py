@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from store.protocols import LeadershipLost, Store
-from store.records import Decision, NewTarget, Workflow
+from store.records import Decision, NewTarget, Term, Workflow
 from tests.store.contract.makers import (
+    ME,
     NOW,
     arrive,
     completion,
@@ -23,17 +24,17 @@ from tests.store.contract.makers import (
 )
 
 WRITES: dict[str, Callable[[Store], object]] = {
-    "adopt": lambda store: store.adopt("another", [task(2)], NOW),
-    "drop": lambda store: store.drop("another", ["t1"], NOW),
-    "look_again": lambda store: store.look_again("another", ["t1"]),
-    "decide": lambda store: store.decide("another", [Decision("e1", "expired", "no")], [], NOW, None, 0),
+    "adopt": lambda store: store.adopt(Term("another"), [task(2)], NOW),
+    "drop": lambda store: store.drop(Term("another"), ["t1"], NOW),
+    "look_again": lambda store: store.look_again(Term("another"), ["t1"]),
+    "decide": lambda store: store.decide(Term("another"), [Decision("e1", "expired", "no")], [], NOW, None, 0),
 }
 
 
 @pytest.mark.parametrize("name", WRITES)
 def test_only_who_has_the_lead_writes_what_is_decided(store: Store, name: str) -> None:
     arrive(store)
-    store.adopt("me", [task()], NOW)
+    store.adopt(ME, [task()], NOW)
     with pytest.raises(LeadershipLost):
         WRITES[name](store)
     assert event(store, "e1").decided_at is None
@@ -59,7 +60,7 @@ def test_undecided_events_of_some_webhooks_are_left_out(store: Store) -> None:
     assert ids(store.agenda(3, ["b", "unknown"]).undecided) == ["0c", "1a", "3a"]
     assert ids(store.agenda(9, {"a", "b"}).undecided) == ["0c", "4c"]
     assert store.agenda(9, {"a", "b", "c"}).undecided == []
-    store.decide("me", [Decision("0c", "expired", "no")], [], NOW, None, 0)
+    store.decide(ME, [Decision("0c", "expired", "no")], [], NOW, None, 0)
     assert ids(store.agenda(9, ["a", "b"]).undecided) == ["4c"]
 
 
@@ -83,26 +84,26 @@ def test_events_are_found_by_their_ids(store: Store) -> None:
 
 def test_a_task_is_adopted_once_and_comes_back_as_it_was(store: Store) -> None:
     new = task(response_timeout=30, domain="billing", broken="why", matches={"$.ä": [1, None, "x"]})
-    assert store.adopt("me", [new, task(2)], NOW) == [new, task(2)]
-    assert store.adopt("me", [new, replace(new, found_by="index")], NOW) == []
+    assert store.adopt(ME, [new, task(2)], NOW) == [new, task(2)]
+    assert store.adopt(ME, [new, replace(new, found_by="index")], NOW) == []
     assert store.task("t1") == new
     assert store.task("t3") is None
 
 
 def test_the_index_brings_back_no_task_that_has_ended_but_the_queue_does(store: Store) -> None:
-    store.adopt("me", [task()], NOW)
-    store.drop("me", ["t1"], NOW)
-    assert store.adopt("me", [task(found_by="index")], NOW) == []
+    store.adopt(ME, [task()], NOW)
+    store.drop(ME, ["t1"], NOW)
+    assert store.adopt(ME, [task(found_by="index")], NOW) == []
     assert store.task("t1").state == "gone"  # type: ignore[union-attr]
-    assert len(store.adopt("me", [task()], NOW)) == 1, "Conductor runs it again"
+    assert len(store.adopt(ME, [task()], NOW)) == 1, "Conductor runs it again"
     assert ids(store.waiting_tasks()) == ["t1"]
 
 
 def test_a_task_that_an_event_has_is_neither_adopted_nor_dropped(store: Store) -> None:
-    store.adopt("me", [task()], NOW)
+    store.adopt(ME, [task()], NOW)
     decide(store, arrive(store), completion())
-    assert store.adopt("me", [task(), task(found_by="index")], NOW) == []
-    store.drop("me", ["t1"], NOW)
+    assert store.adopt(ME, [task(), task(found_by="index")], NOW) == []
+    store.drop(ME, ["t1"], NOW)
     assert store.task("t1").state == "taken"  # type: ignore[union-attr]
 
 
@@ -111,7 +112,7 @@ def test_tasks_that_are_handed_over_wait_for_the_decider_to_look(store: Store) -
     store.hand_over([task()], NOW)
     assert ids(store.agenda(9).returned) == ["t1"]
     assert store.waiting_tasks() == []
-    store.look_again("me", ["t1"])
+    store.look_again(ME, ["t1"])
     assert store.agenda(9).returned == []
     assert ids(store.waiting_tasks()) == ["t1"]
 
@@ -120,12 +121,12 @@ def test_a_task_that_is_found_after_it_was_handed_over_waits_at_once(store: Stor
     """Else an event that is decided between the two would miss it: the agenda was read before."""
     store.hand_over([task()], NOW)
     found = task(found_by="index")
-    assert ids(store.adopt("me", [found], NOW)) == ["t1"]
+    assert ids(store.adopt(ME, [found], NOW)) == ["t1"]
     assert store.agenda(9).returned == []
     assert ids(store.waiting_tasks()) == ["t1"]
     store.hand_over([task()], NOW)
     assert store.agenda(9).returned == [], "it waits already"
-    assert store.adopt("me", [found], NOW) == []
+    assert store.adopt(ME, [found], NOW) == []
 
 
 def test_looked_up_workflows_are_remembered(store: Store) -> None:
@@ -140,7 +141,7 @@ def test_looked_up_workflows_are_remembered(store: Store) -> None:
 
 
 def test_a_decision_is_written_down(store: Store) -> None:
-    store.adopt("me", [task()], NOW)
+    store.adopt(ME, [task()], NOW)
     decide(store, arrive(store), completion(), start(), hold="no")
     found = event(store, "e1")
     assert (found.status, found.hold, found.decided_at, found.settled_at) == ("pending", "no", NOW, None)
@@ -154,19 +155,19 @@ def test_a_decision_is_written_down(store: Store) -> None:
     }
     assert store.task("t1").state == "taken"  # type: ignore[union-attr]
     assert store.waiting_tasks() == []
-    store.decide("me", [Decision("e1", "pending", "held")], [], NOW + 5, None, 0)
+    store.decide(ME, [Decision("e1", "pending", "held")], [], NOW + 5, None, 0)
     assert event(store, "e1").decided_at == NOW, "the time of the first decision stays"
 
 
 def test_an_event_with_nothing_to_do_is_finished(store: Store) -> None:
     arrive(store)
-    store.decide("me", [Decision("e1", "ignored", "no")], [], NOW + 5, None, 0)
+    store.decide(ME, [Decision("e1", "ignored", "no")], [], NOW + 5, None, 0)
     found = event(store, "e1")
     assert (found.status, found.hold, found.settled_at) == ("ignored", "no", NOW + 5)
 
 
 def test_a_task_is_given_to_one_event_at_a_time(store: Store) -> None:
-    store.adopt("me", [task()], NOW)
+    store.adopt(ME, [task()], NOW)
     decide(store, arrive(store, "e1"), completion())
     arrive(store, "e2")
     with pytest.raises(Exception, match=r"(?i)unique"):
@@ -191,7 +192,7 @@ def test_a_hold_that_ran_out_leaves_what_the_targets_make_of_the_event(store: St
     decide(store, "e1", start(1), hold="held")
     end(store, "e1", "done")
     decide(store, "e2", start(2), hold="held")
-    store.decide("me", [], ["e0", "e1", "e2"], NOW + 5, None, 0)
+    store.decide(ME, [], ["e0", "e1", "e2"], NOW + 5, None, 0)
     found = [event(store, f"e{number}") for number in range(3)]
     assert [one.status for one in found] == ["expired", "delivered", "pending"]
     assert [one.hold for one in found] == ["no", "no", "no"]
@@ -208,6 +209,6 @@ def test_names_and_ids_of_any_characters_are_written_and_left_out_as_they_are(st
     assert ids(store.agenda(9, [odd]).undecided) == ["e2"]
     made = NewTarget("start", odd, correlation_id=odd)
     other = NewTarget("complete", "NULL", workflow_id="null", task_id=odd, reference_name="")
-    store.decide("me", [Decision("e1", "pending", "no", (made, other))], [], NOW, odd, 9)
+    store.decide(ME, [Decision("e1", "pending", "no", (made, other))], [], NOW, odd, 9)
     found = [(t.workflow, t.workflow_id, t.task_id, t.reference_name, t.claimed_by) for t in store.targets_of(["e1"])]
     assert found == [(odd, None, None, None, odd), ("NULL", "null", odd, "", odd)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from store.protocols import Store
 from store.records import Term
 from tests.store.contract.backends import Backend
-from tests.store.contract.makers import eventually
+from tests.store.contract.makers import ME, eventually
 
 LONG = 10**6
 """Seconds."""
@@ -15,43 +15,43 @@ SHORT = 0.05
 def test_one_worker_has_the_lead_until_it_resigns(store: Store, other: Store) -> None:
     before = other.now()
     assert other.elect("another", LONG) is None
-    assert not other.renew("another", LONG)
+    assert not other.renew(Term("another"), LONG)
     term = store.elect("me", LONG)
     assert term is not None, "it has it anew"
     assert term.predecessor is None
-    assert before + 1000 * LONG <= term.until <= store.now() + 1000 * LONG
-    assert other.leader() == ("me", term.until)
-    other.resign("another")
-    assert store.renew("me", LONG), "only the holder gives it up"
-    store.resign("me")
+    leader = other.leader()
+    assert leader is not None and leader[0] == term.holder == "me"
+    assert before + 1000 * LONG <= leader[1] <= store.now() + 1000 * LONG
+    other.resign(Term("another"))
+    assert store.renew(ME, LONG), "only the holder gives it up"
+    store.resign(ME)
     assert other.leader() is None
-    taken = other.elect("another", LONG)
-    assert taken == Term(taken.until if taken else 0), "who resigned has said goodbye"
+    assert other.elect("another", LONG) == Term("another"), "who resigned has said goodbye"
 
 
 def test_a_lead_that_was_given_up_is_not_kept(store: Store, other: Store) -> None:
-    store.resign("me")
-    assert not store.renew("me", LONG)
+    store.resign(ME)
+    assert not store.renew(ME, LONG)
     assert store.leader() is None
-    store.resign("me")
+    store.resign(ME)
     assert other.elect("another", LONG)
 
 
 def test_a_lead_runs_out_without_a_sign_of_life(store: Store, other: Store) -> None:
-    assert store.renew("me", SHORT)
+    assert store.renew(ME, SHORT)
     leader = store.leader()
     assert leader is not None
     taken: list[Term | None] = []
     eventually(lambda: taken.append(other.elect("another", LONG)) or taken[-1])
     assert taken[-1] is not None
     assert (taken[-1].predecessor, taken[-1].predecessor_until) == ("me", leader[1])
-    assert not store.renew("me", LONG)
+    assert not store.renew(ME, LONG)
     assert store.elect("me", LONG) is None
-    assert store.renew("another", LONG) or other.renew("another", LONG)
+    assert store.renew(Term("another"), LONG) or other.renew(Term("another"), LONG)
 
 
 def test_the_lead_of_a_killed_worker_need_not_run_out(backend: Backend, store: Store, other: Store) -> None:
-    assert store.renew("me", LONG)
+    assert store.renew(ME, LONG)
     backend.die(store, "me")
     before = other.now()
     term: list[Term | None] = []
@@ -64,13 +64,13 @@ def test_the_lead_of_a_killed_worker_need_not_run_out(backend: Backend, store: S
 def test_who_took_the_lead_from_one_that_hangs_is_not_taken_for_dead_when_that_one_gives_way(
     backend: Backend, store: Store, other: Store
 ) -> None:
-    store.renew("me", SHORT)
+    store.renew(ME, SHORT)
     eventually(lambda: other.elect("living", LONG))
-    store.resign("me")
+    store.resign(ME)
     third = backend.open()
     assert store.elect("me", LONG) is None
     assert third.elect("third", LONG) is None
-    assert other.renew("living", LONG)
+    assert other.renew(Term("living"), LONG)
     assert third.elect("third", LONG) is None
     assert store.elect("me", LONG) is None
     backend.die(other, "living")

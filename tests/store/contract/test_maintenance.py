@@ -8,12 +8,12 @@ from store import rows
 from store.protocols import Store
 from store.records import Pruned, Result, Workflow
 from store.sqlite import maintenance as sqlite_upkeep
-from tests.store.contract.makers import NOW, arrive, completion, decide, end, event, start, task
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, start, task
 
 
 def test_what_is_finished_and_old_is_pruned_in_small_steps_and_nothing_else(store: Store) -> None:
     for number in range(30):
-        store.adopt("me", [task(number)], NOW)
+        store.adopt(ME, [task(number)], NOW)
         decide(store, arrive(store, f"e{number}"), completion(number))
     targets = store.claim("me", NOW, 0, 99)
     store.record_results("me", [Result(target, "done") for target in targets[:20]], NOW)
@@ -30,8 +30,8 @@ def test_what_is_finished_and_old_is_pruned_in_small_steps_and_nothing_else(stor
 
 
 def test_tasks_that_ended_without_an_event_are_pruned_too(store: Store) -> None:
-    store.adopt("me", [task(number) for number in range(20)], NOW)
-    store.drop("me", [f"t{number}" for number in range(20)], NOW)
+    store.adopt(ME, [task(number) for number in range(20)], NOW)
+    store.drop(ME, [f"t{number}" for number in range(20)], NOW)
     assert [store.prune(NOW + 1, 8) for _ in range(3)] == [Pruned(0, True), Pruned(0, True), Pruned(0, False)]
     assert all(store.task(f"t{number}") is None for number in range(20))
 
@@ -56,11 +56,11 @@ def test_an_event_with_very_many_targets_is_pruned_in_steps(store: Store, monkey
 def test_what_is_about_very_many_rows_is_done_in_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "STEP", 3)
     tasks = [task(number) for number in range(10)]
-    assert store.adopt("me", tasks, NOW) == tasks
-    store.drop("me", [f"t{number}" for number in range(10)], NOW)
+    assert store.adopt(ME, tasks, NOW) == tasks
+    store.drop(ME, [f"t{number}" for number in range(10)], NOW)
     assert store.waiting_tasks() == []
     store.hand_over([task(number) for number in range(10, 20)], NOW)
-    store.look_again("me", [f"t{number}" for number in range(10, 20)])
+    store.look_again(ME, [f"t{number}" for number in range(10, 20)])
     assert len(store.waiting_tasks()) == 10
     store.remember_workflows([Workflow(f"w{number}", 1, "r", NOW, None) for number in range(10)])
     assert all(store.workflow(f"w{number}") for number in range(10))

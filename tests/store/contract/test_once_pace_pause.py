@@ -9,7 +9,7 @@ from typing import Any
 from store.protocols import Store
 from store.records import Agenda, Decision, NewTarget, OnceHolder, Result, Target
 from tests.store.contract.backends import Backend
-from tests.store.contract.makers import NOW, arrive, completion, decide, end, ids, start, states, task
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, start, states, task
 
 
 def once(number: int = 1, key: str = "key", **more: Any) -> NewTarget:
@@ -102,7 +102,7 @@ def test_a_pruned_holders_key_changes_hands_too(store: Store) -> None:
 def paced(store: Store, id_: str, webhook: str, number: int) -> None:
     arrive(store, id_, webhook=webhook)
     targets = tuple(start(one) for one in range(number))
-    assert store.decide("me", [Decision(id_, "pending", "no", targets, paced=True)], [], NOW, "me", 99) == []
+    assert store.decide(ME, [Decision(id_, "pending", "no", targets, paced=True)], [], NOW, "me", 99) == []
 
 
 def test_no_more_is_claimed_than_the_pace_allows_by_all_workers_together(backend: Backend, store: Store) -> None:
@@ -150,7 +150,7 @@ def test_a_webhook_is_paused_until_it_is_resumed(store: Store, other: Store) -> 
 
 
 def test_freed_events_can_be_left_out_by_webhook(store: Store) -> None:
-    store.adopt("me", [task()], NOW)
+    store.adopt(ME, [task()], NOW)
     decide(store, arrive(store), completion())
     end(store, "e1", "cancelled")
     assert ids(store.agenda(10).freed) == ["e1"]

@@ -11,7 +11,7 @@ import pytest
 from store.protocols import Store, StoreUnavailable, Unstorable
 from store.records import Decision, EventFilter, Result, SetAside
 from tests.store.contract.backends import Backend
-from tests.store.contract.makers import NOW, arrive, completion, decide, end, event, ids, start, task
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, ids, start, task
 
 
 def aside(id_: str = "t1", **more: Any) -> SetAside:
@@ -65,7 +65,7 @@ def test_items_are_found_by_kind_time_and_id_the_longest_due_first(store: Store)
 
 def test_what_is_set_aside_goes_with_its_event_or_task(store: Store) -> None:
     for number in range(3):
-        store.adopt("me", [task(number)], NOW)
+        store.adopt(ME, [task(number)], NOW)
         decide(store, arrive(store, f"e{number}"), completion(number))
     targets = store.claim("me", NOW, 0, 9)
     store.record_results("me", [Result(target, "done") for target in targets[:2]], NOW)
@@ -136,7 +136,7 @@ def test_an_event_that_is_set_aside_is_left_out_of_the_agenda_until_it_is_taken_
 def test_a_held_or_freed_event_that_is_set_aside_is_free_for_the_decider_to_look_at_afterwards(store: Store) -> None:
     for id_ in ("e1", "e2"):
         arrive(store, id_)
-    store.adopt("me", [task(2)], NOW)
+    store.adopt(ME, [task(2)], NOW)
     decide(store, "e1", hold="held")
     decide(store, "e2", completion(2))
     end(store, "e2", "cancelled")
@@ -152,7 +152,7 @@ def test_an_event_that_is_set_aside_may_be_decided_and_stays_so(store: Store) ->
         arrive(store, id_)
     store.set_aside(event_aside("e1", "e2"))
     decide(store, "e1", start(), hold="held")
-    store.decide("me", [Decision("e2", "ignored", "no")], [], NOW + 5, None, 0)
+    store.decide(ME, [Decision("e2", "ignored", "no")], [], NOW + 5, None, 0)
     store.set_aside(event_aside("e2"))
     store.take_back("event", ["e1", "e2"])
     assert [(one.decided_at, one.hold) for one in (event(store, "e1"), event(store, "e2"))] == [
@@ -171,7 +171,7 @@ def test_an_event_that_is_set_aside_is_not_forgotten_however_long_nobody_tries_i
 
 
 def test_what_the_database_refuses_says_nothing_about_the_store(store: Store) -> None:
-    store.adopt("me", [task()], NOW)
+    store.adopt(ME, [task()], NOW)
     decide(store, arrive(store, "e1"), completion())
     with pytest.raises(Unstorable, match=r"(?i)unique"):
         decide(store, arrive(store, "e2"), completion())
@@ -180,7 +180,7 @@ def test_what_the_database_refuses_says_nothing_about_the_store(store: Store) ->
 
 def test_a_target_that_has_ended_is_set_aside_no_longer_whoever_ended_it(store: Store) -> None:
     """Another worker may have set it aside a moment before, and nobody have known."""
-    store.adopt("me", [task(1), task(2)], NOW)
+    store.adopt(ME, [task(1), task(2)], NOW)
     arrive(store)
     decide(store, "e1", completion(1), completion(2))
     over, live = store.targets_of(["e1"])

@@ -6,7 +6,7 @@ import pytest
 
 from store.protocols import Store
 from store.records import Change, Decision, EventFilter, EventStatus, Rejection, SetAside
-from tests.store.contract.makers import NOW, arrive, completion, decide, end, ids, start, task
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, start, task
 
 STATUSES: tuple[EventStatus, ...] = ("pending", "delivered", "expired", "ignored", "failed")
 
@@ -23,7 +23,7 @@ def full(store: Store) -> Store:
         end(store, f"failed-{webhook}", "failed")
         others = [Decision(f"{status}-{webhook}", status, "no") for status in ("expired", "ignored")]  # type: ignore[arg-type]
         held = Decision(arrive(store, f"held-{webhook}", webhook=webhook), "pending", "held")
-        store.decide("me", [*others, held], [], NOW, None, 0)
+        store.decide(ME, [*others, held], [], NOW, None, 0)
     return store
 
 
@@ -90,8 +90,8 @@ def test_the_oldest_pending_event_is_undecided_or_has_a_call_to_be_made(store: S
 
 def test_waiting_tasks_are_listed_and_counted(store: Store) -> None:
     tasks = [task(1), task(2, workflow="other", broken="why"), task(3)]
-    store.adopt("me", [*tasks, task(4), task(5)], NOW)
-    store.drop("me", ["t4"], NOW)
+    store.adopt(ME, [*tasks, task(4), task(5)], NOW)
+    store.drop(ME, ["t4"], NOW)
     decide(store, arrive(store), completion(5))
     assert store.waiting_tasks() == tasks
     assert store.waiting_tasks(limit=2) == tasks[:2]

@@ -11,7 +11,7 @@ import pytest
 
 from store.protocols import Listener, News, Store
 from testkit.descriptors import is_written_elsewhere
-from tests.store.contract.makers import NOW, arrive, completion, decide, end, start, task
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, start, task
 
 LONG = 120.0
 """Seconds that a wait would take which isn't ended."""
@@ -78,7 +78,7 @@ def test_a_wake_up_that_is_overtaken_by_the_closing_reaches_no_other_file(
 
 @pytest.mark.parametrize("outcome", ["cancelled", "failed"])
 def test_the_decider_hears_of_results_that_leave_it_something(store: Store, other: Store, outcome: str) -> None:
-    store.adopt("me", [task()], NOW)
+    store.adopt(ME, [task()], NOW)
     decide(store, arrive(store), completion())
     with listening(store, "events") as listener:
         end(other, "e1", outcome)  # type: ignore[arg-type]
@@ -87,7 +87,7 @@ def test_the_decider_hears_of_results_that_leave_it_something(store: Store, othe
 
 def test_the_followers_hear_of_a_lead_that_is_given_up(store: Store, other: Store) -> None:
     with listening(other, "targets") as listener:
-        store.resign("me")
+        store.resign(ME)
         assert ended(listener)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from store.protocols import Store
 from store.records import Change, Rejection, Result, SetAside, Workflow
-from tests.store.contract.makers import NOW, arrive, decide, event, new_event, start, task
+from tests.store.contract.makers import ME, NOW, arrive, decide, event, new_event, start, task
 
 HALF = "half \ud83d and \udca9 of two"
 KEPT = "half \ufffd and \ufffd of two"
@@ -17,7 +17,7 @@ NUL = "a\0b"
 
 def test_criteria_are_compared_as_they_came_also_after_the_store(store: Store, other: Store) -> None:
     odd = {f"$['{HALF}']": HALF, "$.nul": NUL, "$.deep": [{HALF: 1}], "$.emoji": "💩"}
-    [fresh] = store.adopt("me", [task(matches=odd, broken=f"no path: {HALF}")], NOW)
+    [fresh] = store.adopt(ME, [task(matches=odd, broken=f"no path: {HALF}")], NOW)
     [found] = other.waiting_tasks()
     assert fresh.matches == found.matches == odd
     assert found.broken == f"no path: {KEPT}"
@@ -26,16 +26,16 @@ def test_criteria_are_compared_as_they_came_also_after_the_store(store: Store, o
 
 def test_a_task_is_known_by_the_names_under_which_it_is_read_again(store: Store) -> None:
     odd = replace(task(), id=f"t{HALF}", workflow_id=f"w{NUL}", workflow=HALF, reference_name=HALF + NUL, domain=HALF)
-    [fresh] = store.adopt("me", [odd, task(2)], NOW)[:1]
+    [fresh] = store.adopt(ME, [odd, task(2)], NOW)[:1]
     assert store.task(fresh.id) == fresh
     assert store.task(odd.id.replace(NUL, "")) == fresh
     assert (fresh.workflow, fresh.domain) == (KEPT, KEPT)
-    assert store.adopt("me", [odd], NOW) == [], "it is known"
+    assert store.adopt(ME, [odd], NOW) == [], "it is known"
     store.hand_over([replace(odd, id=f"u{NUL}{HALF}")], NOW)
     [returned] = store.agenda(9).returned
     assert store.task(returned.id) == returned
-    store.look_again("me", [returned.id])
-    store.drop("me", [odd.id], NOW)
+    store.look_again(ME, [returned.id])
+    store.drop(ME, [odd.id], NOW)
     assert store.task(fresh.id).state == "gone"  # type: ignore[union-attr]
 
 
@@ -73,7 +73,7 @@ def test_nothing_is_found_under_a_name_that_is_no_text(store: Store) -> None:
 
 @pytest.mark.parametrize("odd", [9_999_999_999, 2**63, 2**100, -1])
 def test_numbers_beyond_what_a_store_keeps_are_its_bounds(store: Store, odd: int) -> None:
-    [fresh] = store.adopt("me", [task(response_timeout=odd, scheduled_at=odd)], NOW)
+    [fresh] = store.adopt(ME, [task(response_timeout=odd, scheduled_at=odd)], NOW)
     assert store.task("t1") == fresh
     assert fresh.response_timeout == (2**31 - 1 if odd > 0 else 0)
     assert fresh.scheduled_at == max(0, min(odd, 2**63 - 1))

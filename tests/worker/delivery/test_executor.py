@@ -12,6 +12,7 @@ import pytest
 
 from store.protocols import StoreUnavailable
 from store.records import Decision, Event, NewEvent, NewTarget, Result
+from tests.store.contract.makers import ME
 from tests.worker.play import Later
 from tests.worker.targets import Bench, bench
 
@@ -431,7 +432,7 @@ def test_no_more_payload_is_in_hand_than_fits(played: Played, monkeypatch: pytes
     for name in names:
         bench.store.append([NewEvent(name, "w", now, '{"a": 1234}', {}, {}, now)])
         new = NewTarget("start", "flow", correlation_id=name)
-        bench.store.decide("me", [Decision(name, "pending", "no", (new,))], [], now, None, 0)
+        bench.store.decide(ME, [Decision(name, "pending", "no", (new,))], [], now, None, 0)
     most = 0
     for _ in range(100):
         played.round()
@@ -457,7 +458,7 @@ class Shared:
             self.ids[webhook].append(id_)
             bench.store.append([NewEvent(id_, webhook, now, "{}", {}, {}, now)])
             new = NewTarget("start", workflow, correlation_id=id_)
-            bench.store.decide("me", [Decision(id_, "pending", "no", (new,))], [], now, None, 0)
+            bench.store.decide(ME, [Decision(id_, "pending", "no", (new,))], [], now, None, 0)
 
     def run_well(self) -> None:
         """The calls of the webhook that is well end; those of the other hang."""

@@ -13,6 +13,7 @@ import pytest
 from store import rows
 from store.protocols import StoreUnavailable
 from store.records import Decision, Event
+from tests.store.contract.makers import ME
 from tests.worker.leader.test_decider import SECOND, Bench, settle
 from worker.leader import decider as decide
 from worker.leader import plan
@@ -187,7 +188,7 @@ def test_wherever_it_is_killed_its_takers_are_those_that_were_decided(bench: Ben
         tasks = [bench.wait({"$.run": last}) for _ in range(25)]
         event = bench.arrive(run=last)
         while polled := bench.conductor.poll("me"):
-            bench.decider.add_tasks(bench.store.adopt("me", polled, bench.ms))
+            bench.decider.add_tasks(bench.store.adopt(ME, polled, bench.ms))
         left = last
 
         def dying() -> Any:

@@ -15,6 +15,7 @@ from config.webhooks import Definitions, Webhook
 from store.protocols import LeadershipLost, StoreUnavailable
 from store.records import Event, NewEvent, Result, Target
 from store.sqlite import SqliteStore, open_store
+from tests.store.contract.makers import ME
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, failed, forbidden
 from worker.conductor.errors import Unreachable
 from worker.leader.decider import Decider
@@ -40,7 +41,7 @@ class Bench:
             self.looked_up.append(workflow_id)
             return self.conductor.workflow(workflow_id)
 
-        decider = Decider(self.store, "me", look_up, self.conductor.server_clock, skew=2.0)
+        decider = Decider(self.store, look_up, self.conductor.server_clock, skew=2.0)
         decider.workflows._now = lambda: self.ms / 1000
         return decider
 
@@ -52,7 +53,7 @@ class Bench:
         """The next worker begins with what is in the store."""
         self.decider = self.another()
         self.decider.set_definitions(self.definitions)
-        self.decider.load()
+        self.decider.load(ME)
 
     def wait(self, matches: Any = None, workflow: str = "", name: str = "flow", version: int = 1) -> SimulatedTask:
         """A task comes to wait, in a new workflow if in no other."""
@@ -71,8 +72,8 @@ class Bench:
         agenda = self.store.agenda(100, self.decider.undefined(self.ms))
         self.decider.set_paused(agenda.paused)
         while tasks := self.conductor.poll("me"):
-            self.decider.add_tasks(self.store.adopt("me", tasks, self.ms))
-        return self.decider.decide(agenda.undecided, agenda.freed, began, self.ms, ("me", 100))
+            self.decider.add_tasks(self.store.adopt(ME, tasks, self.ms))
+        return self.decider.decide(ME, agenda.undecided, agenda.freed, began, self.ms, ("me", 100))
 
     def takers(self, event_id: str) -> list[str]:
         return [str(t.task_id) for t in self.store.targets_of([event_id]) if t.kind == "complete"]
@@ -341,7 +342,7 @@ def test_a_task_in_doubt_that_was_not_the_events_waits_on_and_the_event_is_held_
     bench.store.record_results("me", [Result(target, "cancelled", "version 1", unfit=True)], bench.ms)
     returned = bench.store.agenda(9).returned
     assert [task.id for task in returned] == [ill.id]
-    bench.store.look_again("me", [ill.id])
+    bench.store.look_again(ME, [ill.id])
     bench.decider.add_tasks(returned)
     bench.decide()
     assert bench.event(event).hold == "held"
@@ -479,7 +480,7 @@ def test_after_an_error_of_the_store_the_next_decider_goes_on_from_what_is_there
 def test_who_has_lost_the_lead_decides_nothing(bench: Bench) -> None:
     bench.wait()
     event = bench.arrive()
-    bench.store.resign("me")
+    bench.store.resign(ME)
     assert bench.store.elect("another", 1)
     with pytest.raises(LeadershipLost):
         bench.decide()
@@ -518,8 +519,8 @@ def test_what_is_claimed_at_once_comes_with_its_event_and_the_rest_is_left_for_a
         bench.wait()
     event = bench.arrive(n=1)
     undecided = bench.store.agenda(10).undecided
-    bench.decider.add_tasks(bench.store.adopt("me", bench.conductor.poll("me"), bench.ms))
-    claimed = bench.decider.decide(undecided, [], bench.ms, bench.ms, ("me", 2))
+    bench.decider.add_tasks(bench.store.adopt(ME, bench.conductor.poll("me"), bench.ms))
+    claimed = bench.decider.decide(ME, undecided, [], bench.ms, bench.ms, ("me", 2))
     assert [(target.task_id, owner.id) for target, owner in claimed] == [("t000", event), ("t001", event)]
     assert [target.state for target in bench.store.targets_of([event])] == ["claimed", "claimed", "pending"]
 

@@ -15,6 +15,7 @@ from store import rows
 from store.protocols import LeadershipLost, StoreUnavailable, Unstorable
 from store.records import Decision, Event, NewTarget, SetAside
 from store.sqlite import large_decisions
+from tests.store.contract.makers import ME
 from tests.worker.leader.test_decider import SECOND, Bench, settle
 from worker.leader import decider as decide
 from worker.leader.matching import TaskIndex, WaitingTask
@@ -319,7 +320,7 @@ def test_a_task_that_was_set_aside_and_has_ended_is_forgotten(bench: Bench) -> N
     sick = bench.wait()
     with no_room_for(sick.id):
         bench.decide()
-    bench.store.drop("me", [sick.id], bench.ms)
+    bench.store.drop(ME, [sick.id], bench.ms)
     bench.decider.drop_tasks([sick.id])
     bench.decide()
     assert bench.store.quarantined() == []

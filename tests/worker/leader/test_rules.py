@@ -29,7 +29,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from config.settings import Settings
 from config.webhooks import Definitions, Webhook
 from store.protocols import LeadershipLost, StoreUnavailable
-from store.records import Event, NewEvent, Result, Target
+from store.records import Event, NewEvent, Result, Target, Term
 from store.sqlite import SqliteStore, open_store
 from tests.store import naive
 from tests.worker.reference import RefEvent, RefTask, Rules
@@ -200,9 +200,9 @@ class Machine(RuleBasedStateMachine):
         machine = self
 
         class Spy(Decider):
-            def decide(self, *arguments: Any) -> Any:
-                if machine.store.leader()[0] != self._holder:  # type: ignore[index]
-                    return super().decide(*arguments)  # LeadershipLost, or there was nothing to write
+            def decide(self, term: Term, *arguments: Any) -> Any:
+                if machine.store.leader()[0] != term.holder:  # type: ignore[index]
+                    return super().decide(term, *arguments)  # LeadershipLost, or there was nothing to write
                 _, _, began, now, _, whole = arguments
                 assert whole
                 waiting = self.tasks.ids()
@@ -222,7 +222,7 @@ class Machine(RuleBasedStateMachine):
 
                 try:
                     with mock.patch.object(machine.store, "decide", store_decide):
-                        answer = super().decide(*arguments)
+                        answer = super().decide(term, *arguments)
                     committed = True
                 finally:
                     if committed:

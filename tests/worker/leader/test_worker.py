@@ -16,7 +16,7 @@ from config.settings import Settings
 from config.webhooks import Definitions, Webhook
 from store import rows
 from store.protocols import LeadershipLost, StoreUnavailable, Unstorable
-from store.records import NewEvent, Pruned, Task
+from store.records import NewEvent, Pruned, Task, Term
 from store.sqlite import SqliteStore, decisions, open_store
 from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor
@@ -177,10 +177,10 @@ def test_a_heartbeat_keeps_the_lead_also_while_the_store_is_being_read(bench: Be
     worker, other = bench.worker(), bench.worker()
     load = Decider.load
 
-    def slow(decider: Any, alive: Any) -> list[Task]:
+    def slow(decider: Any, *arguments: Any) -> list[Task]:
         with mock.patch.object(time, "time", return_value=time.time() + TERM_SECONDS - 1):
             reign_of(worker).renew()
-        return load(decider, alive)
+        return load(decider, *arguments)
 
     with mock.patch.object(Decider, "load", slow):
         assert worker.elect()
@@ -214,7 +214,7 @@ def test_tasks_that_were_polled_as_the_lead_was_lost_go_to_the_worker_that_decid
     old = bench.deciding()
     task = bench.wait()
     new = bench.worker()
-    bench.store.resign(old.id)
+    bench.store.resign(Term(old.id))
     assert bench.store.elect(new.id, 60)
     bench.conductor.waiting_since = lambda start, unreadable=None: iter(())  # type: ignore[method-assign]  # no index
     old.step()
@@ -356,7 +356,7 @@ def test_a_heartbeat_after_the_end_brings_no_lead_back(bench: Bench) -> None:
 
 def test_a_worker_that_lost_the_lead_hears_of_it_from_its_heartbeat(bench: Bench) -> None:
     worker, other = bench.deciding(), bench.worker()
-    bench.store.resign(worker.id)
+    bench.store.resign(Term(worker.id))
     assert other.elect()
     reign_of(worker).renew()
     polls = bench.conductor.poll = mock.Mock()  # type: ignore[method-assign]
@@ -369,7 +369,7 @@ def test_a_worker_that_lost_the_lead_hears_of_it_from_its_heartbeat(bench: Bench
 def test_a_worker_that_was_frozen_sees_whether_it_still_has_the_lead_before_it_polls(bench: Bench, lost: bool) -> None:
     worker, other = bench.deciding(), bench.worker()
     if lost:
-        bench.store.resign(worker.id)
+        bench.store.resign(Term(worker.id))
         assert other.elect()
     reign_of(worker)._kept -= TERM_SECONDS + 1  # no heartbeat all that time
     polls = bench.conductor.poll = mock.Mock(return_value=[])  # type: ignore[method-assign]
