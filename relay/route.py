@@ -20,6 +20,8 @@ from relay.verification import Verification, VerifiedWebhooks, terms_of
 from store.tracing import TRACE_HEADERS
 
 PATH = "/webhook/"
+CONDUCTORS_PATH = "/api/webhook/"
+"""The same, as Conductor's documentation names it."""
 
 
 class Route:
@@ -55,7 +57,7 @@ class Route:
         self.own_answer = own_answer(webhook.respond) if webhook.respond is not None else None
         """What is answered instead of the platform's usual answer."""
         self._networks = without_mapped(webhook.allow_ips)
-        self._public_url = public_url_of(webhook, public_url)
+        self._public_urls = {path: public_url_of(webhook, public_url, path) for path in (PATH, CONDUCTORS_PATH)}
 
     def challenge(self, request: Request) -> Answer | None:
         """The answer to a challenge that nobody signs; None if it is none. May raise Refused."""
@@ -67,9 +69,12 @@ class Route:
         challenge = self.platform.signed_challenge
         return None if challenge is None else challenge(body.value, self.terms)
 
-    def url(self, seen: Callable[[], str], query: str) -> str:
-        """The URL as the platform called it: the configured one, or as it was seen; with the query as it was sent."""
-        base = self._public_url or seen()
+    def url(self, seen: Callable[[], str], query: str, path: str = PATH) -> str:
+        """The URL as the platform called it: the configured one, or as it was seen; with the query as it was sent.
+
+        `path` is the one of the relay's two under which it came.
+        """
+        base = self._public_urls[path] or seen()
         if not query:
             return base
         return f"{base.partition('?')[0]}?{query}"
@@ -82,11 +87,11 @@ class Route:
         return address is not None and is_within(address, self._networks)
 
 
-def public_url_of(webhook: Webhook, public_url: str | None) -> str | None:
+def public_url_of(webhook: Webhook, public_url: str | None, path: str = PATH) -> str | None:
     """The URL that platforms call, if the definition or the setting BRIDGE_PUBLIC_URL tells it."""
     if webhook.public_url is not None:
         return webhook.public_url
-    return f"{public_url.rstrip('/')}{PATH}{webhook.url_id}" if public_url else None
+    return f"{public_url.rstrip('/')}{path}{webhook.url_id}" if public_url else None
 
 
 def routes_of(

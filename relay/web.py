@@ -18,7 +18,7 @@ from relay.memory import Overloaded
 from relay.peers import LONGEST_BODY
 from relay.readiness import Readiness
 from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Receiver
-from relay.route import PATH, Route
+from relay.route import CONDUCTORS_PATH, PATH, Route
 from store.protocols import Deliveries as DeliveryStore
 
 if TYPE_CHECKING:
@@ -41,9 +41,11 @@ _OF_PROXIES = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP
 class WsgiRequest:
     """A `relay.receiver.Incoming` from a WSGI environment."""
 
-    def __init__(self, environ: dict[str, Any], knows_proxies: bool = False):
-        """`knows_proxies`: nobody's X-Forwarded-For but that of our proxies counts, so the address is the sender's."""
+    def __init__(self, environ: dict[str, Any], knows_proxies: bool = False, path: str = PATH):
+        """`knows_proxies`: nobody's X-Forwarded-For but that of our proxies counts, so the address is the sender's.
+        `path`: under which of the relay's two it came."""
         self._environ = environ
+        self._path = path
         self.method: str = environ["REQUEST_METHOD"]
         remote: str = environ.get("REMOTE_ADDR", "")
         # So a listener on IPv6 sees IPv4.
@@ -97,7 +99,13 @@ class WsgiRequest:
         environ = self._environ
         query = environ.get("QUERY_STRING", "")
         return Request(
-            self.method, route.url(self._seen_url, query), query, _headers(environ), body, self.remote, time.time()
+            self.method,
+            route.url(self._seen_url, query, self._path),
+            query,
+            _headers(environ),
+            body,
+            self.remote,
+            time.time(),
         )
 
     def _seen_url(self) -> str:
@@ -129,7 +137,7 @@ def _name(key: str) -> str:
 
 
 class Deliveries:
-    """Answers ``/webhook/{id}`` itself, and leaves every other path to Flask.
+    """Answers ``/webhook/{id}`` and ``/api/webhook/{id}`` itself, and leaves every other path to Flask.
 
     Flask's context, request object and routing would cost a third of the time that a delivery takes.
     """
@@ -146,13 +154,14 @@ class Deliveries:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         path: str = environ.get("PATH_INFO", "")
-        if not path.startswith(PATH):
+        prefix = PATH if path.startswith(PATH) else CONDUCTORS_PATH
+        if not path.startswith(prefix):
             return self._others(environ, start_response)
         if self._start is not None:
             self._start()
             self._start = None
         began = time.perf_counter()
-        answer = self._receiver.receive(path[len(PATH) :], WsgiRequest(environ, self._knows_proxies))
+        answer = self._receiver.receive(path[len(prefix) :], WsgiRequest(environ, self._knows_proxies, prefix))
         metrics.observe_request(time.perf_counter() - began)
         return send(answer, environ, start_response)
 

@@ -270,7 +270,7 @@ def test_the_nginx_example_is_whole_and_passes_only_webhooks_on() -> None:
     assert blocks(text) == 0
     for line in re.sub(r"#.*", "", text).splitlines():
         assert not line.strip() or line.strip().endswith((";", "{", "}")), line
-    assert re.findall(r"location (\S+) \{", text) == ["/webhook/", "/"]
+    assert re.findall(r"location (.+) \{", text) == ["~ ^/(api/)?webhook/", "/"]
     assert "client_max_body_size    25m;" in text
     # Appending would let the client say where it comes from.
     assert "proxy_add_x_forwarded_for" not in text

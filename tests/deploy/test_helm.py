@@ -145,10 +145,11 @@ def test_sqlite_is_one_pod_and_one_volume() -> None:
     assert set(of_kind(objects, "Service")) == {"relay", "worker", "admin"}
 
 
-def test_the_autoscaler_alone_says_how_many_relays_there_are() -> None:
+def test_turning_autoscaling_on_never_leaves_fewer_relays_than_it_allows() -> None:
     objects = with_values("everything")
-    assert "replicas" not in of_kind(objects, "Deployment")["relay"]["spec"]
     [scaler] = of_kind(objects, "HorizontalPodAutoscaler").values()
+    # Without a number Kubernetes falls back to its default, one.
+    assert of_kind(objects, "Deployment")["relay"]["spec"]["replicas"] == scaler["spec"]["minReplicas"] > 1
     assert scaler["spec"]["scaleTargetRef"]["name"] == of_kind(objects, "Deployment")["relay"]["metadata"]["name"]
 
 
@@ -206,6 +207,7 @@ def test_no_process_has_secrets_that_it_does_not_need() -> None:
         "relay": {"webhook-secrets", "bridge-database"},
         "worker": {"bridge-notify", "bridge-database", "conductor-key"},
         "admin": {"webhook-secrets", "bridge-database", "bridge-admin"},
+        "check": {"webhook-secrets"},
         "test": {"webhook-secrets"},
     }
     files = {
@@ -214,7 +216,7 @@ def test_no_process_has_secrets_that_it_does_not_need() -> None:
         for container in pod["containers"]
     }
     both = ["secret-webhook-secrets", "secret-partner-keys"]
-    assert files == {"relay": both, "worker": [], "admin": both, "test": both}
+    assert files == {"relay": both, "worker": [], "admin": both, "check": both, "test": both}
     volumes = {volume["name"] for volume in found["worker"]["volumes"]}
     assert not volumes & set(both)
 
@@ -240,18 +242,41 @@ def test_the_database_is_a_url_or_a_host_with_a_password() -> None:
 
 def test_the_way_in_publishes_webhooks_only() -> None:
     objects = with_values("everything")
-    [ingress] = of_kind(objects, "Ingress").values()
-    [rule] = ingress["spec"]["rules"]
-    [path] = rule["http"]["paths"]
-    assert (path["path"], path["pathType"]) == ("/webhook/", "Prefix")
-    assert path["backend"]["service"] == {"name": "bridge-webhook-bridge-relay", "port": {"name": "http"}}
-    [route] = of_kind(objects, "HTTPRoute").values()
+    [rule] = of_kind(objects, "Ingress")[""]["spec"]["rules"]
+    assert [(path["path"], path["pathType"]) for path in rule["http"]["paths"]] == [
+        ("/webhook/", "Prefix"),
+        ("/api/webhook/", "Prefix"),
+    ]
+    for path in rule["http"]["paths"]:
+        assert path["backend"]["service"] == {"name": "bridge-webhook-bridge-relay", "port": {"name": "http"}}
+    route = of_kind(objects, "HTTPRoute")[""]
     assert [match["path"] for rule in route["spec"]["rules"] for match in rule["matches"]] == [
-        {"type": "PathPrefix", "value": "/webhook/"}
+        {"type": "PathPrefix", "value": "/webhook/"},
+        {"type": "PathPrefix", "value": "/api/webhook/"},
     ]
     for values in VALUES:
         for service in of_kind(with_values(values), "Service").values():
             assert service["spec"].get("type", "ClusterIP") == "ClusterIP"
+
+
+def test_at_conductors_address_its_documented_webhook_routes_are_the_bridges() -> None:
+    objects = with_values("everything")
+    [rule] = of_kind(objects, "Ingress")["conductor"]["spec"]["rules"]
+    assert rule["host"] == "conductor.example.com"
+    backends = {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
+    assert backends == {
+        "/api/webhook/": "bridge-webhook-bridge-relay",
+        "/api/metadata/webhook": "bridge-webhook-bridge-admin",
+        "/api/token": "bridge-webhook-bridge-admin",
+        "/": "conductor-server",
+    }
+    route = of_kind(objects, "HTTPRoute")["conductor"]
+    routed = {
+        match["path"]["value"]: rule["backendRefs"][0]["name"]
+        for rule in route["spec"]["rules"]
+        for match in rule["matches"]
+    }
+    assert routed == backends
 
 
 def ports(rules: list[dict[str, Any]]) -> set[int]:
@@ -339,6 +364,8 @@ def test_a_package_of_the_chart_is_whole(tmp_path: Path) -> None:
 
 
 WRONG = [
+    ("postgresql", "settings.BRIDGE_RETENTOIN=14d", "settings.BRIDGE_RETENTOIN: the bridge has no such setting"),
+    ("postgresql", "networkPolicy.ingressFrom=null", "networkPolicy.ingressFrom: [] would let nobody reach the relay"),
     ("postgresql", "relay.replica=3", "at '/relay': additional properties 'replica'"),
     ("postgresql", "relay.replicas=two", "at '/relay/replicas'"),
     ("postgresql", "relay.replicas=0", "at '/relay/replicas'"),
@@ -410,6 +437,50 @@ def test_the_notes_say_what_to_do_next() -> None:
     assert "deployment/bridge-webhook-bridge -c relay" in notes("sqlite")
     assert "WARNING" not in postgresql
     assert "the loss of a node is a gap" in notes("postgresql", "relay.replicas=1")
+
+
+@every_values
+def test_new_definitions_are_checked_before_an_upgrade_changes_anything(values: Path) -> None:
+    objects = with_values(values)
+    job = of_kind(objects, "Job")["check"]
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    pod = pods(objects)["check"]
+    assert pod["containers"][0]["command"] == ["webhook-bridge", "check", "--offline"]
+    # Neither the chart's service account nor, with `webhooks`, its ConfigMap is there before the first install.
+    assert pod["serviceAccountName"] == "default"
+    [mounted] = [each["configMap"]["name"] for each in pod["volumes"] if each["name"] == "webhooks"]
+    if (own := of_kind(objects, "ConfigMap")).get("webhooks"):
+        hook = own["check"]
+        assert mounted == hook["metadata"]["name"]
+        assert hook["data"] == own["webhooks"]["data"]
+        before, after = (int(each["metadata"]["annotations"].get("helm.sh/hook-weight", 0)) for each in (hook, job))
+        assert before < after
+    assert "check" not in pods(with_values(values, "check.enabled=false"))
+
+
+def test_what_helm_test_leaves_behind_does_not_outlive_the_release() -> None:
+    [pod] = [found for found in with_values("postgresql") if found["kind"] == "Pod"]
+    policies = pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"].split(",")
+    assert {"hook-succeeded", "hook-failed"} <= set(policies)
+
+
+def test_the_chart_knows_every_setting_and_refuses_others() -> None:
+    helpers = (CHART / "templates" / "_helpers.tpl").read_text(encoding="utf-8")
+    [known] = re.findall(r"\$known := list (.*) }}", helpers)
+    own = {name.upper() for name in Settings.model_fields if name.startswith("bridge_")}
+    assert set(re.findall(r'"(\w+)"', known)) == own
+
+
+def test_any_is_every_pod_and_an_empty_list_is_nobody() -> None:
+    policies = of_kind(with_values("postgresql", "networkPolicy.metricsFrom=any"), "NetworkPolicy")
+    ports = {"relay": 9108, "worker": 9109}
+    for component, port in ports.items():
+        rules = policies[component]["spec"]["ingress"]
+        assert [rule for rule in rules if "from" not in rule and rule["ports"][0]["port"] == port]
+    policies = of_kind(with_values("postgresql"), "NetworkPolicy")
+    assert policies["worker"]["spec"]["ingress"] == []
+    [rule] = policies["relay"]["spec"]["ingress"]
+    assert "from" not in rule
 
 
 def test_helm_test_posts_to_the_first_webhook_or_to_the_named_one() -> None:

@@ -75,6 +75,29 @@ def test_a_webhook_may_have_another_id_in_its_url(make_relay: MakeRelay) -> None
     assert relay.event().webhook == "plain"
 
 
+def test_conductors_documented_route_is_the_same_webhook(make_relay: MakeRelay) -> None:
+    relay = make_relay(PLAIN | {"challenge": "token"})
+    answered = relay.client.post("/api/webhook/plain", data="{}", headers=OK, content_type="application/json")
+    assert answered.get_json() == {"eventId": relay.event().id}
+    assert relay.client.get("/api/webhook/plain?token=abc").text == "abc"
+    assert error_of(relay.client.post("/api/webhook/nobody")) == "not_found"
+    assert error_of(relay.client.post("/api/webhook")) == "not_found"
+
+
+def test_a_signed_url_is_the_one_of_the_route_that_was_called(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "square", "platform": "square", "secret": "key"}, bridge_public_url="https://x.example")
+
+    def post(path: str, signed: str, body: bytes) -> int:
+        digest = hmac.new(b"key", f"https://x.example{signed}".encode() + body, "sha256").digest()
+        headers = {"X-Square-HmacSha256-Signature": base64.b64encode(digest).decode()}
+        return relay.client.post(path, data=body, headers=headers, content_type="application/json").status_code
+
+    for number, path in enumerate(("/webhook/square", "/api/webhook/square")):
+        assert post(path, path, b'{"event_id": "%d"}' % number) == 200
+    assert post("/api/webhook/square", "/webhook/square", b'{"event_id": "2"}') == 401
+    assert post("/webhook/square", "/api/webhook/square", b'{"event_id": "3"}') == 401
+
+
 # --- the table of errors ---
 
 
@@ -87,7 +110,20 @@ def test_an_unknown_id_is_not_found(make_relay: MakeRelay) -> None:
     assert relay.store.delivery_counts(0)[""] == {"unknown": 4}
 
 
-@pytest.mark.parametrize("path", ["/", "/webhook", "/webhook/", "/webhook/a/b", "/metrics", "/favicon.ico"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/webhook",
+        "/webhook/",
+        "/webhook/a/b",
+        "/api",
+        "/api/webhook/",
+        "/api/webhook/a/b",
+        "/metrics",
+        "/favicon.ico",
+    ],
+)
 def test_other_paths_are_not_found(path: str, make_relay: MakeRelay) -> None:
     response = make_relay(PLAIN).client.post(path)
     assert (response.status_code, error_of(response)) == (404, "not_found")

@@ -45,8 +45,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- default (printf "%s-webhooks" (include "bridge.fullname" .)) .Values.existingConfigMap }}
 {{- end }}
 
+{{/* With autoscaling, what the autoscaler has chosen: without a number here, Kubernetes would fall back to one replica as
+     autoscaling is turned on. Where the cluster can't be asked (helm template), the fewest that there may be. */}}
 {{- define "bridge.relayReplicas" -}}
-{{- if kindIs "invalid" .Values.relay.replicas }}{{ ternary 1 2 .Values.database.sqlite.enabled }}{{ else }}{{ .Values.relay.replicas }}{{ end }}
+{{- $scaling := .Values.relay.autoscaling }}
+{{- if $scaling.enabled }}
+{{- $name := printf "%s-relay" (include "bridge.fullname" .) }}
+{{- $live := dig "spec" "replicas" $scaling.minReplicas (lookup "apps/v1" "Deployment" .Release.Namespace $name) }}
+{{- min (max (int $live) (int $scaling.minReplicas)) (int $scaling.maxReplicas) }}
+{{- else if kindIs "invalid" .Values.relay.replicas }}{{ ternary 1 2 .Values.database.sqlite.enabled }}{{ else }}{{ .Values.relay.replicas }}{{ end }}
 {{- end }}
 
 {{- define "bridge.workerReplicas" -}}
@@ -58,6 +65,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- else if .Values.ingress.enabled }}{{ ternary "https" "http" (ne .Values.ingress.tlsSecret "") }}://{{ .Values.ingress.host }}
 {{- else if .Values.httpRoute.enabled }}https://{{ .Values.httpRoute.host }}
 {{- end }}
+{{- end }}
+
+{{/* The ports that PostgreSQL listens on, as JSON: those of the URL in the Secret, where the cluster can be asked for it. */}}
+{{- define "bridge.databasePorts" -}}
+{{- $database := .Values.database }}
+{{- $ports := .Values.networkPolicy.databasePorts }}
+{{- if and (not $ports) (not $database.host) $database.existingSecret }}
+{{- $secret := lookup "v1" "Secret" .Release.Namespace $database.existingSecret }}
+{{- $url := dig "data" $database.urlKey "" $secret | b64dec }}
+{{- $hosts := regexReplaceAll "[/?].*$" (regexReplaceAll "^[a-z]+://([^@/]*@)?" $url "") "" }}
+{{- range splitList "," $hosts }}
+{{- with regexFind ":[0-9]+$" . }}{{ $ports = append $ports (trimPrefix ":" . | int) }}{{ end }}
+{{- end }}
+{{- end }}
+{{- default (list (int $database.port)) $ports | uniq | toJson }}
 {{- end }}
 
 {{/* The component whose pods hold a process: with SQLite one pod holds all three. */}}
@@ -93,13 +115,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if or $v.database.existingSecret $v.database.host }}
 {{- fail "database: sqlite.enabled is set beside PostgreSQL's existingSecret or host; leave one of them out" }}
 {{- end }}
+{{- if $v.relay.autoscaling.enabled }}
+{{- fail "relay.autoscaling.enabled: not with database.sqlite.enabled, which is for one pod alone: turn it off, or use PostgreSQL (database.existingSecret)" }}
+{{- end }}
 {{- range $name, $replicas := dict "relay" (include "bridge.relayReplicas" .) "worker" (include "bridge.workerReplicas" .) }}
 {{- if ne $replicas "1" }}
 {{- fail (printf "%s.replicas: %s with database.sqlite.enabled, which is for one pod alone: leave it out, or use PostgreSQL (database.existingSecret)" $name $replicas) }}
 {{- end }}
-{{- end }}
-{{- if $v.relay.autoscaling.enabled }}
-{{- fail "relay.autoscaling.enabled: not with database.sqlite.enabled, which is for one pod alone: turn it off, or use PostgreSQL (database.existingSecret)" }}
 {{- end }}
 {{- else if not $v.database.existingSecret }}
 {{- fail "database.existingSecret: name a Secret with PostgreSQL's URL (key url), or with its password and set database.host; or set database.sqlite.enabled=true" }}
@@ -113,6 +135,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and $v.httpRoute.enabled (not (and $v.httpRoute.host $v.httpRoute.parentRefs)) }}
 {{- fail "httpRoute: say the host that platforms call, and the gateway in parentRefs" }}
 {{- end }}
+{{- with $v.conductorAddress }}
+{{- if and .enabled (not (and .host .service)) }}
+{{- fail "conductorAddress: say the host that Conductor's clients call, and Conductor's service" }}
+{{- end }}
+{{- if and .enabled (not (or $v.ingress.enabled $v.httpRoute.enabled)) }}
+{{- fail "conductorAddress.enabled: set ingress.enabled or httpRoute.enabled too" }}
+{{- end }}
+{{- if and .enabled (not $v.admin.enabled) }}
+{{- fail "conductorAddress.enabled: the admin process answers there; set admin.enabled=true" }}
+{{- end }}
+{{- end }}
 {{- $own := dict "BRIDGE_WEBHOOKS" "webhooks" "BRIDGE_DATABASE" "database" "BRIDGE_PUBLIC_URL" "publicUrl" "BRIDGE_TRUSTED_PROXIES" "trustedProxies" "BRIDGE_RELAY_METRICS" "relay.metricsPort" "BRIDGE_WORKER_METRICS" "worker.metricsPort" "BRIDGE_ADMIN_TOKEN" "admin.existingSecret" "BRIDGE_RELAY_URL" "relay.port" "CONDUCTOR_SERVER_URL" "conductor.url" "CONDUCTOR_UI_SERVER_URL" "conductor.uiUrl" "CONDUCTOR_AUTH_KEY" "conductor.existingSecret" "CONDUCTOR_AUTH_SECRET" "conductor.existingSecret" }}
 {{- range $setting, $value := $own }}
 {{- if hasKey $v.settings $setting }}
@@ -121,6 +154,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- if ne (toString (default "off" (get $v.settings "BRIDGE_ADMIN_WRITES"))) "off" }}
 {{- fail "settings.BRIDGE_ADMIN_WRITES: definitions are in a ConfigMap, which no pod can write; leave it out" }}
+{{- end }}
+{{- $known := list "BRIDGE_ADMIN_TOKEN" "BRIDGE_ADMIN_WRITES" "BRIDGE_CALLS" "BRIDGE_CALL_TIMEOUT" "BRIDGE_CLOCK_SKEW" "BRIDGE_CONDUCTOR_PAYLOAD" "BRIDGE_DATABASE" "BRIDGE_DISCOVERY_INTERVAL" "BRIDGE_FOLLOW_TRACES" "BRIDGE_KEY_MIRROR" "BRIDGE_LOG_FORMAT" "BRIDGE_NOTIFY" "BRIDGE_POLL_INTERVAL" "BRIDGE_PUBLIC_URL" "BRIDGE_RELAY_METRICS" "BRIDGE_RELAY_URL" "BRIDGE_RETENTION" "BRIDGE_TASK_DOMAINS" "BRIDGE_TRUSTED_PROXIES" "BRIDGE_VIEWER_TOKEN" "BRIDGE_WEBHOOKS" "BRIDGE_WORKER_METRICS" }}
+{{- range $setting, $_ := $v.settings }}
+{{- if and (hasPrefix "BRIDGE_" $setting) (not (has $setting $known)) }}
+{{- fail (printf "settings.%s: the bridge has no such setting; see Settings in README.md" $setting) }}
+{{- end }}
+{{- end }}
+{{- if and $v.networkPolicy.enabled (not $v.networkPolicy.ingressFrom) }}
+{{- fail "networkPolicy.ingressFrom: [] would let nobody reach the relay; say who may, or any for every pod" }}
 {{- end }}
 {{- $taken := dict }}
 {{- range $name, $port := dict "relay.port" $v.relay.port "relay.metricsPort" $v.relay.metricsPort "worker.metricsPort" $v.worker.metricsPort "admin.port" $v.admin.port }}

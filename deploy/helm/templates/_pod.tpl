@@ -1,6 +1,7 @@
-{{/* What every pod has; takes root, values (of the component) and stop (seconds). */}}
+{{/* What every pod has; takes root, values (of the component), stop (seconds), and account where the chart's own service
+     account isn't there yet. */}}
 {{- define "bridge.podSpec" -}}
-serviceAccountName: {{ include "bridge.serviceAccount" .root }}
+serviceAccountName: {{ default (include "bridge.serviceAccount" .root) .account }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ .stop }}
