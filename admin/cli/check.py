@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from admin import api_objects as shapes
+from admin.api.objects import problem, setting_problem
 from admin.check.proxies import on_proxies
 from admin.check.secrets_in_git import find_secrets_in_git
 from admin.cli.common import (
@@ -51,24 +51,23 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
         definitions = here.definitions
     except DefinitionsError as error:
         if as_json:
-            echo_json([shapes.problem(problem) for problem in (*error.problems, *error.warnings)])
+            echo_json(list(map(problem, (*error.problems, *error.warnings))))
         else:
-            for problem in sorted((*error.problems, *error.warnings)):
-                click.echo(plain(problem))
+            for found in sorted((*error.problems, *error.warnings)):
+                click.echo(plain(found))
             errors = "1 error" if len(error.problems) == 1 else f"{len(error.problems)} errors"
             click.echo(f"{errors}; the bridge keeps the last good definitions of each file", err=True)
         sys.exit(1)
-    findings = [(shapes.PROXIES, finding) for finding in on_proxies(here.settings, definitions)]
+    findings = [("BRIDGE_TRUSTED_PROXIES", finding) for finding in on_proxies(here.settings, definitions)]
     if not offline:
-        findings += [(shapes.CONDUCTOR, finding) for finding in _ask_conductor(here, definitions)]
-        findings += [(shapes.DATABASE, finding) for finding in _ask_store(here)]
+        findings += [("CONDUCTOR_SERVER_URL", finding) for finding in _ask_conductor(here, definitions)]
+        findings += [("BRIDGE_DATABASE", finding) for finding in _ask_store(here)]
         findings += _set_aside(here)
     warnings = (*definitions.warnings, *find_secrets_in_git(definitions))
     wrong = any(finding.level == "error" for _, finding in findings) or any(one.fails_check for one in warnings)
     if as_json:
-        problems = [shapes.problem(problem) for problem in warnings]
-        problems += [shapes.setting_problem(name, finding) for name, finding in findings if finding.level != "note"]
-        echo_json(problems)
+        risky = [setting_problem(name, finding) for name, finding in findings if finding.level != "note"]
+        echo_json([*map(problem, warnings), *risky])
         sys.exit(wrong)
     for warning in warnings:
         click.echo(plain(warning))

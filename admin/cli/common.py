@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from admin.api.base import ApiObject, as_json
 from admin.bridge import Bridge, NotFound, Readable, read_definitions
 from admin.cli.tables import plain, table
 from admin.events.replay import CantReplay
@@ -104,8 +105,8 @@ def me() -> str:
         return f"command line (user {os.getuid()})"
 
 
-def echo_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2))
+def echo_json(found: ApiObject | Sequence[ApiObject]) -> None:
+    click.echo(json.dumps(as_json(found), indent=2))
 
 
 def echo_table(headings: Sequence[str], rows: Sequence[Sequence[object]], nothing: str) -> None:

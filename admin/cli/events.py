@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import click
 
-from admin import api_objects as shapes
+from admin.api import objects
 from admin.cli.common import (
     Commands,
     Here,
@@ -85,7 +85,7 @@ def events(
     found = bridge.events(EventFilter(webhook, status, before_seq, limit, text))
     targets = bridge.targets_by_event(found)
     if as_json:
-        echo_json([shapes.event(event, targets[event.id]) for event in found])
+        echo_json([objects.Event.of(event, targets=targets[event.id]) for event in found])
         return
     rows = [
         [event.id, event.webhook, event.status, iso(event.received_at), event.delivery_id, brief(targets[event.id])]
@@ -113,7 +113,7 @@ def show(here: Here, event_id: str, as_json: bool) -> None:
     meaning = found.meaning
     event = bridge.shown(event)
     if as_json:
-        echo_json(shapes.whole_event(event, targets, meaning, found.set_aside))
+        echo_json(objects.whole_event(event, targets, found))
         return
     _echo_event(event, meaning)
     for name, values in (("headers", event.headers), ("query", event.query)):
@@ -156,7 +156,7 @@ def explain(here: Here, event_id: str, limit: int, as_json: bool) -> None:
     bridge = here.bridge
     found = Explainer(bridge).event(bridge.event(event_id), limit)
     if as_json:
-        echo_json([shapes.finding(finding) for finding in found.tasks])
+        echo_json(list(map(objects.compared_task, found.tasks)))
         return
     _echo_event(bridge.shown(found.event), found.meaning)
     _echo_starts(found)
@@ -229,7 +229,7 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
     webhook = here.bridge.event(event_id).webhook
     here.store.record_change(Change(here.store.now(), me(), "replayed", webhook, f"event {event_id}, as {new_id}"))
     if as_json:
-        echo_json({"eventId": new_id, "replayOf": event_id})
+        echo_json(objects.Replay(event_id=new_id, replay_of=event_id))
         return
     click.echo(new_id)
 
@@ -256,7 +256,7 @@ def tasks(ctx: click.Context, here: Here, workflow: str | None, broken: bool, li
         return
     found = _waiting(here, workflow, broken, limit)
     if as_json:
-        echo_json([shapes.task(task) for task in found])
+        echo_json(list(map(objects.Task.of, found)))
         return
     rows = [
         [
@@ -299,7 +299,7 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
     task = bridge.task(task_id)
     found = Explainer(bridge).task(task, limit)
     if as_json:
-        echo_json(shapes.whole_task(task, found))
+        echo_json(objects.whole_task(task, found))
         return
     fields = {
         "task": task.id,
@@ -339,7 +339,7 @@ def rejections(here: Here, webhook: str | None, limit: int, filtered: bool, as_j
     """List the newest rejected deliveries with the reason that their senders weren't told."""
     found = here.store.rejections(webhook, limit, filtered)
     if as_json:
-        echo_json([shapes.rejection(rejection) for rejection in found])
+        echo_json(list(map(objects.Rejection.of, found)))
         return
     rows = [[iso(one.at), one.webhook, one.method, one.status, one.remote, one.reason] for one in found]
     nothing = "none filtered" if filtered else "no rejections"

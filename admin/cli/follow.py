@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import click
 
-from admin import api_objects as shapes
+from admin.api.base import as_json as to_json
+from admin.api.objects import EventNews
 from admin.bridge import Bridge
 from admin.cli.tables import plain
 from admin.events.follow import Follower, News
@@ -68,4 +69,4 @@ def line_of(news: News) -> str:
 
 
 def _as_json(news: News) -> str:
-    return json.dumps({**shapes.event(news.event, news.targets), "new": news.is_new})
+    return json.dumps(to_json(EventNews.of(news.event, targets=news.targets, new=news.is_new)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from admin import api_objects as shapes
+from admin.api.objects import NewWebhook
 from admin.bridge import read_definitions
 from admin.cli.common import Here, echo_json, fail, here, me
 from admin.cli.tables import plain
@@ -16,6 +16,7 @@ from admin.definitions.forms import WebhookForm
 from admin.definitions.writer import CantWrite, DefinitionsFolder, Invalid, NameTaken
 from admin.guide import Guide, guides
 from admin.markdown import as_text
+from admin.urls import url_of
 from platforms import PLATFORMS
 from store.protocols import StoreUnavailable
 from store.records import Change
@@ -137,13 +138,14 @@ def _secret(text: str | None) -> str:
 
 def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:
     webhook = read_definitions(here.settings.bridge_webhooks, True).webhooks[form.name]
-    url = shapes.url_of(webhook, here.settings)
+    url = url_of(webhook, here.settings)
     with suppress(
         StoreUnavailable
     ):  # before the first start there is no store: nothing has happened that could be listed
         here.store.record_change(Change(here.store.now(), me(), "created", form.name, f"platform {guide.name}"))
     if as_json:
-        echo_json(shapes.webhook(webhook, url, None) | ({"secret": form.secret} if form.generated else {}))
+        secret = form.secret if form.generated else None
+        echo_json(NewWebhook.of(webhook, url=url, verified_at=None, secret=secret))
         return
     click.echo(f"URL:     {url}")
     if form.generated:

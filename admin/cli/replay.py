@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from admin.api.objects import ReplayPlan, Replays
 from admin.cli.common import Here, echo_json, fail, me
 from admin.events.replay import Progress, choose, replay_all
 from config.durations import parse_duration
@@ -73,7 +74,7 @@ def _say_dry(chosen: Any, as_json: bool) -> None:
     for event in chosen:
         by_webhook[event.webhook] = by_webhook.get(event.webhook, 0) + 1
     if as_json:
-        echo_json({"chosen": len(chosen), "webhooks": by_webhook, "replayed": 0})
+        echo_json(ReplayPlan(chosen=len(chosen), webhooks=by_webhook, replayed=0))
         return
     if not chosen:
         click.echo("no event fits", err=True)
@@ -89,14 +90,14 @@ def _say_end(progress: Progress, stopped: str | None, as_json: bool) -> None:
     replayed = progress.replayed.total()
     if as_json:
         echo_json(
-            {
-                "chosen": progress.total,
-                "replayed": replayed,
-                "webhooks": dict(progress.replayed),
-                "leftOut": dict(progress.left_out),
-                "last": progress.last,
-                "stopped": stopped,
-            }
+            Replays(
+                chosen=progress.total,
+                webhooks=progress.replayed,
+                replayed=replayed,
+                left_out=progress.left_out,
+                last=progress.last,
+                stopped=stopped,
+            )
         )
     else:
         click.echo(f"{replayed} of {progress.total} events replayed")

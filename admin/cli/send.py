@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import click
 
-from admin import api_objects as shapes
 from admin.cli.common import Here, complete_webhook, fail, here, webhook_named
 from admin.cli.tables import plain
 from admin.events.send import NotReachable, content_type_of, draft_for, post, signed
 from admin.guide import SampleEvent, samples
+from admin.urls import local_relay, url_of
 from config.webhooks import Webhook
 from platforms.verifiers import CannotSign
 
@@ -123,7 +123,7 @@ def _urls(here: Here, webhook: Webhook, url: str | None, query: str) -> tuple[An
             if "/webhook/" not in parts.path:
                 parts = parts._replace(path=f"{parts.path.rstrip('/')}/webhook/{webhook.url_id}")
         else:
-            base = here.settings.bridge_public_url or shapes.local_relay()
+            base = here.settings.bridge_public_url or local_relay()
             parts = urlsplit(f"{base}/webhook/{webhook.url_id}")
     except ValueError:
         raise click.BadParameter(
@@ -132,6 +132,6 @@ def _urls(here: Here, webhook: Webhook, url: str | None, query: str) -> tuple[An
     if query:
         parts = parts._replace(query="&".join(filter(None, (parts.query, query.lstrip("?")))))
     if webhook.public_url or here.settings.bridge_public_url:
-        known = urlsplit(shapes.url_of(webhook, here.settings))
+        known = urlsplit(url_of(webhook, here.settings))
         return parts, known._replace(query=parts.query or known.query).geturl()
     return parts, parts.geturl()

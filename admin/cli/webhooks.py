@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable
 
 import click
 
-from admin import api_objects as shapes
+from admin.api.objects import WebhookStatus
 from admin.bridge import Bridge, Readable
 from admin.cli.common import (
     Here,
@@ -23,9 +24,10 @@ from admin.cli.common import (
 from admin.cli.tables import plain
 from admin.definitions.schema import json_schema
 from admin.orkes.importing import NotOrkes, convert, read_webhooks, to_yaml
+from admin.urls import url_of
 from platforms import PLATFORMS
 from store.protocols import StoreMissing
-from store.records import Change
+from store.records import Change, iso
 
 
 @click.command()
@@ -46,20 +48,23 @@ def webhooks(here: Here, as_json: bool) -> None:
     except StoreMissing as error:
         click.echo(f"note: {error}; so nothing is verified yet", err=True)
     found = [
-        shapes.webhook(
+        WebhookStatus.of(
             webhook,
-            shapes.url_of(webhook, here.settings),
-            verified.get(webhook.name),
-            paused.get(webhook.name),
+            url=url_of(webhook, here.settings),
+            verified_at=verified.get(webhook.name),
+            paused_at=paused.get(webhook.name),
         )
         for webhook in definitions.webhooks
     ]
     if as_json:
         echo_json(found)
         return
-    columns = ["name", "url", "platform", "status", "verifiedAt", *(["pausedAt"] if paused else [])]
-    headings = ["NAME", "URL", "PLATFORM", "STATUS", "VERIFIED AT", "PAUSED AT"][: len(columns)]
-    echo_table(headings, [[one.get(column) for column in columns] for one in found], "no webhooks are defined")
+    headings = ["NAME", "URL", "PLATFORM", "STATUS", "VERIFIED AT", "PAUSED AT"][: 6 if paused else 5]
+    rows = [
+        [one.name, one.url, one.platform, one.status, iso(one.verified_at), iso(one.paused_at)][: len(headings)]
+        for one in found
+    ]
+    echo_table(headings, rows, "no webhooks are defined")
 
 
 @click.command()
@@ -112,7 +117,7 @@ def schema() -> None:
     Example:
       webhook-bridge schema > config/webhooks.schema.json
     """
-    echo_json(json_schema(PLATFORMS))
+    click.echo(json.dumps(json_schema(PLATFORMS), indent=2))
 
 
 @click.command("import")

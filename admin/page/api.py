@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import get_args
 
 from flask import Blueprint, Response, abort, jsonify, request
 
-from admin import api_objects as shapes
+from admin.api import objects
+from admin.api.base import ApiObject, as_json
+from admin.api.openapi import description
 from admin.bridge import DAY
 from admin.check.health import what_is_wrong
 from admin.events.replay import replay as replay_event
 from admin.explain.explainer import Explainer
 from admin.page.context import changed
-from admin.page.openapi import description
 from admin.page.pages import bridge, state_of
-from store.records import EventFilter, EventStatus, iso
+from admin.urls import url_of
+from store.records import EventFilter, EventStatus
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
 
@@ -33,18 +36,15 @@ def overview() -> Response:
     here = bridge()
     now = int(time.time() * 1000)
     state = state_of(here, now)
-    return jsonify(
-        {
-            "problems": [
-                {"level": finding.level, "text": finding.text, "details": list(finding.details)}
-                for finding in what_is_wrong(state)
-            ],
-            "events": {status: state.counts.get(status, 0) for status in _STATUSES},
-            "oldestPendingAt": iso(state.oldest_pending),
-            "waitingTasks": sum(state.waiting.values()),
-            "conductor": state.facts.get("conductor"),
-            "discovery": state.facts.get("discovery"),
-        }
+    return _answer(
+        objects.Overview(
+            problems=[objects.Issue.of(issue) for issue in what_is_wrong(state)],
+            events=objects.EventCounts.model_validate(dict.fromkeys(_STATUSES, 0) | dict(state.counts)),
+            oldest_pending_at=state.oldest_pending,
+            waiting_tasks=sum(state.waiting.values()),
+            conductor=state.facts.get("conductor"),
+            discovery=state.facts.get("discovery"),
+        )
     )
 
 
@@ -54,12 +54,15 @@ def webhooks() -> Response:
     verified = here.verified_at()
     paused = here.store.paused()
     counts = here.store.delivery_counts(int(time.time() * 1000) - DAY)
-    return jsonify(
+    return _answer(
         [
-            {
-                **shapes.webhook(webhook, shapes.url_of(webhook, here.settings), verified.get(name), paused.get(name)),
-                "deliveriesLastDay": counts.get(name, {}),
-            }
+            objects.Webhook.of(
+                webhook,
+                url=url_of(webhook, here.settings),
+                verified_at=verified.get(name),
+                paused_at=paused.get(name),
+                deliveries_last_day=counts.get(name, {}),
+            )
             for name, webhook in here.definitions.webhooks.items()
         ]
     )
@@ -82,22 +85,21 @@ def events() -> Response:
         )
     )
     targets = here.targets_by_event(found)
-    return jsonify([shapes.event(event, targets[event.id]) for event in found])
+    return _answer([objects.Event.of(event, targets=targets[event.id]) for event in found])
 
 
 @blueprint.get("/events/<event_id>")
 def event(event_id: str) -> Response:
     here = bridge()
     found = here.event(event_id)
-    explained = Explainer(here).event(found, 50)
     targets = here.store.targets_of([event_id])
-    return jsonify(shapes.whole_event(here.shown(found), targets, explained.meaning, explained.set_aside))
+    return _answer(objects.whole_event(here.shown(found), targets, Explainer(here).event(found, 50)))
 
 
 @blueprint.get("/events/<event_id>/why")
 def why(event_id: str) -> Response:
     here = bridge()
-    return jsonify(shapes.why(Explainer(here).event(here.event(event_id), _limit(200))))
+    return _answer(objects.why(Explainer(here).event(here.event(event_id), _limit(200))))
 
 
 @blueprint.post("/events/<event_id>/replay")
@@ -105,21 +107,21 @@ def replay(event_id: str) -> tuple[Response, int]:
     here = bridge()
     new_id = replay_event(here, event_id)
     changed("replayed", here.event(event_id).webhook, f"event {event_id}, as {new_id}")
-    return jsonify({"eventId": new_id, "replayOf": event_id}), 201
+    return _answer(objects.Replay(event_id=new_id, replay_of=event_id)), 201
 
 
 @blueprint.get("/tasks")
 def tasks() -> Response:
     here = bridge()
     found = here.store.waiting_tasks(request.args.get("after", ""), _limit(200), request.args.get("workflow"))
-    return jsonify([shapes.task(task) for task in found])
+    return _answer(list(map(objects.Task.of, found)))
 
 
 @blueprint.get("/tasks/<task_id>")
 def task(task_id: str) -> Response:
     here = bridge()
     found = here.task(task_id)
-    return jsonify(shapes.whole_task(found, Explainer(here).task(found, _limit(20))))
+    return _answer(objects.whole_task(found, Explainer(here).task(found, _limit(20))))
 
 
 @blueprint.get("/rejections")
@@ -127,7 +129,11 @@ def rejections() -> Response:
     found = bridge().store.rejections(
         request.args.get("webhook"), _limit(50), filtered=request.args.get("filtered") == "true"
     )
-    return jsonify([shapes.rejection(rejection) for rejection in found])
+    return _answer(list(map(objects.Rejection.of, found)))
+
+
+def _answer(found: ApiObject | Sequence[ApiObject]) -> Response:
+    return jsonify(as_json(found))
 
 
 def _limit(default: int) -> int:

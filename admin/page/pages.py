@@ -12,7 +12,6 @@ from urllib.parse import quote
 from flask import Blueprint, Response, abort, current_app, g, make_response, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 
-from admin import api_objects as shapes
 from admin.bridge import DAY, Bridge
 from admin.check.health import State, ago, what_is_wrong
 from admin.cli.tables import plain, pretty
@@ -25,6 +24,7 @@ from admin.markdown import as_html, as_text
 from admin.page.access import COOKIE, SESSION_SECONDS
 from admin.page.context import changed, role_of_token, sessions, set_cookie, source
 from admin.page.pictures import deliveries_picture, effect_picture, waiting_picture
+from admin.urls import url_of
 from criteria.descriptions import criterion_in_words
 from criteria.descriptions import shown as shown_value
 from store.records import EventFilter, EventStatus, iso
@@ -84,7 +84,7 @@ def overview() -> str:
     webhooks = [
         {
             "webhook": webhook,
-            "url": shapes.url_of(webhook, here.settings),
+            "url": url_of(webhook, here.settings),
             "verified_at": state.verified_at.get(name),
             "deliveries": state.deliveries.get(name, {}),
         }
@@ -151,7 +151,7 @@ def event(event_id: str) -> str:
     document = shown.document()
     payload = pretty(json.loads(shown.payload))
     webhook = here.definitions.webhooks.get(found.webhook)
-    url = shapes.url_of(webhook, here.settings) if webhook is not None else "https://HOST/webhook/NAME"
+    url = url_of(webhook, here.settings) if webhook is not None else "https://HOST/webhook/NAME"
     paths = request.args.get("paths", "")
     return render(
         "event.html",

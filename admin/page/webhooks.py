@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 
-from admin import api_objects as shapes
 from admin.bridge import DAY, NotFound
 from admin.definitions.editing import as_yaml, differing, edited, form_of, secrets_of, with_secrets
 from admin.definitions.forms import MORE, WebhookForm
@@ -27,6 +26,7 @@ from admin.page.access import NotAllowed
 from admin.page.context import changed, source
 from admin.page.pages import bridge, render
 from admin.page.pictures import deliveries_picture, effect_picture
+from admin.urls import relay_url_of, url_of
 from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.verifiers import CannotSign
@@ -169,7 +169,7 @@ def _webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         "webhook.html",
         webhook=definition,
         guide=guide,
-        url=shapes.url_of(definition, here.settings),
+        url=url_of(definition, here.settings),
         has_public_url=bool(definition.public_url or here.settings.bridge_public_url),
         verified_at=here.verified_at().get(name),
         samples=list(samples(definition.platform)),
@@ -195,9 +195,9 @@ def test(name: str) -> Response:
     sample = found.get(request.form.get("sample", "")) or next(iter(found.values()), None) or abort(404)
     settings = source().settings
     # To the relay itself: a definition says by its public_url how the delivery is signed, and nothing of where it goes.
-    at = shapes.relay_url_of(definition, settings)
+    at = relay_url_of(definition, settings)
     has_public = definition.public_url or settings.bridge_public_url
-    known_as = shapes.url_of(definition, settings) if has_public else at
+    known_as = url_of(definition, settings) if has_public else at
     headers = {"Content-Type": sample.content_type, **sample.headers}
     try:
         draft = signed(definition, draft_for(known_as, sample.body, headers))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from admin import api_objects as shapes
+from admin.api.objects import Event as ApiEvent
 from admin.bridge import Bridge, read_definitions
 from admin.events.follow import Follower
 from admin.events.send import Answer
@@ -402,11 +402,11 @@ def test_the_command_line_hides_what_it_follows_to_the_end(paid: tuple[FlaskClie
     store.append([NewEvent(event_id, "pay", 1, json.dumps({"card": CARD}), {}, {}, 2, f"card-{CARD}")])
     (news,) = follower.look()
     assert news.is_new
-    assert CARD not in str(shapes.event(news.event, ()))
+    assert CARD not in str(ApiEvent.of(news.event, targets=[]))
     store.decide(ME, [Decision(event_id, "expired", "no")], [], 3, "me", 10)
     (news,) = follower.look()
     assert not news.is_new
-    assert CARD not in str(shapes.event(news.event, ()))
+    assert CARD not in str(ApiEvent.of(news.event, targets=[]))
 
 
 def test_where_nobody_knows_what_was_hidden_nothing_is_shown(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
-from admin.page.openapi import description
+from admin.api.openapi import description
 from tests.admin.sample import HOSTILE, Sample
 
 

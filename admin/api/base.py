@@ -1,0 +1,55 @@
+"""What the JSON objects have in common: Conductor's camelCase, ISO 8601 times in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from store.records import iso
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Json = dict[str, Any]
+
+Time = Annotated[
+    int,
+    PlainSerializer(iso),
+    WithJsonSchema({"type": "string", "format": "date-time", "description": "ISO 8601, UTC"}),
+]
+"""Unix milliseconds in Python."""
+
+
+class ApiObject(BaseModel):
+    """A field with a default is left out of the JSON when it has that value; every other field is always there."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, from_attributes=True, extra="forbid")
+
+    @classmethod
+    def of(cls, *records: object, **more: object) -> Self:
+        """Made from the attributes of the records: `more` goes before all, and an earlier record before a later one."""
+        return cls.model_validate(_Joined(records, more))
+
+
+def as_json(found: ApiObject | Sequence[ApiObject]) -> Any:
+    """One object, or a list of them, as `json.dumps` takes it."""
+    if isinstance(found, ApiObject):
+        return found.model_dump(by_alias=True, exclude_defaults=True)
+    return list(map(as_json, found))
+
+
+class _Joined:
+    """Several records as one."""
+
+    def __init__(self, records: Sequence[object], more: Mapping[str, object]):
+        self._records = records
+        self.__dict__.update(more)
+
+    def __getattr__(self, name: str) -> object:
+        for record in self._records:
+            if hasattr(record, name):
+                return getattr(record, name)
+        raise AttributeError(name)

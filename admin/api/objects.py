@@ -1,0 +1,356 @@
+"""The JSON objects of API and command line. Their OpenAPI description is made from these classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
+
+from admin.api.base import ApiObject, Time
+from admin.check.health import Level
+from admin.explain.results import Comparison, EventExplanation, TaskExplanation, Verdict
+from config.webhooks import Problem as DefinitionProblem
+from criteria.operators import NAMES as OPERATORS
+from store import records
+from store.records import EventStatus, SetAsideKind, TargetKind, TargetState, TaskState
+from worker.discovery.probe import Finding
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Operator = Annotated[str, Field(json_schema_extra={"enum": list(OPERATORS)})]
+
+
+# --- events -------------------------------------------------------------------------------------------------
+
+
+class Target(ApiObject):
+    """A task completed, or a workflow started, by an event."""
+
+    kind: TargetKind
+    workflow: str
+    workflow_id: str | None
+    version: int | None
+    task_id: str | None
+    reference_name: str | None
+    correlation_id: str | None
+    state: TargetState
+    attempts: int
+    error: str | None
+    created_at: Time
+    settled_at: Time | None
+    due_at: Time | None = Field(description="when it is called next, while it is pending")
+
+    @field_validator("due_at", mode="before")
+    @classmethod
+    def _while_pending(cls, due_at: int | None, info: ValidationInfo) -> int | None:
+        return due_at if info.data["state"] == "pending" else None
+
+
+class SetAside(ApiObject):
+    """Why something is set aside, and when it is tried next."""
+
+    kind: SetAsideKind
+    reason: str
+    since: Time
+    tries: int
+    due_at: Time
+
+
+class _EventKey(ApiObject):
+    event_id: str = Field(validation_alias=AliasChoices("event_id", "id"))
+
+
+class _EventBase(_EventKey):
+    webhook: str
+    status: EventStatus
+    received_at: Time
+
+
+class Event(_EventBase):
+    """An event in a list."""
+
+    delivery_id: str | None
+    targets: list[Target]
+
+
+class EventNews(Event):
+    """A line of ``events --follow --json``."""
+
+    new: bool
+
+
+class WholeEvent(Event):
+    """An event by itself."""
+
+    meaning: list[str] = Field(description="what its status means, in sentences")
+    set_aside: SetAside | None = Field(description="why it is set aside, and when it is tried next")
+    held_until: Time | None
+    hold_until: Time
+    decided_at: Time | None
+    settled_at: Time | None
+    replay_of: str | None
+    headers: dict[str, str]
+    query: dict[str, Any]
+    payload: dict[str, Any]
+
+
+def whole_event(event: records.Event, targets: Iterable[records.Target], explained: EventExplanation) -> WholeEvent:
+    """`event` is the one that people may see, `explained` says what its status means."""
+    payload = json.loads(event.payload)
+    held_until = event.hold_until if event.hold != "no" else None
+    return WholeEvent.of(event, explained, targets=list(targets), held_until=held_until, payload=payload)
+
+
+class Replay(ApiObject):
+    """A replay: the new event's id, and the old one's."""
+
+    event_id: str
+    replay_of: str
+
+
+class ReplayPlan(ApiObject):
+    """What a replay of many would do."""
+
+    chosen: int
+    webhooks: dict[str, int]
+    replayed: int
+
+
+class Replays(ReplayPlan):
+    """What a replay of many has done."""
+
+    left_out: dict[str, int]
+    last: str | None
+    stopped: str | None
+
+
+# --- why an event did or didn't match -----------------------------------------------------------------------
+
+
+class Criterion(ApiObject):
+    """One criterion beside the values found at its path; `expected` is the operand if there is an `operator`."""
+
+    path: str
+    operator: Operator | None = None
+    expected: Any
+    found: list[Any]
+    holds: bool
+
+
+class _Compared(ApiObject):
+    verdict: Verdict
+    reason: str
+    first_failed: str | None = Field(description="the path of the first criterion that doesn't hold")
+    criteria: list[Criterion]
+
+    @classmethod
+    def from_comparison(cls, comparison: Comparison, other: records.Task | records.Event) -> Self:
+        failed = comparison.first_failed
+        return cls.of(comparison, other, first_failed=failed.path if failed else None)
+
+
+class Start(ApiObject):
+    """What one entry of `starts` made of an event."""
+
+    workflow: str
+    version: int | None
+    holds: bool
+    reason: str
+    criteria: list[Criterion]
+
+
+class Task(ApiObject):
+    """A task in a list."""
+
+    task_id: str = Field(validation_alias=AliasChoices("task_id", "id"))
+    workflow_id: str
+    workflow: str
+    reference_name: str
+    matches: Any
+    waiting_since: Time = Field(validation_alias=AliasChoices("waiting_since", "scheduled_at"))
+    broken: str | None = Field(None, description="why the matches can't be parsed; only where they can't")
+
+
+class ComparedTask(_Compared, Task):
+    """A task, and how near an event came to it."""
+
+
+class ComparedEvent(_Compared, _EventBase):
+    """An event, and how near it came to a task."""
+
+
+class Why(ApiObject):
+    """An event explained."""
+
+    event_id: str
+    status: EventStatus
+    meaning: list[str]
+    starts: list[Start]
+    tasks: list[ComparedTask] = Field(description="nearest first")
+
+
+def why(explained: EventExplanation) -> Why:
+    event = explained.event
+    return Why(
+        event_id=event.id,
+        status=event.status,
+        meaning=list(explained.meaning),
+        starts=[Start.of(one, one.start) for one in explained.starts],
+        tasks=list(map(compared_task, explained.tasks)),
+    )
+
+
+def compared_task(comparison: Comparison) -> ComparedTask:
+    return ComparedTask.from_comparison(comparison, comparison.task)
+
+
+# --- tasks --------------------------------------------------------------------------------------------------
+
+
+class TaskTarget(Target, _EventKey):
+    """A target of this task, and the event whose it is."""
+
+
+class WholeTask(Task):
+    """A task by itself, with the events that came nearest to it."""
+
+    state: TaskState
+    meaning: str = Field(description="what its state means")
+    set_aside: SetAside | None = Field(description="why it, or its workflow, is set aside, and when it is tried next")
+    found_by: Literal["queue", "index"]
+    domain: str | None
+    targets: list[TaskTarget]
+    events: list[ComparedEvent]
+
+
+def whole_task(task: records.Task, explained: TaskExplanation) -> WholeTask:
+    events = [ComparedEvent.from_comparison(one, one.event) for one in explained.near]
+    return WholeTask.of(task, explained, events=events)
+
+
+# --- webhooks and their deliveries --------------------------------------------------------------------------
+
+
+class WebhookStatus(ApiObject):
+    """A webhook as the command line lists it."""
+
+    name: str
+    url: str
+    platform: str
+    status: Literal["Unverified", "Verified"]
+    verified_at: Time | None
+    paused_at: Time | None = Field(None, description="only while it is paused")
+
+    @classmethod
+    def of(cls, *records: object, **more: object) -> Self:
+        status = "Unverified" if more["verified_at"] is None else "Verified"
+        return super().of(*records, **more, status=status)
+
+
+class Webhook(WebhookStatus):
+    """A webhook."""
+
+    deliveries_last_day: dict[str, int] = Field(
+        description="outcome (accepted, duplicate, filtered, rejected, challenge) → number"
+    )
+
+
+class NewWebhook(WebhookStatus):
+    """A webhook that was made just now."""
+
+    secret: str | None = Field(None, description="only where it was made up")
+
+
+class Rejection(ApiObject):
+    """A delivery that was refused, or that `only` didn't let in."""
+
+    webhook: str
+    at: Time
+    status: int
+    reason: str
+    remote: str | None
+    method: str
+
+
+# --- what is wrong ------------------------------------------------------------------------------------------
+
+
+class Problem(ApiObject):
+    """What ``webhook-bridge check`` finds; without a place in a file where it is about a setting."""
+
+    file: str | None
+    line: int | None
+    where: str
+    what: str
+    remedy: str
+    warning: bool
+
+
+def problem(found: DefinitionProblem) -> Problem:
+    return Problem.of(found, warning=found.warning and not found.fails_check)
+
+
+def setting_problem(setting: str, finding: Finding) -> Problem:
+    return Problem.of(finding, file=None, line=None, where=setting, warning=finding.level != "error")
+
+
+class Issue(ApiObject):
+    """Something that an operator should know."""
+
+    level: Level
+    text: str
+    details: list[str]
+
+
+class EventCounts(ApiObject):
+    """Events by status."""
+
+    pending: int
+    delivered: int
+    expired: int
+    ignored: int
+    failed: int
+
+
+class Overview(ApiObject):
+    """What is wrong right now, and counts."""
+
+    problems: list[Issue]
+    events: EventCounts
+    oldest_pending_at: Time | None
+    waiting_tasks: int
+    conductor: str | None = Field(description="up, or the error")
+    discovery: str | None = Field(description="how waiting tasks that no queue hands out are found, and why so")
+
+
+class Error(ApiObject):
+    """Why a request failed."""
+
+    error: str
+    message: str
+
+
+# --- the API of Orkes ---------------------------------------------------------------------------------------
+
+
+class Credentials(ApiObject):
+    """A token of the bridge's, as Orkes' clients send it; `keyId` is any name."""
+
+    key_id: str
+    key_secret: str
+
+
+class Token(ApiObject):
+    """What goes into X-Authorization."""
+
+    token: str
+
+
+class Tag(ApiObject):
+    """A tag of a webhook."""
+
+    key: str
+    value: str

@@ -1,0 +1,198 @@
+"""The OpenAPI description of the API: its objects come from `admin.api.objects`, its routes are described here."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+from typing import Any, get_args
+
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic_core import core_schema
+
+from admin.api import objects
+from admin.api.base import ApiObject, Json
+from store.records import EventStatus
+
+TEXT: Json = {"type": "string"}
+ANYTHING: Json = {}
+STATUS: Json = {"type": "string", "enum": list(get_args(EventStatus))}
+_REFERENCE = "#/components/schemas/{model}"
+_OBJECTS: tuple[type[ApiObject], ...] = (
+    objects.Overview,
+    objects.Webhook,
+    objects.Event,
+    objects.WholeEvent,
+    objects.Why,
+    objects.Replay,
+    objects.Task,
+    objects.WholeTask,
+    objects.Rejection,
+    objects.Error,
+    objects.Credentials,
+    objects.Token,
+    objects.Tag,
+)
+"""Those that the routes take and answer; the objects in them come along."""
+
+
+class _Schemas(GenerateJsonSchema):
+    """An optional field is left out, and never null; no field has a title beside its name."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> Json:
+        inner = schema["schema"]
+        return self.generate_inner(inner["schema"] if inner["type"] == "nullable" else inner)
+
+
+def _schemas() -> Json:
+    _, found = models_json_schema(
+        [(kind, "serialization") for kind in _OBJECTS], ref_template=_REFERENCE, schema_generator=_Schemas
+    )
+    schemas: Json = found["$defs"]
+    return schemas
+
+
+def _ref(kind: type[ApiObject]) -> Json:
+    return {"$ref": _REFERENCE.format(model=kind.__name__)}
+
+
+def _list(kind: type[ApiObject]) -> Json:
+    return {"type": "array", "items": _ref(kind)}
+
+
+def _query(name: str, what: str, schema: Json = TEXT) -> Json:
+    return {"name": name, "in": "query", "required": False, "description": what, "schema": schema}
+
+
+def _limit(default: int) -> Json:
+    schema = {"type": "integer", "minimum": 1, "maximum": 1000, "default": default}
+    return _query("limit", "how many at most", schema)
+
+
+def _answers(schema: Json, what: str, status: str = "200", *errors: str) -> Json:
+    texts = {
+        "400": "a parameter is wrong",
+        "401": "the token is missing or wrong",
+        "403": "not for this caller",
+        "404": "there is none",
+        "409": "it can't be done now",
+        "503": "the store can't be used now",
+    }
+    content = {"application/json": {"schema": _ref(objects.Error)}}
+    return {
+        status: {"description": what, "content": {"application/json": {"schema": schema}}},
+        **{code: {"description": texts[code], "content": content} for code in ("401", "403", "503", *errors)},
+    }
+
+
+def _get(summary: str, answers: Json, *parameters: Json) -> Json:
+    return {"get": {"summary": summary, "parameters": list(parameters), "responses": answers}}
+
+
+def _orkes_paths() -> Json:
+    """The API of Orkes, for its clients; success is always 200."""
+    webhook_id = {"name": "webhook_id", "in": "path", "required": True, "schema": TEXT}
+    body = {"type": "object", "description": "a webhook as Orkes' API knows it; secrets are ***, and *** keeps them"}
+
+    def operation(summary: str, answer: Json, given: Json | None = None, *parameters: Json) -> Json:
+        found: Json = {"summary": summary, "responses": _answers(answer, "done", "200", "400", "404")}
+        if given is not None:
+            found["requestBody"] = {"required": True, "content": {"application/json": {"schema": given}}}
+        return {**found, **({"parameters": list(parameters)} if parameters else {})}
+
+    return {
+        "/api/token": {
+            "post": operation("A token for X-Authorization", _ref(objects.Token), _ref(objects.Credentials))
+        },
+        "/api/metadata/webhook": {
+            "get": operation("Orkes: all webhooks", {"type": "array", "items": body}),
+            "post": operation("Orkes: make a webhook", body, body),
+        },
+        "/api/metadata/webhook/{webhook_id}": {
+            "get": operation("Orkes: one webhook", body, None, webhook_id),
+            "put": operation("Orkes: change a webhook", body, body, webhook_id),
+            "delete": operation("Orkes: delete a webhook", ANYTHING, None, webhook_id),
+        },
+        "/api/metadata/webhook/{webhook_id}/tags": {
+            "get": operation("Orkes: a webhook's tags", _list(objects.Tag), None, webhook_id),
+            "put": operation("Orkes: put tags", ANYTHING, _list(objects.Tag), webhook_id),
+            "delete": operation("Orkes: delete tags", ANYTHING, _list(objects.Tag), webhook_id),
+        },
+    }
+
+
+@cache
+def description() -> Json:
+    """The description of every route under /api."""
+    event_id = {"name": "eventId", "in": "path", "required": True, "schema": TEXT}
+    task_id = {"name": "taskId", "in": "path", "required": True, "schema": TEXT}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Conductor Webhook Bridge: admin API",
+            "version": version("conductor-webhook-bridge"),
+            "description": "What the admin page shows, as JSON. Without BRIDGE_ADMIN_TOKEN it answers only this "
+            "machine; with it, whoever gives the token.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "security": [{"token": []}, {}],
+        "paths": {
+            "/api/openapi.json": _get("This description", _answers({"type": "object"}, "OpenAPI 3.1")),
+            "/api/overview": _get(
+                "What is wrong right now, and counts", _answers(_ref(objects.Overview), "the overview")
+            ),
+            "/api/webhooks": _get("The webhooks", _answers(_list(objects.Webhook), "all of them")),
+            "/api/events": _get(
+                "Events, newest first",
+                _answers(_list(objects.Event), "the events", "200", "400", "404"),
+                _query("webhook", "only of this webhook"),
+                _query("status", "only of this status", STATUS),
+                _query("text", "only with this text in id, delivery id or payload"),
+                _query("before", "only those that arrived before this event (its id): for paging"),
+                _limit(50),
+            ),
+            "/api/events/{eventId}": _get(
+                "One event, whole", _answers(_ref(objects.WholeEvent), "the event", "200", "404"), event_id
+            ),
+            "/api/events/{eventId}/why": _get(
+                "Why an event did or didn't match each waiting task",
+                _answers(_ref(objects.Why), "the explanation", "200", "400", "404"),
+                event_id,
+                _limit(200),
+            ),
+            "/api/events/{eventId}/replay": {
+                "post": {
+                    "summary": "Deliver an event once more, as a new event that arrives now",
+                    "parameters": [event_id],
+                    "responses": _answers(_ref(objects.Replay), "the new event", "201", "404", "409"),
+                }
+            },
+            "/api/tasks": _get(
+                "Waiting tasks, in the order of their ids",
+                _answers(_list(objects.Task), "the tasks", "200", "400"),
+                _query("workflow", "only of this workflow"),
+                _query("after", "only those after this task id: for paging"),
+                _limit(200),
+            ),
+            "/api/tasks/{taskId}": _get(
+                "One task, with the recent events that came nearest to it",
+                _answers(_ref(objects.WholeTask), "the task", "200", "400", "404"),
+                task_id,
+                _limit(20),
+            ),
+            "/api/rejections": _get(
+                "The newest rejected deliveries, or the newest that `only` didn't let in",
+                _answers(_list(objects.Rejection), "the rejections", "200", "400"),
+                _query("webhook", "only of this webhook"),
+                _query("filtered", "true: those that `only` didn't let in"),
+                _limit(50),
+            ),
+            **_orkes_paths(),
+        },
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "BRIDGE_ADMIN_TOKEN"}},
+        },
+    }
