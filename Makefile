@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 IMAGE_EXTRAS := postgres notify otel
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint lock bench acceptance setup clean
+.PHONY: help demo run test lint docs lock bench acceptance setup clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ lint: $(INSTALLED) ## Style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/mypy -p demo -p testkit -p bench
 	$(BIN)/lint-imports
+
+docs: $(INSTALLED) ## Write what is made of the platforms' folders: docs/platforms.md and the JSON Schema
+	$(BIN)/python -m platforms.guide > docs/platforms.md
+	$(BIN)/webhook-bridge schema > config/webhooks.schema.json
 
 # For Python 3.10 and newer on every platform; the image's own is one of them. pip is a dependency of sqlite-utils' own
 # command line, which nobody runs here.

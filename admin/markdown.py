@@ -1,4 +1,4 @@
-"""The few marks of docs/platforms.md as HTML: code, emphasis and links; everything else is text."""
+"""The few marks of the platforms' READMEs as HTML: code, emphasis and links; everything else is text."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from platforms.bodies import Bodies, Body
 from platforms.request import Answer, Request
@@ -34,9 +34,18 @@ DeliveryId = Callable[[Request, Any], str | None]
 
 @dataclass(frozen=True)
 class Platform:
-    """A platform. One file of `platforms` declares each, in the words of its documentation."""
+    """A platform, in the words of its own documentation. Each folder of `platforms` declares one."""
 
     name: str
+    """As definitions have it: the folder's name, with hyphens."""
+    title: str = ""
+    """Its name as people write it."""
+    purpose: str = ""
+    """What its events are about."""
+    made_by: Literal["platform", "us", "nobody"] = "platform"
+    """Who makes the secret up: the platform, which shows it, or whoever connects it (us)."""
+    secret_label: str = "Secret"
+    """What the platform calls the secret."""
     verifier: Verifier | None = None
     """How its deliveries are proven; applied where the webhook has the required settings."""
     required: frozenset[str] = frozenset({"secret"})
@@ -87,6 +96,17 @@ class Platform:
     def __post_init__(self) -> None:
         # An HMAC scheme of one's own, and an id of one's own, can be asked for beside every platform's.
         object.__setattr__(self, "options", self.options | {"signature", "dedup"})
+
+    @property
+    def own_settings(self) -> tuple[str, ...]:
+        """What a webhook of this platform may be given beside its secret, required settings first."""
+        others = (self.required | self.options | self.challenge_settings) - {"secret", "signature", "dedup"}
+        return tuple(sorted(others, key=lambda setting: (setting not in self.required, setting)))
+
+    @property
+    def needs_secret(self) -> bool:
+        """Whether a webhook can't be made without a secret."""
+        return "secret" in self.required and not self.challenge_only
 
 
 # --- delivery ids ------------------------------------------------------------------------------------------

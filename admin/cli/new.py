@@ -14,10 +14,10 @@ from admin.cli.common import Here, echo_json, fail, here, me
 from admin.cli.tables import plain
 from admin.definitions.forms import WebhookForm
 from admin.definitions.writer import CantWrite, DefinitionsFolder, Invalid, NameTaken
-from admin.guide import Guide, guides
 from admin.markdown import as_text
 from admin.urls import url_of
 from platforms import PLATFORMS
+from platforms.guide import Guide, guides
 from store.protocols import StoreUnavailable
 from store.records import Change
 
@@ -83,7 +83,7 @@ def _on_terminal() -> bool:
 
 def _choose() -> str:
     for guide in guides().values():
-        click.echo(f"  {guide.name:<18} {guide.purpose}")
+        click.echo(f"  {guide.platform.name:<18} {guide.platform.purpose}")
     return str(click.prompt("Platform", type=click.Choice(sorted(PLATFORMS)), show_choices=False))
 
 
@@ -91,22 +91,22 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
     """What the options say, and the answers to the questions that are left."""
     if name is None and not asks:
         raise click.UsageError("a NAME is needed")
-    form = WebhookForm(guide.name, name=name or str(click.prompt("Name (the URL ends with it)")))
+    form = WebhookForm(guide.platform.name, name=name or str(click.prompt("Name (the URL ends with it)")))
     form.header = given["header"] or ""
     form.proof = "signature" if given["signature"] else "headers"
     for setting in ("verify_token", "audience", "service_account"):
         value = given[setting]
-        if value is None and asks and setting in guide.settings:
+        if value is None and asks and setting in guide.platform.own_settings:
             value = click.prompt(setting.replace("_", " ").capitalize(), default="", show_default=False)
         setattr(form, setting, value or "")
-    if guide.name == "custom" and not form.header and asks:
+    if guide.platform.name == "custom" and not form.header and asks:
         form.header = str(click.prompt("Header that carries the secret", default="X-Api-Key"))
     form.secret = _secret(given["secret"])
-    if not form.secret and guide.made_by == "us":
+    if not form.secret and guide.platform.made_by == "us":
         form.generate()
-    elif not form.secret and guide.made_by == "platform" and asks:
-        click.echo(as_text(guide.there))
-        form.secret = str(click.prompt(guide.secret_label, hide_input=True, default="", show_default=False))
+    elif not form.secret and guide.platform.made_by == "platform" and asks:
+        click.echo(as_text(guide.setup))
+        form.secret = str(click.prompt(guide.platform.secret_label, hide_input=True, default="", show_default=False))
     receivers, starts = list(given["receivers"]), list(given["starts"])
     if not receivers and not starts and asks:
         receivers = [
@@ -142,14 +142,18 @@ def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:
     with suppress(
         StoreUnavailable
     ):  # before the first start there is no store: nothing has happened that could be listed
-        here.store.record_change(Change(here.store.now(), me(), "created", form.name, f"platform {guide.name}"))
+        here.store.record_change(
+            Change(here.store.now(), me(), "created", form.name, f"platform {guide.platform.name}")
+        )
     if as_json:
         secret = form.secret if form.generated else None
         echo_json(NewWebhook.of(webhook, url=url, verified_at=None, secret=secret))
         return
     click.echo(f"URL:     {url}")
     if form.generated:
-        click.echo(f"Secret:  {form.secret}   (shown this once; enter it at the platform as {guide.secret_label})")
-    if guide.there:
-        click.echo(f"There:   {as_text(guide.there)}")
+        click.echo(
+            f"Secret:  {form.secret}   (shown this once; enter it at the platform as {guide.platform.secret_label})"
+        )
+    if guide.setup:
+        click.echo(f"Setup:   {as_text(guide.setup)}")
     click.echo(f"Try it:  webhook-bridge send {form.name} --sample NAME", err=True)

@@ -12,9 +12,9 @@ import click
 from admin.cli.common import Here, complete_webhook, fail, here, webhook_named
 from admin.cli.tables import plain
 from admin.events.send import NotReachable, content_type_of, draft_for, post, signed
-from admin.guide import SampleEvent, samples
 from admin.urls import local_relay, url_of
 from config.webhooks import Webhook
+from platforms.guide import SampleEvent, samples
 from platforms.verifiers import CannotSign
 
 

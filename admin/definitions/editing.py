@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from admin.definitions.forms import MORE, WebhookForm, receiver_line
 from admin.definitions.values import Keys, Secret, Verbatim, from_yaml_value, kept, to_yaml_value
-from admin.guide import Guide
+from platforms.guide import Guide
 
 
 def form_of(written: dict[str, Any]) -> WebhookForm:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from admin.definitions.values import Secret
-from admin.guide import Guide
 from config.problems import Problem
 from config.yaml_lines import BadYaml, parse_yaml
+from platforms.guide import Guide
 
 MORE = (
     "id",
@@ -91,7 +91,7 @@ class WebhookForm:
         self._prove(keys, guide)
         for setting in ("verify_token", "audience", "service_account"):
             value = getattr(self, setting)
-            if value and setting in guide.settings:
+            if value and setting in guide.platform.own_settings:
                 keys[setting] = Secret(value) if setting == "verify_token" else value
         keys |= self._workflows()
         keys |= self._further()

@@ -21,7 +21,6 @@ from admin.definitions.writer import (
     Written,
 )
 from admin.events.send import Answer, NotReachable, draft_for, post, signed
-from admin.guide import Guide, guides, samples
 from admin.page.access import NotAllowed
 from admin.page.context import changed, source
 from admin.page.pages import bridge, render
@@ -29,6 +28,7 @@ from admin.page.pictures import deliveries_picture, effect_picture
 from admin.urls import relay_url_of, url_of
 from config.webhooks import Webhook
 from platforms import PLATFORMS
+from platforms.guide import Guide, guides, samples
 from platforms.verifiers import CannotSign
 from store.records import EventFilter
 
@@ -73,8 +73,8 @@ def new() -> str | Response:
     guide = guides().get(request.args.get("platform", ""))
     if guide is None:
         return render("new_platform.html", guides=guides().values())
-    form = WebhookForm(guide.name)
-    if guide.made_by == "us":
+    form = WebhookForm(guide.platform.name)
+    if guide.platform.made_by == "us":
         form.generate()
     return _form_page("new.html", form, guide)
 
@@ -83,7 +83,7 @@ def new() -> str | Response:
 def create() -> str | Response | tuple[str, int]:
     here = folder()
     guide = guides().get(request.form.get("platform", "")) or abort(400, "no such platform")
-    form = WebhookForm.read(request.form, request.form.getlist("chosen"), guide.name)
+    form = WebhookForm.read(request.form, request.form.getlist("chosen"), guide.platform.name)
     if request.form.get("do") == "generate":
         form.generate()
         return _form_page("new.html", form, guide)
@@ -101,8 +101,8 @@ def create() -> str | Response | tuple[str, int]:
         form.place(error.problems)
     if form.errors:
         return _form_page("new.html", form, guide, keys, 422)
-    changed("created", form.name, f"platform {guide.name}")
-    return _webhook_page(form.name, fresh=True, secret=form.secret if guide.made_by == "us" else None)
+    changed("created", form.name, f"platform {guide.platform.name}")
+    return _webhook_page(form.name, fresh=True, secret=form.secret if guide.platform.made_by == "us" else None)
 
 
 def _form_page(
@@ -236,7 +236,7 @@ def edit(name: str) -> Response:
 def save(name: str) -> Response:
     written = _written(name)
     guide = guides()[_platform(written)]
-    form = WebhookForm.read(request.form, request.form.getlist("chosen"), guide.name)
+    form = WebhookForm.read(request.form, request.form.getlist("chosen"), guide.platform.name)
     form.name = name
     keys = edited(written.keys, form, guide)
     version = request.form.get("version", "")
@@ -279,7 +279,7 @@ def rotate(name: str) -> Response:
         folder().update(name, with_secrets(written.keys, [Verbatim(old[0])]), request.form.get("version", ""))
         changed("removed the old secret", name)
         return _to(name)
-    form = WebhookForm(guide.name, secret=request.form.get("secret", "").strip())
+    form = WebhookForm(guide.platform.name, secret=request.form.get("secret", "").strip())
     if not form.secret:
         form.generate()
     new = with_secrets(written.keys, [Secret(form.secret), *map(Verbatim, old)])

@@ -131,6 +131,9 @@ def confirm_subscription(value: Any, terms: Terms) -> Answer | None:
 
 PLATFORM = Platform(
     name="aws-sns",
+    title="Amazon SNS",
+    purpose="alarms and messages of a topic: CloudWatch, S3, SES and others",
+    made_by="nobody",
     verifier=CertifiedMessage(),
     required=frozenset(),
     options=frozenset({"topic"}),

@@ -17,6 +17,9 @@ def pushes(request: Request, value: Any) -> str | None:
 # https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/#Secure-webhooks
 PLATFORM = Platform(
     name="bitbucket",
+    title="Bitbucket",
+    purpose="pushes, pull requests and pipelines of a repository",
+    made_by="us",
     verifier=Hmac(header="X-Hub-Signature", prefix="sha256="),
     delivery_id=pushes,
     header_id=in_header("X-Request-UUID"),

@@ -148,6 +148,10 @@ def answer(accepted: Accepted) -> Answer:
 # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md
 PLATFORM = Platform(
     name="cloudevents",
+    title="CloudEvents",
+    purpose="anything that sends CloudEvents: Azure Event Grid, Knative, Eventarc, Argo and others",
+    made_by="us",
+    secret_label="Bearer token",
     verifier=Bearer(),
     challenge_only=True,
     methods=frozenset({"POST", "OPTIONS"}),

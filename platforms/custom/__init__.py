@@ -31,6 +31,10 @@ def challenge(request: Request, terms: Terms) -> Answer | None:
 
 PLATFORM = Platform(
     name="custom",
+    title="Custom",
+    purpose="any other sender: a header with a key, or an HMAC signature",
+    made_by="us",
+    secret_label="Value of the header",
     required=frozenset(),
     options=frozenset({"challenge"}),
     bodies="declared",

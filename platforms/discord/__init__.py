@@ -54,6 +54,9 @@ def answer(accepted: Accepted) -> Answer:
 # https://docs.discord.com/developers/interactions/overview#validating-security-request-headers
 PLATFORM = Platform(
     name="discord",
+    title="Discord",
+    purpose="slash commands, buttons and events of a Discord app",
+    secret_label="Public key",
     verifier=Ed25519(header="X-Signature-Ed25519", timestamp=Timestamp("X-Signature-Timestamp")),
     tolerance=300,
     signed_challenge=ping,

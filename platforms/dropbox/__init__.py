@@ -15,6 +15,9 @@ def verification_request(request: Request, _terms: Terms) -> Answer | None:
 # https://www.dropbox.com/developers/reference/webhooks#receiving-notifications
 PLATFORM = Platform(
     name="dropbox",
+    title="Dropbox",
+    purpose="files changed in linked accounts",
+    secret_label="App secret",
     verifier=Hmac(header="X-Dropbox-Signature"),
     challenge_only=True,
     methods=frozenset({"GET", "POST"}),

@@ -45,6 +45,9 @@ def entries(request: Request, value: Any) -> str | None:
 # https://developers.facebook.com/docs/graph-api/webhooks/getting-started#validate-payloads
 PLATFORM = Platform(
     name="facebook",
+    title="Facebook, Instagram, WhatsApp",
+    purpose="messages and posts by Meta: Messenger, Instagram, WhatsApp",
+    secret_label="App secret",
     verifier=Hmac(header="X-Hub-Signature-256", prefix="sha256="),
     options=frozenset({"verify_token"}),
     challenge_only=True,

@@ -37,6 +37,9 @@ def timeless(request: Request, value: Any) -> str | None:
 # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
 PLATFORM = Platform(
     name="github",
+    title="GitHub",
+    purpose="pushes, pull requests, issues and releases",
+    made_by="us",
     verifier=Hmac(header="X-Hub-Signature-256", prefix="sha256="),
     bodies="json or form",
     delivery_id=timeless,

@@ -44,6 +44,10 @@ class TokenOrSignature:
 # https://docs.gitlab.com/user/project/integrations/webhooks/#validate-payloads-by-using-a-secret-token
 PLATFORM = Platform(
     name="gitlab",
+    title="GitLab",
+    purpose="pushes, merge requests and pipelines",
+    made_by="us",
+    secret_label="Secret token",
     verifier=TokenOrSignature(),
     tolerance=300,
     header_id=in_header("Idempotency-Key", "webhook-id"),

@@ -69,6 +69,9 @@ def message_id(_request: Request, value: Any) -> str | None:
 
 PLATFORM = Platform(
     name="google-pubsub",
+    title="Google Cloud Pub/Sub",
+    purpose="messages of a topic, by push subscription",
+    made_by="nobody",
     verifier=GoogleToken(),
     required=frozenset({"audience", "service_account"}),
     vendor_keys=True,

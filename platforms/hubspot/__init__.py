@@ -35,6 +35,9 @@ def event_ids(_request: Request, value: Any) -> str | None:
 # https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests#validate-requests-using-the-v3-request-signature
 PLATFORM = Platform(
     name="hubspot",
+    title="HubSpot",
+    purpose="changes to contacts, companies and deals",
+    secret_label="Client secret",
     verifier=Hmac(
         header="X-HubSpot-Signature-v3",
         encoding="base64",

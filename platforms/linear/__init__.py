@@ -56,6 +56,9 @@ def without_attempt(_request: Request, value: Any) -> str | None:
 # https://linear.app/developers/webhooks#securing-webhooks
 PLATFORM = Platform(
     name="linear",
+    title="Linear",
+    purpose="issues, comments and projects",
+    secret_label="Signing secret",
     verifier=SignatureAndBodyTime(),
     tolerance=60,
     delivery_id=without_attempt,

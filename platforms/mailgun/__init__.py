@@ -83,6 +83,9 @@ def without_signature(value: Any) -> Any:
 # https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks
 PLATFORM = Platform(
     name="mailgun",
+    title="Mailgun",
+    purpose="mail delivered, bounced, opened or received",
+    secret_label="HTTP signing key",
     verifier=BodySignature(),
     # Every attempt is signed with the first one's time, and the last comes after eight hours.
     tolerance=12 * 3600,

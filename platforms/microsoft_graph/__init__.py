@@ -74,6 +74,10 @@ def without_client_state(value: Any) -> Any:
 
 PLATFORM = Platform(
     name="microsoft-graph",
+    title="Microsoft Graph",
+    purpose="changes to mail, calendars, files and users",
+    made_by="us",
+    secret_label="clientState",
     verifier=ClientState(),
     challenge_only=True,
     challenge=validation,

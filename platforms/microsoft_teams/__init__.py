@@ -23,6 +23,9 @@ def activity_id(_request: Request, value: Any) -> str | None:
 # https://learn.microsoft.com/en-us/microsoftteams/platform/webhooks-and-connectors/how-to/add-outgoing-webhook
 PLATFORM = Platform(
     name="microsoft-teams",
+    title="Microsoft Teams",
+    purpose="messages that mention an outgoing webhook",
+    secret_label="Security token",
     verifier=Hmac(header="Authorization", encoding="base64", prefix="HMAC ", key=base64_key),
     delivery_id=activity_id,
     answer=message,

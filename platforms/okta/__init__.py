@@ -22,6 +22,10 @@ def event_uuids(_request: Request, value: Any) -> str | None:
 # https://developer.okta.com/docs/concepts/event-hooks/#authorization-header
 PLATFORM = Platform(
     name="okta",
+    title="Okta",
+    purpose="users and sign-ins, by event hook",
+    made_by="us",
+    secret_label="Authentication secret",
     verifier=HeaderEquals("Authorization"),
     challenge_only=True,
     methods=frozenset({"GET", "POST"}),

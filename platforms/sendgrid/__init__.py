@@ -20,6 +20,9 @@ def event_ids(_request: Request, value: Any) -> str | None:
 # https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features
 PLATFORM = Platform(
     name="sendgrid",
+    title="SendGrid",
+    purpose="mail delivered, bounced, opened or clicked",
+    secret_label="Verification key",
     verifier=EcdsaP256(
         header="X-Twilio-Email-Event-Webhook-Signature",
         timestamp=Timestamp("X-Twilio-Email-Event-Webhook-Timestamp"),

@@ -24,6 +24,9 @@ def topic_and_content(request: Request, _value: Any) -> str | None:
 # https://shopify.dev/docs/apps/build/webhooks/subscribe/https#step-2-validate-the-origin-of-your-webhook-to-ensure-its-coming-from-shopify
 PLATFORM = Platform(
     name="shopify",
+    title="Shopify",
+    purpose="orders, products and customers of a shop",
+    secret_label="Client secret",
     verifier=Hmac(header="X-Shopify-Hmac-Sha256", encoding="base64"),
     bodies="declared",  # JSON, or XML
     delivery_id=topic_and_content,

@@ -20,6 +20,9 @@ def url_verification(value: Any, _terms: Terms) -> Answer | None:
 # https://docs.slack.dev/authentication/verifying-requests-from-slack
 PLATFORM = Platform(
     name="slack",
+    title="Slack",
+    purpose="messages, mentions, buttons and slash commands",
+    secret_label="Signing secret",
     verifier=Hmac(
         header="X-Slack-Signature",
         prefix="v0=",

@@ -6,6 +6,9 @@ from platforms.verifiers import TimedHmac
 # https://docs.stripe.com/webhooks#verify-manually
 PLATFORM = Platform(
     name="stripe",
+    title="Stripe",
+    purpose="payments, checkouts, invoices and subscriptions",
+    secret_label="Signing secret",
     verifier=TimedHmac(header="Stripe-Signature"),
     tolerance=300,
     delivery_id=in_body("id"),

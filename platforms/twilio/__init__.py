@@ -103,6 +103,9 @@ def empty_twiml(_accepted: Accepted) -> Answer:
 
 PLATFORM = Platform(
     name="twilio",
+    title="Twilio",
+    purpose="messages and calls, and their status",
+    secret_label="Auth token",
     verifier=UrlAndFields(),
     methods=frozenset({"POST", "GET"}),
     bodies="json or form",

@@ -67,6 +67,9 @@ def event_ids(_request: Request, value: Any) -> str | None:
 # https://docs.x.com/x-api/webhooks/quickstart#signature-header-validation
 PLATFORM = Platform(
     name="twitter",
+    title="X (Twitter)",
+    purpose="posts, mentions and direct messages",
+    secret_label="Consumer secret",
     verifier=SignedObject(),
     methods=frozenset({"GET", "POST"}),
     challenge=challenge_response_check,

@@ -22,7 +22,7 @@ from platforms.verifiers.terms import Check, Draft, Part, Proof, Terms
 from platforms.verifiers.timestamps import check_age, read_time
 
 PUBLIC_KEY = "whpk_"
-SECRET_KEY = "whsec_"  # noqa: S105
+SECRET_KEY = "whsec_"
 
 
 def secret_key(secret: str) -> bytes:

@@ -16,6 +16,9 @@ def event_id(_request: Request, value: Any) -> str | None:
 # https://developer.zendesk.com/documentation/webhooks/verifying/
 PLATFORM = Platform(
     name="zendesk",
+    title="Zendesk",
+    purpose="tickets, users and organisations",
+    secret_label="Signing secret",
     verifier=Hmac(
         header="X-Zendesk-Webhook-Signature",
         encoding="base64",

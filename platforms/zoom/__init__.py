@@ -23,6 +23,9 @@ def url_validation(value: Any, terms: Terms) -> Answer | None:
 # https://developers.zoom.us/docs/api/webhooks/#verify-webhook-events
 PLATFORM = Platform(
     name="zoom",
+    title="Zoom",
+    purpose="meetings, recordings and participants",
+    secret_label="Secret token",
     verifier=Hmac(
         header="x-zm-signature",
         prefix="v0=",

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from admin.guide import samples
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
+from platforms.guide import samples
 from platforms.verifiers import CannotSign, Draft
 from relay.verification import verifiers_of
 from tests.platforms.test_judges import JUDGES

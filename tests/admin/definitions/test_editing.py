@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from admin.definitions.editing import edited, form_of
 from admin.definitions.values import Secret, to_yaml_value
-from admin.guide import guides
+from platforms.guide import guides
 
 
 def refer(_secret: Secret, _label: str) -> str:

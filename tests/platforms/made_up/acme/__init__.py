@@ -18,6 +18,9 @@ def handshake(value: Any, _terms: Terms) -> Answer | None:
 # https://docs.acme.example/webhooks#signatures
 PLATFORM = Platform(
     name="acme",
+    title="Acme",
+    purpose="rockets launched, anvils dropped",
+    made_by="us",
     verifier=Hmac(
         header="X-Acme-Signature",
         algorithm="sha512",

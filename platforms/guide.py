@@ -1,0 +1,98 @@
+"""What people are told about a platform: its README and sample events, and docs/platforms.md, which is made of them.
+
+``python -m platforms.guide`` prints docs/platforms.md.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from platforms import PLATFORMS
+from platforms.declaration import Platform
+
+_ROWS = "<!-- one row per platform -->\n"
+_FOLDERS = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Guide:
+    """How to connect one platform."""
+
+    platform: Platform
+    setup: str
+    """What to do at the platform, as Markdown."""
+    notes: tuple[str, ...] = ()
+    """What else to know, as Markdown."""
+
+
+@dataclass(frozen=True)
+class SampleEvent:
+    """A delivery as the platform might send it, with invented content."""
+
+    name: str
+    body: bytes
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@cache
+def guides() -> dict[str, Guide]:
+    """Platform → guide, in alphabetical order."""
+    return {name: _guide(platform) for name, platform in PLATFORMS.items()}
+
+
+def _guide(platform: Platform) -> Guide:
+    setup, _, rest = _readme(platform)[1].partition("```yaml")
+    notes = re.sub(r"```yaml.*?```", "", "```yaml" + rest, flags=re.DOTALL).split("\n\n")
+    joined = (" ".join(note.split()) for note in notes)
+    return Guide(platform, " ".join(setup.split()), tuple(note for note in joined if note and not note.endswith(":")))
+
+
+@cache
+def samples(platform: str) -> dict[str, SampleEvent]:
+    """Name → sample event of the platform; the first is the one to try first."""
+    files = sorted(_folder(PLATFORMS[platform]).glob("samples/*.json"))
+    written = [(file.stem, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    written.sort(key=lambda named: not named[1].get("first", False))
+    return {name: _sample(name, sample) for name, sample in written}
+
+
+def _sample(name: str, written: dict[str, Any]) -> SampleEvent:
+    headers = written.get("headers", {})
+    if "form" in written:
+        return SampleEvent(name, urlencode(written["form"]).encode(), "application/x-www-form-urlencoded", headers)
+    return SampleEvent(name, json.dumps(written["body"], ensure_ascii=False).encode(), "application/json", headers)
+
+
+def _folder(platform: Platform) -> Path:
+    return _FOLDERS / platform.name.replace("-", "_")
+
+
+def _readme(platform: Platform) -> tuple[str, str]:
+    """The README's row for the table of all platforms, and its text."""
+    _title, table, text = _folder(platform).joinpath("README.md").read_text(encoding="utf-8").split("\n\n", 2)
+    return table.splitlines()[2], text
+
+
+def page() -> str:
+    """The text of docs/platforms.md."""
+    rows = "| platform | proven by | age of the signed time | challenge | delivery id |\n|---|---|---|---|---|\n"
+    sections = ""
+    for name, platform in PLATFORMS.items():
+        row, text = _readme(platform)
+        rows += f"| [`{name}`](#{name}) {row}\n"
+        sections += f"\n## {name}\n\n{text}"
+    whole = _FOLDERS.joinpath("README.md").read_text(encoding="utf-8").replace(_ROWS, rows) + sections
+    whole = re.sub(r"\]\((?:\.\./)+docs/", "](", whole)
+    return re.sub(r"\]\((?:\.\./)?([a-z_]+)/README\.md\)", lambda link: f"](#{link[1].replace('_', '-')})", whole)
+
+
+if __name__ == "__main__":
+    print(page(), end="")
