@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 _BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+class MonotonicClock(Protocol):
+    """Counts seconds and only goes forward, as the module `time` does."""
+
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
 
 
 def since_boot() -> float:

@@ -17,8 +17,8 @@ from store.open import open_store
 from store.protocols import NewerStore, StoreUnavailable
 from worker.conductor.client import Conductor
 from worker.conductor.transport import Bounds
-from worker.deadline import LastMoment, leave_now
 from worker.delivery.executor import LAST_WORDS
+from worker.hard_stop import HardStop, leave_now
 from worker.health import Health, serve
 from worker.leader.definitions import watch_definitions
 from worker.leader.worker import Worker
@@ -50,7 +50,7 @@ def main() -> int:
         return 1
     with suppress(StoreUnavailable):  # the next check tries again
         watcher.announce()
-    health = Health(store.leader)
+    health = Health(store)
     serve(settings.bridge_worker_metrics, health)
     secret = settings.conductor_auth_secret
     conductor = Conductor(
@@ -63,14 +63,14 @@ def main() -> int:
     worker = Worker(settings, store, watcher, health, conductor)
     notifier = Notifier(store, send, lambda: worker.leader is not None) if send is not None else None
 
-    last_moment = LastMoment()
-    last_moment.watch()
+    hard_stop = HardStop()
+    hard_stop.watch()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
             worker.reload()
         else:
-            last_moment.begin()
+            hard_stop.begin()
             end_waits(LAST_WORDS)
             worker.stop()
 

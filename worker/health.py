@@ -1,4 +1,4 @@
-"""Whether the worker is alive and ready, over HTTP beside its metrics."""
+"""Whether the worker is alive and ready, served over HTTP next to its metrics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -14,8 +14,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import structlog
 from prometheus_client import make_wsgi_app
 
-from store.protocols import StoreUnavailable
-from worker.progress import Progress
+from store.clock import MonotonicClock
+from store.protocols import Leadership, StoreUnavailable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -27,23 +27,61 @@ STUCK_AFTER = 60.0
 to a store that is locked, takes a fraction of that."""
 
 
-class Health:
-    """What the worker's own threads say of themselves. Safe for threads."""
+OVERDUE = 60.0
+"""Seconds that an event may be undecided, or a target due, before it counts as overdue."""
+STANDSTILL = 60.0
+"""Seconds in which nothing at all of what is overdue was decided or called, after which the worker counts as stuck."""
 
-    def __init__(self, check_store: Callable[[], object], clock: Callable[[], float] = time.monotonic):
-        """`check_store` raises StoreUnavailable when the store can't be read; `clock` counts seconds."""
-        self._check_store = check_store
+
+class Progress:
+    """Sees what is overdue, and whether any of it moves. Thread-safe."""
+
+    def __init__(self, clock: MonotonicClock = time):
+        self._clock = clock
+        self._overdue: frozenset[str] = frozenset()
+        self._since = clock.monotonic()
+        self._led_at = float("-inf")
+
+    def leads(self) -> None:
+        """This worker is leader now: if nothing moves, it is the one that is stuck."""
+        self._led_at = self._clock.monotonic()
+
+    def see(self, overdue: Collection[str]) -> None:
+        """Takes what `store.protocols.Queries.overdue` returns: whatever is no longer in there has moved."""
+        seen = frozenset(overdue)
+        if not seen or self._overdue - seen:
+            self._since = self._clock.monotonic()
+        self._overdue = seen
+
+    @property
+    def stuck_for(self) -> float:
+        """Seconds for which nothing has moved although something is overdue; 0 if that is no standstill.
+
+        Also 0 for a follower: the leader reports it. A worker whose terms end as they begin, by an error that comes
+        again and again, does count as leader.
+        """
+        now = self._clock.monotonic()
+        seconds = now - self._since
+        is_stuck = self._overdue and seconds >= STANDSTILL and now - self._led_at < STANDSTILL
+        return seconds if is_stuck else 0.0
+
+
+class Health:
+    """What the worker's own threads report. Thread-safe."""
+
+    def __init__(self, store: Leadership, clock: MonotonicClock = time):
+        self._store = store
         self._clock = clock
         self._beats: dict[str, float] = {}
         self.progress = Progress(clock)
 
     def beat(self, thread: str) -> None:
-        """That thread gets on with its work."""
-        self._beats[thread] = self._clock()
+        """The thread is getting on with its work."""
+        self._beats[thread] = self._clock.monotonic()
 
     def stuck(self) -> list[str]:
-        """The threads that have not got on for `STUCK_AFTER` seconds."""
-        now = self._clock()
+        """The threads without a beat for `STUCK_AFTER` seconds."""
+        now = self._clock.monotonic()
         return [thread for thread, at in list(self._beats.items()) if now - at > STUCK_AFTER]
 
     def problems(self) -> list[str]:
@@ -52,7 +90,7 @@ class Health:
         if seconds := self.progress.stuck_for:
             problems.append(f"nothing was decided or called for {seconds:.0f} s, although something is overdue")
         try:
-            self._check_store()
+            self._store.leader()
         except StoreUnavailable as error:
             problems.append(f"the store can't be read: {error}")
         return problems

@@ -35,7 +35,7 @@ class Bench:
             self.conductor,  # type: ignore[arg-type]
             name,
             lambda event: event.text(),
-            Health(self.store.leader),
+            Health(self.store),
             pool=pool,
         )
 

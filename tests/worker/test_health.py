@@ -11,24 +11,24 @@ from urllib.request import urlopen
 import pytest
 
 from store.protocols import StoreUnavailable
-from worker.health import STUCK_AFTER, Health, serve
-from worker.progress import STANDSTILL
+from tests.worker.clock import Clock
+from worker.health import STANDSTILL, STUCK_AFTER, Health, Progress, serve
 
 
 class Worker:
     """A worker's health under a clock of its own, served on a free port."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.clock = Clock(1000.0)
         self.store_error: Exception | None = None
-        self.health = Health(self.check_store, lambda: self.now)
+        self.health = Health(self, self.clock)  # type: ignore[arg-type]
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.server = serve(f"127.0.0.1:{self.port}", self.health)
         assert self.server is not None
 
-    def check_store(self) -> None:
+    def leader(self) -> None:
         if self.store_error:
             raise self.store_error
 
@@ -55,7 +55,7 @@ def worker() -> Iterator[Worker]:
 
 def test_a_worker_whose_threads_get_on_is_alive_and_ready(worker: Worker) -> None:
     worker.health.beat("the loop")
-    worker.now += STUCK_AFTER
+    worker.clock.seconds += STUCK_AFTER
     assert worker.get("/healthz") == (200, '{"status": "ok"}')
     assert worker.status("/readyz") == 200
 
@@ -63,7 +63,7 @@ def test_a_worker_whose_threads_get_on_is_alive_and_ready(worker: Worker) -> Non
 def test_a_thread_that_is_stuck_is_named_until_it_gets_on(worker: Worker) -> None:
     worker.health.beat("the loop")
     worker.health.beat("the caller")
-    worker.now += STUCK_AFTER + 1
+    worker.clock.seconds += STUCK_AFTER + 1
     worker.health.beat("the caller")
     status, text = worker.get("/healthz")
     assert (status, json.loads(text)["problems"]) == (503, ["the loop is stuck"])
@@ -82,12 +82,12 @@ def test_without_its_store_a_worker_is_alive_and_not_ready(worker: Worker) -> No
 
 def test_a_worker_in_which_nothing_moves_that_is_overdue_is_alive_and_not_ready(worker: Worker) -> None:
     for _ in range(2):
-        worker.health.progress.decides()
+        worker.health.progress.leads()
         worker.health.progress.see(["event 1"])
         assert worker.status("/readyz") == 200
-        worker.now += STANDSTILL - 1
-    worker.health.progress.decides()
-    worker.now += 1
+        worker.clock.seconds += STANDSTILL - 1
+    worker.health.progress.leads()
+    worker.clock.seconds += 1
     status, text = worker.get("/readyz")
     assert status == 503
     assert "nothing was decided or called for 1" in text
@@ -108,3 +108,56 @@ def test_an_address_that_is_taken_is_only_worth_a_warning(worker: Worker) -> Non
 
 def test_off_serves_nothing(worker: Worker) -> None:
     assert serve("off", worker.health) is None
+
+
+# --- progress ---
+
+
+class Overdue:
+    """A worker's progress, which looks every ten seconds at what is overdue."""
+
+    def __init__(self) -> None:
+        self.clock = Clock(1000.0)
+        self.progress = Progress(self.clock)
+        self.progress.leads()
+
+    def later(self, seconds: float, *overdue: str) -> float:
+        """What the progress says after this time, in which it looked every ten seconds."""
+        end = self.clock.seconds + seconds
+        while self.clock.seconds < end:
+            self.clock.seconds += 10
+            self.progress.leads()
+            self.progress.see(overdue)
+        return self.progress.stuck_for
+
+
+@pytest.fixture
+def overdue() -> Overdue:
+    return Overdue()
+
+
+def test_it_is_stuck_when_what_is_overdue_stays_so(overdue: Overdue) -> None:
+    assert overdue.later(10, "event 1", "target 2 0") == 0
+    assert overdue.later(STANDSTILL - 20, "event 1", "target 2 0") == 0
+    assert overdue.later(10, "event 1", "target 2 0", "event 9") >= STANDSTILL
+    assert overdue.later(STANDSTILL, "event 1", "target 2 0", "event 9") >= 2 * STANDSTILL - 10
+
+
+def test_it_is_not_stuck_while_anything_moves(overdue: Overdue) -> None:
+    for number in range(100):
+        assert overdue.later(30, "event 1", f"target 2 {number}") == 0
+
+
+def test_it_is_not_stuck_without_anything_overdue(overdue: Overdue) -> None:
+    overdue.later(2 * STANDSTILL, "event 1")
+    assert overdue.later(10) == 0
+    assert overdue.later(10 * STANDSTILL) == 0
+    assert overdue.later(STANDSTILL - 10, "event 1") == 0
+
+
+def test_only_the_worker_that_decides_says_so_or_that_did_a_moment_ago(overdue: Overdue) -> None:
+    assert overdue.later(2 * STANDSTILL, "event 1") > 0
+    overdue.clock.seconds += STANDSTILL - 1
+    assert overdue.progress.stuck_for > 0, "its reigns may end as they begin"
+    overdue.clock.seconds += 1
+    assert overdue.progress.stuck_for == 0

@@ -99,7 +99,7 @@ class Storm:
         watcher.current = Definitions(tuple(map(Webhook.model_validate, WEBHOOKS)))
         settings = Settings(bridge_database=f"sqlite:///{folder}/unused.db", bridge_worker_metrics="off")
         conductor: Any = self.conductor
-        self.worker = Worker(settings, store, watcher, Health(store.leader), conductor, "me")
+        self.worker = Worker(settings, store, watcher, Health(store), conductor, "me")
         self.worker._means = replace(self.worker._means, look_ups=None)
         self.worker._executor.submit = self.hands.extend  # type: ignore[method-assign]
 

@@ -15,6 +15,7 @@ from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -24,7 +25,7 @@ from store.records import Decision, NewEvent, NewTarget
 from testkit.processes import Child, bridge_environment
 from testkit.proxy import Proxy
 from tests.store.contract.makers import ME
-from worker.deadline import LastMoment
+from worker.hard_stop import HardStop
 
 SOON = 30.0
 """Seconds: a call that hangs takes twice as long, and this machine may be slow."""
@@ -187,10 +188,10 @@ def test_a_postgresql_that_is_away_or_answers_nothing_holds_it_up_only_so_long(
         proxy.close()
 
 
-def test_what_never_ends_is_ended_at_the_last_moment() -> None:
-    left: list[int] = []
-    waits: list[float] = []
-    last = LastMoment(9.0, left.append, waits.append)
-    last.begin()
-    last.run()
-    assert (left, waits) == ([0], [9.0])
+def test_a_process_that_never_ends_is_ended_nine_seconds_after_the_signal() -> None:
+    hard_stop = HardStop()
+    hard_stop.begin()
+    with mock.patch("os._exit") as leave, mock.patch("time.sleep") as sleep:
+        hard_stop.run()
+    leave.assert_called_once_with(0)
+    sleep.assert_called_once_with(9.0)

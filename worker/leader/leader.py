@@ -111,7 +111,7 @@ class Leader:
     def load(self) -> None:
         """Reads what the store knows. Raises StoreUnavailable."""
         started = time.monotonic()
-        self._means.health.progress.decides()
+        self._means.health.progress.leads()
         self.decider.set_definitions(self._definitions)
         given = self.decider.load(self.term, self._means.alive)
         self._means.timeouts.load(self._store, given)

@@ -13,10 +13,10 @@ from store.protocols import StoreUnavailable
 from store.records import EventStatus, SetAsideKind
 from worker import metrics
 from worker.conductor.errors import ConductorError
+from worker.health import OVERDUE
 from worker.intervals import Intervals
 from worker.leader.leader import Leader, TermOver
 from worker.leader.means import Means
-from worker.progress import OVERDUE
 
 log = structlog.get_logger()
 
@@ -142,7 +142,7 @@ class Schedule:
         store, progress = self._means.store, self._means.health.progress
         waiting: Collection[str] = ()
         if (leader := self._leader()) is not None:
-            progress.decides()
+            progress.leads()
             waiting = leader.decider.waiting  # for Conductor's index, which is told too
         away = store.facts().get("conductor", "up") != "up"
         webhooks = self._means.watcher.current.webhooks

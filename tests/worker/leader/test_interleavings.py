@@ -89,7 +89,7 @@ class Machine(RuleBasedStateMachine):
         conductor: Any = self.conductor
         made = Settings(bridge_database=f"sqlite:///{self.folder}/bridge.db", bridge_worker_metrics="off")
         number = len(self.workers)
-        worker = Worker(made, self.store, watcher, Health(self.store.leader), conductor, f"worker{number}")
+        worker = Worker(made, self.store, watcher, Health(self.store), conductor, f"worker{number}")
         pool = Later()
         worker._executor._pool = pool
         self.workers.append(Played(worker, pool))

@@ -190,7 +190,7 @@ class Machine(RuleBasedStateMachine):
         type(watcher).current = property(lambda _: self.definitions)
         conductor: Any = self.conductor
         worker_id = f"worker{len(self.workers)}"
-        worker = Worker(made, self.store, watcher, Health(self.store.leader), conductor, worker_id)
+        worker = Worker(made, self.store, watcher, Health(self.store), conductor, worker_id)
         self.workers.append(worker)
         worker._means = replace(worker._means, look_ups=None, workflows=None)
         worker._executor.submit = lambda claimed: self.in_hand.extend((worker, *one) for one in claimed)  # type: ignore[method-assign]

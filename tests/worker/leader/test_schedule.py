@@ -10,9 +10,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from store.records import NewEvent, SetAside
+from tests.worker.clock import Clock
 from tests.worker.leader.test_worker import Bench
+from worker.health import STANDSTILL, Progress
 from worker.leader.worker import Worker
-from worker.progress import STANDSTILL, Progress
 
 
 @pytest.fixture
@@ -68,14 +69,14 @@ class Standstill:
     """A worker's progress by a clock of the test's."""
 
     def __init__(self, worker: Worker) -> None:
-        self.now = 1000.0
+        self.clock = Clock(1000.0)
         self.worker = worker
-        self.worker._means.health.progress = self.progress = Progress(lambda: self.now)
+        self.worker._means.health.progress = self.progress = Progress(self.clock)
 
     def is_stuck(self) -> bool:
         """Whether it is, after it has looked for two minutes."""
         for _ in range(12):
-            self.now += STANDSTILL / 6
+            self.clock.seconds += STANDSTILL / 6
             self.worker._schedule.see_progress()
         return bool(self.worker._means.health.problems())
 

@@ -62,7 +62,7 @@ class Bench:
         )
         watcher: Any = self.watcher
         conductor: Any = self.conductor
-        worker = Worker(made, self.store, watcher, Health(self.store.leader), conductor)
+        worker = Worker(made, self.store, watcher, Health(self.store), conductor)
         self.made.append(worker)
         return worker
 

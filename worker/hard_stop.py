@@ -1,0 +1,49 @@
+"""Ends a process that doesn't end by itself: a call to Conductor or to the store may hang for longer than a stop may
+take."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+import structlog
+
+from config.wakeup import WakeUp
+
+SECONDS = 9.0
+"""From the signal on. Whoever stops a worker, systemd or Kubernetes, kills it later than that."""
+
+log = structlog.get_logger()
+
+
+class HardStop:
+    """Ends the process `SECONDS` after `begin`, whatever still runs in it."""
+
+    def __init__(self) -> None:
+        self._begun = WakeUp()
+
+    def watch(self) -> None:
+        """Waits for `begin` on a thread of its own."""
+        threading.Thread(target=self.run, name="hard stop", daemon=True).start()
+
+    def begin(self) -> None:
+        """The process is to end. For signal handlers too."""
+        self._begun.ring()
+
+    def run(self) -> None:
+        """The thread."""
+        while not self._begun.wait(3600):
+            pass
+        time.sleep(SECONDS)
+        # As after a crash: calls in flight are looked up by the next worker, and the term runs out.
+        log.error("the worker was ended because something in it hangs", seconds=SECONDS)
+        leave_now(0)
+
+
+def leave_now(code: int) -> None:
+    """Ends the process without waiting for its threads, whose calls may hang."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
