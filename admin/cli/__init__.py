@@ -9,6 +9,7 @@ from admin.cli.common import Commands
 from admin.cli.events import events, rejections, tasks
 from admin.cli.new import new
 from admin.cli.notify import notify
+from admin.cli.processes import admin, relay, run, worker
 from admin.cli.send import send
 from admin.cli.transfer import migrate_store
 from admin.cli.webhooks import import_, pause, resume, schema, webhooks
@@ -68,6 +69,10 @@ COMMANDS = (
     import_,
     notify,
     migrate_store,
+    relay,
+    worker,
+    admin,
+    run,
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from configparser import ConfigParser
@@ -14,6 +15,7 @@ import pytest
 from prometheus_client import REGISTRY, Metric
 from ruamel.yaml import YAML
 
+from admin.cli.processes import PROCESSES
 from config.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,18 +105,12 @@ def test_prometheus_itself_accepts_the_rules() -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
-def test_units_start_what_the_procfile_starts(unit: Path) -> None:
+def test_units_start_the_command_of_their_process(unit: Path) -> None:
     parsed = ConfigParser(strict=False, interpolation=None)
     parsed.optionxform = str  # type: ignore[assignment,method-assign]
     parsed.read_string(unit.read_text(encoding="utf-8"))
-    procfile = dict(
-        line.split(": ", 1) for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines() if line
-    )
     name = unit.stem.removeprefix("webhook-bridge-")
-    program, _, arguments = parsed["Service"]["ExecStart"].partition(" ")
-    # Installed, the settings are a module and no file: relay/gunicorn_settings.py is python:relay.gunicorn_settings.
-    module = re.sub(r"--config (\S+)\.py", lambda file: f"--config python:{file[1].replace('/', '.')}", procfile[name])
-    assert f"{Path(program).name} {arguments}" == module
+    assert parsed["Service"]["ExecStart"] == f"/opt/webhook-bridge/venv/bin/webhook-bridge {name}"
     assert parsed["Service"]["User"] == "webhook-bridge"
     assert parsed["Service"]["NoNewPrivileges"] == "yes"
 
@@ -124,13 +120,22 @@ def test_there_is_a_unit_for_every_process() -> None:
     assert {unit.stem for unit in UNITS} == {f"webhook-bridge-{process}" for process in processes}
 
 
+def test_the_commands_run_what_the_procfile_runs() -> None:
+    for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines():
+        name, _, command = line.partition(": ")
+        # Installed, the settings are a module, not a file.
+        given = [re.sub(r"^relay/(\w+)\.py$", r"python:relay.\1", part) for part in shlex.split(command)]
+        arguments = list(PROCESSES[name])
+        assert arguments == (given[1:] if given[0] == "python" else ["-m", *given])
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_systemd_itself_accepts_the_units(unit: Path, tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze is not installed")
     # The programs aren't installed here; anything that can be executed stands for them.
-    text = re.sub(r"/opt/webhook-bridge/venv/bin/\w+", "/bin/true", unit.read_text(encoding="utf-8"))
+    text = re.sub(r"/opt/webhook-bridge/venv/bin/webhook-bridge", "/bin/true", unit.read_text(encoding="utf-8"))
     copy = tmp_path / unit.name
     copy.write_text(text, encoding="utf-8")
     answer = subprocess.run([analyze, "verify", str(copy)], capture_output=True, text=True, check=False)
@@ -203,8 +208,8 @@ def test_the_compose_file_runs_every_process_beside_a_conductor_server() -> None
 def test_the_containerfile_copies_every_package() -> None:
     text = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    listed = project.partition("[tool.setuptools]")[2].partition("]")[0]
-    packages = re.findall(r'^    "(\w+)",$', listed, re.MULTILINE)
+    listed = project.partition("[tool.setuptools.packages.find]")[2].partition("]")[0]
+    packages = re.findall(r'"(\w+)\*"', listed)
     assert packages
     for package in packages:
         assert f"COPY {package} {package}\n" in text

@@ -39,7 +39,7 @@ def test_the_image_is_small_runs_as_nobody_in_particular_and_says_what_it_is(bui
     image = json.loads(builder.buildah("inspect", "--type", "image", "webhook-bridge"))["OCIv1"]
     config = image["config"]
     assert config["User"] == "10001:10001"
-    assert config["Cmd"] == ["gunicorn", "--config", "python:relay.gunicorn_settings", "relay:create_app()"]
+    assert config["Cmd"] == ["webhook-bridge", "relay"]
     labels = {name.removeprefix("org.opencontainers.image."): text for name, text in config["Labels"].items()}
     assert labels["licenses"] == "Apache-2.0"
     assert labels["revision"] == "abc123"
@@ -78,9 +78,9 @@ def test_its_three_commands_run(builder: Builder, tmp_path: Path) -> None:
         "ADMIN_PORT": str(ports["admin"]),
     }
     commands = {
-        "relay": (["gunicorn", "--config", "python:relay.gunicorn_settings", "relay:create_app()"], "PORT", "/readyz"),
-        "worker": (["python", "-m", "worker"], "worker", "/readyz"),
-        "admin": (["python", "-m", "admin"], "admin", "/healthz"),
+        "relay": (["webhook-bridge", "relay"], "PORT", "/readyz"),
+        "worker": (["webhook-bridge", "worker"], "worker", "/readyz"),
+        "admin": (["webhook-bridge", "admin"], "admin", "/healthz"),
     }
     options = [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
     options += ["--volume", f"{data}:/data", "--volume", f"{definitions}:/etc/webhook-bridge:ro"]

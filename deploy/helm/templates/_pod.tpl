@@ -180,8 +180,7 @@ readinessProbe:
 {{- define "bridge.relayContainer" -}}
 - name: relay
   {{- include "bridge.container" (dict "root" . "env" .Values.secretEnv "secrets" true) | nindent 2 }}
-  command: [gunicorn]
-  args: [--config, "python:relay.gunicorn_settings", "relay:create_app()"]
+  command: [webhook-bridge, relay]
   env:
     {{- include "bridge.env" . | nindent 4 }}
     {{- include "bridge.databaseEnv" . | nindent 4 }}
@@ -202,7 +201,7 @@ readinessProbe:
 {{- define "bridge.workerContainer" -}}
 - name: worker
   {{- include "bridge.container" (dict "root" . "env" .Values.worker.secretEnv "secrets" false) | nindent 2 }}
-  command: [python, -m, worker]
+  command: [webhook-bridge, worker]
   env:
     {{- include "bridge.env" . | nindent 4 }}
     {{- include "bridge.databaseEnv" . | nindent 4 }}
@@ -226,7 +225,7 @@ readinessProbe:
 {{- define "bridge.adminContainer" -}}
 - name: admin
   {{- include "bridge.container" (dict "root" . "env" .Values.secretEnv "secrets" true) | nindent 2 }}
-  command: [python, -m, admin]
+  command: [webhook-bridge, admin]
   env:
     - {name: ADMIN_HOST, value: "0.0.0.0"}
     - {name: ADMIN_PORT, value: "{{ .Values.admin.port }}"}
