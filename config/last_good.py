@@ -10,16 +10,18 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from config.loader import Definitions, Loader
 from config.model import Webhook
 from config.problems import DefinitionsError, Problem
-from config.proofs import PlatformRules
 from config.references import environment_with_dotenv, holds_secret
 from config.yaml_lines import Located
+
+if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
+    from platforms.declaration import Platform
 
 MAX_KEPT = 1_000_000
 """Characters that are kept of one file; of a larger one nothing is."""
@@ -48,7 +50,7 @@ class LastGood:
 
     def __init__(
         self,
-        platforms: Mapping[str, PlatformRules] | None = None,
+        platforms: Mapping[str, Platform] | None = None,
         *,
         may_be_empty: bool = False,
         conductor_payload: int | None = None,

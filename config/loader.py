@@ -11,16 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from config.model import Webhook
 from config.problems import DefinitionsError, Problem, dotted, in_words
-from config.proofs import PlatformRules, find_unproven
+from config.proofs import find_unproven
 from config.references import UNRESOLVED, References, environment_with_dotenv, has_secret, may_hold_reference
 from config.risks import find_risks
 from config.yaml_lines import BadYaml, Located, Where, parse_yaml, read_yaml
+
+if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
+    from platforms.declaration import Platform
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Definitions:
 
 def load_definitions(
     path: Path,
-    platforms: Mapping[str, PlatformRules] | None = None,
+    platforms: Mapping[str, Platform] | None = None,
     environment: Mapping[str, str] | None = None,
     *,
     instead: Mapping[Path, str | None] | None = None,
@@ -144,7 +147,7 @@ class Loader:
 
     def __init__(
         self,
-        platforms: Mapping[str, PlatformRules] | None,
+        platforms: Mapping[str, Platform] | None,
         environment: Mapping[str, str] | None,
         instead: Mapping[Path, str | None],
         may_be_empty: bool,
@@ -265,7 +268,7 @@ class Loader:
             self.written.append(item.written)
             self._check_size(item, webhook)
         unproven = find_unproven(resolved, self.platforms) if self.platforms is not None else ()
-        for finding in (*unproven, *find_risks(resolved)):
+        for finding in (*unproven, *find_risks(resolved, self.platforms or {})):
             self._report(item, finding.place, finding.what, finding.remedy, finding.warning, finding.fails_check)
 
     def _check_unique(self, item: _Item, webhook: Mapping[str, Any]) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config.problems import Finding
 from config.references import UNRESOLVED
 from config.value_types import why_never
 from config.yaml_lines import Where
 from criteria.operators import find_faults, is_operators
+
+if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
+    from platforms.declaration import Platform
 
 _SHORT_SECRET = 12
 """Characters; a shorter secret can be found by trying."""
@@ -27,17 +30,10 @@ _PLACEHOLDER = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
-_OTHER_KEYS: dict[str, tuple[re.Pattern[str], str]] = {
-    "stripe": (re.compile(r"(?:sk|pk|rk)_(?:test|live)_"), "an API key, not the endpoint's signing secret (whsec_…)"),
-    "slack": (re.compile(r"xox[a-z]-|xapp-"), "a token, not the app's signing secret"),
-    "github": (re.compile(r"gh[a-z]_|github_pat_"), "an access token, not the webhook's secret"),
-    "shopify": (re.compile(r"shp(?:at|ca|pa)_"), "an access token, not the app's secret"),
-}
-"""platform → how its other keys begin, and what they are."""
 _SCHEME = re.compile(r"(?:Bearer|Basic|Token|ApiKey)\s+", re.IGNORECASE)
 
 
-def find_risks(webhook: Mapping[str, Any]) -> Iterator[Finding]:
+def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[Finding]:
     """The warnings about a webhook, as written, with its references resolved."""
     if webhook.get("verifier") == "none":
         yield Finding(
@@ -46,7 +42,7 @@ def find_risks(webhook: Mapping[str, Any]) -> Iterator[Finding]:
             "prefer a secret, or restrict the senders with allow_ips",
             warning=True,
         )
-    yield from _secrets(webhook)
+    yield from _secrets(webhook, platforms)
     yield from _headers(webhook)
     yield from _conditions(webhook)
     signature = webhook.get("signature")
@@ -92,14 +88,15 @@ def is_guessable(value: str) -> bool:
     return len(value) < _SHORT_SECRET or len(set(value)) < _FEW_CHARACTERS
 
 
-def _secrets(webhook: Mapping[str, Any]) -> Iterator[Finding]:
+def _secrets(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[Finding]:
+    platform = platforms.get(str(webhook.get("platform")))
     found = [*secrets_at(webhook, "secret"), *secrets_at(webhook, "signature", "secret")]
     for place, secret in (*found, *secrets_at(webhook, "callback", "secret"), *secrets_at(webhook, "verify_token")):
-        other = _OTHER_KEYS.get(str(webhook.get("platform"))) if place[0] == "secret" else None
+        mistaken = platform.mistaken_key if platform is not None and place[0] == "secret" else None
         if is_placeholder(secret):
             yield _placeholder(place)
-        elif other is not None and other[0].match(secret):
-            yield Finding(place, other[1], "enter the right one; no delivery would be accepted", warning=True)
+        elif mistaken is not None and re.match(mistaken[0], secret):
+            yield Finding(place, mistaken[1], "enter the right one; no delivery would be accepted", warning=True)
         elif is_guessable(secret) and place[0] != "verify_token":
             remedy = "use at least 16 random characters"
             yield Finding(place, "a short secret, which can be guessed", remedy, warning=True)

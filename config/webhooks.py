@@ -18,7 +18,6 @@ from config.model import (
     WebhooksFile,
 )
 from config.problems import DefinitionsError, Problem
-from config.proofs import PlatformRules
 
 __all__ = [
     "DEFAULT_HOLD",
@@ -28,7 +27,6 @@ __all__ = [
     "Dedup",
     "Definitions",
     "DefinitionsError",
-    "PlatformRules",
     "Problem",
     "Respond",
     "Signature",

@@ -92,6 +92,9 @@ class Platform:
     """Lower-case names of headers that carry secrets (those with ``signature`` in their names always do)."""
     find_secret_problem: Callable[[str], str | None] | None = None
     """What a secret should be, if this one can't be used."""
+    mistaken_key: tuple[str, str] | None = None
+    """How another key of the platform, often entered as the secret by mistake, begins (a regular expression), and what
+    it is."""
 
     def __post_init__(self) -> None:
         # An HMAC scheme of one's own, and an id of one's own, can be asked for beside every platform's.

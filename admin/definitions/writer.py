@@ -25,9 +25,9 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.util import load_yaml_guess_indent
 
 from admin.definitions.values import Keys, Secret, to_yaml_value, without_secrets
-from config.proofs import PlatformRules
 from config.webhooks import DefinitionsError, Problem, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml
+from platforms.declaration import Platform
 
 SECRETS = "secrets"
 """The folder of secret files, beside the YAML."""
@@ -83,7 +83,7 @@ class Change:
 class DefinitionsFolder:
     """The folder that BRIDGE_WEBHOOKS names."""
 
-    def __init__(self, folder: Path, platforms: Mapping[str, PlatformRules]):
+    def __init__(self, folder: Path, platforms: Mapping[str, Platform]):
         self.folder = folder
         self._platforms = platforms
 

@@ -46,4 +46,5 @@ PLATFORM = Platform(
     header_id=in_header("X-GitHub-Delivery"),
     # https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap
     max_body=25 * MB,
+    mistaken_key=(r"gh[a-z]_|github_pat_", "an access token, not the webhook's secret"),
 )

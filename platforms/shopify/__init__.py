@@ -31,4 +31,5 @@ PLATFORM = Platform(
     bodies="declared",  # JSON, or XML
     delivery_id=topic_and_content,
     header_id=event_id,
+    mistaken_key=(r"shp(?:at|ca|pa)_", "an access token, not the app's secret"),
 )

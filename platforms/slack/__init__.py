@@ -34,4 +34,5 @@ PLATFORM = Platform(
     signed_challenge=url_verification,
     bodies="json or form",
     delivery_id=in_body("event_id"),
+    mistaken_key=(r"xox[a-z]-|xapp-", "a token, not the app's signing secret"),
 )

@@ -12,4 +12,5 @@ PLATFORM = Platform(
     verifier=TimedHmac(header="Stripe-Signature"),
     tolerance=300,
     delivery_id=in_body("id"),
+    mistaken_key=(r"(?:sk|pk|rk)_(?:test|live)_", "an API key, not the endpoint's signing secret (whsec_…)"),
 )

@@ -10,7 +10,7 @@ import pytest
 
 from config.last_good import MAX_KEPT, LastGood
 from config.webhooks import Definitions, DefinitionsError
-from tests.config.platforms import PLATFORMS
+from platforms import PLATFORMS
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 

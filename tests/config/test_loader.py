@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from config.references import may_hold_reference
 from config.risks import is_placeholder
 from config.webhooks import Definitions, DefinitionsError, load_definitions
 from config.yaml_lines import Where
-from tests.config.platforms import PLATFORMS
+from platforms import PLATFORMS
 
 ENVIRONMENT = {"SECRET": "s3cret-of-32-characters-or-more!", "EMPTY": ""}
 Load = Callable[..., Definitions]
@@ -109,6 +111,8 @@ def test_the_workers_definitions_need_no_platforms(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text(GOOD.replace("github", "anything"))
     assert load_definitions(file, None, ENVIRONMENT).webhooks[0].platform == "anything"
+    program = "import sys, config.webhooks; print('platforms' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", program], cwd=Path(__file__).parents[2]) == b"False\n"
 
 
 def test_dotenv_gives_names_that_the_environment_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,7 +481,7 @@ def webhook(**keys: str) -> str:
         ),
         (
             {"platform": "slak"},
-            "platform: unknown platform 'slak'; did you mean slack? known are aws-sns, custom, facebook",
+            "platform: unknown platform 'slak'; did you mean slack? known are aws-sns, bitbucket, calendly",
         ),
         ({"platform": "facebook"}, "verify_token: missing: platform facebook needs it; add verify_token: ${NAME}"),
         ({"platform": "google-pubsub", "service_account": "a@b"}, "audience: missing: platform google-pubsub needs it"),
@@ -489,7 +493,7 @@ def webhook(**keys: str) -> str:
         ({"secret": "'${SECRET}'", "headers": "{A: b}"}, "secret: platform custom has no `secret`"),
         (
             {"platform": "sendgrid", "secret": "'${SECRET}'"},
-            "secret: a secret that sendgrid can't use; write the public key in base64",
+            "secret: a secret that sendgrid can't use; it should be a public key in base64",
         ),
         (
             {"platform": "github", "headers": "{X-GitHub-Event: push}"},
