@@ -65,6 +65,11 @@ class Definitions:
         return {webhook.url_id: webhook for webhook in self.webhooks}
 
     @cached_property
+    def paces(self) -> dict[str, float]:
+        """webhook → calls to Conductor a second at most, of those that have a pace."""
+        return {webhook.name: webhook.pace for webhook in self.webhooks if webhook.pace is not None}
+
+    @cached_property
     def receivers(self) -> list[str]:
         """The workflows whose tasks a webhook may complete."""
         return sorted({workflow for webhook in self.webhooks for workflow in webhook.receivers})

@@ -1,4 +1,4 @@
-"""The clock of a server, Conductor or the database, beside ours."""
+"""This machine's clocks, and that of a server, Conductor or the database, beside ours."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from store.open import open_store
 from store.protocols import NewerStore, StoreUnavailable
 from worker.conductor.client import Conductor
 from worker.conductor.transport import Bounds
-from worker.delivery.executor import LAST_WORDS
+from worker.delivery.executor import WAIT_FOR_STORE
 from worker.hard_stop import HardStop, leave_now
 from worker.health import Health, serve
 from worker.leader.definitions import watch_definitions
@@ -71,7 +71,7 @@ def main() -> int:
             worker.reload()
         else:
             hard_stop.begin()
-            end_waits(LAST_WORDS)
+            end_waits(WAIT_FOR_STORE)
             worker.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -7,19 +7,25 @@ from collections.abc import Iterator
 from concurrent.futures import Executor as Pool
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from config.watch import DefinitionsWatcher
+from config.webhooks import Definitions
+from store.clock import MonotonicClock
 from store.records import Decision, Event, NewEvent, NewTarget, Result, Target, Task
 from store.sqlite import SqliteStore, open_store
 from tests.store.contract.makers import ME
 from tests.worker.simulated import Fault, SimulatedConductor, SimulatedTask
-from worker.delivery.executor import Executor
+from worker.delivery.executor import PAYLOAD, Executor
 from worker.health import Health
+
+DEFINITIONS = mock.Mock(spec=DefinitionsWatcher, current=Definitions(()))
 
 
 class Bench:
-    """A store with one event and its target, a simulated Conductor, and a caller that isn't started."""
+    """A store with one event and its target, a simulated Conductor, and an executor that isn't started."""
 
     def __init__(self, folder: Path) -> None:
         self.store: SqliteStore = open_store(f"sqlite:///{folder}/bridge.db")
@@ -29,14 +35,18 @@ class Bench:
         self.store.elect("me", 10**9)
         self.event = ""
 
-    def another(self, name: str, pool: Pool | None = None) -> Executor:
+    def another(
+        self, name: str, pool: Pool | None = None, clock: MonotonicClock = time, payload: int = PAYLOAD
+    ) -> Executor:
         return Executor(
             self.store,
             self.conductor,  # type: ignore[arg-type]
             name,
-            lambda event: event.text(),
+            DEFINITIONS,
             Health(self.store),
+            payload=payload,
             pool=pool,
+            clock=clock,
         )
 
     def task(self) -> SimulatedTask:

@@ -62,9 +62,9 @@ def test_a_worker_whose_threads_get_on_is_alive_and_ready(worker: Worker) -> Non
 
 def test_a_thread_that_is_stuck_is_named_until_it_gets_on(worker: Worker) -> None:
     worker.health.beat("the loop")
-    worker.health.beat("the caller")
+    worker.health.beat("the executor")
     worker.clock.seconds += STUCK_AFTER + 1
-    worker.health.beat("the caller")
+    worker.health.beat("the executor")
     status, text = worker.get("/healthz")
     assert (status, json.loads(text)["problems"]) == (503, ["the loop is stuck"])
     assert worker.status("/readyz") == 503

@@ -25,7 +25,7 @@ from store.records import Event, NewEvent, Target, Task
 from tests.store.contract.backends import BACKENDS, Backend
 from tests.worker.simulated import Ailment, SimulatedConductor
 from worker.conductor.errors import ConductorError, OutcomeUnknown
-from worker.delivery.outcomes import TakenOver, claim_lasts
+from worker.delivery.outcomes import ClaimLost, claim_lasts
 from worker.health import Health
 from worker.leader import leader as reign_module
 from worker.leader.leader import Leader
@@ -163,7 +163,7 @@ class Storm:
         for target, event in self.hands:
             try:
                 results.append(self.worker._executor._calls.outcome(target, event).result)
-            except (TakenOver, ConductorError):
+            except (ClaimLost, ConductorError):
                 continue
         self.hands.clear()
         self.store.record_results("me", results, self.ms)

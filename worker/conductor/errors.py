@@ -65,6 +65,11 @@ def is_of_an_item(error: ConductorError) -> bool:
     return error.status == 500 or (isinstance(error, (Garbled, NotThere)) and not error.status)
 
 
+def is_denied(error: ConductorError) -> bool:
+    """Whether the call can't be made at this server at all: it has none, or refuses it, or the key may not make it."""
+    return isinstance(error, (Refused, NotThere)) or error.status == 403
+
+
 def answered(status: int, reason: str, body: Any, call: str) -> ConductorError:
     """What an answer to this call that isn't 2xx means; `call` is the call as ``GET /tasks/{id}``."""
     message = _message(body)

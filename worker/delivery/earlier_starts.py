@@ -13,7 +13,7 @@ from collections import Counter
 import structlog
 
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError, NotNow, NotThere, Refused, Unreachable
+from worker.conductor.errors import ConductorError, NotNow, Unreachable, is_denied
 
 log = structlog.get_logger()
 
@@ -22,14 +22,15 @@ _SAMPLES = 3
 _LONGEST_PAGE = 2.0
 """Seconds for one workflow."""
 _LONGEST_READING = 5.0
-"""Seconds for which one try reads workflows; what it has read helps the next."""
 
 
 class EarlierStarts:
     """Asks one Conductor. For any number of threads."""
 
-    def __init__(self, conductor: Conductor):
+    def __init__(self, conductor: Conductor, reading: float = _LONGEST_READING):
+        """`reading` are the seconds for which one try may read workflows; what it has read helps the next."""
         self._conductor = conductor
+        self._longest_reading = reading
         self._samples = _SAMPLES
         self._from_store: bool | None = None
         """Whether the look-up of starts knows at once what was started; None until that was tried."""
@@ -66,7 +67,7 @@ class EarlierStarts:
             return self._find_running(name, correlation_id)
         except ConductorError as error:
             # A key that may not list them, for example. Then the look-up is all there is.
-            if not isinstance(error, (Refused, NotThere)) and error.status != 403:
+            if not is_denied(error):
                 raise
             log.warning("the running workflows can't be read for an earlier start", workflow=name, error=str(error))
             return None
@@ -78,7 +79,7 @@ class EarlierStarts:
         running = self._conductor.running(name)
         read = self._read[name] = {id_: before[id_] for id_ in running if id_ in before}
         self._failed = Counter({id_: self._failed[id_] for id_ in running if id_ in self._failed})
-        until = time.monotonic() + _LONGEST_READING
+        until = time.monotonic() + self._longest_reading
         failure: ConductorError | None = None
         # Those that couldn't be read come last: one that hangs keeps no other from being read.
         for id_ in sorted((id_ for id_ in running if id_ not in read), key=self._failed.__getitem__):

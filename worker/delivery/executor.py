@@ -1,4 +1,26 @@
-"""Claims targets, calls Conductor for them on threads, and records what came of it (see `outcomes`)."""
+"""Claims targets, calls Conductor for them on threads, and records the results.
+
+A target's way through an executor::
+
+    claim ──► wait for a slot ──► call ──► record
+                   │                │
+                   └── give back ◄──┘
+
+claim      The store gives each target that is due to one worker. The deciding worker claims the first targets of an
+           event as it decides, and submits them.
+wait       Until a slot is free (`slots`): calls that hang hold up nobody else's.
+call       On a thread of the pool (`outcomes`).
+record     In batches (`recording`). A result counts only under the claim that its call was made under.
+give back  No call was made, as the worker stops or the target's group hangs: any worker may claim it again.
+
+In flight is what is claimed and neither recorded nor given back. If the process dies, those claims run out; whoever
+claims such a target next looks up in Conductor what has become of it.
+
+A stop has two steps. `drain`, from the signal on: nothing is claimed and no call is begun any more; what waits for a
+slot, or is still submitted, is given back. `stop`: nothing is submitted any more; the executor ends once all calls have
+ended and are recorded. Calls that hang are left after `WAIT_FOR_CALLS`, and a store that can't be used after
+`WAIT_FOR_STORE`, as if the process had died.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +28,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -15,89 +37,97 @@ from typing import Protocol
 
 import structlog
 
+from config.watch import DefinitionsWatcher
+from store.clock import MonotonicClock
 from store.deadline import within
-from store.protocols import NO_PACES, StoreUnavailable
+from store.protocols import StoreUnavailable
 from store.records import Event, Target
 from store.tracing import in_logs
 from worker import metrics
 from worker.conductor.backoff import wait_before
 from worker.conductor.client import Conductor
-from worker.delivery.outcomes import CallStore, Outcome, TakenOver, TargetCalls, claim_lasts
+from worker.delivery.claiming import Claiming, size
+from worker.delivery.outcomes import CallStore, ClaimLost, Outcome, TargetCalls, claim_lasts
 from worker.delivery.recording import Recording, ResultStore
-from worker.delivery.slots import PAYLOAD, PUT_OFF, Group, InHand, Place, Places
+from worker.delivery.slots import Claimed, Group, Slot, Slots
 from worker.health import Health
 
 log = structlog.get_logger()
 
 CALLS = 16
 """Calls at a time where BRIDGE_CALLS isn't known: as many as keep a Conductor server on two cores busy."""
+PAYLOAD = 32_000_000
+"""Characters of payload in flight from which no more is claimed, besides what hangs."""
 _RECORD_EVERY = 0.05
 """Seconds between commits of results: results are recorded in batches, which costs the server's neighbour less."""
 _RECORD_LAST = 0.005
 """The same when no more than one result is still to come."""
-_LOOK_EVERY = 0.25
-"""Seconds between looks for targets that are due, when nothing else says that there are."""
-_READ_AT_ONCE = 8
-"""Targets whose events are read at once."""
+_CLAIM_EVERY = 0.25
+"""Seconds between claims, when nothing says that there are targets due."""
+_GIVEN_BACK_FOR = 2.0
+"""Seconds until a target is due again that can't be called as others of its group hang."""
 _TRY_AGAIN = 0.5
 """Seconds until the store is tried again."""
-CALLS_END = 5.0
-"""Seconds that a worker that stops waits for its calls: what becomes of the others is looked up by whoever claims
-them."""
-LAST_WORDS = 6.5
-"""Seconds after which a worker that stops gives up to record its results in a store that can't be used."""
+WAIT_FOR_CALLS = 5.0
+"""Seconds from a stop on for which calls are waited for."""
+WAIT_FOR_STORE = 6.5
+"""Seconds from a stop on for which results are tried to be recorded."""
 _STORE_AT_LAST = 1.5
 """Seconds for one step in the store meanwhile."""
 
 
-class CallerStore(CallStore, ResultStore, Protocol):
-    """What the caller needs of the store."""
+class ExecutorStore(CallStore, ResultStore, Protocol):
+    """What the executor needs of the store."""
 
 
 class Executor:
     """Makes the calls for targets that this worker has claimed, and claims more while it has room.
 
-    One thread owns what it knows: which targets are in hand, what is to be recorded, whether Conductor is away. All
-    others send it messages: `submit`, `look`, `conductor_is_up`, `stop`, and each call its outcome.
+    One thread owns what it knows: which targets are in flight, what is to be recorded, whether Conductor is away. All
+    others send it messages: `submit`, `wake`, `conductor_is_up`, `drain`, `stop`, and each call its outcome.
     """
 
     def __init__(
         self,
-        store: CallerStore,
+        store: ExecutorStore,
         conductor: Conductor,
         worker_id: str,
-        output: Callable[[Event], str],
+        definitions: DefinitionsWatcher,
         health: Health,
-        paces: Callable[[], Mapping[str, float]] = lambda: NO_PACES,
         calls: int = CALLS,
+        payload: int = PAYLOAD,
         pool: Pool | None = None,
+        clock: MonotonicClock = time,
     ):
-        """`output` makes the payload that tasks and workflows receive; `paces` gives webhook → calls a second; `calls`
-        are made at a time, on the `pool`."""
+        """`calls` are made at a time, on the `pool`, for up to so many characters of `payload`."""
         self._store = store
-        self._conductor = conductor
-        self._worker_id = worker_id
-        self._calls = TargetCalls(store, conductor, worker_id, output)
+        self._calls = TargetCalls(store, conductor, worker_id, definitions, clock)
         self._health = health
-        self._paces = paces
+        self._payload = payload
+        self._clock = clock
         self._at_most = 2 * calls
-        self._places = Places(calls)
-        self._pool = pool or ThreadPoolExecutor(self._places.most, thread_name_prefix="target")
-        self._thread = threading.Thread(target=self._run, name="caller", daemon=True)
+        self._slots = Slots(calls)
+        self._pool = pool or ThreadPoolExecutor(self._slots.most, thread_name_prefix="target")
+        self._thread = threading.Thread(target=self._run, name="executor", daemon=True)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         # All of the following is the owning thread's.
-        self._waiting: list[InHand] = []
-        """Claimed, and waiting for a place."""
-        self._recording = Recording(store, worker_id)
-        self._look = False
-        self._hurry = False
-        self._stopping = False
-        self._stopped_at = float("inf")
+        self._waiting: list[Claimed] = []
+        """For a slot."""
+        self._recording = Recording(store, worker_id, clock)
+        lasts = claim_lasts(conductor.longest_call)
+        self._claiming = Claiming(store, worker_id, lasts, definitions, self._recording)
+        self._claims_now = False
+        """Whether targets are said to be due."""
+        self._claims_at = float("-inf")
+        self._away_until = 0.0
+        """When it is next tried whether Conductor is back; 0 while it answers."""
+        self._failures = 0
+        self._store_at = float("-inf")
+        """When the store is tried again after an error."""
+        self._draining = False
+        self._draining_since = float("inf")
         self._last = False
         """Whether nobody submits any more."""
-        self._down_until = 0.0
-        self._failures = 0
-        self._look_at = self._wait_until = float("-inf")
         self.free = self._at_most
         """How many targets it could take now. Other threads may read it; it may be behind by a message."""
 
@@ -107,7 +137,7 @@ class Executor:
 
     @property
     def busy(self) -> bool:
-        """Whether there is enough in hand. Other threads may ask."""
+        """Whether there is enough in flight. Other threads may ask."""
         return self.free <= self._at_most // 2
 
     # --- messages, from any thread ---
@@ -115,26 +145,26 @@ class Executor:
     def submit(self, claimed: Sequence[tuple[Target, Event]]) -> None:
         """Calls for targets that were claimed for this worker."""
         if claimed:
-            self._inbox.put(partial(self._begin, [InHand(target, event) for target, event in claimed]))
+            self._inbox.put(partial(self._take, [Claimed(target, event) for target, event in claimed]))
 
-    def look(self) -> None:
-        """There may be unclaimed targets."""
-        self._inbox.put(self._look_soon)
+    def wake(self) -> None:
+        """There may be targets to claim."""
+        self._inbox.put(self._claim_soon)
 
     def conductor_is_up(self) -> None:
         """Conductor answers: what only waited for it is due now."""
-        if self._down_until:  # it is called often, and then says nothing new
+        if self._away_until:  # it is called often, and then says nothing new
             self._inbox.put(self._conductor_answers)
 
-    def wind_up(self) -> None:
-        """Claims and begins no more; for signal handlers too. What is still submitted is given back."""
-        self._inbox.put(self._wind_up)
+    def drain(self) -> None:
+        """Claims nothing and begins no call any more; gives back what is submitted. For signal handlers too."""
+        self._inbox.put(self._drain)
 
     def ask_to_stop(self) -> None:
-        """Nothing is submitted any more: it ends when the calls in hand have, and are recorded."""
+        """Nothing is submitted any more: it ends when the calls in flight have, and are recorded."""
         self._inbox.put(self._stop)
 
-    def stop(self, seconds: float = LAST_WORDS + 2) -> None:
+    def stop(self, seconds: float = WAIT_FOR_STORE + 2) -> None:
         """Asks it to stop, and returns when it has; after so many seconds in any case."""
         self.ask_to_stop()
         self._thread.join(seconds)
@@ -144,34 +174,32 @@ class Executor:
 
     def _run(self) -> None:
         while not self.ended:
-            self._health.beat("the caller")
-            self.take_messages(self.patience(time.monotonic()))
-            self.work(time.monotonic())
+            self._health.beat("the executor")
+            self.take_messages(self.due_in(self._clock.monotonic()))
+            self.work(self._clock.monotonic())
 
     @property
-    def _in_hand(self) -> int:
-        return len(self._places) + len(self._waiting)
+    def _in_flight(self) -> int:
+        return len(self._slots) + len(self._waiting)
 
     @property
     def ended(self) -> bool:
         """Whether it was stopped, and nothing is left to be done."""
-        return self._last and not (self._in_hand or len(self._recording))
+        return self._last and not (self._in_flight or len(self._recording))
 
-    def patience(self, now: float) -> float:
-        """Seconds that may pass until `work`, if no message comes."""
+    def due_in(self, now: float) -> float:
+        """Seconds until there is something to do, if no message comes."""
         if len(self._recording):
-            begin = self._recording.done_at + (_RECORD_EVERY if self._in_hand > 1 else _RECORD_LAST)
-        elif self._look and not self._stopping:
-            begin = now
-        elif self._stopping:
-            calls_end = self._stopped_at + CALLS_END if len(self._places) else float("inf")
-            begin = min(now + _LOOK_EVERY, calls_end)
+            at = self._recording.done_at + (_RECORD_EVERY if self._in_flight > 1 else _RECORD_LAST)
+        elif self._draining:
+            calls_end = self._draining_since + WAIT_FOR_CALLS if len(self._slots) else float("inf")
+            at = min(now + _CLAIM_EVERY, calls_end)
         else:
-            begin = self._look_at
-        begin = max(begin, self._wait_until)
-        if self._waiting:  # as soon as a call hangs, its place is for one of them
-            begin = min(begin, self._places.next_change(now))
-        return max(0.0, begin - now)
+            at = now if self._claims_now else self._claims_at
+        at = max(at, self._store_at)
+        if self._waiting:  # as soon as a call hangs, its slot is for one of them
+            at = min(at, self._slots.next_change(now))
+        return max(0.0, at - now)
 
     def take_messages(self, seconds: float) -> None:
         """Does what messages ask for; waits up to `seconds` for the first one."""
@@ -181,211 +209,176 @@ class Executor:
                 try:
                     message()
                 except Exception:  # without this thread nothing would be called any more
-                    log.exception("a message to the caller failed unexpectedly")
+                    log.exception("a message to the executor failed unexpectedly")
                 message = self._inbox.get_nowait()
         except queue.Empty:
             pass
-        self._count(time.monotonic())
+        self._count(self._clock.monotonic())
 
     def work(self, now: float) -> None:
-        """Records results and claims targets, if it is time for that: `now` is by `time.monotonic`."""
-        if self.patience(now) > 0:
+        """Records results and claims targets, if it is time for that: `now` is by the clock that it was given."""
+        if self.due_in(now) > 0:
             return
         try:
-            self._fill_places(now)
-            if now < self._wait_until:
+            self._fill_slots(now)
+            if now < self._store_at:
                 return
-            with within(_STORE_AT_LAST) if self._stopping else nullcontext():
+            with within(_STORE_AT_LAST) if self._draining else nullcontext():
                 recorded = self._recording.run()
             # What was recorded left room: it is filled at once, so that no thread waits for work.
-            if not self._stopping and (recorded or self._look or now >= self._look_at):
-                self._look = False
-                self._look_at = now + _LOOK_EVERY
+            if not self._draining and (recorded or self._claims_now or now >= self._claims_at):
+                self._claims_now, self._claims_at = False, now + _CLAIM_EVERY
                 self._claim(now)
         except Exception as error:
             if isinstance(error, StoreUnavailable):
                 log.error("the store can't be used; trying again", error=str(error))
             else:  # without this thread nothing would be called any more
                 log.exception("claiming and recording failed unexpectedly; trying again")
-            self._wait_until = now + _TRY_AGAIN
+            self._store_at = now + _TRY_AGAIN
         finally:
             self._give_up_after(now)
             self._count(now)
 
     def _count(self, now: float) -> None:
-        room = self._room(now)
-        self.free = 0 if self._stopping or self._down_until else max(0, room)
+        self.free = 0 if self._draining or self._away_until else max(0, self._room(self._prompt(now)))
 
-    def _room(self, now: float) -> int:
-        """How many more targets may be in hand. Those whose group hangs are in nobody's way."""
-        hanging = self._places.hanging(now)
-        waiting = sum(one.group not in hanging for one in self._waiting)
-        if self._payload(now) >= PAYLOAD:
-            return 0
-        return self._at_most - self._places.prompt(now) - waiting
+    def _prompt(self, now: float) -> list[Claimed]:
+        """What is in flight, without the calls that hang and those that wait for them: these are in nobody's way."""
+        hanging = self._slots.hanging(now)
+        return [*(one for one in self._waiting if one.group not in hanging), *self._slots.prompt(now)]
 
-    def _payload(self, now: float) -> int:
-        """Characters of payload in hand, besides what hangs: that is in nobody's way."""
-        hanging = self._places.hanging(now)
-        waiting = (one for one in self._waiting if one.group not in hanging)
-        return sum({one.event.id: len(one.event.payload) for one in (*waiting, *self._places.in_time(now))}.values())
+    def _room(self, prompt: Sequence[Claimed]) -> int:
+        """How many more targets may be in flight beside these."""
+        return self._at_most - len(prompt) if size(prompt) < self._payload else 0
 
     def _give_up_after(self, now: float) -> None:
-        """A worker that stops waits neither for its calls nor for its store for ever: claims run out, and what became
-        of the calls is looked up."""
-        if len(self._places) and now >= self._stopped_at + CALLS_END:
-            log.error("calls that hang are left: what becomes of them will be looked up", targets=len(self._places))
-            self._places.clear()
-        if len(self._recording) and now >= self._stopped_at + LAST_WORDS:
-            log.error("results aren't recorded: the calls will be looked up", targets=len(self._recording))
+        """Claims run out, and what has become of the calls is looked up."""
+        if len(self._slots) and now >= self._draining_since + WAIT_FOR_CALLS:
+            log.error("calls hang; their results will be looked up", targets=len(self._slots))
+            self._slots.clear()
+        if len(self._recording) and now >= self._draining_since + WAIT_FOR_STORE:
+            log.error("results can't be recorded; they will be looked up", targets=len(self._recording))
             self._recording.clear()
 
     def _claim(self, now: float) -> None:
-        room = self._room(now)
-        if self._down_until:
+        prompt = self._prompt(now)
+        room = self._room(prompt)
+        if self._away_until:
             # While Conductor is away one call at a time tries whether it is back.
-            if now < self._down_until:
+            if now < self._away_until:
                 return
             room = min(room, 1)
         if room <= 0:
             return
-        store_now = self._store.now()
-        if self._hurry:
-            self._store.hurry(store_now)
-            self._hurry = False
-        lasts = int(claim_lasts(self._conductor.longest_call) * 1000)
-        paces = self._paces()
-        targets = self._store.claim(self._worker_id, store_now, store_now - lasts, room, paces)
-        turn = self._store.next_due(paces) if paces else None
-        if turn is not None and turn > store_now:  # what is due already waits for a free thread, not for its turn
-            self._look_at = min(self._look_at, now + (turn - store_now) / 1000)
-        room = PAYLOAD - self._payload(now)
-        while targets:  # in parts: what their payloads take is known only when they are read
-            part, targets = self._with_events(targets[:_READ_AT_ONCE]), targets[_READ_AT_ONCE:]
-            room -= sum({one.event.id: len(one.event.payload) for one in part}.values())
-            self._begin(part)
-            if room <= 0:
-                for target in targets:
-                    self._recording.give_back(target)
-                return
+        targets = self._claiming.claim(room)
+        self._claims_at = min(self._claims_at, now + self._claiming.next_turn)
+        for claimed in self._claiming.with_events(targets, self._payload - size(prompt)):
+            self._take(claimed)
 
-    def _with_events(self, targets: Sequence[Target]) -> list[InHand]:
-        """The targets with their events; one whose event can't be read is set aside."""
-        try:
-            events = self._store.events_of(list({target.event_id: None for target in targets}))
-        except StoreUnavailable:
-            raise
-        except Exception as error:
-            if len(targets) > 1:  # one of them is what can't be read
-                half = len(targets) // 2
-                return self._with_events(targets[:half]) + self._with_events(targets[half:])
-            reason = f"its event can't be read: {type(error).__name__}: {error}"
-            self._recording.set_aside(targets[0], None, reason)
-            return []
-        for target in targets:
-            if target.event_id not in events:
-                self._recording.set_aside(target, None, "its event isn't in the store")
-        return [InHand(target, events[target.event_id]) for target in targets if target.event_id in events]
-
-    def _fill_places(self, now: float) -> None:
-        """Begins the calls that have a place now."""
+    def _fill_slots(self, now: float) -> None:
+        """Begins the calls that have a slot now."""
         waiting, self._waiting = self._waiting, []
         groups: Counter[Group] = Counter()
         for one in waiting:
-            verdict = self._places.verdict(one.group, one.target.attempts > 1, groups[one.group], now)
+            verdict = self._slots.verdict(one.group, one.target.attempts > 1, groups[one.group], now)
             if verdict == "now":
-                place = self._places.begin(one, now)
+                slot = self._slots.begin(one, now)
                 try:
-                    self._pool.submit(self._make, one.target, one.event, place)
+                    self._pool.submit(self._call, slot)
                 except RuntimeError as error:  # no more threads can be started
                     log.error("a target's call can't be begun", target=one.target.id, error=str(error))
-                    self._places.end(place, True, now)
-                    self._recording.give_back(one.target, self._store.now() + int(PUT_OFF * 1000))
+                    self._slots.end(slot, True, now)
+                    self._give_back_for_a_while(one)
             elif verdict == "wait":
                 groups[one.group] += 1
                 self._waiting.append(one)
             else:
-                self._recording.give_back(one.target, self._store.now() + int(PUT_OFF * 1000))
+                self._give_back_for_a_while(one)
                 # The next ones of the longest due are likely to be of this group too.
-                self._look_at = max(self._look_at, now + _LOOK_EVERY)
+                self._claims_at = max(self._claims_at, now + _CLAIM_EVERY)
+
+    def _give_back_for_a_while(self, one: Claimed) -> None:
+        self._recording.give_back(one.target, self._store.now() + int(_GIVEN_BACK_FOR * 1000))
 
     # --- what messages ask for ---
 
-    def _begin(self, claimed: list[InHand]) -> None:
-        if self._stopping:
-            for one in claimed:
-                self._recording.give_back(one.target)
+    def _take(self, claimed: Sequence[Claimed]) -> None:
+        if self._draining:
+            self._give_back(claimed)
         else:
             self._waiting += claimed
-            self._fill_places(time.monotonic())
+            self._fill_slots(self._clock.monotonic())
 
-    def _look_soon(self) -> None:
-        self._look = True
+    def _give_back(self, claimed: Sequence[Claimed]) -> None:
+        for one in claimed:
+            self._recording.give_back(one.target)
+
+    def _claim_soon(self) -> None:
+        self._claims_now = True
 
     def _conductor_answers(self) -> None:
-        if self._down_until:
-            self._down_until, self._failures = 0.0, 0
-            self._hurry = self._look = True
+        if self._away_until:
+            self._away_until, self._failures = 0.0, 0
+            self._claiming.hurry = self._claims_now = True
 
     def _conductor_is_away(self) -> None:
-        if time.monotonic() >= self._down_until:
+        if self._clock.monotonic() >= self._away_until:
             self._failures += 1
-            self._down_until = time.monotonic() + wait_before(self._failures)
+            self._away_until = self._clock.monotonic() + wait_before(self._failures)
             metrics.conductor_up(False)
 
-    def _wind_up(self) -> None:
-        if not self._stopping:
-            self._stopping = True
-            self._stopped_at = time.monotonic()
+    def _drain(self) -> None:
+        if not self._draining:
+            self._draining = True
+            self._draining_since = self._clock.monotonic()
             waiting, self._waiting = self._waiting, []
-            for one in waiting:
-                self._recording.give_back(one.target)
+            self._give_back(waiting)
 
     def _stop(self) -> None:
-        self._wind_up()
+        self._drain()
         self._last = True
 
-    def _ended(self, place: Place, one: InHand, outcome: Outcome | None) -> None:
-        """A call has ended; without an outcome it wasn't begun."""
-        clear = outcome is not None and (outcome.conductor == "answered" or outcome.result.state != "pending")
-        self._places.end(place, clear, time.monotonic())
+    def _ended(self, slot: Slot, outcome: Outcome | None, claim_lost: bool) -> None:
+        """A call has ended. Without an outcome none was made: the worker stops, or has lost the claim."""
+        claimed = slot.claimed
+        clear = claim_lost or (
+            outcome is not None and (outcome.conductor == "answered" or outcome.result.state != "pending")
+        )
+        self._slots.end(slot, clear, self._clock.monotonic())
         if outcome is None:
-            self._recording.give_back(one.target)
+            if not claim_lost:
+                self._recording.give_back(claimed.target)
         elif outcome.aside is not None:
-            self._recording.set_aside(one.target, one.event.webhook, outcome.aside)
+            self._recording.set_aside(claimed.target, claimed.event.webhook, outcome.aside)
         else:
-            self._recording.add(outcome.result, one.event.webhook)
+            self._recording.add(outcome.result, claimed.event.webhook)
             if outcome.conductor == "answered":
                 self._conductor_answers()
             elif outcome.conductor == "unreachable":
                 self._conductor_is_away()
-        self._fill_places(time.monotonic())
-
-    def _taken_over(self, place: Place) -> None:
-        self._places.end(place, True, time.monotonic())
-        self._fill_places(time.monotonic())
+        self._fill_slots(self._clock.monotonic())
 
     # --- the threads that call ---
 
-    def _make(self, target: Target, event: Event, place: Place) -> None:
-        started = time.monotonic()
-        message: Callable[[], None] = partial(self._ended, place, InHand(target, event), None)
+    def _call(self, slot: Slot) -> None:
+        target, event = slot.claimed.target, slot.claimed.event
+        started = self._clock.monotonic()
         outcome: Outcome | None = None
+        claim_lost = False
         try:
-            if not self._stopping:
+            if not self._draining:
                 outcome = self._calls.outcome_for_certain(target, event)
-                message = partial(self._ended, place, InHand(target, event), outcome)
-        except TakenOver:
-            message = partial(self._taken_over, place)
-            log.warning("another worker has taken a target over", target=target.id, event_id=event.id)
+        except ClaimLost:
+            claim_lost = True
+            log.warning("another worker has claimed a target meanwhile", target=target.id, event_id=event.id)
         finally:
-            # The message comes first: whatever goes wrong below, the target is not in hand for ever.
-            self._inbox.put(message)
+            # The message comes first: whatever goes wrong below, the target is not in flight for ever.
+            self._inbox.put(partial(self._ended, slot, outcome, claim_lost))
         if outcome is None:
             return
         result = outcome.result
         since_arrival = (self._store.now() - event.received_at) / 1000
-        metrics.target_call(target, result, time.monotonic() - started, since_arrival)
+        metrics.target_call(target, result, self._clock.monotonic() - started, since_arrival)
         log.log(
             30 if result.state in ("failed", "pending") else 20,
             f"target {result.state}",

@@ -1,40 +1,48 @@
-"""What comes of one target: it is called, or an earlier call is looked up, and the answer is interpreted.
+"""Makes one target's call, or looks up what has become of an earlier one, and says what the answer means.
 
-A target's effect must happen exactly once. A first call is made under a claim that was written before; after anything
-but a clear answer Conductor is asked what has become of it, and not before the call's time-out has passed: a lost
-call may still be taking effect.
+A target must take effect exactly once. The first call is made under a claim that was written before. After anything but
+a clear answer Conductor is asked what has become of the call, and not before the call's time-out has passed: one that
+was lost may still be taking effect.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import structlog
 
+from config.watch import DefinitionsWatcher
+from store.clock import MonotonicClock
 from store.effects import failed_alone
 from store.once import standing
 from store.protocols import Claims, Clock, StoreUnavailable
 from store.records import Event, Result, Target, TargetKind
 from store.tracing import span
-from worker.conductor.backoff import wait_before
+from worker.conductor.backoff import RARELY, wait_before
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError, NotNow, NotSent, NotThere, OutcomeUnknown, Refused, Unreachable
+from worker.conductor.errors import (
+    ConductorError,
+    NotNow,
+    NotSent,
+    NotThere,
+    OutcomeUnknown,
+    Refused,
+    Unreachable,
+    is_denied,
+)
 from worker.delivery.earlier_starts import EarlierStarts
 
 log = structlog.get_logger()
 
 FRESH = 2.0
-"""Seconds after a claim within which a request must leave; when half of them are over the claim is renewed first."""
+"""Seconds after a claim within which a request must leave; after half of them the claim is renewed first."""
 _GIVEN_UP_AFTER = 3600.0
-"""Seconds for which a target is tried that Conductor answers with 5xx while it does others of its kind."""
+"""Seconds for which a target is tried that Conductor answers with 5xx while others of its kind take effect."""
 _NOTE_EVERY = 60_000
-"""Milliseconds between two notes in the store that calls of a kind have their effects."""
-_LONGEST_PAUSE = 300.0
-"""Seconds between two tries of such a target at most: more than `backoff` has, so that it takes no others' turn."""
+"""Milliseconds between two notes in the store that calls of a kind take effect."""
 _DOUBT_PAUSE = 60.0
 """Seconds between two look-ups at most of the workflow of a completion in doubt."""
 _LARGE = 1_000_000
@@ -60,8 +68,8 @@ class InDoubt(ConductorError):
     """The workflow of a completion in doubt can't be looked up: nothing was done this time."""
 
 
-class TakenOver(Exception):
-    """Another worker has claimed the target meanwhile; its result counts."""
+class ClaimLost(Exception):
+    """Another worker has claimed the target meanwhile; that one's result counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,64 +78,70 @@ class Outcome:
 
     result: Result
     conductor: Literal["answered", "unreachable", "unclear"]
-    """`unclear`: it wasn't asked, or its answer says nothing about others."""
+    """`unclear`: it wasn't asked, or its answer says nothing about other calls."""
     aside: str | None = None
-    """Why the target is to be set aside, if something is wrong that nobody foresaw."""
+    """Why the target is to be set aside, after an error that nobody foresaw."""
 
 
 class TargetCalls:
     """Makes the call for one target at a time, on any thread."""
 
-    def __init__(self, store: CallStore, conductor: Conductor, worker_id: str, output: Callable[[Event], str]):
-        """`output` makes the text of the payload that tasks and workflows receive."""
+    def __init__(
+        self,
+        store: CallStore,
+        conductor: Conductor,
+        worker_id: str,
+        definitions: DefinitionsWatcher,
+        clock: MonotonicClock = time,
+    ):
         self._store = store
         self._conductor = conductor
         self._worker_id = worker_id
-        self._output = output
+        self._definitions = definitions
+        self._clock = clock
         self._earlier_starts = EarlierStarts(conductor)
         self._began = store.now()
         self._noted: dict[TargetKind, int] = {}
-        """When it was last noted that calls of a kind have their effects."""
+        """When it was last noted that calls of a kind take effect."""
 
     def outcome(self, target: Target, event: Event) -> Outcome:
         """Calls for the target, which this worker has claimed.
 
-        Raises TakenOver if another worker has it now, and StoreUnavailable.
+        Raises ClaimLost if another worker has it now, and StoreUnavailable.
         """
         try:
-            return self._needless(target) or Outcome(self._call(target, event), "answered")
+            return self._without_call(target) or Outcome(self._call(target, event), "answered")
         except Refused as error:
             return Outcome(Result(target, "failed", str(error)), "unclear")
         except Unreachable as error:
-            return Outcome(self.again(target, error), "unreachable")
+            return Outcome(self._again(target, error), "unreachable")
         except InDoubt as error:
             return Outcome(self._in_doubt(target, error), "unclear")
         except ConductorError as error:
             if error.status >= 500 and not isinstance(error, NotThere):
                 return Outcome(self._answered_5xx(target, event, error), "unclear")
-            return Outcome(self.again(target, error), "unclear")
+            return Outcome(self._again(target, error), "unclear")
 
     def outcome_for_certain(self, target: Target, event: Event) -> Outcome:
-        """Calls for the target. Raises TakenOver, and nothing else: a bug must not lose the target."""
+        """Calls for the target. Raises ClaimLost and nothing else, so that no bug loses the target."""
         about = {"webhook": event.webhook, "event_id": event.id, "workflow": target.workflow}
         try:
             with span(target.kind, "CLIENT", event.headers, attempt=target.attempts, **about) as calling:
                 outcome = self.outcome(target, event)
                 calling.set(state=outcome.result.state)
                 return outcome
-        except TakenOver:
+        except ClaimLost:
             raise
         except StoreUnavailable as error:
-            return Outcome(self.again(target, OutcomeUnknown(f"the store can't be used: {error}")), "unclear")
+            return Outcome(self._again(target, OutcomeUnknown(f"the store can't be used: {error}")), "unclear")
         except Exception as error:  # it is tried again, and looked up first
             reason = f"{type(error).__name__}: {error}"
             with suppress(Exception):  # a text that can't be written, for example
                 log.exception("a target's call failed unexpectedly", target=target.id, event_id=event.id)
-            return Outcome(self.again(target, OutcomeUnknown(reason)), "unclear", aside=reason)
+            return Outcome(self._again(target, OutcomeUnknown(reason)), "unclear", aside=reason)
 
-    def again(self, target: Target, error: ConductorError, pause: float = 0) -> Result:
-        """The target is to be tried again after `pause` seconds at least, and not before what this try may have left on
-        its way has ended."""
+    def _again(self, target: Target, error: ConductorError, pause: float = 0) -> Result:
+        """The target is tried again, `pause` seconds later at least, and not before this call has certainly ended."""
         wait = max(pause, wait_before(target.attempts))
         if not isinstance(error, NotSent):
             wait = max(wait, self._conductor.timeout)
@@ -138,7 +152,7 @@ class TargetCalls:
         )
 
     def _answered_5xx(self, target: Target, event: Event, error: ConductorError) -> Result:
-        """Conductor is in trouble, or this target is what troubles it: that one is given up in the end."""
+        """Either Conductor fails, or only this target's calls do: then the target is given up in the end."""
         if _UPDATE_FAILED in str(error) and _NUL in event.payload:
             return Result(target, "failed", f"{error} (PostgreSQL can't hold the character NUL of the payload)")
         now = self._store.now()
@@ -150,17 +164,17 @@ class TargetCalls:
                 hours = f"{alone / 3600:.1f}".removesuffix(".0")
                 others = "completions" if target.kind == "complete" else "starts"
                 return Result(target, "failed", f"{error} (given up after {hours} h in which other {others} were done)")
-        return replace(self.again(target, error, min(_LONGEST_PAUSE, lasts / 4)), failing_since=since)
+        return replace(self._again(target, error, min(RARELY, lasts / 4)), failing_since=since)
 
     def _in_doubt(self, target: Target, error: InDoubt) -> Result:
-        """Waits for the look-up for as long as it takes: whether the task is the event's isn't known before."""
+        """Waits for the look-up for as long as it takes: only then is it known whether the task is the event's."""
         now = self._store.now()
         since = target.failing_since or now
         pause = max(wait_before(target.attempts), min(_DOUBT_PAUSE, (now - since) / 4000))
         return Result(target, "pending", str(error), due_at=now + int(pause * 1000), failing_since=since)
 
-    def _had_effect(self, kind: TargetKind) -> None:
-        """Leaves a note that Conductor does calls of this kind, for whoever has to tell whether one fails alone."""
+    def _note_effect(self, kind: TargetKind) -> None:
+        """Notes that calls of this kind take effect, for any worker that must tell whether a target fails alone."""
         now = self._store.now()
         if abs(now - self._noted.get(kind, -_NOTE_EVERY)) >= _NOTE_EVERY:
             with suppress(StoreUnavailable):  # the next effect is noted
@@ -168,27 +182,28 @@ class TargetCalls:
                 self._noted[kind] = now
 
     def _call(self, target: Target, event: Event) -> Result:
-        # A start leaves no trace in the task that would be waiting no more. So of an event from before this worker's
-        # time one is looked up even at the first try: the store may be a backup from before that start.
+        # A start takes no waiting task that would show it. So if its event is older than this worker, it is looked up
+        # even at the first try: the store may be a backup from before that start.
         if target.attempts > 1 or (target.kind == "start" and event.received_at < self._began):
             try:
                 known = self._look_up(target)
             except NotSent:
                 raise
             except ConductorError as error:  # what matters is that nothing was done this time
-                raise NotNow(f"what became of an earlier try can't be looked up: {error}", error.status) from error
+                raise NotNow(f"what has become of an earlier try can't be looked up: {error}", error.status) from error
             if known is not None:
                 return known
         if target.only_versions is not None and (unfit := self._unfit(target, target.only_versions)) is not None:
             return unfit
-        payload = self._output(event)
+        webhook = self._definitions.current.by_name.get(event.webhook)
+        payload = event.text(metadata=webhook is None or webhook.metadata)
         not_after = self._fresh_until(target)
         if target.kind == "start":
             assert target.correlation_id is not None
             workflow_id = self._conductor.start(
                 target.workflow, target.version, payload, target.correlation_id, not_after
             )
-            self._had_effect("start")
+            self._note_effect("start")
             self._earlier_starts.made(target.workflow, target.correlation_id)
             return Result(target, "done", workflow_id=workflow_id)
         assert target.workflow_id is not None and target.reference_name is not None and target.task_id is not None
@@ -200,9 +215,9 @@ class TargetCalls:
             if known is None:
                 raise OutcomeUnknown("Conductor says that no such task was pending, and that it still is")
             return known
-        self._had_effect("complete")
+        self._note_effect("complete")
         if completed != target.task_id:
-            # The task had timed out and was tried again under the same name: Conductor gave the event to that one.
+            # The task had timed out, and Conductor gave the event to its retry, which has the same name.
             status = self._conductor.task(completed)
             if status is None or status.worker_id != target.event_id:
                 raise OutcomeUnknown(f"the answer names another task, {completed}")
@@ -212,7 +227,7 @@ class TargetCalls:
         return Result(target, "done")
 
     def _unfit(self, target: Target, versions: tuple[int, ...]) -> Result | None:
-        """What becomes of a completion in doubt whose workflow hasn't one of these versions; None if it has.
+        """The result of a completion in doubt whose workflow has none of these versions; None if it has one.
 
         Raises InDoubt if that can't be found out.
         """
@@ -232,8 +247,8 @@ class TargetCalls:
         reason = f"workflow {target.workflow_id} {has}; the webhook's receivers have {wanted}"
         return Result(target, "cancelled", reason, unfit=True)
 
-    def _needless(self, target: Target) -> Outcome | None:
-        """What becomes of a start that another one with its key stands for, or may; None if it is to be made."""
+    def _without_call(self, target: Target) -> Outcome | None:
+        """The outcome of a start if another one stands, or may stand, for the same key; None if it is to be made."""
         key = target.once_key
         while key is not None:
             holder = self._store.once_holder(key)
@@ -242,8 +257,8 @@ class TargetCalls:
                 return None
             if where == "waits":
                 due_at = self._store.now() + int(wait_before(target.attempts) * 1000)
-                error = "another event starts the workflow for the same key; waiting for what comes of that"
-                # Conductor wasn't asked: that it can't be reached may be what the other one waits for.
+                error = "another event starts the workflow for the same key; waiting for the result of that"
+                # Not "answered": the other one may wait just because Conductor can't be reached.
                 return Outcome(Result(target, "pending", error, due_at=due_at, not_sent=True), "unclear")
             there = holder.workflow_id if holder is not None else None
             if there is not None and (where == "is there" or self._runs(there)):
@@ -263,28 +278,28 @@ class TargetCalls:
             raise NotNow(f"whether workflow {workflow_id} still runs can't be looked up: {error}") from error
 
     def _fresh_until(self, target: Target) -> float:
-        """Until when by `time.monotonic` a request may leave under the target's claim, which is renewed if need be.
+        """Until when, by the monotonic clock, a request may leave under the target's claim: renews it if need be.
 
-        Raises TakenOver if another worker has the target.
+        Raises ClaimLost if another worker has the target.
         """
         age = (self._store.now() - (target.claimed_at or 0)) / 1000
         if 0 <= age < FRESH / 2:
-            return time.monotonic() + FRESH - age
-        fresh_until = time.monotonic() + FRESH
+            return self._clock.monotonic() + FRESH - age
+        fresh_until = self._clock.monotonic() + FRESH
         if not self._store.renew_claim(self._worker_id, target, self._store.now()):
-            raise TakenOver
+            raise ClaimLost
         return fresh_until
 
     def _look_up(self, target: Target) -> Result | None:
-        """What has become of an earlier call; None if it had no effect and the target is still to be hit."""
+        """The result of an earlier call; None if it took no effect, so that a call is to be made."""
         if target.kind == "start":
             assert target.correlation_id is not None
-            # Of a first try nothing can be in doubt but what a backup doesn't know.
+            # At a first try only what a backup doesn't know can be in doubt.
             look = self._earlier_starts.find if target.attempts > 1 else self._conductor.started
             workflow_id = look(target.workflow, target.correlation_id)
             if workflow_id is None:
                 return None
-            self._see_going(workflow_id)
+            self._must_go_on(workflow_id)
             return Result(target, "done", workflow_id=workflow_id)
         assert target.task_id is not None
         status = self._conductor.task(target.task_id)
@@ -300,20 +315,20 @@ class TargetCalls:
         ):
             if status.worker_id == target.event_id and status.failure:
                 return _failed_by_size(target, status.failure)
-            self._see_going(target.workflow_id)
+            self._must_go_on(target.workflow_id)
             return Result(target, "done")
         return Result(target, "cancelled", "the task has ended without this event")
 
-    def _see_going(self, workflow_id: str) -> None:
-        """An effect whose answer was in doubt has happened; whether the workflow goes on by it isn't certain.
+    def _must_go_on(self, workflow_id: str) -> None:
+        """An effect whose answer was lost has happened; this makes sure that the workflow goes on from there.
 
-        A Conductor that is killed between the two leaves the workflow standing for good. Raises NotNow if it stands.
+        A Conductor that is killed between the two leaves the workflow standing for good. Raises NotNow while it stands.
         """
         try:
             goes = not self._conductor.evaluate(workflow_id) or self._conductor.goes(workflow_id)
         except ConductorError as error:
             # A key that may not do so, for example: the effect is there all the same.
-            if not isinstance(error, (Refused, NotThere)) and error.status != 403:
+            if not is_denied(error):
                 raise
             log.warning("Conductor won't evaluate a workflow", workflow_id=workflow_id, error=str(error))
             return

@@ -1,28 +1,27 @@
-"""Results on their way into the store, in batches: what the store refuses is narrowed down, and set aside.
+"""Writes results into the store, in batches: what the store refuses is narrowed down, and set aside.
 
 For one thread.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
 
+from store.clock import MonotonicClock
 from store.protocols import Claims, Clock, Quarantine, StoreUnavailable
 from store.records import Result, SetAside, Target
 from store.transitions import ENDED
+from worker.conductor.backoff import RARELY, wait_before
 
 log = structlog.get_logger()
 
 _ALL = 1 << 20
-_LOOK_EVERY = 60.0
-"""Seconds between looks which targets are set aside: other workers set some aside too, and end them."""
-_LONGEST_PAUSE = 300.0
-"""Seconds between two tries of a target that is set aside, at most."""
+_READ_EVERY = 60.0
+"""Seconds between two readings of which targets are set aside: other workers set some aside too, and end them."""
 _REASON = 500
 """Characters of a reason."""
 
@@ -32,29 +31,26 @@ class ResultStore(Claims, Quarantine, Clock, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """A result, and whose target it is."""
-
+class _Recorded:
     result: Result
     webhook: str
 
 
 @dataclass(frozen=True, slots=True)
-class GivenBack:
-    """A target that no call was made for, and when it is due again."""
-
+class _GivenBack:
     target: Target
     due_at: int
 
 
 class Recording:
-    """What is to be recorded, and what is to be given back."""
+    """Results that are to be recorded, and targets that are to be given back."""
 
-    def __init__(self, store: ResultStore, worker_id: str):
+    def __init__(self, store: ResultStore, worker_id: str, clock: MonotonicClock):
         self._store = store
         self._worker_id = worker_id
-        self._results: list[Recorded] = []
-        self._given_back: list[GivenBack] = []
+        self._clock = clock
+        self._results: list[_Recorded] = []
+        self._given_back: list[_GivenBack] = []
         self._aside: list[SetAside] = []
         """To be set aside."""
         self._known: dict[int, SetAside] = {}
@@ -63,26 +59,25 @@ class Recording:
         self._at_once = _ALL
         """How many results are recorded at once: fewer after the store has refused some."""
         self.done_at = float("-inf")
-        """When something was last recorded, by `time.monotonic`."""
+        """When something was last recorded, by the clock."""
 
     def __len__(self) -> int:
         return len(self._results) + len(self._given_back) + len(self._aside)
 
     def add(self, result: Result, webhook: str) -> None:
-        """What came of a call."""
-        self._results.append(Recorded(result, webhook))
+        """Records the result of a call."""
+        self._results.append(_Recorded(result, webhook))
 
     def give_back(self, target: Target, due_at: int | None = None) -> None:
-        """No call was made for the target: it is due again, at once without a time."""
-        self._given_back.append(GivenBack(target, self._store.now() if due_at is None else due_at))
+        """No call was made for the target: it is due again then, or at once."""
+        self._given_back.append(_GivenBack(target, self._store.now() if due_at is None else due_at))
 
     def set_aside(self, target: Target, webhook: str | None, reason: str) -> None:
-        """The target itself is what is wrong: it waits, longer each time, with this reason."""
+        """The fault is the target's own: it is tried again ever more rarely, and people see it with this reason."""
         now = self._store.now()
-        reason = _storable(reason)
-        due_at = now + int(1000 * min(_LONGEST_PAUSE, 2.0 ** min(target.attempts, 10)))
-        self._results.append(Recorded(Result(target, "pending", reason, due_at=due_at), webhook or ""))
-        self._note_aside(target, webhook, reason, now, due_at)
+        result = _pending(target, _plain(reason), now)
+        self._results.append(_Recorded(result, webhook or ""))
+        self._note_aside(result, webhook, now)
 
     def clear(self) -> None:
         """Forgets all of it."""
@@ -91,7 +86,10 @@ class Recording:
         self._aside.clear()
 
     def run(self) -> bool:
-        """Records what there is; whether there were results. Raises StoreUnavailable: the rest is still to be done."""
+        """Writes all that there is, and returns whether there were results.
+
+        Raises StoreUnavailable: what isn't written then stays to be written.
+        """
         if not len(self):
             return False
         results = bool(self._results)
@@ -101,10 +99,10 @@ class Recording:
             items = {item.id: item for item in self._aside}
             self._store.set_aside(list(items.values()))
             self._aside.clear()
-        self.done_at = time.monotonic()
+        self.done_at = self._clock.monotonic()
         return results
 
-    # --- one after the other ---
+    # --- results ---
 
     def _record(self) -> None:
         while self._results:
@@ -129,13 +127,13 @@ class Recording:
                 self._at_once = min(_ALL, 2 * self._at_once)
                 self._take_back([one.result for one in part])
 
-    def _refused(self, one: Recorded, error: Exception) -> None:
-        """The store answers, and takes all others."""
-        target, reason = one.result.target, _storable(f"its result can't be recorded: {type(error).__name__}: {error}")
+    def _refused(self, one: _Recorded, error: Exception) -> None:
+        """The store answers, and takes all other results."""
+        target, reason = one.result.target, _plain(f"its result can't be recorded: {type(error).__name__}: {error}")
         log.error("the store refuses a result", target=target.id, event_id=target.event_id, error=reason)
         now = self._store.now()
-        due_at = now + int(1000 * min(_LONGEST_PAUSE, 2.0 ** min(target.attempts, 10)))
-        for plain in (replace(one.result, error=reason), Result(target, "pending", reason, due_at=due_at)):
+        pending = _pending(target, reason, now)
+        for plain in (replace(one.result, error=reason), pending):
             try:
                 self._store.record_results(self._worker_id, [plain], now)
             except StoreUnavailable:
@@ -148,7 +146,7 @@ class Recording:
                 return
             break
         # Also if nothing at all could be recorded: then its claim runs out, and it is looked up.
-        self._note_aside(target, one.webhook or None, reason, now, due_at)
+        self._note_aside(pending, one.webhook or None, now)
 
     def _give_back(self) -> None:
         while self._given_back:
@@ -159,17 +157,18 @@ class Recording:
 
     # --- what is set aside ---
 
-    def _note_aside(self, target: Target, webhook: str | None, reason: str, now: int, due_at: int) -> None:
-        before = self._known.get(target.id)
+    def _note_aside(self, pending: Result, webhook: str | None, now: int) -> None:
+        target_id = pending.target.id
+        before = self._known.get(target_id)
         since, tries = (before.since, before.tries + 1) if before is not None else (now, 1)
-        item = SetAside("target", str(target.id), webhook, reason, since, tries, due_at)
-        self._known[target.id] = item
+        item = SetAside("target", str(target_id), webhook, pending.error or "", since, tries, pending.due_at)
+        self._known[target_id] = item
         self._aside.append(item)
 
     def _take_back(self, results: Sequence[Result]) -> None:
         """Targets that have ended aren't set aside any more."""
-        now = time.monotonic()
-        if now >= self._known_at + _LOOK_EVERY:
+        now = self._clock.monotonic()
+        if now >= self._known_at + _READ_EVERY:
             self._known_at = now
             found = self._store.quarantined("target")
             self._known = {int(item.id): item for item in (*found, *self._aside) if item.id.isdecimal()}
@@ -180,6 +179,11 @@ class Recording:
                 del self._known[target_id]
 
 
-def _storable(reason: str) -> str:
+def _pending(target: Target, reason: str, now: int) -> Result:
+    """The target is tried again, ever more rarely."""
+    return Result(target, "pending", reason, due_at=now + int(1000 * wait_before(target.attempts, RARELY, first=2.0)))
+
+
+def _plain(reason: str) -> str:
     """The reason as any store can hold it."""
     return reason.encode("ascii", "backslashreplace").decode("ascii").replace("\0", "\\0")[:_REASON]

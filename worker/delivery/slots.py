@@ -1,4 +1,4 @@
-"""Which calls may be made now: those that hang keep their threads, and leave their places to others.
+"""Which calls may be made now: one that hangs keeps its thread, and leaves its slot to others.
 
 For one thread, which knows what runs. Times are seconds by `time.monotonic`.
 """
@@ -11,50 +11,43 @@ from typing import Literal
 from store.records import Event, Target
 
 HANGS = 1.0
-"""Seconds after which a call hangs: from then on its place is another's."""
-PUT_OFF = 2.0
-"""Seconds until a target is due again that can't be called as others of its group hang."""
-
-PAYLOAD = 32_000_000
-"""Characters of payload in hand from which no more is claimed, besides what hangs."""
+"""Seconds after which a call hangs: from then on its slot is another's."""
 
 Group = tuple[str, str]
 """Webhook and workflow: what hangs is one of the two, or a single event or task of theirs."""
 Verdict = Literal["now", "wait", "later"]
-"""`wait`: for a place. `later`: its group has as many as it may have; it is not to wait in others' way."""
+"""`wait`: for a slot. `later`: its group has as many as it may have; it is given back, out of others' way."""
 
 
 @dataclass(frozen=True, slots=True)
-class InHand:
-    """A target that this worker has claimed."""
+class Claimed:
+    """A target that this worker has claimed, and its event."""
 
     target: Target
     event: Event
 
     @property
     def group(self) -> Group:
-        """Whose it is."""
         return self.event.webhook, self.target.workflow
 
 
 @dataclass(eq=False)
-class Place:
+class Slot:
     """One call that is being made."""
 
-    one: InHand
+    claimed: Claimed
     began: float
 
     @property
     def group(self) -> Group:
-        """Whose call it is."""
-        return self.one.group
+        return self.claimed.group
 
     def hangs(self, now: float) -> bool:
-        """Whether it has taken longer than calls do."""
+        """Whether it takes longer than calls do."""
         return now - self.began >= HANGS
 
 
-class Places:
+class Slots:
     """The calls that are being made, and which groups can't be called just now."""
 
     def __init__(self, calls: int):
@@ -63,61 +56,57 @@ class Places:
         self.most = 4 * calls
         """Calls at most, those that hang included."""
         self._few = max(1, calls // 8)
-        self._places: set[Place] = set()
+        self._slots: set[Slot] = set()
         self._sick: set[Group] = set()
         """Groups whose last call hung and came to nothing."""
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._slots)
 
-    def prompt(self, now: float) -> int:
-        """Calls that don't hang."""
-        return sum(not place.hangs(now) for place in self._places)
+    def prompt(self, now: float) -> list[Claimed]:
+        """Those whose calls don't hang."""
+        return [slot.claimed for slot in self._slots if not slot.hangs(now)]
 
     def hanging(self, now: float) -> set[Group]:
         """The groups of which a call hangs."""
-        return {place.group for place in self._places if place.hangs(now)}
+        return {slot.group for slot in self._slots if slot.hangs(now)}
 
     def verdict(self, group: Group, tried: bool, waiting: int, now: float) -> Verdict:
         """What is to become of a target; `tried` if an earlier call for it came to nothing, so that this one may.
 
         `waiting` are the targets of its group that wait already.
         """
-        own = [place for place in self._places if place.group == group]
-        hanging = any(place.hangs(now) for place in own)
+        own = [slot for slot in self._slots if slot.group == group]
+        hanging = any(slot.hangs(now) for slot in own)
         if (group in self._sick and len(own) >= self._few) or (hanging and waiting >= self._calls // 2):
             return "later"
-        if len(self._places) < self._calls:
+        if len(self._slots) < self._calls:
             return "now"
         # Others hang. That is no reason to wait, unless it is this group, or Conductor, that is slow.
-        if hanging or self.prompt(now) >= self._calls:
+        if hanging or len(self.prompt(now)) >= self._calls:
             return "wait"
         # Those that are likely to hang leave room for as many as are made when nothing does.
         left = self._calls if tried or group in self._sick else 0
-        return "now" if len(self._places) < self.most - left else "wait"
+        return "now" if len(self._slots) < self.most - left else "wait"
 
-    def in_time(self, now: float) -> list[InHand]:
-        """Those whose calls don't hang."""
-        return [place.one for place in self._places if not place.hangs(now)]
-
-    def begin(self, one: InHand, now: float) -> Place:
+    def begin(self, claimed: Claimed, now: float) -> Slot:
         """A call begins."""
-        place = Place(one, now)
-        self._places.add(place)
-        return place
+        slot = Slot(claimed, now)
+        self._slots.add(slot)
+        return slot
 
-    def end(self, place: Place, clear: bool, now: float) -> None:
+    def end(self, slot: Slot, clear: bool, now: float) -> None:
         """It has ended, with a `clear` answer or not."""
-        self._places.discard(place)
+        self._slots.discard(slot)
         if clear:
-            self._sick.discard(place.group)
-        elif place.hangs(now):
-            self._sick.add(place.group)
+            self._sick.discard(slot.group)
+        elif slot.hangs(now):
+            self._sick.add(slot.group)
 
     def clear(self) -> None:
         """None is waited for any more."""
-        self._places.clear()
+        self._slots.clear()
 
     def next_change(self, now: float) -> float:
         """When the next call begins to hang; infinity if none can."""
-        return min((place.began + HANGS for place in self._places if not place.hangs(now)), default=float("inf"))
+        return min((slot.began + HANGS for slot in self._slots if not slot.hangs(now)), default=float("inf"))

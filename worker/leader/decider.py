@@ -214,7 +214,7 @@ class Decider:
                 if event.hold == "writing":
                     self._parts.try_again(event.id)
         self.holding.begin()
-        paced = {webhook.name for webhook in self._scope.definitions.webhooks if webhook.pace is not None}
+        paced = self._scope.definitions.paces
         plan = Plan(paced, dict(self.holding.coming), freed, whole=whole)
         if whole:
             self._whole_began = began

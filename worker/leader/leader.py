@@ -178,7 +178,7 @@ class Leader:
             self.state.want_search()  # an index may know a task a moment later
         executor.submit(claimed)
         if events or freed:
-            executor.look()
+            executor.wake()
         return agenda.more or decider.unfinished
 
     def _check_term(self) -> None:

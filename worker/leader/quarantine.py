@@ -15,14 +15,12 @@ from store import turns
 from store.bisect import OF_ALL, narrowed
 from store.protocols import Store
 from store.records import Event, SetAside
-from worker.conductor.backoff import wait_before
+from worker.conductor.backoff import RARELY, wait_before
 
 log = structlog.get_logger()
 
 Kind = Literal["event", "task"]
 
-_LONGEST_PAUSE = 300.0
-"""Seconds between two tries at most."""
 _LOOK_EVERY = 1000
 """Milliseconds between two looks for events that are due."""
 _AT_ONCE = 20
@@ -120,7 +118,7 @@ class Aside:
             earlier = before.get((kind, id_))
             tries = earlier.tries + 1 if earlier is not None else 1
             since = earlier.since if earlier is not None else now
-            due_at = now + int(wait_before(tries, longest=_LONGEST_PAUSE) * 1000)
+            due_at = now + int(wait_before(tries, RARELY) * 1000)
             reason = f"{type(failure.error).__name__}: {failure.error}"
             items.append(SetAside(kind, id_, failure.webhook, reason, since, tries, due_at))
             if failure.retry is not None:

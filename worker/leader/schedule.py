@@ -145,8 +145,7 @@ class Schedule:
             progress.leads()
             waiting = leader.decider.waiting  # for Conductor's index, which is told too
         away = store.facts().get("conductor", "up") != "up"
-        webhooks = self._means.watcher.current.webhooks
-        paced = [webhook.name for webhook in webhooks if webhook.pace is not None]
+        paced = [*self._means.watcher.current.paces]
         before = store.now() - int(OVERDUE * 1000)
         progress.see(() if away else store.overdue(before, waiting, paced))
         metrics.STUCK.set(progress.stuck_for)

@@ -17,7 +17,7 @@ from config.watch import DefinitionsWatcher
 from store.bisect import narrowed
 from store.deadline import within
 from store.protocols import LeadershipLost, Store, StoreUnavailable
-from store.records import Event, Task
+from store.records import Task
 from worker.conductor.client import Conductor
 from worker.delivery.executor import Executor
 from worker.health import Health
@@ -61,7 +61,7 @@ class Worker:
         self._stop = WakeUp()
         self._stopping = False
         self._reload = False
-        self._executor = Executor(store, conductor, self.id, self._output, health, self._paces, settings.bridge_calls)
+        self._executor = Executor(store, conductor, self.id, watcher, health, settings.bridge_calls)
         self._means = Means(
             worker_id=self.id,
             settings=settings,
@@ -98,7 +98,7 @@ class Worker:
     def stop(self) -> None:
         """Asks the worker to finish what is in hand and end. For signal handlers too."""
         self._stopping = True
-        self._executor.wind_up()  # now, since the loop may be waiting for Conductor or the store
+        self._executor.drain()  # now, since the loop may be waiting for Conductor or the store
         self._stop.ring()
         self.wake()
 
@@ -120,7 +120,7 @@ class Worker:
         Within seconds, whatever hangs: what isn't done then is looked up by other workers, as after a crash.
         """
         log.info("worker stopping")
-        self._executor.wind_up()
+        self._executor.drain()
         self._schedule.stop()
         try:
             with within(_STORE_AT_LAST):
@@ -208,12 +208,4 @@ class Worker:
         until = time.monotonic() + _ELECT_EVERY
         while not self._stopping and (rest := until - time.monotonic()) > 0:
             self._listener.wait(rest)
-            self._executor.look()
-
-    def _paces(self) -> dict[str, float]:
-        """webhook → calls a second, at most."""
-        return {webhook.name: webhook.pace for webhook in self._watcher.current.webhooks if webhook.pace is not None}
-
-    def _output(self, event: Event) -> str:
-        webhook = self._watcher.current.by_name.get(event.webhook)
-        return event.text(metadata=webhook is None or webhook.metadata)
+            self._executor.wake()

@@ -110,10 +110,8 @@ def test_a_look_up_that_fails_after_a_start_says_nothing(
     assert len(read) == 5
 
 
-def test_more_than_one_try_can_read_are_read_by_several(
-    conductor: SimulatedConductor, earlier: EarlierStarts, read: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(earlier_starts, "_LONGEST_READING", -1)
+def test_more_than_one_try_can_read_are_read_by_several(conductor: SimulatedConductor, read: list[str]) -> None:
+    earlier = EarlierStarts(conductor, reading=-1)  # type: ignore[arg-type]
     ids = [conductor.begin("flow", correlation_id=f"event#{number}").id for number in range(3)]
     for number in range(2):
         with pytest.raises(NotNow, match=f"{number + 1} of 3 running"):
@@ -124,8 +122,9 @@ def test_more_than_one_try_can_read_are_read_by_several(
 
 @pytest.mark.parametrize("answer", [lambda: OutcomeUnknown("500"), lambda: OutcomeUnknown("timed out"), forbidden])
 def test_a_running_workflow_that_cannot_be_read_keeps_no_other_from_being_found(
-    conductor: SimulatedConductor, earlier: EarlierStarts, answer: Any, monkeypatch: pytest.MonkeyPatch
+    conductor: SimulatedConductor, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    earlier = EarlierStarts(conductor, reading=-1)  # type: ignore[arg-type]  # the sick one takes all the time
     sick = conductor.begin("flow", correlation_id="sick").id
     ids = [conductor.begin("flow", correlation_id=f"event#{number}").id for number in range(2)]
     whole = conductor.correlation_id
@@ -137,7 +136,6 @@ def test_a_running_workflow_that_cannot_be_read_keeps_no_other_from_being_found(
         return whole(workflow_id)
 
     monkeypatch.setattr(conductor, "correlation_id", correlation_id)
-    monkeypatch.setattr(earlier_starts, "_LONGEST_READING", -1)  # the sick one takes all the time
     for _ in range(3):
         with suppress(NotNow, OutcomeUnknown):
             earlier.find("flow", "none")

@@ -15,22 +15,25 @@ from store.records import Decision, Event, NewEvent, NewTarget, Result
 from tests.store.contract.makers import ME
 from tests.worker.play import Later
 from tests.worker.targets import Bench, bench
+from worker.delivery.executor import PAYLOAD
 
 __all__ = ["bench"]
 
 
 class Played:
-    """A caller whose threads run when the test says so, under a clock that the test moves."""
+    """An executor whose threads run when the test says so, under a clock that the test moves."""
 
-    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch, payload: int = PAYLOAD) -> None:
         self.bench = bench
         self.pool = Later()
-        self.executor = bench.executor = bench.another("me", self.pool)
+        self.executor = bench.executor = bench.another("me", self.pool, self, payload)
         self.now = 1000.0
         self.ahead = 0
         stores = bench.store.now
         monkeypatch.setattr(bench.store, "now", lambda: stores() + self.ahead)
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    def monotonic(self) -> float:
+        return self.now
 
     def messages(self) -> None:
         self.executor.take_messages(0)
@@ -38,13 +41,13 @@ class Played:
     def work(self) -> None:
         self.executor.work(self.now)
 
-    def patience(self) -> float:
-        return self.executor.patience(self.now)
+    def due_in(self) -> float:
+        return self.executor.due_in(self.now)
 
     def round(self) -> None:
         """The owner's thread once, after as long as it would wait."""
         self.messages()
-        self.now += self.patience()
+        self.now += self.due_in()
         self.work()
 
     def later(self, seconds: float) -> None:
@@ -84,14 +87,14 @@ def test_a_target_is_claimed_called_and_recorded(played: Played) -> None:
 def test_it_does_not_wait_while_there_is_something_to_record(played: Played) -> None:
     played.bench.decide(*starts(2), claim=False)
     played.work()
-    assert played.patience() == 0.25
+    assert played.due_in() == 0.25
     played.pool.run()
     played.messages()
-    assert played.patience() == 0, "the last results were recorded long ago"
+    assert played.due_in() == 0, "the last results were recorded long ago"
     played.work()
     played.pool.run()
     played.messages()
-    assert 0 < played.patience() <= 0.005, "nothing else is to come, so it isn't worth waiting for a batch"
+    assert 0 < played.due_in() <= 0.005, "nothing else is to come, so it isn't worth waiting for a batch"
 
 
 def test_results_that_come_one_after_the_other_are_recorded_together(played: Played) -> None:
@@ -110,7 +113,7 @@ def test_results_that_come_one_after_the_other_are_recorded_together(played: Pla
         played.messages()
         played.work()
     assert recorded == [1]
-    assert 0.04 < played.patience() <= 0.05
+    assert 0.04 < played.due_in() <= 0.05
     played.round()
     assert recorded == [1, 3]
 
@@ -131,10 +134,10 @@ def test_what_is_recorded_leaves_room_that_is_filled_at_once(played: Played) -> 
 def test_news_of_targets_are_looked_at_without_waiting(played: Played) -> None:
     played.work()
     played.bench.decide(played.bench.start(), claim=False)
-    assert played.patience() == 0.25
-    played.executor.look()
+    assert played.due_in() == 0.25
+    played.executor.wake()
     played.messages()
-    assert played.patience() == 0
+    assert played.due_in() == 0
     played.work()
     assert len(played.pool.jobs) == 1
 
@@ -150,7 +153,7 @@ def test_a_bug_in_a_call_loses_no_target(played: Played) -> None:
     assert "ZeroDivisionError" in str(target.error)
 
 
-def test_a_target_that_another_worker_has_taken_over_is_in_hand_no_more(played: Played) -> None:
+def test_a_target_that_another_worker_has_taken_over_is_in_flight_no_more(played: Played) -> None:
     played.bench.decide(played.bench.start(), claim=False)
     played.work()
     played.bench.store.claim("another", 2**60, 2**60, 10)
@@ -246,7 +249,7 @@ def test_it_tries_again_whatever_the_store_says(
     played.pool.run_all()
     played.messages()
     played.work()
-    assert played.patience() > 0.2, "not at once"
+    assert played.due_in() > 0.2, "not at once"
     for _ in range(3):
         played.round()
         played.pool.run_all()
@@ -256,7 +259,7 @@ def test_it_tries_again_whatever_the_store_says(
 # --- stopping ---
 
 
-def test_stopping_finishes_the_calls_in_hand_and_gives_back_what_was_not_begun(played: Played) -> None:
+def test_stopping_finishes_the_calls_in_flight_and_gives_back_what_was_not_begun(played: Played) -> None:
     played.bench.decide(*starts(30), claim=False)
     played.work()
     for _ in range(4):
@@ -300,7 +303,7 @@ def test_stopping_does_not_wait_forever_for_a_store_that_cannot_be_used(played: 
     began = played.now
     for _ in range(4):
         played.round()
-    assert not played.executor.ended, "a call is in hand still: its result may be the one that can be recorded"
+    assert not played.executor.ended, "a call is in flight still: its result may be the one that can be recorded"
     played.pool.run()
     while not played.executor.ended:
         played.round()
@@ -324,7 +327,7 @@ def test_stopping_does_not_wait_forever_for_calls_that_hang(played: Played) -> N
 
 def test_what_is_submitted_after_the_signal_and_before_the_loops_end_is_given_back(played: Played) -> None:
     targets = played.bench.decide(*starts(2))
-    played.executor.wind_up()
+    played.executor.drain()
     played.messages()
     assert not played.executor.ended, "the loop may be deciding still"
     played.executor.submit([(target, played.bench.stored()) for target in targets])
@@ -424,9 +427,8 @@ def test_a_target_whose_event_cannot_be_read_is_set_aside(played: Played, how: s
     assert (aside.id, target.state, bool(target.error)) == (str(target.id), "pending", True)
 
 
-def test_no_more_payload_is_in_hand_than_fits(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.delivery.executor.PAYLOAD", 50)
-    bench = played.bench
+def test_no_more_payload_is_in_flight_than_fits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(bench, monkeypatch, payload=50)
     now = bench.store.now()
     names = [f"event{number}" for number in range(30)]
     for name in names:
@@ -465,7 +467,7 @@ class Shared:
         pool = self.played.pool
         index = 0
         while index < len(pool.jobs):
-            target = pool.jobs[index].args[0]  # type: ignore[attr-defined]
+            target = pool.jobs[index].args[0].claimed.target  # type: ignore[attr-defined]
             if target.event_id.startswith("well"):
                 pool.run(index)
             else:
@@ -476,7 +478,7 @@ class Shared:
         return sum(target.state == "done" for target in found)
 
 
-def test_calls_that_hang_take_no_places_from_others(played: Played) -> None:
+def test_calls_that_hang_take_no_slots_from_others(played: Played) -> None:
     shared = Shared(played)
     shared.arrive("sick", 200)
     played.work()
@@ -518,7 +520,7 @@ def test_targets_are_claimed_called_and_recorded(bench: Bench) -> None:
     task = bench.task()
     bench.decide(bench.completion(task), bench.start(), claim=False)
     bench.executor.start()
-    bench.executor.look()
+    bench.executor.wake()
     eventually(lambda: bench.stored().status == "delivered")
     bench.executor.stop()
     targets = bench.store.targets_of([bench.event])

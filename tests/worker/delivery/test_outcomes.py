@@ -13,7 +13,7 @@ from store.records import NewTarget, Result, Target
 from tests.worker.simulated import Fault, SimulatedTask, failed, forbidden
 from tests.worker.targets import Bench, bench
 from worker.conductor.errors import ConductorError, NotThere, OutcomeUnknown, Refused
-from worker.delivery.outcomes import TakenOver, claim_lasts
+from worker.delivery.outcomes import ClaimLost, claim_lasts
 
 __all__ = ["bench"]
 
@@ -159,7 +159,7 @@ def test_no_call_is_made_under_a_claim_that_another_worker_has_taken_over(bench:
     now = int(time.time() * 1000)
     [taken] = bench.store.claim("another", now + 60_000, now + 1, 10)
     assert taken.attempts == 2
-    with pytest.raises(TakenOver):
+    with pytest.raises(ClaimLost):
         bench.result(replace(target, claimed_at=now - age))
     assert bench.conductor.workflows == {}
 

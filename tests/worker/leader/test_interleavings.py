@@ -179,7 +179,7 @@ class Machine(RuleBasedStateMachine):
             except TermOver:
                 assert given.over
 
-    # --- the caller's thread, and those that call ---
+    # --- the executor's thread, and those that call ---
 
     @rule(data=st.data())
     def messages_are_taken(self, data: st.DataObject) -> None:
@@ -202,7 +202,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def a_worker_is_asked_to_stop(self, data: st.DataObject) -> None:
-        """Its loop ends the term, and the caller ends what is in hand whenever its threads come to it."""
+        """Its loop ends the term, and the executor ends what is in flight whenever its threads come to it."""
         played = data.draw(st.sampled_from(self.living()))
         if not played.stopping:
             played.stopping = True

@@ -35,7 +35,7 @@ from tests.store import naive
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
 from worker.conductor.errors import ConductorError
-from worker.delivery.outcomes import TakenOver, claim_lasts
+from worker.delivery.outcomes import ClaimLost, claim_lasts
 from worker.discovery import state as discovery
 from worker.health import Health
 from worker.leader import leader as leader_module
@@ -607,7 +607,7 @@ class Machine(RuleBasedStateMachine):
         self.conductor.fault, self.conductor.delay = fault, delay
         try:
             result = worker._executor._calls.outcome(target, event).result
-        except TakenOver:
+        except ClaimLost:
             return
         finally:
             self.conductor.fault = None

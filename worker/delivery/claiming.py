@@ -1,0 +1,90 @@
+"""Claims targets that are due, and reads their events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from config.watch import DefinitionsWatcher
+from store.protocols import Claims, Clock, StoreUnavailable
+from store.records import Target
+from worker.delivery.recording import Recording
+from worker.delivery.slots import Claimed
+
+_READ_AT_ONCE = 8
+"""Targets whose events are read at once."""
+
+
+class ClaimStore(Claims, Clock, Protocol):
+    """What claiming needs of the store."""
+
+
+class Claiming:
+    """For one thread. What is claimed and can't be called for goes back by way of the `recording`."""
+
+    def __init__(
+        self,
+        store: ClaimStore,
+        worker_id: str,
+        lasts: float,
+        definitions: DefinitionsWatcher,
+        recording: Recording,
+    ):
+        """`lasts` are the seconds after which a claim without a result may go to another worker."""
+        self._store = store
+        self._worker_id = worker_id
+        self._lasts = int(lasts * 1000)
+        self._definitions = definitions
+        self._recording = recording
+        self.hurry = False
+        """Whether what only waited for Conductor is to be made due first."""
+        self.next_turn = float("inf")
+        """Seconds, as of the last claim, until the turn of a webhook with a pace comes."""
+
+    def claim(self, room: int) -> list[Target]:
+        """Up to `room` targets. Raises StoreUnavailable."""
+        now = self._store.now()
+        if self.hurry:
+            self._store.hurry(now)
+            self.hurry = False
+        paces = self._definitions.current.paces
+        targets = self._store.claim(self._worker_id, now, now - self._lasts, room, paces)
+        turn = self._store.next_due(paces) if paces else None
+        # What is due already waits for a free thread, not for its turn.
+        self.next_turn = (turn - now) / 1000 if turn is not None and turn > now else float("inf")
+        return targets
+
+    def with_events(self, targets: Sequence[Target], payload: int) -> Iterator[list[Claimed]]:
+        """The targets with their events, in parts; those beyond so many characters of payload are given back.
+
+        Raises StoreUnavailable.
+        """
+        while targets and payload > 0:  # what their payloads take is known only when they are read
+            part, targets = self._with_events(targets[:_READ_AT_ONCE]), targets[_READ_AT_ONCE:]
+            payload -= size(part)
+            yield part
+        for target in targets:
+            self._recording.give_back(target)
+
+    def _with_events(self, targets: Sequence[Target]) -> list[Claimed]:
+        """The targets with their events; one whose event can't be read is set aside."""
+        try:
+            events = self._store.events_of(list({target.event_id: None for target in targets}))
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if len(targets) > 1:  # one of them is what can't be read
+                half = len(targets) // 2
+                return self._with_events(targets[:half]) + self._with_events(targets[half:])
+            reason = f"its event can't be read: {type(error).__name__}: {error}"
+            self._recording.set_aside(targets[0], None, reason)
+            return []
+        for target in targets:
+            if target.event_id not in events:
+                self._recording.set_aside(target, None, "its event isn't in the store")
+        return [Claimed(target, events[target.event_id]) for target in targets if target.event_id in events]
+
+
+def size(claimed: Iterable[Claimed]) -> int:
+    """Characters of payload of their events."""
+    return sum({one.event.id: len(one.event.payload) for one in claimed}.values())
