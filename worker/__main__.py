@@ -22,7 +22,8 @@ from worker.hard_stop import HardStop, leave_now
 from worker.health import Health, serve
 from worker.leader.definitions import watch_definitions
 from worker.leader.worker import Worker
-from worker.notify.sender import Notifier, by_apprise
+from worker.notify.notifier import Notifier
+from worker.notify.sender import Apprise
 
 USAGE = """usage: python -m worker
 
@@ -43,7 +44,7 @@ def main() -> int:
         configure_logging(settings.bridge_log_format, "worker")
         tracing.configure("worker")
         watcher = watch_definitions(settings, lambda: open_once(settings.bridge_database))
-        send = by_apprise(settings.bridge_notify.get_secret_value()) if settings.bridge_notify else None
+        sender = Apprise(settings.bridge_notify.get_secret_value()) if settings.bridge_notify else None
         store = open_once(settings.bridge_database)
     except (SettingsError, DefinitionsError, NewerStore, StoreUnavailable) as error:
         print(error, file=sys.stderr)
@@ -61,7 +62,7 @@ def main() -> int:
         store,
     )
     worker = Worker(settings, store, watcher, health, conductor)
-    notifier = Notifier(store, send, lambda: worker.leader is not None) if send is not None else None
+    notifier = Notifier(store, sender, worker) if sender is not None else None
 
     hard_stop = HardStop()
     hard_stop.watch()

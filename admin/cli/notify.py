@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from admin.cli.common import Here, fail, here
-from worker.notify.sender import by_apprise
+from worker.notify.sender import Apprise
 
 
 @click.command()
@@ -21,7 +21,7 @@ def notify(here: Here, test: bool) -> None:
     if urls is None:
         fail("BRIDGE_NOTIFY is not set; set it to Apprise URLs, such as slack://TOKEN or json://HOST/PATH")
     body = "If you read this, you will be told when something is wrong with the webhook bridge."
-    sent = by_apprise(urls.get_secret_value())("this is a test", body, over=True)
+    sent = Apprise(urls.get_secret_value()).send("this is a test", body, resolved=True)
     failed = [str(number) for number, ok in enumerate(sent, 1) if not ok]
     if failed:
         fail(

@@ -82,6 +82,11 @@ class Worker:
         self._listener = store.listener("targets")
         self._schedule = Schedule(self._means, lambda: self.leader, self.wake)
 
+    @property
+    def is_leader(self) -> bool:
+        """Whether this worker is leader now. Other threads may ask."""
+        return self.leader is not None
+
     # --- life ---
 
     def run(self) -> None:

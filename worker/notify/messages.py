@@ -1,7 +1,7 @@
-"""What to tell people, and when: observations in, messages out. Pure, and never a word of a payload or a secret.
+"""What people are told, and when: observations in, messages out. Pure; no message has anything of a payload or secret.
 
-Of each kind of trouble there is a message when it begins, another at most every ten minutes while there is more to
-say, and one when it is over.
+For each kind of trouble there is a message when it begins, another at most every ten minutes while there is news, and
+one when it is over.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ Kind = Literal["failed", "rejecting", "conductor", "store", "definitions", "gone
 QUIET = 600_000
 """Milliseconds between two messages of a kind, unless the second says that it is over."""
 AWAY = 60_000
-"""Milliseconds that Conductor must be away to be worth a word; and that an event must wait."""
+"""Milliseconds that Conductor must be away, or an event must wait, before it is worth a message."""
 _TRY_AGAIN = 60_000
 """Milliseconds until a message that couldn't be sent is tried again."""
 _HICCUP = 5_000
-"""Milliseconds that the store must be away."""
+"""The same for the store."""
 _REJECTIONS = 3
-"""Of a webhook that accepts nothing: fewer may be somebody who only tries a URL."""
+"""Of a webhook that accepts nothing. Fewer may be somebody who just tries its URL."""
 WRONG_TOKENS = 20
-"""Wrong tokens in the last hour or two, of all addresses: fewer are somebody's mistakes."""
+"""In the last hour or two, from all addresses together. Fewer are probably mistakes."""
 _LISTED = 5
 
 
@@ -44,11 +44,11 @@ class Observation:
     broken_definitions: tuple[str, ...] = ()
     """The processes that found errors in the definitions."""
     gone: tuple[str, ...] = ()
-    """Webhooks that have gone from the definitions lately."""
+    """Webhooks that have lately gone from the definitions."""
     set_aside: tuple[str, ...] = ()
-    """Names of what is set aside, those first that have been so for longest."""
+    """Names of what is set aside, longest first."""
     oldest_pending: int | None = None
-    """When the oldest event arrived that waits for a decision or a call."""
+    """When the oldest event arrived that still waits for a decision or a call."""
 
 
 @dataclass(frozen=True)
@@ -58,43 +58,44 @@ class Message:
     kind: Kind
     title: str
     body: str
-    over: bool = False
+    resolved: bool = False
+    """Whether it says that the trouble is over."""
 
 
 @dataclass
 class _Trouble:
-    """What is known of one kind."""
+    """What is known of one kind. Fields are kept under their names in the store."""
 
     since: int | None = None
     """Since when it lasts; None if it doesn't."""
     told_at: int = -QUIET
-    """When the last message about it was made, its end not counted."""
+    """When the last message about it was made, not counting one that it is over."""
     told: bool = False
-    """Whether people were told of it, and not yet of its end."""
+    """Whether people were told of it, and not yet that it is over."""
     about: list[str] = field(default_factory=list)
-    """What they were told it is about."""
+    """What they were told that it is about."""
     failed: dict[str, int] = field(default_factory=dict)
     """webhook → failed events that they weren't told of."""
     telling: dict[str, int] = field(default_factory=dict)
-    """Of the last message about failed events, should it not be sent."""
+    """webhook → those in the last message, in case it can't be sent."""
     not_before: int = 0
 
 
 class Notices:
-    """Decides what is told."""
+    """Decides what people are told."""
 
     def __init__(self, remembered: str | None = None):
-        """`remembered` is what `memory` gave to the worker that decided before."""
+        """`remembered` is the `memory` of the leader before."""
         self._troubles: dict[Kind, _Trouble] = {kind: _Trouble() for kind in get_args(Kind)}
         for kind, written in _read(remembered):
             self._troubles[kind] = written
 
     def memory(self) -> str:
-        """What the next worker that decides must know to go on without saying anything twice."""
+        """What the next leader must know so as not to say anything twice."""
         return json.dumps({kind: asdict(trouble) for kind, trouble in self._troubles.items()}, sort_keys=True)
 
     def observe(self, seen: Observation) -> list[Message]:
-        """The messages that are due now; each counts as sent unless `not_sent` is said of it."""
+        """The messages that are due now; each counts as sent unless `not_sent` says otherwise."""
         if seen.store_unavailable:
             return [*self._state(seen, "store", ["store"], after=_HICCUP)]
         conductor = seen.conductor_away
@@ -114,10 +115,10 @@ class Notices:
             *self._state(seen, "definitions", list(seen.broken_definitions)),
             *self._state(seen, "gone", list(seen.gone)),
             *self._state(seen, "rejecting", rejecting),
-            # What heals in the next tries is not worth a word.
+            # What succeeds within a few tries isn't worth a message.
             *self._state(seen, "set aside", list(seen.set_aside), after=AWAY),
             *self._state(seen, "tokens", ["tokens"] if wrong_tokens >= WRONG_TOKENS else []),
-            # While Conductor is away events wait for it, which has been said.
+            # While Conductor is away all events wait for it, and people know.
             *(() if conductor else self._state(seen, "waiting", ["events"] if waits else [])),
         ]
 
@@ -125,11 +126,10 @@ class Notices:
         """The message couldn't be sent: it is due again in a minute, if there is still reason for it."""
         trouble = self._troubles[message.kind]
         trouble.not_before = now + _TRY_AGAIN
-        trouble.told = message.over
-        if not message.over:
+        trouble.told = message.resolved
+        if not message.resolved:
             trouble.told_at, trouble.about = -QUIET, []
-            for webhook, number in trouble.telling.items():
-                trouble.failed[webhook] = trouble.failed.get(webhook, 0) + number
+            _add(trouble.failed, trouble.telling)
             trouble.telling = {}
 
     def _state(self, seen: Observation, kind: Kind, about: list[str], after: int = 0) -> Iterator[Message]:
@@ -140,7 +140,7 @@ class Notices:
             trouble.since, trouble.about = None, []
             if trouble.told:
                 trouble.told = False
-                yield Message(kind, _OVER[kind], _OVER[kind] + ".", over=True)
+                yield _resolved(kind)
             return
         if trouble.since is None:
             trouble.since = seen.now
@@ -151,8 +151,8 @@ class Notices:
 
     def _failed(self, seen: Observation) -> Iterator[Message]:
         trouble = self._troubles["failed"]
-        for webhook, number in seen.failed.items():
-            trouble.failed[webhook] = trouble.failed.get(webhook, 0) + number
+        if seen.failed:
+            _add(trouble.failed, seen.failed)
             trouble.since = seen.now
         if seen.now < trouble.not_before:
             return
@@ -162,52 +162,62 @@ class Notices:
             yield _failed_message(trouble.telling)
         elif trouble.told and not trouble.failed and seen.now - (trouble.since or 0) >= QUIET:
             trouble.told = False
-            yield Message("failed", _OVER["failed"], _OVER["failed"] + ".", over=True)
+            yield _resolved("failed")
 
 
-_OVER: dict[Kind, str] = {
-    "failed": "No further event has failed for ten minutes",
+def _add(numbers: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, number in more.items():
+        numbers[name] = numbers.get(name, 0) + number
+
+
+RESOLVED: dict[Kind, str] = {
+    "failed": "No more events have failed for ten minutes",
     "rejecting": "No webhook rejects all of its deliveries any more",
     "conductor": "Conductor answers again",
-    "store": "The store can be written again",
-    "definitions": "The webhook definitions are in order again",
-    "gone": "The webhooks that were gone are back, or have been gone for a day",
-    "waiting": "Events are delivered in time again",
+    "store": "The store can be used again",
+    "definitions": "The webhook definitions are valid again",
+    "gone": "The missing webhooks are back, or have been gone for a day",
+    "waiting": "Events are delivered on time again",
     "set aside": "Nothing is set aside any more",
-    "tokens": "Nobody tries tokens at the admin page any more",
+    "tokens": "Nobody guesses tokens at the admin page any more",
 }
+"""The title of the message that a trouble is over."""
+
+
+def _resolved(kind: Kind) -> Message:
+    return Message(kind, RESOLVED[kind], RESOLVED[kind] + ".", resolved=True)
 
 
 def _message(kind: Kind, about: list[str], seen: Observation) -> Message:
     match kind:
         case "rejecting":
             title = f"{_listed(about)} reject{'s' if len(about) == 1 else ''} every delivery"
-            body = "The reasons: webhook-bridge rejections, or the admin page."
+            body = "For the reasons see: webhook-bridge rejections, or the admin page."
         case "conductor":
             title = "Conductor can't be used"
-            body = "It has been away for a minute. Events are accepted and kept; they are delivered when it is back."
+            body = "It has been away for a minute. Events are still accepted, and are delivered when it is back."
         case "store":
             title = "The store can't be used"
-            body = (
-                "Deliveries are answered 503, so that their senders try again. Is the disk full, or the database away?"
-            )
+            body = "Deliveries are answered 503, so that their senders retry. Is the disk full, or the database away?"
         case "definitions":
             title = "The webhook definitions have errors"
-            body = f"Found by {_listed(about)}. The last good ones stay in force. What is wrong: webhook-bridge check."
+            body = (
+                f"Found by {_listed(about)}. The last good ones stay in force. To see the errors: webhook-bridge check."
+            )
         case "gone":
             title = f"{_listed(about)} {'is' if len(about) == 1 else 'are'} gone from the definitions"
-            body = "Deliveries are answered 503 for a minute, and 404 then. If nobody removed them, look at the files."
+            body = "Deliveries are answered 503 for a minute, then 404. If nobody has removed them, look at the files."
         case "set aside":
             title = f"{_listed(about)} {'fails' if len(about) == 1 else 'fail'}"
-            body = "Everything else goes on, and these are tried again. The reasons: webhook-bridge check."
+            body = "Everything else goes on, and these are retried. For the reasons see: webhook-bridge check."
         case "tokens":
-            title = "Somebody tries tokens at the admin page"
+            title = "Somebody guesses tokens at the admin page"
             wrong = seen.deliveries[""][WRONG_TOKEN]
-            body = f"{wrong} were wrong in the last hour or two. The admin process logs from which addresses."
+            body = f"{wrong} wrong ones came in the last hour or two. The admin process logs their addresses."
         case _:
             waited = (seen.now - (seen.oldest_pending or seen.now)) // 1000
             title = "Events are piling up"
-            body = f"The oldest has waited {waited} s for its delivery. More: webhook-bridge events --status pending."
+            body = f"The oldest has waited for {waited} s. To list them: webhook-bridge events --status pending."
     return Message(kind, title, body)
 
 
@@ -215,8 +225,8 @@ def _failed_message(failed: Mapping[str, int]) -> Message:
     number = sum(failed.values())
     each = [f"{name} ({count})" for name, count in sorted(failed.items())]
     body = (
-        f"Of {_listed(each)}. Conductor refuses them for good. Mend the reason and replay them: "
-        "webhook-bridge events --status failed."
+        f"Webhooks: {_listed(each)}. Conductor refuses them for good. Fix the cause, then replay them. "
+        "To list them: webhook-bridge events --status failed."
     )
     return Message("failed", f"{number} event{'s' if number > 1 else ''} failed", body)
 
@@ -227,7 +237,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _read(remembered: str | None) -> Iterator[tuple[Kind, _Trouble]]:
-    """What is readable of a memory; another version may have written another one."""
+    """What can be read of a memory: another version may have written it."""
     try:
         written: Any = json.loads(remembered or "{}")
         for kind in get_args(Kind):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, get_args
@@ -14,16 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.settings import SettingsError
+from store.protocols import StoreUnavailable
 from store.records import NewEvent, SetAside
 from store.sqlite import SqliteStore, open_store
-from worker.notify.messages import AWAY, QUIET, Kind, Message, Notices, Observation
-from worker.notify.sender import Notifier, Observer, by_apprise
+from worker.notify.messages import AWAY, QUIET, RESOLVED, Kind, Message, Notices, Observation
+from worker.notify.notifier import Notifier, Observer
+from worker.notify.sender import Apprise
 
 MINUTE = 60_000
 
 
 def said(notices: Notices, now: int, **seen: Any) -> list[tuple[str, bool]]:
-    return [(one.kind, one.over) for one in notices.observe(Observation(now=now, **seen))]
+    return [(one.kind, one.resolved) for one in notices.observe(Observation(now=now, **seen))]
 
 
 def test_nothing_is_said_while_all_is_well() -> None:
@@ -65,7 +68,7 @@ def test_a_webhook_that_has_gone_is_told_by_its_name() -> None:
     notices = Notices()
     [message] = notices.observe(Observation(now=0, gone=("orders",)))
     assert (message.kind, message.title) == ("gone", "orders is gone from the definitions")
-    assert "503 for a minute, and 404 then" in message.body
+    assert "503 for a minute, then 404" in message.body
     assert said(notices, MINUTE, gone=("orders",)) == []
     assert said(notices, QUIET, gone=("orders", "shop")) == [("gone", False)]
     assert said(notices, 2 * QUIET) == [("gone", True)]
@@ -123,7 +126,7 @@ def test_a_message_that_could_not_be_sent_is_tried_again_in_a_minute() -> None:
     [message] = notices.observe(Observation(now=MINUTE))
     assert message.title == "2 events failed"
     [over] = notices.observe(Observation(now=MINUTE + QUIET))
-    assert over.over
+    assert over.resolved
     notices.not_sent(over, MINUTE + QUIET)
     assert said(notices, 2 * MINUTE + QUIET) == [("failed", True)]
 
@@ -173,7 +176,7 @@ def test_no_kind_is_told_twice_in_ten_minutes_and_every_end_follows_a_beginning(
     for after, seen in steps:
         now += after
         for message in notices.observe(Observation(now=now, **seen)):
-            if message.over:
+            if message.resolved:
                 assert message.kind in begun
                 begun.remove(message.kind)
             else:
@@ -187,7 +190,7 @@ def test_no_kind_is_told_twice_in_ten_minutes_and_every_end_follows_a_beginning(
 def test_the_observer_names_what_is_set_aside_the_longest_first(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path}/bridge.db")
     store.set_aside([SetAside("task", f"t{number}", None, "why", 100 - number, 1, number) for number in range(60)])
-    seen = Observer(store).look()
+    seen = Observer(store).observe()
     store.close()
     assert seen.set_aside[:2] == ("task t59", "task t58")
     assert len(seen.set_aside) == 50
@@ -233,36 +236,56 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     opened.close()
 
 
+@dataclass
+class Worker:
+    """A worker that is leader, or not."""
+
+    is_leader: bool
+
+
+class Sender:
+    """Keeps what it is to send; `reached` says for each URL whether that succeeds."""
+
+    def __init__(self, *reached: bool) -> None:
+        self.titles: list[str] = []
+        self.bodies: list[str] = []
+        self.reached = reached
+
+    def send(self, title: str, body: str, resolved: bool) -> list[bool]:
+        self.titles.append(title)
+        self.bodies.append(body)
+        return list(self.reached)
+
+
 def test_apprise_sends_to_every_url(inbox: Inbox) -> None:
-    send = by_apprise(f"{inbox.url} {inbox.url}/second")
-    assert send("a title", "a body", False) == [True, True]
+    apprise = Apprise(f"{inbox.url} {inbox.url}/second")
+    assert apprise.send("a title", "a body", False) == [True, True]
     assert [(one["title"], one["message"], one["type"]) for one in inbox.received] == [
         ("Webhook bridge: a title", "a body", "warning")
     ] * 2
     inbox.status = 500
-    assert send("a title", "a body", True) == [False, False]
+    assert apprise.send("a title", "a body", True) == [False, False]
     assert inbox.received[-1]["type"] == "success"
 
 
 @pytest.mark.parametrize("urls", ["nonsense", "json://ok.example bad", " "])
 def test_a_url_that_is_none_is_an_error_that_does_not_tell_it(urls: str) -> None:
     with pytest.raises(SettingsError, match="BRIDGE_NOTIFY") as raised:
-        by_apprise(urls)
+        Apprise(urls)
     assert "nonsense" not in str(raised.value)
     assert "; write one such as" in str(raised.value)
 
 
 def test_only_the_worker_that_decides_speaks_and_the_next_one_goes_on(inbox: Inbox, store: SqliteStore) -> None:
-    deciding = {"one": True, "two": False}
-    send = by_apprise(inbox.url)
-    one = Notifier(store, send, lambda: deciding["one"])
-    two = Notifier(store, send, lambda: deciding["two"])
+    first, second = Worker(True), Worker(False)
+    one = Notifier(store, Apprise(inbox.url), first)
+    two = Notifier(store, Apprise(inbox.url), second)
     store.set_fact("definitions_error:relay", "webhooks.yaml:3: secret-value")
     for notifier in (one, two, one):
         notifier.step()
     assert [message["title"] for message in inbox.received] == ["Webhook bridge: The webhook definitions have errors"]
     assert "secret-value" not in json.dumps(inbox.received)
-    deciding.update(one=False, two=True)
+    first.is_leader, second.is_leader = False, True
     store.set_fact("definitions_error:relay", None)
     for notifier in (one, two, one, two):
         notifier.step()
@@ -270,83 +293,57 @@ def test_only_the_worker_that_decides_speaks_and_the_next_one_goes_on(inbox: Inb
 
 
 def test_a_sender_that_fails_harms_nothing(store: SqliteStore) -> None:
-    tried: list[str] = []
-
-    def send(title: str, body: str, over: bool) -> list[bool]:
-        tried.append(title)
-        return [False]
-
-    notifier = Notifier(store, send, lambda: True)
+    sender = Sender(False)
+    notifier = Notifier(store, sender, Worker(True))
     store.set_fact("definitions_error:relay", "x")
     notifier.step()
     notifier.step()
-    assert len(tried) == 1, "the next try is in a minute"
+    assert len(sender.titles) == 1, "the next try is in a minute"
 
 
 def test_one_url_that_fails_does_not_make_others_told_twice(store: SqliteStore) -> None:
-    tried: list[str] = []
-
-    def send(title: str, body: str, over: bool) -> list[bool]:
-        tried.append(title)
-        return [True, False]
-
-    notifier = Notifier(store, send, lambda: True)
+    sender = Sender(True, False)
+    notifier = Notifier(store, sender, Worker(True))
     store.set_fact("definitions_error:relay", "x")
     notifier.step()
     store.set_fact("definitions_error:relay", None)
     notifier.step()
-    assert tried == ["The webhook definitions have errors", "The webhook definitions are in order again"]
+    assert sender.titles == ["The webhook definitions have errors", "The webhook definitions are valid again"]
 
 
 def test_the_last_that_decided_says_that_the_store_is_away(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    from store.protocols import StoreUnavailable
-    from worker.notify import sender as notify_sender
-
-    told: list[str] = []
-    now = [1000.0]
-    deciding = [True]
-    monkeypatch.setattr(notify_sender.time, "time", lambda: now[0])
-
-    def send(title: str, body: str, over: bool) -> list[bool]:
-        told.append(title)
-        return [True]
+    now = 1_000_000
+    monkeypatch.setattr(store, "now", lambda: now)
 
     def away(*_: object) -> None:
         raise StoreUnavailable("away")
 
-    notifier = Notifier(store, send, lambda: deciding[0])
-    other = Notifier(store, send, lambda: False)
+    sender, worker = Sender(True), Worker(True)
+    notifier = Notifier(store, sender, worker)
+    other = Notifier(store, sender, Worker(False))
     notifier.step()
-    deciding[0] = False
+    worker.is_leader = False
     monkeypatch.setattr(type(store), "check_writable", away)
     for _ in range(3):
         notifier.step()
         other.step()
-        now[0] += 5
-    assert told == ["The store can't be used"]
+        now += 5000
+    assert sender.titles == ["The store can't be used"]
 
 
 def test_no_message_has_anything_of_a_payload(store: SqliteStore) -> None:
     """Whatever the observations are made from: they have names and numbers only."""
     now = store.now()
     store.append([NewEvent("e1", "orders", now - 120_000, '{"secret": "hunter2"}', {}, {}, now - 1, None)])
-    told: list[str] = []
-
-    def send(title: str, body: str, over: bool) -> list[bool]:
-        told.append(f"{title} {body}")
-        return [True]
-
-    Notifier(store, send, lambda: True).step()
-    assert len(told) == 1
-    assert "piling up" in told[0]
-    assert "hunter2" not in told[0]
+    sender = Sender(True)
+    Notifier(store, sender, Worker(True)).step()
+    assert sender.titles == ["Events are piling up"]
+    assert "hunter2" not in sender.bodies[0]
 
 
 def test_every_kind_has_words_for_its_end() -> None:
-    from worker.notify.messages import _OVER
-
-    assert set(_OVER) == set(get_args(Kind))
-    assert all(Message(kind, text, text).title for kind, text in _OVER.items())
+    assert set(RESOLVED) == set(get_args(Kind))
+    assert all(Message(kind, text, text).title for kind, text in RESOLVED.items())
 
 
 def test_the_command_sends_a_test_message(inbox: Inbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,147 @@
+"""Observes the store, and tells people of trouble, on a thread of its own. A failure stops nothing else."""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+
+import structlog
+
+from config.wakeup import WakeUp
+from store.gone import gone_webhooks
+from store.protocols import Store, StoreUnavailable
+from store.records import EventFilter
+from worker.notify.messages import QUIET, Message, Notices, Observation
+from worker.notify.sender import Sender
+
+log = structlog.get_logger()
+
+EVERY = 5.0
+"""Seconds between observations."""
+_MEMORY = "notices"
+_HOUR = 3_600_000
+_SET_ASIDE_TOLD = 50
+_FAILED_READ = 50
+
+
+class Observer:
+    """Reads from the store how things are."""
+
+    def __init__(self, store: Store):
+        self._store = store
+        self._failed: int | None = None
+        self._failed_to = 0
+
+    def observe(self) -> Observation:
+        """How things are; raises nothing but bugs."""
+        now = self._store.now()
+        try:
+            self._store.check_writable()
+            facts = self._store.facts()
+            return Observation(
+                now=now,
+                failed=self._newly_failed(now),
+                deliveries=self._store.delivery_counts(now - _HOUR),
+                conductor_away=facts.get("conductor", "up") != "up",
+                broken_definitions=tuple(
+                    process for process in ("relay", "worker") if facts.get(f"definitions_error:{process}")
+                ),
+                gone=tuple(sorted(gone_webhooks(facts, now))),
+                set_aside=self._set_aside(),
+                # What waits because its webhook is paused is no trouble, and looks the same.
+                oldest_pending=self._store.oldest_pending() if not self._store.paused() else None,
+            )
+        except StoreUnavailable:
+            return Observation(now=now, store_unavailable=True)
+
+    def _set_aside(self) -> tuple[str, ...]:
+        found = sorted(self._store.quarantined(), key=lambda item: (item.since, item.kind, item.id))
+        return tuple(f"{item.kind} {item.id}" for item in found[:_SET_ASIDE_TOLD])
+
+    def _newly_failed(self, now: int) -> dict[str, int]:
+        """webhook → events that have failed since the last observation; at first, in the last ten minutes."""
+        number = self._store.event_counts().get("failed", 0)
+        if number == self._failed:
+            return {}
+        since = self._failed_to if self._failed is not None else now - QUIET
+        found: dict[str, int] = {}
+        newest = since
+        for event in self._store.events(EventFilter(status="failed", limit=_FAILED_READ, listing=True)):
+            if event.settled_at is not None and event.settled_at > since:
+                found[event.webhook] = found.get(event.webhook, 0) + 1
+                newest = max(newest, event.settled_at)
+        self._failed, self._failed_to = number, newest
+        return found
+
+
+class Worker(Protocol):
+    """What the notifier needs to know of its worker."""
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether it is leader now."""
+
+
+class Notifier:
+    """The thread that observes, and sends while its worker is leader."""
+
+    def __init__(self, store: Store, sender: Sender, worker: Worker):
+        self._store = store
+        self._sender = sender
+        self._worker = worker
+        self._observer = Observer(store)
+        self._notices: Notices | None = None
+        self._memory = ""
+        self._stop = WakeUp()
+        self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
+
+    def start(self) -> None:
+        """Begins to observe."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends it, without waiting for a message that is on its way."""
+        self._stop.ring()
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY):
+            try:
+                self.step()
+            except Exception:  # a bug must not end the thread: people would never be told again
+                log.exception("observing failed unexpectedly; trying again")
+
+    def step(self) -> None:
+        """Observes once, and sends what is due."""
+        seen = self._observer.observe()
+        # While the store is away there is no leader: then the last one speaks.
+        if not self._worker.is_leader and not (seen.store_unavailable and self._notices is not None):
+            self._notices = None
+            return
+        if self._notices is None:
+            try:
+                self._notices = Notices(self._store.facts().get(_MEMORY))
+            except StoreUnavailable:
+                return
+        for message in self._notices.observe(seen):
+            if not self._tell(message):
+                self._notices.not_sent(message, seen.now)
+        memory = self._notices.memory()
+        if memory != self._memory and not seen.store_unavailable:
+            try:
+                self._store.set_fact(_MEMORY, memory)
+                self._memory = memory
+            except StoreUnavailable:
+                pass
+
+    def _tell(self, message: Message) -> bool:
+        """Sends the message; whether it has reached anybody."""
+        sent = self._sender.send(message.title, message.body, message.resolved)
+        about = {"kind": message.kind, "title": message.title}
+        failed = [number for number, ok in enumerate(sent, 1) if not ok]
+        if not any(sent):
+            log.warning("a notification could not be sent; trying again in a minute", **about)
+        elif failed:  # not again, or those whom it has reached would get it every minute
+            log.warning("a notification could not be sent to every URL", failed_urls=failed, **about)
+        else:
+            log.info("notification sent", **about)
+        return any(sent)
