@@ -11,6 +11,7 @@ from typing import Protocol
 
 import structlog
 
+from store.bisect import narrowed
 from store.clock import MonotonicClock
 from store.protocols import Claims, Clock, Quarantine, StoreUnavailable
 from store.records import Result, SetAside, Target
@@ -97,7 +98,8 @@ class Recording:
         self._give_back()
         if self._aside:
             items = {item.id: item for item in self._aside}
-            self._store.set_aside(list(items.values()))
+            for item, error in narrowed(list(items.values()), self._store.set_aside):
+                log.error("what failed can't be set aside", kind=item.kind, id=item.id, error=ascii(str(error)))
             self._aside.clear()
         self.done_at = self._clock.monotonic()
         return results
@@ -152,7 +154,12 @@ class Recording:
         while self._given_back:
             due_at = self._given_back[0].due_at
             together = [one.target for one in self._given_back if one.due_at == due_at]
-            self._store.give_back(self._worker_id, together, due_at)
+
+            def give_back(targets: Sequence[Target], due_at: int = due_at) -> None:
+                self._store.give_back(self._worker_id, targets, due_at)
+
+            for target, error in narrowed(together, give_back):  # its claim runs out
+                log.error("a target can't be given back", target=target.id, error=ascii(str(error)))
             self._given_back = [one for one in self._given_back if one.due_at != due_at]
 
     # --- what is set aside ---

@@ -206,10 +206,11 @@ class Decider:
         StoreUnavailable: then the store is to be read again.
         """
         self.aside.retry_tasks(now)
+        events, freed = self.aside.ready(events, now), self.aside.ready(freed, now)
         if due := self.aside.due_events(now, self._scope.paused):
             undecided = [event for event in due if event.decided_at is None]
             events = sorted([*events, *undecided], key=lambda event: event.seq)
-            freed = [*freed, *(event for event in due if event.hold == "aside")]
+            freed = [*freed, *(event for event in due if event.hold in ("aside", "held"))]
             for event in due:
                 if event.hold == "writing":
                     self._parts.try_again(event.id)

@@ -5,7 +5,7 @@ Belongs to the deciding loop's thread. Events wait in the store; tasks, which ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,8 +25,9 @@ _LOOK_EVERY = 1000
 """Milliseconds between two looks for events that are due."""
 _AT_ONCE = 20
 """Events that are tried again at a time: what fails for long takes no others' turn."""
-_TASKS = 10_000
-"""Tasks that are set aside at most. Beyond it the first ones are left to the next worker, which reads them all."""
+_KEPT = 10_000
+"""Tasks, and events, that are remembered as set aside at most. Beyond it the first ones are left to the store, and to
+the next worker, which reads them all."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Aside:
         self._failures: dict[tuple[Kind, str], _Failure] = {}
         self._tried: set[tuple[Kind, str]] = set()
         self._tasks: dict[str, tuple[SetAside, Callable[[], None]]] = {}
+        self._events: dict[str, SetAside] = {}
+        """Events that failed, until they are tried again: the store may go on giving one that it couldn't set aside."""
+        self._not_stored: set[str] = set()
+        """Those of them that the store refused to set aside."""
         self._gone: set[str] = set()
         self._looked = float("-inf")
 
@@ -71,7 +76,7 @@ class Aside:
     def retry_tasks(self, now: int) -> None:
         """Tries the tasks again that are due."""
         for task_id, (item, retry) in list(self._tasks.items()) if self._tasks else ():
-            if item.due_at <= now:
+            if _is_due(item, now):
                 self._tried.add(("task", task_id))
                 try:
                     retry()
@@ -80,15 +85,26 @@ class Aside:
                 except Exception as error:
                     self.task_failed(task_id, error, retry)
 
+    def ready(self, events: Iterable[Event], now: int) -> list[Event]:
+        """These events that the store gives to be decided, but for those that wait for their next try."""
+        ready: list[Event] = []
+        for event in events:
+            item = self._events.get(event.id)
+            if item is None or _is_due(item, now):
+                ready.append(event)
+                if item is not None:
+                    self._tried.add(("event", event.id))
+        return ready
+
     def due_events(self, now: int, paused: Collection[str]) -> list[Event]:
-        """Events that are to be tried again now: undecided ones, those that were held or freed (`aside`), and
-        those whose decision isn't written to its end (`writing`)."""
+        """Events that the store doesn't give, and that are to be tried again now: undecided ones, those that were held
+        or freed (`aside`, `held`), and those whose decision isn't written to its end (`writing`)."""
         if now < self._looked + _LOOK_EVERY and self._looked <= now:
             return []
         self._looked = now
         due: list[Event] = []
         room = turns.BYTES
-        for item in self._store.quarantined("event", due_before=now + 1, limit=_AT_ONCE):
+        for item in self._due_items(now):
             if room <= 0:
                 break
             try:
@@ -98,20 +114,30 @@ class Aside:
             except Exception as error:
                 self.event_failed(item.id, item.webhook, error)
                 continue
+            stored = item.id not in self._not_stored
+            waits = event is not None and event.webhook in paused and event.hold != "writing"
+            if waits and not stored:
+                continue
             self._tried.add(("event", item.id))
             # What is paused is left to the agenda; what is finished, or isn't there any more, needs nothing.
-            unfinished = event is not None and (event.decided_at is None or event.hold in ("aside", "writing"))
-            if event is not None and unfinished and (event.webhook not in paused or event.hold == "writing"):
+            if event is not None and not waits and _is_left_out(event, stored):
                 due.append(event)
                 room -= len(event.payload)
         return sorted(due, key=lambda event: event.seq)
+
+    def _due_items(self, now: int) -> list[SetAside]:
+        items = {item.id: item for item in self._store.quarantined("event", due_before=now + 1, limit=_AT_ONCE)}
+        not_stored = [self._events[id_] for id_ in self._not_stored if _is_due(self._events[id_], now)]
+        items.update((item.id, item) for item in not_stored[:_AT_ONCE])
+        return list(items.values())
 
     def settle(self, now: int) -> None:
         """Sets aside what failed, and takes back what was tried and didn't. Raises StoreUnavailable."""
         if not (self._failures or self._tried or self._gone):
             return
         events = [id_ for kind, id_ in self._failures if kind == "event"]
-        before = {("event", item.id): item for item in self._store.quarantined("event", ids=events)} if events else {}
+        before = {("event", id_): self._events[id_] for id_ in events if id_ in self._events}
+        before |= {("event", item.id): item for item in self._store.quarantined("event", ids=events)} if events else {}
         before |= {("task", task_id): item for task_id, (item, _) in self._tasks.items()}
         items: list[SetAside] = []
         for (kind, id_), failure in self._failures.items():
@@ -124,14 +150,24 @@ class Aside:
             if failure.retry is not None:
                 self._tasks.pop(id_, None)
                 self._tasks[id_] = (items[-1], failure.retry)
-                if len(self._tasks) > _TASKS:
+                if len(self._tasks) > _KEPT:
                     del self._tasks[next(iter(self._tasks))]
+            else:
+                self._forget(id_)
+                self._events[id_] = items[-1]
+                if len(self._events) > _KEPT:
+                    self._forget(next(iter(self._events)))
             cause = failure.error if tries == 1 else None
             log.error(f"{kind} set aside: it fails alone", id=id_, tries=tries, reason=reason, exc_info=cause)
         for item, error in narrowed(items, self._store.set_aside):
             log.error("what failed can't be set aside", kind=item.kind, id=item.id, error=str(error))
+            if item.id in self._events:
+                self._not_stored.add(item.id)
         well = self._tried - self._failures.keys()
-        self._store.take_back("event", sorted(id_ for kind, id_ in well if kind == "event"))
+        events = sorted(id_ for kind, id_ in well if kind == "event")
+        self._store.take_back("event", events)
+        for event_id in events:
+            self._forget(event_id)
         tasks = {id_ for kind, id_ in well if kind == "task"} | self._gone
         self._store.take_back("task", sorted(tasks))
         for task_id in tasks:
@@ -139,3 +175,19 @@ class Aside:
         self._failures.clear()
         self._tried.clear()
         self._gone.clear()
+
+    def _forget(self, event_id: str) -> None:
+        self._events.pop(event_id, None)
+        self._not_stored.discard(event_id)
+
+
+def _is_due(item: SetAside, now: int) -> bool:
+    """Also when its time is further ahead than it was ever set: the clock was set back since."""
+    return not now < item.due_at <= now + 2000 * RARELY
+
+
+def _is_left_out(event: Event, stored: bool) -> bool:
+    """Whether the agenda leaves it out, though it isn't finished; `stored` says whether the store set it aside."""
+    if event.hold == "writing":
+        return True
+    return event.decided_at is None or event.hold == "aside" if stored else event.hold == "held"

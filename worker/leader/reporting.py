@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import structlog
 
+from store.bisect import narrowed
 from store.protocols import Store, StoreUnavailable
 from store.records import SetAside
 from worker import metrics
@@ -114,8 +115,8 @@ class Telling:
         Raises StoreUnavailable.
         """
         show, gone = suspects.news()
-        if show:
-            self._store.set_aside(self._set_aside(show))
+        for item, error in narrowed(self._set_aside(show), self._store.set_aside):
+            log.error("what can't be read can't be set aside either", kind=item.kind, id=item.id, error=str(error))
         for kind in _KINDS:
             if ids := [id_ for of, id_ in gone if of == kind]:
                 self._store.take_back(kind, ids)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
 from config.webhooks import Definitions, Webhook
-from store.records import NewEvent
+from store.protocols import Unstorable
+from store.records import NewEvent, SetAside
 from tests.worker.leader.test_worker import Bench as LoopBench
 from worker.conductor.errors import ConductorError
 from worker.leader.leader import Leader
@@ -193,6 +194,25 @@ def test_the_fact_of_an_older_worker_counts_as_seen_just_now(bench: Bench) -> No
     worker.leader.decide()
     assert worker.leader.state.need(bench.seconds) == "both"
     assert abs(int(bench.store.facts()["tasks_by_index_alone"]) - bench.store.now()) < 60_000
+
+
+def test_a_task_that_can_be_neither_read_nor_set_aside_keeps_no_other_from_being_shown(bench: Bench) -> None:
+    leader = bench.begin()
+    refused, shown = bench.foreign("refused"), bench.foreign("shown")
+    bench.conductor.ailing = {refused: "garbage", shown: "garbage"}
+    set_aside = bench.store.set_aside
+
+    def refuse(items: Sequence[SetAside]) -> None:
+        if refused in {item.id for item in items}:
+            raise Unstorable("too large")
+        set_aside(items)
+
+    with mock.patch.object(bench.store, "set_aside", refuse):
+        for _ in range(4):
+            leader.decide()
+            bench.seconds += 20
+            leader.read_suspects()
+    assert [item.id for item in bench.store.quarantined("task")] == [shown]
 
 
 def test_tasks_that_cannot_be_read_are_set_aside_where_people_see_them_and_tried_again_by_the_next_worker(

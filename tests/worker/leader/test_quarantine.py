@@ -265,6 +265,82 @@ def test_what_a_worker_reads_as_it_begins_is_narrowed_down_too(bench: Bench) -> 
     assert aside(bench) == [("event", sick, 1)]
 
 
+@contextmanager
+def no_room_aside_for(bench: Bench, *event_ids: str) -> Iterator[list[int]]:
+    """The store refuses to set these events aside; the time of each such try."""
+    set_aside, tries = bench.store.set_aside, list[int]()
+
+    def refuse(items: Sequence[SetAside]) -> None:
+        if {item.id for item in items} & set(event_ids):
+            tries.append(bench.ms)
+            raise Unstorable("too large")
+        set_aside(items)
+
+    with mock.patch.object(bench.store, "set_aside", refuse):
+        yield tries
+
+
+def test_an_event_that_can_be_neither_decided_nor_set_aside_holds_up_none_that_comes_after_it(bench: Bench) -> None:
+    task = bench.wait()
+    sick, well = bench.arrive(), bench.arrive()
+    with refusing(bench, sick), no_room_aside_for(bench, sick) as tries:
+        bench.decide()
+        assert bench.decider.unfinished
+        bench.decide()
+        assert not bench.decider.unfinished
+        assert bench.takers(well) == [task.id]
+        for _ in range(3000):
+            bench.ms += SECOND
+            bench.decide()
+        assert len(tries) < 30, "it is tried ever more rarely"
+        bench.ms += 301 * SECOND
+    bench.decide()
+    assert bench.event(sick).hold == "no"
+
+
+@pytest.mark.parametrize("state", ["undecided", "held", "freed"])
+def test_an_event_that_fails_and_cannot_be_set_aside_is_tried_again_at_its_times(bench: Bench, state: str) -> None:
+    workflow = bench.conductor.begin("flow").id
+    bench.ms += SECOND
+    if state == "freed":
+        bench.wait(workflow=workflow)
+    sick = bench.arrive(hold=10_000)
+    if state != "undecided":
+        for target, _ in bench.decide():
+            settle(bench, target, "cancelled")
+    with poison(sick), no_room_aside_for(bench, sick) as tries:
+        if state == "held":
+            bench.restart()
+        for _ in range(300):
+            bench.ms += SECOND
+            bench.decide()
+    assert 2 < len(tries) < 20
+    bench.ms += 301 * SECOND
+    bench.decide()
+    assert bench.event(sick).hold == "held"
+    bench.conductor.schedule(workflow, "again", {})
+    bench.decide()
+    assert len(bench.takers(sick)) == (2 if state == "freed" else 1)
+
+
+def test_a_decision_in_parts_that_can_be_neither_written_nor_set_aside_is_tried_again_at_its_times(
+    bench: Bench,
+) -> None:
+    tasks = [bench.wait() for _ in range(5)]
+    sick = bench.arrive()
+    with no_target_for(tasks[1].id), no_room_aside_for(bench, sick) as tries:
+        with mock.patch("worker.leader.plan.STEP", 3):
+            bench.decide()
+        for _ in range(300):
+            bench.ms += SECOND
+            bench.decide()
+        assert 2 < len(tries) < 20
+    bench.ms += 301 * SECOND
+    for _ in range(3):
+        bench.decide()
+    assert bench.takers(sick) == [task.id for task in tasks]
+
+
 # --- tasks ---
 
 
