@@ -1,4 +1,4 @@
-"""What Conductor's answers say, each item read with care: a proxy, another server or a bug may say anything."""
+"""Reads Conductor's answers, and trusts none: a proxy, another server or a bug may answer anything."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _T = TypeVar("_T", list[Any], dict[str, Any])
 
 @dataclass(frozen=True, slots=True)
 class TaskStatus:
-    """What Conductor says of one task."""
+    """What Conductor says about one task."""
 
     terminal: bool
     worker_id: str | None
     """After a completion by name: the `workerid` of the call that won, so the event's id if it was ours."""
     failure: str | None = None
-    """Why the task failed, in Conductor's words; None if it didn't."""
+    """Why the task has failed, in Conductor's words; None if it hasn't."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An item of a list that isn't as Conductor would say it, or for which no list comes."""
+    """A task that can't be read in a list, or that no list can be had with."""
 
     id: str | None
-    """The task's, if so much can be told."""
+    """The task's id, if that can be told."""
     reason: str
     since: int = 0
-    """The task started after that time of the server's clock."""
+    """The task has started after that time, by the server's clock."""
     hidden: bool = False
-    """Whether no page comes that it is on, so that each search has to find its way around it."""
+    """Whether no page can be had with it, so that each search has to find its way around it."""
 
 
 def tasks_of(
@@ -53,7 +53,7 @@ def tasks_of(
 
 
 def task_of(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
-    """The task of this item. Raises Garbled for one that Conductor wouldn't say."""
+    """The item as a task. Raises Garbled if it isn't one."""
     try:
         task = _read_task(item, found_by, domain)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -113,7 +113,7 @@ def _milliseconds(moment: Any) -> int:
 
 
 def checked(kind: type[_T], answer: Any) -> _T:
-    """The answer, if it is what Conductor would say: a proxy or another server may also answer 200."""
+    """The answer, if it is of that kind. Raises NotThere: a proxy or another server may also answer 200."""
     if not isinstance(answer, kind):
         raise NotThere(f"what answers at CONDUCTOR_SERVER_URL isn't Conductor's API: {str(answer)[:100]!r}")
     return answer

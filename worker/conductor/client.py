@@ -36,7 +36,8 @@ _TERMINAL = frozenset(
 
 
 class Conductor:
-    """Calls to one Conductor server. Every call has the time-out, and raises a ConductorError of the right kind."""
+    """One Conductor server. Every call ends in bounded time, and raises a ConductorError that says what may have
+    happened. Thread-safe."""
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class Conductor:
         self._patience = float("inf")
 
     def within(self, seconds: float) -> Conductor:
-        """The same server, whose answers are waited for no longer than that. What comes later is lost."""
+        """The same server, for calls that wait no longer for an answer. One that comes later is lost."""
         impatient = copy(self)
         impatient._patience = seconds
         return impatient
@@ -66,20 +67,20 @@ class Conductor:
 
     @property
     def longest_call(self) -> float:
-        """Seconds after which a call that was begun has ended, whatever became of it."""
+        """Seconds after which any call has ended, one way or the other."""
         return self._api.bounds.to_connect + self._api.bounds.timeout
 
     def now(self) -> int:
-        """The time by the clock of the bridge, in Unix milliseconds."""
+        """The bridge's time, in Unix milliseconds."""
         return int(self._api.clock.now())
 
     @property
     def server_clock(self) -> ServerClock:
-        """The server's clock, beside that of the bridge."""
+        """How far the server's clock is ahead of the bridge's."""
         return self._api.server_clock
 
     def server_now(self) -> int:
-        """The time by the server's clock, as far as it is known, in Unix milliseconds."""
+        """The server's time as far as it is known, in Unix milliseconds."""
         return int(self._api.clock.now() + self.server_clock.offset)
 
     # --- waiting tasks ---
@@ -91,11 +92,11 @@ class Conductor:
         unreadable: list[Unreadable] | None = None,
         count: int = POLL_BATCH,
     ) -> list[Task]:
-        """Takes up to so many tasks from the queue: that adopts them, no queue hands them out again.
+        """Takes up to `count` tasks from the queue, which never hands them out again.
 
-        Those that can't be read go into `unreadable`. timeout=0 returns at once; any other value takes at least 100 ms
-        when the queue is empty.
+        Those that can't be read go into `unreadable`.
         """
+        # timeout=0 returns at once; any other value takes at least 100 ms when the queue is empty.
         query: list[tuple[str, Any]] = [("workerid", worker_id), ("count", count), ("timeout", 0)]
         if domain is not None:
             query.append(("domain", domain))
@@ -103,34 +104,34 @@ class Conductor:
         found = checked(list, self._call("GET", "/tasks/poll/batch/{type}", {"type": TASK_TYPE}, query) or [])
         received = self._api.clock.now()
         if starts := [start for item in found if (start := moment_of(item)) is not None]:
-            # A polled task's start is the server's clock during the poll, unless it was polled before and put back.
+            # A task's start is the server's time of its first poll: of this one, unless it was put back.
             self.server_clock.observe(max(starts), sent, received)
         return tasks_of(found, "queue", domain, unreadable)
 
     def waiting_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[Task]]:
-        """Pages of the tasks that the index knows as in progress, started after that time of the server's clock.
+        """Pages of the tasks in progress that the index knows, started after that time by the server's clock.
 
-        Only the index knows tasks that were polled by others, whose poll answer got lost, or that were never queued.
-        Not every index can give whole tasks: PostgreSQL's answers 500, always. Those that can't be read go into
-        `unreadable`, also one for which no page comes.
+        Only the index knows tasks that another client polled, that were lost with a poll's answer, or that were never
+        queued. Not every index can return whole tasks: PostgreSQL's always answers 500. Tasks that can't be read go
+        into `unreadable`, also those that no page can be had with.
         """
         for page in in_progress(self._search, "/tasks/search-v2", start, unreadable, self._pages):
             yield tasks_of(page, "index", None, unreadable)
 
     def waiting_ids_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[str]]:
-        """Pages of the ids of these tasks: every index can say so much. (Its `input` is no JSON.)"""
+        """Pages of the ids of these tasks, which every index can return. (The `input` that it returns isn't JSON.)"""
         for page in in_progress(self._search, "/tasks/search", start, unreadable, self._pages):
             yield [item["taskId"] for item in page]
 
     def ended_since(self, end: int) -> set[str]:
-        """The ids of tasks that seem to have ended after that time of the server's clock, as far as the index knows.
+        """The ids of the tasks that have ended after that time by the server's clock, according to the index.
 
-        That is no proof: a server may set `endTime` on a task that it keeps in progress.
+        That isn't proof: a server may set `endTime` on a task that it keeps in progress.
         """
         query = f"taskType='{TASK_TYPE}' AND endTime>{end}"
         ended: set[str] = set()
         size = self._pages.size
-        for offset in range(0, 5 * size, size):  # reconciliation finds what a crowd hides here
+        for offset in range(0, 5 * size, size):  # if there are more, reconciliation finds them
             try:
                 page = self._search("/tasks/search", query, "endTime:DESC", offset, size)
             except ConductorError as error:
@@ -153,12 +154,11 @@ class Conductor:
 
         Raises Garbled if they can't be read.
         """
-        workflow = self._workflow(workflow_id, tasks=True) or {}
-        found: list[tuple[Task, int]] = []
-        for item in objects(workflow.get("tasks") or []):
-            if item.get("taskType") == TASK_TYPE and item.get("status") == "IN_PROGRESS":
-                found.append((task_of(item, "index", item.get("domain")), moment_of(item) or 0))
-        return found
+        return [
+            (task_of(item, "index", item.get("domain")), moment_of(item) or 0)
+            for item in _tasks(self._workflow(workflow_id, tasks=True))
+            if item.get("taskType") == TASK_TYPE and item.get("status") == "IN_PROGRESS"
+        ]
 
     def waiting_task(self, task_id: str) -> Task | None:
         """The whole task, if it is in progress. Raises Garbled if it can't be read."""
@@ -186,18 +186,13 @@ class Conductor:
         return found
 
     def extend_lease(self, task_id: str, workflow_id: str, not_after: float = float("inf")) -> None:
-        """Keeps a task with a response time-out waiting. (`callbackAfterSeconds` would put it back into the queue.)"""
-        body = {
-            "taskId": task_id,
-            "workflowInstanceId": workflow_id,
-            "status": "IN_PROGRESS",
-            "extendLease": True,
-        }
+        """Begins a task's response time-out anew. (`callbackAfterSeconds` would put it back into the queue.)"""
+        body = {"taskId": task_id, "workflowInstanceId": workflow_id, "status": "IN_PROGRESS", "extendLease": True}
         self._call("POST", "/tasks", body=body, not_after=not_after)
 
     # --- targets ---
 
-    # `not_after` is the time by `time.monotonic` after which the request must not leave: NotNow is raised then.
+    # A request leaves before `not_after` by `time.monotonic`, or not at all: then NotNow is raised.
 
     def complete(
         self,
@@ -207,11 +202,11 @@ class Conductor:
         event_id: str,
         not_after: float = float("inf"),
     ) -> str | None:
-        """Completes the workflow's pending task of that reference name; the id of the task, None if none was pending.
+        """Completes the workflow's pending task of that reference name; returns its id, or None if none was pending.
 
-        `output` is the text of a JSON object. By name and not by id: the update by id answers the same whatever
-        happened. The task's `workerId` then names the event.
+        `output` is the text of a JSON object. The task's `workerId` then names the event.
         """
+        # By name and not by id: the update by id answers the same whatever has happened.
         path = {"workflowId": workflow_id, "name": reference_name}
         worker = [("workerid", event_id)]
         answer = self._call("POST", "/tasks/{workflowId}/{name}/COMPLETED", path, worker, output, not_after)
@@ -225,11 +220,9 @@ class Conductor:
         correlation_id: str,
         not_after: float = float("inf"),
     ) -> str:
-        """Starts a workflow with this text of a JSON object as its input; its id.
+        """Starts a workflow and returns its id; `payload` is the text of a JSON object, its input.
 
-        Raises NotFound for an unknown name or version.
-
-        The idempotency key is ignored by Conductor OSS and honoured by Orkes.
+        Raises NotFound for an unknown name or version. Conductor OSS ignores the idempotency key; Orkes honours it.
         """
         about: dict[str, Any] = {
             "name": name,
@@ -243,9 +236,9 @@ class Conductor:
         return id_of(self._call("POST", "/workflow", body=body, not_after=not_after))
 
     def started(self, name: str, correlation_id: str) -> str | None:
-        """The id of the workflow that was started with this correlation id, also an ended one; None without one.
+        """The id of the workflow that was started with this correlation id, running or ended; None if there is none.
 
-        On Redis Conductor asks its index, which is late, and may never know (see `worker.delivery.earlier_starts`).
+        On Redis Conductor asks its index, which learns of it late or never (see `worker.delivery.earlier_starts`).
         """
         query: list[tuple[str, Any]] = [("includeClosed", "true"), ("includeTasks", "false")]
         # The GET form of this call refuses ids with a slash.
@@ -256,11 +249,10 @@ class Conductor:
         return id_of(workflows[0].get("workflowId")) if workflows else None
 
     def completed_by(self, workflow_id: str, reference_name: str, event_id: str) -> bool:
-        """Whether this event has completed a task of that reference name: a task that is tried again keeps its name."""
-        workflow = self._workflow(workflow_id, tasks=True) or {}
+        """Whether this event has completed a task of that reference name: Conductor's retries of a task share it."""
         return any(
             task.get("referenceTaskName") == reference_name and task.get("workerId") == event_id
-            for task in objects(workflow.get("tasks") or [])
+            for task in _tasks(self._workflow(workflow_id, tasks=True))
         )
 
     def correlation_id(self, workflow_id: str) -> str | None:
@@ -276,10 +268,10 @@ class Conductor:
         return found is not None and found["status"] in ("RUNNING", "PAUSED")
 
     def evaluate(self, workflow_id: str) -> bool:
-        """Has Conductor see what the workflow has to do next; False if it has no such workflow.
+        """Makes Conductor decide what the workflow does next; returns False if it has no such workflow.
 
         A server that is killed after it has stored a start or a completion, and before it has acted on it, leaves the
-        workflow standing for good. This call sets it going, and does nothing to one that goes already.
+        workflow standing for good. This call sets it going; on one that is going it has no effect.
         """
         try:
             self._call("PUT", "/workflow/decide/{id}", {"id": workflow_id})
@@ -288,12 +280,12 @@ class Conductor:
         return True
 
     def goes(self, workflow_id: str) -> bool:
-        """Whether the workflow has any task or has ended: a running one without tasks has never begun."""
+        """Whether the workflow is going or has ended: a running one without any task has never begun."""
         workflow = self._workflow(workflow_id, tasks=True)
-        return workflow is None or bool(objects(workflow.get("tasks") or [])) or workflow.get("status") != "RUNNING"
+        return workflow is None or bool(_tasks(workflow)) or workflow.get("status") != "RUNNING"
 
     def workflow(self, workflow_id: str) -> Workflow | None:
-        """Version, and start and correlation id of the outermost workflow around it; None if Conductor has none."""
+        """Its version, and start and correlation id of its outermost parent; None if Conductor has no such workflow."""
         own = root = self._workflow(workflow_id)
         while root is not None and root.get("parentWorkflowId"):
             parent = self._workflow(root["parentWorkflowId"])
@@ -324,7 +316,7 @@ class Conductor:
             found = checked(dict, self._call("GET", "/workflow/{id}", {"id": workflow_id}, query))
         except NotFound:
             return None
-        # Rules depend on what it says: also on what it lacks.
+        # Rules depend on what it says, and on what it lacks.
         if found.get("workflowId") != workflow_id or not isinstance(found.get("status", ""), str):
             raise NotThere(f"the answer isn't workflow {workflow_id}: {str(found)[:100]!r}")
         return found
@@ -343,3 +335,7 @@ class Conductor:
         not_after: float = float("inf"),
     ) -> Any:
         return self._api.call(method, path, parameters, query, body, not_after=not_after, patience=self._patience)
+
+
+def _tasks(workflow: dict[str, Any] | None) -> list[dict[str, Any]]:
+    return objects((workflow or {}).get("tasks") or [])

@@ -1,11 +1,11 @@
-"""What a failed call to Conductor means: what may have happened, and whether another try is worth it."""
+"""What a failed call to Conductor means: what may have happened, and whether another try is worthwhile."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-# Answers that say nothing about the request itself: worth another try, and nothing has happened.
+# Nothing has happened, and a later try may succeed.
 _TRY_AGAIN = frozenset((401, 403, 429))
 
 
@@ -28,32 +28,32 @@ class Unreachable(NotSent):
 
 
 class NotNow(NotSent):
-    """Conductor wouldn't look at the request now (a rate limit, a permission), or it was too late to send it."""
+    """Conductor wouldn't take the request now (a rate limit, a permission), or it was too late to send it."""
 
 
 class OutcomeUnknown(ConductorError):
-    """The call broke or timed out on its way, or Conductor failed over it: it may have taken effect, or still may."""
+    """The connection broke, the call timed out, or Conductor failed over it: it may have taken effect, or still may."""
 
 
 class NotThere(OutcomeUnknown):
-    """What answers has no such call: it is no Conductor, another address of it, one that starts, or too old."""
+    """What answers has no such call: it isn't Conductor's API, or Conductor is starting, or too old."""
 
 
 class Garbled(OutcomeUnknown):
-    """The answer can't be read: it isn't UTF-8, or too large, or it lacks what it must have."""
+    """The answer can't be read: it isn't UTF-8, is too large, or lacks something that it must have."""
 
 
 class BrokenOff(Garbled):
-    """A search has met so many tasks that no page comes with that it ended early; it can go on where it ended."""
+    """A search has met so many tasks that no page can be had with that it broke off; it can go on from there."""
 
     def __init__(self, reached: int):
-        """All tasks were read, or found to be unreadable, that started up to then by the server's clock."""
+        """All tasks that started up to `reached`, by the server's clock, were read or found to be unreadable."""
         super().__init__("many waiting tasks can't be read: the search goes on where it broke off")
         self.reached = reached
 
 
 class Refused(ConductorError):
-    """Conductor refuses this request for good: the same answer would come at every try."""
+    """Conductor refuses this request for good: every try would get the same answer."""
 
 
 class NotFound(Refused):
@@ -61,7 +61,7 @@ class NotFound(Refused):
 
 
 def is_of_an_item(error: ConductorError) -> bool:
-    """Whether a search may have failed so over one of the tasks that it was to show."""
+    """Whether a search may have failed because of a single task that it was to return."""
     return error.status == 500 or (isinstance(error, (Garbled, NotThere)) and not error.status)
 
 
@@ -83,7 +83,7 @@ def answered(status: int, reason: str, body: Any, call: str) -> ConductorError:
 
 def _kind(status: int, message: str) -> type[ConductorError]:
     if status == 404:
-        # A proxy or a server that is starting also says 404; Conductor says what it doesn't know.
+        # A proxy, or a server that is starting, also answers 404; Conductor adds what it doesn't know.
         return NotFound if message and not message.startswith(_NO_SUCH_PATH) else NotThere
     if status in (405, 501) or message.startswith("Request method "):  # 405 in Conductor 3.32, 500 in 3.13
         return NotThere
@@ -95,9 +95,9 @@ def _kind(status: int, message: str) -> type[ConductorError]:
 
 
 _NO_SUCH_PATH = ("No static resource", "No message available")
-"""What Spring says of a path that no call has; older ones say nothing."""
+"""What Spring says of a path that no call has; older versions say nothing."""
 
-# Answers of 500 that would come at every try, as their texts begin or contain, and what we know of each.
+# What the texts of those answers of 500 contain that every try would get, and what to do about each.
 _FINAL = (
     ("is greater than the permissible limit", "set BRIDGE_CONDUCTOR_PAYLOAD to what Conductor is set up for"),
     ("exceeds the maximum allowed", "the payload is beyond what Conductor's JSON parser takes"),
@@ -106,7 +106,7 @@ _FINAL = (
 
 
 def _remedy(message: str) -> str:
-    """Our words beside Conductor's, for an answer that will never change; empty for any other."""
+    """What to add to Conductor's words, of an answer that every try would get; empty for any other."""
     return next((f" ({words})" for part, words in _FINAL if part in message), "")
 
 

@@ -1,4 +1,4 @@
-"""Searches of Conductor's index for tasks in progress: page after page, and around what can't be had."""
+"""Searches Conductor's index for tasks in progress, page by page, and around those that can't be had."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from worker.conductor.errors import BrokenOff, ConductorError, is_of_an_item
 
 TASK_TYPE = "WAIT_FOR_WEBHOOK"
 _NARROWINGS = 25
-"""Pages of one search that may fail before it breaks off: whoever waits for it has more to do."""
+"""Pages of one search that may fail before it breaks off: its caller has more to do."""
 _FRUITLESS = 100
-"""Pages that may fail, though the search gets no further, before it counts as failed."""
+"""Pages that may fail without the search getting any further, before it counts as failed."""
 _NARROWER = 8
-"""Times that a page is smaller than the one that failed. Mostly there are few tasks, on whatever page."""
+"""How many times smaller the next page is than the one that failed. Mostly few tasks wait, on any page."""
 _FAR = 32_503_680_000_000
-"""Milliseconds of the year 3000: no task has started later."""
+"""Milliseconds, the year 3000: no task has started later."""
 _IDS = "/tasks/search"
-"""The search that gives summaries: of them only the ids are used."""
+"""The search that returns summaries, of which only the ids are used."""
 _IN_PROGRESS = f"taskType='{TASK_TYPE}' AND status='IN_PROGRESS'"
 
 
@@ -45,12 +45,12 @@ Search = Callable[[str, str, str, int, int], list[Any]]
 def in_progress(
     search: Search, path: str, start: int, unreadable: list[Unreadable] | None, pages: Pages = PAGES
 ) -> Iterator[list[dict[str, Any]]]:
-    """Pages of the items that have an id, of tasks that started after that time of the server's clock.
+    """Pages of the items that have an id, of tasks that started after that time by the server's clock.
 
-    A page begins where the last one ended, so no window grows beyond what an index allows. PostgreSQL counts and sorts
-    all that is to come for each page, so pages of ids grow while they come quickly. A page that doesn't come is asked
-    for in smaller ones; a single item for which none comes goes into `unreadable`. Raises ConductorError; BrokenOff if
-    too many pages failed, though the search got further.
+    A page begins where the last one ended, so that no window outgrows what an index allows. For each page PostgreSQL
+    counts and sorts all that is still to come, so pages of ids grow while they come quickly. A page that fails is asked
+    for in smaller ones; an item that fails alone goes into `unreadable`. Raises ConductorError; BrokenOff if too many
+    pages have failed and the search has got further meanwhile.
     """
     unreadable = [] if unreadable is None else unreadable
     largest = pages.ids_at_most if path == _IDS else pages.size
@@ -86,15 +86,15 @@ def in_progress(
         if last - 1 > start:
             start, offset = last - 1, 0
             seen = {item["taskId"] for item in listed}
-        else:  # a whole page of one moment: go on inside it
+        else:  # the whole page started at the same moment: go on inside it
             seen |= {item["taskId"] for item in listed}
             offset += size
-        # A page that was made small over one task grows again, however slow the server is.
+        # A page that was made smaller because of one task grows again, however slow the server is.
         size = max(size, min(2 * size, largest if quick else pages.size))
 
 
 def answers(search: Search, path: str) -> bool:
-    """Whether this search works at all: then it is a single task for which it doesn't."""
+    """Whether this search works at all: if so, it failed because of a single task."""
     try:
         search(path, f"{_IN_PROGRESS} AND startTime>{_FAR}", "startTime:ASC", 0, 1)
     except ConductorError:
@@ -103,7 +103,7 @@ def answers(search: Search, path: str) -> bool:
 
 
 def _id_at(search: Search, path: str, query: str, offset: int) -> str | None:
-    """The id of the task at this place, if the search that gives ids only can tell it."""
+    """The id of the task at this offset, if the search for ids can tell it."""
     if path == _IDS:
         return None
     try:

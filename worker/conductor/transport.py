@@ -1,4 +1,4 @@
-"""The client's transport, with bounds: one request for one call, and no answer that takes too long or is too large."""
+"""The client's transport, with bounds: one request a call, and no answer that takes too long or is too large."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from worker.conductor.errors import ConductorError, Garbled, NotNow, OutcomeUnkn
 _PIECE = 64 * 1024
 _KEPT_OPEN = 10.0
 """Seconds after which an idle connection isn't used again: a server that closes it just then leaves doubts."""
-# An error of TLS is none of them: it may come after the request was sent.
+# An error of TLS isn't one of them: it may come after the request was sent.
 _NO_CONNECTION = (
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,
@@ -64,7 +64,7 @@ class _Limits:
 
 
 class _Timed(io.RawIOBase):
-    """Reads an answer from a socket whose time-out, which would begin anew with every byte, shrinks meanwhile."""
+    """Reads from a socket whose time-out shrinks meanwhile: left alone, it would begin anew with every byte."""
 
     def __init__(self, raw: Any, sock: socket.socket, limits: _Limits):
         self._raw = raw
@@ -102,7 +102,7 @@ class Connection(urllib3.connection.HTTPConnection):
 
     def connect(self) -> None:
         super().connect()
-        if time.monotonic() > self.limits.connected:  # a name with several addresses has the time-out for each
+        if time.monotonic() > self.limits.connected:  # of several addresses, each is given the time-out
             self.close()
             raise urllib3.exceptions.ConnectTimeoutError("connecting took too long")
 
@@ -112,15 +112,15 @@ class Connection(urllib3.connection.HTTPConnection):
         super().request(*given, **named)
 
     def send(self, data: Any) -> None:
-        # The last moment at which that can be seen: the head is sent first and then the body, without which the server
-        # does nothing. A process that is frozen before, while it connects for example, must not send it as it wakes.
+        # The latest moment to check: first the head is sent, then the body, without which the server does nothing. A
+        # process that was frozen before, while it connected for example, must not send it as it wakes.
         if time.monotonic() > self.limits.leaves:
             raise NotNow("too late to send it under this claim")
         super().send(data)
 
 
 class _TlsConnection(Connection, urllib3.connection.HTTPSConnection):
-    """Bases in this order: what the first one calls its own base is then HTTPSConnection."""
+    """The order of the bases matters: what Connection calls its base is then HTTPSConnection."""
 
 
 class _Pool(urllib3.HTTPConnectionPool):
@@ -134,8 +134,8 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 class Transport(RESTClientObject):  # type: ignore[misc]
     """The client's transport, with one request for one call.
 
-    The client's own repeats a GET whose connection broke, so that a lost poll would go unseen, and connects up to four
-    times, so that a request would leave long after the claim that it was made under.
+    The client's own repeats a GET whose connection broke, so that a lost poll would go unnoticed, and connects up to
+    four times, so that a request could leave long after the claim that it was made under.
     """
 
     def __init__(self, bounds: Bounds):
@@ -144,7 +144,7 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         self._patience = float("inf")
         self._used = 0.0
         self.last: tuple[int, ConductorError | None] = (0, None)
-        """Status of the last answer, 0 without one, and why there was none."""
+        """The last answer's status, 0 without one, and why there was none."""
         # urllib3 costs two thirds of the processor time of httpx, which is the client's own choice.
         self._pool = urllib3.PoolManager(
             num_pools=1, retries=False, timeout=urllib3.Timeout(connect=bounds.to_connect, read=bounds.timeout)
@@ -185,7 +185,7 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         try:
             response = self._pool.request(method, url, body=content, headers=headers, preload_content=False)
             text = bytearray()
-            while chunk := response.read1(_PIECE):  # without a size it takes an answer that breaks off for a whole one
+            while chunk := response.read1(_PIECE):  # without a size, an answer that breaks off passes for a whole one
                 text += chunk
                 if len(text) > self._bounds.largest_answer:
                     response.close()
@@ -215,7 +215,7 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         try:
             return text.decode()
         except UnicodeDecodeError as error:
-            if 200 <= status <= 299:  # any character in place of what can't be read would change what a task matches
+            if 200 <= status <= 299:  # replacing what can't be read would change what a task matches
                 raise self._no_answer(Garbled(f"the answer isn't UTF-8: {error.reason}")) from error
             return text.decode("utf-8", "replace")
 
