@@ -85,9 +85,7 @@ def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) ->
             yield Finding(
                 ("platform",),
                 "no signing secret: once the challenge has come, anyone who knows the URL can post",
-                "add secret: ${NAME}"
-                if "secret" in platform.required | platform.options
-                else "add signature: or headers:",
+                "add secret: ${NAME}" if "secret" in understood else "add signature: or headers:",
                 warning=True,
             )
         elif not signed and "secret" in platform.required:
