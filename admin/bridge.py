@@ -6,8 +6,7 @@ them is used, and what is wrong is in `problems`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -17,9 +16,9 @@ from admin.explain.set_aside import in_words
 from config.settings import Settings
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
 from platforms import PLATFORMS
-from relay.fingerprints import Fingerprints
+from relay.fingerprints import verified_since
 from store.hiding import Hidden, masked, masked_in_list
-from store.protocols import Store, StoreUnavailable
+from store.protocols import Store
 from store.records import Event, EventFilter, Target, Task
 
 DAY = 86_400_000
@@ -65,36 +64,17 @@ def read_definitions(path: Path, may_be_empty: bool = False) -> Readable:
 class Bridge:
     """One look at a bridge."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        definitions: Readable,
-        fingerprints: Callable[[], Fingerprints] | None = None,
-    ):
-        """`fingerprints` of these definitions, where they are kept from one look to the next."""
+    def __init__(self, settings: Settings, store: Store, definitions: Readable):
         self.settings = settings
         self.store = store
         self.definitions = definitions
-        self._fingerprints = fingerprints or self._new_fingerprints
-
-    def _new_fingerprints(self) -> Fingerprints:
-        return Fingerprints(self.definitions.webhooks.values(), self.store.fingerprint_salt())
 
     # --- webhooks -------------------------------------------------------------------------------------------
 
     def verified_at(self) -> dict[str, int | None]:
         """webhook → since when it is verified with its present verifier and secrets, None if it isn't."""
-        fingerprints = self._fingerprints()
-        stored = self.store.verifications()
-        found: dict[str, int | None] = {}
-        for name, webhook in self.definitions.webhooks.items():
-            known = fingerprints.find(webhook, stored)
-            found[name] = known[0] if known is not None else None
-            if known is not None and known[1]:
-                with suppress(StoreUnavailable):  # it only spares the next look some time
-                    self.store.set_verified(*fingerprints.quick(webhook), known[0])
-        return found
+        stored, key = self.store.verifications(), self.store.fingerprint_salt()
+        return {name: verified_since(webhook, stored, key) for name, webhook in self.definitions.webhooks.items()}
 
     # --- events and tasks -----------------------------------------------------------------------------------
 

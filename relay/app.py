@@ -133,16 +133,12 @@ def _create_app(
             store.set_fact("definitions_error:relay", error)
             store.keep_definitions(last_good.kept())
 
-    def write() -> None:
-        hidden_paths.write()
-        receiver.verified.write()
-
     watcher = DefinitionsWatcher(settings.bridge_webhooks, load, changed, broken, definitions, note)
     where = settings.bridge_relay_metrics
     background = Background(
         watcher,
         tally,
-        write,
+        hidden_paths.write,
         started=watcher.announce,
         metrics_address=None if where in ("off", "public") else where,
     )

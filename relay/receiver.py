@@ -264,7 +264,7 @@ class Receiver:
         """Notes that the webhook is verified. Where that `must` be stored, raises StoreUnavailable; else the next
         delivery will do."""
         try:
-            self.verified.mark(route.webhook, route.key, self._store.now(), whole=must)
+            self.verified.mark(route.webhook, route.key, self._store.now())
         except StoreUnavailable:
             if must:
                 raise

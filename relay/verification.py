@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import deque
 from collections.abc import Mapping, Sequence
 
 from config.webhooks import Webhook
@@ -13,8 +12,8 @@ from platforms.request import Request
 from platforms.verifiers import OF_SENDER, Check, Fetch, HeaderEquals, Hmac, Proof, Terms, Timestamp
 from platforms.verifiers.hmacs import TimedHmac
 from platforms.verifiers.terms import Verifier, no_fetch
-from relay.fingerprints import Fingerprints, is_guessable, verifier_text
-from store.protocols import Deliveries, StoreUnavailable
+from relay.fingerprints import fingerprint, is_of_older_version, verifier_text
+from store.protocols import Deliveries
 
 _SEAL = object()
 
@@ -108,83 +107,54 @@ class VerifiedWebhooks:
         self._store = store
         self._lock = threading.Lock()
         self._webhooks = webhooks
-        self._prints: Fingerprints | None = None
-        self._before: Fingerprints | None = None
-        self._stored: Mapping[str, tuple[str, int]] = {}
-        self._verified: dict[Key, int] = {}
-        self._unwritten: deque[tuple[Webhook, int]] = deque()
+        self._key: bytes | None = None
+        self._verified: set[Key] = set()
 
     @staticmethod
     def key(webhook: Webhook) -> Key:
         """The key of a webhook: never leaves the process."""
         return webhook.name, hashlib.sha256(verifier_text(webhook)).digest()
 
+    def is_known(self, key: Key) -> bool:
+        """Whether this process knows that it is verified."""
+        return key in self._verified
+
     def is_verified(self, webhook: Webhook, key: Key) -> bool:
         """Raises StoreUnavailable if that must be read and can't be.
 
         Another process may have answered the challenge, so as long as the webhook is unverified the store is asked.
         """
-        if key in self._verified:
-            return True
-        prints = self._fingerprints()
-        found = prints.find(webhook, self._stored)
-        at = found[0] if found is not None else self._store.verified_at(*prints.quick(webhook))
-        if at is None:
-            return False
-        if found is not None and found[1]:
-            self._store.set_verified(*prints.quick(webhook), at)
-        self._verified[key] = at
+        if key not in self._verified:
+            if self._store.verified_at(webhook.name, self._fingerprint(webhook)) is None:
+                return False
+            self._verified.add(key)
         return True
 
-    def mark(self, webhook: Webhook, key: Key, at: int, whole: bool = True) -> None:
-        """Makes it verified, from `at` (Unix milliseconds) on if it wasn't. Raises StoreUnavailable.
-
-        Unless the `whole` must be written now, the slow fingerprint of a guessable secret is left to `write`.
-        """
-        if self.is_verified(webhook, key):
-            return
-        for entry in self._fingerprints().at_first(webhook):
-            self._store.set_verified(*entry, at)
-        self._verified[key] = at
-        if is_guessable(webhook):
-            self._unwritten.append((webhook, at))
-            if whole:
-                self.write()
-
-    def is_known(self, key: Key) -> bool:
-        """Whether this process knows that it is verified."""
-        return key in self._verified
-
-    def write(self) -> None:
-        """Writes the fingerprints that deliveries didn't wait for, and makes ready what the next would wait for.
-
-        Raises StoreUnavailable; then the next call goes on with it.
-        """
-        prints = self._fingerprints()
-        prints.prepare()
-        while self._unwritten:
-            webhook, at = self._unwritten.popleft()
-            try:
-                for entry in (prints.quick(webhook), prints.slow(webhook)):
-                    self._store.set_verified(*entry, at)
-            except StoreUnavailable:
-                self._unwritten.appendleft((webhook, at))
-                raise
+    def mark(self, webhook: Webhook, key: Key, at: int) -> None:
+        """Makes it verified, from `at` (Unix milliseconds) on if it wasn't. Raises StoreUnavailable."""
+        if not self.is_verified(webhook, key):
+            self._store.set_verified(webhook.name, self._fingerprint(webhook), at)
+            self._verified.add(key)
 
     def replace(self, webhooks: Mapping[Key, Webhook]) -> None:
         """After a reload: these are the webhooks now. What is remembered of others is forgotten."""
         with self._lock:
-            self._webhooks, self._before, self._prints = webhooks, self._prints, None
-            self._verified = {key: at for key, at in self._verified.items() if key in webhooks}
-            # The quick fingerprints' key may have changed with the set.
-            self._unwritten = deque(
-                (webhooks[key], at) for key, at in self._verified.items() if is_guessable(webhooks[key])
-            )
+            self._webhooks = webhooks
+            self._key = None
+            self._verified.intersection_update(webhooks)
 
-    def _fingerprints(self) -> Fingerprints:
+    def _fingerprint(self, webhook: Webhook) -> str:
         with self._lock:
-            if self._prints is None:
-                prints = Fingerprints(self._webhooks.values(), self._store.fingerprint_salt(), self._before)
-                self._stored = self._store.verifications()
-                self._prints = prints
-            return self._prints
+            if self._key is None:
+                key = self._store.fingerprint_salt()
+                self._replace_older(key)
+                self._key = key
+        return fingerprint(webhook, self._key)
+
+    def _replace_older(self, key: bytes) -> None:
+        """Replaces what an older version wrote, for all webhooks at once, so that later changes are noticed."""
+        stored = self._store.verifications()
+        for webhook in self._webhooks.values():
+            text, at = stored.get(webhook.name, (None, 0))
+            if is_of_older_version(text):
+                self._store.set_verified(webhook.name, fingerprint(webhook, key), at)

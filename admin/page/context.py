@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import cast
 
 import structlog
@@ -15,7 +14,6 @@ from admin.page.access import COOKIE, Role, Sessions
 from admin.page.wrong_tokens import WrongTokens
 from config.settings import Settings
 from config.watch import Stamps, stamps
-from relay.fingerprints import Fingerprints
 from store.open import open_store
 from store.protocols import NewerStore, Store, StoreUnavailable
 from store.records import WRONG_TOKEN, Change
@@ -30,8 +28,6 @@ class Source:
         self._store: Store | None = None
         self._definitions: Readable | None = None
         self._stamps: Stamps = {}
-        self._fingerprints: Fingerprints | None = None
-        self._of: Readable | None = None
 
     def store(self) -> Store:
         """Raises StoreUnavailable, NewerStore."""
@@ -46,8 +42,7 @@ class Source:
     def bridge(self) -> Bridge:
         """Raises StoreUnavailable, NewerStore."""
         with self._lock:
-            store, definitions = self._opened(), self._current()
-            return Bridge(self.settings, store, definitions, self._kept(store, definitions))
+            return Bridge(self.settings, self._opened(), self._current())
 
     def definitions(self) -> Readable:
         """What the files have now; they are read again only if they changed."""
@@ -62,18 +57,6 @@ class Source:
             now = stamps({self.settings.bridge_webhooks, *self._definitions.sources})
             self._stamps = {path: before.get(path, stamp) for path, stamp in now.items()}
         return self._definitions
-
-    def _kept(self, store: Store, definitions: Readable) -> Callable[[], Fingerprints]:
-        def fingerprints() -> Fingerprints:
-            with self._lock:
-                if self._fingerprints is None or self._of is not definitions:
-                    self._fingerprints = Fingerprints(
-                        definitions.webhooks.values(), store.fingerprint_salt(), self._fingerprints
-                    )
-                    self._of = definitions
-                return self._fingerprints
-
-        return fingerprints
 
 
 def source() -> Source:

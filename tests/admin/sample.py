@@ -188,7 +188,7 @@ def _fill(sample: Sample, now: int) -> None:
     definitions = read_definitions(sample.settings.bridge_webhooks)
     github = definitions.webhooks["github-deploys"]
     store.set_verified("github-deploys", fingerprint(github, store.fingerprint_salt()), now - 5 * 86_400_000)
-    store.set_verified("orders", "that of an earlier secret", now - 5 * 86_400_000)
+    store.set_verified("orders", "keyed:that of an earlier secret", now - 5 * 86_400_000)
     store.record_rejections(
         [
             Rejection("orders", now - minute, 401, "the header X-Api-Key is wrong <script>", "203.0.113.9"),

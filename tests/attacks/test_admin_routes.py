@@ -57,9 +57,7 @@ class Walk:
         written = DefinitionsFolder(definitions, PLATFORMS).find("github-deploys")
         assert written is not None
         self.version = written.version
-        self.client().get(
-            "/", headers={"Authorization": f"Bearer {ADMIN}"}
-        )  # the store is opened, fingerprints are made
+        self.client().get("/", headers={"Authorization": f"Bearer {ADMIN}"})  # the store is opened
         self.session(VIEWER)  # and the key of sessions
 
     def client(self) -> FlaskClient:

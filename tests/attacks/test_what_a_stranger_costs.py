@@ -58,8 +58,7 @@ def memory_of(relay: Process) -> int:
 
 
 def settled_memory_of(relay: Process) -> int:
-    """The same once it doesn't grow by itself: a second after the first proven deliveries each process makes
-    fingerprints of guessable secrets, which take 16 MB, and may keep that for the next time."""
+    """The same once it doesn't grow by itself."""
     sizes = [memory_of(relay)]
     for _ in range(20):
         time.sleep(0.5)
