@@ -67,6 +67,7 @@ def _unpinned(webhook: Mapping[str, Any], platform: Platform) -> Iterator[Findin
 def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) -> Iterator[Finding]:
     signed = bool(given & {"secret", "signature"})
     verified = signed or "headers" in webhook
+    understood = platform.required | platform.options
     missing = platform.required - given
     unanswerable = platform.challenge_settings - given
     if platform.challenge_only or "challenge" in webhook:
