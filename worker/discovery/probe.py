@@ -12,7 +12,8 @@ from typing import Literal
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, Unreachable
 from worker.conductor.transport import Bounds
-from worker.discovery.index import Index
+from worker.discovery.index import Index, Seen
+from worker.discovery.state import DiscoveryState
 
 _NOBODY = "webhook-bridge-check"
 """No workflow, task or task domain has this name: a poll of that domain's queue takes no task from anybody."""
@@ -112,25 +113,35 @@ def _earlier_start(name: str, conductor: Conductor) -> object:
     return conductor.started(name, _NOBODY)
 
 
+class _Everything:
+    """Knows every task, so that none is read."""
+
+    def __contains__(self, task_id: str) -> bool:
+        return True
+
+    def ids(self) -> list[str]:
+        return []
+
+    def workflow_ids(self) -> set[str]:
+        return set()
+
+
 def _discovery(conductor: Conductor, receivers: list[str]) -> Iterator[Finding]:
     """How waiting tasks are found that no queue hands out. Raises ConductorError."""
-    reading: list[str] = []
-    told: list[tuple[str, str]] = []
-    index = Index(
-        conductor, None, lambda: reading, lambda _: True, lambda way, why: told.append((way, why)), sample=_SAMPLE
-    )
+    state = DiscoveryState()
+    index = Index(conductor, None, _Everything(), state, sample=_SAMPLE)
     # Which way works shows without a single task, and without reading all running workflows.
     for _ in index.waiting_since(conductor.server_now()):
         pass
-    if index.way != "workflows":
-        reading += receivers
-        listed: set[str] = set()
-        for _ in index.waiting_since(0, listed=listed):
-            if listed:  # it knows something
+    if state.way != "workflows":
+        index.receivers = receivers
+        seen = Seen()
+        for _ in index.waiting_since(0, seen):
+            if seen.ids:  # it knows something
                 break
-    way, why = told[-1]
-    what = f"waiting tasks that no queue hands out are found by {way}{f': {why}' if why else ''}"
-    if way == "workflows":
+    why = f": {state.reason}" if state.reason else ""
+    what = f"waiting tasks that no queue hands out are found by {state.way}{why}"
+    if state.way == "workflows":
         remedy = "reading all running workflows is slow: let the key search, and switch indexing on"
         yield Finding("warning", what, remedy)
     else:

@@ -1,24 +1,26 @@
-"""Tasks and workflows that can't be read though Conductor answers for others: each is tried again, at its own times."""
+"""Tasks and workflows that can't be read though Conductor answers for others: each is tried again at its own times."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from store.clock import MonotonicClock
 from worker.conductor.backoff import wait_before
 
 Kind = Literal["task", "workflow"]
 SHOWN_AFTER = 3
-"""Failures after which people are told: what heals by itself within a second needs nobody."""
-_DOUBTFUL_PATIENCE = 1.0
+"""Failures after which people are told: what recovers within a second needs nobody."""
+_PATIENCE = 1.0
 _LONGEST_DOUBLINGS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """One item that can't be read. Times are seconds of the clock that its owner goes by."""
+    """One item that can't be read. Times are seconds of the monotonic clock."""
 
     kind: Kind
     id: str
@@ -30,25 +32,20 @@ class Suspect:
 
     @property
     def patience(self) -> float:
-        """Seconds to wait for its answer at the next try: an item that hangs is to cost others little."""
-        return patience(self.tries)
-
-
-def patience(tries: int) -> float:
-    """Seconds to wait for the answer that an item gives after so many failures: longer each time."""
-    return _DOUBTFUL_PATIENCE * 2.0 ** min(tries, _LONGEST_DOUBLINGS)
+        """Seconds to wait for its answer at the next try, longer each time: an item that hangs should cost others
+        little."""
+        return _PATIENCE * 2.0 ** min(self.tries, _LONGEST_DOUBLINGS)
 
 
 class Suspects:
-    """All of them, in memory. For any number of threads."""
+    """All of them, in memory. Thread-safe."""
 
-    def __init__(self, wait: Callable[[int], float] = wait_before) -> None:
-        """`wait` gives the seconds until the next try after that many failures."""
-        self._wait = wait
+    def __init__(self, clock: MonotonicClock = time) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._items: dict[tuple[Kind, str], Suspect] = {}
         self._shown: dict[tuple[Kind, str], int] = {}
-        """Whom people were told about, each after how many failures."""
+        """The items that people were told about, each with its failures then."""
 
     def __len__(self) -> int:
         return len(self._items)
@@ -56,18 +53,19 @@ class Suspects:
     def __contains__(self, item: tuple[Kind, str]) -> bool:
         return item in self._items
 
-    def failed(self, kind: Kind, id_: str, reason: str, now: float) -> None:
+    def failed(self, kind: Kind, id_: str, reason: str) -> None:
         """The item couldn't be read."""
+        now = self._clock.monotonic()
         with self._lock:
             before = self._items.get((kind, id_))
             tries = before.tries + 1 if before is not None else 1
             since = before.since if before is not None else now
-            self._items[kind, id_] = Suspect(kind, id_, reason, since, tries, now + self._wait(tries))
+            self._items[kind, id_] = Suspect(kind, id_, reason, since, tries, now + wait_before(tries))
 
-    def remember(self, kind: Kind, id_: str, reason: str, since: float, now: float) -> None:
-        """The item was set aside by the worker before: it is tried at once."""
+    def remember(self, kind: Kind, id_: str, reason: str, since: float) -> None:
+        """The item was set aside in the predecessor's term: it is tried at once."""
         with self._lock:
-            self._items.setdefault((kind, id_), Suspect(kind, id_, reason, since, 0, now))
+            self._items.setdefault((kind, id_), Suspect(kind, id_, reason, since, 0, self._clock.monotonic()))
             self._shown[kind, id_] = 0
 
     def read(self, kind: Kind, ids: Iterable[str]) -> None:
@@ -76,18 +74,15 @@ class Suspects:
             for id_ in ids:
                 self._items.pop((kind, id_), None)
 
-    def may_ask(self, kind: Kind, id_: str) -> bool:
-        """Whether the item is to be read with all others: a suspect has times of its own."""
-        return (kind, id_) not in self._items
-
-    def due(self, now: float, limit: int) -> list[Suspect]:
+    def due(self, limit: int) -> list[Suspect]:
         """Up to so many that are to be tried now, those first that have waited longest."""
+        now = self._clock.monotonic()
         with self._lock:
             found = sorted((item for item in self._items.values() if item.due_at <= now), key=lambda item: item.due_at)
         return found[:limit]
 
     def news(self) -> tuple[list[Suspect], list[tuple[Kind, str]]]:
-        """Whom people are to be told about, and about whom no more, since `told`."""
+        """The items that people are to be told about, and those to be told about no more, since `told`."""
         with self._lock:
             show = [
                 item

@@ -151,9 +151,10 @@ class Decider:
         if (task := self.tasks.remove(task_id)) is not None:
             self.holding.task_is_gone(task_id, task.workflow_id)
 
-    def receivers(self) -> list[str]:
+    @property
+    def receivers(self) -> Collection[str]:
         """The workflows whose tasks any webhook may complete."""
-        return list(self._scope.receivers)
+        return self._scope.receivers.keys()
 
     def lacks_taker(self, events: Iterable[Event]) -> bool:
         """Whether any of these events has receivers, and no task that is known to wait matches it."""

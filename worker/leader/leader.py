@@ -19,10 +19,11 @@ from store.rows import steps
 from worker import metrics
 from worker.conductor.backoff import wait_before
 from worker.conductor.errors import ConductorError
+from worker.discovery.discovery import Discovery, Ended
 from worker.discovery.index import Index
 from worker.discovery.probe import what_lacks
-from worker.discovery.reconciliation import Reconciliation
-from worker.discovery.scanner import Discovery, Scanner
+from worker.discovery.scanner import Scanner
+from worker.discovery.state import DiscoveryState
 from worker.leader.decider import Decider
 from worker.leader.matching import parse_task
 from worker.leader.means import LOOK_UPS, Means
@@ -77,19 +78,11 @@ class Leader:
             LOOK_UPS,
         )
         self.telling = Telling(store)
-        index = Index(
-            means.conductor,
-            means.look_ups,
-            self.decider.receivers,
-            self.decider.tasks.__contains__,
-            self.telling.way,
-        )
+        self.state = DiscoveryState()
+        self._index = Index(means.conductor, means.look_ups, self.decider.tasks, self.state)
         domains = means.settings.bridge_task_domains
-        self.state = index.state
-        self._index = index
-        self.scanner = Scanner(means.conductor, index, means.worker_id, domains, self._check_term, self._adopt)
-        reconciliation = Reconciliation(index, self._occupied, self._found, self.telling.missed)
-        self.discovery = Discovery(means.conductor, index, self._found, self._gone, reconciliation)
+        self.scanner = Scanner(means.conductor, self._index, term.holder, domains)
+        self.discovery = Discovery(means.conductor, self._index)
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=_INBOX)
         self._polled: list[Task] = []
         """Taken from the queue and not yet stored: no queue hands them out again."""
@@ -112,7 +105,7 @@ class Leader:
         """Reads what the store knows. Raises StoreUnavailable."""
         started = time.monotonic()
         self._means.health.progress.leads()
-        self.decider.set_definitions(self._definitions)
+        self._set_definitions(self._definitions)
         given = self.decider.load(self.term, self._means.alive)
         self._means.timeouts.load(self._store, given)
         facts = self._store.facts()
@@ -150,7 +143,7 @@ class Leader:
         self._conductor_answers()
         if not more:
             longest = self._means.settings.bridge_poll_interval + 1
-            due = min(self.state.search_due_in(time.monotonic()), self.decider.workflows.due_in())
+            due = min(self.state.search_due_in(), self.decider.workflows.due_in())
             self._listener.wait(min(longest, due))
 
     def decide(self) -> bool:
@@ -161,7 +154,7 @@ class Leader:
         gap = _BUSY_SCAN_GAP if executor.busy else _SCAN_GAP
         self._means.stop.wait(max(self._scanned + gap, self.quiet_until) - time.monotonic())
         # Read before the scan begins: whatever they are, they arrived before it.
-        waiting = () if self.state.must_search(time.monotonic()) else decider.waiting
+        waiting = () if self.state.must_search() else decider.waiting
         agenda = store.agenda(_EVENTS_A_DECISION, [*decider.undefined(store.now()), *waiting])
         decider.set_paused(agenda.paused)
         events, freed = agenda.undecided, agenda.freed
@@ -170,9 +163,11 @@ class Leader:
             self._use_definitions()
         if agenda.returned:
             self._look_again(agenda.returned)
-        began = self._scan(events)
+        self._scan(events)
         claim = (self._means.worker_id, executor.free)
-        claimed = decider.decide(self.term, events, freed, began, store.now(), claim, self.scanner.whole)
+        claimed = decider.decide(
+            self.term, events, freed, self.scanner.began, store.now(), claim, self.scanner.complete
+        )
         self.telling.waits(decider.waiting, self.scanner.failure)
         if decider.newly_held:
             self.state.want_search()  # an index may know a task a moment later
@@ -195,22 +190,30 @@ class Leader:
     def _use_definitions(self) -> None:
         current: Definitions = self._means.watcher.current
         if current is not self._definitions:
-            self._definitions = current
-            self.decider.set_definitions(current)
+            self._set_definitions(current)
 
-    def _scan(self, events: Sequence[Event]) -> int:
+    def _set_definitions(self, definitions: Definitions) -> None:
+        self._definitions = definitions
+        self.decider.set_definitions(definitions)
+        self._index.receivers = self.decider.receivers
+
+    def _scan(self, events: Sequence[Event]) -> None:
         started = time.monotonic()
         try:
-            began = self.scanner.scan()
-            if self.state.may_search(time.monotonic()) and self.decider.lacks_taker(events):
-                self.scanner.search()
+            self._check_term()
+            for tasks in self.scanner.scan():
+                self._adopt(tasks)
+                self._check_term()
+            if self.state.may_search() and self.decider.lacks_taker(events):
+                for tasks in self.scanner.search():
+                    self._adopt(tasks)
         except ConductorError:
             metrics.SWEEPS.labels("failed").inc()
             raise
         self._scanned = time.monotonic()
         metrics.SWEEPS.labels("done").inc()
         metrics.SWEEP_SECONDS.observe(self._scanned - started)
-        return began
+        self.telling.discovery(self.state)
 
     def read_inbox(self) -> None:
         """Does what other threads ask for."""
@@ -250,10 +253,6 @@ class Leader:
         )
         self.telling.conductor(str(error))
         self._means.stop.wait(pause)
-
-    def _occupied(self) -> set[str]:
-        tasks = self.decider.tasks
-        return {task.workflow_id for task in map(tasks.get, tasks.ids()) if task is not None}
 
     # --- what was found ---
 
@@ -340,7 +339,11 @@ class Leader:
     def discover(self) -> None:
         """Looks at the index beside the scans. Raises ConductorError, and TermOver when that is."""
         if self.scanner.searched_to or self.state.failing:
-            self.discovery.run(self.scanner.searched_to, self.decider.tasks.ids())
+            for found in self.discovery.run(self.scanner.searched_to):
+                self._tell(
+                    partial(self._drop, found.task_ids) if isinstance(found, Ended) else partial(self._adopt, found)
+                )
+            self.telling.discovery(self.state, self.discovery.outcome)
             # Not before what was found is stored.
             searched_to = str(self.discovery.searched_to)
             self._tell(lambda: self._store.set_fact(_SEARCHED_FACT, searched_to))
@@ -353,7 +356,7 @@ class Leader:
         suspects = self._index.suspects
         try:
             for tasks in self._index.retry():
-                self._tell(lambda tasks=tasks: self._adopt(tasks, suspects=True))  # type: ignore[misc]
+                self._tell(partial(self._adopt, tasks, suspects=True))
         finally:
             self.telling.suspects(suspects)
 
@@ -388,10 +391,3 @@ class Leader:
                 self.wake()
                 return
         raise TermOver
-
-    def _found(self, tasks: list[Task]) -> None:
-        self._tell(lambda: self._adopt(tasks))
-
-    def _gone(self, task_ids: list[str]) -> None:
-        if task_ids:
-            self._tell(lambda: self._drop(task_ids))

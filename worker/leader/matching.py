@@ -115,6 +115,10 @@ class TaskIndex:
         """The ids of all tasks; may be asked for by another thread."""
         return list(self._tasks)
 
+    def workflow_ids(self) -> set[str]:
+        """The workflows of all tasks; may be asked for by another thread."""
+        return {task.workflow_id for task in list(self._tasks.values())}
+
     def add(self, task: WaitingTask) -> None:
         """Adds a task, or replaces it."""
         self.remove(task.id)

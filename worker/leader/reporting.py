@@ -12,6 +12,7 @@ from store.bisect import narrowed
 from store.protocols import Store, StoreUnavailable
 from store.records import SetAside
 from worker import metrics
+from worker.discovery.reconciliation import Outcome
 from worker.discovery.state import DiscoveryState, Way
 from worker.discovery.suspects import Kind, Suspect, Suspects
 
@@ -43,6 +44,7 @@ class Telling:
         self._store = store
         self._said = ""
         self._said_at = float("-inf")
+        self._way: tuple[Way, str] | None = None
         self._offset: int | None = None
         self._waits: str | None = ""
         self._alone = 0
@@ -62,8 +64,16 @@ class Telling:
                 self._store.set_fact(OFFSET_FACT, str(offset))
                 self._offset = offset
 
-    def way(self, way: Way, reason: str) -> None:
-        """How waiting tasks are found that no queue hands out, and why in no better way."""
+    def discovery(self, state: DiscoveryState, outcome: Outcome | None = None) -> None:
+        """How waiting tasks are found that no queue hands out, if that has changed, and why in no better way; what a
+        reconciliation has shown."""
+        if state.proven and (state.way, state.reason) != self._way:
+            self._way = state.way, state.reason
+            self._say_way(*self._way)
+        if outcome is not None:
+            self._say_unindexed(outcome)
+
+    def _say_way(self, way: Way, reason: str) -> None:
         if way == "workflows":
             log.warning("waiting tasks can't be searched: all running workflows are read instead", reason=reason)
         else:
@@ -72,10 +82,9 @@ class Telling:
         with suppress(StoreUnavailable):
             self._store.set_fact("discovery", f"{way}: {reason}" if reason else way)
 
-    def missed(self, missed: int, of: int) -> None:
-        """How many waiting tasks are not in the index, of how many."""
-        metrics.INDEX_MISSES.set(missed)
-        text = f"{missed} of {of} waiting tasks" if missed else None
+    def _say_unindexed(self, outcome: Outcome) -> None:
+        metrics.INDEX_MISSES.set(outcome.unindexed)
+        text = f"{outcome.unindexed} of {outcome.waiting} waiting tasks" if outcome.unindexed else None
         if text:
             log.warning("tasks that wait are not in Conductor's index: it lags, or has lost them", missing=text)
         with suppress(StoreUnavailable):
@@ -95,15 +104,15 @@ class Telling:
         if (alone := facts.get(_ALONE_FACT)) is not None:
             now = self._store.now()
             self._alone = now if alone == "1" else int(alone)
-            state.known_alone((now - self._alone) / 1000, time.monotonic())
+            state.found_by_index_alone((now - self._alone) / 1000)
             if alone == "1":
                 self._store.set_fact(_ALONE_FACT, str(now))
 
     def found_alone(self, state: DiscoveryState) -> None:
         """A task was found by the index alone. Raises StoreUnavailable."""
-        if state.need(time.monotonic()) == "queue":
+        if state.need() == "queue":
             log.info("a task was found by the index alone: from now on every sweep searches the index too")
-        state.found_alone(time.monotonic())
+        state.found_by_index_alone()
         now = self._store.now()
         if abs(now - self._alone) > _ALONE_EVERY:
             self._store.set_fact(_ALONE_FACT, str(now))
@@ -136,4 +145,4 @@ class Telling:
         for kind in _KINDS:
             for item in self._store.quarantined(kind, limit=_REMEMBERED):
                 since = monotonic - (now - item.since) / 1000
-                suspects.remember(kind, item.id, item.reason, since, monotonic)
+                suspects.remember(kind, item.id, item.reason, since)

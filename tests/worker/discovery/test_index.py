@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
@@ -11,27 +10,24 @@ from unittest import mock
 import pytest
 
 from store.records import Task
+from tests.worker.clock import Clock
+from tests.worker.discovery.known import Known
 from tests.worker.simulated import Ailment, SimulatedConductor
 from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
-from worker.discovery.index import Index
+from worker.discovery.index import Index, Seen
+from worker.discovery.state import DiscoveryState
 
 
 class Bench:
     """An index at a simulated server, with a clock that goes only when it is told to."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self.seconds = 1_700_000_000.0
-        self.conductor = SimulatedConductor(lambda: int(self.seconds * 1000))
-        self.known: set[str] = set()
-        self.receivers = ["flow"]
-        self.told: list[tuple[str, str]] = []
-        self.index = Index(
-            self.conductor,  # type: ignore[arg-type]
-            pool,
-            lambda: self.receivers,
-            self.known.__contains__,
-            lambda way, reason: self.told.append((way, reason)),
-        )
+        self.clock = Clock(1_700_000_000.0)
+        self.conductor = SimulatedConductor(lambda: int(self.clock.seconds * 1000))
+        self.known = Known()
+        self.state = DiscoveryState(self.clock)
+        self.index = Index(self.conductor, pool, self.known, self.state)  # type: ignore[arg-type]
+        self.index.receivers = ["flow"]
 
     def foreign(self, count: int = 1) -> list[str]:
         """Tasks that somebody else has polled."""
@@ -42,35 +38,35 @@ class Bench:
         return ids
 
     def find(self, start: int = 0, must: bool = False) -> list[str]:
-        return [task.id for page in self.index.waiting_since(start, must) for task in page]
+        return [task.id for page in self.index.waiting_since(start, must=must) for task in page]
+
+    @property
+    def way(self) -> tuple[str, str]:
+        """The one in force, and why it is no better one."""
+        return self.state.way, self.state.reason
 
     def now(self) -> int:
-        return int(self.seconds * 1000)
+        return int(self.clock.seconds * 1000)
 
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     with ThreadPoolExecutor(2) as pool:
-        bench = Bench(pool)
-        with (
-            mock.patch.object(time, "time", lambda: bench.seconds),
-            mock.patch.object(time, "monotonic", lambda: bench.seconds),
-        ):
-            yield bench
+        yield Bench(pool)
 
 
 def test_the_index_gives_whole_tasks_where_it_can(bench: Bench) -> None:
     tasks = bench.foreign(5)
     assert bench.find() == tasks
-    assert bench.told == [("search-v2", "")]
+    assert bench.way == ("search-v2", "")
 
 
 def test_where_it_gives_ids_only_each_task_that_is_new_is_read(bench: Bench) -> None:
     bench.conductor.cannot = {"search-v2": 500}
     tasks = bench.foreign(5)
-    bench.known.update(tasks[:2])
+    bench.known.add(*tasks[:2])
     assert bench.find() == tasks[2:]
-    assert bench.told == [("search", "500 not supported")]
+    assert bench.way == ("search", "500 not supported")
     bench.conductor.searches.clear()
     bench.find(bench.now() - 1)
     assert bench.conductor.searches == ["search"]
@@ -80,7 +76,7 @@ def test_without_any_search_the_running_workflows_are_read(bench: Bench) -> None
     bench.conductor.cannot = {"search-v2": 404, "search": 403}
     tasks = bench.foreign(3)
     assert bench.find() == tasks
-    assert [way for way, _ in bench.told] == ["workflows"]
+    assert bench.state.way == "workflows"
     assert bench.index.ended_since(0) == set()
 
 
@@ -89,16 +85,16 @@ def test_reading_all_workflows_takes_a_part_of_the_time_only_unless_it_must_be(b
     running = bench.conductor.running
 
     def slow(workflow: str) -> list[str]:
-        bench.seconds += 2
+        bench.clock.seconds += 2
         return running(workflow)
 
     bench.conductor.running = slow  # type: ignore[method-assign]
     tasks = bench.foreign()
     assert bench.find() == tasks
-    bench.seconds += 19
+    bench.clock.seconds += 19
     assert bench.find() == []
     assert bench.find(must=True) == tasks
-    bench.seconds += 21
+    bench.clock.seconds += 21
     assert bench.find() == tasks
 
 
@@ -108,10 +104,10 @@ def test_a_better_way_is_taken_again_once_it_works(bench: Bench) -> None:
     bench.find()
     bench.conductor.cannot = {}
     assert bench.find() == tasks
-    assert bench.index.way == "search"
-    bench.seconds += 61
+    assert bench.state.way == "search"
+    bench.clock.seconds += 61
     assert bench.find() == tasks
-    assert bench.told[-1] == ("search-v2", "")
+    assert bench.way == ("search-v2", "")
 
 
 @pytest.mark.parametrize("status", [502, 503, 429, 401, 0])
@@ -126,7 +122,7 @@ def test_a_server_that_answers_500_to_everything_is_away(bench: Bench) -> None:
     bench.conductor.cannot = {"search-v2": 500, "search": 500, "workflows": 500}
     with pytest.raises(ConductorError):
         bench.find()
-    assert bench.told == []
+    assert not bench.state.proven
 
 
 def test_a_connection_that_fails_is_no_lack_of_a_search(bench: Bench) -> None:
@@ -141,26 +137,26 @@ def test_an_index_that_knows_nothing_of_tasks_that_wait_is_off(bench: Bench) -> 
     bench.conductor.indexing = False
     tasks = bench.foreign(2)
     assert bench.find(must=True) == tasks  # found at once, though an index may be so late
-    assert bench.index.way == "search-v2"
-    bench.seconds += 121
+    assert bench.state.way == "search-v2"
+    bench.clock.seconds += 121
     assert bench.find() == tasks
-    assert bench.told[-1][0] == "workflows"
-    assert "off" in bench.told[-1][1]
-    bench.seconds += 61
+    assert bench.state.way == "workflows"
+    assert "off" in bench.state.reason
+    bench.clock.seconds += 61
     assert bench.find(bench.now() - 15_000) == tasks  # an empty answer is no proof that it is on again
-    assert bench.index.way == "workflows"
+    assert bench.state.way == "workflows"
     bench.conductor.indexing = True
-    bench.seconds += 61
+    bench.clock.seconds += 61
     assert bench.find() == tasks
-    assert bench.told[-1] == ("search-v2", "")
+    assert bench.way == ("search-v2", "")
 
 
 def test_an_empty_index_is_right_where_nothing_waits(bench: Bench) -> None:
     bench.conductor.begin("flow")
-    bench.seconds += 60
+    bench.clock.seconds += 60
     assert bench.find() == []
-    assert bench.told == [("search-v2", "")]
-    assert bench.index.state.shown == "nothing"
+    assert bench.way == ("search-v2", "")
+    assert bench.state.shown == "nothing"
 
 
 def test_only_conductor_says_that_a_task_has_ended(bench: Bench) -> None:
@@ -175,7 +171,7 @@ AILMENTS: tuple[Ailment, ...] = get_args(Ailment)
 
 
 def retried(bench: Bench) -> list[str]:
-    bench.seconds += 20
+    bench.clock.seconds += 20
     return [task.id for page in bench.index.retry() for task in page]
 
 
@@ -199,7 +195,7 @@ def test_it_delays_only_itself_also_where_it_is_the_only_one(bench: Bench, ailme
     [sick] = bench.foreign()
     bench.conductor.ailing[sick] = ailment
     assert bench.find() == []
-    assert bench.index.way == "search"
+    assert bench.state.way == "search"
     bench.conductor.ailing.clear()
     assert retried(bench) == [sick]
 
@@ -209,16 +205,16 @@ def test_where_no_task_can_be_read_none_is_to_blame(bench: Bench) -> None:
     tasks = bench.foreign(2)
     bench.conductor.ailing = dict.fromkeys((*tasks, "webhook-bridge-nobody"), "500")
     assert bench.find() == tasks
-    assert bench.index.way == "workflows"
+    assert bench.state.way == "workflows"
     assert len(bench.index.suspects) == 0
 
 
 def test_a_task_that_a_list_garbles_is_read_by_its_id(bench: Bench) -> None:
     first, sick, last = bench.foreign(3)
     bench.conductor.ailing[sick] = "garbage"
-    listed: set[str] = set()
-    assert [task.id for page in bench.index.waiting_since(0, listed=listed) for task in page] == [first, last]
-    assert listed == {first, sick, last}, "the index knows it"
+    seen = Seen()
+    assert [task.id for page in bench.index.waiting_since(0, seen) for task in page] == [first, last]
+    assert seen.ids == {first, sick, last}, "the index knows it"
     assert retried(bench) == []
     bench.conductor.ailing.clear()
     assert retried(bench) == [sick]
@@ -231,8 +227,8 @@ def test_a_list_that_garbles_a_task_again_and_again_puts_off_no_look_at_it_and_o
     bench.conductor.ailing[sick] = "garbage"
     for _ in range(100):
         bench.find()
-    bench.seconds += 1
-    [suspect] = bench.index.suspects.due(bench.seconds, 5)
+    bench.clock.seconds += 1
+    [suspect] = bench.index.suspects.due(5)
     assert (suspect.id, suspect.tries) == (sick, 1)
     bench.conductor.ailing.clear()
     assert bench.find() == [sick]
@@ -263,7 +259,7 @@ def test_a_running_workflow_that_cannot_be_shown_delays_only_its_own_tasks(bench
 
 def test_a_receiver_whose_running_workflows_cannot_be_read_delays_only_its_own(bench: Bench) -> None:
     bench.conductor.cannot = {"search-v2": 500, "search": 500}
-    bench.receivers = ["other", "flow"]
+    bench.index.receivers = ["other", "flow"]
     tasks = bench.foreign(2)
     bench.conductor.ailing["other"] = "500"
     assert bench.find(must=True) == tasks

@@ -44,7 +44,7 @@ class Bench(LoopBench):
         worker = self.deciding()
         assert worker.leader is not None
         worker.leader.decide()
-        worker.leader.state.found_alone(self.seconds)
+        worker.leader.state.found_by_index_alone()
         worker.leader.decide()
         return worker.leader
 
@@ -192,7 +192,7 @@ def test_the_fact_of_an_older_worker_counts_as_seen_just_now(bench: Bench) -> No
     worker = bench.deciding()
     assert worker.leader is not None
     worker.leader.decide()
-    assert worker.leader.state.need(bench.seconds) == "both"
+    assert worker.leader.state.need() == "both"
     assert abs(int(bench.store.facts()["tasks_by_index_alone"]) - bench.store.now()) < 60_000
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,16 +11,18 @@ from unittest import mock
 
 import pytest
 
-from store.protocols import StoreUnavailable
 from store.records import Task
+from tests.worker.clock import Clock
+from tests.worker.discovery.known import Known
 from tests.worker.simulated import SimulatedConductor, failed
 from worker.conductor.answers import Unreadable
 from worker.conductor.errors import ConductorError, NotNow, OutcomeUnknown, Unreachable
 from worker.conductor.search import in_progress
-from worker.discovery import reconciliation
+from worker.discovery.discovery import Discovery, Ended
 from worker.discovery.index import Index
-from worker.discovery.reconciliation import Reconciliation
-from worker.discovery.scanner import Discovery, Scanner
+from worker.discovery.reconciliation import Outcome
+from worker.discovery.scanner import Scanner
+from worker.discovery.state import DiscoveryState
 
 
 class Bench:
@@ -29,22 +30,16 @@ class Bench:
 
     def __init__(self) -> None:
         self.ms = 1_700_000_000_000
-        self.seconds = 1000.0
+        self.clock = Clock(1000.0)
         self.conductor = SimulatedConductor(lambda: self.ms)
         self.found: list[Task] = []
         self.gone: list[str] = []
-        self.known: set[str] = set()
-        self.occupied: set[str] = set()
-        self.missed: list[tuple[int, int]] = []
-        self.ways: list[tuple[str, str]] = []
+        self.known = Known()
+        self.outcomes: list[Outcome] = []
         self.pool = ThreadPoolExecutor(2)
-        self.index = Index(
-            self.conductor,  # type: ignore[arg-type]
-            self.pool,
-            lambda: ["flow"],
-            self.known.__contains__,
-            lambda way, reason: self.ways.append((way, reason)),
-        )
+        self.state = DiscoveryState(self.clock)
+        self.index = Index(self.conductor, self.pool, self.known, self.state)  # type: ignore[arg-type]
+        self.index.receivers = ["flow"]
         self.scanner = self.another()
         self.searches: list[int] = []
         search = self.conductor.waiting_since
@@ -56,25 +51,38 @@ class Bench:
         self.conductor.waiting_since = counted  # type: ignore[method-assign]
 
     def another(self, *domains: str) -> Scanner:
-        return Scanner(self.conductor, self.index, "me", domains, lambda: None, self.found.extend)  # type: ignore[arg-type]
+        return Scanner(self.conductor, self.index, "me", domains)  # type: ignore[arg-type]
+
+    def scan(self) -> None:
+        """One scan, to its end."""
+        for tasks in self.scanner.scan():
+            self.found += tasks
 
     def task_of(self, task_id: str) -> Task:
         """The task as the server shows it."""
         return self.conductor._task(self.conductor.tasks[task_id])
 
-    def discovery(self) -> Discovery:
-        reconciliation = Reconciliation(
-            self.index, lambda: self.occupied, self.found.extend, lambda *missed: self.missed.append(missed)
-        )
-        return Discovery(self.conductor, self.index, self.found.extend, self.gone.extend, reconciliation)  # type: ignore[arg-type]
+    def discovery(self, step: int = 500) -> Discovery:
+        return Discovery(self.conductor, self.index, step)  # type: ignore[arg-type]
+
+    def discover(self, discovery: Discovery, *waiting: str) -> None:
+        """One discovery while these tasks are known to wait."""
+        self.known.add(*waiting)
+        for found in discovery.run(self.ms):
+            if isinstance(found, Ended):
+                self.gone += found.task_ids
+            else:
+                self.found += found
+        if discovery.outcome is not None:
+            self.outcomes.append(discovery.outcome)
 
     def schedule(self, number: int = 1) -> list[str]:
         workflow = self.conductor.begin("flow")
         return [self.conductor.schedule(workflow.id, f"wait{n}", {}).id for n in range(number)]
 
     def pass_(self, seconds: float) -> None:
-        """Time passes, for what goes by `time.monotonic`."""
-        self.seconds += seconds
+        """Time passes, for what goes by the monotonic clock."""
+        self.clock.seconds += seconds
 
     def ids(self) -> list[str]:
         found, self.found[:] = [task.id for task in self.found], []
@@ -82,22 +90,20 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Any:
+def bench() -> Iterator[Bench]:
     bench = Bench()
-    with (
-        mock.patch.object(time, "time", lambda: bench.ms / 1000),
-        mock.patch.object(time, "monotonic", lambda: bench.seconds),
-    ):
-        yield bench
+    yield bench
     bench.pool.shutdown()
 
 
 def test_the_queue_is_polled_until_it_is_empty(bench: Bench) -> None:
-    bench.scanner.scan()
+    bench.scan()
     tasks = bench.schedule(10)
-    assert bench.scanner.scan() == bench.ms
+    bench.scan()
+    assert bench.scanner.began == bench.ms
     assert bench.ids() == tasks
-    assert bench.scanner.scan() == bench.ms
+    bench.scan()
+    assert bench.scanner.began == bench.ms
     assert bench.ids() == []
 
 
@@ -115,13 +121,13 @@ def test_a_sweep_ends_though_tasks_go_on_coming(bench: Bench) -> None:
         return poll(*given)
 
     bench.conductor.poll = slow  # type: ignore[method-assign,assignment]
-    bench.scanner.scan()
-    assert bench.scanner.whole
+    bench.scan()
+    assert bench.scanner.complete
     assert set(tasks) <= set(bench.ids())
 
 
 def test_a_queue_that_hands_out_whole_batches_of_new_tasks_may_hold_older_ones(bench: Bench) -> None:
-    bench.scanner.scan()
+    bench.scan()
     old = bench.schedule(1)
     bench.conductor.tasks[old[0]].status = "later"
 
@@ -133,7 +139,7 @@ def test_a_queue_that_hands_out_whole_batches_of_new_tasks_may_hold_older_ones(b
         return SimulatedConductor.poll(bench.conductor, worker_id, domain, unreadable, count)
 
     bench.conductor.poll = poll  # type: ignore[method-assign,assignment]
-    bench.scanner.scan()
+    bench.scan()
     assert old[0] in bench.ids()
 
 
@@ -159,28 +165,28 @@ class Sick:
 
 
 def test_a_poll_that_fails_over_one_task_is_narrowed_down_to_it(bench: Bench) -> None:
-    bench.scanner.scan()
+    bench.scan()
     tasks = bench.schedule(10)
     sick = Sick(bench, tasks[6])
     bench.conductor.poll = sick.poll  # type: ignore[method-assign,assignment]
-    bench.scanner.scan()
-    assert bench.scanner.whole
+    bench.scan()
+    assert bench.scanner.complete
     assert sorted(set(bench.ids())) == tasks  # the index knows the one whose poll failed
     assert len(sick.polls) < 20
 
 
 def test_if_polls_for_single_tasks_go_on_failing_it_is_conductor_that_is_away(bench: Bench) -> None:
-    bench.scanner.scan()
+    bench.scan()
     sick = Sick(bench, None)
     bench.conductor.poll = sick.poll  # type: ignore[method-assign,assignment]
     with pytest.raises(OutcomeUnknown):
-        bench.scanner.scan()
+        bench.scan()
     assert sick.polls == [100, 1, 1, 1, 1, 1]
 
 
 def test_every_domains_queue_is_swept(bench: Bench) -> None:
     with mock.patch.object(bench.conductor, "poll", return_value=[]) as poll:
-        bench.another("billing", "other").scan()
+        list(bench.another("billing", "other").scan())
     assert [call.args[:2] for call in poll.call_args_list] == [("me", None), ("me", "billing"), ("me", "other")]
 
 
@@ -194,57 +200,58 @@ def test_a_sweep_began_before_its_first_poll(bench: Bench) -> None:
     bench.conductor.poll = slow  # type: ignore[method-assign,assignment]
     began = bench.ms
     bench.schedule()
-    assert bench.scanner.scan() == began
+    bench.scan()
+    assert bench.scanner.began == began
 
 
 def test_the_first_sweep_searches_the_index_for_what_others_have_polled(bench: Bench) -> None:
     [task] = bench.schedule()
     bench.conductor.poll("somebody")
-    bench.scanner.scan()
+    bench.scan()
     assert bench.ids() == [task]
     assert bench.searches == [0]
 
 
 def test_later_sweeps_search_once_a_task_was_found_by_the_index_alone_and_for_what_is_new(bench: Bench) -> None:
-    bench.scanner.scan()
-    bench.scanner.scan()
+    bench.scan()
+    bench.scan()
     assert bench.searches == [0]
-    bench.index.state.found_alone(time.monotonic())
+    bench.state.found_by_index_alone()
     first = bench.ms
-    bench.scanner.scan()
+    bench.scan()
     bench.ms += 1000
-    bench.scanner.scan()
+    bench.scan()
     assert bench.searches == [0, first - 15_000, first - 15_000]
 
 
 def test_what_an_overlapping_search_sees_again_is_not_found_again(bench: Bench) -> None:
-    bench.index.state.found_alone(time.monotonic())
+    bench.state.found_by_index_alone()
     [task] = bench.schedule()
     bench.conductor.poll("somebody")
-    bench.scanner.scan()
-    bench.scanner.scan()
+    bench.scan()
+    bench.scan()
     assert bench.ids() == [task]
 
 
 def test_a_poll_whose_answer_got_lost_is_no_sweep_and_the_next_one_asks_the_index(bench: Bench) -> None:
-    bench.scanner.scan()
+    bench.scan()
     [task] = bench.schedule()
     bench.conductor.poll_fault = "lost"
     with pytest.raises(OutcomeUnknown):
-        bench.scanner.scan()
+        bench.scan()
     assert bench.ids() == []
-    bench.scanner.scan()
+    bench.scan()
     assert bench.ids() == [task]
-    bench.scanner.scan()
+    bench.scan()
     assert len(bench.searches) == 2
 
 
 def test_a_poll_that_never_reached_conductor_has_lost_nothing(bench: Bench) -> None:
-    bench.scanner.scan()
+    bench.scan()
     bench.conductor.poll_fault = "unreachable"
     with pytest.raises(Unreachable):
-        bench.scanner.scan()
-    bench.scanner.scan()
+        bench.scan()
+    bench.scan()
     assert len(bench.searches) == 1
 
 
@@ -255,33 +262,31 @@ def fail(*_: Any) -> Any:
 def test_where_the_index_was_never_of_use_sweeps_go_on_without_it_after_a_few_tries(bench: Bench) -> None:
     bench.conductor.waiting_since = fail  # type: ignore[method-assign,assignment]
     for _ in range(2):
-        bench.scanner.scan()
-        assert not bench.scanner.whole
+        bench.scan()
+        assert not bench.scanner.complete
         bench.pass_(15)
-    bench.scanner.scan()
-    assert bench.scanner.whole
+    bench.scan()
+    assert bench.scanner.complete
     [task] = bench.schedule()
-    bench.scanner.scan()
+    bench.scan()
     assert bench.ids() == [task]
 
 
 def test_where_tasks_are_known_by_the_index_alone_no_sweep_is_whole_without_it(bench: Bench) -> None:
-    bench.index.state.found_alone(time.monotonic())
+    bench.state.found_by_index_alone()
     bench.conductor.waiting_since = fail  # type: ignore[method-assign,assignment]
     for _ in range(10):
-        bench.scanner.scan()
-        assert not bench.scanner.whole
+        bench.scan()
+        assert not bench.scanner.complete
         bench.pass_(16)
 
 
 def test_what_could_not_be_stored_is_searched_for_again(bench: Bench) -> None:
     bench.schedule()
     bench.conductor.poll("somebody")
-    bench.scanner._found = mock.Mock(side_effect=StoreUnavailable)
-    with pytest.raises(StoreUnavailable):
-        bench.scanner.scan()
-    bench.scanner._found = bench.found.extend
-    bench.scanner.scan()
+    for _ in bench.scanner.scan():
+        break  # the store is locked
+    bench.scan()
     assert len(bench.ids()) == 1
 
 
@@ -292,10 +297,10 @@ def test_a_discovery_reads_everything_at_first_and_rarely_again_and_else_what_is
     discovery = bench.discovery()
     bench.schedule()
     bench.conductor.poll("somebody")
-    bench.scanner.scan()
+    bench.scan()
     since = []
     for _ in range(81):
-        discovery.run(bench.ms, [])
+        bench.discover(discovery)
         since.append(bench.searches[-1])
         bench.ms += 30_000
     assert [number for number, start in enumerate(since) if start == 0] == [0, 40, 80]
@@ -306,7 +311,7 @@ def test_a_discovery_reads_everything_at_first_and_rarely_again_and_else_what_is
 def test_a_discovery_says_which_waiting_tasks_have_ended(bench: Bench) -> None:
     ended, waits = bench.schedule(2)
     bench.conductor.end(ended, "CANCELED")
-    bench.discovery().run(bench.ms, [ended, waits, "unknown to Conductor"])
+    bench.discover(bench.discovery(), ended, waits, "unknown to Conductor")
     assert sorted(set(bench.gone)) == [ended, "unknown to Conductor"]
 
 
@@ -318,32 +323,32 @@ def test_without_an_index_waiting_tasks_are_asked_for_one_by_one_in_turn(bench: 
     discovery = bench.discovery()
     for _ in range(3):
         with pytest.raises(ConductorError):
-            discovery.run(bench.ms, tasks)
+            bench.discover(discovery, *tasks)
     assert bench.gone == tasks[::40]
 
 
 def test_an_event_without_a_taker_has_the_next_sweep_search_that_may(bench: Bench) -> None:
-    state = bench.index.state
-    bench.scanner.scan()
-    assert state.search_due_in(bench.seconds) == float("inf")
-    assert not state.may_search(bench.seconds)
+    state = bench.state
+    bench.scan()
+    assert state.search_due_in() == float("inf")
+    assert not state.may_search()
     state.want_search()
     bench.pass_(0.25)
-    assert state.search_due_in(bench.seconds) == 0.75
-    bench.scanner.scan()
+    assert state.search_due_in() == 0.75
+    bench.scan()
     assert len(bench.searches) == 1
     bench.pass_(0.75)
-    assert state.may_search(bench.seconds)
-    bench.scanner.scan()
+    assert state.may_search()
+    bench.scan()
     assert len(bench.searches) == 2
-    assert state.search_due_in(bench.seconds) == float("inf")
+    assert state.search_due_in() == float("inf")
 
 
 def test_an_index_that_says_a_task_has_ended_is_no_proof(bench: Bench) -> None:
     [task] = bench.schedule()
-    bench.scanner.scan()
+    bench.scan()
     with mock.patch.object(bench.conductor, "ended_since", return_value={task}):
-        bench.discovery().run(bench.ms, [task])
+        bench.discover(bench.discovery(), task)
     assert bench.gone == []
 
 
@@ -362,22 +367,22 @@ def unindexed(bench: Bench, number: int = 1) -> list[str]:
 
 def test_a_task_that_the_index_never_learns_of_is_found_after_conductor_was_away(bench: Bench) -> None:
     discovery = bench.discovery()
-    discovery.run(bench.ms, [])
+    bench.discover(discovery)
     [task] = unindexed(bench)
     bench.ms += 31_000
-    discovery.run(bench.ms, [])
+    bench.discover(discovery)
     assert task not in bench.ids()
-    bench.index.state.conductor_was_away()
-    discovery.run(bench.ms, [])
+    bench.state.conductor_was_away()
+    bench.discover(discovery)
     assert task in bench.ids()
-    assert bench.missed == [(0, 0), (1, 2)]
+    assert bench.outcomes == [Outcome(waiting=0, unindexed=0), Outcome(waiting=2, unindexed=1)]
 
 
 def test_it_is_found_at_the_first_discovery_of_a_worker_and_rarely_again(bench: Bench) -> None:
     [task] = unindexed(bench)
     discovery, found = bench.discovery(), []
     for _ in range(41):
-        discovery.run(bench.ms, [])
+        bench.discover(discovery)
         found.append(task in bench.ids())
         bench.ms += 30_000
     assert [number for number, there in enumerate(found) if there] == [0, 40]
@@ -386,33 +391,30 @@ def test_it_is_found_at_the_first_discovery_of_a_worker_and_rarely_again(bench: 
 def test_an_index_that_has_had_no_time_yet_misses_nothing(bench: Bench) -> None:
     [task] = unindexed(bench)
     bench.ms += 29_000
-    bench.discovery().run(bench.ms, [])
+    bench.discover(bench.discovery())
     assert task in bench.ids()
-    assert bench.missed == [(0, 2)]
+    assert bench.outcomes == [Outcome(waiting=2, unindexed=0)]
 
 
-def test_a_round_goes_in_steps_and_first_where_nothing_is_known_to_wait(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reconciliation, "AT_A_TIME", 2)
+def test_a_round_goes_in_steps_and_first_where_nothing_is_known_to_wait(bench: Bench) -> None:
     hidden = unindexed(bench, 4)
-    bench.occupied = {"w0", "w1"}
+    bench.known.update({next(iter(bench.known)): "w0", "another": "w1"})
     bench.ms += 31_000
-    discovery, found = bench.discovery(), []
+    discovery, found = bench.discovery(step=2), []
     for _ in range(4):
-        discovery.run(bench.ms, [])
+        bench.discover(discovery)
         found.append([task for task in bench.ids() if task in hidden])
     assert found == [hidden[1:3], [hidden[3]], [hidden[0]], []]
-    assert bench.missed == [(4, 5)]
+    assert bench.outcomes == [Outcome(waiting=5, unindexed=4)]
 
 
 def test_a_round_that_conductor_breaks_off_is_made_again(bench: Bench) -> None:
     [task] = unindexed(bench)
     discovery = bench.discovery()
     with mock.patch.object(bench.conductor, "running", fail), pytest.raises(NotNow):
-        discovery.run(bench.ms, [])
+        bench.discover(discovery)
     assert task not in bench.ids()
-    discovery.run(bench.ms, [])
+    bench.discover(discovery)
     assert task in bench.ids()
 
 
@@ -421,7 +423,7 @@ def test_a_key_that_may_not_read_running_workflows_does_without_the_patrol(bench
     discovery = bench.discovery()
     bench.conductor.cannot = {"workflows": 403}
     for _ in range(3):
-        discovery.run(bench.ms, [])
+        bench.discover(discovery)
     assert discovery.searched_to == bench.ms
     assert task not in bench.ids()
 
@@ -431,9 +433,9 @@ def test_one_workflow_that_cannot_be_shown_keeps_a_round_from_nothing_else(bench
     bench.conductor.ailing["w2"] = "500"
     bench.ms += 31_000
     discovery = bench.discovery()
-    discovery.run(bench.ms, [])
+    bench.discover(discovery)
     assert [task for task in bench.ids() if task in (first, sick, last)] == [first, last]
-    assert bench.missed == [(2, 3)]
+    assert bench.outcomes == [Outcome(waiting=3, unindexed=2)]
     bench.conductor.ailing.clear()
     bench.pass_(1)
     assert [task.id for page in bench.index.retry() for task in page] == [sick]
@@ -443,11 +445,11 @@ def test_one_workflow_that_cannot_be_shown_keeps_a_round_from_nothing_else(bench
 
 
 def test_a_polled_task_that_cannot_be_read_is_found_again_by_its_id_and_the_others_at_once(bench: Bench) -> None:
-    bench.scanner.scan()
+    bench.scan()
     tasks = bench.schedule(5)
     bench.conductor.ailing = {tasks[1]: "garbage", tasks[3]: "500"}
-    bench.scanner.scan()
-    assert bench.scanner.whole
+    bench.scan()
+    assert bench.scanner.complete
     assert bench.ids() == [tasks[0], tasks[2], tasks[4]]
     bench.conductor.ailing.clear()
     bench.pass_(1)
@@ -455,10 +457,10 @@ def test_a_polled_task_that_cannot_be_read_is_found_again_by_its_id_and_the_othe
 
 
 def test_a_polled_task_that_has_no_id_is_searched_for(bench: Bench) -> None:
-    bench.scanner.scan()
+    bench.scan()
     [sick] = bench.schedule()
     bench.conductor.ailing = {sick: "garbage"}
-    bench.scanner.scan()
+    bench.scan()
     assert len(bench.searches) == 2
     bench.conductor.ailing.clear()
     bench.pass_(1)
@@ -469,7 +471,7 @@ def test_a_task_that_cannot_be_told_is_searched_for_where_it_was_until_it_can_be
     discovery = bench.discovery()
     bench.schedule()
     bench.conductor.poll("somebody")
-    discovery.run(bench.ms, [])
+    bench.discover(discovery)
     bench.ms += 30_000
     [sick] = bench.schedule()
     bench.conductor.poll("somebody")
@@ -477,14 +479,14 @@ def test_a_task_that_cannot_be_told_is_searched_for_where_it_was_until_it_can_be
     start = bench.ms - 1
     for _ in range(10):
         bench.ms += 30_000
-        discovery.run(bench.ms, [])
+        bench.discover(discovery)
     assert set(bench.searches[-8:]) == {start}
     bench.conductor.ailing.clear()
     assert sick not in bench.ids()
-    discovery.run(bench.ms, [])
+    bench.discover(discovery)
     assert sick in bench.ids()
     bench.ms += 30_000
-    discovery.run(bench.ms, [])
+    bench.discover(discovery)
     assert bench.searches[-1] == bench.ms - 30_000 - 15_000
 
 
@@ -518,15 +520,15 @@ class Searched:
     def scan(self) -> int:
         """The calls that the search of one scan makes."""
         before, self.calls = self.calls, 0
-        self.bench.scanner.scan()
+        self.bench.scan()
         calls, self.calls = self.calls, before
         return calls
 
     def most_calls(self) -> int:
         """The most calls of one scan, until one is whole: each goes on where the one before broke off."""
         most = self.scan()
-        while not self.bench.scanner.whole:
-            self.bench.pass_(self.bench.index.state.search_due_in(time.monotonic()))
+        while not self.bench.scanner.complete:
+            self.bench.pass_(self.bench.state.search_due_in())
             most = max(most, self.scan())
         return most
 
@@ -546,8 +548,8 @@ def foreign(bench: Bench, count: int) -> list[str]:
 @pytest.mark.parametrize("every", [3, 10, 100])
 def test_however_many_tasks_fail_an_index_a_sweep_makes_few_calls_over_them(bench: Bench, every: int) -> None:
     index = Searched(bench)
-    bench.scanner.scan()
-    bench.index.state.found_alone(time.monotonic())
+    bench.scan()
+    bench.state.found_by_index_alone()
     tasks = foreign(bench, 1000)
     index.sick = set(tasks[::every])
     assert index.most_calls() < 100
@@ -560,7 +562,7 @@ def test_however_many_tasks_fail_an_index_a_sweep_makes_few_calls_over_them(benc
         assert new in bench.ids()
     bench.pass_(60)
     assert index.scan() > 2  # an index may have learned late of a task that started among those
-    bench.index.state.found_alone(time.monotonic())
+    bench.state.found_by_index_alone()
 
 
 def test_pages_of_a_slow_server_that_were_made_small_over_one_task_grow_again(bench: Bench) -> None:
@@ -569,23 +571,23 @@ def test_pages_of_a_slow_server_that_were_made_small_over_one_task_grow_again(be
     tasks = foreign(bench, 1000)
     index.sick = {tasks[500]}
     assert index.scan() < 40
-    assert bench.scanner.whole
+    assert bench.scanner.complete
 
 
 def test_an_index_that_learns_late_of_a_task_shows_it_beside_those_that_fail_it(bench: Bench) -> None:
     index = Searched(bench)
-    bench.scanner.scan()
-    bench.index.state.found_alone(time.monotonic())
+    bench.scan()
+    bench.state.found_by_index_alone()
     late, sick, _ = foreign(bench, 3)
     bench.conductor.tasks[late].status = "unknown"
     index.sick = {sick}
-    bench.scanner.scan()
+    bench.scan()
     bench.ms += 1000
-    bench.scanner.scan()
+    bench.scan()
     bench.conductor.tasks[late].status = "IN_PROGRESS"
     bench.ids()
     bench.pass_(2)
-    bench.scanner.scan()
+    bench.scan()
     assert late in bench.ids()
 
 
@@ -593,7 +595,7 @@ def test_a_discovery_goes_on_where_its_search_broke_off(bench: Bench) -> None:
     index = Searched(bench)
     tasks = foreign(bench, 300)
     index.sick = set(tasks[::3])
-    bench.discovery().run(bench.ms, [])
+    bench.discover(bench.discovery())
     assert set(bench.ids()) >= set(tasks) - index.sick
 
 
@@ -604,4 +606,4 @@ def test_a_queue_that_gives_only_what_cannot_be_read_is_no_empty_one(bench: Benc
 
     bench.conductor.poll = poll  # type: ignore[method-assign,assignment]
     with pytest.raises(OutcomeUnknown):
-        bench.scanner.scan()
+        bench.scan()

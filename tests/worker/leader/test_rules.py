@@ -36,7 +36,7 @@ from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
 from worker.conductor.errors import ConductorError
 from worker.delivery.outcomes import ClaimLost, claim_lasts
-from worker.discovery import state as discovery
+from worker.discovery.state import DiscoveryState
 from worker.health import Health
 from worker.leader import leader as leader_module
 from worker.leader.decider import Decider
@@ -127,7 +127,9 @@ class Machine(RuleBasedStateMachine):
             mock.patch.object(leader_module, "_SCAN_GAP", 0),
             mock.patch.object(leader_module, "_AFTERMATH", 0),
             mock.patch.object(leader_module, "_INBOX", 0),
-            mock.patch.object(discovery, "AT_ONCE_EVERY", float("inf")),  # what is found would depend on the real clock
+            mock.patch.object(
+                DiscoveryState.__init__, "__defaults__", (time, float("inf"))
+            ),  # what is found would depend on the real clock
         ]
         for patch in self.patches:
             patch.start()

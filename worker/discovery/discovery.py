@@ -1,0 +1,114 @@
+"""The scheduled look at the index, next to the scans: finds what they missed, and what has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from store.records import Task
+from worker.conductor.client import Conductor
+from worker.conductor.errors import BrokenOff, ConductorError
+from worker.discovery.index import CANNOT, Index, Seen
+from worker.discovery.reconciliation import STEP, Outcome, Reconciliation
+from worker.discovery.scanner import OVERLAP
+
+log = structlog.get_logger()
+
+_CHECKS = 50
+"""Waiting tasks whose status is asked one by one at each discovery: what remains when there is no index."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Tasks that wait no longer, as Conductor says."""
+
+    task_ids: list[str]
+
+
+class Discovery:
+    """For one thread."""
+
+    def __init__(self, conductor: Conductor, index: Index, step: int = STEP):
+        """`step` is how many running workflows are read at each discovery."""
+        self._conductor = conductor
+        self._index = index
+        self._state = index.state
+        self._reconciliation = Reconciliation(index, step)
+        self.searched_to = 0
+        self.outcome: Outcome | None = None
+        """Of the reconciliation that the last discovery completed; None if it completed none."""
+        self._checked = ""
+
+    def run(self, searched_to: int) -> Iterator[list[Task] | Ended]:
+        """One discovery: yields tasks that wait, and those that have ended. `searched_to` is the scanner's.
+
+        Raises ConductorError.
+        """
+        self.outcome = None
+        waiting = self._index.known.ids()
+        try:
+            ended = yield from self._search(searched_to)
+        except ConductorError:
+            yield from self._check_some(waiting)  # as long as the index can't be searched, this is the only way
+            raise
+        # The index alone is no proof that a task has ended.
+        yield from self._check([task_id for task_id in waiting if task_id in ended])
+        yield from self._check_some([task_id for task_id in waiting if task_id not in ended])
+
+    def _search(self, searched_to: int) -> Generator[list[Task], None, set[str]]:
+        """Finds waiting tasks; returns the ids of those that seem to have ended since the last time."""
+        now = self._conductor.server_now()
+        reconciles = self._state.reconciliation_is_due()
+        since = 0 if self._state.reads_everything() else max(0, (self.searched_to or searched_to) - OVERLAP)
+        seen = Seen()
+        if reconciles:
+            self._state.reconciliation_began()
+        try:
+            yield from self._read(since, seen)
+            if self._state.way != "workflows":  # which reads them all anyway
+                yield from self._reconcile(reconciles, seen.ids, now)
+        except ConductorError:
+            if reconciles:
+                self._state.reconciliation_broke_off()
+            raise
+        ended = self._index.ended_since((self.searched_to or now - 3_600_000) - OVERLAP)
+        self.searched_to = now
+        if seen.unidentified:  # such a task is searched for where it was until it can be read
+            self.searched_to = max(1, min(now, min(item.since for item in seen.unidentified) + OVERLAP))
+        self._state.discovered()
+        return ended
+
+    def _read(self, since: int, seen: Seen) -> Iterator[list[Task]]:
+        """Finds the tasks in progress that started after that, however often the search breaks off."""
+        while True:
+            try:
+                yield from filter(None, self._index.waiting_since(since, seen))
+                return
+            except BrokenOff as error:
+                since = error.reached
+
+    def _reconcile(self, begins: bool, shown: set[str], now: int) -> Iterator[list[Task]]:
+        try:
+            if begins:
+                self._reconciliation.begin(shown, now)
+            yield from self._reconciliation.step(shown)
+            self.outcome = self._reconciliation.outcome
+        except ConductorError as error:
+            if error.status not in CANNOT:
+                raise
+            self._reconciliation.end()
+            log.warning("running workflows can't be read: tasks that are in no index aren't found", error=str(error))
+
+    def _check_some(self, waiting: Sequence[str]) -> Iterator[Ended]:
+        """Asks for the status of the next few waiting tasks, in turn."""
+        ordered = sorted(waiting)
+        turn = [task_id for task_id in ordered if task_id > self._checked][:_CHECKS]
+        self._checked = turn[-1] if len(turn) == _CHECKS else ""
+        yield from self._check(turn)
+
+    def _check(self, task_ids: Sequence[str]) -> Iterator[Ended]:
+        """Asks for the status of these tasks; yields those that have ended."""
+        if ended := self._index.ended_of(task_ids):
+            yield Ended(ended)
