@@ -89,3 +89,8 @@ def test_the_guarantees_name_tests_that_exist() -> None:
     named = set(re.findall(r"`(test_\w+)`", text))
     assert named, "the page names the tests that show the guarantees"
     assert [name for name in sorted(named) if f"def {name}(" not in tests] == []
+
+
+def test_the_names_of_tests_have_less_than_a_hundred_characters() -> None:
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name in re.findall(r"def (test_\w+)", tests) if len(name) >= 100] == []

@@ -80,7 +80,7 @@ def restart_conductor(server: Conductors) -> None:
     server.start(timeout=300)
 
 
-def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is_killed_again_and_again(
+def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is_killed(
     load: Load, server: Conductors
 ) -> None:
     bridge, random_ = load.bridge.start(), random.Random(SEED)

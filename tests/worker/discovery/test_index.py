@@ -220,7 +220,7 @@ def test_a_task_that_a_list_garbles_is_read_by_its_id(bench: Bench) -> None:
     assert retried(bench) == [sick]
 
 
-def test_a_list_that_garbles_a_task_again_and_again_puts_off_no_look_at_it_and_one_that_shows_it_ends_them(
+def test_a_list_that_garbles_a_task_puts_off_no_look_at_it_and_one_that_shows_it_ends_them(
     bench: Bench,
 ) -> None:
     [sick] = bench.foreign()

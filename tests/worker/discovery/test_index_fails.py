@@ -215,7 +215,7 @@ def test_a_task_that_can_be_neither_read_nor_set_aside_keeps_no_other_from_being
     assert [item.id for item in bench.store.quarantined("task")] == [shown]
 
 
-def test_tasks_that_cannot_be_read_are_set_aside_where_people_see_them_and_tried_again_by_the_next_worker(
+def test_tasks_that_cannot_be_read_are_quarantined_and_tried_again_by_the_next_worker(
     bench: Bench,
 ) -> None:
     leader = bench.begin()
