@@ -27,6 +27,7 @@ from pydantic_core import InitErrorDetails
 
 from config.durations import Duration, Size
 from config.rates import Rate
+from config.references import NOT_LOOKED_UP, UNRESOLVED
 from config.value_types import (
     LARGEST_VERSION,
     Expected,
@@ -45,6 +46,7 @@ from config.value_types import (
     check_may_hold,
     error_detail,
     from_list,
+    is_key,
 )
 
 DEFAULT_HOLD = 600.0
@@ -134,6 +136,9 @@ class Signature(_Model):
     header: HeaderName = Field(description="the header that carries the signature", examples=["X-Partner-Signature"])
     algorithm: Literal["sha1", "sha256", "sha512"] = Field(default="sha256", description="the hash of the HMAC")
     encoding: Literal["hex", "base64"] = Field(default="hex", description="how the signature is written")
+    key_encoding: Literal["text", "hex", "base64"] = Field(
+        default="text", description="how the key is written in the secret: text, its characters are the key"
+    )
     prefix: str = Field(default="", description="text before the signature", examples=["sha256="])
     signed: str = Field(
         default="{body}",
@@ -161,6 +166,12 @@ class Signature(_Model):
             yield "signed", 'the body isn\'t signed; write text with {body}, such as "{timestamp}.{body}"'
         if "{timestamp}" in signed and "timestamp_header" not in written:
             yield "signed", "{timestamp} is signed, but in no known header; add timestamp_header: NAME"
+        secrets = written.get("secret")
+        encoding = written.get("key_encoding", "text")
+        for secret in secrets if isinstance(secrets, list) else [secrets]:
+            if isinstance(secret, str) and secret not in (UNRESOLVED, NOT_LOOKED_UP) and not is_key(secret, encoding):
+                yield "secret", f"not a key in {encoding}, as key_encoding says; correct one of them"
+                break
 
 
 class Dedup(_Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -173,6 +174,16 @@ def check_answer(value: object) -> object:
 
 def _schema_of(kind: dict[str, Any], plural: bool = True) -> dict[str, Any]:
     return {"anyOf": [kind, {"type": "array", "items": kind, "minItems": 1}]} if plural else kind
+
+
+def is_key(secret: str, encoding: object) -> bool:
+    """Whether the text is a key in that encoding: ``hex`` or ``base64``; any text is one otherwise."""
+    try:
+        if encoding == "hex":
+            return bool(bytes.fromhex(secret.strip()))
+        return encoding != "base64" or bool(base64.b64decode(secret.strip(), validate=True))
+    except ValueError:
+        return False
 
 
 Name = Annotated[str, Field(min_length=1)]

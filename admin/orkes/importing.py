@@ -12,6 +12,7 @@ from typing import Any
 
 from admin.definitions.values import Secret, Verbatim, to_yaml_value
 from criteria.jsonpath import compile_path
+from platforms import PLATFORMS
 
 _PLATFORMS = {
     "github": "github",
@@ -27,8 +28,12 @@ _PLATFORMS = {
     "custom": "custom",
 }
 """Orkes' names, without case and spaces → ours."""
+SOURCES = sorted({"Github", "Slack", "Stripe", "Twilio", "PagerDuty", "Zendesk", "Twitter", "Facebook", "SendGrid"})
+SOURCES += ["Microsoft Teams", "Custom", *PLATFORMS]
+"""Words that may be sent as sourcePlatform: Orkes' own and the names of our platforms."""
 _VERIFIERS = {"SLACK_BASED": "slack", "STRIPE": "stripe", "TWITTER": "twitter", "SENDGRID": "sendgrid"}
 """Verifiers that are one platform's → the platform."""
+VERIFIERS = ("HEADER_BASED", "SIGNATURE_BASED", "HMAC_BASED", *_VERIFIERS)
 _KNOWN = {
     "name",
     "id",
@@ -51,7 +56,7 @@ _IRRELEVANT = {
     "webhookExecutionHistory",
     "ownerApp",
 }
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+URL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 
 
 class NotOrkes(ValueError):
@@ -96,7 +101,7 @@ def _convert(webhook: Mapping[str, Any], taken: set[str]) -> Imported:
         made.notes.append(f"was named {json.dumps(webhook['name'])} in Orkes")
     made.keys["name"] = name
     webhook_id = webhook.get("id")
-    if isinstance(webhook_id, str) and _ID.fullmatch(webhook_id) and webhook_id not in taken:
+    if isinstance(webhook_id, str) and URL_ID.fullmatch(webhook_id) and webhook_id not in taken:
         taken.add(webhook_id)
         made.keys["id"] = webhook_id
         made.notes.append("its id is kept, so the URL's last part stays")
@@ -147,10 +152,21 @@ def _once(key: object, strategy: object, made: Imported) -> dict[str, Any]:
     return {"once": {"key": f"${path[1]}", "while": "running" if strategy == "FAIL_ON_RUNNING" else "kept"}}
 
 
+def platform_of(source: object) -> str | None:
+    """Our name of a sourcePlatform, whatever its case and spaces; None for one that nobody knows."""
+    plain = re.sub(r"[^a-z0-9]", "", str(source or "custom").lower())
+    ours = {name.replace("-", ""): name for name in PLATFORMS}
+    return _PLATFORMS.get(plain) or ours.get(plain)
+
+
+def _signs(platform: str) -> bool:
+    """Whether a secret is all that verifying the platform's deliveries takes."""
+    return PLATFORMS[platform].verifier is not None and PLATFORMS[platform].required == {"secret"}
+
+
 def _verification(webhook: Mapping[str, Any], made: Imported, variable: str) -> None:
     verifier = str(webhook.get("verifier") or "")
-    source = re.sub(r"[^a-z]", "", str(webhook.get("sourcePlatform") or "").lower())
-    platform = _PLATFORMS.get(source)
+    platform = platform_of(webhook.get("sourcePlatform"))
     header = webhook.get("headerKey") or webhook.get("secretKey")
 
     def secret(what: str) -> Verbatim:
@@ -183,13 +199,16 @@ def _verification(webhook: Mapping[str, Any], made: Imported, variable: str) -> 
     elif verifier == "HMAC_BASED" and platform == "microsoft-teams":
         made.keys["platform"] = "microsoft-teams"
         made.keys["secret"] = secret("the security token of the outgoing webhook")
+    elif verifier == "SIGNATURE_BASED" and not header and platform is not None and _signs(platform):
+        made.keys["platform"] = platform
+        made.keys["secret"] = secret(f"the signing secret of {platform}")
     elif verifier in ("SIGNATURE_BASED", "HMAC_BASED") and header:
         signature: dict[str, Any] = {"header": str(header)}
         if verifier == "SIGNATURE_BASED":
             signature = {"secret": secret("its secretValue"), **signature, "prefix": "sha256="}
         else:
-            what = "its secretValue decoded from base64 (the key itself)"
-            signature = {"secret": secret(what), **signature, "encoding": "base64"}
+            signature = {"secret": secret("its secretValue, the key in Base64"), **signature, "encoding": "base64"}
+            signature["key_encoding"] = "base64"
         made.keys["signature"] = signature
     else:
         reason = f"verifier {json.dumps(verifier)}" if verifier else "no verifier"

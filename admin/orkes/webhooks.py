@@ -5,18 +5,20 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import re
 import secrets as random
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from admin.definitions.values import Secret, Verbatim, kept
-from admin.orkes.importing import Imported, convert
+from admin.orkes.importing import SOURCES, URL_ID, VERIFIERS, Imported, convert, platform_of
 from config.webhooks import Webhook
+from criteria.descriptions import shown
+from platforms.verifiers.public_keys import decode_base64
 
 HIDDEN = "***"
 _WORDS = {
@@ -28,6 +30,8 @@ _WORDS = {
     "twitter": ("Twitter", "TWITTER", None),
 }
 """platform → sourcePlatform, verifier, headerKey."""
+_REFERENCE = re.compile(r"\$\{(?:workflow\.)?(?:secrets\.|env\.)?([A-Za-z_][A-Za-z0-9_]*)\}")
+"""Orkes' ``${workflow.secrets.NAME}``, and the shorter ways in which people write it."""
 _PROOF = {"platform", "secret", "verify_token", "audience", "service_account", "headers", "signature", "verifier"}
 
 
@@ -49,10 +53,11 @@ def to_orkes(webhook: Webhook, verified: bool) -> dict[str, Any]:
         "workflowsToStart": {start.workflow: start.version or 0 for start in webhook.starts},
         "urlVerified": verified,
     }
-    return found | _proof_of(webhook)
+    return found | proof_of(webhook)
 
 
-def _proof_of(webhook: Webhook) -> dict[str, Any]:
+def proof_of(webhook: Webhook) -> dict[str, Any]:
+    """The part of it that says how deliveries are verified."""
     source, verifier, header = _WORDS.get(webhook.platform, (webhook.platform, "SIGNATURE_BASED", None))
     found: dict[str, Any] = {"sourcePlatform": source, "verifier": verifier}
     if webhook.platform == "custom":
@@ -75,10 +80,21 @@ def _proof_of(webhook: Webhook) -> dict[str, Any]:
 # --- in -----------------------------------------------------------------------------------------------------
 
 
+class References(Protocol):
+    """Where references of a client's are looked up."""
+
+    def refer(self, name: str) -> str | None:
+        """The reference to the bridge's secret of that name, such as ``${NAME}``; None if there is none."""
+
+
 def from_orkes(
-    body: Mapping[str, Any], old: tuple[Webhook, Mapping[str, Any]] | None = None, taken: frozenset[str] = frozenset()
+    body: Mapping[str, Any],
+    references: References,
+    old: tuple[Webhook, Mapping[str, Any]] | None = None,
+    taken: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
-    """The webhook's keys. `old`, when one is changed, is what is defined and how it is written.
+    """The webhook's keys. `old`, when one is changed, is what is defined and how it is written. `taken` are the names
+    and the last parts of the URLs of others.
 
     Raises NotAWebhook.
     """
@@ -88,41 +104,67 @@ def from_orkes(
         if body.get(field) is not None and not isinstance(body[field], dict):
             raise NotAWebhook(f"{field} is no object")
     given = {key: value for key, value in body.items() if value is not None and key != "id"}
+    _check_words(given)
     (made,) = convert([given])
     if old is None:
-        if made.keys["name"] in taken:
-            raise NotAWebhook(f"there is a webhook {made.keys['name']} already")
-        keys = _with_secrets(made, given)
+        keys = _new(made, given, references, body.get("id"), taken)
     else:
-        keys = _changed(made, given, *old)
+        keys = _changed(made, given, references, *old)
     if not keys.get("receivers") and not keys.get("starts"):
         raise NotAWebhook("it reaches no workflow: give receiverWorkflowNamesToVersions or workflowsToStart")
     return keys
 
 
-def _changed(made: Imported, body: Mapping[str, Any], webhook: Webhook, written: Mapping[str, Any]) -> dict[str, Any]:
-    shown = to_orkes(webhook, False)
+def _check_words(body: Mapping[str, Any]) -> None:
+    source, verifier = body.get("sourcePlatform"), body.get("verifier")
+    if source is not None and platform_of(source) is None:
+        raise NotAWebhook(f"sourcePlatform {shown(source)} is unknown; known are {', '.join(sorted(SOURCES))}")
+    if verifier not in VERIFIERS:
+        said = "is missing" if verifier is None else f"{shown(verifier)} is unknown"
+        raise NotAWebhook(f"verifier {said}; known are {', '.join(VERIFIERS)}")
+
+
+def _new(
+    made: Imported, body: Mapping[str, Any], references: References, given_id: object, taken: frozenset[str]
+) -> dict[str, Any]:
+    name = made.keys["name"]
+    if given_id is not None and given_id != "" and not (isinstance(given_id, str) and URL_ID.fullmatch(given_id)):
+        raise NotAWebhook(f"id {shown(given_id)} can't be part of a URL; use letters, digits, '-', '_', '.' and '~'")
+    for what, value in (("id", given_id), ("name", name)):
+        if value in taken:
+            raise NotAWebhook(f"there is a webhook with the {what} {value} already")
+    keys = _with_secrets(made, body, references)
+    return keys | ({"id": given_id} if given_id and given_id != name else {})
+
+
+def _changed(
+    made: Imported, body: Mapping[str, Any], references: References, webhook: Webhook, written: Mapping[str, Any]
+) -> dict[str, Any]:
+    shown_now = to_orkes(webhook, False)
     keys = kept(written) | {"name": webhook.name}
     if made.keys["name"] != webhook.name:
         rest = {key: value for key, value in keys.items() if key not in ("name", "id")}
         keys = {"name": made.keys["name"], "id": webhook.url_id, **rest}
-    kind = ("sourcePlatform", "verifier", "headerKey")
-    if any(body.get(field, shown.get(field)) != shown.get(field) for field in kind):
-        keys = {key: value for key, value in keys.items() if key not in _PROOF}
-        proof = _with_secrets(made, body, dict(written.get("headers") or {}))
-        keys |= {key: value for key, value in proof.items() if key in _PROOF}
+    words = ("sourcePlatform", "verifier", "headerKey")
+    unchanged = all(body.get(field, shown_now.get(field)) == shown_now.get(field) for field in words)
+    if unchanged or _kind(made.keys) == _kind(_plain_keys(webhook)):
+        _keep_or_replace(keys, body, references, webhook, written)
     else:
-        _keep_or_replace(keys, body, webhook, written)
+        if body.get("secretValue") == HIDDEN:
+            raise NotAWebhook("secretValue is ***, which keeps the secret of another verifier; send the new one")
+        keys = {key: value for key, value in keys.items() if key not in _PROOF}
+        proof = _with_secrets(made, body, references, dict(written.get("headers") or {}))
+        keys |= {key: value for key, value in proof.items() if key in _PROOF}
     receivers = body.get("receiverWorkflowNamesToVersions")
-    if receivers != shown["receiverWorkflowNamesToVersions"]:
+    if receivers != shown_now["receiverWorkflowNamesToVersions"]:
         old = dict(written.get("receivers") or {})
-        before = shown["receiverWorkflowNamesToVersions"]
+        before = shown_now["receiverWorkflowNamesToVersions"]
         keys["receivers"] = {
             name: Verbatim(old[name]) if name in old and before.get(name) == (receivers or {}).get(name) else versions
             for name, versions in made.keys.get("receivers", {}).items()
         }
     starts = {name: version for name, version in (body.get("workflowsToStart") or {}).items() if type(version) is int}
-    if starts != shown["workflowsToStart"]:
+    if starts != shown_now["workflowsToStart"]:
         conditions = {start.get("workflow"): start for start in written.get("starts") or []}
         keys["starts"] = [
             {**kept(conditions.get(start["workflow"], {})), **start} for start in made.keys.get("starts", [])
@@ -130,60 +172,107 @@ def _changed(made: Imported, body: Mapping[str, Any], webhook: Webhook, written:
     return {key: value for key, value in keys.items() if value not in ({}, [])}
 
 
+def _kind(keys: Mapping[str, Any]) -> tuple[object, ...]:
+    """What kind of proof the keys ask for, whatever the client calls it."""
+    signature = keys.get("signature")
+    if signature:
+        return ("signature", str(signature["header"]).lower(), signature.get("encoding", "hex"))
+    return ("headers",) if keys.get("headers") else (keys.get("platform", "custom"),)
+
+
+def _plain_keys(webhook: Webhook) -> dict[str, Any]:
+    signature = webhook.signature.model_dump(include={"header", "encoding"}) if webhook.signature else None
+    headers = webhook.headers if webhook.platform == "custom" else None
+    return {"platform": webhook.platform, "signature": signature, "headers": headers}
+
+
 def _keep_or_replace(
-    keys: dict[str, Any], body: Mapping[str, Any], webhook: Webhook, written: Mapping[str, Any]
+    keys: dict[str, Any],
+    body: Mapping[str, Any],
+    references: References,
+    webhook: Webhook,
+    written: Mapping[str, Any],
 ) -> None:
-    """The same kind of proof: only values that were sent in clear are new."""
+    """The same kind of proof: only values that were sent in clear, or as a reference, are new."""
     value = body.get("secretValue")
     if isinstance(value, str) and value not in ("", HIDDEN):
         if webhook.platform == "custom" and webhook.signature is not None:
-            secret = _decoded(value) if webhook.signature.encoding == "base64" else value
-            keys["signature"] = {**kept(written["signature"]), "secret": Secret(secret)}
+            signature = {**kept(written["signature"]), "secret": _value(value, references)}
+            if webhook.signature.encoding == "base64":
+                signature = _base64_key(signature, value)
+            keys["signature"] = signature
         else:
-            keys["secret"] = Secret(value)
+            keys["secret"] = _value(value, references)
     headers = body.get("headers")
-    if isinstance(headers, dict) and webhook.platform == "custom" and headers:
-        old = dict(written.get("headers") or {})
-        if any(value == HIDDEN and name not in old for name, value in headers.items()):
-            raise NotAWebhook("a header's value is ***, and there is none to keep")
-        keys["headers"] = {
-            name: Verbatim(old[name]) if value == HIDDEN else Secret(str(value)) for name, value in headers.items()
-        }
+    if isinstance(headers, dict) and webhook.platform == "custom" and webhook.headers and headers:
+        keys["headers"] = _header_values(headers, references, dict(written.get("headers") or {}))
 
 
 def _with_secrets(
-    made: Imported, body: Mapping[str, Any], old_headers: Mapping[str, Any] = MappingProxyType({})
+    made: Imported,
+    body: Mapping[str, Any],
+    references: References,
+    old_headers: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The imported keys, with the values that were sent instead of the names of variables."""
     keys = {key: value for key, value in made.keys.items() if key != "id"}
-    headers = {str(name): value for name, value in (body.get("headers") or {}).items()}
-    value = body.get("secretValue")
-    value = value if isinstance(value, str) and value not in ("", HIDDEN) else None
+    text = body.get("secretValue")
+    text = text if isinstance(text, str) and text not in ("", HIDDEN) else None
+    value = None if text is None else _value(text, references)
     if "headers" in keys:
-        if any(text == HIDDEN and name not in old_headers for name, text in headers.items()):
-            raise NotAWebhook("a header's value is ***, and there is none to keep")
-        keys["headers"] = {
-            name: Verbatim(old_headers[name]) if headers[name] == HIDDEN else Secret(str(headers[name]))
-            for name in keys["headers"]
-        }
+        keys["headers"] = _header_values(body.get("headers") or {}, references, old_headers)
     elif "signature" in keys:
-        secret = _decoded(value) if value and keys["signature"].get("encoding") == "base64" else value
-        keys["signature"] = {**keys["signature"], "secret": Secret(secret or _nobodys())}
+        keys["signature"] = {**keys["signature"], "secret": value or Secret(_nobodys())}
+        if keys["signature"].get("encoding") == "base64":
+            keys["signature"] = _base64_key(keys["signature"], text)
     elif keys.get("platform") == "slack" and value is None:
         keys.pop("secret", None)
     elif "secret" in keys:
-        keys["secret"] = Secret(value or (_nobodys_key() if keys["platform"] == "sendgrid" else _nobodys()))
+        keys["secret"] = value or Secret(_nobodys_key() if keys["platform"] == "sendgrid" else _nobodys())
     else:
         raise NotAWebhook(made.notes[-1] if made.notes else "nothing would verify its deliveries")
     return keys
 
 
-def _decoded(value: str) -> str:
-    """Orkes keeps the key of HMAC_BASED in base64."""
-    try:
-        return base64.b64decode(value, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        return value
+def _value(text: str, references: References) -> Secret | Verbatim:
+    """A secret as a client sends it: itself, or a reference to one of the bridge's. Never a reference as a literal.
+
+    Raises NotAWebhook for a reference that stands for nothing.
+    """
+    if "${" not in text:
+        return Secret(text)
+
+    def replace(match: re.Match[str]) -> str:
+        found = references.refer(match[1])
+        if found is None:
+            raise NotAWebhook(
+                f"{match[0]} stands for no secret of the bridge's; set the environment variable {match[1]} for relay "
+                f"and admin process, or put it into the file secrets/{match[1]} beside the definitions"
+            )
+        return found
+
+    referred = _REFERENCE.sub(replace, text)
+    if "${" in _REFERENCE.sub("", text) or "$${" in text:
+        raise NotAWebhook("secretValue or a header has a ${…} that is no reference; write ${workflow.secrets.NAME}")
+    return Verbatim(referred)
+
+
+def _header_values(
+    headers: Mapping[str, Any], references: References, old: Mapping[str, Any]
+) -> dict[str, Secret | Verbatim]:
+    if any(value == HIDDEN and name not in old for name, value in headers.items()):
+        raise NotAWebhook("a header's value is ***, and there is none to keep")
+    return {
+        str(name): Verbatim(old[name]) if value == HIDDEN else _value(str(value), references)
+        for name, value in headers.items()
+    }
+
+
+def _base64_key(signature: Mapping[str, Any], text: str | None) -> dict[str, Any]:
+    """The key of HMAC_BASED is sent in Base64, and kept so. Raises NotAWebhook for one that isn't."""
+    if text is not None and "${" not in text and decode_base64(text.strip()) is None:
+        raise NotAWebhook("secretValue of HMAC_BASED is the key in Base64; what was sent is not Base64")
+    return {**signature, "key_encoding": "base64"}
 
 
 def _nobodys() -> str:

@@ -6,16 +6,18 @@ Success is always 200. https://orkes.io/content/category/reference-docs/api/webh
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, Response, abort, current_app, jsonify, request
 
 from admin.bridge import Bridge, NotFound
-from admin.definitions.writer import Invalid, NameTaken, Written
-from admin.orkes.webhooks import NotAWebhook, from_orkes, to_orkes
+from admin.definitions.writer import SECRETS, Invalid, NameTaken, Written
+from admin.orkes.webhooks import HIDDEN, NotAWebhook, from_orkes, proof_of, to_orkes
 from admin.page.context import changed, role_of_token, sessions
 from admin.page.pages import bridge
 from admin.page.webhooks import folder
+from config.references import environment_with_dotenv
 from config.webhooks import Webhook
 from platforms.bodies import BadBody, read_json
 from store.records import EventFilter
@@ -23,6 +25,13 @@ from store.records import EventFilter
 blueprint = Blueprint("orkes", __name__, url_prefix="/api")
 
 _HISTORY = 10
+_FACTS = ("tags", "orkes")
+"""What is remembered of a webhook by its name, beside its definition."""
+_WORDS = ("sourcePlatform", "verifier", "headerKey", "secretKey", "createdBy")
+"""Fields that a client gets back as it sent them."""
+_OWN_SETTINGS = ("BRIDGE_", "CONDUCTOR_", "PG", "ADMIN_", "OTEL_")
+_LONGEST_WORDS = 20_000
+"""Characters of what is remembered of one webhook."""
 _LONGEST_PAYLOAD = 100_000
 """Characters of a payload in the history; /api/events has the whole."""
 
@@ -43,15 +52,19 @@ def token() -> Response:
 @blueprint.get("/metadata/webhook")
 def get_all() -> Response:
     here = bridge()
-    verified = here.verified_at()
-    return jsonify([to_orkes(one, verified[name] is not None) for name, one in here.definitions.webhooks.items()])
+    verified, facts = here.verified_at(), here.store.facts()
+    return jsonify([_shown(one, verified[name] is not None, facts) for name, one in here.definitions.webhooks.items()])
 
 
 @blueprint.post("/metadata/webhook")
 def create() -> Response:
-    keys = _keys(from_orkes, _body(), None, frozenset(bridge().definitions.webhooks))
+    body, defined = _body(), bridge().definitions.webhooks
+    keys = _keys(from_orkes, body, Secrets(), None, frozenset({*defined, *(one.url_id for one in defined.values())}))
     _write(lambda: folder().create(keys))
     changed("created", keys["name"], "by the API of Orkes")
+    _remember(keys["name"], body)
+    if body.get("tags"):
+        _set_tags(keys["name"], _tags_in(body["tags"]))
     return _one(keys["name"])
 
 
@@ -64,9 +77,13 @@ def get(webhook_id: str) -> Response:
 def update(webhook_id: str) -> Response:
     webhook = _webhook(webhook_id)
     written = _written(webhook)
-    keys = _keys(from_orkes, _body(), (webhook, written.keys))
+    body = _body()
+    keys = _keys(from_orkes, body, Secrets(), (webhook, written.keys))
     _write(lambda: folder().update(webhook.name, keys, written.version))
     changed("edited", keys["name"], "by the API of Orkes")
+    if keys["name"] != webhook.name:
+        _rename(webhook.name, keys["name"])
+    _remember(keys["name"], body)
     return _one(keys["name"])
 
 
@@ -74,7 +91,8 @@ def update(webhook_id: str) -> Response:
 def delete(webhook_id: str) -> Response:
     webhook = _webhook(webhook_id)
     folder().delete(webhook.name, _written(webhook).version)
-    bridge().store.set_fact(f"tags:{webhook.name}", None)
+    for fact in _FACTS:
+        bridge().store.set_fact(f"{fact}:{webhook.name}", None)
     changed("deleted", webhook.name, "by the API of Orkes")
     return Response(status=200)
 
@@ -96,9 +114,61 @@ def put_tags(webhook_id: str) -> Response:
 @blueprint.delete("/metadata/webhook/<webhook_id>/tags")
 def delete_tags(webhook_id: str) -> Response:
     name = _webhook(webhook_id).name
-    given = _given_tags()
-    _set_tags(name, [tag for tag in _tags(name) if tag not in given])
+    given = [(tag["key"], tag["value"]) for tag in _given_tags()]
+    _set_tags(name, [tag for tag in _tags(name) if (tag["key"], tag["value"]) not in given])
     return Response(status=200)
+
+
+# --- what a client sent, and gets back ---------------------------------------------------------------------
+
+
+class Secrets:
+    """The bridge's secrets: those of the environment, and files beside the definitions."""
+
+    def refer(self, name: str) -> str | None:
+        """``${NAME}`` for a variable, ``${file:secrets/NAME}`` for a file; None if there is neither.
+
+        The bridge's own settings are no secrets of webhooks: whoever writes definitions could find them out by trying.
+        """
+        if name.startswith(_OWN_SETTINGS):
+            return None
+        if environment_with_dotenv().get(name, "").strip():
+            return f"${{{name}}}"
+        return f"${{file:{SECRETS}/{name}}}" if (folder().folder / SECRETS / name).is_file() else None
+
+
+def _remember(name: str, body: dict[str, Any]) -> None:
+    """Keeps a client's own words for what they mean here, as long as they mean it."""
+    webhook = bridge().definitions.webhooks.get(name)
+    if webhook is None:
+        return
+    words = {field: body[field] for field in _WORDS if isinstance(body.get(field), str) and body[field]}
+    if isinstance(body.get("headers"), dict):
+        words["headers"] = dict.fromkeys(map(str, body["headers"]), HIDDEN)
+    kept = {"words": words, "for": proof_of(webhook)}
+    text = json.dumps(kept)
+    bridge().store.set_fact(f"orkes:{name}", text if len(text) <= _LONGEST_WORDS else None)
+
+
+def _shown(webhook: Webhook, verified: bool, facts: Mapping[str, str]) -> dict[str, Any]:
+    """The webhook in the words of whoever sent it by this API, or in Orkes' own."""
+    found = to_orkes(webhook, verified)
+    kept = json.loads(facts.get(f"orkes:{webhook.name}", "{}"))
+    if kept.get("for") == proof_of(webhook):  # else it was changed by other means meanwhile
+        found |= kept["words"]
+    return found
+
+
+def _rename(old: str, new: str) -> None:
+    """What is known of a webhook by its name goes along."""
+    store = bridge().store
+    facts = store.facts()
+    for fact in _FACTS:
+        store.set_fact(f"{fact}:{new}", facts.get(f"{fact}:{old}"))
+        store.set_fact(f"{fact}:{old}", None)
+    if old in store.paused():
+        store.pause(new, store.now())
+        store.resume(old)
 
 
 # --- what they share ----------------------------------------------------------------------------------------
@@ -159,10 +229,12 @@ def _one(name: str) -> Response:
     webhook = here.definitions.webhooks.get(name)
     if webhook is None:
         raise NotFound(f"no webhook {name}")
-    found = to_orkes(webhook, here.verified_at()[name] is not None)
+    found = _shown(webhook, here.verified_at()[name] is not None, here.store.facts())
     created = [change.who for change in here.store.changes(name, 1000) if change.what == "created"]
     if created:
-        found["createdBy"] = created[0]
+        found.setdefault("createdBy", created[0])
+    if tags := _tags(name):
+        found["tags"] = tags
     history = _history(here, name)
     return jsonify(found | ({"webhookExecutionHistory": history} if history else {}))
 
@@ -200,11 +272,14 @@ def _set_tags(name: str, tags: list[dict[str, str]]) -> None:
 
 
 def _given_tags() -> list[dict[str, str]]:
-    body = _json()
+    return _tags_in(_json())
+
+
+def _tags_in(value: Any) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
-    for tag in body if isinstance(body, list) else [body]:
-        key, value = (tag.get("key"), tag.get("value")) if isinstance(tag, dict) else (None, None)
-        if not isinstance(key, str) or not isinstance(value, str):
+    for tag in value if isinstance(value, list) else [value]:
+        texts = {field: tag.get(field) for field in ("key", "value", "type")} if isinstance(tag, dict) else {}
+        if not isinstance(texts.get("key"), str) or not isinstance(texts.get("value"), str):
             abort(400, 'send a list of {"key": TEXT, "value": TEXT}')
-        found.append({"key": key, "value": value})
+        found.append({field: text for field, text in texts.items() if isinstance(text, str)})
     return found

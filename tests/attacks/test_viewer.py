@@ -102,7 +102,7 @@ def test_whatever_the_api_is_sent_is_text(page: Page, reference: str) -> None:
         "sourcePlatform": "Custom",
         "verifier": "SIGNATURE_BASED",
         "headerKey": "X-Signature",
-        "secretValue": reference + STRONG,
+        "secretValue": STRONG,
         "receiverWorkflowNamesToVersions": {"flow": 1},
         "workflowsToStart": {reference: 2},
     }
@@ -112,8 +112,18 @@ def test_whatever_the_api_is_sent_is_text(page: Page, reference: str) -> None:
     assert changed.status_code == 200
     webhook = page.defined["custom"]
     assert webhook.starts[0].workflow == f"b{reference}"
-    assert webhook.signature.secret[0].get_secret_value() == reference + STRONG
     assert SECRET not in made.text + changed.text
+
+
+@pytest.mark.parametrize("name", ["BRIDGE_ADMIN_TOKEN", "CONDUCTOR_AUTH_SECRET", "PGPASSWORD"])
+def test_a_secrets_reference_never_names_a_setting_of_the_bridge(
+    page: Page, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, STRONG)
+    body = {"name": "custom", "verifier": "SIGNATURE_BASED", "headerKey": "X-S", "workflowsToStart": {"flow": 1}}
+    answer = page.client.post("/api/metadata/webhook", json={**body, "secretValue": f"${{workflow.secrets.{name}}}"})
+    assert answer.status_code == 400
+    assert name in answer.get_json()["message"]
 
 
 @pytest.mark.parametrize("reference", REFERENCES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +160,7 @@ def test_tags_are_put_read_and_deleted(client: Client) -> None:
         (FLAGS | {"headers": {"X": "***"}}, "none to keep"),
         (FLAGS | {"receiverWorkflowNamesToVersions": {}}, "reaches no workflow"),
         (FLAGS | {"receiverWorkflowNamesToVersions": []}, "no object"),
-        (FLAGS | {"verifier": "NOTHING"}, "nothing would verify"),
+        (FLAGS | {"verifier": "NOTHING"}, "known are HEADER_BASED"),
         (FLAGS | {"headers": {"bad name": "x"}}, "not a header's name"),
     ],
 )
@@ -169,11 +171,159 @@ def test_a_bad_body_is_answered_with_what_is_wrong(client: Client, page: Page, b
     assert not page.defined
 
 
-def test_a_name_leads_nowhere_and_references_stay_text(client: Client, page: Page) -> None:
-    made = client("POST", "", FLAGS | {"name": "../../etc/passwd", "headers": {"X": "${file:/etc/passwd}"}})
+def test_a_name_leads_nowhere_and_no_path_is_a_reference(client: Client, page: Page) -> None:
+    made = client("POST", "", FLAGS | {"name": "../../etc/passwd"})
     assert made.status_code == 200
     assert made.get_json()["name"] == "etc-passwd"
-    assert page.defined["etc-passwd"].headers["X"].get_secret_value() == "${file:/etc/passwd}"
+    refused = client("POST", "", FLAGS | {"name": "other", "headers": {"X": "${file:/etc/passwd}"}})
+    assert refused.status_code == 400
+    assert "other" not in page.defined
+
+
+# What Conductor's documentation shows (how-to "Incoming webhooks").
+PAYMENT = {
+    "name": "payment-provider-callback",
+    "sourcePlatform": "Custom",
+    "verifier": "HMAC_BASED",
+    "headerKey": "X-Provider-Signature",
+    "secretValue": "${workflow.secrets.PAYMENT_WEBHOOK_SECRET}",
+    "receiverWorkflowNamesToVersions": {"process_payment_callback": 1},
+}
+
+
+def test_a_secret_by_reference_is_the_bridges_and_never_a_literal(
+    client: Client, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = client("POST", "", PAYMENT)
+    assert refused.status_code == 400
+    assert "PAYMENT_WEBHOOK_SECRET" in refused.get_json()["message"]
+    key = base64.b64encode(bytes(range(200, 232))).decode()
+    monkeypatch.setenv("PAYMENT_WEBHOOK_SECRET", key)
+    assert client("POST", "", PAYMENT).status_code == 200
+    signature = page.defined["payment-provider-callback"].signature
+    assert signature.secret[0].get_secret_value() == key
+    assert signature.key_encoding == "base64"
+    text = (page.folder / "payment-provider-callback.yaml").read_text()
+    assert "${PAYMENT_WEBHOOK_SECRET}" in text
+    assert key not in text
+
+
+@pytest.mark.parametrize("form", ["${NAMED}", "${secrets.NAMED}", "${workflow.env.NAMED}", "${workflow.secrets.NAMED}"])
+def test_each_way_to_write_a_reference_is_known_and_a_file_will_do(form: str, client: Client, page: Page) -> None:
+    (page.folder / "secrets").mkdir()
+    (page.folder / "secrets" / "NAMED").write_text("a-secret-of-a-file-0123456789")
+    assert client("POST", "", GITHUB | {"secretValue": form}).status_code == 200
+    assert page.defined["GitHubWebhook"].secret[0].get_secret_value() == "a-secret-of-a-file-0123456789"
+    assert client("DELETE", "/GitHubWebhook").status_code == 200
+    assert (page.folder / "secrets" / "NAMED").exists()
+
+
+@pytest.mark.parametrize("form", ["${workflow.secrets.}", "${a b}", "${", "$${NAMED}", "${workflow.input.x.y}"])
+def test_what_is_no_reference_is_an_error(form: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAMED", "a-secret-0123456789")
+    assert client("POST", "", GITHUB | {"secretValue": form}).status_code == 400
+
+
+def test_a_key_of_hmac_based_is_base64_bytes_and_all(client: Client, page: Page) -> None:
+    assert "Base64" in client("POST", "", PAYMENT | {"secretValue": "not base64!"}).get_json()["message"]
+    key = bytes(range(200, 232))  # no text
+    sent = PAYMENT | {"secretValue": base64.b64encode(key).decode(), "workflowsToStart": {"flow": 1}}
+    made = client("POST", "", sent)
+    assert made.status_code == 200
+    folder = page.folder.parent
+    store = open_store(f"sqlite:///{folder / 'other.db'}")
+    settings = page.settings.model_copy(update={"bridge_database": f"sqlite:///{folder / 'other.db'}"})
+    relay = create_relay(settings, store=store, in_background=False).test_client()
+    body = b'{"paid": true}'
+    mac = base64.b64encode(hmac.digest(key, body, "sha256")).decode()
+    path = f"/api/webhook/{made.get_json()['id']}"
+    assert relay.post(path, data=body, headers={"X-Provider-Signature": mac}).status_code == 200
+    assert relay.post(path, data=body + b" ", headers={"X-Provider-Signature": mac}).status_code == 401
+    store.close()
+
+
+def test_the_integration_test_of_the_go_sdk(client: Client) -> None:
+    """conductor-sdk/conductor-go, test/integration_tests/webhook_client_test.go, step by step."""
+    sent = {
+        "id": "webhook-1764",
+        "name": "test-webhook-1764",
+        "sourcePlatform": "GITHUB",
+        "headerKey": "X-GitHub-Event",
+        "secretKey": "X-Hub-Signature",
+        "secretValue": "test-secret",
+        "headers": {"Content-Type": JSON},
+        "verifier": "SLACK_BASED",
+        "workflowsToStart": {"TestWorkflow": 1},
+    }
+    made = client("POST", "", sent).get_json()
+    assert (made["id"], made["name"]) == ("webhook-1764", "test-webhook-1764")
+    found = client("GET", "/webhook-1764").get_json()
+    assert (found["sourcePlatform"], found["headerKey"], found["secretKey"]) == (
+        "GITHUB",
+        "X-GitHub-Event",
+        "X-Hub-Signature",
+    )
+    assert [one["name"] for one in client("GET", "").get_json()] == ["test-webhook-1764"]
+    tags = [
+        {"key": "environment", "value": "test", "type": "metadata"},
+        {"key": "owner", "value": "integration-test", "type": "ownership"},
+    ]
+    assert client("PUT", "/webhook-1764/tags", tags).status_code == 200
+    assert client("GET", "/webhook-1764/tags").get_json() == tags
+    found |= {"sourcePlatform": "GITLAB", "headerKey": "X-Gitlab-Event"}
+    found["workflowsToStart"]["AnotherTestWorkflow"] = 1
+    for answer in (client("PUT", "/webhook-1764", found), client("GET", "/webhook-1764")):
+        updated = answer.get_json()
+        assert (updated["sourcePlatform"], updated["headerKey"]) == ("GITLAB", "X-Gitlab-Event")
+        assert "AnotherTestWorkflow" in updated["workflowsToStart"]
+        assert updated["tags"] == tags
+    assert client("DELETE", "/webhook-1764").status_code == 200
+    assert client("GET", "").get_json() == []
+
+
+def test_words_that_only_name_the_same_proof_keep_its_secret(client: Client, page: Page) -> None:
+    client("POST", "", GITHUB | {"verifier": "SLACK_BASED", "secretValue": "slacks-own-secret-0123"})
+    found = client("GET", "/GitHubWebhook").get_json()
+    assert client("PUT", "/GitHubWebhook", found | {"sourcePlatform": "Slack"}).status_code == 200
+    assert page.defined["GitHubWebhook"].secret[0].get_secret_value() == "slacks-own-secret-0123"
+    other = client("PUT", "/GitHubWebhook", found | {"verifier": "STRIPE"})
+    assert other.status_code == 400
+    assert "another verifier" in other.get_json()["message"]
+
+
+@pytest.mark.parametrize("given", ["a b", "../x", "", "ä", "x" * 200])
+def test_an_id_is_part_of_the_url_or_refused(given: str, client: Client) -> None:
+    made = client("POST", "", FLAGS | {"id": given})
+    assert made.status_code == (400 if given else 200)
+
+
+def test_an_id_or_name_that_is_taken_is_refused(client: Client) -> None:
+    assert client("POST", "", FLAGS | {"id": "one"}).status_code == 200
+    assert "id one" in client("POST", "", GITHUB | {"id": "one"}).get_json()["message"]
+    assert "id custom_webhook_1" in client("POST", "", GITHUB | {"id": "custom_webhook_1"}).get_json()["message"]
+    assert client("POST", "", GITHUB | {"name": "one"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sourcePlatform": "Nobody"}, "Microsoft Teams"),
+        ({"verifier": "RSA_BASED"}, "HMAC_BASED"),
+        ({"verifier": None}, "HEADER_BASED"),
+    ],
+)
+def test_an_unknown_word_is_a_400_that_says_what_is_possible(change: Any, words: str, client: Client) -> None:
+    answer = client("POST", "", FLAGS | change)
+    assert answer.status_code == 400
+    assert words in answer.get_json()["message"]
+
+
+def test_tags_and_pause_go_along_with_a_new_name(client: Client, page: Page) -> None:
+    webhook = client("POST", "", FLAGS | {"tags": [{"key": "team", "value": "a"}]}).get_json()
+    assert webhook["tags"] == [{"key": "team", "value": "a"}]
+    renamed = client("PUT", f"/{webhook['id']}", webhook | {"name": "renamed"}).get_json()
+    assert renamed["name"] == "renamed"
+    assert renamed["tags"] == [{"key": "team", "value": "a"}]
 
 
 def test_no_secret_is_ever_returned(client: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +52,7 @@ class Page:
 
     @property
     def defined(self) -> dict[str, Any]:
-        return load_definitions(self.folder, PLATFORMS, {}, may_be_empty=True).by_name
+        return load_definitions(self.folder, PLATFORMS, dict(os.environ), may_be_empty=True).by_name
 
 
 @pytest.fixture
