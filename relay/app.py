@@ -24,7 +24,6 @@ from relay.background import GONE, STILL_IN_FORCE, Background
 from relay.forwarded import believing
 from relay.hidden_paths import KeptHiddenPaths
 from relay.hub import aside, gather, nap
-from relay.peers import Peers
 from relay.receiver import Receiver
 from relay.route import Route, routes_of
 from relay.tally import Tally
@@ -148,9 +147,8 @@ def _create_app(
     web.handle_errors(app)
     proxies = settings.bridge_trusted_proxies
     start = background.start if in_background else lambda: None
-    wsgi = believing(web.Deliveries(receiver, app.wsgi_app, start, bool(proxies)), proxies)
-    app.wsgi_app = peers = Peers(wsgi)  # type: ignore[method-assign]
-    background.let_go, background.await_first = peers.let_go, peers.await_first
+    deliveries = web.Deliveries(receiver, app.wsgi_app, start, bool(proxies))
+    app.wsgi_app = believing(deliveries, proxies)  # type: ignore[assignment, method-assign]
     app.extensions["relay"] = background
     return app
 

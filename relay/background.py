@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import structlog
 
@@ -47,10 +47,6 @@ class Background:
         self._metrics_address = metrics_address
         self._pid: int | None = None
         self._to_parent: int | None = None
-        self.let_go: Callable[[], None] = lambda: None
-        """Ends the connections on which no request is under way."""
-        self.await_first: Callable[[Any, float], bool] = lambda connection, seconds: True
-        """Waits until something comes on a new connection; False if nothing came in so many seconds."""
         self._stopped = threading.Event()
 
     @property

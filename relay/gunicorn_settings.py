@@ -43,41 +43,37 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **named: Any):
         super().__init__(*arguments, **named)
-        self._places = Places(self.worker_connections)
+        self.places = Places(self.worker_connections)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serves a connection. One on which nothing was ever sent is let go at once when the worker stops."""
         connection = Connection(client, MEMORY)
-        self._places.take(connection)
+        self.places.take(connection)
         try:
-            self._serve(listener, connection, addr)
-        finally:
-            self._places.leave(connection)
-
-    def _serve(self, listener: Any, connection: Connection, addr: Any) -> None:
-        background = _background(self.wsgi)
-        # Of TLS something may have been read by now, and be waiting in the socket.
-        if background is not None and not connection.is_tls:
-            try:
-                came = background.await_first(connection, self.cfg.keepalive)
-            except OSError:
-                came = False
-            if not came:
+            # Of TLS something may have been read by now, and be waiting in the socket.
+            if connection.is_tls or connection.await_first(self.cfg.keepalive):
+                super().handle(listener, connection, addr)
+            else:
                 connection.close()
-                return
-        try:
-            super().handle(listener, connection, addr)
         finally:
             connection.request_is_over()
+            self.places.leave(connection)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
-        """Answers a request whose head has come."""
+        """Answers a request whose head has come. Raises StopIteration where no other one may follow."""
         sock.head_is_read()
+        last = None
         try:
-            super().handle_request(listener_name, req, sock, addr)
+            try:
+                super().handle_request(listener_name, req, sock, addr)
+            except StopIteration as error:
+                last = error
+            sock.finish(req.body, any(name == "TRANSFER-ENCODING" for name, _ in req.headers))
         finally:
             sock.request_is_over()
-            self._places.take(sock)
+            self.places.take(sock)
+        if last is not None:
+            raise last
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answers, where an answer can be sent still; gunicorn closes the connection."""
@@ -139,10 +135,11 @@ limit_request_line = 8190
 limit_request_fields = 100
 limit_request_field_size = 16380
 
-# Whom to believe about addresses and hosts is BRIDGE_TRUSTED_PROXIES' to say.
-forwarded_allow_ips = ""
+# Whom to believe about addresses and hosts is BRIDGE_TRUSTED_PROXIES' to say: gunicorn believes no header at all.
+# So it makes no difference from whom it would, and `*` saves each request a look at the address.
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
+forwarded_allow_ips = "*"
 accesslog = None
 control_socket_disable = True
 
@@ -188,20 +185,22 @@ def post_worker_init(worker: Any) -> None:
 
     hub.begin()
     memory.begin(worker.cfg.workers)
+    # They don't change any more, and gunicorn reads two dozen of them for each request, by two calls in Python each.
+    vars(worker.cfg).update({name: setting.get() for name, setting in worker.cfg.settings.items()})
     # What is there by now stays: the collector need not look at it again every few deliveries.
     gc.freeze()
     gc.set_threshold(_OBJECTS_A_COLLECTION)
     if background := _background(worker.wsgi):
         background.start()
-        gevent.spawn(_let_go_at_the_end, worker, background)
+    gevent.spawn(_let_go_at_the_end, worker)
 
 
-def _let_go_at_the_end(worker: Any, background: Any) -> None:
+def _let_go_at_the_end(worker: Worker) -> None:
     """A worker that stops waits for its connections: those that idle would make it wait for as long as they may."""
     while worker.alive:
         gevent.sleep(0.1)
     while True:  # those whose answer is under way follow
-        background.let_go()
+        worker.places.let_go()
         gevent.sleep(0.1)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import gevent
 from flask import Blueprint, Flask, Response
 from werkzeug.exceptions import HTTPException
 
@@ -15,7 +14,6 @@ from platforms.request import Answer, Request, error_answer, json_answer
 from relay import metrics
 from relay.hub import aside
 from relay.memory import Overloaded
-from relay.peers import LONGEST_BODY
 from relay.readiness import Readiness
 from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Receiver
 from relay.route import CONDUCTORS_PATH, PATH, Route
@@ -65,9 +63,9 @@ class WsgiRequest:
             expected = int(length[:20])
             if expected > max_body:
                 raise BodyTooLarge
+        connection = environ.get("gunicorn.socket")
         try:
-            with gevent.Timeout(LONGEST_BODY, TimeoutError):
-                body = self._read(environ["wsgi.input"], expected, is_chunked=not length)
+            body = self._read(environ["wsgi.input"], expected, connection if not length else None)
         except Overloaded:
             raise
         except Exception as error:  # the server's parser and the socket have errors of their own families
@@ -76,18 +74,19 @@ class WsgiRequest:
             raise BodyTooLarge
         if length and len(body) != expected:
             raise BodyUnreadable
+        if length and connection is not None:
+            connection.body_is_read()
         return body
 
-    def _read(self, stream: Any, most: int, is_chunked: bool) -> bytes:
-        """What comes, up to so many bytes."""
-        if most <= _PIECE and not is_chunked:
+    def _read(self, stream: Any, most: int, chunked: Any) -> bytes:
+        """What comes, up to so many bytes; `chunked` is the `relay.connection.Connection` of a body in chunks."""
+        if most <= _PIECE and chunked is None:
             body: bytes = stream.read(most)
             return body
-        connection = self._environ.get("gunicorn.socket") if is_chunked else None
         pieces = bytearray()
         while left := min(_PIECE, most - len(pieces)):
-            if connection is not None:
-                connection.expect(left)
+            if chunked is not None:
+                chunked.expect(left)
             piece = stream.read(left)
             if not piece:
                 break

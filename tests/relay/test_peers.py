@@ -131,6 +131,13 @@ def test_a_request_that_comes_in_pieces_is_answered_once_it_is_whole(cut: int, r
         assert [answers.next()[0], answers.next()[0]] == [200, 200]
 
 
+def test_no_senders_word_about_paths_and_schemes_is_believed(relay: Process) -> None:
+    more = "SCRIPT_NAME: /elsewhere\r\nPATH_INFO: /elsewhere\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n"
+    with connect(relay) as connection:
+        connection.sendall(request(more=more))
+        assert Answers(connection).next()[0] == 200
+
+
 def test_larger_and_chunked_bodies_and_old_clients_are_served_too(relay: Process) -> None:
     large = json.dumps({"text": "x" * 300_000}).encode()
     chunked = request().replace(
