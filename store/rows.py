@@ -31,10 +31,12 @@ from store.records import (
 log = structlog.get_logger()
 
 _Item = TypeVar("_Item")
+_PLAIN = {str, int, type(None)}
 EVENT = (
     "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
     " settled_at, replay_of"
 )
+_EVENT_NUMBERS = (0, 3, 9, 10, 11, 12)
 LISTED_EVENT = EVENT.replace("payload, headers, query", "'{}', '{}', '{}'")
 """The same without what is large."""
 NEW_EVENT = "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of"
@@ -42,6 +44,9 @@ TASK = (
     "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"
     " broken"
 )
+_TASK_NUMBERS = (5, 6)
+_NO_CRITERIA = '""'
+"""It matches nothing."""
 TARGET = (
     "id, event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
     " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while, failing_since,"
@@ -200,16 +205,33 @@ def workflow_row(found: Workflow) -> tuple[object, ...]:
     )
 
 
+def _readable(row: Sequence[Any], numbers: Sequence[int]) -> tuple[list[Any], str | None]:
+    """The row's values as they can be used, and why it can't be read; numbers are to stand at these places.
+
+    SQLite keeps in any column whatever it is given, and another program may have given it anything.
+    """
+    values = list(row)
+    if _PLAIN.issuperset(map(type, values)) and not any(type(values[place]) is str for place in numbers):
+        return values, None
+    for place, value in enumerate(values):
+        if place in numbers:
+            values[place] = value if value is None or isinstance(value, int) else 0
+        elif type(value) not in _PLAIN:
+            values[place] = str(value)
+    return values, "its row in the store can't be read: a value is no text in UTF-8, or no number"
+
+
 def event(row: Sequence[Any]) -> Event:
     """From the columns of `EVENT`. One that can't be read says so as its payload is asked for: others go on."""
-    values = list(row)
-    unreadable = None
+    values, unreadable = _readable(row, _EVENT_NUMBERS)
     for place, name in ((6, "headers"), (7, "query")):
         try:
             values[place] = json.loads(values[place])
         except (TypeError, ValueError) as error:
             values[place], unreadable = {}, f"its {name} in the store can't be read: {error}"
     values[10] = values[10] or None  # set aside undecided
+    if not 0 <= values[11] < len(HOLDS):
+        values[11], unreadable = 0, f"its hold in the store can't be read: {values[11]}"
     values[11] = HOLDS[values[11]]
     found = Event(*values)
     return found if unreadable is None else replace(found, unreadable=unreadable)
@@ -217,7 +239,9 @@ def event(row: Sequence[Any]) -> Event:
 
 def task(row: Sequence[Any]) -> Task:
     """From the columns of `TASK`. One whose matches can't be read is broken: others go on."""
-    values = list(row)
+    values, unreadable = _readable(row, _TASK_NUMBERS)
+    if unreadable is not None:
+        values[4], values[10] = _NO_CRITERIA, unreadable
     try:
         values[4] = json.loads(values[4])
     except (TypeError, ValueError) as error:

@@ -15,6 +15,14 @@ LARGEST_INT = 2**31 - 1
 """PostgreSQL's INTEGER, and Java's."""
 LARGEST_LONG = 2**63 - 1
 """PostgreSQL's BIGINT, SQLite's INTEGER and Java's long."""
+
+
+class Foreign(str):
+    """A text in the database that isn't UTF-8, as far as it can be read: no bridge wrote it."""
+
+    __slots__ = ()
+
+
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -27,6 +35,14 @@ def text(value: str) -> str:
     except UnicodeEncodeError:
         return _SURROGATES.sub("\ufffd", value)
     return value
+
+
+def stored(found: bytes) -> str:
+    """A text as the database has it; `Foreign` if it isn't UTF-8, so that it spoils its own row and no page of them."""
+    try:
+        return found.decode()
+    except UnicodeDecodeError:
+        return Foreign(found.decode(errors="replace"))
 
 
 def text_without_nul(value: str) -> str:

@@ -80,6 +80,7 @@ class Connections:
             cached_statements=256,
             factory=_Connection,
         )
+        connection.text_factory = storable.stored
         connection.execute("PRAGMA synchronous=FULL")
         return Database(connection)
 

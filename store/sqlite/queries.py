@@ -100,7 +100,8 @@ class Queries:
         only = "AND workflow = :workflow" if workflow is not None else ""
         sql = f"SELECT {rows.TASK} FROM tasks WHERE state = 'waiting' AND id > :after {only} ORDER BY id LIMIT :limit"
         values = {"after": after, "workflow": workflow, "limit": limit}
-        return [rows.task(row) for row in self._all(sql, values)]
+        # An id that isn't UTF-8 is read as another one: what is read again goes no further.
+        return [task for task in map(rows.task, self._all(sql, values)) if task.id > after]
 
     def task(self, task_id: str) -> Task | None:
         found = self._all(f"SELECT {rows.TASK} FROM tasks WHERE id = ?", [task_id])

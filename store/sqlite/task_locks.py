@@ -19,7 +19,8 @@ class TaskLocks:
 
     def taken_in_time(self, after: str, limit: int) -> list[Task]:
         sql = f"SELECT {TASK} FROM tasks WHERE state = 'taken' AND response_timeout > 0 AND id > ? ORDER BY id LIMIT ?"
-        return [task_of(row) for row in self._connections.read(sql, (after, limit))]
+        # An id that isn't UTF-8 is read as another one: what is read again goes no further.
+        return [task for task in map(task_of, self._connections.read(sql, (after, limit))) if task.id > after]
 
     def lock_completions(
         self, worker: str, task_ids: Sequence[str], now: int, free_before: int
