@@ -11,7 +11,8 @@ from typing import Any
 
 from config.webhooks import Definitions, Webhook
 from criteria.matches import Criteria
-from store.bisect import OF_ALL
+from store import turns
+from store.bisect import OF_ALL, narrowed
 from store.protocols import Store
 from store.records import Event
 from worker.leader.matching import Document, HeldEvent, HeldEvents, TaskIndex, WaitingTask
@@ -21,6 +22,7 @@ from worker.leader.rules import Rules
 from worker.leader.workflows import InDoubt
 
 _PAGE = 2000
+_READ_AT_ONCE = 500
 
 
 @dataclass
@@ -241,25 +243,43 @@ class Holding:
         if not doubted:
             return ended
         workflows = {task.workflow for task in doubted.values()}
-        over: list[HeldEvent] = []
-        for event in ended:
-            webhook = self._scope.definitions.by_name.get(event.webhook)
-            names = webhook.receivers.keys() & workflows if webhook is not None else set()
+        webhooks = {webhook.name: webhook for webhook in self._scope.definitions.webhooks}
+        doubtful = {
+            name: names for name, webhook in webhooks.items() if (names := webhook.receivers.keys() & workflows)
+        }
+        over = [event for event in ended if event.webhook not in doubtful]
+        for event, found in self._stored([event for event in ended if event.webhook in doubtful]):
             with self.alone(event):
-                task = self._doubter(event, webhook, names, doubted) if webhook is not None and names else None
+                names = doubtful[event.webhook]
+                task = self._doubter(found, webhooks[event.webhook], names, doubted) if found is not None else None
                 if task is None:
                     over.append(event)
                 else:
                     plan.kept.append((event, task.id))
         return over
 
+    def _stored(self, events: Sequence[HeldEvent]) -> Iterator[tuple[HeldEvent, Event | None]]:
+        """Each with what the store has of it, if it has: many are read at once. What can't be read is set aside."""
+        for part in _in_parts(events):
+            found = self._read_together(part)
+            yield from ((event, found[event.seq]) for event in part if event.seq in found)
+
+    def _read_together(self, events: Sequence[HeldEvent]) -> dict[int, Event | None]:
+        found: dict[int, Event | None] = {}
+
+        def read(some: Sequence[HeldEvent]) -> None:
+            stored = self._store.events_of([event.id for event in some])
+            found.update((event.seq, stored.get(event.id)) for event in some)
+
+        for event, error in narrowed(events, read):
+            self.set_aside(event, error)
+        return found
+
     def _doubter(
-        self, event: HeldEvent, webhook: Webhook, workflows: Collection[str], doubted: Mapping[str, WaitingTask]
+        self, event: Event, webhook: Webhook, workflows: Collection[str], doubted: Mapping[str, WaitingTask]
     ) -> WaitingTask | None:
         """A task in doubt, of these workflows, that may take the event when its workflow can be looked up."""
-        found = self._store.events_of([event.id]).get(event.id)
-        matching = self._tasks.matching(Document(found.document()), workflows) if found is not None else ()
-        for task in matching:
+        for task in self._tasks.matching(Document(event.document()), workflows):
             if task.id not in doubted or self._rules.scheduled(task) > event.hold_until:
                 continue
             try:
@@ -270,3 +290,15 @@ class Holding:
             except InDoubt:
                 return task
         return None
+
+
+def _in_parts(events: Sequence[HeldEvent]) -> Iterator[Sequence[HeldEvent]]:
+    """The events in parts that may be read at once: not too many, and with no more payload than fits."""
+    begin, room = 0, turns.BYTES
+    for number, event in enumerate(events):
+        if number - begin == _READ_AT_ONCE or room <= 0:
+            yield events[begin:number]
+            begin, room = number, turns.BYTES
+        room -= event.size
+    if begin < len(events):
+        yield events[begin:]

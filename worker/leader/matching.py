@@ -180,7 +180,7 @@ class TaskIndex:
 class HeldEvent:
     """What matching needs of a held event."""
 
-    __slots__ = ("hold_until", "id", "received_at", "seq", "signature", "webhook")
+    __slots__ = ("hold_until", "id", "received_at", "seq", "signature", "size", "webhook")
 
     def __init__(self, event: Event):
         self.id = event.id
@@ -188,6 +188,7 @@ class HeldEvent:
         self.webhook = event.webhook
         self.received_at = event.received_at
         self.hold_until = event.hold_until
+        self.size = len(event.payload)
         self.signature = 0
         """A bit for each member's name and each value of its payload: what has others can't hold."""
 

@@ -10,11 +10,11 @@ from unittest import mock
 
 import pytest
 
-from store import rows
+from store import rows, turns
 from store.protocols import StoreUnavailable
 from store.records import Decision, Event
 from tests.store.contract.makers import ME
-from tests.worker.leader.test_decider import SECOND, Bench, settle
+from tests.worker.leader.test_decider import SECOND, Bench, settle, sick
 from worker.leader import decider as decide
 from worker.leader import plan
 
@@ -152,6 +152,27 @@ def test_events_to_call_for_are_not_read_without_bound(bench: Bench, monkeypatch
         claimed = bench.decide()
     assert [event.id for _, event in claimed] == events[:2]
     assert len([target for target in bench.store.targets_of(events) if target.state == "pending"]) == 2
+
+
+def test_events_whose_hold_ends_are_read_together_for_a_task_in_doubt(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it may take them depends on their payloads: a few statements for all, and never too much at once."""
+    monkeypatch.setattr(turns, "BYTES", 1000)
+    workflow = bench.conductor.begin("flow").id
+    events = [bench.arrive(hold=5, n=number, text="x" * (400 if number < 6 else 1)) for number in range(40)]
+    while len(bench.decider.held) < 40:
+        bench.decide()
+    bench.ms += SECOND
+    sick(bench, bench.wait({"$.n": 39}, workflow=workflow))
+    bench.ms += 10 * SECOND
+    with mock.patch.object(bench.store, "events_of", wraps=bench.store.events_of) as read:
+        bench.decide()
+        bench.decide()
+    numbers = [len(one.args[0]) for one in read.mock_calls]
+    assert len(numbers) < 10
+    assert numbers[:2] == [3, 3], "no more payload at once than fits"
+    assert [bench.event(event).status for event in events] == ["expired"] * 39 + ["pending"]
 
 
 # --- decisions with very many takers ---
