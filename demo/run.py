@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
 
 from config.database_url import without_password
+from demo import one_address
 from testkit import sample
 from testkit.client import Conductor, RequestFailed
 from testkit.conductor import ConductorServer, say
@@ -124,13 +126,26 @@ def run() -> None:
         honcho.wait_until(lambda: status_of(f"http://127.0.0.1:{port}/readyz") == 200, timeout=60)
     except Failed as error:
         raise Failed(str(error).partition(";")[0] + "; the reason is above") from None
+    address = one_address_of(port, admin_port, conductor.url)
     time.sleep(1)  # lets their first lines pass before ours
-    tell(port, admin_port, conductor.url, ui_url)
+    tell(port, admin_port, conductor.url, ui_url, address)
     honcho.process.wait()
     raise Failed(f"the Procfile's processes ended with exit code {honcho.process.returncode}")
 
 
-def tell(port: int, admin_port: int, conductor_url: str, ui_url: str) -> None:
+def one_address_of(port: int, admin_port: int, conductor_url: str) -> str:
+    """Where Conductor's API has the webhook routes that its documentation describes, or how to have that."""
+    server = urlsplit(conductor_url)
+    if server.hostname not in ("localhost", "127.0.0.1") or server.path != "/api":
+        return "see docs/incoming-webhooks.md"
+    own = free_port()
+    ports = {"relay": port, "admin": admin_port, "conductor": server.port or 80}
+    if one_address.start(DATA / "one-address", own, ports) is None:
+        return "needs nginx: see docs/incoming-webhooks.md"
+    return f"http://localhost:{own}/api"
+
+
+def tell(port: int, admin_port: int, conductor_url: str, ui_url: str, address: str) -> None:
     """Prints the addresses and what to try next."""
     command = os.path.relpath(Path(sys.executable).parent / "webhook-bridge")
     prefix = f"PORT={port} {command}" if port != 8000 else command
@@ -139,6 +154,7 @@ def tell(port: int, admin_port: int, conductor_url: str, ui_url: str) -> None:
  relay       http://localhost:{port}/webhook/…
  admin page  http://localhost:{admin_port}
  Conductor   {ui_url}   (API {conductor_url})
+ both        {address}   (Conductor's API, with the webhook routes of its documentation)
  webhooks    {os.path.relpath(definitions())}
  store       {without_password(os.environ.get("BRIDGE_DATABASE", "sqlite:///data/bridge.db"))}
 
