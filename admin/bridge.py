@@ -73,14 +73,14 @@ class Bridge:
 
     def verified_at(self) -> dict[str, int | None]:
         """webhook → since when it is verified with its present verifier and secrets, None if it isn't."""
-        stored, key = self.store.verifications(), self.store.fingerprint_salt()
+        stored, key = self.store.verifications.all(), self.store.verifications.salt()
         return {name: verified_since(webhook, stored, key) for name, webhook in self.definitions.webhooks.items()}
 
     # --- events and tasks -----------------------------------------------------------------------------------
 
     def event(self, event_id: str) -> Event:
         """Raises NotFound."""
-        event = self.store.event(event_id)
+        event = self.store.queries.event(event_id)
         if event is None:
             raise NotFound(f"no event {event_id}")
         return event
@@ -96,7 +96,7 @@ class Bridge:
 
     @cached_property
     def _hidden_before(self) -> dict[str, tuple[str, ...]]:
-        return self.store.hidden_paths()
+        return self.store.hidden_paths.all()
 
     def shown(self, event: Event) -> Event:
         """The event as people may see it: without what its webhook's `hide` names."""
@@ -104,7 +104,7 @@ class Bridge:
 
     def events(self, query: EventFilter) -> list[Event]:
         """Events for a list, newest first: without payloads, and without delivery ids that may have to stay hidden."""
-        found = self.store.events(replace(query, listing=True))
+        found = self.store.queries.events(replace(query, listing=True))
         return list(map(self.in_list, found))
 
     def in_list(self, event: Event) -> Event:
@@ -113,9 +113,9 @@ class Bridge:
 
     def task(self, task_id: str) -> Task:
         """Raises NotFound."""
-        task = self.store.task(task_id)
+        task = self.store.queries.task(task_id)
         if task is None:
-            if found := self.store.quarantined("task", ids=[task_id]):
+            if found := self.store.quarantine.items("task", ids=[task_id]):
                 raise NotFound(f"task {task_id} can't be read: it is {in_words(found[0])}")
             raise NotFound(f"no task {task_id} is known: the worker hasn't found it, or it was pruned")
         return task
@@ -125,6 +125,6 @@ class Bridge:
         found: dict[str, list[Target]] = {event.id: [] for event in events}
         ids = iter(found)
         while part := list(islice(ids, _BATCH)):
-            for target in self.store.targets_of(part):
+            for target in self.store.queries.targets_of(part):
                 found[target.event_id].append(target)
         return found

@@ -280,16 +280,16 @@ def start_up(bridge: Bridge, conductor: Conductor, effort: Effort) -> list[Figur
     """From the worker's start to its first decision, with 100,000 stored waiting tasks and as many held events."""
     store = open_store(f"sqlite:///{bridge.database}")
     now = int(time.time() * 1000)
-    store.elect("bench", 60)
+    store.leadership.elect("bench", 60)
     for first in range(0, effort.stored, 1000):
         tasks = [
             Task(f"t{n}", f"w{n}", "bench_waits", "wait_ref", {"$.kind": "other", "$.number": n}, now - 1000)
             for n in range(first, min(first + 1000, effort.stored))
         ]
-        store.adopt(Term("bench"), tasks, now)
+        store.tasks.adopt(Term("bench"), tasks, now)
     text = "x" * 300
     for first in range(0, effort.stored, 200):
-        store.append(
+        store.deliveries.append(
             [
                 NewEvent(
                     new_event_id(),
@@ -305,14 +305,14 @@ def start_up(bridge: Bridge, conductor: Conductor, effort: Effort) -> list[Figur
         )
     with sqlite3.connect(bridge.database, timeout=10) as connection:
         connection.execute("UPDATE events SET held = 1, decided_at = received_at")  # faster than by decisions
-    store.resign(Term("bench"))
+    store.leadership.resign(Term("bench"))
     event = NewEvent(new_event_id(), "bench", now + 1, json.dumps({"kind": "new"}), {}, {}, now + 3_600_000)
-    store.append([event])
+    store.deliveries.append([event])
     began = time.perf_counter()
     bridge.worker = start_worker(bridge.environment, bridge.folder / "worker.log")
 
     def decided() -> bool:
-        found = store.event(event.id)
+        found = store.queries.event(event.id)
         return found is not None and found.decided_at is not None
 
     wait_for(decided, "the first decision", timeout=120, every=0.02)

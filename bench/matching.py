@@ -74,15 +74,15 @@ class World:
     def __init__(self, database: Path, definitions: Path, number: int):
         self.now = int(time.time() * 1000)
         self.store: SqliteStore = open_store(f"sqlite:///{database}")
-        self.store.elect(ME, 10**9)
+        self.store.leadership.elect(ME, 10**9)
         tasks = [self._task(f"task-{index}", "waits", index) for index in range(number)]
         for page in _pages(tasks, 1000):
-            self.store.adopt(TERM, page, self.now)
+            self.store.tasks.adopt(TERM, page, self.now)
         self.text_a_task = sum(len(task.id) + len(task.workflow_id) + len(str(task.matches)) for task in tasks) / number
         del tasks
         for arriving in _pages([self._event("held", index) for index in range(number)], 200):
-            self.store.append(arriving)
-        while events := self.store.agenda(5000).undecided:
+            self.store.deliveries.append(arriving)
+        while events := self.store.decisions.agenda(5000).undecided:
             self._decide([Decision(event.id, "pending", "held") for event in events])
         gc.collect()
         self.decider = self._decider(definitions)
@@ -95,7 +95,7 @@ class World:
         gc.collect()
         before = _resident()
         after = ""
-        while page_of_tasks := self.store.waiting_tasks(after, 1000):
+        while page_of_tasks := self.store.queries.waiting_tasks(after, 1000):
             alone.add_tasks(page_of_tasks)
             after = page_of_tasks[-1].id
         alone.holding.coming.clear()
@@ -111,7 +111,7 @@ class World:
         return Workflow(workflow_id, 1, workflow_id, self.now - 3_600_000, None)
 
     def _decide(self, decisions: list[Decision]) -> None:
-        self.store.decide(TERM, decisions, [], self.now, ME, 0)
+        self.store.decisions.decide(TERM, decisions, [], self.now, ME, 0)
 
     def _task(self, task_id: str, kind: str, user: int, scheduled_at: int | None = None) -> Task:
         return Task(
@@ -128,12 +128,12 @@ class World:
         return NewEvent(new_event_id(), "bench", self.now, payload, {}, {}, self.now + 3_600_000)
 
     def _arrive(self, event: NewEvent) -> None:
-        self.store.append([event])
-        events = self.store.agenda(10).undecided
+        self.store.deliveries.append([event])
+        events = self.store.decisions.agenda(10).undecided
         self.decider.decide(TERM, events, [], self.now + 1, self.now + 1, (ME, 32))
 
     def _come(self, task: Task) -> None:
-        self.decider.add_tasks(self.store.adopt(TERM, [task], self.now))
+        self.decider.add_tasks(self.store.tasks.adopt(TERM, [task], self.now))
         self.decider.decide(TERM, [], [], self.now + 1, self.now + 1, (ME, 32))
 
     def event_of_a_task(self, index: int) -> None:

@@ -157,14 +157,14 @@ def two_workers(place: _Place) -> Figure:
 def _rate(place: _Place, workers: int) -> float:
     environment = place.environment("postgres")
     store = open_store(environment["BRIDGE_DATABASE"])
-    assert store.elect("bench", 60)
+    assert store.leadership.elect("bench", 60)
     now, calls = store.now(), place.effort.calls
     for first in range(0, calls, 500):
         ids = [new_event_id() for _ in range(min(500, calls - first))]
-        store.append([NewEvent(id_, "bench", now, '{"a": 1}', {}, {}, now) for id_ in ids])
+        store.deliveries.append([NewEvent(id_, "bench", now, '{"a": 1}', {}, {}, now) for id_ in ids])
         made = [Decision(id_, "pending", "no", (NewTarget("start", "bench", correlation_id=id_),)) for id_ in ids]
-        store.decide(Term("bench"), made, [], now, None, 0)
-    store.resign(Term("bench"))
+        store.decisions.decide(Term("bench"), made, [], now, None, 0)
+    store.leadership.resign(Term("bench"))
     store.close()
     before = started(place)
     children = [start_worker(environment, place.log("worker")) for _ in range(workers)]

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 from flask import Flask
@@ -29,12 +28,9 @@ from relay.route import Route, routes_of
 from relay.tally import Tally
 from relay.vendor_keys import KeySource, http_get
 from store import tracing
+from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
-from store.protocols import Deliveries, Facts, HiddenPaths, KeptDefinitions, NewerStore, StoreUnavailable
-
-
-class Store(Deliveries, Facts, KeptDefinitions, HiddenPaths, Protocol):
-    """The store as the relay needs it."""
+from store.protocols import Store
 
 
 def create_app(
@@ -82,9 +78,9 @@ def _create_app(
 
     def read_kept() -> Mapping[str, str]:
         if given_store is not None:
-            return given_store.kept_definitions()
+            return given_store.kept_definitions.all()
         with closing(open_store(settings.bridge_database)) as store:  # none of its connections goes into a fork
-            return store.kept_definitions()
+            return store.kept_definitions.all()
 
     def fetch_for(webhook: str) -> Fetch:
         return keys.of(webhook) if given_fetch is None else given_fetch
@@ -104,10 +100,10 @@ def _create_app(
     _warn(definitions)
     store: Store = open_store(settings.bridge_database, gather=gather, nap=nap) if given_store is None else given_store
     keys = KeySource(http_get(settings.bridge_key_mirror), is_mirror=settings.bridge_key_mirror is not None)
-    tally = Tally(store)
+    tally = Tally(store.deliveries)
     receiver = Receiver(store, route(definitions), tally)
     receiver.unavailable = definitions.unavailable
-    hidden_paths = KeptHiddenPaths(store, definitions)
+    hidden_paths = KeptHiddenPaths(store.hidden_paths, definitions)
 
     def changed(new: Definitions) -> None:
         if background.is_running:
@@ -129,8 +125,8 @@ def _create_app(
     def note(error: str | None) -> None:
         if background.is_running:  # gunicorn's parent must not touch the store
             metrics.set_definitions_ok(error is None)
-            store.set_fact("definitions_error:relay", error)
-            store.keep_definitions(last_good.kept())
+            store.facts.set("definitions_error:relay", error)
+            store.kept_definitions.keep(last_good.kept())
 
     watcher = DefinitionsWatcher(settings.bridge_webhooks, load, changed, broken, definitions, note)
     where = settings.bridge_relay_metrics
@@ -143,7 +139,7 @@ def _create_app(
     )
 
     app = Flask("relay", static_folder=None)
-    app.register_blueprint(web.pages(store, with_metrics=where == "public"))
+    app.register_blueprint(web.pages(store.deliveries, with_metrics=where == "public"))
     web.handle_errors(app)
     proxies = settings.bridge_trusted_proxies
     start = background.start if in_background else lambda: None

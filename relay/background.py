@@ -17,7 +17,7 @@ import structlog
 from config.watch import DefinitionsWatcher
 from relay import metrics
 from relay.tally import Tally
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
 
 STILL_IN_FORCE = "the definitions have errors; the last good ones of each file are in force"
 """What is logged of a broken edit, and at a start with what an earlier process has kept."""

@@ -23,8 +23,8 @@ class KeptHiddenPaths:
         current = self._definitions
         if current is self._written:
             return
-        kept = self._store.hidden_paths()
+        kept = self._store.all()
         new = {webhook.name: webhook.hide for webhook in current.webhooks if kept.get(webhook.name) != webhook.hide}
         if new:
-            self._store.keep_hidden_paths(new)
+            self._store.keep(new)
         self._written = current

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from store.deadline import within
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
 
 FRESH_FOR = 1.0
 """Seconds for which what was found is answered again: to look costs a write."""

@@ -24,7 +24,8 @@ from relay.seldom import Seldom
 from relay.tally import Tally
 from relay.verification import Key, VerifiedDelivery, VerifiedWebhooks
 from store.deadline import within
-from store.protocols import Deliveries, StoreUnavailable
+from store.errors import StoreUnavailable
+from store.protocols import Store
 from store.records import Committed, Rejection
 from store.tracing import Span, span
 
@@ -97,7 +98,7 @@ class Receiver:
 
     def __init__(
         self,
-        store: Deliveries,
+        store: Store,
         routes: Mapping[str, Route],
         tally: Tally,
         admission: Admission | None = None,
@@ -105,10 +106,11 @@ class Receiver:
     ):
         """`clock` gives seconds, from any time on."""
         self._store = store
+        self._deliveries = store.deliveries
         self._tally = tally
         self._admission = admission or Admission()
         self._seldom = Seldom()
-        self.verified = VerifiedWebhooks(store, _webhooks(routes))
+        self.verified = VerifiedWebhooks(store.verifications, _webhooks(routes))
         self._routes = routes
         self._clock = clock
         self._gone: dict[str, float] = {}
@@ -154,7 +156,7 @@ class Receiver:
                     self._filtered(route, incoming, reasons)
                     if reasons and not events:
                         return self._nothing_stored(route, delivery, body.value)
-                committed = self._store.append(events) if events else []
+                committed = self._deliveries.append(events) if events else []
                 receiving.set(events=len(committed))
                 return self._accepted(route, delivery, body.value, committed)
         except Exception as error:

@@ -9,7 +9,8 @@ from typing import Literal
 import structlog
 
 from relay import metrics
-from store.protocols import Deliveries, StoreUnavailable
+from store.errors import StoreUnavailable
+from store.protocols import Deliveries
 from store.records import Rejection
 
 Outcome = Literal[

@@ -14,7 +14,7 @@ from platforms.verifiers.hmacs import TimedHmac
 from platforms.verifiers.public_keys import READ_KEY
 from platforms.verifiers.terms import Verifier, no_fetch
 from relay.fingerprints import fingerprint, is_of_older_version, verifier_text
-from store.protocols import Deliveries
+from store.protocols import Verifications
 
 _SEAL = object()
 
@@ -105,7 +105,7 @@ Key = tuple[str, bytes]
 class VerifiedWebhooks:
     """Which webhooks are verified: in the store, and remembered in this process so that deliveries don't ask it."""
 
-    def __init__(self, store: Deliveries, webhooks: Mapping[Key, Webhook]):
+    def __init__(self, store: Verifications, webhooks: Mapping[Key, Webhook]):
         self._store = store
         self._lock = threading.Lock()
         self._webhooks = webhooks
@@ -148,14 +148,14 @@ class VerifiedWebhooks:
     def _fingerprint(self, webhook: Webhook) -> str:
         with self._lock:
             if self._key is None:
-                key = self._store.fingerprint_salt()
+                key = self._store.salt()
                 self._replace_older(key)
                 self._key = key
         return fingerprint(webhook, self._key)
 
     def _replace_older(self, key: bytes) -> None:
         """Replaces what an older version wrote, for all webhooks at once, so that later changes are noticed."""
-        stored = self._store.verifications()
+        stored = self._store.all()
         for webhook in self._webhooks.values():
             text, at = stored.get(webhook.name, (None, 0))
             if is_of_older_version(text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from store.protocols import LeadershipLost, StoreUnavailable
+from store.errors import LeadershipLost, StoreUnavailable
 
 _Item = TypeVar("_Item")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
 from store.records import Committed, NewEvent
 
 Take = Callable[[], list[Sequence[NewEvent]]]

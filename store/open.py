@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from store.protocols import Store, StoreRefused
+from store.errors import StoreRefused
+from store.protocols import Store
 
 
 def open_store(

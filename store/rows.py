@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 import structlog
 
 from store import storable
-from store.protocols import LeadershipLost, PartRefused, StoreUnavailable
+from store.errors import LeadershipLost, PartRefused, StoreUnavailable
 from store.records import (
     Decision,
     Event,

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from store.protocols import Store
+from store.protocols import Row, Store, Table, Tables
+from store.protocols.upkeep import TRANSFER
 from store.records import Term
-from store.tables import TRANSFER, Row, Table, Tables
 
 _STEP = 2000
 _TERM_SECONDS = 60.0
@@ -96,19 +96,19 @@ def transfer(source: Store, to: Store, name: str, say: Say) -> dict[str, int]:
         for table in TABLES[at:]:
             after = tuple(note["after"]) if note["table"] == table.name and note["after"] is not None else None
             _move(source, to, table, after, name, say, terms)
-        totals = {table.name: _compared(source.tables(), to.tables(), table, say) for table in TABLES}
-        to.tables().finish()
+        totals = {table.name: _compared(source.tables, to.tables, table, say) for table in TABLES}
+        to.tables.finish()
         return totals
     finally:
         for store, term in terms:
-            store.resign(term)
+            store.leadership.resign(term)
 
 
 def _note_of(to: Store, name: str) -> dict[str, Any]:
     """How far an earlier transfer came."""
-    text = to.facts().get(TRANSFER)
+    text = to.facts.all().get(TRANSFER)
     if text is None:
-        full = [table.name for table in TABLES[:3] if to.tables().count(table)]
+        full = [table.name for table in TABLES[:3] if to.tables.count(table)]
         if full:
             raise CantTransfer(f"the store to move to isn't empty: it has {', '.join(full)}; give it an empty one")
         return {"table": TABLES[0].name, "after": None}
@@ -122,8 +122,8 @@ def _note_of(to: Store, name: str) -> dict[str, Any]:
 
 def _elect(store: Store, which: str) -> Term:
     """Keeps workers from deciding meanwhile. Raises CantTransfer if one does."""
-    leader = store.leader()
-    term = store.elect(_HOLDER, _TERM_SECONDS)
+    leader = store.leadership.leader()
+    term = store.leadership.elect(_HOLDER, _TERM_SECONDS)
     if term is None:
         worker = f" ({leader[0]})" if leader else ""
         raise CantTransfer(
@@ -135,17 +135,17 @@ def _elect(store: Store, which: str) -> Term:
 def _move(
     source: Store, to: Store, table: Table, after: Row | None, name: str, say: Say, terms: list[tuple[Store, Term]]
 ) -> None:
-    total, done = source.tables().count(table), to.tables().count(table)
+    total, done = source.tables.count(table), to.tables.count(table)
     while True:
         for store, term in terms:
-            if not store.renew(term, _TERM_SECONDS):
+            if not store.leadership.renew(term, _TERM_SECONDS):
                 raise CantTransfer("a worker was started meanwhile; stop it, and run this command again")
-        rows = source.tables().read(table, after, _STEP)
+        rows = source.tables.read(table, after, _STEP)
         if not rows:
             return
         after = rows[-1][: len(table.key)]
         note = json.dumps({"from": name, "table": table.name, "after": after})
-        to.tables().write(table, [row for row in rows if row[0] != TRANSFER or table.name != "facts"], note)
+        to.tables.write(table, [row for row in rows if row[0] != TRANSFER or table.name != "facts"], note)
         done += len(rows)
         say(Progress(table.name, min(done, total), total))
 

@@ -13,8 +13,8 @@ from config.settings import SettingsError, load_settings
 from config.webhooks import DefinitionsError
 from store import tracing
 from store.deadline import end_waits
+from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
-from store.protocols import NewerStore, StoreUnavailable
 from worker.conductor.client import Conductor
 from worker.conductor.transport import Bounds
 from worker.delivery.executor import WAIT_FOR_STORE
@@ -51,7 +51,7 @@ def main() -> int:
         return 1
     with suppress(StoreUnavailable):  # the next check tries again
         watcher.announce()
-    health = Health(store)
+    health = Health(store.leadership)
     serve(settings.bridge_worker_metrics, health)
     secret = settings.conductor_auth_secret
     conductor = Conductor(

@@ -15,7 +15,8 @@ import structlog
 from prometheus_client import make_wsgi_app
 
 from store.clock import MonotonicClock
-from store.protocols import Leadership, StoreUnavailable
+from store.errors import StoreUnavailable
+from store.protocols import Leadership
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -69,8 +70,8 @@ class Progress:
 class Health:
     """What the worker's own threads report. Thread-safe."""
 
-    def __init__(self, store: Leadership, clock: MonotonicClock = time):
-        self._store = store
+    def __init__(self, leadership: Leadership, clock: MonotonicClock = time):
+        self._leadership = leadership
         self._clock = clock
         self._beats: dict[str, float] = {}
         self.progress = Progress(clock)
@@ -90,7 +91,7 @@ class Health:
         if seconds := self.progress.stuck_for:
             problems.append(f"nothing was decided or called for {seconds:.0f} s, although something is overdue")
         try:
-            self._store.leader()
+            self._leadership.leader()
         except StoreUnavailable as error:
             problems.append(f"the store can't be read: {error}")
         return problems

@@ -19,7 +19,7 @@ from admin.cli.common import (
 from admin.cli.tables import plain
 from admin.explain.set_aside import name_of, next_try, why
 from config.webhooks import Definitions, DefinitionsError
-from store.protocols import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
+from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
 from worker.discovery.probe import Finding, probe
 
 _SET_ASIDE_SHOWN = 20
@@ -94,7 +94,7 @@ def _ask_conductor(here: Here, definitions: Definitions) -> list[Finding]:
 def _ask_store(here: Here) -> list[Finding]:
     """Whether the database can be used, what its settings put at risk, and what the worker last said in it."""
     try:
-        advice, facts = here.store.advice(), here.store.facts()
+        advice, facts = here.store.maintenance.advice(), here.store.facts.all()
     except StoreMissing:
         return []  # nothing has ever run here
     except (StoreRefused, NewerStore) as error:
@@ -119,8 +119,8 @@ def _ask_store(here: Here) -> list[Finding]:
 def _set_aside(here: Here) -> list[tuple[str, Finding]]:
     """What the worker has set aside, by name."""
     try:
-        found = here.store.quarantined(limit=_SET_ASIDE_SHOWN + 1)
-        number = sum(here.store.quarantine_counts().values())
+        found = here.store.quarantine.items(limit=_SET_ASIDE_SHOWN + 1)
+        number = sum(here.store.quarantine.counts().values())
     except (StoreUnavailable, NewerStore):  # which has been said
         return []
     named = [(name_of(item), Finding("error", why(item), next_try(item))) for item in found[:_SET_ASIDE_SHOWN]]

@@ -20,8 +20,9 @@ from admin.events.replay import CantReplay
 from config.settings import Settings, SettingsError, load_settings
 from config.webhooks import Definitions, DefinitionsError, Webhook, load_definitions
 from platforms import PLATFORMS
+from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
-from store.protocols import NewerStore, Store, StoreUnavailable
+from store.protocols import Store
 
 
 def fail(message: object) -> NoReturn:

@@ -108,7 +108,7 @@ def show(here: Here, event_id: str, as_json: bool) -> None:
     """
     bridge = here.bridge
     event = bridge.event(event_id)
-    targets = here.store.targets_of([event.id])
+    targets = here.store.queries.targets_of([event.id])
     found = Explainer(bridge).event(event, limit=50)
     meaning = found.meaning
     event = bridge.shown(event)
@@ -227,7 +227,7 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
         raise click.UsageError("EVENT_ID is one event: leave out what chooses many")
     new_id = replay_event(here.bridge, event_id)
     webhook = here.bridge.event(event_id).webhook
-    here.store.record_change(Change(here.store.now(), me(), "replayed", webhook, f"event {event_id}, as {new_id}"))
+    here.store.changes.record(Change(here.store.now(), me(), "replayed", webhook, f"event {event_id}, as {new_id}"))
     if as_json:
         echo_json(objects.Replay(event_id=new_id, replay_of=event_id))
         return
@@ -279,7 +279,7 @@ def tasks(ctx: click.Context, here: Here, workflow: str | None, broken: bool, li
 def _waiting(here: Here, workflow: str | None, broken: bool, limit: int) -> list[Task]:
     found: list[Task] = []
     after = ""
-    while len(found) < limit and (page := here.store.waiting_tasks(after, _PAGE, workflow)):
+    while len(found) < limit and (page := here.store.queries.waiting_tasks(after, _PAGE, workflow)):
         found += (task for task in page if task.broken is not None or not broken)
         after = page[-1].id
     return found[:limit]
@@ -337,7 +337,7 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
 @here
 def rejections(here: Here, webhook: str | None, limit: int, filtered: bool, as_json: bool) -> None:
     """List the newest rejected deliveries with the reason that their senders weren't told."""
-    found = here.store.rejections(webhook, limit, filtered)
+    found = here.store.queries.rejections(webhook, limit, filtered)
     if as_json:
         echo_json(list(map(objects.Rejection.of, found)))
         return

@@ -13,7 +13,7 @@ from admin.api.objects import EventNews
 from admin.bridge import Bridge
 from admin.cli.tables import plain
 from admin.events.follow import Follower, News
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
 from store.records import EventFilter, Target, iso
 
 _EVERY = 0.5

@@ -18,7 +18,7 @@ from admin.markdown import as_text
 from admin.urls import url_of
 from platforms import PLATFORMS
 from platforms.guide import Guide, guides
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
 from store.records import Change
 
 
@@ -142,7 +142,7 @@ def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:
     with suppress(
         StoreUnavailable
     ):  # before the first start there is no store: nothing has happened that could be listed
-        here.store.record_change(
+        here.store.changes.record(
             Change(here.store.now(), me(), "created", form.name, f"platform {guide.platform.name}")
         )
     if as_json:

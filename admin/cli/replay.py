@@ -16,7 +16,7 @@ from admin.cli.common import Here, echo_json, fail, me
 from admin.events.replay import Progress, choose, replay_all
 from config.durations import parse_duration
 from config.rates import parse_rate
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
 from store.records import Change, EventFilter, iso
 
 _SAY_EVERY = 2.0
@@ -63,7 +63,7 @@ def replay_many(here: Here, chosen_by: Mapping[str, Any], rate: str, dry_run: bo
     for webhook, number in sorted(progress.replayed.items()):
         text = f"{number} events, by --" + ", --".join(f"{name} {value}" for name, value in chosen_by.items())
         try:
-            here.store.record_change(Change(here.store.now(), me(), "replayed", webhook, text))
+            here.store.changes.record(Change(here.store.now(), me(), "replayed", webhook, text))
         except StoreUnavailable:
             break
     _say_end(progress, stopped, as_json)

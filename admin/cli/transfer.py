@@ -9,8 +9,8 @@ import click
 
 from admin.cli.common import fail
 from config.database_url import without_password
+from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
-from store.protocols import NewerStore, StoreUnavailable
 from store.transfer import CantTransfer, Progress, transfer
 
 _EVERY = 1.0

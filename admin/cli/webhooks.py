@@ -26,7 +26,7 @@ from admin.definitions.schema import json_schema
 from admin.orkes.importing import NotOrkes, convert, read_webhooks, to_yaml
 from admin.urls import url_of
 from platforms import PLATFORMS
-from store.protocols import StoreMissing
+from store.errors import StoreMissing
 from store.records import Change, iso
 
 
@@ -44,7 +44,7 @@ def webhooks(here: Here, as_json: bool) -> None:
     paused: dict[str, int] = {}
     try:
         verified = Bridge(here.settings, here.store, Readable(definitions.by_name)).verified_at()
-        paused = here.store.paused()
+        paused = here.store.pauses.paused()
     except StoreMissing as error:
         click.echo(f"note: {error}; so nothing is verified yet", err=True)
     found = [
@@ -82,8 +82,8 @@ def pause(here: Here, webhook: str) -> None:
     """
     name = webhook_named(here, webhook).name
     store = here.store
-    store.pause(name, store.now())
-    store.record_change(Change(store.now(), me(), "paused", name, ""))
+    store.pauses.pause(name, store.now())
+    store.changes.record(Change(store.now(), me(), "paused", name, ""))
     click.echo(plain(f"{name} is paused: deliveries are accepted, nothing is decided; webhook-bridge resume {name}"))
 
 
@@ -101,9 +101,9 @@ def resume(here: Here, webhook: str) -> None:
       webhook-bridge resume orders
     """
     store = here.store
-    if not store.resume(webhook):  # the definition of a paused webhook may be gone
-        fail(f"{webhook} isn't paused; paused are: {', '.join(store.paused()) or 'none'}")
-    store.record_change(Change(store.now(), me(), "resumed", webhook, ""))
+    if not store.pauses.resume(webhook):  # the definition of a paused webhook may be gone
+        fail(f"{webhook} isn't paused; paused are: {', '.join(store.pauses.paused()) or 'none'}")
+    store.changes.record(Change(store.now(), me(), "resumed", webhook, ""))
     click.echo(plain(f"{webhook} is resumed"))
 
 

@@ -32,7 +32,7 @@ def replay(bridge: Bridge, event_id: str) -> str:
         )
     now = bridge.store.now()  # not this host's: tasks and holds are compared with it
     hold = webhook.hold if webhook is not None else DEFAULT_HOLD
-    (committed,) = bridge.store.append(
+    (committed,) = bridge.store.deliveries.append(
         [
             NewEvent(
                 id=new_event_id(),

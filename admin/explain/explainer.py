@@ -34,11 +34,11 @@ class Explainer:
 
     def event(self, event: Event, limit: int = 1000) -> EventExplanation:
         """Why the event did or didn't reach each waiting task: those of its receivers, its targets', then others."""
-        targets = self._store.targets_of([event.id])
+        targets = self._store.queries.targets_of([event.id])
         webhook = self._bridge.definitions.webhooks.get(event.webhook)
         tasks: dict[str, Task] = {}
         for target in targets:
-            task = self._store.task(target.task_id) if target.task_id else None
+            task = self._store.queries.task(target.task_id) if target.task_id else None
             if task is not None:
                 tasks[task.id] = task
         around = self._around({event.id: targets})
@@ -68,11 +68,11 @@ class Explainer:
 
     def task(self, task: Task, limit: int = 20) -> TaskExplanation:
         """What the task's state means, the targets on it, and the recent events that came nearest to it."""
-        targets = self._store.targets_on(task.id)
+        targets = self._store.queries.targets_on(task.id)
         names = [webhook.name for webhook in self._bridge.definitions.receivers.get(task.workflow, ())]
-        events = {event.id: event for event in self._store.events_of([target.event_id for target in targets]).values()}
+        events = self._store.queries.events_of([target.event_id for target in targets])
         for name in names or (None,):
-            for event in self._store.events(EventFilter(webhook=name, limit=_EVENTS_LOOKED_AT, listing=True)):
+            for event in self._store.queries.events(EventFilter(webhook=name, limit=_EVENTS_LOOKED_AT, listing=True)):
                 events.setdefault(event.id, event)
         around = self._around(self._bridge.targets_by_event(events.values()), [task])
         near = explain_task(task, self._with_payloads(list(events)), around, limit)
@@ -83,7 +83,7 @@ class Explainer:
         """These events, a few payloads in memory at a time, until so much was read that somebody waits for long."""
         room = _CHARACTERS_LOOKED_AT
         for start in range(0, len(event_ids), _PAYLOADS):
-            events = self._store.events_of(event_ids[start : start + _PAYLOADS])
+            events = self._store.queries.events_of(event_ids[start : start + _PAYLOADS])
             yield from events.values()
             room -= sum(len(event.payload) for event in events.values())
             if room < 0:
@@ -91,7 +91,7 @@ class Explainer:
 
     def _waiting(self, workflow: str | None) -> Iterable[Task]:
         after = ""
-        while page := self._store.waiting_tasks(after, _PAGE, workflow):
+        while page := self._store.queries.waiting_tasks(after, _PAGE, workflow):
             yield from page
             after = page[-1].id
 
@@ -100,11 +100,11 @@ class Explainer:
         workflows: dict[str, Workflow] = {}
         looked_at = list(tasks)
         for task in looked_at:
-            targets_on[task.id] = self._store.targets_on(task.id)
-            workflow = self._store.workflow(task.workflow_id)
+            targets_on[task.id] = self._store.queries.targets_on(task.id)
+            workflow = self._store.workflows.find(task.workflow_id)
             if workflow is not None:
                 workflows[task.workflow_id] = workflow
-        facts = self._store.facts()
+        facts = self._store.facts.all()
         conductor = facts.get("conductor", "up")
         return Surroundings(
             webhooks=self._bridge.definitions.webhooks,
@@ -116,15 +116,15 @@ class Explainer:
             conductor_offset=int(facts.get("conductor_clock_offset", "0")),
             clock_skew=int(self._bridge.settings.bridge_clock_skew * 1000),
             conductor_error=None if conductor == "up" else conductor,
-            paused=self._store.paused(),
+            paused=self._store.pauses.paused(),
             set_aside=self._set_aside(targets_of, looked_at),
         )
 
     def _set_aside(self, targets_of: Mapping[str, list[Target]], tasks: Iterable[Task] = ()) -> SetAsides:
         """What is set aside of these events and their targets, of these tasks and their workflows."""
-        if not self._store.quarantine_counts():
+        if not self._store.quarantine.counts():
             return {}
         ids = {*targets_of, *(str(target.id) for targets in targets_of.values() for target in targets)}
         for task in tasks:
             ids |= {task.id, task.workflow_id}
-        return by_item(self._store.quarantined(ids=sorted(ids), limit=len(ids)))
+        return by_item(self._store.quarantine.items(ids=sorted(ids), limit=len(ids)))

@@ -52,8 +52,8 @@ def overview() -> Response:
 def webhooks() -> Response:
     here = bridge()
     verified = here.verified_at()
-    paused = here.store.paused()
-    counts = here.store.delivery_counts(int(time.time() * 1000) - DAY)
+    paused = here.store.pauses.paused()
+    counts = here.store.queries.delivery_counts(int(time.time() * 1000) - DAY)
     return _answer(
         [
             objects.Webhook.of(
@@ -92,7 +92,7 @@ def events() -> Response:
 def event(event_id: str) -> Response:
     here = bridge()
     found = here.event(event_id)
-    targets = here.store.targets_of([event_id])
+    targets = here.store.queries.targets_of([event_id])
     return _answer(objects.whole_event(here.shown(found), targets, Explainer(here).event(found, 50)))
 
 
@@ -113,7 +113,7 @@ def replay(event_id: str) -> tuple[Response, int]:
 @blueprint.get("/tasks")
 def tasks() -> Response:
     here = bridge()
-    found = here.store.waiting_tasks(request.args.get("after", ""), _limit(200), request.args.get("workflow"))
+    found = here.store.queries.waiting_tasks(request.args.get("after", ""), _limit(200), request.args.get("workflow"))
     return _answer(list(map(objects.Task.of, found)))
 
 
@@ -126,7 +126,7 @@ def task(task_id: str) -> Response:
 
 @blueprint.get("/rejections")
 def rejections() -> Response:
-    found = bridge().store.rejections(
+    found = bridge().store.queries.rejections(
         request.args.get("webhook"), _limit(50), filtered=request.args.get("filtered") == "true"
     )
     return _answer(list(map(objects.Rejection.of, found)))

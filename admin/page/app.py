@@ -17,7 +17,7 @@ from admin.page.context import Source, role_of_token, sessions, set_cookie, sour
 from admin.page.wrong_tokens import TooManyWrongTokens, WrongTokens
 from config.settings import Settings
 from relay.forwarded import believing
-from store.protocols import NewerStore, StoreUnavailable
+from store.errors import NewerStore, StoreUnavailable
 
 _OPEN = {"pages.login", "pages.log_in", "pages.health", "static", "orkes.token"}
 """What is shown to everybody."""
@@ -61,8 +61,8 @@ def create_app(settings: Settings) -> Flask:
         Sessions(
             token.get_secret_value() if token else None,
             viewer.get_secret_value() if viewer else None,
-            key=lambda: made.store().session_key(),
-            is_over=lambda session_id: made.store().is_session_over(session_id),
+            key=lambda: made.store().sessions.key(),
+            is_over=lambda session_id: made.store().sessions.is_over(session_id),
         )
         if has_token
         else Sessions(None)

@@ -14,8 +14,9 @@ from admin.page.access import COOKIE, Role, Sessions
 from admin.page.wrong_tokens import WrongTokens
 from config.settings import Settings
 from config.watch import Stamps, stamps
+from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
-from store.protocols import NewerStore, Store, StoreUnavailable
+from store.protocols import Store
 from store.records import WRONG_TOKEN, Change
 
 
@@ -69,7 +70,7 @@ def changed(what: str, webhook: str, detail: str = "") -> None:
     structlog.get_logger().info("changed by a person", who=g.who, what=what, webhook=webhook, detail=detail)
     now = int(time.time() * 1000)
     try:
-        source().bridge().store.record_change(Change(now, g.who, what, webhook, detail))
+        source().bridge().store.changes.record(Change(now, g.who, what, webhook, detail))
     except StoreUnavailable as error:
         structlog.get_logger().error("the change can't be kept for the page", error=str(error))
 
@@ -93,7 +94,7 @@ def role_of_token(given: str | None) -> Role | None:
     elif role is None and current_app.extensions["has_token"]:
         structlog.get_logger().warning("a wrong token", remote=address, in_a_row=attempts.failed(address, given or ""))
         try:
-            source().store().record_rejections((), {("", WRONG_TOKEN): 1})
+            source().store().deliveries.record_rejections((), {("", WRONG_TOKEN): 1})
         except (StoreUnavailable, NewerStore) as error:
             structlog.get_logger().error("a wrong token can't be counted", error=str(error))
     return role

@@ -52,7 +52,7 @@ def token() -> Response:
 @blueprint.get("/metadata/webhook")
 def get_all() -> Response:
     here = bridge()
-    verified, facts = here.verified_at(), here.store.facts()
+    verified, facts = here.verified_at(), here.store.facts.all()
     return jsonify([_shown(one, verified[name] is not None, facts) for name, one in here.definitions.webhooks.items()])
 
 
@@ -92,7 +92,7 @@ def delete(webhook_id: str) -> Response:
     webhook = _webhook(webhook_id)
     folder().delete(webhook.name, _written(webhook).version)
     for fact in _FACTS:
-        bridge().store.set_fact(f"{fact}:{webhook.name}", None)
+        bridge().store.facts.set(f"{fact}:{webhook.name}", None)
     changed("deleted", webhook.name, "by the API of Orkes")
     return Response(status=200)
 
@@ -147,7 +147,7 @@ def _remember(name: str, body: dict[str, Any]) -> None:
         words["headers"] = dict.fromkeys(map(str, body["headers"]), HIDDEN)
     kept = {"words": words, "for": proof_of(webhook)}
     text = json.dumps(kept)
-    bridge().store.set_fact(f"orkes:{name}", text if len(text) <= _LONGEST_WORDS else None)
+    bridge().store.facts.set(f"orkes:{name}", text if len(text) <= _LONGEST_WORDS else None)
 
 
 def _shown(webhook: Webhook, verified: bool, facts: Mapping[str, str]) -> dict[str, Any]:
@@ -162,13 +162,13 @@ def _shown(webhook: Webhook, verified: bool, facts: Mapping[str, str]) -> dict[s
 def _rename(old: str, new: str) -> None:
     """What is known of a webhook by its name goes along."""
     store = bridge().store
-    facts = store.facts()
+    facts = store.facts.all()
     for fact in _FACTS:
-        store.set_fact(f"{fact}:{new}", facts.get(f"{fact}:{old}"))
-        store.set_fact(f"{fact}:{old}", None)
-    if old in store.paused():
-        store.pause(new, store.now())
-        store.resume(old)
+        store.facts.set(f"{fact}:{new}", facts.get(f"{fact}:{old}"))
+        store.facts.set(f"{fact}:{old}", None)
+    if old in store.pauses.paused():
+        store.pauses.pause(new, store.now())
+        store.pauses.resume(old)
 
 
 # --- what they share ----------------------------------------------------------------------------------------
@@ -229,8 +229,8 @@ def _one(name: str) -> Response:
     webhook = here.definitions.webhooks.get(name)
     if webhook is None:
         raise NotFound(f"no webhook {name}")
-    found = _shown(webhook, here.verified_at()[name] is not None, here.store.facts())
-    created = [change.who for change in here.store.changes(name, 1000) if change.what == "created"]
+    found = _shown(webhook, here.verified_at()[name] is not None, here.store.facts.all())
+    created = [change.who for change in here.store.changes.newest(name, 1000) if change.what == "created"]
     if created:
         found.setdefault("createdBy", created[0])
     if tags := _tags(name):
@@ -256,18 +256,18 @@ def _history(here: Bridge, name: str) -> list[dict[str, Any]]:
 
 def _payload(here: Bridge, event_id: str) -> str:
     """The beginning of an event's payload as people may see it; one at a time is in memory."""
-    event = here.store.event(event_id)
+    event = here.store.queries.event(event_id)
     return here.shown(event).payload[:_LONGEST_PAYLOAD] if event is not None else ""  # pruned meanwhile
 
 
 def _tags(name: str) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = json.loads(bridge().store.facts().get(f"tags:{name}", "[]"))
+    found: list[dict[str, str]] = json.loads(bridge().store.facts.all().get(f"tags:{name}", "[]"))
     return found
 
 
 def _set_tags(name: str, tags: list[dict[str, str]]) -> None:
     folder()  # tags belong to the definition: who may not write one may not write them
-    bridge().store.set_fact(f"tags:{name}", json.dumps(tags) if tags else None)
+    bridge().store.facts.set(f"tags:{name}", json.dumps(tags) if tags else None)
     changed("tagged", name, ", ".join(f"{tag['key']}: {tag['value']}" for tag in tags)[:200])
 
 

@@ -50,22 +50,22 @@ def bridge() -> Bridge:
 def state_of(bridge: Bridge, now: int) -> State:
     """What `what_is_wrong` looks at."""
     store = bridge.store
-    decider = store.leader()
+    decider = store.leadership.leader()
     failed = bridge.events(EventFilter(status="failed", limit=200))
     return State(
-        facts=store.facts(),
+        facts=store.facts.all(),
         problems=bridge.definitions.problems,
         warnings=bridge.definitions.warnings,
         webhooks=bridge.definitions.webhooks,
         verified_at=bridge.verified_at(),
-        counts=store.event_counts(),
-        oldest_pending=store.oldest_pending(),
+        counts=store.queries.event_counts(),
+        oldest_pending=store.queries.oldest_pending(),
         failed=[event for event in failed if event.received_at > now - DAY],
-        broken=store.broken_tasks(),
-        waiting=store.waiting_by_workflow(),
-        deliveries=store.delivery_counts(now - DAY),
-        set_aside=store.quarantined(limit=_SET_ASIDE_SHOWN),
-        set_aside_counts=store.quarantine_counts(),
+        broken=store.queries.broken_tasks(),
+        waiting=store.queries.waiting_by_workflow(),
+        deliveries=store.queries.delivery_counts(now - DAY),
+        set_aside=store.quarantine.items(limit=_SET_ASIDE_SHOWN),
+        set_aside_counts=store.quarantine.counts(),
         deciding_until=decider[1] if decider else None,
         now=now,
     )
@@ -101,7 +101,7 @@ def overview() -> str:
         before=url_for(".overview", **filters | {"from": max(0, first - PAGE)}) if first else None,
         after=url_for(".overview", **filters | {"from": first + PAGE}) if len(names) > first + PAGE else None,
         findings=what_is_wrong(state),
-        picture=deliveries_picture(here.store.delivery_hours(state.now - 7 * DAY), state.now),
+        picture=deliveries_picture(here.store.queries.delivery_hours(state.now - 7 * DAY), state.now),
         effect=effect_picture(newest, here.targets_by_event(newest)),
         waits=waiting_picture(state.waiting),
         counts=state.counts,
@@ -159,7 +159,7 @@ def event(event_id: str) -> str:
         curl=as_curl(delivery_of(shown, url)),
         paths=paths,
         selected=select(document, paths),
-        targets=here.store.targets_of([event_id]),
+        targets=here.store.queries.targets_of([event_id]),
         explained=explained,
         payload=payload[:_LONGEST_SHOWN],
         cut=len(payload) > _LONGEST_SHOWN,
@@ -217,14 +217,14 @@ def replay(event_id: str) -> Response:
 def tasks() -> str:
     here = bridge()
     workflow = request.args.get("workflow") or None
-    found = here.store.waiting_tasks(request.args.get("after", ""), PAGE + 1, workflow)
+    found = here.store.queries.waiting_tasks(request.args.get("after", ""), PAGE + 1, workflow)
     page = found[:PAGE]
     filters: dict[str, Any] = {"workflow": workflow} if workflow else {}
-    waiting = here.store.waiting_by_workflow()
+    waiting = here.store.queries.waiting_by_workflow()
     return render(
         "tasks.html",
         tasks=page,
-        broken=here.store.broken_tasks(20) if not workflow and not request.args.get("after") else [],
+        broken=here.store.queries.broken_tasks(20) if not workflow and not request.args.get("after") else [],
         workflow=workflow,
         waiting=waiting,
         receivers=here.definitions.receivers,
@@ -255,7 +255,7 @@ def rejections() -> str:
     filtered = request.args.get("filtered") == "true"
     return render(
         "rejections.html",
-        rejections=here.store.rejections(webhook, 200, filtered),
+        rejections=here.store.queries.rejections(webhook, 200, filtered),
         filtered=filtered,
         webhook=webhook,
         names=sorted({*here.definitions.webhooks, *filter(None, [webhook])}),
@@ -296,7 +296,7 @@ def logout() -> Response:
     for given in (request.cookies.get(COOKIE), request.headers.get("X-Authorization")):
         if current_app.extensions["has_token"] and (session_id := sessions().id_of(given)):
             now = _now()
-            source().store().end_session(session_id, now + SESSION_SECONDS * 1000, now)
+            source().store().sessions.end(session_id, now + SESSION_SECONDS * 1000, now)
     answer = _redirect(url_for(".login"))
     answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
     return answer

@@ -116,7 +116,7 @@ def _form_page(
     keys = form.keys(guide) if keys is None else keys
     here = bridge()
     yaml, warnings = _preview(form, keys, more.get("written"))
-    known = sorted({*here.store.waiting_by_workflow(), *here.definitions.receivers} - set(form.chosen))
+    known = sorted({*here.store.queries.waiting_by_workflow(), *here.definitions.receivers} - set(form.chosen))
     if not form.name and status == 200:
         form.errors = {}  # nobody likes to be told off before the first word
     rows = [*form.starts, {"workflow": "", "version": "", "when": ""}]
@@ -177,12 +177,12 @@ def _webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         yaml=as_yaml({"webhooks": [without_secrets(written.keys)]}) if written else None,
         secrets=secrets_of(written.keys) if written else [],
         events=events[:10],
-        picture=deliveries_picture(here.store.delivery_hours(now - 7 * DAY, name), now),
+        picture=deliveries_picture(here.store.queries.delivery_hours(now - 7 * DAY, name), now),
         effect=effect_picture(events, here.targets_by_event(events)),
-        changes=here.store.changes(name, 10),
-        paused_at=here.store.paused().get(name),
-        rejections=here.store.rejections(name, 1),
-        filtered=here.store.rejections(name, 1, filtered=True),
+        changes=here.store.changes.newest(name, 10),
+        paused_at=here.store.pauses.paused().get(name),
+        rejections=here.store.queries.rejections(name, 1),
+        filtered=here.store.queries.rejections(name, 1, filtered=True),
         **{"fresh": False, "secret": None, "answer": None, "said": None, **more},
     )
     return make_response(text, status)
@@ -296,10 +296,10 @@ def pause(name: str) -> Response:
     """Pauses the webhook, or decides for it again: a state of the store, so no definition is written."""
     store = bridge().store
     if request.form.get("do") == "resume":
-        if store.resume(name):
+        if store.pauses.resume(name):
             changed("resumed", name)
         return _to(name)
-    store.pause(_defined(name).name, store.now())
+    store.pauses.pause(_defined(name).name, store.now())
     changed("paused", name)
     return _to(name)
 
@@ -321,7 +321,7 @@ def delete(name: str) -> Response | tuple[str, int]:
 
 @blueprint.get("/changes")
 def changes() -> str:
-    return render("changes.html", changes=bridge().store.changes(limit=200))
+    return render("changes.html", changes=bridge().store.changes.newest(limit=200))
 
 
 def _to(name: str) -> Response:

@@ -8,56 +8,66 @@ import psycopg
 
 from store.postgres import migrations, words
 from store.postgres.address import Address
-from store.postgres.claims import Claims
+from store.postgres.changes import PostgresChanges
+from store.postgres.claims import PostgresClaims
 from store.postgres.connections import Connections
-from store.postgres.decisions import Decisions
-from store.postgres.deliveries import Deliveries
-from store.postgres.effects import EffectsOfCalls
-from store.postgres.kept_definitions import KeptDefinitions
-from store.postgres.leadership import Leadership
-from store.postgres.maintenance import Maintenance
-from store.postgres.onces import Onces
-from store.postgres.overdue import Overdue
-from store.postgres.page import Page
-from store.postgres.pauses import Pauses
-from store.postgres.quarantine import Quarantine
-from store.postgres.queries import Queries
-from store.postgres.signals import ProcessWakeUp, Signals
-from store.postgres.task_locks import TaskLocks
+from store.postgres.decisions import PostgresDecisions
+from store.postgres.deliveries import PostgresDeliveries
+from store.postgres.effects import PostgresEffectsOfCalls
+from store.postgres.facts import PostgresFacts
+from store.postgres.hidden_paths import PostgresHiddenPaths
+from store.postgres.kept_definitions import PostgresKeptDefinitions
+from store.postgres.large_decisions import PostgresLargeDecisions
+from store.postgres.leadership import PostgresLeadership
+from store.postgres.maintenance import PostgresMaintenance
+from store.postgres.onces import PostgresOnceKeys
+from store.postgres.pauses import PostgresPauses
+from store.postgres.quarantine import PostgresQuarantine
+from store.postgres.queries import PostgresQueries
+from store.postgres.sessions import PostgresSessions
+from store.postgres.signals import PostgresSignals, ProcessWakeUp
+from store.postgres.task_locks import PostgresTaskLocks
+from store.postgres.tasks import PostgresTasks
 from store.postgres.transfer import PostgresTables
+from store.postgres.verifications import PostgresVerifications
+from store.postgres.workflows import PostgresWorkflows
+from store.protocols import Store
 
 
-class PostgresStore(
-    Deliveries,
-    Leadership,
-    Decisions,
-    Claims,
-    EffectsOfCalls,
-    Onces,
-    Overdue,
-    Page,
-    Pauses,
-    Quarantine,
-    Signals,
-    TaskLocks,
-    Maintenance,
-    Queries,
-    KeptDefinitions,
-):
-    """Everything that the processes do with the store (`store.protocols` says what each method promises)."""
+class PostgresStore(Store):
+    """The store on PostgreSQL. `store.protocols` says what each part promises."""
 
     def __init__(self, connections: Connections, gather: Callable[[], None] | None = None):
-        """`gather` lets other deliveries that are ready join a commit."""
+        """`gather` lets other deliveries that are ready join a commit (`store.group_commit`)."""
         self._connections = connections
-        self._wakeup = ProcessWakeUp(connections)
-        Deliveries.__init__(self, gather)
+        self._wake_up = wake_up = ProcessWakeUp(connections)
+        self.deliveries = PostgresDeliveries(connections, wake_up, gather)
+        self.verifications = PostgresVerifications(connections)
+        self.leadership = PostgresLeadership(connections, wake_up)
+        self.decisions = PostgresDecisions(connections, wake_up)
+        self.large_decisions = PostgresLargeDecisions(connections, wake_up)
+        self.tasks = PostgresTasks(connections, wake_up)
+        self.workflows = PostgresWorkflows(connections)
+        self.claims = PostgresClaims(connections, wake_up)
+        self.task_locks = PostgresTaskLocks(connections, wake_up)
+        self.once_keys = PostgresOnceKeys(connections)
+        self.effects = PostgresEffectsOfCalls(connections)
+        self.quarantine = PostgresQuarantine(connections)
+        self.signals = PostgresSignals(connections)
+        self.pauses = PostgresPauses(connections, wake_up)
+        self.facts = PostgresFacts(connections)
+        self.kept_definitions = PostgresKeptDefinitions(connections)
+        self.queries = PostgresQueries(connections)
+        self.changes = PostgresChanges(connections)
+        self.sessions = PostgresSessions(connections)
+        self.hidden_paths = PostgresHiddenPaths(connections)
+        self.maintenance = PostgresMaintenance(connections)
+        self.tables = PostgresTables(connections)
 
-    def tables(self) -> PostgresTables:
-        """The tables as they are, for a transfer."""
-        return PostgresTables(self._connections)
+    def now(self) -> int:
+        return self._connections.now()
 
     def close(self) -> None:
-        """Closes this process's connections; the next use opens them again."""
         self._connections.close()
 
 

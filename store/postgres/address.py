@@ -9,7 +9,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from config.database_url import without_password
-from store.protocols import StoreRefused
+from store.errors import StoreRefused
 
 SCHEMA = "webhook_bridge"
 """The schema, unless the URL names another one (``?schema=NAME``)."""

@@ -1,71 +1,34 @@
-"""What becomes of events after their targets: read, and written down."""
+"""What people did."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from store.postgres.connections import Connections
+from store.protocols import Changes
+from store.records import Change
 
-from store.postgres.connections import Connection, Connections, Statement
-from store.records import Hold, TargetKind, TargetState
-from store.rows import ASIDE_UNDECIDED, HOLDS, STATES
-from store.transitions import EventChange
-
-_STATES_OF = f"""
-SELECT event_id, kind, state FROM unnest(%s::text[]) AS asked (event_id)
-CROSS JOIN (VALUES {", ".join(map(str, STATES))}) AS possible (kind, state) CROSS JOIN LATERAL (
-    SELECT 1 FROM bridge.targets t
-    WHERE t.event_id = asked.event_id AND t.kind = possible.kind AND t.state = possible.state LIMIT 1
-) found
-"""
-States = set[tuple[TargetKind, TargetState]]
+CHANGES_KEPT = 10_000
 
 
-def lock_events(connections: Connections, connection: Connection, event_ids: Sequence[str]) -> dict[str, Hold]:
-    """id → hold, of those that there are. Until the transaction's end no other one changes them or their targets' end.
+class PostgresChanges(Changes):
+    """Changes on PostgreSQL."""
 
-    Of two workers that record the last two results of an event, the second must see what the first did.
-    """
-    if not event_ids:
-        return {}
-    sql = "SELECT id, held FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE"
-    return {event_id: HOLDS[held] for event_id, held in connections.fetch(connection, sql, (sorted(event_ids),))}
+    def __init__(self, connections: Connections):
+        self._connections = connections
 
+    def record(self, change: Change) -> None:
+        with self._connections.transaction() as connection:
+            self._connections.execute(
+                connection,
+                "INSERT INTO bridge.changes (at, who, what, webhook, detail) VALUES (%s, %s, %s, %s, %s)",
+                (change.at, change.who, change.what, change.webhook, change.detail),
+            )
+            self._connections.execute(
+                connection,
+                "DELETE FROM bridge.changes WHERE id <= (SELECT max(id) FROM bridge.changes) - %s",
+                (CHANGES_KEPT,),
+            )
 
-def states_of(connections: Connections, connection: Connection, event_ids: Sequence[str]) -> dict[str, States]:
-    """id → kind and state of its targets, for each of these events, which must be locked."""
-    states: dict[str, States] = {event_id: set() for event_id in event_ids}
-    if states:
-        for event_id, kind, state in connections.fetch(connection, _STATES_OF, (list(states),)):
-            states[event_id].add((kind, state))
-    return states
-
-
-def change_events(connections: Connections, connection: Connection, changes: Mapping[str, EventChange]) -> None:
-    """Writes down what becomes of the events. They must be locked, if that was read from the database."""
-    if changes:
-        connections.run(connection, *changing_events(changes))
-
-
-def changing_events(changes: Mapping[str, EventChange], decided_at: int | None = None) -> Statement:
-    """The statement for that. `decided_at` is for events that were not decided before."""
-    sql = (
-        "WITH before AS (SELECT seq, id, status FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE),"
-        " changed AS ("
-        "UPDATE bridge.events e SET status = c.status, held = c.held, settled_at = c.settled_at,"
-        f" decided_at = coalesce(nullif(e.decided_at, {ASIDE_UNDECIDED}), %s)"
-        " FROM unnest(%b::text[], %b::text[], %b::smallint[], %b::bigint[]) AS c (id, status, held, settled_at)"
-        " JOIN before ON before.id = c.id"
-        " WHERE e.seq = before.seq RETURNING before.status AS before, e.status AS after"
-        ") INSERT INTO bridge.finished_events (status, number)"
-        " SELECT status, sum(number) FROM"
-        " (SELECT before, -1 FROM changed UNION ALL SELECT after, 1 FROM changed) AS counted (status, number)"
-        " WHERE status != 'pending' GROUP BY status HAVING sum(number) != 0"
-    )
-    values = (
-        list(changes),
-        decided_at,
-        list(changes),
-        [change.status for change in changes.values()],
-        [HOLDS.index(change.hold) for change in changes.values()],
-        [change.settled_at for change in changes.values()],
-    )
-    return sql, values
+    def newest(self, webhook: str | None = None, limit: int = 50) -> list[Change]:
+        only = "WHERE webhook = %s" if webhook is not None else ""
+        sql = f"SELECT at, who, what, webhook, detail FROM bridge.changes {only} ORDER BY id DESC LIMIT %s"
+        return [Change(*row) for row in self._connections.read(sql, [*([webhook] if only else []), limit])]

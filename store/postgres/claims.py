@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from store import pace, rows, transitions, turns
-from store.postgres.changes import change_events, lock_events, states_of
 from store.postgres.connections import Connection, Connections, Rows
+from store.postgres.event_changes import change_events, lock_events, states_of
 from store.postgres.signals import ProcessWakeUp
-from store.protocols import NO_PACES
+from store.protocols import NO_PACES, Claims
 from store.records import Result, Target
 
 _CLAIM = f"""
@@ -57,14 +57,14 @@ _FOR_OTHERS = 4
 """More are looked at than wanted, since other workers look at the same ones."""
 
 
-class Claims:
-    """Implements `store.protocols.Claims`."""
+class PostgresClaims(Claims):
+    """Claims on PostgreSQL."""
 
-    _connections: Connections
-    _wakeup: ProcessWakeUp
-
-    _served = ""
-    """The webhook after which the next round over due targets begins."""
+    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+        self._connections = connections
+        self._wake_up = wake_up
+        self._served = ""
+        """The webhook after which the next round over due targets begins."""
 
     def claim(
         self, worker: str, now: int, expired_before: int, limit: int, paces: Mapping[str, float] = NO_PACES
@@ -131,7 +131,7 @@ class Claims:
                 (list(turn_of), list(turn_of.values())),
             )
 
-    def renew_claim(self, worker: str, target: Target, now: int) -> bool:
+    def renew(self, worker: str, target: Target, now: int) -> bool:
         with self._connections.transaction() as connection:
             return bool(
                 self._connections.execute(
@@ -173,7 +173,7 @@ class Claims:
                 change.for_decider for change in changes.values()
             )
         if for_decider:
-            self._wakeup.ring("events")
+            self._wake_up.ring("events")
 
     def _record(self, connection: Connection, worker: str, by_id: dict[int, Result], now: int) -> list[int]:
         """Writes the targets' new states; the ids of those whose claim still stood."""
@@ -238,7 +238,7 @@ class Claims:
                 " WHERE t.id = c.id AND t.state = 'claimed' AND t.claimed_by = %s AND t.attempts = c.attempts",
                 (now, [target.id for target in targets], [target.attempts for target in targets], worker),
             )
-        self._wakeup.ring("targets")
+        self._wake_up.ring("targets")
 
     def hurry(self, now: int) -> None:
         # A try whose answer was lost may still be taking effect: those keep their time.

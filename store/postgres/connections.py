@@ -25,9 +25,9 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from store import storable
 from store.clock import ServerClock, SteadyClock
 from store.deadline import deadline, passed
+from store.errors import StoreRefused, StoreUnavailable, Unstorable
 from store.postgres import words
 from store.postgres.address import Address
-from store.protocols import StoreRefused, StoreUnavailable, Unstorable
 
 Rows = list[tuple[Any, ...]]
 Parameters = Sequence[Any] | Mapping[str, Any]

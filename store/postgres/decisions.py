@@ -2,33 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from store import rows, storable, transitions
+from store import rows, transitions, turns
 from store.postgres import onces
-from store.postgres.agenda import Reading
-from store.postgres.changes import changing_events, lock_events, states_of
-from store.postgres.connections import Connection
-from store.postgres.large_decisions import LargeDecisions
+from store.postgres.connections import Connections, Rows, Statement
+from store.postgres.event_changes import changing_events, lock_events, states_of
 from store.postgres.leadership import deciding
+from store.postgres.pauses import PAUSED
 from store.postgres.signals import ProcessWakeUp
-from store.postgres.targets import columns, new_targets
-from store.records import Decision, Target, Task, Term, Workflow
+from store.postgres.targets import new_targets
+from store.protocols import Decisions
+from store.records import Agenda, Decision, Event, Target, Term
 
-_NEW_TASK = f"{rows.TASK}, seen_at"
-_TASK_ARRAYS = (
-    "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[], %b::text[], %b::text[],"
-    " %b::text[], %b::text[], %b::bigint[]"
-)
+_SIZE = "octet_length(payload) + octet_length(headers) + octet_length(query)"
+"""Read without the payload itself, which PostgreSQL keeps elsewhere if it is long."""
+_COLUMNS = len(rows.EVENT.split(","))
+"""Of an event's; behind them is the payload that was read up to it."""
+_LEFT_IN = "value != ALL(%(without)s) AND value NOT IN (SELECT webhook FROM bridge.pauses)"
+_AFTER = rows.jumps("webhook", "bridge.events", "decided_at IS NULL", after="%(after)s")
+_TO = rows.jumps("webhook", "bridge.events", "decided_at IS NULL", to="%(after)s")
+# The next webhooks that have undecided events are found by one look into the index each; so are their first events.
+_UNDECIDED = f"""
+WITH webhooks AS MATERIALIZED (
+    SELECT value, row_number() OVER () AS turn FROM (
+        SELECT value FROM ({_AFTER}) later WHERE {_LEFT_IN} UNION ALL SELECT value FROM ({_TO}) first WHERE {_LEFT_IN}
+    ) next LIMIT %(webhooks)s
+), counted AS MATERIALIZED (SELECT count(*) AS number FROM webhooks)
+SELECT {rows.EVENT}, before + {_SIZE}, turn, (SELECT number FROM counted) FROM (
+    SELECT *, sum({_SIZE}) OVER in_turn - ({_SIZE}) AS before, row_number() OVER in_turn AS place
+    FROM webhooks CROSS JOIN LATERAL (
+        SELECT *, row_number() OVER (ORDER BY seq) AS number FROM (
+            SELECT * FROM bridge.events e WHERE e.decided_at IS NULL AND e.webhook = webhooks.value ORDER BY seq
+            LIMIT (SELECT ceil(%(limit)s::numeric / greatest(1, number))::bigint FROM counted)
+        ) mine
+    ) firsts WINDOW in_turn AS (ORDER BY number, turn)
+) shares WHERE before < %(bytes)s AND place <= %(limit)s ORDER BY seq
+"""
+# They are few, also those of webhooks that are paused: no more than calls can be under way.
+_FREED = "held = 2 AND webhook != ALL(%(without)s) AND webhook NOT IN (SELECT webhook FROM bridge.pauses)"
+_RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' AND id > %s ORDER BY id LIMIT %s"
 
 
-class Decisions(Reading, LargeDecisions):
-    """Implements `store.protocols.Decisions`."""
+class PostgresDecisions(Decisions):
+    """Decisions on PostgreSQL."""
 
-    _wakeup: ProcessWakeUp
+    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+        self._connections = connections
+        self._wake_up = wake_up
+        self._undecided_after = ""
+        """The webhook after which the next round over undecided events begins."""
+        self._returned_after = ""
+        """The task after which the next returned ones are read."""
 
-    # --- decisions ---
+    def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
+        values = {
+            "after": self._undecided_after,
+            "without": list(without),
+            "webhooks": turns.WEBHOOKS,
+            "limit": limit,
+            "bytes": turns.BYTES,
+        }
+        paused, undecided, freed, returned = self._connections.read_together(
+            (PAUSED, ()), (_UNDECIDED, values), _some(_FREED, values), (_RETURNED, (self._returned_after, limit))
+        )
+        since: dict[str, int] = dict(paused)
+        more = self._more(undecided, limit) or len(freed) == limit or _is_cut(freed) or len(returned) == limit
+        # Who was resumed between the statements is so for the next agenda.
+        new, again = ([e for e in map(_event, found) if e.webhook not in since] for found in (undecided, freed))
+        tasks = list(map(rows.task, returned))
+        self._returned_after = turns.read_to(tasks, limit)
+        return Agenda(since, new, again, tasks, more)
+
+    def _more(self, undecided: Rows, limit: int) -> bool:
+        """Whether there may be more undecided events than these; the next round begins after them."""
+        if not undecided:
+            return False
+        *_, turn, webhooks = max(undecided, key=lambda row: row[-2])
+        share = turns.share(limit, webhooks)
+        self._undecided_after = next(row[2] for row in undecided if row[-2] == turn)
+        counts: dict[str, int] = {}
+        for row in undecided:
+            counts[row[2]] = counts.get(row[2], 0) + 1
+        return _is_cut(undecided) or webhooks == turns.WEBHOOKS or max(counts.values()) == share
+
+    def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
+        of = "" if webhook is None else "webhook = %(webhook)s AND "
+        values = {"webhook": webhook, "after": after_seq, "limit": limit, "bytes": turns.BYTES}
+        return list(map(_event, self._connections.read(*_some(f"{of}held = 1 AND seq > %(after)s", values))))
 
     def decide(
         self,
@@ -59,83 +121,8 @@ class Decisions(Reading, LargeDecisions):
             onces.take_free(self._connections, connection, targets)
         claimed = [target for target in targets if target.state == "claimed"]
         if len(claimed) < len(targets):
-            self._wakeup.ring("targets")
+            self._wake_up.ring("targets")
         return claimed
-
-    # --- tasks ---
-
-    def adopt(self, term: Term, tasks: Sequence[Task], now: int) -> list[Task]:
-        tasks = list(map(storable.task, tasks))
-        fresh = set[str]()
-        for step in rows.steps(tasks):
-            with deciding(self._connections, term) as connection:
-                fresh |= self._insert_tasks(connection, step, "waiting", now)
-        return [task for task in tasks if task.id in fresh]
-
-    def _insert_tasks(self, connection: Connection, tasks: Sequence[Task], state: str, now: int) -> set[str]:
-        """Inserts the tasks that aren't known, or are known as settled and were queued again; returns their ids."""
-        by_id = {task.id: task for task in sorted(tasks, key=lambda task: task.id)}
-        if not by_id:
-            return set()
-        new_rows = [rows.new_task_row(task, state, now) for task in by_id.values()]
-        found = self._connections.fetch(
-            connection,
-            f"INSERT INTO bridge.tasks ({_NEW_TASK}) SELECT {_NEW_TASK} FROM unnest({_TASK_ARRAYS})"
-            f" WITH ORDINALITY AS new ({_NEW_TASK}, number) ORDER BY number"
-            # Conductor queues a task again only if it is to be worked on again (a rerun): that one waits anew.
-            " ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL,"
-            " scheduled_at = excluded.scheduled_at, matches = excluded.matches, broken = excluded.broken,"
-            " seen_at = excluded.seen_at"
-            " WHERE excluded.found_by = 'queue' AND tasks.state IN ('completed', 'gone')"
-            # What was handed over since the agenda was read is found now: it must not be missed until the next one.
-            " OR excluded.state = 'waiting' AND tasks.state = 'returned' RETURNING id",
-            columns(new_rows),
-        )
-        return {row[0] for row in found}
-
-    def drop(self, term: Term, task_ids: Sequence[str], now: int) -> None:
-        for step in rows.steps(task_ids):
-            with deciding(self._connections, term) as connection:
-                self._connections.execute(
-                    connection,
-                    "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND state = 'waiting'",
-                    (now, sorted(step)),
-                )
-
-    def look_again(self, term: Term, task_ids: Sequence[str]) -> None:
-        for step in rows.steps(task_ids):
-            with deciding(self._connections, term) as connection:
-                self._connections.execute(
-                    connection,
-                    "UPDATE bridge.tasks SET state = 'waiting' WHERE id = ANY(%s) AND state = 'returned'",
-                    (sorted(step),),
-                )
-
-    def hand_over(self, tasks: Sequence[Task], now: int) -> None:
-        for step in rows.steps(list(map(storable.task, tasks))):
-            with self._connections.transaction() as connection:
-                self._insert_tasks(connection, step, "returned", now)
-        self._wakeup.ring("events")
-
-    # --- workflows ---
-
-    def workflow(self, workflow_id: str) -> Workflow | None:
-        found = self._connections.read(f"SELECT {rows.WORKFLOW} FROM bridge.workflows WHERE id = %s", (workflow_id,))
-        return Workflow(*found[0]) if found else None
-
-    def remember_workflows(self, workflows: Sequence[Workflow]) -> None:
-        by_id = {w.id: w for w in sorted(workflows, key=lambda w: w.id)}
-        for step in rows.steps(list(map(rows.workflow_row, by_id.values()))):
-            with self._connections.transaction() as connection:
-                self._connections.execute(
-                    connection,
-                    f"INSERT INTO bridge.workflows ({rows.WORKFLOW}) SELECT {rows.WORKFLOW}"
-                    " FROM unnest(%b::text[], %b::int[], %b::text[], %b::bigint[], %b::text[])"
-                    f" AS new ({rows.WORKFLOW}) ORDER BY id ON CONFLICT (id) DO UPDATE SET version = excluded.version,"
-                    " root_id = excluded.root_id, root_started_at = excluded.root_started_at,"
-                    " root_correlation_id = excluded.root_correlation_id",
-                    columns(step),
-                )
 
 
 def _taken(decisions: Iterable[Decision]) -> set[str]:
@@ -158,3 +145,22 @@ def _new_rows(decisions: Iterable[Decision], now: int, claim_for: str | None, cl
             left -= is_mine
             found.append(rows.new_target_row(decision.event_id, new, claim_for if is_mine else None, now))
     return found
+
+
+def _some(where: str, values: dict[str, Any]) -> Statement:
+    """The statement for the first events, at most `limit` of them and of their `bytes`."""
+    sql = (
+        f"SELECT {rows.EVENT}, before + {_SIZE} FROM (SELECT *, sum({_SIZE}) OVER (ORDER BY seq) - ({_SIZE}) AS before"
+        f" FROM (SELECT * FROM bridge.events WHERE {where} ORDER BY seq LIMIT %(limit)s) first) sized"
+        " WHERE before < %(bytes)s ORDER BY seq"
+    )
+    return sql, values
+
+
+def _is_cut(found: Rows) -> bool:
+    """Whether these events' payloads were too many to read more of them."""
+    return any(row[_COLUMNS] >= turns.BYTES for row in found)
+
+
+def _event(row: Sequence[Any]) -> Event:
+    return rows.event(row[:_COLUMNS])

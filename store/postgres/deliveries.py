@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from store import rows, storable
 from store.deadline import deadline
+from store.errors import StoreUnavailable
 from store.group_commit import GroupCommit, Take
 from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, translated
-from store.postgres.secret_facts import secret_fact
 from store.postgres.signals import ProcessWakeUp
-from store.protocols import StoreUnavailable
+from store.protocols import Deliveries
 from store.records import Committed, NewEvent, Rejection
 
 REJECTIONS_KEPT = 100
@@ -34,14 +34,13 @@ _FIRST = (
 )
 
 
-class Deliveries:
-    """Implements `store.protocols.Deliveries`."""
+class PostgresDeliveries(Deliveries):
+    """Deliveries on PostgreSQL."""
 
-    _connections: Connections
-    _wakeup: ProcessWakeUp
-
-    def __init__(self, gather: Callable[[], None] | None = None):
+    def __init__(self, connections: Connections, wake_up: ProcessWakeUp, gather: Callable[[], None] | None = None):
         """`gather` lets other deliveries that are ready join the commit (see `store.group_commit`)."""
+        self._connections = connections
+        self._wake_up = wake_up
         self._gather = gather
         self._reset_group()
         os.register_at_fork(after_in_child=self._reset_group)
@@ -50,9 +49,6 @@ class Deliveries:
         self._group_commit = GroupCommit(self._commit, self._gather)
         self._turn = threading.Lock()
         self._was_unavailable = False
-
-    def now(self) -> int:
-        return self._connections.now()
 
     def append(self, events: Sequence[NewEvent]) -> list[Committed]:
         return self._group_commit.append(events)
@@ -108,7 +104,7 @@ class Deliveries:
             else:
                 outcomes = self._look_up(connection, events, stored, is_first)
             if not all(outcome.duplicate for outcome in outcomes):
-                self._wakeup.ring_on(connection, "events")
+                self._wake_up.ring_on(connection, "events")
             return outcomes
 
     def _insert(self, connection: Connection, part: Sequence[NewEvent]) -> set[str]:
@@ -140,30 +136,8 @@ class Deliveries:
             for event in events
         ]
 
-    # --- verified or not ---
-
-    def verified_at(self, webhook: str, fingerprint: str) -> int | None:
-        sql = "SELECT verified_at FROM bridge.verifications WHERE webhook = %s AND fingerprint = %s"
-        found = self._connections.read(sql, (webhook, fingerprint), IMPATIENT)
-        return found[0][0] if found else None
-
-    def set_verified(self, webhook: str, fingerprint: str, at: int) -> None:
-        with self._connections.transaction(IMPATIENT) as connection:
-            self._connections.execute(
-                connection,
-                "INSERT INTO bridge.verifications (webhook, fingerprint, verified_at) VALUES (%s, %s, %s)"
-                " ON CONFLICT (webhook) DO UPDATE SET fingerprint = excluded.fingerprint,"
-                " verified_at = excluded.verified_at WHERE verifications.fingerprint != excluded.fingerprint",
-                (webhook, fingerprint, at),
-            )
-
-    def fingerprint_salt(self) -> bytes:
-        return secret_fact(self._connections, "fingerprint_salt")
-
-    # --- rejections and counts ---
-
     def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
-        hour = self.now() // _HOUR * _HOUR
+        hour = self._connections.now() // _HOUR * _HOUR
         with self._connections.transaction() as connection:
             execute = self._connections.execute
             for r in rejections:
@@ -197,5 +171,5 @@ class Deliveries:
                 connection,
                 "INSERT INTO bridge.facts (name, value, at) VALUES ('writable', '1', %s)"
                 " ON CONFLICT (name) DO UPDATE SET at = excluded.at",
-                (self.now(),),
+                (self._connections.now(),),
             )

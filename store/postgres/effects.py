@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from store.effects import Effects, after_effect
 from store.postgres.connections import Connections
+from store.protocols import EffectsOfCalls
 from store.records import TargetKind
 
 _OF_KIND = "SELECT since, last FROM bridge.effects WHERE kind = %s"
 
 
-class EffectsOfCalls:
-    """Implements that part of `store.protocols.Claims`."""
+class PostgresEffectsOfCalls(EffectsOfCalls):
+    """Effects of calls on PostgreSQL."""
 
-    _connections: Connections
+    def __init__(self, connections: Connections):
+        self._connections = connections
 
-    def effects(self, kind: TargetKind) -> Effects | None:
+    def of_kind(self, kind: TargetKind) -> Effects | None:
         found = self._connections.read(_OF_KIND, (kind,))
         return Effects(*found[0]) if found else None
 
-    def note_effect(self, kind: TargetKind, now: int) -> None:
+    def note(self, kind: TargetKind, now: int) -> None:
         with self._connections.transaction() as connection:
             found = self._connections.fetch(connection, f"{_OF_KIND} FOR UPDATE", (kind,))
             after = after_effect(Effects(*found[0]) if found else None, now)

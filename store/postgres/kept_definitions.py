@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from store.postgres.connections import Connections
+from store.protocols import KeptDefinitions
 
 _KEPT = "SELECT file, text FROM bridge.kept_definitions"
 
 
-class KeptDefinitions:
-    """Implements `store.protocols.KeptDefinitions`."""
+class PostgresKeptDefinitions(KeptDefinitions):
+    """The kept definitions on PostgreSQL."""
 
-    _connections: Connections
+    def __init__(self, connections: Connections):
+        self._connections = connections
 
-    def kept_definitions(self) -> dict[str, str]:
+    def all(self) -> dict[str, str]:
         return dict(self._connections.read(_KEPT))
 
-    def keep_definitions(self, kept: Mapping[str, str]) -> None:
-        before = self.kept_definitions()
+    def keep(self, kept: Mapping[str, str]) -> None:
+        before = self.all()
         if before == kept:
             return
         with self._connections.transaction() as connection:

@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterator
 
 from store import rows, transitions
 from store.postgres import onces
-from store.postgres.changes import changing_events, lock_events, states_of
 from store.postgres.connections import Connection, Connections
+from store.postgres.event_changes import changing_events, lock_events, states_of
 from store.postgres.leadership import deciding
 from store.postgres.signals import ProcessWakeUp
 from store.postgres.targets import columns, new_targets
+from store.protocols import LargeDecisions
 from store.records import Decision, Term
 
 _WRITING = f"SELECT id FROM bridge.events WHERE held > 0 AND held = {rows.HOLDS.index('writing')}"
@@ -24,13 +25,14 @@ _DROPPED = 10
 """Parts that are deleted in one transaction, of decisions that don't stand."""
 
 
-class LargeDecisions:
-    """Implements that part of `store.protocols.Decisions`."""
+class PostgresLargeDecisions(LargeDecisions):
+    """Large decisions on PostgreSQL."""
 
-    _connections: Connections
-    _wakeup: ProcessWakeUp
+    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+        self._connections = connections
+        self._wake_up = wake_up
 
-    def record_large(self, term: Term, decision: Decision, now: int) -> None:
+    def record(self, term: Term, decision: Decision, now: int) -> None:
         while self._drop_parts(term, decision.event_id):  # of an earlier try, which had others
             pass
         for step in rows.large_parts(decision):
@@ -64,7 +66,7 @@ class LargeDecisions:
                 )
         return bool(found)
 
-    def write_large(self, term: Term, now: int, without: Collection[str] = ()) -> bool:
+    def write_next(self, term: Term, now: int, without: Collection[str] = ()) -> bool:
         left_out = (list(without),)
         parts, writing = self._connections.read_together(
             ("SELECT 1 FROM bridge.decision_parts LIMIT 1", ()), (_NEXT, left_out)
@@ -86,7 +88,7 @@ class LargeDecisions:
                     (_DROPPED,),
                 )
                 return True
-        self._wakeup.ring("targets")
+        self._wake_up.ring("targets")
         return True
 
     def promised_tasks(self) -> Iterator[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from store.errors import LeadershipLost
 from store.postgres.connections import Connection, Connections
 from store.postgres.signals import ProcessWakeUp
-from store.protocols import LeadershipLost
+from store.protocols import Leadership
 from store.records import Term
 
 _NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
@@ -17,15 +18,16 @@ NOBODY = ""
 """The holder, after one has resigned."""
 
 
-class Leadership:
-    """Implements `store.protocols.Leadership`.
+class PostgresLeadership(Leadership):
+    """Leadership on PostgreSQL.
 
     That the holder's connection broke doesn't say that it has ended: its lead only runs out. However late it writes,
     each deciding transaction locks the row, and so is over before another worker has leadership, or finds that it has.
     """
 
-    _connections: Connections
-    _wakeup: ProcessWakeUp
+    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+        self._connections = connections
+        self._wake_up = wake_up
 
     def elect(self, worker: str, seconds: float) -> Term | None:
         # Looked at before anything is locked: most of the time another worker has it.
@@ -67,7 +69,7 @@ class Leadership:
                 "UPDATE bridge.leads SET holder = %s, until = 0 WHERE name = 'decider' AND holder = %s",
                 (NOBODY, term.holder),
             )
-        self._wakeup.ring("targets")
+        self._wake_up.ring("targets")
 
     def leader(self) -> tuple[str, int] | None:
         found = self._connections.read(_LEAD)

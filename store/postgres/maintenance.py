@@ -7,6 +7,7 @@ from functools import partial
 from store import rows
 from store.postgres import onces, quarantine, set_back, words
 from store.postgres.connections import Connections
+from store.protocols import Maintenance
 from store.records import Pruned
 
 _WITHOUT_TARGETS = """
@@ -18,10 +19,11 @@ _COUNTS = 200
 """Rows of `finished_events` that are added up."""
 
 
-class Maintenance:
-    """Implements `store.protocols.Upkeep`."""
+class PostgresMaintenance(Maintenance):
+    """Maintenance on PostgreSQL."""
 
-    _connections: Connections
+    def __init__(self, connections: Connections):
+        self._connections = connections
 
     def advice(self) -> list[str]:
         found = self._connections.read(
@@ -30,7 +32,7 @@ class Maintenance:
         )
         return words.advice(dict(found))
 
-    def maintain(self) -> None:
+    def run(self) -> None:
         set_back.mend(self._connections, self._connections.now())
         # The server vacuums by itself: the tables say how often.
         counted = self._connections.read("SELECT count(*) FROM bridge.finished_events")[0][0]

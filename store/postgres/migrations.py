@@ -5,9 +5,9 @@ Several processes may migrate at once: a lock that lives and dies with the trans
 
 from __future__ import annotations
 
+from store.errors import NewerStore, StoreMissing, StoreUnavailable
 from store.postgres import words
 from store.postgres.connections import Connection, Connections
-from store.protocols import NewerStore, StoreMissing, StoreUnavailable
 
 _FIRST = """
 CREATE TABLE bridge.events (

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 
 from store import rows
 from store.postgres.connections import Connection, Connections
+from store.protocols import OnceKeys
 from store.records import OnceHolder, Target
 
 
-class Onces:
-    """Implements that part of `store.protocols.Claims`."""
+class PostgresOnceKeys(OnceKeys):
+    """Once keys on PostgreSQL."""
 
-    _connections: Connections
+    def __init__(self, connections: Connections):
+        self._connections = connections
 
-    def once_holder(self, key: str) -> OnceHolder | None:
+    def holder(self, key: str) -> OnceHolder | None:
         found = self._connections.read(
             "SELECT o.target_id, t.state, coalesce(t.workflow_id, o.workflow_id)"
             " FROM bridge.onces o LEFT JOIN bridge.targets t ON t.id = o.target_id WHERE o.key = %s",
@@ -22,7 +24,7 @@ class Onces:
         )
         return OnceHolder(*found[0]) if found else None
 
-    def take_once(self, key: str, holder: OnceHolder | None, target_id: int) -> bool:
+    def take(self, key: str, holder: OnceHolder | None, target_id: int) -> bool:
         with self._connections.transaction() as connection:
             if holder is None:
                 sql = "INSERT INTO bridge.onces (key, target_id) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING"
@@ -37,14 +39,14 @@ class Onces:
                 == 1
             )
 
-    def pruned_onces(self, after: str, limit: int) -> list[tuple[str, str]]:
+    def pruned(self, after: str, limit: int) -> list[tuple[str, str]]:
         found = self._connections.read(
             "SELECT key, workflow_id FROM bridge.onces WHERE target_id IS NULL AND key > %s ORDER BY key LIMIT %s",
             (after, limit),
         )
         return [(key, workflow_id) for key, workflow_id in found]
 
-    def forget_onces(self, keys: Sequence[str]) -> None:
+    def forget(self, keys: Sequence[str]) -> None:
         for step in rows.steps(keys):
             with self._connections.transaction() as connection:
                 self._connections.execute(

@@ -27,16 +27,14 @@ _OLDEST_CLAIM = (
 )
 
 
-class Overdue:
-    """Implements that part of `store.protocols.Queries`."""
-
-    _connections: Connections
-
-    def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
-        undecided, due, claimed = self._connections.read_together(
-            (_UNDECIDED, (before, list(without))), (_DUE, (before, list(paced))), (_OLDEST_CLAIM, (before,))
-        )
-        return {
-            *(rows.overdue_event(*found) for found in undecided),
-            *(rows.overdue_target(*found) for found in (*due, *claimed)),
-        }
+def overdue(
+    connections: Connections, before: int, without: Collection[str] = (), paced: Collection[str] = ()
+) -> set[str]:
+    """Implements `store.protocols.Queries.overdue`."""
+    undecided, due, claimed = connections.read_together(
+        (_UNDECIDED, (before, list(without))), (_DUE, (before, list(paced))), (_OLDEST_CLAIM, (before,))
+    )
+    return {
+        *(rows.overdue_event(*found) for found in undecided),
+        *(rows.overdue_target(*found) for found in (*due, *claimed)),
+    }

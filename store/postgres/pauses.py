@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from store.postgres.connections import Connections
 from store.postgres.signals import ProcessWakeUp
+from store.protocols import Pauses
 
 PAUSED = "SELECT webhook, at FROM bridge.pauses"
 
 
-class Pauses:
-    """Implements `store.protocols.Pauses`."""
+class PostgresPauses(Pauses):
+    """Pauses on PostgreSQL."""
 
-    _connections: Connections
-    _wakeup: ProcessWakeUp
+    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+        self._connections = connections
+        self._wake_up = wake_up
 
     def pause(self, webhook: str, now: int) -> None:
         with self._connections.transaction() as connection:
@@ -21,12 +23,12 @@ class Pauses:
                 "INSERT INTO bridge.pauses (webhook, at) VALUES (%s, %s) ON CONFLICT (webhook) DO NOTHING",
                 (webhook, now),
             )
-        self._wakeup.ring("events")
+        self._wake_up.ring("events")
 
     def resume(self, webhook: str) -> bool:
         with self._connections.transaction() as connection:
             resumed = self._connections.execute(connection, "DELETE FROM bridge.pauses WHERE webhook = %s", (webhook,))
-        self._wakeup.ring("events")
+        self._wake_up.ring("events")
         return resumed == 1
 
     def paused(self) -> dict[str, int]:

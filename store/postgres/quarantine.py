@@ -7,6 +7,7 @@ from typing import Any
 
 from store import rows
 from store.postgres.connections import Connection, Connections
+from store.protocols import Quarantine
 from store.records import SetAside, SetAsideKind
 
 _SET_ASIDE = f"""
@@ -46,10 +47,11 @@ WITH first AS MATERIALIZED (
 _COUNTS = rows.set_aside_counts("bridge.quarantine")
 
 
-class Quarantine:
-    """Implements `store.protocols.Quarantine`."""
+class PostgresQuarantine(Quarantine):
+    """The quarantine on PostgreSQL."""
 
-    _connections: Connections
+    def __init__(self, connections: Connections):
+        self._connections = connections
 
     def set_aside(self, items: Sequence[SetAside]) -> None:
         if items:
@@ -67,7 +69,7 @@ class Quarantine:
                     self._connections.execute(connection, _EVENTS_AGAIN, (list(ids),))
                 take_back(self._connections, connection, kind, ids)
 
-    def quarantined(
+    def items(
         self,
         kind: SetAsideKind | None = None,
         due_before: int | None = None,
@@ -92,7 +94,7 @@ class Quarantine:
         )
         return [rows.set_aside(row) for row in found]
 
-    def quarantine_counts(self) -> dict[SetAsideKind, int]:
+    def counts(self) -> dict[SetAsideKind, int]:
         return {kind: number for kind, number in self._connections.read(_COUNTS) if number}
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, get_args
 
 from store import rows
 from store.postgres.connections import Connections, Parameters
-from store.records import Change, Event, EventFilter, EventStatus, Rejection, Target, Task
+from store.postgres.overdue import overdue
+from store.protocols import Queries
+from store.records import Event, EventFilter, EventStatus, Rejection, Target, Task
 
-CHANGES_KEPT = 10_000
 _STATUSES: tuple[EventStatus, ...] = get_args(EventStatus)
 _SEARCHED = 100_000
 """Events that one search for a text reads at most."""
@@ -31,10 +32,11 @@ def _columns(query: EventFilter) -> str:
     return rows.LISTED_EVENT if query.listing else rows.EVENT
 
 
-class Queries:
-    """Implements `store.protocols.Queries`."""
+class PostgresQueries(Queries):
+    """Queries on PostgreSQL."""
 
-    _connections: Connections
+    def __init__(self, connections: Connections):
+        self._connections = connections
 
     def _all(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         return self._connections.read(sql, parameters)
@@ -79,6 +81,12 @@ class Queries:
     def event(self, event_id: str) -> Event | None:
         found = self._all(f"SELECT {rows.EVENT} FROM bridge.events WHERE id = %s", [event_id])
         return rows.event(found[0]) if found else None
+
+    def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
+        if not event_ids:
+            return {}
+        sql = f"SELECT {rows.EVENT} FROM bridge.events WHERE id = ANY(%s)"
+        return {event.id: event for event in map(rows.event, self._connections.read(sql, (list(event_ids),)))}
 
     def targets_of(self, event_ids: Sequence[str]) -> list[Target]:
         sql = f"SELECT {rows.TARGET} FROM bridge.targets WHERE event_id = ANY(%s) ORDER BY id"
@@ -144,10 +152,6 @@ class Queries:
 
     # --- deliveries, and what the processes say ---
 
-    def verifications(self) -> dict[str, tuple[str, int]]:
-        found = self._all("SELECT webhook, fingerprint, verified_at FROM bridge.verifications")
-        return {webhook: (fingerprint, at) for webhook, fingerprint, at in found}
-
     def rejections(self, webhook: str | None = None, limit: int = 50, filtered: bool = False) -> list[Rejection]:
         only = "webhook = %s AND" if webhook is not None else ""
         where = f"{only} (status < 400) = %s"
@@ -173,36 +177,5 @@ class Queries:
         )
         return [(hour, outcome, number) for hour, outcome, number in found]
 
-    def record_change(self, change: Change) -> None:
-        with self._connections.transaction() as connection:
-            self._connections.execute(
-                connection,
-                "INSERT INTO bridge.changes (at, who, what, webhook, detail) VALUES (%s, %s, %s, %s, %s)",
-                (change.at, change.who, change.what, change.webhook, change.detail),
-            )
-            self._connections.execute(
-                connection,
-                "DELETE FROM bridge.changes WHERE id <= (SELECT max(id) FROM bridge.changes) - %s",
-                (CHANGES_KEPT,),
-            )
-
-    def changes(self, webhook: str | None = None, limit: int = 50) -> list[Change]:
-        only = "WHERE webhook = %s" if webhook is not None else ""
-        sql = f"SELECT at, who, what, webhook, detail FROM bridge.changes {only} ORDER BY id DESC LIMIT %s"
-        return [Change(*row) for row in self._all(sql, [*([webhook] if only else []), limit])]
-
-    def facts(self) -> dict[str, str]:
-        found = self._all("SELECT name, value FROM bridge.facts WHERE name NOT IN ('fingerprint_salt', 'session_key')")
-        return dict(found)
-
-    def set_fact(self, name: str, value: str | None) -> None:
-        with self._connections.transaction() as connection:
-            if value is None:
-                self._connections.execute(connection, "DELETE FROM bridge.facts WHERE name = %s", (name,))
-            else:
-                self._connections.execute(
-                    connection,
-                    "INSERT INTO bridge.facts (name, value, at) VALUES (%s, %s, %s) ON CONFLICT (name) DO UPDATE"
-                    " SET value = excluded.value, at = excluded.at",
-                    (name, value, self._connections.now()),
-                )
+    def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
+        return overdue(self._connections, before, without, paced)

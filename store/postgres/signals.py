@@ -16,8 +16,9 @@ import psycopg
 import structlog
 
 from config import wakeup as wakeup
+from store.errors import StoreUnavailable
 from store.postgres.connections import Connection, Connections
-from store.protocols import News, StoreUnavailable
+from store.protocols import News, Signals
 
 _GAP = 0.01
 """Seconds between two notifications of the same news."""
@@ -86,10 +87,11 @@ class ProcessWakeUp:
         self._connections.read(_TELL, (channels,), _SECONDS)
 
 
-class Signals:
-    """Implements `store.protocols.Signals`."""
+class PostgresSignals(Signals):
+    """Signals on PostgreSQL."""
 
-    _connections: Connections
+    def __init__(self, connections: Connections):
+        self._connections = connections
 
     def listener(self, news: News) -> Listener:
         return Listener(self._connections, news)

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from store import rows
 from store.postgres.connections import Connections
 from store.postgres.signals import ProcessWakeUp
+from store.protocols import TaskLocks
 from store.records import Target, Task
 
 
-class TaskLocks:
-    """Implements that part of `store.protocols.Claims` and `store.protocols.Decisions`."""
+class PostgresTaskLocks(TaskLocks):
+    """Task locks on PostgreSQL."""
 
-    _connections: Connections
-    _wakeup: ProcessWakeUp
+    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+        self._connections = connections
+        self._wake_up = wake_up
 
     def taken_in_time(self, after: str, limit: int) -> list[Task]:
         sql = (
@@ -23,9 +25,7 @@ class TaskLocks:
         )
         return [rows.task(row) for row in self._connections.read(sql, (after, limit))]
 
-    def lock_completions(
-        self, worker: str, task_ids: Sequence[str], now: int, free_before: int
-    ) -> tuple[list[Target], list[str]]:
+    def lock(self, worker: str, task_ids: Sequence[str], now: int, free_before: int) -> tuple[list[Target], list[str]]:
         fetch = self._connections.fetch
         with self._connections.transaction() as connection:
             # In the order in which all lock: targets, then tasks, which are only read here.
@@ -53,7 +53,7 @@ class TaskLocks:
                 )
         return locked, [task_id for task_id in task_ids if task_id not in live]
 
-    def unlock_completions(self, worker: str, targets: Sequence[tuple[Target, int]]) -> None:
+    def unlock(self, worker: str, targets: Sequence[tuple[Target, int]]) -> None:
         if not targets:
             return
         with self._connections.transaction() as connection:
@@ -71,4 +71,4 @@ class TaskLocks:
                     worker,
                 ),
             )
-        self._wakeup.ring("targets")
+        self._wake_up.ring("targets")

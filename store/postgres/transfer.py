@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from store.postgres.connections import READING, Connection, Connections
-from store.tables import TRANSFER, Row, Table
+from store.protocols import Row, Table, Tables
+from store.protocols.upkeep import TRANSFER
 
 _NUMBERED = {"events": "seq", "targets": "id", "rejections": "id", "changes": "id"}
 """Tables whose rows have a number from the database."""
 _TRUTH = "not_sent"
 
 
-class PostgresTables:
-    """Implements `store.tables.Tables`."""
+class PostgresTables(Tables):
+    """The tables on PostgreSQL."""
 
     def __init__(self, connections: Connections):
         self._connections = connections

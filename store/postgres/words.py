@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import psycopg
 from psycopg import errors
 
+from store.errors import StoreRefused, StoreUnavailable
 from store.postgres.address import Address
-from store.protocols import StoreRefused, StoreUnavailable
 
 OLDEST_SERVER = 130000
 """PostgreSQL 13, as the server numbers its versions."""

@@ -6,56 +6,66 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from store.sqlite.claims import Claims
+from store.protocols import Store
+from store.sqlite.changes import SqliteChanges
+from store.sqlite.claims import SqliteClaims
 from store.sqlite.connections import Connections
-from store.sqlite.decisions import Decisions
-from store.sqlite.deliveries import Deliveries
-from store.sqlite.effects import EffectsOfCalls
-from store.sqlite.kept_definitions import KeptDefinitions
-from store.sqlite.leadership import Leadership
-from store.sqlite.maintenance import Maintenance
-from store.sqlite.onces import Onces
-from store.sqlite.overdue import Overdue
-from store.sqlite.page import Page
-from store.sqlite.pauses import Pauses
-from store.sqlite.quarantine import Quarantine
-from store.sqlite.queries import Queries
-from store.sqlite.signals import ProcessWakeUp, Signals
-from store.sqlite.task_locks import TaskLocks
+from store.sqlite.decisions import SqliteDecisions
+from store.sqlite.deliveries import SqliteDeliveries
+from store.sqlite.effects import SqliteEffectsOfCalls
+from store.sqlite.facts import SqliteFacts
+from store.sqlite.hidden_paths import SqliteHiddenPaths
+from store.sqlite.kept_definitions import SqliteKeptDefinitions
+from store.sqlite.large_decisions import SqliteLargeDecisions
+from store.sqlite.leadership import SqliteLeadership
+from store.sqlite.maintenance import SqliteMaintenance
+from store.sqlite.onces import SqliteOnceKeys
+from store.sqlite.pauses import SqlitePauses
+from store.sqlite.quarantine import SqliteQuarantine
+from store.sqlite.queries import SqliteQueries
+from store.sqlite.sessions import SqliteSessions
+from store.sqlite.signals import ProcessWakeUp, SqliteSignals
+from store.sqlite.task_locks import SqliteTaskLocks
+from store.sqlite.tasks import SqliteTasks
 from store.sqlite.transfer import SqliteTables
+from store.sqlite.verifications import SqliteVerifications
+from store.sqlite.workflows import SqliteWorkflows
 
 
-class SqliteStore(
-    Deliveries,
-    Leadership,
-    Decisions,
-    Claims,
-    EffectsOfCalls,
-    Onces,
-    Overdue,
-    Page,
-    Pauses,
-    Quarantine,
-    Signals,
-    TaskLocks,
-    Maintenance,
-    Queries,
-    KeptDefinitions,
-):
-    """Everything that the processes do with the store (`store.protocols` says what each method promises)."""
+class SqliteStore(Store):
+    """The store on SQLite. `store.protocols` says what each part promises."""
 
     def __init__(self, connections: Connections, gather: Callable[[], None] | None = None):
+        """`gather` lets other deliveries that are ready join a commit (`store.group_commit`)."""
         self._connections = connections
-        self._wake = ProcessWakeUp(f"{connections.path}-wake")
-        Deliveries.__init__(self, gather)
-        Leadership.__init__(self)
+        self._wake_up = wake_up = ProcessWakeUp(f"{connections.path}-wake")
+        self.deliveries = SqliteDeliveries(connections, wake_up, gather)
+        self.verifications = SqliteVerifications(connections)
+        self.leadership = SqliteLeadership(connections, wake_up)
+        self.decisions = SqliteDecisions(connections)
+        self.large_decisions = SqliteLargeDecisions(connections)
+        self.tasks = SqliteTasks(connections)
+        self.workflows = SqliteWorkflows(connections)
+        self.claims = SqliteClaims(connections, wake_up)
+        self.task_locks = SqliteTaskLocks(connections)
+        self.once_keys = SqliteOnceKeys(connections)
+        self.effects = SqliteEffectsOfCalls(connections)
+        self.quarantine = SqliteQuarantine(connections)
+        self.signals = SqliteSignals(connections, wake_up)
+        self.pauses = SqlitePauses(connections, wake_up)
+        self.facts = SqliteFacts(connections)
+        self.kept_definitions = SqliteKeptDefinitions(connections)
+        self.queries = SqliteQueries(connections)
+        self.changes = SqliteChanges(connections)
+        self.sessions = SqliteSessions(connections)
+        self.hidden_paths = SqliteHiddenPaths(connections)
+        self.maintenance = SqliteMaintenance(connections)
+        self.tables = SqliteTables(connections)
 
-    def tables(self) -> SqliteTables:
-        """The tables as they are, for a transfer."""
-        return SqliteTables(self._connections)
+    def now(self) -> int:
+        return self._connections.now()
 
     def close(self) -> None:
-        """Closes this process's writer and this thread's reader; the next use opens them again."""
         self._connections.close()
 
 

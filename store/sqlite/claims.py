@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlite_utils import Database
 
 from store import pace, transitions, turns
-from store.protocols import NO_PACES
+from store.protocols import NO_PACES, Claims
 from store.records import Result, Target
 from store.rows import jumps
 from store.sqlite import rows
@@ -37,14 +37,14 @@ _HURRIED = 1000
 """Targets that are made due in one transaction."""
 
 
-class Claims:
-    """Implements `store.protocols.Claims`."""
+class SqliteClaims(Claims):
+    """Claims on SQLite."""
 
-    _connections: Connections
-    _wake: ProcessWakeUp
-
-    _served = ""
-    """The webhook after which the next round over due targets begins."""
+    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+        self._connections = connections
+        self._wake_up = wake_up
+        self._served = ""
+        """The webhook after which the next round over due targets begins."""
 
     def claim(
         self, worker: str, now: int, expired_before: int, limit: int, paces: Mapping[str, float] = NO_PACES
@@ -111,7 +111,7 @@ class Claims:
             found += [webhook for (webhook,) in self._connections.read(_WEBHOOKS_TO.format(listed), values)]
         return found[: turns.WEBHOOKS]
 
-    def renew_claim(self, worker: str, target: Target, now: int) -> bool:
+    def renew(self, worker: str, target: Target, now: int) -> bool:
         with self._connections.transaction() as db:
             row = db.execute(
                 "UPDATE targets SET claimed_at = ?"
@@ -152,7 +152,7 @@ class Claims:
                     for_decider |= change.for_decider
                     rows.change_event(db, event_id, change)
         if for_decider:
-            self._wake.send()
+            self._wake_up.send()
 
     def give_back(self, worker: str, targets: Sequence[Target], now: int) -> None:
         with self._connections.transaction() as db:

@@ -15,7 +15,7 @@ from sqlite_utils import Database
 
 from store import storable
 from store.deadline import deadline
-from store.protocols import NewerStore, StoreMissing, StoreUnavailable, Unstorable
+from store.errors import NewerStore, StoreMissing, StoreUnavailable, Unstorable
 from store.sqlite.migrations import migrations
 
 BUSY_TIMEOUT = 2.5
@@ -64,6 +64,10 @@ class Connections:
         self._readers = threading.local()
         self._writer: Database | None = None
         self._writing = threading.RLock()
+
+    def now(self) -> int:
+        """This machine's clock, in Unix milliseconds: all processes on the database run on it."""
+        return int(time.time() * 1000)
 
     # --- opening ---
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlite_utils import Database
-
-from store import storable, transitions, turns
-from store.records import Agenda, Decision, Event, Hold, Target, Task, Term, Workflow
-from store.rows import ASIDE_UNDECIDED, jumps, new_task_row, size, steps, workflow_row
+from store import transitions, turns
+from store.protocols import Decisions
+from store.records import Agenda, Decision, Event, Hold, Target, Term
+from store.rows import ASIDE_UNDECIDED, jumps, size
 from store.sqlite import rows
 from store.sqlite.connections import Connections
-from store.sqlite.large_decisions import LargeDecisions
 from store.sqlite.leadership import deciding
-from store.sqlite.parts import marks, parts
+from store.sqlite.parts import marks
 from store.sqlite.pauses import PAUSED
 from store.sqlite.targets import insert_target
 
@@ -31,14 +29,15 @@ def _has_hold(hold: Hold) -> str:
     return f"held > 0 AND held = {rows.HOLDS.index(hold)}"
 
 
-class Decisions(LargeDecisions):
-    """Implements `store.protocols.Decisions`."""
+class SqliteDecisions(Decisions):
+    """Decisions on SQLite."""
 
-    _connections: Connections
-    _undecided_after = ""
-    """The webhook after which the next round over undecided events begins."""
-    _returned_after = ""
-    """The task after which the next returned ones are read."""
+    def __init__(self, connections: Connections):
+        self._connections = connections
+        self._undecided_after = ""
+        """The webhook after which the next round over undecided events begins."""
+        self._returned_after = ""
+        """The task after which the next returned ones are read."""
 
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
         read = self._connections.read
@@ -94,15 +93,6 @@ class Decisions(LargeDecisions):
         found, cut = self._some_events(f"WHERE {_has_hold('recheck')}{others} ORDER BY seq LIMIT ?", (*without, limit))
         return found, cut or len(found) == limit
 
-    def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
-        found: list[Event] = []
-        for part in parts(event_ids):
-            found += (
-                rows.event(row)
-                for row in self._connections.read(f"SELECT {rows.EVENT} FROM events WHERE id IN ({marks(part)})", part)
-            )
-        return {event.id: event for event in found}
-
     def _some_events(self, where: str, parameters: Iterable[Any]) -> tuple[list[Event], bool]:
         """The first events, and whether their payloads were too many to read all of them."""
         sql = f"SELECT {rows.EVENT} FROM events {where}"
@@ -137,68 +127,3 @@ class Decisions(LargeDecisions):
             for event_id in expired:
                 rows.change_event(db, event_id, transitions.event_after_hold(rows.states(db, event_id), now))
         return claimed
-
-    def adopt(self, term: Term, tasks: Sequence[Task], now: int) -> list[Task]:
-        tasks = list(map(storable.task, tasks))
-        fresh = set[str]()
-        for step in steps(tasks):
-            with deciding(self._connections, term) as db:
-                fresh |= _insert_tasks(db, step, "waiting", now)
-        return [task for task in tasks if task.id in fresh]
-
-    def drop(self, term: Term, task_ids: Sequence[str], now: int) -> None:
-        for step in steps(task_ids):
-            with deciding(self._connections, term) as db:
-                db.conn.executemany(
-                    "UPDATE tasks SET state = 'gone', settled_at = ? WHERE id = ? AND state = 'waiting'",
-                    [(now, task_id) for task_id in step],
-                )
-
-    def look_again(self, term: Term, task_ids: Sequence[str]) -> None:
-        for step in steps(task_ids):
-            with deciding(self._connections, term) as db:
-                db.conn.executemany(
-                    "UPDATE tasks SET state = 'waiting' WHERE id = ? AND state = 'returned'",
-                    [(task_id,) for task_id in step],
-                )
-
-    def hand_over(self, tasks: Sequence[Task], now: int) -> None:
-        for step in steps(list(map(storable.task, tasks))):
-            with self._connections.transaction() as db:
-                _insert_tasks(db, step, "returned", now)
-
-    def workflow(self, workflow_id: str) -> Workflow | None:
-        sql = "SELECT id, version, root_id, root_started_at, root_correlation_id FROM workflows WHERE id = ?"
-        found = self._connections.read(sql, (workflow_id,))
-        return Workflow(*found[0]) if found else None
-
-    def remember_workflows(self, workflows: Sequence[Workflow]) -> None:
-        for step in steps(workflows):
-            with self._connections.transaction() as db:
-                db.conn.executemany(
-                    "INSERT OR REPLACE INTO workflows (id, version, root_id, root_started_at, root_correlation_id)"
-                    " VALUES (?, ?, ?, ?, ?)",
-                    list(map(workflow_row, step)),
-                )
-
-
-def _insert_tasks(db: Database, tasks: Sequence[Task], state: str, now: int) -> set[str]:
-    """Inserts the tasks that aren't known, or are known as settled and were queued again; returns their ids."""
-    fresh = set[str]()
-    for task in tasks:
-        # Conductor queues a task again only if it is to be worked on again (a rerun): that one waits anew.
-        again = "state IN ('completed', 'gone')" if task.found_by == "queue" else "0"
-        # What was handed over since the agenda was read is found now: it must not be missed until the next one.
-        again += " OR excluded.state = 'waiting' AND state = 'returned'"
-        row = db.execute(
-            "INSERT INTO tasks (id, workflow_id, workflow, reference_name, matches, scheduled_at,"
-            " response_timeout, domain, found_by, state, broken, seen_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL,"
-            " scheduled_at = excluded.scheduled_at, matches = excluded.matches, broken = excluded.broken,"
-            f" seen_at = excluded.seen_at WHERE {again} RETURNING id",
-            new_task_row(task, state, now),
-        ).fetchone()
-        if row:
-            fresh.add(task.id)
-    return fresh

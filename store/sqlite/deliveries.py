@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 from sqlite_utils import Database
 
 from store.group_commit import GroupCommit, Take
+from store.protocols import Deliveries
 from store.records import Committed, NewEvent, Rejection
 from store.rows import new_event_row
 from store.sqlite.connections import Connections
-from store.sqlite.secret_facts import secret_fact
 from store.sqlite.signals import ProcessWakeUp
 
 REJECTIONS_KEPT = 100
@@ -23,14 +22,13 @@ _COLUMNS = "id, webhook, received_at, delivery_id, payload, headers, query, hold
 _ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-class Deliveries:
-    """Implements `store.protocols.Deliveries`."""
+class SqliteDeliveries(Deliveries):
+    """Deliveries on SQLite."""
 
-    _connections: Connections
-    _wake: ProcessWakeUp
-
-    def __init__(self, gather: Callable[[], None] | None = None) -> None:
+    def __init__(self, connections: Connections, wake_up: ProcessWakeUp, gather: Callable[[], None] | None = None):
         """`gather` lets other deliveries that are ready join the commit (see `store.group_commit`)."""
+        self._connections = connections
+        self._wake_up = wake_up
         self._gather = gather
         self._reset_group()
         os.register_at_fork(after_in_child=self._reset_group)
@@ -50,35 +48,14 @@ class Deliveries:
                 stored |= _insert(db, rows[start : start + _ROWS_A_STATEMENT])
             first = {} if len(stored) == len(rows) else _first_ids(db, rows, stored)
         if stored:
-            self._wake.send()
+            self._wake_up.send()
         return [
             [Committed(event.id, False) if event.id in stored else Committed(first[event.id], True) for event in events]
             for events in deliveries
         ]
 
-    # --- verified or not ---
-
-    def verified_at(self, webhook: str, fingerprint: str) -> int | None:
-        sql = "SELECT verified_at FROM verifications WHERE webhook = ? AND fingerprint = ?"
-        found = self._connections.read(sql, (webhook, fingerprint))
-        return found[0][0] if found else None
-
-    def set_verified(self, webhook: str, fingerprint: str, at: int) -> None:
-        with self._connections.transaction() as db:
-            db.execute(
-                "INSERT INTO verifications (webhook, fingerprint, verified_at) VALUES (?, ?, ?)"
-                " ON CONFLICT (webhook) DO UPDATE SET fingerprint = excluded.fingerprint,"
-                " verified_at = excluded.verified_at WHERE fingerprint != excluded.fingerprint",
-                (webhook, fingerprint, at),
-            )
-
-    def fingerprint_salt(self) -> bytes:
-        return secret_fact(self._connections, "fingerprint_salt")
-
-    # --- rejections and counts ---
-
     def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
-        hour = int(time.time() * 1000) // _HOUR * _HOUR
+        hour = self._connections.now() // _HOUR * _HOUR
         with self._connections.transaction() as db:
             db.conn.executemany(
                 "INSERT INTO rejections (webhook, at, status, reason, remote, method) VALUES (?, ?, ?, ?, ?, ?)",
@@ -101,7 +78,7 @@ class Deliveries:
             db.execute(
                 "INSERT INTO facts (name, value, at) VALUES ('writable', '1', ?)"
                 " ON CONFLICT (name) DO UPDATE SET at = excluded.at",
-                (int(time.time() * 1000),),
+                (self._connections.now(),),
             )
 
 

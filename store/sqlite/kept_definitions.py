@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from store.protocols import KeptDefinitions
 from store.sqlite.connections import Connections
 
 _KEPT = "SELECT file, text FROM kept_definitions"
 
 
-class KeptDefinitions:
-    """Implements `store.protocols.KeptDefinitions`."""
+class SqliteKeptDefinitions(KeptDefinitions):
+    """The kept definitions on SQLite."""
 
-    _connections: Connections
+    def __init__(self, connections: Connections):
+        self._connections = connections
 
-    def kept_definitions(self) -> dict[str, str]:
+    def all(self) -> dict[str, str]:
         return dict(self._connections.read(_KEPT))
 
-    def keep_definitions(self, kept: Mapping[str, str]) -> None:
-        if self.kept_definitions() == kept:
+    def keep(self, kept: Mapping[str, str]) -> None:
+        if self.all() == kept:
             return
         with self._connections.transaction() as db:
             before = dict(db.execute(_KEPT).fetchall())

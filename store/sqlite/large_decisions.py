@@ -8,6 +8,7 @@ from sqlite_utils import Database
 
 from store import rows as shared
 from store import transitions
+from store.protocols import LargeDecisions
 from store.records import Decision, Term
 from store.sqlite import rows
 from store.sqlite.connections import Connections
@@ -25,12 +26,13 @@ _DROPPED = 10
 """Parts that are deleted in one transaction, of decisions that don't stand."""
 
 
-class LargeDecisions:
-    """Implements that part of `store.protocols.Decisions`."""
+class SqliteLargeDecisions(LargeDecisions):
+    """Large decisions on SQLite."""
 
-    _connections: Connections
+    def __init__(self, connections: Connections):
+        self._connections = connections
 
-    def record_large(self, term: Term, decision: Decision, now: int) -> None:
+    def record(self, term: Term, decision: Decision, now: int) -> None:
         while self._drop_parts(term, decision.event_id):  # of an earlier try, which had others
             pass
         for step in shared.large_parts(decision):
@@ -55,7 +57,7 @@ class LargeDecisions:
                 db.conn.executemany("DELETE FROM decision_parts WHERE event_id = ? AND number = ?", found)
         return bool(found)
 
-    def write_large(self, term: Term, now: int, without: Collection[str] = ()) -> bool:
+    def write_next(self, term: Term, now: int, without: Collection[str] = ()) -> bool:
         if not self._connections.read("SELECT 1 FROM decision_parts LIMIT 1") and not self._next(without):
             return False
         with deciding(self._connections, term) as db:

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlite_utils import Database
 
-from store.protocols import LeadershipLost
+from store.errors import LeadershipLost
+from store.protocols import Leadership
 from store.records import Term
 from store.sqlite.connections import Connections
 from store.sqlite.lock import ProcessLock
 from store.sqlite.signals import ProcessWakeUp
 
 
-class Leadership:
-    """Implements `store.protocols.Leadership`.
+class SqliteLeadership(Leadership):
+    """Leadership on SQLite.
 
     The holder of leadership locks a file, and notes in its row that it did (`guarded`). Who gets the lock while the row
     says so knows that the holder has ended. A holder without the lock only runs out: it took leadership from one that
     hangs, and keeps trying for the lock.
     """
 
-    _connections: Connections
-    _wake: ProcessWakeUp
-
-    def __init__(self) -> None:
+    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+        self._connections = connections
+        self._wake_up = wake_up
         self._locks: dict[str, ProcessLock] = {}
         self._changing = threading.Lock()
-
-    def now(self) -> int:
-        return int(time.time() * 1000)
 
     def elect(self, worker: str, seconds: float) -> Term | None:
         with self._changing:
@@ -47,7 +43,7 @@ class Leadership:
             return term
 
     def _take_row(self, worker: str, seconds: float, locked: bool) -> Term | None:
-        now = self.now()
+        now = self._connections.now()
         until = now + int(seconds * 1000)
         with self._connections.transaction() as db:
             row = db.execute("SELECT holder, until, guarded FROM leads WHERE name = 'decider'").fetchone()
@@ -71,7 +67,7 @@ class Leadership:
                 with self._connections.transaction() as db:
                     rows = db.execute(
                         "UPDATE leads SET until = ?, guarded = ? WHERE name = 'decider' AND holder = ? RETURNING 1",
-                        (self.now() + int(seconds * 1000), locked, term.holder),
+                        (self._connections.now() + int(seconds * 1000), locked, term.holder),
                     ).fetchall()
                 kept = bool(rows)
                 had_lock = kept
@@ -87,7 +83,7 @@ class Leadership:
                     db.execute("DELETE FROM leads WHERE name = 'decider' AND holder = ?", (term.holder,))
             finally:
                 self._unlock(term.holder)
-        self._wake.send()
+        self._wake_up.send()
 
     def leader(self) -> tuple[str, int] | None:
         found = self._connections.read("SELECT holder, until FROM leads WHERE name = 'decider'")

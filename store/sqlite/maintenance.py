@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from store.protocols import Maintenance
 from store.records import Pruned
 from store.rows import STEP
 from store.sqlite import onces, quarantine, set_back
@@ -15,16 +14,17 @@ _LONG_LOG = 4000
 """Pages of the write-ahead log after which it is begun anew."""
 
 
-class Maintenance:
-    """Implements `store.protocols.Upkeep`."""
+class SqliteMaintenance(Maintenance):
+    """Maintenance on SQLite."""
 
-    _connections: Connections
+    def __init__(self, connections: Connections):
+        self._connections = connections
 
     def advice(self) -> list[str]:
         return []  # each connection sets what it needs
 
-    def maintain(self) -> None:
-        set_back.mend(self._connections, int(time.time() * 1000))
+    def run(self) -> None:
+        set_back.mend(self._connections, self._connections.now())
         with self._connections.reading() as db:
             pages = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
             # Under constant load the log never comes to an end by itself. This one waits for readers and holds up

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 
 from sqlite_utils import Database
 
+from store.protocols import OnceKeys
 from store.records import OnceHolder
 from store.sqlite.connections import Connections
 from store.sqlite.parts import marks, parts
 
 
-class Onces:
-    """Implements that part of `store.protocols.Claims`."""
+class SqliteOnceKeys(OnceKeys):
+    """Once keys on SQLite."""
 
-    _connections: Connections
+    def __init__(self, connections: Connections):
+        self._connections = connections
 
-    def once_holder(self, key: str) -> OnceHolder | None:
+    def holder(self, key: str) -> OnceHolder | None:
         found = self._connections.read(
             "SELECT onces.target_id, targets.state, coalesce(targets.workflow_id, onces.workflow_id)"
             " FROM onces LEFT JOIN targets ON targets.id = onces.target_id WHERE key = ?",
@@ -24,7 +26,7 @@ class Onces:
         )
         return OnceHolder(*found[0]) if found else None
 
-    def take_once(self, key: str, holder: OnceHolder | None, target_id: int) -> bool:
+    def take(self, key: str, holder: OnceHolder | None, target_id: int) -> bool:
         with self._connections.transaction() as db:
             if holder is None:
                 return take_free(db, key, target_id)
@@ -34,7 +36,7 @@ class Onces:
             ).fetchone()
             return row is not None
 
-    def pruned_onces(self, after: str, limit: int) -> list[tuple[str, str]]:
+    def pruned(self, after: str, limit: int) -> list[tuple[str, str]]:
         return [
             (key, workflow_id)
             for key, workflow_id in self._connections.read(
@@ -43,7 +45,7 @@ class Onces:
             )
         ]
 
-    def forget_onces(self, keys: Sequence[str]) -> None:
+    def forget(self, keys: Sequence[str]) -> None:
         for part in parts(keys):
             with self._connections.transaction() as db:
                 db.execute(f"DELETE FROM onces WHERE key IN ({marks(part)}) AND target_id IS NULL", part)

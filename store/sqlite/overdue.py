@@ -25,23 +25,21 @@ _OLDEST_CLAIM = (
 )
 
 
-class Overdue:
-    """Implements that part of `store.protocols.Queries`."""
-
-    _connections: Connections
-
-    def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
-        read = self._connections.read
-        left_out = {*without, *dict(read(PAUSED))}
-        undecided = [webhook for (webhook,) in read(_UNDECIDED_WEBHOOKS) if webhook not in left_out]
-        due = [webhook for (webhook,) in read(_PENDING_WEBHOOKS) if webhook not in paced]
-        return {
-            *(
-                rows.overdue_event(seq)
-                for webhook in undecided
-                for seq, received_at in read(_FIRST_UNDECIDED, (webhook,))
-                if received_at < before
-            ),
-            *(rows.overdue_target(*found) for webhook in due for found in read(_FIRST_DUE, (webhook, before))),
-            *(rows.overdue_target(*found) for found in read(_OLDEST_CLAIM, (before,))),
-        }
+def overdue(
+    connections: Connections, before: int, without: Collection[str] = (), paced: Collection[str] = ()
+) -> set[str]:
+    """Implements `store.protocols.Queries.overdue`."""
+    read = connections.read
+    left_out = {*without, *dict(read(PAUSED))}
+    undecided = [webhook for (webhook,) in read(_UNDECIDED_WEBHOOKS) if webhook not in left_out]
+    due = [webhook for (webhook,) in read(_PENDING_WEBHOOKS) if webhook not in paced]
+    return {
+        *(
+            rows.overdue_event(seq)
+            for webhook in undecided
+            for seq, received_at in read(_FIRST_UNDECIDED, (webhook,))
+            if received_at < before
+        ),
+        *(rows.overdue_target(*found) for webhook in due for found in read(_FIRST_DUE, (webhook, before))),
+        *(rows.overdue_target(*found) for found in read(_OLDEST_CLAIM, (before,))),
+    }

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from store.protocols import Pauses
 from store.sqlite.connections import Connections
 from store.sqlite.signals import ProcessWakeUp
 
 PAUSED = "SELECT webhook, at FROM pauses"
 
 
-class Pauses:
-    """Implements `store.protocols.Pauses`."""
+class SqlitePauses(Pauses):
+    """Pauses on SQLite."""
 
-    _connections: Connections
-    _wake: ProcessWakeUp
+    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+        self._connections = connections
+        self._wake_up = wake_up
 
     def pause(self, webhook: str, now: int) -> None:
         with self._connections.transaction() as db:
@@ -20,12 +22,12 @@ class Pauses:
                 "INSERT INTO pauses (webhook, at) VALUES (?, ?) ON CONFLICT (webhook) DO NOTHING",
                 (webhook, now),
             )
-        self._wake.send()
+        self._wake_up.send()
 
     def resume(self, webhook: str) -> bool:
         with self._connections.transaction() as db:
             row = db.execute("DELETE FROM pauses WHERE webhook = ? RETURNING webhook", (webhook,)).fetchone()
-        self._wake.send()
+        self._wake_up.send()
         return row is not None
 
     def paused(self) -> dict[str, int]:

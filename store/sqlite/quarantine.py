@@ -8,6 +8,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from store import rows
+from store.protocols import Quarantine
 from store.records import SetAside, SetAsideKind
 from store.sqlite.connections import Connections
 from store.sqlite.parts import marks, parts
@@ -36,10 +37,11 @@ DELETE FROM quarantine WHERE kind = 'target' AND id IN (
 _COUNTS = rows.set_aside_counts("quarantine")
 
 
-class Quarantine:
-    """Implements `store.protocols.Quarantine`."""
+class SqliteQuarantine(Quarantine):
+    """The quarantine on SQLite."""
 
-    _connections: Connections
+    def __init__(self, connections: Connections):
+        self._connections = connections
 
     def set_aside(self, items: Sequence[SetAside]) -> None:
         if items:
@@ -58,7 +60,7 @@ class Quarantine:
                     db.conn.executemany(_UNDECIDED_AGAIN, events)
                     db.conn.executemany(_HELD_AGAIN, events)
 
-    def quarantined(
+    def items(
         self,
         kind: SetAsideKind | None = None,
         due_before: int | None = None,
@@ -81,7 +83,7 @@ class Quarantine:
         conditions = f"WHERE {' AND '.join(where)}" if where else ""
         return self._set_aside(f"{conditions} ORDER BY due_at, kind, id LIMIT ?", (*values, limit))
 
-    def quarantine_counts(self) -> dict[SetAsideKind, int]:
+    def counts(self) -> dict[SetAsideKind, int]:
         return {kind: number for kind, number in self._connections.read(_COUNTS) if number}
 
     def _set_aside(self, where: str, values: Iterable[Any]) -> list[SetAside]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, get_args
 
-from store.records import Change, Event, EventFilter, EventStatus, Rejection, Target, Task
+from store.protocols import Queries
+from store.records import Event, EventFilter, EventStatus, Rejection, Target, Task
 from store.sqlite import rows
 from store.sqlite.connections import Connections
+from store.sqlite.overdue import overdue
 from store.sqlite.parts import marks, parts
 
-CHANGES_KEPT = 10_000
 _STATUSES: tuple[EventStatus, ...] = get_args(EventStatus)
 _FINISHED = tuple(status for status in _STATUSES if status != "pending")
 _SEARCHED = 100_000
@@ -51,10 +51,11 @@ def _columns(query: EventFilter) -> str:
     return rows.LISTED_EVENT if query.listing else rows.EVENT
 
 
-class Queries:
-    """Implements `store.protocols.Queries`."""
+class SqliteQueries(Queries):
+    """Queries on SQLite."""
 
-    _connections: Connections
+    def __init__(self, connections: Connections):
+        self._connections = connections
 
     def _all(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
         return self._connections.read(sql, parameters)
@@ -89,6 +90,15 @@ class Queries:
         found = self._all(f"SELECT {rows.EVENT} FROM events WHERE id = ?", [event_id])
         return rows.event(found[0]) if found else None
 
+    def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
+        found: list[Event] = []
+        for part in parts(event_ids):
+            found += (
+                rows.event(row)
+                for row in self._connections.read(f"SELECT {rows.EVENT} FROM events WHERE id IN ({marks(part)})", part)
+            )
+        return {event.id: event for event in found}
+
     def targets_of(self, event_ids: Sequence[str]) -> list[Target]:
         found: list[Target] = []
         for part in parts(event_ids):
@@ -110,10 +120,6 @@ class Queries:
     def targets_on(self, task_id: str) -> list[Target]:
         sql = f"SELECT {rows.TARGET} FROM targets WHERE task_id = ? ORDER BY id"
         return [rows.target(row) for row in self._all(sql, [task_id])]
-
-    def verifications(self) -> dict[str, tuple[str, int]]:
-        found = self._all("SELECT webhook, fingerprint, verified_at FROM verifications")
-        return {webhook: (fingerprint, at) for webhook, fingerprint, at in found}
 
     def rejections(self, webhook: str | None = None, limit: int = 50, filtered: bool = False) -> list[Rejection]:
         only = "webhook = ? AND" if webhook is not None else ""
@@ -138,19 +144,6 @@ class Queries:
             [since, *([webhook] if only else [])],
         )
         return [(hour, outcome, number) for hour, outcome, number in found]
-
-    def record_change(self, change: Change) -> None:
-        with self._connections.transaction() as db:
-            db.execute(
-                "INSERT INTO changes (at, who, what, webhook, detail) VALUES (?, ?, ?, ?, ?)",
-                (change.at, change.who, change.what, change.webhook, change.detail),
-            )
-            db.execute("DELETE FROM changes WHERE id <= (SELECT max(id) FROM changes) - ?", (CHANGES_KEPT,))
-
-    def changes(self, webhook: str | None = None, limit: int = 50) -> list[Change]:
-        only = "WHERE webhook = ?" if webhook is not None else ""
-        sql = f"SELECT at, who, what, webhook, detail FROM changes {only} ORDER BY id DESC LIMIT ?"
-        return [Change(*row) for row in self._all(sql, [*([webhook] if only else []), limit])]
 
     def event_counts(self) -> dict[str, int]:
         counts = dict(self._all("SELECT status, number FROM finished_events"))
@@ -188,16 +181,5 @@ class Queries:
         """Number of waiting tasks."""
         return int(self._all("SELECT count(*) FROM tasks WHERE state = 'waiting'")[0][0])
 
-    def facts(self) -> dict[str, str]:
-        return dict(self._all("SELECT name, value FROM facts WHERE name NOT IN ('fingerprint_salt', 'session_key')"))
-
-    def set_fact(self, name: str, value: str | None) -> None:
-        with self._connections.transaction() as db:
-            if value is None:
-                db.execute("DELETE FROM facts WHERE name = ?", (name,))
-            else:
-                db.execute(
-                    "INSERT INTO facts (name, value, at) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE"
-                    " SET value = excluded.value, at = excluded.at",
-                    (name, value, int(time.time() * 1000)),
-                )
+    def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
+        return overdue(self._connections, before, without, paced)

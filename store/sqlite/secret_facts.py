@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from typing import Literal
 
 from store.sqlite.connections import Connections
@@ -18,7 +17,7 @@ def secret_fact(connections: Connections, name: SecretFact) -> bytes:
         with connections.transaction() as db:
             db.execute(
                 "INSERT OR IGNORE INTO facts (name, value, at) VALUES (?, ?, ?)",
-                (name, secrets.token_hex(32), int(time.time() * 1000)),
+                (name, secrets.token_hex(32), connections.now()),
             )
             found = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchall()
     return bytes.fromhex(found[0][0])

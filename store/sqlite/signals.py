@@ -8,7 +8,8 @@ import time
 from contextlib import suppress
 
 from config.wakeup import Descriptor, WakeUp
-from store.protocols import News, StoreUnavailable
+from store.errors import StoreUnavailable
+from store.protocols import News, Signals
 from store.sqlite.connections import Connections
 
 _LOOK_EVERY = 0.025
@@ -53,15 +54,16 @@ class ProcessWakeUp:
             return None
 
 
-class Signals:
-    """Implements `store.protocols.Signals`."""
+class SqliteSignals(Signals):
+    """Signals on SQLite."""
 
-    _connections: Connections
-    _wake: ProcessWakeUp
+    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+        self._connections = connections
+        self._wake_up = wake_up
 
     def listener(self, news: News) -> Listener:
         # A FIFO has one reader: what one worker reads from it wakes no other.
-        return Listener(self._connections, self._wake.listen() if news == "events" else None)
+        return Listener(self._connections, self._wake_up.listen() if news == "events" else None)
 
 
 class Listener:

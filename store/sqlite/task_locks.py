@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from store.protocols import TaskLocks
 from store.records import Target, Task
 from store.rows import TASK
 from store.rows import task as task_of
@@ -12,19 +13,18 @@ from store.sqlite.connections import Connections
 from store.sqlite.parts import marks, parts
 
 
-class TaskLocks:
-    """Implements that part of `store.protocols.Claims` and `store.protocols.Decisions`."""
+class SqliteTaskLocks(TaskLocks):
+    """Task locks on SQLite."""
 
-    _connections: Connections
+    def __init__(self, connections: Connections):
+        self._connections = connections
 
     def taken_in_time(self, after: str, limit: int) -> list[Task]:
         sql = f"SELECT {TASK} FROM tasks WHERE state = 'taken' AND response_timeout > 0 AND id > ? ORDER BY id LIMIT ?"
         # An id that isn't UTF-8 is read as another one: what is read again goes no further.
         return [task for task in map(task_of, self._connections.read(sql, (after, limit))) if task.id > after]
 
-    def lock_completions(
-        self, worker: str, task_ids: Sequence[str], now: int, free_before: int
-    ) -> tuple[list[Target], list[str]]:
+    def lock(self, worker: str, task_ids: Sequence[str], now: int, free_before: int) -> tuple[list[Target], list[str]]:
         locked: list[Target] = []
         live: set[str] = set()
         with self._connections.transaction() as db:
@@ -50,7 +50,7 @@ class TaskLocks:
             )
         return locked, [task_id for task_id in task_ids if task_id not in live]
 
-    def unlock_completions(self, worker: str, targets: Sequence[tuple[Target, int]]) -> None:
+    def unlock(self, worker: str, targets: Sequence[tuple[Target, int]]) -> None:
         with self._connections.transaction() as db:
             db.conn.executemany(
                 "UPDATE targets SET state = 'pending', attempts = ?, claimed_at = ?, due_at = ?"

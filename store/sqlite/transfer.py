@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
+from store.protocols import Row, Table, Tables
+from store.protocols.upkeep import TRANSFER
 from store.sqlite.connections import Connections
 from store.sqlite.parts import marks
-from store.tables import TRANSFER, Row, Table
 
 
-class SqliteTables:
-    """Implements `store.tables.Tables`."""
+class SqliteTables(Tables):
+    """The tables on SQLite."""
 
     def __init__(self, connections: Connections):
         self._connections = connections
@@ -28,7 +28,7 @@ class SqliteTables:
             db.conn.executemany(sql.format(table.name), rows)
             db.execute(
                 "INSERT OR REPLACE INTO facts (name, value, at) VALUES (?, ?, ?)",
-                (TRANSFER, note, int(time.time() * 1000)),
+                (TRANSFER, note, self._connections.now()),
             )
 
     def count(self, table: Table) -> int:

@@ -168,17 +168,17 @@ class Bridge:
 
     def event(self, event_id: str) -> Event:
         """The event of that id."""
-        event = self.store.event(event_id)
+        event = self.store.queries.event(event_id)
         assert event is not None, f"the store has no event {event_id}"
         return event
 
     def targets(self, event_id: str) -> list[Target]:
         """What the event was applied to, or is to be."""
-        return list(self.store.targets_of([event_id]))
+        return list(self.store.queries.targets_of([event_id]))
 
     def events(self, webhook: str) -> list[Event]:
         """The webhook's events, the newest first."""
-        return self.store.events(EventFilter(webhook=webhook, limit=1000))
+        return self.store.queries.events(EventFilter(webhook=webhook, limit=1000))
 
     def wait_for_event(self, event_id: str, status: EventStatus, timeout: float = 20.0) -> Event:
         """The event, once it has that status."""

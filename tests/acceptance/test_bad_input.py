@@ -61,8 +61,8 @@ def test_deliveries_that_prove_nothing_are_refused_and_the_next_good_one_resumes
     assert [answer.status for answer in refused] == [401] * 5
     assert {answer.json["error"] for answer in refused} == {refused[0].json["error"]}
     assert bridge.events("github") == []
-    wait_for(lambda: len(bridge.store.rejections("github")) == 5, "the rejections are kept")
-    assert GITHUB_SECRET not in str(bridge.store.rejections("github"))
+    wait_for(lambda: len(bridge.store.queries.rejections("github")) == 5, "the rejections are kept")
+    assert GITHUB_SECRET not in str(bridge.store.queries.rejections("github"))
     assert conductor.status(workflow_id) == "RUNNING"
 
     accepted(bridge.post("github", body, good))
@@ -101,7 +101,7 @@ def test_a_task_whose_matches_cannot_be_parsed_never_matches_and_is_shown_as_bro
     assert conductor.status(broken) == "RUNNING"
     task = conductor.task(broken, "wait")
     assert task is not None
-    known = wait_for(lambda: bridge.store.task(task["taskId"]), "the worker knows the broken task")
+    known = wait_for(lambda: bridge.store.queries.task(task["taskId"]), "the worker knows the broken task")
     assert known is not None
     assert "$.[" in (known.broken or "")
 

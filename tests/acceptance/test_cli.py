@@ -27,7 +27,7 @@ def waiting(bridge: Bridge, conductor: Conductor) -> tuple[str, str]:
     conductor.register(unique("cli_orders"), [wait_for_webhook("wait", {"$.order.state": "paid"})])
     workflow_id = conductor.start(unique("cli_orders"))
     task_id = conductor.wait_for_task(workflow_id, "wait")["taskId"]
-    wait_for(lambda: bridge.store.task(task_id), "the worker knows the task")
+    wait_for(lambda: bridge.store.queries.task(task_id), "the worker knows the task")
     return workflow_id, task_id
 
 

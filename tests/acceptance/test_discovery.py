@@ -63,11 +63,11 @@ def test_a_task_that_somebody_else_polls_while_the_worker_runs_is_found_by_the_i
     bridge = new_bridge(webhooks("polled_meanwhile"), bridge_poll_interval="1h", bridge_discovery_interval="1s")
     bridge.start()
     # The worker scans at its start; afterwards the queue is ours until an event comes.
-    wait_for(lambda: bridge.store.facts().get("conductor"), "the worker has reached Conductor")
+    wait_for(lambda: bridge.store.facts.all().get("conductor"), "the worker has reached Conductor")
     workflow_id = start(conductor, "polled_meanwhile")
     task_id = taken_by_somebody(conductor, workflow_id)
 
-    known = wait_for(lambda: bridge.store.task(task_id), "the worker knows the task")
+    known = wait_for(lambda: bridge.store.queries.task(task_id), "the worker knows the task")
     assert known is not None
     assert known.found_by == "index"
     bridge.orders("orders", {"kind": "go"})
@@ -109,7 +109,7 @@ def test_waiting_tasks_survive_a_restart_of_the_worker(conductor: Conductor, new
     workflow_id = start(conductor, "restart")
     task = conductor.task(workflow_id, "wait")
     assert task is not None
-    wait_for(lambda: bridge.store.task(task["taskId"]), "the worker knows the task")
+    wait_for(lambda: bridge.store.queries.task(task["taskId"]), "the worker knows the task")
 
     assert bridge.stop_worker() == 0
     event_id = bridge.orders("orders", {"kind": "go"})

@@ -201,7 +201,7 @@ def test_a_rolling_update_loses_no_delivery(postgresql: Release) -> None:
     assert service.failures == []
     store = open_store(postgresql.secrets["bridge-database"]["url"], migrate=False)
     try:
-        assert [event_id for event_id in service.accepted if store.event(event_id) is None] == []
+        assert [event_id for event_id in service.accepted if store.queries.event(event_id) is None] == []
     finally:
         store.close()
     assert service.accepted

@@ -48,7 +48,7 @@ def test_from_an_empty_folder_to_a_completed_workflow_by_the_page(
     )
     try:
         bridge.start()
-        wait_for(lambda: bridge.store.waiting_by_workflow().get(workflow), "the worker has found the task", 40)
+        wait_for(lambda: bridge.store.queries.waiting_by_workflow().get(workflow), "the worker has found the task", 40)
         with browser.browser() as driver, browser.serving_page(settings) as url:
 
             def click(text: str) -> None:

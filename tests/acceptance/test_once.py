@@ -126,7 +126,7 @@ def test_while_paused_deliveries_are_accepted_and_nothing_is_decided(
     name = conductor.register(unique("maintenance"), [wait_for_webhook("wait")])
     workflow_id = conductor.start(name)
     task = conductor.wait_for_task(workflow_id, "wait")
-    wait_for(lambda: bridge.store.task(task["taskId"]), "the worker knows the task")
+    wait_for(lambda: bridge.store.queries.task(task["taskId"]), "the worker knows the task")
 
     assert "paused" in bridge.cli("pause", "maintenance")
     event_id = bridge.orders("maintenance", {"go": 1})

@@ -290,15 +290,15 @@ def a_host_is_cut_off(
         assert answer.status == 503, answer.text
         assert time.monotonic() - began < 5, "promised are 2.5 seconds; a busy machine may take longer"
     store = open_store(database)
-    first = store.leader()
-    wait_for(lambda: store.leader() not in (None, first) or first is None, "the other worker decides", 60)
+    first = store.leadership.leader()
+    wait_for(lambda: store.leadership.leader() not in (None, first) or first is None, "the other worker decides", 60)
     before, said = load.events, len(worker_says(there))
     wait_for(lambda: load.events > before + 20, "deliveries go on at the other relay", 60)
     assert not re.search("event decided|target done", worker_says(there)[said:]), "nothing more is decided or called"
     mend()
     wait_for(lambda: http("GET", f"{there.url}/readyz").status == 200, "the relay is ready again", 60)
     wait_for(lambda: accepted(there, key), "the relay accepts again", 60)
-    events = store.events(EventFilter(text=key))
+    events = store.queries.events(EventFilter(text=key))
     assert len(events) == 1, "what was refused was not kept twice"
     here.stop_worker()  # it may leave nothing to the other one
     mended = len(worker_says(there))

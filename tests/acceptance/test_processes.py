@@ -146,7 +146,7 @@ def test_processes_that_begin_while_the_definitions_are_broken_begin_with_the_la
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
     bridge = new_bridge(webhooks("begin_broken")).start()
-    wait_for(lambda: bridge.store.kept_definitions(), "the relay has kept them")
+    wait_for(lambda: bridge.store.kept_definitions.all(), "the relay has kept them")
     bridge.stop()
     bridge.definitions.write_text("webhooks: [")
     bridge.start()
@@ -177,7 +177,7 @@ def test_after_downtime_an_event_is_decided_once_for_the_tasks_that_came_within_
     [output] = outputs(conductor.wait_for_status(within), "wait")
     assert output["_webhook"]["eventId"] == event_id
     bridge.wait_for_event(event_id, "delivered")
-    wait_for(lambda: bridge.store.task(late_task["taskId"]), "the worker knows the late task")
+    wait_for(lambda: bridge.store.queries.task(late_task["taskId"]), "the worker knows the late task")
     assert conductor.status(after) == "RUNNING"
 
 

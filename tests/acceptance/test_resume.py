@@ -254,7 +254,7 @@ def test_a_held_event_has_one_taker_and_the_oldest_goes_first(bridge: Bridge, co
     conductor.complete(third, "gate")
     task_id = conductor.wait_for_task(third, "wait")["taskId"]
 
-    wait_for(lambda: bridge.store.task(task_id), "the worker knows the third task")
+    wait_for(lambda: bridge.store.queries.task(task_id), "the worker knows the third task")
     assert conductor.status(third) == "RUNNING"
 
 
@@ -268,7 +268,7 @@ def test_an_event_never_completes_a_task_of_a_workflow_that_started_after_it(
     late = waiting(conductor, "late_start")
     task = conductor.task(late, "wait")
     assert task is not None
-    wait_for(lambda: bridge.store.task(task["taskId"]), "the worker knows the late task")
+    wait_for(lambda: bridge.store.queries.task(task["taskId"]), "the worker knows the late task")
 
     # The next event shows that the late task was looked at and could take one.
     next_id = bridge.orders("late_start", {})

@@ -103,12 +103,12 @@ def test_what_ails_holds_up_nothing_else_and_has_its_effect_once_it_is_well(load
 
     assert any(not load.is_there(one) for one in load.ailing)
     print(f"seed {SEED}: {dict(load.proxy.counts)}")
-    wait_for(load.bridge.store.quarantined, "people see what ails", PATIENCE)
+    wait_for(load.bridge.store.quarantine.items, "people see what ails", PATIENCE)
     took.append(time.monotonic() - began)
     load.healed()
     load.audit()
     took.append(time.monotonic() - began)
-    wait_for(lambda: not load.bridge.store.quarantined(), "nothing is set aside any more", PATIENCE)
+    wait_for(lambda: not load.bridge.store.quarantine.items(), "nothing is set aside any more", PATIENCE)
     took.append(time.monotonic() - began)
     print(
         f"seed {SEED}: {[round(seconds) for seconds in took]} s until others, people, all, and all that was set aside"

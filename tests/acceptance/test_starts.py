@@ -96,7 +96,7 @@ def test_an_event_both_completes_and_starts_but_never_the_workflow_that_it_start
     bridge.wait_for_event(event_id, "delivered")
     [started] = started_by(conductor, name, event_id)
     task = conductor.wait_for_task(started["workflowId"], "wait")
-    wait_for(lambda: bridge.store.task(task["taskId"]), "the worker knows the new workflow's task")
+    wait_for(lambda: bridge.store.queries.task(task["taskId"]), "the worker knows the new workflow's task")
     assert conductor.status(started["workflowId"]) == "RUNNING"
 
     # A held event that has started a workflow within the clock's skew is no other's to take either.

@@ -63,7 +63,7 @@ def test_the_first_event_takes_effect_at_once_and_not_at_the_next_search(
 ) -> None:
     conductor.register(unique("system"), [wait_for_webhook("wait", {"$.kind": "go"})])
     bridge = new_bridge(webhooks("system"), conductor=drained.url, bridge_discovery_interval="1h").start()
-    wait_for(lambda: bridge.store.facts().get("discovery"), "the worker has searched")
+    wait_for(lambda: bridge.store.facts.all().get("discovery"), "the worker has searched")
     workflow_id = taken(conductor, "system")
     time.sleep(2)  # an index may be late; that isn't the question here
 
@@ -84,13 +84,13 @@ def test_what_the_index_says_of_an_end_drops_no_task_that_waits(
     workflow_id = taken(conductor, "hearsay")
     task = conductor.task(workflow_id, "wait")
     assert task is not None
-    wait_for(lambda: bridge.store.task(task["taskId"]), "the worker knows the task")
+    wait_for(lambda: bridge.store.queries.task(task["taskId"]), "the worker knows the task")
 
     # From now on the index shows it as ended, as it does after a lease's extension.
     drained.ended = {"taskId": task["taskId"], "status": "COMPLETED", "workflowId": workflow_id}
     asked = drained.searches_of_ends
     wait_for(lambda: drained.searches_of_ends > asked + 2, "the index has said so twice")
-    known = bridge.store.task(task["taskId"])
+    known = bridge.store.queries.task(task["taskId"])
     assert known is not None
     assert known.state == "waiting"
 
@@ -107,7 +107,7 @@ def test_a_server_without_indexing_is_read_by_its_running_workflows(
     bridge = new_bridge(webhooks("unindexed"), conductor=drained.url).start()
     bridge.orders("orders", {"kind": "go"})
     conductor.wait_for_status(workflow_id, timeout=30)
-    assert re.fullmatch(r"search-v2|search(: .*)?|workflows: .*", bridge.store.facts()["discovery"])
+    assert re.fullmatch(r"search-v2|search(: .*)?|workflows: .*", bridge.store.facts.all()["discovery"])
 
 
 def test_a_task_that_the_index_lost_is_found_by_its_workflow(
@@ -120,7 +120,7 @@ def test_a_task_that_the_index_lost_is_found_by_its_workflow(
     drained.hidden = ids[0]
     bridge = new_bridge(webhooks("lost"), conductor=drained.url, bridge_discovery_interval="1s").start()
     for task_id in ids:
-        wait_for(lambda task_id=task_id: bridge.store.task(task_id), "the worker knows the task")  # type: ignore[misc]
+        wait_for(lambda task_id=task_id: bridge.store.queries.task(task_id), "the worker knows the task")  # type: ignore[misc]
 
     bridge.orders("orders", {"kind": "go"})
 

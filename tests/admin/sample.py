@@ -113,10 +113,10 @@ def _fill(sample: Sample, now: int) -> None:
         _task("stranger", "someone_elses", {"$.ref": "refs/heads/main"}, now - 10 * minute),
         _task("old", "release", {"$.ref": "refs/heads/main"}, now - 40 * minute),
     ]
-    store.elect("sample", 10**9)
-    store.adopt(Term("sample"), tasks, now)
-    store.remember_workflows([Workflow("workflow-release-old", 1, "workflow-release-old", now - 60 * minute, None)])
-    store.remember_workflows([Workflow("workflow-deploy-late", 1, "workflow-deploy-late", now - 3 * minute, None)])
+    store.leadership.elect("sample", 10**9)
+    store.tasks.adopt(Term("sample"), tasks, now)
+    store.workflows.remember([Workflow("workflow-release-old", 1, "workflow-release-old", now - 60 * minute, None)])
+    store.workflows.remember([Workflow("workflow-deploy-late", 1, "workflow-deploy-late", now - 3 * minute, None)])
 
     push = {"ref": "refs/heads/main", "repository": {"name": "bridge", "private": True}, "pusher": {"name": "ada"}}
     headers = {"x-github-event": "push", "user-agent": "GitHub-Hookshot/1", "content-type": "application/json"}
@@ -144,10 +144,10 @@ def _fill(sample: Sample, now: int) -> None:
     }
     for name, (webhook, payload, kept, at, hold, delivery) in rows.items():
         sample.events[name] = event_id = new_event_id()
-        store.append([NewEvent(event_id, webhook, at, json.dumps(payload), kept, {}, at + hold, delivery)])
+        store.deliveries.append([NewEvent(event_id, webhook, at, json.dumps(payload), kept, {}, at + hold, delivery)])
 
     ids = sample.events
-    store.decide(
+    store.decisions.decide(
         Term("sample"),
         [
             Decision(
@@ -170,11 +170,12 @@ def _fill(sample: Sample, now: int) -> None:
         "sample",
         10,
     )
-    store.record_results("sample", [], now)
+    store.claims.record_results("sample", [], now)
     claimed = {
-        (target.event_id, target.kind): target for target in store.targets_of([ids["delivered"], ids["refused"]])
+        (target.event_id, target.kind): target
+        for target in store.queries.targets_of([ids["delivered"], ids["refused"]])
     }
-    store.record_results(
+    store.claims.record_results(
         "sample",
         [
             Result(claimed[ids["delivered"], "complete"], "done"),
@@ -187,9 +188,11 @@ def _fill(sample: Sample, now: int) -> None:
     )
     definitions = read_definitions(sample.settings.bridge_webhooks)
     github = definitions.webhooks["github-deploys"]
-    store.set_verified("github-deploys", fingerprint(github, store.fingerprint_salt()), now - 5 * 86_400_000)
-    store.set_verified("orders", "keyed:that of an earlier secret", now - 5 * 86_400_000)
-    store.record_rejections(
+    store.verifications.set_verified(
+        "github-deploys", fingerprint(github, store.verifications.salt()), now - 5 * 86_400_000
+    )
+    store.verifications.set_verified("orders", "keyed:that of an earlier secret", now - 5 * 86_400_000)
+    store.deliveries.record_rejections(
         [
             Rejection("orders", now - minute, 401, "the header X-Api-Key is wrong <script>", "203.0.113.9"),
             Rejection("slack", now - 2 * minute, 401, "not verified yet", "203.0.113.10"),
@@ -201,7 +204,7 @@ def _fill(sample: Sample, now: int) -> None:
             ("orders", "rejected"): 3,
         },
     )
-    store.set_fact("conductor", "up")
+    store.facts.set("conductor", "up")
 
 
 def _task(name: str, workflow: str, matches: Any, at: int, broken: str | None = None) -> Task:

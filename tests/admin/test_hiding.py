@@ -59,11 +59,11 @@ def test_page_api_and_command_line_show_no_hidden_value(tmp_path: Path, monkeypa
     settings = settings_for(tmp_path)
     store = open_store(settings.bridge_database)
     event_id = new_event_id()
-    store.append([NewEvent(event_id, "pay", 1, json.dumps(PAYLOAD), {}, {}, 10**14)])
+    store.deliveries.append([NewEvent(event_id, "pay", 1, json.dumps(PAYLOAD), {}, {}, 10**14)])
     task = Task("t", "w", "flow", "ref", {"$.card.number": "other"}, 0)
-    term = store.elect("me", 60)
+    term = store.leadership.elect("me", 60)
     assert term is not None
-    store.adopt(ME, [task], 1)
+    store.tasks.adopt(ME, [task], 1)
     client = create_app(settings).test_client()
     monkeypatch.chdir(tmp_path)
     cli = Cli({"BRIDGE_WEBHOOKS": str(settings.bridge_webhooks), "BRIDGE_DATABASE": settings.bridge_database})
@@ -82,7 +82,7 @@ def test_page_api_and_command_line_show_no_hidden_value(tmp_path: Path, monkeypa
     for text in texts:
         assert "4111" not in text
         assert BLANK in text or "is hidden" in text
-    (kept,) = store.events(EventFilter())
+    (kept,) = store.queries.events(EventFilter())
     assert "4111-1111" in kept.payload, "Conductor gets it"
     store.close()
 

@@ -60,25 +60,27 @@ def attacked(sample: Sample) -> list[str]:
     assert client.post("/webhook/shut", json={"let": ALL}, headers={"X-Key": ascii_attack}).status_code == 401
     assert client.post("/webhook/open", data=f'{{"{ALL}"', content_type="application/json").status_code == 400
     relay.extensions["relay"].tally.flush()
-    store.record_rejections([Rejection("shut", now, 401, ALL, ALL, ALL), Rejection(ALL, now, 200, ALL)], {})
+    store.deliveries.record_rejections([Rejection("shut", now, 401, ALL, ALL, ALL), Rejection(ALL, now, 200, ALL)], {})
     event_id = accepted.get_json()["eventId"]
-    assert store.elect("sample", 10**9)
+    assert store.leadership.elect("sample", 10**9)
     tasks = [
         Task("hostile-task", ALL, "flow", ALL, {"$.let": "in", f"$['{ATTACKS[0]}']": ALL}, 0),
         Task("hostile-name", "w", ALL, ALL, {"$[": ALL}, 0, broken=ALL),
     ]
-    store.adopt(Term("sample"), tasks, now)
+    store.tasks.adopt(Term("sample"), tasks, now)
     new = (
         NewTarget("complete", "flow", ALL, "hostile-task", ALL),
         NewTarget("start", ALL, correlation_id=ALL),
     )
-    claimed = store.decide(Term("sample"), [Decision(event_id, "pending", "no", new)], [], now, "sample", 9)
-    store.record_results("sample", [Result(target, "failed", ALL, ALL) for target in claimed], now)
-    store.record_change(Change(now, ALL, ALL, ALL, ALL))
-    store.set_aside([SetAside(kind, f"{kind}-{ALL}", ALL, ALL, now, 1, now) for kind in ("event", "task", "workflow")])
-    store.set_fact("conductor", ALL)
-    store.set_fact("conductor_lacks", ALL)
-    store.set_fact("definitions_error:relay", ALL)
+    claimed = store.decisions.decide(Term("sample"), [Decision(event_id, "pending", "no", new)], [], now, "sample", 9)
+    store.claims.record_results("sample", [Result(target, "failed", ALL, ALL) for target in claimed], now)
+    store.changes.record(Change(now, ALL, ALL, ALL, ALL))
+    store.quarantine.set_aside(
+        [SetAside(kind, f"{kind}-{ALL}", ALL, ALL, now, 1, now) for kind in ("event", "task", "workflow")]
+    )
+    store.facts.set("conductor", ALL)
+    store.facts.set("conductor_lacks", ALL)
+    store.facts.set("definitions_error:relay", ALL)
     text = quote(ALL, safe="")
     return [
         "/",

@@ -95,7 +95,7 @@ class Walk:
             return {"json": {"keyId": "x", "keySecret": "none of them"}}
         if rule.rule.startswith("/api/"):
             return {}
-        failed = len(self.sample.store.events(EventFilter(status="failed")))
+        failed = len(self.sample.store.queries.events(EventFilter(status="failed")))
         form = {
             "form_token": form_token,
             "version": self.version,
@@ -117,7 +117,7 @@ class Walk:
     def state(self) -> dict[str, Any]:
         """Everything that a request could change, but for who has logged in or out and who tried."""
         tables = {
-            table.name: self.sample.store.tables().read(table, None, 10**6)
+            table.name: self.sample.store.tables.read(table, None, 10**6)
             for table in TABLES
             if table.name not in ("sessions_over", "delivery_counts")
         }
@@ -183,7 +183,7 @@ def test_an_admin_changes_something_at_every_route_that_may(tmp_path: Path) -> N
             unsafe.add(rule.endpoint)
             walk = Walk(tmp_path / f"{number}-{place}")
             if rule.endpoint == "orkes.delete_tags":
-                walk.sample.store.set_fact("tags:github-deploys", '[{"key": "team", "value": "a"}]')
+                walk.sample.store.facts.set("tags:github-deploys", '[{"key": "team", "value": "a"}]')
             before = walk.state()
             way = "Bearer" if rule.rule.startswith("/api/") else "cookie"
             status = walk.send(rule, method, way, ADMIN)

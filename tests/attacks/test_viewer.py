@@ -288,13 +288,13 @@ def paid(tmp_path: Path) -> tuple[FlaskClient, Path, Store, str]:
     store = open_store(settings.bridge_database)
     relay.extensions["relay"].start()
     until = time.monotonic() + 60
-    while store.hidden_paths() != {"pay": ("$.card",)}:
+    while store.hidden_paths.all() != {"pay": ("$.card",)}:
         assert time.monotonic() < until
         time.sleep(0.01)
     relay.extensions["relay"].stop()
     answer = relay.test_client().post("/webhook/pay", json={"card": CARD, "kept": "yes"})
-    assert store.elect("me", 60)
-    store.adopt(ME, [Task("t", "w", "flow", "ref", {"$.card": "4999"}, 0)], 1)
+    assert store.leadership.elect("me", 60)
+    store.tasks.adopt(ME, [Task("t", "w", "flow", "ref", {"$.card": "4999"}, 0)], 1)
     return create_app(settings).test_client(), file, store, answer.get_json()["eventId"]
 
 
@@ -348,7 +348,7 @@ def test_no_digest_is_shown_against_which_hidden_values_can_be_guessed(tmp_path:
     answer = relay.test_client().post("/webhook/pay", data=raw, headers={"X-Sig": signature}, content_type="text/json")
     assert answer.status_code == 200
     event_id = answer.get_json()["eventId"]
-    delivery_id = open_store(settings.bridge_database).event(event_id).delivery_id
+    delivery_id = open_store(settings.bridge_database).queries.event(event_id).delivery_id
     assert delivery_id == digest(raw)
     client = create_app(settings).test_client()
     for path in (f"/events/{event_id}", f"/api/events/{event_id}", "/api/events", "/api/metadata/webhook/pay"):
@@ -366,7 +366,7 @@ def test_what_is_hidden_costs_no_more_beside_many_tasks(
     paid: tuple[FlaskClient, Path, Store, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, _file, store, event_id = paid
-    store.adopt(ME, [Task(f"t{n}", f"w{n}", "flow", "ref", {"$.card": str(n)}, 0) for n in range(300)], 1)
+    store.tasks.adopt(ME, [Task(f"t{n}", f"w{n}", "flow", "ref", {"$.card": str(n)}, 0) for n in range(300)], 1)
     made: list[Any] = []
 
     def count(document: Any, hide: Any) -> Any:
@@ -385,7 +385,7 @@ def test_no_more_of_payloads_is_read_for_a_task_than_somebody_waits_for(
 ) -> None:
     client, _file, store, _event_id = paid
     new = [NewEvent(new_event_id(), "pay", 1, json.dumps({"a": "a" * 100}), {}, {}, 2, None) for _ in range(100)]
-    store.append(new)
+    store.deliveries.append(new)
     monkeypatch.setattr(explainer, "_CHARACTERS_LOOKED_AT", 1500)
     found = client.get("/api/tasks/t?limit=1000").get_json()["events"]
     assert [one["eventId"] for one in found[:10]] == [one.id for one in new[:-11:-1]]
@@ -397,7 +397,7 @@ def test_the_history_of_a_webhook_has_no_more_than_the_beginning_of_large_payloa
 ) -> None:
     client, _file, store, _event_id = paid
     large = json.dumps({"card": CARD, "a": "a" * 1_000_000})
-    store.append([NewEvent(new_event_id(), "pay", 1, large, {}, {}, 2, None) for _ in range(3)])
+    store.deliveries.append([NewEvent(new_event_id(), "pay", 1, large, {}, {}, 2, None) for _ in range(3)])
     answer = client.get("/api/metadata/webhook/pay")
     payloads = [one["payload"] for one in answer.get_json()["webhookExecutionHistory"]]
     assert [len(payload) for payload in payloads[:3]] == [100_000] * 3
@@ -409,11 +409,11 @@ def test_the_command_line_hides_what_it_follows_to_the_end(paid: tuple[FlaskClie
     _client, file, store, _event_id = paid
     follower = Follower(Bridge(settings_for(file.parent), store, read_definitions(file)), EventFilter())
     event_id = new_event_id()
-    store.append([NewEvent(event_id, "pay", 1, json.dumps({"card": CARD}), {}, {}, 2, f"card-{CARD}")])
+    store.deliveries.append([NewEvent(event_id, "pay", 1, json.dumps({"card": CARD}), {}, {}, 2, f"card-{CARD}")])
     (news,) = follower.look()
     assert news.is_new
     assert CARD not in str(ApiEvent.of(news.event, targets=[]))
-    store.decide(ME, [Decision(event_id, "expired", "no")], [], 3, "me", 10)
+    store.decisions.decide(ME, [Decision(event_id, "expired", "no")], [], 3, "me", 10)
     (news,) = follower.look()
     assert not news.is_new
     assert CARD not in str(ApiEvent.of(news.event, targets=[]))
@@ -423,7 +423,7 @@ def test_where_nobody_knows_what_was_hidden_nothing_is_shown(tmp_path: Path) -> 
     (tmp_path / "webhooks.yaml").write_text("webhooks: []")
     settings = settings_for(tmp_path)
     event_id = new_event_id()
-    open_store(settings.bridge_database).append(
+    open_store(settings.bridge_database).deliveries.append(
         [NewEvent(event_id, "before", 1, json.dumps({"card": CARD}), {"x-user": CARD}, {"q": CARD}, 2, CARD)]
     )
     client = create_app(settings).test_client()
@@ -512,7 +512,7 @@ def test_wrong_tokens_are_counted_and_said(guarded: Page) -> None:
     for number in range(30):
         assert log_in(guarded, "wrong", f"192.0.2.{number}") == 401
     store = open_store(guarded.settings.bridge_database)
-    assert store.delivery_counts(0)[""][WRONG_TOKEN] == 30
+    assert store.queries.delivery_counts(0)[""][WRONG_TOKEN] == 30
     guarded.client.post("/login", data={"token": VIEWER})
     assert "wrong token 30 times" in guarded.client.get("/").text
 
@@ -593,8 +593,8 @@ def test_no_control_character_of_a_name_reaches_a_title_or_a_picture(tmp_path: P
     (tmp_path / "webhooks.yaml").write_text("webhooks: []")
     settings = settings_for(tmp_path)
     store = open_store(settings.bridge_database)
-    assert store.elect("me", 60)
-    store.adopt(ME, [Task("t", "w", f"flow{name}", f"ref{name}", {"$.a": HOSTILE["control"]}, 0)], 1)
+    assert store.leadership.elect("me", 60)
+    store.tasks.adopt(ME, [Task("t", "w", f"flow{name}", f"ref{name}", {"$.a": HOSTILE["control"]}, 0)], 1)
     client = create_app(settings).test_client()
     for path in ("/", "/tasks", "/tasks/t", f"/events?webhook={name}", f"/rejections?webhook={name}"):
         text = client.get(path).text

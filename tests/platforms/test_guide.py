@@ -78,5 +78,5 @@ def test_a_sample_is_what_the_relay_takes(platform: str, name: str, tmp_path: Pa
     answer = client.post("/webhook/hook", data=draft.body, headers=draft.headers, query_string=query)
     assert answer.status_code == 200, answer.text
     store = open_store(settings.bridge_database)
-    assert len(store.events(EventFilter())) == 1
+    assert len(store.queries.events(EventFilter())) == 1
     store.close()

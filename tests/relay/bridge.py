@@ -87,7 +87,7 @@ class Relay:
 
     def events(self) -> list[Event]:
         """What was stored, the oldest first."""
-        return list(reversed(self.store.events(EventFilter(limit=1000))))
+        return list(reversed(self.store.queries.events(EventFilter(limit=1000))))
 
     def event(self) -> Event:
         """The only event that was stored."""
@@ -101,11 +101,11 @@ class Relay:
     def rejections(self) -> list[Rejection]:
         """The rejections that were noted, the newest first."""
         self.app.extensions["relay"].tally.flush()
-        return self.store.rejections()
+        return self.store.queries.rejections()
 
     def verified(self) -> set[str]:
         """The webhooks that are verified in the store."""
-        return {name for name in self.store.verifications() if " " not in name}
+        return {name for name in self.store.verifications.all() if " " not in name}
 
 
 class MakeRelay:

@@ -165,7 +165,7 @@ def test_a_stranger_is_answered_429_before_anything_is_computed(
     assert post(relay, SENDER, KEY).status_code == 200
     assert b'bridge_deliveries_total{code="429",outcome="limited",webhook="plain"}' in metrics.exposition()
     assert {one.status for one in relay.rejections()} == {401}
-    assert relay.store.delivery_counts(0)["plain"]["limited"] == statuses.count(429)
+    assert relay.store.queries.delivery_counts(0)["plain"]["limited"] == statuses.count(429)
 
 
 def test_an_honest_sender_at_a_strangers_address_gets_through(make_relay: MakeRelay) -> None:

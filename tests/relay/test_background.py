@@ -15,7 +15,7 @@ from relay import create_app, metrics
 from relay.background import GONE
 from relay.receiver import Receiver
 from relay.tally import KEPT, Tally
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
 from store.records import Rejection
 from tests.relay.bridge import MakeRelay
 
@@ -28,32 +28,32 @@ def rejection(webhook: str = "plain", reason: str = "r") -> Rejection:
 
 def test_a_flood_of_rejections_stays_bounded(make_relay: MakeRelay) -> None:
     store = make_relay(PLAIN).store
-    tally = Tally(store)
+    tally = Tally(store.deliveries)
     for number in range(10 * KEPT):
         tally.reject(rejection(reason=str(number)))
     tally.flush()
-    found = store.rejections(limit=1000)
+    found = store.queries.rejections(limit=1000)
     assert [one.reason for one in found] == [str(number) for number in range(10 * KEPT - 1, 9 * KEPT - 1, -1)]
-    assert store.delivery_counts(0)["plain"]["rejected"] == 10 * KEPT
+    assert store.queries.delivery_counts(0)["plain"]["rejected"] == 10 * KEPT
 
 
 def test_what_cannot_be_written_is_written_later(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make_relay(PLAIN).store
-    tally = Tally(store)
+    tally = Tally(store.deliveries)
     tally.reject(rejection(reason="first"))
 
     def fails(*_: object) -> None:
         raise StoreUnavailable("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "record_rejections", fails)
+        patch.setattr(store.deliveries, "record_rejections", fails)
         tally.flush()
         tally.reject(rejection(reason="second"))
         tally.flush()
     tally.flush()
     tally.flush()
-    assert [one.reason for one in store.rejections()] == ["second", "first"]
-    assert store.delivery_counts(0)["plain"] == {"rejected": 2}
+    assert [one.reason for one in store.queries.rejections()] == ["second", "first"]
+    assert store.queries.delivery_counts(0)["plain"] == {"rejected": 2}
 
 
 def test_a_change_of_the_definitions_takes_effect_and_a_broken_one_is_told(make_relay: MakeRelay) -> None:
@@ -67,11 +67,11 @@ def test_a_change_of_the_definitions_takes_effect_and_a_broken_one_is_told(make_
         relay.file.write_text("webhooks: [")
         relay.background.reload_now()
         assert relay.post("other", "{}", {"X-Api-Key": "0123456789abcdef"}).status_code == 200
-        assert "webhooks.yaml:1" in relay.store.facts()["definitions_error:relay"]
+        assert "webhooks.yaml:1" in relay.store.facts.all()["definitions_error:relay"]
         assert b'bridge_definitions_ok{process="relay"} 0.0' in metrics.exposition()
         relay.define([PLAIN])
         relay.background.reload_now()
-        assert "definitions_error:relay" not in relay.store.facts()
+        assert "definitions_error:relay" not in relay.store.facts.all()
         assert b'bridge_definitions_ok{process="relay"} 1.0' in metrics.exposition()
     finally:
         relay.background.stop()
@@ -84,7 +84,7 @@ def test_the_last_counts_are_written_at_the_end(make_relay: MakeRelay) -> None:
     relay.background.start()
     relay.post("plain", "{}")
     relay.background.stop()
-    assert relay.store.delivery_counts(0)["plain"] == {"rejected": 1}
+    assert relay.store.queries.delivery_counts(0)["plain"] == {"rejected": 1}
 
 
 def test_metrics_name_no_webhook_that_does_not_exist(make_relay: MakeRelay) -> None:
@@ -144,7 +144,7 @@ def test_a_relay_that_begins_while_the_file_is_broken_takes_what_was_kept_and_sa
     relay.background.start()
     relay.background.reload_now()
     relay.background.stop()
-    assert "0123456789abcdef" not in str(relay.store.kept_definitions())
+    assert "0123456789abcdef" not in str(relay.store.kept_definitions.all())
     relay.file.write_text("webhooks: [")
     for store in (relay.store, None):  # as a process of gunicorn's, whose parent reads with connections of its own
         app = create_app(relay.settings, store=store, in_background=False)
@@ -158,15 +158,15 @@ def test_a_relay_that_begins_while_the_file_is_broken_takes_what_was_kept_and_sa
     background.start()
     try:
         background.reload_now()
-        said = relay.store.facts()["definitions_error:relay"]
+        said = relay.store.facts.all()["definitions_error:relay"]
         assert "webhooks.yaml:1: YAML" in said
         assert "/webhook/inline: its last good definition can't be in force" in said
         assert b'bridge_definitions_ok{process="relay"} 0.0' in metrics.exposition()
         relay.define([PLAIN])
         background.reload_now()
         assert client.post("/webhook/plain", json={}, headers=KEY).status_code == 200
-        assert list(relay.store.kept_definitions()) == ["webhooks.yaml"]
-        assert "definitions_error:relay" not in relay.store.facts()
+        assert list(relay.store.kept_definitions.all()) == ["webhooks.yaml"]
+        assert "definitions_error:relay" not in relay.store.facts.all()
     finally:
         background.stop()
 

@@ -37,7 +37,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 def process(store: SqliteStore, *webhooks: Webhook) -> VerifiedWebhooks:
     """A relay that has just started."""
-    return VerifiedWebhooks(store, by_key(*webhooks))
+    return VerifiedWebhooks(store.verifications, by_key(*webhooks))
 
 
 def by_key(*webhooks: Webhook) -> dict[Any, Webhook]:
@@ -54,7 +54,7 @@ def mark(process: VerifiedWebhooks, one: Webhook, at: int = 5) -> None:
 
 def shown(store: SqliteStore, one: Webhook) -> int | None:
     """Since when people are told that it is verified."""
-    return verified_since(one, store.verifications(), store.fingerprint_salt())
+    return verified_since(one, store.verifications.all(), store.verifications.salt())
 
 
 def test_every_process_and_the_admin_page_know_what_one_has_marked(store: SqliteStore) -> None:
@@ -90,7 +90,7 @@ def test_a_secret_that_comes_back_is_not_verified_by_what_is_left_of_it(store: S
 def test_the_store_keeps_no_secret_and_no_hash_without_its_key(store: SqliteStore) -> None:
     one = webhook()
     mark(process(store, one), one)
-    ((text, _at),) = store.verifications().values()
+    ((text, _at),) = store.verifications.all().values()
     assert SECRET.encode() in verifier_text(one)
     assert SECRET not in text
     assert text != fingerprint(one, b"")
@@ -99,17 +99,17 @@ def test_the_store_keeps_no_secret_and_no_hash_without_its_key(store: SqliteStor
 
 @pytest.mark.parametrize("one", [webhook(), CHALLENGE_ONLY], ids=["signed", "challenge only"])
 def test_an_upgrade_leaves_a_verified_webhook_verified(store: SqliteStore, one: Webhook) -> None:
-    store.set_verified("hook", OF_AN_OLDER_VERSION, 7)
-    store.set_verified("hook quick", "keyed:0011", 7)
+    store.verifications.set_verified("hook", OF_AN_OLDER_VERSION, 7)
+    store.verifications.set_verified("hook quick", "keyed:0011", 7)
     assert shown(store, one) == 7  # before a relay of the new version has run
     assert is_verified(process(store, one), one)
-    assert store.verifications()["hook"] == (fingerprint(one, store.fingerprint_salt()), 7)
+    assert store.verifications.all()["hook"] == (fingerprint(one, store.verifications.salt()), 7)
     assert is_verified(process(store, one), one)
 
 
 def test_after_an_upgrade_a_change_is_noticed_again(store: SqliteStore) -> None:
     one, changed = webhook(), webhook(secret="another-secret-in-words")
-    store.set_verified("hook", OF_AN_OLDER_VERSION, 7)
+    store.verifications.set_verified("hook", OF_AN_OLDER_VERSION, 7)
     relay, other = process(store, one), process(store, one)
     assert is_verified(relay, one)
     for each in (relay, other):  # of which one has not looked yet
@@ -119,7 +119,7 @@ def test_after_an_upgrade_a_change_is_noticed_again(store: SqliteStore) -> None:
 
 
 def test_a_webhook_that_was_broken_at_the_upgrade_stays_verified_too(store: SqliteStore) -> None:
-    store.set_verified("hook", OF_AN_OLDER_VERSION, 7)
+    store.verifications.set_verified("hook", OF_AN_OLDER_VERSION, 7)
     relay = process(store, webhook("other"))
     assert not is_verified(relay, webhook("other"))
     relay.replace(by_key(webhook(), webhook("other")))
@@ -127,5 +127,5 @@ def test_a_webhook_that_was_broken_at_the_upgrade_stays_verified_too(store: Sqli
 
 
 def test_a_webhook_that_was_not_verified_is_not_verified_by_an_upgrade(store: SqliteStore) -> None:
-    store.set_verified("other", OF_AN_OLDER_VERSION, 7)
+    store.verifications.set_verified("other", OF_AN_OLDER_VERSION, 7)
     assert not is_verified(process(store, webhook()), webhook())

@@ -16,12 +16,12 @@ TICKETS = {"name": "t", "verifier": "none", "only": {"$.type": {"$in": ["made", 
 def filtered(relay: Relay, name: str = "t") -> list[str]:
     """The reasons of what was filtered, the newest first."""
     relay.rejections()
-    return [one.reason for one in relay.store.rejections(name, filtered=True)]
+    return [one.reason for one in relay.store.queries.rejections(name, filtered=True)]
 
 
 def counts(relay: Relay, name: str = "t") -> dict[str, int]:
     relay.rejections()
-    return relay.store.delivery_counts(0).get(name, {})
+    return relay.store.queries.delivery_counts(0).get(name, {})
 
 
 def test_what_does_not_hold_is_answered_counted_and_not_stored(make_relay: MakeRelay) -> None:

@@ -102,7 +102,7 @@ def test_every_delivery_of_many_connections_at_once_is_stored_once_and_gets_its_
     with ThreadPoolExecutor(24) as pool:
         answers = [one for found in pool.map(deliver, range(24)) for one in found]
 
-    events = {event.id: event for event in store.events(EventFilter(webhook="one", limit=10_000))}
+    events = {event.id: event for event in store.queries.events(EventFilter(webhook="one", limit=10_000))}
     assert len(answers) == 2400
     assert sum(duplicate for _, _, duplicate in answers) == 1200
     assert len({event_id for _, event_id, _ in answers}) == 1200

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from relay.readiness import FRESH_FOR, Readiness
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
 
 
 class Store:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
 from store.records import Committed
-from store.sqlite import SqliteStore
+from store.sqlite.deliveries import SqliteDeliveries
 from tests.relay.bridge import NOW, Clock, MakeRelay
 
 KEY = "0123456789abcdef-key"
@@ -107,7 +107,7 @@ def test_an_unknown_id_is_not_found(make_relay: MakeRelay) -> None:
         assert error_of(relay.client.open("/webhook/nobody", method=method)) == "not_found"
     assert error_of(relay.client.post("/webhook/plain/more")) == "not_found"
     assert relay.rejections() == []
-    assert relay.store.delivery_counts(0)[""] == {"unknown": 4}
+    assert relay.store.queries.delivery_counts(0)[""] == {"unknown": 4}
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_a_store_that_cannot_be_written_is_no_loss(make_relay: MakeRelay, monkey
     def fails(events: object) -> None:
         raise StoreUnavailable("database or disk is full")
 
-    monkeypatch.setattr(relay.store, "append", fails)
+    monkeypatch.setattr(relay.store.deliveries, "append", fails)
     response = relay.post("plain", "{}", OK)
     assert (response.status_code, error_of(response)) == (503, "unavailable")
     assert int(response.headers["Retry-After"]) > 0
@@ -354,10 +354,10 @@ def test_a_bug_of_ours_is_no_loss_and_no_500(make_relay: MakeRelay, monkeypatch:
     def fails(events: object) -> list[Committed]:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(relay.store, "append", fails)
+    monkeypatch.setattr(relay.store.deliveries, "append", fails)
     assert relay.post("plain", "{}", OK).status_code == 503
     relay = make_relay(PLAIN)
-    monkeypatch.setattr(SqliteStore, "check_writable", lambda _: fails([]))
+    monkeypatch.setattr(SqliteDeliveries, "check_writable", lambda _: fails([]))
     assert relay.another_process().get("/readyz").status_code == 503
 
 
@@ -368,7 +368,7 @@ def test_deliveries_are_counted_by_what_became_of_them(make_relay: MakeRelay) ->
         relay.post("push", "{}", given)
     relay.post("push", "{", signed(b"{"))
     relay.background.tally.flush()
-    assert relay.store.delivery_counts(0)["push"] == {"accepted": 1, "duplicate": 1, "rejected": 2}
+    assert relay.store.queries.delivery_counts(0)["push"] == {"accepted": 1, "duplicate": 1, "rejected": 2}
 
 
 # --- verified or not ---
@@ -381,7 +381,7 @@ def test_the_first_valid_delivery_verifies(make_relay: MakeRelay, clock: Clock) 
     relay.post("plain", "{}", OK)
     clock.now += 10
     relay.post("plain", "{}", OK)
-    assert relay.store.verifications()["plain"][1] == NOW * 1000
+    assert relay.store.verifications.all()["plain"][1] == NOW * 1000
 
 
 CHALLENGE = '{"type": "url_verification", "challenge": "c"}'
@@ -434,21 +434,21 @@ def test_headers_stand_in_for_a_challenge(make_relay: MakeRelay) -> None:
 def test_another_verifier_or_secret_makes_it_unverified_again(change: dict[str, Any], make_relay: MakeRelay) -> None:
     relay = make_relay(PLAIN)
     relay.post("plain", "{}", OK)
-    before = relay.store.verifications()["plain"][0]
+    before = relay.store.verifications.all()["plain"][0]
     relay.define([PLAIN | {"receivers": {"other": "any"}, "hold": "1m"}])
     relay.background.reload_now()
     relay.post("plain", "{}", OK)
-    assert relay.store.verifications()["plain"][0] == before
+    assert relay.store.verifications.all()["plain"][0] == before
     relay.define([PLAIN | change])
     relay.background.reload_now()
     relay.post("plain", "{}", OK)  # not all that is asked for now
-    assert relay.store.verifications()["plain"][0] == before  # which is no longer the verifier's fingerprint
+    assert relay.store.verifications.all()["plain"][0] == before  # which is no longer the verifier's fingerprint
     key = change.get("headers", {}).get("X-Api-Key", KEY)
     body = b"{}"
     signature = hmac.new(b"another-key-0123456789", body, "sha256").hexdigest()
     more = {"X-More": "another-key-0123456789", "X-Signature": signature}
     assert relay.post("plain", body, {"X-Api-Key": key} | more).status_code == 200
-    assert relay.store.verifications()["plain"][0] != before
+    assert relay.store.verifications.all()["plain"][0] != before
 
 
 def test_several_kinds_of_verification_must_all_pass(make_relay: MakeRelay) -> None:
@@ -541,7 +541,7 @@ def test_split_makes_an_event_of_each_element(make_relay: MakeRelay) -> None:
     assert relay.post("whole", "[1, 2]", OK).status_code == 200
     assert relay.payloads()[-1] == {"request": [1, 2]}
     relay.background.tally.flush()
-    assert relay.store.delivery_counts(0)["plain"] == {"accepted": 5, "duplicate": 2, "rejected": 1}
+    assert relay.store.queries.delivery_counts(0)["plain"] == {"accepted": 5, "duplicate": 2, "rejected": 1}
 
 
 def test_an_id_in_a_header_is_the_whole_deliverys(make_relay: MakeRelay) -> None:
@@ -581,10 +581,10 @@ def test_the_pages_beside(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
         response = relay.client.get(path)
         assert (response.status_code, response.mimetype) == (200, "application/json")
 
-    def fails(_: SqliteStore) -> None:
+    def fails(_: SqliteDeliveries) -> None:
         raise StoreUnavailable("disk full")
 
-    monkeypatch.setattr(SqliteStore, "check_writable", fails)
+    monkeypatch.setattr(SqliteDeliveries, "check_writable", fails)
     other = relay.another_process()
     assert other.get("/healthz").status_code == 200
     assert (other.get("/readyz").status_code, error_of(other.get("/readyz"))) == (503, "unavailable")

@@ -137,12 +137,12 @@ def test_the_store_is_not_asked_once_a_webhook_is_known_to_be_verified(
     store = make_relay({"name": "hook"} | BASE).store
     definition = webhook(tmp_path, **BASE)
     key = VerifiedWebhooks.key(definition)
-    verified = VerifiedWebhooks(store, {key: definition})
+    verified = VerifiedWebhooks(store.verifications, {key: definition})
     assert not verified.is_verified(definition, key)
     verified.mark(definition, key, 5)
     verified.mark(definition, key, 6)
-    assert store.verifications()["hook"][1] == 5
-    monkeypatch.setattr(store, "verified_at", None)
+    assert store.verifications.all()["hook"][1] == 5
+    monkeypatch.setattr(store.verifications, "verified_at", None)
     assert verified.is_verified(definition, key)
     verified.replace({})
     assert not verified.is_known(key)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.bisect import narrowed
-from store.protocols import LeadershipLost, StoreUnavailable
+from store.errors import LeadershipLost, StoreUnavailable
 
 
 @given(st.lists(st.booleans(), max_size=40))

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from store.deadline import deadline, within
+from store.errors import StoreUnavailable
 from store.group_commit import GroupCommit, Take
-from store.protocols import StoreUnavailable
 from store.records import Committed, NewEvent, new_event_id
 
 

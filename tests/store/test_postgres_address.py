@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from config.database_url import without_password
+from store.errors import StoreUnavailable
 from store.postgres.address import SCHEMA, Address
-from store.protocols import StoreUnavailable
 
 
 def test_a_url_is_read_as_libpq_reads_it_and_the_schema_is_ours() -> None:

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from store.errors import StoreUnavailable
 from store.open import open_store
 from store.postgres import PostgresStore
 from store.postgres.connections import Connection
-from store.protocols import StoreUnavailable
 from store.records import NewEvent, new_event_id
 from testkit.postgres import Postgres, _unprivileged
 from testkit.processes import Child, free_port
@@ -78,20 +78,20 @@ def heard(url: str, action: Callable[[], object], number: int) -> int:
 
 def test_a_commit_is_told_at_once_and_another_right_after_it_as_well(store: PostgresStore, url: str) -> None:
     def two() -> None:
-        store._wakeup._rung_at = float("-inf")
-        store.append([event()])
-        store._wakeup._rung_at = float("inf")
-        store.append([event()])
+        store._wake_up._rung_at = float("-inf")
+        store.deliveries.append([event()])
+        store._wake_up._rung_at = float("inf")
+        store.deliveries.append([event()])
 
     assert heard(url, two, 2) == 2
 
 
 def test_a_duplicate_tells_nobody(store: PostgresStore, url: str) -> None:
-    store.append([event("d")])
+    store.deliveries.append([event("d")])
 
     def duplicate() -> None:
-        store._wakeup._rung_at = float("-inf")
-        assert store.append([event("d")])[0].duplicate
+        store._wake_up._rung_at = float("-inf")
+        assert store.deliveries.append([event("d")])[0].duplicate
 
     assert heard(url, duplicate, 0) == 0
 
@@ -101,10 +101,10 @@ def test_a_duplicate_tells_nobody(store: PostgresStore, url: str) -> None:
 
 def test_a_decision_is_three_messages_its_writes_are_one(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several writes a host that is cut off may send the first ones, and hold the decider's row for good."""
-    assert store.elect("me", 60)
-    store.adopt(ME, [task()], NOW)
+    assert store.leadership.elect("me", 60)
+    store.tasks.adopt(ME, [task()], NOW)
     one = event()
-    store.append([one])
+    store.deliveries.append([one])
     waits: list[object] = []
     wait = Connection.wait
     monkeypatch.setattr(Connection, "wait", lambda *given, **more: waits.append(given) or wait(*given, **more))
@@ -117,12 +117,12 @@ def test_a_decision_is_three_messages_its_writes_are_one(store: PostgresStore, m
 
 def test_connections_that_broke_while_they_were_idle_cost_nobody_an_error(store: PostgresStore, url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: store.facts(), range(20)))
+        list(pool.map(lambda _: store.facts.all(), range(20)))
     for use in (
-        lambda: store.append([event()]),
-        lambda: store.set_fact("x", "1"),
-        lambda: store.agenda(9),
-        store.check_writable,
+        lambda: store.deliveries.append([event()]),
+        lambda: store.facts.set("x", "1"),
+        lambda: store.decisions.agenda(9),
+        store.deliveries.check_writable,
     ):
         cut_all(url)
         use()
@@ -187,15 +187,15 @@ def through(proxy: Proxy, url: str) -> str:
 @pytest.mark.parametrize("number", [1, 300], ids=["one statement", "a transaction"])
 def test_a_commit_whose_answer_was_lost_is_found_done_and_not_done_again(url: str, proxy: Proxy, number: int) -> None:
     store = open_store(through(proxy, url))
-    store.append([event()])
+    store.deliveries.append([event()])
     proxy.lose_answer_to = b"INSERT INTO webhook_bridge.events" if number == 1 else b"COMMIT"
     new = [event(f"d{n}") for n in range(number)]
-    committed = store.append(new)
+    committed = store.deliveries.append(new)
     assert proxy.lost == 1
     assert [one.event_id for one in committed] == [one.id for one in new]
     assert not any(one.duplicate for one in committed), "they are no duplicates of themselves"
     assert stored(url)[1:] == [one.id for one in new]
-    [again] = store.append([event("d0")])
+    [again] = store.deliveries.append([event("d0")])
     assert (again.event_id, again.duplicate) == (new[0].id, True)
     store.close()
 
@@ -211,14 +211,14 @@ def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_
         database.execute("LOCK TABLE webhook_bridge.events IN ACCESS EXCLUSIVE MODE")
         with ThreadPoolExecutor(20) as pool:  # however many wait
             began = time.monotonic()
-            waits = [pool.submit(store.append, [new if n == 0 else event()]) for n in range(20)]
+            waits = [pool.submit(store.deliveries.append, [new if n == 0 else event()]) for n in range(20)]
             for one in waits:
                 with pytest.raises(StoreUnavailable):
                     one.result(30)
             took = time.monotonic() - began
     assert took < 2.5 + 2, "a busy machine may take its time, but not as long as each in turn would"
     assert stored(url) == []
-    assert not store.append([new])[0].duplicate
+    assert not store.deliveries.append([new])[0].duplicate
 
 
 def test_a_database_that_is_down_is_told_quickly_and_found_again(postgres: Postgres) -> None:
@@ -229,19 +229,19 @@ def test_a_database_that_is_down_is_told_quickly_and_found_again(postgres: Postg
     try:
         url = own.new_database()
         store = open_store(url)
-        store.append([event("before")])
+        store.deliveries.append([event("before")])
         own.kill()
         began = time.monotonic()
         with pytest.raises(StoreUnavailable):
-            store.append([event()])
+            store.deliveries.append([event()])
         with pytest.raises(StoreUnavailable, match="can't be reached"):
-            store.append([event()])
+            store.deliveries.append([event()])
         assert time.monotonic() - began < 8
         own.start()
         deadline = time.monotonic() + 30
         while True:
             try:
-                [again] = store.append([event("before")])
+                [again] = store.deliveries.append([event("before")])
                 break
             except StoreUnavailable:
                 assert time.monotonic() < deadline
@@ -264,7 +264,7 @@ from store.records import NewEvent, new_event_id
 
 assert is_patched()
 store = open_store(sys.argv[1])
-store.facts()
+store.facts.all()
 ticks = 0
 
 def tick():
@@ -275,7 +275,7 @@ def tick():
 
 def deliver(number):
     new = NewEvent(new_event_id(), "w", 1, "{}", {}, {}, 1, f"d{number % 40}")
-    return store.append([new])[0].duplicate
+    return store.deliveries.append([new])[0].duplicate
 
 gevent.spawn(tick)
 before = ticks
@@ -303,18 +303,18 @@ def test_the_time_is_the_databases_whatever_this_machines_clock_says(url: str, m
     real = time.time
     monkeypatch.setattr("store.postgres.connections.time.time", lambda: real() - 3600)
     store = open_store(url)
-    store.facts()
+    store.facts.all()
     before = real() * 1000
     assert abs(store.now() - before) < 5000
-    assert store.elect("me", 6) is not None
-    leader = store.leader()
+    assert store.leadership.elect("me", 6) is not None
+    leader = store.leadership.leader()
     assert leader is not None and leader[1] > before
     store.close()
 
 
 def test_setting_this_machines_clock_does_not_move_the_stores(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(url)
-    store.facts()
+    store.facts.all()
     real = time.time
     for ahead in (-86_400, 86_400):
         monkeypatch.setattr(time, "time", lambda ahead=ahead: real() + ahead)
@@ -362,23 +362,23 @@ def pooled(url: str, postgres: Postgres, tmp_path: Path) -> Iterator[str]:
 
 def test_behind_a_pooler_in_transaction_mode_everything_works_and_news_are_looked_for(pooled: str) -> None:
     store, other = open_store(pooled), open_store(pooled)
-    assert store.elect("me", 60)
-    listener = store.listener("events")
+    assert store.leadership.elect("me", 60)
+    listener = store.signals.listener("events")
     listener.wait(0.2)
-    store.adopt(ME, [task()], NOW)
-    timer = threading.Timer(0.1, lambda: other.append([event("d")]))
+    store.tasks.adopt(ME, [task()], NOW)
+    timer = threading.Timer(0.1, lambda: other.deliveries.append([event("d")]))
     timer.start()
     deadline = time.monotonic() + 50
-    while not store.agenda(1).undecided:
+    while not store.decisions.agenda(1).undecided:
         assert time.monotonic() < deadline
         listener.wait(60)
     timer.join()
     listener.close()
-    [waiting] = store.agenda(9).undecided
+    [waiting] = store.decisions.agenda(9).undecided
     decide(store, waiting.id, *map(start, range(50)))
     with ThreadPoolExecutor(8) as pool:
-        claimed = [t for part in pool.map(lambda n: store.claim(f"w{n}", NOW, 0, 20), range(8)) for t in part]
+        claimed = [t for part in pool.map(lambda n: store.claims.claim(f"w{n}", NOW, 0, 20), range(8)) for t in part]
     assert len(set(ids(claimed))) == len(claimed) == 50
-    assert store.append([event("d")])[0].duplicate
+    assert store.deliveries.append([event("d")])[0].duplicate
     for one in (store, other):
         one.close()

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from store.errors import NewerStore, StoreMissing, StoreUnavailable
 from store.open import open_store
 from store.postgres import PostgresStore, migrations, words
-from store.protocols import NewerStore, StoreMissing, StoreUnavailable
 
 
 def as_user(postgres_url: str, user: str, password: str = "") -> str:
@@ -44,8 +44,8 @@ def test_a_step_that_fails_leaves_nothing_behind(postgres_url: str, monkeypatch:
 
 def test_two_bridges_share_a_database_by_schemas_of_their_own(postgres_url: str) -> None:
     one, two = open_store(postgres_url), open_store(f"{postgres_url}?schema=other")
-    one.set_fact("x", "1")
-    assert two.facts() == {}
+    one.facts.set("x", "1")
+    assert two.facts.all() == {}
     one.close()
     two.close()
 
@@ -93,7 +93,7 @@ def test_who_may_make_no_tables_is_told_what_to_ask_for(postgres_url: str) -> No
             open_store(guest)
         database.execute("CREATE SCHEMA webhook_bridge AUTHORIZATION bridge_guest")
         store = open_store(guest)
-        store.check_writable()
+        store.deliveries.check_writable()
         store.close()
 
 
@@ -119,7 +119,7 @@ def test_settings_that_put_answered_events_at_risk_are_told(postgres_url: str) -
         database.execute(f"ALTER DATABASE {urlsplit(postgres_url).path[1:]} SET synchronous_commit = off")
     store = open_store(postgres_url)
     assert isinstance(store, PostgresStore)
-    assert any("synchronous_commit off" in one and "synchronous standby" in one for one in store.advice())
+    assert any("synchronous_commit off" in one and "synchronous standby" in one for one in store.maintenance.advice())
     assert store._connections.read("SHOW synchronous_commit") == [("on",)], "for itself the bridge turns it on"
     store.close()
     assert len(words.advice({"synchronous_commit": "local", "synchronous_standby_names": "*", "fsync": "off"})) == 2

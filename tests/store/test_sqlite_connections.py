@@ -19,7 +19,7 @@ import pytest
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from store.protocols import NewerStore, StoreUnavailable
+from store.errors import NewerStore, StoreUnavailable
 from store.records import EventFilter, NewEvent, new_event_id
 from store.sqlite import SqliteStore, connections, open_store
 from store.sqlite.connections import Connections
@@ -75,9 +75,9 @@ def test_every_connection_commits_to_the_disk(path: Path, store: SqliteStore) ->
         return opened[-1]
 
     with mock.patch.object(Connections, "_open", remember):
-        store.append([event()])
-        store.events(EventFilter())
-        thread = threading.Thread(target=store.events, args=(EventFilter(),))
+        store.deliveries.append([event()])
+        store.queries.events(EventFilter())
+        thread = threading.Thread(target=store.queries.events, args=(EventFilter(),))
         thread.start()
         thread.join()
         pragmas = [
@@ -121,7 +121,7 @@ def test_a_file_that_is_no_database_is_said_and_left_alone(tmp_path: Path) -> No
 def test_a_path_with_odd_characters_is_taken_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a b?c=d#e%20.db"
     store = open_store(f"sqlite:///{path}")
-    store.append([event()])
+    store.deliveries.append([event()])
     store._connections.close()
     assert path.exists()
     assert len(stored(path)) == 1
@@ -208,20 +208,20 @@ def test_of_several_processes_that_start_at_once_one_migrates(path: Path) -> Non
 
 
 def test_a_child_process_opens_connections_of_its_own(path: Path, store: SqliteStore) -> None:
-    store.append([event()])
-    store.events(EventFilter())
+    store.deliveries.append([event()])
+    store.queries.events(EventFilter())
     child = multiprocessing.get_context("fork").Process(target=_in_child, args=(store,))
     child.start()
     child.join(30)
     assert child.exitcode == 0
-    store.append([event()])
+    store.deliveries.append([event()])
     assert len(stored(path)) == 3
 
 
 def _in_child(store: SqliteStore) -> None:
     assert store._connections._writer is None
-    assert len(store.events(EventFilter())) == 1
-    store.append([event()])
+    assert len(store.queries.events(EventFilter())) == 1
+    store.deliveries.append([event()])
     os._exit(0)
 
 
@@ -236,13 +236,13 @@ def test_a_database_that_stays_locked_is_unavailable_after_the_busy_time_out(pat
         other.execute("BEGIN IMMEDIATE")
         began = time.monotonic()
         with pytest.raises(StoreUnavailable, match="locked"):
-            store.append([event()])
+            store.deliveries.append([event()])
         with pytest.raises(StoreUnavailable, match="locked"):
-            store.check_writable()
+            store.deliveries.check_writable()
         assert 0.4 <= time.monotonic() - began < 5
-        assert store.events(EventFilter()) == [], "what is there can be read meanwhile"
+        assert store.queries.events(EventFilter()) == [], "what is there can be read meanwhile"
         other.execute("ROLLBACK")
-    store.append([event()])
+    store.deliveries.append([event()])
     assert len(stored(path)) == 1
 
 
@@ -251,13 +251,13 @@ def test_a_lock_that_is_given_up_in_time_only_takes_time(path: Path, store: Sqli
         other.execute("BEGIN IMMEDIATE")
         timer = threading.Timer(0.1, lambda: other.execute("ROLLBACK"))
         timer.start()
-        store.append([event()])
+        store.deliveries.append([event()])
         timer.join()
     assert len(stored(path)) == 1
 
 
 def test_a_full_database_takes_all_of_a_delivery_or_nothing(path: Path, store: SqliteStore) -> None:
-    store.append([event()])
+    store.deliveries.append([event()])
     before = stored(path)
     large = [event('{"a": "' + "x" * 20_000 + '"}') for _ in range(20)]
     with closing(sqlite3.connect(path)) as connection:
@@ -265,11 +265,11 @@ def test_a_full_database_takes_all_of_a_delivery_or_nothing(path: Path, store: S
     with writers_say(f"PRAGMA max_page_count={pages + 20}"):
         store._connections.close()
         with pytest.raises(StoreUnavailable, match="full"):
-            store.append(large)
+            store.deliveries.append(large)
         assert stored(path) == before
-        store.append([event()])
+        store.deliveries.append([event()])
     store._connections.close()
-    store.append(large)
+    store.deliveries.append(large)
     assert len(stored(path)) == 22
 
 
@@ -279,21 +279,21 @@ def test_a_disk_without_room_is_unavailable_and_nothing_is_half_written(path: Pa
 import sys, resource, signal
 from store.sqlite import open_store
 from store.records import NewEvent, new_event_id
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = open_store(sys.argv[1])
 event = lambda size: NewEvent(new_event_id(), "w", 1, '{"a": "' + "x" * size + '"}', {}, {}, 1)
-accepted = store.append([event(10)])
+accepted = store.deliveries.append([event(10)])
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 refused = 0
 for _ in range(40):
     try:
-        accepted += store.append([event(10_000)])
+        accepted += store.deliveries.append([event(10_000)])
     except StoreUnavailable:
         refused += 1
 assert refused
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.getrlimit(resource.RLIMIT_FSIZE)[1],) * 2)
-accepted += store.append([event(10_000)])
+accepted += store.deliveries.append([event(10_000)])
 print(*(one.event_id for one in accepted))
 """
     done = subprocess.run(
@@ -304,14 +304,14 @@ print(*(one.event_id for one in accepted))
 
 
 def test_a_database_that_cannot_be_written_can_be_read(path: Path, store: SqliteStore) -> None:
-    [committed] = store.append([event()])
+    [committed] = store.deliveries.append([event()])
     store._connections.close()
     with writers_say("PRAGMA query_only=1"):  # as root no file is read-only; SQLite says the same of both
         with pytest.raises(StoreUnavailable, match="readonly"):
-            store.append([event()])
+            store.deliveries.append([event()])
         with pytest.raises(StoreUnavailable, match="readonly"):
-            store.check_writable()
-    assert [found.id for found in store.events(EventFilter())] == [committed.event_id]
+            store.deliveries.check_writable()
+    assert [found.id for found in store.queries.events(EventFilter())] == [committed.event_id]
 
 
 def test_a_database_that_cannot_be_read_is_unavailable_for_every_kind_of_question(path: Path) -> None:
@@ -320,14 +320,14 @@ def test_a_database_that_cannot_be_read_is_unavailable_for_every_kind_of_questio
         for table in ("events", "tasks", "targets", "facts", "workflows", "verifications"):
             connection.execute(f"DROP TABLE {table}")
     questions: list[Callable[[], object]] = [
-        lambda: store.events(EventFilter()),
-        lambda: store.agenda(1),
-        lambda: store.claim("w", 1, 0, 1),
-        lambda: store.next_due(),
-        lambda: store.workflow("w"),
-        lambda: store.facts(),
-        lambda: store.verified_at("w", "f"),
-        lambda: store.fingerprint_salt(),
+        lambda: store.queries.events(EventFilter()),
+        lambda: store.decisions.agenda(1),
+        lambda: store.claims.claim("w", 1, 0, 1),
+        lambda: store.claims.next_due(),
+        lambda: store.workflows.find("w"),
+        lambda: store.facts.all(),
+        lambda: store.verifications.verified_at("w", "f"),
+        lambda: store.verifications.salt(),
     ]
     for question in questions:
         with pytest.raises(StoreUnavailable, match="no such table"):
@@ -345,7 +345,7 @@ def test_a_backup_that_is_taken_while_events_come_is_a_consistent_database(path:
     def write() -> None:
         while not stop.is_set():
             # Two events in one delivery: a backup has both or none.
-            accepted.extend(one.event_id for one in store.append([event(), event()]))
+            accepted.extend(one.event_id for one in store.deliveries.append([event(), event()]))
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -356,10 +356,10 @@ def test_a_backup_that_is_taken_while_events_come_is_a_consistent_database(path:
             with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
                 source.backup(target)
             restored = open_store(f"sqlite:///{copy}")
-            ids = [found.id for found in reversed(restored.events(EventFilter(limit=1_000_000)))]
+            ids = [found.id for found in reversed(restored.queries.events(EventFilter(limit=1_000_000)))]
             assert len(ids) >= before
             assert len(ids) % 2 == 0
-            restored.append([event()])
+            restored.deliveries.append([event()])
             restored._connections.close()
             assert stored(copy)[:-1] == ids
     finally:
@@ -375,7 +375,7 @@ from store.sqlite import open_store
 from store.records import NewEvent, new_event_id
 store = open_store(sys.argv[1])
 for number in range(100):
-    [one] = store.append([NewEvent(new_event_id(), "w", 1, "{}", {}, {}, 1, f"delivery {number}")])
+    [one] = store.deliveries.append([NewEvent(new_event_id(), "w", 1, "{}", {}, {}, 1, f"delivery {number}")])
     print(one.event_id, one.duplicate)
 """
     started = [

@@ -17,7 +17,7 @@ _EVERY = 10
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     store = open_store(f"sqlite:///{tmp_path}/bridge.db")
-    store.elect("me", 10**6)
+    store.leadership.elect("me", 10**6)
     yield store
     store.close()
 
@@ -40,22 +40,22 @@ def steps(store: SqliteStore, action: Callable[[], object]) -> int:
 
 def fill(store: SqliteStore, webhooks: int, each: int, run: str = "e") -> None:
     names = [f"w{number:03}" for number in range(webhooks) for _ in range(each)]
-    store.append([NewEvent(f"{run}{n}", name, NOW, "{}", {}, {}, NOW) for n, name in enumerate(names)])
+    store.deliveries.append([NewEvent(f"{run}{n}", name, NOW, "{}", {}, {}, NOW) for n, name in enumerate(names)])
 
 
 def give_targets(store: SqliteStore, webhooks: int, each: int) -> None:
     """The first event of each of the webhooks has so many."""
     targets = tuple(NewTarget("start", "flow", correlation_id=str(one)) for one in range(each))
     decisions = [Decision(f"e{number}", "pending", "no", targets, True) for number in range(webhooks)]
-    store.decide(ME, decisions, [], NOW, None, 0)
+    store.decisions.decide(ME, decisions, [], NOW, None, 0)
 
 
 @pytest.mark.parametrize(("webhooks", "each"), [(1, 5000), (500, 5)])
 def test_an_agenda_costs_no_more_with_very_many_undecided_events(store: SqliteStore, webhooks: int, each: int) -> None:
     fill(store, 32, 20)
-    few = steps(store, lambda: store.agenda(500))
+    few = steps(store, lambda: store.decisions.agenda(500))
     fill(store, webhooks, each, "more")
-    assert steps(store, lambda: store.agenda(500)) < 3 * few
+    assert steps(store, lambda: store.decisions.agenda(500)) < 3 * few
 
 
 @pytest.mark.parametrize("paces", [{}, dict.fromkeys([f"w{number:03}" for number in range(600)], 1000.0)])
@@ -65,6 +65,6 @@ def test_a_claim_costs_no_more_with_very_many_due_targets(
 ) -> None:
     fill(store, 600, 1)
     give_targets(store, 40, 2)
-    few = steps(store, lambda: store.claim("me", NOW, 0, 32, paces))
+    few = steps(store, lambda: store.claims.claim("me", NOW, 0, 32, paces))
     give_targets(store, webhooks, each)
-    assert steps(store, lambda: store.claim("me", NOW, 0, 32, paces)) < 2 * few
+    assert steps(store, lambda: store.claims.claim("me", NOW, 0, 32, paces)) < 2 * few

@@ -17,8 +17,8 @@ from unittest import mock
 import pytest
 
 from store.deadline import within
+from store.errors import StoreUnavailable
 from store.group_commit import Take
-from store.protocols import StoreUnavailable
 from store.records import Committed, NewEvent, new_event_id
 from store.sqlite import SqliteStore, connections, open_store
 
@@ -35,12 +35,12 @@ def event(delivery_id: str | None = None, payload: str = '{"a": 1}', webhook: st
 
 
 def stored(store: SqliteStore) -> list[str]:
-    return [one.id for one in store.agenda(1000).undecided]
+    return [one.id for one in store.decisions.agenda(1000).undecided]
 
 
 def test_deliveries_of_many_threads_are_all_stored_and_share_commits(store: SqliteStore) -> None:
     commits = 0
-    commit = store._group_commit._commit
+    commit = store.deliveries._group_commit._commit
 
     def counted(take: Take) -> list[list[Committed]]:
         nonlocal commits
@@ -48,10 +48,12 @@ def test_deliveries_of_many_threads_are_all_stored_and_share_commits(store: Sqli
         time.sleep(0.002)  # a slow disk: the others come meanwhile
         return commit(take)
 
-    store._group_commit._commit = counted
+    store.deliveries._group_commit._commit = counted
 
     with ThreadPoolExecutor(16) as pool:
-        duplicates = list(pool.map(lambda number: store.append([event(f"d{number % 150}")])[0].duplicate, range(200)))
+        duplicates = list(
+            pool.map(lambda number: store.deliveries.append([event(f"d{number % 150}")])[0].duplicate, range(200))
+        )
 
     assert sum(duplicates) == 50
     assert len(stored(store)) == 150
@@ -61,8 +63,8 @@ def test_deliveries_of_many_threads_are_all_stored_and_share_commits(store: Sqli
 def test_a_delivery_that_the_database_refuses_is_not_stored_and_the_next_one_is(store: SqliteStore) -> None:
     good, bad = event("good"), replace(event("bad"), received_at=2**70)  # no database has such a number
     with pytest.raises(StoreUnavailable):
-        store.append([bad])
-    store.append([good])
+        store.deliveries.append([bad])
+    store.deliveries.append([good])
     assert stored(store) == [good.id]
 
 
@@ -73,16 +75,16 @@ def test_whoever_has_less_time_waits_no_longer_for_the_database(store: SqliteSto
         mock.patch.object(connections, "BUSY_TIMEOUT", 30),
     ):
         other.execute("BEGIN IMMEDIATE")
-        waits = threading.Thread(target=lambda: suppressed(store.check_writable))
+        waits = threading.Thread(target=lambda: suppressed(store.deliveries.check_writable))
         waits.start()
         for _ in range(2):
             began = time.monotonic()
             with within(0.3), pytest.raises(StoreUnavailable):
-                store.append([event()])
+                store.deliveries.append([event()])
             assert time.monotonic() - began < 10
         other.execute("ROLLBACK")
         waits.join(30)
-    store.append([event()])
+    store.deliveries.append([event()])
 
 
 def suppressed(call: Callable[[], object]) -> None:
@@ -91,27 +93,27 @@ def suppressed(call: Callable[[], object]) -> None:
 
 
 def test_a_commit_wakes_who_listens_and_a_duplicate_does_not(store: SqliteStore) -> None:
-    descriptor = store._wake.listen()
+    descriptor = store._wake_up.listen()
     assert descriptor is not None
     try:
-        store.append([event("d")])
+        store.deliveries.append([event("d")])
         assert select.select([descriptor], [], [], 5)[0]
         os.read(descriptor, 100)
-        store.append([event("d")])
+        store.deliveries.append([event("d")])
         assert not select.select([descriptor], [], [], 0)[0]
     finally:
         os.close(descriptor)
 
 
 def test_a_listener_that_died_is_no_reason_to_fail(store: SqliteStore) -> None:
-    descriptor = store._wake.listen()
+    descriptor = store._wake_up.listen()
     assert descriptor is not None
-    store.append([event()])
+    store.deliveries.append([event()])
     os.close(descriptor)
     for _ in range(3):
-        store.append([event()])
-    again = store._wake.listen()
+        store.deliveries.append([event()])
+    again = store._wake_up.listen()
     assert again is not None
-    store.append([event()])
+    store.deliveries.append([event()])
     assert select.select([again], [], [], 5)[0]
     os.close(again)

@@ -21,35 +21,35 @@ from tests.store.contract.makers import ME, NOW, arrive, decide, event, start
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     store = open_store(f"sqlite:///{tmp_path}/bridge.db")
-    assert store.elect("me", 10**6)
+    assert store.leadership.elect("me", 10**6)
     yield store
     store.close()
 
 
 def test_a_target_is_not_claimed_before_its_time_also_when_that_changed_meanwhile(store: SqliteStore) -> None:
     decide(store, arrive(store), start())
-    [target] = store.claim("one", NOW, 0, 1)
+    [target] = store.claims.claim("one", NOW, 0, 1)
     found = store._connections.read
 
     def overtaken(sql: str, parameters: Any = ()) -> Any:
         rows = found(sql, parameters)
         # Between look and claim the first worker's call is broken off, and may still be taking effect.
-        store.record_results("one", [Result(target, "pending", "lost", due_at=NOW + 20_000)], NOW)
+        store.claims.record_results("one", [Result(target, "pending", "lost", due_at=NOW + 20_000)], NOW)
         return rows
 
     store._connections.read = overtaken  # type: ignore[method-assign]
-    assert store.claim("two", NOW + 10_000, NOW + 5, 1) == []
+    assert store.claims.claim("two", NOW + 10_000, NOW + 5, 1) == []
     store._connections.read = found  # type: ignore[method-assign]
-    assert store.claim("two", NOW + 10_000, NOW + 5, 1) == []
-    assert store.next_due() == NOW + 20_000
-    assert len(store.claim("two", NOW + 20_000, 0, 1)) == 1
+    assert store.claims.claim("two", NOW + 10_000, NOW + 5, 1) == []
+    assert store.claims.next_due() == NOW + 20_000
+    assert len(store.claims.claim("two", NOW + 20_000, 0, 1)) == 1
 
 
 def test_where_there_are_no_fifos_the_decider_looks_whether_anything_was_written(
     store: SqliteStore, tmp_path: Path
 ) -> None:
-    store._wake.path = f"{tmp_path}/no folder/wake"
-    listener = store.listener("events")
+    store._wake_up.path = f"{tmp_path}/no folder/wake"
+    listener = store.signals.listener("events")
     assert listener._fifo is None
     listener.wait(0)
     arrive(store)
@@ -75,22 +75,24 @@ def test_a_search_reads_the_newest_events_and_finds_older_ones_by_their_id(
     monkeypatch.setattr(queries, "_SEARCHED", 3)
     for number in range(6):
         arrive(store, f"event{number}", webhook="wv"[number % 2])
-    assert [one.id for one in store.events(EventFilter(text="event"))] == ["event5", "event4", "event3"]
-    assert [one.id for one in store.events(EventFilter(text="event", before_seq=3))] == ["event1", "event0"]
-    assert [one.id for one in store.events(EventFilter(text="event0"))] == ["event0"]
-    assert store.events(EventFilter(text="event0", webhook="v")) == []
+    assert [one.id for one in store.queries.events(EventFilter(text="event"))] == ["event5", "event4", "event3"]
+    assert [one.id for one in store.queries.events(EventFilter(text="event", before_seq=3))] == ["event1", "event0"]
+    assert [one.id for one in store.queries.events(EventFilter(text="event0"))] == ["event0"]
+    assert store.queries.events(EventFilter(text="event0", webhook="v")) == []
 
 
 def test_finished_events_are_counted_as_they_come_and_go(store: SqliteStore) -> None:
     for number in range(6):
         decide(store, arrive(store, f"e{number}"), start(number))
-    for outcome, target in zip(("done", "done", "failed", "failed", "done"), store.claim("me", NOW, 0, 5), strict=True):
-        store.record_results("me", [Result(target, outcome)], NOW)  # type: ignore[arg-type]
-    assert store.event_counts() == {"pending": 1, "delivered": 3, "failed": 2}
-    store.decide(ME, [Decision("e0", "expired", "no"), Decision("e2", "pending", "held")], [], NOW, None, 0)
-    assert store.event_counts() == {"pending": 2, "delivered": 2, "expired": 1, "failed": 1}
-    store.prune(NOW + 1, 99)
-    assert store.event_counts() == {"pending": 2}
+    for outcome, target in zip(
+        ("done", "done", "failed", "failed", "done"), store.claims.claim("me", NOW, 0, 5), strict=True
+    ):
+        store.claims.record_results("me", [Result(target, outcome)], NOW)  # type: ignore[arg-type]
+    assert store.queries.event_counts() == {"pending": 1, "delivered": 3, "failed": 2}
+    store.decisions.decide(ME, [Decision("e0", "expired", "no"), Decision("e2", "pending", "held")], [], NOW, None, 0)
+    assert store.queries.event_counts() == {"pending": 2, "delivered": 2, "expired": 1, "failed": 1}
+    store.maintenance.prune(NOW + 1, 99)
+    assert store.queries.event_counts() == {"pending": 2}
 
 
 def test_a_database_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -> None:
@@ -113,10 +115,10 @@ def test_a_database_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -
     connection.close()
     store = open_store(f"sqlite:///{tmp_path}/bridge.db")
     assert [event(store, f"e{number}").hold for number in range(3)] == ["no", "held", "recheck"]
-    assert [one.id for one in store.agenda(9).undecided] == ["e0"]
-    assert store.leader() == ("old", 2**60)
-    term = store.elect("me", 60)
+    assert [one.id for one in store.decisions.agenda(9).undecided] == ["e0"]
+    assert store.leadership.leader() == ("old", 2**60)
+    term = store.leadership.elect("me", 60)
     assert term is not None, "the old one's lock is free: it has ended"
     assert term.predecessor == "old"
-    store.decide(ME, [Decision("e0", "expired", "no")], [], NOW, None, 0)
+    store.decisions.decide(ME, [Decision("e0", "expired", "no")], [], NOW, None, 0)
     store.close()

@@ -11,9 +11,8 @@ import psycopg
 import pytest
 
 from store.open import open_store
-from store.protocols import Store
+from store.protocols import Row, Store, Table
 from store.records import Change, Decision, EventFilter, NewTarget, Rejection, Result, SetAside, Term, Workflow
-from store.tables import Row, Table
 from store.transfer import TABLES, CantTransfer, Progress, transfer
 from testkit.postgres import Postgres
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, task
@@ -59,37 +58,37 @@ def stores(tmp_path: Path, postgres: Postgres) -> Iterator[Stores]:
 
 def filled(store: Store) -> Store:
     """Something in every table."""
-    assert store.elect("me", 60)
-    store.adopt(ME, [task(number) for number in range(30)], NOW)
+    assert store.leadership.elect("me", 60)
+    store.tasks.adopt(ME, [task(number) for number in range(30)], NOW)
     for number in range(20):
         arrive(store, f"e{number}", delivery_id=f"d{number}")
     once = NewTarget("start", "flow", correlation_id="c", once_key="key", once_while="running")
     decide(store, "e0", completion(1), once)
     decide(store, "e1", hold="held")
-    for target in store.claim("me", NOW + 9, 0, 9):
-        store.record_results("me", [Result(target, "done", "a \0 in the words", "w9")], NOW + 9)
+    for target in store.claims.claim("me", NOW + 9, 0, 9):
+        store.claims.record_results("me", [Result(target, "done", "a \0 in the words", "w9")], NOW + 9)
     decide(store, "e2", NewTarget("start", "ünïcode", correlation_id="d"))
-    store.claim("me", NOW + 9, 0, 9, {"w": 5.0})
-    store.decide(ME, [Decision("e3", "expired", "no")], [], NOW, None, 0)
-    store.remember_workflows([Workflow("w1", 1, "w1", NOW, None)])
-    store.set_verified("w", "print", NOW)
-    store.record_large(ME, Decision("e4", "pending", "no", (completion(4), completion(5))), NOW)
-    store.note_effect("start", NOW)
-    store.pause("w", NOW)
-    store.set_aside([SetAside("task", "t9", "w", "why", NOW, 1, NOW)])
-    store.record_rejections([Rejection("w", NOW, 401, "no")], {("w", "rejected"): 3})
-    store.record_change(Change(NOW, "admin", "edited", "w", "…"))
-    store.set_fact("conductor", "up")
-    store.keep_definitions({"webhooks.yaml": "{}"})
-    store.fingerprint_salt()
-    store.end_session("session", NOW + 9, NOW)
-    store.keep_hidden_paths({"w": ["$.card"]})
-    store.resign(ME)
+    store.claims.claim("me", NOW + 9, 0, 9, {"w": 5.0})
+    store.decisions.decide(ME, [Decision("e3", "expired", "no")], [], NOW, None, 0)
+    store.workflows.remember([Workflow("w1", 1, "w1", NOW, None)])
+    store.verifications.set_verified("w", "print", NOW)
+    store.large_decisions.record(ME, Decision("e4", "pending", "no", (completion(4), completion(5))), NOW)
+    store.effects.note("start", NOW)
+    store.pauses.pause("w", NOW)
+    store.quarantine.set_aside([SetAside("task", "t9", "w", "why", NOW, 1, NOW)])
+    store.deliveries.record_rejections([Rejection("w", NOW, 401, "no")], {("w", "rejected"): 3})
+    store.changes.record(Change(NOW, "admin", "edited", "w", "…"))
+    store.facts.set("conductor", "up")
+    store.kept_definitions.keep({"webhooks.yaml": "{}"})
+    store.verifications.salt()
+    store.sessions.end("session", NOW + 9, NOW)
+    store.hidden_paths.keep({"w": ["$.card"]})
+    store.leadership.resign(ME)
     return store
 
 
 def contents(store: Store) -> dict[str, list[Row]]:
-    return {table.name: store.tables().read(table, None, 10**6) for table in TABLES}
+    return {table.name: store.tables.read(table, None, 10**6) for table in TABLES}
 
 
 def nothing(_: Progress) -> None:
@@ -129,10 +128,10 @@ def test_everything_goes_there_and_back(stores: Stores) -> None:
     assert clean(contents(middle)) == before
     assert clean(contents(last)) == before
     for store in (middle, last):
-        assert store.event_counts() == first.event_counts()
-        assert store.leader() is None
+        assert store.queries.event_counts() == first.queries.event_counts()
+        assert store.leadership.leader() is None
         arrive(store, "e99")
-        newest = store.events(EventFilter(limit=1))[0]
+        newest = store.queries.events(EventFilter(limit=1))[0]
         assert (newest.id, newest.seq) == ("e99", 21), "numbers go on where they were"
 
 
@@ -142,7 +141,7 @@ def test_a_transfer_that_is_interrupted_anywhere_is_taken_up_again(
 ) -> None:
     monkeypatch.setattr("store.transfer._STEP", 7)
     source, to = filled(stores.new("sqlite")), stores.new(kind)
-    tables = type(to.tables())
+    tables = type(to.tables)
     write = tables.write
     left = 0
 
@@ -161,7 +160,7 @@ def test_a_transfer_that_is_interrupted_anywhere_is_taken_up_again(
             transfer(source, to, "source", nothing)
             break
         except KeyboardInterrupt:
-            assert to.leader() is None
+            assert to.leadership.leader() is None
     assert tries > 3
     assert clean(contents(to)) == clean(contents(source))
 
@@ -169,11 +168,11 @@ def test_a_transfer_that_is_interrupted_anywhere_is_taken_up_again(
 def test_a_worker_on_either_side_is_in_the_way(stores: Stores) -> None:
     source, to = filled(stores.new("sqlite")), stores.new("postgres")
     for store in (source, to):
-        assert store.elect("host:1:worker", 60)
+        assert store.leadership.elect("host:1:worker", 60)
         with pytest.raises(CantTransfer, match=r"a worker \(host:1:worker\) runs on the store to move"):
             transfer(source, to, "source", nothing)
-        store.resign(Term("host:1:worker"))
-    assert to.tables().count(TABLES[0]) == 0
+        store.leadership.resign(Term("host:1:worker"))
+    assert to.tables.count(TABLES[0]) == 0
 
 
 def test_a_store_with_something_else_in_it_is_left_alone(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +181,7 @@ def test_a_store_with_something_else_in_it_is_left_alone(stores: Stores, monkeyp
     with pytest.raises(CantTransfer, match="isn't empty: it has events"):
         transfer(source, to, "source", nothing)
     other = stores.new("postgres")
-    monkeypatch.setattr(type(other.tables()), "finish", lambda _: None)
+    monkeypatch.setattr(type(other.tables), "finish", lambda _: None)
     transfer(source, other, "source", nothing)
     with pytest.raises(CantTransfer, match="a transfer from another store into this one was begun"):
         transfer(stores.new("sqlite"), other, "another", nothing)

@@ -19,11 +19,11 @@ def test_a_store_is_filled_with_finished_events_and_waiting_tasks(
     url = f"sqlite:///{tmp_path}/full.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
     fill(url, 1000, 7)
     with closing(open_store(url)) as store:
-        assert store.event_counts() == {"delivered": 900, "expired": 90, "failed": 10}
-        assert store.waiting_count() == 7
-        assert store.agenda(9).undecided == []
-        [newest] = store.events(EventFilter(limit=1))
+        assert store.queries.event_counts() == {"delivered": 900, "expired": 90, "failed": 10}
+        assert store.queries.waiting_count() == 7
+        assert store.decisions.agenda(9).undecided == []
+        [newest] = store.queries.events(EventFilter(limit=1))
         assert newest.document()["event"] == {"kind": "old", "number": 999}
-        [target] = store.targets_of([newest.id])
+        [target] = store.queries.targets_of([newest.id])
         assert target.task_id is not None
-        assert store.task(target.task_id).state == "completed"  # type: ignore[union-attr]
+        assert store.queries.task(target.task_id).state == "completed"  # type: ignore[union-attr]

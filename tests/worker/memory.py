@@ -39,7 +39,7 @@ def fill(folder: Path, events: int, size: int) -> None:
         now = store.now()
         for number in range(events):
             payload = json.dumps({"n": number, "items": items})
-            store.append([NewEvent(f"e{number}", "w", now, payload, {}, {}, now + 3_600_000)])
+            store.deliveries.append([NewEvent(f"e{number}", "w", now, payload, {}, {}, now + 3_600_000)])
 
 
 def run(folder: Path, events: int) -> tuple[int, int]:
@@ -56,7 +56,10 @@ def run(folder: Path, events: int) -> tuple[int, int]:
     worker = bench.deciding()
     worker._executor.start()
     began = _peak()
-    while bench.store.agenda(1).undecided or bench.store.event_counts().get("delivered", 0) < (events + 1) // 2:
+    while (
+        bench.store.decisions.agenda(1).undecided
+        or bench.store.queries.event_counts().get("delivered", 0) < (events + 1) // 2
+    ):
         worker.step()
     late = bench.conductor.schedule(workflow.id, "late", {"$.items[0].id": 1, "$.n": 1})
     while bench.conductor.tasks[late.id].waits:

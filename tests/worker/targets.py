@@ -32,7 +32,7 @@ class Bench:
         self.conductor = SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}))
         self.asked: list[str] = []
         self.executor = self.another("me")
-        self.store.elect("me", 10**9)
+        self.store.leadership.elect("me", 10**9)
         self.event = ""
 
     def another(
@@ -43,7 +43,7 @@ class Bench:
             self.conductor,  # type: ignore[arg-type]
             name,
             DEFINITIONS,
-            Health(self.store),
+            Health(self.store.leadership),
             payload=payload,
             pool=pool,
             clock=clock,
@@ -53,17 +53,17 @@ class Bench:
         """A task that waits in Conductor and in the store."""
         workflow = self.conductor.begin("flow")
         task = self.conductor.schedule(workflow.id, "wait", {})
-        self.store.adopt(ME, [Task(task.id, workflow.id, "flow", "wait", {}, 0)], 0)
+        self.store.tasks.adopt(ME, [Task(task.id, workflow.id, "flow", "wait", {}, 0)], 0)
         return task
 
     def decide(self, *targets: NewTarget, claim: bool = True, received_at: int | None = None) -> list[Target]:
         """The event that has these targets is decided, and they are claimed."""
         now = int(time.time() * 1000)
         received_at = now if received_at is None else received_at
-        self.event = f"event{received_at}.{len(self.store.event_counts())}"
-        self.store.append([NewEvent(self.event, "w", received_at, '{"a": 1}', {}, {}, now)])
+        self.event = f"event{received_at}.{len(self.store.queries.event_counts())}"
+        self.store.deliveries.append([NewEvent(self.event, "w", received_at, '{"a": 1}', {}, {}, now)])
         decision = Decision(self.event, "pending", "no", targets)
-        return self.store.decide(ME, [decision], [], now, "me", 10 if claim else 0)
+        return self.store.decisions.decide(ME, [decision], [], now, "me", 10 if claim else 0)
 
     def completion(self, task: SimulatedTask) -> NewTarget:
         return NewTarget("complete", "flow", task.workflow_id, task.id, task.reference_name)
@@ -72,7 +72,7 @@ class Bench:
         return NewTarget("start", "flow", correlation_id="event#1")
 
     def stored(self) -> Event:
-        event = self.store.event(self.event)
+        event = self.store.queries.event(self.event)
         assert event is not None
         return event
 

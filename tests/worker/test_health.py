@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
 from tests.worker.clock import Clock
 from worker.health import STANDSTILL, STUCK_AFTER, Health, Progress, serve
 

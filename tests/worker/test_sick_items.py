@@ -99,7 +99,7 @@ class Storm:
         watcher.current = Definitions(tuple(map(Webhook.model_validate, WEBHOOKS)))
         settings = Settings(bridge_database=f"sqlite:///{folder}/unused.db", bridge_worker_metrics="off")
         conductor: Any = self.conductor
-        self.worker = Worker(settings, store, watcher, Health(store), conductor, "me")
+        self.worker = Worker(settings, store, watcher, Health(store.leadership), conductor, "me")
         self.worker._means = replace(self.worker._means, look_ups=None)
         self.worker._executor.submit = self.hands.extend  # type: ignore[method-assign]
 
@@ -126,7 +126,7 @@ class Storm:
             event_id, kind, self.ms, json.dumps({"key": self.number}), {}, {}, self.ms + DAY, f"d{self.number}"
         )
         if kind == "starts":
-            self.store.append([event])
+            self.store.deliveries.append([event])
             if ails:
                 self.conductor.ailing[event_id] = ailment
             self.open.append(Scenario(event_id, None, ails, due))
@@ -134,10 +134,10 @@ class Storm:
         workflow = self.conductor.begin("flow" if kind == "any" else "versioned")
         task_first = self.random.random() < 0.5
         if not task_first:
-            self.store.append([event])
+            self.store.deliveries.append([event])
         task = self.conductor.schedule(workflow.id, "wait", {"$.key": self.number})
         if task_first:
-            self.store.append([event])
+            self.store.deliveries.append([event])
         if self.random.random() < 0.3:  # somebody else has polled it
             task.status, task.started_at = "IN_PROGRESS", self.conductor.server_time
         if ails:
@@ -156,8 +156,8 @@ class Storm:
         with suppress(ConductorError):
             self.leader.decide()
         lease = int(claim_lasts(self.conductor.longest_call) * 1000)
-        claimed = self.store.claim("me", self.ms, self.ms - lease, 32)
-        events = self.store.events_of([target.event_id for target in claimed])
+        claimed = self.store.claims.claim("me", self.ms, self.ms - lease, 32)
+        events = self.store.queries.events_of([target.event_id for target in claimed])
         self.hands += [(target, events[target.event_id]) for target in claimed]
         results = []
         for target, event in self.hands:
@@ -166,7 +166,7 @@ class Storm:
             except (ClaimLost, ConductorError):
                 continue
         self.hands.clear()
-        self.store.record_results("me", results, self.ms)
+        self.store.claims.record_results("me", results, self.ms)
 
     # --- what came of it ---
 
@@ -189,8 +189,8 @@ class Storm:
 
     def seen(self, scenario: Scenario) -> str:
         task = self.conductor.tasks.get(scenario.task_id or "")
-        targets = self.store.targets_of([scenario.event_id])
-        return f"{task}, {self.store.event(scenario.event_id)}, {targets}"
+        targets = self.store.queries.targets_of([scenario.event_id])
+        return f"{task}, {self.store.queries.event(scenario.event_id)}, {targets}"
 
 
 @pytest.fixture(params=sorted(BACKENDS))
@@ -261,4 +261,4 @@ def play(storm: Storm) -> None:
     for number in range(12):
         storm.tick(number)
     storm.look()
-    assert not storm.store.quarantined()
+    assert not storm.store.quarantine.items()

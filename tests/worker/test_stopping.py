@@ -81,11 +81,11 @@ class Stopped:
         )
         self.store: Store = open_store(database)
         now = self.store.now()
-        self.store.append([NewEvent("event", "w", now, "{}", {}, {}, now)])
-        assert self.store.elect("me", 60)
+        self.store.deliveries.append([NewEvent("event", "w", now, "{}", {}, {}, now)])
+        assert self.store.leadership.elect("me", 60)
         decision = Decision("event", "pending", "no", (NewTarget("start", "flow", correlation_id="event"),))
-        self.store.decide(ME, [decision], [], now, None, 0)
-        self.store.resign(ME)
+        self.store.decisions.decide(ME, [decision], [], now, None, 0)
+        self.store.leadership.resign(ME)
         self.worker: Child | None = None
 
     def start(self, database: str | None = None) -> None:
@@ -110,7 +110,7 @@ class Stopped:
         return self.worker.process.wait(SOON)
 
     def state(self) -> str:
-        [target] = self.store.targets_of(["event"])
+        [target] = self.store.queries.targets_of(["event"])
         return target.state
 
     def end(self) -> None:
@@ -140,7 +140,7 @@ def test_a_call_that_hangs_is_left_to_be_looked_up(new: Callable[..., Stopped]) 
     stopped.wait_until(stopped.conductor.hung.is_set)
     assert stopped.stop() == 0
     assert stopped.state() == "claimed", "whoever claims it next looks it up"
-    assert stopped.store.leader() is None
+    assert stopped.store.leadership.leader() is None
 
 
 def test_a_conductor_that_answers_nothing_holds_it_up_only_so_long(new: Callable[..., Stopped]) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
 
 from config.watch import DefinitionsWatcher
-from store.protocols import Claims, Clock, StoreUnavailable
+from store.errors import StoreUnavailable
+from store.protocols import Store
 from store.records import Target
 from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed
@@ -15,16 +15,12 @@ _READ_AT_ONCE = 8
 """Targets whose events are read at once."""
 
 
-class ClaimStore(Claims, Clock, Protocol):
-    """What claiming needs of the store."""
-
-
 class Claiming:
     """For one thread. What is claimed and can't be called for goes back by way of the `recording`."""
 
     def __init__(
         self,
-        store: ClaimStore,
+        store: Store,
         worker_id: str,
         lasts: float,
         definitions: DefinitionsWatcher,
@@ -45,11 +41,11 @@ class Claiming:
         """Up to `room` targets. Raises StoreUnavailable."""
         now = self._store.now()
         if self.hurry:
-            self._store.hurry(now)
+            self._store.claims.hurry(now)
             self.hurry = False
         paces = self._definitions.current.paces
-        targets = self._store.claim(self._worker_id, now, now - self._lasts, room, paces)
-        turn = self._store.next_due(paces) if paces else None
+        targets = self._store.claims.claim(self._worker_id, now, now - self._lasts, room, paces)
+        turn = self._store.claims.next_due(paces) if paces else None
         # What is due already waits for a free thread, not for its turn.
         self.next_turn = (turn - now) / 1000 if turn is not None and turn > now else float("inf")
         return targets
@@ -69,7 +65,7 @@ class Claiming:
     def _with_events(self, targets: Sequence[Target]) -> list[Claimed]:
         """The targets with their events; one whose event can't be read is set aside."""
         try:
-            events = self._store.events_of(list({target.event_id: None for target in targets}))
+            events = self._store.queries.events_of(list({target.event_id: None for target in targets}))
         except StoreUnavailable:
             raise
         except Exception as error:

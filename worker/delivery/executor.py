@@ -33,22 +33,22 @@ from concurrent.futures import Executor as Pool
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
-from typing import Protocol
 
 import structlog
 
 from config.watch import DefinitionsWatcher
 from store.clock import MonotonicClock
 from store.deadline import within
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
+from store.protocols import Store
 from store.records import Event, Target
 from store.tracing import in_logs
 from worker import metrics
 from worker.conductor.backoff import wait_before
 from worker.conductor.client import Conductor
 from worker.delivery.claiming import Claiming, size
-from worker.delivery.outcomes import CallStore, ClaimLost, Outcome, TargetCalls, claim_lasts
-from worker.delivery.recording import Recording, ResultStore
+from worker.delivery.outcomes import ClaimLost, Outcome, TargetCalls, claim_lasts
+from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed, Group, Slot, Slots
 from worker.health import Health
 
@@ -76,10 +76,6 @@ _STORE_AT_LAST = 1.5
 """Seconds for one step in the store meanwhile."""
 
 
-class ExecutorStore(CallStore, ResultStore, Protocol):
-    """What the executor needs of the store."""
-
-
 class Executor:
     """Makes the calls for targets that this worker has claimed, and claims more while it has room.
 
@@ -89,7 +85,7 @@ class Executor:
 
     def __init__(
         self,
-        store: ExecutorStore,
+        store: Store,
         conductor: Conductor,
         worker_id: str,
         definitions: DefinitionsWatcher,

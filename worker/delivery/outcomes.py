@@ -10,15 +10,16 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import structlog
 
 from config.watch import DefinitionsWatcher
 from store.clock import MonotonicClock
 from store.effects import failed_alone
+from store.errors import StoreUnavailable
 from store.once import standing
-from store.protocols import Claims, Clock, StoreUnavailable
+from store.protocols import Store
 from store.records import Event, Result, Target, TargetKind
 from store.tracing import span
 from worker.conductor.backoff import RARELY, wait_before
@@ -60,10 +61,6 @@ def claim_lasts(longest_call: float) -> float:
     return longest_call + FRESH + 1
 
 
-class CallStore(Claims, Clock, Protocol):
-    """What calls need of the store."""
-
-
 class InDoubt(ConductorError):
     """The workflow of a completion in doubt can't be looked up: nothing was done this time."""
 
@@ -88,7 +85,7 @@ class TargetCalls:
 
     def __init__(
         self,
-        store: CallStore,
+        store: Store,
         conductor: Conductor,
         worker_id: str,
         definitions: DefinitionsWatcher,
@@ -159,7 +156,7 @@ class TargetCalls:
         since = target.failing_since or now
         lasts = (now - since) / 1000
         if lasts >= _GIVEN_UP_AFTER:
-            alone = failed_alone(since, self._store.effects(target.kind), now) / 1000
+            alone = failed_alone(since, self._store.effects.of_kind(target.kind), now) / 1000
             if alone >= _GIVEN_UP_AFTER:
                 hours = f"{alone / 3600:.1f}".removesuffix(".0")
                 others = "completions" if target.kind == "complete" else "starts"
@@ -178,7 +175,7 @@ class TargetCalls:
         now = self._store.now()
         if abs(now - self._noted.get(kind, -_NOTE_EVERY)) >= _NOTE_EVERY:
             with suppress(StoreUnavailable):  # the next effect is noted
-                self._store.note_effect(kind, now)
+                self._store.effects.note(kind, now)
                 self._noted[kind] = now
 
     def _call(self, target: Target, event: Event) -> Result:
@@ -251,7 +248,7 @@ class TargetCalls:
         """The outcome of a start if another one stands, or may stand, for the same key; None if it is to be made."""
         key = target.once_key
         while key is not None:
-            holder = self._store.once_holder(key)
+            holder = self._store.once_keys.holder(key)
             where = standing(target, holder)
             if where == "holds":
                 return None
@@ -265,7 +262,7 @@ class TargetCalls:
                 reason = f"workflow {there} is there for the same key"
                 skipped = Result(target, "skipped", reason, workflow_id=there)
                 return Outcome(skipped, "unclear" if where == "is there" else "answered")
-            self._store.take_once(key, holder, target.id)
+            self._store.once_keys.take(key, holder, target.id)
         return None
 
     def _runs(self, workflow_id: str) -> bool:
@@ -286,7 +283,7 @@ class TargetCalls:
         if 0 <= age < FRESH / 2:
             return self._clock.monotonic() + FRESH - age
         fresh_until = self._clock.monotonic() + FRESH
-        if not self._store.renew_claim(self._worker_id, target, self._store.now()):
+        if not self._store.claims.renew(self._worker_id, target, self._store.now()):
             raise ClaimLost
         return fresh_until
 

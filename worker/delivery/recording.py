@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import structlog
 
 from store.bisect import narrowed
 from store.clock import MonotonicClock
-from store.protocols import Claims, Clock, Quarantine, StoreUnavailable
+from store.errors import StoreUnavailable
+from store.protocols import Store
 from store.records import Result, SetAside, Target
 from store.transitions import ENDED
 from worker.conductor.backoff import RARELY, wait_before
@@ -25,10 +25,6 @@ _READ_EVERY = 60.0
 """Seconds between two readings of which targets are set aside: other workers set some aside too, and end them."""
 _REASON = 500
 """Characters of a reason."""
-
-
-class ResultStore(Claims, Quarantine, Clock, Protocol):
-    """What recording needs of the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +42,7 @@ class _GivenBack:
 class Recording:
     """Results that are to be recorded, and targets that are to be given back."""
 
-    def __init__(self, store: ResultStore, worker_id: str, clock: MonotonicClock):
+    def __init__(self, store: Store, worker_id: str, clock: MonotonicClock):
         self._store = store
         self._worker_id = worker_id
         self._clock = clock
@@ -98,7 +94,7 @@ class Recording:
         self._give_back()
         if self._aside:
             items = {item.id: item for item in self._aside}
-            for item, error in narrowed(list(items.values()), self._store.set_aside):
+            for item, error in narrowed(list(items.values()), self._store.quarantine.set_aside):
                 log.error("what failed can't be set aside", kind=item.kind, id=item.id, error=ascii(str(error)))
             self._aside.clear()
         self.done_at = self._clock.monotonic()
@@ -110,7 +106,7 @@ class Recording:
         while self._results:
             part = self._results[: self._at_once]
             try:
-                self._store.record_results(self._worker_id, [one.result for one in part], self._store.now())
+                self._store.claims.record_results(self._worker_id, [one.result for one in part], self._store.now())
             except StoreUnavailable:
                 # It may be one of them that the store can't take, so fewer are tried next, and that one last of all.
                 if len(part) > 1:
@@ -137,7 +133,7 @@ class Recording:
         pending = _pending(target, reason, now)
         for plain in (replace(one.result, error=reason), pending):
             try:
-                self._store.record_results(self._worker_id, [plain], now)
+                self._store.claims.record_results(self._worker_id, [plain], now)
             except StoreUnavailable:
                 self._results.append(one)
                 raise
@@ -156,7 +152,7 @@ class Recording:
             together = [one.target for one in self._given_back if one.due_at == due_at]
 
             def give_back(targets: Sequence[Target], due_at: int = due_at) -> None:
-                self._store.give_back(self._worker_id, targets, due_at)
+                self._store.claims.give_back(self._worker_id, targets, due_at)
 
             for target, error in narrowed(together, give_back):  # its claim runs out
                 log.error("a target can't be given back", target=target.id, error=ascii(str(error)))
@@ -177,11 +173,11 @@ class Recording:
         now = self._clock.monotonic()
         if now >= self._known_at + _READ_EVERY:
             self._known_at = now
-            found = self._store.quarantined("target")
+            found = self._store.quarantine.items("target")
             self._known = {int(item.id): item for item in (*found, *self._aside) if item.id.isdecimal()}
         ended = [result.target.id for result in results if result.state in ENDED and result.target.id in self._known]
         if ended:
-            self._store.take_back("target", [str(target_id) for target_id in ended])
+            self._store.quarantine.take_back("target", [str(target_id) for target_id in ended])
             for target_id in ended:
                 del self._known[target_id]
 

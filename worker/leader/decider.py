@@ -101,10 +101,10 @@ class Decider:
         """
         # What the worker before was writing down comes first: it was decided before anything that is decided now.
         self._parts.write_all(term, alive)
-        promised = set(self._store.promised_tasks())
+        promised = set(self._store.large_decisions.promised_tasks())
         given: list[Task] = []
         after = ""
-        while page := self._store.waiting_tasks(after, _PAGE):
+        while page := self._store.queries.waiting_tasks(after, _PAGE):
             alive()
             for task in page:
                 if task.id in promised:
@@ -258,7 +258,7 @@ class Decider:
         self._finish(plan, events)
         self.aside.settle(now)
         if missing := list({target.event_id for target in claimed} - found.keys()):  # others' calls were put off
-            found |= self._store.events_of(missing)
+            found |= self._store.queries.events_of(missing)
         return [(target, found[target.event_id]) for target in claimed]
 
     def _free(self, event: Event, plan: Plan) -> None:
@@ -288,11 +288,11 @@ class Decider:
         try:
             claimed: list[Target] = []
             if len(decisions) == 1 and is_large(decisions[0]):
-                self._store.record_large(term, decisions[0], now)
+                self._store.large_decisions.record(term, decisions[0], now)
                 self._parts.more = True
             else:
                 over = [event.id for event in ended]
-                claimed = self._store.decide(term, decisions, over, now, worker, room)
+                claimed = self._store.decisions.decide(term, decisions, over, now, worker, room)
         except OF_ALL:
             raise
         except Exception as error:
@@ -335,7 +335,7 @@ class Decider:
         if not missing:
             return plan.events
         try:
-            return {**plan.events, **self._store.events_of(missing)}
+            return {**plan.events, **self._store.queries.events_of(missing)}
         except OF_ALL:
             raise
         except Exception as error:
@@ -419,7 +419,7 @@ class Decider:
             return
         starts = [start for start in starts_of(webhook, event, Document(event.document()), False) if start.unless_taken]
         if starts:
-            there = {(target.workflow, target.correlation_id) for target in self._store.targets_of([event.id])}
+            there = {(target.workflow, target.correlation_id) for target in self._store.queries.targets_of([event.id])}
             new = [s.target for s in starts if (s.target.workflow, s.target.correlation_id) not in there]
             if new:  # the others were made before the definition forbade them
                 plan.use(HeldEvent(event), tuple(new))

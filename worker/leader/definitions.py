@@ -26,7 +26,7 @@ def watch_definitions(settings: Settings, store: Callable[[], Store]) -> Definit
     needed. Raises DefinitionsError if nothing good is known.
     """
     last_good = LastGood(may_be_empty=settings.bridge_admin_writes, environment=lambda: None)
-    definitions = last_good.begin(settings.bridge_webhooks, lambda: store().kept_definitions())
+    definitions = last_good.begin(settings.bridge_webhooks, lambda: store().kept_definitions.all())
     metrics.DEFINITIONS_OK.labels("worker").set(not definitions.errors)
     if definitions.errors:
         log.error(STILL_IN_FORCE, errors="\n".join(map(str, definitions.errors)))
@@ -44,10 +44,10 @@ def watch_definitions(settings: Settings, store: Callable[[], Store]) -> Definit
     def note(error: str | None) -> None:
         nonlocal known
         there = store()
-        there.set_fact("definitions_error:worker", error)
+        there.facts.set("definitions_error:worker", error)
         names = set(watcher.current.by_name)
-        for name, value in facts_of_gone(there.facts(), known - names, names, there.now()).items():
-            there.set_fact(name, value)
+        for name, value in facts_of_gone(there.facts.all(), known - names, names, there.now()).items():
+            there.facts.set(name, value)
         if known - names:
             log.warning("webhooks are gone from the definitions", webhooks=sorted(known - names))
         known = names

@@ -90,7 +90,7 @@ class Holding:
     def read(self, webhook: str | None = None) -> Iterator[Event]:
         """The held events in the store, of one webhook or of all."""
         seq = 0
-        while page := self._store.held(seq, _PAGE, webhook):
+        while page := self._store.decisions.held(seq, _PAGE, webhook):
             yield from page
             seq = page[-1].seq
 
@@ -184,7 +184,7 @@ class Holding:
             if sure:
                 yield event
                 continue
-            for _, document in self._documents(self._store.events_of([event.id]).values()):
+            for _, document in self._documents(self._store.queries.events_of([event.id]).values()):
                 if criteria.holds(document):
                     yield event
 
@@ -268,7 +268,7 @@ class Holding:
         found: dict[int, Event | None] = {}
 
         def read(some: Sequence[HeldEvent]) -> None:
-            stored = self._store.events_of([event.id for event in some])
+            stored = self._store.queries.events_of([event.id for event in some])
             found.update((event.seq, stored.get(event.id)) for event in some)
 
         for event, error in narrowed(events, read):

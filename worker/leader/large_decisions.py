@@ -10,7 +10,8 @@ from collections.abc import Callable
 import structlog
 
 from store.bisect import OF_ALL
-from store.protocols import PartRefused, Store
+from store.errors import PartRefused
+from store.protocols import Store
 from store.records import Term
 from worker.leader.quarantine import Aside
 
@@ -51,7 +52,7 @@ class Parts:
 
     def _write(self, term: Term, now: int) -> None:
         try:
-            self.more = self._store.write_large(term, now, self._refused)
+            self.more = self._store.large_decisions.write_next(term, now, self._refused)
         except OF_ALL:
             raise
         except PartRefused as error:

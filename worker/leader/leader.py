@@ -13,7 +13,7 @@ import structlog
 
 from config.webhooks import Definitions
 from store.bisect import OF_ALL, narrowed
-from store.protocols import LeadershipLost
+from store.errors import LeadershipLost
 from store.records import Event, Task, Term, Workflow
 from store.rows import steps
 from worker import metrics
@@ -99,7 +99,7 @@ class Leader:
         self._failures = 0
         self._lacks: str | None = None
         """What Conductor lacked when it was last asked; None before."""
-        self._listener = store.listener("events")
+        self._listener = store.signals.listener("events")
 
     def load(self) -> None:
         """Reads what the store knows. Raises StoreUnavailable."""
@@ -107,8 +107,8 @@ class Leader:
         self._means.health.progress.leads()
         self._set_definitions(self._definitions)
         given = self.decider.load(self.term, self._means.alive)
-        self._means.timeouts.load(self._store, given)
-        facts = self._store.facts()
+        self._means.timeouts.load(given)
+        facts = self._store.facts.all()
         self.telling.recall_alone(facts, self.state)
         self.telling.remembered(self._index.suspects)
         self.scanner.searched_to = int(facts.get(_SEARCHED_FACT, 0))
@@ -155,7 +155,7 @@ class Leader:
         self._means.stop.wait(max(self._scanned + gap, self.quiet_until) - time.monotonic())
         # Read before the scan begins: whatever they are, they arrived before it.
         waiting = () if self.state.must_search() else decider.waiting
-        agenda = store.agenda(_EVENTS_A_DECISION, [*decider.undefined(store.now()), *waiting])
+        agenda = store.decisions.agenda(_EVENTS_A_DECISION, [*decider.undefined(store.now()), *waiting])
         decider.set_paused(agenda.paused)
         events, freed = agenda.undecided, agenda.freed
         if any(event.webhook not in self._definitions.by_name for event in events):
@@ -265,7 +265,7 @@ class Leader:
 
         def adopt(some: Sequence[Task]) -> None:
             for part in steps(some):  # as the store commits them: what it took before it refused some is known here
-                fresh.extend(self._store.adopt(self.term, part, self._store.now()))
+                fresh.extend(self._store.tasks.adopt(self.term, part, self._store.now()))
 
         for task, error in narrowed(tasks, adopt):
             self._refuse(task, error)
@@ -297,7 +297,7 @@ class Leader:
         """Returned tasks wait again."""
 
         def look_again(tasks: Sequence[Task]) -> None:
-            self._store.look_again(self.term, [task.id for task in tasks])
+            self._store.tasks.look_again(self.term, [task.id for task in tasks])
             self.decider.add_tasks(tasks)
 
         due = [task for task in returned if not self.decider.aside.waits(task.id)]
@@ -309,7 +309,7 @@ class Leader:
         task_ids = [task_id for task_id in task_ids if task_id in self.decider.tasks]
 
         def drop(ids: Sequence[str]) -> None:
-            self._store.drop(self.term, ids, self._store.now())
+            self._store.tasks.drop(self.term, ids, self._store.now())
             self.decider.drop_tasks(ids)
 
         for task_id, error in narrowed(task_ids, drop):  # the next discovery finds that it has ended
@@ -330,7 +330,7 @@ class Leader:
         if self.over:
             return
         began = time.monotonic()
-        if self._store.renew(self.term, TERM_SECONDS):
+        if self._store.leadership.renew(self.term, TERM_SECONDS):
             self._kept = began
         elif not self.over:
             self._lost = True
@@ -346,7 +346,7 @@ class Leader:
             self.telling.discovery(self.state, self.discovery.outcome)
             # Not before what was found is stored.
             searched_to = str(self.discovery.searched_to)
-            self._tell(lambda: self._store.set_fact(_SEARCHED_FACT, searched_to))
+            self._tell(lambda: self._store.facts.set(_SEARCHED_FACT, searched_to))
 
     def read_suspects(self) -> None:
         """Tries again to read the tasks and workflows that couldn't be read, those that are due, and says which can't.
@@ -372,7 +372,7 @@ class Leader:
             return
         if lacks:
             log.error("Conductor can't be used for everything", error=lacks)
-        self._store.set_fact(LACKS_FACT, lacks or None)
+        self._store.facts.set(LACKS_FACT, lacks or None)
         self._lacks = lacks
 
     def extend_timeouts(self) -> None:

@@ -108,7 +108,7 @@ class Aside:
             if room <= 0:
                 break
             try:
-                event = self._store.events_of([item.id]).get(item.id)
+                event = self._store.queries.events_of([item.id]).get(item.id)
             except OF_ALL:
                 raise
             except Exception as error:
@@ -126,7 +126,7 @@ class Aside:
         return sorted(due, key=lambda event: event.seq)
 
     def _due_items(self, now: int) -> list[SetAside]:
-        items = {item.id: item for item in self._store.quarantined("event", due_before=now + 1, limit=_AT_ONCE)}
+        items = {item.id: item for item in self._store.quarantine.items("event", due_before=now + 1, limit=_AT_ONCE)}
         not_stored = [self._events[id_] for id_ in self._not_stored if _is_due(self._events[id_], now)]
         items.update((item.id, item) for item in not_stored[:_AT_ONCE])
         return list(items.values())
@@ -137,7 +137,9 @@ class Aside:
             return
         events = [id_ for kind, id_ in self._failures if kind == "event"]
         before = {("event", id_): self._events[id_] for id_ in events if id_ in self._events}
-        before |= {("event", item.id): item for item in self._store.quarantined("event", ids=events)} if events else {}
+        before |= (
+            {("event", item.id): item for item in self._store.quarantine.items("event", ids=events)} if events else {}
+        )
         before |= {("task", task_id): item for task_id, (item, _) in self._tasks.items()}
         items: list[SetAside] = []
         for (kind, id_), failure in self._failures.items():
@@ -159,17 +161,17 @@ class Aside:
                     self._forget(next(iter(self._events)))
             cause = failure.error if tries == 1 else None
             log.error(f"{kind} set aside: it fails alone", id=id_, tries=tries, reason=reason, exc_info=cause)
-        for item, error in narrowed(items, self._store.set_aside):
+        for item, error in narrowed(items, self._store.quarantine.set_aside):
             log.error("what failed can't be set aside", kind=item.kind, id=item.id, error=str(error))
             if item.id in self._events:
                 self._not_stored.add(item.id)
         well = self._tried - self._failures.keys()
         events = sorted(id_ for kind, id_ in well if kind == "event")
-        self._store.take_back("event", events)
+        self._store.quarantine.take_back("event", events)
         for event_id in events:
             self._forget(event_id)
         tasks = {id_ for kind, id_ in well if kind == "task"} | self._gone
-        self._store.take_back("task", sorted(tasks))
+        self._store.quarantine.take_back("task", sorted(tasks))
         for task_id in tasks:
             self._tasks.pop(task_id, None)
         self._failures.clear()

@@ -9,7 +9,8 @@ from contextlib import suppress
 import structlog
 
 from store.bisect import narrowed
-from store.protocols import Store, StoreUnavailable
+from store.errors import StoreUnavailable
+from store.protocols import Store
 from store.records import SetAside
 from worker import metrics
 from worker.discovery.reconciliation import Outcome
@@ -54,14 +55,14 @@ class Telling:
         now = time.monotonic()
         if text != self._said or now - self._said_at > _SAY_AGAIN:
             with suppress(StoreUnavailable):
-                self._store.set_fact("conductor", text)
+                self._store.facts.set("conductor", text)
                 self._said, self._said_at = text, now
 
     def offset(self, offset: int) -> None:
         """Leaves the clocks' offset to those who explain: they compare Conductor's times with ours as we do."""
         if self._offset is None or abs(offset - self._offset) > _OFFSET_WORTH_SAYING:
             with suppress(StoreUnavailable):
-                self._store.set_fact(OFFSET_FACT, str(offset))
+                self._store.facts.set(OFFSET_FACT, str(offset))
                 self._offset = offset
 
     def discovery(self, state: DiscoveryState, outcome: Outcome | None = None) -> None:
@@ -80,7 +81,7 @@ class Telling:
             log.info("waiting tasks are searched", way=way, **({"reason": reason} if reason else {}))
         metrics.discovery_way(way)
         with suppress(StoreUnavailable):
-            self._store.set_fact("discovery", f"{way}: {reason}" if reason else way)
+            self._store.facts.set("discovery", f"{way}: {reason}" if reason else way)
 
     def _say_unindexed(self, outcome: Outcome) -> None:
         metrics.INDEX_MISSES.set(outcome.unindexed)
@@ -88,7 +89,7 @@ class Telling:
         if text:
             log.warning("tasks that wait are not in Conductor's index: it lags, or has lost them", missing=text)
         with suppress(StoreUnavailable):
-            self._store.set_fact(MISSED_FACT, text)
+            self._store.facts.set(MISSED_FACT, text)
 
     def waits(self, webhooks: Collection[str], reason: str) -> None:
         """Events of these webhooks wait as the index can't be searched, for that reason; of none, if it can."""
@@ -96,7 +97,7 @@ class Telling:
         text = f"{', '.join(sorted(webhooks))}: {reason}" if webhooks else None
         if text != self._waits:
             with suppress(StoreUnavailable):
-                self._store.set_fact(WAITS_FACT, text)
+                self._store.facts.set(WAITS_FACT, text)
                 self._waits = text
 
     def recall_alone(self, facts: Mapping[str, str], state: DiscoveryState) -> None:
@@ -106,7 +107,7 @@ class Telling:
             self._alone = now if alone == "1" else int(alone)
             state.found_by_index_alone((now - self._alone) / 1000)
             if alone == "1":
-                self._store.set_fact(_ALONE_FACT, str(now))
+                self._store.facts.set(_ALONE_FACT, str(now))
 
     def found_alone(self, state: DiscoveryState) -> None:
         """A task was found by the index alone. Raises StoreUnavailable."""
@@ -115,7 +116,7 @@ class Telling:
         state.found_by_index_alone()
         now = self._store.now()
         if abs(now - self._alone) > _ALONE_EVERY:
-            self._store.set_fact(_ALONE_FACT, str(now))
+            self._store.facts.set(_ALONE_FACT, str(now))
             self._alone = now
 
     def suspects(self, suspects: Suspects) -> None:
@@ -124,11 +125,11 @@ class Telling:
         Raises StoreUnavailable.
         """
         show, gone = suspects.news()
-        for item, error in narrowed(self._set_aside(show), self._store.set_aside):
+        for item, error in narrowed(self._set_aside(show), self._store.quarantine.set_aside):
             log.error("what can't be read can't be set aside either", kind=item.kind, id=item.id, error=str(error))
         for kind in _KINDS:
             if ids := [id_ for of, id_ in gone if of == kind]:
-                self._store.take_back(kind, ids)
+                self._store.quarantine.take_back(kind, ids)
         suspects.told(show, gone)
 
     def _set_aside(self, suspects: Sequence[Suspect]) -> list[SetAside]:
@@ -143,6 +144,6 @@ class Telling:
         """Has the suspects of the worker before tried again. Raises StoreUnavailable."""
         now, monotonic = self._store.now(), time.monotonic()
         for kind in _KINDS:
-            for item in self._store.quarantined(kind, limit=_REMEMBERED):
+            for item in self._store.quarantine.items(kind, limit=_REMEMBERED):
                 since = monotonic - (now - item.since) / 1000
                 suspects.remember(kind, item.id, item.reason, since)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import structlog
 
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
 from store.records import EventStatus, SetAsideKind
 from worker import metrics
 from worker.conductor.errors import ConductorError
@@ -55,7 +55,7 @@ class Schedule:
             "definitions": (means.watcher.check, 2.0),
             "once keys": (self._as_leader(self.forget_onces), 60.0),
             "retention": (self._as_leader(self.prune), min(60.0, max(1.0, settings.bridge_retention / 4))),
-            "upkeep": (self._as_leader(lambda _: means.store.maintain()), 1.0),
+            "upkeep": (self._as_leader(lambda _: means.store.maintenance.run()), 1.0),
             "metrics": (self._as_leader(self.measure), 10.0),
             "progress": (self.see_progress, 10.0),
         }
@@ -84,7 +84,7 @@ class Schedule:
         pruned = 0
         more = True
         while more and not leader.over:
-            step = store.prune(before, _PRUNE_STEP)
+            step = store.maintenance.prune(before, _PRUNE_STEP)
             pruned, more = pruned + step.events, step.more
             if more and self._means.stop.wait(_PRUNE_GAP):
                 break
@@ -99,7 +99,7 @@ class Schedule:
         """
         store = self._means.store
         failures = 0
-        while (found := store.pruned_onces(self._onces_seen, _ONCES_A_STEP)) and not leader.over:
+        while (found := store.once_keys.pruned(self._onces_seen, _ONCES_A_STEP)) and not leader.over:
             ended: list[str] = []
             for key, workflow_id in found:
                 began = time.monotonic()
@@ -114,17 +114,17 @@ class Schedule:
                 took = time.monotonic() - began
                 if self._means.stop.wait(max(_ONCE_GAP, took)) or leader.over:
                     return
-            store.forget_onces(ended)
+            store.once_keys.forget(ended)
             self._onces_seen = found[-1][0]
         self._onces_seen = ""
 
     def measure(self, leader: Leader) -> None:
         """Sets the gauges of what is in the store. Only the deciding worker has them: counting once is enough."""
         store = self._means.store
-        counts = store.event_counts()
-        set_aside = store.quarantine_counts()
-        oldest = store.oldest_pending()
-        waiting = store.waiting_count()
+        counts = store.queries.event_counts()
+        set_aside = store.quarantine.counts()
+        oldest = store.queries.oldest_pending()
+        waiting = store.queries.waiting_count()
         for status in get_args(EventStatus):
             metrics.EVENTS.labels(status).set(counts.get(status, 0))
         for kind in get_args(SetAsideKind):
@@ -144,10 +144,10 @@ class Schedule:
         if (leader := self._leader()) is not None:
             progress.leads()
             waiting = leader.decider.waiting  # for Conductor's index, which is told too
-        away = store.facts().get("conductor", "up") != "up"
+        away = store.facts.all().get("conductor", "up") != "up"
         paced = [*self._means.watcher.current.paces]
         before = store.now() - int(OVERDUE * 1000)
-        progress.see(() if away else store.overdue(before, waiting, paced))
+        progress.see(() if away else store.queries.overdue(before, waiting, paced))
         metrics.STUCK.set(progress.stuck_for)
 
 

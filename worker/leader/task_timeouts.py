@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Protocol
 
 import structlog
 
-from store.protocols import Claims, Clock, Decisions, StoreUnavailable
+from store.errors import StoreUnavailable
+from store.protocols import Clock, TaskLocks
 from store.records import Task
 from worker.conductor.backoff import wait_before
 from worker.conductor.client import Conductor
@@ -35,10 +35,6 @@ _SOONEST = 0.2
 """Seconds between two tries at least."""
 _GIVING = 0.1
 """Seconds that a decision waits for extensions under way. One takes a few milliseconds, unless it hangs."""
-
-
-class _Store(Claims, Clock, Protocol):
-    pass
 
 
 class _Timer:
@@ -70,9 +66,12 @@ class TaskTimeouts:
     long as a completion may be under way.
     """
 
-    def __init__(self, conductor: Conductor, store: _Store, worker_id: str, pool: Executor | None = None):
+    def __init__(
+        self, conductor: Conductor, locks: TaskLocks, clock: Clock, worker_id: str, pool: Executor | None = None
+    ):
         self._conductor = conductor
-        self._store = store
+        self._locks = locks
+        self._clock = clock
         self._worker_id = worker_id
         self._pool = pool or ThreadPoolExecutor(_THREADS, thread_name_prefix="time-outs")
         self._changed = threading.Condition()
@@ -82,11 +81,11 @@ class TaskTimeouts:
         """Waiting tasks whose time-outs are just being put off."""
         self._being_given: Collection[str] = ()
 
-    def load(self, store: Decisions, given: Iterable[Task] = ()) -> None:
+    def load(self, given: Iterable[Task] = ()) -> None:
         """Reads which tasks events have taken before; `given` have their event too. Raises StoreUnavailable."""
         self._load(task for task in given if task.response_timeout)
         after = ""
-        while page := store.taken_in_time(after, _PAGE):
+        while page := self._locks.taken_in_time(after, _PAGE):
             self._load(page)
             after = page[-1].id
 
@@ -166,10 +165,10 @@ class TaskTimeouts:
 
     def _put_off_taken(self, timer: _Timer) -> None:
         task_id = timer.task.id
-        now, began = self._store.now(), time.monotonic()
+        now, began = self._clock.now(), time.monotonic()
         # Whatever call was made under an older claim has ended: nothing of it can be beside this one.
         free_before = now - int(claim_lasts(self._conductor.longest_call) * 1000)
-        locked, over = self._store.lock_completions(self._worker_id, [task_id], now, free_before)
+        locked, over = self._locks.lock(self._worker_id, [task_id], now, free_before)
         if task_id in over:
             with self._changed:
                 self._timers.pop(task_id, None)
@@ -180,8 +179,8 @@ class TaskTimeouts:
                 self._call(timer, began + FRESH)
             finally:
                 left = int(1000 * max(0.0, timer.effect_until - time.monotonic()))
-                due_at = max(locked[0].due_at, self._store.now() + left) if left else locked[0].due_at
-                self._store.unlock_completions(self._worker_id, [(locked[0], due_at)])
+                due_at = max(locked[0].due_at, self._clock.now() + left) if left else locked[0].due_at
+                self._locks.unlock(self._worker_id, [(locked[0], due_at)])
 
     def _call(self, timer: _Timer, not_after: float) -> None:
         task, began = timer.task, time.monotonic()
@@ -222,7 +221,7 @@ class TaskTimeouts:
                 hangs = timer.task.id in self._extending
                 until = now + timer.within + self._conductor.timeout if hangs else timer.effect_until
                 if until > now:
-                    not_before[timer.task.id] = self._store.now() + int(1000 * (until - now)) + 1
+                    not_before[timer.task.id] = self._clock.now() + int(1000 * (until - now)) + 1
         given = False
         try:
             yield not_before

@@ -16,7 +16,8 @@ from config.wakeup import WakeUp
 from config.watch import DefinitionsWatcher
 from store.bisect import narrowed
 from store.deadline import within
-from store.protocols import LeadershipLost, Store, StoreUnavailable
+from store.errors import LeadershipLost, StoreUnavailable
+from store.protocols import Store
 from store.records import Task
 from worker.conductor.client import Conductor
 from worker.delivery.executor import Executor
@@ -69,7 +70,7 @@ class Worker:
             conductor=conductor,
             watcher=watcher,
             executor=self._executor,
-            timeouts=TaskTimeouts(conductor, store, self.id),
+            timeouts=TaskTimeouts(conductor, store.task_locks, store, self.id),
             look_ups=ThreadPoolExecutor(settings.bridge_calls, thread_name_prefix="look-up"),
             workflows=ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="workflow"),
             health=health,
@@ -79,7 +80,7 @@ class Worker:
         """The present one. Other threads read it once, and then speak to that one, over or not."""
         self._unstored: list[Task] = []
         """Polled in a term that ended before they were stored."""
-        self._listener = store.listener("targets")
+        self._listener = store.signals.listener("targets")
         self._schedule = Schedule(self._means, lambda: self.leader, self.wake)
 
     @property
@@ -175,7 +176,7 @@ class Worker:
 
     def elect(self) -> bool:
         """Begins a term if no other worker decides; whether it did. Raises StoreUnavailable."""
-        term = self._store.elect(self.id, TERM_SECONDS)
+        term = self._store.leadership.elect(self.id, TERM_SECONDS)
         if term is None:
             return False
         # Before it is loaded, which may take longer than leadership lasts: from here on it has a heartbeat.
@@ -199,12 +200,12 @@ class Worker:
             log.warning("a task's time-out is still being put off: the lead isn't given up")
             return
         with suppress(StoreUnavailable):
-            self._store.resign(leader.term)
+            self._store.leadership.resign(leader.term)
 
     def hand_over(self) -> None:
         """Leaves what was polled and couldn't be stored to the worker that decides now. Raises StoreUnavailable."""
         if self._unstored:
-            refused = narrowed(self._unstored, lambda tasks: self._store.hand_over(tasks, self._store.now()))
+            refused = narrowed(self._unstored, lambda tasks: self._store.tasks.hand_over(tasks, self._store.now()))
             for task, error in refused:  # the index knows it
                 log.error("a polled task can't be stored", task_id=task.id, error=str(error))
             self._unstored = []

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import structlog
 
 from store.bisect import narrowed
-from store.protocols import Store, StoreUnavailable
+from store.errors import StoreUnavailable
+from store.protocols import Store
 from store.records import SetAside, Workflow
 from worker.conductor.backoff import wait_before
 
@@ -154,7 +155,7 @@ class Workflows:
     def save(self) -> None:
         """Has the store remember what was looked up. Raises StoreUnavailable."""
         if self._unsaved:
-            for workflow, error in narrowed(list(self._unsaved.values()), self._store.remember_workflows):
+            for workflow, error in narrowed(list(self._unsaved.values()), self._store.workflows.remember):
                 # It is known for now, and is looked up again when it isn't any more.
                 log.warning("what was looked up can't be stored", workflow_id=workflow.id, error=str(error))
             self._unsaved.clear()
@@ -192,10 +193,10 @@ class Workflows:
                 )
                 for workflow_id, doubt in new
             ]
-            for item, error in narrowed(items, self._store.set_aside):
+            for item, error in narrowed(items, self._store.quarantine.set_aside):
                 log.error("a workflow in doubt can't be shown to people", workflow_id=item.id, error=str(error))
         if over:
-            self._store.take_back("workflow", over)
+            self._store.quarantine.take_back("workflow", over)
         self._shown.update((workflow_id, doubt.tries) for workflow_id, doubt in new)
         for workflow_id in over:
             del self._shown[workflow_id]
@@ -220,7 +221,7 @@ class Workflows:
     def _find(self, workflow_id: str) -> tuple[Workflow | Exception | None, bool]:
         """What the store or Conductor knows of the workflow, or why that can't be said; whether it is new."""
         try:
-            known = self._store.workflow(workflow_id)
+            known = self._store.workflows.find(workflow_id)
             if known is not None:
                 return known, False
         except StoreUnavailable as error:

@@ -8,8 +8,9 @@ from typing import Protocol
 import structlog
 
 from config.wakeup import WakeUp
+from store.errors import StoreUnavailable
 from store.gone import gone_webhooks
-from store.protocols import Store, StoreUnavailable
+from store.protocols import Store
 from store.records import EventFilter
 from worker.notify.messages import QUIET, Message, Notices, Observation
 from worker.notify.sender import Sender
@@ -36,12 +37,12 @@ class Observer:
         """How things are; raises nothing but bugs."""
         now = self._store.now()
         try:
-            self._store.check_writable()
-            facts = self._store.facts()
+            self._store.deliveries.check_writable()
+            facts = self._store.facts.all()
             return Observation(
                 now=now,
                 failed=self._newly_failed(now),
-                deliveries=self._store.delivery_counts(now - _HOUR),
+                deliveries=self._store.queries.delivery_counts(now - _HOUR),
                 conductor_away=facts.get("conductor", "up") != "up",
                 broken_definitions=tuple(
                     process for process in ("relay", "worker") if facts.get(f"definitions_error:{process}")
@@ -49,24 +50,24 @@ class Observer:
                 gone=tuple(sorted(gone_webhooks(facts, now))),
                 set_aside=self._set_aside(),
                 # What waits because its webhook is paused is no trouble, and looks the same.
-                oldest_pending=self._store.oldest_pending() if not self._store.paused() else None,
+                oldest_pending=self._store.queries.oldest_pending() if not self._store.pauses.paused() else None,
             )
         except StoreUnavailable:
             return Observation(now=now, store_unavailable=True)
 
     def _set_aside(self) -> tuple[str, ...]:
-        found = sorted(self._store.quarantined(), key=lambda item: (item.since, item.kind, item.id))
+        found = sorted(self._store.quarantine.items(), key=lambda item: (item.since, item.kind, item.id))
         return tuple(f"{item.kind} {item.id}" for item in found[:_SET_ASIDE_TOLD])
 
     def _newly_failed(self, now: int) -> dict[str, int]:
         """webhook → events that have failed since the last observation; at first, in the last ten minutes."""
-        number = self._store.event_counts().get("failed", 0)
+        number = self._store.queries.event_counts().get("failed", 0)
         if number == self._failed:
             return {}
         since = self._failed_to if self._failed is not None else now - QUIET
         found: dict[str, int] = {}
         newest = since
-        for event in self._store.events(EventFilter(status="failed", limit=_FAILED_READ, listing=True)):
+        for event in self._store.queries.events(EventFilter(status="failed", limit=_FAILED_READ, listing=True)):
             if event.settled_at is not None and event.settled_at > since:
                 found[event.webhook] = found.get(event.webhook, 0) + 1
                 newest = max(newest, event.settled_at)
@@ -119,7 +120,7 @@ class Notifier:
             return
         if self._notices is None:
             try:
-                self._notices = Notices(self._store.facts().get(_MEMORY))
+                self._notices = Notices(self._store.facts.all().get(_MEMORY))
             except StoreUnavailable:
                 return
         for message in self._notices.observe(seen):
@@ -128,7 +129,7 @@ class Notifier:
         memory = self._notices.memory()
         if memory != self._memory and not seen.store_unavailable:
             try:
-                self._store.set_fact(_MEMORY, memory)
+                self._store.facts.set(_MEMORY, memory)
                 self._memory = memory
             except StoreUnavailable:
                 pass

@@ -193,7 +193,7 @@ class SickLoad(Load):
         """Returns when the worker has found a task by the index alone: from then on each scan searches it."""
 
         def found() -> bool:
-            if "tasks_by_index_alone" in self.bridge.store.facts():
+            if "tasks_by_index_alone" in self.bridge.store.facts.all():
                 return True
             assert self._begin("wait", uuid.uuid4().hex) is not None
             self.conductor.poll()  # the worker may be the first to poll it: then it is another's turn

@@ -88,9 +88,9 @@ def test_a_conductor_that_is_away_is_a_warning_and_offline_it_is_not_asked(cli: 
 
 
 def test_check_says_what_the_worker_found_out_about_conductor(cli: Cli, sample: Sample) -> None:
-    sample.store.set_fact("conductor", "503")
-    sample.store.set_fact("index_misses", "1 of 9 waiting tasks")
-    sample.store.set_fact("index_fails", "orders: 503")
+    sample.store.facts.set("conductor", "503")
+    sample.store.facts.set("index_misses", "1 of 9 waiting tasks")
+    sample.store.facts.set("index_fails", "orders: 503")
     text = cli("check").stderr
     assert "it can't use Conductor: 503" in text
     assert "events wait for Conductor's index: orders: 503" in text
@@ -100,7 +100,7 @@ def test_check_says_what_the_worker_found_out_about_conductor(cli: Cli, sample: 
 def test_check_says_where_a_process_has_the_last_good_definitions_in_force(cli: Cli, sample: Sample) -> None:
     """Its environment may be another one than that of `check`."""
     error = "a.yaml:3: webhook a: secret: the environment variable A is not set"
-    sample.store.set_fact("definitions_error:relay", error)
+    sample.store.facts.set("definitions_error:relay", error)
     assert f"the relay finds errors in the definitions, and has the last good ones in force: {error}" in (
         cli("check").stderr
     )
@@ -270,10 +270,10 @@ def test_an_event_that_is_not_there_is_1(cli: Cli) -> None:
 
 
 def test_a_replay_is_a_new_event_of_now(cli: Cli, sample: Sample) -> None:
-    old = sample.store.event(sample.events["refused"])
+    old = sample.store.queries.event(sample.events["refused"])
     assert old is not None
     new_id = cli("events", "replay", old.id).stdout.strip()
-    new = sample.store.event(new_id)
+    new = sample.store.queries.event(new_id)
     assert new is not None
     assert (new.replay_of, new.delivery_id, new.status) == (old.id, None, "pending")
     assert (new.payload, new.headers, new.query, new.webhook) == (old.payload, old.headers, old.query, old.webhook)
@@ -455,12 +455,12 @@ def test_a_reader_that_goes_away_is_no_error(sample: Sample) -> None:
 
 
 def test_a_replay_says_when_the_store_cannot_be_written(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    from store.protocols import StoreUnavailable
+    from store.errors import StoreUnavailable
 
     def refuse(events: object) -> None:
         raise StoreUnavailable("SQLite: database or disk is full")
 
-    monkeypatch.setattr(sample.store, "append", refuse)
+    monkeypatch.setattr(sample.store.deliveries, "append", refuse)
     with pytest.raises(StoreUnavailable):
         replay(Bridge(sample.settings, sample.store, sample.bridge().definitions), sample.events["refused"])
 

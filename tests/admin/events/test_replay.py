@@ -29,7 +29,7 @@ def arrive(sample: Sample, number: int, webhook: str = "github-deploys", ago: in
     """New events with numbered payloads, which arrived that many milliseconds ago."""
     now = sample.store.now() - ago
     ids = [new_event_id() for _ in range(number)]
-    sample.store.append(
+    sample.store.deliveries.append(
         [
             NewEvent(one, webhook, now, json.dumps({"marked": True, "n": n}), {}, {}, now + MINUTE)
             for n, one in enumerate(ids)
@@ -40,7 +40,7 @@ def arrive(sample: Sample, number: int, webhook: str = "github-deploys", ago: in
 
 def replayed(sample: Sample) -> list[Event]:
     """The replays, in the order of arrival."""
-    found = sample.store.events(EventFilter(limit=1000))
+    found = sample.store.queries.events(EventFilter(limit=1000))
     return [event for event in reversed(found) if event.replay_of]
 
 
@@ -52,7 +52,7 @@ def test_many_are_replayed_in_the_order_of_their_arrival(cli: Cli, sample: Sampl
     result = cli("events", "replay", *MARKED, "--rate", "1000/s")
     assert result.stdout == "5 of 5 events replayed\n"
     assert [event.replay_of for event in replayed(sample)] == ids
-    [change] = [change for change in sample.store.changes() if change.what == "replayed"][:1]
+    [change] = [change for change in sample.store.changes.newest() if change.what == "replayed"][:1]
     assert "5 events, by --text" in change.detail
 
 
@@ -188,6 +188,7 @@ class OneEvent:
 
     def __init__(self, event: Event):
         self.event = event
+        self.queries = self
 
     def events(self, query: EventFilter) -> list[Event]:
         return [self.event] if query.before_seq is None or self.event.seq < query.before_seq else []

@@ -20,7 +20,7 @@ AGAIN = f"it is tried again at {iso(DUE)}, by itself"
 
 
 def put_aside(sample: Sample, kind: str, id_: str, webhook: str | None = None) -> None:
-    sample.store.set_aside([SetAside(kind, id_, webhook, "500 from Conductor.", SINCE, 3, DUE)])  # type: ignore[arg-type]
+    sample.store.quarantine.set_aside([SetAside(kind, id_, webhook, "500 from Conductor.", SINCE, 3, DUE)])  # type: ignore[arg-type]
 
 
 def words(client: FlaskClient, path: str) -> str:
@@ -77,8 +77,10 @@ def test_a_call_that_is_set_aside_or_waits_says_so(cli: Cli, client: FlaskClient
     event_id = arrive(sample.store, "called", webhook="orders")
     store = sample.store
     new = NewTarget("start", "order_flow", correlation_id=event_id)
-    [target] = store.decide(Term("sample"), [Decision(event_id, "pending", "no", (new,))], [], SINCE, "sample", 1)
-    store.record_results("sample", [Result(target, "pending", "500 oh no", due_at=DUE)], SINCE)
+    [target] = store.decisions.decide(
+        Term("sample"), [Decision(event_id, "pending", "no", (new,))], [], SINCE, "sample", 1
+    )
+    store.claims.record_results("sample", [Result(target, "pending", "500 oh no", due_at=DUE)], SINCE)
     assert f"the last one failed: 500 oh no; the next one is at {iso(DUE)}." in cli("events", "show", event_id).stdout
     [shown] = get(client, f"/api/events/{event_id}", "/api/events/{eventId}")["targets"]
     assert shown["dueAt"] == iso(DUE)

@@ -39,7 +39,9 @@ def driver() -> Iterator[Chrome]:
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     folder = tmp_path_factory.mktemp("bridge")
     sample = make_sample(folder, bridge_webhooks=folder, bridge_admin_writes=True)
-    sample.store.record_rejections([], {("github-deploys", "accepted"): 7, ("github-deploys", "rejected"): 2})
+    sample.store.deliveries.record_rejections(
+        [], {("github-deploys", "accepted"): 7, ("github-deploys", "rejected"): 2}
+    )
     yield sample
     sample.store.close()
 

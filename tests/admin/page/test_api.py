@@ -116,7 +116,7 @@ def test_replay(client: FlaskClient, sample: Sample) -> None:
     assert answer.status_code == 201
     check(path, "post", 201, answer.json)
     assert answer.json is not None
-    event = sample.store.event(answer.json["eventId"])
+    event = sample.store.queries.event(answer.json["eventId"])
     assert event is not None
     assert event.replay_of == sample.events["refused"]
     missing = client.post("/api/events/nothing/replay", json={})

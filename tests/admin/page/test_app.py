@@ -85,7 +85,7 @@ def test_the_overview_begins_with_what_is_wrong(client: FlaskClient) -> None:
 
 
 def test_what_is_wrong_is_said_at_once(client: FlaskClient, sample: Sample) -> None:
-    sample.store.set_fact("conductor", "connection refused <b>")
+    sample.store.facts.set("conductor", "connection refused <b>")
     sample.settings.bridge_webhooks.write_text("webhooks:\n- name: x\n  hold: soon\n", encoding="utf-8")
     text = page(client, "/")
     assert "Conductor can&#39;t be used" in text
@@ -106,7 +106,7 @@ def test_all_is_well_is_said(tmp_path: Path) -> None:
 
 
 def test_the_definitions_errors_of_a_process_are_shown(client: FlaskClient, sample: Sample) -> None:
-    sample.store.set_fact("definitions_error:relay", "webhooks.yaml:3: something")
+    sample.store.facts.set("definitions_error:relay", "webhooks.yaml:3: something")
     assert "The relay found errors in the definitions" in page(client, "/")
 
 
@@ -123,7 +123,7 @@ def test_events_are_listed_and_filtered(client: FlaskClient, sample: Sample) -> 
 def test_events_are_paged(client: FlaskClient, sample: Sample) -> None:
     now = 1_800_000_000_000
     for _ in range(60):
-        sample.store.append([NewEvent(new_event_id(), "orders", now, "{}", {}, {}, now)])
+        sample.store.deliveries.append([NewEvent(new_event_id(), "orders", now, "{}", {}, {}, now)])
     first = page(client, "/events?webhook=orders")
     older = re.search(r'href="(/events\?[^"]+)">Older', first)
     assert older
@@ -179,7 +179,7 @@ def test_what_is_not_there_is_404(client: FlaskClient, path: str) -> None:
 
 def test_a_long_payload_is_cut(client: FlaskClient, sample: Sample) -> None:
     event_id = new_event_id()
-    sample.store.append([NewEvent(event_id, "orders", 0, '{"a": "' + "x" * 300_000 + '"}', {}, {}, 0)])
+    sample.store.deliveries.append([NewEvent(event_id, "orders", 0, '{"a": "' + "x" * 300_000 + '"}', {}, {}, 0)])
     text = page(client, f"/events/{event_id}")
     assert "Only its beginning is shown." in text
     assert len(text) < 150_000
@@ -249,7 +249,7 @@ def test_replay_makes_a_new_event_and_shows_it(client: FlaskClient, sample: Samp
     answer = client.post(f"/events/{old_id}/replay", data=form, headers={"Origin": "http://localhost"})
     assert answer.status_code == 303
     new_id = answer.headers["Location"].rpartition("/")[2]
-    event = sample.store.event(new_id)
+    event = sample.store.queries.event(new_id)
     assert event is not None
     assert event.replay_of == old_id
     assert f"A replay of {old_id}" in page(client, f"/events/{new_id}")
@@ -272,7 +272,7 @@ def test_replay_that_another_site_caused_is_refused(
     form = form_of(page(client, f"/events/{old_id}"))
     for path in (f"/events/{old_id}/replay", f"/api/events/{old_id}/replay"):
         assert client.post(path, data=form, headers=headers).status_code == 403
-    assert len(sample.store.events(EventFilter())) == 6
+    assert len(sample.store.queries.events(EventFilter())) == 6
 
 
 def test_a_form_of_another_visitor_is_refused(client: FlaskClient, sample: Sample) -> None:

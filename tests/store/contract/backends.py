@@ -74,7 +74,7 @@ class SqliteBackend:
 
     def die(self, store: Store, holder: str) -> None:
         assert isinstance(store, SqliteStore)
-        store._unlock(holder)
+        store.leadership._unlock(holder)  # type: ignore[attr-defined]
 
     def full_scans(self) -> list[str]:
         scans = []

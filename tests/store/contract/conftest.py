@@ -27,7 +27,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
 def store(backend: Backend) -> Store:
     """A store in which the worker `me` has leadership."""
     store = backend.open()
-    assert store.elect("me", 10**6)
+    assert store.leadership.elect("me", 10**6)
     return store
 
 

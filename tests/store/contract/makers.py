@@ -21,7 +21,7 @@ def new_event(id_: str, **more: Any) -> NewEvent:
 
 def arrive(store: Store, id_: str = "e1", **more: Any) -> str:
     """An event is accepted."""
-    assert not store.append([new_event(id_, **more)])[0].duplicate
+    assert not store.deliveries.append([new_event(id_, **more)])[0].duplicate
     return id_
 
 
@@ -39,24 +39,24 @@ def start(number: int = 1) -> NewTarget:
 
 def decide(store: Store, id_: str, *targets: NewTarget, claim: int = 0, hold: Hold = "no") -> list[Target]:
     """The worker `me` decides the event."""
-    return store.decide(ME, [Decision(id_, "pending", hold, targets)], [], NOW, "me", claim)
+    return store.decisions.decide(ME, [Decision(id_, "pending", hold, targets)], [], NOW, "me", claim)
 
 
 def end(store: Store, id_: str, *states: TargetState) -> None:
     """The event's targets, in their order, come to these ends."""
-    claimed = [target for target in store.claim("me", NOW + 10**6, 0, 99) if target.event_id == id_]
+    claimed = [target for target in store.claims.claim("me", NOW + 10**6, 0, 99) if target.event_id == id_]
     results = [Result(target, state, "why") for target, state in zip(claimed, states, strict=True)]
-    store.record_results("me", results, NOW)
+    store.claims.record_results("me", results, NOW)
 
 
 def event(store: Store, id_: str) -> Event:
-    found = store.event(id_)
+    found = store.queries.event(id_)
     assert found is not None
     return found
 
 
 def states(store: Store, id_: str) -> list[TargetState]:
-    return [target.state for target in store.targets_of([id_])]
+    return [target.state for target in store.queries.targets_of([id_])]
 
 
 def ids(items: list[Any]) -> list[str]:

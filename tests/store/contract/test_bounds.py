@@ -28,12 +28,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_undecided_events_are_read_by_their_payloads_size_too(store: Store, small: None) -> None:
     for number in range(5):
         arrive(store, f"e{number}", payload=LARGE)
-    agenda = store.agenda(100)
+    agenda = store.decisions.agenda(100)
     assert ids(agenda.undecided) == ["e0", "e1", "e2"]
     assert agenda.more
     for id_ in ids(agenda.undecided):
         decide(store, id_)
-    agenda = store.agenda(100)
+    agenda = store.decisions.agenda(100)
     assert ids(agenda.undecided) == ["e3", "e4"]
     assert not agenda.more
 
@@ -41,20 +41,20 @@ def test_undecided_events_are_read_by_their_payloads_size_too(store: Store, smal
 def test_an_event_larger_than_what_is_read_at_once_is_read_alone(store: Store, small: None) -> None:
     arrive(store, "e1", payload=f'{{"text": "{"x" * 9000}"}}')
     arrive(store, "e2")
-    assert ids(store.agenda(100).undecided) == ["e1"]
+    assert ids(store.decisions.agenda(100).undecided) == ["e1"]
 
 
 def test_held_and_freed_events_are_read_by_their_payloads_size_too(store: Store, small: None) -> None:
     for number in range(5):
         decide(store, arrive(store, f"e{number}", payload=LARGE), hold="held")
-    first = store.held(0, 100)
+    first = store.decisions.held(0, 100)
     assert ids(first) == ["e0", "e1", "e2"]
-    assert ids(store.held(first[-1].seq, 100)) == ["e3", "e4"]
+    assert ids(store.decisions.held(first[-1].seq, 100)) == ["e3", "e4"]
     for number in range(5):
-        store.adopt(ME, [task(number)], NOW)
+        store.tasks.adopt(ME, [task(number)], NOW)
         decide(store, arrive(store, f"f{number}", payload=LARGE), completion(number))
         end(store, f"f{number}", "cancelled")
-    agenda = store.agenda(100)
+    agenda = store.decisions.agenda(100)
     assert ids(agenda.freed) == ["f0", "f1", "f2"]
     assert agenda.more
 
@@ -62,10 +62,10 @@ def test_held_and_freed_events_are_read_by_their_payloads_size_too(store: Store,
 def test_held_events_of_one_webhook_are_read_without_the_others(store: Store) -> None:
     for number in range(6):
         decide(store, arrive(store, f"e{number}", webhook="vw"[number % 2]), hold="held")
-    first = store.held(0, 2, "w")
+    first = store.decisions.held(0, 2, "w")
     assert ids(first) == ["e1", "e3"]
-    assert ids(store.held(first[-1].seq, 2, "w")) == ["e5"]
-    assert store.held(0, 9, "unknown") == []
+    assert ids(store.decisions.held(first[-1].seq, 2, "w")) == ["e5"]
+    assert store.decisions.held(0, 9, "unknown") == []
 
 
 def test_a_webhook_with_very_many_undecided_events_delays_no_others_by_more_than_one_round(
@@ -75,51 +75,51 @@ def test_a_webhook_with_very_many_undecided_events_delays_no_others_by_more_than
         arrive(store, f"many{number}", webhook="many")
     arrive(store, "one", webhook="one")
     arrive(store, "two", webhook="two")
-    agenda = store.agenda(6)
+    agenda = store.decisions.agenda(6)
     assert ids(agenda.undecided) == ["many0", "many1", "one", "two"], "of each its first, in the order of arrival"
     assert agenda.more
     for id_ in ids(agenda.undecided):
         decide(store, id_)
-    assert ids(store.agenda(6).undecided) == [f"many{number}" for number in range(2, 8)]
+    assert ids(store.decisions.agenda(6).undecided) == [f"many{number}" for number in range(2, 8)]
 
 
 def test_the_next_round_begins_after_the_webhook_that_was_served_last(store: Store, small: None) -> None:
     for number in range(2):
         for webhook in "abcdefg":
             arrive(store, f"{webhook}{number}", webhook=webhook)
-    rounds = [ids(store.agenda(3).undecided) for _ in range(3)]
+    rounds = [ids(store.decisions.agenda(3).undecided) for _ in range(3)]
     assert rounds == [["a0", "b0", "c0"], ["d0", "e0", "f0"], ["a0", "b0", "g0"]]
-    assert store.agenda(3).more
+    assert store.decisions.agenda(3).more
 
 
 def test_large_events_of_one_webhook_leave_the_others_their_turn(store: Store, small: None) -> None:
     for number in range(5):
         arrive(store, f"large{number}", webhook="large", payload=LARGE)
     arrive(store, "small", webhook="small")
-    assert ids(store.agenda(100).undecided) == ["large0", "large1", "large2", "small"]
+    assert ids(store.decisions.agenda(100).undecided) == ["large0", "large1", "large2", "small"]
 
 
 def test_a_round_passes_over_webhooks_that_are_left_out(store: Store, small: None) -> None:
     for webhook in "abcdefg":
         arrive(store, f"{webhook}0", webhook=webhook)
-    store.pause("a", NOW)
-    assert ids(store.agenda(9, ["b", "c"]).undecided) == ["d0", "e0", "f0"]
-    assert ids(store.agenda(9, ["b", "c"]).undecided) == ["d0", "e0", "g0"]
+    store.pauses.pause("a", NOW)
+    assert ids(store.decisions.agenda(9, ["b", "c"]).undecided) == ["d0", "e0", "f0"]
+    assert ids(store.decisions.agenda(9, ["b", "c"]).undecided) == ["d0", "e0", "g0"]
 
 
 def test_returned_tasks_are_read_in_parts(store: Store) -> None:
-    store.hand_over([task(number) for number in range(5)], NOW)
-    agenda = store.agenda(3)
+    store.tasks.hand_over([task(number) for number in range(5)], NOW)
+    agenda = store.decisions.agenda(3)
     assert ids(agenda.returned) == ["t0", "t1", "t2"]
     assert agenda.more
-    store.look_again(ME, ids(list(agenda.returned)))
-    assert ids(store.agenda(3).returned) == ["t3", "t4"]
+    store.tasks.look_again(ME, ids(list(agenda.returned)))
+    assert ids(store.decisions.agenda(3).returned) == ["t3", "t4"]
 
 
 def test_returned_tasks_that_stay_so_take_turns_and_are_not_asked_for_for_ever(store: Store) -> None:
     """Whoever reads them may be refused each one's return."""
-    store.hand_over([task(number) for number in range(5)], NOW)
-    rounds = [store.agenda(2) for _ in range(4)]
+    store.tasks.hand_over([task(number) for number in range(5)], NOW)
+    rounds = [store.decisions.agenda(2) for _ in range(4)]
     assert [ids(list(agenda.returned)) for agenda in rounds] == [["t0", "t1"], ["t2", "t3"], ["t4"], ["t0", "t1"]]
     assert [agenda.more for agenda in rounds] == [True, True, False, True]
 
@@ -131,7 +131,7 @@ def many(store: Store, webhook: str, number: int, *, paced: bool = False, at: in
     """One event of the webhook, with so many starts that are due."""
     id_ = arrive(store, f"of-{webhook}", webhook=webhook)
     targets = tuple(NewTarget("start", webhook, correlation_id=f"{webhook}{one}") for one in range(number))
-    store.decide(ME, [Decision(id_, "pending", "no", targets, paced)], [], at, None, 0)
+    store.decisions.decide(ME, [Decision(id_, "pending", "no", targets, paced)], [], at, None, 0)
 
 
 def called(targets: Sequence[Target]) -> list[str]:
@@ -142,15 +142,15 @@ def test_a_webhook_with_very_many_due_targets_delays_no_others_by_more_than_one_
     many(store, "many", 200)
     many(store, "one", 1, at=NOW + 1)
     many(store, "two", 2, at=NOW + 2)
-    assert called(store.claim("me", NOW + 9, 0, 4)) == ["many0", "many1", "one0", "two0"]
-    assert called(store.claim("me", NOW + 9, 0, 4)) == ["many2", "many3", "many4", "two1"]
-    assert called(store.claim("me", NOW + 9, 0, 2)) == ["many5", "many6"], "the longest due first"
+    assert called(store.claims.claim("me", NOW + 9, 0, 4)) == ["many0", "many1", "one0", "two0"]
+    assert called(store.claims.claim("me", NOW + 9, 0, 4)) == ["many2", "many3", "many4", "two1"]
+    assert called(store.claims.claim("me", NOW + 9, 0, 2)) == ["many5", "many6"], "the longest due first"
 
 
 def test_of_more_webhooks_than_have_their_turn_each_has_it_in_the_next_rounds(store: Store, small: None) -> None:
     for webhook in "abcdefg":
         many(store, webhook, 50)
-    rounds = [called(store.claim("me", NOW, 0, 3)) for _ in range(4)]
+    rounds = [called(store.claims.claim("me", NOW, 0, 3)) for _ in range(4)]
     assert rounds == [["a0", "b0", "c0"], ["d0", "e0", "f0"], ["a1", "b1", "g0"], ["c1", "d1", "e1"]]
 
 
@@ -158,27 +158,27 @@ def test_webhooks_that_wait_for_their_pace_or_their_time_take_no_turn(store: Sto
     for webhook in "abcde":
         many(store, webhook, 50, paced=True)
     paces = dict.fromkeys("abcde", 0.001)
-    assert called(store.claim("me", NOW, 0, 9, paces)) == ["a0", "b0", "c0"]
-    assert called(store.claim("me", NOW, 0, 9, paces)) == ["d0", "e0"]
+    assert called(store.claims.claim("me", NOW, 0, 9, paces)) == ["a0", "b0", "c0"]
+    assert called(store.claims.claim("me", NOW, 0, 9, paces)) == ["d0", "e0"]
     for webhook in "fgh":
         many(store, webhook, 50, at=NOW + 5000)
     many(store, "z", 50)
-    assert called(store.claim("me", NOW, 0, 2, paces)) == ["z0", "z1"]
+    assert called(store.claims.claim("me", NOW, 0, 2, paces)) == ["z0", "z1"]
 
 
 def test_a_turn_in_its_pace_is_spent_only_by_what_is_claimed(store: Store) -> None:
     many(store, "fast", 50, paced=True)
     many(store, "many", 50)
     paces = {"fast": 1000.0}
-    assert called(store.claim("me", NOW, 0, 2, paces)) == ["fast0", "many0"]
-    assert len([one for one in called(store.claim("me", NOW, 0, 200, paces)) if one.startswith("fast")]) == 49
+    assert called(store.claims.claim("me", NOW, 0, 2, paces)) == ["fast0", "many0"]
+    assert len([one for one in called(store.claims.claim("me", NOW, 0, 200, paces)) if one.startswith("fast")]) == 49
 
 
 def test_several_workers_share_the_rounds(backend: Backend, store: Store, small: None) -> None:
     other = backend.open()
     for webhook in "abcdefg":
         many(store, webhook, 50)
-    claimed = [called(one.claim("me", NOW, 0, 3)) for _ in range(7) for one in (store, other)]
+    claimed = [called(one.claims.claim("me", NOW, 0, 3)) for _ in range(7) for one in (store, other)]
     assert sum(map(len, claimed)) == 42
     counts = Counter(name[0] for names in claimed for name in names)
     assert set(counts) == set("abcdefg")
@@ -189,7 +189,7 @@ def test_what_waits_for_conductor_is_made_due_in_steps(store: Store, monkeypatch
     for module in (sqlite_claims, postgres_claims):
         monkeypatch.setattr(module, "_HURRIED", 2)
     many(store, "w", 5)
-    claimed = store.claim("me", NOW, 0, 9)
-    store.record_results("me", [Result(one, "pending", "away", None, NOW + 9000, True) for one in claimed], NOW)
-    store.hurry(NOW + 1)
-    assert len(store.claim("me", NOW + 1, 0, 9)) == 5
+    claimed = store.claims.claim("me", NOW, 0, 9)
+    store.claims.record_results("me", [Result(one, "pending", "away", None, NOW + 9000, True) for one in claimed], NOW)
+    store.claims.hurry(NOW + 1)
+    assert len(store.claims.claim("me", NOW + 1, 0, 9)) == 5

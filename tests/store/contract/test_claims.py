@@ -17,12 +17,12 @@ from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end
 
 def test_a_target_is_claimed_by_one_worker(store: Store) -> None:
     decide(store, arrive(store), *map(start, range(10)))
-    first, second = store.claim("one", NOW, 0, 6), store.claim("two", NOW, 0, 6)
+    first, second = store.claims.claim("one", NOW, 0, 6), store.claims.claim("two", NOW, 0, 6)
     assert (len(first), len(second)) == (6, 4)
     assert not set(ids(first)) & set(ids(second))
     assert {(t.claimed_by, t.claimed_at, t.attempts, t.state) for t in first} == {("one", NOW, 1, "claimed")}
     assert [t.correlation_id for t in first] == [f"start#{number}" for number in range(6)], "the first ones first"
-    assert store.claim("three", NOW, 0, 6) == []
+    assert store.claims.claim("three", NOW, 0, 6) == []
 
 
 def test_workers_at_the_same_time_never_have_one_target(backend: Backend, store: Store) -> None:
@@ -33,7 +33,7 @@ def test_workers_at_the_same_time_never_have_one_target(backend: Backend, store:
         own = backend.open()
         together.wait(60)
         claimed = []
-        while targets := own.claim(name, NOW, 0, 7):
+        while targets := own.claims.claim(name, NOW, 0, 7):
             claimed += ids(targets)
         return claimed
 
@@ -44,85 +44,85 @@ def test_workers_at_the_same_time_never_have_one_target(backend: Backend, store:
 
 def test_a_claim_that_shows_no_result_goes_to_another_when_it_is_old(store: Store) -> None:
     decide(store, arrive(store), start())
-    store.claim("one", NOW, 0, 1)
-    assert store.claim("two", NOW + 10_000, NOW, 1) == []
-    [taken] = store.claim("two", NOW + 10_001, NOW + 1, 1)
+    store.claims.claim("one", NOW, 0, 1)
+    assert store.claims.claim("two", NOW + 10_000, NOW, 1) == []
+    [taken] = store.claims.claim("two", NOW + 10_001, NOW + 1, 1)
     assert (taken.claimed_by, taken.attempts) == ("two", 2)
 
 
 def test_a_result_counts_only_under_the_claim_that_it_was_made_under(store: Store) -> None:
     decide(store, arrive(store), start())
-    [old] = store.claim("one", NOW, 0, 1)
-    [new] = store.claim("one", NOW + 10, NOW + 1, 1)
+    [old] = store.claims.claim("one", NOW, 0, 1)
+    [new] = store.claims.claim("one", NOW + 10, NOW + 1, 1)
     for stale in (old, replace(new, attempts=3)):
-        store.record_results("one", [Result(stale, "failed", "stale")], NOW)
-    store.record_results("two", [Result(new, "failed", "another's")], NOW)
+        store.claims.record_results("one", [Result(stale, "failed", "stale")], NOW)
+    store.claims.record_results("two", [Result(new, "failed", "another's")], NOW)
     assert states(store, "e1") == ["claimed"]
-    store.record_results("one", [Result(new, "done", workflow_id="w")], NOW + 20)
-    store.record_results("one", [Result(new, "failed", "late")], NOW + 30)
-    [target] = store.targets_of(["e1"])
+    store.claims.record_results("one", [Result(new, "done", workflow_id="w")], NOW + 20)
+    store.claims.record_results("one", [Result(new, "failed", "late")], NOW + 30)
+    [target] = store.queries.targets_of(["e1"])
     assert (target.state, target.workflow_id, target.error) == ("done", "w", None)
     assert target.settled_at == NOW + 20
 
 
 def test_a_target_that_is_to_be_tried_again_is_not_claimed_before_its_time(store: Store) -> None:
     decide(store, arrive(store), start())
-    assert store.next_due() == NOW
-    [target] = store.claim("one", NOW, 0, 1)
-    assert store.next_due() is None
-    store.record_results("one", [Result(target, "pending", "lost", due_at=NOW + 20_000)], NOW)
-    assert store.claim("two", NOW + 19_999, NOW + 19_999, 1) == []
-    assert store.next_due() == NOW + 20_000
-    [again] = store.claim("two", NOW + 20_000, 0, 1)
+    assert store.claims.next_due() == NOW
+    [target] = store.claims.claim("one", NOW, 0, 1)
+    assert store.claims.next_due() is None
+    store.claims.record_results("one", [Result(target, "pending", "lost", due_at=NOW + 20_000)], NOW)
+    assert store.claims.claim("two", NOW + 19_999, NOW + 19_999, 1) == []
+    assert store.claims.next_due() == NOW + 20_000
+    [again] = store.claims.claim("two", NOW + 20_000, 0, 1)
     assert (again.attempts, again.error) == (2, "lost")
 
 
 def test_a_claim_is_renewed_by_its_worker_alone(store: Store) -> None:
     decide(store, arrive(store), start())
-    [target] = store.claim("one", NOW, 0, 1)
-    assert store.renew_claim("one", target, NOW + 5000)
-    assert store.claim("two", NOW + 5001, NOW + 5000, 1) == []
-    assert not store.renew_claim("two", target, NOW)
-    store.claim("two", NOW + 5002, NOW + 5001, 1)
-    assert not store.renew_claim("one", target, NOW)
+    [target] = store.claims.claim("one", NOW, 0, 1)
+    assert store.claims.renew("one", target, NOW + 5000)
+    assert store.claims.claim("two", NOW + 5001, NOW + 5000, 1) == []
+    assert not store.claims.renew("two", target, NOW)
+    store.claims.claim("two", NOW + 5002, NOW + 5001, 1)
+    assert not store.claims.renew("one", target, NOW)
 
 
 def test_claims_without_a_call_are_given_back_as_they_were(store: Store) -> None:
     decide(store, arrive(store), start(1), start(2))
-    first, _ = store.claim("one", NOW, 0, 2)
-    store.give_back("another", [first], NOW)
-    store.give_back("one", [replace(first, attempts=2)], NOW)
+    first, _ = store.claims.claim("one", NOW, 0, 2)
+    store.claims.give_back("another", [first], NOW)
+    store.claims.give_back("one", [replace(first, attempts=2)], NOW)
     assert states(store, "e1") == ["claimed", "claimed"]
-    store.give_back("one", [first], NOW + 5)
-    store.give_back("one", [first], NOW + 6)
-    [again] = store.claim("two", NOW + 5, 0, 9)
+    store.claims.give_back("one", [first], NOW + 5)
+    store.claims.give_back("one", [first], NOW + 6)
+    [again] = store.claims.claim("two", NOW + 5, 0, 9)
     assert (again.id, again.attempts) == (first.id, 1)
-    store.record_results("one", [Result(first, "failed", "it was given back")], NOW)
+    store.claims.record_results("one", [Result(first, "failed", "it was given back")], NOW)
     assert states(store, "e1") == ["claimed", "claimed"]
 
 
 def test_when_conductor_is_back_only_what_waited_for_that_is_due(store: Store) -> None:
     decide(store, arrive(store), start(1), start(2))
-    waits, lost = store.claim("one", NOW, 0, 2)
+    waits, lost = store.claims.claim("one", NOW, 0, 2)
     late = NOW + 60_000
     results = [
         Result(waits, "pending", "away", due_at=late, not_sent=True),
         Result(lost, "pending", "lost", due_at=late),
     ]
-    store.record_results("one", results, NOW)
-    store.hurry(NOW + 1)
-    assert ids(store.claim("one", NOW + 1, 0, 9)) == [waits.id]
+    store.claims.record_results("one", results, NOW)
+    store.claims.hurry(NOW + 1)
+    assert ids(store.claims.claim("one", NOW + 1, 0, 9)) == [waits.id]
 
 
 def test_since_when_a_target_is_answered_5xx_is_known_to_the_next_claim(store: Store) -> None:
     decide(store, arrive(store), start(1))
-    [target] = store.claim("one", NOW, 0, 1)
+    [target] = store.claims.claim("one", NOW, 0, 1)
     assert target.failing_since is None
-    store.record_results("one", [Result(target, "pending", "500", due_at=NOW, failing_since=NOW - 7)], NOW)
-    [target] = store.claim("two", NOW, 0, 1)
+    store.claims.record_results("one", [Result(target, "pending", "500", due_at=NOW, failing_since=NOW - 7)], NOW)
+    [target] = store.claims.claim("two", NOW, 0, 1)
     assert target.failing_since == NOW - 7
-    store.record_results("two", [Result(target, "pending", "waits", due_at=NOW)], NOW)
-    [target] = store.claim("two", NOW, 0, 1)
+    store.claims.record_results("two", [Result(target, "pending", "waits", due_at=NOW)], NOW)
+    [target] = store.claims.claim("two", NOW, 0, 1)
     assert target.failing_since is None
 
 
@@ -147,98 +147,98 @@ def test_an_events_status_follows_from_its_targets(
     store: Store, kinds: str, outcomes: list[TargetState], status: EventStatus, hold: Hold
 ) -> None:
     made = [completion(n) if kind == "c" else start(n) for n, kind in enumerate(kinds)]
-    store.adopt(ME, [task(n) for n, kind in enumerate(kinds) if kind == "c"], NOW)
+    store.tasks.adopt(ME, [task(n) for n, kind in enumerate(kinds) if kind == "c"], NOW)
     decide(store, arrive(store), *made)
     end(store, "e1", *outcomes)
     found = event(store, "e1")
     assert (found.status, found.hold) == (status, hold)
     assert (found.settled_at is not None) == (hold == "no" and status != "pending")
-    assert ids(store.agenda(9).freed) == ["e1"] * (hold == "recheck")
+    assert ids(store.decisions.agenda(9).freed) == ["e1"] * (hold == "recheck")
     failed = [f"t{number}" for number, state in enumerate(outcomes) if state == "failed" and kinds[number] == "c"]
-    assert ids(store.agenda(9).returned) == failed
+    assert ids(store.decisions.agenda(9).returned) == failed
 
 
 @pytest.mark.parametrize(
     ("outcome", "state"), [("done", "completed"), ("cancelled", "gone"), ("failed", "returned"), ("pending", "taken")]
 )
 def test_a_tasks_state_follows_from_its_target(store: Store, outcome: TargetState, state: str) -> None:
-    store.adopt(ME, [task()], NOW)
+    store.tasks.adopt(ME, [task()], NOW)
     decide(store, arrive(store), completion())
     end(store, "e1", outcome)
-    assert store.task("t1").state == state  # type: ignore[union-attr]
+    assert store.queries.task("t1").state == state  # type: ignore[union-attr]
 
 
 def test_a_completion_in_doubt_keeps_its_versions_and_if_it_is_unfit_task_and_event_are_free(store: Store) -> None:
-    store.adopt(ME, [task(1), task(2)], NOW)
+    store.tasks.adopt(ME, [task(1), task(2)], NOW)
     made = (replace(completion(1), only_versions=(1, 20_240_101_1200)), replace(completion(2), only_versions=()))
     decide(store, arrive(store), *made)
-    claimed = store.claim("one", NOW, 0, 9)
+    claimed = store.claims.claim("one", NOW, 0, 9)
     assert [target.only_versions for target in claimed] == [(1, 20_240_101_1200), ()]
-    assert [target.only_versions for target in store.targets_of(["e1"])] == [(1, 20_240_101_1200), ()]
+    assert [target.only_versions for target in store.queries.targets_of(["e1"])] == [(1, 20_240_101_1200), ()]
     first, second = claimed
-    store.record_results("one", [Result(first, "cancelled", "another version", unfit=True)], NOW)
-    assert (event(store, "e1").hold, ids(store.agenda(9).returned)) == ("no", ["t1"])
-    store.record_results("one", [Result(second, "cancelled", "gone")], NOW)
-    assert (ids(store.agenda(9).freed), ids(store.agenda(9).returned)) == (["e1"], ["t1"])
-    assert store.task("t2").state == "gone"  # type: ignore[union-attr]
+    store.claims.record_results("one", [Result(first, "cancelled", "another version", unfit=True)], NOW)
+    assert (event(store, "e1").hold, ids(store.decisions.agenda(9).returned)) == ("no", ["t1"])
+    store.claims.record_results("one", [Result(second, "cancelled", "gone")], NOW)
+    assert (ids(store.decisions.agenda(9).freed), ids(store.decisions.agenda(9).returned)) == (["e1"], ["t1"])
+    assert store.queries.task("t2").state == "gone"  # type: ignore[union-attr]
 
 
 def test_when_calls_of_a_kind_had_their_effects_is_known_to_all_workers(backend: Backend, store: Store) -> None:
-    assert store.effects("start") is None
-    store.note_effect("start", NOW)
+    assert store.effects.of_kind("start") is None
+    store.effects.note("start", NOW)
     other = backend.open()
-    other.note_effect("start", NOW + 60_000)
-    assert store.effects("start") == Effects(NOW, NOW + 60_000)
-    assert store.effects("complete") is None
-    other.note_effect("start", NOW + 3_600_000)
-    assert store.effects("start") == Effects(NOW + 3_600_000, NOW + 3_600_000)
+    other.effects.note("start", NOW + 60_000)
+    assert store.effects.of_kind("start") == Effects(NOW, NOW + 60_000)
+    assert store.effects.of_kind("complete") is None
+    other.effects.note("start", NOW + 3_600_000)
+    assert store.effects.of_kind("start") == Effects(NOW + 3_600_000, NOW + 3_600_000)
 
 
 def test_a_completion_that_may_not_be_made_yet_is_claimed_by_nobody(store: Store) -> None:
-    store.adopt(ME, [task(1), task(2)], NOW)
+    store.tasks.adopt(ME, [task(1), task(2)], NOW)
     decide(store, arrive(store), replace(completion(1), not_before=NOW + 5), completion(2), claim=9)
-    first, second = store.targets_of(["e1"])
+    first, second = store.queries.targets_of(["e1"])
     assert ((first.state, first.due_at), second.state) == (("pending", NOW + 5), "claimed")
-    assert store.claim("two", NOW + 4, 0, 9) == []
-    assert [target.task_id for target in store.claim("two", NOW + 5, 0, 9)] == ["t1"]
+    assert store.claims.claim("two", NOW + 4, 0, 9) == []
+    assert [target.task_id for target in store.claims.claim("two", NOW + 5, 0, 9)] == ["t1"]
 
 
 def test_a_completion_is_locked_against_all_others_while_its_tasks_time_out_is_put_off(
     backend: Backend, store: Store
 ) -> None:
     timed = [replace(task(n), response_timeout=30) for n in (1, 2, 3)]
-    store.adopt(ME, [*timed, task(4)], NOW)
+    store.tasks.adopt(ME, [*timed, task(4)], NOW)
     decide(store, arrive(store), *map(completion, (1, 2, 4)))
-    assert [(t.id, t.response_timeout) for t in store.taken_in_time("", 9)] == [("t1", 30), ("t2", 30)]
-    assert [t.id for t in store.taken_in_time("t1", 9)] == ["t2"]
+    assert [(t.id, t.response_timeout) for t in store.task_locks.taken_in_time("", 9)] == [("t1", 30), ("t2", 30)]
+    assert [t.id for t in store.task_locks.taken_in_time("t1", 9)] == ["t2"]
     other = backend.open()
-    assert store.lock_completions("me", ["t3"], NOW, NOW - 100) == ([], []), "a large decision may be on its way"
-    store.drop(ME, ["t3"], NOW)
-    locked, over = store.lock_completions("me", ["t1", "t2", "t3"], NOW, NOW - 100)
+    assert store.task_locks.lock("me", ["t3"], NOW, NOW - 100) == ([], []), "a large decision may be on its way"
+    store.tasks.drop(ME, ["t3"], NOW)
+    locked, over = store.task_locks.lock("me", ["t1", "t2", "t3"], NOW, NOW - 100)
     assert ([t.task_id for t in locked], over) == (["t1", "t2"], ["t3"])
-    assert [t.task_id for t in other.claim("two", NOW, NOW - 100, 9)] == ["t4"]
-    assert other.lock_completions("two", ["t1"], NOW, NOW - 100) == ([], [])
-    other.hurry(NOW + 1)
-    store.unlock_completions("me", [(locked[0], NOW + 7), (locked[1], NOW)])
-    assert [(t.task_id, t.attempts) for t in other.claim("two", NOW + 6, NOW - 100, 9)] == [("t2", 1)]
-    assert [(t.task_id, t.attempts) for t in other.claim("two", NOW + 7, NOW - 100, 9)] == [("t1", 1)]
-    store.unlock_completions("me", [(locked[0], NOW)])
+    assert [t.task_id for t in other.claims.claim("two", NOW, NOW - 100, 9)] == ["t4"]
+    assert other.task_locks.lock("two", ["t1"], NOW, NOW - 100) == ([], [])
+    other.claims.hurry(NOW + 1)
+    store.task_locks.unlock("me", [(locked[0], NOW + 7), (locked[1], NOW)])
+    assert [(t.task_id, t.attempts) for t in other.claims.claim("two", NOW + 6, NOW - 100, 9)] == [("t2", 1)]
+    assert [(t.task_id, t.attempts) for t in other.claims.claim("two", NOW + 7, NOW - 100, 9)] == [("t1", 1)]
+    store.task_locks.unlock("me", [(locked[0], NOW)])
     assert states(store, "e1") == ["claimed"] * 3, "another's claims stand"
 
 
 def test_no_completion_is_locked_of_which_a_call_may_be_under_way(store: Store) -> None:
-    store.adopt(ME, [replace(task(n), response_timeout=30) for n in (1, 2)], NOW)
+    store.tasks.adopt(ME, [replace(task(n), response_timeout=30) for n in (1, 2)], NOW)
     decide(store, arrive(store), *map(completion, (1, 2)))
-    for target in store.claim("two", NOW, 0, 9):
-        assert store.lock_completions("me", ["t1", "t2"], NOW, NOW - 100) == ([], [])
+    for target in store.claims.claim("two", NOW, 0, 9):
+        assert store.task_locks.lock("me", ["t1", "t2"], NOW, NOW - 100) == ([], [])
         lost = Result(target, "pending", "lost", due_at=NOW + 50, not_sent=target.task_id == "t2")
-        store.record_results("two", [lost], NOW)
+        store.claims.record_results("two", [lost], NOW)
         if target.task_id == "t2":
             break
-    [free], _ = store.lock_completions("me", ["t1", "t2"], NOW + 60, NOW - 40)
+    [free], _ = store.task_locks.lock("me", ["t1", "t2"], NOW + 60, NOW - 40)
     assert (free.task_id, free.due_at) == ("t2", NOW + 50), "Conductor wasn't reached"
-    [free], _ = store.lock_completions("me", ["t1", "t2"], NOW + 200, NOW + 100)
+    [free], _ = store.task_locks.lock("me", ["t1", "t2"], NOW + 200, NOW + 100)
     assert (free.task_id, free.claimed_at) == ("t1", NOW)
-    store.unlock_completions("me", [(free, free.due_at)])
-    [again], _ = store.lock_completions("me", ["t1"], NOW + 201, NOW + 101)
+    store.task_locks.unlock("me", [(free, free.due_at)])
+    [again], _ = store.task_locks.lock("me", ["t1"], NOW + 201, NOW + 101)
     assert again.claimed_at == NOW, "to put it off was no call"

@@ -19,48 +19,48 @@ class Jump:
         arrive(store, "e1", received_at=self.before, hold_until=self.before + 600_000)
         new = (start(1), start(2), start(3))
         decision = Decision("e1", "pending", "no", new)
-        self.claimed, retried, _ = store.decide(ME, [decision], [], self.before, "me", 3)
+        self.claimed, retried, _ = store.decisions.decide(ME, [decision], [], self.before, "me", 3)
         self.record(retried, self.before + 15_000)
-        store.set_aside([SetAside("task", "t1", "w", "why", self.before, 3, self.before + 60_000)])
+        store.quarantine.set_aside([SetAside("task", "t1", "w", "why", self.before, 3, self.before + 60_000)])
 
     def record(self, target: Target, due_at: int) -> None:
-        self.store.record_results("me", [Result(target, "pending", "500", due_at=due_at)], self.before)
+        self.store.claims.record_results("me", [Result(target, "pending", "500", due_at=due_at)], self.before)
 
     def claimable(self, after: int) -> int:
         """How many targets a worker may claim that long after now; a claim counts for 20 s."""
         now = self.store.now() + after
-        return len(self.store.claim("other", now, now - 20_000, 9))
+        return len(self.store.claims.claim("other", now, now - 20_000, 9))
 
 
 def test_after_a_clock_was_set_back_nothing_waits_for_as_long_as_the_jump(store: Store) -> None:
     jump = Jump(store, HOUR)
-    store.maintain()
+    store.maintenance.run()
     assert jump.claimable(0) == 0, "a call that was lost may still take effect"
     assert jump.claimable(40_000) == 3
-    assert store.quarantined(due_before=store.now() + 40_000)
+    assert store.quarantine.items(due_before=store.now() + 40_000)
 
 
 def test_without_a_jump_nothing_is_due_sooner_than_it_was_to_be(store: Store) -> None:
     jump = Jump(store, 0)
-    for target in store.targets_of(["e1"])[1:2]:
+    for target in store.queries.targets_of(["e1"])[1:2]:
         assert target.due_at == jump.before + 15_000
-    store.set_aside([SetAside("task", "t2", "w", "why", 0, 3, jump.before + HOUR)])
-    store.maintain()
-    assert store.quarantined(due_before=jump.before + HOUR - 1, ids=["t2"]) == []
-    assert store.targets_of(["e1"])[0].claimed_at == jump.before
+    store.quarantine.set_aside([SetAside("task", "t2", "w", "why", 0, 3, jump.before + HOUR)])
+    store.maintenance.run()
+    assert store.quarantine.items(due_before=jump.before + HOUR - 1, ids=["t2"]) == []
+    assert store.queries.targets_of(["e1"])[0].claimed_at == jump.before
 
 
 def test_paces_go_on_after_a_clock_was_set_back(store: Store) -> None:
     ahead = store.now() + HOUR
     decide(store, arrive(store, "e1", received_at=ahead), start(1), start(2))
-    assert len(store.claim("me", ahead, 0, 9, {"w": 1.0})) == 1
-    assert store.claim("me", store.now(), 0, 9, {"w": 1.0}) == []
-    store.maintain()
-    assert len(store.claim("me", store.now() + 40_000, 0, 9, {"w": 1.0})) == 1
+    assert len(store.claims.claim("me", ahead, 0, 9, {"w": 1.0})) == 1
+    assert store.claims.claim("me", store.now(), 0, 9, {"w": 1.0}) == []
+    store.maintenance.run()
+    assert len(store.claims.claim("me", store.now() + 40_000, 0, 9, {"w": 1.0})) == 1
 
 
 @pytest.mark.parametrize("jump", [HOUR, 24 * HOUR])
 def test_after_a_clock_was_set_forward_what_waits_is_due(store: Store, jump: int) -> None:
     ahead = Jump(store, 0)
     assert ahead.claimable(jump) == 3
-    assert store.quarantined(due_before=store.now() + jump)
+    assert store.quarantine.items(due_before=store.now() + jump)

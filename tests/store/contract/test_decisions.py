@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from store.protocols import LeadershipLost, Store
+from store.errors import LeadershipLost
+from store.protocols import Store
 from store.records import Decision, NewTarget, Term, Workflow
 from tests.store.contract.makers import (
     ME,
@@ -24,21 +25,23 @@ from tests.store.contract.makers import (
 )
 
 WRITES: dict[str, Callable[[Store], object]] = {
-    "adopt": lambda store: store.adopt(Term("another"), [task(2)], NOW),
-    "drop": lambda store: store.drop(Term("another"), ["t1"], NOW),
-    "look_again": lambda store: store.look_again(Term("another"), ["t1"]),
-    "decide": lambda store: store.decide(Term("another"), [Decision("e1", "expired", "no")], [], NOW, None, 0),
+    "adopt": lambda store: store.tasks.adopt(Term("another"), [task(2)], NOW),
+    "drop": lambda store: store.tasks.drop(Term("another"), ["t1"], NOW),
+    "look_again": lambda store: store.tasks.look_again(Term("another"), ["t1"]),
+    "decide": lambda store: store.decisions.decide(
+        Term("another"), [Decision("e1", "expired", "no")], [], NOW, None, 0
+    ),
 }
 
 
 @pytest.mark.parametrize("name", WRITES)
 def test_only_who_has_the_lead_writes_what_is_decided(store: Store, name: str) -> None:
     arrive(store)
-    store.adopt(ME, [task()], NOW)
+    store.tasks.adopt(ME, [task()], NOW)
     with pytest.raises(LeadershipLost):
         WRITES[name](store)
     assert event(store, "e1").decided_at is None
-    assert ids(store.waiting_tasks()) == ["t1"]
+    assert ids(store.queries.waiting_tasks()) == ["t1"]
 
 
 # --- reading ---
@@ -47,36 +50,36 @@ def test_only_who_has_the_lead_writes_what_is_decided(store: Store, name: str) -
 def test_undecided_events_are_read_in_the_order_of_arrival(store: Store) -> None:
     for id_ in ("c", "a", "d", "b"):
         arrive(store, id_)
-    assert ids(store.agenda(3).undecided) == ["c", "a", "d"]
-    assert ids(store.agenda(3).undecided) == ["c", "a", "d"], "what is left undecided is read again"
+    assert ids(store.decisions.agenda(3).undecided) == ["c", "a", "d"]
+    assert ids(store.decisions.agenda(3).undecided) == ["c", "a", "d"], "what is left undecided is read again"
     decide(store, "c")
-    assert ids(store.agenda(9).undecided) == ["a", "d", "b"]
+    assert ids(store.decisions.agenda(9).undecided) == ["a", "d", "b"]
 
 
 def test_undecided_events_of_some_webhooks_are_left_out(store: Store) -> None:
     for number, webhook in enumerate(["c", "a", "b", "a", "c", "b", "a"]):
         arrive(store, f"{number}{webhook}", webhook=webhook)
-    assert ids(store.agenda(9, ["b"]).undecided) == ["0c", "1a", "3a", "4c", "6a"]
-    assert ids(store.agenda(3, ["b", "unknown"]).undecided) == ["0c", "1a", "3a"]
-    assert ids(store.agenda(9, {"a", "b"}).undecided) == ["0c", "4c"]
-    assert store.agenda(9, {"a", "b", "c"}).undecided == []
-    store.decide(ME, [Decision("0c", "expired", "no")], [], NOW, None, 0)
-    assert ids(store.agenda(9, ["a", "b"]).undecided) == ["4c"]
+    assert ids(store.decisions.agenda(9, ["b"]).undecided) == ["0c", "1a", "3a", "4c", "6a"]
+    assert ids(store.decisions.agenda(3, ["b", "unknown"]).undecided) == ["0c", "1a", "3a"]
+    assert ids(store.decisions.agenda(9, {"a", "b"}).undecided) == ["0c", "4c"]
+    assert store.decisions.agenda(9, {"a", "b", "c"}).undecided == []
+    store.decisions.decide(ME, [Decision("0c", "expired", "no")], [], NOW, None, 0)
+    assert ids(store.decisions.agenda(9, ["a", "b"]).undecided) == ["4c"]
 
 
 def test_held_events_are_read_page_by_page(store: Store) -> None:
     for number in range(4):
         decide(store, arrive(store, f"e{number}"), hold="held" if number < 3 else "no")
-    page = store.held(0, 2)
+    page = store.decisions.held(0, 2)
     assert ids(page) == ["e0", "e1"]
-    assert ids(store.held(page[-1].seq, 2)) == ["e2"]
+    assert ids(store.decisions.held(page[-1].seq, 2)) == ["e2"]
 
 
 def test_events_are_found_by_their_ids(store: Store) -> None:
     many = [arrive(store, f"e{number}") for number in range(3)]
-    assert set(store.events_of([*many, "unknown"])) == set(many)
-    assert store.events_of([]) == {}
-    assert len(store.events_of([f"e{number}" for number in range(3000)])) == 3
+    assert set(store.queries.events_of([*many, "unknown"])) == set(many)
+    assert store.queries.events_of([]) == {}
+    assert len(store.queries.events_of([f"e{number}" for number in range(3000)])) == 3
 
 
 # --- tasks ---
@@ -84,68 +87,68 @@ def test_events_are_found_by_their_ids(store: Store) -> None:
 
 def test_a_task_is_adopted_once_and_comes_back_as_it_was(store: Store) -> None:
     new = task(response_timeout=30, domain="billing", broken="why", matches={"$.ä": [1, None, "x"]})
-    assert store.adopt(ME, [new, task(2)], NOW) == [new, task(2)]
-    assert store.adopt(ME, [new, replace(new, found_by="index")], NOW) == []
-    assert store.task("t1") == new
-    assert store.task("t3") is None
+    assert store.tasks.adopt(ME, [new, task(2)], NOW) == [new, task(2)]
+    assert store.tasks.adopt(ME, [new, replace(new, found_by="index")], NOW) == []
+    assert store.queries.task("t1") == new
+    assert store.queries.task("t3") is None
 
 
 def test_the_index_brings_back_no_task_that_has_ended_but_the_queue_does(store: Store) -> None:
-    store.adopt(ME, [task()], NOW)
-    store.drop(ME, ["t1"], NOW)
-    assert store.adopt(ME, [task(found_by="index")], NOW) == []
-    assert store.task("t1").state == "gone"  # type: ignore[union-attr]
-    assert len(store.adopt(ME, [task()], NOW)) == 1, "Conductor runs it again"
-    assert ids(store.waiting_tasks()) == ["t1"]
+    store.tasks.adopt(ME, [task()], NOW)
+    store.tasks.drop(ME, ["t1"], NOW)
+    assert store.tasks.adopt(ME, [task(found_by="index")], NOW) == []
+    assert store.queries.task("t1").state == "gone"  # type: ignore[union-attr]
+    assert len(store.tasks.adopt(ME, [task()], NOW)) == 1, "Conductor runs it again"
+    assert ids(store.queries.waiting_tasks()) == ["t1"]
 
 
 def test_a_task_that_an_event_has_is_neither_adopted_nor_dropped(store: Store) -> None:
-    store.adopt(ME, [task()], NOW)
+    store.tasks.adopt(ME, [task()], NOW)
     decide(store, arrive(store), completion())
-    assert store.adopt(ME, [task(), task(found_by="index")], NOW) == []
-    store.drop(ME, ["t1"], NOW)
-    assert store.task("t1").state == "taken"  # type: ignore[union-attr]
+    assert store.tasks.adopt(ME, [task(), task(found_by="index")], NOW) == []
+    store.tasks.drop(ME, ["t1"], NOW)
+    assert store.queries.task("t1").state == "taken"  # type: ignore[union-attr]
 
 
 def test_tasks_that_are_handed_over_wait_for_the_decider_to_look(store: Store) -> None:
-    store.hand_over([task()], NOW)
-    store.hand_over([task()], NOW)
-    assert ids(store.agenda(9).returned) == ["t1"]
-    assert store.waiting_tasks() == []
-    store.look_again(ME, ["t1"])
-    assert store.agenda(9).returned == []
-    assert ids(store.waiting_tasks()) == ["t1"]
+    store.tasks.hand_over([task()], NOW)
+    store.tasks.hand_over([task()], NOW)
+    assert ids(store.decisions.agenda(9).returned) == ["t1"]
+    assert store.queries.waiting_tasks() == []
+    store.tasks.look_again(ME, ["t1"])
+    assert store.decisions.agenda(9).returned == []
+    assert ids(store.queries.waiting_tasks()) == ["t1"]
 
 
 def test_a_task_that_is_found_after_it_was_handed_over_waits_at_once(store: Store) -> None:
     """Else an event that is decided between the two would miss it: the agenda was read before."""
-    store.hand_over([task()], NOW)
+    store.tasks.hand_over([task()], NOW)
     found = task(found_by="index")
-    assert ids(store.adopt(ME, [found], NOW)) == ["t1"]
-    assert store.agenda(9).returned == []
-    assert ids(store.waiting_tasks()) == ["t1"]
-    store.hand_over([task()], NOW)
-    assert store.agenda(9).returned == [], "it waits already"
-    assert store.adopt(ME, [found], NOW) == []
+    assert ids(store.tasks.adopt(ME, [found], NOW)) == ["t1"]
+    assert store.decisions.agenda(9).returned == []
+    assert ids(store.queries.waiting_tasks()) == ["t1"]
+    store.tasks.hand_over([task()], NOW)
+    assert store.decisions.agenda(9).returned == [], "it waits already"
+    assert store.tasks.adopt(ME, [found], NOW) == []
 
 
 def test_looked_up_workflows_are_remembered(store: Store) -> None:
     found = Workflow("w1", 2, "root", NOW, "event")
-    assert store.workflow("w1") is None
-    store.remember_workflows([found, Workflow("w2", 1, "w2", NOW, None)])
-    store.remember_workflows([found])
-    assert store.workflow("w1") == found
+    assert store.workflows.find("w1") is None
+    store.workflows.remember([found, Workflow("w2", 1, "w2", NOW, None)])
+    store.workflows.remember([found])
+    assert store.workflows.find("w1") == found
 
 
 # --- deciding ---
 
 
 def test_a_decision_is_written_down(store: Store) -> None:
-    store.adopt(ME, [task()], NOW)
+    store.tasks.adopt(ME, [task()], NOW)
     decide(store, arrive(store), completion(), start(), hold="no")
     found = event(store, "e1")
     assert (found.status, found.hold, found.decided_at, found.settled_at) == ("pending", "no", NOW, None)
-    made = store.targets_of(["e1"])
+    made = store.queries.targets_of(["e1"])
     assert [(one.kind, one.task_id, one.correlation_id) for one in made] == [
         ("complete", "t1", None),
         ("start", None, "start#1"),
@@ -153,21 +156,21 @@ def test_a_decision_is_written_down(store: Store) -> None:
     assert {(one.state, one.attempts, one.claimed_by, one.due_at, one.created_at) for one in made} == {
         ("pending", 0, None, NOW, NOW)
     }
-    assert store.task("t1").state == "taken"  # type: ignore[union-attr]
-    assert store.waiting_tasks() == []
-    store.decide(ME, [Decision("e1", "pending", "held")], [], NOW + 5, None, 0)
+    assert store.queries.task("t1").state == "taken"  # type: ignore[union-attr]
+    assert store.queries.waiting_tasks() == []
+    store.decisions.decide(ME, [Decision("e1", "pending", "held")], [], NOW + 5, None, 0)
     assert event(store, "e1").decided_at == NOW, "the time of the first decision stays"
 
 
 def test_an_event_with_nothing_to_do_is_finished(store: Store) -> None:
     arrive(store)
-    store.decide(ME, [Decision("e1", "ignored", "no")], [], NOW + 5, None, 0)
+    store.decisions.decide(ME, [Decision("e1", "ignored", "no")], [], NOW + 5, None, 0)
     found = event(store, "e1")
     assert (found.status, found.hold, found.settled_at) == ("ignored", "no", NOW + 5)
 
 
 def test_a_task_is_given_to_one_event_at_a_time(store: Store) -> None:
-    store.adopt(ME, [task()], NOW)
+    store.tasks.adopt(ME, [task()], NOW)
     decide(store, arrive(store, "e1"), completion())
     arrive(store, "e2")
     with pytest.raises(Exception, match=r"(?i)unique"):
@@ -192,12 +195,12 @@ def test_a_hold_that_ran_out_leaves_what_the_targets_make_of_the_event(store: St
     decide(store, "e1", start(1), hold="held")
     end(store, "e1", "done")
     decide(store, "e2", start(2), hold="held")
-    store.decide(ME, [], ["e0", "e1", "e2"], NOW + 5, None, 0)
+    store.decisions.decide(ME, [], ["e0", "e1", "e2"], NOW + 5, None, 0)
     found = [event(store, f"e{number}") for number in range(3)]
     assert [one.status for one in found] == ["expired", "delivered", "pending"]
     assert [one.hold for one in found] == ["no", "no", "no"]
     assert [one.settled_at for one in found] == [NOW + 5, NOW + 5, None]
-    assert store.held(0, 9) == []
+    assert store.decisions.held(0, 9) == []
     end(store, "e2", "done")
     assert event(store, "e2").status == "delivered"
 
@@ -206,9 +209,11 @@ def test_names_and_ids_of_any_characters_are_written_and_left_out_as_they_are(st
     odd = 'it\'s \\ 100%s {a,"b"} $1; -- é'
     arrive(store, "e1", webhook=odd)
     arrive(store, "e2", webhook="w")
-    assert ids(store.agenda(9, [odd]).undecided) == ["e2"]
+    assert ids(store.decisions.agenda(9, [odd]).undecided) == ["e2"]
     made = NewTarget("start", odd, correlation_id=odd)
     other = NewTarget("complete", "NULL", workflow_id="null", task_id=odd, reference_name="")
-    store.decide(ME, [Decision("e1", "pending", "no", (made, other))], [], NOW, odd, 9)
-    found = [(t.workflow, t.workflow_id, t.task_id, t.reference_name, t.claimed_by) for t in store.targets_of(["e1"])]
+    store.decisions.decide(ME, [Decision("e1", "pending", "no", (made, other))], [], NOW, odd, 9)
+    found = [
+        (t.workflow, t.workflow_id, t.task_id, t.reference_name, t.claimed_by) for t in store.queries.targets_of(["e1"])
+    ]
     assert found == [(odd, None, None, None, odd), ("NULL", "null", odd, "", odd)]

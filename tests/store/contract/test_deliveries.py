@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from store.protocols import Store, StoreUnavailable
+from store.errors import StoreUnavailable
+from store.protocols import Store
 from store.records import NewEvent, new_event_id
 
 
@@ -14,15 +15,15 @@ def event(delivery_id: str | None = None, payload: str = '{"a": 1}', webhook: st
 
 
 def stored(store: Store) -> list[str]:
-    return [one.id for one in store.agenda(1000).undecided]
+    return [one.id for one in store.decisions.agenda(1000).undecided]
 
 
 def test_what_was_appended_is_read_as_it_was(store: Store) -> None:
     new = event("d1", '{"ü": [1, 2.5, null]}')
-    [committed] = store.append([new])
+    [committed] = store.deliveries.append([new])
 
     assert (committed.event_id, committed.duplicate) == (new.id, False)
-    found = store.event(new.id)
+    found = store.queries.event(new.id)
     assert found is not None
     assert (found.webhook, found.payload, found.headers, found.query) == ("w", new.payload, new.headers, new.query)
     assert (found.received_at, found.hold_until, found.delivery_id) == (1000, 2000, "d1")
@@ -31,10 +32,10 @@ def test_what_was_appended_is_read_as_it_was(store: Store) -> None:
 
 def test_a_delivery_id_counts_once_in_its_webhook_and_names_the_first_event(store: Store) -> None:
     first, again, elsewhere = event("d"), event("d"), event("d", webhook="other")
-    store.append([first])
+    store.deliveries.append([first])
 
-    [repeated] = store.append([again])
-    [different] = store.append([elsewhere])
+    [repeated] = store.deliveries.append([again])
+    [different] = store.deliveries.append([elsewhere])
 
     assert (repeated.event_id, repeated.duplicate) == (first.id, True)
     assert not different.duplicate
@@ -43,41 +44,41 @@ def test_a_delivery_id_counts_once_in_its_webhook_and_names_the_first_event(stor
 
 def test_two_elements_of_one_delivery_with_one_id_are_one_event(store: Store) -> None:
     one, two, three = event("d1"), event("d2"), event("d1")
-    committed = store.append([one, two, three])
+    committed = store.deliveries.append([one, two, three])
     assert [(each.event_id, each.duplicate) for each in committed] == [(one.id, False), (two.id, False), (one.id, True)]
 
 
 def test_events_without_a_delivery_id_are_never_duplicates(store: Store) -> None:
-    assert not any(committed.duplicate for committed in store.append([event(), event()]))
+    assert not any(committed.duplicate for committed in store.deliveries.append([event(), event()]))
 
 
 def test_a_delivery_of_very_many_elements_is_committed_whole(store: Store) -> None:
     events = [event(f"d{number}") for number in range(1500)] + [event("d7")]
-    committed = store.append(events)
+    committed = store.deliveries.append(events)
     assert committed[-1] == type(committed[-1])(events[7].id, True)
-    assert store.event_counts() == {"pending": 1500}
+    assert store.queries.event_counts() == {"pending": 1500}
 
 
 def test_verified_stands_for_one_fingerprint_and_from_its_first_time(store: Store) -> None:
-    assert store.verified_at("w", "f1") is None
-    store.set_verified("w", "f1", 1)
-    store.set_verified("w", "f1", 2)
-    assert store.verified_at("w", "f1") == 1
-    store.set_verified("w", "f2", 3)
-    assert store.verified_at("w", "f1") is None
-    assert store.verifications() == {"w": ("f2", 3)}
+    assert store.verifications.verified_at("w", "f1") is None
+    store.verifications.set_verified("w", "f1", 1)
+    store.verifications.set_verified("w", "f1", 2)
+    assert store.verifications.verified_at("w", "f1") == 1
+    store.verifications.set_verified("w", "f2", 3)
+    assert store.verifications.verified_at("w", "f1") is None
+    assert store.verifications.all() == {"w": ("f2", 3)}
 
 
 def test_the_salt_is_made_once(store: Store, other: Store) -> None:
-    salt = store.fingerprint_salt()
-    assert other.fingerprint_salt() == salt
+    salt = store.verifications.salt()
+    assert other.verifications.salt() == salt
     assert len(salt) >= 16
-    assert "fingerprint_salt" not in store.facts()
+    assert "fingerprint_salt" not in store.facts.all()
 
 
 def test_deliveries_of_many_threads_and_processes_are_stored_once(store: Store, other: Store) -> None:
     def deliver(number: int) -> bool:
-        return (store, other)[number % 2].append([event(f"d{number % 150}")])[0].duplicate
+        return (store, other)[number % 2].deliveries.append([event(f"d{number % 150}")])[0].duplicate
 
     with ThreadPoolExecutor(16) as pool:
         duplicates = list(pool.map(deliver, range(200)))
@@ -94,7 +95,7 @@ def test_a_delivery_that_the_database_refuses_takes_no_other_with_it(store: Stor
 
     def append(one: NewEvent) -> bool:
         try:
-            return len(store.append([one])) == 1
+            return len(store.deliveries.append([one])) == 1
         except StoreUnavailable:
             return False
 
@@ -104,4 +105,4 @@ def test_a_delivery_that_the_database_refuses_takes_no_other_with_it(store: Stor
 
 
 def test_a_store_that_can_be_written_says_so_by_saying_nothing(store: Store) -> None:
-    store.check_writable()
+    store.deliveries.check_writable()

@@ -14,48 +14,48 @@ SHORT = 0.05
 
 def test_one_worker_has_the_lead_until_it_resigns(store: Store, other: Store) -> None:
     before = other.now()
-    assert other.elect("another", LONG) is None
-    assert not other.renew(Term("another"), LONG)
-    term = store.elect("me", LONG)
+    assert other.leadership.elect("another", LONG) is None
+    assert not other.leadership.renew(Term("another"), LONG)
+    term = store.leadership.elect("me", LONG)
     assert term is not None, "it has it anew"
     assert term.predecessor is None
-    leader = other.leader()
+    leader = other.leadership.leader()
     assert leader is not None and leader[0] == term.holder == "me"
     assert before + 1000 * LONG <= leader[1] <= store.now() + 1000 * LONG
-    other.resign(Term("another"))
-    assert store.renew(ME, LONG), "only the holder gives it up"
-    store.resign(ME)
-    assert other.leader() is None
-    assert other.elect("another", LONG) == Term("another"), "who resigned has said goodbye"
+    other.leadership.resign(Term("another"))
+    assert store.leadership.renew(ME, LONG), "only the holder gives it up"
+    store.leadership.resign(ME)
+    assert other.leadership.leader() is None
+    assert other.leadership.elect("another", LONG) == Term("another"), "who resigned has said goodbye"
 
 
 def test_a_lead_that_was_given_up_is_not_kept(store: Store, other: Store) -> None:
-    store.resign(ME)
-    assert not store.renew(ME, LONG)
-    assert store.leader() is None
-    store.resign(ME)
-    assert other.elect("another", LONG)
+    store.leadership.resign(ME)
+    assert not store.leadership.renew(ME, LONG)
+    assert store.leadership.leader() is None
+    store.leadership.resign(ME)
+    assert other.leadership.elect("another", LONG)
 
 
 def test_a_lead_runs_out_without_a_sign_of_life(store: Store, other: Store) -> None:
-    assert store.renew(ME, SHORT)
-    leader = store.leader()
+    assert store.leadership.renew(ME, SHORT)
+    leader = store.leadership.leader()
     assert leader is not None
     taken: list[Term | None] = []
-    eventually(lambda: taken.append(other.elect("another", LONG)) or taken[-1])
+    eventually(lambda: taken.append(other.leadership.elect("another", LONG)) or taken[-1])
     assert taken[-1] is not None
     assert (taken[-1].predecessor, taken[-1].predecessor_until) == ("me", leader[1])
-    assert not store.renew(ME, LONG)
-    assert store.elect("me", LONG) is None
-    assert store.renew(Term("another"), LONG) or other.renew(Term("another"), LONG)
+    assert not store.leadership.renew(ME, LONG)
+    assert store.leadership.elect("me", LONG) is None
+    assert store.leadership.renew(Term("another"), LONG) or other.leadership.renew(Term("another"), LONG)
 
 
 def test_the_lead_of_a_killed_worker_need_not_run_out(backend: Backend, store: Store, other: Store) -> None:
-    assert store.renew(ME, LONG)
+    assert store.leadership.renew(ME, LONG)
     backend.die(store, "me")
     before = other.now()
     term: list[Term | None] = []
-    eventually(lambda: term.append(other.elect("another", LONG)) or term[-1])
+    eventually(lambda: term.append(other.leadership.elect("another", LONG)) or term[-1])
     assert term[-1] is not None
     assert term[-1].predecessor == "me"
     assert before <= term[-1].predecessor_until <= other.now()
@@ -64,17 +64,17 @@ def test_the_lead_of_a_killed_worker_need_not_run_out(backend: Backend, store: S
 def test_who_took_the_lead_from_one_that_hangs_is_not_taken_for_dead_when_that_one_gives_way(
     backend: Backend, store: Store, other: Store
 ) -> None:
-    store.renew(ME, SHORT)
-    eventually(lambda: other.elect("living", LONG))
-    store.resign(ME)
+    store.leadership.renew(ME, SHORT)
+    eventually(lambda: other.leadership.elect("living", LONG))
+    store.leadership.resign(ME)
     third = backend.open()
-    assert store.elect("me", LONG) is None
-    assert third.elect("third", LONG) is None
-    assert other.renew(Term("living"), LONG)
-    assert third.elect("third", LONG) is None
-    assert store.elect("me", LONG) is None
+    assert store.leadership.elect("me", LONG) is None
+    assert third.leadership.elect("third", LONG) is None
+    assert other.leadership.renew(Term("living"), LONG)
+    assert third.leadership.elect("third", LONG) is None
+    assert store.leadership.elect("me", LONG) is None
     backend.die(other, "living")
-    eventually(lambda: third.elect("third", LONG))
+    eventually(lambda: third.leadership.elect("third", LONG))
 
 
 def test_the_clock_is_one_for_all_and_goes_on(store: Store, other: Store) -> None:

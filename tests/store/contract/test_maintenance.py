@@ -13,27 +13,31 @@ from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end
 
 def test_what_is_finished_and_old_is_pruned_in_small_steps_and_nothing_else(store: Store) -> None:
     for number in range(30):
-        store.adopt(ME, [task(number)], NOW)
+        store.tasks.adopt(ME, [task(number)], NOW)
         decide(store, arrive(store, f"e{number}"), completion(number))
-    targets = store.claim("me", NOW, 0, 99)
-    store.record_results("me", [Result(target, "done") for target in targets[:20]], NOW)
-    store.remember_workflows([Workflow(f"w{number}", 1, "r", NOW, None) for number in range(30)])
+    targets = store.claims.claim("me", NOW, 0, 99)
+    store.claims.record_results("me", [Result(target, "done") for target in targets[:20]], NOW)
+    store.workflows.remember([Workflow(f"w{number}", 1, "r", NOW, None) for number in range(30)])
     arrive(store, "waits")
-    assert store.prune(NOW, 8) == Pruned(0, False), "not before its time"
-    steps = [store.prune(NOW + 1, 8) for _ in range(3)]
+    assert store.maintenance.prune(NOW, 8) == Pruned(0, False), "not before its time"
+    steps = [store.maintenance.prune(NOW + 1, 8) for _ in range(3)]
     assert steps == [Pruned(8, True), Pruned(8, True), Pruned(4, False)]
-    assert store.event_counts() == {"pending": 11}
+    assert store.queries.event_counts() == {"pending": 11}
     assert event(store, "waits")
-    assert [store.task(f"t{number}") is None for number in range(30)] == [True] * 20 + [False] * 10
-    assert [store.workflow(f"w{number}") is None for number in range(30)] == [True] * 20 + [False] * 10
-    assert store.targets_of([f"e{number}" for number in range(20)]) == []
+    assert [store.queries.task(f"t{number}") is None for number in range(30)] == [True] * 20 + [False] * 10
+    assert [store.workflows.find(f"w{number}") is None for number in range(30)] == [True] * 20 + [False] * 10
+    assert store.queries.targets_of([f"e{number}" for number in range(20)]) == []
 
 
 def test_tasks_that_ended_without_an_event_are_pruned_too(store: Store) -> None:
-    store.adopt(ME, [task(number) for number in range(20)], NOW)
-    store.drop(ME, [f"t{number}" for number in range(20)], NOW)
-    assert [store.prune(NOW + 1, 8) for _ in range(3)] == [Pruned(0, True), Pruned(0, True), Pruned(0, False)]
-    assert all(store.task(f"t{number}") is None for number in range(20))
+    store.tasks.adopt(ME, [task(number) for number in range(20)], NOW)
+    store.tasks.drop(ME, [f"t{number}" for number in range(20)], NOW)
+    assert [store.maintenance.prune(NOW + 1, 8) for _ in range(3)] == [
+        Pruned(0, True),
+        Pruned(0, True),
+        Pruned(0, False),
+    ]
+    assert all(store.queries.task(f"t{number}") is None for number in range(20))
 
 
 def test_an_event_with_very_many_targets_is_pruned_in_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,30 +48,30 @@ def test_an_event_with_very_many_targets_is_pruned_in_steps(store: Store, monkey
         end(store, id_, *["done"] * number)  # type: ignore[list-item]
     arrive(store, "waits")
     left = []
-    while store.prune(NOW + 1, 8).more:
-        left.append(len(store.targets_of(["many", "few"])))
+    while store.maintenance.prune(NOW + 1, 8).more:
+        left.append(len(store.queries.targets_of(["many", "few"])))
     assert left == [7, 3]
-    assert store.targets_of(["many", "few"]) == []
-    assert store.event("many") is None
-    assert store.event("few") is None
-    assert store.event_counts() == {"pending": 1}
+    assert store.queries.targets_of(["many", "few"]) == []
+    assert store.queries.event("many") is None
+    assert store.queries.event("few") is None
+    assert store.queries.event_counts() == {"pending": 1}
 
 
 def test_what_is_about_very_many_rows_is_done_in_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "STEP", 3)
     tasks = [task(number) for number in range(10)]
-    assert store.adopt(ME, tasks, NOW) == tasks
-    store.drop(ME, [f"t{number}" for number in range(10)], NOW)
-    assert store.waiting_tasks() == []
-    store.hand_over([task(number) for number in range(10, 20)], NOW)
-    store.look_again(ME, [f"t{number}" for number in range(10, 20)])
-    assert len(store.waiting_tasks()) == 10
-    store.remember_workflows([Workflow(f"w{number}", 1, "r", NOW, None) for number in range(10)])
-    assert all(store.workflow(f"w{number}") for number in range(10))
+    assert store.tasks.adopt(ME, tasks, NOW) == tasks
+    store.tasks.drop(ME, [f"t{number}" for number in range(10)], NOW)
+    assert store.queries.waiting_tasks() == []
+    store.tasks.hand_over([task(number) for number in range(10, 20)], NOW)
+    store.tasks.look_again(ME, [f"t{number}" for number in range(10, 20)])
+    assert len(store.queries.waiting_tasks()) == 10
+    store.workflows.remember([Workflow(f"w{number}", 1, "r", NOW, None) for number in range(10)])
+    assert all(store.workflows.find(f"w{number}") for number in range(10))
 
 
 def test_tending_changes_nothing_that_can_be_seen(store: Store) -> None:
     arrive(store)
     for _ in range(3):
-        store.maintain()
+        store.maintenance.run()
     assert event(store, "e1").status == "pending"

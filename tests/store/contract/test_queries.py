@@ -23,18 +23,18 @@ def full(store: Store) -> Store:
         end(store, f"failed-{webhook}", "failed")
         others = [Decision(f"{status}-{webhook}", status, "no") for status in ("expired", "ignored")]  # type: ignore[arg-type]
         held = Decision(arrive(store, f"held-{webhook}", webhook=webhook), "pending", "held")
-        store.decide(ME, [*others, held], [], NOW, None, 0)
+        store.decisions.decide(ME, [*others, held], [], NOW, None, 0)
     return store
 
 
 def listed(store: Store, **filter_: object) -> list[str]:
-    return ids(store.events(EventFilter(**filter_)))  # type: ignore[arg-type]
+    return ids(store.queries.events(EventFilter(**filter_)))  # type: ignore[arg-type]
 
 
 def test_events_are_listed_newest_first_and_page_by_page(full: Store) -> None:
     everything = [f"{name}-{webhook}" for webhook in "ba" for name in ("held", *reversed(STATUSES))]
     assert listed(full) == everything
-    page = full.events(EventFilter(limit=5))
+    page = full.queries.events(EventFilter(limit=5))
     assert ids(page) == everything[:5]
     assert listed(full, before_seq=page[-1].seq) == everything[5:]
 
@@ -48,7 +48,7 @@ def test_events_are_listed_by_webhook_and_status(full: Store) -> None:
         names = [*held, f"{status}-{{}}"]
         assert listed(full, status=status) == [name.format(webhook) for webhook in "ba" for name in names]
         assert listed(full, status=status, webhook="b") == [name.format("b") for name in names]
-        seq = full.events(EventFilter(status=status, webhook="b"))[-1].seq
+        seq = full.queries.events(EventFilter(status=status, webhook="b"))[-1].seq
         assert listed(full, status=status, before_seq=seq) == [name.format("a") for name in names]
         assert listed(full, webhook="a", status=status, before_seq=seq, limit=1) == [names[0].format("a")]
 
@@ -64,129 +64,131 @@ def test_events_are_found_by_a_part_of_their_text(store: Store) -> None:
 
 
 def test_events_are_counted_by_status(full: Store) -> None:
-    assert full.event_counts() == {"pending": 4, "delivered": 2, "expired": 2, "ignored": 2, "failed": 2}
+    assert full.queries.event_counts() == {"pending": 4, "delivered": 2, "expired": 2, "ignored": 2, "failed": 2}
 
 
 def test_the_oldest_pending_event_is_undecided_or_has_a_call_to_be_made(store: Store) -> None:
-    assert store.oldest_pending() is None
+    assert store.queries.oldest_pending() is None
     arrive(store, "held", received_at=NOW - 3)
     decide(store, "held", hold="held")
-    assert store.oldest_pending() is None
+    assert store.queries.oldest_pending() is None
     arrive(store, "undecided", received_at=NOW)
-    assert store.oldest_pending() == NOW
+    assert store.queries.oldest_pending() == NOW
     arrive(store, "called", received_at=NOW - 1)
     decide(store, "called", start(), claim=1)
-    assert store.oldest_pending() == NOW - 1
+    assert store.queries.oldest_pending() == NOW - 1
     arrive(store, "to call", received_at=NOW - 2)
     decide(store, "to call", start())
-    assert store.oldest_pending() == NOW - 2
-    [target] = store.targets_of(["to call"])
-    store.set_aside([SetAside("target", str(target.id), "w", "why", NOW, 1, NOW)])
-    assert store.oldest_pending() == NOW - 1, "what is set aside is told by itself"
+    assert store.queries.oldest_pending() == NOW - 2
+    [target] = store.queries.targets_of(["to call"])
+    store.quarantine.set_aside([SetAside("target", str(target.id), "w", "why", NOW, 1, NOW)])
+    assert store.queries.oldest_pending() == NOW - 1, "what is set aside is told by itself"
     arrive(store, "fails", received_at=NOW - 9)
-    store.set_aside([SetAside("event", "fails", "w", "why", NOW, 1, NOW)])
-    assert store.oldest_pending() == NOW - 1
+    store.quarantine.set_aside([SetAside("event", "fails", "w", "why", NOW, 1, NOW)])
+    assert store.queries.oldest_pending() == NOW - 1
 
 
 def test_waiting_tasks_are_listed_and_counted(store: Store) -> None:
     tasks = [task(1), task(2, workflow="other", broken="why"), task(3)]
-    store.adopt(ME, [*tasks, task(4), task(5)], NOW)
-    store.drop(ME, ["t4"], NOW)
+    store.tasks.adopt(ME, [*tasks, task(4), task(5)], NOW)
+    store.tasks.drop(ME, ["t4"], NOW)
     decide(store, arrive(store), completion(5))
-    assert store.waiting_tasks() == tasks
-    assert store.waiting_tasks(limit=2) == tasks[:2]
-    assert store.waiting_tasks(after="t1") == tasks[1:]
-    assert store.waiting_tasks(workflow="flow") == [tasks[0], tasks[2]]
-    assert store.waiting_count() == 3
-    assert store.waiting_by_workflow() == {"flow": 2, "other": 1}
-    assert store.broken_tasks() == [tasks[1]]
-    assert ids(store.targets_on("t5")) == ids(store.targets_of(["e1"]))
-    assert store.targets_on("t1") == []
+    assert store.queries.waiting_tasks() == tasks
+    assert store.queries.waiting_tasks(limit=2) == tasks[:2]
+    assert store.queries.waiting_tasks(after="t1") == tasks[1:]
+    assert store.queries.waiting_tasks(workflow="flow") == [tasks[0], tasks[2]]
+    assert store.queries.waiting_count() == 3
+    assert store.queries.waiting_by_workflow() == {"flow": 2, "other": 1}
+    assert store.queries.broken_tasks() == [tasks[1]]
+    assert ids(store.queries.targets_on("t5")) == ids(store.queries.targets_of(["e1"]))
+    assert store.queries.targets_on("t1") == []
 
 
 def test_targets_are_read_of_many_events_at_once(store: Store) -> None:
     decide(store, arrive(store, "e1"), start(1))
     decide(store, arrive(store, "e2"), start(2), start(3))
-    assert [one.correlation_id for one in store.targets_of(["e2", "e1"])] == ["start#1", "start#2", "start#3"]
-    assert store.targets_of([]) == []
-    assert len(store.targets_of([f"e{number}" for number in range(3000)])) == 3
+    assert [one.correlation_id for one in store.queries.targets_of(["e2", "e1"])] == ["start#1", "start#2", "start#3"]
+    assert store.queries.targets_of([]) == []
+    assert len(store.queries.targets_of([f"e{number}" for number in range(3000)])) == 3
 
 
 def test_rejections_and_counts_are_read_newest_first(store: Store) -> None:
     many = [Rejection("w", number, 401, f"reason {number}", "10.0.0.1", "GET") for number in range(130)]
-    store.record_rejections([Rejection("other", 0, 400, "old")], {("other", "rejected"): 1})
-    store.record_rejections(many, {("w", "rejected"): 130})
-    store.record_rejections([], {("w", "rejected"): 2, ("w", "accepted"): 5})
-    kept = store.rejections("w", limit=1000)
+    store.deliveries.record_rejections([Rejection("other", 0, 400, "old")], {("other", "rejected"): 1})
+    store.deliveries.record_rejections(many, {("w", "rejected"): 130})
+    store.deliveries.record_rejections([], {("w", "rejected"): 2, ("w", "accepted"): 5})
+    kept = store.queries.rejections("w", limit=1000)
     assert kept == list(reversed(many))[: len(kept)]
     assert len(kept) == 100, "a bounded number of each webhook"
-    assert store.rejections("other") == [Rejection("other", 0, 400, "old")]
-    assert store.rejections(limit=1) == [many[-1]]
-    assert store.delivery_counts(0) == {"w": {"rejected": 132, "accepted": 5}, "other": {"rejected": 1}}
-    assert store.delivery_counts(store.now() + 2 * 3_600_000) == {}
+    assert store.queries.rejections("other") == [Rejection("other", 0, 400, "old")]
+    assert store.queries.rejections(limit=1) == [many[-1]]
+    assert store.queries.delivery_counts(0) == {"w": {"rejected": 132, "accepted": 5}, "other": {"rejected": 1}}
+    assert store.queries.delivery_counts(store.now() + 2 * 3_600_000) == {}
 
 
 def test_what_was_filtered_is_kept_apart_from_rejections(store: Store) -> None:
-    store.record_rejections([Rejection("w", 1, 401, "refused")], {("w", "rejected"): 1})
-    store.record_rejections([Rejection("w", n, 200, f"reason {n}") for n in range(130)], {("w", "filtered"): 130})
-    store.record_rejections([Rejection("v", 2, 204, "other")], {("v", "filtered"): 1})
-    assert store.rejections("w") == store.rejections() == [Rejection("w", 1, 401, "refused")]
-    filtered = store.rejections("w", 1000, filtered=True)
+    store.deliveries.record_rejections([Rejection("w", 1, 401, "refused")], {("w", "rejected"): 1})
+    store.deliveries.record_rejections(
+        [Rejection("w", n, 200, f"reason {n}") for n in range(130)], {("w", "filtered"): 130}
+    )
+    store.deliveries.record_rejections([Rejection("v", 2, 204, "other")], {("v", "filtered"): 1})
+    assert store.queries.rejections("w") == store.queries.rejections() == [Rejection("w", 1, 401, "refused")]
+    filtered = store.queries.rejections("w", 1000, filtered=True)
     assert [one.reason for one in filtered] == [f"reason {n}" for n in reversed(range(30, 130))]
-    assert store.rejections(limit=1, filtered=True) == [Rejection("v", 2, 204, "other")]
+    assert store.queries.rejections(limit=1, filtered=True) == [Rejection("v", 2, 204, "other")]
 
 
 def test_facts_are_what_was_said_last(store: Store, other: Store) -> None:
-    store.set_fact("conductor", "down")
-    other.set_fact("conductor", "up")
-    store.set_fact("x", "y")
-    store.set_fact("x", None)
-    store.fingerprint_salt()
-    store.check_writable()
-    assert {name: value for name, value in store.facts().items() if name != "writable"} == {"conductor": "up"}
+    store.facts.set("conductor", "down")
+    other.facts.set("conductor", "up")
+    store.facts.set("x", "y")
+    store.facts.set("x", None)
+    store.verifications.salt()
+    store.deliveries.check_writable()
+    assert {name: value for name, value in store.facts.all().items() if name != "writable"} == {"conductor": "up"}
 
 
 def test_what_is_not_there_is_not_found(store: Store) -> None:
-    assert store.event("unknown") is None
-    assert store.task("unknown") is None
-    assert store.events(EventFilter()) == []
-    assert store.event_counts() == {}
-    assert store.verifications() == {}
+    assert store.queries.event("unknown") is None
+    assert store.queries.task("unknown") is None
+    assert store.queries.events(EventFilter()) == []
+    assert store.queries.event_counts() == {}
+    assert store.verifications.all() == {}
 
 
 def test_an_event_is_found_as_it_is_listed(full: Store) -> None:
-    [newest] = full.events(EventFilter(limit=1))
-    assert full.event(newest.id) == newest
+    [newest] = full.queries.events(EventFilter(limit=1))
+    assert full.queries.event(newest.id) == newest
 
 
 def test_changes_are_kept_newest_first(store: Store) -> None:
     for number, webhook in enumerate(["one", "other", "one"]):
-        store.record_change(Change(number, "admin", "edited", webhook, f"change {number}"))
-    assert [change.at for change in store.changes()] == [2, 1, 0]
-    assert store.changes("one", 1) == [Change(2, "admin", "edited", "one", "change 2")]
+        store.changes.record(Change(number, "admin", "edited", webhook, f"change {number}"))
+    assert [change.at for change in store.changes.newest()] == [2, 1, 0]
+    assert store.changes.newest("one", 1) == [Change(2, "admin", "edited", "one", "change 2")]
 
 
 def test_deliveries_are_counted_by_hour(store: Store) -> None:
-    store.record_rejections([], {("one", "accepted"): 3, ("other", "accepted"): 2, ("one", "rejected"): 1})
-    hours = store.delivery_hours(store.now() - 7_200_000)
+    store.deliveries.record_rejections([], {("one", "accepted"): 3, ("other", "accepted"): 2, ("one", "rejected"): 1})
+    hours = store.queries.delivery_hours(store.now() - 7_200_000)
     assert sorted((outcome, number) for _hour, outcome, number in hours) == [("accepted", 5), ("rejected", 1)]
     assert all(hour % 3_600_000 == 0 for hour, _outcome, _number in hours)
-    assert [number for _hour, _outcome, number in store.delivery_hours(0, "other")] == [2]
+    assert [number for _hour, _outcome, number in store.queries.delivery_hours(0, "other")] == [2]
 
 
 def test_the_kept_definitions_are_those_of_the_last_good_files(store: Store, other: Store) -> None:
-    assert store.kept_definitions() == {}
-    store.keep_definitions({"a.yaml": "1", "b.yaml": "2"})
-    assert other.kept_definitions() == {"a.yaml": "1", "b.yaml": "2"}
-    other.keep_definitions({"b.yaml": "3", "c.yaml": "é"})
-    assert store.kept_definitions() == {"b.yaml": "3", "c.yaml": "é"}
-    store.keep_definitions(store.kept_definitions())
-    store.keep_definitions({})
-    assert other.kept_definitions() == {}
+    assert store.kept_definitions.all() == {}
+    store.kept_definitions.keep({"a.yaml": "1", "b.yaml": "2"})
+    assert other.kept_definitions.all() == {"a.yaml": "1", "b.yaml": "2"}
+    other.kept_definitions.keep({"b.yaml": "3", "c.yaml": "é"})
+    assert store.kept_definitions.all() == {"b.yaml": "3", "c.yaml": "é"}
+    store.kept_definitions.keep(store.kept_definitions.all())
+    store.kept_definitions.keep({})
+    assert other.kept_definitions.all() == {}
 
 
 def test_a_list_is_read_without_what_is_large(store: Store) -> None:
     arrive(store, "e1", payload='{"a": "needle"}', headers={"x": "y"})
     for query in (EventFilter(listing=True), EventFilter(text="needle", listing=True)):
-        (listed_event,) = store.events(query)
+        (listed_event,) = store.queries.events(query)
         assert (listed_event.id, listed_event.payload, listed_event.headers) == ("e1", "{}", {})

@@ -19,7 +19,7 @@ LONG = 120.0
 
 @contextmanager
 def listening(store: Store, news: News) -> Iterator[Listener]:
-    listener = store.listener(news)
+    listener = store.signals.listener(news)
     try:
         listener.wait(0)
         yield listener
@@ -72,13 +72,13 @@ def test_a_wait_is_ended_by_another_thread_or_else_the_next_one_is(store: Store,
 def test_a_wake_up_that_is_overtaken_by_the_closing_reaches_no_other_file(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listener = store.listener("targets")
+    listener = store.signals.listener("targets")
     assert not is_written_elsewhere(monkeypatch, listener.wake, listener.close)
 
 
 @pytest.mark.parametrize("outcome", ["cancelled", "failed"])
 def test_the_decider_hears_of_results_that_leave_it_something(store: Store, other: Store, outcome: str) -> None:
-    store.adopt(ME, [task()], NOW)
+    store.tasks.adopt(ME, [task()], NOW)
     decide(store, arrive(store), completion())
     with listening(store, "events") as listener:
         end(other, "e1", outcome)  # type: ignore[arg-type]
@@ -87,7 +87,7 @@ def test_the_decider_hears_of_results_that_leave_it_something(store: Store, othe
 
 def test_the_followers_hear_of_a_lead_that_is_given_up(store: Store, other: Store) -> None:
     with listening(other, "targets") as listener:
-        store.resign(ME)
+        store.leadership.resign(ME)
         assert ended(listener)
 
 

@@ -17,68 +17,70 @@ NUL = "a\0b"
 
 def test_criteria_are_compared_as_they_came_also_after_the_store(store: Store, other: Store) -> None:
     odd = {f"$['{HALF}']": HALF, "$.nul": NUL, "$.deep": [{HALF: 1}], "$.emoji": "💩"}
-    [fresh] = store.adopt(ME, [task(matches=odd, broken=f"no path: {HALF}")], NOW)
-    [found] = other.waiting_tasks()
+    [fresh] = store.tasks.adopt(ME, [task(matches=odd, broken=f"no path: {HALF}")], NOW)
+    [found] = other.queries.waiting_tasks()
     assert fresh.matches == found.matches == odd
     assert found.broken == f"no path: {KEPT}"
-    assert other.broken_tasks() == [found]
+    assert other.queries.broken_tasks() == [found]
 
 
 def test_a_task_is_known_by_the_names_under_which_it_is_read_again(store: Store) -> None:
     odd = replace(task(), id=f"t{HALF}", workflow_id=f"w{NUL}", workflow=HALF, reference_name=HALF + NUL, domain=HALF)
-    [fresh] = store.adopt(ME, [odd, task(2)], NOW)[:1]
-    assert store.task(fresh.id) == fresh
-    assert store.task(odd.id.replace(NUL, "")) == fresh
+    [fresh] = store.tasks.adopt(ME, [odd, task(2)], NOW)[:1]
+    assert store.queries.task(fresh.id) == fresh
+    assert store.queries.task(odd.id.replace(NUL, "")) == fresh
     assert (fresh.workflow, fresh.domain) == (KEPT, KEPT)
-    assert store.adopt(ME, [odd], NOW) == [], "it is known"
-    store.hand_over([replace(odd, id=f"u{NUL}{HALF}")], NOW)
-    [returned] = store.agenda(9).returned
-    assert store.task(returned.id) == returned
-    store.look_again(ME, [returned.id])
-    store.drop(ME, [odd.id], NOW)
-    assert store.task(fresh.id).state == "gone"  # type: ignore[union-attr]
+    assert store.tasks.adopt(ME, [odd], NOW) == [], "it is known"
+    store.tasks.hand_over([replace(odd, id=f"u{NUL}{HALF}")], NOW)
+    [returned] = store.decisions.agenda(9).returned
+    assert store.queries.task(returned.id) == returned
+    store.tasks.look_again(ME, [returned.id])
+    store.tasks.drop(ME, [odd.id], NOW)
+    assert store.queries.task(fresh.id).state == "gone"  # type: ignore[union-attr]
 
 
 def test_an_answer_of_conductors_that_is_no_text_is_recorded(store: Store) -> None:
     decide(store, arrive(store), replace(start(), correlation_id=HALF, workflow=HALF), claim=0)
-    [target] = store.claim("me", NOW, 0, 1)
+    [target] = store.claims.claim("me", NOW, 0, 1)
     assert target.workflow == KEPT
-    store.record_results("me", [Result(target, "failed", HALF, workflow_id=HALF)], NOW)
-    [target] = store.targets_of(["e1"])
+    store.claims.record_results("me", [Result(target, "failed", HALF, workflow_id=HALF)], NOW)
+    [target] = store.queries.targets_of(["e1"])
     assert (target.state, target.error, target.workflow_id) == ("failed", KEPT, KEPT)
-    store.set_aside([SetAside("target", HALF, HALF, HALF, NOW, 1, NOW)])
-    assert store.quarantined(ids=[HALF])[0].reason == KEPT
-    store.set_fact("conductor", HALF)
-    assert store.facts()["conductor"] == KEPT
+    store.quarantine.set_aside([SetAside("target", HALF, HALF, HALF, NOW, 1, NOW)])
+    assert store.quarantine.items(ids=[HALF])[0].reason == KEPT
+    store.facts.set("conductor", HALF)
+    assert store.facts.all()["conductor"] == KEPT
 
 
 def test_what_is_accepted_is_known_again_by_a_delivery_id_that_is_no_text(store: Store) -> None:
     for odd in (HALF, f"{HALF}{NUL}"):
-        first, again = (store.append([new_event(f"{number}{len(odd)}", delivery_id=odd)])[0] for number in range(2))
+        first, again = (
+            store.deliveries.append([new_event(f"{number}{len(odd)}", delivery_id=odd)])[0] for number in range(2)
+        )
         assert not first.duplicate
         assert again.duplicate
         assert again.event_id == first.event_id
-    store.record_rejections([Rejection("w", NOW, 401, HALF, HALF)], {("w", "rejected"): 1})
-    assert store.rejections()[0].reason == KEPT
-    store.record_change(Change(NOW, HALF, "edited", "w", HALF))
-    assert store.changes()[0].detail == KEPT
+    store.deliveries.record_rejections([Rejection("w", NOW, 401, HALF, HALF)], {("w", "rejected"): 1})
+    assert store.queries.rejections()[0].reason == KEPT
+    store.changes.record(Change(NOW, HALF, "edited", "w", HALF))
+    assert store.changes.newest()[0].detail == KEPT
 
 
 def test_nothing_is_found_under_a_name_that_is_no_text(store: Store) -> None:
-    assert store.event(HALF) is None
-    assert store.task(HALF) is None
-    assert store.waiting_tasks(workflow=HALF) == []
-    assert store.events_of([HALF]) == {}
+    assert store.queries.event(HALF) is None
+    assert store.queries.task(HALF) is None
+    assert store.queries.waiting_tasks(workflow=HALF) == []
+    assert store.queries.events_of([HALF]) == {}
 
 
 @pytest.mark.parametrize("odd", [9_999_999_999, 2**63, 2**100, -1])
 def test_numbers_beyond_what_a_store_keeps_are_its_bounds(store: Store, odd: int) -> None:
-    [fresh] = store.adopt(ME, [task(response_timeout=odd, scheduled_at=odd)], NOW)
-    assert store.task("t1") == fresh
+    [fresh] = store.tasks.adopt(ME, [task(response_timeout=odd, scheduled_at=odd)], NOW)
+    assert store.queries.task("t1") == fresh
     assert fresh.response_timeout == (2**31 - 1 if odd > 0 else 0)
     assert fresh.scheduled_at == max(0, min(odd, 2**63 - 1))
-    store.remember_workflows([Workflow("w1", odd, "w1", odd, HALF)])
-    found = store.workflow("w1")
+    store.workflows.remember([Workflow("w1", odd, "w1", odd, HALF)])
+    found = store.workflows.find("w1")
     assert found is not None
     assert found.version == fresh.response_timeout
     assert found.root_started_at == fresh.scheduled_at

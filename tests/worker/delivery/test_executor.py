@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from store.protocols import StoreUnavailable, Unstorable
+from store.errors import StoreUnavailable, Unstorable
 from store.records import Decision, Event, NewEvent, NewTarget, Result
 from tests.store.contract.makers import ME
 from tests.worker.play import Later
@@ -58,7 +58,7 @@ class Played:
         self.work()
 
     def states(self) -> list[str]:
-        return [target.state for target in self.bench.store.targets_of([self.bench.event])]
+        return [target.state for target in self.bench.store.queries.targets_of([self.bench.event])]
 
 
 @pytest.fixture
@@ -101,8 +101,8 @@ def test_results_that_come_one_after_the_other_are_recorded_together(played: Pla
     played.bench.decide(*starts(6), claim=False)
     played.work()
     recorded: list[int] = []
-    record = played.bench.store.record_results
-    played.bench.store.record_results = (  # type: ignore[method-assign]
+    record = played.bench.store.claims.record_results
+    played.bench.store.claims.record_results = (  # type: ignore[method-assign]
         lambda worker, results, now: recorded.append(len(results)) or record(worker, results, now)  # type: ignore[func-returns-value]
     )
     played.pool.run()
@@ -148,7 +148,7 @@ def test_a_bug_in_a_call_loses_no_target(played: Played) -> None:
     played.work()
     played.pool.run()
     played.round()
-    [target] = played.bench.store.targets_of([played.bench.event])
+    [target] = played.bench.store.queries.targets_of([played.bench.event])
     assert target.state == "pending"
     assert "ZeroDivisionError" in str(target.error)
 
@@ -156,7 +156,7 @@ def test_a_bug_in_a_call_loses_no_target(played: Played) -> None:
 def test_a_target_that_another_worker_has_taken_over_is_in_flight_no_more(played: Played) -> None:
     played.bench.decide(played.bench.start(), claim=False)
     played.work()
-    played.bench.store.claim("another", 2**60, 2**60, 10)
+    played.bench.store.claims.claim("another", 2**60, 2**60, 10)
     old = played.bench.store.now
     played.bench.store.now = lambda: old() + 5000  # type: ignore[method-assign]
     played.pool.run()
@@ -237,14 +237,14 @@ def test_it_tries_again_whatever_the_store_says(
     played: Played, method: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played.bench.decide(played.bench.start(), claim=False)
-    working, errors = getattr(played.bench.store, method), [error]
+    working, errors = getattr(played.bench.store.claims, method), [error]
 
     def failing(*given: Any) -> Any:
         if errors:
             raise errors.pop()
         return working(*given)
 
-    monkeypatch.setattr(played.bench.store, method, failing)
+    monkeypatch.setattr(played.bench.store.claims, method, failing)
     played.work()
     played.pool.run_all()
     played.messages()
@@ -273,7 +273,7 @@ def test_stopping_finishes_the_calls_in_flight_and_gives_back_what_was_not_begun
     assert played.executor.ended
     assert sorted(played.states()) == ["done"] * 4 + ["pending"] * 26
     assert len(played.bench.conductor.workflows) == 4
-    again = played.bench.store.claim("another", played.bench.store.now() + 1, 0, 30)
+    again = played.bench.store.claims.claim("another", played.bench.store.now() + 1, 0, 30)
     assert {target.attempts for target in again} == {1}, "no call was made, so none is to be looked up"
     assert len(again) == 26, "another worker can have them at once"
 
@@ -297,7 +297,7 @@ def test_stopping_does_not_wait_forever_for_a_store_that_cannot_be_used(played: 
     def unavailable(*_: Any) -> None:
         raise StoreUnavailable("the disk is full")
 
-    played.bench.store.record_results = unavailable  # type: ignore[method-assign]
+    played.bench.store.claims.record_results = unavailable  # type: ignore[method-assign]
     played.executor.ask_to_stop()
     played.messages()
     began = played.now
@@ -344,7 +344,7 @@ class Refusing:
 
     def __init__(self, bench: Bench, refused: str, error: Exception) -> None:
         self.batches: list[int] = []
-        record = bench.store.record_results
+        record = bench.store.claims.record_results
 
         def refusing(worker: str, results: Sequence[Result], now: int) -> None:
             self.batches.append(len(results))
@@ -352,7 +352,7 @@ class Refusing:
                 raise error
             record(worker, results, now)
 
-        bench.store.record_results = refusing  # type: ignore[method-assign]
+        bench.store.claims.record_results = refusing  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("error", [ValueError("a surrogate"), StoreUnavailable("statement timeout")])
@@ -365,7 +365,7 @@ def test_a_result_that_the_store_refuses_holds_up_no_other(played: Played, error
         played.round()
     assert played.states().count("done") == 7
     if not isinstance(error, StoreUnavailable):
-        [target] = [t for t in played.bench.store.targets_of([played.bench.event]) if t.workflow == "unknown"]
+        [target] = [t for t in played.bench.store.queries.targets_of([played.bench.event]) if t.workflow == "unknown"]
         assert (target.state, "can't be recorded" in str(target.error)) == ("failed", True)
 
 
@@ -383,19 +383,19 @@ def test_a_target_that_fails_in_a_way_nobody_foresaw_is_set_aside_until_it_ends(
     played.pool.run_all()
     played.round()
     assert sorted(played.states()) == ["done", "pending"]
-    [aside] = played.bench.store.quarantined("target")
+    [aside] = played.bench.store.quarantine.items("target")
     assert (aside.webhook, aside.tries, "KeyError" in aside.reason) == ("w", 1, True)
     for tries in (2, 3):
         played.later(600)
         played.pool.run_all()
         played.round()
-        [again] = played.bench.store.quarantined("target")
+        [again] = played.bench.store.quarantine.items("target")
         assert (again.tries, again.since) == (tries, aside.since)
     played.bench.conductor.start = start  # type: ignore[method-assign]
     played.later(600)
     played.pool.run_all()
     played.round()
-    assert (played.states(), played.bench.store.quarantined("target")) == (["done"] * 2, [])
+    assert (played.states(), played.bench.store.quarantine.items("target")) == (["done"] * 2, [])
 
 
 def test_targets_that_can_be_neither_set_aside_nor_given_back_hold_up_no_others(
@@ -408,8 +408,8 @@ def test_targets_that_can_be_neither_set_aside_nor_given_back_hold_up_no_others(
     played.executor._recording.give_back(given_back)
     played.executor._recording.set_aside(sick, "w", "why")
     played.bench.decide(played.bench.start(), claim=False, received_at=1)
-    monkeypatch.setattr(played.bench.store, "set_aside", refuse)
-    monkeypatch.setattr(played.bench.store, "give_back", refuse)
+    monkeypatch.setattr(played.bench.store.quarantine, "set_aside", refuse)
+    monkeypatch.setattr(played.bench.store.claims, "give_back", refuse)
     for _ in range(3):
         played.later(1)
         played.pool.run_all()
@@ -422,7 +422,7 @@ def test_a_target_whose_event_cannot_be_read_is_set_aside(played: Played, how: s
     bench = played.bench
     bench.decide(bench.start(), claim=False)
     poisoned = bench.event
-    read = bench.store.events_of
+    read = bench.store.queries.events_of
 
     def reading(ids: Sequence[str]) -> dict[str, Event]:
         if poisoned in ids and how == "unreadable":
@@ -434,15 +434,15 @@ def test_a_target_whose_event_cannot_be_read_is_set_aside(played: Played, how: s
             found.pop(poisoned, None)
         return found
 
-    bench.store.events_of = reading  # type: ignore[method-assign]
+    bench.store.queries.events_of = reading  # type: ignore[method-assign]
     bench.decide(*starts(3), claim=False, received_at=1)
     played.work()
     played.pool.run_all()
     played.round()
     played.round()
     assert played.states() == ["done"] * 3
-    [aside] = bench.store.quarantined("target")
-    [target] = bench.store.targets_of([poisoned])
+    [aside] = bench.store.quarantine.items("target")
+    [target] = bench.store.queries.targets_of([poisoned])
     assert (aside.id, target.state, bool(target.error)) == (str(target.id), "pending", True)
 
 
@@ -451,9 +451,9 @@ def test_no_more_payload_is_in_flight_than_fits(bench: Bench, monkeypatch: pytes
     now = bench.store.now()
     names = [f"event{number}" for number in range(30)]
     for name in names:
-        bench.store.append([NewEvent(name, "w", now, '{"a": 1234}', {}, {}, now)])
+        bench.store.deliveries.append([NewEvent(name, "w", now, '{"a": 1234}', {}, {}, now)])
         new = NewTarget("start", "flow", correlation_id=name)
-        bench.store.decide(ME, [Decision(name, "pending", "no", (new,))], [], now, None, 0)
+        bench.store.decisions.decide(ME, [Decision(name, "pending", "no", (new,))], [], now, None, 0)
     most = 0
     for _ in range(100):
         played.round()
@@ -461,7 +461,7 @@ def test_no_more_payload_is_in_flight_than_fits(bench: Bench, monkeypatch: pytes
         if played.pool.jobs:
             played.pool.run()
     assert most <= 4 + 8, "eight are read before their size is known"
-    assert {target.state for target in bench.store.targets_of(names)} == {"done"}
+    assert {target.state for target in bench.store.queries.targets_of(names)} == {"done"}
 
 
 class Shared:
@@ -477,9 +477,9 @@ class Shared:
         for _ in range(number):
             id_ = f"{webhook}{len(self.ids[webhook])}"
             self.ids[webhook].append(id_)
-            bench.store.append([NewEvent(id_, webhook, now, "{}", {}, {}, now)])
+            bench.store.deliveries.append([NewEvent(id_, webhook, now, "{}", {}, {}, now)])
             new = NewTarget("start", workflow, correlation_id=id_)
-            bench.store.decide(ME, [Decision(id_, "pending", "no", (new,))], [], now, None, 0)
+            bench.store.decisions.decide(ME, [Decision(id_, "pending", "no", (new,))], [], now, None, 0)
 
     def run_well(self) -> None:
         """The calls of the webhook that is well end; those of the other hang."""
@@ -493,7 +493,7 @@ class Shared:
                 index += 1
 
     def done(self, webhook: str) -> int:
-        found = self.played.bench.store.targets_of(self.ids[webhook])
+        found = self.played.bench.store.queries.targets_of(self.ids[webhook])
         return sum(target.state == "done" for target in found)
 
 
@@ -542,34 +542,34 @@ def test_targets_are_claimed_called_and_recorded(bench: Bench) -> None:
     bench.executor.wake()
     eventually(lambda: bench.stored().status == "delivered")
     bench.executor.stop()
-    targets = bench.store.targets_of([bench.event])
+    targets = bench.store.queries.targets_of([bench.event])
     assert [(target.state, target.attempts, target.claimed_by) for target in targets] == [("done", 1, "me")] * 2
-    assert bench.store.task(task.id).state == "completed"  # type: ignore[union-attr]
+    assert bench.store.queries.task(task.id).state == "completed"  # type: ignore[union-attr]
 
 
 def test_the_decider_hears_of_an_event_that_is_free_again(bench: Bench) -> None:
     task = bench.task()
     bench.decide(bench.completion(task), claim=False)
     bench.conductor.end(task.id, "CANCELED")
-    listener = bench.store.listener("events")
+    listener = bench.store.signals.listener("events")
     bench.executor.start()
     listener.wait(60)
     listener.close()
     bench.executor.stop()
-    assert [event.id for event in bench.store.agenda(10).freed] == [bench.event]
+    assert [event.id for event in bench.store.decisions.agenda(10).freed] == [bench.event]
 
 
 def test_a_stop_that_comes_while_targets_are_being_claimed_ends(bench: Bench) -> None:
     bench.decide(*starts(5), claim=False)
     claiming, go_on = threading.Event(), threading.Event()
-    claim = bench.store.claim
+    claim = bench.store.claims.claim
 
     def slow(*given: Any) -> Any:
         claiming.set()
         assert go_on.wait(60)
         return claim(*given)
 
-    bench.store.claim = slow  # type: ignore[method-assign]
+    bench.store.claims.claim = slow  # type: ignore[method-assign]
     bench.executor.start()
     assert claiming.wait(60)
     stopping = threading.Thread(target=bench.executor.stop, daemon=True)
@@ -578,4 +578,4 @@ def test_a_stop_that_comes_while_targets_are_being_claimed_ends(bench: Bench) ->
     go_on.set()
     stopping.join(60)
     assert not stopping.is_alive()
-    assert "claimed" not in [target.state for target in bench.store.targets_of([bench.event])]
+    assert "claimed" not in [target.state for target in bench.store.queries.targets_of([bench.event])]

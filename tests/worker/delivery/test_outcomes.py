@@ -149,7 +149,7 @@ def test_an_old_claim_is_renewed_before_the_call_and_gives_it_a_time_to_leave_by
     old = replace(target, claimed_at=(target.claimed_at or 0) - 5000)
     assert bench.result(old).state == "done"
     assert all(began + 0.5 < limit <= time.monotonic() + 2 for limit in limits)
-    [renewed] = bench.store.targets_of([bench.event])
+    [renewed] = bench.store.queries.targets_of([bench.event])
     assert (renewed.claimed_at or 0) >= (target.claimed_at or 0)
 
 
@@ -157,7 +157,7 @@ def test_an_old_claim_is_renewed_before_the_call_and_gives_it_a_time_to_leave_by
 def test_no_call_is_made_under_a_claim_that_another_worker_has_taken_over(bench: Bench, age: int) -> None:
     [target] = bench.decide(bench.start())
     now = int(time.time() * 1000)
-    [taken] = bench.store.claim("another", now + 60_000, now + 1, 10)
+    [taken] = bench.store.claims.claim("another", now + 60_000, now + 1, 10)
     assert taken.attempts == 2
     with pytest.raises(ClaimLost):
         bench.result(replace(target, claimed_at=now - age))
@@ -240,7 +240,7 @@ class Clock:
 def clock(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(time, "time", clock.time)
-    monkeypatch.setattr(bench.store, "renew_claim", lambda *given: True)
+    monkeypatch.setattr(bench.store.claims, "renew", lambda *given: True)
     return clock
 
 
@@ -377,7 +377,7 @@ def test_a_completion_in_doubt_waits_for_the_look_up_for_as_long_as_it_takes(ben
     task, target = in_doubt(bench, 1)
     bench.conductor.sick, bench.conductor.sick_answer = {task.workflow_id}, answer
     now = int(time.time() * 1000)
-    bench.store.effects = lambda kind: Effects(0, 2**60)  # type: ignore[method-assign]
+    bench.store.effects.of_kind = lambda kind: Effects(0, 2**60)  # type: ignore[method-assign]
     result = bench.result(replace(target, failing_since=now - 10 * 3600_000, attempts=500))
     assert (result.state, task.status) == ("pending", "SCHEDULED")
     assert "can't be looked up" in str(result.error)

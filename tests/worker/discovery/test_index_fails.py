@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 
 from config.webhooks import Definitions, Webhook
-from store.protocols import Unstorable
+from store.errors import Unstorable
 from store.records import NewEvent, SetAside
 from tests.worker.leader.test_worker import Bench as LoopBench
 from worker.conductor.errors import ConductorError
@@ -61,18 +61,18 @@ class Bench(LoopBench):
     def event(self, webhook: str, key: str = "", hold: int = 600_000) -> str:
         now = int(time.time() * 1000)
         id_ = f"event {len(self.made)} {time.perf_counter_ns()}"
-        self.store.append([NewEvent(id_, webhook, now, json.dumps({"key": key}), {}, {}, now + hold)])
+        self.store.deliveries.append([NewEvent(id_, webhook, now, json.dumps({"key": key}), {}, {}, now + hold)])
         return id_
 
     def decided(self, *event_ids: str) -> list[bool]:
-        events = [self.store.event(event_id) for event_id in event_ids]
+        events = [self.store.queries.event(event_id) for event_id in event_ids]
         return [event is not None and event.decided_at is not None for event in events]
 
     def takers(self, event_id: str) -> list[str | None]:
-        return [target.task_id for target in self.store.targets_of([event_id]) if target.kind == "complete"]
+        return [target.task_id for target in self.store.queries.targets_of([event_id]) if target.kind == "complete"]
 
     def hold(self, event_id: str) -> str:
-        event = self.store.event(event_id)
+        event = self.store.queries.event(event_id)
         assert event is not None
         return event.hold
 
@@ -96,11 +96,11 @@ def test_events_without_receivers_and_those_with_a_known_taker_are_decided(bench
     leader.decide()
     assert bench.decided(lacks, starts, taken) == [False, True, True]
     assert bench.takers(taken) == [known]
-    assert bench.store.facts()["index_fails"] == "w: 500 not supported"
+    assert bench.store.facts.all()["index_fails"] == "w: 500 not supported"
     bench.fail(False)
     bench.seconds += 20
     leader.decide()
-    assert "index_fails" not in bench.store.facts()
+    assert "index_fails" not in bench.store.facts.all()
     assert bench.decided(lacks) == [True]
     assert bench.takers(lacks) == [unknown]
 
@@ -127,7 +127,7 @@ def test_an_event_with_receivers_and_starts_waits_with_its_starts(bench: Bench) 
     event = bench.event("both", "nobody")
     leader.decide()
     assert bench.decided(event) == [False]
-    assert bench.store.targets_of([event]) == []
+    assert bench.store.queries.targets_of([event]) == []
 
 
 def test_waiting_events_are_not_read_again_until_the_index_is_asked_again(bench: Bench) -> None:
@@ -136,8 +136,8 @@ def test_waiting_events_are_not_read_again_until_the_index_is_asked_again(bench:
     bench.event("w", "nobody")
     leader.decide()
     searches = len(bench.conductor.searches)
-    agenda = bench.store.agenda
-    with mock.patch.object(bench.store, "agenda", side_effect=agenda) as asked:
+    agenda = bench.store.decisions.agenda
+    with mock.patch.object(bench.store.decisions, "agenda", side_effect=agenda) as asked:
         leader.decide()
         bench.seconds += 20
         leader.decide()
@@ -188,31 +188,31 @@ def test_a_queue_that_cannot_be_read_still_keeps_all_events_waiting(bench: Bench
 
 
 def test_the_fact_of_an_older_worker_counts_as_seen_just_now(bench: Bench) -> None:
-    bench.store.set_fact("tasks_by_index_alone", "1")
+    bench.store.facts.set("tasks_by_index_alone", "1")
     worker = bench.deciding()
     assert worker.leader is not None
     worker.leader.decide()
     assert worker.leader.state.need() == "both"
-    assert abs(int(bench.store.facts()["tasks_by_index_alone"]) - bench.store.now()) < 60_000
+    assert abs(int(bench.store.facts.all()["tasks_by_index_alone"]) - bench.store.now()) < 60_000
 
 
 def test_a_task_that_can_be_neither_read_nor_set_aside_keeps_no_other_from_being_shown(bench: Bench) -> None:
     leader = bench.begin()
     refused, shown = bench.foreign("refused"), bench.foreign("shown")
     bench.conductor.ailing = {refused: "garbage", shown: "garbage"}
-    set_aside = bench.store.set_aside
+    set_aside = bench.store.quarantine.set_aside
 
     def refuse(items: Sequence[SetAside]) -> None:
         if refused in {item.id for item in items}:
             raise Unstorable("too large")
         set_aside(items)
 
-    with mock.patch.object(bench.store, "set_aside", refuse):
+    with mock.patch.object(bench.store.quarantine, "set_aside", refuse):
         for _ in range(4):
             leader.decide()
             bench.seconds += 20
             leader.read_suspects()
-    assert [item.id for item in bench.store.quarantined("task")] == [shown]
+    assert [item.id for item in bench.store.quarantine.items("task")] == [shown]
 
 
 def test_tasks_that_cannot_be_read_are_quarantined_and_tried_again_by_the_next_worker(
@@ -225,7 +225,7 @@ def test_tasks_that_cannot_be_read_are_quarantined_and_tried_again_by_the_next_w
         leader.decide()
         bench.seconds += 20
         leader.read_suspects()
-    [shown] = bench.store.quarantined("task")
+    [shown] = bench.store.quarantine.items("task")
     assert shown.id == sick
     assert shown.tries >= 3
     bench.made[0].end_term()
@@ -235,4 +235,4 @@ def test_tasks_that_cannot_be_read_are_quarantined_and_tried_again_by_the_next_w
     worker.leader.read_suspects()
     worker.leader.read_inbox()
     assert bench.state(sick) == "waiting"
-    assert bench.store.quarantined("task") == []
+    assert bench.store.quarantine.items("task") == []

@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 
 from store import rows, turns
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
 from store.records import Decision, Event
 from tests.store.contract.makers import ME
 from tests.worker.leader.test_decider import SECOND, Bench, settle, sick
@@ -33,13 +33,13 @@ def sizes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]
     monkeypatch.setattr(plan, "STEP", 10)
     monkeypatch.setattr(decide, "_ENDED_AT_ONCE", 20)
     sizes: list[tuple[int, int]] = []
-    write = bench.store.decide
+    write = bench.store.decisions.decide
 
     def seen(holder: str, decisions: Sequence[Decision], expired: Sequence[str], *more: Any) -> Any:
         sizes.append((sum(len(decision.targets) for decision in decisions), len(expired)))
         return write(holder, decisions, expired, *more)
 
-    monkeypatch.setattr(bench.store, "decide", seen)
+    monkeypatch.setattr(bench.store.decisions, "decide", seen)
     return sizes
 
 
@@ -78,19 +78,19 @@ def test_what_a_part_wrote_is_known_though_the_next_failed(bench: Bench, sizes: 
     for number in range(12):
         bench.wait({"$.n": number})
         bench.arrive(n=number)
-    write = bench.store.decide
+    write = bench.store.decisions.decide
 
     def fail_at_the_second(*given: Any) -> Any:
         if sizes:
             raise StoreUnavailable
         return write(*given)
 
-    with mock.patch.object(bench.store, "decide", fail_at_the_second), pytest.raises(StoreUnavailable):
+    with mock.patch.object(bench.store.decisions, "decide", fail_at_the_second), pytest.raises(StoreUnavailable):
         bench.decide()
-    assert sorted(bench.decider.tasks.ids()) == sorted(task.id for task in bench.store.waiting_tasks())
+    assert sorted(bench.decider.tasks.ids()) == sorted(task.id for task in bench.store.queries.waiting_tasks())
     bench.decide()
     assert len(bench.decider.tasks) == 0
-    assert bench.store.waiting_tasks() == []
+    assert bench.store.queries.waiting_tasks() == []
 
 
 def test_what_failed_before_the_transaction_leaves_all_as_it_was(bench: Bench) -> None:
@@ -101,7 +101,10 @@ def test_what_failed_before_the_transaction_leaves_all_as_it_was(bench: Bench) -
     bench.conductor.end(cancelled.id, "CANCELED")
     settle(bench, target, "cancelled")
     came = bench.wait(workflow=cancelled.workflow_id)
-    with mock.patch.object(bench.store, "decide", side_effect=StoreUnavailable), pytest.raises(StoreUnavailable):
+    with (
+        mock.patch.object(bench.store.decisions, "decide", side_effect=StoreUnavailable),
+        pytest.raises(StoreUnavailable),
+    ):
         bench.decide()
     assert len(bench.decider.held) == 0, "it isn't held in the store either"
     assert came.id in bench.decider.tasks
@@ -123,14 +126,14 @@ def test_a_new_kind_of_task_has_its_own_webhooks_held_events_read_and_no_others(
     mine = bench.arrive("w", n=1)
     bench.decide()
     read: list[str] = []
-    held = bench.store.held
+    held = bench.store.decisions.held
 
     def seen(*given: Any) -> list[Event]:
         found = held(*given)
         read.extend(event.webhook for event in found)
         return found
 
-    with mock.patch.object(bench.store, "held", seen):
+    with mock.patch.object(bench.store.decisions, "held", seen):
         # Of a workflow that was running before the event arrived.
         workflow = bench.conductor.begin("flow").id
         bench.wait({"$.n": 1}, workflow)
@@ -151,7 +154,7 @@ def test_events_to_call_for_are_not_read_without_bound(bench: Bench, monkeypatch
     while not claimed:
         claimed = bench.decide()
     assert [event.id for _, event in claimed] == events[:2]
-    assert len([target for target in bench.store.targets_of(events) if target.state == "pending"]) == 2
+    assert len([target for target in bench.store.queries.targets_of(events) if target.state == "pending"]) == 2
 
 
 def test_events_whose_hold_ends_are_read_together_for_a_task_in_doubt(
@@ -166,7 +169,7 @@ def test_events_whose_hold_ends_are_read_together_for_a_task_in_doubt(
     bench.ms += SECOND
     sick(bench, bench.wait({"$.n": 39}, workflow=workflow))
     bench.ms += 10 * SECOND
-    with mock.patch.object(bench.store, "events_of", wraps=bench.store.events_of) as read:
+    with mock.patch.object(bench.store.queries, "events_of", wraps=bench.store.queries.events_of) as read:
         bench.decide()
         bench.decide()
     numbers = [len(one.args[0]) for one in read.mock_calls]
@@ -209,7 +212,7 @@ def test_wherever_it_is_killed_its_takers_are_those_that_were_decided(bench: Ben
         tasks = [bench.wait({"$.run": last}) for _ in range(25)]
         event = bench.arrive(run=last)
         while polled := bench.conductor.poll("me"):
-            bench.decider.add_tasks(bench.store.adopt(ME, polled, bench.ms))
+            bench.decider.add_tasks(bench.store.tasks.adopt(ME, polled, bench.ms))
         left = last
 
         def dying() -> Any:
@@ -223,7 +226,7 @@ def test_wherever_it_is_killed_its_takers_are_those_that_were_decided(bench: Ben
             bench.decide()
             while bench.decider.unfinished:
                 bench.decide()
-        began = bench.store.targets_of([event]) != []
+        began = bench.store.queries.targets_of([event]) != []
         late = bench.wait({"$.run": last})
         bench.restart()
         bench.decide()
@@ -234,7 +237,7 @@ def test_wherever_it_is_killed_its_takers_are_those_that_were_decided(bench: Ben
         assert len(set(found)) == len(found)
         assert found[:25] == expected
         assert not began or late.id not in found
-        assert sorted(bench.decider.tasks.ids()) == sorted(task.id for task in bench.store.waiting_tasks())
+        assert sorted(bench.decider.tasks.ids()) == sorted(task.id for task in bench.store.queries.waiting_tasks())
         assert bench.event(event).decided_at is not None
         bench.ms += SECOND
         if left > 0:  # it was all written before

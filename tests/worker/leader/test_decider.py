@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 from config.webhooks import Definitions, Webhook
-from store.protocols import LeadershipLost, StoreUnavailable
+from store.errors import LeadershipLost, StoreUnavailable
 from store.records import Event, NewEvent, Result, Target
 from store.sqlite import SqliteStore, open_store
 from tests.store.contract.makers import ME
@@ -29,7 +29,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.ms = 1_700_000_000_000
         self.store: SqliteStore = open_store(f"sqlite:///{folder}/bridge.db")
-        self.store.elect("me", 10**9)
+        self.store.leadership.elect("me", 10**9)
         self.conductor = SimulatedConductor(lambda: self.ms)
         self.looked_up: list[str] = []
         self.decider = self.another()
@@ -63,23 +63,25 @@ class Bench:
     def arrive(self, webhook: str = "w", hold: int = 600, **payload: Any) -> str:
         self.number += 1
         id_ = f"event{self.number}"
-        self.store.append([NewEvent(id_, webhook, self.ms, json.dumps(payload), {}, {}, self.ms + hold * SECOND)])
+        self.store.deliveries.append(
+            [NewEvent(id_, webhook, self.ms, json.dumps(payload), {}, {}, self.ms + hold * SECOND)]
+        )
         return id_
 
     def decide(self) -> list[tuple[Target, Event]]:
         """A scan, and the decision after it."""
         began = self.ms
-        agenda = self.store.agenda(100, self.decider.undefined(self.ms))
+        agenda = self.store.decisions.agenda(100, self.decider.undefined(self.ms))
         self.decider.set_paused(agenda.paused)
         while tasks := self.conductor.poll("me"):
-            self.decider.add_tasks(self.store.adopt(ME, tasks, self.ms))
+            self.decider.add_tasks(self.store.tasks.adopt(ME, tasks, self.ms))
         return self.decider.decide(ME, agenda.undecided, agenda.freed, began, self.ms, ("me", 100))
 
     def takers(self, event_id: str) -> list[str]:
-        return [str(t.task_id) for t in self.store.targets_of([event_id]) if t.kind == "complete"]
+        return [str(t.task_id) for t in self.store.queries.targets_of([event_id]) if t.kind == "complete"]
 
     def event(self, event_id: str) -> Event:
-        found = self.store.event(event_id)
+        found = self.store.queries.event(event_id)
         assert found is not None
         return found
 
@@ -94,7 +96,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 def settle(bench: Bench, target: Target, state: Any) -> None:
     """A call has come to this end."""
-    bench.store.record_results("me", [Result(target, state)], bench.ms)
+    bench.store.claims.record_results("me", [Result(target, state)], bench.ms)
 
 
 def test_an_event_goes_to_every_matching_task_that_was_waiting_and_needs_no_look_up(bench: Bench) -> None:
@@ -329,7 +331,7 @@ def test_a_workflow_that_cannot_be_shown_delays_its_own_task_alone(bench: Bench,
     bench.conductor.sick_answer = lambda: answer
     event, other = bench.arrive(), bench.arrive("other")
     bench.decide()
-    targets = {target.task_id: target.only_versions for target in bench.store.targets_of([event, other])}
+    targets = {target.task_id: target.only_versions for target in bench.store.queries.targets_of([event, other])}
     assert targets == {ill.id: (1, 2), well.id: None, elsewhere.id: None}
 
 
@@ -339,10 +341,10 @@ def test_a_task_in_doubt_that_was_not_the_events_waits_on_and_the_event_is_held_
     sick(bench, ill)
     event = bench.arrive()
     [(target, _)] = bench.decide()
-    bench.store.record_results("me", [Result(target, "cancelled", "version 1", unfit=True)], bench.ms)
-    returned = bench.store.agenda(9).returned
+    bench.store.claims.record_results("me", [Result(target, "cancelled", "version 1", unfit=True)], bench.ms)
+    returned = bench.store.decisions.agenda(9).returned
     assert [task.id for task in returned] == [ill.id]
-    bench.store.look_again(ME, [ill.id])
+    bench.store.tasks.look_again(ME, [ill.id])
     bench.decider.add_tasks(returned)
     bench.decide()
     assert bench.event(event).hold == "held"
@@ -462,14 +464,14 @@ def test_a_workflow_that_conductor_did_not_know_is_asked_for_again(bench: Bench)
 def test_after_an_error_of_the_store_the_next_decider_goes_on_from_what_is_there(bench: Bench, committed: bool) -> None:
     bench.wait()
     event = bench.arrive()
-    decide = bench.store.decide
+    decide = bench.store.decisions.decide
 
     def failing(*given: Any) -> Any:
         if committed:
             decide(*given)
         raise StoreUnavailable
 
-    with mock.patch.object(bench.store, "decide", failing), pytest.raises(StoreUnavailable):
+    with mock.patch.object(bench.store.decisions, "decide", failing), pytest.raises(StoreUnavailable):
         bench.decide()
     assert bench.takers(event) == ["t000"] * committed
     bench.restart()
@@ -480,12 +482,12 @@ def test_after_an_error_of_the_store_the_next_decider_goes_on_from_what_is_there
 def test_who_has_lost_the_lead_decides_nothing(bench: Bench) -> None:
     bench.wait()
     event = bench.arrive()
-    bench.store.resign(ME)
-    assert bench.store.elect("another", 1)
+    bench.store.leadership.resign(ME)
+    assert bench.store.leadership.elect("another", 1)
     with pytest.raises(LeadershipLost):
         bench.decide()
     assert bench.event(event).decided_at is None
-    assert bench.store.targets_of([event]) == []
+    assert bench.store.queries.targets_of([event]) == []
 
 
 @pytest.mark.parametrize("later", [False, True])
@@ -510,7 +512,7 @@ def test_tasks_are_given_inside_what_pauses_their_leases(bench: Bench, later: bo
     bench.decide()
     assert given == [["t000"]]
     assert waits == [True, False]
-    [target] = bench.store.targets_of([event])
+    [target] = bench.store.queries.targets_of([event])
     assert (target.due_at - bench.ms, target.attempts) == ((5000, 0) if later else (0, target.attempts))
 
 
@@ -518,11 +520,11 @@ def test_what_is_claimed_at_once_comes_with_its_event_and_the_rest_is_left_for_a
     for _ in range(3):
         bench.wait()
     event = bench.arrive(n=1)
-    undecided = bench.store.agenda(10).undecided
-    bench.decider.add_tasks(bench.store.adopt(ME, bench.conductor.poll("me"), bench.ms))
+    undecided = bench.store.decisions.agenda(10).undecided
+    bench.decider.add_tasks(bench.store.tasks.adopt(ME, bench.conductor.poll("me"), bench.ms))
     claimed = bench.decider.decide(ME, undecided, [], bench.ms, bench.ms, ("me", 2))
     assert [(target.task_id, owner.id) for target, owner in claimed] == [("t000", event), ("t001", event)]
-    assert [target.state for target in bench.store.targets_of([event])] == ["claimed", "claimed", "pending"]
+    assert [target.state for target in bench.store.queries.targets_of([event])] == ["claimed", "claimed", "pending"]
 
 
 def test_held_events_that_are_taken_are_read_a_few_at_a_time(bench: Bench) -> None:
@@ -533,7 +535,7 @@ def test_held_events_that_are_taken_are_read_a_few_at_a_time(bench: Bench) -> No
     bench.ms += SECOND
     for _ in events:
         bench.wait(workflow=workflow)
-    with mock.patch.object(bench.store, "events_of", wraps=bench.store.events_of) as read:
+    with mock.patch.object(bench.store.queries, "events_of", wraps=bench.store.queries.events_of) as read:
         claimed = bench.decide()
     assert [event.id for _, event in claimed] == events
     assert [len(call.args[0]) for call in read.call_args_list] == [8, 4]
@@ -549,19 +551,19 @@ TALK = {
 
 
 def starts(bench: Bench, event_id: str) -> list[Target]:
-    return [target for target in bench.store.targets_of([event_id]) if target.kind == "start"]
+    return [target for target in bench.store.queries.targets_of([event_id]) if target.kind == "start"]
 
 
 def record(bench: Bench, event_id: str, state: Any) -> None:
-    live = [target for target in bench.store.targets_of([event_id]) if target.state == "claimed"]
-    bench.store.record_results("me", [Result(target, state) for target in live], bench.ms)
+    live = [target for target in bench.store.queries.targets_of([event_id]) if target.state == "claimed"]
+    bench.store.claims.record_results("me", [Result(target, state) for target in live], bench.ms)
 
 
 def test_a_start_unless_taken_is_made_only_if_no_task_takes_the_event_which_is_then_not_held(bench: Bench) -> None:
     bench.define(TALK)
     first = bench.arrive()
     bench.decide()
-    assert (len(starts(bench, first)), bench.store.held(0, 9)) == (1, [])
+    assert (len(starts(bench, first)), bench.store.decisions.held(0, 9)) == (1, [])
     task = bench.wait()
     bench.ms += SECOND
     second = bench.arrive()
@@ -590,12 +592,12 @@ def test_an_event_whose_takers_are_gone_is_held_if_the_start_was_made_before(ben
     event_id = bench.arrive()
     bench.decide()
     bench.define(TALK)
-    for target in bench.store.targets_of([event_id]):
+    for target in bench.store.queries.targets_of([event_id]):
         state: Any = "done" if target.kind == "start" else "cancelled"
-        bench.store.record_results("me", [Result(target, state)], bench.ms)
+        bench.store.claims.record_results("me", [Result(target, state)], bench.ms)
     bench.decide()
     assert len(starts(bench, event_id)) == 1
-    assert [event.id for event in bench.store.held(0, 9)] == [event_id]
+    assert [event.id for event in bench.store.decisions.held(0, 9)] == [event_id]
 
 
 def test_starts_of_one_value_have_one_key_and_those_without_a_value_none(bench: Bench) -> None:
@@ -606,7 +608,7 @@ def test_starts_of_one_value_have_one_key_and_those_without_a_value_none(bench: 
     seven, same, eight, none = (starts(bench, f"event{number}")[0] for number in (1, 2, 3, 4))
     assert seven.once_key == same.once_key != eight.once_key
     assert (seven.once_while, none.once_key, none.once_while) == ("running", None, None)
-    holder = bench.store.once_holder(str(seven.once_key))
+    holder = bench.store.once_keys.holder(str(seven.once_key))
     assert holder is not None
     assert holder.target_id == seven.id
 
@@ -615,20 +617,20 @@ def test_targets_of_a_webhook_with_a_pace_are_not_claimed_at_once(bench: Bench) 
     bench.define({"name": "w", "starts": [{"workflow": "flow"}], "pace": "5/s"})
     bench.arrive()
     assert bench.decide() == []
-    assert len(bench.store.claim("me", bench.ms, 0, 9, {"w": 5.0})) == 1
+    assert len(bench.store.claims.claim("me", bench.ms, 0, 9, {"w": 5.0})) == 1
 
 
 def test_while_paused_nothing_is_decided_and_afterwards_it_is_as_after_downtime(bench: Bench) -> None:
     held = bench.arrive(hold=1)
     bench.decide()
-    bench.store.pause("w", bench.ms)
+    bench.store.pauses.pause("w", bench.ms)
     came = bench.arrive(hold=1)
     early, late = bench.wait(), bench.wait()
     late.scheduled_at += 10 * SECOND
     bench.ms += 60 * SECOND
     for _ in range(2):
         assert bench.decide() == []
-    assert bench.store.resume("w")
+    assert bench.store.pauses.resume("w")
     bench.conductor.schedule(early.workflow_id, "second", {})
     bench.decide()
     assert bench.takers(held) == [early.id], "it came within the hold, though that has ended meanwhile"

@@ -48,7 +48,7 @@ def test_a_worker_begins_with_what_was_kept_while_the_file_is_broken(setup: Setu
     setup.write(ONE, TWO)
     relays = LastGood(environment=dict)
     relays.load(setup.file)
-    setup.store.keep_definitions(relays.kept())
+    setup.store.kept_definitions.keep(relays.kept())
     setup.watch().announce()
     assert ok() == 1
     setup.file.write_text("webhooks: [")
@@ -56,12 +56,12 @@ def test_a_worker_begins_with_what_was_kept_while_the_file_is_broken(setup: Setu
     assert sorted(watcher.current.by_name) == ["one", "two"]
     assert ok() == 0
     watcher.announce()
-    assert "webhooks.yaml:1: YAML" in setup.store.facts()["definitions_error:worker"]
+    assert "webhooks.yaml:1: YAML" in setup.store.facts.all()["definitions_error:worker"]
     setup.write(ONE)
     watcher.force()
     assert watcher.check()
     assert ok() == 1
-    assert "definitions_error:worker" not in setup.store.facts()
+    assert "definitions_error:worker" not in setup.store.facts.all()
 
 
 def test_a_worker_needs_no_secret(setup: Setup) -> None:
@@ -70,7 +70,7 @@ def test_a_worker_needs_no_secret(setup: Setup) -> None:
     assert list(watcher.current.by_name) == ["one"]
     assert watcher.error is None
     watcher.announce()
-    assert setup.store.kept_definitions() == {}, "what is good is the relay's to say"
+    assert setup.store.kept_definitions.all() == {}, "what is good is the relay's to say"
 
 
 def test_with_nothing_kept_broken_definitions_are_an_error(setup: Setup) -> None:
@@ -87,12 +87,12 @@ def test_the_going_of_a_webhook_is_noted_until_it_is_back(setup: Setup) -> None:
     watcher.force()
     watcher.check()
     now = setup.store.now()
-    assert list(gone_webhooks(setup.store.facts(), now)) == ["two"]
+    assert list(gone_webhooks(setup.store.facts.all(), now)) == ["two"]
     setup.write(ONE, TWO)
     watcher.force()
     watcher.check()
-    assert gone_webhooks(setup.store.facts(), now) == {}
-    assert not [name for name in setup.store.facts() if name.startswith("webhook_gone")]
+    assert gone_webhooks(setup.store.facts.all(), now) == {}
+    assert not [name for name in setup.store.facts.all() if name.startswith("webhook_gone")]
 
 
 def test_what_went_long_ago_is_forgotten() -> None:

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 from store import rows
-from store.protocols import LeadershipLost, StoreUnavailable, Unstorable
+from store.errors import LeadershipLost, StoreUnavailable, Unstorable
 from store.records import Decision, Event, EventFilter, NewTarget, SetAside
 from store.sqlite import large_decisions
 from tests.store.contract.makers import ME
@@ -46,7 +46,7 @@ def poison(*event_ids: str, error: type[BaseException] = RuntimeError) -> Iterat
 @contextmanager
 def refusing(bench: Bench, *event_ids: str) -> Iterator[list[int]]:
     """The store refuses what is decided of these events; the sizes of the batches that it was given."""
-    decide_, sizes = bench.store.decide, list[int]()
+    decide_, sizes = bench.store.decisions.decide, list[int]()
 
     def refuse(holder: str, decisions: Sequence[Decision], expired: Sequence[str], *more: Any) -> Any:
         sizes.append(len(decisions) + len(expired))
@@ -54,7 +54,7 @@ def refusing(bench: Bench, *event_ids: str) -> Iterator[list[int]]:
             raise Unstorable("too large")
         return decide_(holder, decisions, expired, *more)
 
-    with mock.patch.object(bench.store, "decide", refuse):
+    with mock.patch.object(bench.store.decisions, "decide", refuse):
         yield sizes
 
 
@@ -73,7 +73,7 @@ def no_target_for(task_id: str) -> Iterator[None]:
 
 
 def aside(bench: Bench) -> list[tuple[str, str, int]]:
-    return [(item.kind, item.id, item.tries) for item in bench.store.quarantined()]
+    return [(item.kind, item.id, item.tries) for item in bench.store.quarantine.items()]
 
 
 def hold(bench: Bench) -> str:
@@ -96,7 +96,7 @@ def test_an_event_that_fails_is_set_aside_and_the_others_are_decided_in_order(be
     assert bench.takers(first) == [task.id for task in tasks]
     assert bench.event(second).hold == "held"
     assert (bench.event(sick).decided_at, bench.event(sick).status) == (None, "pending")
-    [item] = bench.store.quarantined()
+    [item] = bench.store.quarantine.items()
     assert (item.kind, item.id, item.webhook, item.reason) == ("event", sick, "w", "RuntimeError: poison")
 
 
@@ -108,15 +108,15 @@ def test_it_is_tried_again_ever_more_rarely_for_ever_and_decided_when_it_can_be(
         for _ in range(3000):
             bench.ms += SECOND
             bench.decide()
-            [item] = bench.store.quarantined()
+            [item] = bench.store.quarantine.items()
             tries = item.tries
             assert item.due_at <= bench.ms + 301 * SECOND
     assert 15 < tries < 30
-    [item] = bench.store.quarantined()
+    [item] = bench.store.quarantine.items()
     assert item.since < bench.ms - 2999 * SECOND
     bench.ms += 301 * SECOND
     bench.decide()
-    assert (bench.event(sick).hold, bench.store.quarantined()) == ("held", [])
+    assert (bench.event(sick).hold, bench.store.quarantine.items()) == ("held", [])
 
 
 def test_one_that_is_set_aside_is_tried_again_by_the_next_worker_too(bench: Bench) -> None:
@@ -127,19 +127,19 @@ def test_one_that_is_set_aside_is_tried_again_by_the_next_worker_too(bench: Benc
     bench.restart()
     bench.ms += 2 * SECOND
     bench.decide()
-    assert (bench.takers(sick), bench.store.quarantined()) == ([task.id], [])
+    assert (bench.takers(sick), bench.store.quarantine.items()) == ([task.id], [])
 
 
 def test_a_paused_webhooks_event_that_was_set_aside_waits_for_the_webhook(bench: Bench) -> None:
     sick = bench.arrive()
     with poison(sick):
         bench.decide()
-    bench.store.pause("w", bench.ms)
+    bench.store.pauses.pause("w", bench.ms)
     for _ in range(2):
         bench.ms += 2 * SECOND
         bench.decide()
-    assert (bench.event(sick).decided_at, bench.store.quarantined()) == (None, [])
-    bench.store.resume("w")
+    assert (bench.event(sick).decided_at, bench.store.quarantine.items()) == (None, [])
+    bench.store.pauses.resume("w")
     bench.decide()
     assert bench.event(sick).hold == "held"
 
@@ -150,12 +150,12 @@ def test_a_paused_webhooks_held_event_that_was_set_aside_is_held_again_afterward
     taken, over = hold(bench), hold(bench)
     with poison(taken, over):
         bench.restart()
-    bench.store.pause("w", bench.ms)
+    bench.store.pauses.pause("w", bench.ms)
     for _ in range(2):
         bench.ms += 2 * SECOND
         bench.decide()
-    assert bench.store.quarantined() == []
-    bench.store.resume("w")
+    assert bench.store.quarantine.items() == []
+    bench.store.pauses.resume("w")
     task = bench.wait(workflow=workflow)
     bench.decide()
     assert bench.takers(taken) == [task.id]
@@ -187,7 +187,7 @@ def test_what_says_nothing_about_the_event_is_raised(bench: Bench, error: type[E
     event = bench.arrive()
     with poison(event, error=error), pytest.raises(error):
         bench.decide()
-    assert bench.store.quarantined() == []
+    assert bench.store.quarantine.items() == []
 
 
 @pytest.mark.parametrize("number", [1, 7, 40])
@@ -225,7 +225,7 @@ def test_a_held_event_whose_payload_cannot_be_read_is_passed_over_and_taken_late
     bench.ms += 2 * SECOND
     late = bench.wait(workflow=workflow)
     bench.decide()
-    assert (bench.takers(sick), bench.store.quarantined()) == ([late.id], [])
+    assert (bench.takers(sick), bench.store.quarantine.items()) == ([late.id], [])
 
 
 def test_a_freed_event_that_fails_is_set_aside_and_free_again_later(bench: Bench) -> None:
@@ -236,7 +236,7 @@ def test_a_freed_event_that_fails_is_set_aside_and_free_again_later(bench: Bench
     with poison(event):
         bench.decide()
     assert bench.event(event).hold == "aside"
-    assert bench.store.agenda(9).freed == []
+    assert bench.store.decisions.agenda(9).freed == []
     bench.ms += 2 * SECOND
     task = bench.wait(workflow=gone.workflow_id)
     bench.decide()
@@ -254,21 +254,21 @@ def test_a_hold_whose_end_is_refused_holds_up_no_others_end(bench: Bench) -> Non
     assert aside(bench) == [("event", events[2], 1)]
     bench.ms += 2 * SECOND
     bench.decide()
-    assert (bench.event(events[2]).status, bench.store.quarantined()) == ("expired", [])
+    assert (bench.event(events[2]).status, bench.store.quarantine.items()) == ("expired", [])
 
 
 def test_what_a_worker_reads_as_it_begins_is_narrowed_down_too(bench: Bench) -> None:
     sick, well = hold(bench), hold(bench)
     with poison(sick):
         bench.restart()
-    assert [event.id for event in bench.store.held(0, 9)] == [well]
+    assert [event.id for event in bench.store.decisions.held(0, 9)] == [well]
     assert aside(bench) == [("event", sick, 1)]
 
 
 @contextmanager
 def no_room_aside_for(bench: Bench, *event_ids: str) -> Iterator[list[int]]:
     """The store refuses to set these events aside; the time of each such try."""
-    set_aside, tries = bench.store.set_aside, list[int]()
+    set_aside, tries = bench.store.quarantine.set_aside, list[int]()
 
     def refuse(items: Sequence[SetAside]) -> None:
         if {item.id for item in items} & set(event_ids):
@@ -276,7 +276,7 @@ def no_room_aside_for(bench: Bench, *event_ids: str) -> Iterator[list[int]]:
             raise Unstorable("too large")
         set_aside(items)
 
-    with mock.patch.object(bench.store, "set_aside", refuse):
+    with mock.patch.object(bench.store.quarantine, "set_aside", refuse):
         yield tries
 
 
@@ -369,7 +369,7 @@ def test_a_task_that_cannot_be_used_is_set_aside_and_the_others_take_what_comes(
     bench.ms += 2 * SECOND
     bench.decide()
     assert sick.id in bench.decider.tasks
-    assert bench.store.quarantined() == []
+    assert bench.store.quarantine.items() == []
 
 
 def test_a_task_whose_look_for_held_events_fails_takes_one_at_its_next_try(bench: Bench) -> None:
@@ -389,17 +389,17 @@ def test_a_task_whose_look_for_held_events_fails_takes_one_at_its_next_try(bench
     assert (bench.takers(first), aside(bench)) == ([well.id], [("task", sick.id, 1)])
     bench.ms += SECOND
     bench.decide()
-    assert (bench.takers(second), bench.store.quarantined()) == ([sick.id], [])
+    assert (bench.takers(second), bench.store.quarantine.items()) == ([sick.id], [])
 
 
 def test_a_task_that_was_set_aside_and_has_ended_is_forgotten(bench: Bench) -> None:
     sick = bench.wait()
     with no_room_for(sick.id):
         bench.decide()
-    bench.store.drop(ME, [sick.id], bench.ms)
+    bench.store.tasks.drop(ME, [sick.id], bench.ms)
     bench.decider.drop_tasks([sick.id])
     bench.decide()
-    assert bench.store.quarantined() == []
+    assert bench.store.quarantine.items() == []
     bench.ms += 10 * SECOND
     bench.decide()
     assert sick.id not in bench.decider.tasks
@@ -427,10 +427,10 @@ def test_a_path_that_cannot_be_evaluated_selects_nothing_and_holds_up_nobody(ben
 def test_what_another_set_aside_is_left_alone(bench: Bench) -> None:
     """Discovery has suspects of its own."""
     item = SetAside("task", "t9", None, "500", bench.ms, 3, bench.ms - 1)
-    bench.store.set_aside([item])
+    bench.store.quarantine.set_aside([item])
     bench.arrive()
     bench.decide()
-    assert bench.store.quarantined() == [item]
+    assert bench.store.quarantine.items() == [item]
 
 
 def test_the_end_of_an_undefined_webhooks_event_may_be_refused_too(bench: Bench) -> None:
@@ -442,7 +442,7 @@ def test_the_end_of_an_undefined_webhooks_event_may_be_refused_too(bench: Bench)
     assert (bench.event(well).status, aside(bench)) == ("expired", [("event", sick, 1)])
     bench.ms += 2 * SECOND
     bench.decide()
-    assert (bench.event(sick).status, bench.store.quarantined()) == ("expired", [])
+    assert (bench.event(sick).status, bench.store.quarantine.items()) == ("expired", [])
 
 
 def test_a_decision_with_very_many_targets_may_be_refused_too(bench: Bench) -> None:
@@ -451,14 +451,14 @@ def test_a_decision_with_very_many_targets_may_be_refused_too(bench: Bench) -> N
         bench.wait()
     other = bench.wait(name="sub")
     sick, well = bench.arrive(), bench.arrive("v")
-    refuse = mock.patch.object(bench.store, "record_large", side_effect=Unstorable("too large"))
+    refuse = mock.patch.object(bench.store.large_decisions, "record", side_effect=Unstorable("too large"))
     with mock.patch("worker.leader.plan.STEP", 3), refuse:
         for _ in range(2):
             bench.decide()
     assert (bench.takers(well), aside(bench)) == ([other.id], [("event", sick, 1)])
     bench.ms += 2 * SECOND
     bench.decide()
-    assert (len(bench.takers(sick)), bench.store.quarantined()) == (5, [])
+    assert (len(bench.takers(sick)), bench.store.quarantine.items()) == (5, [])
 
 
 def test_a_decision_whose_targets_cannot_be_written_holds_up_no_other_with_very_many(bench: Bench) -> None:
@@ -487,7 +487,7 @@ def test_a_decision_whose_targets_cannot_be_written_holds_up_no_other_with_very_
     bench.ms += 60 * SECOND
     for _ in range(3):
         bench.decide()
-    assert (bench.takers(sick), bench.store.quarantined()) == ([task.id for task in tasks], [])
+    assert (bench.takers(sick), bench.store.quarantine.items()) == ([task.id for task in tasks], [])
     assert bench.event(sick).hold == "no"
 
 
@@ -508,7 +508,7 @@ def test_tasks_of_a_decision_that_cannot_be_written_go_to_no_other_event_under_t
     for _ in range(4):
         bench.decide()
     assert bench.takers(sick) == [task.id for task in tasks]
-    assert (bench.event(sick).hold, bench.event(other).hold, bench.store.quarantined()) == ("no", "held", [])
+    assert (bench.event(sick).hold, bench.event(other).hold, bench.store.quarantine.items()) == ("no", "held", [])
 
 
 @pytest.mark.parametrize("column", ["headers", "query"])
@@ -523,11 +523,11 @@ def test_an_event_whose_row_cannot_be_read_is_set_aside_and_the_others_are_decid
     bench.decide()
     assert bench.event(well).hold == "held"
     assert aside(bench) == [("event", sick, 1)]
-    assert "can't be read" in bench.store.quarantined()[0].reason
+    assert "can't be read" in bench.store.quarantine.items()[0].reason
     garble(bench, f"UPDATE events SET {column} = '{{}}' WHERE id = ?", sick)
     bench.ms += 2 * SECOND
     bench.decide()
-    assert (bench.event(sick).hold, bench.store.quarantined()) == ("held", [])
+    assert (bench.event(sick).hold, bench.store.quarantine.items()) == ("held", [])
 
 
 FOREIGN = ["headers = CAST(x'7bff7d' AS TEXT)", "payload = CAST(x'7bff7d' AS TEXT)", "query = x'ff'"]
@@ -546,8 +546,8 @@ def test_an_event_in_whose_row_is_what_no_bridge_wrote_is_set_aside_and_the_othe
     bench.decide()
     assert bench.event(well).hold == "held"
     assert aside(bench) == [("event", sick, 1)]
-    assert "can't be read" in bench.store.quarantined()[0].reason
-    assert len(bench.store.events(EventFilter())) == 2
+    assert "can't be read" in bench.store.quarantine.items()[0].reason
+    assert len(bench.store.queries.events(EventFilter())) == 2
 
 
 def test_an_event_whose_hold_is_none_holds_up_no_other(bench: Bench) -> None:
@@ -555,8 +555,8 @@ def test_an_event_whose_hold_is_none_holds_up_no_other(bench: Bench) -> None:
     garble(bench, "UPDATE events SET held = 77 WHERE id = ?", sick)
     bench.restart()
     bench.decide()
-    assert [event.id for event in bench.store.held(0, 9)] == [well]
-    assert len(bench.store.events(EventFilter())) == 2
+    assert [event.id for event in bench.store.decisions.held(0, 9)] == [well]
+    assert len(bench.store.queries.events(EventFilter())) == 2
 
 
 FOREIGN_TASK = [
@@ -579,7 +579,7 @@ def test_a_task_in_whose_row_is_what_no_bridge_wrote_is_broken_and_the_others_wa
     event = bench.arrive()
     bench.decide()
     assert bench.takers(event) == [well.id]
-    assert len(bench.store.waiting_tasks()) == 1
+    assert len(bench.store.queries.waiting_tasks()) == 1
 
 
 def test_targets_in_whose_rows_is_what_no_bridge_wrote_keep_no_others_from_being_claimed(bench: Bench) -> None:
@@ -588,7 +588,7 @@ def test_targets_in_whose_rows_is_what_no_bridge_wrote_keep_no_others_from_being
         event = bench.arrive()
         bench.decide()
         garble(bench, f"UPDATE targets SET {column}, state = 'pending' WHERE event_id = ?", event)
-    assert len(bench.store.claim("me", bench.ms + 10, 0, 9)) == 3
+    assert len(bench.store.claims.claim("me", bench.ms + 10, 0, 9)) == 3
 
 
 def test_a_task_whose_row_cannot_be_read_is_broken_and_the_others_wait(bench: Bench) -> None:
@@ -599,7 +599,7 @@ def test_a_task_whose_row_cannot_be_read_is_broken_and_the_others_wait(bench: Be
     event = bench.arrive()
     bench.decide()
     assert bench.takers(event) == [well.id]
-    found = bench.store.task(sick.id)
+    found = bench.store.queries.task(sick.id)
     assert found is not None and found.broken is not None and "can't be read" in found.broken
 
 

@@ -28,7 +28,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from config.settings import Settings
 from config.webhooks import Definitions, Webhook
-from store.protocols import LeadershipLost, StoreUnavailable
+from store.errors import LeadershipLost, StoreUnavailable
 from store.records import Event, NewEvent, Result, Target, Term
 from store.sqlite import SqliteStore, open_store
 from tests.store import naive
@@ -192,7 +192,7 @@ class Machine(RuleBasedStateMachine):
         type(watcher).current = property(lambda _: self.definitions)
         conductor: Any = self.conductor
         worker_id = f"worker{len(self.workers)}"
-        worker = Worker(made, self.store, watcher, Health(self.store), conductor, worker_id)
+        worker = Worker(made, self.store, watcher, Health(self.store.leadership), conductor, worker_id)
         self.workers.append(worker)
         worker._means = replace(worker._means, look_ups=None, workflows=None)
         worker._executor.submit = lambda claimed: self.in_hand.extend((worker, *one) for one in claimed)  # type: ignore[method-assign]
@@ -203,14 +203,14 @@ class Machine(RuleBasedStateMachine):
 
         class Spy(Decider):
             def decide(self, term: Term, *arguments: Any) -> Any:
-                if machine.store.leader()[0] != term.holder:  # type: ignore[index]
+                if machine.store.leadership.leader()[0] != term.holder:  # type: ignore[index]
                     return super().decide(term, *arguments)  # LeadershipLost, or there was nothing to write
                 _, _, began, now, _, whole = arguments
                 assert whole
                 waiting = self.tasks.ids()
                 machine.required_are(waiting)
                 committed = False
-                decide = machine.store.decide
+                decide = machine.store.decisions.decide
 
                 def store_decide(*given: Any) -> Any:
                     nonlocal committed
@@ -223,7 +223,7 @@ class Machine(RuleBasedStateMachine):
                     return answer
 
                 try:
-                    with mock.patch.object(machine.store, "decide", store_decide):
+                    with mock.patch.object(machine.store.decisions, "decide", store_decide):
                         answer = super().decide(term, *arguments)
                     committed = True
                 finally:
@@ -270,9 +270,9 @@ class Machine(RuleBasedStateMachine):
 
     def compare(self) -> None:
         """The store holds what the reference says."""
-        targets = self.store.targets_of(list(self.reference.events))
+        targets = self.store.queries.targets_of(list(self.reference.events))
         for event in self.reference.events.values():
-            stored = self.store.event(event.id)
+            stored = self.store.queries.event(event.id)
             assert stored is not None
             own = [target for target in targets if target.event_id == event.id]
             assert {t.task_id for t in own if t.kind == "complete"} == set(event.takers), event
@@ -300,10 +300,10 @@ class Machine(RuleBasedStateMachine):
         new = NewEvent(
             f"event{self.seq}", webhook, self.ms, json.dumps(payload), {}, {}, self.ms + hold, f"delivery {self.seq}"
         )
-        [committed] = self.store.append([new])
+        [committed] = self.store.deliveries.append([new])
         assert committed.event_id == new.id
         if again:
-            [repeated] = self.store.append([replace(new, id=f"{new.id} again")])
+            [repeated] = self.store.deliveries.append([replace(new, id=f"{new.id} again")])
             assert repeated.duplicate
             assert repeated.event_id == new.id
         self.reference.events[new.id] = RefEvent(self.seq, new.id, webhook, self.ms, new.hold_until, payload)
@@ -555,12 +555,12 @@ class Machine(RuleBasedStateMachine):
     def the_worker_is_killed(self, in_sweep: bool) -> None:
         """Between any two steps, or as it has polled and not stored."""
         if in_sweep:
-            killed = mock.patch.object(self.store, "adopt", side_effect=KeyboardInterrupt)
+            killed = mock.patch.object(self.store.tasks, "adopt", side_effect=KeyboardInterrupt)
             with killed, suppress(KeyboardInterrupt, ConductorError):
                 self.leader.decide()
         self.killed.append(self.leader)
         self.worker.leader = None
-        self.store._unlock(self.worker.id)  # as the kernel does
+        self.store.leadership._unlock(self.worker.id)  # as the kernel does
         self.in_hand = [one for one in self.in_hand if one[0] is not self.worker]
         self.unsettled = [one for one in self.unsettled if one[0] is not self.worker]
         self.worker = self.new_worker()
@@ -592,8 +592,8 @@ class Machine(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3))
     def the_helper_claims(self, limit: int) -> None:
         lease = int(claim_lasts(self.conductor.longest_call) * 1000)
-        targets = self.store.claim(self.helper.id, self.ms, self.ms - lease, limit)
-        events = self.store.events_of([target.event_id for target in targets])
+        targets = self.store.claims.claim(self.helper.id, self.ms, self.ms - lease, limit)
+        events = self.store.queries.events_of([target.event_id for target in targets])
         self.in_hand += [(self.helper, target, events[target.event_id]) for target in targets]
 
     @precondition(lambda self: self.in_hand)
@@ -626,10 +626,10 @@ class Machine(RuleBasedStateMachine):
 
     def record(self, worker: Worker, result: Result) -> None:
         target = result.target
-        [stored] = [t for t in self.store.targets_of([target.event_id]) if t.id == target.id]
+        [stored] = [t for t in self.store.queries.targets_of([target.event_id]) if t.id == target.id]
         counts = (stored.state, stored.claimed_by, stored.attempts) == ("claimed", worker.id, target.attempts)
-        self.store.record_results(worker.id, [result], self.ms)
-        [after] = [t for t in self.store.targets_of([target.event_id]) if t.id == target.id]
+        self.store.claims.record_results(worker.id, [result], self.ms)
+        [after] = [t for t in self.store.queries.targets_of([target.event_id]) if t.id == target.id]
         assert after.state == (result.state if counts else stored.state)
         if counts and result.state in ("done", "skipped", "cancelled", "failed"):
             self.true_to_conductor(target, "unfit" if result.unfit else result.state)
@@ -642,7 +642,7 @@ class Machine(RuleBasedStateMachine):
             assert len(self.started(target.workflow, target.correlation_id)) == (state == "done")
             if state == "skipped":
                 there = self.of_one_key(target.workflow, str(target.correlation_id))
-                [after] = [t for t in self.store.targets_of([target.event_id]) if t.id == target.id]
+                [after] = [t for t in self.store.queries.targets_of([target.event_id]) if t.id == target.id]
                 assert after.workflow_id in {workflow.id for workflow in there}
             return
         assert target.task_id is not None

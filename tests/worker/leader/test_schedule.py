@@ -40,8 +40,8 @@ def measure(worker: Worker) -> None:
 def test_only_the_worker_that_decides_counts_and_says_what_is_in_the_store(bench: Bench) -> None:
     deciding, other = bench.deciding(), bench.worker()
     bench.arrive()
-    bench.store.set_aside([SetAside("task", "t", "w", "why", 0, 1, 0)])
-    with mock.patch.object(bench.store, "event_counts", side_effect=AssertionError("it need not count")):
+    bench.store.quarantine.set_aside([SetAside("task", "t", "w", "why", 0, 1, 0)])
+    with mock.patch.object(bench.store.queries, "event_counts", side_effect=AssertionError("it need not count")):
         measure(other)
     measure(deciding)
     assert gauges("bridge_events")["pending"] == 1
@@ -53,14 +53,14 @@ def test_only_the_worker_that_decides_counts_and_says_what_is_in_the_store(bench
 
 def test_a_reign_that_ends_meanwhile_leaves_no_gauges(bench: Bench) -> None:
     deciding = bench.deciding()
-    counts = bench.store.event_counts
+    counts = bench.store.queries.event_counts
 
     def late() -> dict[str, int]:
         found = counts()
         deciding.end_term()
         return found
 
-    with mock.patch.object(bench.store, "event_counts", late):
+    with mock.patch.object(bench.store.queries, "event_counts", late):
         measure(deciding)
     assert gauges("bridge_events") == {}
 
@@ -83,7 +83,7 @@ class Standstill:
 
 def old_event(bench: Bench) -> None:
     now = bench.store.now()
-    bench.store.append([NewEvent("old", "w", now - 100_000, "{}", {}, {}, now + 600_000)])
+    bench.store.deliveries.append([NewEvent("old", "w", now - 100_000, "{}", {}, {}, now + 600_000)])
 
 
 def test_a_worker_whose_decisions_fail_again_and_again_is_not_ready(bench: Bench) -> None:
@@ -111,11 +111,11 @@ def test_a_worker_that_may_do_nothing_is_ready(bench: Bench, why: str) -> None:
     old_event(bench)
     match why:
         case "paused":
-            bench.store.pause("w", 0)
+            bench.store.pauses.pause("w", 0)
         case "set aside":
-            bench.store.set_aside([SetAside("event", "old", "w", "why", 0, 1, 0)])
+            bench.store.quarantine.set_aside([SetAside("event", "old", "w", "why", 0, 1, 0)])
         case "Conductor is away":
-            bench.store.set_fact("conductor", "no connection")
+            bench.store.facts.set("conductor", "no connection")
         case _:
             assert worker.leader is not None
             worker.leader.decider.waiting = {"w"}

@@ -74,15 +74,13 @@ class Store:
     def taken_in_time(self, after: str, limit: int) -> list[Task]:
         return [found for name, found in sorted(self.taken.items()) if name > after][:1]
 
-    def lock_completions(
-        self, worker: str, task_ids: list[str], now: int, free_before: int
-    ) -> tuple[list[Target], list[str]]:
+    def lock(self, worker: str, task_ids: list[str], now: int, free_before: int) -> tuple[list[Target], list[str]]:
         self.free_before.append(free_before)
         free = [name for name in task_ids if name in self.taken and name not in self.claimed]
         self.claimed |= set(free)
         return [replace(TARGET, task_id=name) for name in free], [n for n in task_ids if n not in self.taken]
 
-    def unlock_completions(self, worker: str, targets: list[tuple[Target, int]]) -> None:
+    def unlock(self, worker: str, targets: list[tuple[Target, int]]) -> None:
         for target, due_at in targets:
             assert target.task_id is not None
             self.claimed.discard(target.task_id)
@@ -96,7 +94,7 @@ class Bench:
         self.server: Any = Server()
         self.store: Any = Store()
         self.pool = Later()
-        self.timeouts = TaskTimeouts(self.server, self.store, "me", self.pool)
+        self.timeouts = TaskTimeouts(self.server, self.store, self.store, "me", self.pool)
 
     def extend(self, *tasks: WaitingTask) -> list[str]:
         """One look; what was extended."""
@@ -185,7 +183,7 @@ def test_extensions_that_hang_hold_up_no_other(now: mock.Mock) -> None:
     server.hangs = dict.fromkeys((one.id for one in sick), go_on)
     server.error = OutcomeUnknown("timed out")
     pool = ThreadPoolExecutor(16)
-    timeouts = TaskTimeouts(server, Store(), "me", pool)  # type: ignore[arg-type]
+    timeouts = TaskTimeouts(server, Store(), Store(), "me", pool)  # type: ignore[arg-type]
     go_on.set()
     timeouts.extend(sick, lambda _: True)
     eventually(lambda: not any(timer.running for timer in timeouts._timers.values()))
@@ -307,7 +305,7 @@ def test_a_completion_waits_until_a_lost_extension_has_no_effect_any_more(bench:
 
 def test_tasks_that_were_taken_before_this_worker_decides_are_put_off(bench: Bench) -> None:
     bench.store.taken |= {name: record(name) for name in ("a", "b", "c")}
-    bench.timeouts.load(bench.store)
+    bench.timeouts.load()
     assert sorted(bench.extend()) == ["a", "b", "c"]
     assert bench.timeouts.finish()
     assert bench.extend() == []
@@ -316,7 +314,7 @@ def test_tasks_that_were_taken_before_this_worker_decides_are_put_off(bench: Ben
 def test_tasks_whose_completions_the_worker_before_could_not_write_are_put_off_once_they_are_written(
     bench: Bench,
 ) -> None:
-    bench.timeouts.load(bench.store, [record("a"), record("b", 0)])
+    bench.timeouts.load([record("a"), record("b", 0)])
     bench.store.taken["a"] = record("a")
     assert bench.extend() == ["a"]
 

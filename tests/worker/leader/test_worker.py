@@ -15,9 +15,10 @@ import pytest
 from config.settings import Settings
 from config.webhooks import Definitions, Webhook
 from store import rows
-from store.protocols import LeadershipLost, StoreUnavailable, Unstorable
+from store.errors import LeadershipLost, StoreUnavailable, Unstorable
 from store.records import NewEvent, Pruned, Task, Term
-from store.sqlite import SqliteStore, decisions, open_store
+from store.sqlite import SqliteStore, open_store
+from store.sqlite import tasks as stored_tasks
 from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor
 from worker.conductor.errors import ConductorError, NotNow, NotThere
@@ -62,7 +63,7 @@ class Bench:
         )
         watcher: Any = self.watcher
         conductor: Any = self.conductor
-        worker = Worker(made, self.store, watcher, Health(self.store), conductor)
+        worker = Worker(made, self.store, watcher, Health(self.store.leadership), conductor)
         self.made.append(worker)
         return worker
 
@@ -76,10 +77,10 @@ class Bench:
 
     def arrive(self, id_: str = "event") -> None:
         now = int(time.time() * 1000)
-        self.store.append([NewEvent(id_, "w", now, "{}", {}, {}, now + 600_000)])
+        self.store.deliveries.append([NewEvent(id_, "w", now, "{}", {}, {}, now + 600_000)])
 
     def state(self, task_id: str) -> str | None:
-        task = self.store.task(task_id)
+        task = self.store.queries.task(task_id)
         return task.state if task else None
 
     def close(self) -> None:
@@ -121,7 +122,7 @@ def test_one_worker_decides_and_the_next_one_when_it_is_gone(bench: Bench) -> No
 def test_who_is_dead_is_replaced_at_once_and_who_may_only_hang_when_its_lead_has_run_out(bench: Bench) -> None:
     first, second = bench.deciding(), bench.worker()
     assert not second.elect()
-    bench.store._unlock(first.id)  # as the kernel does when a process ends
+    bench.store.leadership._unlock(first.id)  # as the kernel does when a process ends
     assert second.elect()
     third = bench.worker()
     assert not third.elect()
@@ -135,7 +136,7 @@ def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(ben
     bench.arrive()
     # The poll is on its way as the worker is killed, and Conductor carries it out only after the next one has swept.
     polled = bench.conductor.tasks.pop(second)
-    bench.store._unlock(dead.id)
+    bench.store.leadership._unlock(dead.id)
     successor = bench.deciding()
 
     def take_effect() -> None:
@@ -146,7 +147,9 @@ def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(ben
     timer.start()
     successor.step()
     timer.join()
-    assert sorted(target.task_id or "" for target in bench.store.targets_of(["event"])) == sorted([first, second])
+    assert sorted(target.task_id or "" for target in bench.store.queries.targets_of(["event"])) == sorted(
+        [first, second]
+    )
 
 
 def test_who_follows_a_worker_that_said_goodbye_or_ended_long_ago_decides_at_once(bench: Bench) -> None:
@@ -155,7 +158,7 @@ def test_who_follows_a_worker_that_said_goodbye_or_ended_long_ago_decides_at_onc
     first.end_term()
     assert second.elect()
     assert reign_of(second).quiet_until == float("-inf")
-    bench.store._unlock(second.id)
+    bench.store.leadership._unlock(second.id)
     third = bench.worker()
     with mock.patch.object(time, "time", return_value=time.time() + 3600):
         assert third.elect()
@@ -196,8 +199,8 @@ def test_tasks_that_were_polled_and_could_not_be_stored_are_stored_later(bench: 
     task = bench.wait()
     locked = StoreUnavailable("locked")
     with (
-        mock.patch.object(bench.store, "adopt", side_effect=locked),
-        mock.patch.object(bench.store, "hand_over", side_effect=locked),
+        mock.patch.object(bench.store.tasks, "adopt", side_effect=locked),
+        mock.patch.object(bench.store.tasks, "hand_over", side_effect=locked),
     ):
         worker.step()
     assert worker.leader is None, "it begins anew from the store"
@@ -207,15 +210,15 @@ def test_tasks_that_were_polled_and_could_not_be_stored_are_stored_later(bench: 
     assert bench.state(task) == "waiting"
     bench.arrive()
     worker.step()
-    assert [target.task_id for target in bench.store.targets_of(["event"])] == [task]
+    assert [target.task_id for target in bench.store.queries.targets_of(["event"])] == [task]
 
 
 def test_tasks_that_were_polled_as_the_lead_was_lost_go_to_the_worker_that_decides_now(bench: Bench) -> None:
     old = bench.deciding()
     task = bench.wait()
     new = bench.worker()
-    bench.store.resign(Term(old.id))
-    assert bench.store.elect(new.id, 60)
+    bench.store.leadership.resign(Term(old.id))
+    assert bench.store.leadership.elect(new.id, 60)
     bench.conductor.waiting_since = lambda start, unreadable=None: iter(())  # type: ignore[method-assign]  # no index
     old.step()
     assert old.leader is None
@@ -239,7 +242,7 @@ def test_what_the_index_shows_is_adopted_and_what_has_ended_is_dropped(bench: Be
     reign_of(worker).read_inbox()
     assert (bench.state(ended), bench.state(found), bench.state(hidden)) == ("gone", "waiting", "waiting")
     assert reign_of(worker).state.need() == "both"
-    assert abs(int(bench.store.facts()["tasks_by_index_alone"]) - bench.store.now()) < 3_600_000
+    assert abs(int(bench.store.facts.all()["tasks_by_index_alone"]) - bench.store.now()) < 3_600_000
 
 
 def test_a_task_that_a_killed_conductor_never_told_its_index_of_is_found_once_it_is_back(bench: Bench) -> None:
@@ -260,7 +263,7 @@ def test_a_task_that_a_killed_conductor_never_told_its_index_of_is_found_once_it
     reign_of(worker).discover()
     reign_of(worker).read_inbox()
     assert bench.state(hidden) == "waiting"
-    assert bench.store.facts()["index_misses"] == "1 of 2 waiting tasks"
+    assert bench.store.facts.all()["index_misses"] == "1 of 2 waiting tasks"
 
 
 def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(bench: Bench) -> None:
@@ -270,9 +273,9 @@ def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(bench: 
     absent.call = "POST /workflow"
     with mock.patch.object(bench.conductor, "start", side_effect=absent):
         reign_of(worker).see_what_lacks()
-    assert "POST /workflow" in bench.store.facts()["conductor_lacks"]
+    assert "POST /workflow" in bench.store.facts.all()["conductor_lacks"]
     reign_of(worker).see_what_lacks()
-    assert "conductor_lacks" not in bench.store.facts()
+    assert "conductor_lacks" not in bench.store.facts.all()
 
 
 def test_how_far_the_index_was_searched_is_noted_after_what_was_found_is_stored(bench: Bench) -> None:
@@ -281,16 +284,16 @@ def test_how_far_the_index_was_searched_is_noted_after_what_was_found_is_stored(
     task = bench.wait()
     bench.conductor.poll("somebody")
     reign_of(worker).discover()
-    assert "index_searched_to" not in bench.store.facts()
-    with mock.patch.object(bench.store, "adopt", side_effect=StoreUnavailable("locked")):
+    assert "index_searched_to" not in bench.store.facts.all()
+    with mock.patch.object(bench.store.tasks, "adopt", side_effect=StoreUnavailable("locked")):
         worker.step()
-    assert "index_searched_to" not in bench.store.facts(), "what was found then is not stored"
+    assert "index_searched_to" not in bench.store.facts.all(), "what was found then is not stored"
     worker.step()
     assert bench.state(task) == "waiting"
     before = int(time.time() * 1000)
     reign_of(worker).discover()
     worker.step()
-    assert before <= int(bench.store.facts()["index_searched_to"]) <= time.time() * 1000
+    assert before <= int(bench.store.facts.all()["index_searched_to"]) <= time.time() * 1000
 
 
 def test_a_search_of_the_index_begins_where_an_earlier_reign_has_come_to(bench: Bench) -> None:
@@ -298,7 +301,7 @@ def test_a_search_of_the_index_begins_where_an_earlier_reign_has_come_to(bench: 
     worker.step()
     reign_of(worker).discover()
     worker.step()
-    searched_to = int(bench.store.facts()["index_searched_to"])
+    searched_to = int(bench.store.facts.all()["index_searched_to"])
     worker.end_term()
     asked: list[int] = []
     search = bench.conductor.waiting_since
@@ -318,11 +321,11 @@ def test_that_conductor_is_up_is_said_anew_in_each_reign(bench: Bench) -> None:
     assert second.elect()
     with mock.patch.object(bench.conductor, "poll", side_effect=ConductorError("away")):
         second.step()
-    assert bench.store.facts()["conductor"] == "away"
+    assert bench.store.facts.all()["conductor"] == "away"
     second.end_term()
     assert first.elect()
     first.step()
-    assert bench.store.facts()["conductor"] == "up"
+    assert bench.store.facts.all()["conductor"] == "up"
 
 
 def test_what_a_worker_says_of_conductor_that_does_not_decide_any_more_does_not_stand_for_long(
@@ -330,11 +333,11 @@ def test_what_a_worker_says_of_conductor_that_does_not_decide_any_more_does_not_
 ) -> None:
     worker = bench.deciding()
     worker.step()
-    bench.store.set_fact("conductor", "away")  # by one that hung as it was about to say so
+    bench.store.facts.set("conductor", "away")  # by one that hung as it was about to say so
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 61)
     worker.step()
-    assert bench.store.facts()["conductor"] == "up"
+    assert bench.store.facts.all()["conductor"] == "up"
 
 
 # --- heartbeats ---
@@ -345,18 +348,18 @@ def test_a_heartbeat_after_the_end_brings_no_lead_back(bench: Bench) -> None:
     leader = reign_of(worker)
     worker.end_term()
     leader.renew()
-    assert bench.store.leader() is None
+    assert bench.store.leadership.leader() is None
     with mock.patch.object(leader, "over", False):  # it had begun before the end
         leader.renew()
-    assert bench.store.leader() is None
+    assert bench.store.leadership.leader() is None
     assert next_one.elect()
-    bench.store._unlock(next_one.id)
+    bench.store.leadership._unlock(next_one.id)
     assert worker.elect(), "the death of the next one shows: nobody else keeps its lock"
 
 
 def test_a_worker_that_lost_the_lead_hears_of_it_from_its_heartbeat(bench: Bench) -> None:
     worker, other = bench.deciding(), bench.worker()
-    bench.store.resign(Term(worker.id))
+    bench.store.leadership.resign(Term(worker.id))
     assert other.elect()
     reign_of(worker).renew()
     polls = bench.conductor.poll = mock.Mock()  # type: ignore[method-assign]
@@ -369,7 +372,7 @@ def test_a_worker_that_lost_the_lead_hears_of_it_from_its_heartbeat(bench: Bench
 def test_a_worker_that_was_frozen_sees_whether_it_still_has_the_lead_before_it_polls(bench: Bench, lost: bool) -> None:
     worker, other = bench.deciding(), bench.worker()
     if lost:
-        bench.store.resign(Term(worker.id))
+        bench.store.leadership.resign(Term(worker.id))
         assert other.elect()
     reign_of(worker)._kept -= TERM_SECONDS + 1  # no heartbeat all that time
     polls = bench.conductor.poll = mock.Mock(return_value=[])  # type: ignore[method-assign]
@@ -415,7 +418,7 @@ def running(bench: Bench) -> Iterator[Worker]:
 
 
 def delivered(bench: Bench, id_: str = "event") -> bool:
-    event = bench.store.event(id_)
+    event = bench.store.queries.event(id_)
     return event is not None and event.status == "delivered"
 
 
@@ -431,24 +434,24 @@ def test_conductor_may_be_away_and_come_back(bench: Bench, running: Worker) -> N
     with mock.patch.object(bench.conductor, "poll", side_effect=ConductorError("away")):
         bench.wait()
         bench.arrive()
-        eventually(lambda: bench.store.facts().get("conductor") == "away")
+        eventually(lambda: bench.store.facts.all().get("conductor") == "away")
     assert bench.conductor.poll == poll
     eventually(lambda: delivered(bench))
-    eventually(lambda: bench.store.facts().get("conductor") == "up")
+    eventually(lambda: bench.store.facts.all().get("conductor") == "up")
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("full"), LeadershipLost(), ZeroDivisionError(), KeyError("bug")])
 def test_no_fault_of_a_step_ends_the_worker(bench: Bench, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = bench.worker()
     errors = [error, error]
-    decide = bench.store.decide
+    decide = bench.store.decisions.decide
 
     def failing(*given: Any) -> Any:
         if errors:
             raise errors.pop()
         return decide(*given)
 
-    monkeypatch.setattr(bench.store, "decide", failing)
+    monkeypatch.setattr(bench.store.decisions, "decide", failing)
     thread = threading.Thread(target=worker.run)
     thread.start()
     bench.wait()
@@ -463,11 +466,11 @@ def test_a_stopped_worker_gives_its_lead_back(bench: Bench) -> None:
     worker = bench.worker()
     thread = threading.Thread(target=worker.run)
     thread.start()
-    eventually(lambda: bench.store.leader() is not None)
+    eventually(lambda: bench.store.leadership.leader() is not None)
     worker.stop()
     thread.join(15)
     assert not thread.is_alive()
-    assert bench.store.leader() is None
+    assert bench.store.leadership.leader() is None
     assert bench.deciding()
 
 
@@ -499,9 +502,9 @@ def test_once_keys_of_pruned_events_are_forgotten_when_their_workflows_have_ende
         mock.patch.object(schedule, "_ONCE_GAP", 0),
         mock.patch.object(bench.conductor, "runs", answer),
         mock.patch.object(
-            bench.store, "pruned_onces", lambda after, limit: [one for one in pruned if one[0] > after][:limit]
+            bench.store.once_keys, "pruned", lambda after, limit: [one for one in pruned if one[0] > after][:limit]
         ),
-        mock.patch.object(bench.store, "forget_onces", forgotten.extend),
+        mock.patch.object(bench.store.once_keys, "forget", forgotten.extend),
     ):
         deciding._schedule._as_leader(deciding._schedule.forget_onces)()
     assert forgotten == [key for key, workflow_id in pruned if workflow_id == ended.id], "all, but the sick one"
@@ -515,7 +518,7 @@ def test_old_events_are_pruned_in_steps_by_the_worker_that_decides(bench: Bench)
         asked.append((before, limit))
         return Pruned(0, len(asked) < 3)  # of tasks there may be more than of events
 
-    with mock.patch.object(bench.store, "prune", prune):
+    with mock.patch.object(bench.store.maintenance, "prune", prune):
         other._schedule._as_leader(other._schedule.prune)()
         assert asked == []
         deciding._schedule._as_leader(deciding._schedule.prune)()
@@ -530,7 +533,7 @@ def test_old_events_are_pruned_in_steps_by_the_worker_that_decides(bench: Bench)
 
 def refusing(bench: Bench, name: str, *task_ids: str) -> Any:
     """A method of the store that refuses these tasks."""
-    method = getattr(bench.store, name)
+    method = getattr(bench.store.tasks, name)
 
     def refuse(*given: Any) -> Any:
         tasks = next(part for part in given if isinstance(part, (list, tuple)))
@@ -538,7 +541,7 @@ def refusing(bench: Bench, name: str, *task_ids: str) -> Any:
             raise Unstorable("too large")
         return method(*given)
 
-    return mock.patch.object(bench.store, name, refuse)
+    return mock.patch.object(bench.store.tasks, name, refuse)
 
 
 def test_a_task_that_the_store_refuses_holds_up_no_other_and_is_tried_again(bench: Bench) -> None:
@@ -549,23 +552,23 @@ def test_a_task_that_the_store_refuses_holds_up_no_other_and_is_tried_again(benc
         worker.step()
         assert worker.leader is not None
         assert [bench.state(task) for task in tasks] == ["taken", None, "taken"]
-        [item] = bench.store.quarantined("task")
+        [item] = bench.store.quarantine.items("task")
         assert (item.id, item.reason) == (tasks[1], "Unstorable: too large")
     with mock.patch.object(bench.store, "now", return_value=item.due_at):
         worker.step()
-    assert (bench.state(tasks[1]), bench.store.quarantined()) == ("waiting", [])
+    assert (bench.state(tasks[1]), bench.store.quarantine.items()) == ("waiting", [])
 
 
 def test_of_many_tasks_found_at_once_those_that_were_stored_wait_though_the_store_refuses_one(bench: Bench) -> None:
     worker = bench.deciding()
-    insert = decisions._insert_tasks
+    insert = stored_tasks._insert_tasks
 
     def refuse(db: Any, tasks: Any, *more: Any) -> Any:
         if "t4" in {task.id for task in tasks}:
             raise Unstorable("too large")
         return insert(db, tasks, *more)
 
-    with mock.patch.object(rows, "STEP", 2), mock.patch.object(decisions, "_insert_tasks", refuse):
+    with mock.patch.object(rows, "STEP", 2), mock.patch.object(stored_tasks, "_insert_tasks", refuse):
         reign_of(worker)._adopt([Task(f"t{number}", "w", "flow", "wait", {}, 0) for number in range(6)])
     assert sorted(reign_of(worker).decider.tasks.ids()) == ["t0", "t1", "t2", "t3", "t5"]
 
@@ -587,13 +590,13 @@ def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it
         reign_of(worker)._drop(tasks)
     assert [bench.state(task) for task in tasks] == ["waiting", "gone", "gone"]
     returned = [Task(f"r{number}", "w", "flow", "wait", {}, 0) for number in range(3)]
-    bench.store.hand_over(returned, 0)
+    bench.store.tasks.hand_over(returned, 0)
     with refusing(bench, "look_again", "r1"):
         worker.step()
     assert [bench.state(f"r{number}") for number in range(3)] == ["waiting", "returned", "waiting"]
-    [item] = bench.store.quarantined("task", ids=["r1"])
+    [item] = bench.store.quarantine.items("task", ids=["r1"])
     early = mock.patch.object(bench.store, "now", return_value=item.due_at - 1)
-    with early, mock.patch.object(bench.store, "look_again") as look_again:
+    with early, mock.patch.object(bench.store.tasks, "look_again") as look_again:
         worker.step()
     assert look_again.mock_calls == [], "it is tried again at its time, and not with every decision"
     with mock.patch.object(bench.store, "now", return_value=item.due_at):
@@ -614,7 +617,7 @@ def test_a_task_that_an_event_took_since_conductor_was_asked_for_it_is_not_dropp
 def test_however_many_returned_tasks_are_refused_others_return_and_the_worker_rests(bench: Bench) -> None:
     worker = bench.deciding()
     refused = [Task(f"r{number}", "w", "flow", "wait", {}, 0) for number in range(5)]
-    bench.store.hand_over([*refused, Task("well", "w", "flow", "wait", {}, 0)], 0)
+    bench.store.tasks.hand_over([*refused, Task("well", "w", "flow", "wait", {}, 0)], 0)
     with (
         mock.patch.object(leader_module, "_EVENTS_A_DECISION", 2),
         refusing(bench, "look_again", *(task.id for task in refused)),
@@ -641,8 +644,8 @@ def test_a_workflow_that_cannot_be_shown_is_no_conductor_that_is_away(bench: Ben
     bench.conductor.sick = {bench.conductor.tasks[ill].workflow_id}
     bench.arrive()
     worker.step()
-    assert bench.store.facts()["conductor"] == "up"
-    targets = {target.task_id: target.only_versions for target in bench.store.targets_of(["event"])}
+    assert bench.store.facts.all()["conductor"] == "up"
+    targets = {target.task_id: target.only_versions for target in bench.store.queries.targets_of(["event"])}
     assert targets == {ill: (1,), well: None}
 
 
@@ -663,7 +666,7 @@ def test_a_look_up_that_hangs_holds_up_no_decision_for_long(bench: Bench) -> Non
         with mock.patch.object(bench.conductor, "workflow", hang):
             worker.step()
             assert not goes_on.is_set()
-            targets = {target.task_id: target.only_versions for target in bench.store.targets_of(["event"])}
+            targets = {target.task_id: target.only_versions for target in bench.store.queries.targets_of(["event"])}
             assert targets == {ill: (1,), well: None}
     finally:
         goes_on.set()

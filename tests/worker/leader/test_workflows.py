@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
 from store.records import SetAside, Workflow
 from worker.leader.workflows import InDoubt, Workflows
 
@@ -23,8 +23,9 @@ class Store:
         self.error: Exception | None = None
         self.aside: dict[str, SetAside] = {}
         self.ms = 0
+        self.workflows = self.quarantine = self
 
-    def workflow(self, workflow_id: str) -> Workflow | None:
+    def find(self, workflow_id: str) -> Workflow | None:
         if self.error is not None:
             raise self.error
         return self.known.get(workflow_id)
@@ -40,7 +41,7 @@ class Store:
         for id_ in ids:
             del self.aside[id_]
 
-    def remember_workflows(self, workflows: Any) -> None:
+    def remember(self, workflows: Any) -> None:
         if any(workflow.id in self.refused for workflow in workflows):
             raise OverflowError("too large")
         self.known.update((workflow.id, workflow) for workflow in workflows)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.settings import SettingsError
-from store.protocols import StoreUnavailable
+from store.errors import StoreUnavailable
 from store.records import NewEvent, SetAside
 from store.sqlite import SqliteStore, open_store
 from worker.notify.messages import AWAY, QUIET, RESOLVED, Kind, Message, Notices, Observation
@@ -189,7 +189,9 @@ def test_no_kind_is_told_twice_in_ten_minutes_and_every_end_follows_a_beginning(
 
 def test_the_observer_names_what_is_set_aside_the_longest_first(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path}/bridge.db")
-    store.set_aside([SetAside("task", f"t{number}", None, "why", 100 - number, 1, number) for number in range(60)])
+    store.quarantine.set_aside(
+        [SetAside("task", f"t{number}", None, "why", 100 - number, 1, number) for number in range(60)]
+    )
     seen = Observer(store).observe()
     store.close()
     assert seen.set_aside[:2] == ("task t59", "task t58")
@@ -280,13 +282,13 @@ def test_only_the_worker_that_decides_speaks_and_the_next_one_goes_on(inbox: Inb
     first, second = Worker(True), Worker(False)
     one = Notifier(store, Apprise(inbox.url), first)
     two = Notifier(store, Apprise(inbox.url), second)
-    store.set_fact("definitions_error:relay", "webhooks.yaml:3: secret-value")
+    store.facts.set("definitions_error:relay", "webhooks.yaml:3: secret-value")
     for notifier in (one, two, one):
         notifier.step()
     assert [message["title"] for message in inbox.received] == ["Webhook bridge: The webhook definitions have errors"]
     assert "secret-value" not in json.dumps(inbox.received)
     first.is_leader, second.is_leader = False, True
-    store.set_fact("definitions_error:relay", None)
+    store.facts.set("definitions_error:relay", None)
     for notifier in (one, two, one, two):
         notifier.step()
     assert [message["type"] for message in inbox.received] == ["warning", "success"]
@@ -295,7 +297,7 @@ def test_only_the_worker_that_decides_speaks_and_the_next_one_goes_on(inbox: Inb
 def test_a_sender_that_fails_harms_nothing(store: SqliteStore) -> None:
     sender = Sender(False)
     notifier = Notifier(store, sender, Worker(True))
-    store.set_fact("definitions_error:relay", "x")
+    store.facts.set("definitions_error:relay", "x")
     notifier.step()
     notifier.step()
     assert len(sender.titles) == 1, "the next try is in a minute"
@@ -304,9 +306,9 @@ def test_a_sender_that_fails_harms_nothing(store: SqliteStore) -> None:
 def test_one_url_that_fails_does_not_make_others_told_twice(store: SqliteStore) -> None:
     sender = Sender(True, False)
     notifier = Notifier(store, sender, Worker(True))
-    store.set_fact("definitions_error:relay", "x")
+    store.facts.set("definitions_error:relay", "x")
     notifier.step()
-    store.set_fact("definitions_error:relay", None)
+    store.facts.set("definitions_error:relay", None)
     notifier.step()
     assert sender.titles == ["The webhook definitions have errors", "The webhook definitions are valid again"]
 
@@ -323,7 +325,7 @@ def test_the_last_that_decided_says_that_the_store_is_away(store: SqliteStore, m
     other = Notifier(store, sender, Worker(False))
     notifier.step()
     worker.is_leader = False
-    monkeypatch.setattr(type(store), "check_writable", away)
+    monkeypatch.setattr(type(store.deliveries), "check_writable", away)
     for _ in range(3):
         notifier.step()
         other.step()
@@ -334,7 +336,7 @@ def test_the_last_that_decided_says_that_the_store_is_away(store: SqliteStore, m
 def test_no_message_has_anything_of_a_payload(store: SqliteStore) -> None:
     """Whatever the observations are made from: they have names and numbers only."""
     now = store.now()
-    store.append([NewEvent("e1", "orders", now - 120_000, '{"secret": "hunter2"}', {}, {}, now - 1, None)])
+    store.deliveries.append([NewEvent("e1", "orders", now - 120_000, '{"secret": "hunter2"}', {}, {}, now - 1, None)])
     sender = Sender(True)
     Notifier(store, sender, Worker(True)).step()
     assert sender.titles == ["Events are piling up"]

@@ -1,0 +1,35 @@
+"""What a store raises."""
+
+from __future__ import annotations
+
+
+class StoreUnavailable(Exception):
+    """The store can't be read or written now: it is full, locked, down or gone."""
+
+
+class StoreRefused(StoreUnavailable):
+    """The store's set-up or its URL is wrong: waiting won't help, somebody has to change it."""
+
+
+class StoreMissing(StoreUnavailable):
+    """There is no store yet: the relay and the worker create it when they start."""
+
+
+class Unstorable(Exception):
+    """The database refuses what it was given, now and later: something else may be fine."""
+
+
+class PartRefused(Exception):
+    """The next part of a large decision can't be written; the decisions of other events may be."""
+
+    def __init__(self, event_id: str, error: Exception):
+        super().__init__(f"its targets can't be written: {type(error).__name__}: {error}")
+        self.event_id = event_id
+
+
+class NewerStore(Exception):
+    """The database was created by a newer version of the bridge."""
+
+
+class LeadershipLost(Exception):
+    """Another worker is leader now: this one didn't renew its term in time."""

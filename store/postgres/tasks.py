@@ -1,0 +1,80 @@
+"""Tasks that wait for an event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from store import rows, storable
+from store.postgres.connections import Connection, Connections
+from store.postgres.leadership import deciding
+from store.postgres.signals import ProcessWakeUp
+from store.postgres.targets import columns
+from store.protocols import Tasks
+from store.records import Task, Term
+
+_NEW_TASK = f"{rows.TASK}, seen_at"
+_TASK_ARRAYS = (
+    "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::int[], %b::text[], %b::text[],"
+    " %b::text[], %b::text[], %b::bigint[]"
+)
+
+
+class PostgresTasks(Tasks):
+    """Tasks on PostgreSQL."""
+
+    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+        self._connections = connections
+        self._wake_up = wake_up
+
+    def adopt(self, term: Term, tasks: Sequence[Task], now: int) -> list[Task]:
+        tasks = list(map(storable.task, tasks))
+        fresh = set[str]()
+        for step in rows.steps(tasks):
+            with deciding(self._connections, term) as connection:
+                fresh |= self._insert_tasks(connection, step, "waiting", now)
+        return [task for task in tasks if task.id in fresh]
+
+    def _insert_tasks(self, connection: Connection, tasks: Sequence[Task], state: str, now: int) -> set[str]:
+        """Inserts the tasks that aren't known, or are known as settled and were queued again; returns their ids."""
+        by_id = {task.id: task for task in sorted(tasks, key=lambda task: task.id)}
+        if not by_id:
+            return set()
+        new_rows = [rows.new_task_row(task, state, now) for task in by_id.values()]
+        found = self._connections.fetch(
+            connection,
+            f"INSERT INTO bridge.tasks ({_NEW_TASK}) SELECT {_NEW_TASK} FROM unnest({_TASK_ARRAYS})"
+            f" WITH ORDINALITY AS new ({_NEW_TASK}, number) ORDER BY number"
+            # Conductor queues a task again only if it is to be worked on again (a rerun): that one waits anew.
+            " ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL,"
+            " scheduled_at = excluded.scheduled_at, matches = excluded.matches, broken = excluded.broken,"
+            " seen_at = excluded.seen_at"
+            " WHERE excluded.found_by = 'queue' AND tasks.state IN ('completed', 'gone')"
+            # What was handed over since the agenda was read is found now: it must not be missed until the next one.
+            " OR excluded.state = 'waiting' AND tasks.state = 'returned' RETURNING id",
+            columns(new_rows),
+        )
+        return {row[0] for row in found}
+
+    def drop(self, term: Term, task_ids: Sequence[str], now: int) -> None:
+        for step in rows.steps(task_ids):
+            with deciding(self._connections, term) as connection:
+                self._connections.execute(
+                    connection,
+                    "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND state = 'waiting'",
+                    (now, sorted(step)),
+                )
+
+    def look_again(self, term: Term, task_ids: Sequence[str]) -> None:
+        for step in rows.steps(task_ids):
+            with deciding(self._connections, term) as connection:
+                self._connections.execute(
+                    connection,
+                    "UPDATE bridge.tasks SET state = 'waiting' WHERE id = ANY(%s) AND state = 'returned'",
+                    (sorted(step),),
+                )
+
+    def hand_over(self, tasks: Sequence[Task], now: int) -> None:
+        for step in rows.steps(list(map(storable.task, tasks))):
+            with self._connections.transaction() as connection:
+                self._insert_tasks(connection, step, "returned", now)
+        self._wake_up.ring("events")

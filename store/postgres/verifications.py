@@ -1,0 +1,36 @@
+"""Which webhooks are verified."""
+
+from __future__ import annotations
+
+from store.postgres.connections import IMPATIENT, Connections
+from store.postgres.secret_facts import secret_fact
+from store.protocols import Verifications
+
+
+class PostgresVerifications(Verifications):
+    """Verifications on PostgreSQL."""
+
+    def __init__(self, connections: Connections):
+        self._connections = connections
+
+    def verified_at(self, webhook: str, fingerprint: str) -> int | None:
+        sql = "SELECT verified_at FROM bridge.verifications WHERE webhook = %s AND fingerprint = %s"
+        found = self._connections.read(sql, (webhook, fingerprint), IMPATIENT)
+        return found[0][0] if found else None
+
+    def set_verified(self, webhook: str, fingerprint: str, at: int) -> None:
+        with self._connections.transaction(IMPATIENT) as connection:
+            self._connections.execute(
+                connection,
+                "INSERT INTO bridge.verifications (webhook, fingerprint, verified_at) VALUES (%s, %s, %s)"
+                " ON CONFLICT (webhook) DO UPDATE SET fingerprint = excluded.fingerprint,"
+                " verified_at = excluded.verified_at WHERE verifications.fingerprint != excluded.fingerprint",
+                (webhook, fingerprint, at),
+            )
+
+    def salt(self) -> bytes:
+        return secret_fact(self._connections, "fingerprint_salt")
+
+    def all(self) -> dict[str, tuple[str, int]]:
+        found = self._connections.read("SELECT webhook, fingerprint, verified_at FROM bridge.verifications")
+        return {webhook: (fingerprint, at) for webhook, fingerprint, at in found}

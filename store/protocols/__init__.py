@@ -1,0 +1,80 @@
+"""The store as relay, worker and admin see it: an object of small parts, each behind a protocol of its own.
+
+All times are Unix milliseconds by the store's clock (`Clock.now`). Unless it says otherwise, every method raises
+StoreUnavailable when the store can't do it now: then nothing has changed, or everything has and the answer was lost.
+What concerns very many rows is done in steps, each a transaction: some of them may have been committed by then.
+`store.transitions` says what follows from a decision or a result; a store reads, asks it, and writes.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from store.protocols.admin import Changes, HiddenPaths, Queries, Sessions
+from store.protocols.calls import NO_PACES, Claims, EffectsOfCalls, OnceKeys, TaskLocks
+from store.protocols.leader import Decisions, KnownWorkflows, LargeDecisions, Leadership, Tasks
+from store.protocols.relay import Deliveries, Verifications
+from store.protocols.shared import Clock, Facts, KeptDefinitions, Listener, News, Pauses, Quarantine, Signals
+from store.protocols.upkeep import Maintenance, Row, Table, Tables
+
+__all__ = [
+    "NO_PACES",
+    "Changes",
+    "Claims",
+    "Clock",
+    "Decisions",
+    "Deliveries",
+    "EffectsOfCalls",
+    "Facts",
+    "HiddenPaths",
+    "KeptDefinitions",
+    "KnownWorkflows",
+    "LargeDecisions",
+    "Leadership",
+    "Listener",
+    "Maintenance",
+    "News",
+    "OnceKeys",
+    "Pauses",
+    "Quarantine",
+    "Queries",
+    "Row",
+    "Sessions",
+    "Signals",
+    "Store",
+    "Table",
+    "Tables",
+    "TaskLocks",
+    "Tasks",
+    "Verifications",
+]
+
+
+class Store(Clock, Protocol):
+    """All of it. Whoever needs one part takes that part's protocol."""
+
+    deliveries: Deliveries
+    verifications: Verifications
+    leadership: Leadership
+    decisions: Decisions
+    large_decisions: LargeDecisions
+    tasks: Tasks
+    workflows: KnownWorkflows
+    claims: Claims
+    task_locks: TaskLocks
+    once_keys: OnceKeys
+    effects: EffectsOfCalls
+    quarantine: Quarantine
+    signals: Signals
+    pauses: Pauses
+    facts: Facts
+    kept_definitions: KeptDefinitions
+    queries: Queries
+    changes: Changes
+    sessions: Sessions
+    hidden_paths: HiddenPaths
+    maintenance: Maintenance
+    tables: Tables
+
+    def close(self) -> None:
+        """Closes this process's connections; the next use opens them again."""

@@ -1,0 +1,97 @@
+"""What people look at on the command line and the admin page, and what these have to remember."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from store.records import Change, Event, EventFilter, Rejection, Target, Task
+
+
+class Queries(Protocol):
+    """Lists, counts and details."""
+
+    def events(self, query: EventFilter) -> list[Event]:
+        """The newest matching events, newest first."""
+
+    def event(self, event_id: str) -> Event | None:
+        """The event with this id."""
+
+    def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
+        """id → event, of those that exist."""
+
+    def event_counts(self) -> dict[str, int]:
+        """status → number of events."""
+
+    def targets_of(self, event_ids: Sequence[str]) -> list[Target]:
+        """The targets of these events, in the order in which they were made."""
+
+    def targets_on(self, task_id: str) -> list[Target]:
+        """The targets that ever aimed at this task."""
+
+    def task(self, task_id: str) -> Task | None:
+        """The task with this id."""
+
+    def waiting_tasks(self, after: str = "", limit: int = 1000, workflow: str | None = None) -> list[Task]:
+        """Waiting tasks in the order of their ids, after that id."""
+
+    def waiting_by_workflow(self) -> dict[str, int]:
+        """workflow → number of waiting tasks."""
+
+    def waiting_count(self) -> int:
+        """Number of waiting tasks."""
+
+    def broken_tasks(self, limit: int = 50) -> list[Task]:
+        """Waiting tasks whose matches can't be parsed."""
+
+    def rejections(self, webhook: str | None = None, limit: int = 50, filtered: bool = False) -> list[Rejection]:
+        """The newest rejections or, with `filtered`, the newest filtered deliveries."""
+
+    def delivery_counts(self, since: int) -> dict[str, dict[str, int]]:
+        """webhook → outcome (accepted, duplicate, filtered, rejected, challenge) → number since then."""
+
+    def delivery_hours(self, since: int, webhook: str | None = None) -> list[tuple[int, str, int]]:
+        """(hour as Unix milliseconds, outcome, number of deliveries) since then, in the order of time."""
+
+    def oldest_pending(self) -> int | None:
+        """When the oldest event arrived that is undecided or has a call to be made: none that is held or set aside."""
+
+    def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
+        """What should have been decided or called before that time and wasn't: each webhook's first event and first
+        target, and the oldest claim. Whatever is decided or tried isn't in the next answer.
+
+        Leaves out what is set aside, events of paused webhooks and of `without`, and targets of `paced` webhooks.
+        """
+
+
+class Changes(Protocol):
+    """What people did."""
+
+    def record(self, change: Change) -> None:
+        """Notes what somebody did; the newest 10,000 are kept."""
+
+    def newest(self, webhook: str | None = None, limit: int = 50) -> list[Change]:
+        """What people did, newest first."""
+
+
+class Sessions(Protocol):
+    """People's sessions with the admin page, for all its processes."""
+
+    def key(self) -> bytes:
+        """Random bytes of this store, made once: they sign the session cookies."""
+
+    def end(self, session_id: str, until: int, now: int) -> None:
+        """The person has logged out. Remembered until that time, when the cookie is too old anyway."""
+
+    def is_over(self, session_id: str) -> bool:
+        """Whether the person has logged out."""
+
+
+class HiddenPaths(Protocol):
+    """What each webhook's `hide` last said, so that values stay hidden when its definition is gone or broken."""
+
+    def keep(self, paths: Mapping[str, Sequence[str]]) -> None:
+        """Replaces the JSONPaths remembered for these webhooks; an empty list is remembered too."""
+
+    def all(self) -> dict[str, tuple[str, ...]]:
+        """webhook → JSONPaths, of every webhook that was ever defined."""

@@ -1,0 +1,124 @@
+"""What the deciding worker uses: its leadership, and what it reads and writes as the leader."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Protocol
+
+from store.records import Agenda, Decision, Event, Target, Task, Term, Workflow
+
+
+class Leadership(Protocol):
+    """Who decides. One worker at a time is leader, and loses leadership if it doesn't renew its term."""
+
+    def elect(self, worker: str, seconds: float) -> Term | None:
+        """Makes this worker leader for so many seconds, if the last term has run out or its holder is known to be dead.
+
+        None while another worker is leader. If the caller is already leader, this renews its term.
+        """
+
+    def renew(self, term: Term, seconds: float) -> bool:
+        """Extends the term to so many seconds from now; False if leadership was lost. Never begins a new term."""
+
+    def resign(self, term: Term) -> None:
+        """Ends the term: another worker can be elected at once.
+
+        When it raises, leadership is given up as far as that can be told: others may take the worker for dead.
+        """
+
+    def leader(self) -> tuple[str, int] | None:
+        """The leader's id, and until when its term lasts; None if there is no leader."""
+
+
+class Decisions(Protocol):
+    """What there is to decide, and the decisions."""
+
+    def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
+        """What there is to decide: up to `limit` of each kind, and no more payload than `store.turns.BYTES`.
+
+        Leaves out paused webhooks and those in `without`. In order of arrival (`seq`), each webhook's first ones; where
+        there are more than are read at once, the webhooks take turns; so do returned tasks. What is left undecided is
+        read again by the next call, or in a later turn. The cost grows neither with the events left out nor with what
+        comes later.
+        """
+
+    def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
+        """Held events of one webhook or of all, in order of arrival, after that number.
+
+        Fewer than `limit` where their payloads are large; none only if there are no more.
+        """
+
+    def decide(
+        self,
+        term: Term,
+        decisions: Sequence[Decision],
+        expired: Sequence[str],
+        now: int,
+        claim_for: str | None,
+        claim: int,
+    ) -> list[Target]:
+        """Writes decisions, all or none: targets, the tasks they take, and each event's status and hold.
+
+        The hold of the `expired` events (by id) has run out. Claims the first `claim` targets that aren't paced for the
+        worker `claim_for` in the same transaction, and returns those. The first start with a once key holds the key.
+
+        Raises LeadershipLost once another worker is leader.
+        """
+
+
+class LargeDecisions(Protocol):
+    """Decisions with more targets than one transaction should write.
+
+    Both methods raise LeadershipLost once another worker is leader.
+    """
+
+    def record(self, term: Term, decision: Decision, now: int) -> None:
+        """Records the decision, which must hold no event, in steps: it stands once the last one is committed.
+
+        From then on its event is decided, and `write_next` writes its targets.
+        """
+
+    def write_next(self, term: Term, now: int, without: Collection[str] = ()) -> bool:
+        """Writes the next part of a recorded decision; False if there is nothing left to write.
+
+        Skips the events `without` (by id). Raises PartRefused if the database refuses this decision's part.
+
+        A new leader calls this until it returns False, before it reads which tasks wait. Parts of a decision that
+        wasn't recorded completely are deleted; its event is undecided.
+        """
+
+    def promised_tasks(self) -> Iterator[str]:
+        """The ids of the tasks in parts that `write_next` has yet to write, read a bounded number of parts at a time.
+
+        Each has its event, and waits for no other, though its state is still `waiting`.
+        """
+
+
+class Tasks(Protocol):
+    """Tasks that wait for an event. All but `hand_over` raise LeadershipLost once another worker is leader."""
+
+    def adopt(self, term: Term, tasks: Sequence[Task], now: int) -> list[Task]:
+        """Remembers tasks that were found waiting; returns those that weren't known to wait before.
+
+        A task from the index that was settled before doesn't wait again: an index may lag. One that has returned, or
+        was handed over, waits from now on.
+        """
+
+    def drop(self, term: Term, task_ids: Sequence[str], now: int) -> None:
+        """The tasks no longer wait: Conductor has ended them."""
+
+    def look_again(self, term: Term, task_ids: Sequence[str]) -> None:
+        """Returned tasks wait from now on."""
+
+    def hand_over(self, tasks: Sequence[Task], now: int) -> None:
+        """Leaves tasks that were polled as leadership was lost to the next leader, as returned ones."""
+
+
+class KnownWorkflows(Protocol):
+    """What was looked up of workflows."""
+
+    def find(self, workflow_id: str) -> Workflow | None:
+        """The workflow, if it was looked up before."""
+
+    def remember(self, workflows: Sequence[Workflow]) -> None:
+        """Remembers what was looked up, as long as a task of the workflow is kept."""
