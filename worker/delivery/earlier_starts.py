@@ -1,7 +1,7 @@
-"""Finds the workflow that an earlier try of a start has made, whatever Conductor's look-up of starts knows.
+"""Finds the workflow that an earlier try has started, even if Conductor's own look-up doesn't know it.
 
-Most servers look it up in their store. On Redis it is an index, which is late, and which a Conductor that is killed
-between the two is never told. Then the running workflows, which come from the store, are read one by one.
+Most servers look it up in their store. On Redis they ask the index, which learns of it late, or never if Conductor is
+killed in between. Then the running workflows, which do come from the store, are read one by one.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from worker.conductor.errors import ConductorError, NotNow, Unreachable, is_deni
 log = structlog.get_logger()
 
 _SAMPLES = 3
-"""Starts that are looked up at once after Conductor's answer: an index would have to learn of each just then."""
+"""Starts that are looked up right after Conductor's answer: an index wouldn't know them yet."""
 _LONGEST_PAGE = 2.0
-"""Seconds for one workflow."""
+"""Seconds for reading one workflow."""
 _LONGEST_READING = 5.0
 
 
 class EarlierStarts:
-    """Asks one Conductor. For any number of threads."""
+    """Asks one Conductor server. Thread-safe."""
 
     def __init__(self, conductor: Conductor, reading: float = _LONGEST_READING):
         """`reading` are the seconds for which one try may read workflows; what it has read helps the next."""
@@ -33,15 +33,15 @@ class EarlierStarts:
         self._longest_reading = reading
         self._samples = _SAMPLES
         self._from_store: bool | None = None
-        """Whether the look-up of starts knows at once what was started; None until that was tried."""
+        """Whether Conductor's look-up knows a start at once; None until that was tried."""
         self._reading = threading.Lock()
         self._read: dict[str, dict[str, str | None]] = {}
-        """Name → id of each running workflow that was read → its correlation id, which never changes."""
+        """Workflow name → id of each running workflow that was read → its correlation id, which never changes."""
         self._failed: Counter[str] = Counter()
-        """Id of each running workflow that couldn't be read → how often."""
+        """Id of each running workflow that couldn't be read → number of failures."""
 
     def made(self, name: str, correlation_id: str) -> None:
-        """Conductor has just answered that it started this workflow: an occasion to learn how it looks starts up."""
+        """Conductor has just answered that it started this workflow: a chance to learn where it looks up starts."""
         if self._samples <= 0:
             return
         self._samples -= 1
@@ -56,8 +56,10 @@ class EarlierStarts:
             self._from_store = True
 
     def find(self, name: str, correlation_id: str) -> str | None:
-        """The id of the workflow with this correlation id; None if there is none. Raises ConductorError: NotNow as long
-        as there are more running workflows than one try can read."""
+        """The id of the workflow with this correlation id; None if there is none.
+
+        Raises ConductorError: NotNow as long as some running workflows are still to be read.
+        """
         found = self._conductor.started(name, correlation_id)
         if found is not None or self._from_store:
             return found
@@ -66,7 +68,7 @@ class EarlierStarts:
         try:
             return self._find_running(name, correlation_id)
         except ConductorError as error:
-            # A key that may not list them, for example. Then the look-up is all there is.
+            # The key may not list them, for example: then Conductor's look-up has to do.
             if not is_denied(error):
                 raise
             log.warning("the running workflows can't be read for an earlier start", workflow=name, error=str(error))
@@ -81,7 +83,7 @@ class EarlierStarts:
         self._failed = Counter({id_: self._failed[id_] for id_ in running if id_ in self._failed})
         until = time.monotonic() + self._longest_reading
         failure: ConductorError | None = None
-        # Those that couldn't be read come last: one that hangs keeps no other from being read.
+        # Those that couldn't be read come last, so that one that hangs doesn't hold up the others.
         for id_ in sorted((id_ for id_ in running if id_ not in read), key=self._failed.__getitem__):
             try:
                 read[id_] = self._conductor.within(_LONGEST_PAGE).correlation_id(id_)
@@ -95,7 +97,7 @@ class EarlierStarts:
         for id_, found in read.items():
             if found == correlation_id:
                 return id_
-        if failure is not None and all(id_ in self._failed for id_ in running):  # none may be read, perhaps
+        if failure is not None and all(id_ in self._failed for id_ in running):  # perhaps the key may read none
             raise failure
         if len(read) < len(running):
             raise NotNow(
