@@ -15,7 +15,11 @@ from config.webhooks import load_definitions
 from store.clock import ServerClock
 from store.records import Decision, NewEvent, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store
+from worker.conductor.client import Conductor
+from worker.conductor.transport import Bounds
 from worker.leader.decider import Decider
+from worker.leader.task_timeouts import TaskTimeouts
+from worker.leader.workflows import Workflows
 
 FEW = 100
 MANY = 100_000
@@ -103,11 +107,17 @@ class World:
         self.bytes_a_task = (_resident() - before) / number
 
     def _decider(self, definitions: Path) -> Decider:
-        decider = Decider(self.store, self._look_up, ServerClock(), 2.0)
+        workflows = Workflows(self.store, self, pool=None)
+        timeouts = TaskTimeouts(Conductor("http://127.0.0.1:1/api", Bounds(1)), self.store.task_locks, self.store, ME)
+        decider = Decider(self.store, workflows, ServerClock(), timeouts, 2.0)
         decider.set_definitions(load_definitions(definitions))
         return decider
 
-    def _look_up(self, workflow_id: str, _until: float) -> Workflow:
+    def within(self, seconds: float) -> World:
+        return self
+
+    def workflow(self, workflow_id: str) -> Workflow:
+        """Conductor's part: what it knows of a workflow."""
         return Workflow(workflow_id, 1, workflow_id, self.now - 3_600_000, None)
 
     def _decide(self, decisions: list[Decision]) -> None:

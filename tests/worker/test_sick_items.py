@@ -208,8 +208,6 @@ def storm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storm]:
         patch.start()
     try:
         assert storm.worker.elect()
-        # Its default is the clock as it was before it was replaced.
-        storm.leader.decider.workflows._now = lambda: storm.seconds
         yield storm
         storm.worker.end_term()
     finally:

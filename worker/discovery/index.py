@@ -7,7 +7,7 @@ can't be read though others can is a suspect (`worker.discovery.suspects`): the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -39,10 +39,8 @@ search itself."""
 _T = TypeVar("_T")
 
 
-class Known(Protocol):
-    """The tasks that are known to wait."""
-
-    def __contains__(self, task_id: str, /) -> bool: ...
+class Known(Container[str], Protocol):
+    """The ids of the tasks that are known to wait."""
 
     def ids(self) -> list[str]:
         """The ids of all of them."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -20,14 +19,15 @@ from store import turns
 from store.bisect import OF_ALL
 from store.clock import ServerClock
 from store.protocols import Store
-from store.records import Decision, Event, EventStatus, Hold, Target, Task, Term, Workflow
+from store.records import Decision, Event, EventStatus, Hold, Target, Task, Term
 from store.tracing import in_logs, span
 from worker.leader.holding import Holding, Scope
 from worker.leader.large_decisions import Parts
-from worker.leader.matching import Document, HeldEvent, TaskIndex, WaitingTask, parse_task
+from worker.leader.matching import Document, HeldEvent, TaskIndex, parse_task
 from worker.leader.plan import Plan, is_large, put_off, starts_of
 from worker.leader.quarantine import Aside
 from worker.leader.rules import Rules
+from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
 
 log = structlog.get_logger()
@@ -40,7 +40,6 @@ _ENDED_AT_ONCE = 2000
 _UNKNOWN_WEBHOOK_GRACE = 60_000
 """Milliseconds that an event at least waits for its webhook's definition to appear."""
 
-Giving = Callable[[Collection[WaitingTask]], AbstractContextManager[Mapping[str, int]]]
 Claim = tuple[str, int]
 """The worker to claim the first targets for, and how many."""
 
@@ -51,22 +50,18 @@ class Decider:
     def __init__(
         self,
         store: Store,
-        look_up: Callable[[str, float], Workflow | None],
-        clock: ServerClock,
+        workflows: Workflows,
+        server_clock: ServerClock,
+        timeouts: TaskTimeouts,
         skew: float,
-        pool: ThreadPoolExecutor | None = None,
-        giving: Giving = lambda _: nullcontext({}),
-        at_once: int = 1,
     ):
-        """`look_up` asks Conductor for a workflow, for so many seconds, and may raise; `skew` is BRIDGE_CLOCK_SKEW in
-        seconds; `at_once` look-ups run on the `pool`. Tasks are given to events inside `giving` them, which yields
-        until when the completions of some may not be made."""
+        """`server_clock` is Conductor's; `skew` is BRIDGE_CLOCK_SKEW in seconds."""
         self._store = store
-        self._giving = giving
+        self._timeouts = timeouts
         self.aside = Aside(store)
-        self.workflows = Workflows(store, look_up, pool, at_once)
+        self.workflows = workflows
         self.tasks = TaskIndex()
-        self._rules = Rules(self.tasks, self.workflows, clock, skew * 1000)
+        self._rules = Rules(self.tasks, workflows, server_clock, skew * 1000)
         self._scope = Scope()
         self.holding = Holding(store, self._scope, self.tasks, self._rules, self.aside)
         self.held = self.holding.events
@@ -247,7 +242,7 @@ class Decider:
         self.workflows.save()
         claimed: list[Target] = []
         taken = [task for task in map(self.tasks.get, plan.taken) if task is not None]
-        with self._giving(taken) as not_before:
+        with self._timeouts.suspended(taken) as not_before:
             for decisions, expired in plan.steps(ended):
                 if not_before:
                     decisions = [put_off(decision, not_before) for decision in decisions]

@@ -13,8 +13,7 @@ import structlog
 
 from config.webhooks import Definitions
 from store.bisect import OF_ALL, narrowed
-from store.errors import LeadershipLost
-from store.records import Event, Task, Term, Workflow
+from store.records import Event, Task, Term
 from store.rows import steps
 from worker import metrics
 from worker.conductor.backoff import wait_before
@@ -25,14 +24,14 @@ from worker.discovery.probe import what_lacks
 from worker.discovery.scanner import Scanner
 from worker.discovery.state import DiscoveryState
 from worker.leader.decider import Decider
+from worker.leader.heartbeat import Heartbeat
 from worker.leader.matching import parse_task
 from worker.leader.means import LOOK_UPS, Means
 from worker.leader.reporting import Telling
+from worker.leader.workflows import Workflows
 
 log = structlog.get_logger()
 
-TERM_SECONDS = 6.0
-"""Seconds without a heartbeat after which another worker may decide."""
 _EVENTS_A_DECISION = 500
 _SCAN_GAP = 0.02
 """Seconds between two scans at least: under load it is better to decide several events after one scan."""
@@ -61,22 +60,13 @@ class Leader:
     def __init__(self, means: Means, term: Term):
         """Begins, and has nothing read yet. Raises StoreUnavailable."""
         self.term = term
-        self.over = False
-        self._lost = False
-        self._kept = time.monotonic()
-        """When leadership was last known to be kept."""
         self._means = means
         self._store = store = means.store
+        self.heartbeat = Heartbeat(store.leadership, term)
         self._definitions = means.watcher.current
-        self.decider = Decider(
-            store,
-            self._look_up,
-            means.conductor.server_clock,
-            means.settings.bridge_clock_skew,
-            means.workflows,
-            means.timeouts.giving,
-            LOOK_UPS,
-        )
+        workflows = Workflows(store, means.conductor, means.workflows, LOOK_UPS)
+        skew = means.settings.bridge_clock_skew
+        self.decider = Decider(store, workflows, means.conductor.server_clock, means.timeouts, skew)
         self.telling = Telling(store)
         self.state = DiscoveryState()
         self._index = Index(means.conductor, means.look_ups, self.decider.tasks, self.state)
@@ -122,7 +112,7 @@ class Leader:
 
     def end(self) -> list[Task]:
         """Ends the term: nobody finds it any more. Returns what was polled and not yet stored."""
-        self.over = True
+        self.heartbeat.over = True
         self._listener.close()
         metrics.leadership_over()
         return [*self._polled, *self._refused.values()]
@@ -134,7 +124,7 @@ class Leader:
 
         Raises LeadershipLost and StoreUnavailable: the term has to end.
         """
-        self._check_term()
+        self.heartbeat.check()
         try:
             more = self.decide()
         except ConductorError as error:  # of a scan: a look-up of one workflow holds up that one's tasks alone
@@ -176,17 +166,6 @@ class Leader:
             executor.wake()
         return agenda.more or decider.unfinished
 
-    def _check_term(self) -> None:
-        """Asks the store if no heartbeat could for as long as leadership lasts: this process may have been frozen.
-
-        Before each poll, so that one that wakes takes no tasks that the worker that decides now is looking for. Raises
-        LeadershipLost and StoreUnavailable.
-        """
-        if time.monotonic() > self._kept + TERM_SECONDS:
-            self.renew()
-        if self._lost:
-            raise LeadershipLost
-
     def _use_definitions(self) -> None:
         current: Definitions = self._means.watcher.current
         if current is not self._definitions:
@@ -200,10 +179,11 @@ class Leader:
     def _scan(self, events: Sequence[Event]) -> None:
         started = time.monotonic()
         try:
-            self._check_term()
+            # Checked before each poll, so that a process that was frozen takes no tasks that the leader now looks for.
+            self.heartbeat.check()
             for tasks in self.scanner.scan():
                 self._adopt(tasks)
-                self._check_term()
+                self.heartbeat.check()
             if self.state.may_search() and self.decider.lacks_taker(events):
                 for tasks in self.scanner.search():
                     self._adopt(tasks)
@@ -316,9 +296,6 @@ class Leader:
             self.decider.aside.task_failed(task_id, error, lambda: None)
         log.info("tasks wait no longer: Conductor has ended them", tasks=task_ids)
 
-    def _look_up(self, workflow_id: str, seconds: float) -> Workflow | None:
-        return self._means.conductor.within(seconds).workflow(workflow_id)
-
     # --- other threads ---
 
     def wake(self) -> None:
@@ -326,14 +303,8 @@ class Leader:
         self._listener.wake()
 
     def renew(self) -> None:
-        """The heartbeat. Raises StoreUnavailable."""
-        if self.over:
-            return
-        began = time.monotonic()
-        if self._store.leadership.renew(self.term, TERM_SECONDS):
-            self._kept = began
-        elif not self.over:
-            self._lost = True
+        """Renews the term. Raises StoreUnavailable."""
+        if not self.heartbeat.renew():
             self.wake()
 
     def discover(self) -> None:
@@ -379,13 +350,11 @@ class Leader:
         """Puts off the time-outs of tasks that this bridge answers for, and of those that its events have taken."""
         decider = self.decider
         timed = [task for task in list(decider.tasks.timed.values()) if decider.is_receiver(task.workflow)]
-        self._means.timeouts.extend(
-            timed, lambda task_id: not self.over and task_id in decider.tasks, lambda: self._kept + TERM_SECONDS
-        )
+        self._means.timeouts.extend(timed, decider.tasks, self.heartbeat)
 
     def _tell(self, action: Callable[[], None]) -> None:
         """Has the loop's thread do it. Raises TermOver if it won't."""
-        while not self.over:
+        while not self.heartbeat.over:
             with suppress(queue.Full):
                 self._inbox.put(action, timeout=0.5)
                 self.wake()

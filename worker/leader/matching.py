@@ -101,7 +101,7 @@ class TaskIndex:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def __contains__(self, task_id: str) -> bool:
+    def __contains__(self, task_id: object) -> bool:
         return task_id in self._tasks
 
     def __iter__(self) -> Iterator[WaitingTask]:

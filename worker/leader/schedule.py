@@ -83,7 +83,7 @@ class Schedule:
         before = store.now() - int(self._means.settings.bridge_retention * 1000)
         pruned = 0
         more = True
-        while more and not leader.over:
+        while more and not leader.heartbeat.over:
             step = store.maintenance.prune(before, _PRUNE_STEP)
             pruned, more = pruned + step.events, step.more
             if more and self._means.stop.wait(_PRUNE_GAP):
@@ -99,7 +99,7 @@ class Schedule:
         """
         store = self._means.store
         failures = 0
-        while (found := store.once_keys.pruned(self._onces_seen, _ONCES_A_STEP)) and not leader.over:
+        while (found := store.once_keys.pruned(self._onces_seen, _ONCES_A_STEP)) and not leader.heartbeat.over:
             ended: list[str] = []
             for key, workflow_id in found:
                 began = time.monotonic()
@@ -112,7 +112,7 @@ class Schedule:
                     if failures == _FAILURES:  # it isn't about one of them
                         raise
                 took = time.monotonic() - began
-                if self._means.stop.wait(max(_ONCE_GAP, took)) or leader.over:
+                if self._means.stop.wait(max(_ONCE_GAP, took)) or leader.heartbeat.over:
                     return
             store.once_keys.forget(ended)
             self._onces_seen = found[-1][0]
@@ -131,7 +131,7 @@ class Schedule:
             metrics.SET_ASIDE.labels(kind).set(set_aside.get(kind, 0))
         metrics.OLDEST_PENDING.set(max(0.0, (store.now() - oldest) / 1000) if oldest else 0)
         metrics.WAITING_TASKS.set(waiting)
-        if leader.over:  # it ended meanwhile
+        if leader.heartbeat.over:  # it ended meanwhile
             metrics.leadership_over()
 
     def see_progress(self) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import structlog
 
+from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.protocols import Clock, TaskLocks
 from store.records import Task
@@ -21,6 +22,7 @@ from worker.conductor.backoff import wait_before
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotSent, Refused
 from worker.delivery.outcomes import FRESH, claim_lasts
+from worker.leader.heartbeat import Heartbeat
 from worker.leader.matching import WaitingTask
 
 log = structlog.get_logger()
@@ -33,8 +35,8 @@ _IN_HAND = 128
 _PAGE = 2000
 _SOONEST = 0.2
 """Seconds between two tries at least."""
-_GIVING = 0.1
-"""Seconds that a decision waits for extensions under way. One takes a few milliseconds, unless it hangs."""
+PATIENCE = 0.1
+"""Seconds that a decision waits for extensions in flight. One takes a few milliseconds, unless it hangs."""
 
 
 class _Timer:
@@ -67,13 +69,23 @@ class TaskTimeouts:
     """
 
     def __init__(
-        self, conductor: Conductor, locks: TaskLocks, clock: Clock, worker_id: str, pool: Executor | None = None
+        self,
+        conductor: Conductor,
+        locks: TaskLocks,
+        clock: Clock,
+        worker_id: str,
+        pool: Executor | None = None,
+        patience: float = PATIENCE,
+        steady: MonotonicClock = time,
     ):
+        """`patience` is the seconds that a decision waits for extensions in flight."""
         self._conductor = conductor
         self._locks = locks
         self._clock = clock
         self._worker_id = worker_id
         self._pool = pool or ThreadPoolExecutor(_THREADS, thread_name_prefix="time-outs")
+        self._patience = patience
+        self._steady = steady
         self._changed = threading.Condition()
         # All of the following under this lock.
         self._timers: dict[str, _Timer] = {}
@@ -91,35 +103,34 @@ class TaskTimeouts:
 
     def _load(self, tasks: Iterable[Task]) -> None:
         with self._changed:
-            self._timers.update((task.id, _Timer(task, time.monotonic(), taken=True)) for task in tasks)
+            self._timers.update((task.id, _Timer(task, self._steady.monotonic(), taken=True)) for task in tasks)
 
-    def extend(
-        self,
-        tasks: Iterable[WaitingTask],
-        waits: Callable[[str], bool],
-        until: Callable[[], float] = lambda: float("inf"),
-    ) -> None:
-        """Begins to put off what is due of these waiting tasks, and of those that were taken.
+    def extend(self, tasks: Iterable[WaitingTask], waiting: Container[str], heartbeat: Heartbeat) -> None:
+        """Begins to put off what is due of these tasks, and of those that were taken.
 
-        `waits` says whether the task with that id still does; `until` when, by `time.monotonic`, a request for one may
-        leave at the latest: another worker may decide after that.
+        `waiting` are the ids of the tasks that wait, at any time. No request for one of them leaves when the term isn't
+        certain any more: another leader may give the task to an event then.
         """
-        now = time.monotonic()
+
+        def waits(task_id: str) -> bool:
+            return not heartbeat.over and task_id in waiting
+
+        now = self._steady.monotonic()
         with self._changed:
-            waiting: set[str] = set()
+            given: set[str] = set()
             for task in tasks:
                 timer = self._timers.setdefault(task.id, _Timer(task, now))
                 timer.taken = not waits(task.id)
-                waiting.add(task.id)
+                given.add(task.id)
             for task_id, timer in list(self._timers.items()):
                 timer.taken = timer.taken and not waits(task_id)
-                if task_id not in waiting and not timer.taken and not timer.running:
+                if task_id not in given and not timer.taken and not timer.running:
                     del self._timers[task_id]
             chosen = self._due(now)
             for timer in chosen:
                 timer.running = True
         for timer in chosen:
-            self._pool.submit(self._put_off, timer, waits, until)
+            self._pool.submit(self._put_off, timer, waits, heartbeat)
 
     def _due(self, now: float) -> list[_Timer]:
         running = [timer for timer in self._timers.values() if timer.running]
@@ -133,12 +144,12 @@ class TaskTimeouts:
 
     # --- on the pool's threads ---
 
-    def _put_off(self, timer: _Timer, waits: Callable[[str], bool], until: Callable[[], float]) -> None:
+    def _put_off(self, timer: _Timer, waits: Callable[[str], bool], heartbeat: Heartbeat) -> None:
         try:
             if timer.taken:
                 self._put_off_taken(timer)
             else:
-                self._put_off_waiting(timer, waits, until)
+                self._put_off_waiting(timer, waits, heartbeat)
         except Exception as error:
             self._again(timer)
             if isinstance(error, StoreUnavailable):
@@ -149,15 +160,15 @@ class TaskTimeouts:
             with self._changed:
                 timer.running = False
 
-    def _put_off_waiting(self, timer: _Timer, waits: Callable[[str], bool], until: Callable[[], float]) -> None:
+    def _put_off_waiting(self, timer: _Timer, waits: Callable[[str], bool], heartbeat: Heartbeat) -> None:
         task_id = timer.task.id
         with self._changed:
             if task_id in self._being_given or not waits(task_id):
-                timer.due = time.monotonic() + _SOONEST
+                timer.due = self._steady.monotonic() + _SOONEST
                 return
             self._extending.add(task_id)
         try:
-            self._call(timer, until())
+            self._call(timer, heartbeat.certain_until)
         finally:
             with self._changed:
                 self._extending.discard(task_id)
@@ -165,7 +176,7 @@ class TaskTimeouts:
 
     def _put_off_taken(self, timer: _Timer) -> None:
         task_id = timer.task.id
-        now, began = self._clock.now(), time.monotonic()
+        now, began = self._clock.now(), self._steady.monotonic()
         # Whatever call was made under an older claim has ended: nothing of it can be beside this one.
         free_before = now - int(claim_lasts(self._conductor.longest_call) * 1000)
         locked, over = self._locks.lock(self._worker_id, [task_id], now, free_before)
@@ -178,12 +189,12 @@ class TaskTimeouts:
             try:
                 self._call(timer, began + FRESH)
             finally:
-                left = int(1000 * max(0.0, timer.effect_until - time.monotonic()))
+                left = int(1000 * max(0.0, timer.effect_until - self._steady.monotonic()))
                 due_at = max(locked[0].due_at, self._clock.now() + left) if left else locked[0].due_at
                 self._locks.unlock(self._worker_id, [(locked[0], due_at)])
 
     def _call(self, timer: _Timer, not_after: float) -> None:
-        task, began = timer.task, time.monotonic()
+        task, began = timer.task, self._steady.monotonic()
         try:
             self._conductor.within(timer.within).extend_lease(task.id, task.workflow_id, not_after)
         except ConductorError as error:
@@ -191,7 +202,7 @@ class TaskTimeouts:
                 "a task's time-out wasn't put off", task_id=task.id, workflow_id=task.workflow_id, error=str(error)
             )
             if not isinstance(error, (NotSent, Refused)):
-                timer.effect_until = time.monotonic() + self._conductor.timeout
+                timer.effect_until = self._steady.monotonic() + self._conductor.timeout
             self._again(timer)
         else:
             timer.failures = 0
@@ -200,22 +211,22 @@ class TaskTimeouts:
     def _again(self, timer: _Timer) -> None:
         timer.failures += 1
         pause = min(timer.task.response_timeout / 12, wait_before(timer.failures))
-        timer.due = time.monotonic() + max(_SOONEST, pause)
+        timer.due = self._steady.monotonic() + max(_SOONEST, pause)
 
     # --- decisions ---
 
     @contextmanager
-    def giving(self, tasks: Collection[WaitingTask]) -> Iterator[dict[str, int]]:
-        """These tasks are given to events inside: no extension is begun of them as waiting ones.
+    def suspended(self, tasks: Collection[WaitingTask]) -> Iterator[dict[str, int]]:
+        """Begins no extension of these waiting tasks while they are given to events inside.
 
         Yields until when, by the store's clock, the completions of some may not be made: an extension may still be
-        taking effect. At the end those that were given are taken.
+        taking effect. At the end the tasks count as taken, unless the decision has failed.
         """
         timed = {task.id: task for task in tasks if task.response_timeout}
         with self._changed:
             self._being_given = timed
-            self._changed.wait_for(lambda: self._extending.isdisjoint(timed), _GIVING)
-            now = time.monotonic()
+            self._changed.wait_for(lambda: self._extending.isdisjoint(timed), self._patience)
+            now = self._steady.monotonic()
             not_before: dict[str, int] = {}
             for timer in (self._timers[task_id] for task_id in timed if task_id in self._timers):
                 hangs = timer.task.id in self._extending
@@ -230,7 +241,7 @@ class TaskTimeouts:
             with self._changed:
                 self._being_given = ()
                 for task in timed.values() if given else ():
-                    due = time.monotonic() + task.response_timeout / 3
+                    due = self._steady.monotonic() + task.response_timeout / 3
                     self._timers.setdefault(task.id, _Timer(task, due)).taken = True
 
     def finish(self) -> bool:

@@ -22,7 +22,8 @@ from store.records import Task
 from worker.conductor.client import Conductor
 from worker.delivery.executor import Executor
 from worker.health import Health
-from worker.leader.leader import TERM_SECONDS, Leader
+from worker.leader.heartbeat import TERM_SECONDS
+from worker.leader.leader import Leader
 from worker.leader.means import LOOK_UPS, Means
 from worker.leader.schedule import Schedule
 from worker.leader.task_timeouts import TaskTimeouts

@@ -6,13 +6,15 @@ import heapq
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
 from store.bisect import narrowed
+from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.protocols import Store
 from store.records import SetAside, Workflow
@@ -39,6 +41,16 @@ _ANSWER_DUE = 0.25
 """Seconds after which it is seen whether a look-up that nobody waited for has been answered."""
 
 
+class WorkflowSource(Protocol):
+    """Conductor, as far as look-ups need it."""
+
+    def workflow(self, workflow_id: str) -> Workflow | None:
+        """The workflow; None if there is none. May raise anything."""
+
+    def within(self, seconds: float) -> WorkflowSource:
+        """The same, whose answers are waited for no longer than that."""
+
+
 class InDoubt(Exception):
     """Conductor can't show the workflow for now."""
 
@@ -57,19 +69,17 @@ class Workflows:
     def __init__(
         self,
         store: Store,
-        look_up: Callable[[str, float], Workflow | None],
+        conductor: WorkflowSource,
         pool: ThreadPoolExecutor | None,
-        at_once: int,
-        now: Callable[[], float] = time.monotonic,
+        at_once: int = 1,
+        clock: MonotonicClock = time,
     ):
-        """`look_up` asks Conductor, which has so many seconds to answer, and may raise. `at_once` look-ups run on the
-        `pool`, which has as many threads. Without a pool each is waited for. `now` is in seconds.
-        """
+        """`at_once` look-ups run on the `pool`, which has as many threads. Without a pool each is waited for."""
         self._store = store
-        self._look_up = look_up
+        self._conductor = conductor
         self._pool = pool
         self._at_once = at_once
-        self._now = now
+        self._clock = clock
         self._known: dict[str, Workflow] = {}
         self._absent: set[str] = set()
         """What Conductor hasn't got, as this decision saw it."""
@@ -94,20 +104,20 @@ class Workflows:
 
     def begin(self) -> set[str]:
         """A decision begins. Returns the workflows of which more may be known than at the last one."""
-        self._until = self._now() + _LONGEST
+        self._until = self._clock.monotonic() + _LONGEST
         self._absent.clear()
         if len(self._known) > _REMEMBERED:
             self._known = dict(self._unsaved)
         while not self._answers.empty():
             self._take(*self._answers.get_nowait())
-        while self._agenda and self._agenda[0][0] <= self._now():
+        while self._agenda and self._agenda[0][0] <= self._clock.monotonic():
             self._ready.add(heapq.heappop(self._agenda)[1])
         ready, self._ready = self._ready, set()
         return ready
 
     def due_in(self) -> float:
         """Seconds until a look-up is to be tried again, or may have been answered; infinite if there is none."""
-        next_try = self._agenda[0][0] - self._now() if self._agenda else float("inf")
+        next_try = self._agenda[0][0] - self._clock.monotonic() if self._agenda else float("inf")
         return max(0.0, min(next_try, _ANSWER_DUE if self._running or self._ready else float("inf")))
 
     def get(self, workflow_id: str) -> Workflow | None:
@@ -142,7 +152,7 @@ class Workflows:
                     self._pool.submit(self._run, workflow_id)
                 else:
                     break
-            left = min(_PATIENCE, self._until - self._now())
+            left = min(_PATIENCE, self._until - self._clock.monotonic())
             if not waiting or left <= 0:
                 return
             try:
@@ -159,14 +169,14 @@ class Workflows:
                 # It is known for now, and is looked up again when it isn't any more.
                 log.warning("what was looked up can't be stored", workflow_id=workflow.id, error=str(error))
             self._unsaved.clear()
-        if self._now() >= self._shown_at + _SHOW_EVERY:
-            self._shown_at = self._now()
+        if self._clock.monotonic() >= self._shown_at + _SHOW_EVERY:
+            self._shown_at = self._clock.monotonic()
             self._forget()
             self._show()
 
     def _forget(self) -> None:
         """Forgets doubts that nobody asks about any more."""
-        before = self._now() - _FORGOTTEN_AFTER
+        before = self._clock.monotonic() - _FORGOTTEN_AFTER
         for workflow_id in [id_ for id_, doubt in self._doubts.items() if doubt.again_at < before]:
             if workflow_id not in self._running:
                 del self._doubts[workflow_id]
@@ -180,7 +190,7 @@ class Workflows:
         ]
         over = [workflow_id for workflow_id in self._shown if workflow_id not in self._doubts]
         if new:
-            ahead = self._store.now() - self._now() * 1000
+            ahead = self._store.now() - self._clock.monotonic() * 1000
             items = [
                 SetAside(
                     kind="workflow",
@@ -205,7 +215,7 @@ class Workflows:
         if workflow_id in self._known or workflow_id in self._absent or workflow_id in self._running:
             return False
         doubt = self._doubts.get(workflow_id)
-        return doubt is None or self._now() >= doubt.again_at
+        return doubt is None or self._clock.monotonic() >= doubt.again_at
 
     def _has_room_for(self, workflow_id: str) -> bool:
         """Those that failed before, and may hang again, leave half of the room to others."""
@@ -232,7 +242,7 @@ class Workflows:
         # long as a call may last.
         first = workflow_id not in self._doubts
         try:
-            return self._look_up(workflow_id, _LONGEST if first else float("inf")), True
+            return self._conductor.within(_LONGEST if first else float("inf")).workflow(workflow_id), True
         except Exception as error:
             return error, False
 
@@ -256,9 +266,9 @@ class Workflows:
     def _fail(self, workflow_id: str, error: Exception) -> None:
         before = self._doubts.pop(workflow_id, None)
         tries = before.tries + 1 if before is not None else 1
-        again_at = self._now() + wait_before(tries, longest=_LONGEST_PAUSE)
+        again_at = self._clock.monotonic() + wait_before(tries, longest=_LONGEST_PAUSE)
         reason = f"workflow {workflow_id} can't be looked up: {str(error) or type(error).__name__}"
-        since = before.since if before is not None else self._now()
+        since = before.since if before is not None else self._clock.monotonic()
         self._doubts[workflow_id] = _Doubt(tries, since, again_at, reason)
         heapq.heappush(self._agenda, (again_at, workflow_id))
         if before is None:

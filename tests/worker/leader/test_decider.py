@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,9 +17,12 @@ from store.errors import LeadershipLost, StoreUnavailable
 from store.records import Event, NewEvent, Result, Target
 from store.sqlite import SqliteStore, open_store
 from tests.store.contract.makers import ME
+from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, failed, forbidden
 from worker.conductor.errors import Unreachable
 from worker.leader.decider import Decider
+from worker.leader.task_timeouts import TaskTimeouts
+from worker.leader.workflows import Workflows
 
 SECOND = 1000
 
@@ -31,19 +35,23 @@ class Bench:
         self.store: SqliteStore = open_store(f"sqlite:///{folder}/bridge.db")
         self.store.leadership.elect("me", 10**9)
         self.conductor = SimulatedConductor(lambda: self.ms)
-        self.looked_up: list[str] = []
         self.decider = self.another()
         self.define({"name": "w", "receivers": {"flow": "any", "sub": "any"}, "hold": "10m"})
         self.number = 0
 
     def another(self) -> Decider:
-        def look_up(workflow_id: str, seconds: float) -> Any:
-            self.looked_up.append(workflow_id)
-            return self.conductor.workflow(workflow_id)
+        conductor: Any = self.conductor
+        workflows = Workflows(self.store, conductor, pool=None, clock=self)
+        timeouts = TaskTimeouts(conductor, self.store.task_locks, self.store, "me", Later(), steady=self)
+        return Decider(self.store, workflows, self.conductor.server_clock, timeouts, skew=2.0)
 
-        decider = Decider(self.store, look_up, self.conductor.server_clock, skew=2.0)
-        decider.workflows._now = lambda: self.ms / 1000
-        return decider
+    def monotonic(self) -> float:
+        return self.ms / 1000
+
+    @property
+    def looked_up(self) -> list[str]:
+        """The workflows that Conductor was asked for."""
+        return self.conductor.workflow_lookups
 
     def define(self, *webhooks: dict[str, Any]) -> None:
         self.definitions = Definitions(tuple(map(Webhook.model_validate, webhooks)))
@@ -495,21 +503,17 @@ def test_tasks_are_given_inside_what_pauses_their_leases(bench: Bench, later: bo
     given: list[list[str]] = []
     waits: list[bool] = []
 
-    class Giving:
-        def __init__(self, tasks: Any) -> None:
-            given.append([task.id for task in tasks])
+    @contextmanager
+    def suspended(tasks: Any) -> Iterator[dict[str, int]]:
+        given.append([task.id for task in tasks])
+        waits.append("t000" in bench.decider.tasks)
+        yield {"t000": bench.ms + 5000} if later else {}
+        waits.append("t000" in bench.decider.tasks)
 
-        def __enter__(self) -> dict[str, int]:
-            waits.append("t000" in bench.decider.tasks)
-            return {"t000": bench.ms + 5000} if later else {}
-
-        def __exit__(self, *_: object) -> None:
-            waits.append("t000" in bench.decider.tasks)
-
-    bench.decider._giving = Giving
     bench.wait()
     event = bench.arrive()
-    bench.decide()
+    with mock.patch.object(bench.decider._timeouts, "suspended", suspended):
+        bench.decide()
     assert given == [["t000"]]
     assert waits == [True, False]
     [target] = bench.store.queries.targets_of([event])

@@ -180,7 +180,7 @@ class Machine(RuleBasedStateMachine):
         played, given = data.draw(st.sampled_from(self.reigns))
         before = self.store.leadership.leader()
         if not played.killed:
-            with mock.patch.object(given, "over", False):
+            with mock.patch.object(given.heartbeat, "over", False):
                 given.renew()
         after = self.store.leadership.leader()
         assert (before and before[0]) == (after and after[0]), "a heartbeat gives nobody the lead"
@@ -193,7 +193,7 @@ class Machine(RuleBasedStateMachine):
             try:
                 given.discover()
             except TermOver:
-                assert given.over
+                assert given.heartbeat.over
 
     # --- the executor's thread, and those that call ---
 

@@ -198,6 +198,9 @@ class Machine(RuleBasedStateMachine):
         worker._executor.submit = lambda claimed: self.in_hand.extend((worker, *one) for one in claimed)  # type: ignore[method-assign]
         return worker
 
+    def monotonic(self) -> float:
+        return self.ms / 1000
+
     def make_decider(self, *given: Any) -> Decider:
         machine = self
 
@@ -235,7 +238,7 @@ class Machine(RuleBasedStateMachine):
                 return answer
 
         spy = Spy(*given)
-        spy.workflows._now = lambda: self.ms / 1000
+        spy.workflows._clock = self
         return spy
 
     def ref_task(self, task_id: str, in_doubt: Collection[str]) -> RefTask:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
-from unittest import mock
 
 import pytest
 
-from store.records import Target, Task
+from store.records import Target, Task, Term
+from tests.worker.clock import Clock
 from tests.worker.play import Later
 from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
+from worker.leader.heartbeat import Heartbeat
 from worker.leader.matching import WaitingTask
-from worker.leader.task_timeouts import TaskTimeouts
+from worker.leader.task_timeouts import PATIENCE, TaskTimeouts
 
 
 def task(name: str, response_timeout: int = 30) -> WaitingTask:
@@ -52,6 +51,8 @@ class Server:
             raise self.error
         self.extended.append(task_id)
 
+
+HEARTBEAT = Heartbeat(None, Term("me"))  # type: ignore[arg-type]
 
 TARGET = Target(
     7, "event", "complete", "flow", "w", "t", "wait", None, None, "pending", 1, None, "other", 5, 111, 0, None
@@ -94,11 +95,15 @@ class Bench:
         self.server: Any = Server()
         self.store: Any = Store()
         self.pool = Later()
-        self.timeouts = TaskTimeouts(self.server, self.store, self.store, "me", self.pool)
+        self.clock = Clock(1000.0)
+        self.timeouts = self.another()
+
+    def another(self, patience: float = PATIENCE) -> TaskTimeouts:
+        return TaskTimeouts(self.server, self.store, self.store, "me", self.pool, patience, self.clock)
 
     def extend(self, *tasks: WaitingTask) -> list[str]:
         """One look; what was extended."""
-        self.timeouts.extend(tasks, lambda task_id: any(one.id == task_id for one in tasks))
+        self.timeouts.extend(tasks, {one.id for one in tasks}, HEARTBEAT)
         self.pool.run_all()
         extended, self.server.extended = self.server.extended, []
         return list(extended)
@@ -109,31 +114,25 @@ def bench() -> Bench:
     return Bench()
 
 
-@pytest.fixture
-def now() -> Iterator[mock.Mock]:
-    with mock.patch.object(time, "monotonic", return_value=1000.0) as clock:
-        yield clock
-
-
 # --- waiting tasks ---
 
 
-def test_a_time_out_is_put_off_at_once_and_then_often_enough(bench: Bench, now: mock.Mock) -> None:
+def test_a_time_out_is_put_off_at_once_and_then_often_enough(bench: Bench) -> None:
     times = []
     for second in range(60):
-        now.return_value = 1000.0 + second
+        bench.clock.seconds = 1000.0 + second
         if bench.extend(task("t")):
             times.append(second)
     assert times == [0, 10, 20, 30, 40, 50]
 
 
 @pytest.mark.parametrize("response_timeout", [2, 5, 30, 300])
-def test_four_short_absences_of_conductor_end_no_wait(bench: Bench, now: mock.Mock, response_timeout: int) -> None:
+def test_four_short_absences_of_conductor_end_no_wait(bench: Bench, response_timeout: int) -> None:
     """Each begins as the time-out is to be put off, and lasts 0.9 s: the next try after it is in time."""
     last, ticks = 1000.0, int(response_timeout / 0.2) * 6
     away_until, absences, begun = 0.0, 0, 0.0
     for tick in range(ticks):
-        now.return_value = at = 1000.0 + 0.2 * tick
+        bench.clock.seconds = at = 1000.0 + 0.2 * tick
         due = at >= last + response_timeout / 3
         if due and absences < 4 and begun != last:
             absences, away_until, begun = absences + 1, at + 0.9, last
@@ -144,12 +143,12 @@ def test_four_short_absences_of_conductor_end_no_wait(bench: Bench, now: mock.Mo
     assert absences == 4
 
 
-def test_after_a_failure_it_is_tried_several_times_within_the_time(bench: Bench, now: mock.Mock) -> None:
+def test_after_a_failure_it_is_tried_several_times_within_the_time(bench: Bench) -> None:
     bench.extend(task("t", 12))
     bench.server.error = Unreachable("no connection")
     tries = 0
     for tick in range(4 * 5, 12 * 5):
-        now.return_value = 1000.0 + 0.2 * tick
+        bench.clock.seconds = 1000.0 + 0.2 * tick
         bench.server.begun.clear()
         bench.extend(task("t", 12))
         tries += bench.server.begun.is_set()
@@ -158,7 +157,7 @@ def test_after_a_failure_it_is_tried_several_times_within_the_time(bench: Bench,
 
 
 def test_what_does_not_wait_any_more_is_not_extended(bench: Bench) -> None:
-    bench.timeouts.extend([task("gone"), task("waits")], lambda task_id: task_id == "waits")
+    bench.timeouts.extend([task("gone"), task("waits")], {"waits"}, HEARTBEAT)
     bench.pool.run_all()
     assert bench.server.extended == ["waits"]
 
@@ -175,24 +174,25 @@ def test_a_failure_is_no_reason_to_leave_the_others_out(bench: Bench) -> None:
     assert bench.extend(task("one"), task("two")) == ["two"]
 
 
-def test_extensions_that_hang_hold_up_no_other(now: mock.Mock) -> None:
-    now.side_effect = None
+def test_extensions_that_hang_hold_up_no_other() -> None:
     server: Any = Server()
     go_on = threading.Event()
     sick = [task(f"sick{number}") for number in range(40)]
+    well = [task(f"well{number}") for number in range(20)]
+    waiting = {one.id for one in (*sick, *well)}
     server.hangs = dict.fromkeys((one.id for one in sick), go_on)
     server.error = OutcomeUnknown("timed out")
     pool = ThreadPoolExecutor(16)
-    timeouts = TaskTimeouts(server, Store(), Store(), "me", pool)  # type: ignore[arg-type]
+    clock = Clock(1000.0)
+    timeouts = TaskTimeouts(server, Store(), Store(), "me", pool, steady=clock)  # type: ignore[arg-type]
     go_on.set()
-    timeouts.extend(sick, lambda _: True)
+    timeouts.extend(sick, waiting, HEARTBEAT)
     eventually(lambda: not any(timer.running for timer in timeouts._timers.values()))
     go_on.clear()  # from now on it is known that they fail, and they hang
     server.error = None
-    now.return_value = 1010.0
-    timeouts.extend(sick, lambda _: True)
-    well = [task(f"well{number}") for number in range(20)]
-    timeouts.extend([*sick, *well], lambda _: True)
+    clock.seconds = 1010.0
+    timeouts.extend(sick, waiting, HEARTBEAT)
+    timeouts.extend([*sick, *well], waiting, HEARTBEAT)
     eventually(lambda: len([name for name in server.extended if name.startswith("well")]) == 20)
     go_on.set()
     pool.shutdown()
@@ -209,7 +209,7 @@ def eventually(condition: Any) -> None:
 def test_the_request_leaves_while_this_worker_decides_for_certain(bench: Bench) -> None:
     limits: list[float] = []
     bench.server.extend_lease = lambda task_id, workflow_id, not_after: limits.append(not_after)
-    bench.timeouts.extend([task("t")], lambda _: True, lambda: 77.0)
+    bench.timeouts.extend([task("t")], {"t"}, Heartbeat(bench.store, Term("me"), Clock(71.0)))
     bench.pool.run_all()
     assert limits == [77.0]
 
@@ -218,52 +218,52 @@ def test_the_request_leaves_while_this_worker_decides_for_certain(bench: Bench) 
 
 
 def test_a_task_is_given_to_an_event_only_after_its_extension_has_ended(bench: Bench) -> None:
+    bench.timeouts = bench.another(patience=60)
     bench.server.hangs["t"] = threading.Event()
-    bench.timeouts.extend([task("t")], lambda _: True)
+    bench.timeouts.extend([task("t")], {"t"}, HEARTBEAT)
     extender = threading.Thread(target=bench.pool.run_all)
     extender.start()
     assert bench.server.begun.wait(60)
-    with bench.timeouts.giving([task("another")]) as not_before:
+    with bench.timeouts.suspended([task("another")]) as not_before:
         assert not_before == {}, "others needn't wait"
-    with mock.patch("worker.leader.task_timeouts._GIVING", 60):
-        release = threading.Timer(0.05, bench.server.hangs["t"].set)
-        release.start()
-        with bench.timeouts.giving([task("t")]) as not_before:
-            assert bench.server.extended == ["t"]
-            assert not_before == {}
+    release = threading.Timer(0.05, bench.server.hangs["t"].set)
+    release.start()
+    with bench.timeouts.suspended([task("t")]) as not_before:
+        assert bench.server.extended == ["t"]
+        assert not_before == {}
     extender.join()
 
 
 def test_the_completion_of_a_task_whose_extension_hangs_waits_until_that_has_no_effect(bench: Bench) -> None:
     bench.server.hangs["t"] = threading.Event()
-    bench.timeouts.extend([task("t")], lambda _: True)
+    bench.timeouts.extend([task("t")], {"t"}, HEARTBEAT)
     extender = threading.Thread(target=bench.pool.run_all)
     extender.start()
     assert bench.server.begun.wait(60)
-    with bench.timeouts.giving([task("t"), task("u")]) as not_before:
+    with bench.timeouts.suspended([task("t"), task("u")]) as not_before:
         assert list(not_before) == ["t"], "the decision doesn't wait for it"
     assert not_before["t"] > bench.store.now() + 10_000
     bench.server.error = OutcomeUnknown("timed out")
     bench.server.hangs["t"].set()
     extender.join()
-    with bench.timeouts.giving([task("t")]) as not_before:
+    with bench.timeouts.suspended([task("t")]) as not_before:
         assert not_before["t"] > bench.store.now() + 5_000, "what was lost on its way may still take effect"
 
 
 def test_a_task_that_is_being_given_to_an_event_is_not_extended(bench: Bench) -> None:
-    with bench.timeouts.giving([task("t")]):
+    with bench.timeouts.suspended([task("t")]):
         assert bench.extend(task("t"), task("u")) == ["u"]
 
 
 # --- taken tasks ---
 
 
-def test_a_taken_task_is_put_off_until_its_completion_is_recorded(bench: Bench, now: mock.Mock) -> None:
-    with bench.timeouts.giving([task("t")]):
+def test_a_taken_task_is_put_off_until_its_completion_is_recorded(bench: Bench) -> None:
+    with bench.timeouts.suspended([task("t")]):
         bench.store.taken["t"] = record("t")
     times = []
     for second in range(40):
-        now.return_value = 1000.0 + second
+        bench.clock.seconds = 1000.0 + second
         if bench.extend():
             times.append(second)
     assert times == [10, 20, 30]
@@ -271,34 +271,34 @@ def test_a_taken_task_is_put_off_until_its_completion_is_recorded(bench: Bench, 
     assert bench.store.free_before[0] == bench.store.now() - 16_000
     del bench.store.taken["t"]
     for second in range(40, 80):
-        now.return_value = 1000.0 + second
+        bench.clock.seconds = 1000.0 + second
         assert bench.extend() == []
     assert bench.timeouts._timers == {}
 
 
-def test_a_task_that_waits_again_is_no_taken_one_any_more(bench: Bench, now: mock.Mock) -> None:
-    with bench.timeouts.giving([task("t"), task("u")]):
+def test_a_task_that_waits_again_is_no_taken_one_any_more(bench: Bench) -> None:
+    with bench.timeouts.suspended([task("t"), task("u")]):
         bench.store.taken["t"] = record("t")
-    bench.timeouts.extend([], lambda task_id: task_id == "u")  # of no receiver's workflow now
+    bench.timeouts.extend([], {"u"}, HEARTBEAT)  # of no receiver's workflow now
     assert list(bench.timeouts._timers) == ["t"]
 
 
-def test_a_task_whose_completion_is_being_made_is_not_put_off(bench: Bench, now: mock.Mock) -> None:
-    with bench.timeouts.giving([task("t")]):
+def test_a_task_whose_completion_is_being_made_is_not_put_off(bench: Bench) -> None:
+    with bench.timeouts.suspended([task("t")]):
         bench.store.taken["t"] = record("t")
     bench.store.claimed.add("t")
-    now.return_value = 1010.0
+    bench.clock.seconds = 1010.0
     assert bench.extend() == []
     bench.store.claimed.clear()  # it is to be tried again
-    now.return_value = 1012.0
+    bench.clock.seconds = 1012.0
     assert bench.extend() == ["t"]
 
 
-def test_a_completion_waits_until_a_lost_extension_has_no_effect_any_more(bench: Bench, now: mock.Mock) -> None:
-    with bench.timeouts.giving([task("t")]):
+def test_a_completion_waits_until_a_lost_extension_has_no_effect_any_more(bench: Bench) -> None:
+    with bench.timeouts.suspended([task("t")]):
         bench.store.taken["t"] = record("t")
     bench.server.error = OutcomeUnknown("timed out")
-    now.return_value = 1010.0
+    bench.clock.seconds = 1010.0
     bench.extend()
     assert bench.store.unlocked == [("t", bench.store.now() + 10_000)]
 
@@ -320,7 +320,7 @@ def test_tasks_whose_completions_the_worker_before_could_not_write_are_put_off_o
 
 
 def test_a_decision_that_was_not_written_takes_nothing(bench: Bench) -> None:
-    with pytest.raises(ZeroDivisionError), bench.timeouts.giving([task("t")]):
+    with pytest.raises(ZeroDivisionError), bench.timeouts.suspended([task("t")]):
         raise ZeroDivisionError
     assert bench.extend() == []
     assert bench.extend(task("t")) == ["t"]

@@ -26,7 +26,8 @@ from worker.health import Health
 from worker.leader import leader as leader_module
 from worker.leader import schedule
 from worker.leader.decider import Decider
-from worker.leader.leader import TERM_SECONDS, Leader
+from worker.leader.heartbeat import TERM_SECONDS
+from worker.leader.leader import Leader
 from worker.leader.worker import Worker
 
 
@@ -349,7 +350,7 @@ def test_a_heartbeat_after_the_end_brings_no_lead_back(bench: Bench) -> None:
     worker.end_term()
     leader.renew()
     assert bench.store.leadership.leader() is None
-    with mock.patch.object(leader, "over", False):  # it had begun before the end
+    with mock.patch.object(leader.heartbeat, "over", False):  # it had begun before the end
         leader.renew()
     assert bench.store.leadership.leader() is None
     assert next_one.elect()
@@ -374,7 +375,7 @@ def test_a_worker_that_was_frozen_sees_whether_it_still_has_the_lead_before_it_p
     if lost:
         bench.store.leadership.resign(Term(worker.id))
         assert other.elect()
-    reign_of(worker)._kept -= TERM_SECONDS + 1  # no heartbeat all that time
+    reign_of(worker).heartbeat._renewed_at -= TERM_SECONDS + 1  # no heartbeat all that time
     polls = bench.conductor.poll = mock.Mock(return_value=[])  # type: ignore[method-assign]
     worker.step()
     assert (worker.leader is None, polls.called) == (lost, not lost)

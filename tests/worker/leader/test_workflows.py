@@ -11,6 +11,7 @@ import pytest
 
 from store.errors import StoreUnavailable
 from store.records import SetAside, Workflow
+from tests.worker.clock import Clock
 from worker.leader.workflows import InDoubt, Workflows
 
 
@@ -52,17 +53,20 @@ class Bench:
 
     def __init__(self) -> None:
         self.store = Store()
-        self.seconds = 0.0
+        self.clock = Clock()
         self.asked: list[str] = []
         self.failing: set[str] = set()
         self.hanging: dict[str, threading.Event] = {}
         self.pool = ThreadPoolExecutor(4)
         store: Any = self.store
         # Its own clock stands still, so that what a test waits for is an answer or the patience for one.
-        self.workflows = Workflows(store, self.look_up, self.pool, 4, lambda: self.seconds)
-        self.alone = Workflows(store, self.look_up, None, 1, lambda: self.seconds)
+        self.workflows = Workflows(store, self, self.pool, 4, self.clock)
+        self.alone = Workflows(store, self, None, 1, self.clock)
 
-    def look_up(self, workflow_id: str, seconds: float) -> Workflow | None:
+    def within(self, seconds: float) -> Bench:
+        return self
+
+    def workflow(self, workflow_id: str) -> Workflow | None:
         self.asked.append(workflow_id)
         if workflow_id in self.hanging:
             self.hanging[workflow_id].wait(60)
@@ -120,7 +124,7 @@ def test_those_that_failed_before_and_hang_leave_room_to_others(bench: Bench) ->
     bench.workflows.begin()
     bench.workflows.look_up(sorted(bench.failing))
     bench.hang(*bench.failing)
-    bench.seconds += 60
+    bench.clock.seconds += 60
     bench.workflows.begin()
     bench.workflows.look_up([*sorted(bench.failing), "well"])
     assert shown(bench.workflows, "well") == "well"
@@ -132,7 +136,7 @@ def test_a_failed_look_up_is_tried_again_ever_more_rarely(bench: Bench) -> None:
     bench.failing = {"ill"}
     tries = []
     for second in range(200):
-        bench.seconds = second
+        bench.clock.seconds = second
         if "ill" in bench.alone.begin() or not tries:
             assert shown(bench.alone, "ill") == "in doubt"
             tries.append(second)
@@ -140,7 +144,7 @@ def test_a_failed_look_up_is_tried_again_ever_more_rarely(bench: Bench) -> None:
     assert len(bench.asked) == len(tries) < 15
     assert bench.alone.in_doubt == {"ill": "workflow ill can't be looked up: 500"}
     bench.failing = set()
-    bench.seconds += 31
+    bench.clock.seconds += 31
     assert bench.alone.begin() == {"ill"}
     assert shown(bench.alone, "ill") == "ill"
     assert bench.alone.in_doubt == {}
@@ -179,7 +183,7 @@ def test_people_are_shown_what_goes_on_failing_until_it_can_be_looked_up(bench: 
     bench.failing = {"ill"}
     seen: set[int] = set()
     for second in range(100):
-        bench.seconds, bench.store.ms = second, 7000 + 1000 * second
+        bench.clock.seconds, bench.store.ms = second, 7000 + 1000 * second
         bench.alone.begin()
         assert shown(bench.alone, "ill") == "in doubt"
         bench.alone.save()
@@ -189,7 +193,7 @@ def test_people_are_shown_what_goes_on_failing_until_it_can_be_looked_up(bench: 
     assert (item.kind, item.reason) == ("workflow", "workflow ill can't be looked up: 500")
     assert item.since == 7000
     bench.failing = set()
-    bench.seconds += 31
+    bench.clock.seconds += 31
     bench.alone.begin()
     assert shown(bench.alone, "ill") == "ill"
     bench.alone.save()
@@ -199,13 +203,13 @@ def test_people_are_shown_what_goes_on_failing_until_it_can_be_looked_up(bench: 
 def test_a_doubt_that_nobody_asks_about_any_more_is_forgotten_and_not_shown_for_ever(bench: Bench) -> None:
     bench.failing = {"ill"}
     for second in range(0, 100, 31):
-        bench.seconds = second
+        bench.clock.seconds = second
         bench.alone.begin()
         assert shown(bench.alone, "ill") == "in doubt"
         bench.alone.save()
     assert list(bench.store.aside) == ["ill"]
     for second in range(100, 500, 10):
-        bench.seconds = second
+        bench.clock.seconds = second
         bench.alone.begin()
         bench.alone.save()
     assert (bench.store.aside, bench.alone.in_doubt) == ({}, {})
@@ -213,17 +217,21 @@ def test_a_doubt_that_nobody_asks_about_any_more_is_forgotten_and_not_shown_for_
 
 def test_a_first_look_has_less_time_than_a_call_so_that_many_which_hang_take_no_place_for_long() -> None:
     allowed: list[float] = []
-    now = 0.0
-
-    def look_up(workflow_id: str, seconds: float) -> Workflow:
-        asked.append(workflow_id)
-        allowed.append(seconds)
-        raise TimeoutError("it hangs")
-
     asked: list[str] = []
+
+    class Hanging:
+        def within(self, seconds: float) -> Hanging:
+            allowed.append(seconds)
+            return self
+
+        def workflow(self, workflow_id: str) -> Workflow:
+            asked.append(workflow_id)
+            raise TimeoutError("it hangs")
+
     store: Any = Store()
-    workflows = Workflows(store, look_up, None, 1, lambda: now)
-    for now in (0.0, 100.0, 200.0):  # noqa: B007  (what the clock says)
+    clock = Clock()
+    workflows = Workflows(store, Hanging(), None, clock=clock)
+    for clock.seconds in (0.0, 100.0, 200.0):
         workflows.begin()
         with pytest.raises(InDoubt):
             workflows.get("w")
