@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from config.webhooks import Accept
-from relay.addresses import Address, read_address, subscriber_of
+from relay.addresses import read_address, subscriber_of
 from relay.shared_times import SharedTimes
 
 _LONGEST_ADDRESS = 100
@@ -98,12 +98,12 @@ class Admission:
             self._failed.set(key, FAILURES.less_one(self._failed.get(key), self._clock()))
 
 
-def _one_sender(text: str | None) -> Address | None:
-    """Who sends from the address. None if that can't be told: a private address may be a load balancer's."""
+def _one_sender(text: str | None) -> bytes | None:
+    """What stands for the sender at an address. None if that can't be told: a private one may be a load balancer's."""
     return None if text is None or len(text) > _LONGEST_ADDRESS else _public(text)
 
 
 @lru_cache(maxsize=1024)
-def _public(text: str) -> Address | None:
+def _public(text: str) -> bytes | None:
     address = read_address(text)
-    return subscriber_of(address) if address is not None and address.is_global else None
+    return subscriber_of(address).packed if address is not None and address.is_global else None

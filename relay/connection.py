@@ -179,8 +179,8 @@ class Connection:
         """Nothing is left of the request."""
         self._body_is_read = True
 
-    def finish(self, body: Any, is_chunked: bool) -> None:
-        """Sends what there is of the answer, and reads what is left of the body. Raises OSError."""
+    def finish(self, request: Any) -> None:
+        """Sends the answer, and reads what is left of gunicorn's request. Raises OSError."""
         answer, self._answer = self._answer or b"", None
         try:
             sent = self._peer.send(answer, 0, 0.0)  # of nearly every answer all, without waiting
@@ -192,20 +192,20 @@ class Connection:
         gone = BrokenPipeError(errno.EPIPE, "the peer does not read its answer")
         with gevent.Timeout(LONGEST_ANSWER, gone) as limit:
             self._peer.sendall(answer[sent:])
-            self._read_rest(body, is_chunked, limit)
+            self._read_rest(request, limit)
 
-    def _read_rest(self, body: Any, is_chunked: bool, limit: gevent.Timeout) -> None:
+    def _read_rest(self, request: Any, limit: gevent.Timeout) -> None:
         """A connection that is closed over unread bytes is reset, and its peer may never see the answer. What is too
         much, or too slow, is left."""
         self.discard()
         self._body_until = time.monotonic() + LONGEST_ANSWER
         left = _LARGEST_REST
         try:
-            if is_chunked:
+            if any(name == "TRANSFER-ENCODING" for name, _ in request.headers):
                 # Of chunks, which cost more to read than to send, no more than it takes to see the usual end.
                 self.expect(_REST_PIECE)
                 left = _REST_PIECE
-            while left > 0 and (piece := body.read(min(_REST_PIECE, left))):
+            while left > 0 and (piece := request.body.read(min(_REST_PIECE, left))):
                 left -= len(piece)
         except Exception:  # the parser has errors of its own
             left = 0

@@ -68,7 +68,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 super().handle_request(listener_name, req, sock, addr)
             except StopIteration as error:
                 last = error
-            sock.finish(req.body, any(name == "TRANSFER-ENCODING" for name, _ in req.headers))
+            sock.finish(req)
         finally:
             sock.request_is_over()
             self.places.take(sock)

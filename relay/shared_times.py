@@ -40,11 +40,8 @@ class SharedTimes:
 
     def _find(self, hashed: int) -> int | None:
         first = hashed % self._sets * _WAYS
-        word = _as_word(hashed)
-        for place in range(first, first + _WAYS):
-            if self._keys[place] == word:
-                return place
-        return None
+        keys, word = self._keys[first : first + _WAYS].tolist(), _as_word(hashed)
+        return first + keys.index(word) if word in keys else None
 
 
 def _as_word(hashed: int) -> int:

@@ -29,11 +29,11 @@ _STATUS = {number: f"{number} OK" for number in range(200, 300)} | {
 """Of `respond` any status of success, also one that has no name."""
 _USUAL_NAMES = 1000
 _LONGEST_USUAL_NAME = 64
-_names: dict[str, str] = {}
+_names = {"CONTENT_TYPE": "content-type", "CONTENT_LENGTH": "content-length"}
 """Of headers: as WSGI has them, and as they are sent."""
-
-
-_OF_PROXIES = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+_known = set(_names)
+"""These, and what else is in an environment."""
+_OF_PROXIES = frozenset({"HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA"})
 
 
 class WsgiRequest:
@@ -48,7 +48,7 @@ class WsgiRequest:
         remote: str = environ.get("REMOTE_ADDR", "")
         # So a listener on IPv6 sees IPv4.
         self.remote = (remote.removeprefix("::ffff:") if "." in remote else remote) or None
-        self.sender = None if not knows_proxies and any(map(environ.__contains__, _OF_PROXIES)) else self.remote
+        self.sender = self.remote if knows_proxies or _OF_PROXIES.isdisjoint(environ) else None
 
     def read(self, max_body: int) -> bytes:
         """The body; of one that is too large no more is read than it takes to know. Raises BodyTooLarge,
@@ -118,21 +118,27 @@ class WsgiRequest:
 
 def _headers(environ: dict[str, Any]) -> dict[str, str]:
     """Lower-case name → value."""
-    headers: dict[str, str] = {}
-    for key, value in environ.items():
-        if key.startswith("HTTP_"):
-            headers[_names.get(key) or _name(key)] = value
-    for key, name in (("CONTENT_TYPE", "content-type"), ("CONTENT_LENGTH", "content-length")):
-        if value := environ.get(key):
-            headers[name] = value
+    names = _names if _known.issuperset(environ) else _names_in(environ)
+    keys = [*filter(names.__contains__, environ)]
+    headers = dict(zip(map(names.__getitem__, keys), map(environ.__getitem__, keys), strict=True))
+    for name in ("content-type", "content-length"):
+        if not headers.get(name, "there is none"):
+            del headers[name]
     return headers
 
 
-def _name(key: str) -> str:
-    name = key[5:].replace("_", "-").lower()
-    if len(name) <= _LONGEST_USUAL_NAME and len(_names) < _USUAL_NAMES:  # senders choose names
-        _names[key] = name
-    return name
+def _names_in(environ: dict[str, Any]) -> dict[str, str]:
+    """As `_names`, for an environment with keys that aren't known, which become known if they look usual."""
+    names: dict[str, str] = {}
+    for key in environ:
+        name = _names.get(key) or (key[5:].replace("_", "-").lower() if key.startswith("HTTP_") else None)
+        if name is not None:
+            names[key] = name
+        if len(key) <= _LONGEST_USUAL_NAME and len(_known) < _USUAL_NAMES:  # senders choose names
+            _known.add(key)
+            if name is not None:
+                _names[key] = name
+    return names
 
 
 class Deliveries:

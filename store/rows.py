@@ -96,7 +96,7 @@ def new_event_row(event: NewEvent) -> tuple[object, ...]:
         event.delivery_id,
         event.payload,
         json.dumps(event.headers),
-        json.dumps(event.query),
+        json.dumps(event.query) if event.query else "{}",
         event.hold_until,
         event.replay_of,
     )

@@ -6,23 +6,23 @@ from platforms.declaration import MB, Platform, digest, in_header
 from platforms.request import Request
 from platforms.verifiers import Hmac
 
-_TIMELESS = (
+_TIMELESS = frozenset({
     "blocked_user", "client_payload", "inputs", "member", "membership", "new_property_values", "ref_type",
     "repositories_added", "requested_action", "team", "thread", "zen",
-)  # fmt: skip
+})  # fmt: skip
 """Keys of events without a time or an id of their own: dispatches, buttons, memberships, settings, branches that come
 and go."""
-_TIMED = ("discussion", "issue", "pull_request")
+_TIMED = frozenset({"discussion", "issue", "pull_request"})
 _CONTEXT = frozenset({"action", "enterprise", "organization", "sender"})
 
 
 def _may_come_again(value: dict[str, Any]) -> bool:
-    if value.keys() <= _CONTEXT or any(name in value for name in _TIMELESS):
+    if _CONTEXT.issuperset(value) or not _TIMELESS.isdisjoint(value):
         return True
     if value.get("action") == "rerequested" and "check_run" in value:
         return True
     # Of an issue or pull request the label is a detail, and those have a time.
-    return "label" in value and not any(name in value for name in _TIMED)
+    return "label" in value and _TIMED.isdisjoint(value)
 
 
 def timeless(request: Request, value: Any) -> str | None:
