@@ -21,7 +21,7 @@ from config.references import environment_with_dotenv, holds_secret
 from config.yaml_lines import Located
 
 if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
-    from platforms.declaration import Platform
+    from platforms.base import Platform
 
 MAX_KEPT = 1_000_000
 """Characters that are kept of one file; of a larger one nothing is."""

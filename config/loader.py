@@ -23,7 +23,7 @@ from config.risks import find_risks
 from config.yaml_lines import BadYaml, Located, Where, parse_yaml, read_yaml
 
 if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
-    from platforms.declaration import Platform
+    from platforms.base import Platform
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from config.risks import secrets_at
 from criteria.suggestions import did_you_mean
 
 if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
-    from platforms.declaration import Platform
+    from platforms.base import Platform
 
 PLATFORM_SETTINGS = (
     "secret",
@@ -36,15 +36,14 @@ def find_unproven(webhook: Mapping[str, Any], platforms: Mapping[str, Platform])
         yield Finding(("platform",), f"unknown platform {name!r}", did_you_mean(name, sorted(platforms)))
         return
     given = {setting for setting in PLATFORM_SETTINGS if setting in webhook}
-    for setting in sorted(given - platform.required - platform.options):
-        understood = ", ".join(sorted(platform.required | platform.options)) or "none of these settings"
+    for setting in sorted(given - platform.settings):
+        understood = ", ".join(sorted(platform.settings))
         what = f"platform {platform.name} has no `{setting}`"
         yield Finding((setting,), what, f"remove it ({platform.name} understands {understood})")
-    if platform.find_secret_problem is not None:
-        for place, secret in secrets_at(webhook, "secret"):
-            should_be = platform.find_secret_problem(secret)
-            if should_be is not None:
-                yield Finding(place, f"a secret that {platform.name} can't use", should_be)
+    for place, secret in secrets_at(webhook, "secret"):
+        should_be = platform.find_secret_problem(secret)
+        if should_be is not None:
+            yield Finding(place, f"a secret that {platform.name} can't use", should_be)
     if webhook.get("verifier") != "none":
         yield from _missing(webhook, platform, given)
         yield from _unpinned(webhook, platform)
@@ -67,7 +66,6 @@ def _unpinned(webhook: Mapping[str, Any], platform: Platform) -> Iterator[Findin
 def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) -> Iterator[Finding]:
     signed = bool(given & {"secret", "signature"})
     verified = signed or "headers" in webhook
-    understood = platform.required | platform.options
     missing = platform.required - given
     unanswerable = platform.challenge_settings - given
     if platform.challenge_only or "challenge" in webhook:
@@ -86,7 +84,7 @@ def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) ->
             yield Finding(
                 ("platform",),
                 "no signing secret: once the challenge has come, anyone who knows the URL can post",
-                "add secret: ${NAME}" if "secret" in understood else "add signature: or headers:",
+                "add secret: ${NAME}" if "secret" in platform.settings else "add signature: or headers:",
                 warning=True,
             )
         elif not signed and "secret" in platform.required:

@@ -13,7 +13,7 @@ from config.yaml_lines import Where
 from criteria.operators import find_faults, is_operators
 
 if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
-    from platforms.declaration import Platform
+    from platforms.base import Platform
 
 _SHORT_SECRET = 12
 """Characters; a shorter secret can be found by trying."""

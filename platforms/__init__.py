@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType, ModuleType
 
-from platforms.declaration import Platform
+from platforms.base import Platform
 
 
 def discover(package: ModuleType) -> Mapping[str, Platform]:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from platforms import PLATFORMS
-from platforms.declaration import Platform
+from platforms.base import Platform
 
 _ROWS = "<!-- one row per platform -->\n"
 _FOLDERS = Path(__file__).parent

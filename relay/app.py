@@ -16,7 +16,7 @@ from config.settings import Settings, SettingsError, load_settings
 from config.watch import DefinitionsWatcher
 from config.webhooks import Definitions, DefinitionsError
 from platforms import PLATFORMS
-from platforms.declaration import Platform
+from platforms.base import Platform
 from platforms.verifiers import Fetch
 from relay import metrics, web
 from relay.background import GONE, STILL_IN_FORCE, Background

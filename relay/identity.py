@@ -11,8 +11,8 @@ import json
 from typing import Any
 
 from config.webhooks import Webhook
-from criteria.jsonpath import compile_path
-from platforms.declaration import DeliveryId, Platform, digest
+from criteria.jsonpath import Select, compile_path
+from platforms.base import Platform, digest
 from platforms.request import Request
 from relay.verification import VerifiedDelivery
 
@@ -24,14 +24,10 @@ class Identity:
 
     def __init__(self, webhook: Webhook, platform: Platform):
         dedup = webhook.dedup
+        self._platform = platform
+        self._asked = dedup is not None
         self._header = dedup.header.lower() if dedup is not None and dedup.header is not None else None
-        self._in_body = (
-            _by_path(dedup.path) if dedup is not None and dedup.path is not None else platform.delivery_id or _nowhere
-        )
-        self._own_path = dedup is not None and dedup.path is not None
-        self._in_element = None if dedup is not None else platform.element_id
-        self._in_headers = platform.header_id or _nowhere
-        self._alike = platform.alike and dedup is None
+        self._path = compile_path(dedup.path) if dedup is not None and dedup.path is not None else None
 
     def of_delivery(self, delivery: VerifiedDelivery, value: Any) -> str | None:
         """The id of a delivery with this body; None if nothing tells a repetition."""
@@ -41,10 +37,10 @@ class Identity:
         """The same of an element of a delivery that is split; `whole` is the id of all of it."""
         found = None
         if self._trusts_body(delivery):
-            if self._own_path:
-                found = self._in_body(delivery.request, value)
-            elif self._in_element is not None:
-                found = self._in_element(value)
+            if self._path is not None:
+                found = _at(self._path, value)
+            elif not self._asked:
+                found = self._platform.element_id(value)
         return _storable(found) or (f"{whole}#{number}" if whole else None)
 
     def _find(self, delivery: VerifiedDelivery, value: Any) -> str | None:
@@ -55,22 +51,23 @@ class Identity:
                 # Under a signature the header is a stranger's word: with the body beside it, it can't stand in the
                 # way of another delivery.
                 return given if proof.signed is None else digest(given, request.body)
-        elif proof.id is not None and not self._own_path:
-            return proof.id
-        elif proof.signed is None and not self._own_path and (found := self._in_headers(request, value)):
-            return found
-        if self._header is None and self._trusts_body(delivery) and (found := self._in_body(request, value)):
-            return found
-        if proof.signed is None or self._alike:
+        else:
+            if self._path is None:
+                if proof.id is not None:
+                    return proof.id
+                if proof.signed is None and (found := self._platform.header_id(request, value)):
+                    return found
+            if self._trusts_body(delivery) and (found := self._in_body(request, value)):
+                return found
+        if proof.signed is None or (self._platform.alike and not self._asked):
             return None
         return digest(proof.signed)
 
+    def _in_body(self, request: Request, value: Any) -> str | None:
+        return self._platform.delivery_id(request, value) if self._path is None else _at(self._path, value)
+
     def _trusts_body(self, delivery: VerifiedDelivery) -> bool:
         return delivery.proof.signed is None or delivery.proof.body
-
-
-def _nowhere(_request: Request, _value: Any) -> None:
-    """No id."""
 
 
 def _storable(delivery_id: str | None) -> str | None:
@@ -80,13 +77,9 @@ def _storable(delivery_id: str | None) -> str | None:
     return digest(delivery_id)
 
 
-def _by_path(path: str) -> DeliveryId:
-    select = compile_path(path)
-
-    def find(_request: Request, value: Any) -> str | None:
-        found = select(value if isinstance(value, dict) else {"request": value})
-        if not found or found[0] is None:
-            return None
-        return found[0] if isinstance(found[0], str) else json.dumps(found[0], sort_keys=True)
-
-    return find
+def _at(select: Select, value: Any) -> str | None:
+    """What the path of `dedup` selects, as text."""
+    found = select(value if isinstance(value, dict) else {"request": value})
+    if not found or found[0] is None:
+        return None
+    return found[0] if isinstance(found[0], str) else json.dumps(found[0], sort_keys=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from config.webhooks import Webhook
-from platforms.bodies import Body, MalformedBody, read_delivery, read_query
-from platforms.declaration import Platform
+from platforms.base import Platform
+from platforms.bodies import Body, MalformedBody, read_query
 from relay.identity import Identity
 from relay.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, elements_of, payload_of, size_in_conductor
 from relay.verification import VerifiedDelivery
@@ -36,18 +36,13 @@ class Intake:
         self._conductor_payload = conductor_payload
         self._split = webhook.split
         self._hold = int(webhook.hold * 1000)
-        self._bodies = platform.bodies
-        self._read = platform.read
-        self._conceal = platform.conceal
+        self._platform = platform
         self._identity = Identity(webhook, platform)
         self._dropped_headers = _NEVER_KEPT | platform.secret_headers | dropped_headers
 
     def read(self, delivery: VerifiedDelivery) -> Body:
         """The body; of a delivery without one, by a method that needs none, the query. Raises BadBody."""
-        signed = delivery.proof.signed is not None
-        if self._read is not None:
-            return self._read(delivery.request, signed)
-        return read_delivery(delivery.request, self._bodies, signed)
+        return self._platform.read(delivery.request, delivery.proof.signed is not None)
 
     def events(self, delivery: VerifiedDelivery, body: Body, received_at: int) -> list[NewEvent]:
         """One event, or with `split` one for each element of a JSON array; `received_at` is the store's time.
@@ -91,9 +86,7 @@ class Intake:
         return size_in_conductor(document) > self._conductor_payload
 
     def _concealed(self, body: Body) -> Body:
-        if self._conceal is None:
-            return body
-        value = self._conceal(body.value)
+        value = self._platform.conceal(body.value)
         return body if value is body.value else Body(value)
 
     def _kept(self, headers: Mapping[str, str]) -> dict[str, str]:

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import structlog
 
 from config.webhooks import Webhook
+from platforms.base import Accepted
 from platforms.bodies import BadBody, Body, UnreadableMediaType
-from platforms.declaration import Accepted
 from platforms.request import Answer, Request, error_answer, json_answer
 from platforms.verifiers import KeysUnavailable, Refused
 from relay import metrics
@@ -189,7 +189,7 @@ class Receiver:
     def _verify(self, route: Route, incoming: Incoming, request: Request, turn: Turn) -> tuple[VerifiedDelivery, Body]:
         """The proven delivery, and its body. Raises Refused, _TooMany, BadBody, KeysUnavailable, Overloaded or
         StoreUnavailable."""
-        if request.method not in route.deliverable:
+        if request.method not in route.platform.methods:
             raise Refused("no challenge in the request")
         try:
             delivery = route.verification.verify(request)
@@ -227,16 +227,14 @@ class Receiver:
         if route.own_answer is not None:
             return route.own_answer
         all_duplicates = bool(committed) and not stored
-        if route.platform.answer is None and not webhook.split and not all_duplicates:
+        if route.answers_as_usual and not webhook.split and not all_duplicates:
             return Answer(200, b'{"eventId": "%b"}' % committed[0].event_id.encode())  # the hot path
         ids = tuple(one.event_id for one in committed)
         one = not webhook.split and len(ids) == 1
         fields: dict[str, Any] = {"eventId": ids[0]} if one else {"eventIds": list(ids)}
         if all_duplicates:
             fields["duplicate"] = True
-        if route.platform.answer is None:
-            return json_answer(fields)
-        return route.platform.answer(Accepted(ids, all_duplicates, value, fields))
+        return route.platform.answer(Accepted(ids, value, fields)) or json_answer(fields)
 
     def _filtered(self, route: Route, incoming: Incoming, reasons: Sequence[str]) -> None:
         status = route.own_answer.status if route.own_answer is not None else 200
@@ -251,9 +249,7 @@ class Receiver:
         if route.own_answer is not None:
             return route.own_answer
         fields = {"filtered": True}
-        if route.platform.answer is None:
-            return json_answer(fields)
-        return route.platform.answer(Accepted((), False, value, fields))
+        return route.platform.answer(Accepted((), value, fields)) or json_answer(fields)
 
     def _challenged(self, route: Route, request: Request, answer: Answer, verifies: bool) -> Answer:
         """Platforms repeat their challenges: they are always answered."""

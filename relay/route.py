@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from config.webhooks import Definitions, Webhook
 from platforms import PLATFORMS
+from platforms.base import Platform
 from platforms.bodies import Body
-from platforms.declaration import Platform
 from platforms.request import Answer, Request
 from platforms.verifiers import Fetch
 from platforms.verifiers.terms import no_fetch
@@ -46,9 +46,9 @@ class Route:
         self.follow_traces = follow_traces
         dropped = self.verification.secret_headers | (frozenset() if follow_traces else TRACE_HEADERS)
         self.intake = Intake(webhook, platform, dropped, conductor_payload)
-        self.methods = platform.methods | ({"GET"} if webhook.challenge is not None else frozenset())
-        self.deliverable = platform.methods - {"GET", "OPTIONS"} if platform.challenge else platform.methods
-        """Methods of deliveries: where a platform challenges by GET or OPTIONS, those are nothing else."""
+        by_get = {"GET"} if webhook.challenge is not None else frozenset()
+        self.methods = platform.methods | platform.challenge_methods | by_get
+        """Of deliveries and challenges."""
         largest = platform.max_body if webhook.max_body is None else webhook.max_body
         # An array that is split may be larger than each of its elements.
         self.max_body = largest if webhook.split else min(largest, conductor_payload)
@@ -56,18 +56,18 @@ class Route:
         """Which events are stored; None for all."""
         self.own_answer = own_answer(webhook.respond) if webhook.respond is not None else None
         """What is answered instead of the platform's usual answer."""
+        self.answers_as_usual = self.own_answer is None and type(platform).answer is Platform.answer
+        """Whether neither definition nor platform have an answer of their own."""
         self._networks = without_mapped(webhook.allow_ips)
         self._public_urls = {path: public_url_of(webhook, public_url, path) for path in (PATH, CONDUCTORS_PATH)}
 
     def challenge(self, request: Request) -> Answer | None:
         """The answer to a challenge that nobody signs; None if it is none. May raise Refused."""
-        challenge = self.platform.challenge
-        return None if challenge is None else challenge(request, self.terms)
+        return self.platform.challenge(request, self.terms)
 
     def signed_challenge(self, body: Body) -> Answer | None:
         """The same of a body that has been verified."""
-        challenge = self.platform.signed_challenge
-        return None if challenge is None else challenge(body.value, self.terms)
+        return self.platform.signed_challenge(body.value, self.terms)
 
     def url(self, seen: Callable[[], str], query: str, path: str = PATH) -> str:
         """The URL as the platform called it: the configured one, or as it was seen; with the query as it was sent.

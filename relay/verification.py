@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from config.webhooks import Webhook
-from platforms.declaration import Platform
+from platforms.base import Platform
 from platforms.request import Request
 from platforms.verifiers import OF_SENDER, Check, Fetch, HeaderEquals, Hmac, Proof, Terms, Timestamp
 from platforms.verifiers.hmacs import TimedHmac

@@ -76,7 +76,7 @@ def pause(here: Here, webhook: str) -> None:
     For a maintenance window of what its workflows use. Deliveries are verified, stored and answered as always. Calls
     to Conductor that were decided before are still made.
 
-    
+    \b
     Example:
       webhook-bridge pause orders
     """
@@ -96,7 +96,7 @@ def resume(here: Here, webhook: str) -> None:
     As after a downtime of the bridge: what came is decided in order, and is still taken by the tasks that came to wait
     within its hold, even if that has ended meanwhile.
 
-    
+    \b
     Example:
       webhook-bridge resume orders
     """

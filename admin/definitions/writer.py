@@ -27,7 +27,7 @@ from ruamel.yaml.util import load_yaml_guess_indent
 from admin.definitions.values import Keys, Secret, to_yaml_value, without_secrets
 from config.webhooks import DefinitionsError, Problem, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml
-from platforms.declaration import Platform
+from platforms.base import Platform
 
 SECRETS = "secrets"
 """The folder of secret files, beside the YAML."""

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 from cryptography.x509 import Certificate, Name, ObjectIdentifier, load_pem_x509_certificate
 from cryptography.x509.oid import NameOID
 
+from platforms.base import Platform, at
 from platforms.bodies import read_body
-from platforms.declaration import Platform, in_body
 from platforms.request import Answer, Request, json_answer
 from platforms.verifiers import CannotSign, Check, Draft, Part, Proof, Refused, Terms
 from platforms.verifiers.asymmetric import rsa_holds
@@ -117,28 +117,30 @@ class CertifiedMessage:
         raise CannotSign("only Amazon SNS can sign for itself; publish a message to the topic instead")
 
 
-# https://docs.aws.amazon.com/sns/latest/dg/SendMessageToHttp.confirm.html
-def confirm_subscription(value: Any, terms: Terms) -> Answer | None:
-    """Visits the URL that confirms the subscription."""
-    if not isinstance(value, dict) or value.get("Type") != "SubscriptionConfirmation":
-        return None
-    url = value.get("SubscribeURL")
-    if not isinstance(url, str) or not _CONFIRM.fullmatch(url):
-        raise Refused("SubscribeURL is not at Amazon SNS")
-    terms.fetch(url, fresh=True)
-    return json_answer({"confirmed": True})
+class AmazonSns(Platform):
+    name = "aws-sns"
+    title = "Amazon SNS"
+    purpose = "alarms and messages of a topic: CloudWatch, S3, SES and others"
+    made_by = "nobody"
+    verifier = CertifiedMessage()
+    required = frozenset()
+    options = frozenset({"topic"})
+    vendor_keys = True
+    pinned_by = ("topic", "x-amz-sns-topic-arn")
+
+    # https://docs.aws.amazon.com/sns/latest/dg/SendMessageToHttp.confirm.html
+    def signed_challenge(self, value: Any, terms: Terms) -> Answer | None:
+        """Visits the URL that confirms the subscription."""
+        if not isinstance(value, dict) or value.get("Type") != "SubscriptionConfirmation":
+            return None
+        url = value.get("SubscribeURL")
+        if not isinstance(url, str) or not _CONFIRM.fullmatch(url):
+            raise Refused("SubscribeURL is not at Amazon SNS")
+        terms.fetch(url, fresh=True)
+        return json_answer({"confirmed": True})
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return at(value, "MessageId")
 
 
-PLATFORM = Platform(
-    name="aws-sns",
-    title="Amazon SNS",
-    purpose="alarms and messages of a topic: CloudWatch, S3, SES and others",
-    made_by="nobody",
-    verifier=CertifiedMessage(),
-    required=frozenset(),
-    options=frozenset({"topic"}),
-    vendor_keys=True,
-    pinned_by=("topic", "x-amz-sns-topic-arn"),
-    signed_challenge=confirm_subscription,
-    delivery_id=in_body("MessageId"),
-)
+PLATFORM = AmazonSns()

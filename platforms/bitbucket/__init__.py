@@ -2,25 +2,27 @@
 
 from typing import Any
 
-from platforms.declaration import Platform, digest, in_header
+from platforms.base import Platform, digest, first_header
 from platforms.request import Request
 from platforms.verifiers import Hmac
 
 
-def pushes(request: Request, value: Any) -> str | None:
-    """A branch that is reset and pushed again makes another event, the same to the byte: there the header tells them
-    apart, though nobody signs it. All other events have a time of their own."""
-    identifier = request.headers.get("x-request-uuid")
-    return digest(identifier, request.body) if identifier and isinstance(value, dict) and "push" in value else None
-
-
 # https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/#Secure-webhooks
-PLATFORM = Platform(
-    name="bitbucket",
-    title="Bitbucket",
-    purpose="pushes, pull requests and pipelines of a repository",
-    made_by="us",
-    verifier=Hmac(header="X-Hub-Signature", prefix="sha256="),
-    delivery_id=pushes,
-    header_id=in_header("X-Request-UUID"),
-)
+class Bitbucket(Platform):
+    name = "bitbucket"
+    title = "Bitbucket"
+    purpose = "pushes, pull requests and pipelines of a repository"
+    made_by = "us"
+    verifier = Hmac(header="X-Hub-Signature", prefix="sha256=")
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        """A branch that is reset and pushed again makes another event, the same to the byte: there the header tells
+        them apart, though nobody signs it. All other events have a time of their own."""
+        identifier = request.headers.get("x-request-uuid")
+        return digest(identifier, request.body) if identifier and isinstance(value, dict) and "push" in value else None
+
+    def header_id(self, request: Request, value: Any) -> str | None:
+        return first_header(request, "x-request-uuid")
+
+
+PLATFORM = Bitbucket()

@@ -1,17 +1,24 @@
 """Calendly."""
 
-from platforms.declaration import Platform, body_with_time
+from typing import Any
+
+from platforms.base import Platform, body_with_time
+from platforms.request import Request
 from platforms.verifiers import TimedHmac
 
+
 # https://developer.calendly.com/api-docs/ZG9jOjM2MzE2MDM4-webhook-signatures
-PLATFORM = Platform(
-    name="calendly",
-    title="Calendly",
-    purpose="appointments booked or cancelled",
-    made_by="us",
-    secret_label="Signing key",
-    verifier=TimedHmac(header="Calendly-Webhook-Signature"),
-    tolerance=180,
-    # Another attempt is signed with its own time; the body has the time of the event.
-    delivery_id=body_with_time("created_at"),
-)
+class Calendly(Platform):
+    name = "calendly"
+    title = "Calendly"
+    purpose = "appointments booked or cancelled"
+    made_by = "us"
+    secret_label = "Signing key"
+    verifier = TimedHmac(header="Calendly-Webhook-Signature")
+    tolerance = 180
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return body_with_time(request, value, "created_at")
+
+
+PLATFORM = Calendly()

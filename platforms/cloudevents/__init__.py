@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
+from platforms.base import Accepted, Platform, at, together
 from platforms.bodies import Body, MalformedBody, UnreadableMediaType, read_body, refuse_unstorable
-from platforms.declaration import Accepted, Platform, at, together
 from platforms.request import Answer, Request, json_answer
 from platforms.verifiers import OF_SENDER, CannotSign, Check, Draft, Part, Proof, Refused, Terms
 from platforms.verifiers.compare import any_equal, header_bytes, required_header
@@ -44,51 +44,6 @@ class Bearer:
         if not terms.secrets:
             raise CannotSign("the webhook has no secret")
         return draft.with_header("Authorization", f"Bearer {terms.secrets[0]}")
-
-
-# https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md#4-abuse-protection
-# https://learn.microsoft.com/en-us/azure/event-grid/end-point-validation-cloud-events-schema
-def handshake(request: Request, _terms: Terms) -> Answer | None:
-    """Whoever is to send asks whether it may, at which rate; it may, at any."""
-    origin = request.headers.get("webhook-request-origin", "")
-    if request.method != "OPTIONS":
-        return None
-    if not origin or not origin.isascii() or not origin.isprintable():
-        raise Refused("no WebHook-Request-Origin in the OPTIONS request")
-    allowed = (("WebHook-Allowed-Origin", origin), ("WebHook-Allowed-Rate", "*"), ("Allow", "OPTIONS, POST"))
-    return Answer(200, b"", None, allowed)
-
-
-# https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#3-http-message-mapping
-def read(request: Request, signed: bool) -> Body:
-    """The event as an object, or a batch's list of such. Raises BadBody.
-
-    With a `signature:` of the body a binary event is refused: what it is stands in headers, which are not signed.
-    """
-    content_type = request.headers.get("content-type", "")
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type.startswith(_STRUCTURED):
-        body = read_body(request.body, content_type)  # which knows JSON, and none of the other formats
-        if not media_type.startswith(_BATCH):
-            return _checked(body)
-        if not isinstance(body.value, list):
-            raise MalformedBody("the batch of CloudEvents is no JSON array")
-        for event in body.value:
-            _checked(Body(event))
-        return Body(body.value, body.text, batch=True)
-    attributes = {
-        match[1]: _decoded(value)
-        for name, value in request.headers.items()
-        if (match := _ATTRIBUTE.fullmatch(name)) and match[1] not in ("data", "datacontenttype")
-    }
-    if not attributes:
-        raise MalformedBody("no CloudEvent: neither ce-… headers nor the content type application/cloudevents+json")
-    if signed:
-        raise MalformedBody("the event's attributes are in headers, which are not signed; send structured events")
-    refuse_unstorable(attributes)
-    if content_type:
-        attributes["datacontenttype"] = content_type
-    return _checked(Body(attributes | _data(request.body, content_type)))
 
 
 def _checked(body: Body) -> Body:
@@ -129,35 +84,76 @@ def _data(body: bytes, content_type: str) -> dict[str, Any]:
     return {"data": read.value["request"] if is_text else read.value}
 
 
-def identity(event: Any) -> str | None:
-    """`id` is unique among the events of one `source`."""
-    source, event_id = at(event, "source"), at(event, "id")
-    if source is None or event_id is None:
-        return None
-    return f"{source} {event_id}" if " " not in source else together([source, event_id])
-
-
-def answer(accepted: Accepted) -> Answer:
-    """Of a batch, and be it of one, the ids of all its events."""
-    if isinstance(accepted.value, list) and "eventId" in accepted.fields:
-        rest = {name: value for name, value in accepted.fields.items() if name != "eventId"}
-        return json_answer({"eventIds": list(accepted.event_ids), **rest})
-    return json_answer(accepted.fields)
-
-
 # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md
-PLATFORM = Platform(
-    name="cloudevents",
-    title="CloudEvents",
-    purpose="anything that sends CloudEvents: Azure Event Grid, Knative, Eventarc, Argo and others",
-    made_by="us",
-    secret_label="Bearer token",
-    verifier=Bearer(),
-    challenge_only=True,
-    methods=frozenset({"POST", "OPTIONS"}),
-    challenge=handshake,
-    read=read,
-    delivery_id=lambda _request, value: identity(value),
-    element_id=identity,
-    answer=answer,
-)
+class CloudEvents(Platform):
+    name = "cloudevents"
+    title = "CloudEvents"
+    purpose = "anything that sends CloudEvents: Azure Event Grid, Knative, Eventarc, Argo and others"
+    made_by = "us"
+    secret_label = "Bearer token"
+    verifier = Bearer()
+    challenge_only = True
+    challenge_methods = frozenset({"OPTIONS"})
+
+    # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md#4-abuse-protection
+    # https://learn.microsoft.com/en-us/azure/event-grid/end-point-validation-cloud-events-schema
+    def challenge(self, request: Request, terms: Terms) -> Answer | None:
+        """Whoever is to send asks whether it may, at which rate; it may, at any."""
+        origin = request.headers.get("webhook-request-origin", "")
+        if request.method != "OPTIONS":
+            return None
+        if not origin or not origin.isascii() or not origin.isprintable():
+            raise Refused("no WebHook-Request-Origin in the OPTIONS request")
+        allowed = (("WebHook-Allowed-Origin", origin), ("WebHook-Allowed-Rate", "*"), ("Allow", "OPTIONS, POST"))
+        return Answer(200, b"", None, allowed)
+
+    # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#3-http-message-mapping
+    def read(self, request: Request, signed: bool) -> Body:
+        """The event as an object, or a batch's list of such.
+
+        With a `signature:` of the body a binary event is refused: what it is stands in headers, which are not signed.
+        """
+        content_type = request.headers.get("content-type", "")
+        media_type = content_type.partition(";")[0].strip().lower()
+        if media_type.startswith(_STRUCTURED):
+            body = read_body(request.body, content_type)  # which knows JSON, and none of the other formats
+            if not media_type.startswith(_BATCH):
+                return _checked(body)
+            if not isinstance(body.value, list):
+                raise MalformedBody("the batch of CloudEvents is no JSON array")
+            for event in body.value:
+                _checked(Body(event))
+            return Body(body.value, body.text, batch=True)
+        attributes = {
+            match[1]: _decoded(value)
+            for name, value in request.headers.items()
+            if (match := _ATTRIBUTE.fullmatch(name)) and match[1] not in ("data", "datacontenttype")
+        }
+        if not attributes:
+            raise MalformedBody("no CloudEvent: neither ce-… headers nor the content type application/cloudevents+json")
+        if signed:
+            raise MalformedBody("the event's attributes are in headers, which are not signed; send structured events")
+        refuse_unstorable(attributes)
+        if content_type:
+            attributes["datacontenttype"] = content_type
+        return _checked(Body(attributes | _data(request.body, content_type)))
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return self.element_id(value)
+
+    def element_id(self, element: Any) -> str | None:
+        """`id` is unique among the events of one `source`."""
+        source, event_id = at(element, "source"), at(element, "id")
+        if source is None or event_id is None:
+            return None
+        return f"{source} {event_id}" if " " not in source else together([source, event_id])
+
+    def answer(self, accepted: Accepted) -> Answer:
+        """Of a batch, and be it of one, the ids of all its events."""
+        if isinstance(accepted.value, list) and "eventId" in accepted.fields:
+            rest = {name: value for name, value in accepted.fields.items() if name != "eventId"}
+            return json_answer({"eventIds": list(accepted.event_ids), **rest})
+        return json_answer(accepted.fields)
+
+
+PLATFORM = CloudEvents()

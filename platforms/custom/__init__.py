@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from platforms.base import Platform
 from platforms.bodies import BadBody, read_body, read_query
-from platforms.declaration import Platform
 from platforms.request import Answer, Request, text_answer
 from platforms.verifiers import Terms
 
@@ -11,32 +11,32 @@ _LARGEST_CHALLENGE = 64 * 1024
 """Bytes of a body that is read before anything is proven."""
 
 
-def challenge(request: Request, terms: Terms) -> Answer | None:
-    """Answers the query parameter or JSON field of the definition's `challenge` with its value."""
-    if terms.challenge is None:
-        return None
-    value: Any = read_query(request.query).get(terms.challenge)
-    if value is None and 0 < len(request.body) <= _LARGEST_CHALLENGE:
-        try:
-            body = read_body(request.body, request.headers.get("content-type"))
-        except BadBody:
+class Custom(Platform):
+    name = "custom"
+    title = "Custom"
+    purpose = "any other sender: a header with a key, or an HMAC signature"
+    made_by = "us"
+    secret_label = "Value of the header"
+    required = frozenset()
+    options = frozenset({"challenge"})
+    bodies = "declared"
+
+    def challenge(self, request: Request, terms: Terms) -> Answer | None:
+        """Answers the query parameter or JSON field of the definition's `challenge` with its value."""
+        if terms.challenge is None:
             return None
-        # Only of JSON: a form may have such a field in every delivery.
-        is_object = body.text is not None and isinstance(body.value, dict)
-        value = body.value.get(terms.challenge) if is_object else None
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return None
-    return text_answer(str(value))
+        value: Any = read_query(request.query).get(terms.challenge)
+        if value is None and 0 < len(request.body) <= _LARGEST_CHALLENGE:
+            try:
+                body = read_body(request.body, request.headers.get("content-type"))
+            except BadBody:
+                return None
+            # Only of JSON: a form may have such a field in every delivery.
+            is_object = body.text is not None and isinstance(body.value, dict)
+            value = body.value.get(terms.challenge) if is_object else None
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            return None
+        return text_answer(str(value))
 
 
-PLATFORM = Platform(
-    name="custom",
-    title="Custom",
-    purpose="any other sender: a header with a key, or an HMAC signature",
-    made_by="us",
-    secret_label="Value of the header",
-    required=frozenset(),
-    options=frozenset({"challenge"}),
-    bodies="declared",
-    challenge=challenge,
-)
+PLATFORM = Custom()

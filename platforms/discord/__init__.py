@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from platforms.declaration import Accepted, Platform, at, body_with_time
+from platforms.base import Accepted, Platform, at, body_with_time
 from platforms.request import Answer, Request, json_answer
 from platforms.verifiers import Ed25519, Terms, Timestamp
 from platforms.verifiers.asymmetric import ed25519_hex_key
@@ -23,44 +23,42 @@ def _is_webhook_event(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("event"), dict) and "token" not in value
 
 
-# https://docs.discord.com/developers/interactions/overview#setting-up-an-endpoint
-# https://docs.discord.com/developers/events/webhook-events#preparing-for-events
-def ping(value: Any, _terms: Terms) -> Answer | None:
-    """An interaction's ping has type 1, as the events of webhooks have; theirs has type 0."""
-    if not isinstance(value, dict) or isinstance(value.get("type"), bool):
-        return None
-    if value.get("type") == 1 and "event" not in value:
-        return json_answer({"type": 1})
-    return _NO_CONTENT if value.get("type") == 0 and "event" not in value else None
-
-
-_event_id = body_with_time("event", "timestamp")
-
-
-def interaction_id(request: Request, value: Any) -> str | None:
-    """Webhook events have no id, but the time of the event in their body; another attempt is signed with its own."""
-    return _event_id(request, value) if _is_webhook_event(value) else at(value, "id")
-
-
-def answer(accepted: Accepted) -> Answer:
-    """Discord takes nothing but 204 for a webhook event, and within 3 s an interaction response for the others."""
-    if _is_webhook_event(accepted.value):
-        return _NO_CONTENT
-    kind = accepted.value.get("type") if isinstance(accepted.value, dict) else None
-    deferred = _DEFERRED.get(kind, {}) if isinstance(kind, int) else {}
-    return json_answer(deferred | accepted.fields)
-
-
 # https://docs.discord.com/developers/interactions/overview#validating-security-request-headers
-PLATFORM = Platform(
-    name="discord",
-    title="Discord",
-    purpose="slash commands, buttons and events of a Discord app",
-    secret_label="Public key",
-    verifier=Ed25519(header="X-Signature-Ed25519", timestamp=Timestamp("X-Signature-Timestamp")),
-    tolerance=300,
-    signed_challenge=ping,
-    delivery_id=interaction_id,
-    answer=answer,
-    find_secret_problem=problem_of(ed25519_hex_key),
-)
+class Discord(Platform):
+    name = "discord"
+    title = "Discord"
+    purpose = "slash commands, buttons and events of a Discord app"
+    secret_label = "Public key"
+    verifier = Ed25519(header="X-Signature-Ed25519", timestamp=Timestamp("X-Signature-Timestamp"))
+    tolerance = 300
+
+    def find_secret_problem(self, secret: str) -> str | None:
+        return problem_of(ed25519_hex_key, secret)
+
+    # https://docs.discord.com/developers/interactions/overview#setting-up-an-endpoint
+    # https://docs.discord.com/developers/events/webhook-events#preparing-for-events
+    def signed_challenge(self, value: Any, terms: Terms) -> Answer | None:
+        """An interaction's ping has type 1, as the events of webhooks have; theirs has type 0."""
+        if not isinstance(value, dict) or isinstance(value.get("type"), bool):
+            return None
+        if value.get("type") == 1 and "event" not in value:
+            return json_answer({"type": 1})
+        return _NO_CONTENT if value.get("type") == 0 and "event" not in value else None
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        """Webhook events have no id, but the time of the event in their body; another attempt is signed with its
+        own."""
+        if _is_webhook_event(value):
+            return body_with_time(request, value, "event", "timestamp")
+        return at(value, "id")
+
+    def answer(self, accepted: Accepted) -> Answer:
+        """Discord takes nothing but 204 for a webhook event, and within 3 s an interaction response for the others."""
+        if _is_webhook_event(accepted.value):
+            return _NO_CONTENT
+        kind = accepted.value.get("type") if isinstance(accepted.value, dict) else None
+        deferred = _DEFERRED.get(kind, {}) if isinstance(kind, int) else {}
+        return json_answer(deferred | accepted.fields)
+
+
+PLATFORM = Discord()

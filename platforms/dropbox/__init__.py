@@ -1,27 +1,27 @@
 """Dropbox. The secret is the app secret."""
 
+from platforms.base import Platform
 from platforms.bodies import read_query
-from platforms.declaration import Platform
 from platforms.request import Answer, Request, text_answer
 from platforms.verifiers import Hmac, Terms
 
 
-# https://www.dropbox.com/developers/reference/webhooks#the-verification-request
-def verification_request(request: Request, _terms: Terms) -> Answer | None:
-    challenge = read_query(request.query).get("challenge") if request.method == "GET" else None
-    return text_answer(challenge) if isinstance(challenge, str) else None
-
-
 # https://www.dropbox.com/developers/reference/webhooks#receiving-notifications
-PLATFORM = Platform(
-    name="dropbox",
-    title="Dropbox",
-    purpose="files changed in linked accounts",
-    secret_label="App secret",
-    verifier=Hmac(header="X-Dropbox-Signature"),
-    challenge_only=True,
-    methods=frozenset({"GET", "POST"}),
-    challenge=verification_request,
+class Dropbox(Platform):
+    name = "dropbox"
+    title = "Dropbox"
+    purpose = "files changed in linked accounts"
+    secret_label = "App secret"
+    verifier = Hmac(header="X-Dropbox-Signature")
+    challenge_only = True
+    challenge_methods = frozenset({"GET"})
     # It says that something has changed, in the same words each time, and nothing of what or when.
-    alike=True,
-)
+    alike = True
+
+    # https://www.dropbox.com/developers/reference/webhooks#the-verification-request
+    def challenge(self, request: Request, terms: Terms) -> Answer | None:
+        challenge = read_query(request.query).get("challenge") if request.method == "GET" else None
+        return text_answer(challenge) if isinstance(challenge, str) else None
+
+
+PLATFORM = Dropbox()

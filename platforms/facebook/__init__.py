@@ -2,25 +2,11 @@
 
 from typing import Any
 
+from platforms.base import Platform, at, digest, together
 from platforms.bodies import read_query
-from platforms.declaration import Platform, at, digest, together
 from platforms.request import Answer, Request, text_answer
 from platforms.verifiers import Hmac, Refused, Terms
 from platforms.verifiers.compare import equal
-
-
-# https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests
-def verification_request(request: Request, terms: Terms) -> Answer | None:
-    """A GET with the token that was entered at Meta; anything else gets Meta's own 403."""
-    if request.method != "GET":
-        return None
-    query = read_query(request.query)
-    token, challenge = query.get("hub.verify_token"), query.get("hub.challenge")
-    if query.get("hub.mode") != "subscribe" or not isinstance(token, str) or not isinstance(challenge, str):
-        raise Refused("not a verification request of Meta", 403)
-    if terms.verify_token is None or not equal(token, terms.verify_token):
-        raise Refused("hub.verify_token has another value", 403)
-    return text_answer(challenge)
 
 
 def message_id(event: Any) -> str | None:
@@ -30,29 +16,43 @@ def message_id(event: Any) -> str | None:
     return " ".join([identifier, *kinds]) if identifier else None
 
 
-def entries(request: Request, value: Any) -> str | None:
-    """Messages have ids; other entries have a time in seconds, which only their content tells apart."""
-    found = value.get("entry") if isinstance(value, dict) else None
-    if not isinstance(found, list) or not found:
-        return None
-    messages: list[str | None] = []
-    for entry in found:
-        messaging = entry.get("messaging") if isinstance(entry, dict) else None
-        messages += [message_id(message) for message in messaging] if isinstance(messaging, list) else [None]
-    return together(messages) or digest(*(f"{at(entry, 'id')} {at(entry, 'time')}" for entry in found), request.body)
-
-
 # https://developers.facebook.com/docs/graph-api/webhooks/getting-started#validate-payloads
-PLATFORM = Platform(
-    name="facebook",
-    title="Facebook, Instagram, WhatsApp",
-    purpose="messages and posts by Meta: Messenger, Instagram, WhatsApp",
-    secret_label="App secret",
-    verifier=Hmac(header="X-Hub-Signature-256", prefix="sha256="),
-    options=frozenset({"verify_token"}),
-    challenge_only=True,
-    challenge_settings=frozenset({"verify_token"}),
-    methods=frozenset({"GET", "POST"}),
-    challenge=verification_request,
-    delivery_id=entries,
-)
+class Facebook(Platform):
+    name = "facebook"
+    title = "Facebook, Instagram, WhatsApp"
+    purpose = "messages and posts by Meta: Messenger, Instagram, WhatsApp"
+    secret_label = "App secret"
+    verifier = Hmac(header="X-Hub-Signature-256", prefix="sha256=")
+    options = frozenset({"verify_token"})
+    challenge_only = True
+    challenge_settings = frozenset({"verify_token"})
+    challenge_methods = frozenset({"GET"})
+
+    # https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests
+    def challenge(self, request: Request, terms: Terms) -> Answer | None:
+        """A GET with the token that was entered at Meta; anything else gets Meta's own 403."""
+        if request.method != "GET":
+            return None
+        query = read_query(request.query)
+        token, challenge = query.get("hub.verify_token"), query.get("hub.challenge")
+        if query.get("hub.mode") != "subscribe" or not isinstance(token, str) or not isinstance(challenge, str):
+            raise Refused("not a verification request of Meta", 403)
+        if terms.verify_token is None or not equal(token, terms.verify_token):
+            raise Refused("hub.verify_token has another value", 403)
+        return text_answer(challenge)
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        """Messages have ids; other entries have a time in seconds, which only their content tells apart."""
+        found = value.get("entry") if isinstance(value, dict) else None
+        if not isinstance(found, list) or not found:
+            return None
+        messages: list[str | None] = []
+        for entry in found:
+            messaging = entry.get("messaging") if isinstance(entry, dict) else None
+            messages += [message_id(message) for message in messaging] if isinstance(messaging, list) else [None]
+        return together(messages) or digest(
+            *(f"{at(entry, 'id')} {at(entry, 'time')}" for entry in found), request.body
+        )
+
+
+PLATFORM = Facebook()

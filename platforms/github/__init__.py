@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from platforms.declaration import MB, Platform, digest, in_header
+from platforms.base import MB, Platform, digest, first_header
 from platforms.request import Request
 from platforms.verifiers import Hmac
 
@@ -25,26 +25,28 @@ def _may_come_again(value: dict[str, Any]) -> bool:
     return "label" in value and _TIMED.isdisjoint(value)
 
 
-def timeless(request: Request, value: Any) -> str | None:
-    """Such an event may come again, the same to the byte, and is another one: there the header tells them apart, though
-    nobody signs it. All others have a time or an id in their body, and need no more than a digest of it."""
-    identifier = request.headers.get("x-github-delivery")
-    if not identifier or not isinstance(value, dict):
-        return None
-    return digest(identifier, request.body) if _may_come_again(value) else None
-
-
 # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
-PLATFORM = Platform(
-    name="github",
-    title="GitHub",
-    purpose="pushes, pull requests, issues and releases",
-    made_by="us",
-    verifier=Hmac(header="X-Hub-Signature-256", prefix="sha256="),
-    bodies="json or form",
-    delivery_id=timeless,
-    header_id=in_header("X-GitHub-Delivery"),
+class GitHub(Platform):
+    name = "github"
+    title = "GitHub"
+    purpose = "pushes, pull requests, issues and releases"
+    made_by = "us"
+    verifier = Hmac(header="X-Hub-Signature-256", prefix="sha256=")
+    mistaken_key = (r"gh[a-z]_|github_pat_", "an access token, not the webhook's secret")
+    bodies = "json or form"
     # https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap
-    max_body=25 * MB,
-    mistaken_key=(r"gh[a-z]_|github_pat_", "an access token, not the webhook's secret"),
-)
+    max_body = 25 * MB
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        """An event without a time may come again, the same to the byte, and is another one: there the header tells them
+        apart, though nobody signs it. All others have a time or an id in their body, and need no more than a digest."""
+        identifier = request.headers.get("x-github-delivery")
+        if not identifier or not isinstance(value, dict):
+            return None
+        return digest(identifier, request.body) if _may_come_again(value) else None
+
+    def header_id(self, request: Request, value: Any) -> str | None:
+        return first_header(request, "x-github-delivery")
+
+
+PLATFORM = GitHub()

@@ -1,9 +1,9 @@
 """GitLab: the secret token, or the signing token (``whsec_…``) of newer versions."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from platforms.declaration import Platform, in_header
+from platforms.base import Platform, first_header
 from platforms.request import Request
 from platforms.verifiers import Check, Draft, HeaderEquals, Part, Proof, Refused, StandardWebhooks, Terms
 from platforms.verifiers.standard_webhooks import SECRET_KEY
@@ -42,14 +42,18 @@ class TokenOrSignature:
 
 
 # https://docs.gitlab.com/user/project/integrations/webhooks/#validate-payloads-by-using-a-secret-token
-PLATFORM = Platform(
-    name="gitlab",
-    title="GitLab",
-    purpose="pushes, merge requests and pipelines",
-    made_by="us",
-    secret_label="Secret token",
-    verifier=TokenOrSignature(),
-    tolerance=300,
-    header_id=in_header("Idempotency-Key", "webhook-id"),
-    secret_headers=frozenset({"x-gitlab-token"}),
-)
+class GitLab(Platform):
+    name = "gitlab"
+    title = "GitLab"
+    purpose = "pushes, merge requests and pipelines"
+    made_by = "us"
+    secret_label = "Secret token"
+    verifier = TokenOrSignature()
+    tolerance = 300
+    secret_headers = frozenset({"x-gitlab-token"})
+
+    def header_id(self, request: Request, value: Any) -> str | None:
+        return first_header(request, "idempotency-key", "webhook-id")
+
+
+PLATFORM = GitLab()

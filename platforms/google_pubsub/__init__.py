@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from platforms.declaration import Platform, at
+from platforms.base import Platform, at
 from platforms.request import Request
 from platforms.verifiers import OF_SENDER, CannotSign, Check, Draft, Fetch, KeysUnavailable, Part, Proof, Refused, Terms
 from platforms.verifiers.compare import equal, required_header
@@ -60,20 +60,20 @@ class GoogleToken:
         raise CannotSign("only Google can sign for its service accounts; publish a message to the topic instead")
 
 
-# https://docs.cloud.google.com/pubsub/docs/reference/rest/v1/PubsubMessage
-def message_id(_request: Request, value: Any) -> str | None:
-    """Ids are unique in their topic."""
-    subscription, identifier = at(value, "subscription"), at(value, "message", "messageId")
-    return f"{subscription} {identifier}" if subscription and identifier else identifier
+class GooglePubSub(Platform):
+    name = "google-pubsub"
+    title = "Google Cloud Pub/Sub"
+    purpose = "messages of a topic, by push subscription"
+    made_by = "nobody"
+    verifier = GoogleToken()
+    required = frozenset({"audience", "service_account"})
+    vendor_keys = True
+
+    # https://docs.cloud.google.com/pubsub/docs/reference/rest/v1/PubsubMessage
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        """Ids are unique in their topic."""
+        subscription, identifier = at(value, "subscription"), at(value, "message", "messageId")
+        return f"{subscription} {identifier}" if subscription and identifier else identifier
 
 
-PLATFORM = Platform(
-    name="google-pubsub",
-    title="Google Cloud Pub/Sub",
-    purpose="messages of a topic, by push subscription",
-    made_by="nobody",
-    verifier=GoogleToken(),
-    required=frozenset({"audience", "service_account"}),
-    vendor_keys=True,
-    delivery_id=message_id,
-)
+PLATFORM = GooglePubSub()

@@ -1,14 +1,22 @@
 """Intercom. The secret is the app's client secret."""
 
-from platforms.declaration import Platform, in_body
+from typing import Any
+
+from platforms.base import Platform, at
+from platforms.request import Request
 from platforms.verifiers import Hmac
 
+
 # https://developers.intercom.com/docs/webhooks/webhook-notifications#signed-notifications
-PLATFORM = Platform(
-    name="intercom",
-    title="Intercom",
-    purpose="conversations and users",
-    secret_label="Client secret",
-    verifier=Hmac(header="X-Hub-Signature", algorithm="sha1", prefix="sha1="),
-    delivery_id=in_body("id"),
-)
+class Intercom(Platform):
+    name = "intercom"
+    title = "Intercom"
+    purpose = "conversations and users"
+    secret_label = "Client secret"
+    verifier = Hmac(header="X-Hub-Signature", algorithm="sha1", prefix="sha1=")
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return at(value, "id")
+
+
+PLATFORM = Intercom()

@@ -1,14 +1,22 @@
 """Jira Cloud."""
 
-from platforms.declaration import Platform, in_header
+from typing import Any
+
+from platforms.base import Platform, first_header
+from platforms.request import Request
 from platforms.verifiers import Hmac
 
+
 # https://developer.atlassian.com/cloud/jira/platform/webhooks/#secure-admin-webhooks
-PLATFORM = Platform(
-    name="jira",
-    title="Jira",
-    purpose="issues created, updated or moved",
-    made_by="us",
-    verifier=Hmac(header="X-Hub-Signature", prefix="sha256="),
-    header_id=in_header("X-Atlassian-Webhook-Identifier"),
-)
+class Jira(Platform):
+    name = "jira"
+    title = "Jira"
+    purpose = "issues created, updated or moved"
+    made_by = "us"
+    verifier = Hmac(header="X-Hub-Signature", prefix="sha256=")
+
+    def header_id(self, request: Request, value: Any) -> str | None:
+        return first_header(request, "x-atlassian-webhook-identifier")
+
+
+PLATFORM = Jira()

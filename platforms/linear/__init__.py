@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from platforms.base import Platform, at, digest, first_header
 from platforms.bodies import read_body
-from platforms.declaration import Platform, at, digest, in_header
 from platforms.request import Request
 from platforms.verifiers import Check, Draft, Hmac, Part, Proof, Terms
 from platforms.verifiers.timestamps import check_age, read_time, write_time
@@ -46,21 +46,23 @@ class SignatureAndBodyTime:
         return _SIGNATURE.sign(Draft(draft.method, draft.url, draft.headers, body, draft.now), terms)
 
 
-def without_attempt(_request: Request, value: Any) -> str | None:
-    """Linear signs another attempt with its own time; `createdAt` is when the event was."""
-    if at(value, "createdAt") is None:
-        return None
-    return digest(json.dumps({name: item for name, item in value.items() if name != TIME}, sort_keys=True))
-
-
 # https://linear.app/developers/webhooks#securing-webhooks
-PLATFORM = Platform(
-    name="linear",
-    title="Linear",
-    purpose="issues, comments and projects",
-    secret_label="Signing secret",
-    verifier=SignatureAndBodyTime(),
-    tolerance=60,
-    delivery_id=without_attempt,
-    header_id=in_header("Linear-Delivery"),
-)
+class Linear(Platform):
+    name = "linear"
+    title = "Linear"
+    purpose = "issues, comments and projects"
+    secret_label = "Signing secret"
+    verifier = SignatureAndBodyTime()
+    tolerance = 60
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        """Linear signs another attempt with its own time; `createdAt` is when the event was."""
+        if at(value, "createdAt") is None:
+            return None
+        return digest(json.dumps({name: item for name, item in value.items() if name != TIME}, sort_keys=True))
+
+    def header_id(self, request: Request, value: Any) -> str | None:
+        return first_header(request, "linear-delivery")
+
+
+PLATFORM = Linear()

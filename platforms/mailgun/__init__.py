@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
+from platforms.base import Platform
 from platforms.bodies import read_delivery, read_json
-from platforms.declaration import Platform
 from platforms.request import Request
 from platforms.verifiers import CannotSign, Check, Draft, Part, Proof, Refused, Terms
 from platforms.verifiers.compare import any_equal
@@ -67,29 +67,27 @@ class BodySignature:
         return replace(draft, body=json.dumps(value | {"signature": fields}).encode())
 
 
-def token(_request: Request, value: Any) -> str | None:
-    found = _signature(value).get("token")
-    return found if isinstance(found, str) and found else None
-
-
-def without_signature(value: Any) -> Any:
-    fields = _signature(value)
-    if "signature" not in fields:
-        return value
-    kept = {name: item for name, item in fields.items() if name != "signature"}
-    return kept if fields is value else value | {"signature": kept}
-
-
 # https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks
-PLATFORM = Platform(
-    name="mailgun",
-    title="Mailgun",
-    purpose="mail delivered, bounced, opened or received",
-    secret_label="HTTP signing key",
-    verifier=BodySignature(),
+class Mailgun(Platform):
+    name = "mailgun"
+    title = "Mailgun"
+    purpose = "mail delivered, bounced, opened or received"
+    secret_label = "HTTP signing key"
+    verifier = BodySignature()
     # Every attempt is signed with the first one's time, and the last comes after eight hours.
-    tolerance=12 * 3600,
-    bodies="declared",
-    delivery_id=token,
-    conceal=without_signature,
-)
+    tolerance = 12 * 3600
+    bodies = "declared"
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        found = _signature(value).get("token")
+        return found if isinstance(found, str) and found else None
+
+    def conceal(self, value: Any) -> Any:
+        fields = _signature(value)
+        if "signature" not in fields:
+            return value
+        kept = {name: item for name, item in fields.items() if name != "signature"}
+        return kept if fields is value else value | {"signature": kept}
+
+
+PLATFORM = Mailgun()

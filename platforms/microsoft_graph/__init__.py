@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from platforms.base import Platform, at, together
 from platforms.bodies import read_body, read_json, read_query
-from platforms.declaration import Platform, at, together
 from platforms.request import Answer, Request, text_answer
 from platforms.verifiers import OF_SENDER, CannotSign, Check, Draft, Part, Proof, Refused, Terms
 from platforms.verifiers.compare import any_equal
@@ -50,37 +50,33 @@ class ClientState:
         return replace(draft, body=json.dumps(value | {"value": signed}).encode())
 
 
-# https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks#notificationurl-validation
-def validation(request: Request, _terms: Terms) -> Answer | None:
-    """A POST with a token in the query, which has to come back decoded, as plain text."""
-    token = read_query(request.query).get("validationToken") if "validationToken" in request.query else None
-    return text_answer(token) if isinstance(token, str) else None
+class MicrosoftGraph(Platform):
+    name = "microsoft-graph"
+    title = "Microsoft Graph"
+    purpose = "changes to mail, calendars, files and users"
+    made_by = "us"
+    secret_label = "clientState"
+    verifier = ClientState()
+    challenge_only = True
+
+    # https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks#notificationurl-validation
+    def challenge(self, request: Request, terms: Terms) -> Answer | None:
+        """A POST with a token in the query, which has to come back decoded, as plain text."""
+        token = read_query(request.query).get("validationToken") if "validationToken" in request.query else None
+        return text_answer(token) if isinstance(token, str) else None
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return together([at(notification, "id") for notification in _notifications(value)])
+
+    def conceal(self, value: Any) -> Any:
+        notifications = _notifications(value)
+        if not any(isinstance(one, dict) and "clientState" in one for one in notifications):
+            return value
+        kept = [
+            {name: item for name, item in one.items() if name != "clientState"} if isinstance(one, dict) else one
+            for one in notifications
+        ]
+        return value | {"value": kept}
 
 
-def notification_ids(_request: Request, value: Any) -> str | None:
-    return together([at(notification, "id") for notification in _notifications(value)])
-
-
-def without_client_state(value: Any) -> Any:
-    notifications = _notifications(value)
-    if not any(isinstance(one, dict) and "clientState" in one for one in notifications):
-        return value
-    kept = [
-        {name: item for name, item in one.items() if name != "clientState"} if isinstance(one, dict) else one
-        for one in notifications
-    ]
-    return value | {"value": kept}
-
-
-PLATFORM = Platform(
-    name="microsoft-graph",
-    title="Microsoft Graph",
-    purpose="changes to mail, calendars, files and users",
-    made_by="us",
-    secret_label="clientState",
-    verifier=ClientState(),
-    challenge_only=True,
-    challenge=validation,
-    delivery_id=notification_ids,
-    conceal=without_client_state,
-)
+PLATFORM = MicrosoftGraph()

@@ -1,15 +1,25 @@
 """PagerDuty, version 3 webhooks."""
 
-from platforms.declaration import Platform, in_body, in_header
+from typing import Any
+
+from platforms.base import Platform, at, first_header
+from platforms.request import Request
 from platforms.verifiers import Hmac
 
+
 # https://developer.pagerduty.com/docs/verifying-webhook-signatures
-PLATFORM = Platform(
-    name="pagerduty",
-    title="PagerDuty",
-    purpose="incidents triggered, acknowledged or resolved",
-    secret_label="Signing secret",
-    verifier=Hmac(header="X-PagerDuty-Signature", prefix="v1=", separator=","),
-    delivery_id=in_body("event", "id"),
-    header_id=in_header("X-Webhook-Id"),
-)
+class PagerDuty(Platform):
+    name = "pagerduty"
+    title = "PagerDuty"
+    purpose = "incidents triggered, acknowledged or resolved"
+    secret_label = "Signing secret"
+    verifier = Hmac(header="X-PagerDuty-Signature", prefix="v1=", separator=",")
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return at(value, "event", "id")
+
+    def header_id(self, request: Request, value: Any) -> str | None:
+        return first_header(request, "x-webhook-id")
+
+
+PLATFORM = PagerDuty()

@@ -2,34 +2,32 @@
 
 from typing import Any
 
-from platforms.declaration import Platform, digest
+from platforms.base import Platform, digest
 from platforms.request import Request
 from platforms.verifiers import Hmac
 
 
-def event_id(request: Request, _value: Any) -> str | None:
-    """One event may be sent under several topics, each of which is a delivery of its own."""
-    identifier = request.headers.get("x-shopify-event-id")
-    topic = request.headers.get("x-shopify-topic")
-    return f"{identifier} {topic}" if identifier and topic else identifier
-
-
-def topic_and_content(request: Request, _value: Any) -> str | None:
-    """An order that is created and paid at once is sent twice, the same to the byte, under two topics: both are events.
-    Nobody signs the topic: a webhook that names it in `headers:` takes no other."""
-    topic = request.headers.get("x-shopify-topic")
-    return digest(topic, request.body) if topic else None
-
-
 # https://shopify.dev/docs/apps/build/webhooks/subscribe/https#step-2-validate-the-origin-of-your-webhook-to-ensure-its-coming-from-shopify
-PLATFORM = Platform(
-    name="shopify",
-    title="Shopify",
-    purpose="orders, products and customers of a shop",
-    secret_label="Client secret",
-    verifier=Hmac(header="X-Shopify-Hmac-Sha256", encoding="base64"),
-    bodies="declared",  # JSON, or XML
-    delivery_id=topic_and_content,
-    header_id=event_id,
-    mistaken_key=(r"shp(?:at|ca|pa)_", "an access token, not the app's secret"),
-)
+class Shopify(Platform):
+    name = "shopify"
+    title = "Shopify"
+    purpose = "orders, products and customers of a shop"
+    secret_label = "Client secret"
+    verifier = Hmac(header="X-Shopify-Hmac-Sha256", encoding="base64")
+    mistaken_key = (r"shp(?:at|ca|pa)_", "an access token, not the app's secret")
+    bodies = "declared"  # JSON, or XML
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        """An order that is created and paid at once is sent twice, the same to the byte, under two topics: both are
+        events. Nobody signs the topic: a webhook that names it in `headers:` takes no other."""
+        topic = request.headers.get("x-shopify-topic")
+        return digest(topic, request.body) if topic else None
+
+    def header_id(self, request: Request, value: Any) -> str | None:
+        """One event may be sent under several topics, each of which is a delivery of its own."""
+        identifier = request.headers.get("x-shopify-event-id")
+        topic = request.headers.get("x-shopify-topic")
+        return f"{identifier} {topic}" if identifier and topic else identifier
+
+
+PLATFORM = Shopify()

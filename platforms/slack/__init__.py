@@ -2,37 +2,39 @@
 
 from typing import Any
 
-from platforms.declaration import Platform, in_body
-from platforms.request import Answer, json_answer
+from platforms.base import Platform, at
+from platforms.request import Answer, Request, json_answer
 from platforms.verifiers import Hmac, Terms, Timestamp
 
 
-# https://docs.slack.dev/reference/events/url_verification
-def url_verification(value: Any, _terms: Terms) -> Answer | None:
-    """Slack sends it once, when the URL is entered; it is signed as every event is."""
-    if isinstance(value, dict) and value.get("type") == "url_verification":
-        challenge = value.get("challenge")
-        if isinstance(challenge, str):
-            return json_answer({"challenge": challenge})
-    return None
-
-
 # https://docs.slack.dev/authentication/verifying-requests-from-slack
-PLATFORM = Platform(
-    name="slack",
-    title="Slack",
-    purpose="messages, mentions, buttons and slash commands",
-    secret_label="Signing secret",
-    verifier=Hmac(
+class Slack(Platform):
+    name = "slack"
+    title = "Slack"
+    purpose = "messages, mentions, buttons and slash commands"
+    secret_label = "Signing secret"
+    verifier = Hmac(
         header="X-Slack-Signature",
         prefix="v0=",
         signed="v0:{timestamp}:{body}",
         timestamp=Timestamp("X-Slack-Request-Timestamp"),
-    ),
-    tolerance=300,
-    challenge_only=True,
-    signed_challenge=url_verification,
-    bodies="json or form",
-    delivery_id=in_body("event_id"),
-    mistaken_key=(r"xox[a-z]-|xapp-", "a token, not the app's signing secret"),
-)
+    )
+    mistaken_key = (r"xox[a-z]-|xapp-", "a token, not the app's signing secret")
+    tolerance = 300
+    challenge_only = True
+    bodies = "json or form"
+
+    # https://docs.slack.dev/reference/events/url_verification
+    def signed_challenge(self, value: Any, terms: Terms) -> Answer | None:
+        """Slack sends it once, when the URL is entered; it is signed as every event is."""
+        if isinstance(value, dict) and value.get("type") == "url_verification":
+            challenge = value.get("challenge")
+            if isinstance(challenge, str):
+                return json_answer({"challenge": challenge})
+        return None
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return at(value, "event_id")
+
+
+PLATFORM = Slack()

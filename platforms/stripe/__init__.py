@@ -1,16 +1,24 @@
 """Stripe."""
 
-from platforms.declaration import Platform, in_body
+from typing import Any
+
+from platforms.base import Platform, at
+from platforms.request import Request
 from platforms.verifiers import TimedHmac
 
+
 # https://docs.stripe.com/webhooks#verify-manually
-PLATFORM = Platform(
-    name="stripe",
-    title="Stripe",
-    purpose="payments, checkouts, invoices and subscriptions",
-    secret_label="Signing secret",
-    verifier=TimedHmac(header="Stripe-Signature"),
-    tolerance=300,
-    delivery_id=in_body("id"),
-    mistaken_key=(r"(?:sk|pk|rk)_(?:test|live)_", "an API key, not the endpoint's signing secret (whsec_…)"),
-)
+class Stripe(Platform):
+    name = "stripe"
+    title = "Stripe"
+    purpose = "payments, checkouts, invoices and subscriptions"
+    secret_label = "Signing secret"
+    verifier = TimedHmac(header="Stripe-Signature")
+    tolerance = 300
+    mistaken_key = (r"(?:sk|pk|rk)_(?:test|live)_", "an API key, not the endpoint's signing secret (whsec_…)")
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return at(value, "id")
+
+
+PLATFORM = Stripe()

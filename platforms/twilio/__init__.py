@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
+from platforms.base import Accepted, Platform, at, first_header
 from platforms.bodies import MAX_FIELDS, read_query
-from platforms.declaration import Accepted, Platform, at, first_of, in_header
 from platforms.request import Answer, Request
 from platforms.verifiers import CannotSign, Check, Draft, Part, Proof, Refused, Terms
 from platforms.verifiers.compare import any_equal, equal, header_bytes, required_header
@@ -91,26 +91,24 @@ class UrlAndFields:
         return draft.with_header(self.header, signature.decode())
 
 
-def message_and_status(_request: Request, value: Any) -> str | None:
-    message = at(value, "MessageSid")
-    return message and f"{message} {at(value, 'MessageStatus') or at(value, 'SmsStatus') or ''}".rstrip()
+class Twilio(Platform):
+    name = "twilio"
+    title = "Twilio"
+    purpose = "messages and calls, and their status"
+    secret_label = "Auth token"
+    verifier = UrlAndFields()
+    methods = frozenset({"POST", "GET"})
+    bodies = "json or form"
+
+    # Names and values stand side by side in what is signed, so that other fields may have the same signature. They are
+    # the same delivery: without a `delivery_id`, what is signed tells deliveries apart.
+    def header_id(self, request: Request, value: Any) -> str | None:
+        message, status = at(value, "MessageSid"), at(value, "MessageStatus") or at(value, "SmsStatus") or ""
+        return first_header(request, "i-twilio-idempotency-token") or (message and f"{message} {status}".rstrip())
+
+    def answer(self, accepted: Accepted) -> Answer:
+        """Twilio warns of anything that is no TwiML."""
+        return Answer(200, b"<Response/>", "text/xml; charset=utf-8")
 
 
-def empty_twiml(_accepted: Accepted) -> Answer:
-    """Twilio warns of anything that is no TwiML."""
-    return Answer(200, b"<Response/>", "text/xml; charset=utf-8")
-
-
-PLATFORM = Platform(
-    name="twilio",
-    title="Twilio",
-    purpose="messages and calls, and their status",
-    secret_label="Auth token",
-    verifier=UrlAndFields(),
-    methods=frozenset({"POST", "GET"}),
-    bodies="json or form",
-    # Names and values stand side by side in what is signed, so that other fields may have the same signature: they are
-    # the same delivery.
-    header_id=first_of(in_header("I-Twilio-Idempotency-Token"), message_and_status),
-    answer=empty_twiml,
-)
+PLATFORM = Twilio()

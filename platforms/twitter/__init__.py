@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from platforms.base import Platform, at, digest
 from platforms.bodies import read_query
-from platforms.declaration import Platform, at, digest
 from platforms.request import Answer, Request, json_answer
 from platforms.verifiers import Check, Draft, Hmac, Part, Proof, Refused, Terms
 from platforms.verifiers.hmacs import encoded_hmac
@@ -32,46 +32,44 @@ class SignedObject:
         return _SIGNATURE.sign(draft, terms)
 
 
-# https://docs.x.com/x-api/webhooks/quickstart#challenge-response-checks-crc
-def challenge_response_check(request: Request, terms: Terms) -> Answer | None:
-    """X repeats it for ever, about hourly; it is not signed.
-
-    The answer is the signature that deliveries have, of a text that anybody may choose. So there is none of a text that
-    could be a delivery: X's tokens hold no brace, and all its deliveries begin with one.
-    """
-    token = read_query(request.query).get("crc_token") if request.method == "GET" else None
-    if not isinstance(token, str) or not terms.secrets:
-        return None
-    if "{" in token:
-        raise Refused("crc_token could be a delivery")
-    signature = encoded_hmac(terms.secrets[0].encode(), token.encode(), "sha256", "base64").decode()
-    return json_answer({"response_token": f"sha256={signature}"})
-
-
-def event_ids(_request: Request, value: Any) -> str | None:
-    """Each event of a delivery has an id of its own, and a delivery one list of events for each kind."""
-    if not isinstance(value, dict):
-        return None
-    found: list[str] = []
-    for kind, events in value.items():
-        if not kind.endswith("_events"):
-            continue
-        for event in events if isinstance(events, list) else [events]:
-            identifier = at(event, "id_str") or at(event, "id")
-            if identifier is None:
-                return None
-            found += (kind, identifier)
-    return digest(str(value.get("for_user_id")), *found) if found else None
-
-
 # https://docs.x.com/x-api/webhooks/quickstart#signature-header-validation
-PLATFORM = Platform(
-    name="twitter",
-    title="X (Twitter)",
-    purpose="posts, mentions and direct messages",
-    secret_label="Consumer secret",
-    verifier=SignedObject(),
-    methods=frozenset({"GET", "POST"}),
-    challenge=challenge_response_check,
-    delivery_id=event_ids,
-)
+class X(Platform):
+    name = "twitter"
+    title = "X (Twitter)"
+    purpose = "posts, mentions and direct messages"
+    secret_label = "Consumer secret"
+    verifier = SignedObject()
+    challenge_methods = frozenset({"GET"})
+
+    # https://docs.x.com/x-api/webhooks/quickstart#challenge-response-checks-crc
+    def challenge(self, request: Request, terms: Terms) -> Answer | None:
+        """X repeats it for ever, about hourly; it is not signed.
+
+        The answer is the signature that deliveries have, of a text that anybody may choose. So there is none of a text
+        that could be a delivery: X's tokens hold no brace, and all its deliveries begin with one.
+        """
+        token = read_query(request.query).get("crc_token") if request.method == "GET" else None
+        if not isinstance(token, str) or not terms.secrets:
+            return None
+        if "{" in token:
+            raise Refused("crc_token could be a delivery")
+        signature = encoded_hmac(terms.secrets[0].encode(), token.encode(), "sha256", "base64").decode()
+        return json_answer({"response_token": f"sha256={signature}"})
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        """Each event of a delivery has an id of its own, and a delivery one list of events for each kind."""
+        if not isinstance(value, dict):
+            return None
+        found: list[str] = []
+        for kind, events in value.items():
+            if not kind.endswith("_events"):
+                continue
+            for event in events if isinstance(events, list) else [events]:
+                identifier = at(event, "id_str") or at(event, "id")
+                if identifier is None:
+                    return None
+                found += (kind, identifier)
+        return digest(str(value.get("for_user_id")), *found) if found else None
+
+
+PLATFORM = X()

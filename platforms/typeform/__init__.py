@@ -1,14 +1,22 @@
 """Typeform."""
 
-from platforms.declaration import Platform, in_body
+from typing import Any
+
+from platforms.base import Platform, at
+from platforms.request import Request
 from platforms.verifiers import Hmac
 
+
 # https://www.typeform.com/developers/webhooks/secure-your-webhooks/
-PLATFORM = Platform(
-    name="typeform",
-    title="Typeform",
-    purpose="answers to a form",
-    made_by="us",
-    verifier=Hmac(header="Typeform-Signature", encoding="base64", prefix="sha256="),
-    delivery_id=in_body("event_id"),
-)
+class Typeform(Platform):
+    name = "typeform"
+    title = "Typeform"
+    purpose = "answers to a form"
+    made_by = "us"
+    verifier = Hmac(header="Typeform-Signature", encoding="base64", prefix="sha256=")
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return at(value, "event_id")
+
+
+PLATFORM = Typeform()

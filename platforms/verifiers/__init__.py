@@ -3,7 +3,6 @@
 from platforms.verifiers.asymmetric import EcdsaP256, Ed25519
 from platforms.verifiers.compare import HeaderEquals
 from platforms.verifiers.hmacs import Hmac, TimedHmac
-from platforms.verifiers.public_keys import base64_key
 from platforms.verifiers.refused import CannotSign, Refused
 from platforms.verifiers.standard_webhooks import StandardWebhooks
 from platforms.verifiers.terms import (
@@ -39,6 +38,5 @@ __all__ = [
     "TimedHmac",
     "Timestamp",
     "Verifier",
-    "base64_key",
     "proof_of",
 ]

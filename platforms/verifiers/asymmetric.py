@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -88,65 +87,82 @@ def rsa_holds(
     return True
 
 
-def p256_holds(key: EllipticCurvePublicKey, signature: bytes, message: bytes) -> bool:
-    """Whether the key's owner signed the message's SHA-256."""
-    try:
-        key.verify(signature, message, ECDSA(hashes.SHA256()))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
 @dataclass(frozen=True)
-class _InHeader:
+class _InHeader(Generic[Key]):
     """A signature in a header, over a time and the body. The secret is the platform's public key."""
 
     header: str
     timestamp: Timestamp
     signed: str = "{timestamp}{body}"
+    encoding: ClassVar[str]
+    """In which the signature is written."""
 
     @property
     def covers(self) -> frozenset[Part]:
         return parts_of(self.signed)
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
-        raise CannotSign("the webhook has the platform's public key only; its private key never leaves the platform")
+    def key(self, secret: str) -> Key:
+        """Raises ValueError for a secret that is no key."""
+        raise NotImplementedError
 
-    def _check(
-        self,
-        terms: Terms,
-        read: Callable[[str], bytes | None],
-        form: str,
-        keys: Sequence[Key],
-        holds: Callable[[Key, bytes, bytes], bool],
-    ) -> Check:
-        """`read` gives the signature's bytes, None if it is not of its `form`."""
+    def decode(self, signature: str) -> bytes | None:
+        """The signature's bytes; None if it isn't of the encoding."""
+        raise NotImplementedError
+
+    def holds(self, key: Key, signature: bytes, message: bytes) -> bool:
+        """Whether the key's owner signed the message."""
+        raise NotImplementedError
+
+    def check(self, terms: Terms) -> Check:
         name, timestamp = self.header.lower(), self.timestamp
-        render = compile_template(self.signed)
+        keys, render = usable(terms.secrets, self.key), compile_template(self.signed)
 
         def check(request: Request) -> Proof:
-            signature = read(required_header(request, name))
+            signature = self.decode(required_header(request, name))
             if signature is None:
-                raise Refused(f"the signature is not {form}")
+                raise Refused(f"the signature is not {self.encoding}")
             time_text = timestamp.text(request)
             message = render({"body": request.body, "timestamp": header_bytes(time_text)})
-            if not any(holds(key, signature, message) for key in keys):
+            if not any(self.holds(key, signature, message) for key in keys):
                 raise Refused("the signature does not match" if keys else "the webhook's secret is no key")
             timestamp.check(time_text, request.now, terms.tolerance)
             return proof_of(request, message)
 
         return check
 
+    def sign(self, draft: Draft, terms: Terms) -> Draft:
+        raise CannotSign("the webhook has the platform's public key only; its private key never leaves the platform")
 
-class EcdsaP256(_InHeader):
+
+class EcdsaP256(_InHeader[EllipticCurvePublicKey]):
     """ECDSA on P-256 with SHA-256; the signature is base64 DER in a header. The secret is the public key."""
 
-    def check(self, terms: Terms) -> Check:
-        return self._check(terms, decode_base64, "base64", usable(terms.secrets, p256_key), p256_holds)
+    encoding = "base64"
+
+    def key(self, secret: str) -> EllipticCurvePublicKey:
+        return p256_key(secret)
+
+    def decode(self, signature: str) -> bytes | None:
+        return decode_base64(signature)
+
+    def holds(self, key: EllipticCurvePublicKey, signature: bytes, message: bytes) -> bool:
+        try:
+            key.verify(signature, message, ECDSA(hashes.SHA256()))
+        except (InvalidSignature, ValueError):
+            return False
+        return True
 
 
-class Ed25519(_InHeader):
+class Ed25519(_InHeader[Ed25519PublicKey]):
     """Ed25519; the signature is in hexadecimal digits in a header. The secret is the public key, likewise."""
 
-    def check(self, terms: Terms) -> Check:
-        return self._check(terms, decode_hex, "hexadecimal", usable(terms.secrets, ed25519_hex_key), ed25519_holds)
+    encoding = "hexadecimal"
+
+    def key(self, secret: str) -> Ed25519PublicKey:
+        return ed25519_hex_key(secret)
+
+    def decode(self, signature: str) -> bytes | None:
+        return decode_hex(signature)
+
+    def holds(self, key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
+        return ed25519_holds(key, signature, message)

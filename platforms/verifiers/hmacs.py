@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from platforms.request import Request
 from platforms.verifiers.compare import any_equal, header_bytes, required_header
-from platforms.verifiers.public_keys import ReadKey, text_key, usable
+from platforms.verifiers.public_keys import base64_key, usable
 from platforms.verifiers.refused import CannotSign, Refused
 from platforms.verifiers.templates import Parts, compile_template, names_in, parts_of
 from platforms.verifiers.terms import Check, Draft, Part, Proof, Terms, proof_of
@@ -19,9 +18,6 @@ from platforms.verifiers.timestamps import Timestamp, check_age, read_time, writ
 
 Algorithm = Literal["sha1", "sha256", "sha512"]
 Encoding = Literal["hex", "base64"]
-Urls = Callable[[str], tuple[str, ...]]
-"""The ways in which a platform may have written the URL that it signed."""
-
 
 MAX_SIGNATURES = 50
 """Signatures in one header that are looked at: rotating secrets makes two or three."""
@@ -46,8 +42,8 @@ class Hmac:
     timestamp: Timestamp | None = None
     separator: str | None = None
     """What stands between several signatures in the header, any of which may match."""
-    key: ReadKey = text_key
-    urls: Urls = lambda url: (url,)
+    key_encoding: Literal["text", "base64"] = "text"
+    """What the secret is: the key itself, or the key in base64."""
     any_case: bool = False
     """Whether hexadecimal digits may be upper-case."""
 
@@ -55,10 +51,17 @@ class Hmac:
     def covers(self) -> frozenset[Part]:
         return parts_of(self.signed)
 
+    def urls(self, url: str) -> tuple[str, ...]:
+        """The ways in which the platform may have written the URL that it signed."""
+        return (url,)
+
+    def _keys(self, terms: Terms) -> list[bytes]:
+        return usable(terms.secrets, base64_key if self.key_encoding == "base64" else str.encode)
+
     def check(self, terms: Terms) -> Check:
-        name, prefix, timestamp, urls = self.header.lower(), self.prefix.encode(), self.timestamp, self.urls
+        name, prefix, timestamp = self.header.lower(), self.prefix.encode(), self.timestamp
         algorithm, encoding, separator = self.algorithm, self.encoding, self.separator
-        keys = usable(terms.secrets, self.key)
+        keys = self._keys(terms)
         render, needed = compile_template(self.signed), names_in(self.signed)
         lower, with_url = self.any_case and encoding == "hex", "url" in needed
 
@@ -75,7 +78,7 @@ class Hmac:
                 messages = [render({"body": request.body})]
             else:
                 parts = {"body": request.body, "method": request.method.encode(), "timestamp": header_bytes(time_text)}
-                called = urls(request.url) if with_url else ("",)
+                called = self.urls(request.url) if with_url else ("",)
                 messages = [render(parts | {"url": header_bytes(url)}) for url in called]
             message = next((message for message in messages if matches(message, given)), None)
             if message is None:
@@ -87,7 +90,7 @@ class Hmac:
         return check
 
     def sign(self, draft: Draft, terms: Terms) -> Draft:
-        keys = usable(terms.secrets, self.key)
+        keys = self._keys(terms)
         if not keys:
             raise CannotSign("the webhook has no secret to sign with")
         parts: Parts = {"body": draft.body, "method": draft.method.encode(), "url": draft.url.encode()}
@@ -123,7 +126,7 @@ class TimedHmac:
 
     def check(self, terms: Terms) -> Check:
         name, scheme = self.header.lower(), self.scheme
-        keys = usable(terms.secrets, text_key)
+        keys = [secret.encode() for secret in terms.secrets]
 
         def check(request: Request) -> Proof:
             value = required_header(request, name)
@@ -147,7 +150,7 @@ class TimedHmac:
             raise CannotSign("the webhook has no secret to sign with")
         time_text = str(int(draft.now))
         message = time_text.encode() + b"." + draft.body
-        signature = encoded_hmac(text_key(terms.secrets[0]), message, "sha256", "hex").decode()
+        signature = encoded_hmac(terms.secrets[0].encode(), message, "sha256", "hex").decode()
         return draft.with_header(self.header, f"t={time_text},{self.scheme}={signature}")
 
 

@@ -9,17 +9,9 @@ from typing import TypeVar
 
 Key = TypeVar("Key")
 
-ReadKey = Callable[[str], bytes]
-"""Raises ValueError for a secret that is no key of this kind; the text says what it should be."""
-
-
-def text_key(secret: str) -> bytes:
-    """The secret itself, in UTF-8."""
-    return secret.encode()
-
 
 def base64_key(secret: str) -> bytes:
-    """The secret is the key in base64."""
+    """The secret is the key in base64. Raises ValueError for anything else; the text says what it should be."""
     try:
         key = base64.b64decode(secret.strip(), validate=True)
     except (binascii.Error, ValueError):
@@ -68,14 +60,10 @@ def decode_hex(text: str) -> bytes | None:
         return None
 
 
-def problem_of(read: Callable[[str], object]) -> Callable[[str], str | None]:
-    """From a reader of keys to a function that says what a secret should be, if the reader can't read it."""
-
-    def find(secret: str) -> str | None:
-        try:
-            read(secret)
-        except ValueError as error:
-            return str(error)
-        return None
-
-    return find
+def problem_of(read: Callable[[str], object], secret: str) -> str | None:
+    """What the secret should be, if the reader of keys can't read it."""
+    try:
+        read(secret)
+    except ValueError as error:
+        return str(error)
+    return None

@@ -16,7 +16,7 @@ from platforms.request import Request
 from platforms.verifiers.asymmetric import ed25519_holds, ed25519_key
 from platforms.verifiers.compare import any_equal, header_bytes
 from platforms.verifiers.hmacs import MAX_SIGNATURES
-from platforms.verifiers.public_keys import base64_key, decode_base64, problem_of, usable
+from platforms.verifiers.public_keys import base64_key, decode_base64, usable
 from platforms.verifiers.refused import CannotSign, Refused
 from platforms.verifiers.terms import Check, Draft, Part, Proof, Terms
 from platforms.verifiers.timestamps import check_age, read_time
@@ -96,8 +96,3 @@ class StandardWebhooks:
             .with_header(f"{prefix}-timestamp", time_text)
             .with_header(f"{prefix}-signature", f"v1,{signature}")
         )
-
-
-def find_secret_problem(secret: str) -> str | None:
-    """What the secret should be, if it can't be used."""
-    return problem_of(public_key if secret.startswith(PUBLIC_KEY) else secret_key)(secret)

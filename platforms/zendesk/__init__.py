@@ -2,33 +2,35 @@
 
 from typing import Any
 
-from platforms.declaration import Platform, at, in_header
+from platforms.base import Platform, at, first_header
 from platforms.request import Request
 from platforms.verifiers import Hmac, Timestamp
 
 
-# https://developer.zendesk.com/api-reference/webhooks/event-types/webhook-event-types/
-def event_id(_request: Request, value: Any) -> str | None:
-    """Zendesk's own events have an id; what triggers send is written by the account's admins."""
-    return at(value, "id") if (at(value, "type") or "").startswith("zen:event-type:") else None
-
-
 # https://developer.zendesk.com/documentation/webhooks/verifying/
-PLATFORM = Platform(
-    name="zendesk",
-    title="Zendesk",
-    purpose="tickets, users and organisations",
-    secret_label="Signing secret",
-    verifier=Hmac(
+class Zendesk(Platform):
+    name = "zendesk"
+    title = "Zendesk"
+    purpose = "tickets, users and organisations"
+    secret_label = "Signing secret"
+    verifier = Hmac(
         header="X-Zendesk-Webhook-Signature",
         encoding="base64",
         signed="{timestamp}{body}",
         timestamp=Timestamp("X-Zendesk-Webhook-Signature-Timestamp", "rfc3339"),
-    ),
-    tolerance=300,
+    )
+    tolerance = 300
     # https://developer.zendesk.com/documentation/webhooks/creating-and-monitoring-webhooks/#request-format
-    methods=frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"}),
-    bodies="declared",
-    delivery_id=event_id,
-    header_id=in_header("X-Zendesk-Webhook-Invocation-Id"),
-)
+    methods = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+    bodies = "declared"
+
+    # https://developer.zendesk.com/api-reference/webhooks/event-types/webhook-event-types/
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        """Zendesk's own events have an id; what triggers send is written by the account's admins."""
+        return at(value, "id") if (at(value, "type") or "").startswith("zen:event-type:") else None
+
+    def header_id(self, request: Request, value: Any) -> str | None:
+        return first_header(request, "x-zendesk-webhook-invocation-id")
+
+
+PLATFORM = Zendesk()

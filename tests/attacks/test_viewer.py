@@ -20,7 +20,7 @@ from admin.explain import explainer, surroundings
 from admin.page import webhooks
 from admin.page.access import COOKIE, SESSION_SECONDS, Sessions
 from admin.page.app import create_app
-from platforms.declaration import digest
+from platforms.base import digest
 from platforms.verifiers import Draft
 from relay.app import create_app as create_relay
 from store import hiding

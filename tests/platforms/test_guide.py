@@ -12,7 +12,7 @@ import pytest
 from admin.events.send import draft_for, signed
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
-from platforms.declaration import Platform
+from platforms.base import Platform
 from platforms.guide import guides, page, samples
 from platforms.verifiers import CannotSign
 from relay.app import create_app

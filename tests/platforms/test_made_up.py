@@ -86,7 +86,7 @@ def test_a_platform_is_named_after_its_folder(tmp_path: Path, monkeypatch: pytes
     (package / "one").mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "one" / "__init__.py").write_text(
-        "from platforms.declaration import Platform\nPLATFORM = Platform('other')\n"
+        "from platforms.base import Platform\nclass Other(Platform):\n    name = 'other'\nPLATFORM = Other()\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ValueError, match=r"misnamed\.one declares other"):

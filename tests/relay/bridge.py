@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from config.settings import Settings
 from platforms import PLATFORMS
-from platforms.declaration import Platform
+from platforms.base import Platform
 from platforms.verifiers import Fetch
 from platforms.verifiers.terms import no_fetch
 from relay import create_app

@@ -8,7 +8,7 @@ import hmac
 import pytest
 
 from platforms.request import Request
-from platforms.verifiers import CannotSign, Draft, Hmac, Refused, Terms, TimedHmac, Timestamp, Verifier, base64_key
+from platforms.verifiers import CannotSign, Draft, Hmac, Refused, Terms, TimedHmac, Timestamp, Verifier
 
 NOW = 1_760_000_000.0
 
@@ -69,7 +69,7 @@ def test_the_case_of_hexadecimal_digits_counts_unless_said_otherwise() -> None:
 
 def test_a_key_in_base64_and_one_that_is_none() -> None:
     key = b"\x00\xff" * 16
-    verifier = Hmac("X-Sig", encoding="base64", key=base64_key)
+    verifier = Hmac("X-Sig", encoding="base64", key_encoding="base64")
     signed = request({"X-Sig": base64.b64encode(mac(b"{}", key)).decode()})
     assert refusal(verifier, Terms((base64.b64encode(key).decode(),)), signed) is None
     assert refusal(verifier, Terms(("not base64!",)), signed) == "the webhook's secret is no key"

@@ -1,57 +1,54 @@
-"""What a platform is: how it proves, challenges, repeats and wants to be answered."""
+"""What a platform is: how it proves, challenges, repeats and wants its deliveries answered."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from platforms.bodies import Bodies, Body
+from platforms.bodies import Bodies, Body, read_delivery
 from platforms.request import Answer, Request
 from platforms.verifiers.terms import Terms, Verifier
 
 MB = 1024 * 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """A delivery whose events are stored, or that `only` doesn't let in."""
 
     event_ids: tuple[str, ...]
     """None of a delivery that `only` doesn't let in, or of an empty array."""
-    duplicate: bool
-    """Whether all of its events were there already."""
     value: Any
     """The body."""
     fields: dict[str, Any]
     """What the relay answers unless the platform needs something else."""
 
 
-DeliveryId = Callable[[Request, Any], str | None]
-"""From a request and its body to the id that the platform repeats when it delivers again."""
-
-
-@dataclass(frozen=True)
 class Platform:
-    """A platform, in the words of its own documentation. Each folder of `platforms` declares one."""
+    """A platform, in the words of its own documentation. Each folder of `platforms` declares one.
+
+    What a platform doesn't say is as here; in the methods, None means that there is nothing of the kind.
+    """
 
     name: str
     """As definitions have it: the folder's name, with hyphens."""
-    title: str = ""
+    title: str
     """Its name as people write it."""
-    purpose: str = ""
+    purpose: str
     """What its events are about."""
     made_by: Literal["platform", "us", "nobody"] = "platform"
     """Who makes the secret up: the platform, which shows it, or whoever connects it (us)."""
     secret_label: str = "Secret"
     """What the platform calls the secret."""
+
     verifier: Verifier | None = None
     """How its deliveries are proven; applied where the webhook has the required settings."""
     required: frozenset[str] = frozenset({"secret"})
     """Settings that a webhook needs."""
     options: frozenset[str] = frozenset()
-    """Further settings that it understands."""
+    """Further settings that it understands, beside `signature` and `dedup`, which every platform does."""
     challenge_only: bool = False
     """Whether an answered challenge can stand in for the secret."""
     challenge_settings: frozenset[str] = frozenset()
@@ -61,49 +58,34 @@ class Platform:
     pinned_by: tuple[str, ...] = ()
     """A setting, and lower-case names of headers, of which one must say whose deliveries are taken, where the vendor
     signs for everybody."""
+    mistaken_key: tuple[str, str] | None = None
+    """How another key of the platform, often entered as the secret by mistake, begins (a regular expression), and what
+    it is."""
     tolerance: float | None = None
     """Seconds that a signed time may be away from now; None for any."""
+
     methods: frozenset[str] = frozenset({"POST"})
-    """Methods of deliveries and challenges."""
+    """HTTP methods of deliveries."""
+    challenge_methods: frozenset[str] = frozenset()
+    """HTTP methods of nothing but challenges."""
     max_body: int = MB
     """Bytes of the largest body."""
     bodies: Bodies = "json"
     """What its bodies are, whatever their content type says, which nobody signs."""
-    read: Callable[[Request, bool], Body] | None = None
-    """How bodies are read, where that is another way again; told whether a signature covers the body and nothing else.
-    Raises BadBody, nothing else."""
-    delivery_id: DeliveryId | None = None
-    """Where in the body the id is. Used if the body is proven; without one a digest of what is signed is the id."""
-    element_id: Callable[[Any], str | None] | None = None
-    """The same of an element of a JSON array."""
-    header_id: DeliveryId | None = None
-    """Where in the headers it is. Nobody signs them: used only where the proof is of the sender."""
     alike: bool = False
     """Whether different events may be the same to the byte, so that no digest can tell a repetition."""
-    challenge: Callable[[Request, Terms], Answer | None] | None = None
-    """The answer to a challenge that is not signed; None for any other request. May raise Refused."""
-    signed_challenge: Callable[[Any, Terms], Answer | None] | None = None
-    """The same of a body that has been verified."""
-    answer: Callable[[Accepted], Answer] | None = None
-    """The answer to an accepted delivery, where the platform needs its own."""
-    conceal: Callable[[Any], Any] | None = None
-    """The body without the secrets in it; the same object if there were none."""
     secret_headers: frozenset[str] = frozenset()
     """Lower-case names of headers that carry secrets (those with ``signature`` in their names always do)."""
-    find_secret_problem: Callable[[str], str | None] | None = None
-    """What a secret should be, if this one can't be used."""
-    mistaken_key: tuple[str, str] | None = None
-    """How another key of the platform, often entered as the secret by mistake, begins (a regular expression), and what
-    it is."""
 
-    def __post_init__(self) -> None:
-        # An HMAC scheme of one's own, and an id of one's own, can be asked for beside every platform's.
-        object.__setattr__(self, "options", self.options | {"signature", "dedup"})
+    @property
+    def settings(self) -> frozenset[str]:
+        """All settings that only some platforms understand, and this one does."""
+        return self.required | self.options | {"signature", "dedup"}
 
     @property
     def own_settings(self) -> tuple[str, ...]:
         """What a webhook of this platform may be given beside its secret, required settings first."""
-        others = (self.required | self.options | self.challenge_settings) - {"secret", "signature", "dedup"}
+        others = (self.settings | self.challenge_settings) - {"secret", "signature", "dedup"}
         return tuple(sorted(others, key=lambda setting: (setting not in self.required, setting)))
 
     @property
@@ -111,48 +93,50 @@ class Platform:
         """Whether a webhook can't be made without a secret."""
         return "secret" in self.required and not self.challenge_only
 
+    def find_secret_problem(self, secret: str) -> str | None:
+        """What a secret should be, if this one can't be used."""
+        return None
+
+    def challenge(self, request: Request, terms: Terms) -> Answer | None:
+        """The answer to a challenge that is not signed; None for any other request. May raise Refused."""
+        return None
+
+    def signed_challenge(self, value: Any, terms: Terms) -> Answer | None:
+        """The same of a body that has been verified."""
+        return None
+
+    def read(self, request: Request, signed: bool) -> Body:
+        """The body; `signed`: whether a signature covers the body and nothing else. Raises BadBody, nothing else."""
+        return read_delivery(request, self.bodies, signed)
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        """The id that the platform repeats when it delivers again, by the body. Used if the body is proven; without one
+        a digest of what is signed is the id."""
+        return None
+
+    def element_id(self, element: Any) -> str | None:
+        """The same of an element of a JSON array."""
+        return None
+
+    def header_id(self, request: Request, value: Any) -> str | None:
+        """The id by the headers. Nobody signs them: used only where the proof is of the sender."""
+        return None
+
+    def conceal(self, value: Any) -> Any:
+        """The body without the secrets in it; the same object if there were none."""
+        return value
+
+    def answer(self, accepted: Accepted) -> Answer | None:
+        """The answer to an accepted delivery, where the platform needs its own."""
+        return None
+
 
 # --- delivery ids ------------------------------------------------------------------------------------------
 
 
-def in_header(*names: str) -> DeliveryId:
-    """The id is in the first of these headers that is there."""
-    lower = tuple(name.lower() for name in names)
-
-    def find(request: Request, _value: Any) -> str | None:
-        for name in lower:
-            if value := request.headers.get(name):
-                return value
-        return None
-
-    return find
-
-
-def in_body(*path: str) -> DeliveryId:
-    """The id is at these keys of the body."""
-
-    def find(_request: Request, value: Any) -> str | None:
-        return at(value, *path)
-
-    return find
-
-
-def body_with_time(*path: str) -> DeliveryId:
-    """A digest of a body that has the time of its event at these keys, where what is signed has that of the attempt."""
-
-    def find(request: Request, value: Any) -> str | None:
-        return digest(request.body) if at(value, *path) is not None else None
-
-    return find
-
-
-def first_of(*ways: DeliveryId) -> DeliveryId:
-    """The first id that is there."""
-
-    def find(request: Request, value: Any) -> str | None:
-        return next((found for way in ways if (found := way(request, value)) is not None), None)
-
-    return find
+def first_header(request: Request, *names: str) -> str | None:
+    """The value of the first of these headers that is there; their names in lower case."""
+    return next((value for name in names if (value := request.headers.get(name))), None)
 
 
 def at(value: Any, *path: str) -> str | None:
@@ -162,6 +146,12 @@ def at(value: Any, *path: str) -> str | None:
             return None
         value = value.get(key)
     return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "" else None
+
+
+def body_with_time(request: Request, value: Any, *path: str) -> str | None:
+    """A digest of a body that has the time of its event at these keys: for a platform that signs the time of each
+    attempt, so that what is signed differs from one to the next."""
+    return digest(request.body) if at(value, *path) is not None else None
 
 
 def together(ids: Sequence[str | None]) -> str | None:
