@@ -40,6 +40,8 @@ def verifier_text(webhook: Webhook) -> bytes:
     if webhook.signature is not None:
         signature = webhook.signature.model_dump(exclude={"secret", "tolerance"})
         signature["secret"] = [secret.get_secret_value() for secret in webhook.signature.secret]
+        if signature["key_encoding"] == "text":  # what was verified before this key existed stays verified
+            del signature["key_encoding"]
     parts: dict[str, Any] = {
         "platform": webhook.platform,
         "secret": [secret.get_secret_value() for secret in webhook.secret or ()],
@@ -51,6 +53,6 @@ def verifier_text(webhook: Webhook) -> bytes:
         "challenge": webhook.challenge,
         "verifier": webhook.verifier,
     }
-    if webhook.topic is not None:  # what was verified before this key existed stays verified
+    if webhook.topic is not None:  # likewise
         parts["topic"] = webhook.topic
     return json.dumps(parts, sort_keys=True).encode()

@@ -11,7 +11,6 @@ from platforms.base import Platform
 from platforms.request import Request
 from platforms.verifiers import OF_SENDER, Check, Fetch, HeaderEquals, Hmac, Proof, Terms, Timestamp
 from platforms.verifiers.hmacs import TimedHmac
-from platforms.verifiers.public_keys import READ_KEY
 from platforms.verifiers.terms import Verifier, no_fetch
 from relay.fingerprints import fingerprint, is_of_older_version, verifier_text
 from store.protocols import Verifications
@@ -61,7 +60,7 @@ def verifiers_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) 
             prefix=scheme.prefix,
             signed=scheme.signed,
             timestamp=Timestamp(scheme.timestamp_header, "any") if scheme.timestamp_header else None,
-            key=READ_KEY[scheme.key_encoding],
+            key_encoding=scheme.key_encoding,
             any_case=True,
         )
         secrets = tuple(secret.get_secret_value() for secret in scheme.secret)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from platforms.request import Request
 from platforms.verifiers.compare import any_equal, header_bytes, required_header
-from platforms.verifiers.public_keys import base64_key, usable
+from platforms.verifiers.public_keys import base64_key, hex_key, usable
 from platforms.verifiers.refused import CannotSign, Refused
 from platforms.verifiers.templates import Parts, compile_template, names_in, parts_of
 from platforms.verifiers.terms import Check, Draft, Part, Proof, Terms, proof_of
@@ -18,6 +19,9 @@ from platforms.verifiers.timestamps import Timestamp, check_age, read_time, writ
 
 Algorithm = Literal["sha1", "sha256", "sha512"]
 Encoding = Literal["hex", "base64"]
+KeyEncoding = Literal["text", "hex", "base64"]
+
+_READ_KEY: Mapping[KeyEncoding, Callable[[str], bytes]] = {"text": str.encode, "hex": hex_key, "base64": base64_key}
 
 MAX_SIGNATURES = 50
 """Signatures in one header that are looked at: rotating secrets makes two or three."""
@@ -42,8 +46,8 @@ class Hmac:
     timestamp: Timestamp | None = None
     separator: str | None = None
     """What stands between several signatures in the header, any of which may match."""
-    key_encoding: Literal["text", "base64"] = "text"
-    """What the secret is: the key itself, or the key in base64."""
+    key_encoding: KeyEncoding = "text"
+    """How the key is written in the secret. `text`: its characters are the key."""
     any_case: bool = False
     """Whether hexadecimal digits may be upper-case."""
 
@@ -56,7 +60,7 @@ class Hmac:
         return (url,)
 
     def _keys(self, terms: Terms) -> list[bytes]:
-        return usable(terms.secrets, base64_key if self.key_encoding == "base64" else str.encode)
+        return usable(terms.secrets, _READ_KEY[self.key_encoding])
 
     def check(self, terms: Terms) -> Check:
         name, prefix, timestamp = self.header.lower(), self.prefix.encode(), self.timestamp

@@ -22,15 +22,11 @@ def base64_key(secret: str) -> bytes:
 
 
 def hex_key(secret: str) -> bytes:
-    """The secret is the key in hexadecimal digits."""
+    """The same of hexadecimal digits."""
     key = decode_hex(secret.strip())
     if not key:
         raise ValueError("it should be hexadecimal digits")
     return key
-
-
-READ_KEY: dict[str, ReadKey] = {"text": text_key, "hex": hex_key, "base64": base64_key}
-"""How a key is written in its secret → what reads it."""
 
 
 def usable(secrets: Sequence[str], read: Callable[[str], Key]) -> list[Key]:

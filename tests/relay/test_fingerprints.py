@@ -129,3 +129,16 @@ def test_a_webhook_that_was_broken_at_the_upgrade_stays_verified_too(store: Sqli
 def test_a_webhook_that_was_not_verified_is_not_verified_by_an_upgrade(store: SqliteStore) -> None:
     store.verifications.set_verified("other", OF_AN_OLDER_VERSION, 7)
     assert not is_verified(process(store, webhook()), webhook())
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"headers": {"X-Key": "0123456789abcdef"}}, "keyed:c1c6db5f4d52bab8dc204909589ff76c"),
+        ({"signature": {"secret": "0123456789abcdef", "header": "X-Sig"}}, "keyed:bde82ac72dbdb2657deaaee2a4cb3580"),
+        ({"platform": "slack", "secret": "0123456789abcdef"}, "keyed:b7f03ff0703ab968a7c7d4cf08038081"),
+    ],
+)
+def test_a_new_key_in_the_definitions_changes_no_fingerprint(keys: dict[str, Any], expected: str) -> None:
+    one = Webhook.model_validate({"name": "hook", "receivers": {"a": "any"}, **keys})
+    assert fingerprint(one, b"key") == expected, "webhooks that don't use the new key would become Unverified"
