@@ -15,7 +15,6 @@ from platforms.base import Accepted
 from platforms.bodies import BadBody, Body, UnreadableMediaType
 from platforms.request import Answer, Request, error_answer, json_answer
 from platforms.verifiers import KeysUnavailable, Refused
-from relay import metrics
 from relay.admission import Admission
 from relay.memory import MEMORY, Overloaded, Turn
 from relay.payload import PayloadTooLarge
@@ -216,7 +215,6 @@ class Receiver:
         duplicates = sum(one.duplicate for one in committed)
         stored = len(committed) - duplicates
         if stored or not committed:
-            metrics.count_committed(webhook.name, stored)
             self._tally.count(webhook.name, "accepted", 200, stored)
         if not stored:
             self._admission.left_nothing(webhook.name, webhook.accept)

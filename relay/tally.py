@@ -1,4 +1,4 @@
-"""What became of deliveries: counted for metrics and store, written to the store once a second in one go."""
+"""What became of deliveries: counted here, and once a second in the metrics and in the store, in one go."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Tally:
     def __init__(self, store: Deliveries):
         self._store = store
         self._lock = threading.Lock()
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._counts: Counter[tuple[str, Outcome, int]] = Counter()
+        self._unwritten: Counter[tuple[str, str]] = Counter()
         self._rejections: dict[tuple[str, bool], deque[Rejection]] = {}
 
     def count(self, webhook: str, outcome: Outcome, code: int, number: int = 1) -> None:
         """Counts an outcome; `webhook` is a name from the definitions, or empty for an unknown id."""
-        metrics.count_deliveries(webhook, outcome, code, number)
         with self._lock:
-            self._counts[webhook, outcome] += number
+            self._counts[webhook, outcome, code] += number
 
     def reject(self, rejection: Rejection) -> None:
         """Counts a rejection, or a filtered delivery, and keeps it, with its reason."""
@@ -44,12 +44,18 @@ class Tally:
             self._rejections.setdefault(key, deque(maxlen=KEPT)).append(rejection)
 
     def flush(self) -> None:
-        """Writes what has come since the last time; keeps it for the next time if the store can't take it."""
+        """Writes what has come since the last time; what the store can't take is kept for the next time. For one thread
+        at a time."""
         with self._lock:
-            if not self._counts:
-                return
             counts, self._counts = self._counts, Counter()
             rejections, self._rejections = self._rejections, {}
+        for (webhook, outcome, code), number in counts.items():
+            metrics.count_deliveries(webhook, outcome, code, number)
+            if outcome == "accepted":
+                metrics.count_committed(webhook, number)
+            self._unwritten[webhook, outcome] += number
+        if not self._unwritten:
+            return
         for (webhook, filtered), kept in rejections.items():
             log = structlog.get_logger()
             if filtered:
@@ -57,11 +63,11 @@ class Tally:
             else:
                 log.warning("deliveries rejected", webhook=webhook, number=len(kept), last=kept[-1].reason)
         try:
-            self._store.record_rejections([one for kept in rejections.values() for one in kept], counts)
+            self._store.record_rejections([one for kept in rejections.values() for one in kept], self._unwritten)
+            self._unwritten.clear()
         except StoreUnavailable as error:
             structlog.get_logger().warning("rejections can't be written yet", error=str(error))
             with self._lock:
-                self._counts.update(counts)
                 for key, kept in rejections.items():
                     newer = self._rejections.get(key, ())
                     self._rejections[key] = deque([*kept, *newer], maxlen=KEPT)

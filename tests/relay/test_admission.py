@@ -163,8 +163,8 @@ def test_a_stranger_is_answered_429_before_anything_is_computed(
     assert answers[-1].get_json()["error"] == "too_many_requests"
     assert int(answers[-1].headers["Retry-After"]) >= 1
     assert post(relay, SENDER, KEY).status_code == 200
-    assert b'bridge_deliveries_total{code="429",outcome="limited",webhook="plain"}' in metrics.exposition()
     assert {one.status for one in relay.rejections()} == {401}
+    assert b'bridge_deliveries_total{code="429",outcome="limited",webhook="plain"}' in metrics.exposition()
     assert relay.store.queries.delivery_counts(0)["plain"]["limited"] == statuses.count(429)
 
 

@@ -56,6 +56,26 @@ def test_what_cannot_be_written_is_written_later(make_relay: MakeRelay, monkeypa
     assert store.queries.delivery_counts(0)["plain"] == {"rejected": 2}
 
 
+def test_metrics_count_once_what_is_written_at_the_second_try(
+    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_relay({**PLAIN, "name": "twice"}).store
+    tally = Tally(store.deliveries)
+    tally.count("twice", "accepted", 200, 3)
+
+    def fails(*_: object) -> None:
+        raise StoreUnavailable("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.deliveries, "record_rejections", fails)
+        tally.flush()
+    tally.flush()
+    exposed = metrics.exposition()
+    assert b'bridge_deliveries_total{code="200",outcome="accepted",webhook="twice"} 3.0' in exposed
+    assert b'bridge_events_committed_total{webhook="twice"} 3.0' in exposed
+    assert store.queries.delivery_counts(0)["twice"] == {"accepted": 3}
+
+
 def test_a_change_of_the_definitions_takes_effect_and_a_broken_one_is_told(make_relay: MakeRelay) -> None:
     relay = make_relay(PLAIN)
     relay.background.start()
@@ -92,6 +112,7 @@ def test_metrics_name_no_webhook_that_does_not_exist(make_relay: MakeRelay) -> N
     for number in range(50):
         relay.post(f"unknown-{number}", "{}")
     relay.post("plain", "{}")
+    relay.background.tally.flush()
     text = metrics.exposition()
     assert b"unknown-" not in text
     assert b'bridge_deliveries_total{code="404",outcome="unknown",webhook=""}' in text
