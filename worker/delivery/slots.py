@@ -12,6 +12,8 @@ from store.records import Event, Target
 
 HANGS = 1.0
 """Seconds after which a call hangs: from then on its slot is another's."""
+_ANSWERS_FOR = 10.0
+"""Seconds for which a group isn't slow after an answer that came in time, however many of its calls hang."""
 
 Group = tuple[str, str]
 """Webhook and workflow: what hangs is one of the two, or a single event or task of theirs."""
@@ -42,6 +44,11 @@ class Slot:
     def group(self) -> Group:
         return self.claimed.group
 
+    @property
+    def tried(self) -> bool:
+        """Whether an earlier call for the target came to nothing."""
+        return self.claimed.target.attempts > 1
+
     def hangs(self, now: float) -> bool:
         """Whether it takes longer than calls do."""
         return now - self.began >= HANGS
@@ -59,6 +66,8 @@ class Slots:
         self._slots: set[Slot] = set()
         self._sick: set[Group] = set()
         """Groups whose last call hung and came to nothing."""
+        self._answered: dict[Group, float] = {}
+        """When a call of the group last had a clear answer that came in time."""
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -77,13 +86,22 @@ class Slots:
         `waiting` are the targets of its group that wait already.
         """
         own = [slot for slot in self._slots if slot.group == group]
-        hanging = any(slot.hangs(now) for slot in own)
-        if (group in self._sick and len(own) >= self._few) or (hanging and waiting >= self._calls // 2):
+        prompt = sum(not slot.hangs(now) for slot in own)
+        hanging = prompt < len(own)
+        if group in self._sick:
+            # One that wasn't tried may well be sound: those that were, and hang again, are no reason not to try it.
+            alike = sum(slot.tried == tried for slot in own)
+            if alike >= (self._few if tried else self._calls // 2):
+                return "later"
+            if prompt >= self._few:
+                return "wait" if waiting < self._few else "later"
+        if hanging and waiting >= self._calls // 2:
             return "later"
         if len(self._slots) < self._calls:
             return "now"
         # Others hang. That is no reason to wait, unless it is this group, or Conductor, that is slow.
-        if hanging or len(self.prompt(now)) >= self._calls:
+        slow = hanging and now - self._answered.get(group, float("-inf")) > _ANSWERS_FOR
+        if slow or len(self.prompt(now)) >= self._calls:
             return "wait"
         # Those that are likely to hang leave room for as many as are made when nothing does.
         left = self._calls if tried or group in self._sick else 0
@@ -100,6 +118,8 @@ class Slots:
         self._slots.discard(slot)
         if clear:
             self._sick.discard(slot.group)
+            if not slot.hangs(now):
+                self._answered[slot.group] = now
         elif slot.hangs(now):
             self._sick.add(slot.group)
 

@@ -13,8 +13,8 @@ TARGET = Target(
 EVENT = Event(1, "event", "w", 0, None, "{}", {}, {}, "pending", 0, 0, "no", None, None)
 
 
-def one(webhook: str, workflow: str = "flow") -> Claimed:
-    return Claimed(replace(TARGET, workflow=workflow), replace(EVENT, webhook=webhook))
+def one(webhook: str, workflow: str = "flow", tried: bool = False) -> Claimed:
+    return Claimed(replace(TARGET, workflow=workflow, attempts=1 + tried), replace(EVENT, webhook=webhook))
 
 
 def full(slots: Slots, webhook: str, now: float) -> int:
@@ -62,11 +62,33 @@ def test_a_group_whose_last_call_hung_and_came_to_nothing_is_tried_a_few_at_a_ti
     hung = slots.begin(one("a"), 0)
     slots.end(hung, False, 10)
     assert full(slots, "a", 10) == 2
-    assert slots.verdict(("a", "flow"), False, 0, 10) == "later"
+    assert [slots.verdict(("a", "flow"), False, waiting, 10) for waiting in (0, 1, 2)] == ["wait", "wait", "later"]
+    assert slots.verdict(("a", "flow"), True, 0, 10) == "wait"
     assert full(slots, "b", 10) == 14
     [clear, *_] = [slot for slot in slots._slots if slot.claimed.event.webhook == "a"]
     slots.end(clear, True, 10.1)
     assert full(slots, "a", 10.1) == 1
+
+
+def test_a_group_of_which_some_targets_hang_whenever_they_are_tried_still_tries_others() -> None:
+    slots = Slots(16)
+    slots.end(slots.begin(one("a"), 0), False, 10)
+    for _ in range(2):
+        slots.begin(one("a", tried=True), 10)
+    assert slots.verdict(("a", "flow"), False, 0, 10) == "wait"
+    assert slots.verdict(("a", "flow"), True, 0, 11) == "later"
+    assert full(slots, "a", 11) == 2
+    assert [full(slots, "a", 11 + number) for number in (1, 2, 3, 4)] == [2, 2, 2, 0], "they all hang"
+
+
+def test_that_some_calls_of_a_group_hang_is_no_reason_to_wait_while_others_of_it_are_answered() -> None:
+    slots = Slots(16)
+    full(slots, "a", 0)
+    for slot in list(slots._slots)[:4]:
+        slots.end(slot, True, 0.1)
+    assert full(slots, "b", 0.1) == 4
+    assert full(slots, "a", 5) == 16
+    assert full(slots, "a", 50) == 0
 
 
 def test_a_call_that_fails_at_once_says_nothing_about_its_group() -> None:
