@@ -17,6 +17,7 @@ from store.records import Decision, NewEvent, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store
 from worker.conductor.client import Conductor
 from worker.conductor.transport import Bounds
+from worker.health import Health
 from worker.leader.decider import Decider
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
@@ -91,7 +92,7 @@ class World:
         gc.collect()
         self.decider = self._decider(definitions)
         began = time.perf_counter()
-        self.decider.load(TERM)
+        self.decider.load(TERM, Health(self.store.leadership))
         self.loading = time.perf_counter() - began
         self.decider.decide(TERM, [], [], 0, self.now, (ME, 0))
         # Held events are in it too, so tasks alone are loaded into a second one for their memory.

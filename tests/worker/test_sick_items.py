@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 from unittest import mock
@@ -27,8 +27,8 @@ from tests.worker.simulated import Ailment, SimulatedConductor
 from worker.conductor.errors import ConductorError, OutcomeUnknown
 from worker.delivery.outcomes import ClaimLost, claim_lasts
 from worker.health import Health
-from worker.leader import leader as reign_module
 from worker.leader.leader import Leader
+from worker.leader.tuning import Tuning
 from worker.leader.worker import Worker
 
 SECONDS = float(os.environ.get("TEST_SICK_SECONDS", "30"))
@@ -80,6 +80,9 @@ class Unsteady(SimulatedConductor):
         return super().poll(*given)
 
 
+TUNING = Tuning(scan_gap=0, inbox=0, index_threads=0)
+
+
 class Storm:
     """One worker, played step by step."""
 
@@ -99,12 +102,10 @@ class Storm:
         watcher.current = Definitions(tuple(map(Webhook.model_validate, WEBHOOKS)))
         settings = Settings(bridge_database=f"sqlite:///{folder}/unused.db", bridge_worker_metrics="off")
         conductor: Any = self.conductor
-        self.worker = Worker(settings, store, watcher, Health(store.leadership), conductor, "me")
-        self.worker._means = replace(self.worker._means, look_ups=None)
+        self.worker = Worker(settings, store, watcher, Health(store.leadership), conductor, "me", TUNING, self)
         self.worker._executor.submit = self.hands.extend  # type: ignore[method-assign]
 
-    @property
-    def seconds(self) -> float:
+    def monotonic(self) -> float:
         return self.ms / 1000
 
     @property
@@ -199,10 +200,7 @@ def storm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storm]:
     store = backend.open()
     storm = Storm(store, tmp_path, random.Random(SEED))
     patches = [
-        mock.patch.object(time, "monotonic", lambda: storm.seconds),
         mock.patch.object(store, "now", lambda: storm.ms),
-        mock.patch.object(reign_module, "_SCAN_GAP", 0),
-        mock.patch.object(reign_module, "_INBOX", 0),
     ]
     for patch in patches:
         patch.start()

@@ -79,13 +79,13 @@ def _probe(
         found.append(_cant_be_used(error, url, key, secret))
         return
     try:
-        found += what_lacks(conductor, starts)
+        found += missing_calls(conductor, starts)
         found += _discovery(conductor, receivers)
     except ConductorError as error:
         found.append(Finding("warning", f"Conductor couldn't be looked at to the end: {error}"))
 
 
-def what_lacks(conductor: Conductor, starts: Iterable[str]) -> list[Finding]:
+def missing_calls(conductor: Conductor, starts: Iterable[str]) -> list[Finding]:
     """The calls that the server hasn't got, or that the key may not make. Raises Unreachable."""
     absent: list[str] = []
     found: list[Finding] = []

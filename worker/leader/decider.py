@@ -8,7 +8,7 @@ Conductor are converted as they are compared.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -21,6 +21,7 @@ from store.clock import ServerClock
 from store.protocols import Store
 from store.records import Decision, Event, EventStatus, Hold, Target, Task, Term
 from store.tracing import in_logs, span
+from worker.health import Health
 from worker.leader.holding import Holding, Scope
 from worker.leader.large_decisions import Parts
 from worker.leader.matching import Document, HeldEvent, TaskIndex, parse_task
@@ -89,18 +90,18 @@ class Decider:
         self._scope.definitions, self._scope.receivers = definitions, receivers
         self.holding.all_come()
 
-    def load(self, term: Term, alive: Callable[[], None] = lambda: None) -> list[Task]:
-        """Reads waiting tasks and held events from the store; calls `alive` now and then meanwhile.
+    def load(self, term: Term, health: Health) -> list[Task]:
+        """Reads waiting tasks and held events from the store, with a beat to `health` now and then.
 
         Returns tasks that have their event, though the store can't write that down for now.
         """
         # What the worker before was writing down comes first: it was decided before anything that is decided now.
-        self._parts.write_all(term, alive)
+        self._parts.write_all(term, health)
         promised = set(self._store.large_decisions.promised_tasks())
         given: list[Task] = []
         after = ""
         while page := self._store.queries.waiting_tasks(after, _PAGE):
-            alive()
+            health.beat("the loop")
             for task in page:
                 if task.id in promised:
                     given.append(task)
@@ -117,7 +118,7 @@ class Decider:
                     self.held.learn(webhook.name, samples[workflow, paths], ())
         for number, event in enumerate(self.holding.read()):
             if number % _PAGE == 0:
-                alive()
+                health.beat("the loop")
             with self.holding.alone(event):
                 self.held.add(HeldEvent(event), Document(event.document()))
         self.aside.settle(self._store.now())
@@ -161,10 +162,6 @@ class Decider:
                 if not self.tasks.matching(Document(event.document()), webhook.receivers):
                     return True
         return False
-
-    def is_receiver(self, workflow: str) -> bool:
-        """Whether any webhook may complete tasks of this workflow."""
-        return workflow in self._scope.receivers
 
     def undefined(self, now: int) -> list[str]:
         """Webhooks that aren't defined, and none of whose undecided events has waited long enough for that."""

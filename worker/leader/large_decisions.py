@@ -5,14 +5,13 @@ Belongs to the deciding loop's thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import structlog
 
 from store.bisect import OF_ALL
 from store.errors import PartRefused
 from store.protocols import Store
 from store.records import Term
+from worker.health import Health
 from worker.leader.quarantine import Aside
 
 log = structlog.get_logger()
@@ -32,12 +31,12 @@ class Parts:
         self.more = False
         """Whether there are more parts to be written at once."""
 
-    def write_all(self, term: Term, alive: Callable[[], None]) -> None:
+    def write_all(self, term: Term, health: Health) -> None:
         """Writes down what the worker before was writing. Raises LeadershipLost and StoreUnavailable."""
         self.more = True
         while self.more:
             self._write(term, self._store.now())
-            alive()
+            health.beat("the loop")
 
     def write_some(self, term: Term, now: int) -> None:
         """Writes the next few parts, if there are any. Raises LeadershipLost and StoreUnavailable."""

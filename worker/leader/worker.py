@@ -6,8 +6,9 @@ import os
 import socket
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
@@ -15,23 +16,29 @@ from config.settings import Settings
 from config.wakeup import WakeUp
 from config.watch import DefinitionsWatcher
 from store.bisect import narrowed
+from store.clock import MonotonicClock
 from store.deadline import within
 from store.errors import LeadershipLost, StoreUnavailable
 from store.protocols import Store
 from store.records import Task
 from worker.conductor.client import Conductor
+from worker.conductor.errors import ConductorError
 from worker.delivery.executor import Executor
 from worker.health import Health
+from worker.intervals import Intervals
 from worker.leader.heartbeat import TERM_SECONDS
-from worker.leader.leader import Leader
-from worker.leader.means import LOOK_UPS, Means
-from worker.leader.schedule import Schedule
+from worker.leader.leader import Leader, TermOver
+from worker.leader.maintenance import Maintenance
 from worker.leader.task_timeouts import TaskTimeouts
+from worker.leader.tuning import Pools, Tuning
 
 log = structlog.get_logger()
 
+_TUNING = Tuning()
+_HEARTBEAT = 1.5
+"""Seconds between renewals of the term."""
 _ELECT_EVERY = 0.5
-"""Seconds between tries to take leadership."""
+"""Seconds between tries to become leader."""
 _AFTER_STORE = 0.5
 """Seconds until the store is tried again."""
 _STORE_AT_LAST = 2.0
@@ -54,8 +61,11 @@ class Worker:
         health: Health,
         conductor: Conductor,
         worker_id: str | None = None,
+        tuning: Tuning = _TUNING,
+        clock: MonotonicClock = time,
     ):
-        """`worker_id` is told from every other's, also of a worker before on this machine; made up by default."""
+        """`worker_id` differs from every other worker's, also from that of an earlier one on this machine; made up by
+        default."""
         self.id = worker_id or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._settings = settings
         self._store = store
@@ -63,26 +73,23 @@ class Worker:
         self._stop = WakeUp()
         self._stopping = False
         self._reload = False
-        self._executor = Executor(store, conductor, self.id, watcher, health, settings.bridge_calls)
-        self._means = Means(
-            worker_id=self.id,
-            settings=settings,
-            store=store,
-            conductor=conductor,
-            watcher=watcher,
-            executor=self._executor,
-            timeouts=TaskTimeouts(conductor, store.task_locks, store, self.id),
-            look_ups=ThreadPoolExecutor(settings.bridge_calls, thread_name_prefix="look-up"),
-            workflows=ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="workflow"),
-            health=health,
-            stop=self._stop,
+        self._health = health
+        self._conductor = conductor
+        self._tuning = tuning
+        self._clock = clock
+        self._executor = Executor(store, conductor, self.id, watcher, health, settings.bridge_calls, clock=clock)
+        self._timeouts = TaskTimeouts(conductor, store.task_locks, store, self.id, steady=clock)
+        index_threads = settings.bridge_calls if tuning.index_threads is None else tuning.index_threads
+        self._pools = Pools(index_threads, tuning.workflow_threads)
+        self._maintenance = Maintenance(
+            settings, store, conductor, watcher, health, self._stop, tuning.once_key_gap, clock
         )
+        self._intervals = Intervals()
         self.leader: Leader | None = None
         """The present one. Other threads read it once, and then speak to that one, over or not."""
         self._unstored: list[Task] = []
         """Polled in a term that ended before they were stored."""
         self._listener = store.signals.listener("targets")
-        self._schedule = Schedule(self._means, lambda: self.leader, self.wake)
 
     @property
     def is_leader(self) -> bool:
@@ -93,7 +100,7 @@ class Worker:
 
     def run(self) -> None:
         """Works until `stop`."""
-        self._schedule.start()
+        self._schedule()
         self._executor.start()
         log.info("worker started", worker=self.id, conductor=self._settings.conductor_server_url)
         try:
@@ -128,16 +135,14 @@ class Worker:
         """
         log.info("worker stopping")
         self._executor.drain()
-        self._schedule.stop()
+        self._intervals.stop()
         try:
             with within(_STORE_AT_LAST):
                 self.end_term()
         except Exception:
-            log.exception("the reign's end failed unexpectedly; its lead runs out")
+            log.exception("ending the term failed unexpectedly; it runs out")
         self._executor.stop()
-        for pool in (self._means.look_ups, self._means.workflows):
-            assert pool is not None
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._pools.shut_down()
         self.close()
         log.info("worker stopped")
 
@@ -146,11 +151,41 @@ class Worker:
         self._listener.close()
         self._stop.close()
 
+    # --- jobs, each on a thread of its own ---
+
+    def _schedule(self) -> None:
+        settings, jobs = self._settings, self._maintenance
+        always: dict[str, tuple[float, Callable[[], object]]] = {
+            "scan": (settings.bridge_poll_interval, self.wake),
+            "definitions": (2.0, self._watcher.check),
+            "progress": (10.0, lambda: jobs.see_progress(self.leader)),
+        }
+        as_leader: dict[str, tuple[float, Callable[[Leader], object]]] = {
+            "heartbeat": (_HEARTBEAT, Leader.renew),
+            "discovery": (settings.bridge_discovery_interval, Leader.discover),
+            "suspects": (1.0, Leader.read_suspects),
+            "missing calls": (settings.bridge_discovery_interval, Leader.check_calls),
+            "task time-outs": (0.2, Leader.extend_timeouts),
+            "once keys": (60.0, jobs.forget_once_keys),
+            "retention": (min(60.0, max(1.0, settings.bridge_retention / 4)), jobs.prune),
+            "upkeep": (1.0, lambda _: self._store.maintenance.run()),
+            "metrics": (10.0, jobs.measure),
+        }
+        for name, (seconds, job) in always.items():
+            self._intervals.every(seconds, name, partial(_run, name, job))
+        for name, (seconds, leaders_job) in as_leader.items():
+            self._intervals.every(seconds, name, partial(_run, name, partial(self.as_leader, leaders_job)))
+
+    def as_leader(self, job: Callable[[Leader], object]) -> None:
+        """Does the job if this worker is leader. The job keeps the term that it was begun in, over or not."""
+        if (leader := self.leader) is not None:
+            job(leader)
+
     # --- the loop ---
 
     def step(self) -> None:
         """Decides once, or calls for a while; whatever goes wrong, the next step begins anew from the store."""
-        self._means.alive()
+        self._health.beat("the loop")
         try:
             if self._reload:
                 self._reload = False
@@ -180,8 +215,21 @@ class Worker:
         term = self._store.leadership.elect(self.id, TERM_SECONDS)
         if term is None:
             return False
-        # Before it is loaded, which may take longer than leadership lasts: from here on it has a heartbeat.
-        self.leader = leader = Leader(self._means, term)
+        # Before it is loaded, which may take longer than a term lasts: from here on it has a heartbeat.
+        self.leader = leader = Leader(
+            term,
+            settings=self._settings,
+            store=self._store,
+            conductor=self._conductor,
+            watcher=self._watcher,
+            executor=self._executor,
+            timeouts=self._timeouts,
+            health=self._health,
+            stop=self._stop,
+            pools=self._pools,
+            tuning=self._tuning,
+            clock=self._clock,
+        )
         if self._stopping:  # the signal came before there was a term to be woken
             leader.wake()
         leader.load()
@@ -194,7 +242,7 @@ class Worker:
             return
         self._unstored += leader.end()
         # The next worker may give a task to an event, beside which no time-out must be put off.
-        finished = self._means.timeouts.finish()
+        finished = self._timeouts.finish()
         with suppress(StoreUnavailable):
             self.hand_over()
         if not finished:  # then it decides when leadership has run out
@@ -212,7 +260,19 @@ class Worker:
             self._unstored = []
 
     def _call_only(self) -> None:
-        until = time.monotonic() + _ELECT_EVERY
-        while not self._stopping and (rest := until - time.monotonic()) > 0:
+        until = self._clock.monotonic() + _ELECT_EVERY
+        while not self._stopping and (rest := until - self._clock.monotonic()) > 0:
             self._listener.wait(rest)
             self._executor.wake()
+
+
+def _run(name: str, job: Callable[[], object]) -> None:
+    """Does the job, and logs why it failed: the next run tries again."""
+    try:
+        job()
+    except TermOver:
+        pass
+    except (ConductorError, StoreUnavailable) as error:
+        log.warning(f"{name} failed; trying again at its next time", error=str(error))
+    except Exception:
+        log.exception(f"{name} failed unexpectedly")

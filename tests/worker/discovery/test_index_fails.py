@@ -13,6 +13,7 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from store.errors import Unstorable
 from store.records import NewEvent, SetAside
+from tests.worker.clock import Clock
 from tests.worker.leader.test_worker import Bench as LoopBench
 from worker.conductor.errors import ConductorError
 from worker.leader.leader import Leader
@@ -25,7 +26,7 @@ class Bench(LoopBench):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.seconds = 1000.0
+        self.clock = Clock(1000.0)
         self.watcher.current = Definitions(
             tuple(
                 map(
@@ -83,8 +84,7 @@ class Bench(LoopBench):
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
-    with mock.patch.object(time, "monotonic", lambda: bench.seconds):
-        yield bench
+    yield bench
     bench.close()
 
 
@@ -98,7 +98,7 @@ def test_events_without_receivers_and_those_with_a_known_taker_are_decided(bench
     assert bench.takers(taken) == [known]
     assert bench.store.facts.all()["index_fails"] == "w: 500 not supported"
     bench.fail(False)
-    bench.seconds += 20
+    bench.clock.seconds += 20
     leader.decide()
     assert "index_fails" not in bench.store.facts.all()
     assert bench.decided(lacks) == [True]
@@ -116,7 +116,7 @@ def test_events_of_one_webhook_are_decided_in_order_all_the_same(bench: Bench) -
     leader.decide()
     assert bench.decided(late) == [False]
     bench.fail(False)
-    bench.seconds += 20
+    bench.clock.seconds += 20
     leader.decide()
     assert bench.decided(*events, late) == [True] * 5
 
@@ -139,7 +139,7 @@ def test_waiting_events_are_not_read_again_until_the_index_is_asked_again(bench:
     agenda = bench.store.decisions.agenda
     with mock.patch.object(bench.store.decisions, "agenda", side_effect=agenda) as asked:
         leader.decide()
-        bench.seconds += 20
+        bench.clock.seconds += 20
         leader.decide()
     assert [list(call.args[1]) for call in asked.call_args_list] == [["w"], []]
     assert len(bench.conductor.searches) > searches
@@ -155,7 +155,7 @@ def test_no_hold_ends_before_the_index_has_been_asked(bench: Bench) -> None:
         leader.decide()
         assert bench.hold(held) == "held"
         bench.fail(False)
-        bench.seconds += 20
+        bench.clock.seconds += 20
         leader.decide()
         assert bench.hold(held) == "no"
 
@@ -172,7 +172,7 @@ def test_an_index_that_hangs_holds_up_no_sweep_for_long(bench: Bench) -> None:
     bench.fail()
     with mock.patch.object(bench.conductor, "within", noted):
         leader.decide()
-        bench.seconds += 20
+        bench.clock.seconds += 20
         leader.decide()
     assert waits == [2, 4]
 
@@ -210,7 +210,7 @@ def test_a_task_that_can_be_neither_read_nor_set_aside_keeps_no_other_from_being
     with mock.patch.object(bench.store.quarantine, "set_aside", refuse):
         for _ in range(4):
             leader.decide()
-            bench.seconds += 20
+            bench.clock.seconds += 20
             leader.read_suspects()
     assert [item.id for item in bench.store.quarantine.items("task")] == [shown]
 
@@ -223,7 +223,7 @@ def test_tasks_that_cannot_be_read_are_quarantined_and_tried_again_by_the_next_w
     bench.conductor.ailing = {sick: "garbage"}
     for _ in range(4):
         leader.decide()
-        bench.seconds += 20
+        bench.clock.seconds += 20
         leader.read_suspects()
     [shown] = bench.store.quarantine.items("task")
     assert shown.id == sick

@@ -211,6 +211,6 @@ def test_an_index_that_knows_no_task_of_running_workflows_is_off(server: Server,
 
 
 def test_a_conductor_that_goes_away_meanwhile_is_a_warning(server: Server) -> None:
-    with mock.patch.object(module, "what_lacks", side_effect=Unreachable("no connection")):
+    with mock.patch.object(module, "missing_calls", side_effect=Unreachable("no connection")):
         finding = server.finding()
     assert (finding.level, "to the end" in finding.what) == ("warning", True)

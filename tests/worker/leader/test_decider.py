@@ -20,6 +20,7 @@ from tests.store.contract.makers import ME
 from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, failed, forbidden
 from worker.conductor.errors import Unreachable
+from worker.health import Health
 from worker.leader.decider import Decider
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
@@ -61,7 +62,7 @@ class Bench:
         """The next worker begins with what is in the store."""
         self.decider = self.another()
         self.decider.set_definitions(self.definitions)
-        self.decider.load(ME)
+        self.decider.load(ME, Health(self.store.leadership))
 
     def wait(self, matches: Any = None, workflow: str = "", name: str = "flow", version: int = 1) -> SimulatedTask:
         """A task comes to wait, in a new workflow if in no other."""

@@ -32,8 +32,8 @@ from store.sqlite.signals import Listener
 from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor
 from worker.health import Health
-from worker.leader import leader as leader_module
 from worker.leader.leader import Leader, TermOver
+from worker.leader.tuning import Tuning
 from worker.leader.worker import Worker
 
 WEBHOOK = Webhook.model_validate({"name": "w", "receivers": {"flow": "any"}, "starts": [{"workflow": "other"}]})
@@ -71,8 +71,6 @@ class Machine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="play-", dir=memory if memory.is_dir() else None))
         self.patches: list[Any] = [
             mock.patch.object(time, "time", lambda: self.ms / 1000),
-            mock.patch.object(time, "monotonic", lambda: self.ms / 1000),
-            mock.patch.object(leader_module, "_INBOX", 0),
             mock.patch.object(WakeUp, "wait", lambda _, seconds: self.pass_by(seconds)),
             mock.patch.object(Listener, "wait", lambda _, seconds: self.pass_by(seconds)),
         ]
@@ -94,10 +92,14 @@ class Machine(RuleBasedStateMachine):
         conductor: Any = self.conductor
         made = Settings(bridge_database=f"sqlite:///{self.folder}/bridge.db", bridge_worker_metrics="off")
         number = len(self.workers)
-        worker = Worker(made, self.store, watcher, Health(self.store.leadership), conductor, f"worker{number}")
+        health = Health(self.store.leadership)
+        worker = Worker(made, self.store, watcher, health, conductor, f"worker{number}", Tuning(inbox=0), self)
         pool = Later()
         worker._executor._pool = pool
         self.workers.append(Played(worker, pool))
+
+    def monotonic(self) -> float:
+        return self.ms / 1000
 
     def pass_by(self, seconds: float) -> None:
         self.ms += int(max(0.0, seconds) * 1000)

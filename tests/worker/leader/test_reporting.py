@@ -6,26 +6,26 @@ from unittest import mock
 
 from worker.discovery.reconciliation import Outcome
 from worker.discovery.state import DiscoveryState
-from worker.leader.reporting import Telling
+from worker.leader.reporting import Reporter
 
 
 def test_the_way_in_which_tasks_are_found_is_said_when_it_works_and_at_each_change() -> None:
     store, state = mock.Mock(), DiscoveryState()
-    telling = Telling(store)
-    telling.discovery(state)
-    assert store.set_fact.call_args_list == [], "none has worked yet"
+    reporter = Reporter(store)
+    reporter.discovery(state)
+    assert store.facts.set.call_args_list == [], "none has worked yet"
     for reason in ("500 a", "", "500 a", "500 b"):
         state.worked("search", reason, everything=True, shown=True)
-        telling.discovery(state)
-        telling.discovery(state)
-    said = [call.args for call in store.set_fact.call_args_list]
+        reporter.discovery(state)
+        reporter.discovery(state)
+    said = [call.args for call in store.facts.set.call_args_list]
     assert said == [("discovery", "search: 500 a"), ("discovery", "search: 500 b")]
 
 
 def test_each_reconciliation_says_how_many_tasks_the_index_lacks() -> None:
     store, state = mock.Mock(), DiscoveryState()
-    telling = Telling(store)
+    reporter = Reporter(store)
     for unindexed in (0, 2, 0):
-        telling.discovery(state, Outcome(waiting=3, unindexed=unindexed))
-    said = [call.args for call in store.set_fact.call_args_list]
+        reporter.discovery(state, Outcome(waiting=3, unindexed=unindexed))
+    said = [call.args for call in store.facts.set.call_args_list]
     assert said == [("index_misses", None), ("index_misses", "2 of 3 waiting tasks"), ("index_misses", None)]

@@ -36,10 +36,10 @@ from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
 from worker.conductor.errors import ConductorError
 from worker.delivery.outcomes import ClaimLost, claim_lasts
-from worker.discovery.state import DiscoveryState
 from worker.health import Health
 from worker.leader import leader as leader_module
 from worker.leader.decider import Decider
+from worker.leader.tuning import Tuning
 from worker.leader.worker import Worker
 
 SKEW = 2000
@@ -113,6 +113,9 @@ DELAYS = st.sampled_from([5, 2000, 9999])
 FATES = st.sampled_from(["record", "record", "record", "later", "crash"])
 
 
+TUNING = Tuning(scan_gap=0, predecessor_grace=0, search_gap=float("inf"), inbox=0, index_threads=0, workflow_threads=0)
+
+
 class Machine(RuleBasedStateMachine):
     """One worker decides at a time; others may only call."""
 
@@ -124,12 +127,6 @@ class Machine(RuleBasedStateMachine):
         self.patches: list[Any] = [
             mock.patch.object(time, "time", lambda: self.ms / 1000),
             mock.patch.object(leader_module, "Decider", self.make_decider),
-            mock.patch.object(leader_module, "_SCAN_GAP", 0),
-            mock.patch.object(leader_module, "_AFTERMATH", 0),
-            mock.patch.object(leader_module, "_INBOX", 0),
-            mock.patch.object(
-                DiscoveryState.__init__, "__defaults__", (time, float("inf"))
-            ),  # what is found would depend on the real clock
         ]
         for patch in self.patches:
             patch.start()
@@ -192,9 +189,8 @@ class Machine(RuleBasedStateMachine):
         type(watcher).current = property(lambda _: self.definitions)
         conductor: Any = self.conductor
         worker_id = f"worker{len(self.workers)}"
-        worker = Worker(made, self.store, watcher, Health(self.store.leadership), conductor, worker_id)
+        worker = Worker(made, self.store, watcher, Health(self.store.leadership), conductor, worker_id, TUNING, self)
         self.workers.append(worker)
-        worker._means = replace(worker._means, look_ups=None, workflows=None)
         worker._executor.submit = lambda claimed: self.in_hand.extend((worker, *one) for one in claimed)  # type: ignore[method-assign]
         return worker
 
@@ -237,9 +233,7 @@ class Machine(RuleBasedStateMachine):
                         machine.reference.decide(tasks, began, now)
                 return answer
 
-        spy = Spy(*given)
-        spy.workflows._clock = self
-        return spy
+        return Spy(*given)
 
     def ref_task(self, task_id: str, in_doubt: Collection[str]) -> RefTask:
         task = self.conductor.tasks[task_id]

@@ -19,15 +19,16 @@ from store.errors import LeadershipLost, StoreUnavailable, Unstorable
 from store.records import NewEvent, Pruned, Task, Term
 from store.sqlite import SqliteStore, open_store
 from store.sqlite import tasks as stored_tasks
+from tests.worker.clock import Clock
 from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor
 from worker.conductor.errors import ConductorError, NotNow, NotThere
 from worker.health import Health
 from worker.leader import leader as leader_module
-from worker.leader import schedule
 from worker.leader.decider import Decider
 from worker.leader.heartbeat import TERM_SECONDS
 from worker.leader.leader import Leader
+from worker.leader.tuning import Tuning
 from worker.leader.worker import Worker
 
 
@@ -46,6 +47,9 @@ class Watcher:
         self.forced += 1
 
 
+TUNING = Tuning(once_key_gap=0)
+
+
 class Bench:
     """Workers on one store and one simulated Conductor."""
 
@@ -54,6 +58,7 @@ class Bench:
         self.store: SqliteStore = open_store(f"sqlite:///{folder}/bridge.db")
         self.conductor = SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}))
         self.watcher = Watcher()
+        self.clock: Any = time
         self.made: list[Worker] = []
 
     def worker(self) -> Worker:
@@ -64,7 +69,9 @@ class Bench:
         )
         watcher: Any = self.watcher
         conductor: Any = self.conductor
-        worker = Worker(made, self.store, watcher, Health(self.store.leadership), conductor)
+        worker = Worker(
+            made, self.store, watcher, Health(self.store.leadership), conductor, tuning=TUNING, clock=self.clock
+        )
         self.made.append(worker)
         return worker
 
@@ -273,9 +280,9 @@ def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(bench: 
     absent = NotThere("404 (POST /workflow isn't there)")
     absent.call = "POST /workflow"
     with mock.patch.object(bench.conductor, "start", side_effect=absent):
-        reign_of(worker).see_what_lacks()
+        reign_of(worker).check_calls()
     assert "POST /workflow" in bench.store.facts.all()["conductor_lacks"]
-    reign_of(worker).see_what_lacks()
+    reign_of(worker).check_calls()
     assert "conductor_lacks" not in bench.store.facts.all()
 
 
@@ -329,14 +336,12 @@ def test_that_conductor_is_up_is_said_anew_in_each_reign(bench: Bench) -> None:
     assert bench.store.facts.all()["conductor"] == "up"
 
 
-def test_what_a_worker_says_of_conductor_that_does_not_decide_any_more_does_not_stand_for_long(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_worker_says_of_conductor_that_does_not_decide_any_more_does_not_stand_for_long(bench: Bench) -> None:
+    bench.clock = Clock()
     worker = bench.deciding()
     worker.step()
     bench.store.facts.set("conductor", "away")  # by one that hung as it was about to say so
-    now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+    bench.clock.seconds += 61
     worker.step()
     assert bench.store.facts.all()["conductor"] == "up"
 
@@ -393,7 +398,7 @@ def test_time_outs_are_put_off_for_waiting_tasks_of_the_present_reign_only(bench
     bench.conductor.extend_lease = lambda task_id, *_: extended.append(task_id)  # type: ignore[attr-defined]
     leader = reign_of(worker)
     leader._adopt([task, strange])
-    worker._means.timeouts._pool = pool = Later()
+    worker._timeouts._pool = pool = Later()
     leader.extend_timeouts()
     pool.run_all()
     assert extended == [task.id]
@@ -500,14 +505,13 @@ def test_once_keys_of_pruned_events_are_forgotten_when_their_workflows_have_ende
 
     pruned[7] = ("007", "sick")
     with (
-        mock.patch.object(schedule, "_ONCE_GAP", 0),
         mock.patch.object(bench.conductor, "runs", answer),
         mock.patch.object(
             bench.store.once_keys, "pruned", lambda after, limit: [one for one in pruned if one[0] > after][:limit]
         ),
         mock.patch.object(bench.store.once_keys, "forget", forgotten.extend),
     ):
-        deciding._schedule._as_leader(deciding._schedule.forget_onces)()
+        deciding.as_leader(deciding._maintenance.forget_once_keys)
     assert forgotten == [key for key, workflow_id in pruned if workflow_id == ended.id], "all, but the sick one"
 
 
@@ -520,9 +524,9 @@ def test_old_events_are_pruned_in_steps_by_the_worker_that_decides(bench: Bench)
         return Pruned(0, len(asked) < 3)  # of tasks there may be more than of events
 
     with mock.patch.object(bench.store.maintenance, "prune", prune):
-        other._schedule._as_leader(other._schedule.prune)()
+        other.as_leader(other._maintenance.prune)
         assert asked == []
-        deciding._schedule._as_leader(deciding._schedule.prune)()
+        deciding.as_leader(deciding._maintenance.prune)
     assert len(asked) == 3
     before, limit = asked[0]
     assert abs(time.time() - 30 * 86400 - before / 1000) < 10
@@ -570,7 +574,7 @@ def test_of_many_tasks_found_at_once_those_that_were_stored_wait_though_the_stor
         return insert(db, tasks, *more)
 
     with mock.patch.object(rows, "STEP", 2), mock.patch.object(stored_tasks, "_insert_tasks", refuse):
-        reign_of(worker)._adopt([Task(f"t{number}", "w", "flow", "wait", {}, 0) for number in range(6)])
+        reign_of(worker).adoption.adopt([Task(f"t{number}", "w", "flow", "wait", {}, 0) for number in range(6)])
     assert sorted(reign_of(worker).decider.tasks.ids()) == ["t0", "t1", "t2", "t3", "t5"]
 
 
@@ -588,7 +592,7 @@ def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it
     tasks = [bench.wait() for _ in range(3)]
     worker.step()
     with refusing(bench, "drop", tasks[0]):
-        reign_of(worker)._drop(tasks)
+        reign_of(worker).adoption.drop(tasks)
     assert [bench.state(task) for task in tasks] == ["waiting", "gone", "gone"]
     returned = [Task(f"r{number}", "w", "flow", "wait", {}, 0) for number in range(3)]
     bench.store.tasks.hand_over(returned, 0)
@@ -611,7 +615,7 @@ def test_a_task_that_an_event_took_since_conductor_was_asked_for_it_is_not_dropp
     task = bench.wait()
     worker.step()
     reign_of(worker).decider._remove(task)
-    reign_of(worker)._drop([task])
+    reign_of(worker).adoption.drop([task])
     assert bench.state(task) == "waiting"
 
 

@@ -34,7 +34,7 @@ def gauges(name: str) -> dict[str, float]:
 
 
 def measure(worker: Worker) -> None:
-    worker._schedule._as_leader(worker._schedule.measure)()
+    worker.as_leader(worker._maintenance.measure)
 
 
 def test_only_the_worker_that_decides_counts_and_says_what_is_in_the_store(bench: Bench) -> None:
@@ -71,14 +71,14 @@ class Standstill:
     def __init__(self, worker: Worker) -> None:
         self.clock = Clock(1000.0)
         self.worker = worker
-        self.worker._means.health.progress = self.progress = Progress(self.clock)
+        self.worker._health.progress = self.progress = Progress(self.clock)
 
     def is_stuck(self) -> bool:
         """Whether it is, after it has looked for two minutes."""
         for _ in range(12):
             self.clock.seconds += STANDSTILL / 6
-            self.worker._schedule.see_progress()
-        return bool(self.worker._means.health.problems())
+            self.worker._maintenance.see_progress(self.worker.leader)
+        return bool(self.worker._health.problems())
 
 
 def old_event(bench: Bench) -> None:
@@ -93,8 +93,8 @@ def test_a_worker_whose_decisions_fail_again_and_again_is_not_ready(bench: Bench
     assert standstill.is_stuck()
     assert gauges("bridge_stuck_seconds")[""] >= STANDSTILL
     worker.step()
-    worker._schedule.see_progress()
-    assert worker._means.health.problems() == []
+    worker._maintenance.see_progress(worker.leader)
+    assert worker._health.problems() == []
     assert not standstill.is_stuck()
     assert gauges("bridge_stuck_seconds") == {"": 0}
 

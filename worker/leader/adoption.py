@@ -1,0 +1,105 @@
+"""Found tasks on their way into the store and the decider, and out of them again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import structlog
+
+from store.bisect import narrowed
+from store.protocols import Store
+from store.records import Task, Term
+from store.rows import steps
+from worker.discovery.state import DiscoveryState
+from worker.leader.decider import Decider
+from worker.leader.matching import parse_task
+from worker.leader.reporting import Reporter
+
+log = structlog.get_logger()
+
+_REFUSED = 1000
+"""Polled tasks that the store refuses and that are kept; of more than that, the index is asked again."""
+
+
+class Adoption:
+    """Of one term. What the store refuses is narrowed down to single tasks. Belongs to the loop's thread."""
+
+    def __init__(self, store: Store, term: Term, decider: Decider, state: DiscoveryState, reporter: Reporter):
+        self._store = store
+        self._term = term
+        self._decider = decider
+        self._state = state
+        self._reporter = reporter
+        self._polled: list[Task] = []
+        """Taken from the queue and not yet stored: no queue hands them out again."""
+        self._refused: dict[str, Task] = {}
+        """Those of them that the store refuses, which are tried again."""
+
+    @property
+    def unstored(self) -> list[Task]:
+        """What was polled and isn't stored."""
+        return [*self._polled, *self._refused.values()]
+
+    def adopt(self, tasks: Sequence[Task], suspects: bool = False) -> None:
+        """Stores the tasks; those that weren't known wait from now on. Raises LeadershipLost and StoreUnavailable.
+
+        `suspects` may have been handed out by the queue before, when nobody could read them.
+        """
+        tasks = [replace(task, broken=parse_task(task)[1]) for task in tasks]
+        self._polled += [task for task in tasks if task.found_by == "queue"]
+        fresh: list[Task] = []
+
+        def adopt(some: Sequence[Task]) -> None:
+            for part in steps(some):  # as the store commits them: those before a refused one are known here too
+                fresh.extend(self._store.tasks.adopt(self._term, part, self._store.now()))
+
+        for task, error in narrowed(tasks, adopt):
+            self._refuse(task, error)
+        for task in tasks:
+            if not self._decider.aside.has_failed("task", task.id):
+                self._refused.pop(task.id, None)
+        self._polled = []
+        self._decider.add_tasks(fresh)
+        for task in fresh:
+            log.info(
+                "task waits",
+                task_id=task.id,
+                workflow=task.workflow,
+                workflow_id=task.workflow_id,
+                reference_name=task.reference_name,
+                found_by=task.found_by,
+                **({"broken": task.broken} if task.broken else {}),
+            )
+        if not suspects and any(task.found_by == "index" for task in fresh):
+            self._reporter.found_by_index_alone(self._state)
+
+    def _refuse(self, task: Task, error: Exception) -> None:
+        """The store can't hold the task now. The index finds one that it knows again."""
+        if task.found_by == "queue" and len(self._refused) < _REFUSED:
+            self._refused[task.id] = task
+        self._decider.aside.task_failed(task.id, error, partial(self.adopt, [task]))
+
+    def look_again(self, returned: Sequence[Task]) -> None:
+        """Returned tasks wait again. Raises LeadershipLost and StoreUnavailable."""
+        due = [task for task in returned if not self._decider.aside.waits(task.id)]
+        for task, error in narrowed(due, self._look_again):
+            self._decider.aside.task_failed(task.id, error, partial(self._look_again, [task]))
+
+    def _look_again(self, tasks: Sequence[Task]) -> None:
+        self._store.tasks.look_again(self._term, [task.id for task in tasks])
+        self._decider.add_tasks(tasks)
+
+    def drop(self, task_ids: Sequence[str]) -> None:
+        """These tasks wait no longer: Conductor has ended them. Raises LeadershipLost and StoreUnavailable."""
+        # Events may have taken some since Conductor was asked; of a large decision the store may not know that yet.
+        task_ids = [task_id for task_id in task_ids if task_id in self._decider.tasks]
+
+        def drop(ids: Sequence[str]) -> None:
+            self._store.tasks.drop(self._term, ids, self._store.now())
+            self._decider.drop_tasks(ids)
+
+        for task_id, error in narrowed(task_ids, drop):  # the next discovery finds that it has ended
+            self._decider.aside.task_failed(task_id, error, lambda: None)
+        log.info("tasks no longer wait: Conductor has ended them", tasks=task_ids)

@@ -1,0 +1,128 @@
+"""What the leader does at intervals for the store and for whoever watches, on threads of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import get_args
+
+import structlog
+
+from config.settings import Settings
+from config.wakeup import WakeUp
+from config.watch import DefinitionsWatcher
+from store.clock import MonotonicClock
+from store.protocols import Store
+from store.records import EventStatus, SetAsideKind
+from worker import metrics
+from worker.conductor.client import Conductor
+from worker.conductor.errors import ConductorError
+from worker.health import OVERDUE, Health
+from worker.leader.leader import Leader
+
+log = structlog.get_logger()
+
+_KEYS_A_STEP = 100
+"""Once keys that are read, and forgotten, at a time."""
+_FAILURES = 3
+"""Questions in a row that Conductor leaves unanswered before it is asked no more for now."""
+_PRUNE_STEP = 200
+_PRUNE_GAP = 0.05
+"""Seconds between two steps, in which the relay's commits have the database to themselves."""
+
+
+class Maintenance:
+    """The jobs of one worker. Each may raise StoreUnavailable; the next run tries again."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        conductor: Conductor,
+        watcher: DefinitionsWatcher,
+        health: Health,
+        stop: WakeUp,
+        once_key_gap: float,
+        clock: MonotonicClock = time,
+    ):
+        """`stop` ends each pause. `once_key_gap` is the seconds between two questions about once keys at least."""
+        self._settings = settings
+        self._store = store
+        self._conductor = conductor
+        self._watcher = watcher
+        self._health = health
+        self._stop = stop
+        self._once_key_gap = once_key_gap
+        self._clock = clock
+        self._once_keys_to = ""
+
+    def prune(self, leader: Leader) -> None:
+        """Deletes what is older than the retention, in small steps, for as long as the term lasts."""
+        before = self._store.now() - int(self._settings.bridge_retention * 1000)
+        pruned, more = 0, True
+        while more and not leader.heartbeat.over:
+            step = self._store.maintenance.prune(before, _PRUNE_STEP)
+            pruned, more = pruned + step.events, step.more
+            if more and self._stop.wait(_PRUNE_GAP):
+                break
+        if pruned:
+            log.info("old events pruned", events=pruned)
+
+    def forget_once_keys(self, leader: Leader) -> None:
+        """Forgets the once keys whose events were pruned and whose workflows have ended since.
+
+        Conductor is asked about one at a time, with a pause as long as its answer took: half of what it could do at
+        most. One that it doesn't answer for is asked about again at the next run, and holds up no other. Raises
+        ConductorError.
+        """
+        keys, failures = self._store.once_keys, 0
+        while (found := keys.pruned(self._once_keys_to, _KEYS_A_STEP)) and not leader.heartbeat.over:
+            ended: list[str] = []
+            for key, workflow_id in found:
+                began = self._clock.monotonic()
+                try:
+                    if not self._conductor.runs(workflow_id):
+                        ended.append(key)
+                    failures = 0
+                except ConductorError:
+                    failures += 1
+                    if failures == _FAILURES:  # it isn't about one of them
+                        raise
+                took = self._clock.monotonic() - began
+                if self._stop.wait(max(self._once_key_gap, took)) or leader.heartbeat.over:
+                    return
+            keys.forget(ended)
+            self._once_keys_to = found[-1][0]
+        self._once_keys_to = ""
+
+    def measure(self, leader: Leader) -> None:
+        """Sets the gauges of what is in the store. Only the leader has them: counting once is enough."""
+        counts = self._store.queries.event_counts()
+        set_aside = self._store.quarantine.counts()
+        oldest = self._store.queries.oldest_pending()
+        waiting = self._store.queries.waiting_count()
+        for status in get_args(EventStatus):
+            metrics.EVENTS.labels(status).set(counts.get(status, 0))
+        for kind in get_args(SetAsideKind):
+            metrics.SET_ASIDE.labels(kind).set(set_aside.get(kind, 0))
+        metrics.OLDEST_PENDING.set(max(0.0, (self._store.now() - oldest) / 1000) if oldest else 0)
+        metrics.WAITING_TASKS.set(waiting)
+        if leader.heartbeat.over:  # it ended meanwhile
+            metrics.leadership_over()
+
+    def see_progress(self, leader: Leader | None) -> None:
+        """Looks whether what is overdue gets done.
+
+        While Conductor can't be used nothing can be done, and that is reported and has its alert: the worker isn't
+        stuck.
+        """
+        progress = self._health.progress
+        waiting: Collection[str] = ()
+        if leader is not None:
+            progress.leads()
+            waiting = leader.decider.waiting  # for Conductor's index, which is reported too
+        away = self._store.facts.all().get("conductor", "up") != "up"
+        before = self._store.now() - int(OVERDUE * 1000)
+        paced = [*self._watcher.current.paces]
+        progress.see(() if away else self._store.queries.overdue(before, waiting, paced))
+        metrics.STUCK.set(progress.stuck_for)
