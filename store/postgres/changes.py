@@ -17,13 +17,11 @@ class PostgresChanges(Changes):
 
     def record(self, change: Change) -> None:
         with self._connections.transaction() as connection:
-            self._connections.execute(
-                connection,
+            connection.write(
                 "INSERT INTO bridge.changes (at, who, what, webhook, detail) VALUES (%s, %s, %s, %s, %s)",
                 (change.at, change.who, change.what, change.webhook, change.detail),
             )
-            self._connections.execute(
-                connection,
+            connection.write(
                 "DELETE FROM bridge.changes WHERE id <= (SELECT max(id) FROM bridge.changes) - %s",
                 (CHANGES_KEPT,),
             )

@@ -84,7 +84,7 @@ class PostgresClaims(Claims):
             ids = [*(target_id for (target_id,) in expired), *turns.in_turn(list(lists.values()))]
             while ids and len(claimed) < limit:
                 part, ids = ids[: limit - len(claimed)], ids[limit - len(claimed) :]
-                made = self._connections.fetch(connection, _CLAIM, (worker, now, part, now, expired_before))
+                made = connection.fetch(_CLAIM, (worker, now, part, now, expired_before))
                 claimed += map(rows.target, made)
             served = Counter(webhook_of[target.id] for target in claimed if target.id in webhook_of)
             self._set_paces(
@@ -110,8 +110,7 @@ class PostgresClaims(Claims):
         """
         if not webhooks:
             return {}
-        self._connections.execute(
-            connection,
+        connection.write(
             "INSERT INTO bridge.paces (webhook, next_at) SELECT *, 0 FROM unnest(%b::text[])"
             " ON CONFLICT (webhook) DO NOTHING",
             (webhooks,),
@@ -119,13 +118,12 @@ class PostgresClaims(Claims):
         sql = (
             "SELECT webhook, next_at FROM bridge.paces WHERE webhook = ANY(%s) ORDER BY webhook FOR UPDATE SKIP LOCKED"
         )
-        return dict(self._connections.fetch(connection, sql, (webhooks,)))
+        return dict(connection.fetch(sql, (webhooks,)))
 
     def _set_paces(self, connection: Connection, turn_of: dict[str, float]) -> None:
         """Writes when the next call for each webhook may be made. They must be locked."""
         if turn_of:
-            self._connections.execute(
-                connection,
+            connection.write(
                 "UPDATE bridge.paces p SET next_at = c.next_at FROM unnest(%b::text[], %b::float8[])"
                 " AS c (webhook, next_at) WHERE p.webhook = c.webhook",
                 (list(turn_of), list(turn_of.values())),
@@ -134,8 +132,7 @@ class PostgresClaims(Claims):
     def renew(self, worker: str, target: Target, now: int) -> bool:
         with self._connections.transaction() as connection:
             return bool(
-                self._connections.execute(
-                    connection,
+                connection.write(
                     "UPDATE bridge.targets SET claimed_at = %s"
                     " WHERE id = %s AND state = 'claimed' AND claimed_by = %s AND attempts = %s",
                     (now, target.id, worker, target.attempts),
@@ -150,7 +147,7 @@ class PostgresClaims(Claims):
         taker_ended: dict[str, bool] = {}  # by the ids of the events that a target of came to an end
         with self._connections.transaction() as connection:
             touched = {result.target.event_id for result in by_id.values() if result.state in transitions.ENDED}
-            holds = lock_events(self._connections, connection, list(touched))
+            holds = lock_events(connection, list(touched))
             standing = [by_id[target_id] for target_id in self._record(connection, worker, by_id, now)]
             tasks: dict[str, transitions.TaskChange] = {}
             for result in standing:
@@ -162,13 +159,13 @@ class PostgresClaims(Claims):
                     tasks[target.task_id] = task
             self._change_tasks(connection, tasks)
             self._hurry_once(connection, {r.target.once_key for r in standing if r.state in transitions.ENDED}, now)
-            states = states_of(self._connections, connection, [each for each in taker_ended if each in holds])
+            states = states_of(connection, [each for each in taker_ended if each in holds])
             changes = {
                 event_id: change
                 for event_id, found in states.items()
                 if (change := transitions.event_after(holds[event_id], found, taker_ended[event_id], now)) is not None
             }
-            change_events(self._connections, connection, changes)
+            change_events(connection, changes)
             for_decider = any(change.for_decider for change in tasks.values()) or any(
                 change.for_decider for change in changes.values()
             )
@@ -178,8 +175,7 @@ class PostgresClaims(Claims):
     def _record(self, connection: Connection, worker: str, by_id: dict[int, Result], now: int) -> list[int]:
         """Writes the targets' new states; the ids of those whose claim still stood."""
         changes = [transitions.target_after(result.target, result, now) for result in by_id.values()]
-        found = self._connections.fetch(
-            connection,
+        found = connection.fetch(
             "UPDATE bridge.targets t SET state = c.state, error = c.error, workflow_id = c.workflow_id,"
             " due_at = c.due_at, not_sent = c.not_sent, settled_at = c.settled_at,"
             " failing_since = c.failing_since"
@@ -207,8 +203,7 @@ class PostgresClaims(Claims):
         """Writes what becomes of the tasks that are taken, in the order of their ids."""
         if changes:
             ids = sorted(changes)
-            self._connections.execute(
-                connection,
+            connection.write(
                 "UPDATE bridge.tasks t SET state = c.state, settled_at = c.settled_at"
                 " FROM unnest(%b::text[], %b::text[], %b::bigint[]) AS c (id, state, settled_at)"
                 " WHERE t.id = c.id AND t.state = 'taken'",
@@ -219,8 +214,7 @@ class PostgresClaims(Claims):
         """Starts that waited for the holder of their key needn't any more."""
         ended = sorted(key for key in keys if key is not None)
         if ended:
-            self._connections.execute(
-                connection,
+            connection.write(
                 "UPDATE bridge.targets SET due_at = %s WHERE id IN (SELECT id FROM bridge.targets"
                 " WHERE once_key = ANY(%s) AND state = 'pending' AND due_at > %s ORDER BY id LIMIT %s"
                 " FOR UPDATE SKIP LOCKED)",
@@ -231,8 +225,7 @@ class PostgresClaims(Claims):
         if not targets:
             return
         with self._connections.transaction() as connection:
-            self._connections.execute(
-                connection,
+            connection.write(
                 "UPDATE bridge.targets t SET state = 'pending', due_at = %s, attempts = t.attempts - 1"
                 " FROM unnest(%b::bigint[], %b::int[]) AS c (id, attempts)"
                 " WHERE t.id = c.id AND t.state = 'claimed' AND t.claimed_by = %s AND t.attempts = c.attempts",
@@ -245,7 +238,7 @@ class PostgresClaims(Claims):
         hurried = _HURRIED
         while hurried == _HURRIED:
             with self._connections.transaction() as connection:
-                hurried = self._connections.execute(connection, _HURRY, (now, now, _HURRIED))
+                hurried = connection.write(_HURRY, (now, now, _HURRIED))
 
     def next_due(self, paces: Mapping[str, float] = NO_PACES) -> int | None:
         if not paces:

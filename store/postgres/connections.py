@@ -78,6 +78,8 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     """What the statement found that went along with the transaction's beginning."""
     is_pooled = False
     """Whether a pooler stands between: sessions are not ours then, and no settings, LISTEN or prepared statements."""
+    schema = ""
+    """The one with the bridge's tables: `bridge.` in a statement stands for it."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Waits for the server as far as the deadline allows."""
@@ -92,6 +94,43 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
                 self.pgconn.finish()
                 raise psycopg.OperationalError("no answer in time") from None
             raise
+
+    def sql(self, statement: str) -> bytes:
+        """The statement on our schema."""
+        return _in_schema(statement, self.schema)
+
+    def fetch(self, statement: str, parameters: Parameters = ()) -> Rows:
+        """Executes a statement; its rows."""
+        return self.run(statement, parameters).fetchall()
+
+    def write(self, statement: str, parameters: Parameters = ()) -> int:
+        """Executes a statement; the number of rows that it wrote."""
+        return self.run(statement, parameters).rowcount
+
+    def run(self, statement: str, parameters: Parameters = ()) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Executes a statement."""
+        return self.execute(self.sql(statement), parameters or None)
+
+    def fetch_together(self, statements: Sequence[Statement]) -> list[Rows]:
+        """Executes statements in one round trip; the rows of each.
+
+        They are one message. Of several, as a pipeline sends them, the server may get the first ones and wait for the
+        others without any time-out, and with the locks that these took.
+        """
+        cursor = psycopg.ClientCursor(self)
+        texts = [cursor.mogrify(self.sql(statement), parameters or None) for statement, parameters in statements]
+        found: list[Rows] = []
+        if texts:
+            cursor.execute("; ".join(texts).encode())
+            for _ in texts:
+                found.append(cursor.fetchall() if cursor.description else [])
+                cursor.nextset()
+        return found
+
+
+@lru_cache(maxsize=512)
+def _in_schema(statement: str, schema: str) -> bytes:
+    return statement.replace("bridge.", f"{schema}.").encode()
 
 
 def is_patched() -> bool:
@@ -159,48 +198,13 @@ class Connections:
 
     # --- statements ---
 
-    @lru_cache(maxsize=512)  # noqa: B019 - as many connections as stores, and those are few
-    def sql(self, statement: str) -> bytes:
-        """The statement on our schema."""
-        return statement.replace("bridge.", f"{self.address.schema}.").encode()
-
     def read(self, statement: str, parameters: Parameters = (), seconds: float = READING) -> Rows:
         """The rows of one statement that only reads. Raises StoreUnavailable."""
-        return self.run_again(lambda connection: self.fetch(connection, statement, parameters), seconds)
+        return self.run_again(lambda connection: connection.fetch(statement, parameters), seconds)
 
     def read_together(self, *statements: Statement) -> list[Rows]:
         """The rows of each of several statements that only read, in one round trip. Raises StoreUnavailable."""
-        return self.run_again(lambda connection: self.fetch_together(connection, statements), READING)
-
-    def fetch(self, connection: Connection, statement: str, parameters: Parameters = ()) -> Rows:
-        """The rows of a statement on that connection."""
-        return self.run(connection, statement, parameters).fetchall()
-
-    def execute(self, connection: Connection, statement: str, parameters: Parameters = ()) -> int:
-        """Executes a statement on that connection; the number of rows that it wrote."""
-        return self.run(connection, statement, parameters).rowcount
-
-    def run(
-        self, connection: Connection, statement: str, parameters: Parameters = ()
-    ) -> psycopg.Cursor[tuple[Any, ...]]:
-        """Executes a statement on that connection."""
-        return connection.execute(self.sql(statement), parameters or None)
-
-    def fetch_together(self, connection: Connection, statements: Sequence[Statement]) -> list[Rows]:
-        """Executes statements in one round trip; the rows of each.
-
-        They are one message. Of several, as a pipeline sends them, the server may get the first ones and wait for the
-        others without any time-out, and with the locks that these took.
-        """
-        cursor = psycopg.ClientCursor(connection)
-        texts = [cursor.mogrify(self.sql(statement), parameters or None) for statement, parameters in statements]
-        found: list[Rows] = []
-        if texts:
-            cursor.execute("; ".join(texts).encode())
-            for _ in texts:
-                found.append(cursor.fetchall() if cursor.description else [])
-                cursor.nextset()
-        return found
+        return self.run_again(lambda connection: connection.fetch_together(statements), READING)
 
     def run_again(self, action: Callable[[Connection], _Value], seconds: float) -> _Value:
         """What `action(connection)` returns; done anew if the connection broke, as all idle ones do in a restart.
@@ -242,7 +246,7 @@ class Connections:
             with self.lent(until) as connection:
                 try:
                     if first:
-                        cursor = connection.execute(f"{connection.begin}; {self.sql(first).decode()}")
+                        cursor = connection.execute(f"{connection.begin}; {connection.sql(first).decode()}")
                         while cursor.nextset():
                             pass
                         connection.first = cursor.fetchall()
@@ -322,6 +326,7 @@ class Connections:
     def _prepare(self, connection: Connection) -> None:
         """Looks who answers, and makes the session ours if it can be."""
         take_any_text(connection)
+        connection.schema = self.address.schema
         connection.deadline = time.monotonic() + PATIENT
         version, process, durable = connection.execute(
             "SELECT current_setting('server_version_num')::int, pg_backend_pid(), current_setting('synchronous_commit')"

@@ -105,8 +105,8 @@ class PostgresDecisions(Decisions):
             changes = {decision.event_id: transitions.after_decision(decision, now) for decision in decisions}
             # Who records results for these events has done it, or waits for this: their targets' states stand.
             if expired:
-                lock_events(self._connections, connection, [*changes, *expired])
-            states = states_of(self._connections, connection, expired)
+                lock_events(connection, [*changes, *expired])
+            states = states_of(connection, expired)
             over = {event_id: transitions.event_after_hold(found, now) for event_id, found in states.items()}
             statements = [changing_events(changes, now)] if changes else []
             if over:
@@ -115,10 +115,10 @@ class PostgresDecisions(Decisions):
                 statements.append(("UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)", (taken,)))
             if new_rows := _new_rows(decisions, now, claim_for, claim):
                 statements.append(new_targets(new_rows))
-            found = self._connections.fetch_together(connection, statements)
+            found = connection.fetch_together(statements)
             made = map(rows.target, found[-1] if new_rows else ())
             targets = sorted(made, key=lambda target: target.id)
-            onces.take_free(self._connections, connection, targets)
+            onces.take_free(connection, targets)
         claimed = [target for target in targets if target.state == "claimed"]
         if len(claimed) < len(targets):
             self._wake_up.ring("targets")

@@ -112,19 +112,18 @@ class PostgresDeliveries(Deliveries):
         for event in part:
             parameters += rows.new_event_row(event)
         statement = _INSERT.format(", ".join([_ROW] * len(part)))
-        return {row[0] for row in self._connections.fetch(connection, statement, parameters)}
+        return {row[0] for row in connection.fetch(statement, parameters)}
 
     def _look_up(
         self, connection: Connection, events: Sequence[NewEvent], stored: set[str], is_first: bool
     ) -> list[Committed]:
         """What became of events that weren't inserted: an earlier try of ours stored them, or they are duplicates."""
-        fetch = self._connections.fetch
         if not is_first:
             ids = [event.id for event in events if event.id not in stored]
-            stored |= {row[0] for row in fetch(connection, _STORED, (ids,))}
+            stored |= {row[0] for row in connection.fetch(_STORED, (ids,))}
         others = [event for event in events if event.id not in stored]
         keys = {event.id: (event.webhook, storable.text_without_nul(event.delivery_id or "")) for event in others}
-        found = fetch(connection, _FIRST, tuple(map(list, zip(*keys.values(), strict=True)))) if keys else []
+        found = connection.fetch(_FIRST, tuple(map(list, zip(*keys.values(), strict=True)))) if keys else []
         first = {(webhook, delivery_id): event_id for webhook, delivery_id, event_id in found}
         if not first.keys() >= set(keys.values()):  # retention has just taken it
             raise StoreUnavailable("the event that came first is gone")
@@ -139,17 +138,14 @@ class PostgresDeliveries(Deliveries):
     def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
         hour = self._connections.now() // _HOUR * _HOUR
         with self._connections.transaction() as connection:
-            execute = self._connections.execute
             for r in rejections:
-                execute(
-                    connection,
+                connection.write(
                     "INSERT INTO bridge.rejections (webhook, at, status, reason, remote, method)"
                     " VALUES (%s, %s, %s, %s, %s, %s)",
                     (r.webhook, r.at, r.status, r.reason, r.remote, r.method),
                 )
             for webhook, filtered in sorted({(rejection.webhook, rejection.filtered) for rejection in rejections}):
-                execute(
-                    connection,
+                connection.write(
                     "DELETE FROM bridge.rejections WHERE webhook = %s AND (status < 400) = %s AND id <= (SELECT id"
                     " FROM bridge.rejections WHERE webhook = %s AND (status < 400) = %s"
                     " ORDER BY id DESC LIMIT 1 OFFSET %s)",
@@ -157,8 +153,7 @@ class PostgresDeliveries(Deliveries):
                 )
             # In one order everywhere: relays that wait for each other's rows must not do so in a circle.
             for (webhook, outcome), number in sorted(counts.items()):
-                execute(
-                    connection,
+                connection.write(
                     "INSERT INTO bridge.delivery_counts (webhook, hour, outcome, number) VALUES (%s, %s, %s, %s)"
                     " ON CONFLICT (webhook, hour, outcome) DO UPDATE"
                     " SET number = delivery_counts.number + excluded.number",
@@ -167,8 +162,7 @@ class PostgresDeliveries(Deliveries):
 
     def check_writable(self) -> None:
         with self._connections.transaction(IMPATIENT) as connection:
-            self._connections.execute(
-                connection,
+            connection.write(
                 "INSERT INTO bridge.facts (name, value, at) VALUES ('writable', '1', %s)"
                 " ON CONFLICT (name) DO UPDATE SET at = excluded.at",
                 (self._connections.now(),),

@@ -22,10 +22,9 @@ class PostgresEffectsOfCalls(EffectsOfCalls):
 
     def note(self, kind: TargetKind, now: int) -> None:
         with self._connections.transaction() as connection:
-            found = self._connections.fetch(connection, f"{_OF_KIND} FOR UPDATE", (kind,))
+            found = connection.fetch(f"{_OF_KIND} FOR UPDATE", (kind,))
             after = after_effect(Effects(*found[0]) if found else None, now)
-            self._connections.execute(
-                connection,
+            connection.write(
                 "INSERT INTO bridge.effects (kind, since, last) VALUES (%s, %s, %s)"
                 " ON CONFLICT (kind) DO UPDATE SET since = excluded.since, last = excluded.last",
                 (kind, after.since, after.last),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from store.postgres.connections import Connection, Connections, Statement
+from store.postgres.connections import Connection, Statement
 from store.records import Hold, TargetKind, TargetState
 from store.rows import ASIDE_UNDECIDED, HOLDS, STATES
 from store.transitions import EventChange
@@ -19,7 +19,7 @@ CROSS JOIN (VALUES {", ".join(map(str, STATES))}) AS possible (kind, state) CROS
 States = set[tuple[TargetKind, TargetState]]
 
 
-def lock_events(connections: Connections, connection: Connection, event_ids: Sequence[str]) -> dict[str, Hold]:
+def lock_events(connection: Connection, event_ids: Sequence[str]) -> dict[str, Hold]:
     """id → hold, of those that there are. Until the transaction's end no other one changes them or their targets' end.
 
     Of two workers that record the last two results of an event, the second must see what the first did.
@@ -27,22 +27,22 @@ def lock_events(connections: Connections, connection: Connection, event_ids: Seq
     if not event_ids:
         return {}
     sql = "SELECT id, held FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE"
-    return {event_id: HOLDS[held] for event_id, held in connections.fetch(connection, sql, (sorted(event_ids),))}
+    return {event_id: HOLDS[held] for event_id, held in connection.fetch(sql, (sorted(event_ids),))}
 
 
-def states_of(connections: Connections, connection: Connection, event_ids: Sequence[str]) -> dict[str, States]:
+def states_of(connection: Connection, event_ids: Sequence[str]) -> dict[str, States]:
     """id → kind and state of its targets, for each of these events, which must be locked."""
     states: dict[str, States] = {event_id: set() for event_id in event_ids}
     if states:
-        for event_id, kind, state in connections.fetch(connection, _STATES_OF, (list(states),)):
+        for event_id, kind, state in connection.fetch(_STATES_OF, (list(states),)):
             states[event_id].add((kind, state))
     return states
 
 
-def change_events(connections: Connections, connection: Connection, changes: Mapping[str, EventChange]) -> None:
+def change_events(connection: Connection, changes: Mapping[str, EventChange]) -> None:
     """Writes down what becomes of the events. They must be locked, if that was read from the database."""
     if changes:
-        connections.run(connection, *changing_events(changes))
+        connection.write(*changing_events(changes))
 
 
 def changing_events(changes: Mapping[str, EventChange], decided_at: int | None = None) -> Statement:

@@ -21,10 +21,9 @@ class PostgresFacts(Facts):
     def set(self, name: str, value: str | None) -> None:
         with self._connections.transaction() as connection:
             if value is None:
-                self._connections.execute(connection, "DELETE FROM bridge.facts WHERE name = %s", (name,))
+                connection.write("DELETE FROM bridge.facts WHERE name = %s", (name,))
             else:
-                self._connections.execute(
-                    connection,
+                connection.write(
                     "INSERT INTO bridge.facts (name, value, at) VALUES (%s, %s, %s) ON CONFLICT (name) DO UPDATE"
                     " SET value = excluded.value, at = excluded.at",
                     (name, value, self._connections.now()),

@@ -19,8 +19,7 @@ class PostgresHiddenPaths(HiddenPaths):
         with self._connections.transaction() as connection:
             # In one order everywhere: processes that wait for each other's rows must not do so in a circle.
             for webhook, of_webhook in sorted(paths.items()):
-                self._connections.execute(
-                    connection,
+                connection.write(
                     "INSERT INTO bridge.hidden_paths (webhook, paths) VALUES (%s, %s)"
                     " ON CONFLICT (webhook) DO UPDATE SET paths = excluded.paths",
                     (webhook, json.dumps(list(of_webhook))),

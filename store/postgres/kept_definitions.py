@@ -27,12 +27,9 @@ class PostgresKeptDefinitions(KeptDefinitions):
             # Files in order, so that two processes that keep the same set wait for each other instead of failing.
             for file in sorted(before.keys() | kept.keys()):
                 if file not in kept:
-                    self._connections.execute(
-                        connection, "DELETE FROM bridge.kept_definitions WHERE file = %s", (file,)
-                    )
+                    connection.write("DELETE FROM bridge.kept_definitions WHERE file = %s", (file,))
                 elif before.get(file) != kept[file]:
-                    self._connections.execute(
-                        connection,
+                    connection.write(
                         "INSERT INTO bridge.kept_definitions (file, text) VALUES (%s, %s)"
                         " ON CONFLICT (file) DO UPDATE SET text = excluded.text",
                         (file, kept[file]),

@@ -37,16 +37,14 @@ class PostgresLargeDecisions(LargeDecisions):
             pass
         for step in rows.large_parts(decision):
             with deciding(self._connections, term) as connection:
-                self._connections.execute(
-                    connection,
+                connection.write(
                     "INSERT INTO bridge.decision_parts (event_id, number, targets)"
                     " SELECT * FROM unnest(%b::text[], %b::int[], %b::text[])"
                     " ON CONFLICT (event_id, number) DO UPDATE SET targets = excluded.targets",
                     columns(step),
                 )
         with deciding(self._connections, term) as connection:
-            self._connections.execute(
-                connection,
+            connection.write(
                 "UPDATE bridge.events SET held = %s, decided_at = %s"
                 f" WHERE id = %s AND coalesce(decided_at, 0) = {rows.ASIDE_UNDECIDED}",
                 (rows.HOLDS.index("writing"), now, decision.event_id),
@@ -59,8 +57,7 @@ class PostgresLargeDecisions(LargeDecisions):
         )
         if found:
             with deciding(self._connections, term) as connection:
-                self._connections.execute(
-                    connection,
+                connection.write(
                     "DELETE FROM bridge.decision_parts WHERE event_id = %s AND number = ANY(%s)",
                     (event_id, [number for (number,) in found]),
                 )
@@ -74,15 +71,14 @@ class PostgresLargeDecisions(LargeDecisions):
         if not parts and not writing:
             return False
         with deciding(self._connections, term) as connection:
-            found = self._connections.fetch(connection, _NEXT, left_out)
+            found = connection.fetch(_NEXT, left_out)
             if found:
                 with rows.part_of(found[0][0]):
                     self._write_part(connection, found[0][0], now)
-            elif without and self._connections.fetch(connection, f"{_WRITING} LIMIT 1"):
+            elif without and connection.fetch(f"{_WRITING} LIMIT 1"):
                 return False
             else:  # what is left belongs to no decision that stands
-                self._connections.execute(
-                    connection,
+                connection.write(
                     "DELETE FROM bridge.decision_parts WHERE (event_id, number) IN"
                     " (SELECT event_id, number FROM bridge.decision_parts LIMIT %s)",
                     (_DROPPED,),
@@ -100,23 +96,21 @@ class PostgresLargeDecisions(LargeDecisions):
 
     def _write_part(self, connection: Connection, event_id: str, now: int) -> None:
         """Writes the event's next part, or after the last one what becomes of the event."""
-        fetch, execute = self._connections.fetch, self._connections.execute
         # Who records results for the event has done it, or waits for this.
-        lock_events(self._connections, connection, [event_id])
-        part = fetch(
-            connection,
+        lock_events(connection, [event_id])
+        part = connection.fetch(
             "SELECT number, targets FROM bridge.decision_parts WHERE event_id = %s ORDER BY number LIMIT 1",
             (event_id,),
         )
         if not part:
-            states = states_of(self._connections, connection, [event_id])[event_id]
+            states = states_of(connection, [event_id])[event_id]
             change = transitions.event_after_parts(states, now)
-            self._connections.run(connection, *changing_events({event_id: change}, now))
+            connection.write(*changing_events({event_id: change}, now))
             return
         [(number, text)] = part
         new_rows = [rows.new_target_row(event_id, new, None, now) for new in rows.targets_in(text)]
-        made = [rows.target(row) for row in fetch(connection, *new_targets(new_rows, or_ignore=True))]
-        onces.take_free(self._connections, connection, sorted(made, key=lambda target: target.id))
+        made = [rows.target(row) for row in connection.fetch(*new_targets(new_rows, or_ignore=True))]
+        onces.take_free(connection, sorted(made, key=lambda target: target.id))
         if taken := sorted(target.task_id for target in made if target.task_id is not None):
-            execute(connection, "UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)", (taken,))
-        execute(connection, "DELETE FROM bridge.decision_parts WHERE event_id = %s AND number = %s", (event_id, number))
+            connection.write("UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)", (taken,))
+        connection.write("DELETE FROM bridge.decision_parts WHERE event_id = %s AND number = %s", (event_id, number))

@@ -35,19 +35,16 @@ class PostgresLeadership(Leadership):
             if before not in (NOBODY, worker) and before_until >= now:
                 return None
         with self._connections.transaction() as connection:
-            self._connections.execute(
-                connection,
+            connection.write(
                 "INSERT INTO bridge.leads (name, holder, until) VALUES ('decider', %s, 0) ON CONFLICT DO NOTHING",
                 (NOBODY,),
             )
-            before, before_until, now = self._connections.fetch(connection, f"{_LEAD} FOR UPDATE")[0]
+            before, before_until, now = connection.fetch(f"{_LEAD} FOR UPDATE")[0]
             # The clock may have been read before the lock was had: the older time errs to the safe side.
             if before not in (NOBODY, worker) and before_until >= now:
                 return None
             until: int = now + int(seconds * 1000)
-            self._connections.execute(
-                connection, "UPDATE bridge.leads SET holder = %s, until = %s WHERE name = 'decider'", (worker, until)
-            )
+            connection.write("UPDATE bridge.leads SET holder = %s, until = %s WHERE name = 'decider'", (worker, until))
         if before in (NOBODY, worker):
             return Term(worker)
         return Term(worker, before, min(now, before_until))
@@ -55,8 +52,7 @@ class PostgresLeadership(Leadership):
     def renew(self, term: Term, seconds: float) -> bool:
         with self._connections.transaction() as connection:
             return bool(
-                self._connections.execute(
-                    connection,
+                connection.write(
                     f"UPDATE bridge.leads SET until = {_NOW} + %s WHERE name = 'decider' AND holder = %s",
                     (int(seconds * 1000), term.holder),
                 )
@@ -64,8 +60,7 @@ class PostgresLeadership(Leadership):
 
     def resign(self, term: Term) -> None:
         with self._connections.transaction() as connection:
-            self._connections.execute(
-                connection,
+            connection.write(
                 "UPDATE bridge.leads SET holder = %s, until = 0 WHERE name = 'decider' AND holder = %s",
                 (NOBODY, term.holder),
             )

@@ -38,8 +38,7 @@ class PostgresMaintenance(Maintenance):
         counted = self._connections.read("SELECT count(*) FROM bridge.finished_events")[0][0]
         if counted > _COUNTS:
             with self._connections.transaction() as connection:
-                self._connections.execute(
-                    connection,
+                connection.write(
                     "WITH counted AS (DELETE FROM bridge.finished_events RETURNING status, number)"
                     " INSERT INTO bridge.finished_events (status, number)"
                     " SELECT status, sum(number) FROM counted GROUP BY status HAVING sum(number) != 0",
@@ -47,11 +46,9 @@ class PostgresMaintenance(Maintenance):
 
     def prune(self, before: int, limit: int) -> Pruned:
         with self._connections.transaction() as connection:
-            fetch, execute = self._connections.fetch, self._connections.execute
-            take_back = partial(quarantine.take_back, self._connections, connection)
+            take_back = partial(quarantine.take_back, connection)
             # Several workers prune: what one is deleting, the others leave to it.
-            found = fetch(
-                connection,
+            found = connection.fetch(
                 "SELECT id FROM bridge.events WHERE settled_at < %s ORDER BY settled_at LIMIT %s"
                 " FOR UPDATE SKIP LOCKED",
                 (before, limit),
@@ -60,22 +57,20 @@ class PostgresMaintenance(Maintenance):
             targets: list[int] = []
             if ids:
                 of_events = "SELECT id FROM bridge.targets WHERE event_id = ANY(%s) LIMIT %s"
-                targets = [row[0] for row in fetch(connection, of_events, (ids, rows.STEP))]
-                onces.prune(self._connections, connection, targets)
+                targets = [row[0] for row in connection.fetch(of_events, (ids, rows.STEP))]
+                onces.prune(connection, targets)
                 take_back("target", list(map(str, targets)))
-                execute(connection, "DELETE FROM bridge.targets WHERE id = ANY(%s)", (targets,))
+                connection.write("DELETE FROM bridge.targets WHERE id = ANY(%s)", (targets,))
                 if len(targets) == rows.STEP:  # those that still have targets are left to the next step
-                    ids = [row[0] for row in fetch(connection, _WITHOUT_TARGETS, (ids,))]
+                    ids = [row[0] for row in connection.fetch(_WITHOUT_TARGETS, (ids,))]
                 take_back("event", ids)
-                execute(
-                    connection,
+                connection.write(
                     "WITH pruned AS (DELETE FROM bridge.events WHERE id = ANY(%s) RETURNING status)"
                     " INSERT INTO bridge.finished_events (status, number)"
                     " SELECT status, -count(*) FROM pruned GROUP BY status",
                     (ids,),
                 )
-            tasks = fetch(
-                connection,
+            tasks = connection.fetch(
                 "SELECT id, workflow_id FROM bridge.tasks WHERE settled_at < %s ORDER BY settled_at LIMIT %s"
                 " FOR UPDATE SKIP LOCKED",
                 (before, limit),
@@ -83,13 +78,12 @@ class PostgresMaintenance(Maintenance):
             if tasks:
                 take_back("task", [row[0] for row in tasks])
                 take_back("workflow", [row[1] for row in tasks])
-                execute(connection, "DELETE FROM bridge.tasks WHERE id = ANY(%s)", ([row[0] for row in tasks],))
-                execute(
-                    connection,
+                connection.write("DELETE FROM bridge.tasks WHERE id = ANY(%s)", ([row[0] for row in tasks],))
+                connection.write(
                     "DELETE FROM bridge.workflows WHERE id = ANY(%s)",
                     (sorted({row[1] for row in tasks}),),
                 )
-            quarantine.prune(self._connections, connection, before, limit)
-            execute(connection, "DELETE FROM bridge.delivery_counts WHERE hour < %s", (before,))
+            quarantine.prune(connection, before, limit)
+            connection.write("DELETE FROM bridge.delivery_counts WHERE hour < %s", (before,))
         more = len(found) == limit or len(targets) == rows.STEP or len(tasks) == limit
         return Pruned(len(ids), more)

@@ -283,19 +283,17 @@ def migrate(connections: Connections, connection: Connection) -> None:
         _begin(connection, schema)
         # Only if it isn't there: who may not make schemas may have been given one.
         if not connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)).fetchone():
-            connection.execute(connections.sql(f"CREATE SCHEMA {schema}"))
-        connection.execute(
-            connections.sql(
-                "CREATE TABLE IF NOT EXISTS bridge.migrations"
-                " (name TEXT PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())"
-            )
+            connection.write(f"CREATE SCHEMA {schema}")
+        connection.write(
+            "CREATE TABLE IF NOT EXISTS bridge.migrations"
+            " (name TEXT PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())"
         )
         connection.execute("COMMIT")
         for name, statements in STEPS:
             _begin(connection, schema)
             if name in (pending(connections, connection) or []):
-                connection.execute(connections.sql(statements))
-                connection.execute(connections.sql("INSERT INTO bridge.migrations (name) VALUES (%s)"), (name,))
+                connection.write(statements)
+                connection.write("INSERT INTO bridge.migrations (name) VALUES (%s)", (name,))
             connection.execute("COMMIT")
     except BaseException:
         if not connection.broken:
@@ -318,7 +316,7 @@ def pending(connections: Connections, connection: Connection) -> list[str] | Non
         None,
     ):
         return None
-    applied = {name for (name,) in connections.fetch(connection, "SELECT name FROM bridge.migrations")}
+    applied = {name for (name,) in connection.fetch("SELECT name FROM bridge.migrations")}
     unknown = sorted(applied - {name for name, _ in STEPS})
     if unknown:
         raise NewerStore(

@@ -28,10 +28,9 @@ class PostgresOnceKeys(OnceKeys):
         with self._connections.transaction() as connection:
             if holder is None:
                 sql = "INSERT INTO bridge.onces (key, target_id) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING"
-                return self._connections.execute(connection, sql, (key, target_id)) == 1
+                return connection.write(sql, (key, target_id)) == 1
             return (
-                self._connections.execute(
-                    connection,
+                connection.write(
                     "UPDATE bridge.onces SET target_id = %s, workflow_id = NULL"
                     " WHERE key = %s AND target_id IS NOT DISTINCT FROM %s",
                     (target_id, key, holder.target_id),
@@ -49,14 +48,13 @@ class PostgresOnceKeys(OnceKeys):
     def forget(self, keys: Sequence[str]) -> None:
         for step in rows.steps(keys):
             with self._connections.transaction() as connection:
-                self._connections.execute(
-                    connection,
+                connection.write(
                     "DELETE FROM bridge.onces WHERE key = ANY(%s) AND target_id IS NULL",
                     (sorted(step),),
                 )
 
 
-def take_free(connections: Connections, connection: Connection, targets: Sequence[Target]) -> None:
+def take_free(connection: Connection, targets: Sequence[Target]) -> None:
     """Makes each target the holder of its key, if it has one that nobody holds: the first one of several."""
     keys: dict[str, int] = {}
     for target in targets:
@@ -64,21 +62,19 @@ def take_free(connections: Connections, connection: Connection, targets: Sequenc
             keys.setdefault(target.once_key, target.id)
     if keys:
         ordered = sorted(keys)
-        connections.execute(
-            connection,
+        connection.write(
             "INSERT INTO bridge.onces (key, target_id) SELECT * FROM unnest(%b::text[], %b::bigint[])"
             " ON CONFLICT (key) DO NOTHING",
             (ordered, [keys[key] for key in ordered]),
         )
 
 
-def prune(connections: Connections, connection: Connection, target_ids: Sequence[int]) -> None:
+def prune(connection: Connection, target_ids: Sequence[int]) -> None:
     """Lets these targets go, before they are deleted: of one whose workflow may run, that stays."""
     those = "t.id = ANY(%s) AND t.once_key IS NOT NULL AND o.target_id = t.id"
-    connections.execute(
-        connection,
+    connection.write(
         "UPDATE bridge.onces o SET target_id = NULL, workflow_id = t.workflow_id FROM bridge.targets t"
         f" WHERE {those} AND t.workflow_id IS NOT NULL AND t.once_while = 'running'",
         (target_ids,),
     )
-    connections.execute(connection, f"DELETE FROM bridge.onces o USING bridge.targets t WHERE {those}", (target_ids,))
+    connection.write(f"DELETE FROM bridge.onces o USING bridge.targets t WHERE {those}", (target_ids,))

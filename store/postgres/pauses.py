@@ -18,8 +18,7 @@ class PostgresPauses(Pauses):
 
     def pause(self, webhook: str, now: int) -> None:
         with self._connections.transaction() as connection:
-            self._connections.execute(
-                connection,
+            connection.write(
                 "INSERT INTO bridge.pauses (webhook, at) VALUES (%s, %s) ON CONFLICT (webhook) DO NOTHING",
                 (webhook, now),
             )
@@ -27,7 +26,7 @@ class PostgresPauses(Pauses):
 
     def resume(self, webhook: str) -> bool:
         with self._connections.transaction() as connection:
-            resumed = self._connections.execute(connection, "DELETE FROM bridge.pauses WHERE webhook = %s", (webhook,))
+            resumed = connection.write("DELETE FROM bridge.pauses WHERE webhook = %s", (webhook,))
         self._wake_up.ring("events")
         return resumed == 1
 

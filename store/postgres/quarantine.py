@@ -59,15 +59,15 @@ class PostgresQuarantine(Quarantine):
             events = [item.id for item in items if item.kind == "event"]
             with self._connections.transaction() as connection:
                 if events:
-                    self._connections.execute(connection, _EVENTS_ASIDE, (events,))
-                self._connections.execute(connection, _SET_ASIDE, columns)
+                    connection.write(_EVENTS_ASIDE, (events,))
+                connection.write(_SET_ASIDE, columns)
 
     def take_back(self, kind: SetAsideKind, ids: Sequence[str]) -> None:
         if ids:
             with self._connections.transaction() as connection:
                 if kind == "event":
-                    self._connections.execute(connection, _EVENTS_AGAIN, (list(ids),))
-                take_back(self._connections, connection, kind, ids)
+                    connection.write(_EVENTS_AGAIN, (list(ids),))
+                take_back(connection, kind, ids)
 
     def items(
         self,
@@ -98,20 +98,19 @@ class PostgresQuarantine(Quarantine):
         return {kind: number for kind, number in self._connections.read(_COUNTS) if number}
 
 
-def take_back(connections: Connections, connection: Connection, kind: SetAsideKind, ids: Sequence[str]) -> None:
+def take_back(connection: Connection, kind: SetAsideKind, ids: Sequence[str]) -> None:
     """Deletes what is set aside of this kind with one of these ids."""
-    connections.execute(connection, _TAKE_BACK, (kind, list(ids), kind))
+    connection.write(_TAKE_BACK, (kind, list(ids), kind))
 
 
-def prune(connections: Connections, connection: Connection, before: int, limit: int) -> None:
+def prune(connection: Connection, before: int, limit: int) -> None:
     """Deletes up to `limit` items that were due before, and that nobody has tried since: there is nothing to try.
 
     Of targets those that have ended: another worker may not have known that one was set aside. Events go with their
     rows: as long as one is left out of the agenda it must be found here.
     """
-    connections.execute(connection, _PRUNE_ENDED, (limit,))
-    connections.execute(
-        connection,
+    connection.write(_PRUNE_ENDED, (limit,))
+    connection.write(
         "WITH old AS (SELECT kind, id FROM bridge.quarantine WHERE due_at < %s AND kind != 'event'"
         " ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)"
         " DELETE FROM bridge.quarantine q USING old WHERE q.kind = old.kind AND q.id = old.id",

@@ -16,8 +16,7 @@ def secret_fact(connections: Connections, name: SecretFact) -> bytes:
     found = connections.read(sql, (name,), IMPATIENT)
     if not found:
         with connections.transaction(IMPATIENT) as connection:
-            connections.execute(
-                connection,
+            connection.write(
                 "INSERT INTO bridge.facts (name, value, at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
                 (name, secrets.token_hex(32), connections.now()),
             )

@@ -18,9 +18,8 @@ class PostgresSessions(Sessions):
 
     def end(self, session_id: str, until: int, now: int) -> None:
         with self._connections.transaction() as connection:
-            self._connections.execute(connection, "DELETE FROM bridge.sessions_over WHERE until < %s", (now,))
-            self._connections.execute(
-                connection,
+            connection.write("DELETE FROM bridge.sessions_over WHERE until < %s", (now,))
+            connection.write(
                 "INSERT INTO bridge.sessions_over (id, until) VALUES (%s, %s) ON CONFLICT DO NOTHING",
                 (session_id, until),
             )

@@ -29,4 +29,4 @@ def mend(connections: Connections, now: int) -> None:
         values = {"now": now, "soon": now + rows.SOON, "most": _MENDED}
         for statement in _MEND:
             with connections.transaction() as connection:
-                connections.execute(connection, statement, values)
+                connection.write(statement, values)

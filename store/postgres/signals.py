@@ -69,7 +69,7 @@ class ProcessWakeUp:
             self.ring(news)
         else:
             self._rung_at = time.monotonic()
-            self._connections.run(connection, _TELL, ([channel(self._connections, news)],))
+            connection.write(_TELL, ([channel(self._connections, news)],))
 
     def _run(self) -> None:
         rung = self._rung

@@ -26,11 +26,9 @@ class PostgresTaskLocks(TaskLocks):
         return [rows.task(row) for row in self._connections.read(sql, (after, limit))]
 
     def lock(self, worker: str, task_ids: Sequence[str], now: int, free_before: int) -> tuple[list[Target], list[str]]:
-        fetch = self._connections.fetch
         with self._connections.transaction() as connection:
             # In the order in which all lock: targets, then tasks, which are only read here.
-            found = fetch(
-                connection,
+            found = connection.fetch(
                 f"SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = ANY(%s) AND state = 'pending'"
                 " AND (attempts = 0 OR not_sent OR claimed_at < %s) ORDER BY id FOR UPDATE SKIP LOCKED",
                 (list(task_ids), free_before),
@@ -38,15 +36,13 @@ class PostgresTaskLocks(TaskLocks):
             locked = [rows.target(row) for row in found]
             live = {
                 row[0]
-                for row in fetch(
-                    connection,
+                for row in connection.fetch(
                     "SELECT id FROM bridge.tasks WHERE id = ANY(%s) AND state IN ('taken', 'waiting')",
                     (list(task_ids),),
                 )
             }
             if locked:
-                self._connections.execute(
-                    connection,
+                connection.write(
                     "UPDATE bridge.targets SET state = 'claimed', attempts = attempts + 1, claimed_by = %s,"
                     " claimed_at = %s WHERE id = ANY(%s)",
                     (worker, now, [target.id for target in locked]),
@@ -57,8 +53,7 @@ class PostgresTaskLocks(TaskLocks):
         if not targets:
             return
         with self._connections.transaction() as connection:
-            self._connections.execute(
-                connection,
+            connection.write(
                 "UPDATE bridge.targets t SET state = 'pending', attempts = c.attempts, claimed_at = c.claimed_at,"
                 " due_at = c.due_at FROM unnest(%b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[])"
                 " AS c (id, attempts, claimed_at, due_at)"

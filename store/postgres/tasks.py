@@ -40,8 +40,7 @@ class PostgresTasks(Tasks):
         if not by_id:
             return set()
         new_rows = [rows.new_task_row(task, state, now) for task in by_id.values()]
-        found = self._connections.fetch(
-            connection,
+        found = connection.fetch(
             f"INSERT INTO bridge.tasks ({_NEW_TASK}) SELECT {_NEW_TASK} FROM unnest({_TASK_ARRAYS})"
             f" WITH ORDINALITY AS new ({_NEW_TASK}, number) ORDER BY number"
             # Conductor queues a task again only if it is to be worked on again (a rerun): that one waits anew.
@@ -58,8 +57,7 @@ class PostgresTasks(Tasks):
     def drop(self, term: Term, task_ids: Sequence[str], now: int) -> None:
         for step in rows.steps(task_ids):
             with deciding(self._connections, term) as connection:
-                self._connections.execute(
-                    connection,
+                connection.write(
                     "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND state = 'waiting'",
                     (now, sorted(step)),
                 )
@@ -67,8 +65,7 @@ class PostgresTasks(Tasks):
     def look_again(self, term: Term, task_ids: Sequence[str]) -> None:
         for step in rows.steps(task_ids):
             with deciding(self._connections, term) as connection:
-                self._connections.execute(
-                    connection,
+                connection.write(
                     "UPDATE bridge.tasks SET state = 'waiting' WHERE id = ANY(%s) AND state = 'returned'",
                     (sorted(step),),
                 )

@@ -38,7 +38,7 @@ class PostgresTables(Tables):
 
     def _copy(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         truth = table.columns.index(_TRUTH) if _TRUTH in table.columns else None
-        sql = self._connections.sql(f"COPY bridge.{table.name} ({', '.join(table.columns)}) FROM STDIN")
+        sql = connection.sql(f"COPY bridge.{table.name} ({', '.join(table.columns)}) FROM STDIN")
         with connection.cursor() as cursor, cursor.copy(sql) as copy:
             for row in rows:
                 values = list(row)
@@ -47,8 +47,7 @@ class PostgresTables(Tables):
                 copy.write_row(values)
 
     def _set_fact(self, connection: Connection, row: Row) -> None:
-        self._connections.execute(
-            connection,
+        connection.write(
             "INSERT INTO bridge.facts (name, value, at) VALUES (%s, %s, %s)"
             " ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at",
             row,
@@ -59,22 +58,19 @@ class PostgresTables(Tables):
 
     def finish(self) -> None:
         with self._connections.transaction(READING) as connection:
-            execute = self._connections.execute
             for name, key in _NUMBERED.items():
-                execute(
-                    connection,
+                connection.write(
                     f"SELECT setval(pg_get_serial_sequence('bridge.{name}', '{key}'),"
                     f" (SELECT coalesce(max({key}), 0) + 1 FROM bridge.{name}), false)",
                 )
-            execute(connection, "DELETE FROM bridge.finished_events")
-            execute(
-                connection,
+            connection.write("DELETE FROM bridge.finished_events")
+            connection.write(
                 "INSERT INTO bridge.finished_events (status, number)"
                 " SELECT status, count(*) FROM bridge.events WHERE status != 'pending' GROUP BY status",
             )
-            execute(connection, "DELETE FROM bridge.facts WHERE name = %s", (TRANSFER,))
+            connection.write("DELETE FROM bridge.facts WHERE name = %s", (TRANSFER,))
         for name in ("events", "targets", "tasks"):
             self._connections.run_again(self._analysing(name), READING)
 
     def _analysing(self, name: str) -> Callable[[Connection], int]:
-        return lambda connection: self._connections.execute(connection, f"ANALYZE bridge.{name}")
+        return lambda connection: connection.write(f"ANALYZE bridge.{name}")

@@ -20,8 +20,7 @@ class PostgresVerifications(Verifications):
 
     def set_verified(self, webhook: str, fingerprint: str, at: int) -> None:
         with self._connections.transaction(IMPATIENT) as connection:
-            self._connections.execute(
-                connection,
+            connection.write(
                 "INSERT INTO bridge.verifications (webhook, fingerprint, verified_at) VALUES (%s, %s, %s)"
                 " ON CONFLICT (webhook) DO UPDATE SET fingerprint = excluded.fingerprint,"
                 " verified_at = excluded.verified_at WHERE verifications.fingerprint != excluded.fingerprint",

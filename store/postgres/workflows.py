@@ -25,8 +25,7 @@ class PostgresWorkflows(KnownWorkflows):
         by_id = {w.id: w for w in sorted(workflows, key=lambda w: w.id)}
         for step in rows.steps(list(map(rows.workflow_row, by_id.values()))):
             with self._connections.transaction() as connection:
-                self._connections.execute(
-                    connection,
+                connection.write(
                     f"INSERT INTO bridge.workflows ({rows.WORKFLOW}) SELECT {rows.WORKFLOW}"
                     " FROM unnest(%b::text[], %b::int[], %b::text[], %b::bigint[], %b::text[])"
                     f" AS new ({rows.WORKFLOW}) ORDER BY id ON CONFLICT (id) DO UPDATE SET version = excluded.version,"

@@ -6,14 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlite_utils import Database
-
 from store import pace, transitions, turns
 from store.protocols import NO_PACES, Claims
 from store.records import Result, Target
 from store.rows import jumps
 from store.sqlite import rows
-from store.sqlite.connections import Connections
+from store.sqlite.connections import Connection, Connections
 from store.sqlite.parts import marks, parts
 from store.sqlite.signals import ProcessWakeUp
 
@@ -71,7 +69,7 @@ class SqliteClaims(Claims):
                     ).fetchall()
                 )
             served = Counter(webhook_of[target.id] for target in claimed if target.id in webhook_of)
-            db.conn.executemany(
+            db.executemany(
                 "INSERT INTO paces (webhook, next_at) VALUES (?, ?)"
                 " ON CONFLICT (webhook) DO UPDATE SET next_at = excluded.next_at",
                 [(w, pace.after(served[w], paces[w], turn_of.get(w, 0.0), now)) for w in may if served[w]],
@@ -156,7 +154,7 @@ class SqliteClaims(Claims):
 
     def give_back(self, worker: str, targets: Sequence[Target], now: int) -> None:
         with self._connections.transaction() as db:
-            db.conn.executemany(
+            db.executemany(
                 "UPDATE targets SET state = 'pending', due_at = ?, attempts = attempts - 1"
                 " WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ?",
                 [(now, target.id, worker, target.attempts) for target in targets],
@@ -183,7 +181,7 @@ class SqliteClaims(Claims):
         return None if turn is None else math.ceil(turn)
 
 
-def _record(db: Database, worker: str, result: Result, now: int) -> bool:
+def _record(db: Connection, worker: str, result: Result, now: int) -> bool:
     """Writes the target's new state; whether its claim still stood."""
     target = result.target
     change = transitions.target_after(target, result, now)

@@ -28,7 +28,7 @@ _PAGES_UNTIL_CHECKPOINT = 8000
 _SQLITE_BUSY = 5  # the sqlite3 module names it since Python 3.11
 
 
-class _Connection(sqlite3.Connection):
+class Connection(sqlite3.Connection):
     """The store's door: whatever text comes in can be stored."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
@@ -41,6 +41,14 @@ class _Connection(sqlite3.Connection):
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
         return super().executemany(sql, (tuple(map(_storable, row)) for row in parameters))
+
+    def fetch(self, statement: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        """Executes a statement; its rows."""
+        return self.execute(statement, parameters).fetchall()
+
+    def write(self, statement: str, parameters: Any = ()) -> int:
+        """Executes a statement that returns no rows; the number of rows that it wrote."""
+        return self.execute(statement, parameters).rowcount
 
 
 def _storable(value: Any) -> Any:
@@ -62,7 +70,7 @@ class Connections:
 
     def _reset(self) -> None:
         self._readers = threading.local()
-        self._writer: Database | None = None
+        self._writer: Connection | None = None
         self._writing = threading.RLock()
 
     def now(self) -> int:
@@ -71,7 +79,7 @@ class Connections:
 
     # --- opening ---
 
-    def _open(self, *, create: bool = False) -> Database:
+    def _open(self, *, create: bool = False) -> Connection:
         mode = "rwc" if create else "rw"
         # The time-out is for opening and for readers, who wait only at rare moments: recovery after a crash, the end
         # of a checkpoint.
@@ -82,13 +90,13 @@ class Connections:
             check_same_thread=False,
             timeout=BUSY_TIMEOUT,
             cached_statements=256,
-            factory=_Connection,
+            factory=Connection,
         )
         connection.text_factory = storable.stored
         connection.execute("PRAGMA synchronous=FULL")
-        return Database(connection)
+        return connection
 
-    def _open_writer(self) -> Database:
+    def _open_writer(self) -> Connection:
         db = self._open()
         db.execute("PRAGMA busy_timeout=0")  # `begin` waits, in shorter naps
         # The worker checkpoints regularly; this is for when no worker runs, and keeps it off the relay's commits.
@@ -96,16 +104,16 @@ class Connections:
         return db
 
     @property
-    def reader(self) -> Database:
+    def reader(self) -> Connection:
         """This thread's connection for reading."""
-        db: Database | None = getattr(self._readers, "db", None)
+        db: Connection | None = getattr(self._readers, "db", None)
         if db is None:
             with translated():
                 db = self._readers.db = self._open()
         return db
 
     @contextmanager
-    def reading(self) -> Iterator[Database]:
+    def reading(self) -> Iterator[Connection]:
         """This thread's connection for reading. Raises StoreUnavailable when the database can't be read."""
         with translated():
             try:
@@ -142,7 +150,7 @@ class Connections:
         return found, False
 
     @contextmanager
-    def transaction(self) -> Iterator[Database]:
+    def transaction(self) -> Iterator[Connection]:
         """One write transaction, begun at once (BEGIN IMMEDIATE), on the process's only writing connection.
 
         Raises StoreUnavailable when the database can't be written within `BUSY_TIMEOUT`, or sooner where whoever asks
@@ -187,7 +195,7 @@ class Connections:
             db.close()
 
     def _close_reader(self) -> None:
-        db: Database | None = getattr(self._readers, "db", None)
+        db: Connection | None = getattr(self._readers, "db", None)
         self._readers.db = None
         if db is not None:
             db.close()
@@ -210,11 +218,11 @@ class Connections:
                 if mode != "wal" and db.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
                     raise StoreUnavailable(f"{self.path}: this file system can't do SQLite's WAL; use a local disk")
                 self._refuse_newer(db)
-                if migrations.pending(db):
+                if migrations.pending(Database(db)):
                     # Several processes start at once: one migrates, the others then find it done.
                     begin(db, deadline(BUSY_TIMEOUT), self._nap)
                     try:
-                        migrations.apply(db)
+                        migrations.apply(Database(db))
                         db.execute("COMMIT")
                     except BaseException:
                         roll_back(db)
@@ -230,16 +238,16 @@ class Connections:
             db = self._open()
             try:
                 self._refuse_newer(db)
-                if migrations.pending(db):
+                if migrations.pending(Database(db)):
                     raise StoreUnavailable(
                         f"the database at {self.path} is older than this program; start the relay to migrate it"
                     )
             finally:
                 db.close()
 
-    def _refuse_newer(self, db: Database) -> None:
+    def _refuse_newer(self, db: Connection) -> None:
         known = {step.name for step in migrations._migrations}
-        unknown = [step.name for step in migrations.applied(db) if step.name not in known]
+        unknown = [step.name for step in migrations.applied(Database(db)) if step.name not in known]
         if unknown:
             raise NewerStore(
                 f"the database at {self.path} was made by a newer version of the bridge (it has {', '.join(unknown)}); "
@@ -247,7 +255,7 @@ class Connections:
             )
 
 
-def begin(db: Database, until: float, nap: Callable[[float], None]) -> None:
+def begin(db: Connection, until: float, nap: Callable[[float], None]) -> None:
     """Begins a write transaction, waiting for other processes' ones up to that monotonic time.
 
     SQLite's own busy handler naps for up to 100 ms at a time, which shows in the relay's answers; these waits are
@@ -258,7 +266,7 @@ def begin(db: Database, until: float, nap: Callable[[float], None]) -> None:
     pause = _NAP
     while True:
         try:
-            db.conn.execute("BEGIN IMMEDIATE")
+            db.execute("BEGIN IMMEDIATE")
             return
         except sqlite3.OperationalError as error:
             if error_code(error) != _SQLITE_BUSY or time.monotonic() > until:
@@ -271,11 +279,11 @@ def begin(db: Database, until: float, nap: Callable[[float], None]) -> None:
             pause = min(pause * 1.5, _LONGEST_SLEEP)
 
 
-def roll_back(db: Database) -> None:
+def roll_back(db: Connection) -> None:
     """Ends the transaction, if one is open still: SQLite ends it itself after some errors."""
-    if db.conn.in_transaction:
+    if db.in_transaction:
         with suppress(sqlite3.Error):
-            db.conn.rollback()
+            db.rollback()
 
 
 def error_code(error: sqlite3.Error) -> int:

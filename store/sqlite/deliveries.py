@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-from sqlite_utils import Database
-
 from store.group_commit import GroupCommit, Take
 from store.protocols import Deliveries
 from store.records import Committed, NewEvent, Rejection
 from store.rows import new_event_row
-from store.sqlite.connections import Connections
+from store.sqlite.connections import Connection, Connections
 from store.sqlite.signals import ProcessWakeUp
 
 REJECTIONS_KEPT = 100
@@ -57,7 +55,7 @@ class SqliteDeliveries(Deliveries):
     def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
         hour = self._connections.now() // _HOUR * _HOUR
         with self._connections.transaction() as db:
-            db.conn.executemany(
+            db.executemany(
                 "INSERT INTO rejections (webhook, at, status, reason, remote, method) VALUES (?, ?, ?, ?, ?, ?)",
                 [(r.webhook, r.at, r.status, r.reason, r.remote, r.method) for r in rejections],
             )
@@ -67,7 +65,7 @@ class SqliteDeliveries(Deliveries):
                     " FROM rejections WHERE webhook = ?1 AND (status < 400) = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)",
                     (webhook, filtered, REJECTIONS_KEPT),
                 )
-            db.conn.executemany(
+            db.executemany(
                 "INSERT INTO delivery_counts (webhook, hour, outcome, number) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT (webhook, hour, outcome) DO UPDATE SET number = number + excluded.number",
                 [(webhook, hour, outcome, number) for (webhook, outcome), number in counts.items()],
@@ -82,7 +80,7 @@ class SqliteDeliveries(Deliveries):
             )
 
 
-def _insert(db: Database, rows: Sequence[NewEvent]) -> set[str]:
+def _insert(db: Connection, rows: Sequence[NewEvent]) -> set[str]:
     """Inserts the events whose delivery ids are new; their ids."""
     parameters: list[object] = []
     for event in rows:
@@ -91,13 +89,13 @@ def _insert(db: Database, rows: Sequence[NewEvent]) -> set[str]:
         f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_ROW] * len(rows))}"
         " ON CONFLICT (webhook, delivery_id) WHERE delivery_id IS NOT NULL DO NOTHING RETURNING id"
     )
-    return {row[0] for row in db.conn.execute(sql, parameters).fetchall()}
+    return {row[0] for row in db.execute(sql, parameters).fetchall()}
 
 
-def _first_ids(db: Database, rows: Sequence[NewEvent], stored: set[str]) -> dict[str, str]:
+def _first_ids(db: Connection, rows: Sequence[NewEvent], stored: set[str]) -> dict[str, str]:
     """For each duplicate the id of the event that came first with its delivery id."""
     return {
-        event.id: db.conn.execute(
+        event.id: db.execute(
             "SELECT id FROM events WHERE webhook = ? AND delivery_id = ?", (event.webhook, event.delivery_id)
         ).fetchone()[0]
         for event in rows

@@ -17,7 +17,7 @@ class SqliteHiddenPaths(HiddenPaths):
 
     def keep(self, paths: Mapping[str, Sequence[str]]) -> None:
         with self._connections.transaction() as db:
-            db.conn.executemany(
+            db.executemany(
                 "INSERT INTO hidden_paths (webhook, paths) VALUES (?, ?)"
                 " ON CONFLICT (webhook) DO UPDATE SET paths = excluded.paths",
                 [(webhook, json.dumps(list(of_webhook))) for webhook, of_webhook in paths.items()],

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from sqlite_utils import Database
-
 from store import rows as shared
 from store import transitions
 from store.protocols import LargeDecisions
 from store.records import Decision, Term
 from store.sqlite import rows
-from store.sqlite.connections import Connections
+from store.sqlite.connections import Connection, Connections
 from store.sqlite.leadership import deciding
 from store.sqlite.parts import marks
 from store.sqlite.targets import insert_target
@@ -37,7 +35,7 @@ class SqliteLargeDecisions(LargeDecisions):
             pass
         for step in shared.large_parts(decision):
             with deciding(self._connections, term) as db:
-                db.conn.executemany(
+                db.executemany(
                     "INSERT OR REPLACE INTO decision_parts (event_id, number, targets) VALUES (?, ?, ?)", step
                 )
         with deciding(self._connections, term) as db:
@@ -54,7 +52,7 @@ class SqliteLargeDecisions(LargeDecisions):
         )
         if found:
             with deciding(self._connections, term) as db:
-                db.conn.executemany("DELETE FROM decision_parts WHERE event_id = ? AND number = ?", found)
+                db.executemany("DELETE FROM decision_parts WHERE event_id = ? AND number = ?", found)
         return bool(found)
 
     def write_next(self, term: Term, now: int, without: Collection[str] = ()) -> bool:
@@ -87,7 +85,7 @@ class SqliteLargeDecisions(LargeDecisions):
         sql = f"{_WRITING} AND id NOT IN ({marks(tuple(without))}) LIMIT 1"
         return bool(self._connections.read(sql, tuple(without)))
 
-    def _write_part(self, db: Database, event_id: str, now: int) -> None:
+    def _write_part(self, db: Connection, event_id: str, now: int) -> None:
         """Writes the event's next part, or after the last one what becomes of the event."""
         part = db.execute(
             "SELECT number, targets FROM decision_parts WHERE event_id = ? ORDER BY number LIMIT 1", (event_id,)

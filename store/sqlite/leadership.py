@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from store.errors import LeadershipLost
 from store.protocols import Leadership
 from store.records import Term
-from store.sqlite.connections import Connections
+from store.sqlite.connections import Connection, Connections
 from store.sqlite.lock import ProcessLock
 from store.sqlite.signals import ProcessWakeUp
 
@@ -99,7 +97,7 @@ class SqliteLeadership(Leadership):
 
 
 @contextmanager
-def deciding(connections: Connections, term: Term) -> Iterator[Database]:
+def deciding(connections: Connections, term: Term) -> Iterator[Connection]:
     """A transaction that only the leader may write in. Raises LeadershipLost if that is another by now."""
     with connections.transaction() as db:
         row = db.execute("SELECT holder FROM leads WHERE name = 'decider'").fetchone()

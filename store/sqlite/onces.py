@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlite_utils import Database
-
 from store.protocols import OnceKeys
 from store.records import OnceHolder
-from store.sqlite.connections import Connections
+from store.sqlite.connections import Connection, Connections
 from store.sqlite.parts import marks, parts
 
 
@@ -51,7 +49,7 @@ class SqliteOnceKeys(OnceKeys):
                 db.execute(f"DELETE FROM onces WHERE key IN ({marks(part)}) AND target_id IS NULL", part)
 
 
-def take_free(db: Database, key: str, target_id: int) -> bool:
+def take_free(db: Connection, key: str, target_id: int) -> bool:
     """Makes the target the key's holder, if it has none; whether it is."""
     row = db.execute(
         "INSERT INTO onces (key, target_id) VALUES (?, ?) ON CONFLICT (key) DO NOTHING RETURNING key", (key, target_id)
@@ -59,7 +57,7 @@ def take_free(db: Database, key: str, target_id: int) -> bool:
     return row is not None
 
 
-def prune(db: Database, target_ids: Sequence[object]) -> None:
+def prune(db: Connection, target_ids: Sequence[object]) -> None:
     """Lets these targets go, before they are deleted: of one whose workflow may run, that stays."""
     held = db.execute(
         "SELECT onces.key, targets.workflow_id, targets.once_while FROM targets"

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlite_utils import Database
-
 from store import rows
 from store.protocols import Quarantine
 from store.records import SetAside, SetAsideKind
-from store.sqlite.connections import Connections
+from store.sqlite.connections import Connection, Connections
 from store.sqlite.parts import marks, parts
 
 _SET_ASIDE = f"""
@@ -46,10 +44,10 @@ class SqliteQuarantine(Quarantine):
     def set_aside(self, items: Sequence[SetAside]) -> None:
         if items:
             with self._connections.transaction() as db:
-                db.conn.executemany(_SET_ASIDE, rows.set_aside_rows(items))
+                db.executemany(_SET_ASIDE, rows.set_aside_rows(items))
                 events = [(item.id,) for item in items if item.kind == "event"]
-                db.conn.executemany(_UNDECIDED_ASIDE, events)
-                db.conn.executemany(_HELD_ASIDE, events)
+                db.executemany(_UNDECIDED_ASIDE, events)
+                db.executemany(_HELD_ASIDE, events)
 
     def take_back(self, kind: SetAsideKind, ids: Sequence[str]) -> None:
         if ids:
@@ -57,8 +55,8 @@ class SqliteQuarantine(Quarantine):
                 take_back(db, kind, ids)
                 if kind == "event":
                     events = [(event_id,) for event_id in ids]
-                    db.conn.executemany(_UNDECIDED_AGAIN, events)
-                    db.conn.executemany(_HELD_AGAIN, events)
+                    db.executemany(_UNDECIDED_AGAIN, events)
+                    db.executemany(_HELD_AGAIN, events)
 
     def items(
         self,
@@ -93,13 +91,13 @@ class SqliteQuarantine(Quarantine):
         ]
 
 
-def take_back(db: Database, kind: SetAsideKind, ids: Sequence[str]) -> None:
+def take_back(db: Connection, kind: SetAsideKind, ids: Sequence[str]) -> None:
     """Deletes what is set aside of this kind with one of these ids."""
     for part in parts(ids):
         db.execute(f"DELETE FROM quarantine WHERE kind = ? AND id IN ({marks(part)})", (kind, *part))
 
 
-def prune(db: Database, before: int, limit: int) -> None:
+def prune(db: Connection, before: int, limit: int) -> None:
     """Deletes up to `limit` items that were due before, and that nobody has tried since: there is nothing to try.
 
     Of targets those that have ended: another worker may not have known that one was set aside. Events go with their

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sqlite_utils import Database
-
 from store.records import Hold, TargetKind, TargetState
 from store.rows import EVENT as EVENT
 from store.rows import HOLDS as HOLDS
@@ -16,6 +14,7 @@ from store.rows import event as event
 from store.rows import rejection as rejection
 from store.rows import target as target
 from store.rows import task as task
+from store.sqlite.connections import Connection
 from store.transitions import EventChange
 
 _STATES_OF = (
@@ -25,18 +24,18 @@ _STATES_OF = (
 )
 
 
-def hold(db: Database, event_id: str) -> Hold | None:
+def hold(db: Connection, event_id: str) -> Hold | None:
     """The event's hold; None if there is no such event."""
     found = db.execute("SELECT held FROM events WHERE id = ?", (event_id,)).fetchone()
     return HOLDS[found[0]] if found else None
 
 
-def states(db: Database, event_id: str) -> set[tuple[TargetKind, TargetState]]:
+def states(db: Connection, event_id: str) -> set[tuple[TargetKind, TargetState]]:
     """Kind and state of the event's targets."""
     return set(db.execute(_STATES_OF, (event_id,)).fetchall())
 
 
-def change_event(db: Database, event_id: str, change: EventChange) -> None:
+def change_event(db: Connection, event_id: str, change: EventChange) -> None:
     """Writes down what becomes of the event."""
     db.execute(
         "UPDATE events SET status = ?, held = ?, settled_at = ? WHERE id = ?",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from sqlite_utils import Database
-
 from store.records import NewTarget, Target
 from store.rows import NEW_TARGET, new_target_row
 from store.sqlite import onces, rows
+from store.sqlite.connections import Connection
 from store.sqlite.parts import marks
 
 
 def insert_target(
-    db: Database, event_id: str, new: NewTarget, claimed_by: str | None, now: int, or_ignore: bool = False
+    db: Connection, event_id: str, new: NewTarget, claimed_by: str | None, now: int, or_ignore: bool = False
 ) -> Target | None:
     """Writes the target down, claimed if there is who claims it. None if another event has its task, with `or_ignore`.
 

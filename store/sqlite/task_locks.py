@@ -43,7 +43,7 @@ class SqliteTaskLocks(TaskLocks):
                         (*part, free_before),
                     ).fetchall()
                 ]
-            db.conn.executemany(
+            db.executemany(
                 "UPDATE targets SET state = 'claimed', attempts = attempts + 1, claimed_by = ?, claimed_at = ?"
                 " WHERE id = ?",
                 [(worker, now, target.id) for target in locked],
@@ -52,7 +52,7 @@ class SqliteTaskLocks(TaskLocks):
 
     def unlock(self, worker: str, targets: Sequence[tuple[Target, int]]) -> None:
         with self._connections.transaction() as db:
-            db.conn.executemany(
+            db.executemany(
                 "UPDATE targets SET state = 'pending', attempts = ?, claimed_at = ?, due_at = ?"
                 " WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ?",
                 [

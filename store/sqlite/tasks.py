@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlite_utils import Database
-
 from store import storable
 from store.protocols import Tasks
 from store.records import Task, Term
 from store.rows import new_task_row, steps
-from store.sqlite.connections import Connections
+from store.sqlite.connections import Connection, Connections
 from store.sqlite.leadership import deciding
 
 
@@ -31,7 +29,7 @@ class SqliteTasks(Tasks):
     def drop(self, term: Term, task_ids: Sequence[str], now: int) -> None:
         for step in steps(task_ids):
             with deciding(self._connections, term) as db:
-                db.conn.executemany(
+                db.executemany(
                     "UPDATE tasks SET state = 'gone', settled_at = ? WHERE id = ? AND state = 'waiting'",
                     [(now, task_id) for task_id in step],
                 )
@@ -39,7 +37,7 @@ class SqliteTasks(Tasks):
     def look_again(self, term: Term, task_ids: Sequence[str]) -> None:
         for step in steps(task_ids):
             with deciding(self._connections, term) as db:
-                db.conn.executemany(
+                db.executemany(
                     "UPDATE tasks SET state = 'waiting' WHERE id = ? AND state = 'returned'",
                     [(task_id,) for task_id in step],
                 )
@@ -50,7 +48,7 @@ class SqliteTasks(Tasks):
                 _insert_tasks(db, step, "returned", now)
 
 
-def _insert_tasks(db: Database, tasks: Sequence[Task], state: str, now: int) -> set[str]:
+def _insert_tasks(db: Connection, tasks: Sequence[Task], state: str, now: int) -> set[str]:
     """Inserts the tasks that aren't known, or are known as settled and were queued again; returns their ids."""
     fresh = set[str]()
     for task in tasks:

@@ -25,7 +25,7 @@ class SqliteTables(Tables):
     def write(self, table: Table, rows: Sequence[Row], note: str) -> None:
         sql = f"INSERT OR REPLACE INTO {{}} ({', '.join(table.columns)}) VALUES ({marks(table.columns)})"
         with self._connections.transaction() as db:
-            db.conn.executemany(sql.format(table.name), rows)
+            db.executemany(sql.format(table.name), rows)
             db.execute(
                 "INSERT OR REPLACE INTO facts (name, value, at) VALUES (?, ?, ?)",
                 (TRANSFER, note, self._connections.now()),

@@ -24,7 +24,7 @@ class SqliteWorkflows(KnownWorkflows):
     def remember(self, workflows: Sequence[Workflow]) -> None:
         for step in steps(workflows):
             with self._connections.transaction() as db:
-                db.conn.executemany(
+                db.executemany(
                     "INSERT OR REPLACE INTO workflows (id, version, root_id, root_started_at, root_correlation_id)"
                     " VALUES (?, ?, ?, ?, ?)",
                     list(map(workflow_row, step)),

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from store.postgres import PostgresStore, open_store
-from store.postgres.connections import Parameters, Statement, take_any_text
+from store.postgres.connections import Connection, Parameters, Statement, take_any_text
 from store.protocols import Store
 from testkit.postgres import Postgres
 
@@ -65,21 +65,25 @@ class PostgresBackend:
     def open(self) -> PostgresStore:
         """The store, as another process sees it."""
         store = open_store(self.url)
-        connections = store._connections
-        run = connections.run
+        connect = store._connections.connect
 
-        def seen(connection: Any, statement: str, parameters: Parameters = ()) -> Any:
-            self._statements[connections.sql(statement)] = parameters
-            return run(connection, statement, parameters)
+        def watched() -> Connection:
+            connection = connect()
+            run, together = connection.run, connection.fetch_together
 
-        together = connections.fetch_together
+            def seen(statement: str, parameters: Parameters = ()) -> Any:
+                self._statements[connection.sql(statement)] = parameters
+                return run(statement, parameters)
 
-        def all_seen(connection: Any, statements: Sequence[Statement]) -> Any:
-            self._statements |= {connections.sql(statement): parameters for statement, parameters in statements}
-            return together(connection, statements)
+            def all_seen(statements: Sequence[Statement]) -> Any:
+                self._statements |= {connection.sql(statement): parameters for statement, parameters in statements}
+                return together(statements)
 
-        connections.run = seen  # type: ignore[method-assign]
-        connections.fetch_together = all_seen  # type: ignore[method-assign]
+            connection.run = seen  # type: ignore[method-assign]
+            connection.fetch_together = all_seen  # type: ignore[method-assign]
+            return connection
+
+        store._connections.connect = watched  # type: ignore[method-assign]
         self._opened.append(store)
         return store
 

@@ -22,7 +22,7 @@ from sqlite_utils.migrations import Migrations
 from store.errors import NewerStore, StoreUnavailable
 from store.records import EventFilter, NewEvent, new_event_id
 from store.sqlite import SqliteStore, connections, open_store
-from store.sqlite.connections import Connections
+from store.sqlite.connections import Connection, Connections
 from store.sqlite.migrations import migrations
 
 
@@ -54,7 +54,7 @@ def writers_say(pragma: str) -> Iterator[None]:
     """Connections that are opened for writing begin with this."""
     open_writer = Connections._open_writer
 
-    def opened(self: Connections) -> Database:
+    def opened(self: Connections) -> Connection:
         db = open_writer(self)
         db.execute(pragma)
         return db
@@ -67,10 +67,10 @@ def writers_say(pragma: str) -> Iterator[None]:
 
 
 def test_every_connection_commits_to_the_disk(path: Path, store: SqliteStore) -> None:
-    opened: list[Database] = []
+    opened: list[Connection] = []
     make = Connections._open
 
-    def remember(self: Connections, **given: bool) -> Database:
+    def remember(self: Connections, **given: bool) -> Connection:
         opened.append(make(self, **given))
         return opened[-1]
 
@@ -89,7 +89,7 @@ def test_every_connection_commits_to_the_disk(path: Path, store: SqliteStore) ->
     assert set(pragmas) == {(2, "wal")}, "synchronous=FULL, and WAL"
 
 
-def is_open(db: Database) -> bool:
+def is_open(db: Connection) -> bool:
     with suppress(sqlite3.ProgrammingError):
         db.execute("SELECT 1")
         return True

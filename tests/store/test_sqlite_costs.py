@@ -31,7 +31,7 @@ def steps(store: SqliteStore, action: Callable[[], object]) -> int:
         counted += _EVERY
         return 0
 
-    connection = store._connections.reader.conn
+    connection = store._connections.reader
     connection.set_progress_handler(count, _EVERY)
     action()
     connection.set_progress_handler(None, _EVERY)

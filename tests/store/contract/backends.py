@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from sqlite_utils import Database
 
 from store.protocols import Store
 from store.sqlite import SqliteStore, open_store
+from store.sqlite.connections import Connection
 from tests.store.postgres_backend import PostgresBackend
 
 GROWING = ("events", "targets", "tasks", "quarantine")
@@ -63,9 +63,9 @@ class SqliteBackend:
         # Every connection says what it executes, with its parameters put in.
         connect = store._connections._open
 
-        def traced(**options: bool) -> Database:
+        def traced(**options: bool) -> Connection:
             db = connect(**options)
-            db.conn.set_trace_callback(self._statements.add)
+            db.set_trace_callback(self._statements.add)
             return db
 
         store._connections._open = traced  # type: ignore[method-assign, assignment]
