@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from platforms.bodies import Bodies, Body, read_delivery
 from platforms.request import Answer, Request
-from platforms.verifiers.terms import Terms, Verifier
+from platforms.verifiers.protocol import Credentials, Verifier
 
 MB = 1024 * 1024
 
@@ -29,7 +29,7 @@ class Accepted:
 class Platform:
     """A platform, in the words of its own documentation. Each folder of `platforms` declares one.
 
-    What a platform doesn't say is as here; in the methods, None means that there is nothing of the kind.
+    Whatever a platform doesn't declare is as here; None means that it has nothing of the kind.
     """
 
     name: str
@@ -54,10 +54,10 @@ class Platform:
     challenge_settings: frozenset[str] = frozenset()
     """Settings without which its challenge can't be answered."""
     vendor_keys: bool = False
-    """Whether deliveries are proven by public keys that are fetched from the vendor; others don't wait for that."""
+    """Whether deliveries are proven by public keys that are fetched from the vendor."""
     pinned_by: tuple[str, ...] = ()
-    """A setting, and lower-case names of headers, of which one must say whose deliveries are taken, where the vendor
-    signs for everybody."""
+    """For a vendor that signs for everybody: a setting and lower-case names of headers, one of which must say whose
+    deliveries are accepted."""
     mistaken_key: tuple[str, str] | None = None
     """How another key of the platform, often entered as the secret by mistake, begins (a regular expression), and what
     it is."""
@@ -67,13 +67,13 @@ class Platform:
     methods: frozenset[str] = frozenset({"POST"})
     """HTTP methods of deliveries."""
     challenge_methods: frozenset[str] = frozenset()
-    """HTTP methods of nothing but challenges."""
+    """Further HTTP methods, of challenges only."""
     max_body: int = MB
     """Bytes of the largest body."""
     bodies: Bodies = "json"
-    """What its bodies are, whatever their content type says, which nobody signs."""
+    """What its bodies are, whatever their unsigned content type says."""
     alike: bool = False
-    """Whether different events may be the same to the byte, so that no digest can tell a repetition."""
+    """Whether different events may be identical to the byte, so that no digest can tell a repetition."""
     secret_headers: frozenset[str] = frozenset()
     """Lower-case names of headers that carry secrets (those with ``signature`` in their names always do)."""
 
@@ -97,11 +97,11 @@ class Platform:
         """What a secret should be, if this one can't be used."""
         return None
 
-    def challenge(self, request: Request, terms: Terms) -> Answer | None:
+    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
         """The answer to a challenge that is not signed; None for any other request. May raise Refused."""
         return None
 
-    def signed_challenge(self, value: Any, terms: Terms) -> Answer | None:
+    def signed_challenge(self, value: Any, credentials: Credentials) -> Answer | None:
         """The same of a body that has been verified."""
         return None
 
@@ -155,7 +155,7 @@ def body_with_time(request: Request, value: Any, *path: str) -> str | None:
 
 
 def together(ids: Sequence[str | None]) -> str | None:
-    """One id for several things that came together; None if one of them, or all, have none."""
+    """One id for several things that came together; None if there are none, or one of them has none."""
     known = [one for one in ids if one is not None]
     if not known or len(known) < len(ids):
         return None
@@ -163,7 +163,7 @@ def together(ids: Sequence[str | None]) -> str | None:
 
 
 def digest(*parts: str | bytes) -> str:
-    """A short text that is another one for other parts."""
+    """A short text that differs for different parts."""
     summary = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part

@@ -20,9 +20,9 @@ from platforms.request import Request
 MAX_DEPTH = 100
 """How deeply arrays and objects may be nested."""
 MAX_DIGITS = 1000
-"""Characters of one number: Conductor's JSON parser reads no longer ones."""
+"""Characters of one number: the most that Conductor's JSON parser reads."""
 MAX_NAME = 50_000
-"""Characters of a name in an object: Conductor's JSON parser reads no longer ones."""
+"""Characters of a name in an object: the most that Conductor's JSON parser reads."""
 MAX_TEXT = 20_000_000
 """Characters of one text: likewise."""
 MAX_FIELDS = 10_000
@@ -38,7 +38,7 @@ class MalformedBody(BadBody):
 
 
 class UnreadableMediaType(BadBody):
-    """The content type is none that the bridge reads."""
+    """The bridge doesn't read this content type."""
 
 
 Bodies = Literal["json", "json or form", "declared"]
@@ -106,10 +106,8 @@ def read_query(query: str) -> dict[str, Any]:
 
 
 def refuse_unstorable(value: Any) -> None:
-    """Raises MalformedBody for what some Conductor would answer with 500 at every try, so that the sender learns it.
-
-    That is a name or a text that is too long for its JSON parser, and the character NUL, which PostgreSQL can't store.
-    """
+    """Raises MalformedBody for what a Conductor server may answer with 500 on every attempt, so that the sender learns
+    of it: a name or text too long for its JSON parser, and the character NUL, which PostgreSQL can't store."""
     nodes = [value]
     while nodes:
         node = nodes.pop()

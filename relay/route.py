@@ -11,12 +11,12 @@ from platforms.base import Platform
 from platforms.bodies import Body
 from platforms.request import Answer, Request
 from platforms.verifiers import Fetch
-from platforms.verifiers.terms import no_fetch
+from platforms.verifiers.protocol import no_fetch
 from relay.addresses import is_within, read_address, without_mapped
 from relay.intake import Intake
 from relay.only import Only, own_answer
 from relay.payload import CONDUCTOR_PAYLOAD
-from relay.verification import Verification, VerifiedWebhooks, terms_of
+from relay.verification import Verification, VerifiedWebhooks, credentials_of
 from store.tracing import TRACE_HEADERS
 
 PATH = "/webhook/"
@@ -41,7 +41,7 @@ class Route:
         self.webhook = webhook
         self.key = VerifiedWebhooks.key(webhook)
         self.platform = platform
-        self.terms = terms_of(webhook, platform, fetch)
+        self.credentials = credentials_of(webhook, platform, fetch)
         self.verification = Verification(webhook, platform, fetch)
         self.follow_traces = follow_traces
         dropped = self.verification.secret_headers | (frozenset() if follow_traces else TRACE_HEADERS)
@@ -63,11 +63,11 @@ class Route:
 
     def challenge(self, request: Request) -> Answer | None:
         """The answer to a challenge that nobody signs; None if it is none. May raise Refused."""
-        return self.platform.challenge(request, self.terms)
+        return self.platform.challenge(request, self.credentials)
 
     def signed_challenge(self, body: Body) -> Answer | None:
         """The same of a body that has been verified."""
-        return self.platform.signed_challenge(body.value, self.terms)
+        return self.platform.signed_challenge(body.value, self.credentials)
 
     def url(self, seen: Callable[[], str], query: str, path: str = PATH) -> str:
         """The URL as the platform called it: the configured one, or as it was seen; with the query as it was sent.

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from platforms.verifiers.terms import KeysUnavailable
+from platforms.verifiers.protocol import KeysUnavailable
 from relay.addresses import Address, read_address, subscriber_of
 from relay.admission import Allowance
 

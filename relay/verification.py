@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from config.webhooks import Webhook
 from platforms.base import Platform
 from platforms.request import Request
-from platforms.verifiers import OF_SENDER, Check, Fetch, HeaderEquals, Hmac, Proof, Terms, Timestamp
+from platforms.verifiers import OF_SENDER, Check, Credentials, Fetch, HeaderEquals, Hmac, Proof, Timestamp
 from platforms.verifiers.hmacs import TimedHmac
-from platforms.verifiers.terms import Verifier, no_fetch
+from platforms.verifiers.protocol import Verifier, no_fetch
 from relay.fingerprints import fingerprint, is_of_older_version, verifier_text
 from store.protocols import Verifications
 
@@ -30,9 +30,9 @@ class VerifiedDelivery:
         self.proof = proof
 
 
-def terms_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) -> Terms:
+def credentials_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) -> Credentials:
     """What the definition gives to its platform's verifier."""
-    return Terms(
+    return Credentials(
         secrets=tuple(secret.get_secret_value() for secret in webhook.secret or ()),
         tolerance=platform.tolerance if webhook.tolerance is None else webhook.tolerance,
         verify_token=webhook.verify_token.get_secret_value() if webhook.verify_token else None,
@@ -44,13 +44,13 @@ def terms_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) -> T
     )
 
 
-def verifiers_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) -> list[tuple[Verifier, Terms]]:
+def verifiers_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) -> list[tuple[Verifier, Credentials]]:
     """Everything that must hold of a delivery: the platform's signature, `headers:` and `signature:`."""
-    found: list[tuple[Verifier, Terms]] = []
-    terms = terms_of(webhook, platform, fetch)
+    found: list[tuple[Verifier, Credentials]] = []
+    credentials = credentials_of(webhook, platform, fetch)
     given = {name for name in ("secret", "audience", "service_account") if getattr(webhook, name) is not None}
     if platform.verifier is not None and platform.required <= given and webhook.verifier != "none":
-        found.append((platform.verifier, terms))
+        found.append((platform.verifier, credentials))
     if webhook.signature is not None:
         scheme = webhook.signature
         verifier = Hmac(
@@ -64,9 +64,9 @@ def verifiers_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) 
             any_case=True,
         )
         secrets = tuple(secret.get_secret_value() for secret in scheme.secret)
-        found.append((verifier, Terms(secrets, scheme.tolerance)))
+        found.append((verifier, Credentials(secrets, scheme.tolerance)))
     for name, value in (webhook.headers or {}).items():
-        found.append((HeaderEquals(name), Terms((value.get_secret_value(),))))
+        found.append((HeaderEquals(name), Credentials((value.get_secret_value(),))))
     return found
 
 
@@ -77,7 +77,7 @@ class Verification:
         verifiers = verifiers_of(webhook, platform, fetch)
         # Headers first: who doesn't know them causes no fetch of a vendor's key.
         verifiers.sort(key=lambda pair: not isinstance(pair[0], HeaderEquals))
-        self.checks: Sequence[Check] = tuple(verifier.check(terms) for verifier, terms in verifiers)
+        self.checks: Sequence[Check] = tuple(verifier.check(credentials) for verifier, credentials in verifiers)
         self.needs_challenge = not self.checks and webhook.verifier != "none"
         """Whether nothing but an answered challenge verifies the webhook."""
         self.secret_headers = frozenset(

@@ -82,8 +82,8 @@ def content_type_of(body: bytes) -> str:
 
 def signed(webhook: Webhook, draft: Draft) -> Draft:
     """The draft with everything that its webhook asks for. Raises CannotSign."""
-    for verifier, terms in verifiers_of(webhook, PLATFORMS[webhook.platform]):
-        draft = verifier.sign(draft, terms)
+    for verifier, credentials in verifiers_of(webhook, PLATFORMS[webhook.platform]):
+        draft = verifier.sign(draft, credentials)
     return draft
 
 

@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 from platforms.base import Platform, at
 from platforms.bodies import read_body
 from platforms.request import Answer, Request, json_answer
-from platforms.verifiers import CannotSign, Check, Draft, Part, Proof, Refused, Terms
+from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.asymmetric import rsa_holds
 from platforms.verifiers.public_keys import decode_base64
 from platforms.verifiers.timestamps import check_age, read_time
@@ -40,8 +40,8 @@ def is_topic(arn: str, pattern: str) -> bool:
 def check_certificate(certificate: Certificate, url: str, now: float) -> None:
     """Raises Refused unless the certificate is valid now, issued to Amazon SNS and, outside of China, by Amazon.
 
-    Its chain isn't followed: Amazon publishes the certificate alone, and its own library doesn't either. That it is
-    Amazon's is shown by the connection that it came over, from a host and a path that are Amazon SNS's.
+    The chain isn't verified: Amazon publishes the certificate alone, and its own library doesn't either. That it is
+    Amazon's follows from the connection that it came over, from a host and path of Amazon SNS.
     """
     if not certificate.not_valid_before_utc.timestamp() <= now <= certificate.not_valid_after_utc.timestamp():
         raise Refused("the certificate is not valid now")
@@ -64,7 +64,7 @@ class CertifiedMessage:
 
     covers: ClassVar[frozenset[Part]] = frozenset({"fields", "time", "id"})
 
-    def check(self, terms: Terms) -> Check:
+    def check(self, credentials: Credentials) -> Check:
         def check(request: Request) -> Proof:
             message = read_body(request.body, None, always_json=True).value
             if not isinstance(message, dict):
@@ -89,31 +89,31 @@ class CertifiedMessage:
             signed = "".join(lines).encode("utf-8", "surrogatepass")
             decoded = decode_base64(signature.encode("utf-8", "replace"))
             arn, timestamp, message_id = message["TopicArn"], message["Timestamp"], message["MessageId"]
-            # Before the certificate is fetched: who doesn't know the topic causes no fetch.
-            if terms.topics and not any(is_topic(arn, pattern) for pattern in terms.topics):
+            # Before the certificate is fetched: whoever doesn't know the topic causes no fetch.
+            if credentials.topics and not any(is_topic(arn, pattern) for pattern in credentials.topics):
                 raise Refused("the message is of another topic")
             # The header is not signed; held to the body, `headers:` can pin a webhook to its topic by it.
             topic = request.headers.get("x-amz-sns-topic-arn")
             if topic is not None and topic != arn:
                 raise Refused("the header x-amz-sns-topic-arn is not the signed topic")
-            # A fetch may take seconds, and what a stranger's message was read into be many times as large.
+            # A fetch may take seconds, and a stranger's message, once read, may be many times as large as it was.
             del message
             try:
-                certificate = load_pem_x509_certificate(terms.fetch(url, remote=request.remote))
-                # Whoever runs a mirror answers for what it serves, as README says.
-                if not getattr(terms.fetch, "is_mirror", False):
+                certificate = load_pem_x509_certificate(credentials.fetch(url, remote=request.remote))
+                # Whoever runs a mirror vouches for what it serves, as the README says.
+                if not getattr(credentials.fetch, "is_mirror", False):
                     check_certificate(certificate, url, request.now)
                 proven = decoded is not None and rsa_holds(certificate, decoded, signed, algorithm)
             except ValueError:
                 proven = False
             if not proven:
                 raise Refused("the signature does not match")
-            check_age(read_time(timestamp, "rfc3339"), request.now, terms.tolerance)
+            check_age(read_time(timestamp, "rfc3339"), request.now, credentials.tolerance)
             return Proof(signed, body=False, id=message_id or None)
 
         return check
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         raise CannotSign("only Amazon SNS can sign for itself; publish a message to the topic instead")
 
 
@@ -129,14 +129,14 @@ class AmazonSns(Platform):
     pinned_by = ("topic", "x-amz-sns-topic-arn")
 
     # https://docs.aws.amazon.com/sns/latest/dg/SendMessageToHttp.confirm.html
-    def signed_challenge(self, value: Any, terms: Terms) -> Answer | None:
+    def signed_challenge(self, value: Any, credentials: Credentials) -> Answer | None:
         """Visits the URL that confirms the subscription."""
         if not isinstance(value, dict) or value.get("Type") != "SubscriptionConfirmation":
             return None
         url = value.get("SubscribeURL")
         if not isinstance(url, str) or not _CONFIRM.fullmatch(url):
             raise Refused("SubscribeURL is not at Amazon SNS")
-        terms.fetch(url, fresh=True)
+        credentials.fetch(url, fresh=True)
         return json_answer({"confirmed": True})
 
     def delivery_id(self, request: Request, value: Any) -> str | None:

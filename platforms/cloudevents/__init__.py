@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from platforms.base import Accepted, Platform, at, together
 from platforms.bodies import Body, MalformedBody, UnreadableMediaType, read_body, refuse_unstorable
 from platforms.request import Answer, Request, json_answer
-from platforms.verifiers import OF_SENDER, CannotSign, Check, Draft, Part, Proof, Refused, Terms
+from platforms.verifiers import OF_SENDER, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import any_equal, header_bytes, required_header
 
 _STRUCTURED = "application/cloudevents"
@@ -29,8 +29,8 @@ class Bearer:
 
     covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
 
-    def check(self, terms: Terms) -> Check:
-        secrets = [secret.encode() for secret in terms.secrets]
+    def check(self, credentials: Credentials) -> Check:
+        secrets = [secret.encode() for secret in credentials.secrets]
 
         def check(request: Request) -> Proof:
             scheme, _, token = required_header(request, "authorization").partition(" ")
@@ -40,10 +40,8 @@ class Bearer:
 
         return check
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
-        if not terms.secrets:
-            raise CannotSign("the webhook has no secret")
-        return draft.with_header("Authorization", f"Bearer {terms.secrets[0]}")
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
+        return draft.with_header("Authorization", f"Bearer {credentials.first_secret}")
 
 
 def _checked(body: Body) -> Body:
@@ -97,8 +95,8 @@ class CloudEvents(Platform):
 
     # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md#4-abuse-protection
     # https://learn.microsoft.com/en-us/azure/event-grid/end-point-validation-cloud-events-schema
-    def challenge(self, request: Request, terms: Terms) -> Answer | None:
-        """Whoever is to send asks whether it may, at which rate; it may, at any."""
+    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
+        """The sender asks whether, and at which rate, it may send: it may, at any."""
         origin = request.headers.get("webhook-request-origin", "")
         if request.method != "OPTIONS":
             return None
@@ -111,7 +109,7 @@ class CloudEvents(Platform):
     def read(self, request: Request, signed: bool) -> Body:
         """The event as an object, or a batch's list of such.
 
-        With a `signature:` of the body a binary event is refused: what it is stands in headers, which are not signed.
+        With a `signature:` of the body a binary event is refused: its attributes are in headers, which aren't signed.
         """
         content_type = request.headers.get("content-type", "")
         media_type = content_type.partition(";")[0].strip().lower()
@@ -149,7 +147,7 @@ class CloudEvents(Platform):
         return f"{source} {event_id}" if " " not in source else together([source, event_id])
 
     def answer(self, accepted: Accepted) -> Answer:
-        """Of a batch, and be it of one, the ids of all its events."""
+        """For a batch, even of one event, a list of ids."""
         if isinstance(accepted.value, list) and "eventId" in accepted.fields:
             rest = {name: value for name, value in accepted.fields.items() if name != "eventId"}
             return json_answer({"eventIds": list(accepted.event_ids), **rest})

@@ -5,7 +5,7 @@ from typing import Any
 from platforms.base import Platform
 from platforms.bodies import BadBody, read_body, read_query
 from platforms.request import Answer, Request, text_answer
-from platforms.verifiers import Terms
+from platforms.verifiers import Credentials
 
 _LARGEST_CHALLENGE = 64 * 1024
 """Bytes of a body that is read before anything is proven."""
@@ -21,11 +21,11 @@ class Custom(Platform):
     options = frozenset({"challenge"})
     bodies = "declared"
 
-    def challenge(self, request: Request, terms: Terms) -> Answer | None:
+    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
         """Answers the query parameter or JSON field of the definition's `challenge` with its value."""
-        if terms.challenge is None:
+        if credentials.challenge is None:
             return None
-        value: Any = read_query(request.query).get(terms.challenge)
+        value: Any = read_query(request.query).get(credentials.challenge)
         if value is None and 0 < len(request.body) <= _LARGEST_CHALLENGE:
             try:
                 body = read_body(request.body, request.headers.get("content-type"))
@@ -33,7 +33,7 @@ class Custom(Platform):
                 return None
             # Only of JSON: a form may have such a field in every delivery.
             is_object = body.text is not None and isinstance(body.value, dict)
-            value = body.value.get(terms.challenge) if is_object else None
+            value = body.value.get(credentials.challenge) if is_object else None
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             return None
         return text_answer(str(value))

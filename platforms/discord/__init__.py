@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Accepted, Platform, at, body_with_time
 from platforms.request import Answer, Request, json_answer
-from platforms.verifiers import Ed25519, Terms, Timestamp
+from platforms.verifiers import Credentials, Ed25519, Timestamp
 from platforms.verifiers.asymmetric import ed25519_hex_key
 from platforms.verifiers.public_keys import problem_of
 
@@ -37,8 +37,8 @@ class Discord(Platform):
 
     # https://docs.discord.com/developers/interactions/overview#setting-up-an-endpoint
     # https://docs.discord.com/developers/events/webhook-events#preparing-for-events
-    def signed_challenge(self, value: Any, terms: Terms) -> Answer | None:
-        """An interaction's ping has type 1, as the events of webhooks have; theirs has type 0."""
+    def signed_challenge(self, value: Any, credentials: Credentials) -> Answer | None:
+        """An interaction's ping has type 1, which webhook events have too; their ping has type 0."""
         if not isinstance(value, dict) or isinstance(value.get("type"), bool):
             return None
         if value.get("type") == 1 and "event" not in value:
@@ -46,8 +46,7 @@ class Discord(Platform):
         return _NO_CONTENT if value.get("type") == 0 and "event" not in value else None
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """Webhook events have no id, but the time of the event in their body; another attempt is signed with its
-        own."""
+        """Webhook events have no id, but the event's time; each attempt is signed with a time of its own."""
         if _is_webhook_event(value):
             return body_with_time(request, value, "event", "timestamp")
         return at(value, "id")

@@ -3,7 +3,7 @@
 from platforms.base import Platform
 from platforms.bodies import read_query
 from platforms.request import Answer, Request, text_answer
-from platforms.verifiers import Hmac, Terms
+from platforms.verifiers import Credentials, Hmac
 
 
 # https://www.dropbox.com/developers/reference/webhooks#receiving-notifications
@@ -15,11 +15,11 @@ class Dropbox(Platform):
     verifier = Hmac(header="X-Dropbox-Signature")
     challenge_only = True
     challenge_methods = frozenset({"GET"})
-    # It says that something has changed, in the same words each time, and nothing of what or when.
+    # A delivery says that something has changed, always in the same words, but not what or when.
     alike = True
 
     # https://www.dropbox.com/developers/reference/webhooks#the-verification-request
-    def challenge(self, request: Request, terms: Terms) -> Answer | None:
+    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
         challenge = read_query(request.query).get("challenge") if request.method == "GET" else None
         return text_answer(challenge) if isinstance(challenge, str) else None
 

@@ -5,12 +5,12 @@ from typing import Any
 from platforms.base import Platform, at, digest, together
 from platforms.bodies import read_query
 from platforms.request import Answer, Request, text_answer
-from platforms.verifiers import Hmac, Refused, Terms
+from platforms.verifiers import Credentials, Hmac, Refused
 from platforms.verifiers.compare import equal
 
 
 def message_id(event: Any) -> str | None:
-    """That a message was unsent, and the sender's own echo of it, have the id of the message."""
+    """A message's id; deletion and echo are other events with the same id."""
     identifier = at(event, "message", "mid")
     kinds = [kind for kind in ("is_deleted", "is_echo") if identifier and event["message"].get(kind)]
     return " ".join([identifier, *kinds]) if identifier else None
@@ -29,7 +29,7 @@ class Facebook(Platform):
     challenge_methods = frozenset({"GET"})
 
     # https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests
-    def challenge(self, request: Request, terms: Terms) -> Answer | None:
+    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
         """A GET with the token that was entered at Meta; anything else gets Meta's own 403."""
         if request.method != "GET":
             return None
@@ -37,12 +37,12 @@ class Facebook(Platform):
         token, challenge = query.get("hub.verify_token"), query.get("hub.challenge")
         if query.get("hub.mode") != "subscribe" or not isinstance(token, str) or not isinstance(challenge, str):
             raise Refused("not a verification request of Meta", 403)
-        if terms.verify_token is None or not equal(token, terms.verify_token):
+        if credentials.verify_token is None or not equal(token, credentials.verify_token):
             raise Refused("hub.verify_token has another value", 403)
         return text_answer(challenge)
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """Messages have ids; other entries have a time in seconds, which only their content tells apart."""
+        """Messages have ids. Other entries have only a time in seconds, and are told apart by their content."""
         found = value.get("entry") if isinstance(value, dict) else None
         if not isinstance(found, list) or not found:
             return None

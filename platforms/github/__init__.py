@@ -21,7 +21,7 @@ def _may_come_again(value: dict[str, Any]) -> bool:
         return True
     if value.get("action") == "rerequested" and "check_run" in value:
         return True
-    # Of an issue or pull request the label is a detail, and those have a time.
+    # Of an issue or pull request, which have a time, the label is a detail.
     return "label" in value and _TIMED.isdisjoint(value)
 
 
@@ -38,8 +38,8 @@ class GitHub(Platform):
     max_body = 25 * MB
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """An event without a time may come again, the same to the byte, and is another one: there the header tells them
-        apart, though nobody signs it. All others have a time or an id in their body, and need no more than a digest."""
+        """An event without a time may happen again with the same bytes: there the header tells them apart, though it
+        isn't signed. All others have a time or an id in their body, and a digest is enough."""
         identifier = request.headers.get("x-github-delivery")
         if not identifier or not isinstance(value, dict):
             return None

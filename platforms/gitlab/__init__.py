@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from platforms.base import Platform, first_header
 from platforms.request import Request
-from platforms.verifiers import Check, Draft, HeaderEquals, Part, Proof, Refused, StandardWebhooks, Terms
+from platforms.verifiers import Check, Credentials, Draft, HeaderEquals, Part, Proof, Refused, StandardWebhooks
 from platforms.verifiers.standard_webhooks import SECRET_KEY
 
 _TOKEN = HeaderEquals("X-Gitlab-Token")
@@ -18,11 +18,11 @@ class TokenOrSignature:
 
     covers: ClassVar[frozenset[Part]] = frozenset({"sender", "id", "time", "body"})
 
-    def check(self, terms: Terms) -> Check:
-        signing = tuple(secret for secret in terms.secrets if secret.startswith(SECRET_KEY))
-        tokens = tuple(secret for secret in terms.secrets if secret not in signing)
-        check_token = _TOKEN.check(replace(terms, secrets=tokens))
-        check_signature = _SIGNATURE.check(replace(terms, secrets=signing))
+    def check(self, credentials: Credentials) -> Check:
+        signing = tuple(secret for secret in credentials.secrets if secret.startswith(SECRET_KEY))
+        tokens = tuple(secret for secret in credentials.secrets if secret not in signing)
+        check_token = _TOKEN.check(replace(credentials, secrets=tokens))
+        check_signature = _SIGNATURE.check(replace(credentials, secrets=signing))
 
         def check(request: Request) -> Proof:
             if not signing:
@@ -36,9 +36,9 @@ class TokenOrSignature:
 
         return check
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
-        signing = bool(terms.secrets) and terms.secrets[0].startswith(SECRET_KEY)
-        return (_SIGNATURE if signing else _TOKEN).sign(draft, terms)
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
+        signing = bool(credentials.secrets) and credentials.secrets[0].startswith(SECRET_KEY)
+        return (_SIGNATURE if signing else _TOKEN).sign(draft, credentials)
 
 
 # https://docs.gitlab.com/user/project/integrations/webhooks/#validate-payloads-by-using-a-secret-token

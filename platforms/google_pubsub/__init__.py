@@ -6,7 +6,18 @@ from typing import Any, ClassVar
 
 from platforms.base import Platform, at
 from platforms.request import Request
-from platforms.verifiers import OF_SENDER, CannotSign, Check, Draft, Fetch, KeysUnavailable, Part, Proof, Refused, Terms
+from platforms.verifiers import (
+    OF_SENDER,
+    CannotSign,
+    Check,
+    Credentials,
+    Draft,
+    Fetch,
+    KeysUnavailable,
+    Part,
+    Proof,
+    Refused,
+)
 from platforms.verifiers.compare import equal, required_header
 from platforms.verifiers.tokens import check_token, read_token
 
@@ -15,7 +26,7 @@ _ISSUERS = frozenset({"https://accounts.google.com", "accounts.google.com"})
 
 
 def certificate(fetch: Fetch, key_id: str, remote: str | None) -> bytes | None:
-    """Google's certificate of that name; Google changes them now and then. Raises KeysUnavailable."""
+    """Google's certificate with that id; Google rotates them. Raises KeysUnavailable."""
     for fresh in (False, True):
         try:
             certificates = json.loads(fetch(CERTIFICATES, fresh=fresh, remote=remote))
@@ -34,7 +45,7 @@ class GoogleToken:
 
     covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
 
-    def check(self, terms: Terms) -> Check:
+    def check(self, credentials: Credentials) -> Check:
         def check(request: Request) -> Proof:
             scheme, _, text = required_header(request, "authorization").partition(" ")
             if scheme.lower() != "bearer":
@@ -42,13 +53,17 @@ class GoogleToken:
             token = read_token(text.strip())
             check_token(
                 token,
-                lambda key_id: certificate(terms.fetch, key_id, request.remote),
+                lambda key_id: certificate(credentials.fetch, key_id, request.remote),
                 issuers=_ISSUERS,
-                audience=terms.audience,
+                audience=credentials.audience,
                 now=request.now,
             )
             email = token.claims.get("email")
-            if terms.service_account is None or not isinstance(email, str) or not equal(email, terms.service_account):
+            if (
+                credentials.service_account is None
+                or not isinstance(email, str)
+                or not equal(email, credentials.service_account)
+            ):
                 raise Refused("the token is of another service account")
             if token.claims.get("email_verified") is not True:
                 raise Refused("the token's e-mail is not verified")
@@ -56,7 +71,7 @@ class GoogleToken:
 
         return check
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         raise CannotSign("only Google can sign for its service accounts; publish a message to the topic instead")
 
 

@@ -45,7 +45,7 @@ class HubSpot(Platform):
 
     # https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide#webhook-payloads
     def element_id(self, element: Any) -> str | None:
-        """`eventId` alone isn't unique: all that the event says makes it so, but for the number of the attempt."""
+        """`eventId` alone isn't unique; the whole event is, except for the number of the attempt."""
         if not isinstance(element, dict) or at(element, "eventId") is None:
             return None
         kept = {name: item for name, item in element.items() if name != "attemptNumber"}

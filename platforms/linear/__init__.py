@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from platforms.base import Platform, at, digest, first_header
 from platforms.bodies import read_body
 from platforms.request import Request
-from platforms.verifiers import Check, Draft, Hmac, Part, Proof, Terms
+from platforms.verifiers import Check, Credentials, Draft, Hmac, Part, Proof
 from platforms.verifiers.timestamps import check_age, read_time, write_time
 
 _SIGNATURE = Hmac(header="Linear-Signature")
@@ -24,26 +24,26 @@ class SignatureAndBodyTime:
 
     covers: ClassVar[frozenset[Part]] = frozenset({"time", "body"})
 
-    def check(self, terms: Terms) -> Check:
-        check_signature = _SIGNATURE.check(terms)
+    def check(self, credentials: Credentials) -> Check:
+        check_signature = _SIGNATURE.check(credentials)
 
         def check(request: Request) -> Proof:
             proof = check_signature(request)
             value = read_body(request.body, None, always_json=True).value
-            check_age(read_time(at(value, TIME) or "", "ms"), request.now, terms.tolerance)
+            check_age(read_time(at(value, TIME) or "", "ms"), request.now, credentials.tolerance)
             return proof
 
         return check
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
-        """With the time of now in the body, if that is a JSON object."""
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
+        """With the current time in the body, if that is a JSON object."""
         now = write_time(draft.now, "ms").encode()
         body, found = _TIME.subn(rb"\g<1>" + now, draft.body)
         if not found:
             rest = body.strip()[1:].lstrip()
             added = b'{"%b": %b%b%b' % (TIME.encode(), now, b"" if rest == b"}" else b", ", rest)
             body = added if body.lstrip().startswith(b"{") else body
-        return _SIGNATURE.sign(Draft(draft.method, draft.url, draft.headers, body, draft.now), terms)
+        return _SIGNATURE.sign(Draft(draft.method, draft.url, draft.headers, body, draft.now), credentials)
 
 
 # https://linear.app/developers/webhooks#securing-webhooks
@@ -56,7 +56,7 @@ class Linear(Platform):
     tolerance = 60
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """Linear signs another attempt with its own time; `createdAt` is when the event was."""
+        """Each attempt is signed with its own time; `createdAt` is the time of the event."""
         if at(value, "createdAt") is None:
             return None
         return digest(json.dumps({name: item for name, item in value.items() if name != TIME}, sort_keys=True))

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from platforms.base import Platform
 from platforms.bodies import read_delivery, read_json
 from platforms.request import Request
-from platforms.verifiers import CannotSign, Check, Draft, Part, Proof, Refused, Terms
+from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import any_equal
 from platforms.verifiers.hmacs import encoded_hmac
 from platforms.verifiers.timestamps import check_age, read_time, write_time
@@ -30,8 +30,8 @@ class BodySignature:
 
     covers: ClassVar[frozenset[Part]] = frozenset({"time", "id"})
 
-    def check(self, terms: Terms) -> Check:
-        keys = [secret.encode() for secret in terms.secrets]
+    def check(self, credentials: Credentials) -> Check:
+        keys = [secret.encode() for secret in credentials.secrets]
 
         def check(request: Request) -> Proof:
             fields = _signature(read_delivery(request, "declared", signed=True).value)
@@ -44,16 +44,16 @@ class BodySignature:
             message = (timestamp + token).encode("utf-8", "surrogatepass")
             if not any_equal(given, [encoded_hmac(key, message, "sha256", "hex") for key in keys]):
                 raise Refused("the signature does not match")
-            check_age(at, request.now, terms.tolerance)
+            check_age(at, request.now, credentials.tolerance)
             return Proof(message, body=False, id=token)
 
         return check
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
-        if not terms.secrets:
-            raise CannotSign("the webhook has no secret to sign with")
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         timestamp, token = write_time(draft.now, "s"), secrets.token_hex(25)
-        signature = encoded_hmac(terms.secrets[0].encode(), (timestamp + token).encode(), "sha256", "hex").decode()
+        signature = encoded_hmac(
+            credentials.first_secret.encode(), (timestamp + token).encode(), "sha256", "hex"
+        ).decode()
         fields = {"timestamp": timestamp, "token": token, "signature": signature}
         if draft.headers.get("Content-Type", "").startswith(_FORM):
             separator = b"&" if draft.body else b""
@@ -74,7 +74,7 @@ class Mailgun(Platform):
     purpose = "mail delivered, bounced, opened or received"
     secret_label = "HTTP signing key"
     verifier = BodySignature()
-    # Every attempt is signed with the first one's time, and the last comes after eight hours.
+    # Every attempt is signed with the first one's time, and the last comes eight hours later.
     tolerance = 12 * 3600
     bodies = "declared"
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from platforms.base import Platform, at, together
 from platforms.bodies import read_body, read_json, read_query
 from platforms.request import Answer, Request, text_answer
-from platforms.verifiers import OF_SENDER, CannotSign, Check, Draft, Part, Proof, Refused, Terms
+from platforms.verifiers import OF_SENDER, CannotSign, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import any_equal
 
 
@@ -23,10 +23,10 @@ class ClientState:
 
     covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
 
-    def check(self, terms: Terms) -> Check:
+    def check(self, credentials: Credentials) -> Check:
         def known(notification: Any) -> bool:
             state = notification.get("clientState") if isinstance(notification, dict) else None
-            return isinstance(state, str) and any_equal(state, terms.secrets)
+            return isinstance(state, str) and any_equal(state, credentials.secrets)
 
         def check(request: Request) -> Proof:
             notifications = _notifications(read_body(request.body, None, always_json=True).value)
@@ -36,9 +36,7 @@ class ClientState:
 
         return check
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
-        if not terms.secrets:
-            raise CannotSign("the webhook has no secret")
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         try:
             value = read_json(draft.body.decode())
         except ValueError:
@@ -46,7 +44,7 @@ class ClientState:
         notifications = _notifications(value)
         if not notifications or not all(isinstance(one, dict) for one in notifications):
             raise CannotSign('Microsoft Graph sends {"value": [{…}, …]}, which the body is not')
-        signed = [one | {"clientState": terms.secrets[0]} for one in notifications]
+        signed = [one | {"clientState": credentials.first_secret} for one in notifications]
         return replace(draft, body=json.dumps(value | {"value": signed}).encode())
 
 
@@ -60,7 +58,7 @@ class MicrosoftGraph(Platform):
     challenge_only = True
 
     # https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks#notificationurl-validation
-    def challenge(self, request: Request, terms: Terms) -> Answer | None:
+    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
         """A POST with a token in the query, which has to come back decoded, as plain text."""
         token = read_query(request.query).get("validationToken") if "validationToken" in request.query else None
         return text_answer(token) if isinstance(token, str) else None

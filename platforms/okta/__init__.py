@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at, together
 from platforms.request import Answer, Request, json_answer
-from platforms.verifiers import HeaderEquals, Terms
+from platforms.verifiers import Credentials, HeaderEquals
 
 
 # https://developer.okta.com/docs/concepts/event-hooks/#authorization-header
@@ -19,7 +19,7 @@ class Okta(Platform):
     challenge_methods = frozenset({"GET"})
 
     # https://developer.okta.com/docs/concepts/event-hooks/#one-time-verification-request
-    def challenge(self, request: Request, terms: Terms) -> Answer | None:
+    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
         challenge = request.headers.get("x-okta-verification-challenge") if request.method == "GET" else None
         return json_answer({"verification": challenge}) if challenge else None
 

@@ -18,8 +18,8 @@ class Shopify(Platform):
     bodies = "declared"  # JSON, or XML
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """An order that is created and paid at once is sent twice, the same to the byte, under two topics: both are
-        events. Nobody signs the topic: a webhook that names it in `headers:` takes no other."""
+        """An order that is created and paid at once is sent twice with the same bytes, under two topics: both are
+        events. The topic isn't signed; a webhook that names it in `headers:` accepts no other."""
         topic = request.headers.get("x-shopify-topic")
         return digest(topic, request.body) if topic else None
 

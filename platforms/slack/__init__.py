@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.request import Answer, Request, json_answer
-from platforms.verifiers import Hmac, Terms, Timestamp
+from platforms.verifiers import Credentials, Hmac, Timestamp
 
 
 # https://docs.slack.dev/authentication/verifying-requests-from-slack
@@ -25,7 +25,7 @@ class Slack(Platform):
     bodies = "json or form"
 
     # https://docs.slack.dev/reference/events/url_verification
-    def signed_challenge(self, value: Any, terms: Terms) -> Answer | None:
+    def signed_challenge(self, value: Any, credentials: Credentials) -> Answer | None:
         """Slack sends it once, when the URL is entered; it is signed as every event is."""
         if isinstance(value, dict) and value.get("type") == "url_verification":
             challenge = value.get("challenge")

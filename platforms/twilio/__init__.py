@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 from platforms.base import Accepted, Platform, at, first_header
 from platforms.bodies import MAX_FIELDS, read_query
 from platforms.request import Answer, Request
-from platforms.verifiers import CannotSign, Check, Draft, Part, Proof, Refused, Terms
+from platforms.verifiers import Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import any_equal, equal, header_bytes, required_header
 from platforms.verifiers.hmacs import Algorithm, encoded_hmac, sha256_hex
 
@@ -15,7 +15,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 def _urls(url: str) -> tuple[str, ...]:
-    """As it was called, without its port, and with the port that goes without saying: Twilio signs any of them."""
+    """The URL as it was called, without its port, and with the default port: Twilio signs any of them."""
     try:
         parts = urlsplit(url)
         host, port = parts.netloc, parts.port
@@ -27,7 +27,7 @@ def _urls(url: str) -> tuple[str, ...]:
 
 
 def _fields(body: bytes) -> str:
-    """Names sorted by their case, values sorted and each once; blank values count."""
+    """Names sorted case-sensitively, values sorted and without repetitions; blank values count."""
     try:
         text = body.decode("utf-8", "replace")
         pairs = parse_qsl(text, keep_blank_values=True, errors="replace", max_num_fields=MAX_FIELDS)
@@ -49,15 +49,15 @@ def _is_form(content_type: str | None) -> bool:
 class UrlAndFields:
     """The signature covers the URL and the fields of a form; of another body the hash, in the URL, is covered.
 
-    A delivery by GET has its fields in the URL, and nothing is appended. Which of them it is, the URL says, since it is
-    signed: a content type would turn JSON into a form without fields, for which the URL's signature is good as well.
+    A delivery by GET has its fields in the URL, and nothing is appended. The URL, which is signed, says which one it is:
+    by its content type JSON could pass for a form without fields, for which the URL's signature holds as well.
     """
 
     header: str = "X-Twilio-Signature"
     covers: ClassVar[frozenset[Part]] = frozenset({"url", "body"})
 
-    def check(self, terms: Terms) -> Check:
-        name, keys = self.header.lower(), [key.encode() for key in terms.secrets]
+    def check(self, credentials: Credentials) -> Check:
+        name, keys = self.header.lower(), [key.encode() for key in credentials.secrets]
 
         def check(request: Request) -> Proof:
             given = header_bytes(required_header(request, name))
@@ -78,16 +78,14 @@ class UrlAndFields:
 
         return check
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
-        if not terms.secrets:
-            raise CannotSign("the webhook has no secret to sign with")
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         fields = ""
         if _is_form(draft.headers.get("Content-Type")):
             fields = _fields(draft.body)
         elif draft.body:
             separator = "&" if urlsplit(draft.url).query else "?"
             draft = replace(draft, url=f"{draft.url}{separator}bodySHA256={sha256_hex(draft.body)}")
-        signature = encoded_hmac(terms.secrets[0].encode(), _message(draft.url, fields), "sha1", "base64")
+        signature = encoded_hmac(credentials.first_secret.encode(), _message(draft.url, fields), "sha1", "base64")
         return draft.with_header(self.header, signature.decode())
 
 
@@ -107,7 +105,7 @@ class Twilio(Platform):
         return first_header(request, "i-twilio-idempotency-token") or (message and f"{message} {status}".rstrip())
 
     def answer(self, accepted: Accepted) -> Answer:
-        """Twilio warns of anything that is no TwiML."""
+        """Twilio warns of anything that isn't TwiML."""
         return Answer(200, b"<Response/>", "text/xml; charset=utf-8")
 
 

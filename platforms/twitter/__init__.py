@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from platforms.base import Platform, at, digest
 from platforms.bodies import read_query
 from platforms.request import Answer, Request, json_answer
-from platforms.verifiers import Check, Draft, Hmac, Part, Proof, Refused, Terms
+from platforms.verifiers import Check, Credentials, Draft, Hmac, Part, Proof, Refused
 from platforms.verifiers.hmacs import encoded_hmac
 
 _SIGNATURE = Hmac(header="x-twitter-webhooks-signature", encoding="base64", prefix="sha256=")
@@ -14,12 +14,12 @@ _SIGNATURE = Hmac(header="x-twitter-webhooks-signature", encoding="base64", pref
 
 @dataclass(frozen=True)
 class SignedObject:
-    """The signature of a JSON object. Of other texts the challenge gives a signature to anybody who asks."""
+    """The signature of a JSON object. For any other text the challenge gives a signature to anyone who asks."""
 
     covers: ClassVar[frozenset[Part]] = frozenset({"body"})
 
-    def check(self, terms: Terms) -> Check:
-        check_signature = _SIGNATURE.check(terms)
+    def check(self, credentials: Credentials) -> Check:
+        check_signature = _SIGNATURE.check(credentials)
 
         def check(request: Request) -> Proof:
             if not request.body.lstrip().startswith(b"{"):
@@ -28,8 +28,8 @@ class SignedObject:
 
         return check
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
-        return _SIGNATURE.sign(draft, terms)
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
+        return _SIGNATURE.sign(draft, credentials)
 
 
 # https://docs.x.com/x-api/webhooks/quickstart#signature-header-validation
@@ -42,18 +42,18 @@ class X(Platform):
     challenge_methods = frozenset({"GET"})
 
     # https://docs.x.com/x-api/webhooks/quickstart#challenge-response-checks-crc
-    def challenge(self, request: Request, terms: Terms) -> Answer | None:
-        """X repeats it for ever, about hourly; it is not signed.
+    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
+        """X repeats it about hourly; it is not signed.
 
-        The answer is the signature that deliveries have, of a text that anybody may choose. So there is none of a text
-        that could be a delivery: X's tokens hold no brace, and all its deliveries begin with one.
+        The answer is a signature like a delivery's, of a text that anybody may choose. So a text that could be a
+        delivery gets none: X's tokens contain no brace, and all its deliveries begin with one.
         """
         token = read_query(request.query).get("crc_token") if request.method == "GET" else None
-        if not isinstance(token, str) or not terms.secrets:
+        if not isinstance(token, str) or not credentials.secrets:
             return None
         if "{" in token:
             raise Refused("crc_token could be a delivery")
-        signature = encoded_hmac(terms.secrets[0].encode(), token.encode(), "sha256", "base64").decode()
+        signature = encoded_hmac(credentials.secrets[0].encode(), token.encode(), "sha256", "base64").decode()
         return json_answer({"response_token": f"sha256={signature}"})
 
     def delivery_id(self, request: Request, value: Any) -> str | None:

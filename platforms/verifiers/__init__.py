@@ -1,28 +1,29 @@
-"""Building blocks of which platforms are declared: pure, and each with one error, `Refused`, whatever is sent."""
+"""Building blocks for declaring platforms: pure, and with one error, `Refused`, whatever is sent."""
 
 from platforms.verifiers.asymmetric import EcdsaP256, Ed25519
 from platforms.verifiers.compare import HeaderEquals
 from platforms.verifiers.hmacs import Hmac, TimedHmac
-from platforms.verifiers.refused import CannotSign, Refused
-from platforms.verifiers.standard_webhooks import StandardWebhooks
-from platforms.verifiers.terms import (
+from platforms.verifiers.protocol import (
     OF_SENDER,
     Check,
+    Credentials,
     Draft,
     Fetch,
     KeysUnavailable,
     Part,
     Proof,
-    Terms,
     Verifier,
     proof_of,
 )
+from platforms.verifiers.refused import CannotSign, Refused
+from platforms.verifiers.standard_webhooks import StandardWebhooks
 from platforms.verifiers.timestamps import Timestamp
 
 __all__ = [
     "OF_SENDER",
     "CannotSign",
     "Check",
+    "Credentials",
     "Draft",
     "EcdsaP256",
     "Ed25519",
@@ -34,7 +35,6 @@ __all__ = [
     "Proof",
     "Refused",
     "StandardWebhooks",
-    "Terms",
     "TimedHmac",
     "Timestamp",
     "Verifier",

@@ -18,10 +18,10 @@ from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from platforms.request import Request
 from platforms.verifiers.compare import header_bytes, required_header
+from platforms.verifiers.protocol import Check, Credentials, Draft, Part, Proof, proof_of
 from platforms.verifiers.public_keys import decode_base64, decode_hex, usable
 from platforms.verifiers.refused import CannotSign, Refused
 from platforms.verifiers.templates import compile_template, parts_of
-from platforms.verifiers.terms import Check, Draft, Part, Proof, Terms, proof_of
 from platforms.verifiers.timestamps import Timestamp
 
 Key = TypeVar("Key")
@@ -49,7 +49,7 @@ def ed25519_hex_key(secret: str) -> Ed25519PublicKey:
 
 
 def ed25519_key(raw: bytes | None, form: str) -> Ed25519PublicKey:
-    """The public key from its 32 bytes. Raises ValueError if they are none."""
+    """The public key from its 32 bytes. Raises ValueError if they aren't one."""
     try:
         return Ed25519PublicKey.from_public_bytes(raw or b"")
     except (ValueError, UnsupportedAlgorithm):
@@ -113,9 +113,9 @@ class _InHeader(Generic[Key]):
         """Whether the key's owner signed the message."""
         raise NotImplementedError
 
-    def check(self, terms: Terms) -> Check:
+    def check(self, credentials: Credentials) -> Check:
         name, timestamp = self.header.lower(), self.timestamp
-        keys, render = usable(terms.secrets, self.key), compile_template(self.signed)
+        keys, render = usable(credentials.secrets, self.key), compile_template(self.signed)
 
         def check(request: Request) -> Proof:
             signature = self.decode(required_header(request, name))
@@ -125,12 +125,12 @@ class _InHeader(Generic[Key]):
             message = render({"body": request.body, "timestamp": header_bytes(time_text)})
             if not any(self.holds(key, signature, message) for key in keys):
                 raise Refused("the signature does not match" if keys else "the webhook's secret is no key")
-            timestamp.check(time_text, request.now, terms.tolerance)
+            timestamp.check(time_text, request.now, credentials.tolerance)
             return proof_of(request, message)
 
         return check
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         raise CannotSign("the webhook has the platform's public key only; its private key never leaves the platform")
 
 

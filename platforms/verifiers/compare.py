@@ -1,4 +1,4 @@
-"""Comparing what was sent with what should have been: in constant time, whatever the bytes."""
+"""Compares what was sent with what is expected: in constant time, whatever the bytes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from platforms.request import Request
-from platforms.verifiers.refused import CannotSign, Refused
-from platforms.verifiers.terms import OF_SENDER, Check, Draft, Part, Proof, Terms
+from platforms.verifiers.protocol import OF_SENDER, Check, Credentials, Draft, Part, Proof
+from platforms.verifiers.refused import Refused
 
 
 def header_bytes(value: str) -> bytes:
@@ -18,7 +18,7 @@ def header_bytes(value: str) -> bytes:
 
 
 def equal(given: str | bytes, expected: str | bytes) -> bool:
-    """Whether both are the same; the time taken tells nothing about where they differ."""
+    """Whether both are the same; the time it takes reveals nothing about where they differ."""
     if isinstance(given, str):
         given = given.encode("utf-8", "surrogatepass")
     if isinstance(expected, str):
@@ -27,7 +27,7 @@ def equal(given: str | bytes, expected: str | bytes) -> bool:
 
 
 def any_equal(given: str | bytes, expected: Iterable[str | bytes]) -> bool:
-    """Whether it is the same as one of them; all are compared, so that the time doesn't tell which."""
+    """Whether it equals one of them; all are compared, so that the time doesn't reveal which."""
     found = False
     for one in expected:
         found |= equal(given, one)
@@ -49,9 +49,9 @@ class HeaderEquals:
     header: str
     covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
 
-    def check(self, terms: Terms) -> Check:
+    def check(self, credentials: Credentials) -> Check:
         name = self.header.lower()
-        secrets = [secret.encode() for secret in terms.secrets]
+        secrets = [secret.encode() for secret in credentials.secrets]
 
         def check(request: Request) -> Proof:
             given = header_bytes(required_header(request, name))
@@ -61,7 +61,5 @@ class HeaderEquals:
 
         return check
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
-        if not terms.secrets:
-            raise CannotSign("the webhook has no secret")
-        return draft.with_header(self.header, terms.secrets[0])
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
+        return draft.with_header(self.header, credentials.first_secret)

@@ -11,10 +11,10 @@ from typing import ClassVar, Literal
 
 from platforms.request import Request
 from platforms.verifiers.compare import any_equal, header_bytes, required_header
+from platforms.verifiers.protocol import Check, Credentials, Draft, Part, Proof, proof_of
 from platforms.verifiers.public_keys import base64_key, hex_key, usable
 from platforms.verifiers.refused import CannotSign, Refused
 from platforms.verifiers.templates import Parts, compile_template, names_in, parts_of
-from platforms.verifiers.terms import Check, Draft, Part, Proof, Terms, proof_of
 from platforms.verifiers.timestamps import Timestamp, check_age, read_time, write_time
 
 Algorithm = Literal["sha1", "sha256", "sha512"]
@@ -59,13 +59,13 @@ class Hmac:
         """The ways in which the platform may have written the URL that it signed."""
         return (url,)
 
-    def _keys(self, terms: Terms) -> list[bytes]:
-        return usable(terms.secrets, _READ_KEY[self.key_encoding])
+    def _keys(self, credentials: Credentials) -> list[bytes]:
+        return usable(credentials.secrets, _READ_KEY[self.key_encoding])
 
-    def check(self, terms: Terms) -> Check:
+    def check(self, credentials: Credentials) -> Check:
         name, prefix, timestamp = self.header.lower(), self.prefix.encode(), self.timestamp
         algorithm, encoding, separator = self.algorithm, self.encoding, self.separator
-        keys = self._keys(terms)
+        keys = self._keys(credentials)
         render, needed = compile_template(self.signed), names_in(self.signed)
         lower, with_url = self.any_case and encoding == "hex", "url" in needed
 
@@ -88,13 +88,13 @@ class Hmac:
             if message is None:
                 raise Refused("the signature does not match" if keys else "the webhook's secret is no key")
             if timestamp:
-                timestamp.check(time_text, request.now, terms.tolerance)
+                timestamp.check(time_text, request.now, credentials.tolerance)
             return proof_of(request, message, url=with_url)
 
         return check
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
-        keys = self._keys(terms)
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
+        keys = self._keys(credentials)
         if not keys:
             raise CannotSign("the webhook has no secret to sign with")
         parts: Parts = {"body": draft.body, "method": draft.method.encode(), "url": draft.url.encode()}
@@ -128,9 +128,9 @@ class TimedHmac:
     scheme: str = "v1"
     covers: ClassVar[frozenset[Part]] = frozenset({"time", "body"})
 
-    def check(self, terms: Terms) -> Check:
+    def check(self, credentials: Credentials) -> Check:
         name, scheme = self.header.lower(), self.scheme
-        keys = [secret.encode() for secret in terms.secrets]
+        keys = [secret.encode() for secret in credentials.secrets]
 
         def check(request: Request) -> Proof:
             value = required_header(request, name)
@@ -144,17 +144,15 @@ class TimedHmac:
             expected = [encoded_hmac(key, message, "sha256", "hex") for key in keys]
             if not any(any_equal(signature, expected) for signature in given):
                 raise Refused("the signature does not match")
-            check_age(at, request.now, terms.tolerance)
+            check_age(at, request.now, credentials.tolerance)
             return proof_of(request, message)
 
         return check
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
-        if not terms.secrets:
-            raise CannotSign("the webhook has no secret to sign with")
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         time_text = str(int(draft.now))
         message = time_text.encode() + b"." + draft.body
-        signature = encoded_hmac(terms.secrets[0].encode(), message, "sha256", "hex").decode()
+        signature = encoded_hmac(credentials.first_secret.encode(), message, "sha256", "hex").decode()
         return draft.with_header(self.header, f"t={time_text},{self.scheme}={signature}")
 
 

@@ -30,7 +30,7 @@ def hex_key(secret: str) -> bytes:
 
 
 def usable(secrets: Sequence[str], read: Callable[[str], Key]) -> list[Key]:
-    """The keys of the secrets that are keys; what isn't one has been reported when the definitions were read."""
+    """The keys of those secrets that are keys; the others were reported when the definitions were read."""
     keys = []
     for secret in secrets:
         try:

@@ -16,9 +16,9 @@ from platforms.request import Request
 from platforms.verifiers.asymmetric import ed25519_holds, ed25519_key
 from platforms.verifiers.compare import any_equal, header_bytes
 from platforms.verifiers.hmacs import MAX_SIGNATURES
+from platforms.verifiers.protocol import Check, Credentials, Draft, Part, Proof
 from platforms.verifiers.public_keys import base64_key, decode_base64, usable
 from platforms.verifiers.refused import CannotSign, Refused
-from platforms.verifiers.terms import Check, Draft, Part, Proof, Terms
 from platforms.verifiers.timestamps import check_age, read_time
 
 PUBLIC_KEY = "whpk_"
@@ -44,9 +44,9 @@ class StandardWebhooks:
     """What the names of the three headers begin with."""
     covers: ClassVar[frozenset[Part]] = frozenset({"id", "time", "body"})
 
-    def check(self, terms: Terms) -> Check:
-        public = [secret for secret in terms.secrets if secret.startswith(PUBLIC_KEY)]
-        secret_keys = usable([secret for secret in terms.secrets if secret not in public], secret_key)
+    def check(self, credentials: Credentials) -> Check:
+        public = [secret for secret in credentials.secrets if secret.startswith(PUBLIC_KEY)]
+        secret_keys = usable([secret for secret in credentials.secrets if secret not in public], secret_key)
         public_keys = usable(public, public_key)
 
         def proven(message: bytes, signature: str) -> bool:
@@ -70,7 +70,7 @@ class StandardWebhooks:
                 raise Refused("too many signatures")
             if not any(proven(message, candidate) for candidate in candidates):
                 raise Refused("the signature does not match")
-            check_age(at, request.now, terms.tolerance)
+            check_age(at, request.now, credentials.tolerance)
             return Proof(message, id=identifier)
 
         return check
@@ -83,8 +83,8 @@ class StandardWebhooks:
                 return identifier, time_text, signatures
         raise Refused(f"one of the headers {self.prefixes[0]}-id, -timestamp and -signature is missing")
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
-        keys = usable([secret for secret in terms.secrets if not secret.startswith(PUBLIC_KEY)], secret_key)
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
+        keys = usable([secret for secret in credentials.secrets if not secret.startswith(PUBLIC_KEY)], secret_key)
         if not keys:
             raise CannotSign("the webhook has no secret key (whsec_…) to sign with")
         prefix = self.prefixes[0]

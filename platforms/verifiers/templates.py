@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from platforms.verifiers.terms import Part
+from platforms.verifiers.protocol import Part
 
 Parts = dict[str, bytes]
 Render = Callable[[Parts], bytes]

@@ -14,7 +14,7 @@ from platforms.verifiers.refused import Refused
 Unit = Literal["s", "ms", "rfc3339", "any"]
 
 # Of fixed length: where time and body stand side by side in what is signed, none of the body's digits can be taken for
-# the time's, nor the other way round. Ten digits are the seconds from 2001 to 2286.
+# the time's, or vice versa. Ten digits are the seconds from 2001 to 2286.
 _SECONDS = re.compile(r"[0-9]{10}", re.ASCII)
 _MILLISECONDS = re.compile(r"[0-9]{13}", re.ASCII)
 _ANY = re.compile(r"[0-9]{10}(?:[0-9]{3}|\.[0-9]{1,9})?", re.ASCII)
@@ -53,7 +53,7 @@ def _rfc3339(text: str) -> float:
 
 
 def check_age(at: float, now: float, tolerance: float | None) -> None:
-    """Raises Refused if the time is further from now than the tolerance, in seconds, before or after.
+    """Raises Refused if the time is more than the tolerance (seconds) before or after now.
 
     Whole seconds are compared: most platforms sign no finer ones, so a delivery is 300 s old until it is 301 s old.
     """
@@ -84,5 +84,5 @@ class Timestamp:
         return required_header(request, self.header.lower())
 
     def check(self, text: str, now: float, tolerance: float | None) -> None:
-        """Raises Refused if it is too far from now, or no time of its form, whatever the tolerance."""
+        """Raises Refused if it is too far from now, or, whatever the tolerance, not a time of its form."""
         check_age(read_time(text, self.unit), now, tolerance)

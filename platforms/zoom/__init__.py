@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at, body_with_time
 from platforms.request import Answer, Request, json_answer
-from platforms.verifiers import Hmac, Terms, Timestamp
+from platforms.verifiers import Credentials, Hmac, Timestamp
 from platforms.verifiers.hmacs import encoded_hmac
 
 
@@ -23,14 +23,14 @@ class Zoom(Platform):
     tolerance = 300
 
     # https://developers.zoom.us/docs/api/webhooks/#validate-your-webhook-endpoint
-    def signed_challenge(self, value: Any, terms: Terms) -> Answer | None:
+    def signed_challenge(self, value: Any, credentials: Credentials) -> Answer | None:
         """Zoom repeats it every 72 hours; it is signed as every event is."""
-        if not isinstance(value, dict) or value.get("event") != "endpoint.url_validation" or not terms.secrets:
+        if not isinstance(value, dict) or value.get("event") != "endpoint.url_validation" or not credentials.secrets:
             return None
         token = at(value, "payload", "plainToken")
         if token is None:
             return None
-        signature = encoded_hmac(terms.secrets[0].encode(), token.encode("utf-8", "replace"), "sha256", "hex")
+        signature = encoded_hmac(credentials.secrets[0].encode(), token.encode("utf-8", "replace"), "sha256", "hex")
         return json_answer({"plainToken": token, "encryptedToken": signature.decode()})
 
     def delivery_id(self, request: Request, value: Any) -> str | None:

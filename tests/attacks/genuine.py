@@ -134,8 +134,8 @@ def _signed(webhook: dict[str, Any], body: bytes, headers: dict[str, str], folde
     file.write_text(json.dumps({"webhooks": [{"receivers": {"flow": "any"}} | webhook]}), encoding="utf-8")
     (read,) = load_definitions(file, PLATFORMS, {}).webhooks
     draft = Draft("POST", _URL, headers, body, NOW)
-    for verifier, terms in verifiers_of(read, PLATFORMS[read.platform]):
-        draft = verifier.sign(draft, terms)
+    for verifier, credentials in verifiers_of(read, PLATFORMS[read.platform]):
+        draft = verifier.sign(draft, credentials)
     return draft
 
 

@@ -21,7 +21,7 @@ from werkzeug.datastructures import MultiDict
 
 from platforms import PLATFORMS
 from platforms.request import Request
-from platforms.verifiers import Refused, Terms
+from platforms.verifiers import Credentials, Refused
 from tests.relay.bridge import NOW
 
 URL = "https://relay.example.com/webhook/judge?tenant=a%20b&x=1"
@@ -286,7 +286,7 @@ def we_accept(judge: Judge, given: Signed) -> bool:
     """Our own verdict."""
     platform = PLATFORMS[judge.platform]
     assert platform.verifier is not None
-    check = platform.verifier.check(Terms((judge.secret,), judge.tolerance))
+    check = platform.verifier.check(Credentials((judge.secret,), judge.tolerance))
     headers = {name.lower(): value for name, value in given.headers.items()} | {"content-type": judge.content_type}
     try:
         check(Request(given.method, given.url, given.url.partition("?")[2], headers, given.body, None, NOW))
@@ -432,7 +432,7 @@ def test_a_token_that_pyjwt_makes_is_accepted_and_what_pyjwt_refuses_is_refused(
     }
     check = PLATFORMS["google-pubsub"].verifier
     assert check is not None
-    terms = Terms(
+    credentials = Credentials(
         audience=good["aud"],
         service_account=good["email"],
         fetch=lambda url, fresh=False, remote=None: json.dumps({"k1": pem.decode()}).encode(),
@@ -441,7 +441,7 @@ def test_a_token_that_pyjwt_makes_is_accepted_and_what_pyjwt_refuses_is_refused(
     def accepted(token: str) -> bool:
         headers = {"authorization": f"Bearer {token}"}
         try:
-            check.check(terms)(Request("POST", URL, "", headers, BODY, None, NOW))
+            check.check(credentials)(Request("POST", URL, "", headers, BODY, None, NOW))
         except Refused:
             return False
         return True

@@ -76,8 +76,8 @@ def test_its_definitions_are_checked(tmp_path: Path) -> None:
 def test_the_bridge_can_sign_for_it(relay: Relay) -> None:
     (webhook,) = load_definitions(relay.file, discover(made_up)).webhooks
     draft = Draft("POST", ACME["public_url"], {"Content-Type": "application/json"}, b"{}", NOW)
-    for verifier, terms in verifiers_of(webhook, discover(made_up)["acme"]):
-        draft = verifier.sign(draft, terms)
+    for verifier, credentials in verifiers_of(webhook, discover(made_up)["acme"]):
+        draft = verifier.sign(draft, credentials)
     assert relay.post("rockets", draft.body, draft.headers).status_code == 200
 
 

@@ -17,7 +17,7 @@ from config.settings import Settings
 from platforms import PLATFORMS
 from platforms.base import Platform
 from platforms.verifiers import Fetch
-from platforms.verifiers.terms import no_fetch
+from platforms.verifiers.protocol import no_fetch
 from relay import create_app
 from relay.background import Background
 from store.records import Event, EventFilter, Rejection

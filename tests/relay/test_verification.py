@@ -61,8 +61,8 @@ def test_what_the_bridge_signs_for_a_platform_its_relay_accepts(
             signers[0][0].sign(draft, signers[0][1])
         assert len(str(caught.value)) > 20
         return
-    for verifier, terms in signers:
-        draft = verifier.sign(draft, terms)
+    for verifier, credentials in signers:
+        draft = verifier.sign(draft, credentials)
     relay = make_relay({"name": "hook"} | definition)
     query = draft.url.partition("?")[2]
     assert relay.post("hook", draft.body, draft.headers, query_string=query).status_code == 200, relay.rejections()
@@ -75,8 +75,8 @@ def test_what_the_bridge_signs_for_a_platform_its_relay_accepts(
 def test_json_is_signed_as_well(name: str, make_relay: MakeRelay, clock: Clock, tmp_path: Path) -> None:
     definition = {"platform": name, "secret": "0123456789abcdef-secret", "public_url": "https://hooks.example.com/hook"}
     draft = Draft("POST", URL, {"Content-Type": "application/json"}, b'{"a": 1}', NOW)
-    for verifier, terms in verifiers_of(webhook(tmp_path, **definition), PLATFORMS[name]):
-        draft = verifier.sign(draft, terms)
+    for verifier, credentials in verifiers_of(webhook(tmp_path, **definition), PLATFORMS[name]):
+        draft = verifier.sign(draft, credentials)
     relay = make_relay({"name": "hook"} | definition)
     query = draft.url.partition("?")[2]
     assert relay.post("hook", draft.body, draft.headers, query_string=query).status_code == 200

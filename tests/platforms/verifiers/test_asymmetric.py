@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from platforms import PLATFORMS
 from platforms.request import Request
-from platforms.verifiers import CannotSign, Draft, EcdsaP256, Ed25519, Refused, Terms, Timestamp
+from platforms.verifiers import CannotSign, Credentials, Draft, EcdsaP256, Ed25519, Refused, Timestamp
 from platforms.verifiers.asymmetric import rsa_holds
 from tests.relay.certificates import certificate
 
@@ -27,7 +27,7 @@ def der(key: ec.EllipticCurvePrivateKey) -> bytes:
 def check(verifier: EcdsaP256 | Ed25519, secrets: tuple[str, ...], signature: str, body: bytes = b"{}") -> bool:
     headers = {"x-sig": signature, "x-time": "1760000000"}
     try:
-        verifier.check(Terms(secrets, 300))(Request("POST", "", "", headers, body, None, NOW))
+        verifier.check(Credentials(secrets, 300))(Request("POST", "", "", headers, body, None, NOW))
     except Refused:
         return False
     return True
@@ -63,7 +63,7 @@ def test_ed25519_in_hexadecimal_digits() -> None:
 @pytest.mark.parametrize("verifier", [EcdsaP256("X-Sig", TIME), Ed25519("X-Sig", TIME)])
 def test_with_a_public_key_nobody_can_sign(verifier: EcdsaP256 | Ed25519) -> None:
     with pytest.raises(CannotSign, match="public key"):
-        verifier.sign(Draft("POST", "https://x", {}, b"", NOW), Terms(("x",)))
+        verifier.sign(Draft("POST", "https://x", {}, b"", NOW), Credentials(("x",)))
 
 
 def test_rsa_of_a_certificate() -> None:

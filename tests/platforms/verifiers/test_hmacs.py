@@ -8,7 +8,7 @@ import hmac
 import pytest
 
 from platforms.request import Request
-from platforms.verifiers import CannotSign, Draft, Hmac, Refused, Terms, TimedHmac, Timestamp, Verifier
+from platforms.verifiers import CannotSign, Credentials, Draft, Hmac, Refused, TimedHmac, Timestamp, Verifier
 
 NOW = 1_760_000_000.0
 
@@ -17,10 +17,10 @@ def request(headers: dict[str, str], body: bytes = b"{}", url: str = "https://x/
     return Request("POST", url, "", {name.lower(): value for name, value in headers.items()}, body, None, now)
 
 
-def refusal(verifier: Verifier, terms: Terms, given: Request) -> str | None:
+def refusal(verifier: Verifier, credentials: Credentials, given: Request) -> str | None:
     """Why it is refused; None if it isn't."""
     try:
-        verifier.check(terms)(given)
+        verifier.check(credentials)(given)
     except Refused as refused:
         return refused.reason
     return None
@@ -30,7 +30,7 @@ def mac(message: bytes, key: bytes = b"key", algorithm: str = "sha256") -> bytes
     return hmac.digest(key, message, algorithm)
 
 
-TERMS = Terms(("key",), 300)
+TERMS = Credentials(("key",), 300)
 
 
 def test_reasons_tell_what_is_wrong() -> None:
@@ -54,11 +54,11 @@ def test_reasons_tell_what_is_wrong() -> None:
 
 def test_several_secrets_and_several_signatures() -> None:
     verifier = Hmac("X-Sig", prefix="v1=", separator=",")
-    terms = Terms(("old", "new"))
+    credentials = Credentials(("old", "new"))
     for key in (b"old", b"new"):
-        assert refusal(verifier, terms, request({"X-Sig": f"v1=00, v0=1,v1={mac(b'{}', key).hex()}"})) is None
-    assert refusal(verifier, terms, request({"X-Sig": f"v1={mac(b'{}').hex()}"})) is not None
-    assert refusal(verifier, terms, request({"X-Sig": ",".join(["v1=00"] * 51)})) == "too many signatures"
+        assert refusal(verifier, credentials, request({"X-Sig": f"v1=00, v0=1,v1={mac(b'{}', key).hex()}"})) is None
+    assert refusal(verifier, credentials, request({"X-Sig": f"v1={mac(b'{}').hex()}"})) is not None
+    assert refusal(verifier, credentials, request({"X-Sig": ",".join(["v1=00"] * 51)})) == "too many signatures"
 
 
 def test_the_case_of_hexadecimal_digits_counts_unless_said_otherwise() -> None:
@@ -71,15 +71,15 @@ def test_a_key_in_base64_and_one_that_is_none() -> None:
     key = b"\x00\xff" * 16
     verifier = Hmac("X-Sig", encoding="base64", key_encoding="base64")
     signed = request({"X-Sig": base64.b64encode(mac(b"{}", key)).decode()})
-    assert refusal(verifier, Terms((base64.b64encode(key).decode(),)), signed) is None
-    assert refusal(verifier, Terms(("not base64!",)), signed) == "the webhook's secret is no key"
+    assert refusal(verifier, Credentials((base64.b64encode(key).decode(),)), signed) is None
+    assert refusal(verifier, Credentials(("not base64!",)), signed) == "the webhook's secret is no key"
 
 
 def test_without_secrets_nothing_is_accepted() -> None:
     empty = request({"X-Sig": mac(b"{}", b"").hex()})
-    assert refusal(Hmac("X-Sig"), Terms(), empty) is not None
+    assert refusal(Hmac("X-Sig"), Credentials(), empty) is not None
     with pytest.raises(CannotSign):
-        Hmac("X-Sig").sign(Draft("POST", "https://x", {}, b"", NOW), Terms())
+        Hmac("X-Sig").sign(Draft("POST", "https://x", {}, b"", NOW), Credentials())
 
 
 @pytest.mark.parametrize("signed", ["{body}", "a{body}b", "{method}{url}{body}{timestamp}", "{timestamp}.{body}"])

@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.request import Answer, Request, json_answer
-from platforms.verifiers import Hmac, Terms, Timestamp
+from platforms.verifiers import Credentials, Hmac, Timestamp
 
 
 # https://docs.acme.example/webhooks#signatures
@@ -25,7 +25,7 @@ class Acme(Platform):
     tolerance = 120
 
     # https://docs.acme.example/webhooks#handshake
-    def signed_challenge(self, value: Any, terms: Terms) -> Answer | None:
+    def signed_challenge(self, value: Any, credentials: Credentials) -> Answer | None:
         """Acme sends it once, when the URL is entered; it is signed as every event is."""
         if isinstance(value, dict) and value.get("kind") == "handshake":
             return json_answer({"hello": "acme"})

@@ -1,4 +1,4 @@
-"""What a webhook's definition gives to its verifiers, and what a verifier is."""
+"""What a verifier is, what it is given, and what it shows."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from platforms.request import Request
+from platforms.verifiers.refused import CannotSign
 
 Part = Literal["sender", "body", "fields", "time", "id", "url", "method"]
-"""What a proof can cover. `sender`: nothing of the request but who sends it, so that all of it is the sender's word.
+"""What a proof can cover. `sender`: only who sends it, so that everything in the request is the sender's word.
 `fields`: some fields of the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a check has shown of a request: only this may decide what its event is."""
+    """What a check has proven about a request. Nothing else may decide what its event is."""
 
     signed: bytes | None
     """The bytes that the signature covers. None where the proof is of the sender, who may send anything."""
@@ -34,33 +35,33 @@ class Proof:
 
 
 OF_SENDER = Proof(None, url=True)
-"""A token: it says who sends, and nothing of what."""
+"""What a token proves: who sends, and nothing about what."""
 
 
 def proof_of(request: Request, message: bytes, *, url: bool = False) -> Proof:
-    """The proof by a signature of the message, which has the body in it, or the body and the URL.
+    """What a signature of the message proves; the message contains the body, or the body and the URL.
 
-    A signature over an empty body, and perhaps a time, is no more than a token.
+    A signature over an empty body, and perhaps a time, proves no more than a token does.
     """
     return Proof(message, url=url) if request.body or url else OF_SENDER
 
 
 Check = Callable[[Request], Proof]
-"""Says what is proven of the request. Raises Refused unless anything is. Where the proof is in the body or needs a
-vendor's key, also `platforms.bodies.BadBody` if the body can't be read and KeysUnavailable if the key can't be had;
-nothing else, ever."""
+"""Returns what is proven about the request; raises Refused if nothing is. Where the proof is in the body or needs a
+vendor's key, it may also raise `platforms.bodies.BadBody` (the body can't be read) and KeysUnavailable. It never raises
+anything else."""
 
 
 class KeysUnavailable(Exception):
-    """A vendor's public key can't be had now, so nothing can be said of the delivery."""
+    """A vendor's public key can't be fetched right now, so the delivery can be neither accepted nor refused."""
 
 
 class Fetch(Protocol):
-    """How verifiers get at vendors' public keys. One with a true attribute `is_mirror` answers for what it serves."""
+    """Fetches vendors' public keys. With a true attribute `is_mirror`, whoever runs the mirror vouches for them."""
 
     def __call__(self, url: str, fresh: bool = False, remote: str | None = None) -> bytes:
-        """What is at the URL, from a cache unless it must be fresh. `remote` is the address of who names it; None where
-        that is proven. Raises KeysUnavailable."""
+        """What is at the URL, from a cache unless it must be fresh. `remote` is the address of whoever named the URL,
+        None if that is proven. Raises KeysUnavailable."""
 
 
 def no_fetch(url: str, fresh: bool = False, remote: str | None = None) -> bytes:
@@ -69,8 +70,8 @@ def no_fetch(url: str, fresh: bool = False, remote: str | None = None) -> bytes:
 
 
 @dataclass(frozen=True)
-class Terms:
-    """The secrets and limits of one webhook, as its verifiers need them."""
+class Credentials:
+    """What one webhook's definition gives to its verifiers."""
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Any of them may have signed."""
@@ -85,6 +86,13 @@ class Terms:
     """The name of a custom sender's challenge."""
     fetch: Fetch = field(default=no_fetch, compare=False)
 
+    @property
+    def first_secret(self) -> str:
+        """The secret to sign with. Raises CannotSign if there is none."""
+        if not self.secrets:
+            raise CannotSign("the webhook has no secret to sign with")
+        return self.secrets[0]
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -95,10 +103,6 @@ class Draft:
     headers: dict[str, str]
     body: bytes
     now: float
-
-    def with_headers(self, **headers: str) -> Draft:
-        """The same with further headers; write ``_`` for ``-``."""
-        return replace(self, headers=self.headers | {name.replace("_", "-"): value for name, value in headers.items()})
 
     def with_header(self, name: str, value: str) -> Draft:
         """The same with one more header."""
@@ -112,8 +116,8 @@ class Verifier(Protocol):
     def covers(self) -> frozenset[Part]:
         """What its proof covers: docs/security-model.md lists it, and a test holds the two together."""
 
-    def check(self, terms: Terms) -> Check:
-        """The check of a webhook with these terms; everything that can be worked out before is."""
+    def check(self, credentials: Credentials) -> Check:
+        """The check for a webhook with these credentials; whatever can be computed in advance is."""
 
-    def sign(self, draft: Draft, terms: Terms) -> Draft:
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         """The draft, signed as the platform would. Raises CannotSign where the bridge can't."""
