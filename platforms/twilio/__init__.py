@@ -49,8 +49,8 @@ def _is_form(content_type: str | None) -> bool:
 class UrlAndFields:
     """The signature covers the URL and the fields of a form; of another body the hash, in the URL, is covered.
 
-    A delivery by GET has its fields in the URL, and nothing is appended. The URL, which is signed, says which one it is:
-    by its content type JSON could pass for a form without fields, for which the URL's signature holds as well.
+    A delivery by GET has its fields in the URL, and nothing is appended. The URL, which is signed, says which it is: by
+    its content type JSON could pass for a form without fields, for which the URL's signature holds as well.
     """
 
     header: str = "X-Twilio-Signature"
