@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from testkit import PATIENCE
+
 T = TypeVar("T")
 
 TERMINAL = ("COMPLETED", "FAILED", "TIMED_OUT", "TERMINATED")
@@ -50,7 +52,7 @@ def http(
     url: str,
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
-    timeout: float = 30.0,
+    timeout: float = PATIENCE,
 ) -> Answer:
     """One request; an answer of any status is returned. Raises RequestFailed without an answer."""
     request = urllib.request.Request(url, data=body, method=method, headers=dict(headers or {}))
@@ -68,7 +70,7 @@ def _lower(headers: Any) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def wait_for(condition: Callable[[], T], what: str, timeout: float = 20.0, every: float = 0.05) -> T:
+def wait_for(condition: Callable[[], T], what: str, timeout: float = PATIENCE, every: float = 0.05) -> T:
     """The first true value of `condition()`. Raises TimeoutError, which says what was waited for."""
     deadline = time.monotonic() + timeout
     while True:
@@ -165,7 +167,7 @@ class Conductor:
         tasks = [task for task in self.workflow(workflow_id)["tasks"] if task["referenceTaskName"] == reference_name]
         return tasks[-1] if tasks else None
 
-    def wait_for_task(self, workflow_id: str, reference_name: str, timeout: float = 20.0) -> dict[str, Any]:
+    def wait_for_task(self, workflow_id: str, reference_name: str, timeout: float = PATIENCE) -> dict[str, Any]:
         """That task, once it waits: SCHEDULED or IN_PROGRESS."""
 
         def waiting() -> dict[str, Any] | None:
@@ -176,7 +178,7 @@ class Conductor:
         assert found is not None
         return found
 
-    def wait_for_status(self, workflow_id: str, status: str = "COMPLETED", timeout: float = 20.0) -> dict[str, Any]:
+    def wait_for_status(self, workflow_id: str, status: str = "COMPLETED", timeout: float = PATIENCE) -> dict[str, Any]:
         """The workflow once it has that status. Raises TimeoutError, AssertionError if it ends otherwise."""
 
         def reached() -> bool:

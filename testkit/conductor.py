@@ -228,7 +228,7 @@ class ConductorServer:
     def stop(self) -> None:
         """Asks it to end, and makes sure."""
         if self.child:
-            self.child.stop()
+            self.child.stop(timeout=20)
             self.child = None
 
     def kill(self) -> None:

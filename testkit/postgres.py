@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from testkit import PATIENCE
 from testkit.processes import Child, Failed, free_port
 
 GIVEN = "BRIDGE_TEST_POSTGRES"
@@ -67,7 +68,7 @@ class Postgres:
 
     # --- life ---
 
-    def start(self, timeout: float = 60.0) -> Postgres:
+    def start(self, timeout: float = PATIENCE) -> Postgres:
         """Starts it, for the first time or again; returns once it answers. Raises Failed if it doesn't."""
         if self.given:
             return self
@@ -116,7 +117,7 @@ class Postgres:
             child, self.child = self.child, None
             child.signal(signal.SIGINT)  # SIGTERM would wait for the connections to end
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.process.wait(20)
+                child.process.wait(PATIENCE)
             child.kill()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)

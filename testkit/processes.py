@@ -18,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from testkit import PATIENCE
+
 ROOT = Path(__file__).resolve().parent.parent
 """The project's folder."""
 
@@ -55,7 +57,7 @@ def check_port(port: int, setting: str, what: str) -> None:
             ) from None
 
 
-def status_of(url: str, timeout: float = 2.0) -> int | None:
+def status_of(url: str, timeout: float = 10.0) -> int | None:
     """The HTTP status that a GET of the URL is answered with, or None without an answer."""
     try:
         with urllib.request.urlopen(url, timeout=timeout) as response:
@@ -123,7 +125,7 @@ class Child:
     def wait_until(
         self,
         ready: Callable[[], bool],
-        timeout: float,
+        timeout: float = PATIENCE,
         tick: Callable[[], None] | None = None,
         every: float = 0.1,
     ) -> None:
@@ -152,7 +154,7 @@ class Child:
         if self.running:
             self.process.send_signal(number)
 
-    def stop(self, timeout: float = 20.0) -> int:
+    def stop(self, timeout: float = PATIENCE) -> int:
         """Asks it to end with SIGTERM, kills what is left of its group after `timeout` seconds; exit code."""
         self.signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -255,7 +257,7 @@ def start_worker(environment: Mapping[str, str], log: Path, folder: Path = ROOT)
 
 def _ready_or_stopped(child: Child, ready: Callable[[], bool]) -> None:
     try:
-        child.wait_until(ready, timeout=30)
+        child.wait_until(ready)
     except BaseException:
         child.kill()
         raise

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Protocol
 
+from testkit import PATIENCE
+
 ANSWERS = frozenset({200, 400, 401, 403, 404, 405, 413, 415, 429})
 """Statuses of the HTTP table that a stranger may see; 200 is for pages without secrets."""
-LONGEST = 20.0
+LONGEST = PATIENCE
 """Seconds until an answer counts as missing."""
 
 _METHODS = ("POST", "GET", "PUT", "HEAD", "OPTIONS", "TRACE", "post", "P\xffST", "PRI", "CONNECT", "")

@@ -15,7 +15,7 @@ from typing import Any
 from store.open import open_store
 from store.protocols import Store
 from store.records import Event, EventFilter, EventStatus, Target
-from testkit import signing
+from testkit import PATIENCE, signing
 from testkit.client import Answer, Conductor, http, wait_for
 from testkit.processes import Child, bridge_environment, free_port, start_relay, start_worker
 
@@ -26,6 +26,7 @@ API_KEY = "key-of-the-orders-system"
 
 SETTINGS = {
     "bridge_poll_interval": "250ms",
+    "bridge_discovery_interval": "1h",
     "bridge_log_format": "json",
     "bridge_relay_metrics": "off",
     "bridge_worker_metrics": "off",
@@ -33,7 +34,11 @@ SETTINGS = {
     "slack_secret": SLACK_SECRET,
     "api_key": API_KEY,
 }
-"""Environment of every bridge under test, in lower case."""
+"""Environment of every bridge under test, in lower case.
+
+The index is searched at the start only: a test waits as long as a busy machine needs, and what should come by the queue
+must not come by the next search instead.
+"""
 
 
 def unique(name: str) -> str:
@@ -180,7 +185,7 @@ class Bridge:
         """The webhook's events, the newest first."""
         return self.store.queries.events(EventFilter(webhook=webhook, limit=1000))
 
-    def wait_for_event(self, event_id: str, status: EventStatus, timeout: float = 20.0) -> Event:
+    def wait_for_event(self, event_id: str, status: EventStatus, timeout: float = PATIENCE) -> Event:
         """The event, once it has that status."""
         wait_for(
             lambda: self.event(event_id).status == status,
@@ -189,7 +194,7 @@ class Bridge:
         )
         return self.event(event_id)
 
-    def wait_until_decided(self, event_id: str, timeout: float = 20.0) -> Event:
+    def wait_until_decided(self, event_id: str, timeout: float = PATIENCE) -> Event:
         """The event, once its takers are decided: from then on only the hold can bring it one."""
         wait_for(
             lambda: self.event(event_id).decided_at is not None,
@@ -208,7 +213,7 @@ class Bridge:
             input=input_,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         assert answer.returncode == code, (
             f"webhook-bridge {' '.join(arguments)}: exit code {answer.returncode}, not {code}\n"

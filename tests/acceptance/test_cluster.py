@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from testkit import PATIENCE
 from testkit.backends import ConductorOnPostgres
 from testkit.client import Conductor, wait_for
 from tests.acceptance.bridge import Bridge
@@ -55,7 +56,7 @@ def test_servers_that_are_killed_in_turn_under_load_lose_nothing_and_leave_nothi
             wait_for(
                 lambda name=name: not load.patiently(lambda: conductor.call("GET", f"/workflow/running/{name}")),  # type: ignore[misc]
                 f"seed {SEED}: no workflow {name} is left standing",
-                timeout=90,
+                timeout=PATIENCE,
                 every=1,
             )
     finally:

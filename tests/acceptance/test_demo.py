@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from testkit import PATIENCE
 from testkit import conductor as server
 from testkit.client import Conductor, wait_for
 from testkit.processes import ROOT, Failed
@@ -45,7 +46,7 @@ def processes_with(variable: str) -> list[int]:
 
 def test_the_demo_shows_the_workflow_completed_with_the_event_in_its_output(conductor: Conductor) -> None:
     with demo(CONDUCTOR_SERVER_URL=conductor.url, BRIDGE_DATABASE="postgresql://127.0.0.1:1/none") as process:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     assert "not BRIDGE_DATABASE" in output
     assert output.index("Unverified\n") < output.index("\nVerified\n")
@@ -61,7 +62,7 @@ def test_the_demo_says_why_it_cannot_start(conductor: Conductor) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with demo(CONDUCTOR_SERVER_URL=conductor.url, PORT=str(port)) as process:
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert f"port {port} for the relay can't be used" in output
 
@@ -74,7 +75,7 @@ def test_the_demo_leaves_nothing_running_however_it_is_ended(conductor: Conducto
     with demo(CONDUCTOR_SERVER_URL=conductor.url, **{name: value}) as process:
         wait_for(lambda: len(processes_with(mark)) >= 3, "the demo has started its processes")
         process.send_signal(number)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode in (130, -signal.SIGKILL)
     wait_for(lambda: not processes_with(mark), "every process of the demo has ended")
 

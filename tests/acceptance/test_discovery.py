@@ -101,7 +101,7 @@ def test_two_bridges_on_one_server_each_complete_their_own_receivers_tasks(
         for _ in ids:  # what the other bridge has adopted is found by the index, later; those events are held
             bridge.orders("orders", {"kind": "go"})
         for workflow_id in ids:
-            conductor.wait_for_status(workflow_id, timeout=30)
+            conductor.wait_for_status(workflow_id)
 
 
 def test_waiting_tasks_survive_a_restart_of_the_worker(conductor: Conductor, new_bridge: Callable[..., Bridge]) -> None:

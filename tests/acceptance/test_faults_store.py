@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from testkit import PATIENCE
 from testkit.client import Answer, Conductor, RequestFailed, http, outputs, set_variable, wait_for, wait_for_webhook
 from testkit.processes import Child
 from tests.acceptance.bridge import Bridge, unique
@@ -74,10 +75,10 @@ class Sender:
     def audit(self) -> None:
         """Every accepted event had its effect, once, in Conductor."""
         for key, event_id in self.accepted.items():
-            [output] = outputs(self.conductor.wait_for_status(self.waiting[key], timeout=60), "wait")
+            [output] = outputs(self.conductor.wait_for_status(self.waiting[key]), "wait")
             assert output["_webhook"]["eventId"] == event_id
         for event_id in self.starts:
-            found = wait_for(lambda id_=event_id: self.started(id_), f"event {event_id} starts", 60)  # type: ignore[misc]
+            found = wait_for(lambda id_=event_id: self.started(id_), f"event {event_id} starts")  # type: ignore[misc]
             assert len(found) == 1
 
     def started(self, event_id: str) -> list[str]:
@@ -150,7 +151,7 @@ def test_a_locked_database_is_answered_with_503_and_everything_goes_on_when_it_i
 ) -> None:
     sender = Sender(bridge.start(), conductor)
     keys, during = [sender.begin() for _ in range(8)], sender.begin()
-    other = sqlite3.connect(bridge.database, isolation_level=None, timeout=30)
+    other = sqlite3.connect(bridge.database, isolation_level=None, timeout=PATIENCE)
     for key in keys:
         assert sender.send(key).status == 200
         sender.send_start()
@@ -227,7 +228,7 @@ def accepted_by(sender: Sender, key: str) -> Answer:
         answer = sender.send(key, size=200_000)
         return answer if answer.status == 200 else None
 
-    answer = wait_for(accepted, "the delivery is accepted", timeout=30)
+    answer = wait_for(accepted, "the delivery is accepted")
     assert answer is not None
     return answer
 

@@ -46,10 +46,10 @@ def test_only_lets_in_what_holds_and_answers_everybody_alike(bridge: Bridge, con
     for kind in ("closed", "made"):
         answer = bridge.post("tickets", {"id": 7, "type": kind}, key)
         assert (answer.status, answer.text) == (202, "thanks")
-    wait_for(lambda: conductor.workflow(workflow_id)["status"] == "COMPLETED", "the ticket's workflow goes on", 30)
+    wait_for(lambda: conductor.workflow(workflow_id)["status"] == "COMPLETED", "the ticket's workflow goes on")
     [event] = bridge.events("tickets")
     assert json.loads(event.payload)["type"] == "made"
-    wait_for(lambda: bridge.cli_json("rejections", "--filtered") != [], "the filtered one is shown", 20)
+    wait_for(lambda: bridge.cli_json("rejections", "--filtered") != [], "the filtered one is shown")
     [filtered] = bridge.cli_json("rejections", "--filtered")
     assert filtered["reason"] == '$.type is "closed", expected is $in ["made", "changed"]'
 
@@ -87,7 +87,7 @@ def test_cloud_events_come_in_every_mode(bridge: Bridge, conductor: Conductor) -
     assert answer.status == 200
     assert len(answer.json["eventIds"]) == 3
     for workflow_id in workflows:
-        wait_for(lambda one=workflow_id: conductor.workflow(one)["status"] == "COMPLETED", "an order goes on", 30)
+        wait_for(lambda one=workflow_id: conductor.workflow(one)["status"] == "COMPLETED", "an order goes on")
     assert len(bridge.events("shop")) == 4, "the event that came twice is one"
 
 
@@ -126,7 +126,7 @@ webhooks:
         headers = {"X-Api-Key": API_KEY, "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
         event_id = accepted(bridge.post("traced", {"n": 1}, headers))
         bridge.wait_for_event(event_id, "delivered")
-        wait_for(lambda: {span.name for span in spans} >= {"receive", "decide", "start"}, "the spans arrive", 30)
+        wait_for(lambda: {span.name for span in spans} >= {"receive", "decide", "start"}, "the spans arrive")
     mine = {span.name: span for span in spans if span.trace_id.hex() == trace}
     assert mine.keys() >= {"receive", "decide", "start"}
     assert mine["decide"].parent_span_id == mine["start"].parent_span_id == mine["receive"].span_id
@@ -196,7 +196,7 @@ webhooks:
         ).start()
         event_id = bridge.orders("lost", {"card": "4111-secret"})
         bridge.wait_for_event(event_id, "failed")
-        wait_for(lambda: bool(received), "somebody is told", 40)
+        wait_for(lambda: bool(received), "somebody is told")
         assert received[0]["title"] == "Webhook bridge: 1 event failed"
         assert "lost (1)" in received[0]["message"]
         told = json.dumps(received)

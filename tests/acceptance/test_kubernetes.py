@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from store.open import open_store
-from testkit import sample
+from testkit import PATIENCE, sample
 from testkit.client import Conductor, RequestFailed, http, outputs, wait_for, wait_for_webhook
 from testkit.postgres import Postgres
 from testkit.processes import Failed
@@ -148,7 +148,7 @@ class Service:
         """The pod gets nothing new; returns once what it was sent is answered."""
         with self._lock:
             self._pods.remove(pod)
-            self._lock.wait_for(lambda: pod not in self._busy, timeout=30)
+            self._lock.wait_for(lambda: pod not in self._busy, timeout=PATIENCE)
 
     def __enter__(self) -> Service:
         for thread in self._threads:

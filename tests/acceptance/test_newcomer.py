@@ -48,7 +48,7 @@ def test_from_an_empty_folder_to_a_completed_workflow_by_the_page(
     )
     try:
         bridge.start()
-        wait_for(lambda: bridge.store.queries.waiting_by_workflow().get(workflow), "the worker has found the task", 40)
+        wait_for(lambda: bridge.store.queries.waiting_by_workflow().get(workflow), "the worker has found the task")
         with browser.browser() as driver, browser.serving_page(settings) as url:
 
             def click(text: str) -> None:
@@ -112,7 +112,7 @@ def test_a_webhook_made_by_orkes_clients_completes_a_task(
         )
         assert made.status_code == 200, made.text
         bridge.reload()
-        wait_for(lambda: bridge.github("from_orkes", {"action": "opened"}).status == 200, "the relay knows it", 20)
+        wait_for(lambda: bridge.github("from_orkes", {"action": "opened"}).status == 200, "the relay knows it")
         conductor.wait_for_status(workflow_id)
     finally:
         bridge.stop()

@@ -203,7 +203,7 @@ def test_a_synchronous_standby_takes_over_with_all_that_was_answered(
         time.sleep(1)
         standby.promote()
         before = load.events
-        wait_for(lambda: load.events > before + 20, "deliveries are accepted on the new primary", 60)
+        wait_for(lambda: load.events > before + 20, "deliveries are accepted on the new primary")
         load.stop()
         load.audit()
         print(f"seed {SEED}: {load.events} events, {load.retries} deliveries sent again")
@@ -291,18 +291,18 @@ def a_host_is_cut_off(
         assert time.monotonic() - began < 5, "promised are 2.5 seconds; a busy machine may take longer"
     store = open_store(database)
     first = store.leadership.leader()
-    wait_for(lambda: store.leadership.leader() not in (None, first) or first is None, "the other worker decides", 60)
+    wait_for(lambda: store.leadership.leader() not in (None, first) or first is None, "the other worker decides")
     before, said = load.events, len(worker_says(there))
-    wait_for(lambda: load.events > before + 20, "deliveries go on at the other relay", 60)
+    wait_for(lambda: load.events > before + 20, "deliveries go on at the other relay")
     assert not re.search("event decided|target done", worker_says(there)[said:]), "nothing more is decided or called"
     mend()
-    wait_for(lambda: http("GET", f"{there.url}/readyz").status == 200, "the relay is ready again", 60)
-    wait_for(lambda: accepted(there, key), "the relay accepts again", 60)
+    wait_for(lambda: http("GET", f"{there.url}/readyz").status == 200, "the relay is ready again")
+    wait_for(lambda: accepted(there, key), "the relay accepts again")
     events = store.queries.events(EventFilter(text=key))
     assert len(events) == 1, "what was refused was not kept twice"
     here.stop_worker()  # it may leave nothing to the other one
     mended = len(worker_says(there))
-    wait_for(lambda: "target done" in worker_says(there)[mended:], "its worker calls again", 60)
+    wait_for(lambda: "target done" in worker_says(there)[mended:], "its worker calls again")
     load.stop()
     load.audit()
     store.close()
@@ -427,13 +427,13 @@ def test_a_full_disk_under_the_database_is_answered_with_503_until_there_is_room
         with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(65536))
-        refused = wait_for(lambda: a_refused_one(fleet), "the disk is full", 60)
+        refused = wait_for(lambda: a_refused_one(fleet), "the disk is full")
         assert http("GET", f"{fleet.hosts[0].url}/healthz").status == 200
         ballast.unlink()
         if not server.healthy():  # with no room for its log a server stops
             server.kill()
             server.start()
-        wait_for(lambda: accepted(fleet.hosts[0], refused), "there is room again", 60)
+        wait_for(lambda: accepted(fleet.hosts[0], refused), "there is room again")
         load.run(clients=2, scenarios=6)
         load.join()
         load.audit()

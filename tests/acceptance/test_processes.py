@@ -52,14 +52,14 @@ def test_conductor_may_be_away_when_the_worker_starts_and_go_and_come_back_later
     assert bridge.worker.running
     assert bridge.event(held).status == "pending"
     proxy.open()
-    conductor.wait_for_status(first, timeout=30)
+    conductor.wait_for_status(first)
     bridge.wait_for_event(held, "delivered")
 
     proxy.close()
     second = start(conductor, "away")
     next_id = bridge.orders("away", {"number": 2})
     proxy.open()
-    [output] = outputs(conductor.wait_for_status(second, timeout=30), "wait")
+    [output] = outputs(conductor.wait_for_status(second), "wait")
     assert output["_webhook"]["eventId"] == next_id
     assert bridge.worker.running
     bridge.stop()
@@ -169,7 +169,7 @@ def test_after_downtime_an_event_is_decided_once_for_the_tasks_that_came_within_
     conductor.complete(within, "gate")
     conductor.wait_for_task(within, "wait")
     hold_until = bridge.event(event_id).hold_until
-    wait_for(lambda: time.time() * 1000 > hold_until + 1000, "the hold has ended", timeout=10)
+    wait_for(lambda: time.time() * 1000 > hold_until + 1000, "the hold has ended")
     conductor.complete(after, "gate")
     late_task = conductor.wait_for_task(after, "wait")
     bridge.start_worker()
@@ -208,5 +208,5 @@ def test_two_workers_on_one_store_complete_each_task_once(
     first.kill()
     last = start(conductor, "two_workers")
     bridge.orders("two_workers", {"kind": "go"})
-    conductor.wait_for_status(last, timeout=60)
+    conductor.wait_for_status(last)
     assert second.running

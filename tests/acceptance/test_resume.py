@@ -203,7 +203,7 @@ def test_a_task_in_a_loop_takes_one_event_an_iteration_in_the_order_of_arrival(
     for number in (1, 2, 3, 4):
         bridge.orders("loop", {"kind": "tick", "number": number})
 
-    workflow = conductor.wait_for_status(workflow_id, timeout=30)
+    workflow = conductor.wait_for_status(workflow_id)
     assert [output["number"] for output in outputs(workflow, "wait__")] == [1, 2, 3]
     # The store is told after Conductor.
     expected = ["delivered"] * 3 + ["pending"]

@@ -69,7 +69,7 @@ def test_the_first_event_takes_effect_at_once_and_not_at_the_next_search(
 
     event_id = bridge.orders("orders", {"kind": "go"})
 
-    [output] = outputs(conductor.wait_for_status(workflow_id, timeout=10), "wait")
+    [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
     assert output["_webhook"]["eventId"] == event_id
     [target] = bridge.targets(event_id)
     assert target.created_at - bridge.event(event_id).received_at < 5000, "it waited for a scheduled search"
@@ -106,7 +106,7 @@ def test_a_server_without_indexing_is_read_by_its_running_workflows(
     drained.indexing = False
     bridge = new_bridge(webhooks("unindexed"), conductor=drained.url).start()
     bridge.orders("orders", {"kind": "go"})
-    conductor.wait_for_status(workflow_id, timeout=30)
+    conductor.wait_for_status(workflow_id)
     assert re.fullmatch(r"search-v2|search(: .*)?|workflows: .*", bridge.store.facts.all()["discovery"])
 
 

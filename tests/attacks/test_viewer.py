@@ -27,6 +27,7 @@ from store import hiding
 from store.open import open_store
 from store.protocols import Store
 from store.records import WRONG_TOKEN, Decision, EventFilter, NewEvent, Task, new_event_id
+from testkit import PATIENCE
 from tests.admin.conftest import Cli
 from tests.admin.page.test_webhooks import ADMIN, VIEWER, Page
 from tests.admin.sample import HOSTILE, settings_for
@@ -287,7 +288,7 @@ def paid(tmp_path: Path) -> tuple[FlaskClient, Path, Store, str]:
     relay = create_relay(settings, in_background=False)
     store = open_store(settings.bridge_database)
     relay.extensions["relay"].start()
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE
     while store.hidden_paths.all() != {"pay": ("$.card",)}:
         assert time.monotonic() < until
         time.sleep(0.01)

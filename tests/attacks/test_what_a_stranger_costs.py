@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from relay.vendor_keys import Keys
+from testkit import PATIENCE
 from tests.relay.bridge import MakeRelay
 from tests.relay.test_gunicorn import KEY, Process, eventually
 from tests.relay.test_peers import Answers, connect, request
@@ -197,12 +198,12 @@ def test_silent_connections_leave_a_place_for_those_that_ask(tmp_path: Path) -> 
     finally:
         if relay.process is not None and relay.process.poll() is None:
             relay.process.kill()
-            relay.process.wait(30)
+            relay.process.wait(PATIENCE)
 
 
 def test_ipv6_and_ipv4_are_both_served(relay: Process) -> None:
     try:
-        connection = socket.create_connection(("::1", relay.port), timeout=20)
+        connection = socket.create_connection(("::1", relay.port), timeout=PATIENCE)
     except OSError:
         pytest.skip("this machine has no IPv6")
     with connection:
@@ -246,7 +247,7 @@ def test_bodies_that_never_end_take_no_more_memory_than_they_may(tmp_path: Path)
     finally:
         if relay.process is not None and relay.process.poll() is None:
             relay.process.kill()
-            relay.process.wait(30)
+            relay.process.wait(PATIENCE)
 
 
 def test_who_names_certificates_leaves_the_platform_its_key(make_relay: MakeRelay) -> None:

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from config.wakeup import WakeUp
+from testkit import PATIENCE
 from testkit.descriptors import is_written_elsewhere
 
 
@@ -15,8 +16,8 @@ def test_it_stays_rung_until_it_is_cleared() -> None:
     assert not wakeup.wait(0)
     wakeup.ring()
     wakeup.ring()
-    assert wakeup.wait(60)
-    assert wakeup.wait(60)
+    assert wakeup.wait(PATIENCE)
+    assert wakeup.wait(PATIENCE)
     wakeup.clear()
     assert not wakeup.wait(0)
     wakeup.close()
@@ -25,7 +26,7 @@ def test_it_stays_rung_until_it_is_cleared() -> None:
 def test_it_wakes_who_waits() -> None:
     wakeup = WakeUp()
     threading.Timer(0.01, wakeup.ring).start()
-    assert wakeup.wait(60)
+    assert wakeup.wait(PATIENCE)
     wakeup.close()
 
 

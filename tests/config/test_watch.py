@@ -14,6 +14,7 @@ import pytest
 
 from config.watch import DefinitionsWatcher
 from config.webhooks import Definitions, DefinitionsError, load_definitions
+from testkit import PATIENCE
 from tests.deploy.volumes import write_volume
 
 GOOD = "webhooks:\n  - {{name: {name}, headers: {{X-Key: 0123456789abcdef}}, receivers: {{a: any}}}}\n"
@@ -171,7 +172,7 @@ def test_the_thread_checks_at_once_when_forced_and_ends_when_stopped(
     watcher.start(interval=3600)
     write(file, GOOD.format(name="two"))
     watcher.force()
-    assert seen.happened.wait(10)
+    assert seen.happened.wait(PATIENCE)
     watcher.stop()
     assert not [thread for thread in threading.enumerate() if thread.name == "definitions"]
 
@@ -194,7 +195,7 @@ def test_a_callback_that_fails_does_not_end_the_watch(tmp_path: Path, seen: Seen
         pass
     write(file, GOOD.format(name="two"))
     watcher.force()
-    assert seen.happened.wait(10)
+    assert seen.happened.wait(PATIENCE)
     watcher.stop()
     assert seen.changes[-1] == ["two"]
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from testkit import PATIENCE
 from testkit.processes import Child, Failed, bridge_environment, status_of
 from tests.deploy.volumes import write_volume
 
@@ -124,7 +125,7 @@ class Container:
             with subprocess.Popen(before["exec"]["command"], env=self.environment) as hook:
                 if meanwhile is not None:
                     meanwhile()
-                hook.wait(60)
+                hook.wait(PATIENCE)
         code = self.process.stop(timeout=self._pod.seconds_to_stop)
         self.process = None
         if code != 0:
@@ -176,7 +177,7 @@ class Pod:
         """Returns once every container is ready. Raises Failed if one ends, or isn't ready within a minute."""
         for container in self.containers.values():
             assert container.process is not None
-            container.process.wait_until(container.is_ready, timeout=60)
+            container.process.wait_until(container.is_ready, timeout=PATIENCE)
         return self
 
     def stop(self, meanwhile: Callable[[], None] | None = None) -> None:

@@ -11,6 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from testkit import PATIENCE
 from testkit.processes import Child, free_port, status_of
 from tests.deploy.image import CONTAINERFILE, EPOCH, ROOT, Builder
 
@@ -91,7 +92,7 @@ def test_its_three_commands_run(builder: Builder, tmp_path: Path) -> None:
             child = Child(name, builder.command(container, *command, options=options), tmp_path / f"{name}.log")
             started.append(child)
             url = f"http://127.0.0.1:{ports[port]}{path}"
-            child.wait_until(lambda url=url: status_of(url) == 200, timeout=60)  # type: ignore[misc]
+            child.wait_until(lambda url=url: status_of(url) == 200, timeout=PATIENCE)  # type: ignore[misc]
         assert (data / "bridge.db").stat().st_uid == 10001
     finally:
         for child in started:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from testkit import PATIENCE
 from testkit.processes import ROOT, Child, free_port, status_of
 
 DEFINITIONS = """webhooks:
@@ -88,10 +89,10 @@ def test_run_starts_all_three_processes_of_the_wheel_and_ends_with_ctrl_c(instal
     try:
         for at, path in ((port, "/readyz"), (admin, "/healthz"), (worker, "/healthz")):
             url = f"http://127.0.0.1:{at}{path}"
-            child.wait_until(lambda url=url: status_of(url) == 200, timeout=60)  # type: ignore[misc]
+            child.wait_until(lambda url=url: status_of(url) == 200, timeout=PATIENCE)  # type: ignore[misc]
         assert (folder / "data" / "bridge.db").exists()
         child.process.send_signal(signal.SIGINT)
-        assert child.process.wait(30) in (0, 130, -signal.SIGINT)
+        assert child.process.wait(PATIENCE) in (0, 130, -signal.SIGINT)
     finally:
         child.stop()
 
@@ -103,8 +104,8 @@ def test_a_process_of_the_wheel_is_the_one_that_gets_the_signals(process: str, i
     command = [str(installed / "webhook-bridge"), process]
     child = Child(process, command, folder / f"{process}.log", environment(**addresses), folder)
     try:
-        child.wait_until(lambda: status_of(f"http://127.0.0.1:{port}/healthz") == 200, timeout=60)
+        child.wait_until(lambda: status_of(f"http://127.0.0.1:{port}/healthz") == 200, timeout=PATIENCE)
         child.process.send_signal(signal.SIGTERM)
-        assert child.process.wait(30) == 0, (folder / f"{process}.log").read_text()
+        assert child.process.wait(PATIENCE) == 0, (folder / f"{process}.log").read_text()
     finally:
         child.stop()

@@ -13,6 +13,7 @@ from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
 
 from relay.connection import LARGEST_HEAD, Connection, Places, TooMuchFraming
 from relay.memory import Memory, Overloaded
+from testkit import PATIENCE
 
 
 class Peer:
@@ -226,8 +227,8 @@ def test_who_waits_in_gevent_as_he_gives_way_is_told_to_come_again(begun: bytes)
         connection.give_way()
         if begun:
             with pytest.raises(Overloaded):
-                reading.get(timeout=10)
+                reading.get(timeout=PATIENCE)
         else:
-            assert reading.get(timeout=10) == b""
+            assert reading.get(timeout=PATIENCE) == b""
         ours.sendall(b"an answer")
         assert theirs.recv(100) == b"an answer"

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from testkit import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef"
 
@@ -29,7 +31,7 @@ def definitions(name: str) -> str:
     return f"webhooks: [{{name: {name}, headers: {{X-Api-Key: {KEY}}}, receivers: {{a: any}}}}]\n"
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     """Whether it comes true; real processes take their time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -67,7 +69,7 @@ class Process:
 
     def status(self, method: str, path: str, body: bytes | None = None, port: int | None = None) -> int:
         """The status of an answer; 0 without one."""
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=PATIENCE)
         try:
             connection.request(method, path, body, {"X-Api-Key": KEY, "Content-Type": "application/json"})
             response = connection.getresponse()
@@ -81,7 +83,7 @@ class Process:
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ def relay(tmp_path: Path) -> Iterator[Process]:
     yield process
     if process.process is not None and process.process.poll() is None:
         process.process.kill()
-        process.process.wait(30)
+        process.process.wait(PATIENCE)
 
 
 def test_it_serves_reloads_survives_and_stops(relay: Process) -> None:
@@ -146,7 +148,7 @@ def test_it_serves_reloads_survives_and_stops(relay: Process) -> None:
     ],
 )
 def test_what_is_no_http_is_a_bad_request_in_the_form_of_all_errors(raw: bytes, running: Process) -> None:
-    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE) as connection:
         connection.sendall(raw)
         connection.shutdown(socket.SHUT_WR)
         response = http.client.HTTPResponse(connection)
@@ -174,7 +176,7 @@ def test_definitions_that_cannot_be_used_end_the_start(text: str | None, relay: 
         relay.file.write_text(text)
     relay.start()
     assert relay.process is not None
-    assert relay.process.wait(30) != 0
+    assert relay.process.wait(PATIENCE) != 0
     said = relay.log.read_text()
     assert "webhooks.yaml:1: " in said
     assert "Traceback" not in said

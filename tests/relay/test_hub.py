@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from testkit import PATIENCE
+
 
 def run(program: str) -> str:
     """What the program prints."""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -9,6 +9,7 @@ import pytest
 
 from relay.memory import Memory, Overloaded, limit_for
 from store.deadline import within
+from testkit import PATIENCE
 
 MB = 1024 * 1024
 
@@ -121,7 +122,7 @@ def test_whoever_waits_for_a_turn_goes_on_when_it_comes() -> None:
         waiting = threading.Thread(target=wait)
         waiting.start()
         assert not done.is_set()
-    waiting.join(20)
+    waiting.join(PATIENCE)
     assert done.is_set()
 
 

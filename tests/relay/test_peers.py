@@ -23,6 +23,7 @@ import pytest
 
 from store.records import EventFilter
 from store.sqlite import SqliteStore, open_store
+from testkit import PATIENCE
 from testkit.strangers import ANSWERS, attack
 from tests.relay.test_gunicorn import KEY, Process, eventually
 
@@ -52,7 +53,7 @@ def store(relay: Process) -> Iterator[SqliteStore]:
 
 
 def connect(relay: Process) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", relay.port), timeout=20)
+    return socket.create_connection(("127.0.0.1", relay.port), timeout=PATIENCE)
 
 
 def request(body: bytes = b"{}", more: str = "", path: str = "/webhook/one", version: str = "1.1") -> bytes:
@@ -82,7 +83,8 @@ def test_every_delivery_of_many_connections_at_once_is_stored_once_and_gets_its_
 ) -> None:
     def deliver(sender: int) -> list[tuple[str, str, bool]]:
         pauses = random.Random(sender)
-        connection = http.client.HTTPConnection("127.0.0.1", relay.port, timeout=60)  # it sends head and body apart
+        # It sends head and body apart.
+        connection = http.client.HTTPConnection("127.0.0.1", relay.port, timeout=PATIENCE)
         found = []
         for number in range(100):
             if number % 2:
@@ -406,7 +408,7 @@ with socket.socket() as connection:
 def test_a_large_answer_arrives_whole_over_a_slow_link(relay: Process, slow_link: list[str]) -> None:
     sent = request(json.dumps(list(range(10_000))).encode(), path="/webhook/parts")
     command = [*slow_link, sys.executable, "-c", READER, "10.198.51.1", str(relay.port)]
-    done = subprocess.run(command, input=sent, capture_output=True, timeout=60)
+    done = subprocess.run(command, input=sent, capture_output=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr.decode()
     head, answer = done.stdout.split(b"\r\n\r\n", 1)
     assert head.startswith(b"HTTP/1.1 200")
@@ -423,7 +425,7 @@ def own_relay(tmp_path: Path) -> Iterator[Process]:
     yield process
     if process.process is not None and process.process.poll() is None:
         process.process.kill()
-        process.process.wait(30)
+        process.process.wait(PATIENCE)
 
 
 def test_a_body_under_way_is_answered_after_sigterm_and_idle_connections_delay_nothing(own_relay: Process) -> None:
@@ -444,7 +446,7 @@ def test_a_body_under_way_is_answered_after_sigterm_and_idle_connections_delay_n
             connection.sendall(whole[-3:])
         assert [Answers(connection).next()[0] for connection in under_way] == [200] * 6
         began = time.monotonic()
-        assert own_relay.process.wait(30) == 0
+        assert own_relay.process.wait(PATIENCE) == 0
         assert time.monotonic() - began < 12  # idle ones could stay for 15 s, and stopping takes at most 20
     finally:
         for connection in (*idle, *under_way):
@@ -462,13 +464,13 @@ def test_connections_on_which_nothing_was_sent_are_let_go_by_a_relay_that_stops(
         assert answers_at_once(relay)  # so the relay has accepted what came before
         assert relay.process is not None
         relay.process.terminate()
-        assert relay.process.wait(60) == 0
+        assert relay.process.wait(PATIENCE) == 0
     finally:
         for connection in silent:
             connection.close()
         assert relay.process is not None
         relay.process.kill()
-        relay.process.wait(30)
+        relay.process.wait(PATIENCE)
 
 
 def test_a_connection_on_which_nothing_comes_is_ended(tmp_path: Path) -> None:
@@ -532,7 +534,7 @@ def test_who_waits_for_a_vendors_key_lets_the_others_through(tmp_path_factory: p
         assert eventually(lambda: relay.status("GET", "/readyz") == 200), relay.log.read_text()
         with connect(relay) as waiting:
             waiting.sendall(request(json.dumps(message).encode(), path="/webhook/topic"))
-            assert asked.wait(20)
+            assert asked.wait(PATIENCE)
             # More than once for each process, and on new connections.
             assert [relay.status("POST", "/webhook/one", b"{}") for _ in range(12)] == [200] * 12
             assert not answer.is_set()
@@ -545,4 +547,4 @@ def test_who_waits_for_a_vendors_key_lets_the_others_through(tmp_path_factory: p
         mirror.server_close()
         if relay.process is not None and relay.process.poll() is None:
             relay.process.kill()
-            relay.process.wait(30)
+            relay.process.wait(PATIENCE)

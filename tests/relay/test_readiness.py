@@ -9,6 +9,7 @@ import pytest
 
 from relay.readiness import FRESH_FOR, Readiness
 from store.errors import StoreUnavailable
+from testkit import PATIENCE
 
 
 class Store:
@@ -56,12 +57,12 @@ def test_whoever_comes_during_a_look_gets_its_result() -> None:
     def look() -> None:
         store.look()
         looking.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE)
 
     is_ready = Readiness(look, 1)
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(is_ready) for _ in range(8)]
-        assert looking.wait(10)
+        assert looking.wait(PATIENCE)
         go_on.set()
         assert [one.result() for one in asked] == [True] * 8
     assert store.looks == 1

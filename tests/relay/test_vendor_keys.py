@@ -22,6 +22,7 @@ from relay.vendor_keys import (
     KeySource,
     http_get,
 )
+from testkit import PATIENCE
 
 
 class Vendor:
@@ -173,7 +174,7 @@ class Slow:
         self.asked.append(url)
         if self.is_slow:
             self.entered.set()
-            assert self.release.wait(20)
+            assert self.release.wait(PATIENCE)
         return b"key"
 
 
@@ -186,7 +187,7 @@ def test_a_key_that_is_being_fetched_again_is_used_meanwhile(vendor: Vendor) -> 
     slow.is_slow = True
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(keys, "https://genuine")
-        assert slow.entered.wait(20)
+        assert slow.entered.wait(PATIENCE)
         assert [keys("https://genuine") for _ in range(100)] == [b"key"] * 100
         slow.release.set()
         assert first.result() == b"key"
@@ -201,7 +202,7 @@ def test_slow_strange_keys_hold_up_neither_a_known_one_nor_its_fetch(vendor: Ven
     slow.is_slow = True
     with ThreadPoolExecutor(10) as pool:
         strange = [pool.submit(keys, "https://strange/1") for _ in range(5)]
-        assert slow.entered.wait(20)
+        assert slow.entered.wait(PATIENCE)
         assert keys("https://genuine") == b"key"
         vendor.now += CACHED_FOR
         slow.is_slow = False

@@ -13,6 +13,7 @@ from store.deadline import deadline, within
 from store.errors import StoreUnavailable
 from store.group_commit import GroupCommit, Take
 from store.records import Committed, NewEvent, new_event_id
+from testkit import PATIENCE
 
 
 def event() -> NewEvent:
@@ -30,7 +31,7 @@ class Database:
         self.error: Exception | None = None
 
     def commit(self, take: Take) -> list[list[Committed]]:
-        assert self.free.wait(30)
+        assert self.free.wait(PATIENCE)
         if self.error is not None:
             raise self.error
         deliveries = list(take())
@@ -57,7 +58,7 @@ def appended_while_locked(
         while group_commit._open is None or len(group_commit._open.deliveries) < len(deliveries):
             time.sleep(0.001)
         database.free.set()
-        return [future.result(30) for future in futures]
+        return [future.result(PATIENCE) for future in futures]
 
 
 def test_what_comes_before_the_database_is_to_be_had_shares_one_commit_and_gets_its_own_result() -> None:

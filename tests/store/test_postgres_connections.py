@@ -22,6 +22,7 @@ from store.open import open_store
 from store.postgres import PostgresStore
 from store.postgres.connections import Connection
 from store.records import NewEvent, new_event_id
+from testkit import PATIENCE
 from testkit.postgres import Postgres, _unprivileged
 from testkit.processes import Child, free_port
 from tests.store.contract.makers import ME, completion, decide, ids, start, task
@@ -71,7 +72,7 @@ def heard(url: str, action: Callable[[], object], number: int) -> int:
     with psycopg.connect(url, autocommit=True) as database:
         database.execute("LISTEN webhook_bridge_events")
         action()
-        found = sum(1 for _ in database.notifies(timeout=60, stop_after=number)) if number else 0
+        found = sum(1 for _ in database.notifies(timeout=PATIENCE, stop_after=number)) if number else 0
         database.execute("SELECT 1")  # what was sent before is here by now
         return found + sum(1 for _ in database.notifies(timeout=0))
 
@@ -214,7 +215,7 @@ def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_
             waits = [pool.submit(store.deliveries.append, [new if n == 0 else event()]) for n in range(20)]
             for one in waits:
                 with pytest.raises(StoreUnavailable):
-                    one.result(30)
+                    one.result(PATIENCE)
             took = time.monotonic() - began
     assert took < 2.5 + 2, "a busy machine may take its time, but not as long as each in turn would"
     assert stored(url) == []
@@ -238,7 +239,7 @@ def test_a_database_that_is_down_is_told_quickly_and_found_again(postgres: Postg
             store.deliveries.append([event()])
         assert time.monotonic() - began < 8
         own.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 [again] = store.deliveries.append([event("before")])
@@ -291,7 +292,7 @@ print("fine")
 def test_a_commit_under_way_lets_other_greenlets_in(url: str) -> None:
     pytest.importorskip("gevent")
     done = subprocess.run(
-        [sys.executable, "-c", _GREENLETS, url], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", _GREENLETS, url], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.stdout == "fine\n", done.stderr
 

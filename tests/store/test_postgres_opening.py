@@ -12,6 +12,7 @@ import pytest
 from store.errors import NewerStore, StoreMissing, StoreUnavailable
 from store.open import open_store
 from store.postgres import PostgresStore, migrations, words
+from testkit import PATIENCE
 
 
 def as_user(postgres_url: str, user: str, password: str = "") -> str:
@@ -26,7 +27,7 @@ def test_processes_that_start_together_make_the_tables_once(postgres_url: str) -
         subprocess.Popen([sys.executable, "-W", "error", "-c", code, postgres_url], stderr=subprocess.PIPE)
         for _ in range(4)
     ]
-    assert [process.communicate(timeout=60)[1] for process in processes] == [b""] * 4
+    assert [process.communicate(timeout=PATIENCE)[1] for process in processes] == [b""] * 4
     with psycopg.connect(postgres_url) as database:
         applied = database.execute("SELECT name FROM webhook_bridge.migrations").fetchall()
     assert applied == [(name,) for name, _ in migrations.STEPS]

@@ -24,6 +24,7 @@ from store.records import EventFilter, NewEvent, new_event_id
 from store.sqlite import SqliteStore, connections, open_store
 from store.sqlite.connections import Connection, Connections
 from store.sqlite.migrations import migrations
+from testkit import PATIENCE
 
 
 def event(payload: str = "{}", delivery_id: str | None = None) -> NewEvent:
@@ -200,7 +201,7 @@ def test_an_older_database_is_migrated_by_who_may_and_refused_by_who_may_not(pat
 def test_of_several_processes_that_start_at_once_one_migrates(path: Path) -> None:
     code = "import sys; from store.sqlite import open_store; open_store(sys.argv[1])"
     started = [subprocess.Popen([sys.executable, "-c", code, f"sqlite:///{path}"]) for _ in range(5)]
-    assert [process.wait(60) for process in started] == [0] * 5
+    assert [process.wait(PATIENCE) for process in started] == [0] * 5
     assert stored(path) == []
 
 
@@ -212,7 +213,7 @@ def test_a_child_process_opens_connections_of_its_own(path: Path, store: SqliteS
     store.queries.events(EventFilter())
     child = multiprocessing.get_context("fork").Process(target=_in_child, args=(store,))
     child.start()
-    child.join(30)
+    child.join(PATIENCE)
     assert child.exitcode == 0
     store.deliveries.append([event()])
     assert len(stored(path)) == 3
@@ -297,7 +298,7 @@ accepted += store.deliveries.append([event(10_000)])
 print(*(one.event_id for one in accepted))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, f"sqlite:///{path}"], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code, f"sqlite:///{path}"], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert stored(path) == done.stdout.split()
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 300_000
@@ -382,7 +383,7 @@ for number in range(100):
         subprocess.Popen([sys.executable, "-c", code, f"sqlite:///{path}"], stdout=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    said = [process.communicate(timeout=60)[0].splitlines() for process in started]
+    said = [process.communicate(timeout=PATIENCE)[0].splitlines() for process in started]
     assert [process.returncode for process in started] == [0, 0, 0]
     there = stored(path)
     assert len(there) == 100, "the same deliveries came three times"

@@ -21,6 +21,7 @@ from store.errors import StoreUnavailable
 from store.group_commit import Take
 from store.records import Committed, NewEvent, new_event_id
 from store.sqlite import SqliteStore, connections, open_store
+from testkit import PATIENCE
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_whoever_has_less_time_waits_no_longer_for_the_database(store: SqliteSto
                 store.deliveries.append([event()])
             assert time.monotonic() - began < 10
         other.execute("ROLLBACK")
-        waits.join(30)
+        waits.join(PATIENCE)
     store.deliveries.append([event()])
 
 

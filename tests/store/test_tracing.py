@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from store import tracing
+from testkit import PATIENCE
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
@@ -100,7 +101,7 @@ def test_spans_go_to_an_otlp_endpoint_over_http(monkeypatch: pytest.MonkeyPatch)
         tracing.configure("relay")
         with tracing.span("receive", "SERVER", PARENT, webhook="w"):
             pass
-        assert arrived.wait(20)
+        assert arrived.wait(PATIENCE)
     finally:
         tracing.configure("test")
         server.shutdown()

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 import pytest
 
 from demo import one_address, run
-from testkit import sample
+from testkit import PATIENCE, sample
 from testkit.processes import free_port, status_of
 
 
@@ -65,12 +65,12 @@ def test_one_address_has_conductors_routes_and_the_documented_ones_of_the_bridge
     }
 
     def answer(path: str) -> str:
-        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as response:
             text: str = response.read().decode()
             return text
 
     try:
-        nginx.wait_until(lambda: status_of(f"http://127.0.0.1:{port}/") == 200, timeout=30)
+        nginx.wait_until(lambda: status_of(f"http://127.0.0.1:{port}/") == 200, timeout=PATIENCE)
         assert {path: answer(path) for path in paths} == paths
     finally:
         nginx.stop()

@@ -11,6 +11,7 @@ from urllib.request import urlopen
 import pytest
 
 from store.errors import StoreUnavailable
+from testkit import PATIENCE
 from tests.worker.clock import Clock
 from worker.health import STANDSTILL, STUCK_AFTER, Health, Progress, serve
 
@@ -34,7 +35,7 @@ class Worker:
 
     def get(self, path: str) -> tuple[int, str]:
         try:
-            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except HTTPError as error:
             with error:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from testkit import PATIENCE
 from testkit.wall_clock import WallClock
 from worker.intervals import Every, Intervals
 
@@ -83,7 +84,7 @@ def test_a_job_that_a_frozen_process_missed_runs_as_soon_as_it_wakes_and_once() 
     intervals.start()
     job = scheduler.get_job("job")
     job.modify(next_run_time=datetime.now(timezone.utc) - timedelta(hours=10))
-    assert runs.acquire(timeout=60)
+    assert runs.acquire(timeout=PATIENCE)
     intervals.stop()
     assert not runs.acquire(blocking=False)
     assert job.next_run_time > datetime.now(timezone.utc)
@@ -100,7 +101,7 @@ def test_no_job_waits_for_another() -> None:
     for number in range(20):
         intervals.every(0.01, str(number), job)
     intervals.start()
-    together.wait(60)
+    together.wait(PATIENCE)
     intervals.stop()
     together.abort()
 

@@ -22,6 +22,7 @@ import pytest
 from store.open import open_store
 from store.protocols import Store
 from store.records import Decision, NewEvent, NewTarget
+from testkit import PATIENCE
 from testkit.processes import Child, bridge_environment
 from testkit.proxy import Proxy
 from tests.store.contract.makers import ME
@@ -101,7 +102,7 @@ class Stopped:
 
     def wait_until(self, condition: Callable[[], object]) -> None:
         assert self.worker is not None
-        self.worker.wait_until(lambda: bool(condition()), timeout=60)
+        self.worker.wait_until(lambda: bool(condition()), timeout=PATIENCE)
 
     def stop(self) -> int:
         """Its exit code. Raises TimeoutExpired if it doesn't end soon."""

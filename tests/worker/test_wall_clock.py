@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from testkit import PATIENCE
 from testkit.wall_clock import WallClock
 
 
@@ -24,7 +25,7 @@ def test_a_worker_goes_on_whose_machines_clock_is_set_back_by_a_day(tmp_path: Pa
     file.write_text(definitions("one"))
 
     def eventually(text: str) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while text not in log.read_text():
             assert worker.poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
@@ -52,7 +53,7 @@ def test_a_worker_goes_on_whose_machines_clock_is_set_back_by_a_day(tmp_path: Pa
         file.write_text(definitions("three"))
         eventually("three")
         worker.terminate()
-        assert worker.wait(60) == 0
+        assert worker.wait(PATIENCE) == 0
     finally:
         worker.kill()
-        worker.wait(60)
+        worker.wait(PATIENCE)

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from testkit import PATIENCE
+
 
 class EditingProxy:
     """Forwards to the Conductor of that URL."""
@@ -38,7 +40,7 @@ class EditingProxy:
                 if answer is not None:
                     self.answer(200, answer)
                     return
-                connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+                connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
                 headers = {name: self.headers[name] for name in ("Content-Type", "Accept") if name in self.headers}
                 try:
                     connection.request(self.command, self.path, body or None, headers)

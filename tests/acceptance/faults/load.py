@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from testkit import PATIENCE
 from testkit.client import TERMINAL, Conductor, RequestFailed, by_hand, set_variable, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
 
@@ -67,9 +68,6 @@ REST = 2.0
 again on a slow machine must not find ten thousand."""
 BROKEN = (RequestFailed, OSError, http.client.HTTPException)
 """What a call to a server that is killed ends with."""
-PATIENCE = 120.0
-"""Seconds for what must come at last; a Conductor that was killed mends its own workflows within a minute. Where many
-things must come, as long as one of them comes in that time the next is waited for: a slow machine is no fault."""
 
 
 @dataclass(frozen=True)
@@ -323,7 +321,8 @@ class Load:
     def audit(self, patience: float = PATIENCE) -> None:
         """Waits for every effect to be there, and then checks that none is there twice. Fails with what is wrong.
 
-        `patience` are the seconds within which at least one more must come.
+        `patience` are the seconds within which at least one more must come: a slow machine is no fault. A Conductor
+        that was killed mends its own workflows within a minute.
         """
         deadline = time.monotonic() + patience
         nudge = time.monotonic() + patience / 3

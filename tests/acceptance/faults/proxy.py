@@ -11,6 +11,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
+from testkit import PATIENCE
+
 Fault = Literal[
     "drop before",  # the connection closes, and Conductor sees nothing
     "drop after",  # Conductor acts, the answer gets lost
@@ -42,7 +44,7 @@ class Exchange(BaseHTTPRequestHandler):
 
     def forward(self, body: bytes) -> tuple[int, bytes, str]:
         """What the server says: status, body, and the body's kind."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.proxy.to, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.proxy.to, timeout=PATIENCE)
         headers = {name: self.headers[name] for name in ("Content-Type", "Accept") if name in self.headers}
         try:
             connection.request(self.command, self.path, body or None, headers)

@@ -17,6 +17,7 @@ from admin.bridge import Bridge
 from admin.cli import main
 from admin.events.replay import replay
 from store.sqlite import SqliteStore
+from testkit import PATIENCE
 from tests.admin.conftest import Cli
 from tests.admin.sample import DEFINITIONS, Sample
 from worker.discovery.probe import Finding
@@ -427,7 +428,7 @@ def run(sample: Sample, *arguments: str, **environment: str) -> subprocess.Compl
         env={**kept, **given},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -449,7 +450,7 @@ def test_the_program_reads_dotenv(sample: Sample) -> None:
 def test_a_reader_that_goes_away_is_no_error(sample: Sample) -> None:
     program = Path(sys.executable).with_name("webhook-bridge")
     result = subprocess.run(
-        f"{program} schema | head -c 10", shell=True, capture_output=True, text=True, timeout=60, check=False
+        f"{program} schema | head -c 10", shell=True, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert "Traceback" not in result.stderr
 

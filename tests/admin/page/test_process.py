@@ -14,6 +14,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from testkit import PATIENCE
 from tests.admin.sample import Sample
 
 TOKEN = "the-token-of-the-admin-page"
@@ -39,9 +40,9 @@ def start(sample: Sample, *arguments: str, files: int = 1024, **environment: str
 
 def ask(port: int, path: str, headers: dict[str, str] | None = None) -> int:
     """The answer's status; waits until the process answers."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while True:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         try:
             connection.request("GET", path, headers=headers or {})
             return connection.getresponse().status
@@ -55,7 +56,7 @@ def ask(port: int, path: str, headers: dict[str, str] | None = None) -> int:
 
 def stop(process: subprocess.Popen[str]) -> str:
     process.terminate()
-    return process.communicate(timeout=60)[0]
+    return process.communicate(timeout=PATIENCE)[0]
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_it_listens_on_loopback_and_needs_no_token_there(sample: Sample) -> None
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_elsewhere_it_does_not_start_without_a_token(sample: Sample, host: str) -> None:
     process = start(sample, ADMIN_HOST=host)
-    text, _ = process.communicate(timeout=60)
+    text, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "set BRIDGE_ADMIN_TOKEN to a long random text, or ADMIN_HOST to 127.0.0.1" in text
     assert "Traceback" not in text
@@ -119,7 +120,7 @@ def test_elsewhere_it_starts_with_a_token_and_asks_for_it(sample: Sample) -> Non
 )
 def test_a_wrong_setting_ends_the_start_with_a_word(sample: Sample, setting: str, value: str, reason: str) -> None:
     process = start(sample, **{"BRIDGE_ADMIN_TOKEN": TOKEN, "ADMIN_PORT": str(free_port()), setting: value})
-    text, _ = process.communicate(timeout=60)
+    text, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert reason in text
     assert "Traceback" not in text
@@ -128,14 +129,14 @@ def test_a_wrong_setting_ends_the_start_with_a_word(sample: Sample, setting: str
 def test_a_port_that_is_taken_ends_the_start_with_a_word(sample: Sample) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         process = start(sample, ADMIN_PORT=str(taken.getsockname()[1]))
-        text, _ = process.communicate(timeout=60)
+        text, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "can't listen on 127.0.0.1 port" in text
 
 
 def test_help_says_how_it_is_used(sample: Sample) -> None:
     process = start(sample, "--help")
-    text, _ = process.communicate(timeout=60)
+    text, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert "ADMIN_HOST" in text
 
@@ -153,7 +154,7 @@ def test_help_says_how_it_is_used(sample: Sample) -> None:
 def test_requests_that_never_end_hold_up_nobody(port: int, beginning: bytes) -> None:
     with ExitStack() as stack:
         for _ in range(50):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
             connection.sendall(beginning)
         assert ask(port, "/api/overview") == 200
 
@@ -165,7 +166,7 @@ def test_connections_beyond_what_the_system_allows_hold_up_nobody_and_fill_no_lo
         ask(port, "/healthz")
         with ExitStack() as stack:
             for _ in range(300):
-                connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+                connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
                 connection.sendall(b"GET / HTT")
             assert ask(port, "/healthz") == 200
     finally:
@@ -183,7 +184,7 @@ def test_connections_beyond_what_the_system_allows_hold_up_nobody_and_fill_no_lo
     ],
 )
 def test_hostile_bytes_are_answered_with_a_4xx_and_harm_nobody(port: int, request_: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         connection.sendall(request_)
         status = connection.makefile("rb").readline()
     assert status.split()[1][:1] == b"4", status
@@ -198,7 +199,7 @@ def test_a_header_that_a_client_doubles_is_no_reason_to_refuse(port: int) -> Non
         "Content-Type: application/json\r\nContent-Type: application/json\r\n"
         "Accept: application/json\r\nAccept: application/json\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         connection.sendall(head.encode() + body)
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 200")

@@ -13,6 +13,7 @@ import pytest
 
 from admin.page import server as serving
 from admin.page.server import PageServer
+from testkit import PATIENCE
 
 LARGE = 20 * 1024 * 1024
 """Bytes: more than any buffer on the way holds."""
@@ -29,7 +30,7 @@ class Application:
 
     def __call__(self, _environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         self.begun.release()
-        assert self.may_end.wait(60)
+        assert self.may_end.wait(PATIENCE)
         start_response("200 OK", [("Content-Length", str(len(self.body)))])
         return [self.body]
 
@@ -44,18 +45,18 @@ def served(application: Application) -> Iterator[tuple[PageServer, int]]:
         yield server, int(server._servers[0].effective_port)
     finally:
         server.stop()
-        thread.join(60)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
         for one in list(server._map.values()):
             getattr(one, "handle_close", one.close)()
 
 
 def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=60)
+    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -68,7 +69,7 @@ def test_who_reads_no_answer_holds_no_thread_and_has_an_end(monkeypatch: pytest.
         server, port = stack.enter_context(served(application))
         for _ in range(2 * serving._THREADS):
             stack.enter_context(connect(port)).sendall(REQUEST * 3)
-            assert application.begun.acquire(timeout=60)
+            assert application.begun.acquire(timeout=PATIENCE)
         until(lambda: server._dispatcher.active_count == 0)
         with connect(port) as connection:
             connection.sendall(REQUEST)
@@ -81,7 +82,7 @@ def test_what_is_being_answered_at_the_stop_is_answered_whole() -> None:
     application = Application(b"a" * LARGE)
     with served(application) as (server, port), connect(port) as connection:
         connection.sendall(REQUEST)
-        assert application.begun.acquire(timeout=60)
+        assert application.begun.acquire(timeout=PATIENCE)
         server.stop()
         application.may_end.set()
         received = 0

@@ -9,6 +9,7 @@ from typing import Any
 
 from store.protocols import Store
 from store.records import Decision, Event, Hold, NewEvent, NewTarget, Result, Target, TargetState, Task, Term
+from testkit import PATIENCE
 
 NOW = 1_700_000_000_000
 ME = Term("me")
@@ -64,7 +65,7 @@ def ids(items: list[Any]) -> list[str]:
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from testkit import PATIENCE
 from tests.worker.simulated import SimulatedConductor, forbidden
 from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnknown, Refused
 from worker.delivery import earlier_starts
@@ -154,14 +155,14 @@ def test_one_try_reads_at_a_time_and_others_come_again(
 
     def wait(workflow_id: str) -> str:
         reading.set()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE)
         return "event#0"
 
     monkeypatch.setattr(conductor, "correlation_id", wait)
     found: list[str | None] = []
     first = threading.Thread(target=lambda: found.append(earlier.find("flow", "event#0")))
     first.start()
-    assert reading.wait(30)
+    assert reading.wait(PATIENCE)
     with pytest.raises(NotNow):
         earlier.find("flow", "event#1")
     go_on.set()

@@ -12,6 +12,7 @@ import pytest
 
 from store.errors import StoreUnavailable, Unstorable
 from store.records import Decision, Event, NewEvent, NewTarget, Result
+from testkit import PATIENCE
 from tests.store.contract.makers import ME
 from tests.worker.play import Later
 from tests.worker.targets import Bench, bench
@@ -561,7 +562,7 @@ def test_items_that_hang_hold_up_no_others_of_their_own_webhook_and_workflow(pla
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -598,16 +599,16 @@ def test_a_stop_that_comes_while_targets_are_being_claimed_ends(bench: Bench) ->
 
     def slow(*given: Any) -> Any:
         claiming.set()
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE)
         return claim(*given)
 
     bench.store.claims.claim = slow  # type: ignore[method-assign]
     bench.executor.start()
-    assert claiming.wait(60)
+    assert claiming.wait(PATIENCE)
     stopping = threading.Thread(target=bench.executor.stop, daemon=True)
     stopping.start()
     time.sleep(0.1)  # as far as the stop gets
     go_on.set()
-    stopping.join(60)
+    stopping.join(PATIENCE)
     assert not stopping.is_alive()
     assert "claimed" not in [target.state for target in bench.store.queries.targets_of([bench.event])]

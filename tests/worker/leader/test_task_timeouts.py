@@ -223,7 +223,7 @@ def test_a_task_is_given_to_an_event_only_after_its_extension_has_ended(bench: B
     bench.timeouts.extend([task("t")], {"t"}, HEARTBEAT)
     extender = threading.Thread(target=bench.pool.run_all)
     extender.start()
-    assert bench.server.begun.wait(60)
+    assert bench.server.begun.wait(PATIENCE)
     with bench.timeouts.suspended([task("another")]) as not_before:
         assert not_before == {}, "others needn't wait"
     release = threading.Timer(0.05, bench.server.hangs["t"].set)
@@ -239,7 +239,7 @@ def test_the_completion_of_a_task_whose_extension_hangs_waits_until_that_has_no_
     bench.timeouts.extend([task("t")], {"t"}, HEARTBEAT)
     extender = threading.Thread(target=bench.pool.run_all)
     extender.start()
-    assert bench.server.begun.wait(60)
+    assert bench.server.begun.wait(PATIENCE)
     with bench.timeouts.suspended([task("t"), task("u")]) as not_before:
         assert list(not_before) == ["t"], "the decision doesn't wait for it"
     assert not_before["t"] > bench.store.now() + 10_000

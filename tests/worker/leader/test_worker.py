@@ -19,6 +19,7 @@ from store.errors import LeadershipLost, StoreUnavailable, Unstorable
 from store.records import NewEvent, Pruned, Task, Term
 from store.sqlite import SqliteStore, open_store
 from store.sqlite import tasks as stored_tasks
+from testkit import PATIENCE
 from tests.worker.clock import Clock
 from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor
@@ -111,7 +112,7 @@ def reign_of(worker: Worker) -> Leader:
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -419,7 +420,7 @@ def running(bench: Bench) -> Iterator[Worker]:
     thread.start()
     yield worker
     worker.stop()
-    thread.join(15)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
@@ -464,7 +465,7 @@ def test_no_fault_of_a_step_ends_the_worker(bench: Bench, error: Exception, monk
     bench.arrive()
     eventually(lambda: delivered(bench))
     worker.stop()
-    thread.join(15)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
@@ -474,7 +475,7 @@ def test_a_stopped_worker_gives_its_lead_back(bench: Bench) -> None:
     thread.start()
     eventually(lambda: bench.store.leadership.leader() is not None)
     worker.stop()
-    thread.join(15)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert bench.store.leadership.leader() is None
     assert bench.deciding()
