@@ -14,8 +14,8 @@ from store.records import Task, Term
 from store.rows import steps
 from worker.discovery.state import DiscoveryState
 from worker.leader.decider import Decider
-from worker.leader.matching import parse_task
 from worker.leader.reporting import Reporter
+from worker.leader.task_index import parse_task
 
 log = structlog.get_logger()
 
@@ -58,7 +58,7 @@ class Adoption:
         for task, error in narrowed(tasks, adopt):
             self._refuse(task, error)
         for task in tasks:
-            if not self._decider.aside.has_failed("task", task.id):
+            if not self._decider.quarantine.has_failed("task", task.id):
                 self._refused.pop(task.id, None)
         self._polled = []
         self._decider.add_tasks(fresh)
@@ -79,13 +79,13 @@ class Adoption:
         """The store can't hold the task now. The index finds one that it knows again."""
         if task.found_by == "queue" and len(self._refused) < _REFUSED:
             self._refused[task.id] = task
-        self._decider.aside.task_failed(task.id, error, partial(self.adopt, [task]))
+        self._decider.quarantine.task_failed(task.id, error, partial(self.adopt, [task]))
 
     def look_again(self, returned: Sequence[Task]) -> None:
         """Returned tasks wait again. Raises LeadershipLost and StoreUnavailable."""
-        due = [task for task in returned if not self._decider.aside.waits(task.id)]
+        due = [task for task in returned if not self._decider.quarantine.has_task(task.id)]
         for task, error in narrowed(due, self._look_again):
-            self._decider.aside.task_failed(task.id, error, partial(self._look_again, [task]))
+            self._decider.quarantine.task_failed(task.id, error, partial(self._look_again, [task]))
 
     def _look_again(self, tasks: Sequence[Task]) -> None:
         self._store.tasks.look_again(self._term, [task.id for task in tasks])
@@ -101,5 +101,5 @@ class Adoption:
             self._decider.drop_tasks(ids)
 
         for task_id, error in narrowed(task_ids, drop):  # the next discovery finds that it has ended
-            self._decider.aside.task_failed(task_id, error, lambda: None)
+            self._decider.quarantine.task_failed(task_id, error, lambda: None)
         log.info("tasks no longer wait: Conductor has ended them", tasks=task_ids)

@@ -22,12 +22,13 @@ from store.protocols import Store
 from store.records import Decision, Event, EventStatus, Hold, Target, Task, Term
 from store.tracing import in_logs, span
 from worker.health import Health
-from worker.leader.holding import Holding, Scope
-from worker.leader.large_decisions import Parts
-from worker.leader.matching import Document, HeldEvent, TaskIndex, parse_task
-from worker.leader.plan import Plan, is_large, put_off, starts_of
-from worker.leader.quarantine import Aside
+from worker.leader.held_events import HeldEvents, Scope
+from worker.leader.held_index import HeldEvent
+from worker.leader.large_decisions import LargeDecisions
+from worker.leader.plan import Plan, is_large, postponed, starts_of
+from worker.leader.quarantine import Quarantine
 from worker.leader.rules import Rules
+from worker.leader.task_index import Document, TaskIndex, parse_task
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
 
@@ -59,21 +60,20 @@ class Decider:
         """`server_clock` is Conductor's; `skew` is BRIDGE_CLOCK_SKEW in seconds."""
         self._store = store
         self._timeouts = timeouts
-        self.aside = Aside(store)
+        self.quarantine = Quarantine(store)
         self.workflows = workflows
         self.tasks = TaskIndex()
         self._rules = Rules(self.tasks, workflows, server_clock, skew * 1000)
         self._scope = Scope()
-        self.holding = Holding(store, self._scope, self.tasks, self._rules, self.aside)
-        self.held = self.holding.events
-        self._unknown: dict[str, int] = {}
-        self._whole_began = 0
+        self.held = HeldEvents(store, self._scope, self.tasks, self._rules, self.quarantine)
+        self._undefined: dict[str, int] = {}
+        self._complete_scan_began = 0
         """When the last scan began that was whole: no hold has ended that ends later."""
-        self.waiting: Collection[str] = ()
+        self.blocked: Collection[str] = ()
         """Webhooks whose events were left undecided in the last decision, as not every waiting task was known."""
         self.newly_held = False
         """Whether the last decision left an event without a taker, so that it is held."""
-        self._parts = Parts(store, self.aside)
+        self._large = LargeDecisions(store, self.quarantine)
         self.more_ended = False
         """Whether more holds have ended than the last decision could end."""
         self.unfinished = False
@@ -88,7 +88,7 @@ class Decider:
             for workflow in webhook.receivers:
                 receivers.setdefault(workflow, []).append(webhook)
         self._scope.definitions, self._scope.receivers = definitions, receivers
-        self.holding.all_come()
+        self.held.match_all()
 
     def load(self, term: Term, health: Health) -> list[Task]:
         """Reads waiting tasks and held events from the store, with a beat to `health` now and then.
@@ -96,7 +96,7 @@ class Decider:
         Returns tasks that have their event, though the store can't write that down for now.
         """
         # What the worker before was writing down comes first: it was decided before anything that is decided now.
-        self._parts.write_all(term, health)
+        self._large.write_all(term, health)
         promised = set(self._store.large_decisions.promised_tasks())
         given: list[Task] = []
         after = ""
@@ -114,14 +114,14 @@ class Decider:
         samples = {(task.workflow, task.criteria.paths): task.criteria for task in self.tasks if task.criteria}
         for (workflow, paths), _ in reversed(common.most_common()):
             for webhook in self._scope.receivers.get(workflow, ()):
-                if not self.held.knows(webhook.name, paths):
-                    self.held.learn(webhook.name, samples[workflow, paths], ())
-        for number, event in enumerate(self.holding.read()):
+                if not self.held.index.knows(webhook.name, paths):
+                    self.held.index.learn(webhook.name, samples[workflow, paths], ())
+        for number, event in enumerate(self.held.read()):
             if number % _PAGE == 0:
                 health.beat("the loop")
-            with self.holding.alone(event):
-                self.held.add(HeldEvent(event), Document(event.document()))
-        self.aside.settle(self._store.now())
+            with self.held.isolated(event):
+                self.held.index.add(HeldEvent(event), Document(event.document()))
+        self.quarantine.write(self._store.now())
         return given
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
@@ -133,19 +133,19 @@ class Decider:
         try:
             waiting, _ = parse_task(task)
             self.tasks.add(waiting)
-            self.holding.coming[task.id] = waiting
+            self.held.to_match[task.id] = waiting
         except Exception as error:
-            self.aside.task_failed(task.id, error, partial(self._add_task, task))
+            self.quarantine.task_failed(task.id, error, partial(self._add_task, task))
 
     def drop_tasks(self, task_ids: Iterable[str]) -> None:
         """Tasks that wait no longer."""
         for task_id in task_ids:
             self._remove(task_id)
-            self.aside.task_is_gone(task_id)
+            self.quarantine.task_is_gone(task_id)
 
     def _remove(self, task_id: str) -> None:
         if (task := self.tasks.remove(task_id)) is not None:
-            self.holding.task_is_gone(task_id, task.workflow_id)
+            self.held.task_is_gone(task_id, task.workflow_id)
 
     @property
     def receivers(self) -> Collection[str]:
@@ -166,15 +166,15 @@ class Decider:
     def undefined(self, now: int) -> list[str]:
         """Webhooks that aren't defined, and none of whose undecided events has waited long enough for that."""
         known = self._scope.definitions.by_name
-        return [webhook for webhook, end in self._unknown.items() if webhook not in known and now < end]
+        return [webhook for webhook, end in self._undefined.items() if webhook not in known and now < end]
 
     def set_paused(self, paused: Collection[str]) -> None:
         """These webhooks are paused from now on, and no others."""
         if resumed := [webhook for webhook in self._scope.paused if webhook not in paused]:
             # As after downtime: what came to wait meanwhile may take what was held, or came, meanwhile.
-            self.holding.all_come()
+            self.held.match_all()
             for name in resumed:
-                self.held.unpark(name)
+                self.held.index.unpark(name)
         self._scope.paused = paused
 
     # --- deciding ---
@@ -187,51 +187,51 @@ class Decider:
         began: int,
         now: int,
         claim: Claim,
-        whole: bool = True,
+        complete: bool = True,
     ) -> list[tuple[Target, Event]]:
         """Decides these new events, in their order, and what freed events and tasks that came to wait mean.
 
         `began` is when the scan began that found every task that was waiting before; the events arrived earlier. If it
-        wasn't `whole`, as the index couldn't be searched, events without receivers are decided, and those that have a
-        taker all the same; the others wait, and with them those of their webhooks that came later.
+        wasn't `complete`, because the index couldn't be searched, events without receivers are decided, and so are
+        those that have a taker; the others wait, and with them later ones of their webhooks.
         What fails alone is set aside, and the rest decided without it; what was set aside and is due is tried again.
         Returns the targets that were claimed, with their events. Raises LeadershipLost and
         StoreUnavailable: then the store is to be read again.
         """
-        self.aside.retry_tasks(now)
-        events, freed = self.aside.ready(events, now), self.aside.ready(freed, now)
-        if due := self.aside.due_events(now, self._scope.paused):
+        self.quarantine.retry_tasks(now)
+        events, freed = self.quarantine.ready(events, now), self.quarantine.ready(freed, now)
+        if due := self.quarantine.due_events(now, self._scope.paused):
             undecided = [event for event in due if event.decided_at is None]
             events = sorted([*events, *undecided], key=lambda event: event.seq)
             freed = [*freed, *(event for event in due if event.hold in ("aside", "held"))]
             for event in due:
                 if event.hold == "writing":
-                    self._parts.try_again(event.id)
-        self.holding.begin()
+                    self._large.try_again(event.id)
+        self.held.begin()
         paced = self._scope.definitions.paces
-        plan = Plan(paced, dict(self.holding.coming), freed, whole=whole)
-        if whole:
-            self._whole_began = began
+        plan = Plan(paced, dict(self.held.to_match), freed, complete=complete)
+        if complete:
+            self._complete_scan_began = began
         for event in freed:
-            with self.holding.alone(event):
+            with self.held.isolated(event):
                 self._free(event, plan)
         freed = plan.freed = [event for event in freed if event.id in plan.events]
-        self.holding.take(plan)
+        self.held.take(plan)
         for event in freed:
-            with self.holding.alone(event):
+            with self.held.isolated(event):
                 self._start_instead(event, plan)
         for event in events:
             with (
-                self.holding.alone(event),
+                self.held.isolated(event),
                 span("decide", "INTERNAL", event.headers, webhook=event.webhook, event_id=event.id),
             ):
                 self._decide_new(event, began, now, plan)
         for task_id in plan.taken:  # what was kept for it ends now, unless another task may still take it
-            self.held.let_go(task_id)
-        over = self.held.ended(self._whole_began, self._scope.paused, _ENDED_AT_ONCE)
+            self.held.index.let_go(task_id)
+        over = self.held.index.ended(self._complete_scan_began, self._scope.paused, _ENDED_AT_ONCE)
         self.more_ended = len(over) >= _ENDED_AT_ONCE
-        over += [event for event in map(HeldEvent, freed) if event.hold_until < self._whole_began]
-        ended = self.holding.over([event for event in over if event.id not in plan.used], plan)
+        over += [event for event in map(HeldEvent, freed) if event.hold_until < self._complete_scan_began]
+        ended = self.held.over([event for event in over if event.id not in plan.released], plan)
 
         worker, limit = claim
         # Everything that may fail comes before the transactions; what each did is then done here too.
@@ -242,13 +242,13 @@ class Decider:
         with self._timeouts.suspended(taken) as not_before:
             for decisions, expired in plan.steps(ended):
                 if not_before:
-                    decisions = [put_off(decision, not_before) for decision in decisions]
+                    decisions = [postponed(decision, not_before) for decision in decisions]
                 claimed += self._write(term, plan, decisions, expired, now, worker, limit - len(claimed))
                 if plan.refused:
                     break
-        self._parts.write_some(term, now)
+        self._large.write_some(term, now)
         self._finish(plan, events)
-        self.aside.settle(now)
+        self.quarantine.write(now)
         if missing := list({target.event_id for target in claimed} - found.keys()):  # others' calls were put off
             found |= self._store.queries.events_of(missing)
         return [(target, found[target.event_id]) for target in claimed]
@@ -258,9 +258,9 @@ class Decider:
         document = Document(event.document())
         webhook = self._scope.definitions.by_name.get(event.webhook)
         matching = self.tasks.matching(document, webhook.receivers) if webhook is not None else ()
-        plan.freed_held.add(HeldEvent(event), document)
+        plan.freed_index.add(HeldEvent(event), document)
         plan.events[event.id] = event
-        plan.coming.update((task.id, task) for task in matching)
+        plan.to_match.update((task.id, task) for task in matching)
         plan.decisions.append(Decision(event.id, event.status, "held"))
 
     def _write(
@@ -281,7 +281,7 @@ class Decider:
             claimed: list[Target] = []
             if len(decisions) == 1 and is_large(decisions[0]):
                 self._store.large_decisions.record(term, decisions[0], now)
-                self._parts.more = True
+                self._large.more = True
             else:
                 over = [event.id for event in ended]
                 claimed = self._store.decisions.decide(term, decisions, over, now, worker, room)
@@ -292,7 +292,7 @@ class Decider:
             if number == 1:
                 plan.refused = True
                 id_ = decisions[0].event_id if decisions else ended[0].id
-                self.holding.set_aside(ended[0] if ended else plan.used.get(id_) or plan.events[id_], error)
+                self.held.set_aside(ended[0] if ended else plan.released.get(id_) or plan.events[id_], error)
                 return []
             half = number // 2
             first = max(0, half - len(decisions))
@@ -342,42 +342,42 @@ class Decider:
                     self._remove(target.task_id)
             if decision.hold == "held":
                 event = plan.events[decision.event_id]
-                with self.holding.alone(event):
-                    self.held.add(HeldEvent(event), Document(event.document()))
-            elif decision.event_id in plan.used:
-                self.held.remove(plan.used[decision.event_id])
+                with self.held.isolated(event):
+                    self.held.index.add(HeldEvent(event), Document(event.document()))
+            elif decision.event_id in plan.released:
+                self.held.index.remove(plan.released[decision.event_id])
         for over in ended:
-            self.held.remove(over)
+            self.held.index.remove(over)
             log.info("event expired", event_id=over.id, webhook=over.webhook)
 
     def _finish(self, plan: Plan, events: Iterable[Event]) -> None:
         """The plan is in the store, or what of it comes before a decision that the store refused."""
-        self.unfinished = self.more_ended or plan.refused or self._parts.more
+        self.unfinished = self.more_ended or plan.refused or self._large.more
         freed = {event.id for event in plan.freed}
         self.newly_held = any(d.hold == "held" and d.event_id not in freed for d in plan.decisions)
-        self.waiting = plan.waiting
-        self.holding.finish(plan)
+        self.blocked = plan.blocked
+        self.held.finish(plan)
         for event in events:
-            self._unknown.pop(event.webhook, None)
-        self._unknown.update(plan.unknown)
+            self._undefined.pop(event.webhook, None)
+        self._undefined.update(plan.undefined)
 
     def _decide_new(self, event: Event, began: int, now: int, plan: Plan) -> None:
         webhook = self._scope.definitions.by_name.get(event.webhook)
         if webhook is None:
             end = max(event.hold_until, event.received_at + _UNKNOWN_WEBHOOK_GRACE)
             if now < end:
-                plan.unknown[event.webhook] = min(end, plan.unknown.get(event.webhook, end))
+                plan.undefined[event.webhook] = min(end, plan.undefined.get(event.webhook, end))
             else:
                 log.warning("event of a webhook that isn't defined expired", event_id=event.id, webhook=event.webhook)
                 plan.events[event.id] = event
                 plan.decisions.append(Decision(event.id, "expired", "no"))
             return
-        if webhook.name in plan.waiting:
+        if webhook.name in plan.blocked:
             return
         document = Document(event.document())
         takers = self._rules.takers(webhook, event, document, plan)
-        if not plan.whole and webhook.receivers and not takers:
-            plan.waiting.add(webhook.name)
+        if not plan.complete and webhook.receivers and not takers:
+            plan.blocked.add(webhook.name)
             return
         plan.events[event.id] = event
         starts = starts_of(webhook, event, document, taken=bool(takers))
@@ -407,11 +407,11 @@ class Decider:
     def _start_instead(self, event: Event, plan: Plan) -> None:
         """A freed event that no other task takes starts the workflows that only its takers forbade."""
         webhook = self._scope.definitions.by_name.get(event.webhook)
-        if webhook is None or event.id in plan.used:
+        if webhook is None or event.id in plan.released:
             return
         starts = [start for start in starts_of(webhook, event, Document(event.document()), False) if start.unless_taken]
         if starts:
             there = {(target.workflow, target.correlation_id) for target in self._store.queries.targets_of([event.id])}
             new = [s.target for s in starts if (s.target.workflow, s.target.correlation_id) not in there]
             if new:  # the others were made before the definition forbade them
-                plan.use(HeldEvent(event), tuple(new))
+                plan.release(HeldEvent(event), tuple(new))

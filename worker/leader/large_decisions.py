@@ -12,20 +12,20 @@ from store.errors import PartRefused
 from store.protocols import Store
 from store.records import Term
 from worker.health import Health
-from worker.leader.quarantine import Aside
+from worker.leader.quarantine import Quarantine
 
 log = structlog.get_logger()
 
 _AT_ONCE = 2
-"""Parts that are written between two scans."""
+"""LargeDecisions that are written between two scans."""
 
 
-class Parts:
+class LargeDecisions:
     """What of large decisions is still to be written. One that can't be is set aside, and holds up no other."""
 
-    def __init__(self, store: Store, aside: Aside):
+    def __init__(self, store: Store, quarantine: Quarantine):
         self._store = store
-        self._aside = aside
+        self._quarantine = quarantine
         self._refused: set[str] = set()
         """Events whose next part can't be written, before their next try."""
         self.more = False
@@ -56,7 +56,7 @@ class Parts:
             raise
         except PartRefused as error:
             self._refused.add(error.event_id)
-            self._aside.event_failed(error.event_id, None, error)
+            self._quarantine.event_failed(error.event_id, None, error)
         except Exception:  # it is tried again with the next large decision
             self.more = False
             log.exception("decisions with very many targets can't be written")

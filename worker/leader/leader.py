@@ -117,7 +117,7 @@ class Leader:
         log.info(
             "this worker is leader",
             waiting_tasks=len(self.decider.tasks),
-            held_events=len(self.decider.held),
+            held_events=len(self.decider.held.index),
             seconds=round(self._clock.monotonic() - started, 3),
         )
 
@@ -154,7 +154,7 @@ class Leader:
         gap = self._tuning.busy_scan_gap if executor.busy else self._tuning.scan_gap
         self._stop.wait(max(self._scanned_at + gap, self.quiet_until) - self._clock.monotonic())
         # Read before the scan begins: whatever they are, they arrived before it.
-        waiting = () if self.state.must_search() else decider.waiting
+        waiting = () if self.state.must_search() else decider.blocked
         agenda = store.decisions.agenda(_EVENTS_A_DECISION, [*decider.undefined(store.now()), *waiting])
         decider.set_paused(agenda.paused)
         events, freed = agenda.undecided, agenda.freed
@@ -168,7 +168,7 @@ class Leader:
         claimed = decider.decide(
             self.term, events, freed, self.scanner.began, store.now(), claim, self.scanner.complete
         )
-        self._reporter.waiting_for_index(decider.waiting, self.scanner.failure)
+        self._reporter.waiting_for_index(decider.blocked, self.scanner.failure)
         if decider.newly_held:
             self.state.want_search()  # an index may know a task a moment later
         executor.submit(claimed)

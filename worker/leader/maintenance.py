@@ -120,7 +120,7 @@ class Maintenance:
         waiting: Collection[str] = ()
         if leader is not None:
             progress.leads()
-            waiting = leader.decider.waiting  # for Conductor's index, which is reported too
+            waiting = leader.decider.blocked  # for Conductor's index, which is reported too
         away = self._store.facts.all().get("conductor", "up") != "up"
         before = self._store.now() - int(OVERDUE * 1000)
         paced = [*self._watcher.current.paces]

@@ -9,7 +9,8 @@ from config.webhooks import Webhook
 from criteria.conditions import Conditions
 from store.once import once_key
 from store.records import Decision, Event, NewTarget
-from worker.leader.matching import Document, HeldEvent, HeldEvents, WaitingTask
+from worker.leader.held_index import HeldEvent, HeldIndex
+from worker.leader.task_index import Document, WaitingTask
 
 STEP = 1000
 """Targets and ended holds that are written in one transaction; a single decision may have more targets."""
@@ -26,38 +27,38 @@ class Plan:
 
     paced: Collection[str]
     """Webhooks with a pace."""
-    coming: dict[str, WaitingTask]
+    to_match: dict[str, WaitingTask]
     """Tasks that have come to wait: each may take a held event."""
     freed: Sequence[Event]
     """Events that are free again: as good as held."""
-    freed_held: HeldEvents = field(default_factory=HeldEvents)
+    freed_index: HeldIndex = field(default_factory=HeldIndex)
     decisions: list[Decision] = field(default_factory=list)
     taken: dict[str, str] = field(default_factory=dict)
     """task id → event id."""
-    used: dict[str, HeldEvent] = field(default_factory=dict)
+    released: dict[str, HeldEvent] = field(default_factory=dict)
     """id → event that is held no longer."""
     events: dict[str, Event] = field(default_factory=dict)
     """id → event that is decided, or free again."""
     refused: bool = False
     """Whether the store refused a decision: what comes after it is decided anew."""
-    doubted: dict[str, WaitingTask] = field(default_factory=dict)
+    in_doubt: dict[str, WaitingTask] = field(default_factory=dict)
     """Tasks that may take an event when their workflow can be looked up."""
     kept: list[tuple[HeldEvent, str]] = field(default_factory=list)
     """Events whose hold has run out, each with the task in doubt that may still take it."""
-    unknown: dict[str, int] = field(default_factory=dict)
+    undefined: dict[str, int] = field(default_factory=dict)
     """Undefined webhook → when the first of its events is to be looked at again."""
-    whole: bool = True
+    complete: bool = True
     """Whether every task that was waiting is known; if not, events without a taker are left undecided."""
-    waiting: set[str] = field(default_factory=set)
+    blocked: set[str] = field(default_factory=set)
     """Webhooks with such an event: those that came after it wait too."""
 
     def take(self, event: HeldEvent, task: WaitingTask) -> None:
         self.taken[task.id] = event.id
-        self.use(event, (completion(task),))
+        self.release(event, (completion(task),))
 
-    def use(self, event: HeldEvent, targets: tuple[NewTarget, ...]) -> None:
+    def release(self, event: HeldEvent, targets: tuple[NewTarget, ...]) -> None:
         """These are the event's targets; it is held no longer."""
-        self.used[event.id] = event
+        self.released[event.id] = event
         self.decisions.append(Decision(event.id, "pending", "no", targets, event.webhook in self.paced))
 
     def steps(self, ended: Sequence[HeldEvent]) -> Iterator[tuple[list[Decision], list[HeldEvent]]]:
@@ -122,7 +123,7 @@ def completion(task: WaitingTask) -> NewTarget:
     )
 
 
-def put_off(decision: Decision, not_before: Mapping[str, int]) -> Decision:
+def postponed(decision: Decision, not_before: Mapping[str, int]) -> Decision:
     """The decision, with the times before which the completions of some tasks may not be made."""
     if not any(new.task_id in not_before for new in decision.targets):
         return decision

@@ -37,8 +37,8 @@ class _Failure:
     retry: Callable[[], None] | None
 
 
-class Aside:
-    """Collects what failed and what was tried again; `settle` writes both down."""
+class Quarantine:
+    """Collects what failed and what was tried again; `write` writes both down."""
 
     def __init__(self, store: Store):
         self._store = store
@@ -60,12 +60,12 @@ class Aside:
         """The task can't be used; `retry` is to be done when it is tried again, and may raise."""
         self._failures["task", task_id] = _Failure(None, error, retry)
 
-    def waits(self, task_id: str) -> bool:
+    def has_task(self, task_id: str) -> bool:
         """Whether the task is set aside, and waits for its next try."""
         return task_id in self._tasks
 
     def has_failed(self, kind: Kind, id_: str) -> bool:
-        """Whether it failed since the last `settle`."""
+        """Whether it failed since the last `write`."""
         return (kind, id_) in self._failures
 
     def task_is_gone(self, task_id: str) -> None:
@@ -131,7 +131,7 @@ class Aside:
         items.update((item.id, item) for item in not_stored[:_AT_ONCE])
         return list(items.values())
 
-    def settle(self, now: int) -> None:
+    def write(self, now: int) -> None:
         """Sets aside what failed, and takes back what was tried and didn't. Raises StoreUnavailable."""
         if not (self._failures or self._tried or self._gone):
             return

@@ -10,8 +10,8 @@ from dataclasses import replace
 from config.webhooks import Webhook
 from store.clock import ServerClock
 from store.records import Event, NewTarget
-from worker.leader.matching import Document, TaskIndex, WaitingTask
 from worker.leader.plan import Plan, completion
+from worker.leader.task_index import Document, TaskIndex, WaitingTask
 from worker.leader.workflows import InDoubt, Workflows
 
 
@@ -69,7 +69,7 @@ class Rules:
             except InDoubt:
                 # The event is held for it, unless another takes it.
                 if self.scheduled(task) <= event.hold_until:
-                    plan.doubted[task.id] = task
+                    plan.in_doubt[task.id] = task
         return []
 
     def may_take(self, task: WaitingTask, event_id: str, received_at: int, hold_until: int) -> bool:

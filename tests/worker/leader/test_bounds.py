@@ -106,12 +106,12 @@ def test_what_failed_before_the_transaction_leaves_all_as_it_was(bench: Bench) -
         pytest.raises(StoreUnavailable),
     ):
         bench.decide()
-    assert len(bench.decider.held) == 0, "it isn't held in the store either"
+    assert len(bench.decider.held.index) == 0, "it isn't held in the store either"
     assert came.id in bench.decider.tasks
     away = mock.patch.object(bench.decider._rules, "may_take", side_effect=StoreUnavailable)
     with away, pytest.raises(StoreUnavailable):
         bench.decide()
-    assert len(bench.decider.held) == 0
+    assert len(bench.decider.held.index) == 0
     bench.decide()
     assert bench.takers(event) == [cancelled.id, came.id]
 
@@ -164,7 +164,7 @@ def test_events_whose_hold_ends_are_read_together_for_a_task_in_doubt(
     monkeypatch.setattr(turns, "BYTES", 1000)
     workflow = bench.conductor.begin("flow").id
     events = [bench.arrive(hold=5, n=number, text="x" * (400 if number < 6 else 1)) for number in range(40)]
-    while len(bench.decider.held) < 40:
+    while len(bench.decider.held.index) < 40:
         bench.decide()
     bench.ms += SECOND
     sick(bench, bench.wait({"$.n": 39}, workflow=workflow))

@@ -260,7 +260,7 @@ def test_a_held_event_expires_when_its_hold_ends_and_not_before_a_sweep_that_beg
     bench.ms += 1
     bench.decide()
     assert bench.event(event).status == "expired"
-    assert len(bench.decider.held) == 0
+    assert len(bench.decider.held.index) == 0
 
 
 def test_only_tasks_of_the_receivers_versions_are_given_and_their_workflow_is_looked_up_once(bench: Bench) -> None:

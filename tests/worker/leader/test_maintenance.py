@@ -118,5 +118,5 @@ def test_a_worker_that_may_do_nothing_is_ready(bench: Bench, why: str) -> None:
             bench.store.facts.set("conductor", "no connection")
         case _:
             assert worker.leader is not None
-            worker.leader.decider.waiting = {"w"}
+            worker.leader.decider.blocked = {"w"}
     assert not standstill.is_stuck()

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from criteria.matches import Criteria
 from store.records import Event, Task
-from worker.leader.matching import Document, HeldEvent, HeldEvents, TaskIndex, _needed, _signature, parse_task
+from worker.leader.held_index import HeldEvent, HeldIndex, _needed, _signature
+from worker.leader.task_index import Document, TaskIndex, parse_task
 
 scalars = st.sampled_from([None, 0, 1, 1.0, "1", True, "true", "a", "b", [1], {"x": 1}])
 paths = st.sampled_from(["$.a", "$.b", "$['a']", "$.l[*]", "$.l[0]", "$..a"])
@@ -78,11 +79,11 @@ class Tasks(RuleBasedStateMachine):
 
 
 class Held(RuleBasedStateMachine):
-    """`HeldEvents` against a plain dictionary."""
+    """`HeldIndex` against a plain dictionary."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.held = HeldEvents()
+        self.held = HeldIndex()
         self.plain: dict[int, Event] = {}
         self.late: list[Event] = []
         self.seq = 0
@@ -201,7 +202,7 @@ def test_parsing_a_tasks_matches_never_raises(matches: Any) -> None:
 
 @pytest.mark.parametrize("before", [1000.5, 2000])
 def test_a_hold_ends_after_its_last_moment(before: float) -> None:
-    held = HeldEvents()
+    held = HeldIndex()
     held.add(HeldEvent(event(1, hold_until=1000)), Document({}))
     assert held.ended(1000) == []
     assert [e.seq for e in held.ended(before)] == [1]
@@ -219,7 +220,7 @@ def test_an_event_for_which_criteria_hold_has_the_bits_that_they_need(matches: A
 
 
 def test_tasks_with_paths_of_their_own_make_neither_memory_nor_reads_grow() -> None:
-    held = HeldEvents()
+    held = HeldIndex()
     for number in range(1000):
         held.add(HeldEvent(event(number + 1)), Document({"orders": {f"order{number}": "paid"}}))
     reads = 0
@@ -236,7 +237,7 @@ def test_tasks_with_paths_of_their_own_make_neither_memory_nor_reads_grow() -> N
 
 
 def test_paths_that_many_tasks_have_are_worth_reading_and_of_too_many_the_oldest_are_forgotten() -> None:
-    held = HeldEvents()
+    held = HeldIndex()
     documents = [(number, {f"k{number % 40}": "x"}) for number in range(1, 601)]
     for number, document in documents:
         held.add(HeldEvent(event(number)), Document(document))

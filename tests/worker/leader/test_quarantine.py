@@ -18,7 +18,7 @@ from store.sqlite import large_decisions
 from tests.store.contract.makers import ME
 from tests.worker.leader.test_decider import SECOND, Bench, settle
 from worker.leader import decider as decide
-from worker.leader.matching import TaskIndex, WaitingTask
+from worker.leader.task_index import TaskIndex, WaitingTask
 
 
 @pytest.fixture
@@ -377,14 +377,14 @@ def test_a_task_whose_look_for_held_events_fails_takes_one_at_its_next_try(bench
     bench.ms += SECOND
     first, second = hold(bench), hold(bench)
     sick, well = bench.wait(workflow=workflow), bench.wait(workflow=workflow)
-    oldest_for = bench.decider.holding._oldest_for
+    oldest_for = bench.decider.held._oldest_for
 
     def fail(task: WaitingTask, plan: Any) -> Any:
         if task.id == sick.id:
             raise RuntimeError
         return oldest_for(task, plan)
 
-    with mock.patch.object(bench.decider.holding, "_oldest_for", fail):
+    with mock.patch.object(bench.decider.held, "_oldest_for", fail):
         bench.decide()
     assert (bench.takers(first), aside(bench)) == ([well.id], [("task", sick.id, 1)])
     bench.ms += SECOND
@@ -416,8 +416,8 @@ def test_a_path_that_cannot_be_evaluated_selects_nothing_and_holds_up_nobody(ben
 
     event = bench.arrive(n=1, sick="poison")
     with (
-        mock.patch("worker.leader.matching.comparison_key", fail),
-        mock.patch("worker.leader.matching._signature", lambda _: 0),
+        mock.patch("worker.leader.task_index.comparison_key", fail),
+        mock.patch("worker.leader.held_index._signature", lambda _: 0),
     ):
         bench.decide()
     assert bench.takers(event) == [well.id]

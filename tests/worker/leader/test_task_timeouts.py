@@ -14,7 +14,7 @@ from tests.worker.clock import Clock
 from tests.worker.play import Later
 from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
 from worker.leader.heartbeat import Heartbeat
-from worker.leader.matching import WaitingTask
+from worker.leader.task_index import WaitingTask
 from worker.leader.task_timeouts import PATIENCE, TaskTimeouts
 
 

@@ -15,10 +15,11 @@ from store import turns
 from store.bisect import OF_ALL, narrowed
 from store.protocols import Store
 from store.records import Event
-from worker.leader.matching import Document, HeldEvent, HeldEvents, TaskIndex, WaitingTask
+from worker.leader.held_index import HeldEvent, HeldIndex
 from worker.leader.plan import Plan
-from worker.leader.quarantine import Aside
+from worker.leader.quarantine import Quarantine
 from worker.leader.rules import Rules
+from worker.leader.task_index import Document, TaskIndex, WaitingTask
 from worker.leader.workflows import InDoubt
 
 _PAGE = 2000
@@ -39,53 +40,53 @@ class Scope:
         return (webhook for webhook in self.receivers.get(workflow, ()) if webhook.name not in self.paused)
 
 
-class Holding:
+class HeldEvents:
     """The held events, tasks that are still to be held against them, and those that are in doubt."""
 
-    def __init__(self, store: Store, scope: Scope, tasks: TaskIndex, rules: Rules, aside: Aside):
+    def __init__(self, store: Store, scope: Scope, tasks: TaskIndex, rules: Rules, quarantine: Quarantine):
         self._store = store
         self._scope = scope
         self._tasks = tasks
         self._rules = rules
-        self._aside = aside
-        self.events = HeldEvents()
-        self.coming: dict[str, WaitingTask] = {}
+        self._quarantine = quarantine
+        self.index = HeldIndex()
+        self.to_match: dict[str, WaitingTask] = {}
         """Tasks that have come to wait, and may take a held event."""
-        self._doubted: dict[str, dict[str, WaitingTask]] = {}
+        self._in_doubt: dict[str, dict[str, WaitingTask]] = {}
         """Tasks that may take a held event, by the workflow that can't be shown for now."""
 
-    def all_come(self) -> None:
+    def match_all(self) -> None:
         """What tasks may take has changed: all are looked at."""
-        self.coming.update((task.id, task) for task in self._tasks)
+        self.to_match.update((task.id, task) for task in self._tasks)
 
     def task_is_gone(self, task_id: str, workflow_id: str) -> None:
         """The task takes nothing any more."""
-        self.coming.pop(task_id, None)
-        if (doubted := self._doubted.get(workflow_id)) is not None:
+        self.to_match.pop(task_id, None)
+        if (doubted := self._in_doubt.get(workflow_id)) is not None:
             doubted.pop(task_id, None)
             if not doubted:
-                del self._doubted[workflow_id]
-        self.events.let_go(task_id)
+                del self._in_doubt[workflow_id]
+        self.index.let_go(task_id)
 
     def begin(self) -> None:
         """A decision begins: tasks of whose workflows more may be known are looked at again."""
-        for workflow_id in self._rules.workflows.begin() & self._doubted.keys():
-            for task_id, task in self._doubted.pop(workflow_id).items():
-                self.coming[task_id] = task
-                self.events.let_go(task_id)
+        for workflow_id in self._rules.workflows.begin() & self._in_doubt.keys():
+            for task_id, task in self._in_doubt.pop(workflow_id).items():
+                self.to_match[task_id] = task
+                self.index.let_go(task_id)
 
     def finish(self, plan: Plan) -> None:
         """The plan is in the store, or what of it comes before a decision that the store refused."""
-        for task_id, task in plan.coming.items():
+        for task_id, task in plan.to_match.items():
             if not plan.refused:
-                self.coming.pop(task_id, None)
+                self.to_match.pop(task_id, None)
             elif task_id in self._tasks:  # it may take what another was to take
-                self.coming[task_id] = task
-        for task in plan.doubted.values():
+                self.to_match[task_id] = task
+        for task in plan.in_doubt.values():
             if task.id in self._tasks:
-                self._doubted.setdefault(task.workflow_id, {})[task.id] = task
+                self._in_doubt.setdefault(task.workflow_id, {})[task.id] = task
         for kept, task_id in plan.kept:
-            self.events.keep(kept, task_id)
+            self.index.keep(kept, task_id)
 
     def read(self, webhook: str | None = None) -> Iterator[Event]:
         """The held events in the store, of one webhook or of all."""
@@ -96,11 +97,11 @@ class Holding:
 
     def set_aside(self, event: Event | HeldEvent, error: Exception) -> None:
         """The event fails alone: it makes room for others until its next try."""
-        self._aside.event_failed(event.id, event.webhook, error)
-        self.events.remove(event if isinstance(event, HeldEvent) else HeldEvent(event))
+        self._quarantine.event_failed(event.id, event.webhook, error)
+        self.index.remove(event if isinstance(event, HeldEvent) else HeldEvent(event))
 
     @contextmanager
-    def alone(self, event: Event | HeldEvent) -> Iterator[None]:
+    def isolated(self, event: Event | HeldEvent) -> Iterator[None]:
         """Sets the event aside if what is done for it fails."""
         try:
             yield
@@ -112,38 +113,38 @@ class Holding:
     def _look_again(self, task_id: str) -> None:
         """The task, if it waits, may take a held event."""
         if (task := self._tasks.get(task_id)) is not None:
-            self.coming[task_id] = task
+            self.to_match[task_id] = task
 
     def take(self, plan: Plan) -> None:
         """Each task that came to wait takes the oldest held event that it may take."""
-        if not len(self.events) and not len(plan.freed_held):
+        if not len(self.index) and not len(plan.freed_index):
             return
-        coming = sorted(plan.coming.values(), key=lambda task: (task.scheduled_at, task.id))
+        coming = sorted(plan.to_match.values(), key=lambda task: (task.scheduled_at, task.id))
         fitting: list[WaitingTask] = []
         for task in coming:
-            with self._task_alone(task):
+            with self._isolated_task(task):
                 if self._has_candidate(task, plan):
                     fitting.append(task)
         self._rules.workflows.look_up(task.workflow_id for task in fitting)
         for task in fitting:
-            with self._task_alone(task):
+            with self._isolated_task(task):
                 try:
                     event = self._oldest_for(task, plan)
                 except InDoubt:
-                    plan.doubted[task.id] = task
+                    plan.in_doubt[task.id] = task
                     continue
                 if event is not None:
                     plan.take(event, task)
 
     @contextmanager
-    def _task_alone(self, task: WaitingTask) -> Iterator[None]:
+    def _isolated_task(self, task: WaitingTask) -> Iterator[None]:
         """Sets the task aside if what is done for it fails: it takes no held event before its next try."""
         try:
             yield
         except OF_ALL:
             raise
         except Exception as error:
-            self._aside.task_failed(task.id, error, partial(self._look_again, task.id))
+            self._quarantine.task_failed(task.id, error, partial(self._look_again, task.id))
 
     def _has_candidate(self, task: WaitingTask, plan: Plan) -> bool:
         criteria = task.criteria
@@ -158,11 +159,11 @@ class Holding:
         self, webhook: Webhook, criteria: Criteria, received_after: float, plan: Plan
     ) -> Iterator[HeldEvent]:
         """The webhook's events that are held, or free again, and for which the criteria hold: the oldest first."""
-        held = self._matching(self.events, webhook.name, criteria, received_after, self.read)
-        if not len(plan.freed_held):
+        held = self._matching(self.index, webhook.name, criteria, received_after, self.read)
+        if not len(plan.freed_index):
             return held
         freed = self._matching(
-            plan.freed_held,
+            plan.freed_index,
             webhook.name,
             criteria,
             received_after,
@@ -172,7 +173,7 @@ class Holding:
 
     def _matching(
         self,
-        held: HeldEvents,
+        held: HeldIndex,
         webhook: str,
         criteria: Criteria,
         received_after: float,
@@ -224,7 +225,7 @@ class Holding:
         except InDoubt as error:
             doubt = error
         for event in self._candidates(webhook, task.criteria, since, plan):
-            if event.id in plan.used:
+            if event.id in plan.released:
                 continue
             try:
                 if doubt is not None and webhook.receivers[task.workflow] is not None and scheduled <= event.hold_until:
@@ -237,8 +238,8 @@ class Holding:
 
     def over(self, ended: list[HeldEvent], plan: Plan) -> list[HeldEvent]:
         """Those of the events whose hold has run out that no task in doubt may still take; the others are kept."""
-        doubted = {task.id: task for tasks in self._doubted.values() for task in tasks.values()} if ended else {}
-        doubted.update(plan.doubted)
+        doubted = {task.id: task for tasks in self._in_doubt.values() for task in tasks.values()} if ended else {}
+        doubted.update(plan.in_doubt)
         doubted = {task_id: task for task_id, task in doubted.items() if task_id not in plan.taken}
         if not doubted:
             return ended
@@ -249,7 +250,7 @@ class Holding:
         }
         over = [event for event in ended if event.webhook not in doubtful]
         for event, found in self._stored([event for event in ended if event.webhook in doubtful]):
-            with self.alone(event):
+            with self.isolated(event):
                 names = doubtful[event.webhook]
                 task = self._doubter(found, webhooks[event.webhook], names, doubted) if found is not None else None
                 if task is None:

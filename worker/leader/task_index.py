@@ -1,0 +1,157 @@
+"""The waiting tasks, found for an event at a cost that doesn't grow with their number.
+
+Tasks are grouped by workflow and by their set of paths; within a group a tree of expected values leads to them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import structlog
+
+from criteria.equality import Key, comparison_key
+from criteria.jsonpath import Select
+from criteria.matches import BadMatches, Criteria
+from store.records import Task
+
+log = structlog.get_logger()
+
+
+class WaitingTask:
+    """What matching needs of a waiting task."""
+
+    __slots__ = ("criteria", "id", "reference_name", "response_timeout", "scheduled_at", "workflow", "workflow_id")
+
+    def __init__(self, task: Task, criteria: Criteria | None):
+        self.id = task.id
+        self.workflow_id = task.workflow_id
+        # The same few names stand in very many tasks.
+        self.workflow = sys.intern(task.workflow)
+        self.reference_name = sys.intern(task.reference_name)
+        self.scheduled_at = task.scheduled_at
+        self.response_timeout = task.response_timeout
+        self.criteria = criteria
+        """None if the task's matches can't be parsed."""
+
+
+def parse_task(task: Task) -> tuple[WaitingTask, str | None]:
+    """The task for the index, and why its matches can't be parsed if they can't."""
+    try:
+        return WaitingTask(task, Criteria.parse(task.matches)), None
+    except BadMatches as error:
+        return WaitingTask(task, None), str(error)
+    except Exception as error:  # whatever it is, it is this task's
+        return WaitingTask(task, None), f"{type(error).__name__}: {error}"
+
+
+class Document:
+    """An event's payload; the keys at a path are found once."""
+
+    __slots__ = ("_keys", "value")
+
+    def __init__(self, value: Mapping[str, Any]):
+        self.value = value
+        self._keys: dict[str, frozenset[Key]] = {}
+
+    def keys(self, path: str, select: Select) -> frozenset[Key]:
+        """The comparison keys of what the path selects; null, which equals nothing, left out."""
+        keys = self._keys.get(path)
+        if keys is None:
+            try:
+                keys = frozenset(map(comparison_key, select(self.value))) - {None}
+            except Exception as error:  # one task's path must hold up neither the event nor other tasks
+                log.error("a path can't be evaluated: it selects nothing", path=path, error=str(error))
+                keys = frozenset()
+            self._keys[path] = keys
+        return keys
+
+
+class TaskIndex:
+    """The waiting tasks."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, WaitingTask] = {}
+        self.timed: dict[str, WaitingTask] = {}
+        """Those whose definition has a response time-out."""
+        # workflow → paths → (how to select each, tree: value at the first path → … → {task id: task})
+        self._groups: dict[str, dict[tuple[str, ...], tuple[tuple[Select, ...], dict[Any, Any]]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, task_id: object) -> bool:
+        return task_id in self._tasks
+
+    def __iter__(self) -> Iterator[WaitingTask]:
+        return iter(self._tasks.values())
+
+    def get(self, task_id: str) -> WaitingTask | None:
+        """The task, if it waits."""
+        return self._tasks.get(task_id)
+
+    def ids(self) -> list[str]:
+        """The ids of all tasks; may be asked for by another thread."""
+        return list(self._tasks)
+
+    def workflow_ids(self) -> set[str]:
+        """The workflows of all tasks; may be asked for by another thread."""
+        return {task.workflow_id for task in list(self._tasks.values())}
+
+    def add(self, task: WaitingTask) -> None:
+        """Adds a task, or replaces it."""
+        self.remove(task.id)
+        self._tasks[task.id] = task
+        if task.response_timeout:
+            self.timed[task.id] = task
+        criteria = task.criteria
+        if criteria is None or None in criteria.keys:  # matches nothing: broken, or an expected null
+            return
+        groups = self._groups.setdefault(task.workflow, {})
+        _, node = groups.setdefault(criteria.paths, (criteria.selects, {}))
+        for key in criteria.keys:
+            node = node.setdefault(key, {})
+        node[task.id] = task
+
+    def remove(self, task_id: str) -> WaitingTask | None:
+        """Removes the task; returns it if it was there."""
+        task = self._tasks.pop(task_id, None)
+        self.timed.pop(task_id, None)
+        if task is None or task.criteria is None or None in task.criteria.keys:
+            return task
+        groups = self._groups[task.workflow]
+        trail = [groups[task.criteria.paths][1]]
+        for key in task.criteria.keys:
+            trail.append(trail[-1][key])
+        del trail[-1][task.id]
+        for node, key in zip(reversed(trail[:-1]), reversed(task.criteria.keys), strict=True):
+            if node[key]:
+                break
+            del node[key]
+        if not trail[0]:
+            del groups[task.criteria.paths]
+            if not groups:
+                del self._groups[task.workflow]
+        return task
+
+    def matching(self, document: Document, workflows: Iterable[str]) -> list[WaitingTask]:
+        """The tasks of these workflows whose criteria hold, first scheduled first."""
+        found: list[WaitingTask] = []
+        for workflow in workflows:
+            for paths, (selects, tree) in self._groups.get(workflow, {}).items():
+                nodes = [tree]
+                for path, select in zip(paths, selects, strict=True):
+                    keys = document.keys(path, select)
+                    nodes = [
+                        node[key]
+                        for node in nodes
+                        for key in (keys if len(keys) <= len(node) else node)
+                        if key in node and key in keys
+                    ]
+                    if not nodes:
+                        break
+                for node in nodes:
+                    found += node.values()
+        found.sort(key=lambda task: (task.scheduled_at, task.id))
+        return found
