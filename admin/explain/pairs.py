@@ -13,6 +13,7 @@ from config.webhooks import Webhook
 from criteria.descriptions import criterion_in_words
 from criteria.matches import BadMatches, Criteria, Criterion
 from store.records import Event, Task, Workflow, iso
+from store.takers import is_started_by, was_running, was_waiting
 
 
 def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surroundings) -> Comparison:
@@ -61,11 +62,10 @@ def _all_hold(
 ) -> tuple[Verdict, str]:
     """Every criterion holds, and still this event has no target on the task: why."""
     if workflow is not None:
-        own = {target.correlation_id for target in around.targets_of.get(event.id, ()) if target.correlation_id}
-        if workflow.root_correlation_id is not None and workflow.root_correlation_id in own:
+        if is_started_by(event.id, workflow.root_correlation_id):
             return "out of reach", "it belongs to a workflow that this event itself started"
         started_at = around.ours(workflow.root_started_at)
-        if started_at > event.received_at + around.clock_skew:
+        if not was_running(started_at, event.received_at, around.clock_skew):
             return (
                 "out of reach",
                 f"its workflow started at {iso(started_at)}, after the event arrived "
@@ -83,7 +83,7 @@ def _all_hold(
     if (why := task_set_aside(task, around.set_aside)) is not None:
         return "matches", why
     scheduled_at = around.ours(task.scheduled_at)
-    after = scheduled_at > event.received_at
+    after = not was_waiting(scheduled_at, event.received_at)
     waited = f"it came to wait at {iso(scheduled_at)}"
     if event.hold != "no":
         return (

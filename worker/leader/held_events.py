@@ -15,6 +15,7 @@ from store import turns
 from store.bisect import OF_ALL, narrowed
 from store.protocols import Store
 from store.records import Event
+from store.takers import came_in_time
 from worker.leader.held_index import HeldEvent, HeldIndex
 from worker.leader.plan import Plan
 from worker.leader.quarantine import Quarantine
@@ -228,7 +229,8 @@ class HeldEvents:
             if event.id in plan.released:
                 continue
             try:
-                if doubt is not None and webhook.receivers[task.workflow] is not None and scheduled <= event.hold_until:
+                versions = webhook.receivers[task.workflow]
+                if doubt is not None and versions is not None and came_in_time(scheduled, event.hold_until):
                     raise doubt
                 if self._rules.may_take(task, event.id, event.received_at, event.hold_until):
                     return event, None
@@ -281,7 +283,7 @@ class HeldEvents:
     ) -> WaitingTask | None:
         """A task in doubt, of these workflows, that may take the event when its workflow can be looked up."""
         for task in self._tasks.matching(Document(event.document()), workflows):
-            if task.id not in doubted or self._rules.scheduled(task) > event.hold_until:
+            if task.id not in doubted or not came_in_time(self._rules.scheduled(task), event.hold_until):
                 continue
             try:
                 if not self._rules.version_fits(task, webhook):

@@ -10,6 +10,7 @@ from dataclasses import replace
 from config.webhooks import Webhook
 from store.clock import ServerClock
 from store.records import Event, NewTarget
+from store.takers import came_in_time, is_started_by, surely_was_running, was_running, was_waiting
 from worker.leader.plan import Plan, completion
 from worker.leader.task_index import Document, TaskIndex, WaitingTask
 from worker.leader.workflows import InDoubt, Workflows
@@ -49,7 +50,7 @@ class Rules:
         waiting: list[tuple[WaitingTask, NewTarget]] = []
         later: list[WaitingTask] = []
         for task in matching:
-            if self.scheduled(task) > event.received_at:
+            if not was_waiting(self.scheduled(task), event.received_at):
                 later.append(task)
                 continue
             try:
@@ -68,23 +69,21 @@ class Rules:
                     return [(task, completion(task))]
             except InDoubt:
                 # The event is held for it, unless another takes it.
-                if self.scheduled(task) <= event.hold_until:
+                if came_in_time(self.scheduled(task), event.hold_until):
                     plan.in_doubt[task.id] = task
         return []
 
     def may_take(self, task: WaitingTask, event_id: str, received_at: int, hold_until: int) -> bool:
         """Whether a task that came to wait may take a held event: in time, and of a workflow that was running."""
         scheduled = self.scheduled(task)
-        if scheduled > hold_until:
+        if not came_in_time(scheduled, hold_until):
             return False
-        if scheduled <= received_at - self._skew:
+        if surely_was_running(scheduled, received_at, self._skew):
             return True
         workflow = self.workflows.get(task.workflow_id)
-        if workflow is None:
+        if workflow is None or is_started_by(event_id, workflow.root_correlation_id):
             return False
-        if _is_own_start(workflow.root_correlation_id, event_id):
-            return False
-        return self._clock.to_local(workflow.root_started_at) <= received_at + self._skew
+        return was_running(self._clock.to_local(workflow.root_started_at), received_at, self._skew)
 
     def version_fits(self, task: WaitingTask, webhook: Webhook) -> bool:
         """Whether the webhook receives the version of the task's workflow."""
@@ -93,8 +92,3 @@ class Rules:
             return True
         workflow = self.workflows.get(task.workflow_id)
         return workflow is not None and workflow.version in versions
-
-
-def _is_own_start(correlation_id: str | None, event_id: str) -> bool:
-    """Whether the event itself started the workflow with this correlation id."""
-    return correlation_id is not None and correlation_id.partition("#")[0] == event_id
