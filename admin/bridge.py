@@ -6,15 +6,17 @@ them is used, and what is wrong is in `problems`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
 from admin.explain.set_aside import in_words
+from config.last_good import LastGood
 from config.settings import Settings
-from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
+from config.watch import DefinitionsSource
+from config.webhooks import Definitions
 from platforms import PLATFORMS
 from relay.fingerprints import verified_since
 from store.hiding import Hidden, masked, masked_in_list
@@ -30,41 +32,26 @@ class NotFound(Exception):
     """There is no such event or task; the text says which."""
 
 
-@dataclass(frozen=True)
-class Readable:
-    """The definitions as far as they can be read."""
+def open_definitions(settings: Settings, read_kept: Callable[[], Mapping[str, str]]) -> DefinitionsSource:
+    """The definitions that relay and worker have in force: of a broken file its last good ones.
 
-    webhooks: Mapping[str, Webhook]
-    problems: tuple[Problem, ...] = ()
-    """Errors, for which the processes keep what they had."""
-    warnings: tuple[Problem, ...] = ()
-    sources: tuple[Path, ...] = ()
-    """The files that they were read from."""
-
-    @property
-    def receivers(self) -> dict[str, list[Webhook]]:
-        """workflow → the webhooks that it is a receiver of."""
-        found: dict[str, list[Webhook]] = {}
-        for webhook in self.webhooks.values():
-            for workflow in webhook.receivers:
-                found.setdefault(workflow, []).append(webhook)
-        return found
+    `read_kept` reads those that the relay keeps in the store, if a file is broken now. Where nothing good is known,
+    what can be read of the files is shown.
+    """
+    loader = LastGood(PLATFORMS, may_be_empty=settings.bridge_admin_writes, partial=True)
+    current = loader.begin(settings.bridge_webhooks, read_kept)
+    return DefinitionsSource(settings.bridge_webhooks, loader, current)
 
 
-def read_definitions(path: Path, may_be_empty: bool = False) -> Readable:
-    """What can be read of the definitions; never raises for what is wrong in them."""
-    try:
-        definitions = load_definitions(path, PLATFORMS, may_be_empty=may_be_empty)
-    except DefinitionsError as error:
-        webhooks = {webhook.name: webhook for webhook in reversed(error.readable)}
-        return Readable(dict(reversed(webhooks.items())), error.problems, error.warnings, error.sources)
-    return Readable(definitions.by_name, (), definitions.warnings, definitions.sources)
+def read_definitions(path: Path, may_be_empty: bool = False) -> Definitions:
+    """What can be read of the files; `errors` says what is wrong with them."""
+    return LastGood(PLATFORMS, may_be_empty=may_be_empty, partial=True).load(path)
 
 
 class Bridge:
     """One look at a bridge."""
 
-    def __init__(self, settings: Settings, store: Store, definitions: Readable):
+    def __init__(self, settings: Settings, store: Store, definitions: Definitions):
         self.settings = settings
         self.store = store
         self.definitions = definitions
@@ -74,7 +61,7 @@ class Bridge:
     def verified_at(self) -> dict[str, int | None]:
         """webhook → since when it is verified with its present verifier and secrets, None if it isn't."""
         stored, key = self.store.verifications.all(), self.store.verifications.salt()
-        return {name: verified_since(webhook, stored, key) for name, webhook in self.definitions.webhooks.items()}
+        return {name: verified_since(webhook, stored, key) for name, webhook in self.definitions.by_name.items()}
 
     # --- events and tasks -----------------------------------------------------------------------------------
 
@@ -87,10 +74,10 @@ class Bridge:
 
     def hide(self, webhook: str) -> Hidden:
         """What nobody is shown of the webhook's events: by its definition, or the last one if it is gone or broken."""
-        definition = self.definitions.webhooks.get(webhook)
+        definition = self.definitions.by_name.get(webhook)
         if definition is None:
             return self._hidden_before.get(webhook)
-        if self.definitions.problems:  # then another one may be in force, such as the second of two with this name
+        if self.definitions.errors:  # then another one may be in force, such as the second of two with this name
             return tuple({*definition.hide, *self._hidden_before.get(webhook, ())})
         return definition.hide
 

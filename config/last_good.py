@@ -54,15 +54,19 @@ class LastGood:
         *,
         may_be_empty: bool = False,
         conductor_payload: int | None = None,
+        partial: bool = False,
         environment: Callable[[], Mapping[str, str] | None] = environment_with_dotenv,
     ):
         """The arguments are those of `config.loader.load_definitions`; `environment` is asked at each `load`.
 
         If it gives None, secrets are not looked up: for a process that verifies nothing.
+        `partial`: where nothing good is known of any file, `load` returns what can be read of them, instead of raising:
+        to be shown, never to verify with.
         """
         self._platforms = platforms
         self._may_be_empty = may_be_empty
         self._conductor_payload = conductor_payload
+        self._partial = partial
         self._environment = environment
         self._remembered: dict[str, _Remembered] = {}
         self._unreadable: dict[str, str] = {}
@@ -129,13 +133,14 @@ class LastGood:
         files = loader.files(path)
         missing = bool([problem for problem in loader.problems if not problem.warning])
         unavailable: set[str] = set()
+        readable: list[Webhook] = []
         good = 0
         if missing:  # the folder or file itself
             files = self._remembered_files(path)
         else:
             self._forget_others(files)
         for file in files:
-            if not missing and self._read_file(loader, file):
+            if not missing and self._read_file(loader, file, readable):
                 good += 1
             elif (remembered := self._remembered.get(file.name)) is not None:
                 unavailable |= self._fall_back(loader, file, remembered)
@@ -147,7 +152,9 @@ class LastGood:
         warnings = tuple(sorted(problem for problem in loader.problems if problem.warning))
         sources = (path, Path(".env"), *files, *loader.references.files)
         if errors and not good:
-            raise DefinitionsError(errors, warnings, sources, loader.webhooks)
+            if not self._partial:
+                raise DefinitionsError(errors, warnings, sources)
+            loader.webhooks = list({webhook.name: webhook for webhook in reversed(readable)}.values())[::-1]
         return Definitions(
             tuple(loader.webhooks), warnings, sources, tuple(loader.secrets), errors, frozenset(unavailable)
         )
@@ -162,11 +169,12 @@ class LastGood:
         names = {file.name for file in files}
         self._remembered = {name: one for name, one in self._remembered.items() if name in names}
 
-    def _read_file(self, loader: Loader, file: Path) -> bool:
-        """Reads a file, and takes all of it back if it is broken; whether it is good."""
+    def _read_file(self, loader: Loader, file: Path, readable: list[Webhook]) -> bool:
+        """Reads a file, and takes all of it back, into `readable`, if it is broken; whether it is good."""
         problems, webhooks, taken = len(loader.problems), len(loader.webhooks), dict(loader.taken)
         loader.read(file)
         if any(not problem.warning for problem in loader.problems[problems:]):
+            readable += loader.webhooks[webhooks:]
             del loader.webhooks[webhooks:], loader.written[webhooks:]
             loader.taken = taken
             return False

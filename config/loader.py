@@ -70,6 +70,15 @@ class Definitions:
         return {webhook.name: webhook.pace for webhook in self.webhooks if webhook.pace is not None}
 
     @cached_property
+    def by_receiver(self) -> dict[str, list[Webhook]]:
+        """workflow → the webhooks that it is a receiver of."""
+        found: dict[str, list[Webhook]] = {}
+        for webhook in self.webhooks:
+            for workflow in webhook.receivers:
+                found.setdefault(workflow, []).append(webhook)
+        return found
+
+    @cached_property
     def receivers(self) -> list[str]:
         """The workflows whose tasks a webhook may complete."""
         return sorted({workflow for webhook in self.webhooks for workflow in webhook.receivers})
@@ -112,7 +121,7 @@ def load_definitions(
     errors = [problem for problem in loader.problems if not problem.warning]
     warnings = sorted(problem for problem in loader.problems if problem.warning)
     if errors:
-        raise DefinitionsError(errors, warnings, sources, loader.webhooks)
+        raise DefinitionsError(errors, warnings, sources)
     return Definitions(tuple(loader.webhooks), tuple(warnings), tuple(sources), tuple(loader.secrets))
 
 

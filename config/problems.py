@@ -53,14 +53,11 @@ class DefinitionsError(Exception):
         problems: Iterable[Problem],
         warnings: Iterable[Problem] = (),
         sources: Iterable[Path] = (),
-        readable: Iterable[Webhook] = (),
     ):
         self.problems = tuple(sorted(problems))
         self.warnings = tuple(sorted(warnings))
         self.sources = tuple(sources)
-        """The files to watch for the mending edit."""
-        self.readable = tuple(readable)
-        """Webhooks that can be shown, though a secret of theirs may be missing: never to verify with."""
+        """The files to watch for the edit that repairs them."""
         super().__init__("\n".join(map(str, self.problems)))
 
 

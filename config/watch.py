@@ -1,19 +1,19 @@
-"""Reloads the webhook definitions when their files change, and keeps the last good set when they are broken."""
+"""The definitions in force: read again when their files change, with the last good ones of each broken file."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
 from config.wakeup import WakeUp
 from config.webhooks import Definitions, DefinitionsError
 
-Load = Callable[[Path], Definitions]
-"""Raises DefinitionsError."""
 Stamps = dict[Path, tuple[int, int, int]]
 """file → what changes with it."""
 
@@ -30,37 +30,41 @@ def stamps(sources: Iterable[Path]) -> Stamps:
     return found
 
 
-class DefinitionsWatcher:
-    """Holds the definitions in force; `check` looks whether their files have changed.
+class Loader(Protocol):
+    """Reads definitions."""
 
-    The files are those of the YAML and those that ``${file:…}`` names, so a rotated secret is noticed as well. Safe
-    for threads, and for a fork at any time: the thread is the parent's, and a child that wants one starts its own.
+    def load(self, path: Path) -> Definitions:
+        """Raises DefinitionsError if nothing in the files can be used."""
+
+
+class Listener:
+    """What a process does about a change; this one does nothing."""
+
+    def changed(self, definitions: Definitions) -> None:
+        """These are in force now. A repaired file is a change, even if every webhook is the same."""
+
+    def broken(self, error: DefinitionsError) -> None:
+        """The files have errors that they didn't have before; the last good webhooks stay in force."""
+
+    def record(self, error: str | None) -> None:
+        """Writes down what is wrong with the files, None for nothing. If it raises, the next check calls it again."""
+
+
+class DefinitionsSource:
+    """Holds the definitions in force; `check` reads them again if their files have changed.
+
+    The files are those of the YAML and those that ``${file:…}`` names, so a rotated secret is noticed as well.
+    Thread-safe, and safe for a fork at any time: the thread is the parent's, and a child that wants one starts its own.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        load: Load,
-        on_change: Callable[[Definitions], None],
-        on_error: Callable[[DefinitionsError], None],
-        current: Definitions,
-        note: Callable[[str | None], None] = lambda error: None,
-    ):
-        """`load` reads the definitions and raises DefinitionsError; `current` are those in force until a change.
-
-        `on_change` gets each good set, also the one that mends a broken one; `on_error` gets each new error. `note`
-        writes down what is wrong with those in the files, None for nothing; it may raise, and is then called again at
-        the next check.
-        """
+    def __init__(self, path: Path, loader: Loader, current: Definitions, listener: Listener | None = None):
+        """`current` are the definitions in force until a change."""
+        self.listener = listener or Listener()
         self._path = path
-        self._load = load
-        self._on_change = on_change
-        self._on_error = on_error
+        self._loader = loader
         self._current = current
         self._seen = stamps(current.sources)
-        self._error: str | None = _text(current)
-        self._note = note
-        self._unnoted = False
+        self._unrecorded = False
         self._forced = False
         self._reset()
         os.register_at_fork(
@@ -77,13 +81,13 @@ class DefinitionsWatcher:
 
     @property
     def current(self) -> Definitions:
-        """The definitions in force."""
+        """The definitions in force. `errors` says what is wrong with the files."""
         return self._current
 
     @property
     def error(self) -> str | None:
-        """What is wrong with those in the files, if they can't be used."""
-        return self._error
+        """What is wrong with the files, as text."""
+        return "\n".join(map(str, self._current.errors)) or None
 
     def force(self) -> None:
         """Makes the next `check` read the files even if they look unchanged, and the thread check now.
@@ -95,54 +99,45 @@ class DefinitionsWatcher:
             wakeup.ring()
 
     def check(self) -> bool:
-        """Reloads if a file has changed; True if definitions have been read in which nothing is wrong.
+        """Reads the files again if one has changed; True if they were read and nothing is wrong with them.
 
-        Where files are broken and their last good webhooks stay in force, what is wrong is said, and what else has
-        changed is in force.
+        A broken file keeps its last good webhooks; changes in the other files come into force.
 
-        Raises what `note` raises; the definitions are in force all the same.
+        Raises what the listener raises; the definitions are in force all the same.
         """
         with self._lock:
             before = stamps(self._seen)
             if before == self._seen and not self._forced:
-                self._write_note()
+                self._record()
                 return False
             self._forced = False
+            old = self._current
             try:
-                definitions = self._load(self._path)
+                new = self._loader.load(self._path)
+                sources = new.sources
             except DefinitionsError as error:
-                self._remember(error.sources, before)
-                if str(error) != self._error:
-                    self._error = str(error)
-                    self._on_error(error)
-                    self._unnoted = True
-                self._write_note()
-                return False
-            self._remember(definitions.sources, before)
-            wrong, said, old = _text(definitions), self._error, self._current
-            self._error, self._current = wrong, definitions
-            if wrong is None or (definitions.webhooks, definitions.unavailable) != (old.webhooks, old.unavailable):
-                self._on_change(definitions)
-            if wrong is not None and wrong != said:
-                self._on_error(DefinitionsError(definitions.errors))
-            self._unnoted = True
-            self._write_note()
-            return wrong is None
+                new, sources = replace(old, errors=error.problems), error.sources
+            # A file that changed while the definitions were read counts as unread, so that it is read again.
+            self._seen = {path: before.get(path, stamp) for path, stamp in stamps({self._path, *sources}).items()}
+            self._current = new
+            if not new.errors or (new.webhooks, new.unavailable) != (old.webhooks, old.unavailable):
+                self.listener.changed(new)
+            if new.errors and new.errors != old.errors:
+                self.listener.broken(DefinitionsError(new.errors))
+            self._unrecorded = True
+            self._record()
+            return not new.errors
 
     def announce(self) -> None:
-        """Has it noted what is wrong, or that nothing is. Raises what `note` raises; the next check tries again."""
+        """Has the state recorded, good or bad. Raises what the listener raises; the next check tries again."""
         with self._lock:
-            self._unnoted = True
-            self._write_note()
+            self._unrecorded = True
+            self._record()
 
-    def _write_note(self) -> None:
-        if self._unnoted:
-            self._note(self._error)
-            self._unnoted = False
-
-    def _remember(self, sources: Iterable[Path], before: Stamps) -> None:
-        """A file that changed while the definitions were read counts as not seen, so that it is read again."""
-        self._seen = {path: before.get(path, stamp) for path, stamp in stamps({self._path, *sources}).items()}
+    def _record(self) -> None:
+        if self._unrecorded:
+            self.listener.record(self.error)
+            self._unrecorded = False
 
     def start(self, interval: float = 2.0) -> None:
         """Checks every `interval` seconds on a thread of its own, until `stop`."""
@@ -166,13 +161,8 @@ class DefinitionsWatcher:
         while not self._stopped:
             try:
                 self.check()
-            except Exception as error:  # of a callback: watching must go on
+            except Exception as error:  # the listener's: watching must go on
                 structlog.get_logger().warning("can't note the state of the definitions", error=str(error))
             wakeup.wait(interval)
             wakeup.clear()
         wakeup.close()
-
-
-def _text(definitions: Definitions) -> str | None:
-    """What is wrong with files of which the last good webhooks are in force."""
-    return "\n".join(map(str, definitions.errors)) or None

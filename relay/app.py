@@ -5,26 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextlib import closing
-from pathlib import Path
 
-import structlog
 from flask import Flask
 
 from config.last_good import LastGood
 from config.logs import configure_logging
 from config.settings import Settings, SettingsError, load_settings
-from config.watch import DefinitionsWatcher
-from config.webhooks import Definitions, DefinitionsError
+from config.watch import DefinitionsSource
+from config.webhooks import DefinitionsError
 from platforms import PLATFORMS
 from platforms.base import Platform
 from platforms.verifiers import Fetch
-from relay import metrics, web
-from relay.background import GONE, STILL_IN_FORCE, Background
+from relay import web
+from relay.background import Background
+from relay.definitions import Changes, LoadAside, Routing, warn
 from relay.forwarded import believing
 from relay.hidden_paths import KeptHiddenPaths
-from relay.hub import aside, gather, nap
+from relay.hub import gather, nap
 from relay.receiver import Receiver
-from relay.route import Route, routes_of
 from relay.tally import Tally
 from relay.vendor_keys import KeySource, http_get
 from store import tracing
@@ -73,9 +71,6 @@ def _create_app(
         conductor_payload=settings.bridge_conductor_payload,
     )
 
-    def load(path: Path) -> Definitions:
-        return aside(last_good.load, path)
-
     def read_kept() -> Mapping[str, str]:
         if given_store is not None:
             return given_store.kept_definitions.all()
@@ -85,58 +80,25 @@ def _create_app(
     def fetch_for(webhook: str) -> Fetch:
         return keys.of(webhook) if given_fetch is None else given_fetch
 
-    def route(definitions: Definitions) -> Mapping[str, Route]:
-        return aside(
-            routes_of,
-            definitions,
-            settings.bridge_public_url,
-            fetch_for,
-            platforms,
-            settings.bridge_conductor_payload,
-            settings.bridge_follow_traces,
-        )
-
     definitions = last_good.begin(settings.bridge_webhooks, read_kept)
-    _warn(definitions)
+    warn(definitions)
     store: Store = open_store(settings.bridge_database, gather=gather, nap=nap) if given_store is None else given_store
     keys = KeySource(http_get(settings.bridge_key_mirror), is_mirror=settings.bridge_key_mirror is not None)
     tally = Tally(store.deliveries)
-    receiver = Receiver(store, route(definitions), tally)
+    routing = Routing(settings, platforms, fetch_for)
+    receiver = Receiver(store, routing.routes(definitions), tally)
     receiver.unavailable = definitions.unavailable
     hidden_paths = KeptHiddenPaths(store.hidden_paths, definitions)
 
-    def changed(new: Definitions) -> None:
-        if background.is_running:
-            background.tell_parent()
-        gone = sorted(receiver.routes.keys() - {webhook.url_id for webhook in new.webhooks} - new.unavailable)
-        receiver.unavailable = new.unavailable
-        receiver.routes = route(new)
-        hidden_paths.replace(new)
-        if background.is_running:
-            _warn(new)
-            structlog.get_logger().info("definitions reloaded", webhooks=[webhook.name for webhook in new.webhooks])
-            if gone:
-                structlog.get_logger().warning(GONE, urls=[f"/webhook/{url_id}" for url_id in gone])
-
-    def broken(error: DefinitionsError) -> None:
-        if background.is_running:
-            structlog.get_logger().error(STILL_IN_FORCE, errors=str(error))
-
-    def note(error: str | None) -> None:
-        if background.is_running:  # gunicorn's parent must not touch the store
-            metrics.set_definitions_ok(error is None)
-            store.facts.set("definitions_error:relay", error)
-            store.kept_definitions.keep(last_good.kept())
-
-    watcher = DefinitionsWatcher(settings.bridge_webhooks, load, changed, broken, definitions, note)
+    source = DefinitionsSource(settings.bridge_webhooks, LoadAside(last_good), definitions)
     where = settings.bridge_relay_metrics
     background = Background(
-        watcher,
+        source,
         tally,
         hidden_paths.write,
-        started=watcher.announce,
         metrics_address=None if where in ("off", "public") else where,
     )
+    source.listener = Changes(routing, receiver, hidden_paths, store, last_good, background)
 
     app = Flask("relay", static_folder=None)
     app.register_blueprint(web.pages(store.deliveries, with_metrics=where == "public"))
@@ -147,10 +109,3 @@ def _create_app(
     app.wsgi_app = believing(deliveries, proxies)  # type: ignore[assignment, method-assign]
     app.extensions["relay"] = background
     return app
-
-
-def _warn(definitions: Definitions) -> None:
-    if definitions.errors:
-        structlog.get_logger().error(STILL_IN_FORCE, errors="\n".join(map(str, definitions.errors)))
-    for warning in definitions.warnings:
-        structlog.get_logger().warning("risky definition", problem=str(warning))

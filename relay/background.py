@@ -14,7 +14,7 @@ from typing import IO
 
 import structlog
 
-from config.watch import DefinitionsWatcher
+from config.watch import DefinitionsSource
 from relay import metrics
 from relay.tally import Tally
 from store.errors import StoreUnavailable
@@ -34,16 +34,14 @@ class Background:
 
     def __init__(
         self,
-        watcher: DefinitionsWatcher,
+        definitions: DefinitionsSource,
         tally: Tally,
         write: Callable[[], None],
-        started: Callable[[], None],
         metrics_address: str | None,
     ):
-        self._watcher = watcher
+        self._definitions = definitions
         self.tally = tally
         self._write = write
-        self._started = started
         self._metrics_address = metrics_address
         self._pid: int | None = None
         self._to_parent: int | None = None
@@ -60,11 +58,11 @@ class Background:
             return
         self._pid = os.getpid()
         self._stopped = threading.Event()
-        self._watcher.start()
+        self._definitions.start()
         self._flusher = threading.Thread(target=self._run, name="tally", daemon=True)
         self._flusher.start()
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGHUP, lambda *_: self._watcher.force())
+            signal.signal(signal.SIGHUP, lambda *_: self._definitions.force())
 
     def watch_for_others(self) -> Callable[[], None]:
         """For gunicorn's parent process, whose definitions new workers begin with: what keeps them up to date.
@@ -84,10 +82,10 @@ class Background:
                     return
                 if told:
                     os.read(news, 1024)
-                    self._watcher.force()
+                    self._definitions.force()
                 try:
-                    self._watcher.check()
-                except Exception:  # of a callback: watching must go on
+                    self._definitions.check()
+                except Exception:  # the listener's: watching must go on
                     structlog.get_logger().exception("the changed definitions could not be read")
 
         return watch
@@ -103,13 +101,13 @@ class Background:
 
         The workers that are made next begin with what was read here, so nobody but this process can say how it went.
         """
-        self._watcher.force()
-        self._watcher.check()
-        if self._watcher.error is None:
-            names = [webhook.name for webhook in self._watcher.current.webhooks]
+        self._definitions.force()
+        self._definitions.check()
+        if self._definitions.error is None:
+            names = [webhook.name for webhook in self._definitions.current.webhooks]
             structlog.get_logger().info("definitions reloaded", webhooks=names)
         else:
-            structlog.get_logger().error(STILL_IN_FORCE, errors=self._watcher.error)
+            structlog.get_logger().error(STILL_IN_FORCE, errors=self._definitions.error)
 
     def stop(self) -> None:
         """Ends the threads, and writes what is left of the tally."""
@@ -117,7 +115,7 @@ class Background:
             return
         self._pid = None
         self._stopped.set()
-        self._watcher.stop()
+        self._definitions.stop()
         self._flusher.join(timeout=10)
         self.tally.flush()
 
@@ -127,7 +125,7 @@ class Background:
         while not self._stopped.wait(FLUSH_INTERVAL if announced else 0):
             try:
                 if not announced:
-                    self._started()
+                    self._definitions.announce()
                     announced = True
                 self.tally.flush()
                 port.take()

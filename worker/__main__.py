@@ -20,7 +20,7 @@ from worker.conductor.transport import Bounds
 from worker.delivery.executor import WAIT_FOR_STORE
 from worker.hard_stop import HardStop, leave_now
 from worker.health import Health, serve
-from worker.leader.definitions import watch_definitions
+from worker.leader.definitions import open_definitions
 from worker.leader.worker import Worker
 from worker.notify.notifier import Notifier
 from worker.notify.sender import Apprise
@@ -43,14 +43,14 @@ def main() -> int:
         settings = load_settings()
         configure_logging(settings.bridge_log_format, "worker")
         tracing.configure("worker")
-        watcher = watch_definitions(settings, lambda: open_once(settings.bridge_database))
+        source = open_definitions(settings, lambda: open_once(settings.bridge_database))
         sender = Apprise(settings.bridge_notify.get_secret_value()) if settings.bridge_notify else None
         store = open_once(settings.bridge_database)
     except (SettingsError, DefinitionsError, NewerStore, StoreUnavailable) as error:
         print(error, file=sys.stderr)
         return 1
     with suppress(StoreUnavailable):  # the next check tries again
-        watcher.announce()
+        source.announce()
     health = Health(store.leadership)
     serve(settings.bridge_worker_metrics, health)
     secret = settings.conductor_auth_secret
@@ -61,7 +61,7 @@ def main() -> int:
         secret.get_secret_value() if secret else None,
         store,
     )
-    worker = Worker(settings, store, watcher, health, conductor)
+    worker = Worker(settings, store, source, health, conductor)
     notifier = Notifier(store, sender, worker) if sender is not None else None
 
     hard_stop = HardStop()

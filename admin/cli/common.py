@@ -6,7 +6,7 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from admin.api.base import ApiObject, as_json
-from admin.bridge import Bridge, NotFound, Readable, read_definitions
+from admin.bridge import Bridge, NotFound, open_definitions, read_definitions
 from admin.cli.tables import plain, table
 from admin.events.replay import CantReplay
 from config.settings import Settings, SettingsError, load_settings
@@ -61,16 +61,22 @@ class Here:
         )
 
     @cached_property
-    def readable(self) -> Readable:
-        """What can be read of the definitions, with a word on stderr if they have errors."""
-        readable = read_definitions(self.settings.bridge_webhooks, self.settings.bridge_admin_writes)
-        if readable.problems:
+    def in_force(self) -> Definitions:
+        """The definitions that the bridge has in force, with a note on stderr if the files have errors."""
+        found = open_definitions(self.settings, self._kept_definitions).current
+        if found.errors:
             click.echo(
-                f"note: the definitions have {len(readable.problems)} errors (webhook-bridge check); "
-                "this goes by what can be read of them",
+                f"note: the definitions have {len(found.errors)} errors (see webhook-bridge check); "
+                "this goes by the last good ones of each file",
                 err=True,
             )
-        return readable
+        return found
+
+    def _kept_definitions(self) -> Mapping[str, str]:
+        try:
+            return self.store.kept_definitions.all()
+        except (StoreUnavailable, NewerStore):  # a command that needs the store says so itself
+            return {}
 
     @cached_property
     def store(self) -> Store:
@@ -82,7 +88,7 @@ class Here:
     @cached_property
     def bridge(self) -> Bridge:
         """Store and definitions together."""
-        return Bridge(self.settings, self.store, self.readable)
+        return Bridge(self.settings, self.store, self.in_force)
 
 
 here = click.make_pass_decorator(Here, ensure=True)
@@ -92,7 +98,7 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 def complete_webhook(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of webhooks for the shell's completion."""
     try:
-        names = read_definitions(load_settings().bridge_webhooks).webhooks
+        names = read_definitions(load_settings().bridge_webhooks).by_name
     except SettingsError:
         return []
     return [name for name in names if name.startswith(incomplete)]

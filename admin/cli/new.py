@@ -137,7 +137,7 @@ def _secret(text: str | None) -> str:
 
 
 def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:
-    webhook = read_definitions(here.settings.bridge_webhooks, True).webhooks[form.name]
+    webhook = read_definitions(here.settings.bridge_webhooks, True).by_name[form.name]
     url = url_of(webhook, here.settings)
     with suppress(
         StoreUnavailable

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import click
 
 from admin.api.objects import WebhookStatus
-from admin.bridge import Bridge, Readable
+from admin.bridge import Bridge
 from admin.cli.common import (
     Here,
     as_json_option,
@@ -43,7 +43,7 @@ def webhooks(here: Here, as_json: bool) -> None:
     verified: dict[str, int | None] = {}
     paused: dict[str, int] = {}
     try:
-        verified = Bridge(here.settings, here.store, Readable(definitions.by_name)).verified_at()
+        verified = Bridge(here.settings, here.store, definitions).verified_at()
         paused = here.store.pauses.paused()
     except StoreMissing as error:
         click.echo(f"note: {error}; so nothing is verified yet", err=True)

@@ -24,8 +24,8 @@ def replay(bridge: Bridge, event_id: str) -> str:
     Raises NotFound, CantReplay if its webhook is no longer defined, StoreUnavailable.
     """
     event = bridge.event(event_id)
-    webhook = bridge.definitions.webhooks.get(event.webhook)
-    broken = bool(bridge.definitions.problems)
+    webhook = bridge.definitions.by_name.get(event.webhook)
+    broken = bool(bridge.definitions.errors)
     if webhook is None and not broken:
         raise CantReplay(
             f"the webhook {event.webhook} is no longer defined: nothing would be delivered; define it again first"

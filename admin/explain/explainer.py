@@ -35,7 +35,7 @@ class Explainer:
     def event(self, event: Event, limit: int = 1000) -> EventExplanation:
         """Why the event did or didn't reach each waiting task: those of its receivers, its targets', then others."""
         targets = self._store.queries.targets_of([event.id])
-        webhook = self._bridge.definitions.webhooks.get(event.webhook)
+        webhook = self._bridge.definitions.by_name.get(event.webhook)
         tasks: dict[str, Task] = {}
         for target in targets:
             task = self._store.queries.task(target.task_id) if target.task_id else None
@@ -69,14 +69,14 @@ class Explainer:
     def task(self, task: Task, limit: int = 20) -> TaskExplanation:
         """What the task's state means, the targets on it, and the recent events that came nearest to it."""
         targets = self._store.queries.targets_on(task.id)
-        names = [webhook.name for webhook in self._bridge.definitions.receivers.get(task.workflow, ())]
+        names = [webhook.name for webhook in self._bridge.definitions.by_receiver.get(task.workflow, ())]
         events = self._store.queries.events_of([target.event_id for target in targets])
         for name in names or (None,):
             for event in self._store.queries.events(EventFilter(webhook=name, limit=_EVENTS_LOOKED_AT, listing=True)):
                 events.setdefault(event.id, event)
         around = self._around(self._bridge.targets_by_event(events.values()), [task])
         near = explain_task(task, self._with_payloads(list(events)), around, limit)
-        meaning = task_in_words(task, self._bridge.definitions.webhooks, targets, around.set_aside)
+        meaning = task_in_words(task, self._bridge.definitions.by_name, targets, around.set_aside)
         return TaskExplanation(meaning, targets, near, item_of(task, around.set_aside))
 
     def _with_payloads(self, event_ids: Sequence[str]) -> Iterator[Event]:
@@ -107,7 +107,7 @@ class Explainer:
         facts = self._store.facts.all()
         conductor = facts.get("conductor", "up")
         return Surroundings(
-            webhooks=self._bridge.definitions.webhooks,
+            webhooks=self._bridge.definitions.by_name,
             hide=self._bridge.hide,
             targets_of=targets_of,
             targets_on=targets_on,

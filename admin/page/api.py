@@ -63,7 +63,7 @@ def webhooks() -> Response:
                 paused_at=paused.get(name),
                 deliveries_last_day=counts.get(name, {}),
             )
-            for name, webhook in here.definitions.webhooks.items()
+            for name, webhook in here.definitions.by_name.items()
         ]
     )
 

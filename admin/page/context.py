@@ -9,11 +9,12 @@ from typing import cast
 import structlog
 from flask import Response, current_app, g, request
 
-from admin.bridge import Bridge, Readable, read_definitions
+from admin.bridge import Bridge, open_definitions
 from admin.page.access import COOKIE, Role, Sessions
 from admin.page.wrong_tokens import WrongTokens
 from config.settings import Settings
-from config.watch import Stamps, stamps
+from config.watch import DefinitionsSource
+from config.webhooks import Definitions
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from store.protocols import Store
@@ -27,8 +28,7 @@ class Source:
         self.settings = settings
         self._lock = threading.Lock()
         self._store: Store | None = None
-        self._definitions: Readable | None = None
-        self._stamps: Stamps = {}
+        self._definitions: DefinitionsSource | None = None
 
     def store(self) -> Store:
         """Raises StoreUnavailable, NewerStore."""
@@ -45,19 +45,16 @@ class Source:
         with self._lock:
             return Bridge(self.settings, self._opened(), self._current())
 
-    def definitions(self) -> Readable:
-        """What the files have now; they are read again only if they changed."""
+    def definitions(self) -> Definitions:
+        """Those in force now; the files are read again only if they have changed."""
         with self._lock:
             return self._current()
 
-    def _current(self) -> Readable:
-        before = stamps(self._stamps)
-        if self._definitions is None or before != self._stamps:
-            self._definitions = read_definitions(self.settings.bridge_webhooks, self.settings.bridge_admin_writes)
-            # What changed while it was read is read again.
-            now = stamps({self.settings.bridge_webhooks, *self._definitions.sources})
-            self._stamps = {path: before.get(path, stamp) for path, stamp in now.items()}
-        return self._definitions
+    def _current(self) -> Definitions:
+        if self._definitions is None:
+            self._definitions = open_definitions(self.settings, lambda: self._opened().kept_definitions.all())
+        self._definitions.check()
+        return self._definitions.current
 
 
 def source() -> Source:

@@ -53,12 +53,12 @@ def token() -> Response:
 def get_all() -> Response:
     here = bridge()
     verified, facts = here.verified_at(), here.store.facts.all()
-    return jsonify([_shown(one, verified[name] is not None, facts) for name, one in here.definitions.webhooks.items()])
+    return jsonify([_shown(one, verified[name] is not None, facts) for name, one in here.definitions.by_name.items()])
 
 
 @blueprint.post("/metadata/webhook")
 def create() -> Response:
-    body, defined = _body(), bridge().definitions.webhooks
+    body, defined = _body(), bridge().definitions.by_name
     keys = _keys(from_orkes, body, Secrets(), None, frozenset({*defined, *(one.url_id for one in defined.values())}))
     _write(lambda: folder().create(keys))
     changed("created", keys["name"], "by the API of Orkes")
@@ -139,7 +139,7 @@ class Secrets:
 
 def _remember(name: str, body: dict[str, Any]) -> None:
     """Keeps a client's own words for what they mean here, as long as they mean it."""
-    webhook = bridge().definitions.webhooks.get(name)
+    webhook = bridge().definitions.by_name.get(name)
     if webhook is None:
         return
     words = {field: body[field] for field in _WORDS if isinstance(body.get(field), str) and body[field]}
@@ -211,7 +211,7 @@ def _write(write: Any) -> None:
 
 
 def _webhook(webhook_id: str) -> Webhook:
-    for webhook in bridge().definitions.webhooks.values():
+    for webhook in bridge().definitions.webhooks:
         if webhook.url_id == webhook_id:
             return webhook
     raise NotFound(f"no webhook with id {webhook_id}")
@@ -226,7 +226,7 @@ def _written(webhook: Webhook) -> Written:
 
 def _one(name: str) -> Response:
     here = bridge()
-    webhook = here.definitions.webhooks.get(name)
+    webhook = here.definitions.by_name.get(name)
     if webhook is None:
         raise NotFound(f"no webhook {name}")
     found = _shown(webhook, here.verified_at()[name] is not None, here.store.facts.all())

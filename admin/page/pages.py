@@ -54,9 +54,9 @@ def state_of(bridge: Bridge, now: int) -> State:
     failed = bridge.events(EventFilter(status="failed", limit=200))
     return State(
         facts=store.facts.all(),
-        problems=bridge.definitions.problems,
+        problems=bridge.definitions.errors,
         warnings=bridge.definitions.warnings,
-        webhooks=bridge.definitions.webhooks,
+        webhooks=bridge.definitions.by_name,
         verified_at=bridge.verified_at(),
         counts=store.queries.event_counts(),
         oldest_pending=store.queries.oldest_pending(),
@@ -79,7 +79,7 @@ def overview() -> str:
     here = bridge()
     state = state_of(here, _now())
     text = request.args.get("name", "").strip()
-    names = [name for name in here.definitions.webhooks if text.lower() in name.lower()]
+    names = [name for name in here.definitions.by_name if text.lower() in name.lower()]
     first = request.args.get("from", 0, type=_seq)
     webhooks = [
         {
@@ -88,7 +88,7 @@ def overview() -> str:
             "verified_at": state.verified_at.get(name),
             "deliveries": state.deliveries.get(name, {}),
         }
-        for name, webhook in ((name, here.definitions.webhooks[name]) for name in names[first : first + PAGE])
+        for name, webhook in ((name, here.definitions.by_name[name]) for name in names[first : first + PAGE])
     ]
     filters: dict[str, Any] = {"name": text} if text else {}
     newest = here.events(EventFilter(limit=50))
@@ -97,7 +97,7 @@ def overview() -> str:
         number=len(names),
         first=first,
         text=text,
-        has_filter=bool(text) or len(here.definitions.webhooks) > PAGE,
+        has_filter=bool(text) or len(here.definitions.by_name) > PAGE,
         before=url_for(".overview", **filters | {"from": max(0, first - PAGE)}) if first else None,
         after=url_for(".overview", **filters | {"from": first + PAGE}) if len(names) > first + PAGE else None,
         findings=what_is_wrong(state),
@@ -135,7 +135,7 @@ def events() -> str:
         events=page,
         targets=here.targets_by_event(page),
         filters=filters,
-        names=sorted({*here.definitions.webhooks, *filter(None, [query.webhook])}),
+        names=sorted({*here.definitions.by_name, *filter(None, [query.webhook])}),
         statuses=STATUSES,
         older=url_for(".events", **filters, before=page[-1].seq) if len(found) > PAGE else None,
         newest=url_for(".events", **filters) if query.before_seq else None,
@@ -150,7 +150,7 @@ def event(event_id: str) -> str:
     shown = here.shown(found)
     document = shown.document()
     payload = pretty(json.loads(shown.payload))
-    webhook = here.definitions.webhooks.get(found.webhook)
+    webhook = here.definitions.by_name.get(found.webhook)
     url = url_of(webhook, here.settings) if webhook is not None else "https://HOST/webhook/NAME"
     paths = request.args.get("paths", "")
     return render(
@@ -227,7 +227,7 @@ def tasks() -> str:
         broken=here.store.queries.broken_tasks(20) if not workflow and not request.args.get("after") else [],
         workflow=workflow,
         waiting=waiting,
-        receivers=here.definitions.receivers,
+        receivers=here.definitions.by_receiver,
         next=url_for(".tasks", **filters, after=page[-1].id) if len(found) > PAGE else None,
         first=url_for(".tasks", **filters) if request.args.get("after") else None,
     )
@@ -258,7 +258,7 @@ def rejections() -> str:
         rejections=here.store.queries.rejections(webhook, 200, filtered),
         filtered=filtered,
         webhook=webhook,
-        names=sorted({*here.definitions.webhooks, *filter(None, [webhook])}),
+        names=sorted({*here.definitions.by_name, *filter(None, [webhook])}),
     )
 
 

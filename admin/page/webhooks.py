@@ -51,7 +51,7 @@ def folder() -> DefinitionsFolder:
 
 
 def _defined(name: str) -> Webhook:
-    webhook = bridge().definitions.webhooks.get(name)
+    webhook = bridge().definitions.by_name.get(name)
     if webhook is None:
         raise NotFound(f"no webhook {name}")
     return webhook
@@ -116,7 +116,7 @@ def _form_page(
     keys = form.keys(guide) if keys is None else keys
     here = bridge()
     yaml, warnings = _preview(form, keys, more.get("written"))
-    known = sorted({*here.store.queries.waiting_by_workflow(), *here.definitions.receivers} - set(form.chosen))
+    known = sorted({*here.store.queries.waiting_by_workflow(), *here.definitions.by_receiver} - set(form.chosen))
     if not form.name and status == 200:
         form.errors = {}  # nobody likes to be told off before the first word
     rows = [*form.starts, {"workflow": "", "version": "", "when": ""}]

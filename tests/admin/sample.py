@@ -187,7 +187,7 @@ def _fill(sample: Sample, now: int) -> None:
         now - 2 * minute,
     )
     definitions = read_definitions(sample.settings.bridge_webhooks)
-    github = definitions.webhooks["github-deploys"]
+    github = definitions.by_name["github-deploys"]
     store.verifications.set_verified(
         "github-deploys", fingerprint(github, store.verifications.salt()), now - 5 * 86_400_000
     )

@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from config.watch import DefinitionsWatcher
+from config.watch import DefinitionsSource
 from config.webhooks import Definitions
 from store.clock import MonotonicClock
 from store.records import Decision, Event, NewEvent, NewTarget, Result, Target, Task
@@ -21,7 +21,7 @@ from tests.worker.simulated import Fault, SimulatedConductor, SimulatedTask
 from worker.delivery.executor import PAYLOAD, Executor
 from worker.health import Health
 
-DEFINITIONS = mock.Mock(spec=DefinitionsWatcher, current=Definitions(()))
+DEFINITIONS = mock.Mock(spec=DefinitionsSource, current=Definitions(()))
 
 
 class Bench:

@@ -98,11 +98,11 @@ class Storm:
         """Milliseconds within which an effect must come."""
         self.number = 0
         self.hands: list[tuple[Target, Event]] = []
-        watcher: Any = mock.Mock(check=lambda: False)
-        watcher.current = Definitions(tuple(map(Webhook.model_validate, WEBHOOKS)))
+        source: Any = mock.Mock(check=lambda: False)
+        source.current = Definitions(tuple(map(Webhook.model_validate, WEBHOOKS)))
         settings = Settings(bridge_database=f"sqlite:///{folder}/unused.db", bridge_worker_metrics="off")
         conductor: Any = self.conductor
-        self.worker = Worker(settings, store, watcher, Health(store.leadership), conductor, "me", TUNING, self)
+        self.worker = Worker(settings, store, source, Health(store.leadership), conductor, "me", TUNING, self)
         self.worker._executor.submit = self.hands.extend  # type: ignore[method-assign]
 
     def monotonic(self) -> float:

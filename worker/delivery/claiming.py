@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from config.watch import DefinitionsWatcher
+from config.watch import DefinitionsSource
 from store.errors import StoreUnavailable
 from store.protocols import Store
 from store.records import Target
@@ -23,7 +23,7 @@ class Claiming:
         store: Store,
         worker_id: str,
         lasts: float,
-        definitions: DefinitionsWatcher,
+        definitions: DefinitionsSource,
         recording: Recording,
     ):
         """`lasts` are the seconds after which a claim without a result may go to another worker."""

@@ -36,7 +36,7 @@ from functools import partial
 
 import structlog
 
-from config.watch import DefinitionsWatcher
+from config.watch import DefinitionsSource
 from store.clock import MonotonicClock
 from store.deadline import within
 from store.errors import StoreUnavailable
@@ -88,7 +88,7 @@ class Executor:
         store: Store,
         conductor: Conductor,
         worker_id: str,
-        definitions: DefinitionsWatcher,
+        definitions: DefinitionsSource,
         health: Health,
         calls: int = CALLS,
         payload: int = PAYLOAD,

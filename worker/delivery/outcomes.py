@@ -14,7 +14,7 @@ from typing import Literal
 
 import structlog
 
-from config.watch import DefinitionsWatcher
+from config.watch import DefinitionsSource
 from store.clock import MonotonicClock
 from store.effects import failed_alone
 from store.errors import StoreUnavailable
@@ -88,7 +88,7 @@ class TargetCalls:
         store: Store,
         conductor: Conductor,
         worker_id: str,
-        definitions: DefinitionsWatcher,
+        definitions: DefinitionsSource,
         clock: MonotonicClock = time,
     ):
         self._store = store

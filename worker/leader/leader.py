@@ -11,7 +11,7 @@ import structlog
 
 from config.settings import Settings
 from config.wakeup import WakeUp
-from config.watch import DefinitionsWatcher
+from config.watch import DefinitionsSource
 from config.webhooks import Definitions
 from store.bisect import OF_ALL
 from store.clock import MonotonicClock
@@ -57,7 +57,7 @@ class Leader:
         settings: Settings,
         store: Store,
         conductor: Conductor,
-        watcher: DefinitionsWatcher,
+        source: DefinitionsSource,
         executor: Executor,
         timeouts: TaskTimeouts,
         health: Health,
@@ -73,8 +73,8 @@ class Leader:
         self._settings = settings
         self._store = store
         self._conductor = conductor
-        self._watcher = watcher
-        self._definitions = watcher.current
+        self._source = source
+        self._definitions = source.current
         self._executor = executor
         self._timeouts = timeouts
         self._health = health
@@ -159,7 +159,7 @@ class Leader:
         decider.set_paused(agenda.paused)
         events, freed = agenda.undecided, agenda.freed
         if any(event.webhook not in self._definitions.by_name for event in events):
-            self._watcher.check()
+            self._source.check()
             self._use_definitions()
         if agenda.returned:
             self.adoption.look_again(agenda.returned)
@@ -177,8 +177,8 @@ class Leader:
         return agenda.more or decider.unfinished
 
     def _use_definitions(self) -> None:
-        if self._watcher.current is not self._definitions:
-            self._set_definitions(self._watcher.current)
+        if self._source.current is not self._definitions:
+            self._set_definitions(self._source.current)
 
     def _set_definitions(self, definitions: Definitions) -> None:
         self._definitions = definitions

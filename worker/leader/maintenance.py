@@ -10,7 +10,7 @@ import structlog
 
 from config.settings import Settings
 from config.wakeup import WakeUp
-from config.watch import DefinitionsWatcher
+from config.watch import DefinitionsSource
 from store.clock import MonotonicClock
 from store.protocols import Store
 from store.records import EventStatus, SetAsideKind
@@ -39,7 +39,7 @@ class Maintenance:
         settings: Settings,
         store: Store,
         conductor: Conductor,
-        watcher: DefinitionsWatcher,
+        source: DefinitionsSource,
         health: Health,
         stop: WakeUp,
         once_key_gap: float,
@@ -49,7 +49,7 @@ class Maintenance:
         self._settings = settings
         self._store = store
         self._conductor = conductor
-        self._watcher = watcher
+        self._source = source
         self._health = health
         self._stop = stop
         self._once_key_gap = once_key_gap
@@ -123,6 +123,6 @@ class Maintenance:
             waiting = leader.decider.blocked  # for Conductor's index, which is reported too
         away = self._store.facts.all().get("conductor", "up") != "up"
         before = self._store.now() - int(OVERDUE * 1000)
-        paced = [*self._watcher.current.paces]
+        paced = [*self._source.current.paces]
         progress.see(() if away else self._store.queries.overdue(before, waiting, paced))
         metrics.STUCK.set(progress.stuck_for)

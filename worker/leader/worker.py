@@ -14,7 +14,7 @@ import structlog
 
 from config.settings import Settings
 from config.wakeup import WakeUp
-from config.watch import DefinitionsWatcher
+from config.watch import DefinitionsSource
 from store.bisect import narrowed
 from store.clock import MonotonicClock
 from store.deadline import within
@@ -57,7 +57,7 @@ class Worker:
         self,
         settings: Settings,
         store: Store,
-        watcher: DefinitionsWatcher,
+        source: DefinitionsSource,
         health: Health,
         conductor: Conductor,
         worker_id: str | None = None,
@@ -69,7 +69,7 @@ class Worker:
         self.id = worker_id or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._settings = settings
         self._store = store
-        self._watcher = watcher
+        self._source = source
         self._stop = WakeUp()
         self._stopping = False
         self._reload = False
@@ -77,12 +77,12 @@ class Worker:
         self._conductor = conductor
         self._tuning = tuning
         self._clock = clock
-        self._executor = Executor(store, conductor, self.id, watcher, health, settings.bridge_calls, clock=clock)
+        self._executor = Executor(store, conductor, self.id, source, health, settings.bridge_calls, clock=clock)
         self._timeouts = TaskTimeouts(conductor, store.task_locks, store, self.id, steady=clock)
         index_threads = settings.bridge_calls if tuning.index_threads is None else tuning.index_threads
         self._pools = Pools(index_threads, tuning.workflow_threads)
         self._maintenance = Maintenance(
-            settings, store, conductor, watcher, health, self._stop, tuning.once_key_gap, clock
+            settings, store, conductor, source, health, self._stop, tuning.once_key_gap, clock
         )
         self._intervals = Intervals()
         self.leader: Leader | None = None
@@ -124,7 +124,7 @@ class Worker:
 
     def reload(self) -> None:
         """Reads the definitions anew at the next step. For signal handlers too."""
-        self._watcher.force()
+        self._source.force()
         self._reload = True
         self.wake()
 
@@ -157,7 +157,7 @@ class Worker:
         settings, jobs = self._settings, self._maintenance
         always: dict[str, tuple[float, Callable[[], object]]] = {
             "scan": (settings.bridge_poll_interval, self.wake),
-            "definitions": (2.0, self._watcher.check),
+            "definitions": (2.0, self._source.check),
             "progress": (10.0, lambda: jobs.see_progress(self.leader)),
         }
         as_leader: dict[str, tuple[float, Callable[[Leader], object]]] = {
@@ -189,7 +189,7 @@ class Worker:
         try:
             if self._reload:
                 self._reload = False
-                self._watcher.check()
+                self._source.check()
             self.hand_over()
             if self.leader is None and not self.elect():
                 self._call_only()
@@ -221,7 +221,7 @@ class Worker:
             settings=self._settings,
             store=self._store,
             conductor=self._conductor,
-            watcher=self._watcher,
+            source=self._source,
             executor=self._executor,
             timeouts=self._timeouts,
             health=self._health,

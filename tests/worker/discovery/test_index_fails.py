@@ -27,7 +27,7 @@ class Bench(LoopBench):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.clock = Clock(1000.0)
-        self.watcher.current = Definitions(
+        self.source.current = Definitions(
             tuple(
                 map(
                     Webhook.model_validate,

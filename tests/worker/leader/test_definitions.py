@@ -8,12 +8,12 @@ import pytest
 
 from config.last_good import LastGood
 from config.settings import Settings
-from config.watch import DefinitionsWatcher
+from config.watch import DefinitionsSource
 from config.webhooks import DefinitionsError
 from store.gone import GONE_FOR, facts_of_gone, gone_webhooks
 from store.sqlite import SqliteStore, open_store
 from worker import metrics
-from worker.leader.definitions import watch_definitions
+from worker.leader.definitions import open_definitions
 
 ONE = "- {name: one, verifier: none, receivers: {w: any}}\n"
 TWO = "- {name: two, verifier: none, receivers: {w: any}}\n"
@@ -27,9 +27,9 @@ class Setup:
         self.url = f"sqlite:///{folder / 'bridge.db'}"
         self.store: SqliteStore = open_store(self.url)
 
-    def watch(self) -> DefinitionsWatcher:
+    def watch(self) -> DefinitionsSource:
         settings = Settings(bridge_webhooks=self.file, bridge_database=self.url)
-        return watch_definitions(settings, lambda: self.store)
+        return open_definitions(settings, lambda: self.store)
 
     def write(self, *webhooks: str) -> None:
         self.file.write_text("webhooks:\n" + "".join(webhooks))
@@ -52,24 +52,24 @@ def test_a_worker_begins_with_what_was_kept_while_the_file_is_broken(setup: Setu
     setup.watch().announce()
     assert ok() == 1
     setup.file.write_text("webhooks: [")
-    watcher = setup.watch()
-    assert sorted(watcher.current.by_name) == ["one", "two"]
+    source = setup.watch()
+    assert sorted(source.current.by_name) == ["one", "two"]
     assert ok() == 0
-    watcher.announce()
+    source.announce()
     assert "webhooks.yaml:1: YAML" in setup.store.facts.all()["definitions_error:worker"]
     setup.write(ONE)
-    watcher.force()
-    assert watcher.check()
+    source.force()
+    assert source.check()
     assert ok() == 1
     assert "definitions_error:worker" not in setup.store.facts.all()
 
 
 def test_a_worker_needs_no_secret(setup: Setup) -> None:
     setup.write("- {name: one, headers: {A: '${NOT_SET}', B: '${file:nothing}'}, receivers: {w: any}}\n")
-    watcher = setup.watch()
-    assert list(watcher.current.by_name) == ["one"]
-    assert watcher.error is None
-    watcher.announce()
+    source = setup.watch()
+    assert list(source.current.by_name) == ["one"]
+    assert source.error is None
+    source.announce()
     assert setup.store.kept_definitions.all() == {}, "what is good is the relay's to say"
 
 
@@ -81,16 +81,16 @@ def test_with_nothing_kept_broken_definitions_are_an_error(setup: Setup) -> None
 
 def test_the_going_of_a_webhook_is_noted_until_it_is_back(setup: Setup) -> None:
     setup.write(ONE, TWO)
-    watcher = setup.watch()
-    watcher.announce()
+    source = setup.watch()
+    source.announce()
     setup.write(ONE)
-    watcher.force()
-    watcher.check()
+    source.force()
+    source.check()
     now = setup.store.now()
     assert list(gone_webhooks(setup.store.facts.all(), now)) == ["two"]
     setup.write(ONE, TWO)
-    watcher.force()
-    watcher.check()
+    source.force()
+    source.check()
     assert gone_webhooks(setup.store.facts.all(), now) == {}
     assert not [name for name in setup.store.facts.all() if name.startswith("webhook_gone")]
 

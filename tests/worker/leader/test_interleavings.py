@@ -88,12 +88,12 @@ class Machine(RuleBasedStateMachine):
             self.new_worker()
 
     def new_worker(self) -> None:
-        watcher: Any = mock.Mock(check=lambda: False, current=Definitions((WEBHOOK,)))
+        source: Any = mock.Mock(check=lambda: False, current=Definitions((WEBHOOK,)))
         conductor: Any = self.conductor
         made = Settings(bridge_database=f"sqlite:///{self.folder}/bridge.db", bridge_worker_metrics="off")
         number = len(self.workers)
         health = Health(self.store.leadership)
-        worker = Worker(made, self.store, watcher, health, conductor, f"worker{number}", Tuning(inbox=0), self)
+        worker = Worker(made, self.store, source, health, conductor, f"worker{number}", Tuning(inbox=0), self)
         pool = Later()
         worker._executor._pool = pool
         self.workers.append(Played(worker, pool))

@@ -185,11 +185,11 @@ class Machine(RuleBasedStateMachine):
         made = Settings(
             bridge_database=f"sqlite:///{self.folder}/bridge.db", bridge_clock_skew="2s", bridge_worker_metrics="off"
         )
-        watcher: Any = mock.Mock(check=lambda: False)
-        type(watcher).current = property(lambda _: self.definitions)
+        source: Any = mock.Mock(check=lambda: False)
+        type(source).current = property(lambda _: self.definitions)
         conductor: Any = self.conductor
         worker_id = f"worker{len(self.workers)}"
-        worker = Worker(made, self.store, watcher, Health(self.store.leadership), conductor, worker_id, TUNING, self)
+        worker = Worker(made, self.store, source, Health(self.store.leadership), conductor, worker_id, TUNING, self)
         self.workers.append(worker)
         worker._executor.submit = lambda claimed: self.in_hand.extend((worker, *one) for one in claimed)  # type: ignore[method-assign]
         return worker

@@ -58,7 +58,7 @@ class Bench:
         self.folder = folder
         self.store: SqliteStore = open_store(f"sqlite:///{folder}/bridge.db")
         self.conductor = SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}))
-        self.watcher = Watcher()
+        self.source = Watcher()
         self.clock: Any = time
         self.made: list[Worker] = []
 
@@ -68,10 +68,10 @@ class Bench:
             bridge_poll_interval="50ms",
             bridge_discovery_interval="100ms",
         )
-        watcher: Any = self.watcher
+        source: Any = self.source
         conductor: Any = self.conductor
         worker = Worker(
-            made, self.store, watcher, Health(self.store.leadership), conductor, tuning=TUNING, clock=self.clock
+            made, self.store, source, Health(self.store.leadership), conductor, tuning=TUNING, clock=self.clock
         )
         self.made.append(worker)
         return worker
@@ -484,11 +484,11 @@ def test_a_stopped_worker_gives_its_lead_back(bench: Bench) -> None:
 def test_a_sighup_reads_the_definitions_at_the_next_step(bench: Bench) -> None:
     worker = bench.deciding()
     worker.reload()
-    assert (bench.watcher.forced, bench.watcher.checked) == (1, 0)
+    assert (bench.source.forced, bench.source.checked) == (1, 0)
     worker.step()
-    assert bench.watcher.checked == 1
+    assert bench.source.checked == 1
     worker.step()
-    assert bench.watcher.checked == 1
+    assert bench.source.checked == 1
 
 
 def test_once_keys_of_pruned_events_are_forgotten_when_their_workflows_have_ended(bench: Bench) -> None:
@@ -644,7 +644,7 @@ def test_a_message_that_fails_ends_no_reign_and_keeps_no_other_from_being_read(b
 
 
 def test_a_workflow_that_cannot_be_shown_is_no_conductor_that_is_away(bench: Bench) -> None:
-    bench.watcher.current = Definitions((Webhook.model_validate({"name": "w", "receivers": {"flow": 1}}),))
+    bench.source.current = Definitions((Webhook.model_validate({"name": "w", "receivers": {"flow": 1}}),))
     worker = bench.deciding()
     ill, well = bench.wait(), bench.wait()
     bench.conductor.sick = {bench.conductor.tasks[ill].workflow_id}
@@ -656,7 +656,7 @@ def test_a_workflow_that_cannot_be_shown_is_no_conductor_that_is_away(bench: Ben
 
 
 def test_a_look_up_that_hangs_holds_up_no_decision_for_long(bench: Bench) -> None:
-    bench.watcher.current = Definitions((Webhook.model_validate({"name": "w", "receivers": {"flow": 1}}),))
+    bench.source.current = Definitions((Webhook.model_validate({"name": "w", "receivers": {"flow": 1}}),))
     worker = bench.deciding()
     ill, well = bench.wait(), bench.wait()
     goes_on, hanging = threading.Event(), bench.conductor.tasks[ill].workflow_id

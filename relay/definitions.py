@@ -1,0 +1,109 @@
+"""The definitions in the relay: how they are read, which routes they become, and what is said of a change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from config.last_good import LastGood
+from config.settings import Settings
+from config.watch import Listener
+from config.webhooks import Definitions, DefinitionsError
+from platforms.base import Platform
+from platforms.verifiers import Fetch
+from relay import metrics
+from relay.background import GONE, STILL_IN_FORCE, Background
+from relay.hidden_paths import KeptHiddenPaths
+from relay.hub import aside
+from relay.receiver import Receiver
+from relay.route import Route, routes_of
+from store.protocols import Store
+
+
+class LoadAside:
+    """Reads definitions on a thread, so that deliveries go on meanwhile."""
+
+    def __init__(self, last_good: LastGood):
+        self._last_good = last_good
+
+    def load(self, path: Path) -> Definitions:
+        """Raises DefinitionsError."""
+        return aside(self._last_good.load, path)
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Makes routes of definitions."""
+
+    settings: Settings
+    platforms: Mapping[str, Platform]
+    fetch_for: Callable[[str], Fetch]
+
+    def routes(self, definitions: Definitions) -> Mapping[str, Route]:
+        """Last part of the URL → route."""
+        return aside(
+            routes_of,
+            definitions,
+            self.settings.bridge_public_url,
+            self.fetch_for,
+            self.platforms,
+            self.settings.bridge_conductor_payload,
+            self.settings.bridge_follow_traces,
+        )
+
+
+class Changes(Listener):
+    """Puts changed definitions in force, and says so."""
+
+    def __init__(
+        self,
+        routing: Routing,
+        receiver: Receiver,
+        hidden_paths: KeptHiddenPaths,
+        store: Store,
+        last_good: LastGood,
+        background: Background,
+    ):
+        self._routing = routing
+        self._receiver = receiver
+        self._hidden_paths = hidden_paths
+        self._store = store
+        self._last_good = last_good
+        self._background = background
+
+    def changed(self, definitions: Definitions) -> None:
+        if self._background.is_running:
+            self._background.tell_parent()
+        receiver = self._receiver
+        defined = {webhook.url_id for webhook in definitions.webhooks}
+        gone = sorted(receiver.routes.keys() - defined - definitions.unavailable)
+        receiver.unavailable = definitions.unavailable
+        receiver.routes = self._routing.routes(definitions)
+        self._hidden_paths.replace(definitions)
+        if self._background.is_running:
+            warn(definitions)
+            names = [webhook.name for webhook in definitions.webhooks]
+            structlog.get_logger().info("definitions reloaded", webhooks=names)
+            if gone:
+                structlog.get_logger().warning(GONE, urls=[f"/webhook/{url_id}" for url_id in gone])
+
+    def broken(self, error: DefinitionsError) -> None:
+        if self._background.is_running:
+            structlog.get_logger().error(STILL_IN_FORCE, errors=str(error))
+
+    def record(self, error: str | None) -> None:
+        if self._background.is_running:  # gunicorn's parent must not touch the store
+            metrics.set_definitions_ok(error is None)
+            self._store.facts.set("definitions_error:relay", error)
+            self._store.kept_definitions.keep(self._last_good.kept())
+
+
+def warn(definitions: Definitions) -> None:
+    """Logs what is wrong with the files, and what is risky."""
+    if definitions.errors:
+        structlog.get_logger().error(STILL_IN_FORCE, errors="\n".join(map(str, definitions.errors)))
+    for warning in definitions.warnings:
+        structlog.get_logger().warning("risky definition", problem=str(warning))
