@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from platforms.bodies import Bodies, Body, read_delivery
-from platforms.request import Answer, Request
+from platforms.http import Request, Response
 from platforms.verifiers.protocol import Credentials, Verifier
 
 MB = 1024 * 1024
@@ -97,11 +97,11 @@ class Platform:
         """What a secret should be, if this one can't be used."""
         return None
 
-    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
+    def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """The answer to a challenge that is not signed; None for any other request. May raise Refused."""
         return None
 
-    def signed_challenge(self, value: Any, credentials: Credentials) -> Answer | None:
+    def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
         """The same of a body that has been verified."""
         return None
 
@@ -126,7 +126,7 @@ class Platform:
         """The body without the secrets in it; the same object if there were none."""
         return value
 
-    def answer(self, accepted: Accepted) -> Answer | None:
+    def respond(self, accepted: Accepted) -> Response | None:
         """The answer to an accepted delivery, where the platform needs its own."""
         return None
 

@@ -15,7 +15,7 @@ from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
 from platforms.charsets import codec_of
-from platforms.request import Request
+from platforms.http import Request
 
 MAX_DEPTH = 100
 """How deeply arrays and objects may be nested."""

@@ -18,12 +18,12 @@ from platforms.base import Platform
 from platforms.verifiers import Fetch
 from relay import web
 from relay.background import Background
+from relay.concurrency import block, let_others_run
 from relay.definitions import Changes, LoadAside, Routing, warn
 from relay.forwarded import believing
 from relay.hidden_paths import KeptHiddenPaths
-from relay.hub import gather, nap
+from relay.outcomes import Outcomes
 from relay.receiver import Receiver
-from relay.tally import Tally
 from relay.vendor_keys import KeySource, http_get
 from store import tracing
 from store.errors import NewerStore, StoreUnavailable
@@ -82,11 +82,11 @@ def _create_app(
 
     definitions = last_good.begin(settings.bridge_webhooks, read_kept)
     warn(definitions)
-    store: Store = open_store(settings.bridge_database, gather=gather, nap=nap) if given_store is None else given_store
+    store = given_store or open_store(settings.bridge_database, gather=let_others_run, nap=block)
     keys = KeySource(http_get(settings.bridge_key_mirror), is_mirror=settings.bridge_key_mirror is not None)
-    tally = Tally(store.deliveries)
+    outcomes = Outcomes(store.deliveries)
     routing = Routing(settings, platforms, fetch_for)
-    receiver = Receiver(store, routing.routes(definitions), tally)
+    receiver = Receiver(store, routing.routes(definitions), outcomes)
     receiver.unavailable = definitions.unavailable
     hidden_paths = KeptHiddenPaths(store.hidden_paths, definitions)
 
@@ -94,7 +94,7 @@ def _create_app(
     where = settings.bridge_relay_metrics
     background = Background(
         source,
-        tally,
+        outcomes,
         hidden_paths.write,
         metrics_address=None if where in ("off", "public") else where,
     )
@@ -105,7 +105,7 @@ def _create_app(
     web.handle_errors(app)
     proxies = settings.bridge_trusted_proxies
     start = background.start if in_background else lambda: None
-    deliveries = web.Deliveries(receiver, app.wsgi_app, start, bool(proxies))
+    deliveries = web.WebhookEndpoint(receiver, app.wsgi_app, start, bool(proxies))
     app.wsgi_app = believing(deliveries, proxies)  # type: ignore[assignment, method-assign]
     app.extensions["relay"] = background
     return app

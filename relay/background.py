@@ -1,4 +1,4 @@
-"""What the relay does beside answering: each worker process watches the definitions and writes its tally."""
+"""What the relay does beside answering: each worker process watches the definitions and writes its outcomes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import structlog
 
 from config.watch import DefinitionsSource
 from relay import metrics
-from relay.tally import Tally
+from relay.outcomes import Outcomes
 from store.errors import StoreUnavailable
 
 STILL_IN_FORCE = "the definitions have errors; the last good ones of each file are in force"
@@ -26,7 +26,7 @@ GONE = "webhooks are gone from the definitions; their deliveries are answered 50
 CHECK_INTERVAL = 2.0
 """Seconds between two looks of gunicorn's parent at the definitions."""
 FLUSH_INTERVAL = 1.0
-"""Seconds between two writes of the tally."""
+"""Seconds between two writes of the outcomes."""
 
 
 class Background:
@@ -35,12 +35,12 @@ class Background:
     def __init__(
         self,
         definitions: DefinitionsSource,
-        tally: Tally,
+        outcomes: Outcomes,
         write: Callable[[], None],
         metrics_address: str | None,
     ):
         self._definitions = definitions
-        self.tally = tally
+        self.outcomes = outcomes
         self._write = write
         self._metrics_address = metrics_address
         self._pid: int | None = None
@@ -59,7 +59,7 @@ class Background:
         self._pid = os.getpid()
         self._stopped = threading.Event()
         self._definitions.start()
-        self._flusher = threading.Thread(target=self._run, name="tally", daemon=True)
+        self._flusher = threading.Thread(target=self._run, name="outcomes", daemon=True)
         self._flusher.start()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGHUP, lambda *_: self._definitions.force())
@@ -110,14 +110,14 @@ class Background:
             structlog.get_logger().error(STILL_IN_FORCE, errors=self._definitions.error)
 
     def stop(self) -> None:
-        """Ends the threads, and writes what is left of the tally."""
+        """Ends the threads, and writes what is left of the outcomes."""
         if not self.is_running:
             return
         self._pid = None
         self._stopped.set()
         self._definitions.stop()
         self._flusher.join(timeout=10)
-        self.tally.flush()
+        self.outcomes.flush()
 
     def _run(self) -> None:
         port = _MetricsPort(self._metrics_address)
@@ -127,13 +127,13 @@ class Background:
                 if not announced:
                     self._definitions.announce()
                     announced = True
-                self.tally.flush()
+                self.outcomes.flush()
                 port.take()
                 self._write()
             except StoreUnavailable as error:
                 structlog.get_logger().warning("what the definitions say can't be written yet", error=str(error))
             except Exception:  # the next second is another chance
-                structlog.get_logger().exception("the tally could not be written")
+                structlog.get_logger().exception("the outcomes could not be written")
                 self._stopped.wait(FLUSH_INTERVAL)
         port.leave()
 

@@ -16,8 +16,8 @@ from platforms.base import Platform
 from platforms.verifiers import Fetch
 from relay import metrics
 from relay.background import GONE, STILL_IN_FORCE, Background
+from relay.concurrency import run_in_thread
 from relay.hidden_paths import KeptHiddenPaths
-from relay.hub import aside
 from relay.receiver import Receiver
 from relay.route import Route, routes_of
 from store.protocols import Store
@@ -31,7 +31,7 @@ class LoadAside:
 
     def load(self, path: Path) -> Definitions:
         """Raises DefinitionsError."""
-        return aside(self._last_good.load, path)
+        return run_in_thread(self._last_good.load, path)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Routing:
 
     def routes(self, definitions: Definitions) -> Mapping[str, Route]:
         """Last part of the URL → route."""
-        return aside(
+        return run_in_thread(
             routes_of,
             definitions,
             self.settings.bridge_public_url,

@@ -181,9 +181,9 @@ def on_reload(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Watches the definitions from the start, not from the first request."""
-    from relay import hub, memory
+    from relay import concurrency, memory
 
-    hub.begin()
+    concurrency.start_threads()
     memory.begin(worker.cfg.workers)
     # They don't change any more, and gunicorn reads two dozen of them for each request, by two calls in Python each.
     vars(worker.cfg).update({name: setting.get() for name, setting in worker.cfg.settings.items()})

@@ -13,14 +13,14 @@ import structlog
 from config.webhooks import Webhook
 from platforms.base import Accepted
 from platforms.bodies import BadBody, Body, UnreadableMediaType
-from platforms.request import Answer, Request, error_answer, json_answer
+from platforms.http import Request, Response, error_response, json_response
 from platforms.verifiers import KeysUnavailable, Refused
 from relay.admission import Admission
+from relay.log_throttle import LogThrottle
 from relay.memory import MEMORY, Overloaded, Turn
+from relay.outcomes import Outcomes
 from relay.payload import PayloadTooLarge
 from relay.route import Route
-from relay.seldom import Seldom
-from relay.tally import Tally
 from relay.verification import Key, VerifiedDelivery, VerifiedWebhooks
 from store.deadline import within
 from store.errors import StoreUnavailable
@@ -38,13 +38,13 @@ answer within three, and what was ready before it has its turn first."""
 _LONGEST_REASON = 500
 _LONGEST_ADDRESS = 100
 
-NOT_FOUND = error_answer(404, "not_found", "there is nothing at this URL")
-UNAUTHORIZED = error_answer(401, "unauthorized", "the delivery could not be verified")
-FORBIDDEN = error_answer(403, "forbidden", "not allowed")
-UNAVAILABLE = error_answer(
+NOT_FOUND = error_response(404, "not_found", "there is nothing at this URL")
+UNAUTHORIZED = error_response(401, "unauthorized", "the delivery could not be verified")
+FORBIDDEN = error_response(403, "forbidden", "not allowed")
+UNAVAILABLE = error_response(
     503, "unavailable", "the delivery can't be stored now; send it again", ("Retry-After", str(RETRY_AFTER))
 )
-GONE = error_answer(
+GONE = error_response(
     503, "unavailable", "this webhook can't be used now; send it again", ("Retry-After", str(RETRY_AFTER))
 )
 _GONE_FOR = 60.0
@@ -99,16 +99,16 @@ class Receiver:
         self,
         store: Store,
         routes: Mapping[str, Route],
-        tally: Tally,
+        outcomes: Outcomes,
         admission: Admission | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         """`clock` gives seconds, from any time on."""
         self._store = store
         self._deliveries = store.deliveries
-        self._tally = tally
+        self._outcomes = outcomes
         self._admission = admission or Admission()
-        self._seldom = Seldom()
+        self._throttle = LogThrottle()
         self.verified = VerifiedWebhooks(store.verifications, _webhooks(routes))
         self._routes = routes
         self._clock = clock
@@ -130,7 +130,7 @@ class Receiver:
         self._routes = routes
         self.verified.replace(_webhooks(routes))
 
-    def receive(self, url_id: str, incoming: Incoming) -> Answer:
+    def receive(self, url_id: str, incoming: Incoming) -> Response:
         """A request for ``/webhook/{url_id}``, from look-up to answer: always one, whatever was sent."""
         route = self._routes.get(url_id)
         if route is None:
@@ -145,7 +145,7 @@ class Receiver:
                 if challenge := route.signed_challenge(body):
                     self._admission.left_nothing(route.webhook.name, route.webhook.accept)
                     return self._challenged(route, request, challenge, verifies=True)
-                events = route.intake.events(delivery, body, self._store.now())
+                events = route.parser.events(delivery, body, self._store.now())
                 if receiving.traceparent is not None:
                     # What the worker does for the event belongs to this span.
                     traced = {"traceparent": receiving.traceparent}
@@ -161,12 +161,12 @@ class Receiver:
         except Exception as error:
             return self._failed(route, incoming, error)
 
-    def _unknown(self, url_id: str) -> Answer:
+    def _unknown(self, url_id: str) -> Response:
         """No such webhook; of one that has just gone, half a file may be to blame, so its sender is to try again."""
         if url_id in self.unavailable or self._gone.get(url_id, 0.0) > self._clock():
-            self._tally.count("", "unknown", 503)
+            self._outcomes.count("", "unknown", 503)
             return GONE
-        self._tally.count("", "unknown", 404)
+        self._outcomes.count("", "unknown", 404)
         return NOT_FOUND
 
     def _span(self, route: Route, request: Request) -> AbstractContextManager[Span]:
@@ -199,61 +199,61 @@ class Receiver:
             if seconds := self._admission.proven(route.webhook.name, route.webhook.accept, incoming.sender):
                 raise _TooMany(seconds)
             turn.take()
-            return delivery, route.intake.read(delivery)
+            return delivery, route.parser.read(delivery)
         # Nothing but the challenge counts yet, and it may be in the body.
         turn.take()
         try:
-            body = route.intake.read(delivery)
+            body = route.parser.read(delivery)
             if route.signed_challenge(body):
                 return delivery, body
         except BadBody:
             pass
         raise Refused("not verified yet: the challenge has not come")
 
-    def _accepted(self, route: Route, delivery: VerifiedDelivery, value: Any, committed: list[Committed]) -> Answer:
+    def _accepted(self, route: Route, delivery: VerifiedDelivery, value: Any, committed: list[Committed]) -> Response:
         webhook = route.webhook
         duplicates = sum(one.duplicate for one in committed)
         stored = len(committed) - duplicates
         if stored or not committed:
-            self._tally.count(webhook.name, "accepted", 200, stored)
+            self._outcomes.count(webhook.name, "accepted", 200, stored)
         if not stored:
             self._admission.left_nothing(webhook.name, webhook.accept)
         if duplicates:
-            self._tally.count(webhook.name, "duplicate", 200, duplicates)
+            self._outcomes.count(webhook.name, "duplicate", 200, duplicates)
         if not self.verified.is_known(route.key):
             self._mark(route, delivery.request)
-        if route.own_answer is not None:
-            return route.own_answer
+        if route.configured_response is not None:
+            return route.configured_response
         all_duplicates = bool(committed) and not stored
-        if route.answers_as_usual and not webhook.split and not all_duplicates:
-            return Answer(200, b'{"eventId": "%b"}' % committed[0].event_id.encode())  # the hot path
+        if route.responds_as_usual and not webhook.split and not all_duplicates:
+            return Response(200, b'{"eventId": "%b"}' % committed[0].event_id.encode())  # the hot path
         ids = tuple(one.event_id for one in committed)
         one = not webhook.split and len(ids) == 1
         fields: dict[str, Any] = {"eventId": ids[0]} if one else {"eventIds": list(ids)}
         if all_duplicates:
             fields["duplicate"] = True
-        return route.platform.answer(Accepted(ids, value, fields)) or json_answer(fields)
+        return route.platform.respond(Accepted(ids, value, fields)) or json_response(fields)
 
     def _filtered(self, route: Route, incoming: Incoming, reasons: Sequence[str]) -> None:
-        status = route.own_answer.status if route.own_answer is not None else 200
+        status = route.configured_response.status if route.configured_response is not None else 200
         for reason in reasons:
             self._note(route, incoming, status, reason)
 
-    def _nothing_stored(self, route: Route, delivery: VerifiedDelivery, value: Any) -> Answer:
+    def _nothing_stored(self, route: Route, delivery: VerifiedDelivery, value: Any) -> Response:
         """The answer to a delivery that is proven, and of which `only` leaves nothing."""
         self._admission.left_nothing(route.webhook.name, route.webhook.accept)
         if not self.verified.is_known(route.key):
             self._mark(route, delivery.request)
-        if route.own_answer is not None:
-            return route.own_answer
+        if route.configured_response is not None:
+            return route.configured_response
         fields = {"filtered": True}
-        return route.platform.answer(Accepted((), value, fields)) or json_answer(fields)
+        return route.platform.respond(Accepted((), value, fields)) or json_response(fields)
 
-    def _challenged(self, route: Route, request: Request, answer: Answer, verifies: bool) -> Answer:
+    def _challenged(self, route: Route, request: Request, answer: Response, verifies: bool) -> Response:
         """Platforms repeat their challenges: they are always answered."""
         if verifies and not self.verified.is_known(route.key):
             self._mark(route, request, must=route.verification.needs_challenge)
-        self._tally.count(route.webhook.name, "challenge", answer.status)
+        self._outcomes.count(route.webhook.name, "challenge", answer.status)
         return answer
 
     def _mark(self, route: Route, request: Request, must: bool = False) -> None:
@@ -266,14 +266,14 @@ class Receiver:
                 raise
             structlog.get_logger().warning("can't note that the webhook is verified", webhook=route.webhook.name)
 
-    def _failed(self, route: Route, incoming: Incoming, error: Exception) -> Answer:
+    def _failed(self, route: Route, incoming: Incoming, error: Exception) -> Response:
         """The answer to what was not accepted."""
         name = route.webhook.name
         match error:
             case _TooMany():
-                self._tally.count(name, "limited", 429)
+                self._outcomes.count(name, "limited", 429)
                 after = ("Retry-After", str(error.seconds))
-                return error_answer(429, "too_many_requests", "send it again later", after)
+                return error_response(429, "too_many_requests", "send it again later", after)
             case Refused():
                 if not isinstance(error, _NotAdmitted):
                     self._admission.failed(name, incoming.sender)
@@ -281,44 +281,44 @@ class Receiver:
                 return UNAUTHORIZED if error.status == 401 else FORBIDDEN
             case BodyUnreadable():
                 self._note(route, incoming, 400, "the body broke off")
-                return error_answer(400, "malformed_body", "the body could not be read")
+                return error_response(400, "malformed_body", "the body could not be read")
             case PayloadTooLarge():
-                self._tally.count(name, "rejected", 413)
-                return error_answer(413, "body_too_large", str(error))
+                self._outcomes.count(name, "rejected", 413)
+                return error_response(413, "body_too_large", str(error))
             case BodyTooLarge():
-                self._tally.count(name, "rejected", 413)
-                return error_answer(413, "body_too_large", f"the body is larger than {route.max_body} bytes")
+                self._outcomes.count(name, "rejected", 413)
+                return error_response(413, "body_too_large", f"the body is larger than {route.max_body} bytes")
             case UnreadableMediaType():
-                self._tally.count(name, "rejected", 415)
-                return error_answer(415, "unsupported_media_type", str(error))
+                self._outcomes.count(name, "rejected", 415)
+                return error_response(415, "unsupported_media_type", str(error))
             case BadBody():
                 self._note(route, incoming, 400, str(error))
-                return error_answer(400, "malformed_body", str(error))
+                return error_response(400, "malformed_body", str(error))
             case _MethodNotAllowed():
-                self._tally.count(name, "rejected", 405)
+                self._outcomes.count(name, "rejected", 405)
                 allowed = ", ".join(sorted(route.methods))
-                return error_answer(405, "method_not_allowed", f"use {allowed}", ("Allow", allowed))
+                return error_response(405, "method_not_allowed", f"use {allowed}", ("Allow", allowed))
             case StoreUnavailable():
                 self._log("the store can't take a delivery", name, error)
-                self._tally.count(name, "store_unavailable", 503)
+                self._outcomes.count(name, "store_unavailable", 503)
             case KeysUnavailable() | Overloaded():
                 self._log("a delivery can't be taken now", name, error)
-                self._tally.count(name, "rejected", 503)
+                self._outcomes.count(name, "rejected", 503)
             case _:
                 # A bug of ours must not lose the delivery: the sender is told to try again.
                 self._log("a delivery failed", name, error, exc_info=error)
-                self._tally.count(name, "rejected", 503)
+                self._outcomes.count(name, "rejected", 503)
         return UNAVAILABLE
 
     def _log(self, line: str, webhook: str, error: Exception, **more: Any) -> None:
         """Senders may cause as many as they like."""
-        left_out = self._seldom((webhook, type(error)))
+        left_out = self._throttle((webhook, type(error)))
         if left_out is not None:
             structlog.get_logger().error(line, webhook=webhook, error=str(error), left_out=left_out, **more)
 
     def _note(self, route: Route, incoming: Incoming, status: int, reason: str) -> None:
         """Counts and keeps what was rejected or filtered."""
-        self._tally.reject(
+        self._outcomes.reject(
             Rejection(
                 webhook=route.webhook.name,
                 at=self._store.now(),

@@ -9,12 +9,12 @@ from config.webhooks import Definitions, Webhook
 from platforms import PLATFORMS
 from platforms.base import Platform
 from platforms.bodies import Body
-from platforms.request import Answer, Request
+from platforms.http import Request, Response
 from platforms.verifiers import Fetch
 from platforms.verifiers.protocol import no_fetch
 from relay.addresses import is_within, read_address, without_mapped
-from relay.intake import Intake
-from relay.only import Only, own_answer
+from relay.filter import Filter, configured_response
+from relay.parser import Parser
 from relay.payload import CONDUCTOR_PAYLOAD
 from relay.verification import Verification, VerifiedWebhooks, credentials_of
 from store.tracing import TRACE_HEADERS
@@ -45,27 +45,27 @@ class Route:
         self.verification = Verification(webhook, platform, fetch)
         self.follow_traces = follow_traces
         dropped = self.verification.secret_headers | (frozenset() if follow_traces else TRACE_HEADERS)
-        self.intake = Intake(webhook, platform, dropped, conductor_payload)
+        self.parser = Parser(webhook, platform, dropped, conductor_payload)
         by_get = {"GET"} if webhook.challenge is not None else frozenset()
         self.methods = platform.methods | platform.challenge_methods | by_get
         """Of deliveries and challenges."""
         largest = platform.max_body if webhook.max_body is None else webhook.max_body
         # An array that is split may be larger than each of its elements.
         self.max_body = largest if webhook.split else min(largest, conductor_payload)
-        self.only = Only(webhook.only, webhook.hide) if webhook.only else None
+        self.only = Filter(webhook.only, webhook.hide) if webhook.only else None
         """Which events are stored; None for all."""
-        self.own_answer = own_answer(webhook.respond) if webhook.respond is not None else None
+        self.configured_response = configured_response(webhook.respond) if webhook.respond is not None else None
         """What is answered instead of the platform's usual answer."""
-        self.answers_as_usual = self.own_answer is None and type(platform).answer is Platform.answer
+        self.responds_as_usual = self.configured_response is None and type(platform).respond is Platform.respond
         """Whether neither definition nor platform have an answer of their own."""
         self._networks = without_mapped(webhook.allow_ips)
         self._public_urls = {path: public_url_of(webhook, public_url, path) for path in (PATH, CONDUCTORS_PATH)}
 
-    def challenge(self, request: Request) -> Answer | None:
+    def challenge(self, request: Request) -> Response | None:
         """The answer to a challenge that nobody signs; None if it is none. May raise Refused."""
         return self.platform.challenge(request, self.credentials)
 
-    def signed_challenge(self, body: Body) -> Answer | None:
+    def signed_challenge(self, body: Body) -> Response | None:
         """The same of a body that has been verified."""
         return self.platform.signed_challenge(body.value, self.credentials)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from config.webhooks import Webhook
 from platforms.base import Platform
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers import OF_SENDER, Check, Credentials, Fetch, HeaderEquals, Hmac, Proof, Timestamp
 from platforms.verifiers.hmacs import TimedHmac
 from platforms.verifiers.protocol import Verifier, no_fetch

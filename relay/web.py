@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask
+from flask import Response as FlaskResponse
 from werkzeug.exceptions import HTTPException
 
-from platforms.request import Answer, Request, error_answer, json_answer
+from platforms.http import Request, Response, error_response, json_response
 from relay import metrics
-from relay.hub import aside
+from relay.concurrency import run_in_thread
 from relay.memory import Overloaded
 from relay.readiness import Readiness
 from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Receiver
 from relay.route import CONDUCTORS_PATH, PATH, Route
-from store.protocols import Deliveries as DeliveryStore
+from store.protocols import Deliveries
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
@@ -141,7 +142,7 @@ def _names_in(environ: dict[str, Any]) -> dict[str, str]:
     return names
 
 
-class Deliveries:
+class WebhookEndpoint:
     """Answers ``/webhook/{id}`` and ``/api/webhook/{id}`` itself, and leaves every other path to Flask.
 
     Flask's context, request object and routing would cost a third of the time that a delivery takes.
@@ -166,38 +167,38 @@ class Deliveries:
             self._start()
             self._start = None
         began = time.perf_counter()
-        answer = self._receiver.receive(path[len(prefix) :], WsgiRequest(environ, self._knows_proxies, prefix))
+        response = self._receiver.receive(path[len(prefix) :], WsgiRequest(environ, self._knows_proxies, prefix))
         metrics.observe_request(time.perf_counter() - began)
-        return send(answer, environ, start_response)
+        return send(response, environ, start_response)
 
 
-def send(answer: Answer, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-    """The answer as WSGI wants it."""
-    headers = list(answer.headers)
-    if answer.content_type is not None:
-        headers += (("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body))))
-    start_response(_STATUS[answer.status], headers)
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+def send(response: Response, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    """The response as WSGI wants it."""
+    headers = list(response.headers)
+    if response.content_type is not None:
+        headers += (("Content-Type", response.content_type), ("Content-Length", str(len(response.body))))
+    start_response(_STATUS[response.status], headers)
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]
 
 
-def pages(store: DeliveryStore, with_metrics: bool) -> Blueprint:
+def pages(store: Deliveries, with_metrics: bool) -> Blueprint:
     """The pages beside the webhooks."""
     blueprint = Blueprint("relay", __name__)
     is_ready = Readiness(store.check_writable, PATIENCE)
 
     @blueprint.get("/healthz", provide_automatic_options=False)
-    def healthz() -> Response:
-        return _response(json_answer({"status": "ok"}))
+    def healthz() -> FlaskResponse:
+        return _flask(json_response({"status": "ok"}))
 
     @blueprint.get("/readyz", provide_automatic_options=False)
-    def readyz() -> Response:
-        return _response(json_answer({"status": "ready"}) if is_ready() else UNAVAILABLE)
+    def readyz() -> FlaskResponse:
+        return _flask(json_response({"status": "ready"}) if is_ready() else UNAVAILABLE)
 
     if with_metrics:
 
         @blueprint.get("/metrics", provide_automatic_options=False)
-        def metrics_page() -> Response:
-            return Response(aside(metrics.exposition), content_type=metrics.CONTENT_TYPE)
+        def metrics_page() -> FlaskResponse:
+            return FlaskResponse(run_in_thread(metrics.exposition), content_type=metrics.CONTENT_TYPE)
 
     return blueprint
 
@@ -206,21 +207,21 @@ def handle_errors(app: Flask) -> None:
     """Every error of Flask's own in the form that all errors have."""
 
     @app.errorhandler(HTTPException)
-    def http_error(error: HTTPException) -> Response:
+    def http_error(error: HTTPException) -> FlaskResponse:
         status = error.code or 500
         if status == 404:
-            return _response(NOT_FOUND)
+            return _flask(NOT_FOUND)
         code = (error.name or "error").lower().replace(" ", "_").replace("'", "")
         if status >= 500:
-            return _response(UNAVAILABLE)
+            return _flask(UNAVAILABLE)
         allow = tuple(("Allow", value) for name, value in error.get_headers() if name == "Allow")
-        return _response(error_answer(status, code, error.description or error.name, *allow))
+        return _flask(error_response(status, code, error.description or error.name, *allow))
 
     @app.errorhandler(Exception)
-    def bug(error: Exception) -> Response:
+    def bug(error: Exception) -> FlaskResponse:
         app.logger.error("a request failed", exc_info=error)
-        return _response(UNAVAILABLE)
+        return _flask(UNAVAILABLE)
 
 
-def _response(answer: Answer) -> Response:
-    return Response(answer.body, answer.status, dict(answer.headers), content_type=answer.content_type)
+def _flask(response: Response) -> FlaskResponse:
+    return FlaskResponse(response.body, response.status, dict(response.headers), content_type=response.content_type)

@@ -10,7 +10,7 @@ from cryptography.x509.oid import NameOID
 
 from platforms.base import Platform, at
 from platforms.bodies import read_body
-from platforms.request import Answer, Request, json_answer
+from platforms.http import Request, Response, json_response
 from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.asymmetric import rsa_holds
 from platforms.verifiers.public_keys import decode_base64
@@ -129,7 +129,7 @@ class AmazonSns(Platform):
     pinned_by = ("topic", "x-amz-sns-topic-arn")
 
     # https://docs.aws.amazon.com/sns/latest/dg/SendMessageToHttp.confirm.html
-    def signed_challenge(self, value: Any, credentials: Credentials) -> Answer | None:
+    def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
         """Visits the URL that confirms the subscription."""
         if not isinstance(value, dict) or value.get("Type") != "SubscriptionConfirmation":
             return None
@@ -137,7 +137,7 @@ class AmazonSns(Platform):
         if not isinstance(url, str) or not _CONFIRM.fullmatch(url):
             raise Refused("SubscribeURL is not at Amazon SNS")
         credentials.fetch(url, fresh=True)
-        return json_answer({"confirmed": True})
+        return json_response({"confirmed": True})
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         return at(value, "MessageId")

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from platforms.base import Accepted, Platform, at, together
 from platforms.bodies import Body, MalformedBody, UnreadableMediaType, read_body, refuse_unstorable
-from platforms.request import Answer, Request, json_answer
+from platforms.http import Request, Response, json_response
 from platforms.verifiers import OF_SENDER, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import any_equal, header_bytes, required_header
 
@@ -95,7 +95,7 @@ class CloudEvents(Platform):
 
     # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md#4-abuse-protection
     # https://learn.microsoft.com/en-us/azure/event-grid/end-point-validation-cloud-events-schema
-    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
+    def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """The sender asks whether, and at which rate, it may send: it may, at any."""
         origin = request.headers.get("webhook-request-origin", "")
         if request.method != "OPTIONS":
@@ -103,7 +103,7 @@ class CloudEvents(Platform):
         if not origin or not origin.isascii() or not origin.isprintable():
             raise Refused("no WebHook-Request-Origin in the OPTIONS request")
         allowed = (("WebHook-Allowed-Origin", origin), ("WebHook-Allowed-Rate", "*"), ("Allow", "OPTIONS, POST"))
-        return Answer(200, b"", None, allowed)
+        return Response(200, b"", None, allowed)
 
     # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#3-http-message-mapping
     def read(self, request: Request, signed: bool) -> Body:
@@ -146,12 +146,12 @@ class CloudEvents(Platform):
             return None
         return f"{source} {event_id}" if " " not in source else together([source, event_id])
 
-    def answer(self, accepted: Accepted) -> Answer:
+    def respond(self, accepted: Accepted) -> Response:
         """For a batch, even of one event, a list of ids."""
         if isinstance(accepted.value, list) and "eventId" in accepted.fields:
             rest = {name: value for name, value in accepted.fields.items() if name != "eventId"}
-            return json_answer({"eventIds": list(accepted.event_ids), **rest})
-        return json_answer(accepted.fields)
+            return json_response({"eventIds": list(accepted.event_ids), **rest})
+        return json_response(accepted.fields)
 
 
 PLATFORM = CloudEvents()

@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform
 from platforms.bodies import BadBody, read_body, read_query
-from platforms.request import Answer, Request, text_answer
+from platforms.http import Request, Response, text_response
 from platforms.verifiers import Credentials
 
 _LARGEST_CHALLENGE = 64 * 1024
@@ -21,7 +21,7 @@ class Custom(Platform):
     options = frozenset({"challenge"})
     bodies = "declared"
 
-    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
+    def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """Answers the query parameter or JSON field of the definition's `challenge` with its value."""
         if credentials.challenge is None:
             return None
@@ -36,7 +36,7 @@ class Custom(Platform):
             value = body.value.get(credentials.challenge) if is_object else None
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             return None
-        return text_answer(str(value))
+        return text_response(str(value))
 
 
 PLATFORM = Custom()

@@ -3,12 +3,12 @@
 from typing import Any
 
 from platforms.base import Accepted, Platform, at, body_with_time
-from platforms.request import Answer, Request, json_answer
+from platforms.http import Request, Response, json_response
 from platforms.verifiers import Credentials, Ed25519, Timestamp
 from platforms.verifiers.asymmetric import ed25519_hex_key
 from platforms.verifiers.public_keys import problem_of
 
-_NO_CONTENT = Answer(204, b"", None)
+_NO_CONTENT = Response(204, b"", None)
 # https://docs.discord.com/developers/interactions/receiving-and-responding#interaction-response-object-interaction-callback-type
 _DEFERRED: dict[int, dict[str, Any]] = {
     2: {"type": 5},
@@ -37,12 +37,12 @@ class Discord(Platform):
 
     # https://docs.discord.com/developers/interactions/overview#setting-up-an-endpoint
     # https://docs.discord.com/developers/events/webhook-events#preparing-for-events
-    def signed_challenge(self, value: Any, credentials: Credentials) -> Answer | None:
+    def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
         """An interaction's ping has type 1, which webhook events have too; their ping has type 0."""
         if not isinstance(value, dict) or isinstance(value.get("type"), bool):
             return None
         if value.get("type") == 1 and "event" not in value:
-            return json_answer({"type": 1})
+            return json_response({"type": 1})
         return _NO_CONTENT if value.get("type") == 0 and "event" not in value else None
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
@@ -51,13 +51,13 @@ class Discord(Platform):
             return body_with_time(request, value, "event", "timestamp")
         return at(value, "id")
 
-    def answer(self, accepted: Accepted) -> Answer:
+    def respond(self, accepted: Accepted) -> Response:
         """Discord takes nothing but 204 for a webhook event, and within 3 s an interaction response for the others."""
         if _is_webhook_event(accepted.value):
             return _NO_CONTENT
         kind = accepted.value.get("type") if isinstance(accepted.value, dict) else None
         deferred = _DEFERRED.get(kind, {}) if isinstance(kind, int) else {}
-        return json_answer(deferred | accepted.fields)
+        return json_response(deferred | accepted.fields)
 
 
 PLATFORM = Discord()

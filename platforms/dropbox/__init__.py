@@ -2,7 +2,7 @@
 
 from platforms.base import Platform
 from platforms.bodies import read_query
-from platforms.request import Answer, Request, text_answer
+from platforms.http import Request, Response, text_response
 from platforms.verifiers import Credentials, Hmac
 
 
@@ -19,9 +19,9 @@ class Dropbox(Platform):
     alike = True
 
     # https://www.dropbox.com/developers/reference/webhooks#the-verification-request
-    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
+    def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         challenge = read_query(request.query).get("challenge") if request.method == "GET" else None
-        return text_answer(challenge) if isinstance(challenge, str) else None
+        return text_response(challenge) if isinstance(challenge, str) else None
 
 
 PLATFORM = Dropbox()

@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at, digest, together
 from platforms.bodies import read_query
-from platforms.request import Answer, Request, text_answer
+from platforms.http import Request, Response, text_response
 from platforms.verifiers import Credentials, Hmac, Refused
 from platforms.verifiers.compare import equal
 
@@ -29,7 +29,7 @@ class Facebook(Platform):
     challenge_methods = frozenset({"GET"})
 
     # https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests
-    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
+    def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """A GET with the token that was entered at Meta; anything else gets Meta's own 403."""
         if request.method != "GET":
             return None
@@ -39,7 +39,7 @@ class Facebook(Platform):
             raise Refused("not a verification request of Meta", 403)
         if credentials.verify_token is None or not equal(token, credentials.verify_token):
             raise Refused("hub.verify_token has another value", 403)
-        return text_answer(challenge)
+        return text_response(challenge)
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         """Messages have ids. Other entries have only a time in seconds, and are told apart by their content."""

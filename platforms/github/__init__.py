@@ -3,7 +3,7 @@
 from typing import Any
 
 from platforms.base import MB, Platform, digest, first_header
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers import Hmac
 
 _TIMELESS = frozenset({

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from platforms.base import Platform, first_header
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers import Check, Credentials, Draft, HeaderEquals, Part, Proof, Refused, StandardWebhooks
 from platforms.verifiers.standard_webhooks import SECRET_KEY
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from platforms.base import Platform, at
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers import (
     OF_SENDER,
     CannotSign,

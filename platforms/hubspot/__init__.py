@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from platforms.base import Platform, at, digest, together
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers import Hmac, Timestamp
 
 _DECODED = dict(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from platforms.base import Platform, at, digest, first_header
 from platforms.bodies import read_body
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers import Check, Credentials, Draft, Hmac, Part, Proof
 from platforms.verifiers.timestamps import check_age, read_time, write_time
 

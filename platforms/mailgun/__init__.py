@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from platforms.base import Platform
 from platforms.bodies import read_delivery, read_json
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import any_equal
 from platforms.verifiers.hmacs import encoded_hmac

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from platforms.base import Platform, at, together
 from platforms.bodies import read_body, read_json, read_query
-from platforms.request import Answer, Request, text_answer
+from platforms.http import Request, Response, text_response
 from platforms.verifiers import OF_SENDER, CannotSign, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import any_equal
 
@@ -58,10 +58,10 @@ class MicrosoftGraph(Platform):
     challenge_only = True
 
     # https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks#notificationurl-validation
-    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
+    def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """A POST with a token in the query, which has to come back decoded, as plain text."""
         token = read_query(request.query).get("validationToken") if "validationToken" in request.query else None
-        return text_answer(token) if isinstance(token, str) else None
+        return text_response(token) if isinstance(token, str) else None
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         return together([at(notification, "id") for notification in _notifications(value)])

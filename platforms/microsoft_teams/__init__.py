@@ -3,7 +3,7 @@
 from typing import Any
 
 from platforms.base import Accepted, Platform, at
-from platforms.request import Answer, Request, json_answer
+from platforms.http import Request, Response, json_response
 from platforms.verifiers import Hmac
 from platforms.verifiers.public_keys import base64_key, problem_of
 
@@ -24,10 +24,10 @@ class MicrosoftTeams(Platform):
         conversation, identifier = at(value, "conversation", "id"), at(value, "id")
         return f"{conversation} {identifier}" if conversation and identifier else identifier
 
-    def answer(self, accepted: Accepted) -> Answer:
+    def respond(self, accepted: Accepted) -> Response:
         """Teams shows the answer in the chat."""
         text = f"Received: {', '.join(accepted.event_ids)}" if accepted.event_ids else "Received"
-        return json_answer({"type": "message", "text": text} | accepted.fields)
+        return json_response({"type": "message", "text": text} | accepted.fields)
 
 
 PLATFORM = MicrosoftTeams()

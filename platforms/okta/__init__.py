@@ -3,7 +3,7 @@
 from typing import Any
 
 from platforms.base import Platform, at, together
-from platforms.request import Answer, Request, json_answer
+from platforms.http import Request, Response, json_response
 from platforms.verifiers import Credentials, HeaderEquals
 
 
@@ -19,9 +19,9 @@ class Okta(Platform):
     challenge_methods = frozenset({"GET"})
 
     # https://developer.okta.com/docs/concepts/event-hooks/#one-time-verification-request
-    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
+    def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         challenge = request.headers.get("x-okta-verification-challenge") if request.method == "GET" else None
-        return json_answer({"verification": challenge}) if challenge else None
+        return json_response({"verification": challenge}) if challenge else None
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         data = value.get("data") if isinstance(value, dict) else None

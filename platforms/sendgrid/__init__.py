@@ -3,7 +3,7 @@
 from typing import Any
 
 from platforms.base import Platform, at, together
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers import EcdsaP256, Timestamp
 from platforms.verifiers.asymmetric import p256_key
 from platforms.verifiers.public_keys import problem_of

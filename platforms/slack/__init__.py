@@ -3,7 +3,7 @@
 from typing import Any
 
 from platforms.base import Platform, at
-from platforms.request import Answer, Request, json_answer
+from platforms.http import Request, Response, json_response
 from platforms.verifiers import Credentials, Hmac, Timestamp
 
 
@@ -25,12 +25,12 @@ class Slack(Platform):
     bodies = "json or form"
 
     # https://docs.slack.dev/reference/events/url_verification
-    def signed_challenge(self, value: Any, credentials: Credentials) -> Answer | None:
+    def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
         """Slack sends it once, when the URL is entered; it is signed as every event is."""
         if isinstance(value, dict) and value.get("type") == "url_verification":
             challenge = value.get("challenge")
             if isinstance(challenge, str):
-                return json_answer({"challenge": challenge})
+                return json_response({"challenge": challenge})
         return None
 
     def delivery_id(self, request: Request, value: Any) -> str | None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from platforms.base import Platform, first_header
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers import StandardWebhooks
 from platforms.verifiers.public_keys import problem_of
 from platforms.verifiers.standard_webhooks import PUBLIC_KEY, public_key, secret_key

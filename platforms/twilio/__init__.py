@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from platforms.base import Accepted, Platform, at, first_header
 from platforms.bodies import MAX_FIELDS, read_query
-from platforms.request import Answer, Request
+from platforms.http import Request, Response
 from platforms.verifiers import Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import any_equal, equal, header_bytes, required_header
 from platforms.verifiers.hmacs import Algorithm, encoded_hmac, sha256_hex
@@ -104,9 +104,9 @@ class Twilio(Platform):
         message, status = at(value, "MessageSid"), at(value, "MessageStatus") or at(value, "SmsStatus") or ""
         return first_header(request, "i-twilio-idempotency-token") or (message and f"{message} {status}".rstrip())
 
-    def answer(self, accepted: Accepted) -> Answer:
+    def respond(self, accepted: Accepted) -> Response:
         """Twilio warns of anything that isn't TwiML."""
-        return Answer(200, b"<Response/>", "text/xml; charset=utf-8")
+        return Response(200, b"<Response/>", "text/xml; charset=utf-8")
 
 
 PLATFORM = Twilio()

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from platforms.base import Platform, at, digest
 from platforms.bodies import read_query
-from platforms.request import Answer, Request, json_answer
+from platforms.http import Request, Response, json_response
 from platforms.verifiers import Check, Credentials, Draft, Hmac, Part, Proof, Refused
 from platforms.verifiers.hmacs import encoded_hmac
 
@@ -42,7 +42,7 @@ class X(Platform):
     challenge_methods = frozenset({"GET"})
 
     # https://docs.x.com/x-api/webhooks/quickstart#challenge-response-checks-crc
-    def challenge(self, request: Request, credentials: Credentials) -> Answer | None:
+    def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """X repeats it about hourly; it is not signed.
 
         The answer is a signature like a delivery's, of a text that anybody may choose. So a text that could be a
@@ -54,7 +54,7 @@ class X(Platform):
         if "{" in token:
             raise Refused("crc_token could be a delivery")
         signature = encoded_hmac(credentials.secrets[0].encode(), token.encode(), "sha256", "base64").decode()
-        return json_answer({"response_token": f"sha256={signature}"})
+        return json_response({"response_token": f"sha256={signature}"})
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         """Each event of a delivery has an id of its own, and a delivery one list of events for each kind."""

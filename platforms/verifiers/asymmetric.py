@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers.compare import header_bytes, required_header
 from platforms.verifiers.protocol import Check, Credentials, Draft, Part, Proof, proof_of
 from platforms.verifiers.public_keys import decode_base64, decode_hex, usable

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers.protocol import OF_SENDER, Check, Credentials, Draft, Part, Proof
 from platforms.verifiers.refused import Refused
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers.compare import any_equal, header_bytes, required_header
 from platforms.verifiers.protocol import Check, Credentials, Draft, Part, Proof, proof_of
 from platforms.verifiers.public_keys import base64_key, hex_key, usable

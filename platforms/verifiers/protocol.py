@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers.refused import CannotSign
 
 Part = Literal["sender", "body", "fields", "time", "id", "url", "method"]

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers.asymmetric import ed25519_holds, ed25519_key
 from platforms.verifiers.compare import any_equal, header_bytes
 from platforms.verifiers.hmacs import MAX_SIGNATURES

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Literal
 
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers.compare import required_header
 from platforms.verifiers.refused import Refused
 

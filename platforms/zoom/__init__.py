@@ -3,7 +3,7 @@
 from typing import Any
 
 from platforms.base import Platform, at, body_with_time
-from platforms.request import Answer, Request, json_answer
+from platforms.http import Request, Response, json_response
 from platforms.verifiers import Credentials, Hmac, Timestamp
 from platforms.verifiers.hmacs import encoded_hmac
 
@@ -23,7 +23,7 @@ class Zoom(Platform):
     tolerance = 300
 
     # https://developers.zoom.us/docs/api/webhooks/#validate-your-webhook-endpoint
-    def signed_challenge(self, value: Any, credentials: Credentials) -> Answer | None:
+    def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
         """Zoom repeats it every 72 hours; it is signed as every event is."""
         if not isinstance(value, dict) or value.get("event") != "endpoint.url_validation" or not credentials.secrets:
             return None
@@ -31,7 +31,7 @@ class Zoom(Platform):
         if token is None:
             return None
         signature = encoded_hmac(credentials.secrets[0].encode(), token.encode("utf-8", "replace"), "sha256", "hex")
-        return json_answer({"plainToken": token, "encryptedToken": signature.decode()})
+        return json_response({"plainToken": token, "encryptedToken": signature.decode()})
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         return body_with_time(request, value, "event_ts")

@@ -59,7 +59,7 @@ def attacked(sample: Sample) -> list[str]:
     assert client.post("/webhook/open", json={"let": ALL}, headers=headers).get_json() == {"filtered": True}
     assert client.post("/webhook/shut", json={"let": ALL}, headers={"X-Key": ascii_attack}).status_code == 401
     assert client.post("/webhook/open", data=f'{{"{ALL}"', content_type="application/json").status_code == 400
-    relay.extensions["relay"].tally.flush()
+    relay.extensions["relay"].outcomes.flush()
     store.deliveries.record_rejections([Rejection("shut", now, 401, ALL, ALL, ALL), Rejection(ALL, now, 200, ALL)], {})
     event_id = accepted.get_json()["eventId"]
     assert store.leadership.elect("sample", 10**9)

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from werkzeug.datastructures import MultiDict
 
 from platforms import PLATFORMS
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers import Credentials, Refused
 from tests.relay.bridge import NOW
 

@@ -281,7 +281,7 @@ def test_a_stranger_gets_an_answer_of_the_table_and_is_never_accepted(
     if method != "HEAD":
         assert set(response.get_json()) == {"error", "message"}
     assert relay.events() == []
-    relay.background.tally.flush()
+    relay.background.outcomes.flush()
 
 
 @settings(max_examples=150)

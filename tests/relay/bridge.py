@@ -100,7 +100,7 @@ class Relay:
 
     def rejections(self) -> list[Rejection]:
         """The rejections that were noted, the newest first."""
-        self.app.extensions["relay"].tally.flush()
+        self.app.extensions["relay"].outcomes.flush()
         return self.store.queries.rejections()
 
     def verified(self) -> set[str]:

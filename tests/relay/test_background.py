@@ -13,8 +13,8 @@ from config.settings import Settings
 from config.webhooks import DefinitionsError
 from relay import create_app, metrics
 from relay.background import GONE
+from relay.outcomes import KEPT, Outcomes
 from relay.receiver import Receiver
-from relay.tally import KEPT, Tally
 from store.errors import StoreUnavailable
 from store.records import Rejection
 from tests.relay.bridge import MakeRelay
@@ -28,10 +28,10 @@ def rejection(webhook: str = "plain", reason: str = "r") -> Rejection:
 
 def test_a_flood_of_rejections_stays_bounded(make_relay: MakeRelay) -> None:
     store = make_relay(PLAIN).store
-    tally = Tally(store.deliveries)
+    outcomes = Outcomes(store.deliveries)
     for number in range(10 * KEPT):
-        tally.reject(rejection(reason=str(number)))
-    tally.flush()
+        outcomes.reject(rejection(reason=str(number)))
+    outcomes.flush()
     found = store.queries.rejections(limit=1000)
     assert [one.reason for one in found] == [str(number) for number in range(10 * KEPT - 1, 9 * KEPT - 1, -1)]
     assert store.queries.delivery_counts(0)["plain"]["rejected"] == 10 * KEPT
@@ -39,19 +39,19 @@ def test_a_flood_of_rejections_stays_bounded(make_relay: MakeRelay) -> None:
 
 def test_what_cannot_be_written_is_written_later(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make_relay(PLAIN).store
-    tally = Tally(store.deliveries)
-    tally.reject(rejection(reason="first"))
+    outcomes = Outcomes(store.deliveries)
+    outcomes.reject(rejection(reason="first"))
 
     def fails(*_: object) -> None:
         raise StoreUnavailable("disk full")
 
     with monkeypatch.context() as patch:
         patch.setattr(store.deliveries, "record_rejections", fails)
-        tally.flush()
-        tally.reject(rejection(reason="second"))
-        tally.flush()
-    tally.flush()
-    tally.flush()
+        outcomes.flush()
+        outcomes.reject(rejection(reason="second"))
+        outcomes.flush()
+    outcomes.flush()
+    outcomes.flush()
     assert [one.reason for one in store.queries.rejections()] == ["second", "first"]
     assert store.queries.delivery_counts(0)["plain"] == {"rejected": 2}
 
@@ -60,16 +60,16 @@ def test_metrics_count_once_what_is_written_at_the_second_try(
     make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = make_relay({**PLAIN, "name": "twice"}).store
-    tally = Tally(store.deliveries)
-    tally.count("twice", "accepted", 200, 3)
+    outcomes = Outcomes(store.deliveries)
+    outcomes.count("twice", "accepted", 200, 3)
 
     def fails(*_: object) -> None:
         raise StoreUnavailable("disk full")
 
     with monkeypatch.context() as patch:
         patch.setattr(store.deliveries, "record_rejections", fails)
-        tally.flush()
-    tally.flush()
+        outcomes.flush()
+    outcomes.flush()
     exposed = metrics.exposition()
     assert b'bridge_deliveries_total{code="200",outcome="accepted",webhook="twice"} 3.0' in exposed
     assert b'bridge_events_committed_total{webhook="twice"} 3.0' in exposed
@@ -96,7 +96,7 @@ def test_a_change_of_the_definitions_takes_effect_and_a_broken_one_is_told(make_
     finally:
         relay.background.stop()
     names = {thread.name for thread in threading.enumerate()}
-    assert not {"definitions", "tally", "metrics"} & names
+    assert not {"definitions", "outcomes", "metrics"} & names
 
 
 def test_the_last_counts_are_written_at_the_end(make_relay: MakeRelay) -> None:
@@ -112,7 +112,7 @@ def test_metrics_name_no_webhook_that_does_not_exist(make_relay: MakeRelay) -> N
     for number in range(50):
         relay.post(f"unknown-{number}", "{}")
     relay.post("plain", "{}")
-    relay.background.tally.flush()
+    relay.background.outcomes.flush()
     text = metrics.exposition()
     assert b"unknown-" not in text
     assert b'bridge_deliveries_total{code="404",outcome="unknown",webhook=""}' in text

@@ -100,8 +100,11 @@ def test_it_serves_reloads_survives_and_stops(relay: Process) -> None:
     relay.start()
     assert eventually(lambda: relay.status("GET", "/readyz") == 200), relay.log.read_text()
     assert relay.status("POST", "/webhook/one", b"{}") == 200
-    assert eventually(lambda: relay.status("GET", "/metrics", port=relay.metrics_port) == 200)
-    assert b"bridge_deliveries_total" in relay.body
+    assert eventually(
+        lambda: (
+            relay.status("GET", "/metrics", port=relay.metrics_port) == 200 and b"bridge_deliveries_total" in relay.body
+        )
+    )
 
     relay.file.write_text(definitions("two"))  # by itself
     assert eventually(lambda: relay.status("POST", "/webhook/two", b"{}") == 200)

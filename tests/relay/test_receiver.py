@@ -367,7 +367,7 @@ def test_deliveries_are_counted_by_what_became_of_them(make_relay: MakeRelay) ->
     for given in (headers, headers, {}):
         relay.post("push", "{}", given)
     relay.post("push", "{", signed(b"{"))
-    relay.background.tally.flush()
+    relay.background.outcomes.flush()
     assert relay.store.queries.delivery_counts(0)["push"] == {"accepted": 1, "duplicate": 1, "rejected": 2}
 
 
@@ -540,7 +540,7 @@ def test_split_makes_an_event_of_each_element(make_relay: MakeRelay) -> None:
     assert relay.post("plain", json.dumps([0] * 10_001), OK).status_code == 400
     assert relay.post("whole", "[1, 2]", OK).status_code == 200
     assert relay.payloads()[-1] == {"request": [1, 2]}
-    relay.background.tally.flush()
+    relay.background.outcomes.flush()
     assert relay.store.queries.delivery_counts(0)["plain"] == {"accepted": 5, "duplicate": 2, "rejected": 1}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from config.webhooks import Webhook, load_definitions
 from platforms import PLATFORMS
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers import CannotSign, Draft
 from relay.fingerprints import fingerprint
 from relay.verification import VerifiedDelivery, VerifiedWebhooks, verifiers_of

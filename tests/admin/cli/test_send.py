@@ -17,7 +17,7 @@ import pytest
 
 from config.webhooks import Webhook
 from platforms import PLATFORMS
-from platforms.request import Request
+from platforms.http import Request
 from relay.verification import Verification
 from tests.admin.conftest import Cli
 from tests.admin.sample import P256_KEY, Sample

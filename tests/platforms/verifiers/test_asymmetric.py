@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from platforms import PLATFORMS
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers import CannotSign, Credentials, Draft, EcdsaP256, Ed25519, Refused, Timestamp
 from platforms.verifiers.asymmetric import rsa_holds
 from tests.relay.certificates import certificate

@@ -7,7 +7,7 @@ import hmac
 
 import pytest
 
-from platforms.request import Request
+from platforms.http import Request
 from platforms.verifiers import CannotSign, Credentials, Draft, Hmac, Refused, TimedHmac, Timestamp, Verifier
 
 NOW = 1_760_000_000.0

@@ -3,7 +3,7 @@
 from typing import Any
 
 from platforms.base import Platform, at
-from platforms.request import Answer, Request, json_answer
+from platforms.http import Request, Response, json_response
 from platforms.verifiers import Credentials, Hmac, Timestamp
 
 
@@ -25,10 +25,10 @@ class Acme(Platform):
     tolerance = 120
 
     # https://docs.acme.example/webhooks#handshake
-    def signed_challenge(self, value: Any, credentials: Credentials) -> Answer | None:
+    def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
         """Acme sends it once, when the URL is entered; it is signed as every event is."""
         if isinstance(value, dict) and value.get("kind") == "handshake":
-            return json_answer({"hello": "acme"})
+            return json_response({"hello": "acme"})
         return None
 
     def delivery_id(self, request: Request, value: Any) -> str | None:

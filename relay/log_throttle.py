@@ -9,7 +9,7 @@ _EVERY = 1.0
 """Seconds."""
 
 
-class Seldom:
+class LogThrottle:
     """Keys must be few: names of webhooks and kinds of lines."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):

@@ -27,7 +27,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """An HTTP answer."""
 
     status: int
@@ -36,18 +36,18 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def json_answer(value: Any, status: int = 200) -> Answer:
+def json_response(value: Any, status: int = 200) -> Response:
     """The value as JSON."""
-    return Answer(status, json.dumps(value).encode("ascii"))
+    return Response(status, json.dumps(value).encode("ascii"))
 
 
-def text_answer(text: str) -> Answer:
+def text_response(text: str) -> Response:
     """The text as plain text, which no browser may take for anything else."""
     body = text.encode("utf-8", "replace")
-    return Answer(200, body, "text/plain; charset=utf-8", (("X-Content-Type-Options", "nosniff"),))
+    return Response(200, body, "text/plain; charset=utf-8", (("X-Content-Type-Options", "nosniff"),))
 
 
-def error_answer(status: int, code: str, message: str, *headers: tuple[str, str]) -> Answer:
+def error_response(status: int, code: str, message: str, *headers: tuple[str, str]) -> Response:
     """An error as every error looks: ``{"error": code, "message": text}``."""
     body = json.dumps({"error": code, "message": message}).encode("ascii")
-    return Answer(status, body, "application/json", headers)
+    return Response(status, body, "application/json", headers)

@@ -13,13 +13,13 @@ from typing import Any
 from config.webhooks import Webhook
 from criteria.jsonpath import Select, compile_path
 from platforms.base import Platform, digest
-from platforms.request import Request
+from platforms.http import Request
 from relay.verification import VerifiedDelivery
 
 _LONGEST_ID = 256
 
 
-class Identity:
+class DeliveryIds:
     """Finds the ids of one webhook's deliveries."""
 
     def __init__(self, webhook: Webhook, platform: Platform):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from relay.seldom import Seldom
+from relay.log_throttle import LogThrottle
 
 
 def test_a_line_comes_once_a_second_and_says_how_many_were_left_out() -> None:
     now = 10.0
-    seldom = Seldom(lambda: now)
+    seldom = LogThrottle(lambda: now)
     assert [seldom("a") for _ in range(1000)] == [0] + [None] * 999
     assert seldom("b") == 0
     now += 1

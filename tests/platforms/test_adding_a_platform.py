@@ -1,4 +1,4 @@
-"""Adding a platform is adding one folder: Acme's, in `made_up`, by the recipe of docs/adding-a-platform.md."""
+"""Adding a platform is adding one folder: Acme's, in `example`, by the recipe of docs/adding-a-platform.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from config.webhooks import load_definitions
 from platforms import PLATFORMS, discover
 from platforms.verifiers import Draft
 from relay.verification import verifiers_of
-from tests.platforms import made_up
+from tests.platforms import example
 from tests.platforms.test_properties import SECRETS
 from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
 
@@ -30,7 +30,7 @@ ACME = {
 @pytest.fixture
 def relay(make_relay: MakeRelay, clock: Clock) -> Relay:
     """A relay that knows Acme as well."""
-    return make_relay(ACME, platforms={**PLATFORMS, **discover(made_up)})
+    return make_relay(ACME, platforms={**PLATFORMS, **discover(example)})
 
 
 def headers(body: bytes, at: float = NOW) -> dict[str, str]:
@@ -70,13 +70,13 @@ def test_its_definitions_are_checked(tmp_path: Path) -> None:
     file = tmp_path / "webhooks.yaml"
     file.write_text(json.dumps({"webhooks": [{"name": "a", "platform": "acme", "receivers": {"b": "any"}}]}))
     with pytest.raises(Exception, match="secret"):
-        load_definitions(file, {**PLATFORMS, **discover(made_up)})
+        load_definitions(file, {**PLATFORMS, **discover(example)})
 
 
 def test_the_bridge_can_sign_for_it(relay: Relay) -> None:
-    (webhook,) = load_definitions(relay.file, discover(made_up)).webhooks
+    (webhook,) = load_definitions(relay.file, discover(example)).webhooks
     draft = Draft("POST", ACME["public_url"], {"Content-Type": "application/json"}, b"{}", NOW)
-    for verifier, credentials in verifiers_of(webhook, discover(made_up)["acme"]):
+    for verifier, credentials in verifiers_of(webhook, discover(example)["acme"]):
         draft = verifier.sign(draft, credentials)
     assert relay.post("rockets", draft.body, draft.headers).status_code == 200
 
@@ -98,7 +98,7 @@ def test_the_recipe_shows_this_very_file() -> None:
     shown = re.findall(
         r"```python\n(.*?)```", (root / "docs/adding-a-platform.md").read_text(encoding="utf-8"), re.DOTALL
     )
-    assert shown == [Path(made_up.__path__[0], "acme", "__init__.py").read_text(encoding="utf-8")]
+    assert shown == [Path(example.__path__[0], "acme", "__init__.py").read_text(encoding="utf-8")]
 
 
 def test_every_example_of_the_platforms_page_can_be_used(tmp_path: Path) -> None:
@@ -111,10 +111,10 @@ def test_every_example_of_the_platforms_page_can_be_used(tmp_path: Path) -> None
     }
     forms |= {"TEAMS_SECURITY_TOKEN": "microsoft-teams"}
     shown = set()
-    for number, example in enumerate(examples):
+    for number, shown_example in enumerate(examples):
         file = tmp_path / f"{number}.yaml"
-        file.write_text(example)
-        names = re.findall(r"\$\{(\w+)\}", example)
+        file.write_text(shown_example)
+        names = re.findall(r"\$\{(\w+)\}", shown_example)
         environment = {name: SECRETS.get(forms.get(name, ""), "0123456789abcdef-secret") for name in names}
         shown |= {webhook.platform for webhook in load_definitions(file, PLATFORMS, environment).webhooks}
     assert shown == set(PLATFORMS)

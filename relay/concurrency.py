@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from gevent.threadpool import ThreadPool
 
-# gevent is imported where it is needed: the command line uses `aside` too, and has no need of it.
+# gevent is imported where it is needed: the command line uses `run_in_thread` too, and has no need of it.
 
 Parameters = ParamSpec("Parameters")
 Value = TypeVar("Value")
@@ -22,8 +22,8 @@ _THREADS = 4
 _pool: ThreadPool | None = None
 
 
-def begin() -> None:
-    """To be called in a process that serves, after its fork: `aside` has threads from then on."""
+def start_threads() -> None:
+    """To be called in a process that serves, after its fork: `run_in_thread` has threads from then on."""
     from gevent.threadpool import ThreadPool
 
     global _pool
@@ -34,21 +34,23 @@ _LONGEST_GATHERING = 0.005
 """Seconds: a hub that always has something to do would let nobody go on."""
 
 
-def gather() -> None:
+def let_others_run() -> None:
     """Lets every other delivery that is ready have its turn before this one goes on: until the hub is idle."""
     import gevent
 
     gevent.with_timeout(_LONGEST_GATHERING, gevent.idle, timeout_value=None)
 
 
-def nap(seconds: float) -> None:
+def block(seconds: float) -> None:
     """Waits with the whole process: for what takes less time than it takes the hub to come back."""
     from gevent import monkey
 
     monkey.get_original("time", "sleep")(seconds)
 
 
-def aside(function: Callable[Parameters, Value], *arguments: Parameters.args, **named: Parameters.kwargs) -> Value:
+def run_in_thread(
+    function: Callable[Parameters, Value], *arguments: Parameters.args, **named: Parameters.kwargs
+) -> Value:
     """Calls a function that takes long or reads files on a thread, so that deliveries go on meanwhile.
 
     The function must use nothing that deliveries use as well, and no lock. In a process that doesn't serve it is

@@ -9,14 +9,14 @@ from typing import Any
 from config.webhooks import Respond
 from criteria.conditions import Conditions
 from criteria.descriptions import criterion_in_words
-from platforms.request import Answer
+from platforms.http import Response
 from store.hiding import hidden
 from store.records import NewEvent, document_of
 
 _LONGEST_REASON = 300
 
 
-class Only:
+class Filter:
     """The conditions of `only`."""
 
     def __init__(self, conditions: Mapping[str, Any], hide: Sequence[str] = ()):
@@ -39,13 +39,13 @@ class Only:
         return kept, reasons
 
 
-def own_answer(respond: Respond) -> Answer:
+def configured_response(respond: Respond) -> Response:
     """What `respond` answers to every accepted or filtered delivery."""
     is_text = isinstance(respond.body, str)
     body = respond.body if is_text else json.dumps(respond.body)
     content_type = respond.content_type or ("text/plain; charset=utf-8" if is_text else "application/json")
     if not body:
-        return Answer(respond.status, b"", respond.content_type)
-    return Answer(
+        return Response(respond.status, b"", respond.content_type)
+    return Response(
         respond.status, body.encode("utf-8", "replace"), content_type, (("X-Content-Type-Options", "nosniff"),)
     )

@@ -18,10 +18,10 @@ def run(program: str) -> str:
 def test_whoever_gathers_goes_on_after_all_that_are_ready_and_those_that_these_make_ready() -> None:
     program = """
 import gevent
-from relay.hub import gather
+from relay.concurrency import let_others_run
 seen = []
 def first():
-    gather()
+    let_others_run()
     seen.append("first")
 def other(left):
     seen.append("other")
@@ -38,13 +38,13 @@ print(*seen)
 def test_whoever_gathers_goes_on_in_a_hub_that_is_never_idle() -> None:
     program = """
 import gevent
-from relay.hub import gather
+from relay.concurrency import let_others_run
 def busy():
     while True:
         gevent.sleep(0)
 gevent.spawn(busy)
 with gevent.Timeout(20):
-    gather()
+    let_others_run()
 print("went on")
 """
     assert run(program) == "went on"

@@ -21,7 +21,7 @@ KEPT = 50
 """Rejections of one webhook that wait to be written: a flood pushes out its own oldest."""
 
 
-class Tally:
+class Outcomes:
     """Counts outcomes, and keeps rejections until they are written. Safe for threads."""
 
     def __init__(self, store: Deliveries):

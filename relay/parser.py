@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from config.webhooks import Webhook
 from platforms.base import Platform
 from platforms.bodies import Body, MalformedBody, read_query
-from relay.identity import Identity
+from relay.delivery_ids import DeliveryIds
 from relay.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, elements_of, payload_of, size_in_conductor
 from relay.verification import VerifiedDelivery
 from store.records import NewEvent, document_of, new_event_id
@@ -21,7 +21,7 @@ _OTHER_METADATA = 512 * 1024
 _NEVER_KEPT = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
-class Intake:
+class Parser:
     """Makes events of the deliveries of one webhook."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Intake:
         self._split = webhook.split
         self._hold = int(webhook.hold * 1000)
         self._platform = platform
-        self._identity = Identity(webhook, platform)
+        self._identity = DeliveryIds(webhook, platform)
         self._dropped_headers = _NEVER_KEPT | platform.secret_headers | dropped_headers
 
     def read(self, delivery: VerifiedDelivery) -> Body:
