@@ -94,7 +94,7 @@ class World:
         began = time.perf_counter()
         self.decider.load(TERM, Health(self.store.leadership))
         self.loading = time.perf_counter() - began
-        self.decider.decide(TERM, [], [], 0, self.now, (ME, 0))
+        self.decider.decide(TERM, [], [], 0, self.now, 0)
         # Held events are in it too, so tasks alone are loaded into a second one for their memory.
         alone = self._decider(definitions)
         gc.collect()
@@ -141,11 +141,11 @@ class World:
     def _arrive(self, event: NewEvent) -> None:
         self.store.deliveries.append([event])
         events = self.store.decisions.agenda(10).undecided
-        self.decider.decide(TERM, events, [], self.now + 1, self.now + 1, (ME, 32))
+        self.decider.decide(TERM, events, [], self.now + 1, self.now + 1, 32)
 
     def _come(self, task: Task) -> None:
         self.decider.add_tasks(self.store.tasks.adopt(TERM, [task], self.now))
-        self.decider.decide(TERM, [], [], self.now + 1, self.now + 1, (ME, 32))
+        self.decider.decide(TERM, [], [], self.now + 1, self.now + 1, 32)
 
     def event_of_a_task(self, index: int) -> None:
         """An event that one of the waiting tasks takes."""

@@ -1,1 +1,42 @@
-"""What one worker at a time does: it decides which event takes which waiting task."""
+"""Leadership: of all workers on one store, one at a time decides which task takes which event. All of them make calls.
+
+A worker goes through these states::
+
+                        elected
+        ┌───────────────────────────────────────┐
+        │                                       ▼
+    ┌──────────┐  term lost, store unavailable,  ┌────────┐
+    │ follower │◄─────────── error ──────────────│ leader │
+    └──────────┘                                 └────────┘
+        │                                       │
+        │ stop                             stop │ resigns
+        ▼                                       ▼
+    ┌─────────────────────────────────────────────────────┐
+    │                       stopped                       │
+    └─────────────────────────────────────────────────────┘
+
+follower  Claims targets and calls Conductor for them. Tries every half second to be elected, which succeeds if there is
+          no leader, if the leader's term has run out, or if its process is known to be dead.
+leader    Also owns a `Leader`, which reads waiting tasks and held events from the store, and then, again and again,
+          scans Conductor for waiting tasks and decides the events that arrived before the scan began. A `Heartbeat`
+          renews the term. What happens at intervals (discovery, task time-outs, maintenance) runs on other threads,
+          which hand what they find to the loop.
+
+However a term ends, its `Leader` is dropped with everything that it knew. The next term, of this worker or of another,
+begins with what the store knows.
+
+term lost  Another worker has been elected, as this one didn't renew its term in time: it was frozen, or couldn't reach
+           the store.
+error      The store is unavailable, or something failed that nobody foresaw. The worker resigns if it can, and is
+           elected again like any other.
+resigns    The term ends at once, and another worker can be elected without waiting for it to run out. A leader that
+           can't be sure that all it has sent to Conductor has taken effect doesn't resign: its term runs out.
+
+The fence. `Leadership.elect` returns a `Term`, and every method of the store that writes a decision takes one: deciding
+without having been elected is a type error. In the same transaction the store checks that the term's holder is still
+leader, and raises LeadershipLost if it isn't. So however late a former leader wakes up, it writes nothing, and no task
+is given to two events. What it may still do is poll tasks from Conductor's queue, which hands each out only once.
+Before each poll it therefore checks its term; a new leader searches the index for what its predecessor may have polled,
+and decides nothing before a poll that the predecessor had sent can no longer take effect; and whatever was polled and
+not stored is handed over.
+"""

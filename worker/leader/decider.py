@@ -1,22 +1,20 @@
-"""Who takes an event: the delivery rules.
+"""Which task takes which event: plans decisions by the delivery rules, for the leader.
 
-One worker decides at a time. It keeps the waiting tasks and the held events indexed in memory; what it decides is
-written down in one transaction, and only then changes the indexes. Times are Unix milliseconds by our clock; those of
-Conductor are converted as they are compared.
+It keeps the waiting tasks and the held events indexed in memory. What it decides is written to the store first, and
+only then changes the indexes. Times are Unix milliseconds by our clock; those of Conductor are converted to it as they
+are compared.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 
 import structlog
 
 from config.webhooks import Definitions, Webhook
-from store import turns
-from store.bisect import OF_ALL
 from store.clock import ServerClock
 from store.protocols import Store
 from store.records import Decision, Event, EventStatus, Hold, Target, Task, Term
@@ -25,7 +23,8 @@ from worker.health import Health
 from worker.leader.held_events import HeldEvents, Scope
 from worker.leader.held_index import HeldEvent
 from worker.leader.large_decisions import LargeDecisions
-from worker.leader.plan import Plan, is_large, postponed, starts_of
+from worker.leader.plan import Plan, starts_of
+from worker.leader.plan_writer import PlanWriter
 from worker.leader.quarantine import Quarantine
 from worker.leader.rules import Rules
 from worker.leader.task_index import Document, TaskIndex, parse_task
@@ -35,19 +34,14 @@ from worker.leader.workflows import Workflows
 log = structlog.get_logger()
 
 _PAGE = 2000
-_READ_AT_ONCE = 8
-"""Held events that are read at once to be called for: what their payloads take is known only then."""
-_ENDED_AT_ONCE = 2000
-"""Holds that are ended between two scans, so that after a long downtime new events needn't wait for all of them."""
-_UNKNOWN_WEBHOOK_GRACE = 60_000
-"""Milliseconds that an event at least waits for its webhook's definition to appear."""
-
-Claim = tuple[str, int]
-"""The worker to claim the first targets for, and how many."""
+_EXPIRED_AT_ONCE = 2000
+"""Holds that are ended between two scans: after a long downtime new events shouldn't wait for all of them."""
+_UNDEFINED_GRACE = 60_000
+"""Milliseconds that an event waits at least for its webhook's definition to appear."""
 
 
 class Decider:
-    """Decides events, for the worker that has leadership."""
+    """Decides events. Belongs to the loop's thread."""
 
     def __init__(
         self,
@@ -59,30 +53,29 @@ class Decider:
     ):
         """`server_clock` is Conductor's; `skew` is BRIDGE_CLOCK_SKEW in seconds."""
         self._store = store
-        self._timeouts = timeouts
-        self.quarantine = Quarantine(store)
         self.workflows = workflows
         self.tasks = TaskIndex()
-        self._rules = Rules(self.tasks, workflows, server_clock, skew * 1000)
+        self.quarantine = Quarantine(store)
         self._scope = Scope()
+        self._rules = Rules(self.tasks, workflows, server_clock, skew * 1000)
         self.held = HeldEvents(store, self._scope, self.tasks, self._rules, self.quarantine)
+        self._large = LargeDecisions(store, self.quarantine)
+        self._writer = PlanWriter(store, self.tasks, self.held, self._large, timeouts)
         self._undefined: dict[str, int] = {}
+        """Webhook that isn't defined → when the first of its events is to be decided all the same."""
         self._complete_scan_began = 0
-        """When the last scan began that was whole: no hold has ended that ends later."""
+        """When the last complete scan began: no hold has ended that ends later."""
         self.blocked: Collection[str] = ()
-        """Webhooks whose events were left undecided in the last decision, as not every waiting task was known."""
+        """Webhooks whose events the last decision left undecided, because not every waiting task was known."""
         self.newly_held = False
         """Whether the last decision left an event without a taker, so that it is held."""
-        self._large = LargeDecisions(store, self.quarantine)
-        self.more_ended = False
-        """Whether more holds have ended than the last decision could end."""
         self.unfinished = False
         """Whether there is more to decide at once, which no agenda shows."""
 
     # --- state ---
 
     def set_definitions(self, definitions: Definitions) -> None:
-        """Uses these definitions from now on; waiting tasks are held against held events anew."""
+        """Uses these definitions from now on; all waiting tasks are matched with held events again."""
         receivers: dict[str, list[Webhook]] = {}
         for webhook in definitions.webhooks:
             for workflow in webhook.receivers:
@@ -93,36 +86,36 @@ class Decider:
     def load(self, term: Term, health: Health) -> list[Task]:
         """Reads waiting tasks and held events from the store, with a beat to `health` now and then.
 
-        Returns tasks that have their event, though the store can't write that down for now.
+        Returns tasks that events have taken, though the store can't write that yet. Raises LeadershipLost and
+        StoreUnavailable.
         """
-        # What the worker before was writing down comes first: it was decided before anything that is decided now.
+        # What the predecessor was still writing comes first: it was decided before anything that is decided now.
         self._large.write_all(term, health)
         promised = set(self._store.large_decisions.promised_tasks())
-        given: list[Task] = []
+        taken: list[Task] = []
         after = ""
         while page := self._store.queries.waiting_tasks(after, _PAGE):
             health.beat("the loop")
-            for task in page:
-                if task.id in promised:
-                    given.append(task)
-                else:
-                    self._add_task(task)
+            taken += (task for task in page if task.id in promised)
+            self.add_tasks(task for task in page if task.id not in promised)
             after = page[-1].id
-        # Paths are made known before the events come, so that each event's payload is read only once.
-        # The most usual ones come last: of too many the first are forgotten.
-        common = Counter((waiting.workflow, waiting.criteria.paths) for waiting in self.tasks if waiting.criteria)
-        samples = {(task.workflow, task.criteria.paths): task.criteria for task in self.tasks if task.criteria}
-        for (workflow, paths), _ in reversed(common.most_common()):
-            for webhook in self._scope.receivers.get(workflow, ()):
-                if not self.held.index.knows(webhook.name, paths):
-                    self.held.index.learn(webhook.name, samples[workflow, paths], ())
+        self._learn_paths()
         for number, event in enumerate(self.held.read()):
             if number % _PAGE == 0:
                 health.beat("the loop")
-            with self.held.isolated(event):
-                self.held.index.add(HeldEvent(event), Document(event.document()))
+            self.held.hold(event)
         self.quarantine.write(self._store.now())
-        return given
+        return taken
+
+    def _learn_paths(self) -> None:
+        """Makes the tasks' paths known before the held events are read, so that each payload is read only once."""
+        criteria = {(task.workflow, task.criteria.paths): task.criteria for task in self.tasks if task.criteria}
+        common = Counter((task.workflow, task.criteria.paths) for task in self.tasks if task.criteria)
+        # The most common ones come last: if there are too many, the first are forgotten.
+        for (workflow, paths), _ in reversed(common.most_common()):
+            for webhook in self._scope.receivers.get(workflow, ()):
+                if not self.held.index.knows(webhook.name, paths):
+                    self.held.index.learn(webhook.name, criteria[workflow, paths], ())
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
         """Tasks that have come to wait."""
@@ -138,14 +131,10 @@ class Decider:
             self.quarantine.task_failed(task.id, error, partial(self._add_task, task))
 
     def drop_tasks(self, task_ids: Iterable[str]) -> None:
-        """Tasks that wait no longer."""
+        """Tasks that no longer wait."""
         for task_id in task_ids:
-            self._remove(task_id)
+            self.held.remove_task(task_id)
             self.quarantine.task_is_gone(task_id)
-
-    def _remove(self, task_id: str) -> None:
-        if (task := self.tasks.remove(task_id)) is not None:
-            self.held.task_is_gone(task_id, task.workflow_id)
 
     @property
     def receivers(self) -> Collection[str]:
@@ -155,10 +144,10 @@ class Decider:
     def lacks_taker(self, events: Iterable[Event]) -> bool:
         """Whether any of these events has receivers, and no task that is known to wait matches it."""
         for event in events:
-            webhook = self._scope.definitions.by_name.get(event.webhook)
+            webhook = self._scope.webhook(event)
             if webhook is None or not webhook.receivers:
                 continue
-            with suppress(Exception):  # it is set aside as it is decided
+            with suppress(Exception):  # it is set aside when it is decided
                 if not self.tasks.matching(Document(event.document()), webhook.receivers):
                     return True
         return False
@@ -171,7 +160,7 @@ class Decider:
     def set_paused(self, paused: Collection[str]) -> None:
         """These webhooks are paused from now on, and no others."""
         if resumed := [webhook for webhook in self._scope.paused if webhook not in paused]:
-            # As after downtime: what came to wait meanwhile may take what was held, or came, meanwhile.
+            # As after downtime: tasks that came to wait meanwhile may take events that came, or were held, meanwhile.
             self.held.match_all()
             for name in resumed:
                 self.held.index.unpark(name)
@@ -186,19 +175,36 @@ class Decider:
         freed: Sequence[Event],
         began: int,
         now: int,
-        claim: Claim,
+        limit: int,
         complete: bool = True,
     ) -> list[tuple[Target, Event]]:
-        """Decides these new events, in their order, and what freed events and tasks that came to wait mean.
+        """Decides these new events, in their order, and what follows from freed events and from newly waiting tasks.
 
         `began` is when the scan began that found every task that was waiting before; the events arrived earlier. If it
         wasn't `complete`, because the index couldn't be searched, events without receivers are decided, and so are
-        those that have a taker; the others wait, and with them later ones of their webhooks.
-        What fails alone is set aside, and the rest decided without it; what was set aside and is due is tried again.
-        Returns the targets that were claimed, with their events. Raises LeadershipLost and
-        StoreUnavailable: then the store is to be read again.
+        those that have a taker; the others wait, and with them later ones of their webhooks. An event or task that
+        fails alone is set aside; those that were set aside and are due are tried again.
+
+        Claims the first `limit` targets for this worker, and returns them with their events. Raises LeadershipLost and
+        StoreUnavailable: the store must then be read again.
         """
         self.quarantine.retry_tasks(now)
+        events, freed = self._with_due(events, freed, now)
+        if complete:
+            self._complete_scan_began = began
+        plan = self._plan(events, freed, began, now, complete)
+        expired = self._expired(plan)
+        self.workflows.save()
+        claimed = self._writer.write(term, plan, expired, now, limit)
+        self._large.write_some(term, now)
+        self._finish(plan, events)
+        self.quarantine.write(now)
+        return claimed
+
+    def _with_due(
+        self, events: Sequence[Event], freed: Sequence[Event], now: int
+    ) -> tuple[Sequence[Event], Sequence[Event]]:
+        """The events that may be decided now, and those that are free: with what the quarantine has due."""
         events, freed = self.quarantine.ready(events, now), self.quarantine.ready(freed, now)
         if due := self.quarantine.due_events(now, self._scope.paused):
             undecided = [event for event in due if event.decided_at is None]
@@ -207,17 +213,17 @@ class Decider:
             for event in due:
                 if event.hold == "writing":
                     self._large.try_again(event.id)
+        return events, freed
+
+    def _plan(self, events: Sequence[Event], freed: Sequence[Event], began: int, now: int, complete: bool) -> Plan:
         self.held.begin()
-        paced = self._scope.definitions.paces
-        plan = Plan(paced, dict(self.held.to_match), freed, complete=complete)
-        if complete:
-            self._complete_scan_began = began
+        plan = Plan(self._scope.definitions.paces, dict(self.held.to_match), freed, complete=complete)
         for event in freed:
             with self.held.isolated(event):
                 self._free(event, plan)
-        freed = plan.freed = [event for event in freed if event.id in plan.events]
+        plan.freed = [event for event in freed if event.id in plan.events]
         self.held.take(plan)
-        for event in freed:
+        for event in plan.freed:
             with self.held.isolated(event):
                 self._start_instead(event, plan)
         for event in events:
@@ -226,133 +232,30 @@ class Decider:
                 span("decide", "INTERNAL", event.headers, webhook=event.webhook, event_id=event.id),
             ):
                 self._decide_new(event, began, now, plan)
+        return plan
+
+    def _expired(self, plan: Plan) -> list[HeldEvent]:
+        """The events whose hold has run out before the last complete scan began, and that nothing may take any more."""
         for task_id in plan.taken:  # what was kept for it ends now, unless another task may still take it
             self.held.index.let_go(task_id)
-        over = self.held.index.ended(self._complete_scan_began, self._scope.paused, _ENDED_AT_ONCE)
-        self.more_ended = len(over) >= _ENDED_AT_ONCE
-        over += [event for event in map(HeldEvent, freed) if event.hold_until < self._complete_scan_began]
-        ended = self.held.over([event for event in over if event.id not in plan.released], plan)
-
-        worker, limit = claim
-        # Everything that may fail comes before the transactions; what each did is then done here too.
-        found, limit = self._to_call(plan, limit)
-        self.workflows.save()
-        claimed: list[Target] = []
-        taken = [task for task in map(self.tasks.get, plan.taken) if task is not None]
-        with self._timeouts.suspended(taken) as not_before:
-            for decisions, expired in plan.steps(ended):
-                if not_before:
-                    decisions = [postponed(decision, not_before) for decision in decisions]
-                claimed += self._write(term, plan, decisions, expired, now, worker, limit - len(claimed))
-                if plan.refused:
-                    break
-        self._large.write_some(term, now)
-        self._finish(plan, events)
-        self.quarantine.write(now)
-        if missing := list({target.event_id for target in claimed} - found.keys()):  # others' calls were put off
-            found |= self._store.queries.events_of(missing)
-        return [(target, found[target.event_id]) for target in claimed]
+        ended = self.held.index.ended(self._complete_scan_began, self._scope.paused, _EXPIRED_AT_ONCE)
+        plan.more_expired = len(ended) >= _EXPIRED_AT_ONCE
+        ended += [event for event in map(HeldEvent, plan.freed) if event.hold_until < self._complete_scan_began]
+        return self.held.expired([event for event in ended if event.id not in plan.released], plan)
 
     def _free(self, event: Event, plan: Plan) -> None:
         """It stays held unless a task takes it."""
         document = Document(event.document())
-        webhook = self._scope.definitions.by_name.get(event.webhook)
+        webhook = self._scope.webhook(event)
         matching = self.tasks.matching(document, webhook.receivers) if webhook is not None else ()
         plan.freed_index.add(HeldEvent(event), document)
         plan.events[event.id] = event
         plan.to_match.update((task.id, task) for task in matching)
         plan.decisions.append(Decision(event.id, event.status, "held"))
 
-    def _write(
-        self,
-        term: Term,
-        plan: Plan,
-        decisions: list[Decision],
-        ended: list[HeldEvent],
-        now: int,
-        worker: str,
-        room: int,
-    ) -> list[Target]:
-        """Writes these down in one transaction; what of them is refused is narrowed down to one event, and set aside.
-
-        What comes after that one is decided anew without it: its tasks, for example, may take other events.
-        """
-        try:
-            claimed: list[Target] = []
-            if len(decisions) == 1 and is_large(decisions[0]):
-                self._store.large_decisions.record(term, decisions[0], now)
-                self._large.more = True
-            else:
-                over = [event.id for event in ended]
-                claimed = self._store.decisions.decide(term, decisions, over, now, worker, room)
-        except OF_ALL:
-            raise
-        except Exception as error:
-            number = len(decisions) + len(ended)
-            if number == 1:
-                plan.refused = True
-                id_ = decisions[0].event_id if decisions else ended[0].id
-                self.held.set_aside(ended[0] if ended else plan.released.get(id_) or plan.events[id_], error)
-                return []
-            half = number // 2
-            first = max(0, half - len(decisions))
-            claimed = self._write(term, plan, decisions[:half], ended[:first], now, worker, room)
-            if not plan.refused:
-                claimed += self._write(term, plan, decisions[half:], ended[first:], now, worker, room - len(claimed))
-            return claimed
-        self._apply(plan, decisions, ended)
-        return claimed
-
-    def _to_call(self, plan: Plan, limit: int) -> tuple[dict[str, Event], int]:
-        """The events of the first targets, and how many of these may be claimed: no more payload than fits is read."""
-        found: dict[str, Event] = {}
-        number, size = 0, 0
-        called = [d for d in plan.decisions if d.targets and not d.paced and not is_large(d)][: max(0, limit)]
-        for begin in range(0, len(called), _READ_AT_ONCE):
-            some = called[begin : begin + _READ_AT_ONCE]
-            events = self._events(plan, [decision.event_id for decision in some])
-            for decision in some:
-                event = events.get(decision.event_id)
-                if event is None or number >= limit or size >= turns.BYTES:
-                    return found, min(limit, number)
-                if event.id not in found:
-                    found[event.id] = event
-                    size += len(event.payload)
-                number += len(decision.targets)
-        return found, min(limit, number)
-
-    def _events(self, plan: Plan, event_ids: Sequence[str]) -> Mapping[str, Event]:
-        """These events, but for those that can't be read: whoever claims their targets sees what comes of it."""
-        missing = [event_id for event_id in event_ids if event_id not in plan.events]
-        if not missing:
-            return plan.events
-        try:
-            return {**plan.events, **self._store.queries.events_of(missing)}
-        except OF_ALL:
-            raise
-        except Exception as error:
-            log.warning("events can't be read to be called for", events=missing, error=str(error))
-            return plan.events
-
-    def _apply(self, plan: Plan, decisions: Iterable[Decision], ended: Iterable[HeldEvent]) -> None:
-        """Does here what a transaction did in the store."""
-        for decision in decisions:
-            for target in decision.targets:
-                if target.task_id is not None:
-                    self._remove(target.task_id)
-            if decision.hold == "held":
-                event = plan.events[decision.event_id]
-                with self.held.isolated(event):
-                    self.held.index.add(HeldEvent(event), Document(event.document()))
-            elif decision.event_id in plan.released:
-                self.held.index.remove(plan.released[decision.event_id])
-        for over in ended:
-            self.held.index.remove(over)
-            log.info("event expired", event_id=over.id, webhook=over.webhook)
-
     def _finish(self, plan: Plan, events: Iterable[Event]) -> None:
         """The plan is in the store, or what of it comes before a decision that the store refused."""
-        self.unfinished = self.more_ended or plan.refused or self._large.more
+        self.unfinished = plan.more_expired or plan.refused or self._large.more
         freed = {event.id for event in plan.freed}
         self.newly_held = any(d.hold == "held" and d.event_id not in freed for d in plan.decisions)
         self.blocked = plan.blocked
@@ -362,9 +265,9 @@ class Decider:
         self._undefined.update(plan.undefined)
 
     def _decide_new(self, event: Event, began: int, now: int, plan: Plan) -> None:
-        webhook = self._scope.definitions.by_name.get(event.webhook)
+        webhook = self._scope.webhook(event)
         if webhook is None:
-            end = max(event.hold_until, event.received_at + _UNKNOWN_WEBHOOK_GRACE)
+            end = max(event.hold_until, event.received_at + _UNDEFINED_GRACE)
             if now < end:
                 plan.undefined[event.webhook] = min(end, plan.undefined.get(event.webhook, end))
             else:
@@ -405,13 +308,13 @@ class Decider:
         )
 
     def _start_instead(self, event: Event, plan: Plan) -> None:
-        """A freed event that no other task takes starts the workflows that only its takers forbade."""
-        webhook = self._scope.definitions.by_name.get(event.webhook)
+        """A freed event that no other task takes starts the workflows that only its takers had prevented."""
+        webhook = self._scope.webhook(event)
         if webhook is None or event.id in plan.released:
             return
         starts = [start for start in starts_of(webhook, event, Document(event.document()), False) if start.unless_taken]
         if starts:
             there = {(target.workflow, target.correlation_id) for target in self._store.queries.targets_of([event.id])}
             new = [s.target for s in starts if (s.target.workflow, s.target.correlation_id) not in there]
-            if new:  # the others were made before the definition forbade them
+            if new:  # the others were started before the definition said `unless`
                 plan.release(HeldEvent(event), tuple(new))

@@ -36,6 +36,10 @@ class Scope:
     """workflow → the webhooks that receive it."""
     paused: Collection[str] = ()
 
+    def webhook(self, event: Event) -> Webhook | None:
+        """The event's webhook, if it is defined."""
+        return self.definitions.by_name.get(event.webhook)
+
     def open_to(self, workflow: str) -> Iterable[Webhook]:
         """The webhooks whose held events tasks of the workflow may take now."""
         return (webhook for webhook in self.receivers.get(workflow, ()) if webhook.name not in self.paused)
@@ -60,13 +64,20 @@ class HeldEvents:
         """What tasks may take has changed: all are looked at."""
         self.to_match.update((task.id, task) for task in self._tasks)
 
-    def task_is_gone(self, task_id: str, workflow_id: str) -> None:
-        """The task takes nothing any more."""
+    def hold(self, event: Event) -> None:
+        """The event is held from now on."""
+        with self.isolated(event):
+            self.index.add(HeldEvent(event), Document(event.document()))
+
+    def remove_task(self, task_id: str) -> None:
+        """The task waits no longer, and takes nothing any more."""
+        if (task := self._tasks.remove(task_id)) is None:
+            return
         self.to_match.pop(task_id, None)
-        if (doubted := self._in_doubt.get(workflow_id)) is not None:
-            doubted.pop(task_id, None)
-            if not doubted:
-                del self._in_doubt[workflow_id]
+        if (in_doubt := self._in_doubt.get(task.workflow_id)) is not None:
+            in_doubt.pop(task_id, None)
+            if not in_doubt:
+                del self._in_doubt[task.workflow_id]
         self.index.let_go(task_id)
 
     def begin(self) -> None:
@@ -238,7 +249,7 @@ class HeldEvents:
                 return event, error
         return None, None
 
-    def over(self, ended: list[HeldEvent], plan: Plan) -> list[HeldEvent]:
+    def expired(self, ended: list[HeldEvent], plan: Plan) -> list[HeldEvent]:
         """Those of the events whose hold has run out that no task in doubt may still take; the others are kept."""
         doubted = {task.id: task for tasks in self._in_doubt.values() for task in tasks.values()} if ended else {}
         doubted.update(plan.in_doubt)

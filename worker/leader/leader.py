@@ -164,10 +164,8 @@ class Leader:
         if agenda.returned:
             self.adoption.look_again(agenda.returned)
         self._scan(events)
-        claim = (self.term.holder, executor.free)
-        claimed = decider.decide(
-            self.term, events, freed, self.scanner.began, store.now(), claim, self.scanner.complete
-        )
+        scan = self.scanner
+        claimed = decider.decide(self.term, events, freed, scan.began, store.now(), executor.free, scan.complete)
         self._reporter.waiting_for_index(decider.blocked, self.scanner.failure)
         if decider.newly_held:
             self.state.want_search()  # an index may know a task a moment later

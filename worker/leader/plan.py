@@ -49,6 +49,8 @@ class Plan:
     """Undefined webhook → when the first of its events is to be looked at again."""
     complete: bool = True
     """Whether every task that was waiting is known; if not, events without a taker are left undecided."""
+    more_expired: bool = False
+    """Whether more holds have ended than are ended at once."""
     blocked: set[str] = field(default_factory=set)
     """Webhooks with such an event: those that came after it wait too."""
 

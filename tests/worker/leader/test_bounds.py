@@ -16,7 +16,7 @@ from store.records import Decision, Event
 from tests.store.contract.makers import ME
 from tests.worker.leader.test_decider import SECOND, Bench, settle, sick
 from worker.leader import decider as decide
-from worker.leader import plan
+from worker.leader import plan, plan_writer
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 def sizes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """How many targets and how many ended holds each transaction writes, of ten at most."""
     monkeypatch.setattr(plan, "STEP", 10)
-    monkeypatch.setattr(decide, "_ENDED_AT_ONCE", 20)
+    monkeypatch.setattr(decide, "_EXPIRED_AT_ONCE", 20)
     sizes: list[tuple[int, int]] = []
     write = bench.store.decisions.decide
 
@@ -51,13 +51,13 @@ def test_holds_that_ended_while_nobody_decided_are_ended_in_parts(bench: Bench, 
     bench.ms += 2 * SECOND
     bench.decide()
     assert sizes == [(0, 10), (0, 10)]
-    assert bench.decider.more_ended
+    assert bench.decider.unfinished
     new = bench.arrive()
     bench.decide()
     assert bench.event(new).hold == "held", "what is new needn't wait for all of them"
     bench.decide()
     assert {bench.event(event).status for event in events} == {"expired"}
-    assert not bench.decider.more_ended
+    assert not bench.decider.unfinished
     assert max(ended for _, ended in sizes) <= 10
 
 
@@ -144,7 +144,7 @@ def test_a_new_kind_of_task_has_its_own_webhooks_held_events_read_and_no_others(
 
 def test_events_to_call_for_are_not_read_without_bound(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large events that many tasks take at once: what doesn't fit is claimed later."""
-    monkeypatch.setattr(decide.turns, "BYTES", 1000)
+    monkeypatch.setattr(plan_writer.turns, "BYTES", 1000)
     workflow = bench.conductor.begin("flow").id
     events = [bench.arrive(text="x" * 600) for _ in range(4)]
     bench.decide()

@@ -84,7 +84,7 @@ class Bench:
         self.decider.set_paused(agenda.paused)
         while tasks := self.conductor.poll("me"):
             self.decider.add_tasks(self.store.tasks.adopt(ME, tasks, self.ms))
-        return self.decider.decide(ME, agenda.undecided, agenda.freed, began, self.ms, ("me", 100))
+        return self.decider.decide(ME, agenda.undecided, agenda.freed, began, self.ms, 100)
 
     def takers(self, event_id: str) -> list[str]:
         return [str(t.task_id) for t in self.store.queries.targets_of([event_id]) if t.kind == "complete"]
@@ -513,7 +513,7 @@ def test_tasks_are_given_inside_what_pauses_their_leases(bench: Bench, later: bo
 
     bench.wait()
     event = bench.arrive()
-    with mock.patch.object(bench.decider._timeouts, "suspended", suspended):
+    with mock.patch.object(bench.decider._writer._timeouts, "suspended", suspended):
         bench.decide()
     assert given == [["t000"]]
     assert waits == [True, False]
@@ -527,7 +527,7 @@ def test_what_is_claimed_at_once_comes_with_its_event_and_the_rest_is_left_for_a
     event = bench.arrive(n=1)
     undecided = bench.store.decisions.agenda(10).undecided
     bench.decider.add_tasks(bench.store.tasks.adopt(ME, bench.conductor.poll("me"), bench.ms))
-    claimed = bench.decider.decide(ME, undecided, [], bench.ms, bench.ms, ("me", 2))
+    claimed = bench.decider.decide(ME, undecided, [], bench.ms, bench.ms, 2)
     assert [(target.task_id, owner.id) for target, owner in claimed] == [("t000", event), ("t001", event)]
     assert [target.state for target in bench.store.queries.targets_of([event])] == ["claimed", "claimed", "pending"]
 

@@ -615,7 +615,7 @@ def test_a_task_that_an_event_took_since_conductor_was_asked_for_it_is_not_dropp
     worker = bench.deciding()
     task = bench.wait()
     worker.step()
-    reign_of(worker).decider._remove(task)
+    reign_of(worker).decider.held.remove_task(task)
     reign_of(worker).adoption.drop([task])
     assert bench.state(task) == "waiting"
 

@@ -1,0 +1,136 @@
+"""Writes what was decided: first in the store, then in the indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import structlog
+
+from store import turns
+from store.bisect import OF_ALL
+from store.protocols import Store
+from store.records import Decision, Event, Target, Term
+from worker.leader.held_events import HeldEvents
+from worker.leader.held_index import HeldEvent
+from worker.leader.large_decisions import LargeDecisions
+from worker.leader.plan import Plan, is_large, postponed
+from worker.leader.task_index import TaskIndex
+from worker.leader.task_timeouts import TaskTimeouts
+
+log = structlog.get_logger()
+
+_READ_AT_ONCE = 8
+"""Events that are read at once for the calls of their targets: only then it is known how large their payloads are."""
+
+
+class PlanWriter:
+    """Belongs to the loop's thread."""
+
+    def __init__(self, store: Store, tasks: TaskIndex, held: HeldEvents, large: LargeDecisions, timeouts: TaskTimeouts):
+        self._store = store
+        self._tasks = tasks
+        self._held = held
+        self._large = large
+        self._timeouts = timeouts
+
+    def write(
+        self, term: Term, plan: Plan, expired: Sequence[HeldEvent], now: int, limit: int
+    ) -> list[tuple[Target, Event]]:
+        """Writes the plan and ends the holds of the `expired` events, in a transaction for each step.
+
+        Claims the first `limit` targets for this worker, and returns them with their events. If the store refuses a
+        decision, its event is set aside, and nothing that comes after it is written. Raises LeadershipLost and
+        StoreUnavailable.
+        """
+        # Everything that may fail comes before the transactions; what each has done is then done in memory too.
+        events, limit = self._to_call(plan, limit)
+        claimed: list[Target] = []
+        taken = [task for task in map(self._tasks.get, plan.taken) if task is not None]
+        with self._timeouts.suspended(taken) as not_before:
+            for decisions, ended in plan.steps(expired):
+                if not_before:
+                    decisions = [postponed(decision, not_before) for decision in decisions]
+                claimed += self._write(term, plan, decisions, ended, now, limit - len(claimed))
+                if plan.refused:
+                    break
+        if missing := list({target.event_id for target in claimed} - events.keys()):  # others' calls were postponed
+            events |= self._store.queries.events_of(missing)
+        return [(target, events[target.event_id]) for target in claimed]
+
+    def _write(
+        self, term: Term, plan: Plan, decisions: list[Decision], ended: list[HeldEvent], now: int, limit: int
+    ) -> list[Target]:
+        """Writes these in one transaction. A decision that is refused is narrowed down to, and its event set aside.
+
+        What comes after that one is decided again without it: its tasks, for example, may take other events.
+        """
+        try:
+            claimed: list[Target] = []
+            if len(decisions) == 1 and is_large(decisions[0]):
+                self._store.large_decisions.record(term, decisions[0], now)
+                self._large.more = True
+            else:
+                over = [event.id for event in ended]
+                claimed = self._store.decisions.decide(term, decisions, over, now, term.holder, limit)
+        except OF_ALL:
+            raise
+        except Exception as error:
+            number = len(decisions) + len(ended)
+            if number == 1:
+                plan.refused = True
+                id_ = decisions[0].event_id if decisions else ended[0].id
+                self._held.set_aside(ended[0] if ended else plan.released.get(id_) or plan.events[id_], error)
+                return []
+            half = number // 2
+            first = max(0, half - len(decisions))
+            claimed = self._write(term, plan, decisions[:half], ended[:first], now, limit)
+            if not plan.refused:
+                claimed += self._write(term, plan, decisions[half:], ended[first:], now, limit - len(claimed))
+            return claimed
+        self._apply(plan, decisions, ended)
+        return claimed
+
+    def _to_call(self, plan: Plan, limit: int) -> tuple[dict[str, Event], int]:
+        """The events of the first targets, and how many of these may be claimed: no more payload than fits is read."""
+        found: dict[str, Event] = {}
+        number, size = 0, 0
+        called = [d for d in plan.decisions if d.targets and not d.paced and not is_large(d)][: max(0, limit)]
+        for begin in range(0, len(called), _READ_AT_ONCE):
+            some = called[begin : begin + _READ_AT_ONCE]
+            events = self._events(plan, [decision.event_id for decision in some])
+            for decision in some:
+                event = events.get(decision.event_id)
+                if event is None or number >= limit or size >= turns.BYTES:
+                    return found, min(limit, number)
+                if event.id not in found:
+                    found[event.id] = event
+                    size += len(event.payload)
+                number += len(decision.targets)
+        return found, min(limit, number)
+
+    def _events(self, plan: Plan, event_ids: Sequence[str]) -> Mapping[str, Event]:
+        """These events, but for those that can't be read: whoever claims their targets finds that out again."""
+        missing = [event_id for event_id in event_ids if event_id not in plan.events]
+        if not missing:
+            return plan.events
+        try:
+            return {**plan.events, **self._store.queries.events_of(missing)}
+        except OF_ALL:
+            raise
+        except Exception as error:
+            log.warning("events can't be read to be called for", events=missing, error=str(error))
+            return plan.events
+
+    def _apply(self, plan: Plan, decisions: Iterable[Decision], ended: Iterable[HeldEvent]) -> None:
+        """Does in memory what a transaction did in the store."""
+        for decision in decisions:
+            for target in decision.targets:
+                if target.task_id is not None:
+                    self._held.remove_task(target.task_id)
+            if decision.hold == "held":
+                self._held.hold(plan.events[decision.event_id])
+            elif decision.event_id in plan.released:
+                self._held.index.remove(plan.released[decision.event_id])
+        for over in ended:
+            self._held.index.remove(over)
+            log.info("event expired", event_id=over.id, webhook=over.webhook)
