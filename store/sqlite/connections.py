@@ -71,7 +71,7 @@ class Connections:
     def _reset(self) -> None:
         self._readers = threading.local()
         self._writer: Connection | None = None
-        self._writing = threading.RLock()
+        self._writing = threading.Lock()
 
     def now(self) -> int:
         """This machine's clock, in Unix milliseconds: all processes on the database run on it."""
@@ -99,6 +99,8 @@ class Connections:
     def _open_writer(self) -> Connection:
         db = self._open()
         db.execute("PRAGMA busy_timeout=0")  # `begin` waits, in shorter naps
+        # What a statement would undo goes to a file from 64 KB on, which a dozen deliveries reach.
+        db.execute("PRAGMA temp_store=MEMORY")
         # The worker checkpoints regularly; this is for when no worker runs, and keeps it off the relay's commits.
         db.execute(f"PRAGMA wal_autocheckpoint={_PAGES_UNTIL_CHECKPOINT}")
         return db
@@ -157,29 +159,24 @@ class Connections:
         has less time (`store.deadline`); waiting for others of this process counts.
         """
         until = deadline(BUSY_TIMEOUT)
-        with self._turn(until), translated():
-            if self._writer is None:
-                self._writer = self._open_writer()
-            db = self._writer
-            try:
-                begin(db, until, self._nap)
-                try:
-                    yield db
-                    db.execute("COMMIT")
-                except BaseException:
-                    roll_back(db)
-                    raise
-            except sqlite3.Error as error:
-                if _is_stale_after(error):
-                    self._close_writer()
-                raise
-
-    @contextmanager
-    def _turn(self, until: float) -> Iterator[None]:
         if not self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
             raise StoreUnavailable("SQLite: others of this process wait for the database")
         try:
-            yield
+            if self._writer is None:
+                self._writer = self._open_writer()
+            db = self._writer
+            begin(db, until, self._nap)
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                roll_back(db)
+                raise
+        except sqlite3.Error as error:
+            if _is_stale_after(error):
+                self._close_writer()
+            _raise_in_the_stores_words(error)
+            raise
         finally:
             self._writing.release()
 
@@ -307,9 +304,13 @@ def translated() -> Iterator[None]:
     """Turns SQLite's errors of the moment (locked, full, read-only, gone) into StoreUnavailable."""
     try:
         yield
-    except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
-        if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError)):
-            raise Unstorable(f"SQLite: {error}") from error
-        if isinstance(error, _ABOUT_A_STATEMENT):
-            raise
+    except sqlite3.Error as error:
+        _raise_in_the_stores_words(error)
+        raise
+
+
+def _raise_in_the_stores_words(error: sqlite3.Error) -> None:
+    if isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError)):
+        raise Unstorable(f"SQLite: {error}") from error
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _ABOUT_A_STATEMENT):
         raise StoreUnavailable(f"SQLite: {error}") from error
