@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
+from typing import Protocol
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -20,11 +21,14 @@ from config.wakeup import WakeUp
 log = structlog.get_logger()
 
 _LOOK_EVERY = 0.5
-"""Seconds. The lead must outlast them and two intervals of its heartbeat."""
+"""Seconds. A term must outlast them and two intervals of its heartbeat."""
 
 
-def _now() -> datetime:
-    return datetime.now(timezone.utc)
+class WallClock(Protocol):
+    """Can be set, as `datetime` can."""
+
+    def now(self, tz: tzinfo | None = None) -> datetime:
+        """The time."""
 
 
 class Every(BaseTrigger):  # type: ignore[misc]
@@ -39,12 +43,12 @@ class Every(BaseTrigger):  # type: ignore[misc]
 
 
 class Intervals:
-    """Jobs, each with its interval. No job runs beside itself, and none waits for another."""
+    """Jobs, each with its interval. No job runs twice at a time, and none waits for another."""
 
-    def __init__(self, scheduler: BackgroundScheduler | None = None, now: Callable[[], datetime] = _now):
-        """`now` is the clock that the scheduler computes with."""
+    def __init__(self, scheduler: BackgroundScheduler | None = None, clock: WallClock = datetime):
+        """`clock` is the one that the scheduler computes with."""
         self._scheduler = scheduler or BackgroundScheduler(timezone=timezone.utc)
-        self._now = now
+        self._clock = clock
         self._jobs = 0
         self._stop = WakeUp()
         self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
@@ -62,7 +66,7 @@ class Intervals:
         self._watch.start()
 
     def stop(self) -> None:
-        """Begins no run any more; those under way aren't waited for."""
+        """Begins no more runs; those in progress aren't waited for."""
         self._stop.ring()
         if self._scheduler.running:
             self._watch.join()
@@ -72,7 +76,7 @@ class Intervals:
         """Has each job run now whose next run is further away than its interval: the clock was set back."""
         # The clock is read last. Read before, it would be behind that of a run that was scheduled meanwhile.
         due = [(job, job.next_run_time) for job in self._scheduler.get_jobs()]
-        now = self._now()
+        now = self._clock.now(timezone.utc)
         late = [job for job, at in due if at - now > job.trigger.interval]
         for job in late:
             job.modify(next_run_time=now)  # wakes the scheduler, which on Python 3.10 waits by the wall clock too

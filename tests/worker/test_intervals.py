@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 
 import pytest
@@ -24,22 +24,25 @@ class Clock:
     """A machine's clock, and a scheduler that has jobs but waits for nothing."""
 
     def __init__(self) -> None:
-        self.now = datetime.now(timezone.utc)
+        self.time = datetime.now(timezone.utc)
         self.scheduler = BackgroundScheduler(timezone=timezone.utc)
-        self.intervals = Intervals(self.scheduler, lambda: self.now)
+        self.intervals = Intervals(self.scheduler, self)
         for seconds in (10, 60):
             self.intervals.every(seconds, str(seconds), lambda: None)
         self.scheduler.start(paused=True)
         for seconds in (10, 60):
-            self.scheduler.get_job(str(seconds)).modify(next_run_time=self.now + timedelta(seconds=seconds))
+            self.scheduler.get_job(str(seconds)).modify(next_run_time=self.time + timedelta(seconds=seconds))
+
+    def now(self, tz: tzinfo | None = None) -> datetime:
+        return self.time
 
     def set(self, ahead: float) -> None:
-        self.now += timedelta(seconds=ahead)
+        self.time += timedelta(seconds=ahead)
         self.intervals.look()
 
     def due(self) -> dict[str, float]:
         """Job → in how many seconds."""
-        return {job.id: (job.next_run_time - self.now).total_seconds() for job in self.scheduler.get_jobs()}
+        return {job.id: (job.next_run_time - self.time).total_seconds() for job in self.scheduler.get_jobs()}
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ _NOBODY = "webhook-bridge-check"
 """No workflow, task or task domain has this name: a poll of that domain's queue takes no task from anybody."""
 _SAMPLE = 10
 """Running workflows of each receiver that are read to see whether an empty index is right."""
-TIME = 5.0
-"""Seconds that `probe` takes at most."""
+SECONDS = 5.0
+"""That a probe takes at most."""
 
 _CALLS: tuple[Callable[[Conductor], object], ...] = (
     lambda conductor: conductor.task(_NOBODY),
@@ -51,32 +51,48 @@ class Finding:
         return f"{self.what}; {self.remedy}" if self.remedy else self.what
 
 
+@dataclass(frozen=True)
+class _Server:
+    url: str
+    key: str | None
+    secret: str | None
+    seconds: float
+
+    def connect(self, path: str = "") -> Conductor:
+        """The server at its address, or at that address and the `path`."""
+        return Conductor(f"{self.url}{path}", Bounds(self.seconds), self.key, self.secret)
+
+
 def probe(
-    url: str, key: str | None, secret: str | None, receivers: Iterable[str], starts: Iterable[str]
+    url: str,
+    key: str | None,
+    secret: str | None,
+    receivers: Iterable[str],
+    starts: Iterable[str],
+    seconds: float = SECONDS,
 ) -> list[Finding]:
-    """What there is to say about the server at this address of its API, within `TIME` seconds.
+    """What there is to say about the server at this address of its API, within so many seconds.
 
     `receivers` are the workflows whose tasks a webhook may complete, `starts` those that one may start.
     """
     found: list[Finding] = []
+    server = _Server(url, key, secret, seconds)
     # A name that is looked up, or a call that trickles, may take longer than any time-out of ours.
-    thread = threading.Thread(target=_probe, args=(url, key, secret, list(receivers), list(starts), found), daemon=True)
+    thread = threading.Thread(target=_probe, args=(server, list(receivers), list(starts), found), daemon=True)
     thread.start()
-    thread.join(TIME)
+    thread.join(seconds)
     if thread.is_alive():
-        late = Finding("warning", f"Conductor was not looked at to the end within {TIME:.0f} s: it is slow, or away")
-        return [*found, late]
+        late = f"Conductor was not looked at to the end within {seconds:.0f} s: it is slow, or away"
+        return [*found, Finding("warning", late)]
     return found
 
 
-def _probe(
-    url: str, key: str | None, secret: str | None, receivers: list[str], starts: list[str], found: list[Finding]
-) -> None:
-    conductor = Conductor(url, Bounds(TIME), key, secret)
+def _probe(server: _Server, receivers: list[str], starts: list[str], found: list[Finding]) -> None:
+    conductor = server.connect()
     try:
         conductor.poll(_NOBODY, _NOBODY)
     except ConductorError as error:
-        found.append(_cant_be_used(error, url, key, secret))
+        found.append(_cant_be_used(error, server))
         return
     try:
         found += missing_calls(conductor, starts)
@@ -148,7 +164,7 @@ def _discovery(conductor: Conductor, receivers: list[str]) -> Iterator[Finding]:
         yield Finding("note", what)
 
 
-def _cant_be_used(error: ConductorError, url: str, key: str | None, secret: str | None) -> Finding:
+def _cant_be_used(error: ConductorError, server: _Server) -> Finding:
     """What the failure of the first call says of the server."""
     if isinstance(error, Unreachable):
         return Finding("warning", f"Conductor can't be reached: {error}", "is it running, and reachable from here?")
@@ -159,14 +175,14 @@ def _cant_be_used(error: ConductorError, url: str, key: str | None, secret: str 
     if error.status == 429 or (error.status >= 500 and not isinstance(error, NotThere)):
         return Finding("warning", f"Conductor is away: {error}", "deliveries are kept until it is back")
     if isinstance(error, NotThere) or error.status:
-        return Finding("error", f"no Conductor API there: {error}", _better(url, key, secret))
+        return Finding("error", f"no Conductor API there: {error}", _better(server))
     return Finding("warning", f"Conductor doesn't answer: {error}", "is it Conductor, and is it well?")
 
 
-def _better(url: str, key: str | None, secret: str | None) -> str:
+def _better(server: _Server) -> str:
     """An address that works, if the usual mistake was made."""
     try:
-        Conductor(f"{url}/api", Bounds(TIME), key, secret).poll(_NOBODY, _NOBODY)
+        server.connect("/api").poll(_NOBODY, _NOBODY)
     except ConductorError:
         return "CONDUCTOR_SERVER_URL must be the address of Conductor's API, and end with /api"
-    return f"CONDUCTOR_SERVER_URL must be {url}/api"
+    return f"CONDUCTOR_SERVER_URL must be {server.url}/api"

@@ -11,7 +11,7 @@ import pytest
 from tests.worker.conductor.test_client import Answer, Request, StandIn
 from worker.conductor.errors import Unreachable
 from worker.discovery import probe as module
-from worker.discovery.probe import Finding, probe
+from worker.discovery.probe import SECONDS, Finding, probe
 
 NO_PATH = Answer({"message": "No static resource."}, 404)
 
@@ -45,12 +45,12 @@ class Server(StandIn):
             Answer({"message": "No such thing"}, 404),
         )
 
-    def probe(self, url: str | None = None, key: str | None = None) -> list[Finding]:
-        return probe(url or self.url, key, key, ["flow"], ["onboard"])
+    def probe(self, url: str | None = None, key: str | None = None, seconds: float = SECONDS) -> list[Finding]:
+        return probe(url or self.url, key, key, ["flow"], ["onboard"], seconds)
 
-    def finding(self, url: str | None = None, key: str | None = None) -> Finding:
+    def finding(self, url: str | None = None, key: str | None = None, seconds: float = SECONDS) -> Finding:
         """The only one that is no note."""
-        [finding] = [finding for finding in self.probe(url, key) if finding.level != "note"]
+        [finding] = [finding for finding in self.probe(url, key, seconds) if finding.level != "note"]
         return finding
 
 
@@ -95,8 +95,7 @@ def test_a_server_that_is_away_behind_a_proxy_is_a_warning(server: Server, statu
 
 def test_one_that_never_answers_is_a_warning_in_time(server: Server) -> None:
     server.edited = {"GET /api/tasks/poll": Answer("[]", wait=60)}
-    with mock.patch.object(module, "TIME", 0.2):
-        finding = server.finding()
+    finding = server.finding(seconds=0.2)
     assert finding.level == "warning"
     assert "to the end" in finding.what or "doesn't answer" in finding.what
 
