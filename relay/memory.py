@@ -18,8 +18,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from store.deadline import deadline
-
 _PART = 8
 """A byte that came is there up to three times until it is answered (as it came, as text, as the event), and the process
 has other things to remember."""
@@ -110,10 +108,10 @@ class Memory:
         """For a proven body of so many bytes, which is to become objects."""
         return Turn(self, size)
 
-    def take_turn(self, weight: int) -> None:
-        """Waits until there is room for so many bytes of objects. Raises Overloaded."""
+    def take_turn(self, weight: int, until: float) -> None:
+        """Waits until there is room for so many bytes of objects, or that moment comes. Raises Overloaded."""
         with self._turns:
-            left = deadline(_LONGEST_WAIT) - time.monotonic()
+            left = min(_LONGEST_WAIT, until - time.monotonic())
             if not self._turns.wait_for(lambda: not self._made or self._made + weight <= 2 * self.limit, max(0, left)):
                 raise Overloaded("too many large bodies are being read")
             self._made += weight
@@ -135,10 +133,11 @@ class Turn:
         self._weight = size * _AMPLIFICATION if size > _SMALL else 0
         self._taken = False
 
-    def take(self) -> None:
-        """Waits for the turn, which then lasts until the end. Raises Overloaded if it doesn't come in time."""
+    def take(self, until: float = float("inf")) -> None:
+        """Waits for the turn, which then lasts until the end. Raises Overloaded if it doesn't come `until` then, by the
+        monotonic clock."""
         if self._weight and not self._taken:
-            self._memory.take_turn(self._weight)
+            self._memory.take_turn(self._weight, until)
             self._taken = True
 
     def __enter__(self) -> Turn:

@@ -1,40 +1,41 @@
-"""Whether the store can be written: looked at once for all who ask at about the same time."""
+"""Whether the store can be written, checked once for all who ask at about the same time."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
-from store.deadline import within
+from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
+from store.protocols import Deliveries
 
 FRESH_FOR = 1.0
-"""Seconds for which what was found is answered again: to look costs a write."""
+"""Seconds for which a result is used again, since a check costs a write."""
 
 
 class Readiness:
-    """Safe for threads."""
+    """Thread-safe."""
 
-    def __init__(self, look: Callable[[], None], patience: float, clock: Callable[[], float] = time.monotonic):
-        """`look` raises StoreUnavailable, after `patience` seconds at the latest."""
-        self._look = look
+    def __init__(self, store: Deliveries, patience: float, clock: MonotonicClock = time):
+        """A check takes no more than `patience` seconds."""
+        self._store = store
         self._patience = patience
         self._clock = clock
         self._lock = threading.Lock()
-        self._looked_at: float | None = None
+        self._checked_at = float("-inf")
         self._ready = False
 
     def __call__(self) -> bool:
-        """Whether it can be written, as found a second ago at most. Whoever comes during a look waits for it."""
+        """Whether it could be written a second ago or later. Whoever comes during a check waits for its result."""
         with self._lock:
-            if self._looked_at is None or self._clock() - self._looked_at >= FRESH_FOR:
+            now = self._clock.monotonic()
+            if now - self._checked_at >= FRESH_FOR:
                 self._ready = False
                 try:
-                    with within(self._patience), suppress(StoreUnavailable):
-                        self._look()
+                    with suppress(StoreUnavailable):
+                        self._store.check_writable(now + self._patience)
                         self._ready = True
                 finally:
-                    self._looked_at = self._clock()
+                    self._checked_at = self._clock.monotonic()
             return self._ready

@@ -22,7 +22,6 @@ from relay.outcomes import Outcomes
 from relay.payload import PayloadTooLarge
 from relay.route import Route
 from relay.verification import Key, VerifiedDelivery, VerifiedWebhooks
-from store.deadline import within
 from store.errors import StoreUnavailable
 from store.protocols import Store
 from store.records import Committed, Rejection
@@ -137,14 +136,15 @@ class Receiver:
             return self._unknown(url_id)
         try:
             request = self._read(route, incoming)
-            with within(PATIENCE), MEMORY.turn(len(request.body)) as turn, self._span(route, request) as receiving:
+            until = time.monotonic() + PATIENCE
+            with MEMORY.turn(len(request.body)) as turn, self._span(route, request) as receiving:
                 if challenge := route.challenge(request):
                     # Anybody may ask: where there is a secret, only who has it verifies.
-                    return self._challenged(route, request, challenge, verifies=route.verification.needs_challenge)
-                delivery, body = self._verify(route, incoming, request, turn)
+                    return self._challenged(route, request, challenge, route.verification.needs_challenge, until)
+                delivery, body = self._verify(route, incoming, request, turn, until)
                 if challenge := route.signed_challenge(body):
                     self._admission.left_nothing(route.webhook.name, route.webhook.accept)
-                    return self._challenged(route, request, challenge, verifies=True)
+                    return self._challenged(route, request, challenge, True, until)
                 events = route.parser.events(delivery, body, self._store.now())
                 if receiving.traceparent is not None:
                     # What the worker does for the event belongs to this span.
@@ -154,10 +154,10 @@ class Receiver:
                     events, reasons = route.only.sort(events)
                     self._filtered(route, incoming, reasons)
                     if reasons and not events:
-                        return self._nothing_stored(route, delivery, body.value)
-                committed = self._deliveries.append(events) if events else []
+                        return self._nothing_stored(route, delivery, body.value, until)
+                committed = self._deliveries.append(events, until) if events else []
                 receiving.set(events=len(committed))
-                return self._accepted(route, delivery, body.value, committed)
+                return self._accepted(route, delivery, body.value, committed, until)
         except Exception as error:
             return self._failed(route, incoming, error)
 
@@ -185,7 +185,9 @@ class Receiver:
             raise _TooMany(seconds)
         return incoming.request(route, incoming.read(route.max_body))
 
-    def _verify(self, route: Route, incoming: Incoming, request: Request, turn: Turn) -> tuple[VerifiedDelivery, Body]:
+    def _verify(
+        self, route: Route, incoming: Incoming, request: Request, turn: Turn, until: float
+    ) -> tuple[VerifiedDelivery, Body]:
         """The proven delivery, and its body. Raises Refused, _TooMany, BadBody, KeysUnavailable, Overloaded or
         StoreUnavailable."""
         if request.method not in route.platform.methods:
@@ -195,13 +197,13 @@ class Receiver:
         except BadBody:  # of those whose proof is in the body
             self._admission.failed(route.webhook.name, incoming.sender)
             raise
-        if not route.verification.needs_challenge or self.verified.is_verified(route.webhook, route.key):
+        if not route.verification.needs_challenge or self.verified.is_verified(route.webhook, route.key, until):
             if seconds := self._admission.proven(route.webhook.name, route.webhook.accept, incoming.sender):
                 raise _TooMany(seconds)
-            turn.take()
+            turn.take(until)
             return delivery, route.parser.read(delivery)
         # Nothing but the challenge counts yet, and it may be in the body.
-        turn.take()
+        turn.take(until)
         try:
             body = route.parser.read(delivery)
             if route.signed_challenge(body):
@@ -210,7 +212,9 @@ class Receiver:
             pass
         raise Refused("not verified yet: the challenge has not come")
 
-    def _accepted(self, route: Route, delivery: VerifiedDelivery, value: Any, committed: list[Committed]) -> Response:
+    def _accepted(
+        self, route: Route, delivery: VerifiedDelivery, value: Any, committed: list[Committed], until: float
+    ) -> Response:
         webhook = route.webhook
         duplicates = sum(one.duplicate for one in committed)
         stored = len(committed) - duplicates
@@ -221,7 +225,7 @@ class Receiver:
         if duplicates:
             self._outcomes.count(webhook.name, "duplicate", 200, duplicates)
         if not self.verified.is_known(route.key):
-            self._mark(route, delivery.request)
+            self._mark(route, delivery.request, until)
         if route.configured_response is not None:
             return route.configured_response
         all_duplicates = bool(committed) and not stored
@@ -239,28 +243,28 @@ class Receiver:
         for reason in reasons:
             self._note(route, incoming, status, reason)
 
-    def _nothing_stored(self, route: Route, delivery: VerifiedDelivery, value: Any) -> Response:
+    def _nothing_stored(self, route: Route, delivery: VerifiedDelivery, value: Any, until: float) -> Response:
         """The answer to a delivery that is proven, and of which `only` leaves nothing."""
         self._admission.left_nothing(route.webhook.name, route.webhook.accept)
         if not self.verified.is_known(route.key):
-            self._mark(route, delivery.request)
+            self._mark(route, delivery.request, until)
         if route.configured_response is not None:
             return route.configured_response
         fields = {"filtered": True}
         return route.platform.respond(Accepted((), value, fields)) or json_response(fields)
 
-    def _challenged(self, route: Route, request: Request, answer: Response, verifies: bool) -> Response:
+    def _challenged(self, route: Route, request: Request, answer: Response, verifies: bool, until: float) -> Response:
         """Platforms repeat their challenges: they are always answered."""
         if verifies and not self.verified.is_known(route.key):
-            self._mark(route, request, must=route.verification.needs_challenge)
+            self._mark(route, request, until, must=route.verification.needs_challenge)
         self._outcomes.count(route.webhook.name, "challenge", answer.status)
         return answer
 
-    def _mark(self, route: Route, request: Request, must: bool = False) -> None:
+    def _mark(self, route: Route, request: Request, until: float, must: bool = False) -> None:
         """Notes that the webhook is verified. Where that `must` be stored, raises StoreUnavailable; else the next
         delivery will do."""
         try:
-            self.verified.mark(route.webhook, route.key, self._store.now())
+            self.verified.mark(route.webhook, route.key, self._store.now(), until)
         except StoreUnavailable:
             if must:
                 raise

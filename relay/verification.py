@@ -120,21 +120,21 @@ class VerifiedWebhooks:
         """Whether this process knows that it is verified."""
         return key in self._verified
 
-    def is_verified(self, webhook: Webhook, key: Key) -> bool:
-        """Raises StoreUnavailable if that must be read and can't be.
+    def is_verified(self, webhook: Webhook, key: Key, until: float = float("inf")) -> bool:
+        """Raises StoreUnavailable if that must be read and can't be `until` then, by the monotonic clock.
 
         Another process may have answered the challenge, so as long as the webhook is unverified the store is asked.
         """
         if key not in self._verified:
-            if self._store.verified_at(webhook.name, self._fingerprint(webhook)) is None:
+            if self._store.verified_at(webhook.name, self._fingerprint(webhook, until), until) is None:
                 return False
             self._verified.add(key)
         return True
 
-    def mark(self, webhook: Webhook, key: Key, at: int) -> None:
+    def mark(self, webhook: Webhook, key: Key, at: int, until: float = float("inf")) -> None:
         """Makes it verified, from `at` (Unix milliseconds) on if it wasn't. Raises StoreUnavailable."""
-        if not self.is_verified(webhook, key):
-            self._store.set_verified(webhook.name, self._fingerprint(webhook), at)
+        if not self.is_verified(webhook, key, until):
+            self._store.set_verified(webhook.name, self._fingerprint(webhook, until), at, until)
             self._verified.add(key)
 
     def replace(self, webhooks: Mapping[Key, Webhook]) -> None:
@@ -144,18 +144,18 @@ class VerifiedWebhooks:
             self._key = None
             self._verified.intersection_update(webhooks)
 
-    def _fingerprint(self, webhook: Webhook) -> str:
+    def _fingerprint(self, webhook: Webhook, until: float) -> str:
         with self._lock:
             if self._key is None:
-                key = self._store.salt()
-                self._replace_older(key)
+                key = self._store.salt(until)
+                self._replace_older(key, until)
                 self._key = key
         return fingerprint(webhook, self._key)
 
-    def _replace_older(self, key: bytes) -> None:
+    def _replace_older(self, key: bytes, until: float) -> None:
         """Replaces what an older version wrote, for all webhooks at once, so that later changes are noticed."""
-        stored = self._store.all()
+        stored = self._store.all(until)
         for webhook in self._webhooks.values():
             text, at = stored.get(webhook.name, (None, 0))
             if is_of_older_version(text):
-                self._store.set_verified(webhook.name, fingerprint(webhook, key), at)
+                self._store.set_verified(webhook.name, fingerprint(webhook, key), at, until)

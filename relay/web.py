@@ -184,7 +184,7 @@ def send(response: Response, environ: dict[str, Any], start_response: StartRespo
 def pages(store: Deliveries, with_metrics: bool) -> Blueprint:
     """The pages beside the webhooks."""
     blueprint = Blueprint("relay", __name__)
-    is_ready = Readiness(store.check_writable, PATIENCE)
+    is_ready = Readiness(store, PATIENCE)
 
     @blueprint.get("/healthz", provide_automatic_options=False)
     def healthz() -> FlaskResponse:

@@ -11,9 +11,9 @@ from store.records import Committed, NewEvent
 Take = Callable[[], list[Sequence[NewEvent]]]
 """Closes the group, and answers the events of each delivery in it. To be called once the database is this process's to
 write: what comes while another process writes goes along."""
-Commit = Callable[[Take], list[list[Committed]]]
-"""Writes what it takes, all or nothing, and answers for each delivery. Raises StoreUnavailable, or another exception
-if the database refuses one of them."""
+Commit = Callable[[Take, float], list[list[Committed]]]
+"""Writes what it takes, all or nothing, and answers for each delivery; waits for the database until that moment of the
+monotonic clock. Raises StoreUnavailable, or another exception if the database refuses one of them."""
 
 
 class _Group:
@@ -36,7 +36,7 @@ class GroupCommit:
         self._lock = threading.Lock()
         self._open: _Group | None = None
 
-    def append(self, events: Sequence[NewEvent]) -> list[Committed]:
+    def append(self, events: Sequence[NewEvent], until: float = float("inf")) -> list[Committed]:
         """Commits the events with those of others, and answers when they are on disk. Raises StoreUnavailable.
 
         A group waits for the database as long as its first delivery may. The others came later: they have their
@@ -49,7 +49,7 @@ class GroupCommit:
             number = len(group.deliveries)
             group.deliveries.append(events)
         if first:
-            self._commit_for_all(group)
+            self._commit_for_all(group, until)
         else:
             group.done.wait()
         outcome = group.outcomes[number] if group.outcomes else StoreUnavailable("the commit was interrupted")
@@ -57,24 +57,28 @@ class GroupCommit:
             raise outcome
         return outcome
 
-    def _commit_for_all(self, group: _Group) -> None:
+    def _commit_for_all(self, group: _Group, until: float) -> None:
         try:
             if self._gather is not None:
                 self._gather()
-            group.outcomes = [*self._commit(lambda: self._close(group))]
+            group.outcomes = [*self._commit(lambda: self._close(group), until)]
         except StoreUnavailable as error:
             group.outcomes = [error] * len(self._close(group))
         except Exception as error:
             # One delivery that the database refuses must not take the others of its group with it.
             deliveries = self._close(group)
-            group.outcomes = [_refused(error)] if len(deliveries) == 1 else [*map(self._commit_alone, deliveries)]
+            group.outcomes = (
+                [_refused(error)]
+                if len(deliveries) == 1
+                else [self._commit_alone(events, until) for events in deliveries]
+            )
         finally:
             self._close(group)
             group.done.set()
 
-    def _commit_alone(self, events: Sequence[NewEvent]) -> list[Committed] | StoreUnavailable:
+    def _commit_alone(self, events: Sequence[NewEvent], until: float) -> list[Committed] | StoreUnavailable:
         try:
-            return self._commit(lambda: [events])[0]
+            return self._commit(lambda: [events], until)[0]
         except StoreUnavailable as error:
             return error
         except Exception as error:

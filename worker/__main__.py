@@ -12,7 +12,6 @@ from config.logs import configure_logging
 from config.settings import SettingsError, load_settings
 from config.webhooks import DefinitionsError
 from store import tracing
-from store.deadline import end_waits
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from worker.conductor.client import Conductor
@@ -72,7 +71,7 @@ def main() -> int:
             worker.reload()
         else:
             hard_stop.begin()
-            end_waits(WAIT_FOR_STORE)
+            store.end_waits(WAIT_FOR_STORE)
             worker.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -70,6 +70,9 @@ class PostgresStore(Store):
     def close(self) -> None:
         self._connections.close()
 
+    def end_waits(self, seconds: float) -> None:
+        self._connections.patience.end_in(seconds)
+
 
 def open_store(url: str, *, migrate: bool = True, gather: Callable[[], None] | None = None) -> PostgresStore:
     """The store at ``postgresql://…``, as libpq reads it.

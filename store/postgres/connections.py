@@ -24,8 +24,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from store import storable
 from store.clock import ServerClock, SteadyClock
-from store.deadline import deadline, passed
 from store.errors import StoreRefused, StoreUnavailable, Unstorable
+from store.patience import Patience
 from store.postgres import words
 from store.postgres.address import Address
 
@@ -164,6 +164,7 @@ class Connections:
 
     def __init__(self, address: Address):
         self.address = address
+        self.patience = Patience()
         self._inherited: list[object] = []
         self._pool: ConnectionPool[Connection] | None = None
         self._reset()
@@ -198,20 +199,27 @@ class Connections:
 
     # --- statements ---
 
-    def read(self, statement: str, parameters: Parameters = (), seconds: float = READING) -> Rows:
-        """The rows of one statement that only reads. Raises StoreUnavailable."""
-        return self.run_again(lambda connection: connection.fetch(statement, parameters), seconds)
+    def read(
+        self,
+        statement: str,
+        parameters: Parameters = (),
+        seconds: float = READING,
+        until: float = float("inf"),
+    ) -> Rows:
+        """The rows of one statement that only reads. Raises StoreUnavailable, after so many seconds at the latest, and
+        not beyond `until` by the monotonic clock."""
+        return self.run_again(lambda connection: connection.fetch(statement, parameters), seconds, until)
 
     def read_together(self, *statements: Statement) -> list[Rows]:
         """The rows of each of several statements that only read, in one round trip. Raises StoreUnavailable."""
         return self.run_again(lambda connection: connection.fetch_together(statements), READING)
 
-    def run_again(self, action: Callable[[Connection], _Value], seconds: float) -> _Value:
+    def run_again(self, action: Callable[[Connection], _Value], seconds: float, until: float = float("inf")) -> _Value:
         """What `action(connection)` returns; done anew if the connection broke, as all idle ones do in a restart.
 
         So it must do no harm if it is done twice. Raises StoreUnavailable.
         """
-        until = deadline(seconds)
+        until = self.patience.until(seconds, until)
         with translated():
             for tried in range(_MOST + 1):
                 with self.lent(until) as connection:
@@ -223,13 +231,15 @@ class Connections:
         raise AssertionError
 
     @contextmanager
-    def transaction(self, seconds: float = PATIENT, first: str = "") -> Iterator[Connection]:
+    def transaction(
+        self, seconds: float = PATIENT, first: str = "", until: float = float("inf")
+    ) -> Iterator[Connection]:
         """One transaction. Raises StoreUnavailable; if its commit was under way, that may have been done or not.
 
         `first` is a statement without parameters that goes along with its beginning, in one round trip; its rows are
         the connection's `first` then.
         """
-        with translated(), self._begun(deadline(seconds), first) as connection:
+        with translated(), self._begun(self.patience.until(seconds, until), first) as connection:
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -284,7 +294,7 @@ class Connections:
                 # The pool tries to connect when it is asked, and not again for one who waits: so it is asked often.
                 connection = pool.getconn(_RETRY)
             except PoolTimeout:
-                if passed(until):
+                if self.patience.is_over(until):
                     break
                 continue
             with suppress(psycopg.OperationalError):

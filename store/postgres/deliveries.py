@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from store import rows, storable
-from store.deadline import deadline
 from store.errors import StoreUnavailable
 from store.group_commit import GroupCommit, Take
 from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, translated
@@ -50,13 +49,13 @@ class PostgresDeliveries(Deliveries):
         self._turn = threading.Lock()
         self._was_unavailable = False
 
-    def append(self, events: Sequence[NewEvent]) -> list[Committed]:
-        return self._group_commit.append(events)
+    def append(self, events: Sequence[NewEvent], until: float = float("inf")) -> list[Committed]:
+        return self._group_commit.append(events, until)
 
     # --- the commit ---
 
-    def _commit(self, take: Take) -> list[list[Committed]]:
-        until = deadline(IMPATIENT)
+    def _commit(self, take: Take, until: float) -> list[list[Committed]]:
+        until = self._connections.patience.until(IMPATIENT, until)
         # One commit at a time: what comes meanwhile shares the next one, and the order of arrival is kept.
         if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):
             raise StoreUnavailable("PostgreSQL: the commit before this one had no answer in time")
@@ -160,8 +159,8 @@ class PostgresDeliveries(Deliveries):
                     (webhook, hour, outcome, number),
                 )
 
-    def check_writable(self) -> None:
-        with self._connections.transaction(IMPATIENT) as connection:
+    def check_writable(self, until: float = float("inf")) -> None:
+        with self._connections.transaction(IMPATIENT, until=until) as connection:
             connection.write(
                 "INSERT INTO bridge.facts (name, value, at) VALUES ('writable', '1', %s)"
                 " ON CONFLICT (name) DO UPDATE SET at = excluded.at",

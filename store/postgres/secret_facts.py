@@ -10,15 +10,15 @@ from store.postgres.connections import IMPATIENT, Connections
 SecretFact = Literal["fingerprint_salt", "session_key"]
 
 
-def secret_fact(connections: Connections, name: SecretFact) -> bytes:
+def secret_fact(connections: Connections, name: SecretFact, until: float = float("inf")) -> bytes:
     """The bytes, made at the first call."""
     sql = "SELECT value FROM bridge.facts WHERE name = %s"
-    found = connections.read(sql, (name,), IMPATIENT)
+    found = connections.read(sql, (name,), IMPATIENT, until)
     if not found:
-        with connections.transaction(IMPATIENT) as connection:
+        with connections.transaction(IMPATIENT, until=until) as connection:
             connection.write(
                 "INSERT INTO bridge.facts (name, value, at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
                 (name, secrets.token_hex(32), connections.now()),
             )
-        found = connections.read(sql, (name,), IMPATIENT)
+        found = connections.read(sql, (name,), IMPATIENT, until)
     return bytes.fromhex(found[0][0])

@@ -13,13 +13,13 @@ class PostgresVerifications(Verifications):
     def __init__(self, connections: Connections):
         self._connections = connections
 
-    def verified_at(self, webhook: str, fingerprint: str) -> int | None:
+    def verified_at(self, webhook: str, fingerprint: str, until: float = float("inf")) -> int | None:
         sql = "SELECT verified_at FROM bridge.verifications WHERE webhook = %s AND fingerprint = %s"
-        found = self._connections.read(sql, (webhook, fingerprint), IMPATIENT)
+        found = self._connections.read(sql, (webhook, fingerprint), IMPATIENT, until)
         return found[0][0] if found else None
 
-    def set_verified(self, webhook: str, fingerprint: str, at: int) -> None:
-        with self._connections.transaction(IMPATIENT) as connection:
+    def set_verified(self, webhook: str, fingerprint: str, at: int, until: float = float("inf")) -> None:
+        with self._connections.transaction(IMPATIENT, until=until) as connection:
             connection.write(
                 "INSERT INTO bridge.verifications (webhook, fingerprint, verified_at) VALUES (%s, %s, %s)"
                 " ON CONFLICT (webhook) DO UPDATE SET fingerprint = excluded.fingerprint,"
@@ -27,9 +27,9 @@ class PostgresVerifications(Verifications):
                 (webhook, fingerprint, at),
             )
 
-    def salt(self) -> bytes:
-        return secret_fact(self._connections, "fingerprint_salt")
+    def salt(self, until: float = float("inf")) -> bytes:
+        return secret_fact(self._connections, "fingerprint_salt", until)
 
-    def all(self) -> dict[str, tuple[str, int]]:
-        found = self._connections.read("SELECT webhook, fingerprint, verified_at FROM bridge.verifications")
-        return {webhook: (fingerprint, at) for webhook, fingerprint, at in found}
+    def all(self, until: float = float("inf")) -> dict[str, tuple[str, int]]:
+        sql = "SELECT webhook, fingerprint, verified_at FROM bridge.verifications"
+        return {webhook: (fingerprint, at) for webhook, fingerprint, at in self._connections.read(sql, until=until)}

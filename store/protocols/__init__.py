@@ -78,3 +78,9 @@ class Store(Clock, Protocol):
 
     def close(self) -> None:
         """Closes this process's connections; the next use opens them again."""
+
+    def end_waits(self, seconds: float) -> None:
+        """The process ends: from now on no step waits long for the database, and none beyond so many seconds from now.
+
+        For signal handlers too.
+        """

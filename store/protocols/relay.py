@@ -9,9 +9,12 @@ from store.records import Committed, NewEvent, Rejection
 
 
 class Deliveries(Protocol):
-    """Events in, and what became of the requests that brought none."""
+    """Events in, and what became of the requests that brought none.
 
-    def append(self, events: Sequence[NewEvent]) -> list[Committed]:
+    Whoever has to answer by some time waits for the database `until` then, by `time.monotonic`.
+    """
+
+    def append(self, events: Sequence[NewEvent], until: float = float("inf")) -> list[Committed]:
         """Commits the events of a delivery durably, all or none, and only those whose delivery id is new.
 
         Returns one `Committed` per event, in the order given. Concurrent deliveries share a commit.
@@ -21,21 +24,24 @@ class Deliveries(Protocol):
         """Keeps the newest rejections of each webhook and, apart from them, the newest filtered deliveries; adds
         `counts`, (webhook, outcome) → number, to those of the current hour."""
 
-    def check_writable(self) -> None:
+    def check_writable(self, until: float = float("inf")) -> None:
         """Raises StoreUnavailable unless a write would succeed now."""
 
 
 class Verifications(Protocol):
-    """Which webhooks are verified, and by which verifier: a changed secret has another fingerprint."""
+    """Which webhooks are verified, and by which verifier: a changed secret has another fingerprint.
 
-    def verified_at(self, webhook: str, fingerprint: str) -> int | None:
+    `until` is as in `Deliveries`.
+    """
+
+    def verified_at(self, webhook: str, fingerprint: str, until: float = float("inf")) -> int | None:
         """When the webhook was verified with the verifier of this fingerprint; None if it isn't."""
 
-    def set_verified(self, webhook: str, fingerprint: str, at: int) -> None:
+    def set_verified(self, webhook: str, fingerprint: str, at: int, until: float = float("inf")) -> None:
         """The webhook is verified. The time of the first call for a fingerprint stays."""
 
-    def all(self) -> dict[str, tuple[str, int]]:
+    def all(self, until: float = float("inf")) -> dict[str, tuple[str, int]]:
         """webhook → (fingerprint of its verifier, when it was verified)."""
 
-    def salt(self) -> bytes:
+    def salt(self, until: float = float("inf")) -> bytes:
         """Random bytes of this store, made once: the salt of the fingerprints."""

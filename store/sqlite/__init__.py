@@ -68,6 +68,9 @@ class SqliteStore(Store):
     def close(self) -> None:
         self._connections.close()
 
+    def end_waits(self, seconds: float) -> None:
+        self._connections.patience.end_in(seconds)
+
 
 def open_store(
     url: str,

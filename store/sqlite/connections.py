@@ -14,8 +14,8 @@ from typing import Any
 from sqlite_utils import Database
 
 from store import storable
-from store.deadline import deadline
 from store.errors import NewerStore, StoreMissing, StoreUnavailable, Unstorable
+from store.patience import Patience
 from store.sqlite.migrations import migrations
 
 BUSY_TIMEOUT = 2.5
@@ -64,6 +64,8 @@ class Connections:
     def __init__(self, path: Path, nap: Callable[[float], None] = time.sleep):
         """`nap` is how to wait for what ends in a moment (see `begin`)."""
         self.path = path
+        self.patience = Patience()
+        self.busy_timeout = BUSY_TIMEOUT
         self._nap = nap
         self._reset()
         os.register_at_fork(after_in_child=self._reset)
@@ -88,7 +90,7 @@ class Connections:
             uri=True,
             isolation_level=None,
             check_same_thread=False,
-            timeout=BUSY_TIMEOUT,
+            timeout=self.busy_timeout,
             cached_statements=256,
             factory=Connection,
         )
@@ -152,13 +154,13 @@ class Connections:
         return found, False
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, until: float = float("inf")) -> Iterator[Connection]:
         """One write transaction, begun at once (BEGIN IMMEDIATE), on the process's only writing connection.
 
-        Raises StoreUnavailable when the database can't be written within `BUSY_TIMEOUT`, or sooner where whoever asks
-        has less time (`store.deadline`); waiting for others of this process counts.
+        Raises StoreUnavailable when the database can't be written within `busy_timeout`, or `until` then by the
+        monotonic clock, if that is sooner. Waiting for others of this process counts.
         """
-        until = deadline(BUSY_TIMEOUT)
+        until = self.patience.until(self.busy_timeout, until)
         if not self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
             raise StoreUnavailable("SQLite: others of this process wait for the database")
         try:
@@ -217,7 +219,7 @@ class Connections:
                 self._refuse_newer(db)
                 if migrations.pending(Database(db)):
                     # Several processes start at once: one migrates, the others then find it done.
-                    begin(db, deadline(BUSY_TIMEOUT), self._nap)
+                    begin(db, self.patience.until(self.busy_timeout), self._nap)
                     try:
                         migrations.apply(Database(db))
                         db.execute("COMMIT")

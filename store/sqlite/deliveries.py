@@ -34,11 +34,11 @@ class SqliteDeliveries(Deliveries):
     def _reset_group(self) -> None:
         self._group_commit = GroupCommit(self._commit, self._gather)
 
-    def append(self, events: Sequence[NewEvent]) -> list[Committed]:
-        return self._group_commit.append(events)
+    def append(self, events: Sequence[NewEvent], until: float = float("inf")) -> list[Committed]:
+        return self._group_commit.append(events, until)
 
-    def _commit(self, take: Take) -> list[list[Committed]]:
-        with self._connections.transaction() as db:
+    def _commit(self, take: Take, until: float) -> list[list[Committed]]:
+        with self._connections.transaction(until) as db:
             deliveries = take()
             rows = [event for events in deliveries for event in events]
             stored = set[str]()
@@ -71,8 +71,8 @@ class SqliteDeliveries(Deliveries):
                 [(webhook, hour, outcome, number) for (webhook, outcome), number in counts.items()],
             )
 
-    def check_writable(self) -> None:
-        with self._connections.transaction() as db:
+    def check_writable(self, until: float = float("inf")) -> None:
+        with self._connections.transaction(until) as db:
             db.execute(
                 "INSERT INTO facts (name, value, at) VALUES ('writable', '1', ?)"
                 " ON CONFLICT (name) DO UPDATE SET at = excluded.at",

@@ -13,13 +13,13 @@ class SqliteVerifications(Verifications):
     def __init__(self, connections: Connections):
         self._connections = connections
 
-    def verified_at(self, webhook: str, fingerprint: str) -> int | None:
+    def verified_at(self, webhook: str, fingerprint: str, until: float = float("inf")) -> int | None:
         sql = "SELECT verified_at FROM verifications WHERE webhook = ? AND fingerprint = ?"
         found = self._connections.read(sql, (webhook, fingerprint))
         return found[0][0] if found else None
 
-    def set_verified(self, webhook: str, fingerprint: str, at: int) -> None:
-        with self._connections.transaction() as db:
+    def set_verified(self, webhook: str, fingerprint: str, at: int, until: float = float("inf")) -> None:
+        with self._connections.transaction(until) as db:
             db.execute(
                 "INSERT INTO verifications (webhook, fingerprint, verified_at) VALUES (?, ?, ?)"
                 " ON CONFLICT (webhook) DO UPDATE SET fingerprint = excluded.fingerprint,"
@@ -27,9 +27,9 @@ class SqliteVerifications(Verifications):
                 (webhook, fingerprint, at),
             )
 
-    def salt(self) -> bytes:
-        return secret_fact(self._connections, "fingerprint_salt")
+    def salt(self, until: float = float("inf")) -> bytes:
+        return secret_fact(self._connections, "fingerprint_salt", until)
 
-    def all(self) -> dict[str, tuple[str, int]]:
+    def all(self, until: float = float("inf")) -> dict[str, tuple[str, int]]:
         found = self._connections.read("SELECT webhook, fingerprint, verified_at FROM verifications")
         return {webhook: (fingerprint, at) for webhook, fingerprint, at in found}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from relay.memory import Memory, Overloaded, limit_for
-from store.deadline import within
 from testkit import PATIENCE
 
 MB = 1024 * 1024
@@ -97,15 +97,16 @@ def test_what_is_over_is_free_again() -> None:
 def test_large_bodies_become_objects_one_after_the_other() -> None:
     memory = Memory(32 * MB)
     first, second = memory.turn(2 * MB), memory.turn(2 * MB)
-    with within(0), first:
-        first.take()
-        first.take()
+    now = time.monotonic()
+    with first:
+        first.take(now)
+        first.take(now)
         with second, pytest.raises(Overloaded):
-            second.take()
+            second.take(now)
         with memory.turn(10_000) as small:
-            small.take()
-    with within(0), second:
-        second.take()
+            small.take(now)
+    with second:
+        second.take(now)
 
 
 def test_whoever_waits_for_a_turn_goes_on_when_it_comes() -> None:
@@ -113,8 +114,8 @@ def test_whoever_waits_for_a_turn_goes_on_when_it_comes() -> None:
     done = threading.Event()
 
     def wait() -> None:
-        with within(20), memory.turn(2 * MB) as turn:
-            turn.take()
+        with memory.turn(2 * MB) as turn:
+            turn.take(time.monotonic() + 20)
             done.set()
 
     with memory.turn(2 * MB) as first:

@@ -337,7 +337,7 @@ def test_a_media_type_that_is_not_read_is_unsupported(content_type: str, make_re
 def test_a_store_that_cannot_be_written_is_no_loss(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     relay = make_relay(PLAIN)
 
-    def fails(events: object) -> None:
+    def fails(*_: object) -> None:
         raise StoreUnavailable("database or disk is full")
 
     monkeypatch.setattr(relay.store.deliveries, "append", fails)
@@ -351,13 +351,13 @@ def test_a_store_that_cannot_be_written_is_no_loss(make_relay: MakeRelay, monkey
 def test_a_bug_of_ours_is_no_loss_and_no_500(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     relay = make_relay(PLAIN)
 
-    def fails(events: object) -> list[Committed]:
+    def fails(*_: object) -> list[Committed]:
         raise ZeroDivisionError
 
     monkeypatch.setattr(relay.store.deliveries, "append", fails)
     assert relay.post("plain", "{}", OK).status_code == 503
     relay = make_relay(PLAIN)
-    monkeypatch.setattr(SqliteDeliveries, "check_writable", lambda _: fails([]))
+    monkeypatch.setattr(SqliteDeliveries, "check_writable", fails)
     assert relay.another_process().get("/readyz").status_code == 503
 
 
@@ -581,7 +581,7 @@ def test_the_pages_beside(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
         response = relay.client.get(path)
         assert (response.status_code, response.mimetype) == (200, "application/json")
 
-    def fails(_: SqliteDeliveries) -> None:
+    def fails(*_: object) -> None:
         raise StoreUnavailable("disk full")
 
     monkeypatch.setattr(SqliteDeliveries, "check_writable", fails)

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from store.deadline import deadline, within
 from store.errors import StoreUnavailable
 from store.group_commit import GroupCommit, Take
 from store.records import Committed, NewEvent, new_event_id
@@ -25,12 +24,14 @@ class Database:
 
     def __init__(self) -> None:
         self.groups: list[list[Sequence[NewEvent]]] = []
+        self.waits: list[float] = []
         self.free = threading.Event()
         self.free.set()
         self.refused: set[str] = set()
         self.error: Exception | None = None
 
-    def commit(self, take: Take) -> list[list[Committed]]:
+    def commit(self, take: Take, until: float) -> list[list[Committed]]:
+        self.waits.append(until)
         assert self.free.wait(PATIENCE)
         if self.error is not None:
             raise self.error
@@ -72,20 +73,21 @@ def test_what_comes_before_the_database_is_to_be_had_shares_one_commit_and_gets_
     assert database.groups[1][0][0].id == later.event_id
 
 
-def test_whoever_comes_first_lets_others_hand_in_theirs() -> None:
+def test_whoever_comes_first_lets_others_hand_in_theirs_and_says_how_long_all_wait() -> None:
     database = Database()
     joined = [event()]
 
     def gather() -> None:
         if joined:  # another one is ready, and has its turn
-            thread = threading.Thread(target=group_commit.append, args=([joined.pop()],))
+            thread = threading.Thread(target=group_commit.append, args=([joined.pop()], 5.0))
             thread.start()
             while len(group_commit._open.deliveries) < 2:  # type: ignore[union-attr]
                 time.sleep(0.001)
 
     group_commit = GroupCommit(database.commit, gather)
-    group_commit.append([event()])
+    group_commit.append([event()], 7.0)
     assert [len(group) for group in database.groups] == [2]
+    assert database.waits == [7.0]
 
 
 def test_a_group_that_cannot_be_stored_fails_whole_and_the_next_one_is_not_touched() -> None:
@@ -110,7 +112,7 @@ def test_a_delivery_that_the_database_refuses_takes_no_other_with_it() -> None:
 
 
 def test_one_that_is_stopped_in_the_middle_leaves_nobody_waiting() -> None:
-    def stopped(take: Take) -> list[list[Committed]]:
+    def stopped(take: Take, until: float) -> list[list[Committed]]:
         raise SystemExit
 
     group_commit = GroupCommit(stopped)
@@ -118,14 +120,3 @@ def test_one_that_is_stopped_in_the_middle_leaves_nobody_waiting() -> None:
         group_commit.append([event()])
     with pytest.raises(SystemExit):  # of a new group
         group_commit.append([event()])
-
-
-def test_what_is_left_of_the_time_is_the_carried_one_or_less() -> None:
-    now = time.monotonic()
-    assert deadline(2.5) >= now + 2.5
-    with within(1):
-        assert now + 1 <= deadline(2.5) < now + 2.4
-        assert deadline(0.1) < now + 0.9
-        with ThreadPoolExecutor(1) as other:
-            assert other.submit(deadline, 100).result() > now + 50
-    assert deadline(2.5) >= now + 2.5

@@ -232,7 +232,7 @@ def _in_child(store: SqliteStore) -> None:
 def test_a_database_that_stays_locked_is_unavailable_after_the_busy_time_out(path: Path, store: SqliteStore) -> None:
     with (
         closing(sqlite3.connect(path, isolation_level=None)) as other,
-        mock.patch.object(connections, "BUSY_TIMEOUT", 0.2),
+        mock.patch.object(store._connections, "busy_timeout", 0.2),
     ):
         other.execute("BEGIN IMMEDIATE")
         began = time.monotonic()

@@ -16,11 +16,10 @@ from unittest import mock
 
 import pytest
 
-from store.deadline import within
 from store.errors import StoreUnavailable
 from store.group_commit import Take
 from store.records import Committed, NewEvent, new_event_id
-from store.sqlite import SqliteStore, connections, open_store
+from store.sqlite import SqliteStore, open_store
 from testkit import PATIENCE
 
 
@@ -43,11 +42,11 @@ def test_deliveries_of_many_threads_are_all_stored_and_share_commits(store: Sqli
     commits = 0
     commit = store.deliveries._group_commit._commit
 
-    def counted(take: Take) -> list[list[Committed]]:
+    def counted(take: Take, until: float) -> list[list[Committed]]:
         nonlocal commits
         commits += 1
         time.sleep(0.002)  # a slow disk: the others come meanwhile
-        return commit(take)
+        return commit(take, until)
 
     store.deliveries._group_commit._commit = counted
 
@@ -73,15 +72,15 @@ def test_whoever_has_less_time_waits_no_longer_for_the_database(store: SqliteSto
     """Behind another process, and behind others of this one that wait for it."""
     with (
         closing(sqlite3.connect(tmp_path / "bridge.db", isolation_level=None)) as other,
-        mock.patch.object(connections, "BUSY_TIMEOUT", 30),
+        mock.patch.object(store._connections, "busy_timeout", 30),
     ):
         other.execute("BEGIN IMMEDIATE")
         waits = threading.Thread(target=lambda: suppressed(store.deliveries.check_writable))
         waits.start()
         for _ in range(2):
             began = time.monotonic()
-            with within(0.3), pytest.raises(StoreUnavailable):
-                store.deliveries.append([event()])
+            with pytest.raises(StoreUnavailable):
+                store.deliveries.append([event()], began + 0.3)
             assert time.monotonic() - began < 10
         other.execute("ROLLBACK")
         waits.join(PATIENCE)

@@ -31,14 +31,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from functools import partial
 
 import structlog
 
 from config.watch import DefinitionsSource
 from store.clock import MonotonicClock
-from store.deadline import within
 from store.errors import StoreUnavailable
 from store.protocols import Store
 from store.records import Event, Target
@@ -72,8 +70,6 @@ WAIT_FOR_CALLS = 5.0
 """Seconds from a stop on for which calls are waited for."""
 WAIT_FOR_STORE = 6.5
 """Seconds from a stop on for which results are tried to be recorded."""
-_STORE_AT_LAST = 1.5
-"""Seconds for one step in the store meanwhile."""
 
 
 class Executor:
@@ -219,8 +215,7 @@ class Executor:
             self._fill_slots(now)
             if now < self._store_at:
                 return
-            with within(_STORE_AT_LAST) if self._draining else nullcontext():
-                recorded = self._recording.run()
+            recorded = self._recording.run()
             # What was recorded left room: it is filled at once, so that no thread waits for work.
             if not self._draining and (recorded or self._claims_now or now >= self._claims_at):
                 self._claims_now, self._claims_at = False, now + _CLAIM_EVERY

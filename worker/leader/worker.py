@@ -17,7 +17,6 @@ from config.wakeup import WakeUp
 from config.watch import DefinitionsSource
 from store.bisect import narrowed
 from store.clock import MonotonicClock
-from store.deadline import within
 from store.errors import LeadershipLost, StoreUnavailable
 from store.protocols import Store
 from store.records import Task
@@ -41,8 +40,6 @@ _ELECT_EVERY = 0.5
 """Seconds between tries to become leader."""
 _AFTER_STORE = 0.5
 """Seconds until the store is tried again."""
-_STORE_AT_LAST = 2.0
-"""Seconds for what a worker that stops does in the store, besides recording."""
 _AFTER_BUG = 2.0
 """Seconds until it is tried again after an error that nobody foresaw."""
 
@@ -137,8 +134,7 @@ class Worker:
         self._executor.drain()
         self._intervals.stop()
         try:
-            with within(_STORE_AT_LAST):
-                self.end_term()
+            self.end_term()
         except Exception:
             log.exception("ending the term failed unexpectedly; it runs out")
         self._executor.stop()
