@@ -46,7 +46,7 @@ def test_a_worker_goes_on_whose_machines_clock_is_set_back_by_a_day(tmp_path: Pa
             stderr=out,
         )
     try:
-        eventually("this worker decides")
+        eventually("this worker is leader")
         file.write_text(definitions("two"))
         eventually("two")
         clock.set(-86_400)

@@ -1,4 +1,4 @@
-"""Held events and the tasks that come to wait: which task takes which event."""
+"""Matches held events with tasks that come to wait."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _READ_AT_ONCE = 500
 
 @dataclass
 class Scope:
-    """What is decided for now."""
+    """What events are decided by: the definitions in force, and which webhooks are paused."""
 
     definitions: Definitions = field(default_factory=lambda: Definitions(()))
     receivers: Mapping[str, Sequence[Webhook]] = field(default_factory=dict)
@@ -46,7 +46,10 @@ class Scope:
 
 
 class HeldEvents:
-    """The held events, tasks that are still to be held against them, and those that are in doubt."""
+    """The held events, the tasks that are still to be matched with them, and those that are in doubt.
+
+    Belongs to the loop's thread.
+    """
 
     def __init__(self, store: Store, scope: Scope, tasks: TaskIndex, rules: Rules, quarantine: Quarantine):
         self._store = store
@@ -61,7 +64,7 @@ class HeldEvents:
         """Tasks that may take a held event, by the workflow that can't be shown for now."""
 
     def match_all(self) -> None:
-        """What tasks may take has changed: all are looked at."""
+        """What tasks may take has changed: all are to be matched."""
         self.to_match.update((task.id, task) for task in self._tasks)
 
     def hold(self, event: Event) -> None:
@@ -81,7 +84,7 @@ class HeldEvents:
         self.index.let_go(task_id)
 
     def begin(self) -> None:
-        """A decision begins: tasks of whose workflows more may be known are looked at again."""
+        """A decision begins: tasks are matched again if more may be known about their workflows."""
         for workflow_id in self._rules.workflows.begin() & self._in_doubt.keys():
             for task_id, task in self._in_doubt.pop(workflow_id).items():
                 self.to_match[task_id] = task
@@ -108,13 +111,13 @@ class HeldEvents:
             seq = page[-1].seq
 
     def set_aside(self, event: Event | HeldEvent, error: Exception) -> None:
-        """The event fails alone: it makes room for others until its next try."""
+        """The event fails alone: it is out of the way of others until its next try."""
         self._quarantine.event_failed(event.id, event.webhook, error)
         self.index.remove(event if isinstance(event, HeldEvent) else HeldEvent(event))
 
     @contextmanager
     def isolated(self, event: Event | HeldEvent) -> Iterator[None]:
-        """Sets the event aside if what is done for it fails."""
+        """Sets the event aside if what is done for it inside fails."""
         try:
             yield
         except OF_ALL:
@@ -150,7 +153,7 @@ class HeldEvents:
 
     @contextmanager
     def _isolated_task(self, task: WaitingTask) -> Iterator[None]:
-        """Sets the task aside if what is done for it fails: it takes no held event before its next try."""
+        """Sets the task aside if what is done for it inside fails: it takes no held event before its next try."""
         try:
             yield
         except OF_ALL:
@@ -224,7 +227,7 @@ class HeldEvents:
         return oldest
 
     def _first_for(self, task: WaitingTask, webhook: Webhook, plan: Plan) -> tuple[HeldEvent | None, InDoubt | None]:
-        """The webhook's oldest held event that the task may take, or with the doubt the one that it might."""
+        """The webhook's oldest held event that the task may take; with the doubt, if it is in doubt whether it may."""
         assert task.criteria is not None
         scheduled = self._rules.scheduled(task)
         since, doubt = float("-inf"), None
@@ -250,7 +253,7 @@ class HeldEvents:
         return None, None
 
     def expired(self, ended: list[HeldEvent], plan: Plan) -> list[HeldEvent]:
-        """Those of the events whose hold has run out that no task in doubt may still take; the others are kept."""
+        """Those of the events whose hold has ended that no task in doubt may still take; the others are kept."""
         doubted = {task.id: task for tasks in self._in_doubt.values() for task in tasks.values()} if ended else {}
         doubted.update(plan.in_doubt)
         doubted = {task_id: task for task_id, task in doubted.items() if task_id not in plan.taken}
@@ -265,7 +268,9 @@ class HeldEvents:
         for event, found in self._stored([event for event in ended if event.webhook in doubtful]):
             with self.isolated(event):
                 names = doubtful[event.webhook]
-                task = self._doubter(found, webhooks[event.webhook], names, doubted) if found is not None else None
+                task = (
+                    self._doubtful_taker(found, webhooks[event.webhook], names, doubted) if found is not None else None
+                )
                 if task is None:
                     over.append(event)
                 else:
@@ -273,7 +278,7 @@ class HeldEvents:
         return over
 
     def _stored(self, events: Sequence[HeldEvent]) -> Iterator[tuple[HeldEvent, Event | None]]:
-        """Each with what the store has of it, if it has: many are read at once. What can't be read is set aside."""
+        """Each with the event in the store, if there is one; many are read at once. What can't be read is set aside."""
         for part in _in_parts(events):
             found = self._read_together(part)
             yield from ((event, found[event.seq]) for event in part if event.seq in found)
@@ -289,7 +294,7 @@ class HeldEvents:
             self.set_aside(event, error)
         return found
 
-    def _doubter(
+    def _doubtful_taker(
         self, event: Event, webhook: Webhook, workflows: Collection[str], doubted: Mapping[str, WaitingTask]
     ) -> WaitingTask | None:
         """A task in doubt, of these workflows, that may take the event when its workflow can be looked up."""

@@ -20,9 +20,9 @@ from worker.leader.task_index import Document
 _MANY_VALUES = 64
 """Combinations of values beyond which an event is compared with each task instead of being looked up."""
 _GROUPS = 32
-"""Sets of paths by which a webhook's held events are findable at a time."""
+"""Sets of paths by which a webhook's held events can be found at a time."""
 _FEW = 500
-"""Held events of a webhook that are read for any new set of paths."""
+"""Up to so many held events of a webhook are read for any new set of paths."""
 _OFTEN = 8
 """Tasks with the same set of paths after which more events than that are read for it."""
 _SETS_COUNTED = 1000
@@ -45,7 +45,7 @@ class HeldEvent:
         self.hold_until = event.hold_until
         self.size = len(event.payload)
         self.signature = 0
-        """A bit for each member's name and each value of its payload: what has others can't hold."""
+        """A bit for each member's name and each value of its payload. Criteria that need other bits can't hold."""
 
     def __lt__(self, other: HeldEvent) -> bool:
         return self.seq < other.seq
@@ -73,7 +73,7 @@ class _Group:
 
 
 class HeldIndex:
-    """The events that are held for tasks that come to wait."""
+    """The held events. What is kept for a task in doubt doesn't end before that task is let go."""
 
     def __init__(self) -> None:
         self._events: dict[str, dict[int, HeldEvent]] = {}
@@ -92,7 +92,7 @@ class HeldIndex:
         return event.seq in self._events.get(event.webhook, ())
 
     def ended(self, before: float, paused: Collection[str] = (), limit: float = float("inf")) -> list[HeldEvent]:
-        """The first events whose hold ended before that time, but for those of webhooks that are paused.
+        """The first events whose hold ended before that time, except those of paused webhooks.
 
         They stay until they are removed; those of paused webhooks aren't looked at again before they are unparked.
         """
@@ -109,7 +109,7 @@ class HeldIndex:
         return list(ended.values())
 
     def unpark(self, webhook: str) -> None:
-        """The webhook is paused no longer."""
+        """The webhook is no longer paused."""
         for event in self._parked.pop(webhook, ()):
             heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
 
@@ -119,7 +119,7 @@ class HeldIndex:
         self._kept_seqs.add(event.seq)
 
     def let_go(self, task_id: str) -> None:
-        """No event is kept for this task any more."""
+        """No event is kept for this task any longer."""
         for event in self._kept.pop(task_id, ()):
             self._kept_seqs.discard(event.seq)
             if event in self:
@@ -143,7 +143,7 @@ class HeldIndex:
         return asked > _OFTEN
 
     def _forget_one(self, webhook: str) -> None:
-        """The set of paths that was learned first is findable no more."""
+        """Forgets the set of paths that was learned first."""
         groups = self._groups[webhook]
         forgotten = groups.pop(next(iter(groups)))
         for seq in self._events.get(webhook, ()):
@@ -187,7 +187,7 @@ class HeldIndex:
             self._places.setdefault(event.seq, []).append((group, places))
 
     def remove(self, event: HeldEvent) -> None:
-        """Holds the event no longer."""
+        """The event is no longer held."""
         self._events.get(event.webhook, {}).pop(event.seq, None)
         self._kept_seqs.discard(event.seq)
         for group, places in self._places.pop(event.seq, ()):
@@ -200,7 +200,7 @@ class HeldIndex:
                     del group.by_keys[place]
 
     def candidates(self, webhook: str, criteria: Criteria, received_after: float) -> Iterator[tuple[HeldEvent, bool]]:
-        """Held events whose values fit, oldest first, from about that arrival on; False beside those to be compared."""
+        """Held events whose values fit, oldest first, from about that arrival on; False: it must be compared."""
         group = self._groups.get(webhook, {}).get(criteria.paths)
         if group is None:
             needed = _needed(criteria)
@@ -219,7 +219,7 @@ class HeldIndex:
 
 
 def _first_received(events: list[HeldEvent], received_after: float) -> int:
-    """Where events begin that may have arrived after that time.
+    """The index of the first event that may have arrived after that time.
 
     The order of arrival is that of the commits, which the times follow but for a few seconds.
     """
@@ -247,7 +247,7 @@ def _signature(payload: Mapping[str, Any]) -> int:
 
 
 def _needed(criteria: Criteria) -> int:
-    """The bits that the signature of an event has for which the criteria hold; 0 where that can't be said."""
+    """The bits in the signature of every event for which the criteria hold; 0 where that can't be told."""
     needed = 0
     for path, key in zip(criteria.paths, criteria.keys, strict=True):
         steps = plain_steps(path.strip())

@@ -1,7 +1,4 @@
-"""Decisions with very many targets on their way into the store, in parts: between them others are decided.
-
-Belongs to the deciding loop's thread.
-"""
+"""Decisions with very many targets, which are written in parts: other events are decided in between."""
 
 from __future__ import annotations
 
@@ -17,11 +14,14 @@ from worker.leader.quarantine import Quarantine
 log = structlog.get_logger()
 
 _AT_ONCE = 2
-"""LargeDecisions that are written between two scans."""
+"""Parts that are written between two scans."""
 
 
 class LargeDecisions:
-    """What of large decisions is still to be written. One that can't be is set aside, and holds up no other."""
+    """The parts that are still to be written. A decision that can't be written is set aside, and holds up no other.
+
+    Belongs to the loop's thread.
+    """
 
     def __init__(self, store: Store, quarantine: Quarantine):
         self._store = store
@@ -32,7 +32,7 @@ class LargeDecisions:
         """Whether there are more parts to be written at once."""
 
     def write_all(self, term: Term, health: Health) -> None:
-        """Writes down what the worker before was writing. Raises LeadershipLost and StoreUnavailable."""
+        """Writes what the predecessor was still writing. Raises LeadershipLost and StoreUnavailable."""
         self.more = True
         while self.more:
             self._write(term, self._store.now())
@@ -45,7 +45,7 @@ class LargeDecisions:
                 self._write(term, now)
 
     def try_again(self, event_id: str) -> None:
-        """The event was set aside, and is due."""
+        """The event was set aside, and is due again."""
         self._refused.discard(event_id)
         self.more = True
 

@@ -1,4 +1,4 @@
-"""Decisions on their way into the store, and the targets that they are made of."""
+"""What is decided and not yet written, and the targets that decisions consist of."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def is_large(decision: Decision) -> bool:
 
 @dataclass
 class Plan:
-    """Decisions on their way into the store. Nothing else changes before they are there."""
+    """Decisions that are to be written. Nothing else changes before they are in the store."""
 
     paced: Collection[str]
     """Webhooks with a pace."""
     to_match: dict[str, WaitingTask]
-    """Tasks that have come to wait: each may take a held event."""
+    """Tasks that may take a held event: they have come to wait, or more is known about them now."""
     freed: Sequence[Event]
-    """Events that are free again: as good as held."""
+    """Events that are free again, and as good as held."""
     freed_index: HeldIndex = field(default_factory=HeldIndex)
     decisions: list[Decision] = field(default_factory=list)
     taken: dict[str, str] = field(default_factory=dict)
@@ -40,21 +40,22 @@ class Plan:
     events: dict[str, Event] = field(default_factory=dict)
     """id → event that is decided, or free again."""
     refused: bool = False
-    """Whether the store refused a decision: what comes after it is decided anew."""
+    """Whether the store refused a decision: what comes after it is decided again."""
     in_doubt: dict[str, WaitingTask] = field(default_factory=dict)
-    """Tasks that may take an event when their workflow can be looked up."""
+    """Tasks that may take an event once their workflow can be looked up."""
     kept: list[tuple[HeldEvent, str]] = field(default_factory=list)
     """Events whose hold has run out, each with the task in doubt that may still take it."""
     undefined: dict[str, int] = field(default_factory=dict)
-    """Undefined webhook → when the first of its events is to be looked at again."""
+    """Webhook that isn't defined → when the first of its events is to be decided all the same."""
     complete: bool = True
     """Whether every task that was waiting is known; if not, events without a taker are left undecided."""
     more_expired: bool = False
     """Whether more holds have ended than are ended at once."""
     blocked: set[str] = field(default_factory=set)
-    """Webhooks with such an event: those that came after it wait too."""
+    """Webhooks with such an event: their later events wait too."""
 
     def take(self, event: HeldEvent, task: WaitingTask) -> None:
+        """The task takes the event."""
         self.taken[task.id] = event.id
         self.release(event, (completion(task),))
 
@@ -64,7 +65,7 @@ class Plan:
         self.decisions.append(Decision(event.id, "pending", "no", targets, event.webhook in self.paced))
 
     def steps(self, ended: Sequence[HeldEvent]) -> Iterator[tuple[list[Decision], list[HeldEvent]]]:
-        """The decisions, and then the holds that have ended, in their order, in parts for one transaction each."""
+        """The decisions, and then the holds that have ended, in order, in steps of one transaction each."""
         step: list[Decision] = []
         size = 0
         for decision in self.decisions:

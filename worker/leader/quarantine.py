@@ -1,6 +1,6 @@
-"""What fails alone while events are decided: it is set aside with its reason, and tried again, ever more rarely.
+"""Events and tasks that fail alone: each is set aside with its reason, and tried again, ever more rarely.
 
-Belongs to the deciding loop's thread. Events wait in the store; tasks, which are few and all in memory, here.
+Belongs to the loop's thread. Events wait in the store; tasks, which are few and in memory anyway, wait here.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _LOOK_EVERY = 1000
 _AT_ONCE = 20
 """Events that are tried again at a time: what fails for long takes no others' turn."""
 _KEPT = 10_000
-"""Tasks, and events, that are remembered as set aside at most. Beyond it the first ones are left to the store, and to
-the next worker, which reads them all."""
+"""Tasks, and events, that are remembered at most. Of more, the first are left to the store, and to the next leader,
+which reads them all."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _Failure:
 
 
 class Quarantine:
-    """Collects what failed and what was tried again; `write` writes both down."""
+    """Collects what failed and what was tried again; `write` puts it into the store's quarantine, and takes it out."""
 
     def __init__(self, store: Store):
         self._store = store
@@ -57,7 +57,7 @@ class Quarantine:
         self._failures["event", event_id] = _Failure(webhook, error, None)
 
     def task_failed(self, task_id: str, error: Exception, retry: Callable[[], None]) -> None:
-        """The task can't be used; `retry` is to be done when it is tried again, and may raise."""
+        """The task can't be used. `retry` is called when it is due again, and may raise."""
         self._failures["task", task_id] = _Failure(None, error, retry)
 
     def has_task(self, task_id: str) -> bool:
@@ -69,7 +69,7 @@ class Quarantine:
         return (kind, id_) in self._failures
 
     def task_is_gone(self, task_id: str) -> None:
-        """The task waits no longer."""
+        """The task no longer waits."""
         if self._tasks.pop(task_id, None) is not None:
             self._gone.add(task_id)
 
@@ -132,7 +132,7 @@ class Quarantine:
         return list(items.values())
 
     def write(self, now: int) -> None:
-        """Sets aside what failed, and takes back what was tried and didn't. Raises StoreUnavailable."""
+        """Sets aside what failed, and takes back what was tried again and didn't fail. Raises StoreUnavailable."""
         if not (self._failures or self._tried or self._gone):
             return
         events = [id_ for kind, id_ in self._failures if kind == "event"]

@@ -17,7 +17,7 @@ from worker.leader.workflows import InDoubt, Workflows
 
 
 class Rules:
-    """Times are Unix milliseconds by our clock; those of Conductor are converted as they are compared."""
+    """Times are Unix milliseconds by our clock; those of Conductor are converted to it as they are compared."""
 
     def __init__(self, tasks: TaskIndex, workflows: Workflows, clock: ServerClock, skew: float):
         """`skew` is BRIDGE_CLOCK_SKEW in milliseconds."""
@@ -31,7 +31,7 @@ class Rules:
         return self._clock.to_local(task.scheduled_at)
 
     def running_since(self, task: WaitingTask) -> float | None:
-        """The time before which no event goes to the task as one that is held; None if its workflow isn't there."""
+        """The task takes no held event that arrived before that time; None if Conductor doesn't have its workflow."""
         workflow = self.workflows.get(task.workflow_id)
         if workflow is None:
             return None
@@ -74,7 +74,7 @@ class Rules:
         return []
 
     def may_take(self, task: WaitingTask, event_id: str, received_at: int, hold_until: int) -> bool:
-        """Whether a task that came to wait may take a held event: in time, and of a workflow that was running."""
+        """Whether a task may take a held event: it came in time, and its workflow was running when that arrived."""
         scheduled = self.scheduled(task)
         if not came_in_time(scheduled, hold_until):
             return False

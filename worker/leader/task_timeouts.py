@@ -1,4 +1,4 @@
-"""Keeps tasks alive whose definition has a response time-out: silence would time them out.
+"""Extends the response time-outs of tasks whose definition has one: without a sign of life they would time out.
 
 Those that wait, and those that an event has taken, until their completion is recorded.
 """
@@ -29,9 +29,9 @@ log = structlog.get_logger()
 
 _THREADS = 16
 _FAILING = _THREADS // 2
-"""Extensions at a time of tasks whose last one failed: those that hang hold up no other."""
+"""Extensions in flight at most of tasks whose last one failed: those that hang hold up no other."""
 _IN_HAND = 128
-"""Extensions that are begun or wait for a thread, so that the most urgent ones are always among the next."""
+"""Extensions that are in flight or wait for a thread, so few that the most urgent ones are always among the next."""
 _PAGE = 2000
 _SOONEST = 0.2
 """Seconds between two tries at least."""
@@ -45,7 +45,7 @@ class _Timer:
     def __init__(self, task: WaitingTask | Task, due: float, taken: bool = False):
         self.task = task
         self.due = due
-        """When it is to be put off, by `time.monotonic`."""
+        """When it is to be extended, by the monotonic clock."""
         self.taken = taken
         """Whether an event has the task."""
         self.failures = 0
@@ -55,17 +55,17 @@ class _Timer:
 
     @property
     def within(self) -> float:
-        """Seconds for one call, so that several fit into the time."""
+        """Seconds for one call, so that several tries fit into the time-out."""
         return max(1.0, self.task.response_timeout / 6)
 
 
 class TaskTimeouts:
-    """Puts off the time-outs of tasks, each a third of its time after the last; after a failure several times more.
+    """Extends each time-out a third of its length after the last extension; after a failure, several times sooner.
 
-    Conductor reads a task, changes it and writes it back: an extension beside a completion could undo that. So no task
-    is given to an event while its time-out is being put off, or its completion is not due before that has ended. Of a
-    task that was given, the completion is locked in the store meanwhile, against all workers; and none is extended as
-    long as a completion may be under way.
+    Conductor reads a task, changes it and writes it back: an extension could undo a completion that is made at the same
+    time. So no task is given to an event while its extension is in flight, or its completion isn't due before that has
+    ended. While a taken task is extended, its completion is locked in the store against all workers; and none is
+    extended as long as its completion may be in flight.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class TaskTimeouts:
         # All of the following under this lock.
         self._timers: dict[str, _Timer] = {}
         self._extending: set[str] = set()
-        """Waiting tasks whose time-outs are just being put off."""
+        """Waiting tasks whose extension is in flight."""
         self._being_given: Collection[str] = ()
 
     def load(self, given: Iterable[Task] = ()) -> None:
-        """Reads which tasks events have taken before; `given` have their event too. Raises StoreUnavailable."""
+        """Reads which tasks events have taken; so have those `given`. Raises StoreUnavailable."""
         self._load(task for task in given if task.response_timeout)
         after = ""
         while page := self._locks.taken_in_time(after, _PAGE):
@@ -106,7 +106,7 @@ class TaskTimeouts:
             self._timers.update((task.id, _Timer(task, self._steady.monotonic(), taken=True)) for task in tasks)
 
     def extend(self, tasks: Iterable[WaitingTask], waiting: Container[str], heartbeat: Heartbeat) -> None:
-        """Begins to put off what is due of these tasks, and of those that were taken.
+        """Begins the extensions that are due, of these tasks and of those that were taken.
 
         `waiting` are the ids of the tasks that wait, at any time. No request for one of them leaves when the term isn't
         certain any more: another leader may give the task to an event then.
@@ -245,7 +245,7 @@ class TaskTimeouts:
                     self._timers.setdefault(task.id, _Timer(task, due)).taken = True
 
     def finish(self) -> bool:
-        """Forgets all tasks, when none `waits` any more; whether no extension of one is on its way."""
+        """Forgets all tasks, once the term is over; whether no extension of a waiting one is in flight any more."""
         with self._changed:
             self._timers.clear()
             return self._changed.wait_for(lambda: not self._extending, 1.0)

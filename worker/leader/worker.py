@@ -1,4 +1,4 @@
-"""The worker process: it takes leadership and decides, or only calls while another worker has it."""
+"""The worker process: as the leader it decides; as a follower it only makes calls."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _ELECT_EVERY = 0.5
 _AFTER_STORE = 0.5
 """Seconds until the store is tried again."""
 _AFTER_BUG = 2.0
-"""Seconds until it is tried again after an error that nobody foresaw."""
+"""Seconds until the worker tries to be elected again after an unforeseen error."""
 
 
 class Worker:
-    """Several workers may run on one store: one decides, all call.
+    """Several workers may run on one store: one is leader, all make calls.
 
     Its state is the loop's thread's. Signal handlers set flags, and wake it through descriptors only.
     """
@@ -83,9 +83,9 @@ class Worker:
         )
         self._intervals = Intervals()
         self.leader: Leader | None = None
-        """The present one. Other threads read it once, and then speak to that one, over or not."""
+        """Of the present term; None for a follower. Other threads read it once, and keep to that one, over or not."""
         self._unstored: list[Task] = []
-        """Polled in a term that ended before they were stored."""
+        """Tasks that were polled in a term that ended before they were stored."""
         self._listener = store.signals.listener("targets")
 
     @property
@@ -107,7 +107,7 @@ class Worker:
             self.shut_down()
 
     def stop(self) -> None:
-        """Asks the worker to finish what is in hand and end. For signal handlers too."""
+        """Asks the worker to finish the calls in flight and end. For signal handlers too."""
         self._stopping = True
         self._executor.drain()  # now, since the loop may be waiting for Conductor or the store
         self._stop.ring()
@@ -120,13 +120,13 @@ class Worker:
             leader.wake()
 
     def reload(self) -> None:
-        """Reads the definitions anew at the next step. For signal handlers too."""
+        """Reads the definitions again at the next step. For signal handlers too."""
         self._source.force()
         self._reload = True
         self.wake()
 
     def shut_down(self) -> None:
-        """Decides no more, lets the next worker decide, makes no new calls, ends those in hand, and records them.
+        """Resigns, begins no new calls, and waits for those in flight to end and be recorded.
 
         Within seconds, whatever hangs: what isn't done then is looked up by other workers, as after a crash.
         """
@@ -143,7 +143,7 @@ class Worker:
         log.info("worker stopped")
 
     def close(self) -> None:
-        """Gives back what a worker holds that doesn't run."""
+        """Closes what a worker has open even if it never ran."""
         self._listener.close()
         self._stop.close()
 
@@ -180,7 +180,7 @@ class Worker:
     # --- the loop ---
 
     def step(self) -> None:
-        """Decides once, or calls for a while; whatever goes wrong, the next step begins anew from the store."""
+        """Decides once as leader, or makes calls for a while. After an error the next step reads the store again."""
         self._health.beat("the loop")
         try:
             if self._reload:
@@ -193,7 +193,7 @@ class Worker:
                 assert self.leader is not None
                 self.leader.step()
         except LeadershipLost:
-            log.warning("another worker decides now")
+            log.warning("leadership lost: another worker is leader")
             self.end_term()
         except StoreUnavailable as error:
             # What of the last steps is in the store is to be read from there, whenever that is possible again.
@@ -207,7 +207,7 @@ class Worker:
             self._stop.wait(_AFTER_BUG)
 
     def elect(self) -> bool:
-        """Begins a term if no other worker decides; whether it did. Raises StoreUnavailable."""
+        """Begins a term unless another worker is leader; whether it did. Raises LeadershipLost and StoreUnavailable."""
         term = self._store.leadership.elect(self.id, TERM_SECONDS)
         if term is None:
             return False
@@ -232,23 +232,23 @@ class Worker:
         return True
 
     def end_term(self) -> None:
-        """Ends the term, if there is one, and gives leadership up."""
+        """Ends the term, if there is one, and resigns."""
         leader, self.leader = self.leader, None
         if leader is None:
             return
         self._unstored += leader.end()
-        # The next worker may give a task to an event, beside which no time-out must be put off.
+        # The next leader may give a task to an event, and no extension of its time-out may be in flight then.
         finished = self._timeouts.finish()
         with suppress(StoreUnavailable):
             self.hand_over()
-        if not finished:  # then it decides when leadership has run out
-            log.warning("a task's time-out is still being put off: the lead isn't given up")
+        if not finished:  # then the term runs out
+            log.warning("a task's time-out is still being extended: not resigning")
             return
         with suppress(StoreUnavailable):
             self._store.leadership.resign(leader.term)
 
     def hand_over(self) -> None:
-        """Leaves what was polled and couldn't be stored to the worker that decides now. Raises StoreUnavailable."""
+        """Leaves what was polled and couldn't be stored to the present leader. Raises StoreUnavailable."""
         if self._unstored:
             refused = narrowed(self._unstored, lambda tasks: self._store.tasks.hand_over(tasks, self._store.now()))
             for task, error in refused:  # the index knows it

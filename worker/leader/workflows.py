@@ -1,4 +1,4 @@
-"""What the delivery rules need to know of workflows. One that Conductor can't show for now is in doubt."""
+"""What the delivery rules need to know about workflows. One that Conductor can't show for now is in doubt."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ log = structlog.get_logger()
 
 _REMEMBERED = 50_000
 _IN_DOUBT = 10_000
-"""Workflows in doubt whose failed look-ups are remembered; of more the first are forgotten, and so asked for sooner."""
+"""Workflows in doubt that are remembered; of more, the first are forgotten, and so are looked up again sooner."""
 _PATIENCE = 0.5
 """Seconds that a decision waits for the next answer to a look-up."""
 _LONGEST = 2.0
-"""Seconds that a decision waits for all of its look-ups together."""
+"""Seconds that a decision waits for all its look-ups together."""
 _LONGEST_PAUSE = 30.0
 """Seconds between two look-ups of one workflow at most."""
 _FORGOTTEN_AFTER = 300.0
-"""Seconds after a doubt's next try was due, and nobody wanted it, after which it is forgotten: its tasks have ended."""
+"""Seconds after which a doubt is forgotten whose next try was due and that nobody asked for: its tasks have ended."""
 _SHOWN_AFTER = 3
 """Failures after which people are shown that the workflow is in doubt."""
 _SHOW_EVERY = 1.0
@@ -64,7 +64,7 @@ class _Doubt:
 
 
 class Workflows:
-    """Belongs to the deciding loop's thread. A look-up that takes long goes on, and is asked for its answer later."""
+    """Belongs to the loop's thread. A look-up that takes long continues, and its answer is used later."""
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class Workflows:
                 del self._doubts[workflow_id]
 
     def _show(self) -> None:
-        """Sets aside in the store what goes on failing, and takes back what can be shown again."""
+        """Puts what goes on failing into the quarantine, and takes back what can be shown again."""
         new = [
             (workflow_id, doubt)
             for workflow_id, doubt in self._doubts.items()
