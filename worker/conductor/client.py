@@ -6,8 +6,9 @@ What was measured on Conductor OSS 3.32 and is easy to get wrong is noted where 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from copy import copy
+from functools import partial
 from typing import Any
 
 from store.clock import ServerClock, SteadyClock
@@ -52,12 +53,12 @@ class Conductor:
         machine's."""
         self._api = Api(url, bounds, key, secret, clock or SteadyClock())
         self._pages = pages
-        self._patience = float("inf")
+        self._call = self._api.call
 
     def within(self, seconds: float) -> Conductor:
         """The same server, for calls that wait no longer for an answer. One that comes later is lost."""
         impatient = copy(self)
-        impatient._patience = seconds
+        impatient._call = partial(self._api.call, patience=seconds)
         return impatient
 
     @property
@@ -209,7 +210,7 @@ class Conductor:
         # By name and not by id: the update by id answers the same whatever has happened.
         path = {"workflowId": workflow_id, "name": reference_name}
         worker = [("workerid", event_id)]
-        answer = self._call("POST", "/tasks/{workflowId}/{name}/COMPLETED", path, worker, output, not_after)
+        answer = self._call("POST", "/tasks/{workflowId}/{name}/COMPLETED", path, worker, output, not_after=not_after)
         return id_of(answer) if answer else None
 
     def start(
@@ -324,17 +325,6 @@ class Conductor:
     def _search(self, path: str, query: str, sort: str, offset: int, size: int) -> list[dict[str, Any]]:
         parameters = [("start", offset), ("size", size), ("sort", sort), ("query", query)]
         return checked(list, checked(dict, self._call("GET", path, query=parameters)).get("results") or [])
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        parameters: dict[str, str] | None = None,
-        query: Sequence[tuple[str, Any]] = (),
-        body: Any = None,
-        not_after: float = float("inf"),
-    ) -> Any:
-        return self._api.call(method, path, parameters, query, body, not_after=not_after, patience=self._patience)
 
 
 def _tasks(workflow: dict[str, Any] | None) -> list[dict[str, Any]]:

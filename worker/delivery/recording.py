@@ -6,7 +6,7 @@ For one thread.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
@@ -27,18 +27,6 @@ _REASON = 500
 """Characters of a reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Recorded:
-    result: Result
-    webhook: str
-
-
-@dataclass(frozen=True, slots=True)
-class _GivenBack:
-    target: Target
-    due_at: int
-
-
 class Recording:
     """Results that are to be recorded, and targets that are to be given back."""
 
@@ -46,10 +34,12 @@ class Recording:
         self._store = store
         self._worker_id = worker_id
         self._clock = clock
-        self._results: list[_Recorded] = []
-        self._given_back: list[_GivenBack] = []
-        self._aside: list[SetAside] = []
-        """To be set aside."""
+        self._results: list[tuple[Result, str | None]] = []
+        """To be recorded, each with its webhook."""
+        self._given_back: dict[int, list[Target]] = {}
+        """When due again → targets to be given back."""
+        self._aside: dict[str, SetAside] = {}
+        """To be set aside, by their number."""
         self._known: dict[int, SetAside] = {}
         """Targets that are set aside, by their number."""
         self._known_at = float("-inf")
@@ -59,21 +49,21 @@ class Recording:
         """When something was last recorded, by the clock."""
 
     def __len__(self) -> int:
-        return len(self._results) + len(self._given_back) + len(self._aside)
+        return len(self._results) + sum(map(len, self._given_back.values())) + len(self._aside)
 
     def add(self, result: Result, webhook: str) -> None:
         """Records the result of a call."""
-        self._results.append(_Recorded(result, webhook))
+        self._results.append((result, webhook))
 
     def give_back(self, target: Target, due_at: int | None = None) -> None:
         """No call was made for the target: it is due again then, or at once."""
-        self._given_back.append(_GivenBack(target, self._store.now() if due_at is None else due_at))
+        self._given_back.setdefault(self._store.now() if due_at is None else due_at, []).append(target)
 
     def set_aside(self, target: Target, webhook: str | None, reason: str) -> None:
         """The fault is the target's own: it is tried again ever more rarely, and people see it with this reason."""
         now = self._store.now()
         result = _pending(target, _plain(reason), now)
-        self._results.append(_Recorded(result, webhook or ""))
+        self._results.append((result, webhook))
         self._note_aside(result, webhook, now)
 
     def clear(self) -> None:
@@ -93,8 +83,7 @@ class Recording:
         self._record()
         self._give_back()
         if self._aside:
-            items = {item.id: item for item in self._aside}
-            for item, error in narrowed(list(items.values()), self._store.quarantine.set_aside):
+            for item, error in narrowed(list(self._aside.values()), self._store.quarantine.set_aside):
                 log.error("what failed can't be set aside", kind=item.kind, id=item.id, error=ascii(str(error)))
             self._aside.clear()
         self.done_at = self._clock.monotonic()
@@ -106,7 +95,7 @@ class Recording:
         while self._results:
             part = self._results[: self._at_once]
             try:
-                self._store.claims.record_results(self._worker_id, [one.result for one in part], self._store.now())
+                self._store.claims.record_results(self._worker_id, [result for result, _ in part], self._store.now())
             except StoreUnavailable:
                 # It may be one of them that the store can't take, so fewer are tried next, and that one last of all.
                 if len(part) > 1:
@@ -119,23 +108,23 @@ class Recording:
                     self._at_once = len(part) // 2
                     continue
                 self._results.pop(0)
-                self._refused(part[0], error)
+                self._refused(*part[0], error)
             else:
                 del self._results[: len(part)]
                 self._at_once = min(_ALL, 2 * self._at_once)
-                self._take_back([one.result for one in part])
+                self._take_back([result for result, _ in part])
 
-    def _refused(self, one: _Recorded, error: Exception) -> None:
+    def _refused(self, result: Result, webhook: str | None, error: Exception) -> None:
         """The store answers, and takes all other results."""
-        target, reason = one.result.target, _plain(f"its result can't be recorded: {type(error).__name__}: {error}")
+        target, reason = result.target, _plain(f"its result can't be recorded: {type(error).__name__}: {error}")
         log.error("the store refuses a result", target=target.id, event_id=target.event_id, error=reason)
         now = self._store.now()
         pending = _pending(target, reason, now)
-        for plain in (replace(one.result, error=reason), pending):
+        for plain in (replace(result, error=reason), pending):
             try:
                 self._store.claims.record_results(self._worker_id, [plain], now)
             except StoreUnavailable:
-                self._results.append(one)
+                self._results.append((result, webhook))
                 raise
             except Exception as still:
                 log.error("the store refuses it in plain words too", target=target.id, error=ascii(str(still)))
@@ -144,19 +133,17 @@ class Recording:
                 return
             break
         # Also if nothing at all could be recorded: then its claim runs out, and it is looked up.
-        self._note_aside(pending, one.webhook or None, now)
+        self._note_aside(pending, webhook, now)
 
     def _give_back(self) -> None:
-        while self._given_back:
-            due_at = self._given_back[0].due_at
-            together = [one.target for one in self._given_back if one.due_at == due_at]
+        for due_at, together in list(self._given_back.items()):
 
             def give_back(targets: Sequence[Target], due_at: int = due_at) -> None:
                 self._store.claims.give_back(self._worker_id, targets, due_at)
 
             for target, error in narrowed(together, give_back):  # its claim runs out
                 log.error("a target can't be given back", target=target.id, error=ascii(str(error)))
-            self._given_back = [one for one in self._given_back if one.due_at != due_at]
+            del self._given_back[due_at]
 
     # --- what is set aside ---
 
@@ -165,8 +152,7 @@ class Recording:
         before = self._known.get(target_id)
         since, tries = (before.since, before.tries + 1) if before is not None else (now, 1)
         item = SetAside("target", str(target_id), webhook, pending.error or "", since, tries, pending.due_at)
-        self._known[target_id] = item
-        self._aside.append(item)
+        self._known[target_id] = self._aside[item.id] = item
 
     def _take_back(self, results: Sequence[Result]) -> None:
         """Targets that have ended aren't set aside any more."""
@@ -174,7 +160,7 @@ class Recording:
         if now >= self._known_at + _READ_EVERY:
             self._known_at = now
             found = self._store.quarantine.items("target")
-            self._known = {int(item.id): item for item in (*found, *self._aside) if item.id.isdecimal()}
+            self._known = {int(item.id): item for item in (*found, *self._aside.values()) if item.id.isdecimal()}
         ended = [result.target.id for result in results if result.state in ENDED and result.target.id in self._known]
         if ended:
             self._store.quarantine.take_back("target", [str(target_id) for target_id in ended])
