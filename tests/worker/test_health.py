@@ -159,6 +159,6 @@ def test_it_is_not_stuck_without_anything_overdue(overdue: Overdue) -> None:
 def test_only_the_worker_that_decides_says_so_or_that_did_a_moment_ago(overdue: Overdue) -> None:
     assert overdue.later(2 * STANDSTILL, "event 1") > 0
     overdue.clock.seconds += STANDSTILL - 1
-    assert overdue.progress.stuck_for > 0, "its reigns may end as they begin"
+    assert overdue.progress.stuck_for > 0, "its terms may end as they begin"
     overdue.clock.seconds += 1
     assert overdue.progress.stuck_for == 0

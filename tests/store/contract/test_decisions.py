@@ -35,7 +35,7 @@ WRITES: dict[str, Callable[[Store], object]] = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_only_who_has_the_lead_writes_what_is_decided(store: Store, name: str) -> None:
+def test_only_the_leader_writes_what_is_decided(store: Store, name: str) -> None:
     arrive(store)
     store.tasks.adopt(ME, [task()], NOW)
     with pytest.raises(LeadershipLost):

@@ -52,9 +52,7 @@ def test_a_large_decision_is_written_in_parts(store: Store, large: Decision) -> 
 
 
 @pytest.mark.parametrize("written", range(6))
-def test_whoever_has_the_lead_next_goes_on_with_it(
-    backend: Backend, store: Store, large: Decision, written: int
-) -> None:
+def test_the_next_leader_goes_on_with_it(backend: Backend, store: Store, large: Decision, written: int) -> None:
     """As after kill -9 between two parts."""
     store.large_decisions.record(ME, large, NOW)
     for _ in range(written):

@@ -12,7 +12,7 @@ LONG = 10**6
 SHORT = 0.05
 
 
-def test_one_worker_has_the_lead_until_it_resigns(store: Store, other: Store) -> None:
+def test_one_worker_has_leadership_until_it_resigns(store: Store, other: Store) -> None:
     before = other.now()
     assert other.leadership.elect("another", LONG) is None
     assert not other.leadership.renew(Term("another"), LONG)
@@ -29,7 +29,7 @@ def test_one_worker_has_the_lead_until_it_resigns(store: Store, other: Store) ->
     assert other.leadership.elect("another", LONG) == Term("another"), "who resigned has said goodbye"
 
 
-def test_a_lead_that_was_given_up_is_not_kept(store: Store, other: Store) -> None:
+def test_a_term_that_was_given_up_is_not_renewed(store: Store, other: Store) -> None:
     store.leadership.resign(ME)
     assert not store.leadership.renew(ME, LONG)
     assert store.leadership.leader() is None
@@ -37,7 +37,7 @@ def test_a_lead_that_was_given_up_is_not_kept(store: Store, other: Store) -> Non
     assert other.leadership.elect("another", LONG)
 
 
-def test_a_lead_runs_out_without_a_sign_of_life(store: Store, other: Store) -> None:
+def test_a_term_runs_out_without_a_sign_of_life(store: Store, other: Store) -> None:
     assert store.leadership.renew(ME, SHORT)
     leader = store.leadership.leader()
     assert leader is not None
@@ -50,7 +50,7 @@ def test_a_lead_runs_out_without_a_sign_of_life(store: Store, other: Store) -> N
     assert store.leadership.renew(Term("another"), LONG) or other.leadership.renew(Term("another"), LONG)
 
 
-def test_the_lead_of_a_killed_worker_need_not_run_out(backend: Backend, store: Store, other: Store) -> None:
+def test_the_term_of_a_killed_worker_need_not_run_out(backend: Backend, store: Store, other: Store) -> None:
     assert store.leadership.renew(ME, LONG)
     backend.die(store, "me")
     before = other.now()
@@ -61,7 +61,7 @@ def test_the_lead_of_a_killed_worker_need_not_run_out(backend: Backend, store: S
     assert before <= term[-1].predecessor_until <= other.now()
 
 
-def test_who_took_the_lead_from_one_that_hangs_is_not_taken_for_dead_when_that_one_gives_way(
+def test_who_took_leadership_from_one_that_hangs_is_not_taken_for_dead_when_that_one_gives_way(
     backend: Backend, store: Store, other: Store
 ) -> None:
     store.leadership.renew(ME, SHORT)

@@ -85,7 +85,7 @@ def test_the_decider_hears_of_results_that_leave_it_something(store: Store, othe
         assert ended(listener)
 
 
-def test_the_followers_hear_of_a_lead_that_is_given_up(store: Store, other: Store) -> None:
+def test_the_followers_hear_of_a_leader_that_resigns(store: Store, other: Store) -> None:
     with listening(other, "targets") as listener:
         store.leadership.resign(ME)
         assert ended(listener)

@@ -160,7 +160,7 @@ def test_no_hold_ends_before_the_index_has_been_asked(bench: Bench) -> None:
         assert bench.hold(held) == "no"
 
 
-def test_an_index_that_hangs_holds_up_no_sweep_for_long(bench: Bench) -> None:
+def test_an_index_that_hangs_holds_up_no_scan_for_long(bench: Bench) -> None:
     leader = bench.begin()
     waits: list[float] = []
     within = bench.conductor.within

@@ -107,7 +107,7 @@ def test_the_queue_is_polled_until_it_is_empty(bench: Bench) -> None:
     assert bench.ids() == []
 
 
-def test_a_sweep_ends_though_tasks_go_on_coming(bench: Bench) -> None:
+def test_a_scan_ends_though_tasks_go_on_coming(bench: Bench) -> None:
     tasks = bench.schedule(10)
     polls = 0
     poll = bench.conductor.poll
@@ -115,7 +115,7 @@ def test_a_sweep_ends_though_tasks_go_on_coming(bench: Bench) -> None:
     def slow(*given: Any) -> list[Task]:
         nonlocal polls
         polls += 1
-        assert polls < 50, "the sweep doesn't end"
+        assert polls < 50, "the scan doesn't end"
         bench.ms += 1001
         bench.schedule()
         return poll(*given)
@@ -190,7 +190,7 @@ def test_every_domains_queue_is_swept(bench: Bench) -> None:
     assert [call.args[:2] for call in poll.call_args_list] == [("me", None), ("me", "billing"), ("me", "other")]
 
 
-def test_a_sweep_began_before_its_first_poll(bench: Bench) -> None:
+def test_a_scan_began_before_its_first_poll(bench: Bench) -> None:
     poll = bench.conductor.poll
 
     def slow(*given: Any) -> Any:
@@ -204,7 +204,7 @@ def test_a_sweep_began_before_its_first_poll(bench: Bench) -> None:
     assert bench.scanner.began == began
 
 
-def test_the_first_sweep_searches_the_index_for_what_others_have_polled(bench: Bench) -> None:
+def test_the_first_scan_searches_the_index_for_what_others_have_polled(bench: Bench) -> None:
     [task] = bench.schedule()
     bench.conductor.poll("somebody")
     bench.scan()
@@ -212,7 +212,7 @@ def test_the_first_sweep_searches_the_index_for_what_others_have_polled(bench: B
     assert bench.searches == [0]
 
 
-def test_later_sweeps_search_once_a_task_was_found_by_the_index_alone_and_for_what_is_new(bench: Bench) -> None:
+def test_later_scans_search_once_a_task_was_found_by_the_index_alone_and_for_what_is_new(bench: Bench) -> None:
     bench.scan()
     bench.scan()
     assert bench.searches == [0]
@@ -233,7 +233,7 @@ def test_what_an_overlapping_search_sees_again_is_not_found_again(bench: Bench) 
     assert bench.ids() == [task]
 
 
-def test_a_poll_whose_answer_got_lost_is_no_sweep_and_the_next_one_asks_the_index(bench: Bench) -> None:
+def test_a_poll_whose_answer_got_lost_is_no_scan_and_the_next_one_asks_the_index(bench: Bench) -> None:
     bench.scan()
     [task] = bench.schedule()
     bench.conductor.poll_fault = "lost"
@@ -259,7 +259,7 @@ def fail(*_: Any) -> Any:
     raise NotNow("the index is down")
 
 
-def test_where_the_index_was_never_of_use_sweeps_go_on_without_it_after_a_few_tries(bench: Bench) -> None:
+def test_where_the_index_was_never_of_use_scans_go_on_without_it_after_a_few_tries(bench: Bench) -> None:
     bench.conductor.waiting_since = fail  # type: ignore[method-assign,assignment]
     for _ in range(2):
         bench.scan()
@@ -272,7 +272,7 @@ def test_where_the_index_was_never_of_use_sweeps_go_on_without_it_after_a_few_tr
     assert bench.ids() == [task]
 
 
-def test_where_tasks_are_known_by_the_index_alone_no_sweep_is_whole_without_it(bench: Bench) -> None:
+def test_where_tasks_are_known_by_the_index_alone_no_scan_is_complete_without_it(bench: Bench) -> None:
     bench.state.found_by_index_alone()
     bench.conductor.waiting_since = fail  # type: ignore[method-assign,assignment]
     for _ in range(10):
@@ -327,7 +327,7 @@ def test_without_an_index_waiting_tasks_are_asked_for_one_by_one_in_turn(bench: 
     assert bench.gone == tasks[::40]
 
 
-def test_an_event_without_a_taker_has_the_next_sweep_search_that_may(bench: Bench) -> None:
+def test_an_event_without_a_taker_has_the_next_scan_search_that_may(bench: Bench) -> None:
     state = bench.state
     bench.scan()
     assert state.search_due_in() == float("inf")
@@ -418,7 +418,7 @@ def test_a_round_that_conductor_breaks_off_is_made_again(bench: Bench) -> None:
     assert task in bench.ids()
 
 
-def test_a_key_that_may_not_read_running_workflows_does_without_the_patrol(bench: Bench) -> None:
+def test_a_key_that_may_not_read_running_workflows_does_without_reconciliation(bench: Bench) -> None:
     [task] = unindexed(bench)
     discovery = bench.discovery()
     bench.conductor.cannot = {"workflows": 403}
@@ -546,7 +546,7 @@ def foreign(bench: Bench, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("every", [3, 10, 100])
-def test_however_many_tasks_fail_an_index_a_sweep_makes_few_calls_over_them(bench: Bench, every: int) -> None:
+def test_however_many_tasks_fail_an_index_a_scan_makes_few_calls_over_them(bench: Bench, every: int) -> None:
     index = Searched(bench)
     bench.scan()
     bench.state.found_by_index_alone()

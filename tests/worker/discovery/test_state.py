@@ -44,7 +44,7 @@ def test_after_a_lost_poll_one_search_makes_sure(state: DiscoveryState) -> None:
     assert at(state, 1).need() == "queue"
 
 
-def test_a_task_that_was_found_by_the_index_alone_has_every_sweep_search(state: DiscoveryState) -> None:
+def test_a_task_that_was_found_by_the_index_alone_has_every_scan_search(state: DiscoveryState) -> None:
     at(state, 0).searched()
     at(state, 5).found_by_index_alone()
     assert at(state, 6).need() == "both"
@@ -78,7 +78,7 @@ def test_what_the_worker_before_has_seen_counts_as_long(state: DiscoveryState, a
     assert at(state, 10 * DAY).need() == need
 
 
-def test_a_search_that_fails_is_tried_again_after_a_while_and_meanwhile_no_sweep_is_whole(
+def test_a_search_that_fails_is_tried_again_after_a_while_and_meanwhile_no_scan_is_complete(
     state: DiscoveryState,
 ) -> None:
     at(state, 0).searched()
@@ -100,7 +100,7 @@ def test_a_search_that_fails_is_tried_again_after_a_while_and_meanwhile_no_sweep
     assert not state.failing
 
 
-def test_a_search_that_breaks_off_goes_on_soon_however_often_and_no_sweep_is_whole_before_its_end(
+def test_a_search_that_breaks_off_goes_on_soon_however_often_and_no_scan_is_complete_before_its_end(
     state: DiscoveryState,
 ) -> None:
     at(state, 0).searched()
@@ -131,7 +131,7 @@ def test_where_nothing_was_ever_found_by_the_index_alone_the_queue_must_do_after
     assert not at(state, now).complete(), "what that poll has lost only the index knows"
 
 
-def test_a_wanted_search_that_fails_makes_no_sweep_less_than_whole_where_the_queue_does(state: DiscoveryState) -> None:
+def test_a_wanted_search_that_fails_makes_no_scan_incomplete_where_the_queue_does(state: DiscoveryState) -> None:
     at(state, 0).searched()
     state.want_search()
     assert not at(state, 0.5).must_search()
@@ -142,7 +142,7 @@ def test_a_wanted_search_that_fails_makes_no_sweep_less_than_whole_where_the_que
     assert 0 < at(state, 1).search_due_in() < 1
 
 
-def test_a_sweep_waits_longer_for_an_index_that_is_slow(state: DiscoveryState) -> None:
+def test_a_scan_waits_longer_for_an_index_that_is_slow(state: DiscoveryState) -> None:
     waits = []
     for now in range(0, 200, 20):
         waits.append(state.patience())

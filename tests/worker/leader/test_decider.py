@@ -252,7 +252,7 @@ def test_a_hold_of_nothing_is_for_those_who_wait_already(bench: Bench) -> None:
     assert bench.event(event).status == "expired"
 
 
-def test_a_held_event_expires_when_its_hold_ends_and_not_before_a_sweep_that_began_later(bench: Bench) -> None:
+def test_a_held_event_expires_when_its_hold_ends_and_not_before_a_scan_that_began_later(bench: Bench) -> None:
     event = bench.arrive(hold=5)
     bench.ms += 5 * SECOND
     bench.decide()
@@ -488,7 +488,7 @@ def test_after_an_error_of_the_store_the_next_decider_goes_on_from_what_is_there
     assert bench.takers(event) == ["t000"]
 
 
-def test_who_has_lost_the_lead_decides_nothing(bench: Bench) -> None:
+def test_who_has_lost_leadership_decides_nothing(bench: Bench) -> None:
     bench.wait()
     event = bench.arrive()
     bench.store.leadership.resign(ME)

@@ -79,7 +79,7 @@ class Machine(RuleBasedStateMachine):
         self.store: SqliteStore = open_store(f"sqlite:///{self.folder}/bridge.db")
         self.conductor = SimulatedConductor(lambda: self.ms, known=frozenset({"flow", "other"}))
         self.workers: list[Played] = []
-        self.reigns: list[tuple[Played, Leader]] = []
+        self.terms: list[tuple[Played, Leader]] = []
         """Every term that a thread may still have in its hands."""
         self.events = 0
         self.arrived = 0
@@ -115,8 +115,8 @@ class Machine(RuleBasedStateMachine):
                 if played.worker.leader is not None:
                     played.worker.leader.end()
                 played.worker.close()
-            for _, reign_ in self.reigns:
-                reign_.end()
+            for _, term_ in self.terms:
+                term_.end()
             for patch in self.patches:
                 patch.stop()
             self.store.close()
@@ -164,22 +164,22 @@ class Machine(RuleBasedStateMachine):
         played = data.draw(st.sampled_from([one for one in self.living() if not one.stopping]))
         with self.failing(fails):
             played.worker.step()
-        if (now := played.worker.leader) is not None and (played, now) not in self.reigns:
-            self.reigns.append((played, now))
+        if (now := played.worker.leader) is not None and (played, now) not in self.terms:
+            self.terms.append((played, now))
 
     # --- threads that were given a term, over or not ---
 
-    @precondition(lambda self: self.reigns)
+    @precondition(lambda self: self.terms)
     @rule(data=st.data())
     def a_heartbeat(self, data: st.DataObject) -> None:
-        played, given = data.draw(st.sampled_from(self.reigns))
+        played, given = data.draw(st.sampled_from(self.terms))
         if not played.killed:
             given.renew()
 
-    @precondition(lambda self: self.reigns)
+    @precondition(lambda self: self.terms)
     @rule(data=st.data())
     def a_heartbeat_that_began_before_the_end(self, data: st.DataObject) -> None:
-        played, given = data.draw(st.sampled_from(self.reigns))
+        played, given = data.draw(st.sampled_from(self.terms))
         before = self.store.leadership.leader()
         if not played.killed:
             with mock.patch.object(given.heartbeat, "over", False):
@@ -187,10 +187,10 @@ class Machine(RuleBasedStateMachine):
         after = self.store.leadership.leader()
         assert (before and before[0]) == (after and after[0]), "a heartbeat gives nobody the lead"
 
-    @precondition(lambda self: self.reigns)
+    @precondition(lambda self: self.terms)
     @rule(data=st.data())
     def a_discovery(self, data: st.DataObject) -> None:
-        played, given = data.draw(st.sampled_from(self.reigns))
+        played, given = data.draw(st.sampled_from(self.terms))
         if not played.killed:
             try:
                 given.discover()

@@ -51,7 +51,7 @@ def test_only_the_worker_that_decides_counts_and_says_what_is_in_the_store(bench
     assert gauges("bridge_oldest_pending_event_seconds") == {"": 0}
 
 
-def test_a_reign_that_ends_meanwhile_leaves_no_gauges(bench: Bench) -> None:
+def test_a_term_that_ends_meanwhile_leaves_no_gauges(bench: Bench) -> None:
     deciding = bench.deciding()
     counts = bench.store.queries.event_counts
 

@@ -548,10 +548,10 @@ class Machine(RuleBasedStateMachine):
             self.by_index_alone |= bool({t for t in found if not self.given(t)} - self.polled)
             self.polled |= found
 
-    @rule(in_sweep=st.booleans())
-    def the_worker_is_killed(self, in_sweep: bool) -> None:
+    @rule(in_scan=st.booleans())
+    def the_worker_is_killed(self, in_scan: bool) -> None:
         """Between any two steps, or as it has polled and not stored."""
-        if in_sweep:
+        if in_scan:
             killed = mock.patch.object(self.store.tasks, "adopt", side_effect=KeyboardInterrupt)
             with killed, suppress(KeyboardInterrupt, ConductorError):
                 self.leader.decide()

@@ -106,7 +106,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench.close()
 
 
-def reign_of(worker: Worker) -> Leader:
+def leader_of(worker: Worker) -> Leader:
     assert worker.leader is not None
     return worker.leader
 
@@ -128,7 +128,7 @@ def test_one_worker_decides_and_the_next_one_when_it_is_gone(bench: Bench) -> No
     assert second.elect()
 
 
-def test_who_is_dead_is_replaced_at_once_and_who_may_only_hang_when_its_lead_has_run_out(bench: Bench) -> None:
+def test_who_is_dead_is_replaced_at_once_and_who_may_only_hang_when_its_term_has_run_out(bench: Bench) -> None:
     first, second = bench.deciding(), bench.worker()
     assert not second.elect()
     bench.store.leadership._unlock(first.id)  # as the kernel does when a process ends
@@ -163,18 +163,18 @@ def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(ben
 
 def test_who_follows_a_worker_that_said_goodbye_or_ended_long_ago_decides_at_once(bench: Bench) -> None:
     first, second = bench.deciding(), bench.worker()
-    assert reign_of(first).quiet_until == float("-inf")
+    assert leader_of(first).quiet_until == float("-inf")
     first.end_term()
     assert second.elect()
-    assert reign_of(second).quiet_until == float("-inf")
+    assert leader_of(second).quiet_until == float("-inf")
     bench.store.leadership._unlock(second.id)
     third = bench.worker()
     with mock.patch.object(time, "time", return_value=time.time() + 3600):
         assert third.elect()
-    assert reign_of(third).quiet_until < time.monotonic()
+    assert leader_of(third).quiet_until < time.monotonic()
 
 
-def test_a_worker_that_lost_the_lead_does_not_take_it_from_the_living(bench: Bench) -> None:
+def test_a_worker_that_lost_leadership_does_not_take_it_from_the_living(bench: Bench) -> None:
     frozen, living = bench.deciding(), bench.worker()
     with mock.patch.object(time, "time", return_value=time.time() + TERM_SECONDS + 1):
         assert living.elect(), "without the lock, which the frozen one has"
@@ -182,16 +182,16 @@ def test_a_worker_that_lost_the_lead_does_not_take_it_from_the_living(bench: Ben
     frozen.step()  # it wakes up, and finds that another decides
     assert frozen.leader is None
     assert not frozen.elect()
-    reign_of(living).renew()  # takes the lock
+    leader_of(living).renew()  # takes the lock
 
 
-def test_a_heartbeat_keeps_the_lead_also_while_the_store_is_being_read(bench: Bench) -> None:
+def test_a_heartbeat_keeps_leadership_also_while_the_store_is_being_read(bench: Bench) -> None:
     worker, other = bench.worker(), bench.worker()
     load = Decider.load
 
     def slow(decider: Any, *arguments: Any) -> list[Task]:
         with mock.patch.object(time, "time", return_value=time.time() + TERM_SECONDS - 1):
-            reign_of(worker).renew()
+            leader_of(worker).renew()
         return load(decider, *arguments)
 
     with mock.patch.object(Decider, "load", slow):
@@ -222,7 +222,7 @@ def test_tasks_that_were_polled_and_could_not_be_stored_are_stored_later(bench: 
     assert [target.task_id for target in bench.store.queries.targets_of(["event"])] == [task]
 
 
-def test_tasks_that_were_polled_as_the_lead_was_lost_go_to_the_worker_that_decides_now(bench: Bench) -> None:
+def test_tasks_that_were_polled_as_leadership_was_lost_go_to_the_worker_that_decides_now(bench: Bench) -> None:
     old = bench.deciding()
     task = bench.wait()
     new = bench.worker()
@@ -236,7 +236,7 @@ def test_tasks_that_were_polled_as_the_lead_was_lost_go_to_the_worker_that_decid
     assert new.elect()
     new.step()
     assert bench.state(task) == "waiting"
-    assert task in reign_of(new).decider.tasks
+    assert task in leader_of(new).decider.tasks
 
 
 def test_what_the_index_shows_is_adopted_and_what_has_ended_is_dropped(bench: Bench) -> None:
@@ -247,10 +247,10 @@ def test_what_the_index_shows_is_adopted_and_what_has_ended_is_dropped(bench: Be
     bench.conductor.end(ended, "CANCELED")
     hidden = bench.wait()
     bench.conductor.poll("somebody")
-    reign_of(worker).discover()
-    reign_of(worker).read_inbox()
+    leader_of(worker).discover()
+    leader_of(worker).read_inbox()
     assert (bench.state(ended), bench.state(found), bench.state(hidden)) == ("gone", "waiting", "waiting")
-    assert reign_of(worker).state.need() == "both"
+    assert leader_of(worker).state.need() == "both"
     assert abs(int(bench.store.facts.all()["tasks_by_index_alone"]) - bench.store.now()) < 3_600_000
 
 
@@ -258,19 +258,19 @@ def test_a_task_that_a_killed_conductor_never_told_its_index_of_is_found_once_it
     worker = bench.deciding()
     bench.wait()
     worker.step()
-    reign_of(worker).discover()
+    leader_of(worker).discover()
     hidden = bench.wait()
     bench.conductor.poll("somebody")
     bench.conductor.unindexed = {hidden}
     bench.conductor.tasks[hidden].started_at -= 31_000
-    reign_of(worker).discover()
-    reign_of(worker).read_inbox()
+    leader_of(worker).discover()
+    leader_of(worker).read_inbox()
     assert bench.state(hidden) is None
     bench.conductor.poll_fault = "lost"
     worker.step()
     worker.step()
-    reign_of(worker).discover()
-    reign_of(worker).read_inbox()
+    leader_of(worker).discover()
+    leader_of(worker).read_inbox()
     assert bench.state(hidden) == "waiting"
     assert bench.store.facts.all()["index_misses"] == "1 of 2 waiting tasks"
 
@@ -281,9 +281,9 @@ def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(bench: 
     absent = NotThere("404 (POST /workflow isn't there)")
     absent.call = "POST /workflow"
     with mock.patch.object(bench.conductor, "start", side_effect=absent):
-        reign_of(worker).check_calls()
+        leader_of(worker).check_calls()
     assert "POST /workflow" in bench.store.facts.all()["conductor_lacks"]
-    reign_of(worker).check_calls()
+    leader_of(worker).check_calls()
     assert "conductor_lacks" not in bench.store.facts.all()
 
 
@@ -292,7 +292,7 @@ def test_how_far_the_index_was_searched_is_noted_after_what_was_found_is_stored(
     worker.step()
     task = bench.wait()
     bench.conductor.poll("somebody")
-    reign_of(worker).discover()
+    leader_of(worker).discover()
     assert "index_searched_to" not in bench.store.facts.all()
     with mock.patch.object(bench.store.tasks, "adopt", side_effect=StoreUnavailable("locked")):
         worker.step()
@@ -300,15 +300,15 @@ def test_how_far_the_index_was_searched_is_noted_after_what_was_found_is_stored(
     worker.step()
     assert bench.state(task) == "waiting"
     before = int(time.time() * 1000)
-    reign_of(worker).discover()
+    leader_of(worker).discover()
     worker.step()
     assert before <= int(bench.store.facts.all()["index_searched_to"]) <= time.time() * 1000
 
 
-def test_a_search_of_the_index_begins_where_an_earlier_reign_has_come_to(bench: Bench) -> None:
+def test_a_search_of_the_index_begins_where_an_earlier_term_has_come_to(bench: Bench) -> None:
     worker = bench.deciding()
     worker.step()
-    reign_of(worker).discover()
+    leader_of(worker).discover()
     worker.step()
     searched_to = int(bench.store.facts.all()["index_searched_to"])
     worker.end_term()
@@ -323,7 +323,7 @@ def test_a_search_of_the_index_begins_where_an_earlier_reign_has_come_to(bench: 
 # --- what is said of Conductor ---
 
 
-def test_that_conductor_is_up_is_said_anew_in_each_reign(bench: Bench) -> None:
+def test_that_conductor_is_up_is_said_anew_in_each_term(bench: Bench) -> None:
     first, second = bench.deciding(), bench.worker()
     first.step()
     first.end_term()
@@ -350,9 +350,9 @@ def test_what_a_worker_says_of_conductor_that_does_not_decide_any_more_does_not_
 # --- heartbeats ---
 
 
-def test_a_heartbeat_after_the_end_brings_no_lead_back(bench: Bench) -> None:
+def test_a_heartbeat_after_the_end_brings_no_leadership_back(bench: Bench) -> None:
     worker, next_one = bench.deciding(), bench.worker()
-    leader = reign_of(worker)
+    leader = leader_of(worker)
     worker.end_term()
     leader.renew()
     assert bench.store.leadership.leader() is None
@@ -364,11 +364,11 @@ def test_a_heartbeat_after_the_end_brings_no_lead_back(bench: Bench) -> None:
     assert worker.elect(), "the death of the next one shows: nobody else keeps its lock"
 
 
-def test_a_worker_that_lost_the_lead_hears_of_it_from_its_heartbeat(bench: Bench) -> None:
+def test_a_worker_that_lost_leadership_hears_of_it_from_its_heartbeat(bench: Bench) -> None:
     worker, other = bench.deciding(), bench.worker()
     bench.store.leadership.resign(Term(worker.id))
     assert other.elect()
-    reign_of(worker).renew()
+    leader_of(worker).renew()
     polls = bench.conductor.poll = mock.Mock()  # type: ignore[method-assign]
     worker.step()
     assert worker.leader is None
@@ -376,12 +376,14 @@ def test_a_worker_that_lost_the_lead_hears_of_it_from_its_heartbeat(bench: Bench
 
 
 @pytest.mark.parametrize("lost", [True, False])
-def test_a_worker_that_was_frozen_sees_whether_it_still_has_the_lead_before_it_polls(bench: Bench, lost: bool) -> None:
+def test_a_worker_that_was_frozen_sees_whether_it_still_has_leadership_before_it_polls(
+    bench: Bench, lost: bool
+) -> None:
     worker, other = bench.deciding(), bench.worker()
     if lost:
         bench.store.leadership.resign(Term(worker.id))
         assert other.elect()
-    reign_of(worker).heartbeat._renewed_at -= TERM_SECONDS + 1  # no heartbeat all that time
+    leader_of(worker).heartbeat._renewed_at -= TERM_SECONDS + 1  # no heartbeat all that time
     polls = bench.conductor.poll = mock.Mock(return_value=[])  # type: ignore[method-assign]
     worker.step()
     assert (worker.leader is None, polls.called) == (lost, not lost)
@@ -390,14 +392,14 @@ def test_a_worker_that_was_frozen_sees_whether_it_still_has_the_lead_before_it_p
 # --- response time-outs ---
 
 
-def test_time_outs_are_put_off_for_waiting_tasks_of_the_present_reign_only(bench: Bench) -> None:
+def test_time_outs_are_put_off_for_waiting_tasks_of_the_present_term_only(bench: Bench) -> None:
     worker = bench.deciding()
     workflow = bench.conductor.begin("flow")
     task = Task(bench.conductor.schedule(workflow.id, "wait", {}).id, workflow.id, "flow", "wait", {}, 0, 30)
     strange = replace(task, id="another bridge's", workflow="strange")
     extended: list[str] = []
     bench.conductor.extend_lease = lambda task_id, *_: extended.append(task_id)  # type: ignore[attr-defined]
-    leader = reign_of(worker)
+    leader = leader_of(worker)
     leader._adopt([task, strange])
     worker._timeouts._pool = pool = Later()
     leader.extend_timeouts()
@@ -469,7 +471,7 @@ def test_no_fault_of_a_step_ends_the_worker(bench: Bench, error: Exception, monk
     assert not thread.is_alive()
 
 
-def test_a_stopped_worker_gives_its_lead_back(bench: Bench) -> None:
+def test_a_stopped_worker_resigns(bench: Bench) -> None:
     worker = bench.worker()
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -575,11 +577,11 @@ def test_of_many_tasks_found_at_once_those_that_were_stored_wait_though_the_stor
         return insert(db, tasks, *more)
 
     with mock.patch.object(rows, "STEP", 2), mock.patch.object(stored_tasks, "_insert_tasks", refuse):
-        reign_of(worker).adoption.adopt([Task(f"t{number}", "w", "flow", "wait", {}, 0) for number in range(6)])
-    assert sorted(reign_of(worker).decider.tasks.ids()) == ["t0", "t1", "t2", "t3", "t5"]
+        leader_of(worker).adoption.adopt([Task(f"t{number}", "w", "flow", "wait", {}, 0) for number in range(6)])
+    assert sorted(leader_of(worker).decider.tasks.ids()) == ["t0", "t1", "t2", "t3", "t5"]
 
 
-def test_a_refused_task_is_handed_over_when_the_reign_ends_and_keeps_no_other_from_that(bench: Bench) -> None:
+def test_a_refused_task_is_handed_over_when_the_term_ends_and_keeps_no_other_from_that(bench: Bench) -> None:
     worker = bench.deciding()
     refused, other = bench.wait(), bench.wait()
     with refusing(bench, "adopt", refused, other), refusing(bench, "hand_over", refused):
@@ -593,7 +595,7 @@ def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it
     tasks = [bench.wait() for _ in range(3)]
     worker.step()
     with refusing(bench, "drop", tasks[0]):
-        reign_of(worker).adoption.drop(tasks)
+        leader_of(worker).adoption.drop(tasks)
     assert [bench.state(task) for task in tasks] == ["waiting", "gone", "gone"]
     returned = [Task(f"r{number}", "w", "flow", "wait", {}, 0) for number in range(3)]
     bench.store.tasks.hand_over(returned, 0)
@@ -615,8 +617,8 @@ def test_a_task_that_an_event_took_since_conductor_was_asked_for_it_is_not_dropp
     worker = bench.deciding()
     task = bench.wait()
     worker.step()
-    reign_of(worker).decider.held.remove_task(task)
-    reign_of(worker).adoption.drop([task])
+    leader_of(worker).decider.held.remove_task(task)
+    leader_of(worker).adoption.drop([task])
     assert bench.state(task) == "waiting"
 
 
@@ -628,14 +630,14 @@ def test_however_many_returned_tasks_are_refused_others_return_and_the_worker_re
         mock.patch.object(leader_module, "_EVENTS_A_DECISION", 2),
         refusing(bench, "look_again", *(task.id for task in refused)),
     ):
-        more = [reign_of(worker).decide() for _ in range(4)]
+        more = [leader_of(worker).decide() for _ in range(4)]
     assert bench.state("well") == "waiting"
     assert not all(more)
 
 
-def test_a_message_that_fails_ends_no_reign_and_keeps_no_other_from_being_read(bench: Bench) -> None:
+def test_a_message_that_fails_ends_no_term_and_keeps_no_other_from_being_read(bench: Bench) -> None:
     worker = bench.deciding()
-    leader, read = reign_of(worker), list[int]()
+    leader, read = leader_of(worker), list[int]()
     leader._inbox.put(lambda: {}["missing"])
     leader._inbox.put(lambda: read.append(1))
     worker.step()
