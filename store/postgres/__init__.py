@@ -8,30 +8,28 @@ import psycopg
 
 from store.postgres import migrations, words
 from store.postgres.address import Address
-from store.postgres.changes import PostgresChanges
 from store.postgres.claims import PostgresClaims
-from store.postgres.connections import Connections
+from store.postgres.connections import Connections, Impatient
 from store.postgres.decisions import PostgresDecisions
 from store.postgres.deliveries import PostgresDeliveries
-from store.postgres.effects import PostgresEffectsOfCalls
-from store.postgres.facts import PostgresFacts
-from store.postgres.hidden_paths import PostgresHiddenPaths
-from store.postgres.kept_definitions import PostgresKeptDefinitions
 from store.postgres.large_decisions import PostgresLargeDecisions
 from store.postgres.leadership import PostgresLeadership
 from store.postgres.maintenance import PostgresMaintenance
-from store.postgres.onces import PostgresOnceKeys
-from store.postgres.pauses import PostgresPauses
 from store.postgres.quarantine import PostgresQuarantine
 from store.postgres.queries import PostgresQueries
-from store.postgres.sessions import PostgresSessions
-from store.postgres.signals import PostgresSignals, ProcessWakeUp
-from store.postgres.task_locks import PostgresTaskLocks
+from store.postgres.signals import PostgresSignals
 from store.postgres.tasks import PostgresTasks
 from store.postgres.transfer import PostgresTables
-from store.postgres.verifications import PostgresVerifications
 from store.postgres.workflows import PostgresWorkflows
 from store.protocols import Store
+from store.sql.admin import SqlChanges, SqlHiddenPaths, SqlSessions
+from store.sql.effects import SqlEffectsOfCalls
+from store.sql.facts import SqlFacts
+from store.sql.kept_definitions import SqlKeptDefinitions
+from store.sql.once_keys import SqlOnceKeys
+from store.sql.pauses import SqlPauses
+from store.sql.task_locks import SqlTaskLocks
+from store.sql.verifications import SqlVerifications
 
 
 class PostgresStore(Store):
@@ -40,27 +38,26 @@ class PostgresStore(Store):
     def __init__(self, connections: Connections, gather: Callable[[], None] | None = None):
         """`gather` lets other deliveries that are ready join a commit (`store.group_commit`)."""
         self._connections = connections
-        self._wake_up = wake_up = ProcessWakeUp(connections)
-        self.deliveries = PostgresDeliveries(connections, wake_up, gather)
-        self.verifications = PostgresVerifications(connections)
-        self.leadership = PostgresLeadership(connections, wake_up)
-        self.decisions = PostgresDecisions(connections, wake_up)
-        self.large_decisions = PostgresLargeDecisions(connections, wake_up)
-        self.tasks = PostgresTasks(connections, wake_up)
+        self.signals = signals = PostgresSignals(connections)
+        self.deliveries = PostgresDeliveries(connections, signals, gather)
+        self.verifications = SqlVerifications(Impatient(connections))
+        self.leadership = PostgresLeadership(connections, signals)
+        self.decisions = PostgresDecisions(connections, signals)
+        self.large_decisions = PostgresLargeDecisions(connections, signals)
+        self.tasks = PostgresTasks(connections, signals)
         self.workflows = PostgresWorkflows(connections)
-        self.claims = PostgresClaims(connections, wake_up)
-        self.task_locks = PostgresTaskLocks(connections, wake_up)
-        self.once_keys = PostgresOnceKeys(connections)
-        self.effects = PostgresEffectsOfCalls(connections)
+        self.claims = PostgresClaims(connections, signals)
+        self.task_locks = SqlTaskLocks(connections, signals)
+        self.once_keys = SqlOnceKeys(connections)
+        self.effects = SqlEffectsOfCalls(connections)
         self.quarantine = PostgresQuarantine(connections)
-        self.signals = PostgresSignals(connections)
-        self.pauses = PostgresPauses(connections, wake_up)
-        self.facts = PostgresFacts(connections)
-        self.kept_definitions = PostgresKeptDefinitions(connections)
+        self.pauses = SqlPauses(connections, signals)
+        self.facts = SqlFacts(connections)
+        self.kept_definitions = SqlKeptDefinitions(connections)
         self.queries = PostgresQueries(connections)
-        self.changes = PostgresChanges(connections)
-        self.sessions = PostgresSessions(connections)
-        self.hidden_paths = PostgresHiddenPaths(connections)
+        self.changes = SqlChanges(connections)
+        self.sessions = SqlSessions(connections)
+        self.hidden_paths = SqlHiddenPaths(connections)
         self.maintenance = PostgresMaintenance(connections)
         self.tables = PostgresTables(connections)
 

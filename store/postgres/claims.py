@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from store import pace, rows, transitions, turns
 from store.postgres.connections import Connection, Connections, Rows
 from store.postgres.event_changes import change_events, lock_events, states_of
-from store.postgres.signals import ProcessWakeUp
+from store.postgres.signals import PostgresSignals
 from store.protocols import NO_PACES, Claims
 from store.records import Result, Target
 
@@ -60,9 +60,9 @@ _FOR_OTHERS = 4
 class PostgresClaims(Claims):
     """Claims on PostgreSQL."""
 
-    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+    def __init__(self, connections: Connections, signals: PostgresSignals):
         self._connections = connections
-        self._wake_up = wake_up
+        self._signals = signals
         self._served = ""
         """The webhook after which the next round over due targets begins."""
 
@@ -170,7 +170,7 @@ class PostgresClaims(Claims):
                 change.for_decider for change in changes.values()
             )
         if for_decider:
-            self._wake_up.ring("events")
+            self._signals.tell("events")
 
     def _record(self, connection: Connection, worker: str, by_id: dict[int, Result], now: int) -> list[int]:
         """Writes the targets' new states; the ids of those whose claim still stood."""
@@ -231,7 +231,7 @@ class PostgresClaims(Claims):
                 " WHERE t.id = c.id AND t.state = 'claimed' AND t.claimed_by = %s AND t.attempts = c.attempts",
                 (now, [target.id for target in targets], [target.attempts for target in targets], worker),
             )
-        self._wake_up.ring("targets")
+        self._signals.tell("targets")
 
     def hurry(self, now: int) -> None:
         # A try whose answer was lost may still be taking effect: those keep their time.

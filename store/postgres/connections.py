@@ -11,8 +11,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
@@ -28,9 +28,9 @@ from store.errors import StoreRefused, StoreUnavailable, Unstorable
 from store.patience import Patience
 from store.postgres import words
 from store.postgres.address import Address
+from store.sql.database import Parameters as Parameters
+from store.sql.database import Rows as Rows
 
-Rows = list[tuple[Any, ...]]
-Parameters = Sequence[Any] | Mapping[str, Any]
 Statement = tuple[str, Parameters]
 _Value = TypeVar("_Value")
 
@@ -366,6 +366,25 @@ class Connections:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.close(timeout=1)
+
+
+class Impatient:
+    """The database for whoever can't wait: a delivery."""
+
+    def __init__(self, connections: Connections):
+        self._connections = connections
+
+    def now(self) -> int:
+        """The database's time in milliseconds."""
+        return self._connections.now()
+
+    def read(self, statement: str, parameters: Parameters = (), *, until: float = float("inf")) -> Rows:
+        """The rows of one statement that only reads. Raises StoreUnavailable."""
+        return self._connections.read(statement, parameters, IMPATIENT, until)
+
+    def transaction(self, *, until: float = float("inf")) -> AbstractContextManager[Connection]:
+        """One transaction. Raises StoreUnavailable."""
+        return self._connections.transaction(IMPATIENT, until=until)
 
 
 class _Connecting:

@@ -6,15 +6,14 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from store import rows, transitions, turns
-from store.postgres import onces
 from store.postgres.connections import Connections, Rows, Statement
 from store.postgres.event_changes import changing_events, lock_events, states_of
 from store.postgres.leadership import deciding
-from store.postgres.pauses import PAUSED
-from store.postgres.signals import ProcessWakeUp
-from store.postgres.targets import new_targets
+from store.postgres.signals import PostgresSignals
+from store.postgres.targets import new_targets, take_free
 from store.protocols import Decisions
 from store.records import Agenda, Decision, Event, Target, Term
+from store.sql.pauses import PAUSED
 
 _SIZE = "octet_length(payload) + octet_length(headers) + octet_length(query)"
 """Read without the payload itself, which PostgreSQL keeps elsewhere if it is long."""
@@ -48,9 +47,9 @@ _RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' AND 
 class PostgresDecisions(Decisions):
     """Decisions on PostgreSQL."""
 
-    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+    def __init__(self, connections: Connections, signals: PostgresSignals):
         self._connections = connections
-        self._wake_up = wake_up
+        self._signals = signals
         self._undecided_after = ""
         """The webhook after which the next round over undecided events begins."""
         self._returned_after = ""
@@ -118,10 +117,10 @@ class PostgresDecisions(Decisions):
             found = connection.fetch_together(statements)
             made = map(rows.target, found[-1] if new_rows else ())
             targets = sorted(made, key=lambda target: target.id)
-            onces.take_free(connection, targets)
+            take_free(connection, targets)
         claimed = [target for target in targets if target.state == "claimed"]
         if len(claimed) < len(targets):
-            self._wake_up.ring("targets")
+            self._signals.tell("targets")
         return claimed
 
 

@@ -11,7 +11,7 @@ from store import rows, storable
 from store.errors import StoreUnavailable
 from store.group_commit import GroupCommit, Take
 from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, translated
-from store.postgres.signals import ProcessWakeUp
+from store.postgres.signals import PostgresSignals
 from store.protocols import Deliveries
 from store.records import Committed, NewEvent, Rejection
 
@@ -36,10 +36,10 @@ _FIRST = (
 class PostgresDeliveries(Deliveries):
     """Deliveries on PostgreSQL."""
 
-    def __init__(self, connections: Connections, wake_up: ProcessWakeUp, gather: Callable[[], None] | None = None):
+    def __init__(self, connections: Connections, signals: PostgresSignals, gather: Callable[[], None] | None = None):
         """`gather` lets other deliveries that are ready join the commit (see `store.group_commit`)."""
         self._connections = connections
-        self._wake_up = wake_up
+        self._signals = signals
         self._gather = gather
         self._reset_group()
         os.register_at_fork(after_in_child=self._reset_group)
@@ -103,7 +103,7 @@ class PostgresDeliveries(Deliveries):
             else:
                 outcomes = self._look_up(connection, events, stored, is_first)
             if not all(outcome.duplicate for outcome in outcomes):
-                self._wake_up.ring_on(connection, "events")
+                self._signals.tell_on(connection, "events")
             return outcomes
 
     def _insert(self, connection: Connection, part: Sequence[NewEvent]) -> set[str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from store import rows, transitions
-from store.postgres import onces
 from store.postgres.connections import Connection, Connections
 from store.postgres.event_changes import changing_events, lock_events, states_of
 from store.postgres.leadership import deciding
-from store.postgres.signals import ProcessWakeUp
-from store.postgres.targets import columns, new_targets
+from store.postgres.signals import PostgresSignals
+from store.postgres.targets import columns, new_targets, take_free
 from store.protocols import LargeDecisions
 from store.records import Decision, Term
 
@@ -28,9 +27,9 @@ _DROPPED = 10
 class PostgresLargeDecisions(LargeDecisions):
     """Large decisions on PostgreSQL."""
 
-    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+    def __init__(self, connections: Connections, signals: PostgresSignals):
         self._connections = connections
-        self._wake_up = wake_up
+        self._signals = signals
 
     def record(self, term: Term, decision: Decision, now: int) -> None:
         while self._drop_parts(term, decision.event_id):  # of an earlier try, which had others
@@ -84,7 +83,7 @@ class PostgresLargeDecisions(LargeDecisions):
                     (_DROPPED,),
                 )
                 return True
-        self._wake_up.ring("targets")
+        self._signals.tell("targets")
         return True
 
     def promised_tasks(self) -> Iterator[str]:
@@ -110,7 +109,7 @@ class PostgresLargeDecisions(LargeDecisions):
         [(number, text)] = part
         new_rows = [rows.new_target_row(event_id, new, None, now) for new in rows.targets_in(text)]
         made = [rows.target(row) for row in connection.fetch(*new_targets(new_rows, or_ignore=True))]
-        onces.take_free(connection, sorted(made, key=lambda target: target.id))
+        take_free(connection, sorted(made, key=lambda target: target.id))
         if taken := sorted(target.task_id for target in made if target.task_id is not None):
             connection.write("UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)", (taken,))
         connection.write("DELETE FROM bridge.decision_parts WHERE event_id = %s AND number = %s", (event_id, number))

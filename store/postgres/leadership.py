@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from store.errors import LeadershipLost
 from store.postgres.connections import Connection, Connections
-from store.postgres.signals import ProcessWakeUp
+from store.postgres.signals import PostgresSignals
 from store.protocols import Leadership
 from store.records import Term
 
@@ -25,9 +25,9 @@ class PostgresLeadership(Leadership):
     each deciding transaction locks the row, and so is over before another worker has leadership, or finds that it has.
     """
 
-    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+    def __init__(self, connections: Connections, signals: PostgresSignals):
         self._connections = connections
-        self._wake_up = wake_up
+        self._signals = signals
 
     def elect(self, worker: str, seconds: float) -> Term | None:
         # Looked at before anything is locked: most of the time another worker has it.
@@ -64,7 +64,7 @@ class PostgresLeadership(Leadership):
                 "UPDATE bridge.leads SET holder = %s, until = 0 WHERE name = 'decider' AND holder = %s",
                 (NOBODY, term.holder),
             )
-        self._wake_up.ring("targets")
+        self._signals.tell("targets")
 
     def leader(self) -> tuple[str, int] | None:
         found = self._connections.read(_LEAD)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from store import rows
-from store.postgres import onces, quarantine, set_back, words
+from store.postgres import quarantine, words
 from store.postgres.connections import Connections
 from store.protocols import Maintenance
 from store.records import Pruned
+from store.sql import clock_set_back, once_keys
 
 _WITHOUT_TARGETS = """
 SELECT id FROM unnest(%s::text[]) AS pruned (id) WHERE NOT EXISTS (
@@ -33,7 +34,7 @@ class PostgresMaintenance(Maintenance):
         return words.advice(dict(found))
 
     def run(self) -> None:
-        set_back.mend(self._connections, self._connections.now())
+        clock_set_back.make_due(self._connections)
         # The server vacuums by itself: the tables say how often.
         counted = self._connections.read("SELECT count(*) FROM bridge.finished_events")[0][0]
         if counted > _COUNTS:
@@ -58,7 +59,7 @@ class PostgresMaintenance(Maintenance):
             if ids:
                 of_events = "SELECT id FROM bridge.targets WHERE event_id = ANY(%s) LIMIT %s"
                 targets = [row[0] for row in connection.fetch(of_events, (ids, rows.STEP))]
-                onces.prune(connection, targets)
+                once_keys.prune(connection, targets)
                 take_back("target", list(map(str, targets)))
                 connection.write("DELETE FROM bridge.targets WHERE id = ANY(%s)", (targets,))
                 if len(targets) == rows.STEP:  # those that still have targets are left to the next step

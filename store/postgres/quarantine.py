@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from store import rows
 from store.postgres.connections import Connection, Connections
-from store.protocols import Quarantine
 from store.records import SetAside, SetAsideKind
+from store.sql.quarantine import SqlQuarantine
 
 _SET_ASIDE = f"""
 INSERT INTO bridge.quarantine AS q ({rows.SET_ASIDE})
@@ -44,13 +43,13 @@ WITH first AS MATERIALIZED (
     SELECT 1 FROM bridge.targets t WHERE t.id = first.id::bigint AND t.state IN ('pending', 'claimed')
 )
 """
-_COUNTS = rows.set_aside_counts("bridge.quarantine")
 
 
-class PostgresQuarantine(Quarantine):
+class PostgresQuarantine(SqlQuarantine):
     """The quarantine on PostgreSQL."""
 
     def __init__(self, connections: Connections):
+        super().__init__(connections)
         self._connections = connections
 
     def set_aside(self, items: Sequence[SetAside]) -> None:
@@ -68,34 +67,6 @@ class PostgresQuarantine(Quarantine):
                 if kind == "event":
                     connection.write(_EVENTS_AGAIN, (list(ids),))
                 take_back(connection, kind, ids)
-
-    def items(
-        self,
-        kind: SetAsideKind | None = None,
-        due_before: int | None = None,
-        ids: Sequence[str] | None = None,
-        limit: int = 1000,
-    ) -> list[SetAside]:
-        where: list[str] = []
-        values: list[Any] = []
-        if kind is not None or ids is not None:
-            where.append("kind = ANY(%s)" if kind is None else "kind = %s")
-            values.append(list(rows.KINDS) if kind is None else kind)
-        if ids is not None:
-            where.append("id = ANY(%s)")
-            values.append(list(ids))
-        if due_before is not None:
-            where.append("due_at < %s")
-            values.append(due_before)
-        found = self._connections.read(
-            f"SELECT {rows.SET_ASIDE} FROM bridge.quarantine {'WHERE ' if where else ''}{' AND '.join(where)}"
-            " ORDER BY due_at, kind, id LIMIT %s",
-            (*values, limit),
-        )
-        return [rows.set_aside(row) for row in found]
-
-    def counts(self) -> dict[SetAsideKind, int]:
-        return {kind: number for kind, number in self._connections.read(_COUNTS) if number}
 
 
 def take_back(connection: Connection, kind: SetAsideKind, ids: Sequence[str]) -> None:

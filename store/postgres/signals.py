@@ -38,8 +38,8 @@ def channel(connections: Connections, news: News) -> str:
     return f"{connections.address.schema}_{news}"
 
 
-class ProcessWakeUp:
-    """Tells listeners that there is something new. A lost notification costs only time: they look at intervals too."""
+class PostgresSignals(Signals):
+    """Signals on PostgreSQL."""
 
     def __init__(self, connections: Connections):
         self._connections = connections
@@ -53,8 +53,7 @@ class ProcessWakeUp:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
-    def ring(self, news: News) -> None:
-        """Has the listeners for this news woken."""
+    def tell(self, news: News) -> None:
         self._wanted.add(news)
         self._rung.set()
         if self._thread is None:
@@ -63,13 +62,16 @@ class ProcessWakeUp:
                     self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
                     self._thread.start()
 
-    def ring_on(self, connection: Connection, news: News) -> None:
-        """The same; on this connection, before it returns, if there was no notification a moment ago."""
+    def tell_on(self, connection: Connection, news: News) -> None:
+        """The same as `tell`; on this connection, before it returns, if there was no notification a moment ago."""
         if time.monotonic() < self._rung_at + _GAP:
-            self.ring(news)
+            self.tell(news)
         else:
             self._rung_at = time.monotonic()
             connection.write(_TELL, ([channel(self._connections, news)],))
+
+    def listener(self, news: News) -> Listener:
+        return Listener(self._connections, news)
 
     def _run(self) -> None:
         rung = self._rung
@@ -85,16 +87,6 @@ class ProcessWakeUp:
     def _notify(self, wanted: list[News]) -> None:
         channels = [channel(self._connections, news) for news in wanted]
         self._connections.read(_TELL, (channels,), _SECONDS)
-
-
-class PostgresSignals(Signals):
-    """Signals on PostgreSQL."""
-
-    def __init__(self, connections: Connections):
-        self._connections = connections
-
-    def listener(self, news: News) -> Listener:
-        return Listener(self._connections, news)
 
 
 class Listener:

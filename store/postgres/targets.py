@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from store import rows
-from store.postgres.connections import Statement
+from store.postgres.connections import Connection, Statement
+from store.records import Target
 
 _NEW_TARGET_ARRAYS = (
     "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[],"
@@ -29,3 +30,18 @@ def new_targets(new_rows: Sequence[tuple[Any, ...]], or_ignore: bool = False) ->
 def columns(of_rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
     """A list for each column, as ``unnest`` takes them."""
     return tuple(map(list, zip(*of_rows, strict=True)))
+
+
+def take_free(connection: Connection, targets: Sequence[Target]) -> None:
+    """Makes each target the holder of its key, if it has one that nobody holds: the first one of several."""
+    keys: dict[str, int] = {}
+    for target in targets:
+        if target.once_key is not None:
+            keys.setdefault(target.once_key, target.id)
+    if keys:
+        ordered = sorted(keys)
+        connection.write(
+            "INSERT INTO bridge.onces (key, target_id) SELECT * FROM unnest(%b::text[], %b::bigint[])"
+            " ON CONFLICT (key) DO NOTHING",
+            (ordered, [keys[key] for key in ordered]),
+        )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from store import rows, storable
 from store.postgres.connections import Connection, Connections
 from store.postgres.leadership import deciding
-from store.postgres.signals import ProcessWakeUp
+from store.postgres.signals import PostgresSignals
 from store.postgres.targets import columns
 from store.protocols import Tasks
 from store.records import Task, Term
@@ -22,9 +22,9 @@ _TASK_ARRAYS = (
 class PostgresTasks(Tasks):
     """Tasks on PostgreSQL."""
 
-    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+    def __init__(self, connections: Connections, signals: PostgresSignals):
         self._connections = connections
-        self._wake_up = wake_up
+        self._signals = signals
 
     def adopt(self, term: Term, tasks: Sequence[Task], now: int) -> list[Task]:
         tasks = list(map(storable.task, tasks))
@@ -74,4 +74,4 @@ class PostgresTasks(Tasks):
         for step in rows.steps(list(map(storable.task, tasks))):
             with self._connections.transaction() as connection:
                 self._insert_tasks(connection, step, "returned", now)
-        self._wake_up.ring("events")
+        self._signals.tell("events")

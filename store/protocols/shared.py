@@ -96,5 +96,8 @@ class Listener(Protocol):
 class Signals(Protocol):
     """How one process learns of another's commits at once."""
 
+    def tell(self, news: News) -> None:
+        """Wakes the listeners of all processes. What is lost costs only time: everybody looks at intervals too."""
+
     def listener(self, news: News) -> Listener:
         """Listens from now on. The leader waits for `events`, the other workers for `targets`."""

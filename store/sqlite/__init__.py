@@ -7,28 +7,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 from store.protocols import Store
-from store.sqlite.changes import SqliteChanges
+from store.sql.admin import SqlChanges, SqlHiddenPaths, SqlSessions
+from store.sql.effects import SqlEffectsOfCalls
+from store.sql.facts import SqlFacts
+from store.sql.kept_definitions import SqlKeptDefinitions
+from store.sql.once_keys import SqlOnceKeys
+from store.sql.pauses import SqlPauses
+from store.sql.task_locks import SqlTaskLocks
+from store.sql.verifications import SqlVerifications
 from store.sqlite.claims import SqliteClaims
 from store.sqlite.connections import Connections
 from store.sqlite.decisions import SqliteDecisions
 from store.sqlite.deliveries import SqliteDeliveries
-from store.sqlite.effects import SqliteEffectsOfCalls
-from store.sqlite.facts import SqliteFacts
-from store.sqlite.hidden_paths import SqliteHiddenPaths
-from store.sqlite.kept_definitions import SqliteKeptDefinitions
 from store.sqlite.large_decisions import SqliteLargeDecisions
 from store.sqlite.leadership import SqliteLeadership
 from store.sqlite.maintenance import SqliteMaintenance
-from store.sqlite.onces import SqliteOnceKeys
-from store.sqlite.pauses import SqlitePauses
 from store.sqlite.quarantine import SqliteQuarantine
 from store.sqlite.queries import SqliteQueries
-from store.sqlite.sessions import SqliteSessions
-from store.sqlite.signals import ProcessWakeUp, SqliteSignals
-from store.sqlite.task_locks import SqliteTaskLocks
+from store.sqlite.signals import SqliteSignals
 from store.sqlite.tasks import SqliteTasks
 from store.sqlite.transfer import SqliteTables
-from store.sqlite.verifications import SqliteVerifications
 from store.sqlite.workflows import SqliteWorkflows
 
 
@@ -38,27 +36,26 @@ class SqliteStore(Store):
     def __init__(self, connections: Connections, gather: Callable[[], None] | None = None):
         """`gather` lets other deliveries that are ready join a commit (`store.group_commit`)."""
         self._connections = connections
-        self._wake_up = wake_up = ProcessWakeUp(f"{connections.path}-wake")
-        self.deliveries = SqliteDeliveries(connections, wake_up, gather)
-        self.verifications = SqliteVerifications(connections)
-        self.leadership = SqliteLeadership(connections, wake_up)
+        self.signals = signals = SqliteSignals(connections)
+        self.deliveries = SqliteDeliveries(connections, signals, gather)
+        self.verifications = SqlVerifications(connections)
+        self.leadership = SqliteLeadership(connections, signals)
         self.decisions = SqliteDecisions(connections)
         self.large_decisions = SqliteLargeDecisions(connections)
         self.tasks = SqliteTasks(connections)
         self.workflows = SqliteWorkflows(connections)
-        self.claims = SqliteClaims(connections, wake_up)
-        self.task_locks = SqliteTaskLocks(connections)
-        self.once_keys = SqliteOnceKeys(connections)
-        self.effects = SqliteEffectsOfCalls(connections)
+        self.claims = SqliteClaims(connections, signals)
+        self.task_locks = SqlTaskLocks(connections, signals)
+        self.once_keys = SqlOnceKeys(connections)
+        self.effects = SqlEffectsOfCalls(connections)
         self.quarantine = SqliteQuarantine(connections)
-        self.signals = SqliteSignals(connections, wake_up)
-        self.pauses = SqlitePauses(connections, wake_up)
-        self.facts = SqliteFacts(connections)
-        self.kept_definitions = SqliteKeptDefinitions(connections)
+        self.pauses = SqlPauses(connections, signals)
+        self.facts = SqlFacts(connections)
+        self.kept_definitions = SqlKeptDefinitions(connections)
         self.queries = SqliteQueries(connections)
-        self.changes = SqliteChanges(connections)
-        self.sessions = SqliteSessions(connections)
-        self.hidden_paths = SqliteHiddenPaths(connections)
+        self.changes = SqlChanges(connections)
+        self.sessions = SqlSessions(connections)
+        self.hidden_paths = SqlHiddenPaths(connections)
         self.maintenance = SqliteMaintenance(connections)
         self.tables = SqliteTables(connections)
 

@@ -13,7 +13,7 @@ from store.rows import jumps
 from store.sqlite import rows
 from store.sqlite.connections import Connection, Connections
 from store.sqlite.parts import marks, parts
-from store.sqlite.signals import ProcessWakeUp
+from store.sqlite.signals import SqliteSignals
 
 _DUE = "SELECT id, webhook FROM targets WHERE state = 'pending' AND due_at <= ? ORDER BY due_at, id LIMIT ?"
 _EXPIRED = "SELECT id FROM targets WHERE state = 'claimed' AND claimed_at < ? ORDER BY claimed_at, id LIMIT ?"
@@ -38,9 +38,9 @@ _HURRIED = 1000
 class SqliteClaims(Claims):
     """Claims on SQLite."""
 
-    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+    def __init__(self, connections: Connections, signals: SqliteSignals):
         self._connections = connections
-        self._wake_up = wake_up
+        self._signals = signals
         self._served = ""
         """The webhook after which the next round over due targets begins."""
 
@@ -150,7 +150,7 @@ class SqliteClaims(Claims):
                     for_decider |= change.for_decider
                     rows.change_event(db, event_id, change)
         if for_decider:
-            self._wake_up.send()
+            self._signals.tell("events")
 
     def give_back(self, worker: str, targets: Sequence[Target], now: int) -> None:
         with self._connections.transaction() as db:

@@ -16,6 +16,8 @@ from sqlite_utils import Database
 from store import storable
 from store.errors import NewerStore, StoreMissing, StoreUnavailable, Unstorable
 from store.patience import Patience
+from store.sql.database import Parameters, Rows
+from store.sqlite.dialect import in_sqlite, parameters_in_sqlite
 from store.sqlite.migrations import migrations
 
 BUSY_TIMEOUT = 2.5
@@ -42,13 +44,13 @@ class Connection(sqlite3.Connection):
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
         return super().executemany(sql, (tuple(map(_storable, row)) for row in parameters))
 
-    def fetch(self, statement: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
-        """Executes a statement; its rows."""
-        return self.execute(statement, parameters).fetchall()
+    def fetch(self, statement: str, parameters: Parameters = ()) -> Rows:
+        """Executes a statement, which may be a shared one; its rows."""
+        return self.execute(in_sqlite(statement), parameters_in_sqlite(parameters)).fetchall()
 
-    def write(self, statement: str, parameters: Any = ()) -> int:
-        """Executes a statement that returns no rows; the number of rows that it wrote."""
-        return self.execute(statement, parameters).rowcount
+    def write(self, statement: str, parameters: Parameters = ()) -> int:
+        """Executes a statement that returns no rows, which may be a shared one; the number of rows that it wrote."""
+        return self.execute(in_sqlite(statement), parameters_in_sqlite(parameters)).rowcount
 
 
 def _storable(value: Any) -> Any:
@@ -127,11 +129,10 @@ class Connections:
                     self._close_reader()
                 raise
 
-    def read(self, sql: str, parameters: Iterable[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a query. Raises StoreUnavailable when the database can't be read."""
+    def read(self, statement: str, parameters: Parameters = (), *, until: float = float("inf")) -> Rows:
+        """The rows of a query, which waits for nobody. Raises StoreUnavailable when the database can't be read."""
         with self.reading() as db:
-            values = parameters if isinstance(parameters, dict) else tuple(parameters)
-            return db.execute(sql, values).fetchall()
+            return db.fetch(statement, parameters)
 
     def read_some(
         self, sql: str, parameters: Iterable[Any], most: int, size: Callable[[tuple[Any, ...]], int]

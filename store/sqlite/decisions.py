@@ -9,11 +9,11 @@ from store import transitions, turns
 from store.protocols import Decisions
 from store.records import Agenda, Decision, Event, Hold, Target, Term
 from store.rows import ASIDE_UNDECIDED, jumps, size
+from store.sql.pauses import PAUSED
 from store.sqlite import rows
 from store.sqlite.connections import Connections
 from store.sqlite.leadership import deciding
 from store.sqlite.parts import marks
-from store.sqlite.pauses import PAUSED
 from store.sqlite.targets import insert_target
 
 _UNDECIDED = "decided_at IS NULL"
@@ -41,7 +41,7 @@ class SqliteDecisions(Decisions):
 
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
         read = self._connections.read
-        paused = dict(read(PAUSED))
+        paused: dict[str, int] = dict(read(PAUSED))
         left_out = {*paused, *without}
         returned = [rows.task(row) for row in read(_RETURNED, (self._returned_after, limit))]
         self._returned_after = turns.read_to(returned, limit)

@@ -10,7 +10,7 @@ from store.protocols import Deliveries
 from store.records import Committed, NewEvent, Rejection
 from store.rows import new_event_row
 from store.sqlite.connections import Connection, Connections
-from store.sqlite.signals import ProcessWakeUp
+from store.sqlite.signals import SqliteSignals
 
 REJECTIONS_KEPT = 100
 """Rejections kept per webhook."""
@@ -23,10 +23,10 @@ _ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 class SqliteDeliveries(Deliveries):
     """Deliveries on SQLite."""
 
-    def __init__(self, connections: Connections, wake_up: ProcessWakeUp, gather: Callable[[], None] | None = None):
+    def __init__(self, connections: Connections, signals: SqliteSignals, gather: Callable[[], None] | None = None):
         """`gather` lets other deliveries that are ready join the commit (see `store.group_commit`)."""
         self._connections = connections
-        self._wake_up = wake_up
+        self._signals = signals
         self._gather = gather
         self._reset_group()
         os.register_at_fork(after_in_child=self._reset_group)
@@ -46,7 +46,7 @@ class SqliteDeliveries(Deliveries):
                 stored |= _insert(db, rows[start : start + _ROWS_A_STATEMENT])
             first = {} if len(stored) == len(rows) else _first_ids(db, rows, stored)
         if stored:
-            self._wake_up.send()
+            self._signals.tell("events")
         return [
             [Committed(event.id, False) if event.id in stored else Committed(first[event.id], True) for event in events]
             for events in deliveries

@@ -12,7 +12,7 @@ from store.protocols import Leadership
 from store.records import Term
 from store.sqlite.connections import Connection, Connections
 from store.sqlite.lock import ProcessLock
-from store.sqlite.signals import ProcessWakeUp
+from store.sqlite.signals import SqliteSignals
 
 
 class SqliteLeadership(Leadership):
@@ -23,9 +23,9 @@ class SqliteLeadership(Leadership):
     hangs, and keeps trying for the lock.
     """
 
-    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
+    def __init__(self, connections: Connections, signals: SqliteSignals):
         self._connections = connections
-        self._wake_up = wake_up
+        self._signals = signals
         self._locks: dict[str, ProcessLock] = {}
         self._changing = threading.Lock()
 
@@ -81,7 +81,7 @@ class SqliteLeadership(Leadership):
                     db.execute("DELETE FROM leads WHERE name = 'decider' AND holder = ?", (term.holder,))
             finally:
                 self._unlock(term.holder)
-        self._wake_up.send()
+        self._signals.tell("targets")
 
     def leader(self) -> tuple[str, int] | None:
         found = self._connections.read("SELECT holder, until FROM leads WHERE name = 'decider'")

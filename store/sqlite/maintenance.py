@@ -5,7 +5,8 @@ from __future__ import annotations
 from store.protocols import Maintenance
 from store.records import Pruned
 from store.rows import STEP
-from store.sqlite import onces, quarantine, set_back
+from store.sql import clock_set_back, once_keys
+from store.sqlite import quarantine
 from store.sqlite.connections import BUSY_TIMEOUT, Connections
 from store.sqlite.parts import marks, parts
 
@@ -24,7 +25,7 @@ class SqliteMaintenance(Maintenance):
         return []  # each connection sets what it needs
 
     def run(self) -> None:
-        set_back.mend(self._connections, self._connections.now())
+        clock_set_back.make_due(self._connections)
         with self._connections.reading() as db:
             pages = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
             # Under constant load the log never comes to an end by itself. This one waits for readers and holds up
@@ -52,7 +53,7 @@ class SqliteMaintenance(Maintenance):
                 targets = [target_id for (target_id,) in db.execute(of_events, (*part, most)).fetchall()]
                 most -= len(targets)
                 for some in parts(targets):
-                    onces.prune(db, some)
+                    once_keys.prune(db, some)
                     quarantine.take_back(db, "target", list(map(str, some)))
                     db.execute(f"DELETE FROM targets WHERE id IN ({marks(some)})", some)
                 # One that still has targets is left to the next step.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from store import rows
-from store.sqlite.connections import Connections
-from store.sqlite.pauses import PAUSED
+from store.sql.database import Database
+from store.sql.pauses import PAUSED
 
 _UNDECIDED_WEBHOOKS = rows.jumps("webhook", "events", "decided_at IS NULL")
 _FIRST_UNDECIDED = (
@@ -25,11 +25,9 @@ _OLDEST_CLAIM = (
 )
 
 
-def overdue(
-    connections: Connections, before: int, without: Collection[str] = (), paced: Collection[str] = ()
-) -> set[str]:
+def overdue(database: Database, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
     """Implements `store.protocols.Queries.overdue`."""
-    read = connections.read
+    read = database.read
     left_out = {*without, *dict(read(PAUSED))}
     undecided = [webhook for (webhook,) in read(_UNDECIDED_WEBHOOKS) if webhook not in left_out]
     due = [webhook for (webhook,) in read(_PENDING_WEBHOOKS) if webhook not in paced]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from store import rows
-from store.protocols import Quarantine
 from store.records import SetAside, SetAsideKind
+from store.sql.quarantine import SqlQuarantine
 from store.sqlite.connections import Connection, Connections
 from store.sqlite.parts import marks, parts
 
@@ -32,13 +31,13 @@ DELETE FROM quarantine WHERE kind = 'target' AND id IN (
     )
 )
 """
-_COUNTS = rows.set_aside_counts("quarantine")
 
 
-class SqliteQuarantine(Quarantine):
+class SqliteQuarantine(SqlQuarantine):
     """The quarantine on SQLite."""
 
     def __init__(self, connections: Connections):
+        super().__init__(connections)
         self._connections = connections
 
     def set_aside(self, items: Sequence[SetAside]) -> None:
@@ -57,38 +56,6 @@ class SqliteQuarantine(Quarantine):
                     events = [(event_id,) for event_id in ids]
                     db.executemany(_UNDECIDED_AGAIN, events)
                     db.executemany(_HELD_AGAIN, events)
-
-    def items(
-        self,
-        kind: SetAsideKind | None = None,
-        due_before: int | None = None,
-        ids: Sequence[str] | None = None,
-        limit: int = 1000,
-    ) -> list[SetAside]:
-        kinds = rows.KINDS if kind is None else (kind,)
-        if ids is not None:
-            found = [
-                item
-                for part in parts(ids)
-                for item in self._set_aside(
-                    f"WHERE kind IN ({marks(kinds)}) AND id IN ({marks(part)})", (*kinds, *part)
-                )
-                if due_before is None or item.due_at < due_before
-            ]
-            return sorted(found, key=lambda item: (item.due_at, item.kind, item.id))[:limit]
-        where = ["kind = ?"] * (kind is not None) + ["due_at < ?"] * (due_before is not None)
-        values = [value for value in (kind, due_before) if value is not None]
-        conditions = f"WHERE {' AND '.join(where)}" if where else ""
-        return self._set_aside(f"{conditions} ORDER BY due_at, kind, id LIMIT ?", (*values, limit))
-
-    def counts(self) -> dict[SetAsideKind, int]:
-        return {kind: number for kind, number in self._connections.read(_COUNTS) if number}
-
-    def _set_aside(self, where: str, values: Iterable[Any]) -> list[SetAside]:
-        return [
-            rows.set_aside(row)
-            for row in self._connections.read(f"SELECT {rows.SET_ASIDE} FROM quarantine {where}", values)
-        ]
 
 
 def take_back(db: Connection, kind: SetAsideKind, ids: Sequence[str]) -> None:

@@ -16,22 +16,21 @@ _LOOK_EVERY = 0.025
 """Seconds between looks whether another connection has written: it takes some microseconds."""
 
 
-class ProcessWakeUp:
-    """Tells the deciding worker that there is something new, at once: a FIFO beside the database.
+class SqliteSignals(Signals):
+    """Signals on SQLite. To be told of `events` there is a FIFO beside the database; others look at intervals."""
 
-    A lost wake-up costs only time: the worker also looks at intervals.
-    """
-
-    def __init__(self, path: str):
-        self.path = path
+    def __init__(self, connections: Connections):
+        self._connections = connections
+        self.path = f"{connections.path}-wake"
         self._reset()
         os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
         self._descriptor: Descriptor | None = None
 
-    def send(self) -> None:
-        """Wakes the worker, if one listens."""
+    def tell(self, news: News) -> None:
+        if news != "events":
+            return
         descriptor = self._descriptor  # other threads may find meanwhile that nobody listens
         try:
             if descriptor is None:
@@ -43,7 +42,11 @@ class ProcessWakeUp:
             if self._descriptor is descriptor:
                 self._descriptor = None
 
-    def listen(self) -> int | None:
+    def listener(self, news: News) -> Listener:
+        # A FIFO has one reader: what one worker reads from it wakes no other.
+        return Listener(self._connections, self.open_fifo() if news == "events" else None)
+
+    def open_fifo(self) -> int | None:
         """A file descriptor that becomes readable on a wake-up; None where the file system has no FIFOs."""
         try:
             with suppress(FileExistsError):
@@ -52,18 +55,6 @@ class ProcessWakeUp:
             return os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
         except OSError:
             return None
-
-
-class SqliteSignals(Signals):
-    """Signals on SQLite."""
-
-    def __init__(self, connections: Connections, wake_up: ProcessWakeUp):
-        self._connections = connections
-        self._wake_up = wake_up
-
-    def listener(self, news: News) -> Listener:
-        # A FIFO has one reader: what one worker reads from it wakes no other.
-        return Listener(self._connections, self._wake_up.listen() if news == "events" else None)
 
 
 class Listener:

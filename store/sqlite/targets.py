@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from store.records import NewTarget, Target
 from store.rows import NEW_TARGET, new_target_row
-from store.sqlite import onces, rows
+from store.sql.once_keys import TAKE_FREE
+from store.sqlite import rows
 from store.sqlite.connections import Connection
 from store.sqlite.parts import marks
 
@@ -26,5 +27,5 @@ def insert_target(
         return None
     target = rows.target(row)
     if target.once_key is not None:
-        onces.take_free(db, target.once_key, target.id)
+        db.write(TAKE_FREE, (target.once_key, target.id))
     return target

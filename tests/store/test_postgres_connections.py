@@ -79,9 +79,9 @@ def heard(url: str, action: Callable[[], object], number: int) -> int:
 
 def test_a_commit_is_told_at_once_and_another_right_after_it_as_well(store: PostgresStore, url: str) -> None:
     def two() -> None:
-        store._wake_up._rung_at = float("-inf")
+        store.signals._rung_at = float("-inf")
         store.deliveries.append([event()])
-        store._wake_up._rung_at = float("inf")
+        store.signals._rung_at = float("inf")
         store.deliveries.append([event()])
 
     assert heard(url, two, 2) == 2
@@ -91,7 +91,7 @@ def test_a_duplicate_tells_nobody(store: PostgresStore, url: str) -> None:
     store.deliveries.append([event("d")])
 
     def duplicate() -> None:
-        store._wake_up._rung_at = float("-inf")
+        store.signals._rung_at = float("-inf")
         assert store.deliveries.append([event("d")])[0].duplicate
 
     assert heard(url, duplicate, 0) == 0

@@ -93,7 +93,7 @@ def suppressed(call: Callable[[], object]) -> None:
 
 
 def test_a_commit_wakes_who_listens_and_a_duplicate_does_not(store: SqliteStore) -> None:
-    descriptor = store._wake_up.listen()
+    descriptor = store.signals.open_fifo()
     assert descriptor is not None
     try:
         store.deliveries.append([event("d")])
@@ -106,13 +106,13 @@ def test_a_commit_wakes_who_listens_and_a_duplicate_does_not(store: SqliteStore)
 
 
 def test_a_listener_that_died_is_no_reason_to_fail(store: SqliteStore) -> None:
-    descriptor = store._wake_up.listen()
+    descriptor = store.signals.open_fifo()
     assert descriptor is not None
     store.deliveries.append([event()])
     os.close(descriptor)
     for _ in range(3):
         store.deliveries.append([event()])
-    again = store._wake_up.listen()
+    again = store.signals.open_fifo()
     assert again is not None
     store.deliveries.append([event()])
     assert select.select([again], [], [], 5)[0]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlite_utils import Database
 
-from store.records import Decision, EventFilter, Result
-from store.sqlite import SqliteStore, migrations, open_store, queries
-from store.sqlite.signals import ProcessWakeUp
+from store.records import Decision, Result
+from store.sqlite import SqliteStore, migrations, open_store
+from store.sqlite.connections import Connections
+from store.sqlite.signals import SqliteSignals
 from testkit.descriptors import is_written_elsewhere
 from tests.store.contract.makers import ME, NOW, arrive, decide, event, start
 
@@ -48,7 +50,7 @@ def test_a_target_is_not_claimed_before_its_time_also_when_that_changed_meanwhil
 def test_where_there_are_no_fifos_the_decider_looks_whether_anything_was_written(
     store: SqliteStore, tmp_path: Path
 ) -> None:
-    store._wake_up.path = f"{tmp_path}/no folder/wake"
+    store.signals.path = f"{tmp_path}/no folder/wake"
     listener = store.signals.listener("events")
     assert listener._fifo is None
     listener.wait(0)
@@ -61,24 +63,13 @@ def test_where_there_are_no_fifos_the_decider_looks_whether_anything_was_written
 def test_of_two_threads_that_find_nobody_listening_neither_writes_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wake = ProcessWakeUp(f"{tmp_path}/wake")
-    reader = wake.listen()
+    signals = SqliteSignals(Connections(tmp_path))
+    reader = signals.open_fifo()
     assert reader is not None
-    wake.send()
+    tell = partial(signals.tell, "events")
+    tell()
     os.close(reader)
-    assert not is_written_elsewhere(monkeypatch, wake.send, wake.send)
-
-
-def test_a_search_reads_the_newest_events_and_finds_older_ones_by_their_id(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(queries, "_SEARCHED", 3)
-    for number in range(6):
-        arrive(store, f"event{number}", webhook="wv"[number % 2])
-    assert [one.id for one in store.queries.events(EventFilter(text="event"))] == ["event5", "event4", "event3"]
-    assert [one.id for one in store.queries.events(EventFilter(text="event", before_seq=3))] == ["event1", "event0"]
-    assert [one.id for one in store.queries.events(EventFilter(text="event0"))] == ["event0"]
-    assert store.queries.events(EventFilter(text="event0", webhook="v")) == []
+    assert not is_written_elsewhere(monkeypatch, tell, tell)
 
 
 def test_finished_events_are_counted_as_they_come_and_go(store: SqliteStore) -> None:

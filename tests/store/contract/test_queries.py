@@ -6,6 +6,7 @@ import pytest
 
 from store.protocols import Store
 from store.records import Change, Decision, EventFilter, EventStatus, Rejection, SetAside
+from store.sql import queries
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, start, task
 
 STATUSES: tuple[EventStatus, ...] = ("pending", "delivered", "expired", "ignored", "failed")
@@ -192,3 +193,15 @@ def test_a_list_is_read_without_what_is_large(store: Store) -> None:
     for query in (EventFilter(listing=True), EventFilter(text="needle", listing=True)):
         (listed_event,) = store.queries.events(query)
         assert (listed_event.id, listed_event.payload, listed_event.headers) == ("e1", "{}", {})
+
+
+def test_a_search_reads_the_newest_events_and_finds_older_ones_by_their_id(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "_SEARCHED", 3)
+    for number in range(6):
+        arrive(store, f"event{number}", webhook="wv"[number % 2])
+    assert [one.id for one in store.queries.events(EventFilter(text="event"))] == ["event5", "event4", "event3"]
+    assert [one.id for one in store.queries.events(EventFilter(text="event", before_seq=3))] == ["event1", "event0"]
+    assert [one.id for one in store.queries.events(EventFilter(text="event0"))] == ["event0"]
+    assert store.queries.events(EventFilter(text="event0", webhook="v")) == []

@@ -1,0 +1,33 @@
+"""After the store's clock was set back: what waits for a time that is now far ahead."""
+
+from __future__ import annotations
+
+from store import rows
+from store.sql.database import Database
+
+# No max(): an index gives the last row by itself.
+_NEWEST = """
+SELECT at FROM (SELECT received_at AS at FROM bridge.events ORDER BY seq DESC LIMIT 1) AS event
+UNION ALL SELECT at FROM (SELECT created_at AS at FROM bridge.targets ORDER BY id DESC LIMIT 1) AS target
+"""
+_CHANGED = 1000
+"""Rows that one transaction changes."""
+_MAKE_DUE = (
+    "UPDATE bridge.targets SET due_at = %(soon)s WHERE id IN (SELECT id FROM bridge.targets"
+    " WHERE state = 'pending' AND due_at > %(soon)s ORDER BY due_at LIMIT %(most)s FOR UPDATE SKIP LOCKED)",
+    "UPDATE bridge.targets SET claimed_at = %(now)s WHERE id IN (SELECT id FROM bridge.targets"
+    " WHERE state = 'claimed' AND claimed_at > %(now)s ORDER BY claimed_at LIMIT %(most)s FOR UPDATE SKIP LOCKED)",
+    "UPDATE bridge.paces SET next_at = %(now)s WHERE next_at > %(soon)s",
+    "UPDATE bridge.quarantine SET due_at = %(soon)s WHERE (kind, id) IN (SELECT kind, id FROM bridge.quarantine"
+    " WHERE due_at > %(soon)s ORDER BY due_at LIMIT %(most)s FOR UPDATE SKIP LOCKED)",
+)
+
+
+def make_due(database: Database) -> None:
+    """If the newest event or target is from the future, what waits for long is due soon; some of it at a time."""
+    now = database.now()
+    if any(at > now + rows.FROM_THE_FUTURE for (at,) in database.read(_NEWEST)):
+        values = {"now": now, "soon": now + rows.SOON, "most": _CHANGED}
+        for statement in _MAKE_DUE:
+            with database.transaction() as transaction:
+                transaction.write(statement, values)

@@ -1,0 +1,40 @@
+"""A database with the bridge's tables, as the shared parts of the store see it.
+
+Shared statements are written as PostgreSQL takes them: ``bridge.`` before the name of a table, ``%s`` or ``%(name)s``
+for a parameter, ``= ANY(%s)`` for a list, ``FOR UPDATE`` to lock rows. `store.sqlite.dialect` makes SQLite's of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+Rows = list[tuple[Any, ...]]
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+class Transaction(Protocol):
+    """A transaction in which statements are executed."""
+
+    def fetch(self, statement: str, parameters: Parameters = (), /) -> Rows:
+        """Executes a statement; its rows."""
+
+    def write(self, statement: str, parameters: Parameters = (), /) -> int:
+        """Executes a statement that returns no rows; the number of rows that it wrote."""
+
+
+class Database(Protocol):
+    """Opens connections as they are needed.
+
+    Its methods raise StoreUnavailable, `until` that time of the monotonic clock at the latest.
+    """
+
+    def now(self) -> int:
+        """The store's time in Unix milliseconds. Never raises."""
+
+    def read(self, statement: str, parameters: Parameters = (), /, *, until: float = float("inf")) -> Rows:
+        """The rows of one statement that only reads."""
+
+    def transaction(self, *, until: float = float("inf")) -> AbstractContextManager[Transaction]:
+        """One transaction, committed at the end of the ``with`` block and rolled back on an exception."""

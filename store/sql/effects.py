@@ -1,0 +1,31 @@
+"""When calls of each kind last had their effect."""
+
+from __future__ import annotations
+
+from store.effects import Effects, after_effect
+from store.protocols import EffectsOfCalls
+from store.records import TargetKind
+from store.sql.database import Database
+
+_OF_KIND = "SELECT since, last FROM bridge.effects WHERE kind = %s"
+_SET = """
+INSERT INTO bridge.effects (kind, since, last) VALUES (%s, %s, %s)
+ON CONFLICT (kind) DO UPDATE SET since = excluded.since, last = excluded.last
+"""
+
+
+class SqlEffectsOfCalls(EffectsOfCalls):
+    """A row for each kind."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    def note(self, kind: TargetKind, now: int) -> None:
+        with self._database.transaction() as transaction:
+            found = transaction.fetch(f"{_OF_KIND} FOR UPDATE", (kind,))
+            after = after_effect(Effects(*found[0]) if found else None, now)
+            transaction.write(_SET, (kind, after.since, after.last))
+
+    def of_kind(self, kind: TargetKind) -> Effects | None:
+        found = self._database.read(_OF_KIND, (kind,))
+        return Effects(*found[0]) if found else None

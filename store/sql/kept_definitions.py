@@ -1,0 +1,36 @@
+"""The last good definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from store.protocols import KeptDefinitions
+from store.sql.database import Database
+
+_KEPT = "SELECT file, text FROM bridge.kept_definitions"
+_KEEP = """
+INSERT INTO bridge.kept_definitions (file, text) VALUES (%s, %s)
+ON CONFLICT (file) DO UPDATE SET text = excluded.text
+"""
+
+
+class SqlKeptDefinitions(KeptDefinitions):
+    """A row for each file."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    def all(self) -> dict[str, str]:
+        return dict(self._database.read(_KEPT))
+
+    def keep(self, kept: Mapping[str, str]) -> None:
+        if self.all() == kept:
+            return
+        with self._database.transaction() as transaction:
+            before: dict[str, str] = dict(transaction.fetch(_KEPT))
+            # In one order everywhere: processes that wait for each other's rows must not do so in a circle.
+            for file in sorted(before.keys() | kept.keys()):
+                if file not in kept:
+                    transaction.write("DELETE FROM bridge.kept_definitions WHERE file = %s", (file,))
+                elif before.get(file) != kept[file]:
+                    transaction.write(_KEEP, (file, kept[file]))

@@ -1,0 +1,57 @@
+"""Which start holds a key, of the starts that are to be one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from store import rows
+from store.protocols import OnceKeys
+from store.records import OnceHolder
+from store.sql.database import Database, Transaction
+
+_HOLDER = """
+SELECT o.target_id, t.state, coalesce(t.workflow_id, o.workflow_id)
+FROM bridge.onces o LEFT JOIN bridge.targets t ON t.id = o.target_id WHERE o.key = %s
+"""
+TAKE_FREE = "INSERT INTO bridge.onces (key, target_id) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING"
+_TAKE = "UPDATE bridge.onces SET target_id = %s, workflow_id = NULL WHERE key = %s AND coalesce(target_id, 0) = %s"
+_PRUNED = "SELECT key, workflow_id FROM bridge.onces WHERE target_id IS NULL AND key > %s ORDER BY key LIMIT %s"
+_MAY_RUN = """
+UPDATE bridge.onces SET target_id = NULL, workflow_id = (
+    SELECT t.workflow_id FROM bridge.targets t WHERE t.id = onces.target_id
+) WHERE target_id = ANY(%s) AND EXISTS (
+    SELECT 1 FROM bridge.targets t
+    WHERE t.id = onces.target_id AND t.workflow_id IS NOT NULL AND t.once_while = 'running'
+)
+"""
+
+
+class SqlOnceKeys(OnceKeys):
+    """A row for each key that is held."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    def holder(self, key: str) -> OnceHolder | None:
+        found = self._database.read(_HOLDER, (key,))
+        return OnceHolder(*found[0]) if found else None
+
+    def take(self, key: str, holder: OnceHolder | None, target_id: int) -> bool:
+        with self._database.transaction() as transaction:
+            if holder is None:
+                return transaction.write(TAKE_FREE, (key, target_id)) == 1
+            return transaction.write(_TAKE, (target_id, key, holder.target_id or 0)) == 1
+
+    def pruned(self, after: str, limit: int) -> list[tuple[str, str]]:
+        return [(key, workflow_id) for key, workflow_id in self._database.read(_PRUNED, (after, limit))]
+
+    def forget(self, keys: Sequence[str]) -> None:
+        for step in rows.steps(keys):
+            with self._database.transaction() as transaction:
+                transaction.write("DELETE FROM bridge.onces WHERE key = ANY(%s) AND target_id IS NULL", (sorted(step),))
+
+
+def prune(transaction: Transaction, target_ids: Sequence[int]) -> None:
+    """Lets go of these targets before they are deleted: of one whose workflow may run, the workflow is kept."""
+    transaction.write(_MAY_RUN, (list(target_ids),))
+    transaction.write("DELETE FROM bridge.onces WHERE target_id = ANY(%s)", (list(target_ids),))

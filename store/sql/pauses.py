@@ -1,0 +1,32 @@
+"""Webhooks whose deliveries are accepted but not decided."""
+
+from __future__ import annotations
+
+from store.protocols import Pauses, Signals
+from store.sql.database import Database
+
+PAUSED = "SELECT webhook, at FROM bridge.pauses"
+
+
+class SqlPauses(Pauses):
+    """A row for each paused webhook."""
+
+    def __init__(self, database: Database, signals: Signals):
+        self._database = database
+        self._signals = signals
+
+    def pause(self, webhook: str, now: int) -> None:
+        with self._database.transaction() as transaction:
+            transaction.write(
+                "INSERT INTO bridge.pauses (webhook, at) VALUES (%s, %s) ON CONFLICT DO NOTHING", (webhook, now)
+            )
+        self._signals.tell("events")
+
+    def resume(self, webhook: str) -> bool:
+        with self._database.transaction() as transaction:
+            resumed = transaction.write("DELETE FROM bridge.pauses WHERE webhook = %s", (webhook,))
+        self._signals.tell("events")
+        return resumed == 1
+
+    def paused(self) -> dict[str, int]:
+        return dict(self._database.read(PAUSED))

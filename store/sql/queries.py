@@ -1,0 +1,139 @@
+"""What people look at: lists, counts and details."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from store import rows
+from store.protocols import Queries
+from store.records import Event, EventFilter, EventStatus, Rejection, Target, Task
+from store.sql.database import Database
+
+STATUSES: tuple[EventStatus, ...] = get_args(EventStatus)
+_HOUR = 3_600_000
+_SEARCHED = 100_000
+"""Events that one search for a text reads at most."""
+_NEWEST = 2**62
+"""More than any `seq`."""
+_FOUND = "strpos(id, %(text)s) + strpos(coalesce(delivery_id, ''), %(text)s) + strpos(payload, %(text)s) > 0"
+
+
+class SqlQueries(Queries):
+    """Each database has indexes of its own for lists and counts of events: see the subclasses."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    # --- events and their targets ---
+
+    @abstractmethod
+    def _parts_of(self, query: EventFilter) -> list[str]:
+        """What the list is put together from: table and condition of each part, which is read from one index, newest
+        first. Parameters are `before`, `webhook` and `status`."""
+
+    def events(self, query: EventFilter) -> list[Event]:
+        if query.status is not None and query.status not in STATUSES:
+            return []
+        values = {
+            "before": _NEWEST if query.before_seq is None else query.before_seq,
+            "webhook": query.webhook,
+            "status": query.status,
+            "limit": query.limit,
+        }
+        if query.text:
+            parts, values = self._search(query, {**values, "text": query.text})
+        else:
+            parts = self._parts_of(query)
+        seqs = " UNION ALL ".join(
+            f"SELECT seq FROM (SELECT seq FROM {part} ORDER BY seq DESC LIMIT %(limit)s) AS part" for part in parts
+        )
+        columns = rows.LISTED_EVENT if query.listing else rows.EVENT
+        sql = f"SELECT {columns} FROM bridge.events WHERE seq IN ({seqs}) ORDER BY seq DESC LIMIT %(limit)s"
+        return [rows.event(row) for row in self._database.read(sql, values)]
+
+    def _search(self, query: EventFilter, values: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        """The parts, and their parameters."""
+        newest = self._database.read(
+            "SELECT seq FROM bridge.events WHERE seq < %s ORDER BY seq DESC LIMIT 1", (values["before"],)
+        )
+        only = " AND webhook = %(webhook)s" if query.webhook is not None else ""
+        only += " AND status = %(status)s" if query.status is not None else ""
+        after = newest[0][0] - _SEARCHED if newest else 0
+        return [
+            f"bridge.events WHERE seq < %(before)s AND seq > %(after)s AND {_FOUND}{only}",
+            f"bridge.events WHERE id = %(text)s AND seq < %(before)s{only}",
+        ], {**values, "after": after}
+
+    def event(self, event_id: str) -> Event | None:
+        found = self._database.read(f"SELECT {rows.EVENT} FROM bridge.events WHERE id = %s", (event_id,))
+        return rows.event(found[0]) if found else None
+
+    def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
+        if not event_ids:
+            return {}
+        sql = f"SELECT {rows.EVENT} FROM bridge.events WHERE id = ANY(%s)"
+        return {event.id: event for event in map(rows.event, self._database.read(sql, (list(event_ids),)))}
+
+    def targets_of(self, event_ids: Sequence[str]) -> list[Target]:
+        sql = f"SELECT {rows.TARGET} FROM bridge.targets WHERE event_id = ANY(%s) ORDER BY id"
+        return [rows.target(row) for row in self._database.read(sql, (list(event_ids),))] if event_ids else []
+
+    def targets_on(self, task_id: str) -> list[Target]:
+        sql = f"SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = %s ORDER BY id"
+        return [rows.target(row) for row in self._database.read(sql, (task_id,))]
+
+    # --- tasks ---
+
+    def task(self, task_id: str) -> Task | None:
+        found = self._database.read(f"SELECT {rows.TASK} FROM bridge.tasks WHERE id = %s", (task_id,))
+        return rows.task(found[0]) if found else None
+
+    def waiting_tasks(self, after: str = "", limit: int = 1000, workflow: str | None = None) -> list[Task]:
+        only = "AND workflow = %s" if workflow is not None else ""
+        sql = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'waiting' AND id > %s {only} ORDER BY id LIMIT %s"
+        found = self._database.read(sql, (after, *([workflow] if only else []), limit))
+        # SQLite reads an id that isn't UTF-8 as another one: what is read again goes no further.
+        return [task for task in map(rows.task, found) if task.id > after]
+
+    def broken_tasks(self, limit: int = 50) -> list[Task]:
+        sql = (
+            f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'waiting' AND broken IS NOT NULL ORDER BY id LIMIT %s"
+        )
+        return [rows.task(row) for row in self._database.read(sql, (limit,))]
+
+    def waiting_by_workflow(self) -> dict[str, int]:
+        sql = "SELECT workflow, count(*) FROM bridge.tasks WHERE state = 'waiting' GROUP BY workflow"
+        return dict(self._database.read(sql))
+
+    def waiting_count(self) -> int:
+        return int(self._database.read("SELECT count(*) FROM bridge.tasks WHERE state = 'waiting'")[0][0])
+
+    # --- deliveries ---
+
+    def rejections(self, webhook: str | None = None, limit: int = 50, filtered: bool = False) -> list[Rejection]:
+        only = "webhook = %s AND" if webhook is not None else ""
+        where = f"{only} (status < 400) = %s"
+        sql = f"SELECT {rows.REJECTION} FROM bridge.rejections WHERE {where} ORDER BY id DESC LIMIT %s"
+        found = self._database.read(sql, (*([webhook] if only else []), filtered, limit))
+        return [rows.rejection(row) for row in found]
+
+    def delivery_counts(self, since: int) -> dict[str, dict[str, int]]:
+        sql = (
+            "SELECT webhook, outcome, CAST(sum(number) AS BIGINT) FROM bridge.delivery_counts WHERE hour > %s"
+            " GROUP BY webhook, outcome"
+        )
+        counts: dict[str, dict[str, int]] = {}
+        for webhook, outcome, number in self._database.read(sql, (since - _HOUR,)):
+            counts.setdefault(webhook, {})[outcome] = number
+        return counts
+
+    def delivery_hours(self, since: int, webhook: str | None = None) -> list[tuple[int, str, int]]:
+        only = "AND webhook = %s" if webhook is not None else ""
+        sql = (
+            f"SELECT hour, outcome, CAST(sum(number) AS BIGINT) FROM bridge.delivery_counts WHERE hour > %s {only}"
+            " GROUP BY hour, outcome ORDER BY hour"
+        )
+        found = self._database.read(sql, (since - _HOUR, *([webhook] if only else [])))
+        return [(hour, outcome, number) for hour, outcome, number in found]

@@ -1,0 +1,57 @@
+"""Completions that nobody makes while their tasks' time-outs are put off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from store import rows
+from store.protocols import Signals, TaskLocks
+from store.records import Target, Task
+from store.sql.database import Database
+
+_TAKEN_IN_TIME = f"""
+SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'taken' AND response_timeout > 0 AND id > %s ORDER BY id LIMIT %s
+"""
+_FREE = f"""
+SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = ANY(%s) AND state = 'pending'
+AND (attempts = 0 OR not_sent OR claimed_at < %s) ORDER BY id FOR UPDATE SKIP LOCKED
+"""
+_LIVE = "SELECT id FROM bridge.tasks WHERE id = ANY(%s) AND state IN ('taken', 'waiting')"
+_LOCK = """
+UPDATE bridge.targets SET state = 'claimed', attempts = attempts + 1, claimed_by = %s, claimed_at = %s
+WHERE id = ANY(%s)
+"""
+_UNLOCK = """
+UPDATE bridge.targets SET state = 'pending', attempts = %s, claimed_at = %s, due_at = %s
+WHERE id = %s AND state = 'claimed' AND claimed_by = %s AND attempts = %s
+"""
+
+
+class SqlTaskLocks(TaskLocks):
+    """A lock is a claim. Rows are locked in one order: targets, then tasks, which are only read here."""
+
+    def __init__(self, database: Database, signals: Signals):
+        self._database = database
+        self._signals = signals
+
+    def taken_in_time(self, after: str, limit: int) -> list[Task]:
+        # SQLite reads an id that isn't UTF-8 as another one: what is read again goes no further.
+        found = map(rows.task, self._database.read(_TAKEN_IN_TIME, (after, limit)))
+        return [task for task in found if task.id > after]
+
+    def lock(self, worker: str, task_ids: Sequence[str], now: int, free_before: int) -> tuple[list[Target], list[str]]:
+        with self._database.transaction() as transaction:
+            found = transaction.fetch(_FREE, (list(task_ids), free_before))
+            locked = [rows.target(row) for row in found]
+            live = {task_id for (task_id,) in transaction.fetch(_LIVE, (list(task_ids),))}
+            if locked:
+                transaction.write(_LOCK, (worker, now, [target.id for target in locked]))
+        return locked, [task_id for task_id in task_ids if task_id not in live]
+
+    def unlock(self, worker: str, targets: Sequence[tuple[Target, int]]) -> None:
+        if targets:
+            with self._database.transaction() as transaction:
+                for target, due_at in sorted(targets, key=lambda each: each[0].id):
+                    values = (target.attempts, target.claimed_at, due_at, target.id, worker, target.attempts + 1)
+                    transaction.write(_UNLOCK, values)
+            self._signals.tell("targets")

@@ -1,0 +1,40 @@
+"""Shared statements (`store.sql`) as SQLite takes them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from store import storable
+
+_LOCK = re.compile(r"\s+FOR UPDATE(?: SKIP LOCKED)?")
+_NAMED = re.compile(r"%\((\w+)\)s")
+
+
+@lru_cache(maxsize=512)
+def in_sqlite(statement: str) -> str:
+    """The statement in SQLite's words. One that is SQLite's own is returned as it is.
+
+    No row is locked: a transaction that writes has the whole database. Lists are passed as JSON (`parameter`).
+    """
+    if "bridge." not in statement:
+        return statement
+    text = _LOCK.sub("", statement.replace("bridge.", ""))
+    text = text.replace("= ANY(%s)", "IN (SELECT value FROM json_each(?))").replace("strpos(", "instr(")
+    return _NAMED.sub(r":\1", text.replace("%s", "?"))
+
+
+def parameters_in_sqlite(parameters: Any) -> Any:
+    """The parameters of a statement, with lists as JSON."""
+    if isinstance(parameters, Mapping):
+        return {name: _parameter(value) for name, value in parameters.items()}
+    return [_parameter(value) for value in parameters]
+
+
+def _parameter(value: Any) -> Any:
+    if type(value) is list:
+        return json.dumps([storable.text(one) if isinstance(one, str) else one for one in value])
+    return value
