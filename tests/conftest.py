@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from store.sqlite.connections import Connections
 from testkit.backends import Conductors, new_conductor
 from testkit.client import Conductor
+from testkit.conductor import ConductorServer
 from testkit.postgres import Postgres
 from testkit.processes import running_children, stop_all_on_exit
 
@@ -23,6 +24,9 @@ settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("any machine")
+
+# It lives for minutes: compiling it well takes more time than it saves.
+ConductorServer.java_options.append("-XX:TieredStopAtLevel=1")
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import pytest
 from testkit import PATIENCE
 from testkit import conductor as server
 from testkit.client import Conductor, wait_for
+from testkit.java import find_java, java_version
 from testkit.processes import ROOT, Failed
 
 
@@ -108,7 +109,7 @@ def test_an_old_java_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     java.write_text("#!/bin/sh\necho 'openjdk version \"17.0.15\" 2025-04-15' >&2\n")
     java.chmod(0o755)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    assert server.java_version(str(java)) == 17
-    found, origin = server.find_java()
+    assert java_version(str(java)) == 17
+    found, origin = find_java()
     assert found != str(java)
     assert "JAVA_HOME" not in origin
