@@ -15,7 +15,6 @@ from store.errors import LeadershipLost, PartRefused, StoreUnavailable
 from store.records import (
     Decision,
     Event,
-    Hold,
     NewEvent,
     NewTarget,
     Rejection,
@@ -27,6 +26,7 @@ from store.records import (
     Task,
     Workflow,
 )
+from store.sql.holds import hold_of
 
 log = structlog.get_logger()
 
@@ -79,10 +79,6 @@ PARTS_READ = 10
 """Parts of large decisions that are read at a time."""
 STATES = tuple((kind, state) for kind in get_args(TargetKind) for state in get_args(TargetState))
 """What a target can be: by one look into an index each it is found whether an event has such a target."""
-HOLDS: tuple[Hold, ...] = ("no", "held", "recheck", "aside", "aside", "writing")
-"""The column `held` has a hold's place in this: of an event that is set aside that of its hold before, and `ASIDE`."""
-ASIDE = 2
-"""What is added to the column `held` of an event that is set aside."""
 ASIDE_UNDECIDED = 0
 """The column `decided_at` of an event that was set aside undecided: so it is left out where undecided ones are read."""
 
@@ -230,9 +226,10 @@ def event(row: Sequence[Any]) -> Event:
         except (TypeError, ValueError) as error:
             values[place], unreadable = {}, f"its {name} in the store can't be read: {error}"
     values[10] = values[10] or None  # set aside undecided
-    if not 0 <= values[11] < len(HOLDS):
-        values[11], unreadable = 0, f"its hold in the store can't be read: {values[11]}"
-    values[11] = HOLDS[values[11]]
+    hold = hold_of(values[11])
+    if hold is None:
+        hold, unreadable = "no", f"its hold in the store can't be read: {values[11]}"
+    values[11] = hold
     found = Event(*values)
     return found if unreadable is None else replace(found, unreadable=unreadable)
 

@@ -13,6 +13,7 @@ from store.postgres.signals import PostgresSignals
 from store.postgres.targets import new_targets, take_free
 from store.protocols import Decisions
 from store.records import Agenda, Decision, Event, Target, Term
+from store.sql.holds import HELD, RECHECK
 from store.sql.pauses import PAUSED
 
 _SIZE = "octet_length(payload) + octet_length(headers) + octet_length(query)"
@@ -40,7 +41,7 @@ SELECT {rows.EVENT}, before + {_SIZE}, turn, (SELECT number FROM counted) FROM (
 ) shares WHERE before < %(bytes)s AND place <= %(limit)s ORDER BY seq
 """
 # They are few, also those of webhooks that are paused: no more than calls can be under way.
-_FREED = "held = 2 AND webhook != ALL(%(without)s) AND webhook NOT IN (SELECT webhook FROM bridge.pauses)"
+_FREED = f"held = {RECHECK} AND webhook != ALL(%(without)s) AND webhook NOT IN (SELECT webhook FROM bridge.pauses)"
 _RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' AND id > %s ORDER BY id LIMIT %s"
 
 
@@ -89,7 +90,7 @@ class PostgresDecisions(Decisions):
     def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
         of = "" if webhook is None else "webhook = %(webhook)s AND "
         values = {"webhook": webhook, "after": after_seq, "limit": limit, "bytes": turns.BYTES}
-        return list(map(_event, self._connections.read(*_some(f"{of}held = 1 AND seq > %(after)s", values))))
+        return list(map(_event, self._connections.read(*_some(f"{of}held = {HELD} AND seq > %(after)s", values))))
 
     def decide(
         self,

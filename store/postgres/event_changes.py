@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from store.postgres.connections import Connection, Statement
 from store.records import Hold, TargetKind, TargetState
-from store.rows import ASIDE_UNDECIDED, HOLDS, STATES
+from store.rows import ASIDE_UNDECIDED, STATES
+from store.sql.holds import hold_of, number_of
 from store.transitions import EventChange
 
 _STATES_OF = f"""
@@ -27,7 +28,7 @@ def lock_events(connection: Connection, event_ids: Sequence[str]) -> dict[str, H
     if not event_ids:
         return {}
     sql = "SELECT id, held FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE"
-    return {event_id: HOLDS[held] for event_id, held in connection.fetch(sql, (sorted(event_ids),))}
+    return {event_id: hold_of(held) or "no" for event_id, held in connection.fetch(sql, (sorted(event_ids),))}
 
 
 def states_of(connection: Connection, event_ids: Sequence[str]) -> dict[str, States]:
@@ -65,7 +66,7 @@ def changing_events(changes: Mapping[str, EventChange], decided_at: int | None =
         decided_at,
         list(changes),
         [change.status for change in changes.values()],
-        [HOLDS.index(change.hold) for change in changes.values()],
+        [number_of(change.hold) for change in changes.values()],
         [change.settled_at for change in changes.values()],
     )
     return sql, values

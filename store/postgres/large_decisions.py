@@ -12,12 +12,13 @@ from store.postgres.signals import PostgresSignals
 from store.postgres.targets import columns, new_targets, take_free
 from store.protocols import LargeDecisions
 from store.records import Decision, Term
+from store.sql.holds import WRITING
 
-_WRITING = f"SELECT id FROM bridge.events WHERE held > 0 AND held = {rows.HOLDS.index('writing')}"
+_WRITING = f"SELECT id FROM bridge.events WHERE held > 0 AND held = {WRITING}"
 _NEXT = f"{_WRITING} AND id != ALL(%s) ORDER BY seq LIMIT 1"
 _UNWRITTEN = f"""
 SELECT e.seq, p.number, e.id, p.targets FROM bridge.events e JOIN bridge.decision_parts p ON p.event_id = e.id
-WHERE e.held > 0 AND e.held = {rows.HOLDS.index("writing")} AND (e.seq, p.number) > (%s, %s)
+WHERE e.held > 0 AND e.held = {WRITING} AND (e.seq, p.number) > (%s, %s)
 ORDER BY e.seq, p.number LIMIT %s
 """
 _DROPPED = 10
@@ -46,7 +47,7 @@ class PostgresLargeDecisions(LargeDecisions):
             connection.write(
                 "UPDATE bridge.events SET held = %s, decided_at = %s"
                 f" WHERE id = %s AND coalesce(decided_at, 0) = {rows.ASIDE_UNDECIDED}",
-                (rows.HOLDS.index("writing"), now, decision.event_id),
+                (WRITING, now, decision.event_id),
             )
 
     def _drop_parts(self, term: Term, event_id: str) -> bool:

@@ -24,7 +24,7 @@ CREATE TABLE bridge.events (
     replay_of TEXT,
     status TEXT NOT NULL DEFAULT 'pending',
     decided_at BIGINT,
-    -- a hold's place in store.rows.HOLDS
+    -- a hold's number in store.sql.holds
     held SMALLINT NOT NULL DEFAULT 0,
     settled_at BIGINT
 );

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from store import rows
 from store.postgres.connections import Connection, Connections
 from store.records import SetAside, SetAsideKind
+from store.sql.holds import ASIDE, MAY_BE_SET_ASIDE, RECHECK, SET_ASIDE
 from store.sql.quarantine import SqlQuarantine
 
 _SET_ASIDE = f"""
@@ -25,12 +26,12 @@ WITH taken AS (
 _LOCKED = "WITH found AS (SELECT seq FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE)"
 _EVENTS_ASIDE = (
     f"{_LOCKED} UPDATE bridge.events e SET decided_at = coalesce(e.decided_at, {rows.ASIDE_UNDECIDED}),"
-    f" held = CASE WHEN e.held IN (1, 2) THEN e.held + {rows.ASIDE} ELSE e.held END"
+    f" held = CASE WHEN e.held IN {MAY_BE_SET_ASIDE} THEN e.held + {ASIDE} ELSE e.held END"
     " FROM found WHERE e.seq = found.seq"
 )
 _EVENTS_AGAIN = (
     f"{_LOCKED} UPDATE bridge.events e SET decided_at = nullif(e.decided_at, {rows.ASIDE_UNDECIDED}),"
-    f" held = CASE WHEN e.held IN ({1 + rows.ASIDE}, {2 + rows.ASIDE}) THEN {rows.HOLDS.index('recheck')}"
+    f" held = CASE WHEN e.held IN {SET_ASIDE} THEN {RECHECK}"
     " ELSE e.held END FROM found WHERE e.seq = found.seq"
 )
 """What was held before is free then: the worker that decides holds it again only when the agenda has it."""

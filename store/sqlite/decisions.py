@@ -9,6 +9,7 @@ from store import transitions, turns
 from store.protocols import Decisions
 from store.records import Agenda, Decision, Event, Hold, Target, Term
 from store.rows import ASIDE_UNDECIDED, jumps, size
+from store.sql.holds import number_of
 from store.sql.pauses import PAUSED
 from store.sqlite import rows
 from store.sqlite.connections import Connections
@@ -26,7 +27,7 @@ _RETURNED = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' AND id > ? 
 
 def _has_hold(hold: Hold) -> str:
     """SQL for "has this hold" (any but `no`), in the words of the partial index that serves it."""
-    return f"held > 0 AND held = {rows.HOLDS.index(hold)}"
+    return f"held > 0 AND held = {number_of(hold)}"
 
 
 class SqliteDecisions(Decisions):

@@ -8,16 +8,17 @@ from store import rows as shared
 from store import transitions
 from store.protocols import LargeDecisions
 from store.records import Decision, Term
+from store.sql.holds import WRITING
 from store.sqlite import rows
 from store.sqlite.connections import Connection, Connections
 from store.sqlite.leadership import deciding
 from store.sqlite.parts import marks
 from store.sqlite.targets import insert_target
 
-_WRITING = f"SELECT id FROM events WHERE held > 0 AND held = {rows.HOLDS.index('writing')}"
+_WRITING = f"SELECT id FROM events WHERE held > 0 AND held = {WRITING}"
 _UNWRITTEN = f"""
 SELECT e.seq, p.number, e.id, p.targets FROM events e JOIN decision_parts p ON p.event_id = e.id
-WHERE e.held > 0 AND e.held = {rows.HOLDS.index("writing")} AND (e.seq, p.number) > (?, ?)
+WHERE e.held > 0 AND e.held = {WRITING} AND (e.seq, p.number) > (?, ?)
 ORDER BY e.seq, p.number LIMIT ?
 """
 _DROPPED = 10
@@ -42,7 +43,7 @@ class SqliteLargeDecisions(LargeDecisions):
             db.execute(
                 "UPDATE events SET held = ?, decided_at = ?"
                 f" WHERE id = ? AND coalesce(decided_at, 0) = {shared.ASIDE_UNDECIDED}",
-                (rows.HOLDS.index("writing"), now, decision.event_id),
+                (WRITING, now, decision.event_id),
             )
 
     def _drop_parts(self, term: Term, event_id: str) -> bool:

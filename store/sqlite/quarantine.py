@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from store import rows
 from store.records import SetAside, SetAsideKind
+from store.sql.holds import ASIDE, MAY_BE_SET_ASIDE, RECHECK, SET_ASIDE
 from store.sql.quarantine import SqlQuarantine
 from store.sqlite.connections import Connection, Connections
 from store.sqlite.parts import marks, parts
@@ -16,12 +17,9 @@ ON CONFLICT (kind, id) DO UPDATE SET webhook = excluded.webhook, reason = exclud
     since = min(since, excluded.since), tries = excluded.tries, due_at = excluded.due_at
 """
 _UNDECIDED_ASIDE = f"UPDATE events SET decided_at = {rows.ASIDE_UNDECIDED} WHERE id = ? AND decided_at IS NULL"
-_HELD_ASIDE = f"UPDATE events SET held = held + {rows.ASIDE} WHERE id = ? AND held IN (1, 2)"
+_HELD_ASIDE = f"UPDATE events SET held = held + {ASIDE} WHERE id = ? AND held IN {MAY_BE_SET_ASIDE}"
 _UNDECIDED_AGAIN = f"UPDATE events SET decided_at = NULL WHERE id = ? AND decided_at = {rows.ASIDE_UNDECIDED}"
-_HELD_AGAIN = (
-    f"UPDATE events SET held = {rows.HOLDS.index('recheck')}"
-    f" WHERE id = ? AND held IN ({1 + rows.ASIDE}, {2 + rows.ASIDE})"
-)
+_HELD_AGAIN = f"UPDATE events SET held = {RECHECK} WHERE id = ? AND held IN {SET_ASIDE}"
 """Also what was held before: the worker that decides holds it again only when the agenda has it."""
 _PRUNE_ENDED = """
 DELETE FROM quarantine WHERE kind = 'target' AND id IN (

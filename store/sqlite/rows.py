@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from store.records import Hold, TargetKind, TargetState
 from store.rows import EVENT as EVENT
-from store.rows import HOLDS as HOLDS
 from store.rows import LISTED_EVENT as LISTED_EVENT
 from store.rows import REJECTION as REJECTION
 from store.rows import STATES
@@ -14,6 +13,7 @@ from store.rows import event as event
 from store.rows import rejection as rejection
 from store.rows import target as target
 from store.rows import task as task
+from store.sql.holds import hold_of, number_of
 from store.sqlite.connections import Connection
 from store.transitions import EventChange
 
@@ -27,7 +27,7 @@ _STATES_OF = (
 def hold(db: Connection, event_id: str) -> Hold | None:
     """The event's hold; None if there is no such event."""
     found = db.execute("SELECT held FROM events WHERE id = ?", (event_id,)).fetchone()
-    return HOLDS[found[0]] if found else None
+    return (hold_of(found[0]) or "no") if found else None
 
 
 def states(db: Connection, event_id: str) -> set[tuple[TargetKind, TargetState]]:
@@ -39,5 +39,5 @@ def change_event(db: Connection, event_id: str, change: EventChange) -> None:
     """Writes down what becomes of the event."""
     db.execute(
         "UPDATE events SET status = ?, held = ?, settled_at = ? WHERE id = ?",
-        (change.status, HOLDS.index(change.hold), change.settled_at, event_id),
+        (change.status, number_of(change.hold), change.settled_at, event_id),
     )
