@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from config.webhooks import Accept
 from relay.addresses import read_address, subscriber_of
 from relay.shared_times import SharedTimes
+from store.clock import MonotonicClock
 
 _LONGEST_ADDRESS = 100
 _NEXT_TO_NOTHING = 1e-6
@@ -52,7 +52,7 @@ PROVEN_FOR = 24 * 3600.0
 class Admission:
     """Counts for this process and its forks: one relay, however many workers it has."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, clock: MonotonicClock = time):
         self._clock = clock
         self._accepted = SharedTimes()
         self._failed = SharedTimes()
@@ -61,7 +61,7 @@ class Admission:
     def wait(self, webhook: str, accept: Accept | None, sender: str | None) -> int:
         """Seconds after which a delivery may come again; 0 if it may be looked at now. `sender` is the address, None if
         it isn't known."""
-        now = self._clock()
+        now = self._clock.monotonic()
         seconds = 0.0
         if accept is not None:
             seconds = Allowance(accept.rate, accept.most_at_once).wait(self._accepted.get(webhook), now)
@@ -73,7 +73,7 @@ class Admission:
 
     def proven(self, webhook: str, accept: Accept | None, sender: str | None) -> int:
         """A delivery is proven. Seconds after which it may come again if the webhook has had enough, else 0."""
-        now = self._clock()
+        now = self._clock.monotonic()
         if (address := _one_sender(sender)) is not None:
             self._proven.set((webhook, address), now + PROVEN_FOR)
         if accept is None:
@@ -95,7 +95,7 @@ class Admission:
         """A delivery proved nothing."""
         if (address := _one_sender(sender)) is not None:
             key = webhook, address
-            self._failed.set(key, FAILURES.less_one(self._failed.get(key), self._clock()))
+            self._failed.set(key, FAILURES.less_one(self._failed.get(key), self._clock.monotonic()))
 
 
 def _one_sender(text: str | None) -> bytes | None:

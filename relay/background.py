@@ -16,6 +16,7 @@ import structlog
 
 from config.watch import DefinitionsSource
 from relay import metrics
+from relay.hidden_paths import KeptHiddenPaths
 from relay.outcomes import Outcomes
 from store.errors import StoreUnavailable
 
@@ -36,15 +37,16 @@ class Background:
         self,
         definitions: DefinitionsSource,
         outcomes: Outcomes,
-        write: Callable[[], None],
+        hidden_paths: KeptHiddenPaths,
         metrics_address: str | None,
     ):
         self._definitions = definitions
         self.outcomes = outcomes
-        self._write = write
+        self._hidden_paths = hidden_paths
         self._metrics_address = metrics_address
         self._pid: int | None = None
         self._to_parent: int | None = None
+        self._from_workers = self._parent = 0
         self._stopped = threading.Event()
 
     @property
@@ -64,31 +66,30 @@ class Background:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGHUP, lambda *_: self._definitions.force())
 
-    def watch_for_others(self) -> Callable[[], None]:
-        """For gunicorn's parent process, whose definitions new workers begin with: what keeps them up to date.
-
-        To be called before the workers are made, and what it answers to be run beside: what one of them reads, the
-        parent reads at once, so that a worker that begins while the files are broken begins with the last good ones.
-        """
-        parent = os.getpid()
-        news, self._to_parent = os.pipe()
+    def listen_to_workers(self) -> None:
+        """For gunicorn's parent process, before it makes its workers, which then tell it of new definitions."""
+        self._parent = os.getpid()
+        self._from_workers, self._to_parent = os.pipe()
         os.set_blocking(self._to_parent, False)
 
-        def watch() -> None:
-            while True:
-                # First select, which gevent makes wait for this alone; os.read would stop the whole process.
-                told = select.select([news], [], [], CHECK_INTERVAL)[0]
-                if os.getpid() != parent:  # a greenlet, unlike a thread, goes along into a fork
-                    return
-                if told:
-                    os.read(news, 1024)
-                    self._definitions.force()
-                try:
-                    self._definitions.check()
-                except Exception:  # the listener's: watching must go on
-                    structlog.get_logger().exception("the changed definitions could not be read")
+    def keep_up(self) -> None:
+        """Keeps the definitions of gunicorn's parent process up to date, with which new workers begin.
 
-        return watch
+        What one worker reads, the parent reads at once: a worker that begins while the files are broken begins with the
+        last good ones.
+        """
+        while True:
+            # First select, which gevent makes wait for this alone; os.read would stop the whole process.
+            told = select.select([self._from_workers], [], [], CHECK_INTERVAL)[0]
+            if os.getpid() != self._parent:  # a greenlet, unlike a thread, goes along into a fork
+                return
+            if told:
+                os.read(self._from_workers, 1024)
+                self._definitions.force()
+            try:
+                self._definitions.check()
+            except Exception:  # the listener's: watching must go on
+                structlog.get_logger().exception("the changed definitions could not be read")
 
     def tell_parent(self) -> None:
         """Says that this process has read new definitions."""
@@ -129,7 +130,7 @@ class Background:
                     announced = True
                 self.outcomes.flush()
                 port.take()
-                self._write()
+                self._hidden_paths.write()
             except StoreUnavailable as error:
                 structlog.get_logger().warning("what the definitions say can't be written yet", error=str(error))
             except Exception:  # the next second is another chance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,17 +13,17 @@ from config.settings import Settings
 from config.watch import Listener
 from config.webhooks import Definitions, DefinitionsError
 from platforms.base import Platform
-from platforms.verifiers import Fetch
 from relay import metrics
 from relay.background import GONE, STILL_IN_FORCE, Background
 from relay.concurrency import run_in_thread
 from relay.hidden_paths import KeptHiddenPaths
 from relay.receiver import Receiver
 from relay.route import Route, routes_of
+from relay.vendor_keys import KeySource
 from store.protocols import Store
 
 
-class LoadAside:
+class LoadInThread:
     """Reads definitions on a thread, so that deliveries go on meanwhile."""
 
     def __init__(self, last_good: LastGood):
@@ -40,7 +40,7 @@ class Routing:
 
     settings: Settings
     platforms: Mapping[str, Platform]
-    fetch_for: Callable[[str], Fetch]
+    keys: KeySource
 
     def routes(self, definitions: Definitions) -> Mapping[str, Route]:
         """Last part of the URL → route."""
@@ -48,7 +48,7 @@ class Routing:
             routes_of,
             definitions,
             self.settings.bridge_public_url,
-            self.fetch_for,
+            self.keys,
             self.platforms,
             self.settings.bridge_conductor_payload,
             self.settings.bridge_follow_traces,
@@ -77,11 +77,7 @@ class Changes(Listener):
     def changed(self, definitions: Definitions) -> None:
         if self._background.is_running:
             self._background.tell_parent()
-        receiver = self._receiver
-        defined = {webhook.url_id for webhook in definitions.webhooks}
-        gone = sorted(receiver.routes.keys() - defined - definitions.unavailable)
-        receiver.unavailable = definitions.unavailable
-        receiver.routes = self._routing.routes(definitions)
+        gone = self._receiver.replace(self._routing.routes(definitions), definitions.unavailable)
         self._hidden_paths.replace(definitions)
         if self._background.is_running:
             warn(definitions)

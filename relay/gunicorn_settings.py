@@ -170,7 +170,8 @@ def _background(application: Any) -> Any:
 def when_ready(server: Any) -> None:
     """New workers begin with the parent's definitions, so it keeps them up to date."""
     if background := _background(server.app.callable):
-        gevent.spawn(background.watch_for_others())
+        background.listen_to_workers()
+        gevent.spawn(background.keep_up)
 
 
 def on_reload(server: Any) -> None:

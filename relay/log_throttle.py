@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
+
+from store.clock import MonotonicClock
 
 _EVERY = 1.0
 """Seconds."""
@@ -12,13 +14,13 @@ _EVERY = 1.0
 class LogThrottle:
     """Keys must be few: names of webhooks and kinds of lines."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, clock: MonotonicClock = time):
         self._clock = clock
         self._last: dict[Hashable, tuple[float, int]] = {}
 
-    def __call__(self, key: Hashable) -> int | None:
+    def left_out(self, key: Hashable) -> int | None:
         """How many lines were left out before this one; None if this one is to be left out too."""
-        now = self._clock()
+        now = self._clock.monotonic()
         at, left_out = self._last.get(key, (now - _EVERY, 0))
         if now - at < _EVERY:
             self._last[key] = at, left_out + 1

@@ -11,12 +11,13 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
+
+from store.clock import MonotonicClock
 
 _PART = 8
 """A byte that came is there up to three times until it is answered (as it came, as text, as the event), and the process
@@ -54,7 +55,7 @@ class _Part:
 class Memory:
     """What requests hold of one process's memory. For the hub's one thread."""
 
-    def __init__(self, limit: int = _MOST, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, limit: int = _MOST, clock: MonotonicClock = time):
         """`limit` is in bytes, all requests together."""
         self.limit = limit
         self._clock = clock
@@ -73,7 +74,7 @@ class Memory:
         """So many bytes more have come of the holder's request. Raises Overloaded if there is no room for them."""
         part = self._parts.get(holder)
         if part is None:
-            part = self._parts[holder] = _Part(self._clock())
+            part = self._parts[holder] = _Part(self._clock.monotonic())
         part.size += size
         self._held += size
         if self._held - self._leaving > self.limit and part.size > _ALWAYS_WELCOME:
@@ -89,7 +90,7 @@ class Memory:
     def _make_room(self, asking: _Part) -> None:
         if self._held - self._leaving - asking.size <= self.limit // 2:
             return  # a body that is larger than all that may be held can come when there is little else
-        old = self._clock() - _PATIENT_FOR
+        old = self._clock.monotonic() - _PATIENT_FOR
         for holder, part in self._parts.items():
             if part.since > old:
                 break

@@ -37,15 +37,18 @@ class Parser:
         self._split = webhook.split
         self._hold = int(webhook.hold * 1000)
         self._platform = platform
-        self._identity = DeliveryIds(webhook, platform)
+        self._ids = DeliveryIds(webhook, platform)
         self._dropped_headers = _NEVER_KEPT | platform.secret_headers | dropped_headers
 
     def read(self, delivery: VerifiedDelivery) -> Body:
         """The body; of a delivery without one, by a method that needs none, the query. Raises BadBody."""
         return self._platform.read(delivery.request, delivery.proof.signed is not None)
 
-    def events(self, delivery: VerifiedDelivery, body: Body, received_at: int) -> list[NewEvent]:
-        """One event, or with `split` one for each element of a JSON array; `received_at` is the store's time.
+    def events(
+        self, delivery: VerifiedDelivery, body: Body, received_at: int, traceparent: str | None = None
+    ) -> list[NewEvent]:
+        """One event, or with `split` one for each element of a JSON array. `received_at` is the store's time;
+        `traceparent` the span to which belongs what the worker does for the events.
 
         Raises MalformedBody if there are too many, PayloadTooLarge if one is more than Conductor takes.
         """
@@ -53,16 +56,18 @@ class Parser:
         query = read_query(request.query) if request.query else {}
         merged = query if delivery.proof.url else {}
         headers = self._kept(request.headers)
+        if traceparent is not None:
+            headers["traceparent"] = traceparent
         split = self._split or body.batch
         elements = elements_of(body) if split else (body,)
         if len(elements) > MAX_ELEMENTS:
             raise MalformedBody(f"the array has more than {MAX_ELEMENTS} elements")
         several = split and isinstance(body.value, list)
-        whole_id = delivery_id = self._identity.of_delivery(delivery, body.value)
+        whole_id = delivery_id = self._ids.of_delivery(delivery, body.value)
         events = []
         for number, element in enumerate(elements):
             if several:
-                delivery_id = self._identity.of_element(delivery, whole_id, element.value, number)
+                delivery_id = self._ids.of_element(delivery, whole_id, element.value, number)
             event = NewEvent(
                 id=new_event_id(),
                 webhook=self._webhook,

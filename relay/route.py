@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import MappingProxyType
+from typing import Any
 
 from config.webhooks import Definitions, Webhook
 from platforms import PLATFORMS
-from platforms.base import Platform
+from platforms.base import Accepted, Platform
 from platforms.bodies import Body
-from platforms.http import Request, Response
+from platforms.http import Request, Response, json_response
 from platforms.verifiers import Fetch
 from platforms.verifiers.protocol import no_fetch
 from relay.addresses import is_within, read_address, without_mapped
 from relay.filter import Filter, configured_response
 from relay.parser import Parser
 from relay.payload import CONDUCTOR_PAYLOAD
+from relay.vendor_keys import KeySource
 from relay.verification import Verification, VerifiedWebhooks, credentials_of
-from store.tracing import TRACE_HEADERS
+from store.records import Committed
+from store.tracing import TRACE_HEADERS, Span, span
 
 PATH = "/webhook/"
 CONDUCTORS_PATH = "/api/webhook/"
@@ -43,7 +47,9 @@ class Route:
         self.platform = platform
         self.credentials = credentials_of(webhook, platform, fetch)
         self.verification = Verification(webhook, platform, fetch)
-        self.follow_traces = follow_traces
+        self.needs_challenge = self.verification.needs_challenge
+        """Whether nothing but an answered challenge verifies the webhook."""
+        self._follow_traces = follow_traces
         dropped = self.verification.secret_headers | (frozenset() if follow_traces else TRACE_HEADERS)
         self.parser = Parser(webhook, platform, dropped, conductor_payload)
         by_get = {"GET"} if webhook.challenge is not None else frozenset()
@@ -52,12 +58,10 @@ class Route:
         largest = platform.max_body if webhook.max_body is None else webhook.max_body
         # An array that is split may be larger than each of its elements.
         self.max_body = largest if webhook.split else min(largest, conductor_payload)
-        self.only = Filter(webhook.only, webhook.hide) if webhook.only else None
+        self.filter = Filter(webhook.only, webhook.hide) if webhook.only else None
         """Which events are stored; None for all."""
-        self.configured_response = configured_response(webhook.respond) if webhook.respond is not None else None
-        """What is answered instead of the platform's usual answer."""
-        self.responds_as_usual = self.configured_response is None and type(platform).respond is Platform.respond
-        """Whether neither definition nor platform have an answer of their own."""
+        self._configured_response = configured_response(webhook.respond) if webhook.respond is not None else None
+        self._responds_as_usual = not webhook.split and type(platform).respond is Platform.respond
         self._networks = without_mapped(webhook.allow_ips)
         self._public_urls = {path: public_url_of(webhook, public_url, path) for path in (PATH, CONDUCTORS_PATH)}
 
@@ -69,15 +73,14 @@ class Route:
         """The same of a body that has been verified."""
         return self.platform.signed_challenge(body.value, self.credentials)
 
-    def url(self, seen: Callable[[], str], query: str, path: str = PATH) -> str:
-        """The URL as the platform called it: the configured one, or as it was seen; with the query as it was sent.
+    def public_url(self, path: str) -> str | None:
+        """The URL that the platform calls, if it is configured. `path`: under which of the relay's two it came."""
+        return self._public_urls[path]
 
-        `path` is the one of the relay's two under which it came.
-        """
-        base = self._public_urls[path] or seen()
-        if not query:
-            return base
-        return f"{base.partition('?')[0]}?{query}"
+    def span(self, request: Request) -> AbstractContextManager[Span]:
+        """A stranger's trace is not joined: its flag would decide whether ours is sampled."""
+        headers = request.headers if self._follow_traces else {}
+        return span("receive", "SERVER", headers, webhook=self.webhook.name)
 
     def admits(self, remote: str | None) -> bool:
         """Whether the address may post."""
@@ -85,6 +88,29 @@ class Route:
             return True
         address = read_address(remote)
         return address is not None and is_within(address, self._networks)
+
+    @property
+    def filtered_status(self) -> int:
+        """The status with which an event is answered that `only` doesn't let in."""
+        return 200 if self._configured_response is None else self._configured_response.status
+
+    def response(self, committed: Sequence[Committed], body: Body, all_filtered: bool) -> Response:
+        """The response to an accepted delivery, of whose events `only` may have let none in."""
+        if self._configured_response is not None:
+            return self._configured_response
+        if self._responds_as_usual and len(committed) == 1 and not committed[0].duplicate:  # the hot path
+            return Response(200, b'{"eventId": "%b"}' % committed[0].event_id.encode())
+        ids = tuple(one.event_id for one in committed)
+        fields: dict[str, Any]
+        if all_filtered:
+            fields = {"filtered": True}
+        elif len(ids) == 1 and not self.webhook.split:
+            fields = {"eventId": ids[0]}
+        else:
+            fields = {"eventIds": list(ids)}
+        if committed and all(one.duplicate for one in committed):
+            fields["duplicate"] = True
+        return self.platform.respond(Accepted(ids, body.value, fields)) or json_response(fields)
 
 
 def public_url_of(webhook: Webhook, public_url: str | None, path: str = PATH) -> str | None:
@@ -97,19 +123,19 @@ def public_url_of(webhook: Webhook, public_url: str | None, path: str = PATH) ->
 def routes_of(
     definitions: Definitions,
     public_url: str | None,
-    fetch_for: Callable[[str], Fetch] = lambda _: no_fetch,
+    keys: KeySource,
     platforms: Mapping[str, Platform] = PLATFORMS,
     conductor_payload: int = CONDUCTOR_PAYLOAD,
     follow_traces: bool = False,
 ) -> Mapping[str, Route]:
-    """Last part of the URL → route. `fetch_for` gives a webhook, by its name, what gets its vendor's keys."""
+    """Last part of the URL → route."""
     return MappingProxyType(
         {
             webhook.url_id: Route(
                 webhook,
                 platforms[webhook.platform],
                 public_url,
-                fetch_for(webhook.name),
+                keys.of(webhook.name),
                 conductor_payload,
                 follow_traces,
             )

@@ -6,19 +6,20 @@ import ssl
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from http.client import HTTPException
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Request, build_opener
 from weakref import WeakValueDictionary
 
 import structlog
 
-from platforms.verifiers.protocol import KeysUnavailable
+from platforms.verifiers.protocol import Fetch, KeysUnavailable
 from relay.addresses import Address, read_address, subscriber_of
 from relay.admission import Allowance
+from store.clock import MonotonicClock
 
 TIMEOUT = 5.0
 """Seconds for one fetch: senders wait no longer than 10 to 15 s for their answer."""
@@ -41,8 +42,23 @@ _MOST_WAITING = 16
 
 Name = TypeVar("Name", bound=Hashable)
 Value = TypeVar("Value")
-Get = Callable[[str], bytes]
-"""Gets what is at a URL; raises OSError or ValueError when it can't."""
+
+
+class Download(Protocol):
+    """Where keys are downloaded from."""
+
+    is_mirror: bool
+    """Whether that isn't the vendors themselves."""
+
+    def get(self, url: str) -> bytes:
+        """What is at the URL. Raises OSError, HTTPException or ValueError."""
+
+
+class KeySource(Protocol):
+    """Gives each webhook what fetches its vendor's keys."""
+
+    def of(self, webhook: str) -> Fetch:
+        """The webhook's."""
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -50,18 +66,23 @@ class _NoRedirects(HTTPRedirectHandler):
         """Answers None: a pinned host that sends us elsewhere is an error."""
 
 
-def http_get(mirror: str | None = None) -> Get:
-    """A `Get` over HTTPS, or through the mirror: ``https://HOST/PATH`` is then fetched from ``MIRROR/HOST/PATH``."""
-    opener: OpenerDirector = build_opener(_NoRedirects, HTTPSHandler(context=ssl.create_default_context()))
+class HttpsDownload:
+    """A `Download` over HTTPS, or through a mirror: ``https://HOST/PATH`` is then fetched from ``MIRROR/HOST/PATH``."""
 
-    def get(url: str) -> bytes:
+    def __init__(self, mirror: str | None = None):
+        self._mirror = mirror
+        self.is_mirror = mirror is not None
+        self._opener: OpenerDirector = build_opener(_NoRedirects, HTTPSHandler(context=ssl.create_default_context()))
+
+    def get(self, url: str) -> bytes:
+        """Raises OSError, HTTPException or ValueError."""
         parts = urlsplit(url)
         if parts.scheme != "https":
             raise ValueError("not an https URL")
-        address = f"{mirror.rstrip('/')}/{url.removeprefix('https://')}" if mirror else url
+        address = f"{self._mirror.rstrip('/')}/{url.removeprefix('https://')}" if self._mirror else url
         deadline = time.monotonic() + TIMEOUT
         request = Request(address, headers={"User-Agent": "conductor-webhook-bridge"})  # noqa: S310 (https, above)
-        with opener.open(request, timeout=TIMEOUT) as response:
+        with self._opener.open(request, timeout=TIMEOUT) as response:
             content = b""
             while chunk := response.read1(MAX_BYTES):
                 content += chunk
@@ -71,21 +92,18 @@ def http_get(mirror: str | None = None) -> Get:
                     raise TimeoutError("too slow")
         return content
 
-    return get
 
+class KeyCaches:
+    """Gives each webhook a cache of its own, so that what strangers name on one doesn't concern the others."""
 
-class KeySource:
-    """Gives each webhook keys of its own, so that what strangers name on one is not the others' concern."""
-
-    def __init__(self, get: Get, clock: Callable[[], float] = time.monotonic, is_mirror: bool = False):
-        self._get = get
+    def __init__(self, download: Download, clock: MonotonicClock = time):
+        self._download = download
         self._clock = clock
-        self._is_mirror = is_mirror
-        self._keys: WeakValueDictionary[str, Keys] = WeakValueDictionary()
+        self._caches: WeakValueDictionary[str, KeyCache] = WeakValueDictionary()
 
-    def of(self, webhook: str) -> Keys:
+    def of(self, webhook: str) -> KeyCache:
         """The webhook's; after a change of the definitions the same."""
-        return self._keys.setdefault(webhook, Keys(self._get, self._clock, self._is_mirror))
+        return self._caches.setdefault(webhook, KeyCache(self._download, self._clock))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +122,13 @@ class _Fetching:
         self.content: bytes | None = None
 
 
-class Keys:
-    """A `platforms.verifiers.Fetch` with a cache: what is there is used while it is fetched again. Safe for threads."""
+class KeyCache:
+    """A `platforms.verifiers.Fetch` with a cache: what is there is used while it is fetched again. Thread-safe."""
 
-    def __init__(self, get: Get, clock: Callable[[], float] = time.monotonic, is_mirror: bool = False):
-        self._get = get
+    def __init__(self, download: Download, clock: MonotonicClock = time):
+        self._download = download
         self._clock = clock
-        self.is_mirror = is_mirror
+        self.is_mirror = download.is_mirror
         self._lock = threading.Lock()
         self._known: OrderedDict[str, _Known] = OrderedDict()  # the one that was last used is last
         self._failed: OrderedDict[str, float] = OrderedDict()
@@ -121,7 +139,7 @@ class Keys:
     def __call__(self, url: str, fresh: bool = False, remote: str | None = None) -> bytes:
         """What is at the URL, at most an hour old, or a minute if it must be fresh. Raises KeysUnavailable."""
         with self._lock:
-            now = self._clock()
+            now = self._clock.monotonic()
             known = self._known.get(url)
             if known is not None:
                 self._known.move_to_end(url)
@@ -166,13 +184,13 @@ class Keys:
     def _fetch(self, url: str, fetching: _Fetching) -> None:
         content: bytes | None = None
         try:
-            content = self._get(url)
+            content = self._download.get(url)
         except (OSError, HTTPException, ValueError) as error:
             log = structlog.get_logger()
             log.warning("a vendor's key can't be fetched", host=urlsplit(url).hostname, error=type(error).__name__)
         finally:
             with self._lock:
-                now = self._clock()
+                now = self._clock.monotonic()
                 if content is None:
                     _remember(self._failed, url, now)
                 else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from platforms.http import Request, Response, error_response, json_response
 from relay import metrics
+from relay.background import Background
 from relay.concurrency import run_in_thread
 from relay.memory import Overloaded
 from relay.readiness import Readiness
@@ -98,15 +99,10 @@ class WsgiRequest:
         """The request as verification wants it."""
         environ = self._environ
         query = environ.get("QUERY_STRING", "")
-        return Request(
-            self.method,
-            route.url(self._seen_url, query, self._path),
-            query,
-            _headers(environ),
-            body,
-            self.remote,
-            time.time(),
-        )
+        url = route.public_url(self._path) or self._seen_url()
+        if query:
+            url = f"{url.partition('?')[0]}?{query}"
+        return Request(self.method, url, query, _headers(environ), body, self.remote, time.time())
 
     def _seen_url(self) -> str:
         environ = self._environ
@@ -149,23 +145,23 @@ class WebhookEndpoint:
     """
 
     def __init__(
-        self, receiver: Receiver, others: WSGIApplication, start: Callable[[], None], knows_proxies: bool = False
+        self, receiver: Receiver, others: WSGIApplication, background: Background | None, knows_proxies: bool = False
     ):
-        """`start` starts what runs beside, where the server hasn't done so after its fork. `knows_proxies`: the
-        addresses are the senders' own."""
+        """`background` is started at the first request, unless the server has done so after its fork. `knows_proxies`:
+        the addresses are the senders' own."""
         self._receiver = receiver
         self._others = others
         self._knows_proxies = knows_proxies
-        self._start: Callable[[], None] | None = start
+        self._background = background
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         path: str = environ.get("PATH_INFO", "")
         prefix = PATH if path.startswith(PATH) else CONDUCTORS_PATH
         if not path.startswith(prefix):
             return self._others(environ, start_response)
-        if self._start is not None:
-            self._start()
-            self._start = None
+        if self._background is not None:
+            self._background.start()
+            self._background = None
         began = time.perf_counter()
         response = self._receiver.receive(path[len(prefix) :], WsgiRequest(environ, self._knows_proxies, prefix))
         metrics.observe_request(time.perf_counter() - began)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.vendor_keys import Keys
+from relay.vendor_keys import KeyCache
 from testkit import PATIENCE
 from tests.relay.bridge import MakeRelay
 from tests.relay.test_gunicorn import KEY, Process, eventually
@@ -253,12 +253,16 @@ def test_bodies_that_never_end_take_no_more_memory_than_they_may(tmp_path: Path)
 def test_who_names_certificates_leaves_the_platform_its_key(make_relay: MakeRelay) -> None:
     asked = []
 
-    def get(url: str) -> bytes:
-        asked.append(url)
-        raise OSError("not found")
+    class Nowhere:
+        is_mirror = False
+
+        def get(self, url: str) -> bytes:
+            asked.append(url)
+            raise OSError("not found")
 
     relay = make_relay(
-        {"name": "hook", "platform": "aws-sns", "topic": "arn:aws:sns:eu-west-1:123456789012:t"}, fetch=Keys(get)
+        {"name": "hook", "platform": "aws-sns", "topic": "arn:aws:sns:eu-west-1:123456789012:t"},
+        fetch=KeyCache(Nowhere()),
     )
 
     def post(certificate: str, remote: str) -> int:

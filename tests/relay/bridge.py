@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from platforms.verifiers import Fetch
 from platforms.verifiers.protocol import no_fetch
 from relay import create_app
 from relay.background import Background
+from store.clock import MonotonicClock
 from store.records import Event, EventFilter, Rejection
 from store.sqlite import SqliteStore, open_store
 
@@ -36,6 +38,16 @@ class Clock:
         return self.now
 
 
+class SameForAll:
+    """A `relay.vendor_keys.KeySource` of one `Fetch`."""
+
+    def __init__(self, fetch: Fetch):
+        self._fetch = fetch
+
+    def of(self, webhook: str) -> Fetch:
+        return self._fetch
+
+
 class Relay:
     """A relay with these webhooks, called through WSGI."""
 
@@ -45,6 +57,7 @@ class Relay:
         webhooks: list[dict[str, Any]],
         fetch: Fetch = no_fetch,
         platforms: Mapping[str, Platform] = PLATFORMS,
+        clock: MonotonicClock = time,
         **settings: Any,
     ):
         self.file = folder / "webhooks.yaml"
@@ -55,7 +68,12 @@ class Relay:
         )
         self.store: SqliteStore = open_store(self.url)
         self.app: Flask = create_app(
-            self.settings, store=self.store, fetch=fetch, platforms=platforms, in_background=False
+            self.settings,
+            store=self.store,
+            keys=SameForAll(fetch),
+            platforms=platforms,
+            in_background=False,
+            clock=clock,
         )
         self.client = self.app.test_client()
 
@@ -105,7 +123,7 @@ class Relay:
 
     def verified(self) -> set[str]:
         """The webhooks that are verified in the store."""
-        return {name for name in self.store.verifications.all() if " " not in name}
+        return set(self.store.verifications.all())
 
 
 class MakeRelay:

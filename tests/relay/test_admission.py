@@ -13,17 +13,11 @@ from relay.admission import FAILURES, PROVEN_FOR, Admission, Allowance
 from relay.shared_times import SharedTimes
 from relay.verification import Verification
 from tests.relay.bridge import MakeRelay, Relay
+from tests.worker.clock import Clock
 
 KEY = {"X-Api-Key": "0123456789abcdef"}
 PLAIN = {"name": "plain", "headers": KEY}
 STRANGER, SENDER = "203.0.114.9", "198.51.99.7"
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_an_allowance_is_a_burst_and_then_its_rate() -> None:
@@ -62,14 +56,14 @@ def test_more_keys_than_places_lose_the_earliest() -> None:
 
 @pytest.mark.parametrize("sender", [None, "", "127.0.0.1", "10.1.2.3", "fd00::1", "unknown", "1" * 10_000])
 def test_an_address_that_many_may_share_is_not_held_to_its_failures(sender: str | None) -> None:
-    admission = Admission(Clock())
+    admission = Admission(Clock(1000.0))
     for _ in range(10 * FAILURES.burst):
         admission.failed("a", sender)
     assert admission.wait("a", None, sender) == 0
 
 
 def test_who_fails_again_and_again_waits_and_nobody_else_does() -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     admission = Admission(clock)
     for number in range(FAILURES.burst):
         assert admission.wait("a", None, "2001:db7:1:2::1") == 0
@@ -77,18 +71,18 @@ def test_who_fails_again_and_again_waits_and_nobody_else_does() -> None:
     assert admission.wait("a", None, "2001:db7:1:2:ffff::1") == 1
     assert admission.wait("a", None, "2001:db7:1:3::1") == 0
     assert admission.wait("b", None, "2001:db7:1:2::1") == 0
-    clock.now += 1
+    clock.seconds += 1
     assert admission.wait("a", None, "2001:db7:1:2::1") == 0
 
 
 def test_where_something_proven_comes_from_failures_count_for_nothing() -> None:
-    clock = Clock()
+    clock = Clock(1000.0)
     admission = Admission(clock)
     admission.proven("a", None, SENDER)
     for _ in range(10 * FAILURES.burst):
         admission.failed("a", SENDER)
     assert admission.wait("a", None, SENDER) == 0
-    clock.now += PROVEN_FOR + 1
+    clock.seconds += PROVEN_FOR + 1
     for _ in range(10 * FAILURES.burst):
         admission.failed("a", SENDER)
     assert admission.wait("a", None, SENDER) > 0
@@ -96,22 +90,22 @@ def test_where_something_proven_comes_from_failures_count_for_nothing() -> None:
 
 def test_failures_that_were_all_looked_at_shut_nobody_out_for_long() -> None:
     """As of an address that was proven once, or of many slow bodies at the same time."""
-    clock = Clock()
+    clock = Clock(1000.0)
     admission = Admission(clock)
     admission.proven("a", None, SENDER)
     for _ in range(1_000_000):
         admission.failed("a", SENDER)
-    clock.now += PROVEN_FOR + 1
+    clock.seconds += PROVEN_FOR + 1
     assert admission.wait("a", None, SENDER) == 0
     for _ in range(100 * FAILURES.burst):
         admission.failed("a", SENDER)
     assert admission.wait("a", None, SENDER) == 1
-    clock.now += 1 / FAILURES.rate
+    clock.seconds += 1 / FAILURES.rate
     assert admission.wait("a", None, SENDER) == 0
 
 
 def test_a_webhook_takes_what_it_accepts_of_proven_deliveries() -> None:
-    clock, accept = Clock(), Accept(rate="1/s", burst=3)  # type: ignore[arg-type]
+    clock, accept = Clock(1000.0), Accept(rate="1/s", burst=3)  # type: ignore[arg-type]
     admission = Admission(clock)
     for _ in range(1000):  # of strangers
         assert admission.wait("a", accept, None) == 0
@@ -119,7 +113,7 @@ def test_a_webhook_takes_what_it_accepts_of_proven_deliveries() -> None:
     assert [admission.proven("a", accept, None) for _ in range(4)] == [0, 0, 0, 1]
     assert admission.wait("a", accept, None) == 1
     assert admission.wait("b", accept, None) == 0
-    clock.now += 1
+    clock.seconds += 1
     assert admission.wait("a", accept, None) == 0
 
 
@@ -130,13 +124,6 @@ def test_twice_the_deliveries_of_a_second_may_come_at_once_unless_it_says_otherw
 
 
 # --- on a relay
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("relay.receiver.Admission", lambda: Admission(clock))
-    return clock
 
 
 def post(relay: Relay, remote: str, headers: dict[str, str], name: str = "plain", body: str = "{}") -> Any:
@@ -202,14 +189,15 @@ def test_a_body_that_proves_nothing_because_it_cannot_be_read_counts_too(make_re
     assert found[-1].status_code == 429
 
 
-def test_a_webhook_answers_429_to_more_than_it_accepts(make_relay: MakeRelay, clock: Clock) -> None:
-    relay = make_relay(PLAIN | {"accept": {"rate": "1/s", "burst": 2}}, PLAIN | {"name": "other"})
+def test_a_webhook_answers_429_to_more_than_it_accepts(make_relay: MakeRelay) -> None:
+    clock = Clock(1000.0)
+    relay = make_relay(PLAIN | {"accept": {"rate": "1/s", "burst": 2}}, PLAIN | {"name": "other"}, clock=clock)
     for _ in range(50):
         assert post(relay, "127.0.0.1", {"X-Api-Key": "wrong"}).status_code == 401
     assert [post(relay, "127.0.0.1", KEY).status_code for _ in range(4)] == [200, 200, 429, 429]
     assert post(relay, "127.0.0.1", KEY).headers["Retry-After"] == "1"
     assert post(relay, "127.0.0.1", KEY, "other").status_code == 200
-    clock.now += 1
+    clock.seconds += 1
     assert [post(relay, "127.0.0.1", KEY).status_code for _ in range(2)] == [200, 429]
     assert len(relay.events()) == 4
 

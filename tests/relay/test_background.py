@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
@@ -14,10 +13,10 @@ from config.webhooks import DefinitionsError
 from relay import create_app, metrics
 from relay.background import GONE
 from relay.outcomes import KEPT, Outcomes
-from relay.receiver import Receiver
 from store.errors import StoreUnavailable
 from store.records import Rejection
 from tests.relay.bridge import MakeRelay
+from tests.worker.clock import Clock
 
 PLAIN = {"name": "plain", "headers": {"X-Api-Key": "0123456789abcdef"}}
 
@@ -192,18 +191,9 @@ def test_a_relay_that_begins_while_the_file_is_broken_takes_what_was_kept_and_sa
         background.stop()
 
 
-def test_a_webhook_that_goes_is_answered_503_for_a_minute_and_said(
-    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now, made = [1000.0], list[Receiver]()
-
-    def receiver_of(*given: Any) -> Receiver:
-        made.append(Receiver(*given, clock=lambda: now[0]))
-        return made[-1]
-
-    monkeypatch.setattr("relay.app.Receiver", receiver_of)
-    relay = make_relay(PLAIN, PLAIN | {"name": "other", "id": "o-1"})
-    [receiver] = made
+def test_a_webhook_that_goes_is_answered_503_for_a_minute_and_said(make_relay: MakeRelay) -> None:
+    clock = Clock(1000.0)
+    relay = make_relay(PLAIN, PLAIN | {"name": "other", "id": "o-1"}, clock=clock)
     with structlog.testing.capture_logs() as logs:
         relay.background.start()
         try:
@@ -218,10 +208,11 @@ def test_a_webhook_that_goes_is_answered_503_for_a_minute_and_said(
         return [relay.post(name, "{}", KEY).status_code for name in ("plain", "o-1", "other")]
 
     assert answers() == [200, 503, 404]
-    now[0] += 59
-    receiver.routes = dict(receiver.routes)
+    clock.seconds += 59
+    relay.define([PLAIN | {"hold": "1m"}])
+    relay.background.reload_now()
     assert answers() == [200, 503, 404], "another reload makes it no longer"
-    now[0] += 2
+    clock.seconds += 2
     assert answers() == [200, 404, 404]
     relay.define([PLAIN, PLAIN | {"name": "other", "id": "o-1"}])
     relay.background.reload_now()

@@ -10,6 +10,7 @@ import pytest
 
 from relay.memory import Memory, Overloaded, limit_for
 from testkit import PATIENCE
+from tests.worker.clock import Clock
 
 MB = 1024 * 1024
 
@@ -24,20 +25,13 @@ class Peer:
         self.gave_way = True
 
 
-class Clock:
-    now = 10.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_all_that_is_held_is_bounded_and_the_oldest_gives_way() -> None:
     clock = Clock()
     memory = Memory(32 * MB, clock)
     slow = [Peer() for _ in range(1000)]
     for peer in slow:
         memory.hold(peer, 100 * 1024)
-        clock.now += 0.01
+        clock.seconds += 0.01
         for other in slow:
             if other.gave_way:
                 memory.free(other)  # as its connection does
@@ -61,7 +55,7 @@ def test_whoever_is_oldest_gives_way_itself() -> None:
     memory = Memory(32 * MB, clock)
     oldest, other = Peer(), Peer()
     memory.hold(oldest, 20 * 1024)
-    clock.now += 5
+    clock.seconds += 5
     memory.hold(other, 32 * MB)
     with pytest.raises(Overloaded):
         memory.hold(oldest, 20 * 1024)
@@ -87,7 +81,7 @@ def test_what_is_over_is_free_again() -> None:
         peers = [Peer() for _ in range(4)]
         for peer in peers:
             memory.hold(peer, 2 * MB)
-            clock.now += 2
+            clock.seconds += 2
         for peer in peers:
             memory.free(peer)
             memory.free(peer)

@@ -18,9 +18,9 @@ from relay.vendor_keys import (
     MAX_BYTES,
     UNKNOWN,
     UNKNOWN_TO_ONE,
-    Keys,
-    KeySource,
-    http_get,
+    HttpsDownload,
+    KeyCache,
+    KeyCaches,
 )
 from testkit import PATIENCE
 
@@ -30,8 +30,12 @@ class Vendor:
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.is_mirror = False
         self.asked: list[str] = []
         self.error: Exception | None = None
+
+    def monotonic(self) -> float:
+        return self.now
 
     def get(self, url: str) -> bytes:
         self.asked.append(url)
@@ -46,11 +50,11 @@ def vendor() -> Vendor:
 
 
 @pytest.fixture
-def source(vendor: Vendor) -> Keys:
-    return Keys(vendor.get, clock=lambda: vendor.now)
+def source(vendor: Vendor) -> KeyCache:
+    return KeyCache(vendor, vendor)
 
 
-def test_a_key_is_fetched_once_an_hour(vendor: Vendor, source: Keys) -> None:
+def test_a_key_is_fetched_once_an_hour(vendor: Vendor, source: KeyCache) -> None:
     assert source("https://a") == source("https://a") == b"key 1"
     vendor.now += CACHED_FOR - 1
     assert source("https://a") == b"key 1"
@@ -59,7 +63,7 @@ def test_a_key_is_fetched_once_an_hour(vendor: Vendor, source: Keys) -> None:
     assert source("https://b") == b"key 3"
 
 
-def test_a_fresh_one_is_a_minute_old_at_most(vendor: Vendor, source: Keys) -> None:
+def test_a_fresh_one_is_a_minute_old_at_most(vendor: Vendor, source: KeyCache) -> None:
     source("https://a")
     vendor.now += FRESH_FOR - 1
     assert source("https://a", fresh=True) == b"key 1"
@@ -67,7 +71,7 @@ def test_a_fresh_one_is_a_minute_old_at_most(vendor: Vendor, source: Keys) -> No
     assert source("https://a", fresh=True) == b"key 2"
 
 
-def test_an_old_key_is_better_than_none_but_no_confirmation(vendor: Vendor, source: Keys) -> None:
+def test_an_old_key_is_better_than_none_but_no_confirmation(vendor: Vendor, source: KeyCache) -> None:
     source("https://a")
     vendor.error = OSError("down")
     vendor.now += CACHED_FOR
@@ -77,7 +81,7 @@ def test_an_old_key_is_better_than_none_but_no_confirmation(vendor: Vendor, sour
 
 
 @pytest.mark.parametrize("error", [OSError("down"), TimeoutError(), ValueError("too large")])
-def test_after_a_failure_there_is_a_pause(error: Exception, vendor: Vendor, source: Keys) -> None:
+def test_after_a_failure_there_is_a_pause(error: Exception, vendor: Vendor, source: KeyCache) -> None:
     vendor.error = error
     for _ in range(3):
         with pytest.raises(KeysUnavailable):
@@ -88,7 +92,7 @@ def test_after_a_failure_there_is_a_pause(error: Exception, vendor: Vendor, sour
     assert source("https://a") == b"key 2"
 
 
-def test_the_cache_is_bounded_and_keeps_what_is_used(vendor: Vendor, source: Keys) -> None:
+def test_the_cache_is_bounded_and_keeps_what_is_used(vendor: Vendor, source: KeyCache) -> None:
     source("https://genuine")
     for number in range(200):
         vendor.now += 60
@@ -104,7 +108,7 @@ def test_the_cache_is_bounded_and_keeps_what_is_used(vendor: Vendor, source: Key
     assert len(source._failed) <= 64
 
 
-def test_unknown_keys_cost_a_fetch_a_minute_and_known_ones_are_used_meanwhile(vendor: Vendor, source: Keys) -> None:
+def test_unknown_keys_cost_a_fetch_a_minute_and_known_ones_are_used_meanwhile(vendor: Vendor, source: KeyCache) -> None:
     source("https://genuine")
     for number in range(1000):
         vendor.now += 0.6
@@ -120,7 +124,7 @@ def test_unknown_keys_cost_a_fetch_a_minute_and_known_ones_are_used_meanwhile(ve
     ids=["one", "four", "one with a /64"],
 )
 def test_strangers_who_name_keys_leave_fetches_to_other_addresses(
-    strangers: list[str], vendor: Vendor, source: Keys
+    strangers: list[str], vendor: Vendor, source: KeyCache
 ) -> None:
     vendor.error = OSError("none")
     for number in range(18000):  # an hour
@@ -131,7 +135,7 @@ def test_strangers_who_name_keys_leave_fetches_to_other_addresses(
     assert source("https://rotated", remote="203.0.113.1") == b"key %d" % len(vendor.asked)
 
 
-def test_addresses_together_cost_five_fetches_a_minute(vendor: Vendor, source: Keys) -> None:
+def test_addresses_together_cost_five_fetches_a_minute(vendor: Vendor, source: KeyCache) -> None:
     vendor.error = OSError("none")
     for number in range(3000):  # ten minutes
         vendor.now += 0.2
@@ -141,7 +145,7 @@ def test_addresses_together_cost_five_fetches_a_minute(vendor: Vendor, source: K
     assert len(source._full_at_of) <= 64
 
 
-def test_the_same_unknown_key_again_costs_no_more(vendor: Vendor, source: Keys) -> None:
+def test_the_same_unknown_key_again_costs_no_more(vendor: Vendor, source: KeyCache) -> None:
     vendor.error = OSError("none")
     for _ in range(1000):
         vendor.now += 0.6
@@ -151,7 +155,7 @@ def test_the_same_unknown_key_again_costs_no_more(vendor: Vendor, source: Keys) 
 
 
 def test_webhooks_have_keys_of_their_own(vendor: Vendor) -> None:
-    source = KeySource(vendor.get, clock=lambda: vendor.now)
+    source = KeyCaches(vendor, vendor)
     attacked, other = source.of("attacked"), source.of("other")
     for number in range(100):
         with suppress(KeysUnavailable):
@@ -164,6 +168,8 @@ def test_webhooks_have_keys_of_their_own(vendor: Vendor) -> None:
 
 class Slow:
     """A vendor that answers when it is told to."""
+
+    is_mirror = False
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -181,7 +187,7 @@ class Slow:
 def test_a_key_that_is_being_fetched_again_is_used_meanwhile(vendor: Vendor) -> None:
     slow = Slow()
     slow.is_slow = False
-    keys = Keys(slow.get, clock=lambda: vendor.now)
+    keys = KeyCache(slow, vendor)
     keys("https://genuine")
     vendor.now += CACHED_FOR
     slow.is_slow = True
@@ -197,7 +203,7 @@ def test_a_key_that_is_being_fetched_again_is_used_meanwhile(vendor: Vendor) -> 
 def test_slow_strange_keys_hold_up_neither_a_known_one_nor_its_fetch(vendor: Vendor) -> None:
     slow = Slow()
     slow.is_slow = False
-    keys = Keys(slow.get, clock=lambda: vendor.now)
+    keys = KeyCache(slow, vendor)
     keys("https://genuine")
     slow.is_slow = True
     with ThreadPoolExecutor(10) as pool:
@@ -241,12 +247,12 @@ def mirror() -> Iterator[str]:
 
 
 def test_a_mirror_stands_in_for_the_vendors(mirror: str) -> None:
-    assert http_get(mirror)("https://sns.example/key.pem") == b"kkk"
+    assert HttpsDownload(mirror).get("https://sns.example/key.pem") == b"kkk"
 
 
 @pytest.mark.parametrize("path", ["redirect", "large", "missing"])
 def test_redirects_errors_and_large_answers_are_no_keys(path: str, mirror: str) -> None:
-    source = Keys(http_get(mirror))
+    source = KeyCache(HttpsDownload(mirror))
     with pytest.raises(KeysUnavailable):
         source(f"https://sns.example/{path}")
 
@@ -254,4 +260,4 @@ def test_redirects_errors_and_large_answers_are_no_keys(path: str, mirror: str) 
 @pytest.mark.parametrize("url", ["http://sns.example/key.pem", "file:///etc/hosts", "ftp://sns.example/x"])
 def test_only_https_is_spoken(url: str) -> None:
     with pytest.raises(ValueError, match="https"):
-        http_get()(url)
+        HttpsDownload().get(url)
