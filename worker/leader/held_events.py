@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -115,15 +115,9 @@ class HeldEvents:
         self._quarantine.event_failed(event.id, event.webhook, error)
         self.index.remove(event if isinstance(event, HeldEvent) else HeldEvent(event))
 
-    @contextmanager
-    def isolated(self, event: Event | HeldEvent) -> Iterator[None]:
+    def isolated(self, event: Event | HeldEvent) -> AbstractContextManager[None]:
         """Sets the event aside if what is done for it inside fails."""
-        try:
-            yield
-        except OF_ALL:
-            raise
-        except Exception as error:
-            self.set_aside(event, error)
+        return _isolated(partial(self.set_aside, event))
 
     def _look_again(self, task_id: str) -> None:
         """The task, if it waits, may take a held event."""
@@ -151,15 +145,10 @@ class HeldEvents:
                 if event is not None:
                     plan.take(event, task)
 
-    @contextmanager
-    def _isolated_task(self, task: WaitingTask) -> Iterator[None]:
+    def _isolated_task(self, task: WaitingTask) -> AbstractContextManager[None]:
         """Sets the task aside if what is done for it inside fails: it takes no held event before its next try."""
-        try:
-            yield
-        except OF_ALL:
-            raise
-        except Exception as error:
-            self._quarantine.task_failed(task.id, error, partial(self._look_again, task.id))
+        look_again = partial(self._look_again, task.id)
+        return _isolated(lambda error: self._quarantine.task_failed(task.id, error, look_again))
 
     def _has_candidate(self, task: WaitingTask, plan: Plan) -> bool:
         criteria = task.criteria
@@ -309,6 +298,16 @@ class HeldEvents:
             except InDoubt:
                 return task
         return None
+
+
+@contextmanager
+def _isolated(set_aside: Callable[[Exception], None]) -> Iterator[None]:
+    try:
+        yield
+    except OF_ALL:
+        raise
+    except Exception as error:
+        set_aside(error)
 
 
 def _in_parts(events: Sequence[HeldEvent]) -> Iterator[Sequence[HeldEvent]]:

@@ -55,29 +55,35 @@ class Reporter:
     def __init__(self, store: Store, clock: MonotonicClock = time) -> None:
         self._store = store
         self._clock = clock
-        self._conductor = ""
+        self._written: dict[str, str | None] = {}
+        """The facts as this leader has written them."""
         self._conductor_at = float("-inf")
         self._way: str | None = None
-        self._offset: int | None = None
-        self._index_fails: str | None = ""
         self._alone_at = 0
+
+    def _write(self, fact: str, text: str | None) -> bool:
+        """Writes the fact if this leader hasn't written just that; whether it did, for the store may be unavailable."""
+        if fact not in self._written or self._written[fact] != text:
+            with suppress(StoreUnavailable):
+                self._store.facts.set(fact, text)
+                self._written[fact] = text
+                return True
+        return False
 
     # --- Conductor ---
 
     def conductor(self, text: str) -> None:
         """``up``, or why Conductor can't be used."""
-        now = self._clock.monotonic()
-        if text != self._conductor or now - self._conductor_at > _REPEAT_EVERY:
-            with suppress(StoreUnavailable):
-                self._store.facts.set(_CONDUCTOR, text)
-                self._conductor, self._conductor_at = text, now
+        if self._clock.monotonic() - self._conductor_at > _REPEAT_EVERY:
+            self._written.pop(_CONDUCTOR, None)
+        if self._write(_CONDUCTOR, text):
+            self._conductor_at = self._clock.monotonic()
 
     def offset(self, offset: int) -> None:
         """The clocks' offset, for whoever explains: they compare Conductor's times with ours as the decider does."""
-        if self._offset is None or abs(offset - self._offset) > _OFFSET_CHANGE:
-            with suppress(StoreUnavailable):
-                self._store.facts.set(_OFFSET, str(offset))
-                self._offset = offset
+        written = self._written.get(_OFFSET)
+        if written is None or abs(offset - int(written)) > _OFFSET_CHANGE:
+            self._write(_OFFSET, str(offset))
 
     def missing_calls(self, text: str) -> None:
         """Which calls can't be made; empty if all can. Raises StoreUnavailable."""
@@ -97,24 +103,20 @@ class Reporter:
             else:
                 log.info("waiting tasks are searched", way=way)
             metrics.discovery_way(state.way)
-            with suppress(StoreUnavailable):
-                self._store.facts.set(_WAY, way)
+        if state.proven:
+            self._write(_WAY, way)
         if outcome is not None:
             metrics.INDEX_MISSES.set(outcome.unindexed)
             text = f"{outcome.unindexed} of {outcome.waiting} waiting tasks" if outcome.unindexed else None
             if text:
                 log.warning("tasks that wait are not in Conductor's index: it lags, or has lost them", missing=text)
-            with suppress(StoreUnavailable):
-                self._store.facts.set(_UNINDEXED, text)
+            self._write(_UNINDEXED, text)
 
     def waiting_for_index(self, webhooks: Collection[str], reason: str) -> None:
         """Events of these webhooks wait because the index can't be searched, for that reason."""
         metrics.INDEX_WAITS.set(len(webhooks))
         text = f"{', '.join(sorted(webhooks))}: {reason}" if webhooks else None
-        if text != self._index_fails:
-            with suppress(StoreUnavailable):
-                self._store.facts.set(_INDEX_FAILS, text)
-                self._index_fails = text
+        self._write(_INDEX_FAILS, text)
 
     def found_by_index_alone(self, state: DiscoveryState) -> None:
         """A task was found that no queue has handed out. Raises StoreUnavailable."""
