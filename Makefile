@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 CONDUCTOR ?= sqlite
 STORE ?= sqlite
 INSTALLED := $(VENV)/.installed
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+JOBS ?= auto
 IMAGE_EXTRAS := postgres notify otel
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint docs lock bench acceptance setup clean
+.PHONY: help demo run test test-long lint docs lock bench acceptance setup clean
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## Play the Slack example on a real Conductor server (or that of CONDUCTOR_SERVER_URL), with a store of its own
 	@$(BIN)/python -m demo
@@ -19,14 +21,18 @@ demo: $(INSTALLED) ## Play the Slack example on a real Conductor server (or that
 run: $(INSTALLED) ## Keep Conductor, relay, worker and admin page running until Ctrl-C, on the store of BRIDGE_DATABASE
 	@$(BIN)/python -m demo.run
 
-test: $(INSTALLED) lint ## Every check and test, those on a real Conductor server included
+test: $(INSTALLED) lint ## Every check, and every test but the long ones, those on a real Conductor server included
 	@$(BIN)/python -m testkit.conductor
-	$(BIN)/python -m pytest -n auto --dist loadgroup
-	TEST_CONDUCTOR=postgres $(BIN)/python -m pytest -n auto --dist loadgroup tests/acceptance -m server
+	$(PYTEST) -m "not long"
+
+test-long: $(INSTALLED) ## The long tests, and on a Conductor server with PostgreSQL those that depend on what is behind it
+	@$(BIN)/python -m testkit.conductor
+	$(PYTEST) -m long
+	TEST_CONDUCTOR=postgres $(PYTEST) tests/acceptance -m server
 
 acceptance: $(INSTALLED) ## Only the tests on a real server: CONDUCTOR=sqlite, postgres, cluster or redis-es; STORE=sqlite or postgres
 	@$(BIN)/python -m testkit.conductor
-	TEST_CONDUCTOR=$(CONDUCTOR) TEST_STORE=$(STORE) $(BIN)/python -m pytest -n auto --dist loadgroup tests/acceptance
+	TEST_CONDUCTOR=$(CONDUCTOR) TEST_STORE=$(STORE) $(PYTEST) tests/acceptance
 
 lint: $(INSTALLED) ## Style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -21,7 +21,10 @@ from testkit.processes import running_children, stop_all_on_exit
 
 # On a machine that is busy a first draw may take seconds, which says nothing about the program.
 settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    "any machine",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("any machine")
 
@@ -135,6 +138,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Makes the tests' own marks known."""
     config.addinivalue_line(
-        "markers", "server: depends on what is behind Conductor; `make test` runs these on PostgreSQL too"
+        "markers", "server: depends on what is behind Conductor; `.ci/run` runs these on PostgreSQL too"
     )
-    config.addinivalue_line("markers", "slow: takes more than ten seconds, because it waits for a server's time-out")
+    config.addinivalue_line(
+        "markers", "slow: takes more than ten seconds; it begins first, in a process of its own choice"
+    )
+    config.addinivalue_line("markers", "long: takes a minute or more; `.ci/run` runs these, and `make test` doesn't")

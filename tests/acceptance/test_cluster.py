@@ -32,6 +32,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConductorOnPos
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_servers_that_are_killed_in_turn_under_load_lose_nothing_and_leave_nothing_standing(
     cluster: ConductorOnPostgres, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ def test_matching(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_postgresql_beside_sqlite(tmp_path: Path) -> None:
     effort = postgres.Effort(rounds=1, seconds=0.5, calls=500, miles=2, idle=0.2, settling=0.5)
     found = postgres.measure(tmp_path, say, effort)
@@ -39,6 +40,7 @@ def test_what_strangers_cost(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_real_conductor_server(conductor_url: str, tmp_path: Path) -> None:
     effort = conductor.Effort(last_miles=1, tasks=10, rounds=1, stored=100, finished=1000, soak_events=100)
     areas = {figure.area for figure in conductor.measure_on(conductor_url, tmp_path, say, effort)}

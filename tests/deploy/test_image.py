@@ -36,6 +36,7 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
     builder.buildah("rm", "--all")
 
 
+@pytest.mark.long
 def test_the_image_is_small_runs_as_nobody_in_particular_and_says_what_it_is(builder: Builder) -> None:
     image = json.loads(builder.buildah("inspect", "--type", "image", "webhook-bridge"))["OCIv1"]
     config = image["config"]
@@ -58,10 +59,12 @@ def test_the_image_is_small_runs_as_nobody_in_particular_and_says_what_it_is(bui
         builder.buildah("umount", container)
 
 
+@pytest.mark.long
 def test_the_same_sources_give_the_same_image(builder: Builder) -> None:
     assert builder.build("again", *LABELLED) == builder.ids["webhook-bridge"]
 
 
+@pytest.mark.long
 def test_its_three_commands_run(builder: Builder, tmp_path: Path) -> None:
     """As the image's user, on one volume, as compose and the chart's single pod do."""
     data, definitions = tmp_path / "data", tmp_path / "definitions"
