@@ -1,7 +1,7 @@
 """The delivery id: what tells a delivery that is repeated from one that is new.
 
-It decides whether an event comes to be, so it is made of nothing but what the proof covers: an id among what is signed,
-or a digest of all of it. An id in a header that nobody signs counts only where the proof is of the sender, whose word
+It decides whether an event is created, so it is made only of what the proof covers: an id among what is signed, or a
+digest of all of it. An id in a header that nobody signs counts only where the proof is of the sender, whose word
 everything is then; or where the definition asks for it (`dedup: {header: …}`), and then never alone.
 """
 

@@ -1,4 +1,4 @@
-"""Has the store remember what each webhook's `hide` says, so that it stays hidden when the definition is gone."""
+"""Keeps each webhook's `hide` in the store, so that values stay hidden when the definition is gone."""
 
 from __future__ import annotations
 

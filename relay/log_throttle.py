@@ -1,4 +1,4 @@
-"""Lines that strangers could cause again and again are logged once a second, with the number of those left out."""
+"""Log lines that strangers could cause at will: one a second, with the number of lines left out."""
 
 from __future__ import annotations
 

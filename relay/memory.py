@@ -1,8 +1,8 @@
-"""How much of a process's memory requests that are on their way may take, and who gives way when it is used up.
+"""How much of a process's memory requests in flight may take, and who gives way when it is used up.
 
 Strangers send what they like, and only the whole of a request can be verified. So what has come is bounded for all
 requests together; when it is too much, the one that has been coming for the longest gives way: an honest sender is done
-in milliseconds, and whoever sends slowly costs himself his place.
+in milliseconds, and whoever sends slowly loses his own place.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _PATIENT_FOR = 1.0
 _ALWAYS_WELCOME = 16 * 1024
 """Bytes that a request may have whatever the others hold: there are only so many connections."""
 _AMPLIFICATION = 32
-"""Bytes of objects that one byte of JSON becomes, where its writer means ill."""
+"""Bytes of objects that one byte of JSON may become, if its writer is malicious."""
 _SMALL = 64 * 1024
 _LONGEST_WAIT = 2.0
 
 
 class Overloaded(Exception):
-    """So much is on its way that there is no room for this now."""
+    """Too much is in flight: there is no room for this now."""
 
 
 class Holder(Protocol):
-    """A request that is on its way."""
+    """A request in flight."""
 
     def give_way(self) -> None:
         """Ends: what it holds is freed soon after."""

@@ -18,11 +18,11 @@ Outcome = Literal[
 ]
 
 KEPT = 50
-"""Rejections of one webhook that wait to be written: a flood pushes out its own oldest."""
+"""Rejections of one webhook that wait to be written; in a flood the newest replace the oldest."""
 
 
 class Outcomes:
-    """Counts outcomes, and keeps rejections until they are written. Safe for threads."""
+    """Counts outcomes, and keeps rejections until they are written. Thread-safe."""
 
     def __init__(self, store: Deliveries):
         self._store = store

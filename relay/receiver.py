@@ -132,7 +132,7 @@ class Receiver:
             until = time.monotonic() + PATIENCE
             with MEMORY.turn(len(request.body)) as turn, route.span(request) as receiving:
                 if challenge := route.challenge(request):
-                    # Anybody may ask: where there is a secret, only who has it verifies.
+                    # Anybody may ask; if there is a secret, only whoever has it verifies the webhook.
                     return self._challenged(route, challenge, route.needs_challenge, until)
                 delivery = self._verify(route, incoming, request)
                 counts = self._admit(route, incoming, until)

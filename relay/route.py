@@ -1,4 +1,4 @@
-"""A webhook made ready to receive: what can be worked out from its definition is worked out once."""
+"""A webhook ready to receive: whatever follows from its definition is computed once."""
 
 from __future__ import annotations
 

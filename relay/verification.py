@@ -75,7 +75,7 @@ class Verification:
 
     def __init__(self, webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch):
         verifiers = verifiers_of(webhook, platform, fetch)
-        # Headers first: who doesn't know them causes no fetch of a vendor's key.
+        # Headers first: whoever doesn't know them causes no fetch of a vendor's key.
         verifiers.sort(key=lambda pair: not isinstance(pair[0], HeaderEquals))
         self.checks: Sequence[Check] = tuple(verifier.check(credentials) for verifier, credentials in verifiers)
         self.needs_challenge = not self.checks and webhook.verifier != "none"
