@@ -8,7 +8,7 @@ from typing import Literal
 
 from admin.explain.set_aside import in_words, name_of
 from config.webhooks import Problem, Webhook
-from store.gone import gone_webhooks
+from store.gone_webhooks import gone_webhooks
 from store.records import WRONG_TOKEN, Event, SetAside, SetAsideKind, Task
 from worker.notify.messages import WRONG_TOKENS
 

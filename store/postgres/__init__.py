@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from store.postgres import migrations, words
+from store.postgres import migrations, remedies
 from store.postgres.address import Address
 from store.postgres.claims import PostgresClaims
 from store.postgres.connections import Connections, Impatient
@@ -83,14 +83,14 @@ def open_store(url: str, *, migrate: bool = True, gather: Callable[[], None] | N
     try:
         connection = connections.connect()
     except psycopg.Error as error:
-        raise words.of_connecting(error, connections.address) from None
+        raise remedies.of_connecting(error, connections.address) from None
     try:
         if migrate:
             migrations.migrate(connections, connection)
         else:
             migrations.check_version(connections, connection)
     except psycopg.Error as error:
-        raise words.of_migrating(error, connections.address) from error
+        raise remedies.of_migrating(error, connections.address) from error
     finally:
         connection.close()
     return PostgresStore(connections, gather)

@@ -26,7 +26,7 @@ from store import storable
 from store.clock import ServerClock, SteadyClock
 from store.errors import StoreRefused, StoreUnavailable, Unstorable
 from store.patience import Patience
-from store.postgres import words
+from store.postgres import remedies
 from store.postgres.address import Address
 from store.sql.database import Parameters as Parameters
 from store.sql.database import Rows as Rows
@@ -303,7 +303,7 @@ class Connections:
                 return connection
             pool.putconn(connection)
         if self._last_error is not None:
-            raise words.of_connecting(self._last_error, self.address)
+            raise remedies.of_connecting(self._last_error, self.address)
         raise StoreUnavailable(f"PostgreSQL: no connection to {self.address.shown} in time")
 
     # --- opening ---
@@ -341,8 +341,8 @@ class Connections:
         version, process, durable = connection.execute(
             "SELECT current_setting('server_version_num')::int, pg_backend_pid(), current_setting('synchronous_commit')"
         ).fetchall()[0]
-        if version < words.OLDEST_SERVER:
-            raise StoreRefused(words.too_old(version))
+        if version < remedies.OLDEST_SERVER:
+            raise StoreRefused(remedies.too_old(version))
         settings = dict(_SESSION)
         if durable == "off":
             settings["synchronous_commit"] = "on"  # whoever is answered 2xx relies on it
@@ -412,7 +412,7 @@ def translated() -> Iterator[None]:
         raise
     except psycopg.ProgrammingError as error:
         if isinstance(error, (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName)):
-            raise words.of_statement(error) from error
+            raise remedies.of_statement(error) from error
         raise
     except psycopg.Error as error:
-        raise words.of_statement(error) from error
+        raise remedies.of_statement(error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from store import rows
-from store.postgres import quarantine, words
+from store.postgres import quarantine, remedies
 from store.postgres.connections import Connections
 from store.protocols import Maintenance
 from store.records import Pruned
@@ -31,7 +31,7 @@ class PostgresMaintenance(Maintenance):
             "SELECT name, reset_val FROM pg_settings"
             " WHERE name IN ('synchronous_commit', 'fsync', 'full_page_writes', 'synchronous_standby_names')"
         )
-        return words.advice(dict(found))
+        return remedies.advice(dict(found))
 
     def run(self) -> None:
         clock_set_back.make_due(self._connections)

@@ -6,7 +6,7 @@ Several processes may migrate at once: a lock that lives and dies with the trans
 from __future__ import annotations
 
 from store.errors import NewerStore, StoreMissing, StoreUnavailable
-from store.postgres import words
+from store.postgres import remedies
 from store.postgres.connections import Connection, Connections
 
 _FIRST = """
@@ -344,7 +344,7 @@ def check_version(connections: Connections, connection: Connection) -> None:
     missing = pending(connections, connection)
     if missing is None:
         if connection.execute(_MAY_MAKE_TABLES, (address.schema,)).fetchone() != (True,):
-            raise words.may_make_no_tables("it lacks the right to create them", address)
+            raise remedies.may_make_no_tables("it lacks the right to create them", address)
         raise StoreMissing(f"the database at {shown} has no tables of the bridge; start the relay, which makes them")
     if missing:
         raise StoreUnavailable(f"the database at {shown} is older than this program; start the relay to migrate it")

@@ -11,7 +11,7 @@ import pytest
 
 from store.errors import NewerStore, StoreMissing, StoreUnavailable
 from store.open import open_store
-from store.postgres import PostgresStore, migrations, words
+from store.postgres import PostgresStore, migrations, remedies
 from testkit import PATIENCE
 
 
@@ -102,15 +102,17 @@ def test_words_for_what_a_test_server_does_not_do() -> None:
     from store.postgres.address import Address
 
     address = Address.parse("postgresql://me:hidden@db/bridge")
-    refused = words.of_connecting(Exception('FATAL:  password authentication failed for user "me"'), address)
+    refused = remedies.of_connecting(Exception('FATAL:  password authentication failed for user "me"'), address)
     assert str(refused).startswith("PostgreSQL refuses the password of the user me")
-    wanted = words.of_connecting(Exception("fe_sendauth: no password supplied"), address)
+    wanted = remedies.of_connecting(Exception("fe_sendauth: no password supplied"), address)
     assert "PGPASSWORD" in str(wanted)
-    assert words.too_old(120004) == "the server is PostgreSQL 12, and the bridge needs 13 or newer; upgrade the server"
+    assert (
+        remedies.too_old(120004) == "the server is PostgreSQL 12, and the bridge needs 13 or newer; upgrade the server"
+    )
 
 
 def test_a_server_that_is_too_old_is_refused(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(words, "OLDEST_SERVER", 10**7)
+    monkeypatch.setattr(remedies, "OLDEST_SERVER", 10**7)
     with pytest.raises(StoreUnavailable, match="needs 1000 or newer; upgrade the server"):
         open_store(postgres_url)
 
@@ -123,8 +125,8 @@ def test_settings_that_put_answered_events_at_risk_are_told(postgres_url: str) -
     assert any("synchronous_commit off" in one and "synchronous standby" in one for one in store.maintenance.advice())
     assert store._connections.read("SHOW synchronous_commit") == [("on",)], "for itself the bridge turns it on"
     store.close()
-    assert len(words.advice({"synchronous_commit": "local", "synchronous_standby_names": "*", "fsync": "off"})) == 2
-    assert words.advice({"synchronous_commit": "remote_apply", "fsync": "on", "full_page_writes": "on"}) == []
+    assert len(remedies.advice({"synchronous_commit": "local", "synchronous_standby_names": "*", "fsync": "off"})) == 2
+    assert remedies.advice({"synchronous_commit": "remote_apply", "fsync": "on", "full_page_writes": "on"}) == []
 
 
 def test_the_server_looks_whether_the_host_behind_a_session_is_still_there(postgres_url: str) -> None:

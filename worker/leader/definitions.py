@@ -10,7 +10,7 @@ from config.last_good import LastGood
 from config.settings import Settings
 from config.watch import DefinitionsSource, Listener
 from config.webhooks import Definitions, DefinitionsError
-from store.gone import facts_of_gone
+from store.gone_webhooks import facts_of_gone
 from store.protocols import Store
 from worker import metrics
 

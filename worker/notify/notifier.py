@@ -9,7 +9,7 @@ import structlog
 
 from config.wakeup import WakeUp
 from store.errors import StoreUnavailable
-from store.gone import gone_webhooks
+from store.gone_webhooks import gone_webhooks
 from store.protocols import Store
 from store.records import EventFilter
 from worker.notify.messages import QUIET, Message, Notices, Observation

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from store.errors import StoreRefused
 from store.open import open_store
-from store.postgres import words
+from store.postgres import remedies
 from testkit.postgres import Postgres
 from testkit.processes import free_port
 from tests.admin.conftest import Cli
@@ -70,10 +71,10 @@ def test_a_server_that_is_away_or_starting_is_a_warning(cli: Cli) -> None:
     assert "can't be reached" in str(found["what"])
     from store.postgres.address import Address
 
-    starting = words.of_connecting(
+    starting = remedies.of_connecting(
         Exception("FATAL:  the database system is starting up"), Address.parse("postgresql://db/x")
     )
-    assert not isinstance(starting, words.StoreRefused)
+    assert not isinstance(starting, StoreRefused)
 
 
 def test_a_wrong_password_is_an_error(cli: Cli, postgres: Postgres, postgres_url: str) -> None:
@@ -107,7 +108,7 @@ def test_who_may_make_no_tables_is_an_error_with_what_to_run(cli: Cli, postgres:
 
 
 def test_a_server_that_is_too_old_is_an_error(cli: Cli, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(words, "OLDEST_SERVER", 990000)
+    monkeypatch.setattr(remedies, "OLDEST_SERVER", 990000)
     assert "upgrade the server" in str(checked(cli, postgres_url, 1)["remedy"])
 
 

@@ -10,7 +10,7 @@ from config.last_good import LastGood
 from config.settings import Settings
 from config.watch import DefinitionsSource
 from config.webhooks import DefinitionsError
-from store.gone import GONE_FOR, facts_of_gone, gone_webhooks
+from store.gone_webhooks import GONE_FOR, facts_of_gone, gone_webhooks
 from store.sqlite import SqliteStore, open_store
 from worker import metrics
 from worker.leader.definitions import open_definitions

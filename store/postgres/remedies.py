@@ -1,4 +1,4 @@
-"""PostgreSQL's errors, in words that say what to do."""
+"""PostgreSQL's errors as texts that say what to do."""
 
 from __future__ import annotations
 
