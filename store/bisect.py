@@ -10,7 +10,7 @@ from store.errors import LeadershipLost, StoreUnavailable
 _Item = TypeVar("_Item")
 
 OF_ALL = (LeadershipLost, StoreUnavailable)
-"""What says nothing about an item: all of them have to wait."""
+"""Errors that say nothing about an item: all of them have to wait."""
 
 
 def narrowed(items: Sequence[_Item], act: Callable[[Sequence[_Item]], object]) -> list[tuple[_Item, Exception]]:

@@ -27,7 +27,7 @@ class _Group:
 
 
 class GroupCommit:
-    """Makes groups of the deliveries of one process. Safe for threads, and for greenlets of one thread."""
+    """Groups the deliveries of one process. Thread-safe, and safe for greenlets of one thread."""
 
     def __init__(self, commit: Commit, gather: Callable[[], None] | None = None):
         """`gather` lets others that are ready hand in theirs before the database is asked for."""

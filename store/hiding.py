@@ -17,7 +17,7 @@ from store.records import Event
 
 BLANK = "***"
 Hidden = Sequence[str] | None
-"""JSONPaths of what nobody is shown; None for everything."""
+"""JSONPaths of what is never shown; None for everything."""
 
 
 def masked(event: Event, hide: Hidden) -> Event:

@@ -13,10 +13,10 @@ import uuid_utils
 
 EventStatus = Literal["pending", "delivered", "expired", "ignored", "failed"]
 Hold = Literal["no", "held", "recheck", "aside", "writing"]
-"""`held`: for tasks that come to wait. `recheck`: its takers were gone, so it is free again; the decider is to look.
+"""`held`: for tasks that come to wait. `recheck`: its takers were gone, so it is free again, to be decided once more.
 `aside`: it was one of these, and is set aside. `writing`: it is decided, and its targets are being written in parts."""
 TaskState = Literal["waiting", "taken", "returned", "completed", "gone"]
-"""`returned`: its event's call was refused for good, so it waits again; the decider is to look at it."""
+"""`returned`: its event's call was refused for good, so it waits again; the leader looks at it next."""
 TargetKind = Literal["complete", "start"]
 TargetState = Literal["pending", "claimed", "done", "skipped", "cancelled", "failed"]
 """`skipped`: a start that `once` makes needless; its `workflow_id` is the workflow that is there."""
@@ -98,8 +98,8 @@ class Event:
     def text(self, metadata: bool = True) -> str:
         """The same as JSON text, for Conductor. Raises ValueError if the payload is no JSON object.
 
-        Spliced, not parsed and written anew: ten megabytes of small values would take seconds in which no other thread
-        gets on. So numbers reach Conductor as the sender wrote them.
+        Spliced, not parsed and written again: ten megabytes of small values would block all other threads for
+        seconds. So numbers reach Conductor as the sender wrote them.
         """
         self._must_be_readable()
         payload = self.payload.strip()

@@ -248,7 +248,7 @@ def task(row: Sequence[Any]) -> Task:
 
 
 def target(row: Sequence[Any]) -> Target:
-    """From the columns of `TARGET`. One whose versions can't be read has none that fits: its event is decided anew."""
+    """From the columns of `TARGET`. One whose versions can't be read fits none: its event is decided again."""
     values = list(row)
     try:
         values[-1] = tuple(json.loads(values[-1])) if values[-1] is not None else None

@@ -38,7 +38,7 @@ def text(value: str) -> str:
 
 
 def stored(found: bytes) -> str:
-    """A text as the database has it; `Foreign` if it isn't UTF-8, so that it spoils its own row and no page of them."""
+    """A text as the database has it; `Foreign` if it isn't UTF-8, so that it spoils only its own row, and no page."""
     try:
         return found.decode()
     except UnicodeDecodeError:

@@ -29,7 +29,7 @@ class EventChange:
 
     @property
     def for_decider(self) -> bool:
-        """Whether the decider is to look."""
+        """Whether the leader has something to decide now."""
         return self.hold == "recheck"
 
 
@@ -42,7 +42,7 @@ class TaskChange:
 
     @property
     def for_decider(self) -> bool:
-        """Whether the decider is to look."""
+        """Whether the leader has something to decide now."""
         return self.state == "returned"
 
 

@@ -1,4 +1,7 @@
-"""Targets in the hands of workers, and what came of them. Rows are locked in one order: events, targets, tasks."""
+"""Targets in the hands of workers, and the results of their calls.
+
+Rows are locked in one order: events, targets, tasks.
+"""
 
 from __future__ import annotations
 

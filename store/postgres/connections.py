@@ -215,9 +215,9 @@ class Connections:
         return self.run_again(lambda connection: connection.fetch_together(statements), READING)
 
     def run_again(self, action: Callable[[Connection], _Value], seconds: float, until: float = float("inf")) -> _Value:
-        """What `action(connection)` returns; done anew if the connection broke, as all idle ones do in a restart.
+        """What `action(connection)` returns; repeated if the connection broke, as idle ones do in a restart.
 
-        So it must do no harm if it is done twice. Raises StoreUnavailable.
+        So it must be safe to do twice. Raises StoreUnavailable.
         """
         until = self.patience.until(seconds, until)
         with translated():

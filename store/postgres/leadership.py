@@ -21,7 +21,7 @@ NOBODY = ""
 class PostgresLeadership(Leadership):
     """Leadership on PostgreSQL.
 
-    That the holder's connection broke doesn't say that it has ended: its lead only runs out. However late it writes,
+    A broken connection doesn't prove that its leader has ended: the term has to run out. However late a leader writes,
     each deciding transaction locks the row, and so is over before another worker has leadership, or finds that it has.
     """
 

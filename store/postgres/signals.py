@@ -26,7 +26,7 @@ _LOOK_EVERY = 0.1
 """Seconds between looks behind a pooler."""
 _RECONNECT_EVERY = 1.0
 _SECONDS = 2.0
-"""For a notification, a look, or to connect: it isn't worth more, since everybody looks at intervals too."""
+"""For a notification, a look, or to connect. No more is needed, since everybody looks at intervals too."""
 _TELL = "SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS channel"
 _NEWEST = "SELECT (SELECT max(seq) FROM bridge.events), (SELECT max(id) FROM bridge.targets)"
 

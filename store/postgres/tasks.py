@@ -43,7 +43,7 @@ class PostgresTasks(Tasks):
         found = connection.fetch(
             f"INSERT INTO bridge.tasks ({_NEW_TASK}) SELECT {_NEW_TASK} FROM unnest({_TASK_ARRAYS})"
             f" WITH ORDINALITY AS new ({_NEW_TASK}, number) ORDER BY number"
-            # Conductor queues a task again only if it is to be worked on again (a rerun): that one waits anew.
+            # Conductor queues a task again only if it is to be worked on again (a rerun): then it waits again.
             " ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL,"
             " scheduled_at = excluded.scheduled_at, matches = excluded.matches, broken = excluded.broken,"
             " seen_at = excluded.seen_at"

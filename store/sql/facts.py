@@ -35,7 +35,7 @@ class SqlFacts(Facts):
 
 
 def secret_fact(database: Database, name: SecretFact, until: float = float("inf")) -> bytes:
-    """32 random bytes, made by the first call and kept among the facts, where nobody is shown them."""
+    """32 random bytes, made by the first call and kept among the facts, but never shown."""
     found = database.read(_OF_NAME, (name,), until=until)
     if not found:
         with database.transaction(until=until) as transaction:

@@ -1,4 +1,4 @@
-"""Targets in the hands of workers, and what came of them."""
+"""Targets in the hands of workers, and the results of their calls."""
 
 from __future__ import annotations
 

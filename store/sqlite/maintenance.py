@@ -12,7 +12,7 @@ from store.sqlite.parts import marks, parts
 
 _HAS_TARGETS = "SELECT 1 FROM targets WHERE event_id = ? LIMIT 1"
 _LONG_LOG = 4000
-"""Pages of the write-ahead log after which it is begun anew."""
+"""Pages of the write-ahead log after which it is restarted."""
 
 
 class SqliteMaintenance(Maintenance):

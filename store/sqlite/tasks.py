@@ -52,7 +52,7 @@ def _insert_tasks(db: Connection, tasks: Sequence[Task], state: str, now: int) -
     """Inserts the tasks that aren't known, or are known as settled and were queued again; returns their ids."""
     fresh = set[str]()
     for task in tasks:
-        # Conductor queues a task again only if it is to be worked on again (a rerun): that one waits anew.
+        # Conductor queues a task again only if it is to be worked on again (a rerun): then it waits again.
         again = "state IN ('completed', 'gone')" if task.found_by == "queue" else "0"
         # What was handed over since the agenda was read is found now: it must not be missed until the next one.
         again += " OR excluded.state = 'waiting' AND state = 'returned'"
