@@ -9,9 +9,10 @@ import psycopg
 from store.postgres import migrations, remedies
 from store.postgres.address import Address
 from store.postgres.claims import PostgresClaims
-from store.postgres.connections import Connections, Impatient
+from store.postgres.connections import Connections
 from store.postgres.decisions import PostgresDecisions
 from store.postgres.deliveries import PostgresDeliveries
+from store.postgres.impatient import Impatient
 from store.postgres.large_decisions import PostgresLargeDecisions
 from store.postgres.leadership import PostgresLeadership
 from store.postgres.maintenance import PostgresMaintenance

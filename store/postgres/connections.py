@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
@@ -366,25 +366,6 @@ class Connections:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.close(timeout=1)
-
-
-class Impatient:
-    """The database for whoever can't wait: a delivery."""
-
-    def __init__(self, connections: Connections):
-        self._connections = connections
-
-    def now(self) -> int:
-        """The database's time in milliseconds."""
-        return self._connections.now()
-
-    def read(self, statement: str, parameters: Parameters = (), *, until: float = float("inf")) -> Rows:
-        """The rows of one statement that only reads. Raises StoreUnavailable."""
-        return self._connections.read(statement, parameters, IMPATIENT, until)
-
-    def transaction(self, *, until: float = float("inf")) -> AbstractContextManager[Connection]:
-        """One transaction. Raises StoreUnavailable."""
-        return self._connections.transaction(IMPATIENT, until=until)
 
 
 class _Connecting:
