@@ -98,6 +98,7 @@ class Worker:
     def run(self) -> None:
         """Works until `stop`."""
         self._schedule()
+        self._intervals.start()
         self._executor.start()
         log.info("worker started", worker=self.id, conductor=self._settings.conductor_server_url)
         try:
