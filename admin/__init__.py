@@ -1,4 +1,4 @@
-"""What people look at and act with: the command line, the page and its API."""
+"""What people use: the command line, the admin page and its API."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 def create_app() -> Flask:
-    """The page and its API for a WSGI server, with the environment's settings. (``python -m admin`` has its own.)
+    """The page and its API for a WSGI server, with settings from the environment.
 
     Raises SettingsError.
     """
-    from admin.page.app import create_app as create  # the command line has no need of a web framework
+    from admin.page.app import create_app as create  # the command line needs no web framework
     from config.settings import load_settings
 
     return create(load_settings())

@@ -16,9 +16,9 @@ from config.settings import Settings, SettingsError, load_settings
 
 USAGE = """usage: python -m admin
 
-Serves the admin page and its API, at ADMIN_HOST (127.0.0.1) and ADMIN_PORT (8090). Elsewhere than on loopback it only
-starts with BRIDGE_ADMIN_TOKEN set. Stop it with SIGTERM or Ctrl-C. Settings come from the environment and .env
-(README.md has them all)."""
+Serves the admin page and its API on ADMIN_HOST (127.0.0.1) and ADMIN_PORT (8090). To listen on anything but loopback it
+needs BRIDGE_ADMIN_TOKEN. Stop it with SIGTERM or Ctrl-C. Settings come from the environment and .env; README.md lists
+them all."""
 
 
 def main() -> int:
@@ -35,7 +35,7 @@ def main() -> int:
         return 1
     configure_logging(settings.bridge_log_format, "admin")
     application = create_app(settings)
-    application.extensions["bridge"].definitions()  # so that the first look doesn't wait for them
+    application.extensions["bridge"].definitions()  # so that the first request doesn't wait for them
     try:
         server = PageServer(application, host, port, BODY)
     except (OSError, ValueError) as error:
@@ -44,7 +44,9 @@ def main() -> int:
     log = structlog.get_logger()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _signal, _frame: server.stop())
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # others read the definitions again; the page does so at each look
+    signal.signal(
+        signal.SIGHUP, signal.SIG_IGN
+    )  # it reloads the definitions elsewhere; the page checks them on each request
     log.info("the admin page listens", address=f"{f'[{host}]' if ':' in host else host}:{port}")
     server.run()
     log.info("the admin page stopped")
@@ -52,11 +54,11 @@ def main() -> int:
 
 
 def _address(settings: Settings) -> tuple[str, int]:
-    """Where to listen. Raises SettingsError for what is none, and where others could see the page without a token."""
+    """Where to listen. Raises SettingsError for an invalid port, and if others could see the page without a token."""
     host = os.environ.get("ADMIN_HOST") or "127.0.0.1"
     text = os.environ.get("ADMIN_PORT") or "8090"
     if not text.isdecimal() or not 0 < int(text[:6]) < 65536:
-        raise SettingsError(f"ADMIN_PORT: {text[:20]!r} is no port; write a number from 1 to 65535")
+        raise SettingsError(f"ADMIN_PORT: {text[:20]!r} is not a port; write a number from 1 to 65535")
     if settings.bridge_admin_token is None and not is_loopback(host):
         raise SettingsError(
             f"the admin page would listen on {host}, not on loopback: "

@@ -1,8 +1,4 @@
-"""The bridge as people ask for it: the store and the definitions together, read and explained.
-
-The command line and the page share it. Definitions with errors are no reason to show nothing: what can be read of
-them is used, and what is wrong is in `problems`.
-"""
+"""The store and the definitions together, as the command line and the page read them."""
 
 from __future__ import annotations
 
@@ -33,10 +29,9 @@ class NotFound(Exception):
 
 
 def open_definitions(settings: Settings, read_kept: Callable[[], Mapping[str, str]]) -> DefinitionsSource:
-    """The definitions that relay and worker have in force: of a broken file its last good ones.
+    """The definitions as people see them: of a broken file what can be read, and the last good webhooks of the rest.
 
-    `read_kept` reads those that the relay keeps in the store, if a file is broken now. Where nothing good is known,
-    what can be read of the files is shown.
+    `read_kept` reads the last good ones that the relay keeps in the store, if a file is broken at the start.
     """
     loader = LastGood(PLATFORMS, may_be_empty=settings.bridge_admin_writes, partial=True)
     current = loader.begin(settings.bridge_webhooks, read_kept)
@@ -49,7 +44,7 @@ def read_definitions(path: Path, may_be_empty: bool = False) -> Definitions:
 
 
 class Bridge:
-    """One look at a bridge."""
+    """The bridge at one moment: its store and the definitions in force."""
 
     def __init__(self, settings: Settings, store: Store, definitions: Definitions):
         self.settings = settings
@@ -59,7 +54,7 @@ class Bridge:
     # --- webhooks -------------------------------------------------------------------------------------------
 
     def verified_at(self) -> dict[str, int | None]:
-        """webhook → since when it is verified with its present verifier and secrets, None if it isn't."""
+        """webhook → since when it has been verified with its present verifier and secrets, None if it isn't."""
         stored, key = self.store.verifications.all(), self.store.verifications.salt()
         return {name: verified_since(webhook, stored, key) for name, webhook in self.definitions.by_name.items()}
 
@@ -73,11 +68,11 @@ class Bridge:
         return event
 
     def hide(self, webhook: str) -> Hidden:
-        """What nobody is shown of the webhook's events: by its definition, or the last one if it is gone or broken."""
+        """What must not be shown of the webhook's events. If its definition is gone or broken, its last one counts."""
         definition = self.definitions.by_name.get(webhook)
         if definition is None:
             return self._hidden_before.get(webhook)
-        if self.definitions.errors:  # then another one may be in force, such as the second of two with this name
+        if self.definitions.errors:  # then the relay may have another one in force
             return tuple({*definition.hide, *self._hidden_before.get(webhook, ())})
         return definition.hide
 
@@ -90,12 +85,12 @@ class Bridge:
         return masked(event, self.hide(event.webhook))
 
     def events(self, query: EventFilter) -> list[Event]:
-        """Events for a list, newest first: without payloads, and without delivery ids that may have to stay hidden."""
+        """Events for a list, newest first, without payloads and without delivery ids that must stay hidden."""
         found = self.store.queries.events(replace(query, listing=True))
         return list(map(self.in_list, found))
 
     def in_list(self, event: Event) -> Event:
-        """The event as people may see it where its payload isn't shown."""
+        """The event as people may see it in a list, without its payload."""
         return masked_in_list(event, self.hide(event.webhook))
 
     def task(self, task_id: str) -> Task:

@@ -10,7 +10,7 @@ _MARKS = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*|\*([^*]+)\*|\[([^\]]+)\]\(([^)]+
 
 
 def as_html(text: str) -> Markup:
-    """One paragraph; links lead only to https addresses, others stay words."""
+    """One paragraph. Only https links become links; of others the text remains."""
     made, at = Markup(), 0
     for match in _MARKS.finditer(text):
         made += escape(text[at : match.start()])
@@ -30,5 +30,5 @@ def as_html(text: str) -> Markup:
 
 
 def as_text(text: str) -> str:
-    """The same for a terminal."""
+    """One paragraph for a terminal."""
     return _MARKS.sub(lambda match: next(filter(None, match.groups())), text)

@@ -60,8 +60,8 @@ class LastGood:
         """The arguments are those of `config.loader.load_definitions`; `environment` is asked at each `load`.
 
         If it gives None, secrets are not looked up: for a process that verifies nothing.
-        `partial`: where nothing good is known of any file, `load` returns what can be read of them, instead of raising:
-        to be shown, never to verify with.
+        `partial`: `load` never raises, and of a broken file it returns what can be read, and the last good webhooks
+        only of the rest. Secrets may be missing: that is for showing webhooks to people, never for verifying.
         """
         self._platforms = platforms
         self._may_be_empty = may_be_empty
@@ -133,16 +133,20 @@ class LastGood:
         files = loader.files(path)
         missing = bool([problem for problem in loader.problems if not problem.warning])
         unavailable: set[str] = set()
-        readable: list[Webhook] = []
         good = 0
         if missing:  # the folder or file itself
             files = self._remembered_files(path)
         else:
             self._forget_others(files)
         for file in files:
+            readable: list[Webhook] = []
             if not missing and self._read_file(loader, file, readable):
                 good += 1
-            elif (remembered := self._remembered.get(file.name)) is not None:
+                continue
+            if self._partial:
+                for webhook in readable:
+                    _add(loader, file, webhook, {})
+            if (remembered := self._remembered.get(file.name)) is not None:
                 unavailable |= self._fall_back(loader, file, remembered)
                 good += 1
             elif (reason := self._unreadable.get(file.name)) is not None:
@@ -151,10 +155,8 @@ class LastGood:
         errors = tuple(sorted(problem for problem in loader.problems if not problem.warning))
         warnings = tuple(sorted(problem for problem in loader.problems if problem.warning))
         sources = (path, Path(".env"), *files, *loader.references.files)
-        if errors and not good:
-            if not self._partial:
-                raise DefinitionsError(errors, warnings, sources)
-            loader.webhooks = list({webhook.name: webhook for webhook in reversed(readable)}.values())[::-1]
+        if errors and not good and not self._partial:
+            raise DefinitionsError(errors, warnings, sources)
         return Definitions(
             tuple(loader.webhooks), warnings, sources, tuple(loader.secrets), errors, frozenset(unavailable)
         )
@@ -186,7 +188,7 @@ class LastGood:
     def _fall_back(self, loader: Loader, file: Path, remembered: _Remembered) -> set[str]:
         """Puts a broken file's last good webhooks in force; the last parts of the URLs of those that can't be."""
         unavailable = set(remembered.left_out)
-        for url_id in sorted(unavailable):
+        for url_id in sorted(unavailable) if not self._partial else ():
             _not_in_force(loader, file, url_id, "its secret stands in the YAML itself, and so wasn't kept")
         for written in remembered.written:
             problems, taken = list(loader.problems), dict(loader.taken)
@@ -198,10 +200,11 @@ class LastGood:
                 webhook = loader.webhooks[number]
                 remembered.resolved[webhook.name] = webhook
                 continue
+            unresolved = loader.webhooks[number] if self._partial and len(loader.webhooks) > number else None
             del loader.webhooks[number:], loader.written[number:]
             loader.taken = taken
             name = written.get("name")
-            last = remembered.resolved.get(str(name))
+            last = remembered.resolved.get(str(name), unresolved)
             url_id = str(written.get("id") or name)
             if ("name", str(name)) in taken or ("url", url_id) in taken:
                 continue  # it has moved to another file
@@ -209,10 +212,16 @@ class LastGood:
                 unavailable.add(url_id)
                 _not_in_force(loader, file, url_id, f"{wrong[0].where}: {wrong[0].what}")
                 continue
-            loader.webhooks.append(last)
-            loader.written.append(written)
-            loader.taken |= {("name", last.name): str(file), ("url", last.url_id): str(file)}
+            _add(loader, file, last, written)
         return unavailable - {url for kind, url in loader.taken if kind == "url"}
+
+
+def _add(loader: Loader, file: Path, webhook: Webhook, written: dict[str, Any]) -> None:
+    """Adds a webhook of a broken file, unless another one has its name."""
+    if ("name", webhook.name) not in loader.taken:
+        loader.webhooks.append(webhook)
+        loader.written.append(written)
+        loader.taken |= {("name", webhook.name): str(file), ("url", webhook.url_id): str(file)}
 
 
 def _not_in_force(loader: Loader, file: Path, url_id: str, why: str) -> None:

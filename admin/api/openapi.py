@@ -73,12 +73,12 @@ def _limit(default: int) -> Json:
 
 def _answers(schema: Json, what: str, status: str = "200", *errors: str) -> Json:
     texts = {
-        "400": "a parameter is wrong",
+        "400": "a parameter is invalid",
         "401": "the token is missing or wrong",
-        "403": "not for this caller",
-        "404": "there is none",
-        "409": "it can't be done now",
-        "503": "the store can't be used now",
+        "403": "this caller is not allowed",
+        "404": "not found",
+        "409": "not possible now",
+        "503": "the store is unavailable",
     }
     content = {"application/json": {"schema": _ref(objects.Error)}}
     return {
@@ -108,7 +108,7 @@ def _orkes_paths() -> Json:
         },
         "/api/metadata/webhook": {
             "get": operation("Orkes: all webhooks", {"type": "array", "items": body}),
-            "post": operation("Orkes: make a webhook", body, body),
+            "post": operation("Orkes: create a webhook", body, body),
         },
         "/api/metadata/webhook/{webhook_id}": {
             "get": operation("Orkes: one webhook", body, None, webhook_id),
@@ -117,7 +117,7 @@ def _orkes_paths() -> Json:
         },
         "/api/metadata/webhook/{webhook_id}/tags": {
             "get": operation("Orkes: a webhook's tags", _list(objects.Tag), None, webhook_id),
-            "put": operation("Orkes: put tags", ANYTHING, _list(objects.Tag), webhook_id),
+            "put": operation("Orkes: add or replace tags", ANYTHING, _list(objects.Tag), webhook_id),
             "delete": operation("Orkes: delete tags", ANYTHING, _list(objects.Tag), webhook_id),
         },
     }
@@ -133,8 +133,8 @@ def description() -> Json:
         "info": {
             "title": "Conductor Webhook Bridge: admin API",
             "version": version("conductor-webhook-bridge"),
-            "description": "What the admin page shows, as JSON. Without BRIDGE_ADMIN_TOKEN it answers only this "
-            "machine; with it, whoever gives the token.",
+            "description": "What the admin page shows, as JSON. Without BRIDGE_ADMIN_TOKEN it only answers this "
+            "machine; with it, anyone who has the token.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"token": []}, {}],
@@ -149,12 +149,12 @@ def description() -> Json:
                 _answers(_list(objects.Event), "the events", "200", "400", "404"),
                 _query("webhook", "only of this webhook"),
                 _query("status", "only of this status", STATUS),
-                _query("text", "only with this text in id, delivery id or payload"),
-                _query("before", "only those that arrived before this event (its id): for paging"),
+                _query("text", "only with this text in their id, delivery id or payload"),
+                _query("before", "only those that arrived before the event with this id (for paging)"),
                 _limit(50),
             ),
             "/api/events/{eventId}": _get(
-                "One event, whole", _answers(_ref(objects.WholeEvent), "the event", "200", "404"), event_id
+                "One event with its payload", _answers(_ref(objects.WholeEvent), "the event", "200", "404"), event_id
             ),
             "/api/events/{eventId}/why": _get(
                 "Why an event did or didn't match each waiting task",
@@ -164,29 +164,29 @@ def description() -> Json:
             ),
             "/api/events/{eventId}/replay": {
                 "post": {
-                    "summary": "Deliver an event once more, as a new event that arrives now",
+                    "summary": "Deliver an event again, as a new event that arrives now",
                     "parameters": [event_id],
                     "responses": _answers(_ref(objects.Replay), "the new event", "201", "404", "409"),
                 }
             },
             "/api/tasks": _get(
-                "Waiting tasks, in the order of their ids",
+                "Waiting tasks, ordered by id",
                 _answers(_list(objects.Task), "the tasks", "200", "400"),
                 _query("workflow", "only of this workflow"),
-                _query("after", "only those after this task id: for paging"),
+                _query("after", "only those after this task id (for paging)"),
                 _limit(200),
             ),
             "/api/tasks/{taskId}": _get(
-                "One task, with the recent events that came nearest to it",
+                "One task, with the recent events that came closest to it",
                 _answers(_ref(objects.WholeTask), "the task", "200", "400", "404"),
                 task_id,
                 _limit(20),
             ),
             "/api/rejections": _get(
-                "The newest rejected deliveries, or the newest that `only` didn't let in",
+                "The newest rejected deliveries, or the newest that `only` filtered out",
                 _answers(_list(objects.Rejection), "the rejections", "200", "400"),
                 _query("webhook", "only of this webhook"),
-                _query("filtered", "true: those that `only` didn't let in"),
+                _query("filtered", "true: those that `only` filtered out"),
                 _limit(50),
             ),
             **_orkes_paths(),

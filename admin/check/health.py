@@ -1,4 +1,4 @@
-"""What is wrong right now, the worst first. Pure: facts and counts in, issues out."""
+"""What is wrong right now, worst first. Pure: facts and counts in, issues out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.notify.messages import WRONG_TOKENS
 
 Level = Literal["error", "warning", "note"]
 _PILING_UP = 60_000
-"""Milliseconds that an event may wait for a decision or a call before it is worth a word."""
+"""Milliseconds that an event may wait for a decision or a call before that is an issue."""
 _LEVELS = ("error", "warning", "note")
 
 
@@ -26,13 +26,13 @@ class Issue:
     text: str
     details: tuple[str, ...] = ()
     page: str | None = None
-    """Name of the page that shows more."""
+    """The page that shows more."""
     query: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class State:
-    """What is looked at."""
+    """What issues are derived from."""
 
     facts: Mapping[str, str]
     problems: Sequence[Problem]
@@ -53,12 +53,12 @@ class State:
     """Some of what is set aside."""
     set_aside_counts: Mapping[SetAsideKind, int]
     deciding_until: int | None
-    """When the lease of the worker that decides ends; None if there is no such worker."""
+    """When the leader's term ends; None if there is no leader."""
     now: int
 
 
 def what_is_wrong(state: State) -> list[Issue]:
-    """The issues, the worst first; empty when all is well."""
+    """The issues, worst first; empty when all is well."""
     issues = [
         *_conductor(state),
         *_definitions(state),
@@ -86,25 +86,23 @@ def _conductor(state: State) -> list[Issue]:
         return [
             Issue(
                 "error",
-                "Conductor can't be used. Events are accepted and kept; they are delivered when it is back.",
+                "Conductor can't be used. Events are accepted and kept, and delivered once it is back.",
                 (conductor,),
             )
         ]
     if lacks := state.facts.get("conductor_lacks"):
-        return [Issue("error", "Calls to Conductor that the bridge needs aren't there, or not allowed.", (lacks,))]
+        return [Issue("error", "Conductor lacks calls that the bridge needs, or doesn't allow them.", (lacks,))]
     if fails := state.facts.get("index_fails"):
-        text = (
-            "Conductor's index can't be searched: events of these webhooks wait for it, if no task is known to match."
-        )
+        text = "Conductor's index can't be searched: events of these webhooks wait for it, unless a known task matches."
         return [Issue("error", text, (fails,))]
     if missed := state.facts.get("index_misses"):
-        text = "Waiting tasks are not in Conductor's index: it lags, or has lost them. Such tasks are found late."
+        text = "Waiting tasks are missing from Conductor's index: it lags, or has lost them. Such tasks are found late."
         return [Issue("warning", text, (missed,))]
     if state.facts.get("discovery", "").startswith("workflows"):
         return [
             Issue(
                 "warning",
-                "Conductor's tasks can't be searched, so all running workflows are read now and then: is indexing off?",
+                "Conductor's tasks can't be searched, so running workflows are read now and then. Is indexing off?",
                 (state.facts["discovery"],),
             )
         ]
@@ -117,7 +115,7 @@ def _definitions(state: State) -> list[Issue]:
         found.append(
             Issue(
                 "error",
-                "The definitions have errors. Relay and worker keep the last good ones of each file.",
+                "The definitions have errors. Relay and worker keep using the last good ones of each file.",
                 tuple(map(str, state.problems)),
             )
         )
@@ -125,14 +123,16 @@ def _definitions(state: State) -> list[Issue]:
         for process in ("relay", "worker"):
             error = state.facts.get(f"definitions_error:{process}")
             if error:
-                text = f"The {process} found errors in the definitions, and keeps the last good ones of each file."
+                text = (
+                    f"The {process} found errors in the definitions, and keeps using the last good ones of each file."
+                )
                 found.append(Issue("error", text, tuple(error.splitlines())))
     if gone := {name: at for name, at in gone_webhooks(state.facts, state.now).items() if name not in state.webhooks}:
-        text = "Webhooks have gone from the definitions. Deliveries to them are answered 404."
+        text = "Webhooks are gone from the definitions. Deliveries to them are answered with 404."
         details = tuple(f"{name}: {ago(state.now - at)} ago" for name, at in sorted(gone.items()))
         found.append(Issue("warning", text, details))
     if state.warnings:
-        found.append(Issue("note", "The definitions have risks.", tuple(map(str, state.warnings))))
+        found.append(Issue("note", "Some definitions are risky.", tuple(map(str, state.warnings))))
     return found
 
 
@@ -142,14 +142,14 @@ def _events(state: State) -> list[Issue]:
         found.append(
             Issue(
                 "error",
-                f"Events are piling up: the oldest waits for {ago(state.now - state.oldest_pending)} to be delivered.",
+                f"Events are piling up: the oldest has waited {ago(state.now - state.oldest_pending)} to be delivered.",
                 page="events",
                 query={"status": "pending"},
             )
         )
     if state.failed:
         number = len(state.failed)
-        text = f"{number} event{'s' if number > 1 else ''} of the last day failed: mend the reason, then replay."
+        text = f"{number} event{'s' if number > 1 else ''} failed in the last day: fix the cause, then replay."
         found.append(Issue("warning", text, page="events", query={"status": "failed"}))
     return found
 
@@ -159,7 +159,9 @@ def _set_aside(state: State) -> list[Issue]:
         return []
     number = sum(state.set_aside_counts.values())
     parts = (f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in sorted(state.set_aside_counts.items()))
-    text = f"{', '.join(parts)} fail{'s' if number == 1 else ''}, and will be tried again; everything else goes on."
+    text = (
+        f"{', '.join(parts)} keep{'s' if number == 1 else ''} failing and will be tried again; everything else goes on."
+    )
     return [Issue("warning", text, tuple(f"{name_of(item)} {in_words(item)}" for item in state.set_aside))]
 
 
@@ -172,7 +174,7 @@ def _tasks(state: State) -> list[Issue]:
     receivers = {workflow for webhook in state.webhooks.values() for workflow in webhook.receivers}
     unreached = {name: number for name, number in state.waiting.items() if name not in receivers}
     if unreached:
-        text = "Tasks wait in workflows that are a receiver of no webhook here."
+        text = "Tasks are waiting in workflows that no webhook here has as a receiver."
         details = tuple(
             f"{name}: {number} task{'s' if number > 1 else ''}" for name, number in sorted(unreached.items())[:10]
         )
@@ -186,7 +188,7 @@ def _webhooks(state: State) -> list[Issue]:
         outcomes = state.deliveries.get(name, {})
         rejected, accepted = outcomes.get("rejected", 0), outcomes.get("accepted", 0) + outcomes.get("filtered", 0)
         if rejected and not accepted:
-            text = f"{name} rejected every one of its {rejected} deliveries of the last day."
+            text = f"{name} rejected all of its deliveries in the last day ({rejected})."
             if state.verified_at.get(name) is None:
                 text += " It is not verified yet."
             found.append(Issue("warning", text, page="rejections", query={"webhook": name}))
@@ -197,7 +199,7 @@ def _tokens(state: State) -> list[Issue]:
     wrong = state.deliveries.get("", {}).get(WRONG_TOKEN, 0)
     if wrong < WRONG_TOKENS:
         return []
-    text = f"Somebody gave this page a wrong token {wrong} times in the last day. Its log says from where."
+    text = f"Somebody gave this page a wrong token {wrong} times in the last day. The log says from where."
     return [Issue("warning", text)]
 
 

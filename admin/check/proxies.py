@@ -1,4 +1,4 @@
-"""What is risky in the settings together with the definitions."""
+"""Whether the settings let the relay learn where deliveries come from."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from worker.discovery.probe import Finding
 
 
 def on_proxies(settings: Settings, definitions: Definitions) -> list[Finding]:
-    """Whether the relay learns where deliveries come from."""
+    """What is risky about BRIDGE_TRUSTED_PROXIES."""
     proxies = settings.bridge_trusted_proxies
     if not proxies and (settings.bridge_public_url or "").startswith("https:"):
         return [
             Finding(
                 "warning",
-                "whatever speaks TLS for BRIDGE_PUBLIC_URL is not named, so all deliveries seem to come from its "
-                "address: `allow_ips` and the limit of failed proofs see nothing else",
+                "the proxy that terminates TLS for BRIDGE_PUBLIC_URL is not named, so every delivery seems to come "
+                "from its address: `allow_ips` and the limit on failed proofs see no other",
                 "set it to that proxy's address or network, such as 127.0.0.1",
             )
         ]
@@ -24,9 +24,9 @@ def on_proxies(settings: Settings, definitions: Definitions) -> list[Finding]:
         return [
             Finding(
                 "note",
-                "who reaches the relay around its proxy can claim any address, also one of the `allow_ips` of "
+                "whoever reaches the relay around its proxy can claim any address, even one in the `allow_ips` of "
                 f"{restricted[0]}",
-                "name the proxies' addresses or networks instead of their number",
+                "list the proxies' addresses or networks instead of their number",
             )
         ]
     return []

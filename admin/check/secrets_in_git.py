@@ -1,4 +1,4 @@
-"""Secrets that git would take: in a file of a work tree that nothing ignores."""
+"""Secrets that could be committed: in a file of a git work tree that isn't ignored."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from pathlib import Path
 from config.webhooks import Definitions, Problem
 
 _PATIENCE = 5.0
-"""Seconds for git's answer."""
+"""Seconds that git may take to answer."""
 
 
 def find_secrets_in_git(definitions: Definitions) -> list[Problem]:
-    """A warning for each secret whose file git would take, or has taken. None where there is no git."""
+    """A warning for each secret whose file is committed or could be. None where there is no git."""
     places = [place for place in definitions.secrets if place.path.exists()]
     dotenv = Path(".env")
-    taken = taken_by_git({place.path for place in places} | ({dotenv} if dotenv.exists() else set()))
+    exposed = not_ignored({place.path for place in places} | ({dotenv} if dotenv.exists() else set()))
     found = [
         Problem(
             str(place.file),
             place.line,
             place.where,
-            "the secret stands in this file, which git would take"
+            "this file holds the secret, and git doesn't ignore it"
             if place.path == place.file
-            else f"git would take {place.path}, which holds the secret",
-            "name a variable or a file outside of the work tree"
+            else f"{place.path} holds the secret, and git doesn't ignore it",
+            "refer to a variable, or to a file outside of the work tree"
             if place.path == place.file
             else "add it to .gitignore, or move it out of the work tree",
             warning=True,
         )
         for place in places
-        if place.path in taken
+        if place.path in exposed
     ]
-    if dotenv in taken:
-        what = "git would take this file, which holds secrets"
+    if dotenv in exposed:
+        what = "this file holds secrets, and git doesn't ignore it"
         found.append(Problem(str(dotenv), 1, "git", what, "add it to .gitignore", warning=True))
     return sorted(found)
 
 
-def taken_by_git(paths: Iterable[Path]) -> set[Path]:
-    """Those of the files that are in a work tree of git and not ignored."""
-    return {path for path in paths if _is_taken(path.absolute())}
+def not_ignored(paths: Iterable[Path]) -> set[Path]:
+    """The files that are in a git work tree and not ignored."""
+    return {path for path in paths if _is_not_ignored(path.absolute())}
 
 
-def _is_taken(path: Path) -> bool:
+def _is_not_ignored(path: Path) -> bool:
     if not any((folder / ".git").exists() for folder in path.parents):
         return False
     try:
-        # 0: ignored. 1: not ignored, also of a file that git has already. 128: no work tree after all.
+        # 0: ignored. 1: not ignored, or committed already. 128: not a work tree after all.
         answer = subprocess.run(  # noqa: S603
             ["git", "-C", str(path.parent), "check-ignore", "--quiet", "--", path.name],  # noqa: S607
             capture_output=True,

@@ -1,4 +1,4 @@
-"""``webhook-bridge``: the command line. Exit codes: 0; 1, found problems; 2, usage."""
+"""``webhook-bridge``: the command line. Exit codes: 0; 1 for problems; 2 for wrong usage."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 EPILOG = """\b
 Examples:
   webhook-bridge check                       before and after each edit of the YAML
-  webhook-bridge new                         make a webhook, by questions
+  webhook-bridge new                         create a webhook, step by step
   webhook-bridge webhooks                    each webhook's URL, and whether it is verified
-  webhook-bridge events --status expired     what nobody took
+  webhook-bridge events --status expired     what nothing took
   webhook-bridge events explain EVENT_ID     why it did or didn't match, task by task
-  webhook-bridge events replay EVENT_ID      once more, as an event that arrives now
+  webhook-bridge events replay EVENT_ID      again, as a new event that arrives now
   webhook-bridge send slack --data @message.json
 
 \b
@@ -34,12 +34,12 @@ Settings come from the environment and from .env in the working folder, above al
 All of them are in README.md.
 
 \b
-Exit codes: 0; 1, problems were found (said on stderr); 2, wrong usage.
+Exit codes: 0; 1, problems were found (see stderr); 2, wrong usage.
 
 \b
-Completion of commands, options and webhooks' names by the shell:
-  bash: eval "$(_WEBHOOK_BRIDGE_COMPLETE=bash_source webhook-bridge)"   (into ~/.bashrc)
-  zsh:  eval "$(_WEBHOOK_BRIDGE_COMPLETE=zsh_source webhook-bridge)"    (into ~/.zshrc)
+Shell completion of commands, options and webhook names:
+  bash: eval "$(_WEBHOOK_BRIDGE_COMPLETE=bash_source webhook-bridge)"   (in ~/.bashrc)
+  zsh:  eval "$(_WEBHOOK_BRIDGE_COMPLETE=zsh_source webhook-bridge)"    (in ~/.zshrc)
   fish: _WEBHOOK_BRIDGE_COMPLETE=fish_source webhook-bridge | source
 """
 
@@ -49,9 +49,9 @@ Completion of commands, options and webhooks' names by the shell:
 def main() -> None:
     """The Conductor Webhook Bridge: webhooks for Conductor OSS.
 
-    The bridge verifies and stores what platforms post to it, and completes the WAIT_FOR_WEBHOOK tasks that the
-    events match, or starts workflows with them. These commands check its definitions, show what it received and
-    what came of it, and act for an admin. They work beside running processes and while none runs.
+    The bridge verifies and stores what platforms post to it, completes the WAIT_FOR_WEBHOOK tasks that match, and
+    starts workflows. These commands check its definitions, show what it received and what came of it, and let an
+    admin act. They work whether or not the bridge is running.
     """
 
 

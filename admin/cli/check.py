@@ -1,4 +1,4 @@
-"""``webhook-bridge check``: definitions, settings, and the Conductor and database that they name."""
+"""``webhook-bridge check``: definitions and settings, and the Conductor and database that they name."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _SET_ASIDE_SHOWN = 20
 
 
 @click.command()
-@click.option("--offline", is_flag=True, help="Look at the definitions and settings only: ask no server.")
+@click.option("--offline", is_flag=True, help="Check only the definitions and settings: contact no server.")
 @as_json_option
 @here
 def check(here: Here, offline: bool, as_json: bool) -> None:
     """Check the webhook definitions, the settings, and the Conductor and database that they name.
 
-    Prints each problem as `FILE:LINE: where: what is wrong; remedy`, and warnings of what is risky. Exits with 1 if
-    there is an error; warnings alone are 0.
+    Prints each problem as `FILE:LINE: where: what is wrong; remedy`, and warns of what is risky. Exits with 1 if there
+    is an error; with warnings only, it exits with 0.
 
-    Conductor is asked for 5 seconds at most, by calls that change nothing there. That it is away is a warning, so that
-    definitions can be checked anywhere. A server that answers and can't be used is an error: another address than that
-    of Conductor's API, a key that is refused or lacks a permission, a Conductor that is too old. So it is with the
-    database: an error is a wrong password, no such database, no right to make the bridge's tables, a PostgreSQL older
-    than 13, tables of a newer bridge. And whatever a running bridge has set aside, since it alone fails, is one.
+    Checking Conductor takes at most 5 seconds and changes nothing there. An unreachable server is a warning, so that
+    definitions can be checked anywhere. A server that answers but can't be used is an error: the address is not that
+    of Conductor's API, the key is refused or lacks a permission, or Conductor is too old. The same goes for the
+    database: errors are a wrong password, a missing database, no right to create the bridge's tables, a PostgreSQL
+    older than 13, or tables of a newer bridge. Whatever a running bridge has set aside is an error, too.
 
     \b
     Examples:
@@ -56,7 +56,7 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
             for found in sorted((*error.problems, *error.warnings)):
                 click.echo(plain(found))
             errors = "1 error" if len(error.problems) == 1 else f"{len(error.problems)} errors"
-            click.echo(f"{errors}; the bridge keeps the last good definitions of each file", err=True)
+            click.echo(f"{errors}; the bridge keeps using the last good definitions of each file", err=True)
         sys.exit(1)
     findings = [("BRIDGE_TRUSTED_PROXIES", finding) for finding in on_proxies(here.settings, definitions)]
     if not offline:
@@ -79,7 +79,7 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
 
 
 def _ask_conductor(here: Here, definitions: Definitions) -> list[Finding]:
-    """What the Conductor that the settings name is like."""
+    """Findings about the Conductor that the settings name."""
     settings = here.settings
     secret = settings.conductor_auth_secret
     return probe(
@@ -92,11 +92,11 @@ def _ask_conductor(here: Here, definitions: Definitions) -> list[Finding]:
 
 
 def _ask_store(here: Here) -> list[Finding]:
-    """Whether the database can be used, what its settings put at risk, and what the worker last said in it."""
+    """Findings about the database, and what relay and worker last reported in it."""
     try:
         advice, facts = here.store.maintenance.advice(), here.store.facts.all()
     except StoreMissing:
-        return []  # nothing has ever run here
+        return []  # nothing has run here yet
     except (StoreRefused, NewerStore) as error:
         return [_finding("error", error)]
     except StoreUnavailable as error:
@@ -104,14 +104,14 @@ def _ask_store(here: Here) -> list[Finding]:
     found = [Finding("warning", one) for one in advice]
     for process in ("relay", "worker"):
         if said := facts.get(f"definitions_error:{process}"):
-            what = f"the {process} finds errors in the definitions, and has the last good ones in force: {said}"
+            what = f"the {process} found errors in the definitions, and keeps using the last good ones: {said}"
             found.append(Finding("warning", what))
     if (conductor := facts.get("conductor", "up")) != "up":
-        found.append(Finding("warning", f"the worker says that it can't use Conductor: {conductor}"))
+        found.append(Finding("warning", f"the worker can't use Conductor: {conductor}"))
     if fails := facts.get("index_fails"):
-        found.append(Finding("warning", f"the worker says that events wait for Conductor's index: {fails}"))
+        found.append(Finding("warning", f"events wait for Conductor's index: {fails}"))
     if missed := facts.get("index_misses"):
-        what = f"the worker says that {missed} were not in Conductor's index when it last read all"
+        what = f"{missed} were missing from Conductor's index when the worker last reconciled"
         found.append(Finding("warning", what, "it lags, or has lost them"))
     return found
 
@@ -121,7 +121,7 @@ def _set_aside(here: Here) -> list[tuple[str, Finding]]:
     try:
         found = here.store.quarantine.items(limit=_SET_ASIDE_SHOWN + 1)
         number = sum(here.store.quarantine.counts().values())
-    except (StoreUnavailable, NewerStore):  # which has been said
+    except (StoreUnavailable, NewerStore):  # which has been reported
         return []
     named = [(name_of(item), Finding("error", why(item), next_try(item))) for item in found[:_SET_ASIDE_SHOWN]]
     if len(found) > _SET_ASIDE_SHOWN:

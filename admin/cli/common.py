@@ -1,4 +1,4 @@
-"""What the commands share: settings, definitions and store as they need them, and how they print."""
+"""What the commands share: settings, definitions and store, loaded when first needed, and printing."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from store.protocols import Store
 
 
 def fail(message: object) -> NoReturn:
-    """Says what is wrong and exits with 1."""
+    """Prints what is wrong and exits with 1."""
     click.echo(plain(message, lines=True), err=True)
     sys.exit(1)
 
 
 class Commands(click.Group):
-    """A group whose commands say what is wrong in one line instead of a traceback."""
+    """A group whose commands print what is wrong in one line instead of a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -43,7 +43,7 @@ class Commands(click.Group):
 
 @dataclass
 class Here:
-    """What the commands need of this machine, read when the first one asks."""
+    """Settings, definitions and store of this machine, each loaded when it is first needed."""
 
     @cached_property
     def settings(self) -> Settings:
@@ -61,13 +61,13 @@ class Here:
         )
 
     @cached_property
-    def in_force(self) -> Definitions:
-        """The definitions that the bridge has in force, with a note on stderr if the files have errors."""
+    def readable(self) -> Definitions:
+        """The definitions, as far as they can be read, with a note on stderr if they have errors."""
         found = open_definitions(self.settings, self._kept_definitions).current
         if found.errors:
             click.echo(
                 f"note: the definitions have {len(found.errors)} errors (see webhook-bridge check); "
-                "this goes by the last good ones of each file",
+                "this goes by what can be read of them",
                 err=True,
             )
         return found
@@ -80,7 +80,7 @@ class Here:
 
     @cached_property
     def store(self) -> Store:
-        """The store, which must be there. Raises StoreUnavailable, NewerStore."""
+        """The store, which must exist. Raises StoreUnavailable, NewerStore."""
         store = open_store(self.settings.bridge_database, migrate=False)
         click.get_current_context().call_on_close(store.close)
         return store
@@ -88,7 +88,7 @@ class Here:
     @cached_property
     def bridge(self) -> Bridge:
         """Store and definitions together."""
-        return Bridge(self.settings, self.store, self.in_force)
+        return Bridge(self.settings, self.store, self.readable)
 
 
 here = click.make_pass_decorator(Here, ensure=True)
@@ -96,7 +96,7 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 
 
 def complete_webhook(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of webhooks for the shell's completion."""
+    """Names of webhooks for shell completion."""
     try:
         names = read_definitions(load_settings().bridge_webhooks).by_name
     except SettingsError:
@@ -105,7 +105,7 @@ def complete_webhook(ctx: click.Context, param: click.Parameter, incomplete: str
 
 
 def me() -> str:
-    """Who uses the command line, for the list of changes."""
+    """Who is using the command line, for the list of changes."""
     try:
         return f"command line ({getpass.getuser()})"
     except (KeyError, OSError):
@@ -117,7 +117,7 @@ def echo_json(found: ApiObject | Sequence[ApiObject]) -> None:
 
 
 def echo_table(headings: Sequence[str], rows: Sequence[Sequence[object]], nothing: str) -> None:
-    """The table, or a word on stderr where it would be empty."""
+    """The table, or `nothing` on stderr if it would be empty."""
     if rows:
         click.echo(table(headings, rows))
     else:
@@ -125,7 +125,7 @@ def echo_table(headings: Sequence[str], rows: Sequence[Sequence[object]], nothin
 
 
 def webhook_named(here: Here, name: str) -> Webhook:
-    """The webhook, or an exit with what there is. Raises DefinitionsError."""
+    """The webhook; exits with the names there are if it isn't one of them. Raises DefinitionsError."""
     webhook = here.definitions.by_name.get(name)
     if webhook is None:
         fail(f"no webhook {name}; there are: {', '.join(here.definitions.by_name) or 'none'}")

@@ -1,4 +1,4 @@
-"""The commands about what was received and what waits: events, tasks, rejections."""
+"""The commands about what was received and what is waiting: events, tasks, rejections."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _PAGE = 500
 
 @click.group(cls=Commands, invoke_without_command=True)
 @click.option("-w", "--webhook", shell_complete=complete_webhook, help="Only events of this webhook.")
-@click.option("-s", "--status", type=click.Choice(get_args(EventStatus)), help="Only events of this status.")
-@click.option("-t", "--text", help="Only events with this text in id, delivery id or payload.")
-@click.option("--before", metavar="EVENT_ID", help="Only events that arrived before this one: for paging.")
+@click.option("-s", "--status", type=click.Choice(get_args(EventStatus)), help="Only events with this status.")
+@click.option("-t", "--text", help="Only events with this text in their id, delivery id or payload.")
+@click.option("--before", metavar="EVENT_ID", help="Only events that arrived before this one (for paging).")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
-@click.option("-f", "--follow", is_flag=True, help="Show new events, and what becomes of them, as they come.")
+@click.option("-f", "--follow", is_flag=True, help="Show new events, and what becomes of them, as they arrive.")
 @as_json_option
 @here
 @click.pass_context
@@ -56,21 +56,21 @@ def events(
     follow: bool,
     as_json: bool,
 ) -> None:
-    """List events, newest first; follow them; or show, explain, replay one.
+    """List events, newest first, or follow them; show, explain or replay one.
 
     \b
     An event is
-      pending    held for a task that comes to wait, or waiting for Conductor
+      pending    held for a task that starts waiting, or waiting for Conductor
       delivered  its targets are completed or started
-      expired    its hold ran out, and nobody took it
+      expired    its hold ran out, and no task took it
       ignored    the webhook only starts workflows, and no `when` held
-      failed     a target refuses for good: see the reason, mend it, replay
+      failed     Conductor refused it permanently: fix the cause, then replay
 
     \b
     Examples:
       webhook-bridge events --webhook github-deploys --status failed
       webhook-bridge events --text 'refs/heads/main' --json | jq '.[0].eventId'
-      webhook-bridge events --follow                   as they come, until Ctrl-C
+      webhook-bridge events --follow                   as they arrive, until Ctrl-C
       webhook-bridge events explain 01935c2e-6f3a-7000-8000-000000000000
     """
     if ctx.invoked_subcommand is not None:
@@ -78,7 +78,7 @@ def events(
     bridge = here.bridge
     if follow:
         if before:
-            raise click.UsageError("--follow shows what comes: leave out --before")
+            raise click.UsageError("--follow shows new events: leave out --before")
         follow_events(bridge, EventFilter(webhook, status, text=text), as_json)
         return
     before_seq = bridge.event(before).seq if before else None
@@ -103,8 +103,7 @@ def events(
 def show(here: Here, event_id: str, as_json: bool) -> None:
     """Show an event: its status and what that means, targets, headers, payload.
 
-    Of a call that is to be tried again, and of an event that is set aside, since it alone fails: why, and when it is
-    tried next.
+    For a call that will be retried, and for an event that is set aside: the reason, and when it is tried next.
     """
     bridge = here.bridge
     event = bridge.event(event_id)
@@ -143,15 +142,17 @@ def _echo_event(event: Event, meaning: Sequence[str]) -> None:
 
 @events.command()
 @click.argument("event_id")
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=200, show_default=True, help="Tasks at most.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a task.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), default=200, show_default=True, help="How many tasks at most."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, an object per task.")
 @here
 def explain(here: Here, event_id: str, limit: int, as_json: bool) -> None:
     """Explain why an event did or didn't match each waiting task.
 
-    For each task, nearest first: the criteria with the value found, the first that failed, or why the task was out
-    of reach (not a receiver, another version, started later, taken by another event). Of what is in doubt or set aside,
-    since Conductor can't show it: the reason, and when it is tried next.
+    For each task, closest first: its criteria with the values found, the first one that failed, or why the task was
+    out of reach (not a receiver, another version, started later, taken by another event). For what is in doubt or set
+    aside, because Conductor can't show it: the reason, and when it is tried next.
     """
     bridge = here.bridge
     found = Explainer(bridge).event(bridge.event(event_id), limit)
@@ -161,14 +162,14 @@ def explain(here: Here, event_id: str, limit: int, as_json: bool) -> None:
     _echo_event(bridge.shown(found.event), found.meaning)
     _echo_starts(found)
     if not found.tasks:
-        click.echo("\nNo task is known to wait.")
+        click.echo("\nNo task is known to be waiting.")
     for finding in found.tasks:
         task = finding.task
         click.echo(f"\n{finding.verdict.upper()}  task {plain(task.reference_name)} of {plain(task.workflow)}")
         click.echo(f"  task {plain(task.id)}, workflow {plain(task.workflow_id)}, since {iso(task.scheduled_at)}")
         _echo_finding(finding)
     if len(found.tasks) == limit:
-        click.echo(f"\nOnly the nearest {limit} tasks are listed: --limit", err=True)
+        click.echo(f"\nOnly the closest {limit} tasks are listed; see --limit", err=True)
 
 
 def _echo_starts(found: EventExplanation) -> None:
@@ -194,22 +195,22 @@ def _echo_criteria(criteria: Sequence[Criterion]) -> None:
 @events.command()
 @click.argument("event_id", required=False)
 @click.option("-w", "--webhook", shell_complete=complete_webhook, help="Many: those of this webhook.")
-@click.option("-s", "--status", type=click.Choice(get_args(EventStatus)), help="Many: those of this status.")
-@click.option("-t", "--text", help="Many: those with this text in id, delivery id or payload.")
-@click.option("--since", metavar="DURATION", help="Many: those that arrived in this time up to now, such as 2h.")
-@click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one, to go on.")
-@click.option("--rate", metavar="RATE", default="20/s", show_default=True, help="How many at most, such as 20/s.")
-@click.option("--dry-run", is_flag=True, help="Only say how many there are.")
+@click.option("-s", "--status", type=click.Choice(get_args(EventStatus)), help="Many: those with this status.")
+@click.option("-t", "--text", help="Many: those with this text in their id, delivery id or payload.")
+@click.option("--since", metavar="DURATION", help="Many: those that arrived within the last DURATION, such as 2h.")
+@click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one, to continue.")
+@click.option("--rate", metavar="RATE", default="20/s", show_default=True, help="How fast at most, such as 20/s.")
+@click.option("--dry-run", is_flag=True, help="Only print how many there are.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
 def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> None:
-    """Deliver an event, or many, once more, as new events that arrive now.
+    """Deliver an event, or many, again, as new events that arrive now.
 
     A new event has the old one's payload and headers, is held as the webhook now says, and completes or starts
-    again what it matches: nothing of the old event is undone. Its id is printed.
+    whatever it matches: nothing that the old event did is undone. Its id is printed.
 
-    Many are chosen by --status, --webhook, --text, --since, and replayed in the order in which they arrived. Ctrl-C
-    stops between two, and says how to go on.
+    Many are selected by --status, --webhook, --text and --since, and replayed in the order in which they arrived.
+    Ctrl-C stops between two events and prints how to continue.
 
     \b
     Examples:
@@ -220,11 +221,11 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
     chosen_by = {name: many[name] for name in ("webhook", "status", "text", "since", "after") if many[name] is not None}
     if event_id is None:
         if not chosen_by:
-            raise click.UsageError("say which: EVENT_ID, or --status, --webhook, --text or --since")
+            raise click.UsageError("which events? Give EVENT_ID, or --status, --webhook, --text or --since")
         replay_many(here, chosen_by, many["rate"], many["dry_run"], as_json)
         return
     if chosen_by or many["dry_run"]:
-        raise click.UsageError("EVENT_ID is one event: leave out what chooses many")
+        raise click.UsageError("EVENT_ID is one event: leave out the options that select many")
     new_id = replay_event(here.bridge, event_id)
     webhook = here.bridge.event(event_id).webhook
     here.store.changes.record(Change(here.store.now(), me(), "replayed", webhook, f"event {event_id}, as {new_id}"))
@@ -238,7 +239,7 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
 
 
 @click.group(cls=Commands, invoke_without_command=True)
-@click.option("--workflow", help="Only tasks of workflows of this name.")
+@click.option("--workflow", help="Only tasks of workflows with this name.")
 @click.option("--broken", is_flag=True, help="Only tasks whose matches can't be parsed.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="How many at most.")
 @as_json_option
@@ -250,7 +251,7 @@ def tasks(ctx: click.Context, here: Here, workflow: str | None, broken: bool, li
     \b
     Examples:
       webhook-bridge tasks --workflow deploy
-      webhook-bridge tasks show TASK_ID          which recent events came near, and what they lacked
+      webhook-bridge tasks show TASK_ID          which recent events came close, and what they lacked
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -270,10 +271,12 @@ def tasks(ctx: click.Context, here: Here, workflow: str | None, broken: bool, li
         for task in found
     ]
     echo_table(
-        ["TASK", "WORKFLOW", "WORKFLOW ID", "REFERENCE", "WAITING SINCE", "MATCHES"], rows, "no task is known to wait"
+        ["TASK", "WORKFLOW", "WORKFLOW ID", "REFERENCE", "WAITING SINCE", "MATCHES"],
+        rows,
+        "no task is known to be waiting",
     )
     if len(found) == limit:
-        click.echo(f"only {limit} tasks are listed: --limit", err=True)
+        click.echo(f"only {limit} tasks are listed; see --limit", err=True)
 
 
 def _waiting(here: Here, workflow: str | None, broken: bool, limit: int) -> list[Task]:
@@ -287,13 +290,15 @@ def _waiting(here: Here, workflow: str | None, broken: bool, limit: int) -> list
 
 @tasks.command("show")
 @click.argument("task_id")
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=10, show_default=True, help="Events at most.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), default=10, show_default=True, help="How many events at most."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
 def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
-    """Show a task, and which recent events came nearest to it: why is it still waiting?
+    """Show a task, and which recent events came closest to it: why is it still waiting?
 
-    Of one that is set aside, since it or its workflow can't be read: the reason, and when it is tried next.
+    For a task that is set aside, because it or its workflow can't be read: the reason, and when it is tried next.
     """
     bridge = here.bridge
     task = bridge.task(task_id)
@@ -306,7 +311,7 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
         "reference": task.reference_name,
         "workflow": f"{task.workflow} ({task.workflow_id})",
         "state": task.state,
-        "waits since": iso(task.scheduled_at),
+        "waiting since": iso(task.scheduled_at),
         "domain": task.domain,
     }
     for name, value in fields.items():
@@ -332,11 +337,11 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
 @click.command()
 @click.option("-w", "--webhook", shell_complete=complete_webhook, help="Only those of this webhook.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
-@click.option("--filtered", is_flag=True, help="Instead those that `only` didn't let in.")
+@click.option("--filtered", is_flag=True, help="Show those that `only` filtered out instead.")
 @as_json_option
 @here
 def rejections(here: Here, webhook: str | None, limit: int, filtered: bool, as_json: bool) -> None:
-    """List the newest rejected deliveries with the reason that their senders weren't told."""
+    """List the newest rejected deliveries, with the reasons that their senders aren't told."""
     found = here.store.queries.rejections(webhook, limit, filtered)
     if as_json:
         echo_json(list(map(objects.Rejection.of, found)))

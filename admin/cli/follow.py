@@ -29,9 +29,9 @@ def brief(targets: Sequence[Target]) -> str:
 
 
 def follow_events(bridge: Bridge, query: EventFilter, as_json: bool) -> None:
-    """Prints until Ctrl-C; with `as_json` a JSON object a line."""
+    """Prints until Ctrl-C; with `as_json` a JSON object per line."""
     follower = Follower(bridge, query)
-    click.echo("Following new events; Ctrl-C ends it.", err=True)
+    click.echo("Following new events; press Ctrl-C to stop.", err=True)
     away = False
     try:
         while True:
@@ -43,7 +43,7 @@ def follow_events(bridge: Bridge, query: EventFilter, as_json: bool) -> None:
                 away = False
             except StoreUnavailable as error:
                 if not away:
-                    click.echo(f"The store can't be read, trying again: {plain(error)}", err=True)
+                    click.echo(f"The store can't be read, retrying: {plain(error)}", err=True)
                 away = True
             time.sleep(_EVERY)
     except KeyboardInterrupt:
@@ -51,7 +51,7 @@ def follow_events(bridge: Bridge, query: EventFilter, as_json: bool) -> None:
 
 
 def line_of(news: News) -> str:
-    """``12:00:00.123Z  -->  orders  pending  ID``, or, of an event that was told before, ``<--`` and its end."""
+    """``12:00:00.123Z  -->  orders  pending  ID``, or ``<--`` and how an event ended that was printed before."""
     event = news.event
     arrow = "-->" if news.is_new else "<--"
     at = event.received_at if news.is_new else (event.settled_at or event.received_at)

@@ -1,4 +1,4 @@
-"""``webhook-bridge new``: makes a webhook, by questions or by options."""
+"""``webhook-bridge new``: creates a webhook, from options or by asking."""
 
 from __future__ import annotations
 
@@ -25,25 +25,27 @@ from store.records import Change
 @click.command()
 @click.argument("name", required=False)
 @click.option("--platform", type=click.Choice(sorted(PLATFORMS)), help="Who sends.")
-@click.option("--secret", metavar="@FILE|-|TEXT", help="@FILE or - (standard input) keep it out of the history.")
-@click.option("--receiver", "receivers", multiple=True, metavar="WORKFLOW[:VERSIONS]", help="Whose tasks it completes.")
-@click.option("--start", "starts", multiple=True, metavar="WORKFLOW[:VERSION]", help="What it starts.")
 @click.option(
-    "--when", metavar="'$.PATH: VALUE'", multiple=True, help="Conditions of the start, all of which must hold."
+    "--secret", metavar="@FILE|-|TEXT", help="@FILE or - (standard input) keeps it out of the shell's history."
 )
-@click.option("--header", help="custom: the header that carries the secret, or the signature with --signature.")
+@click.option(
+    "--receiver", "receivers", multiple=True, metavar="WORKFLOW[:VERSIONS]", help="A workflow whose tasks it completes."
+)
+@click.option("--start", "starts", multiple=True, metavar="WORKFLOW[:VERSION]", help="A workflow that it starts.")
+@click.option("--when", metavar="'$.PATH: VALUE'", multiple=True, help="A condition for the start; all must hold.")
+@click.option("--header", help="custom: the header that carries the secret or, with --signature, the signature.")
 @click.option("--signature", is_flag=True, help="custom: the header carries an HMAC-SHA256 signature of the body.")
 @click.option("--verify-token", help="facebook: the token of Meta's challenge.")
 @click.option("--audience", help="google-pubsub: the audience of the push subscription.")
 @click.option("--service-account", help="google-pubsub: the e-mail of its service account.")
-@click.option("--dry-run", is_flag=True, help="Only show the YAML, and what the check says of it.")
+@click.option("--dry-run", is_flag=True, help="Only print the YAML, and what the check says about it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
 def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as_json: bool, **given: Any) -> None:
-    """Make a webhook NAME: a file in the folder that BRIDGE_WEBHOOKS names, and one for its secret.
+    """Create the webhook NAME: a file in the folder BRIDGE_WEBHOOKS, and one for its secret.
 
-    Asks for what is missing if it runs on a terminal. It writes only what `check` would take. Prints the URL and what
-    to enter at the platform; a secret that was made up is printed once.
+    On a terminal it asks for what is missing. It writes nothing that `check` would reject. It prints the URL and what
+    to enter at the platform; a generated secret is printed once.
 
     \b
     Examples:
@@ -88,9 +90,9 @@ def _choose() -> str:
 
 
 def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> WebhookForm:
-    """What the options say, and the answers to the questions that are left."""
+    """The form, filled in from the options and, on a terminal, by asking for the rest."""
     if name is None and not asks:
-        raise click.UsageError("a NAME is needed")
+        raise click.UsageError("NAME is missing")
     form = WebhookForm(guide.platform.name, name=name or str(click.prompt("Name (the URL ends with it)")))
     form.header = given["header"] or ""
     form.proof = "signature" if given["signature"] else "headers"
@@ -110,18 +112,14 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
     receivers, starts = list(given["receivers"]), list(given["starts"])
     if not receivers and not starts and asks:
         receivers = [
-            str(click.prompt("Workflow whose tasks it completes (empty: none)", default="", show_default=False))
+            str(click.prompt("Workflow whose tasks it completes (empty for none)", default="", show_default=False))
         ]
-        starts = [str(click.prompt("Workflow that it starts (empty: none)", default="", show_default=False))]
+        starts = [str(click.prompt("Workflow that it starts (empty for none)", default="", show_default=False))]
     form.receivers = "\n".join(receivers)
     for start in filter(None, starts):
         workflow, _, version = start.partition(":")
         form.starts.append({"workflow": workflow, "version": version, "when": "\n".join(given["when"])})
     return form
-
-
-def _ask(what: str) -> str:
-    return str(click.prompt(what, default="", show_default=False))
 
 
 def _secret(text: str | None) -> str:
@@ -139,9 +137,7 @@ def _secret(text: str | None) -> str:
 def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:
     webhook = read_definitions(here.settings.bridge_webhooks, True).by_name[form.name]
     url = url_of(webhook, here.settings)
-    with suppress(
-        StoreUnavailable
-    ):  # before the first start there is no store: nothing has happened that could be listed
+    with suppress(StoreUnavailable):  # before the first start there is no store
         here.store.changes.record(
             Change(here.store.now(), me(), "created", form.name, f"platform {guide.platform.name}")
         )
@@ -152,7 +148,7 @@ def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:
     click.echo(f"URL:     {url}")
     if form.generated:
         click.echo(
-            f"Secret:  {form.secret}   (shown this once; enter it at the platform as {guide.platform.secret_label})"
+            f"Secret:  {form.secret}   (shown only once; enter it at the platform as {guide.platform.secret_label})"
         )
     if guide.setup:
         click.echo(f"Setup:   {as_text(guide.setup)}")

@@ -1,4 +1,4 @@
-"""The command that tries who is told when something is wrong."""
+"""``webhook-bridge notify``: tests where messages about problems go."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from worker.notify.sender import Apprise
 def notify(here: Here, test: bool) -> None:
     """Send a test message to BRIDGE_NOTIFY.
 
-    The worker that decides sends messages there: of failed events, a webhook that rejects everything, Conductor or the
-    store away, broken definitions, events that pile up. Of a kind at most one in ten minutes, and one when it is over.
+    The leading worker sends messages there: about failed events, a webhook that rejects everything, an unreachable
+    Conductor or store, broken definitions, and events that pile up. Of each kind it sends at most one in ten minutes,
+    and one when the problem is over.
     """
     urls = here.settings.bridge_notify
     if urls is None:
         fail("BRIDGE_NOTIFY is not set; set it to Apprise URLs, such as slack://TOKEN or json://HOST/PATH")
-    body = "If you read this, you will be told when something is wrong with the webhook bridge."
+    body = "If you can read this, you will be told when something is wrong with the webhook bridge."
     sent = Apprise(urls.get_secret_value()).send("this is a test", body, resolved=True)
     failed = [str(number) for number, ok in enumerate(sent, 1) if not ok]
     if failed:
         fail(
-            f"not sent to URL number {', '.join(failed)} of BRIDGE_NOTIFY; look at its token and host name, and "
-            "at what the network lets out"
+            f"not sent to URL number {', '.join(failed)} of BRIDGE_NOTIFY; check its token and host name, and "
+            "whether the network lets requests out"
         )
     click.echo("sent")

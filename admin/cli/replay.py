@@ -1,4 +1,4 @@
-"""``events replay`` of many: how many there are, how far it has come, and in good order if it is stopped."""
+"""``events replay`` of many: counts them, shows progress, and can be stopped and continued."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SAY_EVERY = 2.0
 
 
 def replay_many(here: Here, chosen_by: Mapping[str, Any], rate: str, dry_run: bool, as_json: bool) -> None:
-    """Replays the events that fit; exits with 1 if it was stopped, or some couldn't be replayed."""
+    """Replays the events that match; exits with 1 if it was stopped or some couldn't be replayed."""
     try:
         per_second = parse_rate(rate)
         since = parse_duration(chosen_by["since"]) if "since" in chosen_by else None
@@ -43,7 +43,7 @@ def replay_many(here: Here, chosen_by: Mapping[str, Any], rate: str, dry_run: bo
     said = time.monotonic()
     on_terminal = sys.stderr.isatty()
     stop = threading.Event()
-    # Not as an exception, which could come between a commit and its count.
+    # Not as an exception, which could be raised between a commit and its count.
     before = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
         for progress in replay_all(bridge, chosen, per_second, stop.wait, stop.is_set):
@@ -77,11 +77,11 @@ def _say_dry(chosen: Any, as_json: bool) -> None:
         echo_json(ReplayPlan(chosen=len(chosen), webhooks=by_webhook, replayed=0))
         return
     if not chosen:
-        click.echo("no event fits", err=True)
+        click.echo("no event matches", err=True)
         return
     each = ", ".join(f"{name} {number}" for name, number in sorted(by_webhook.items()))
     click.echo(
-        f"{len(chosen)} events would be replayed ({each}), that arrived from {iso(chosen[0].received_at)} "
+        f"{len(chosen)} events would be replayed ({each}), which arrived from {iso(chosen[0].received_at)} "
         f"to {iso(chosen[-1].received_at)}"
     )
 
@@ -102,9 +102,9 @@ def _say_end(progress: Progress, stopped: str | None, as_json: bool) -> None:
     else:
         click.echo(f"{replayed} of {progress.total} events replayed")
         for reason, number in progress.left_out.items():
-            click.echo(f"{number} not: {reason}", err=True)
+            click.echo(f"{number} were not: {reason}", err=True)
     if stopped is not None:
-        rest = f"; to go on, add --after {progress.last}" if progress.last else ""
+        rest = f"; to continue, add --after {progress.last}" if progress.last else ""
         fail(f"{stopped}: {progress.total - progress.done} are left{rest}")
     if progress.left_out:
         sys.exit(1)

@@ -24,15 +24,15 @@ from platforms.verifiers import CannotSign
     "-d",
     "--data",
     metavar="@FILE|TEXT",
-    help="The body: @FILE for a file's bytes, @- for standard input, else the text itself.",
+    help="The body: @FILE for a file's content, @- for standard input, or the text itself.",
 )
 @click.option("--sample", metavar="NAME", help="A sample event of the platform, such as push.")
-@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A further header.")
-@click.option("--content-type", help="By default application/json for JSON, else a form's for a=b, else text/plain.")
+@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="An additional header.")
+@click.option("--content-type", help="By default application/json for JSON, a form's type for a=b, else text/plain.")
 @click.option("--query", default="", help="The query string, such as a=1&b=2.")
 @click.option("-X", "--method", default="POST", show_default=True, help="The HTTP method.")
 @click.option("--url", help="The relay, such as http://localhost:8000, or the webhook's whole URL.")
-@click.option("--unsigned", is_flag=True, help="Don't sign: to see the rejection.")
+@click.option("--unsigned", is_flag=True, help="Don't sign, to see the rejection.")
 @here
 def send(
     here: Here,
@@ -48,9 +48,9 @@ def send(
 ) -> None:
     """Post a delivery to WEBHOOK, signed as its platform would sign it.
 
-    So a webhook can be tried before the platform is connected. It goes to BRIDGE_PUBLIC_URL if that is set, else to
-    the relay on this machine (port $PORT, 8000 by default), or to --url. Prints the answer's status and body; exits
-    with 1 unless the status is 2xx.
+    This tries a webhook before its platform is connected. The delivery goes to --url, to BRIDGE_PUBLIC_URL, or to the
+    relay on this machine (port $PORT, 8000 by default). Prints the response's status and body; exits with 1 unless the
+    status is 2xx.
 
     \b
     Examples:
@@ -71,7 +71,7 @@ def send(
     for header in headers:
         name, colon, value = header.partition(":")
         if not colon or not name.strip():
-            raise click.BadParameter(f"{header!r} is no header; write 'NAME: VALUE'", param_hint="--header")
+            raise click.BadParameter(f"{header!r} is not a header; write 'NAME: VALUE'", param_hint="--header")
         drafted[name.strip()] = value.strip()
     draft = draft_for(signed_url, body, drafted, method.upper())
     if not unsigned:
@@ -79,12 +79,12 @@ def send(
             draft = signed(definition, draft)
         except CannotSign as error:
             fail(f"{webhook}: {error}")
-    # What signs the URL may have added to its query.
+    # Signing may have added to the query.
     added = urlsplit(draft.url).query
     try:
         answer = post(target._replace(query=added).geturl() if added else target.geturl(), draft)
     except NotReachable as error:
-        fail(f"{error}; is the relay running? say where with --url or PORT")
+        fail(f"{error}; is the relay running? If it runs elsewhere, use --url or PORT")
     click.echo(answer.phrase)
     if answer.body:
         click.echo(plain(answer.body.decode("utf-8", "replace"), lines=True))
@@ -114,7 +114,7 @@ def _body(data: str | None) -> bytes:
 
 
 def _urls(here: Here, webhook: Webhook, url: str | None, query: str) -> tuple[Any, str]:
-    """Where to post, and the URL as the platform would know it, which some sign."""
+    """Where to post, and the URL that the platform would call, which some signatures cover."""
     try:
         if url is not None:
             parts = urlsplit(url)
@@ -127,7 +127,7 @@ def _urls(here: Here, webhook: Webhook, url: str | None, query: str) -> tuple[An
             parts = urlsplit(f"{base}/webhook/{webhook.url_id}")
     except ValueError:
         raise click.BadParameter(
-            f"{url!r} is no URL; write one such as http://localhost:8000", param_hint="--url"
+            f"{url!r} is not a URL; write one such as http://localhost:8000", param_hint="--url"
         ) from None
     if query:
         parts = parts._replace(query="&".join(filter(None, (parts.query, query.lstrip("?")))))

@@ -1,4 +1,4 @@
-"""Tables and texts for a terminal. What comes from outside is never let loose on it."""
+"""Tables and text for a terminal, safe whatever they contain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
 def plain(text: object, lines: bool = False) -> str:
-    """The text without characters that a terminal acts on or hides: they are written as ``\\x1b`` or ``\\u202e``.
+    """The text with characters that a terminal acts on or hides written as ``\\x1b`` or ``\\u202e``.
 
     Line breaks are kept with `lines`.
     """

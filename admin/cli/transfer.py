@@ -1,4 +1,4 @@
-"""``webhook-bridge migrate-store``: everything from one store to another."""
+"""``webhook-bridge migrate-store``: moves everything from one store to another."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from store.open import open_store
 from store.transfer import CantTransfer, Progress, transfer
 
 _EVERY = 1.0
-"""Seconds between two words of progress on one table."""
+"""Seconds between two lines of progress on one table."""
 
 
 class _Report:
-    """Says on stderr how far it is."""
+    """Prints progress on stderr."""
 
     def __init__(self) -> None:
         self._table = ""
@@ -37,9 +37,9 @@ class _Report:
 def migrate_store(source: str, to: str) -> None:
     """Move everything from one store to another, such as from SQLite to PostgreSQL or back.
 
-    FROM and TO are URLs as BRIDGE_DATABASE takes them; a password is better left to PGPASSWORD or .pgpass. Stop relays
-    and workers first. TO must be empty. What was moved is compared by counts and sums. When the command is interrupted,
-    the same command takes it up again. FROM is left as it is.
+    FROM and TO are URLs as in BRIDGE_DATABASE; better give a password in PGPASSWORD or .pgpass. Stop relays and workers
+    first. TO must be empty. Afterwards both are compared by counts and checksums. If the command is interrupted, run it
+    again to continue. FROM is left as it is.
 
     \b
     Example:
@@ -57,7 +57,7 @@ def migrate_store(source: str, to: str) -> None:
     except (CantTransfer, StoreUnavailable, NewerStore) as error:
         fail(error)
     except KeyboardInterrupt:
-        click.echo("interrupted; the same command takes it up again", err=True)
+        click.echo("interrupted; run the same command again to continue", err=True)
         sys.exit(1)
     rows = ", ".join(f"{number} {table}" for table, number in totals.items() if number)
     click.echo(f"moved and compared: {rows or 'nothing, the store was empty'}")

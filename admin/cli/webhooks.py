@@ -34,10 +34,10 @@ from store.records import Change, iso
 @as_json_option
 @here
 def webhooks(here: Here, as_json: bool) -> None:
-    """List the webhooks: name, URL, platform, and since when each is verified.
+    """List the webhooks: name, URL, platform, and since when each has been verified.
 
-    The URL is what to enter at the platform: BRIDGE_PUBLIC_URL and the webhook's path. A webhook is Unverified until
-    its first valid delivery or an answered challenge, and again after a change of its verifier or secret.
+    Enter the URL at the platform: it is BRIDGE_PUBLIC_URL and the webhook's path. A webhook is Unverified until its
+    first valid delivery or an answered challenge, and again whenever its verifier or secret changes.
     """
     definitions = here.definitions
     verified: dict[str, int | None] = {}
@@ -91,10 +91,10 @@ def pause(here: Here, webhook: str) -> None:
 @click.argument("webhook", shell_complete=complete_webhook)
 @here
 def resume(here: Here, webhook: str) -> None:
-    """Decide for a paused webhook again, beginning with what came meanwhile.
+    """Resume a paused webhook, beginning with what arrived in the meantime.
 
-    As after a downtime of the bridge: what came is decided in order, and is still taken by the tasks that came to wait
-    within its hold, even if that has ended meanwhile.
+    As after a downtime of the bridge, events are decided in order, and a task that started waiting within an event's
+    hold still takes it, even if the hold has ended by now.
 
     \b
     Example:
@@ -102,7 +102,7 @@ def resume(here: Here, webhook: str) -> None:
     """
     store = here.store
     if not store.pauses.resume(webhook):  # the definition of a paused webhook may be gone
-        fail(f"{webhook} isn't paused; paused are: {', '.join(store.pauses.paused()) or 'none'}")
+        fail(f"{webhook} isn't paused; paused webhooks: {', '.join(store.pauses.paused()) or 'none'}")
     store.changes.record(Change(store.now(), me(), "resumed", webhook, ""))
     click.echo(plain(f"{webhook} is resumed"))
 
@@ -111,7 +111,7 @@ def resume(here: Here, webhook: str) -> None:
 def schema() -> None:
     """Print the JSON Schema of the YAML, for editors.
 
-    The shipped config/webhooks.yaml names it in its first line, so that editors complete and check while you type.
+    The first line of the shipped config/webhooks.yaml refers to it, so that editors complete and check as you type.
 
     \b
     Example:
@@ -125,9 +125,9 @@ def schema() -> None:
 def import_(file: Iterable[str]) -> None:
     """Turn the webhook JSON of Orkes Conductor into YAML.
 
-    FILE is the answer of Orkes' `GET /api/metadata/webhook` (or one webhook of it); `-` reads standard input. The
-    YAML goes to standard output. No secret is copied: each becomes a ${NAME}, and which ones to set is said on
-    stderr and beside each webhook.
+    FILE is what Orkes' `GET /api/metadata/webhook` returns (or one webhook of it); `-` reads standard input. The
+    YAML goes to standard output. No secret is copied: each becomes a ${NAME}, and the variables to set are listed on
+    stderr and next to each webhook.
 
     \b
     Example:

@@ -1,1 +1,1 @@
-"""Definitions as people type them: forms, the YAML that is written, and its JSON Schema."""
+"""Definitions as people edit them: the form, the YAML that is written, and its JSON Schema."""

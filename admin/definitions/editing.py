@@ -1,4 +1,4 @@
-"""A webhook that is written, as it would be typed into the form, and back. Pure."""
+"""From a written webhook to the form and back. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from admin.definitions.forms import MORE, WebhookForm, receiver_line
-from admin.definitions.values import Keys, Secret, Verbatim, from_yaml_value, kept, to_yaml_value
+from admin.definitions.values import Keys, Secret, Verbatim, from_yaml_value, to_yaml_value, verbatim
 from platforms.guide import Guide
 
 
 def form_of(written: dict[str, Any]) -> WebhookForm:
-    """What is written, as it would be typed."""
+    """The form as it would be filled in for what is written."""
     keys = from_yaml_value(written)
     form = WebhookForm(str(keys.get("platform", "custom")), name=str(keys.get("name")))
     receivers = keys.get("receivers") or {}
@@ -35,12 +35,12 @@ def form_of(written: dict[str, Any]) -> WebhookForm:
 
 
 def edited(written: dict[str, Any], form: WebhookForm, guide: Guide) -> dict[str, Any]:
-    """The keys with what was changed on the form; what was left as it stood is kept as it is written."""
+    """The keys with the form's changes; whatever wasn't changed stays as it is written."""
     before = form_of(written)
     typed = form.keys(guide)
-    for place in ("header", "secret"):  # proof is changed by rotating, or in the file
+    for place in ("header", "secret"):  # the secret is changed by rotating it, or in the file
         form.errors.pop(place, None)
-    keys = kept(written)
+    keys = verbatim(written)
     parts: tuple[tuple[str, bool], ...] = (
         ("receivers", form.receivers.split() == before.receivers.split() and not form.chosen),
         ("starts", _same_starts(form.starts, before.starts)),
@@ -59,14 +59,14 @@ def edited(written: dict[str, Any], form: WebhookForm, guide: Guide) -> dict[str
 
 
 def _with_the_rest(starts: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The starts, with what the form has no field for (`once`, `unless`) as it is written."""
+    """The starts, with the keys that the form has no field for (`once`, `unless`) as they are written."""
     asked = ("workflow", "version", "when")
     rest: dict[Any, list[dict[str, Any]]] = {}
     for start in old:
         rest.setdefault(from_yaml_value(start.get("workflow")), []).append(
-            kept({key: start[key] for key in start if key not in asked})
+            verbatim({key: start[key] for key in start if key not in asked})
         )
-    # The second entry of a workflow has what the second one had.
+    # The second entry of a workflow keeps what its second entry had.
     return [start | (of.pop(0) if (of := rest.get(start["workflow"])) else {}) for start in starts]
 
 
@@ -78,24 +78,24 @@ def _same_starts(one: list[dict[str, str]], other: list[dict[str, str]]) -> bool
 
 
 def differing(old: dict[str, Any], new: Keys) -> set[str]:
-    """The keys whose values are others than those that are written."""
+    """The keys whose values differ from what is written."""
     written = to_yaml_value(new, lambda secret, label: "…")
     return {key for key in {*old, *written} if old.get(key) != written.get(key)}
 
 
 def secrets_of(written: dict[str, Any]) -> list[Any]:
-    """The references of the secrets that may have signed, as they are written, the newest first."""
+    """The references to the secrets in force, as they are written, newest first."""
     place = written.get("signature") if isinstance(written.get("signature"), dict) else written
     value = place.get("secret") if isinstance(place, dict) else None
     return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
 def with_secrets(written: dict[str, Any], secrets: list[Secret | Verbatim]) -> dict[str, Any]:
-    """The keys as they are written, with these secrets."""
+    """The written keys, with these secrets instead."""
     value = secrets if len(secrets) > 1 else secrets[0]
     if isinstance(written.get("signature"), dict) and "secret" in written["signature"]:
-        return {**kept(written), "signature": {**kept(written["signature"]), "secret": value}}
-    return {**kept(written), "secret": value}
+        return {**verbatim(written), "signature": {**verbatim(written["signature"]), "secret": value}}
+    return {**verbatim(written), "secret": value}
 
 
 def as_yaml(value: Any) -> str:

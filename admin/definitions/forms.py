@@ -1,4 +1,4 @@
-"""From what people type to a webhook's keys. Pure: texts in, keys out, or a word beside the field that is wrong."""
+"""From what people type to a webhook's keys. Pure: text in, keys out, or an error next to the field that is wrong."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ MORE = (
     "pace",
     "respond",
 )
-"""Keys for the field of further settings."""
+"""Keys that the field for further settings may contain."""
 _STARTS = 10
-"""Rows of workflows to start that are read at most."""
+"""Rows of workflows to start, at most."""
 
 
 @dataclass
 class WebhookForm:
-    """What was typed, as it was typed."""
+    """What was typed."""
 
     platform: str
     name: str = ""
@@ -58,9 +58,9 @@ class WebhookForm:
     """Each with workflow, version and when."""
     more: str = ""
     generated: bool = False
-    """Whether the secret is one that the bridge made up."""
+    """Whether the bridge generated the secret."""
     errors: dict[str, str] = field(default_factory=dict)
-    """field → what is wrong with it; "" for what is wrong with the whole."""
+    """field → what is wrong with it; "" for the form as a whole."""
 
     @classmethod
     def read(cls, values: Mapping[str, Any], chosen: Iterable[str], platform: str) -> WebhookForm:
@@ -79,11 +79,11 @@ class WebhookForm:
         return form
 
     def generate(self) -> None:
-        """Makes up a secret where the platform lets its users do so, and none was given."""
+        """Generates a secret, for platforms that let their users choose it."""
         self.secret, self.generated = random.token_urlsafe(32), True
 
     def keys(self, guide: Guide) -> dict[str, Any]:
-        """The webhook's keys; what can't be read is in `errors`."""
+        """The webhook's keys; fields that can't be understood are in `errors`."""
         self.errors = {}
         keys: dict[str, Any] = {"name": self.name}
         if self.platform != "custom":
@@ -107,9 +107,9 @@ class WebhookForm:
         elif self.proof == "challenge":
             keys["challenge"] = self.challenge
         elif not self.header:
-            self.errors["header"] = "give the header's name, such as X-Api-Key"
+            self.errors["header"] = "enter the header's name, such as X-Api-Key"
         elif not self.secret:
-            self.errors |= {"secret": "give the secret, or let one be made"}
+            self.errors |= {"secret": "enter the secret, or have one generated"}
         elif self.proof == "signature":
             scheme: dict[str, Any] = {"secret": Secret(self.secret), "header": self.header}
             if self.encoding != "hex":
@@ -126,7 +126,7 @@ class WebhookForm:
         for line in filter(None, map(str.strip, self.receivers.splitlines())):
             workflow, versions = _receiver(line)
             if versions is None:
-                self.errors["receivers"] = f"{line!r}: write a workflow's name, or NAME: 1, 2 for versions of it"
+                self.errors["receivers"] = f"{line!r}: write a workflow's name, or NAME: 1, 2 for certain versions"
             receivers[workflow] = versions
         if receivers:
             found["receivers"] = receivers
@@ -139,7 +139,7 @@ class WebhookForm:
                 if start["version"].isdecimal() and len(start["version"]) < 10:
                     made["version"] = int(start["version"])
                 else:
-                    self.errors[f"start_version_{row}"] = "a version is a number; leave it empty for the latest"
+                    self.errors[f"start_version_{row}"] = "a version must be a number; leave it empty for the latest"
             when = self._mapping(start["when"], f"start_when_{row}", "$.action: opened")
             if when:
                 made["when"] = when
@@ -152,7 +152,7 @@ class WebhookForm:
         further = self._mapping(self.more, "more", "hold: 10m")
         for key in further:
             if key not in MORE:
-                self.errors["more"] = f"{key} is none of the further settings: {', '.join(MORE)}"
+                self.errors["more"] = f"{key} is not one of the further settings: {', '.join(MORE)}"
         return {key: value for key, value in further.items() if key in MORE}
 
     def _mapping(self, text: str, place: str, example: str) -> dict[str, Any]:
@@ -164,7 +164,7 @@ class WebhookForm:
             self.errors[place] = f"line {error.line}: {error}; {error.remedy}"
             return {}
         if not isinstance(located.value, dict) or located.repeated:
-            self.errors[place] = f"write each on a line of its own, once, such as {example}"
+            self.errors[place] = f"write each setting once, on a line of its own, such as {example}"
             return {}
         return {str(key): value for key, value in located.value.items()}
 
@@ -189,7 +189,7 @@ class WebhookForm:
 
 
 def _receiver(line: str) -> tuple[str, Any]:
-    """workflow and versions; None for versions that can't be read."""
+    """Workflow and versions; None for versions that can't be understood."""
     workflow, colon, text = line.rpartition(":")
     if not colon:
         return line, "any"
@@ -204,7 +204,7 @@ def _receiver(line: str) -> tuple[str, Any]:
 
 
 def receiver_line(workflow: str, versions: Any) -> str:
-    """How a receiver is typed."""
+    """A receiver as it is typed."""
     if versions == "any":
         return workflow if ":" not in workflow else f"{workflow}: any"
     return f"{workflow}: {', '.join(map(str, versions if isinstance(versions, list) else [versions]))}"

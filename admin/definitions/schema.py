@@ -11,20 +11,20 @@ from criteria.operators import SCHEMA as OPERATORS
 
 
 def json_schema(platforms: Iterable[str]) -> dict[str, Any]:
-    """The schema of the webhooks file, with these platforms' names."""
+    """The schema of the webhooks file, with the names of these platforms."""
     made = WebhooksFile.model_json_schema()
     schema: dict[str, Any] = {
-        "$schema": "http://json-schema.org/draft-07/schema#",  # what editors understand best
+        "$schema": "http://json-schema.org/draft-07/schema#",  # what editors support best
         "title": "Webhooks of the Conductor Webhook Bridge",
         **{key: value for key, value in made.items() if key != "title"},
     }
-    # Draft 7 keeps shared schemas under this name; beside a $ref it ignores everything else.
+    # Draft 7 keeps shared schemas under this name, and ignores everything next to a $ref.
     schema["definitions"] = {**schema.pop("$defs"), "Operators": OPERATORS}
     schema = {key: _adapted(value) for key, value in schema.items()}
     schema["definitions"]["Webhook"]["properties"]["platform"]["enum"] = sorted(platforms)
     schema["definitions"]["Webhook"]["anyOf"] = [{"required": ["receivers"]}, {"required": ["starts"]}]
     schema["definitions"]["Dedup"]["oneOf"] = [{"required": ["header"]}, {"required": ["path"]}]
-    # `webhooks:` with every entry commented out has no value.
+    # With every entry commented out, `webhooks:` is null.
     schema["properties"]["webhooks"]["type"] = ["array", "null"]
     return schema
 
@@ -47,7 +47,7 @@ def _adapted(value: Any) -> Any:
         adapted["pattern"] += r"|^\$\{[^{}]+\}$"
     kinds = adapted.get("anyOf")
     if isinstance(kinds, list) and {"type": "null"} in kinds:
-        # A key without a value is an error of ours, so null is no choice to offer.
+        # The bridge rejects a key without a value, so null is not offered.
         rest = [kind for kind in kinds if kind != {"type": "null"}]
         del adapted["anyOf"]
         if adapted.get("default", ...) is None:

@@ -1,8 +1,8 @@
-"""What a webhook's keys become in the YAML: one rule for page, API and command line.
+"""How values are written in the YAML: one rule for page, API and command line.
 
-Whatever somebody typed or sent is literal: ``${NAME}`` in it is text, and reads nobody's secret. A secret goes into a
-file, and the YAML refers to that. Only what stood in the YAML before, and references that the bridge makes itself, are
-written as they are.
+Whatever somebody typed or sent is literal: ``${NAME}`` in it is text, and can't read anybody's secret. A secret goes
+into a file, and the YAML refers to that. Only what was in the YAML before, and references that the bridge makes itself,
+are written verbatim.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 Keys = Mapping[str, Any]
-"""A webhook's keys on their way into the YAML: literal values, `Secret` and `Verbatim`."""
+"""A webhook's keys, to be written: literal values, `Secret` and `Verbatim`."""
 _REFERENCES = re.compile(r"(\$\{[^{}]+\})+")
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A secret that goes into a file of its own."""
+    """A secret, which goes into a file of its own."""
 
     value: str
 
@@ -34,16 +34,16 @@ class Verbatim:
     value: Any
 
     def __repr__(self) -> str:
-        return "Verbatim(…)"  # it may be a secret that stands in the file
+        return "Verbatim(…)"  # it may be a secret that the YAML contains
 
 
-def kept(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys as they stand in the YAML, to be written so again."""
+def verbatim(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys from the YAML, to be written unchanged."""
     return {key: Verbatim(value) for key, value in keys.items()}
 
 
 def to_yaml_value(value: Any, refer: Callable[[Secret, str], str], label: str = "") -> Any:
-    """The value for the YAML; `refer` gives the reference to a secret, and is told the key that it is under."""
+    """The value for the YAML. `refer` gets a secret and the key that it is under, and returns the reference."""
     if isinstance(value, Verbatim):
         return value.value
     if isinstance(value, Secret):
@@ -56,7 +56,7 @@ def to_yaml_value(value: Any, refer: Callable[[Secret, str], str], label: str = 
 
 
 def from_yaml_value(value: Any) -> Any:
-    """What stands in the YAML as somebody would type it."""
+    """A value from the YAML as somebody would type it."""
     if isinstance(value, str):
         return value.replace("$${", "${")
     if isinstance(value, Mapping):
@@ -65,12 +65,12 @@ def from_yaml_value(value: Any) -> Any:
 
 
 def preview(keys: Keys) -> dict[str, Any]:
-    """The keys as people may see them before they are written, with a word where secrets will be."""
+    """The keys as people may see them before they are written, with placeholders for secrets."""
     return without_secrets(to_yaml_value(keys, lambda secret, label: "${file:secrets/…}"))
 
 
 def without_secrets(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys of the YAML as people may see them: secrets that stand in the file are blanked, references are not."""
+    """Keys from the YAML as people may see them: secrets are blanked, references to secrets are not."""
     shown = dict(keys)
     for key in ("secret", "verify_token", "headers"):
         if key in shown:

@@ -1,8 +1,8 @@
-"""Writes webhooks into the folder of definitions: through the same checks as any edit, in one step, or not at all.
+"""Writes webhooks into the folder of definitions: checked like any other edit, and either completely or not at all.
 
-A new webhook is a file NAME.yaml of its own; one that is changed or deleted is changed where it stands, and what
-others wrote in the same file stays as it is, comments included. Secrets are files of mode 0600 in ``secrets/``, which
-the YAML names by ``${file:…}``.
+A new webhook gets its own file NAME.yaml. A webhook is changed or deleted where it is, and everything else in the file
+stays as it is, comments included. Secrets are files of mode 0600 in ``secrets/``, which the YAML names by
+``${file:…}``.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from config.yaml_lines import BadYaml, parse_yaml
 from platforms.base import Platform
 
 SECRETS = "secrets"
-"""The folder of secret files, beside the YAML."""
+"""The folder of secret files, next to the YAML."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 _KEY = random.token_bytes(32)
 _OWN_SECRET = re.compile(r"\$\{file:(secrets/[A-Za-z0-9][A-Za-z0-9._~-]*\.[a-z0-9-]+-[0-9a-f]{8})\}")
-"""A reference to a file as we make them: no other is ever removed."""
+"""A reference to a secret file that we made: no other file is ever removed."""
 
 
 class CantWrite(Exception):
@@ -42,11 +42,11 @@ class CantWrite(Exception):
 
 
 class NameTaken(Exception):
-    """Another webhook has this name, or its file is there."""
+    """Another webhook has this name, or its file exists."""
 
 
 class Changed(Exception):
-    """The webhook was changed by somebody else since it was read, or is gone."""
+    """Somebody else has changed or removed the webhook since it was read."""
 
 
 class Invalid(Exception):
@@ -59,25 +59,25 @@ class Invalid(Exception):
 
 @dataclass(frozen=True)
 class Written:
-    """A webhook as it stands in the folder."""
+    """A webhook as it is written in the folder."""
 
     file: Path
     index: int
     keys: dict[str, Any]
-    """As written: references are not resolved. To write them again: `admin.definitions.values.kept`."""
+    """As written, references unresolved. To write them again, use `admin.definitions.values.verbatim`."""
     version: str
-    """Changes with what is written of it, and with the files of its secrets."""
+    """Changes whenever its keys or the files of its secrets change."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change that was found good: the files' new texts (None: the file goes), and what is risky in it."""
+    """A change that passed the checks: the files' new texts (None to delete a file), and warnings."""
 
     texts: Mapping[Path, str | None]
     secrets: Mapping[Path, str]
     warnings: tuple[Problem, ...]
     yaml: str
-    """The webhook's own part, for people."""
+    """The webhook's own part, without secrets."""
 
 
 class DefinitionsFolder:
@@ -90,14 +90,14 @@ class DefinitionsFolder:
     def check_writable(self) -> None:
         """Raises CantWrite unless a webhook could be written."""
         if not self.folder.is_dir():
-            raise CantWrite(f"BRIDGE_WEBHOOKS must be a folder to be written to, and {self.folder} is none")
+            raise CantWrite(f"to be written to, BRIDGE_WEBHOOKS must be a folder, and {self.folder} is not")
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise CantWrite(f"the folder {self.folder} can't be written by the user that the admin page runs as")
 
     # --- reading --------------------------------------------------------------------------------------------
 
     def find(self, name: str) -> Written | None:
-        """The webhook of this name, if it is written in a file that can be read."""
+        """The webhook with this name, if it is in a file that can be read."""
         for file in self._files():
             for index, keys in enumerate(_items(file, name)):
                 if isinstance(keys, dict) and keys.get("name") == name:
@@ -111,7 +111,7 @@ class DefinitionsFolder:
             return []
 
     def _version(self, file: Path, keys: Keys) -> str:
-        # With a key of this process: what is hashed may be a secret that can be guessed.
+        # Keyed with a secret of this process, since what is hashed may be a guessable secret.
         digest = hmac.new(_KEY, repr((str(file), keys)).encode(), "sha256")
         for path in self._own_secrets(keys):
             with suppress(OSError):
@@ -119,7 +119,7 @@ class DefinitionsFolder:
         return digest.hexdigest()[:32]
 
     def _own_secrets(self, keys: Mapping[str, Any]) -> set[Path]:
-        """The files of our making that hold the secrets of these keys."""
+        """The files that we made for the secrets of these keys."""
         signature = keys.get("signature")
         places = [keys.get("secret"), keys.get("verify_token"), keys.get("headers")]
         places += [signature.get("secret")] if isinstance(signature, Mapping) else []
@@ -128,13 +128,13 @@ class DefinitionsFolder:
     # --- what would be written ------------------------------------------------------------------------------
 
     def plan(self, keys: Keys, old: Written | None = None) -> Change:
-        """What a new webhook, or a changed one, would make of the files.
+        """What writing a new webhook, or a changed one, would do to the files.
 
-        Raises NameTaken, and Invalid with what is wrong with it; what is wrong with others is no reason.
+        Raises NameTaken, and Invalid with what is wrong with it. Errors in other webhooks don't matter.
         """
         name = to_yaml_value(keys.get("name"), lambda secret, label: "")
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            # No file may have this name, and nothing may be looked up for it. The rest is checked under another one.
+            # This must not become a file's name. The other keys are checked under a made-up one.
             stand_in = f"new-{random.token_hex(4)}"
             try:
                 self.plan({**keys, "name": stand_in}, old)
@@ -145,7 +145,7 @@ class DefinitionsFolder:
         written = self._with_files(keys, name, files)
         where = old.file if old is not None else self.folder / f"{name}.yaml"
         if old is None and where.exists():
-            raise NameTaken(f"there is a file {where.name} already")
+            raise NameTaken(f"the file {where.name} already exists")
         shown = _dump({"webhooks": [without_secrets(written)]})
         if old is not None:
             text = self._edited(old, written)
@@ -192,7 +192,7 @@ class DefinitionsFolder:
     def _check(
         self, texts: Mapping[Path, str | None], where: Path, name: str
     ) -> tuple[list[Problem], tuple[Problem, ...]]:
-        """What the change brings that is wrong, and what is risky in that webhook."""
+        """The errors that the change introduces, and the warnings about the webhook."""
         before = set(self._problems({}))
         try:
             found = load_definitions(self.folder, self._platforms, instead=texts, may_be_empty=True)
@@ -218,7 +218,7 @@ class DefinitionsFolder:
         return change
 
     def update(self, name: str, keys: Keys, version: str) -> Change:
-        """Replaces a webhook's keys. Raises CantWrite, Changed unless it is still of that version, Invalid."""
+        """Replaces a webhook's keys. Raises CantWrite, Invalid, and Changed if it no longer has that version."""
         with self._locked():
             old = self._same(name, version)
             change = self.plan(keys, old)
@@ -227,7 +227,7 @@ class DefinitionsFolder:
         return change
 
     def delete(self, name: str, version: str) -> None:
-        """Removes a webhook, and its file if nothing else is in it. Raises CantWrite, Changed."""
+        """Removes a webhook, and its file if that is then empty. Raises CantWrite, Changed."""
         with self._locked():
             old = self._same(name, version)
             self._write(Change({old.file: self._without(old)}, {}, (), ""))
@@ -236,14 +236,14 @@ class DefinitionsFolder:
     def _same(self, name: str, version: str) -> Written:
         found = self.find(name)
         if found is None:
-            raise Changed(f"the webhook {name} is gone: somebody deleted or renamed it meanwhile")
+            raise Changed(f"the webhook {name} is gone: somebody has deleted or renamed it")
         if found.version != version:
-            raise Changed(f"somebody changed {name} meanwhile, in {found.file.name}; nothing was overwritten")
+            raise Changed(f"somebody else has changed {name} in {found.file.name}; nothing was overwritten")
         return found
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One writer at a time, of all processes; what a disk refuses becomes CantWrite."""
+        """Locks out other writers, in other processes too. Errors of the disk become CantWrite."""
         self.check_writable()
         try:
             descriptor = os.open(self.folder, os.O_RDONLY)
@@ -277,13 +277,13 @@ class DefinitionsFolder:
             raise
 
     def _make_secrets_folder(self) -> None:
-        """The folder of secrets, which git is told to leave alone."""
+        """Makes the folder of secrets, which git is told to ignore."""
         folder = self.folder / SECRETS
         folder.mkdir(mode=0o700, exist_ok=True)
         with suppress(FileExistsError):
             descriptor = os.open(folder / ".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             with open(descriptor, "w", encoding="utf-8") as file:
-                file.write("# Secrets: never to be committed.\n*\n")
+                file.write("# Secrets: never commit them.\n*\n")
                 _sync(file)
 
     def _replace(self, path: Path, text: str | None, new: bool) -> None:
@@ -298,23 +298,23 @@ class DefinitionsFolder:
                 os.fchmod(descriptor, mode)
                 _sync(file)
             if new:
-                os.link(name, path)  # never over a file that came meanwhile
+                os.link(name, path)  # never replaces a file that has appeared meanwhile
                 os.unlink(name)
             else:
                 os.replace(name, path)
         except FileExistsError:
             os.unlink(name)
-            raise NameTaken(f"there is a file {path.name} already") from None
+            raise NameTaken(f"the file {path.name} already exists") from None
         except BaseException:
             with suppress(OSError):
                 os.unlink(name)
             raise
 
     def _forget(self, paths: set[Path]) -> None:
-        """Removes files of secrets that no webhook names any more."""
+        """Removes secret files that no webhook refers to any more."""
         texts = "".join(file.read_text(encoding="utf-8", errors="replace") for file in self._files())
         for path in paths:
-            # However it is named: by another way to the same folder, too.
+            # However it is referred to, also by another path to the same folder.
             if f"/{path.name}}}" not in texts:
                 with suppress(OSError):
                     path.unlink()
@@ -330,8 +330,8 @@ def _own_references(value: Any) -> Iterator[str]:
 
 
 def _bad_name(name: Any) -> Problem:
-    given = f"{name[:100]!r} is no name for a webhook" if isinstance(name, str) and name else "the name is missing"
-    remedy = "up to 128 letters, digits and . _ ~ -, the first a letter or digit: it is the end of the URL"
+    given = f"{name[:100]!r} can't be a webhook's name" if isinstance(name, str) and name else "the name is missing"
+    remedy = "use up to 128 letters, digits and . _ ~ -, the first a letter or digit: the URL ends with it"
     return Problem("", 0, "webhook: name", given, remedy)
 
 
@@ -341,16 +341,16 @@ def _sync(file: Any) -> None:
 
 
 def _of(warnings: Iterable[Problem], file: Path, name: str) -> tuple[Problem, ...]:
-    """Those of this webhook."""
+    """The warnings about this webhook."""
     label = f"webhook {name}"
     return tuple(one for one in warnings if one.file == str(file) and one.where.split(":")[0] == label)
 
 
 def _items(file: Path, name: str) -> list[Any]:
-    """The webhooks of the file as they are written, if that name is in it and it can be read."""
+    """The webhooks of the file as they are written, if it contains the name and can be read."""
     try:
         text = file.read_text(encoding="utf-8-sig")
-        document = parse_yaml(text).value if name in text else None  # most files of many have no need to be parsed
+        document = parse_yaml(text).value if name in text else None  # most files needn't be parsed
     except (OSError, UnicodeDecodeError, BadYaml):
         return []
     items = document.get("webhooks") if isinstance(document, dict) else None

@@ -1,4 +1,4 @@
-"""New events, and what becomes of them, as they come."""
+"""New events, and what becomes of them, as they arrive."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from store.records import Event, EventFilter, Target
 
 _PAGE = 200
 _WATCHED = 5000
-"""Events whose end is waited for; of more, the oldest are forgotten."""
+"""Pending events that are watched, at most; the oldest are dropped first."""
 
 
 @dataclass(frozen=True)
 class News:
-    """An event that is new, or whose status is another one."""
+    """An event that is new, or whose status has changed."""
 
     event: Event
     targets: tuple[Target, ...]
@@ -23,20 +23,20 @@ class News:
 
 
 class Follower:
-    """Remembers what was said."""
+    """Finds new events and changed ones, and remembers what it has reported."""
 
     def __init__(self, bridge: Bridge, query: EventFilter):
-        """Begins with the next event. `query.status` is what events must come to before they are told."""
+        """Begins with the next event. With `query.status`, an event is reported once it has that status."""
         self._bridge = bridge
         self._query = replace(query, status=None, before_seq=None, limit=_PAGE)
         self._wanted = query.status
         newest = bridge.events(EventFilter(limit=1))
         self._seq = newest[0].seq if newest else 0
         self._open: dict[str, str] = {}
-        """event id → the status that was told last."""
+        """event id → the status that was reported last."""
 
     def look(self) -> list[News]:
-        """What is new since the last look, in the order of arrival."""
+        """What has happened since the last look, in the order of arrival."""
         found = [(event, True) for event in self._arrived()]
         if self._open:
             known = self._bridge.store.queries.events_of(list(self._open)).values()

@@ -1,4 +1,4 @@
-"""Replays many events, in the order in which they arrived, and says how far it has come."""
+"""Replays events: one, or many in the order in which they arrived."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CantReplay(Exception):
 
 
 def replay(bridge: Bridge, event_id: str) -> str:
-    """Puts the event in again, as one that arrives now; returns the new event's id.
+    """Adds the event once more, as one that arrives now; returns the new event's id.
 
     Raises NotFound, CantReplay if its webhook is no longer defined, StoreUnavailable.
     """
@@ -30,7 +30,7 @@ def replay(bridge: Bridge, event_id: str) -> str:
         raise CantReplay(
             f"the webhook {event.webhook} is no longer defined: nothing would be delivered; define it again first"
         )
-    now = bridge.store.now()  # not this host's: tasks and holds are compared with it
+    now = bridge.store.now()  # the store's clock, since tasks and holds are compared with it
     hold = webhook.hold if webhook is not None else DEFAULT_HOLD
     (committed,) = bridge.store.deliveries.append(
         [
@@ -52,7 +52,7 @@ def replay(bridge: Bridge, event_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """An event that is to be replayed."""
+    """An event to replay."""
 
     seq: int
     id: str
@@ -62,7 +62,7 @@ class Chosen:
 
 @dataclass
 class Progress:
-    """How far it has come."""
+    """How far a replay of many has come."""
 
     total: int
     replayed: Counter[str] = field(default_factory=Counter)
@@ -70,27 +70,27 @@ class Progress:
     left_out: Counter[str] = field(default_factory=Counter)
     """reason → events that can't be replayed."""
     last: str | None = None
-    """The last event that was seen to."""
+    """The last event that was handled."""
 
     @property
     def done(self) -> int:
-        """Events that were seen to."""
+        """Events that were handled."""
         return self.replayed.total() + self.left_out.total()
 
 
 def choose(
     bridge: Bridge, query: EventFilter, since: int | None = None, after_seq: int = 0, most: int | None = None
 ) -> list[Chosen]:
-    """The events that fit and arrived at `since` or later, the oldest first; of them the newest `most`.
+    """The events that match the query and arrived at `since` or later, oldest first; at most the newest `most`.
 
-    `query.limit` doesn't count. What is replayed later is not among them.
+    `query.limit` is ignored. Events that arrive later, replays included, are not among them.
     """
     found: list[Chosen] = []
     before = query.before_seq
     while page := bridge.events(replace(query, before_seq=before, limit=_PAGE)):
         for event in page:
             if event.seq <= after_seq or (since is not None and event.received_at < since):
-                # Times of several relays may be a little out of order, sequence numbers are not.
+                # The clocks of several relays may differ a little; sequence numbers are in order.
                 if event.seq <= after_seq or event.received_at < (since or 0) - _OUT_OF_ORDER:
                     return found[::-1]
                 continue
@@ -102,7 +102,7 @@ def choose(
 
 
 _OUT_OF_ORDER = 60_000
-"""Milliseconds."""
+"""Milliseconds by which the times of events may be out of order."""
 
 
 def replay_all(
@@ -113,7 +113,7 @@ def replay_all(
     stopping: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Progress]:
-    """Replays one after the other, `rate` in a second at most; yields before the first, and after each.
+    """Replays one after the other, at most `rate` a second; yields before the first and after each.
 
     Ends between two events once it is `stopping`, which may cut a `wait` short. Raises StoreUnavailable.
     """

@@ -1,4 +1,4 @@
-"""Deliveries of our own: drafted, signed as the platform would sign them, and posted."""
+"""Sends deliveries of our own, signed as the platform would sign them."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from store.records import Event
 
 _TIMEOUT = 30.0
 _SHOWN = 10_000
-"""Bytes of an answer that are read."""
+"""Bytes of a response that are read."""
 _LONGEST_FIELD = 300
 """Characters."""
 _FIELDS = ("eventId", "eventIds", "duplicate", "filtered", "error", "message")
 _LONGEST_ARGUMENT = 20_000
-"""Bytes of a body that a command line is made of; a longer one comes from a file."""
+"""Bytes of a body that fits in a command line; a longer one is read from a file."""
 
 
 class NotReachable(Exception):
-    """Nobody answers at the URL; the text says why."""
+    """The URL can't be reached; the text says why."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the relay said."""
+    """The response to a delivery."""
 
     status: int
     body: bytes
 
     @property
     def is_good(self) -> bool:
-        """Whether the delivery was taken."""
+        """Whether the delivery was accepted."""
         return 200 <= self.status < 300
 
     @property
     def phrase(self) -> str:
-        """The status in words: ours, not what was sent."""
+        """The status with its standard reason phrase, whatever phrase was sent."""
         try:
             return f"{self.status} {HTTPStatus(self.status).phrase}"
         except ValueError:
@@ -57,7 +57,7 @@ class Answer:
 
     @property
     def said(self) -> str:
-        """What the relay says by the fields of its own answers; nothing of any other answer is shown."""
+        """The fields of the relay's own answers; nothing else of a response is shown."""
         try:
             fields = read_json(self.body.decode())
         except (BadBody, UnicodeDecodeError):
@@ -70,7 +70,7 @@ class Answer:
 
 
 def content_type_of(body: bytes) -> str:
-    """What a body seems to be."""
+    """The content type that the body seems to have."""
     try:
         json.loads(body)
     except ValueError:
@@ -81,19 +81,19 @@ def content_type_of(body: bytes) -> str:
 
 
 def signed(webhook: Webhook, draft: Draft) -> Draft:
-    """The draft with everything that its webhook asks for. Raises CannotSign."""
+    """The draft with the signatures and headers that its webhook requires. Raises CannotSign."""
     for verifier, credentials in verifiers_of(webhook, PLATFORMS[webhook.platform]):
         draft = verifier.sign(draft, credentials)
     return draft
 
 
 def draft_for(url: str, body: bytes, headers: Mapping[str, str], method: str = "POST") -> Draft:
-    """An unsigned delivery; `url` is the one that the platform would know."""
+    """An unsigned delivery; `url` is the one that the platform would call."""
     return Draft(method, url, dict(headers), body, time.time())
 
 
 def post(url: str, draft: Draft) -> Answer:
-    """Sends the draft to this URL, once, and follows no redirect: a platform doesn't either. Raises NotReachable."""
+    """Sends the draft to this URL, once. Like a platform it follows no redirects. Raises NotReachable."""
     headers = dict(draft.headers)
     if not any(name.lower() == "user-agent" for name in headers):
         headers["User-Agent"] = "webhook-bridge"
@@ -120,7 +120,7 @@ def post(url: str, draft: Draft) -> Answer:
 
 
 def _pool(url: str) -> urllib3.PoolManager:
-    """Through the proxy that the environment names, but never to this machine."""
+    """Goes through the environment's proxy, except to this machine."""
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
     if proxy is None or is_loopback(parts.hostname) or proxy_bypass(parts.hostname or ""):
@@ -129,11 +129,11 @@ def _pool(url: str) -> urllib3.PoolManager:
 
 
 def delivery_of(event: Event, url: str) -> Draft:
-    """The event as a delivery once more, with the headers that were kept: what proved it wasn't."""
+    """The event as a delivery again, with the headers that were kept: those that proved it were not."""
     left_out = {"content-length", "host", "connection", "accept-encoding", "transfer-encoding"}
     headers = {name: value for name, value in event.headers.items() if name.lower() not in left_out}
     headers = {name: value for name, value in headers.items() if not name.lower().startswith(("x-forwarded", "x-real"))}
-    # The payload is JSON now, whatever it came as.
+    # The payload is JSON now, whatever it arrived as.
     headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
     return Draft(
         "POST", url, {"Content-Type": "application/json", **headers}, event.payload.encode("utf-8", "replace"), 0

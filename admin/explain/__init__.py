@@ -1,5 +1,6 @@
-"""Why an event did or didn't match, from the event's side and from the task's. Pure: records in, findings out.
+"""Why an event did or didn't match, from the event's side and from the task's.
 
-It speaks of the webhook as it is defined now. What it says of a task follows the delivery rules in their order: is
-the task in reach of the webhook, do its criteria hold, was it waiting at the right time, and who took it.
+Explanations go by the webhook as it is defined now, and follow the delivery rules in their order: is the task in reach
+of the webhook, do its criteria hold, was it waiting at the right time, and who took it. Only `explainer` reads the
+store; everything else is pure.
 """

@@ -1,4 +1,4 @@
-"""One event: what its status means, what became of its starts, and how near it came to each task."""
+"""Explains one event: what its status means, what became of its starts, and how close it came to each task."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from store.records import Event, Task, iso
 
 
 def explain_event(event: Event, tasks: Iterable[Task], around: Surroundings) -> EventExplanation:
-    """Why this event did or didn't reach each of these tasks, what became of its starts, what its status means."""
+    """Why the event did or didn't reach each of these tasks, what became of its starts, and what its status means."""
     document = event.document()
     webhook = around.webhooks.get(event.webhook)
     findings = [compare(event, document, task, around) for task in tasks]
@@ -44,7 +44,7 @@ def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden) -> S
     if start.unless is not None:
         reason += ", unless a waiting task takes the event"
     if start.once is not None:
-        reason += f"; once for a value of {start.once.key} ({start.once.while_})"
+        reason += f"; once per value of {start.once.key} (while: {start.once.while_})"
     return StartExplanation(start, True, reason, criteria)
 
 
@@ -59,25 +59,25 @@ def _meaning(
     paused_at = around.paused.get(event.webhook)
     if paused_at is not None and event.status == "pending":
         yield (
-            f"The webhook is paused since {iso(paused_at)}: nothing is decided for it before "
+            f"The webhook has been paused since {iso(paused_at)}: nothing is decided for it until "
             f"`webhook-bridge resume {event.webhook}`."
         )
     match event.status:
         case "pending" if event.decided_at is None and paused_at is not None:
             pass
         case "pending" if event.decided_at is None:
-            yield "Its takers are still to be decided by the worker" + because(around, event) + "."
+            yield "The worker hasn't decided it yet" + because(around, event) + "."
         case "pending" if event.hold == "held":
             yield (
                 f"Held until {iso(event.hold_until)}: no waiting task matched. "
-                "The first task that comes to wait and matches takes it."
+                "The first matching task that starts waiting takes it."
             )
         case "pending" if event.hold == "recheck":
-            yield "All its takers had ended, so it is free again: the worker is to look for others."
+            yield "All tasks that took it had already ended, so it is free again: the worker will look for others."
         case "pending" if event.hold == "aside":
-            yield "It was held, and is held again at its next try: no task takes it before."
+            yield "It was held, and will be again at its next try: no task can take it until then."
         case "pending" if webhook is not None and webhook.pace is not None:
-            yield f"Its targets are called in their turn: the webhook's pace is {format_rate(webhook.pace)}" + (
+            yield f"Its targets wait their turn: the webhook's pace is {format_rate(webhook.pace)}" + (
                 because(around) + "."
             )
         case "pending":
@@ -85,13 +85,13 @@ def _meaning(
         case "delivered":
             yield "Delivered."
         case "expired" if webhook is not None and webhook.hold == 0:
-            yield "Expired: no task that matches was waiting when it arrived, and `hold: 0s` keeps none for later."
+            yield "Expired: no matching task was waiting when it arrived, and with `hold: 0s` events are not held."
         case "expired":
-            yield f"Expired: it was held until {iso(event.hold_until)}, and no task that matches came to wait."
+            yield f"Expired: it was held until {iso(event.hold_until)}, and no matching task started waiting."
         case "ignored":
-            yield "Ignored: the webhook only starts workflows, and no `when` of them held."
+            yield "Ignored: the webhook only starts workflows, and none of its `when` conditions held."
         case "failed":
-            yield "Failed: Conductor refuses for good. Mend what it says, then replay the event."
+            yield "Failed: Conductor refused it permanently. Fix the cause, then replay the event."
     if event.decided_at is not None and (item := around.set_aside.get(("event", event.id))) is not None:
         yield f"It is {in_words(item)}."
     for target in targets:
@@ -101,4 +101,4 @@ def _meaning(
     if event.status in ("pending", "expired") and not targets and webhook is not None and webhook.receivers:
         reached = [finding for finding in findings if finding.task.workflow in webhook.receivers]
         if not reached:
-            yield f"No task of its receivers ({', '.join(webhook.receivers)}) is known to wait."
+            yield f"No task of its receivers ({', '.join(webhook.receivers)}) is known to be waiting."

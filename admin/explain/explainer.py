@@ -1,4 +1,4 @@
-"""Explains what is in the store: reads what an explanation needs, within bounds."""
+"""Reads from the store what an explanation needs, within bounds."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from store.records import Event, EventFilter, Target, Task, Workflow
 
 _PAGE = 500
 """Tasks that are read at a time."""
-_LOOKED_AT = 20_000
-"""Waiting tasks of a workflow that are looked at for one explanation, and no more: it is for a person to read."""
-_EVENTS_LOOKED_AT = 500
+_EXAMINED = 20_000
+"""Waiting tasks of a workflow that are examined for one explanation, at most: it is for a person to read."""
+_EVENTS_EXAMINED = 500
 _PAYLOADS = 10
-_CHARACTERS_LOOKED_AT = 20_000_000
-"""Of events' payloads, for one explanation of a task."""
+"""Payloads that are in memory at a time."""
+_CHARACTERS_EXAMINED = 20_000_000
+"""Characters of payloads that are read to explain one task, at most."""
 
 
 class Explainer:
@@ -33,7 +34,10 @@ class Explainer:
         self._store = bridge.store
 
     def event(self, event: Event, limit: int = 1000) -> EventExplanation:
-        """Why the event did or didn't reach each waiting task: those of its receivers, its targets', then others."""
+        """Why the event did or didn't reach each task: those of its targets and receivers, then other waiting ones.
+
+        Only the `limit` closest tasks are explained.
+        """
         targets = self._store.queries.targets_of([event.id])
         webhook = self._bridge.definitions.by_name.get(event.webhook)
         tasks: dict[str, Task] = {}
@@ -49,30 +53,30 @@ class Explainer:
         self._nearest(event, others, around, tasks, limit)
         found = explain_event(event, tasks.values(), self._around({event.id: targets}, tasks.values()))
         if cut:
-            note = f"So many tasks wait that only {_LOOKED_AT} of a workflow were looked at here."
+            note = f"So many tasks are waiting that only {_EXAMINED} of each workflow were examined."
             found = replace(found, meaning=(*found.meaning, note))
         return found
 
     def _nearest(
         self, event: Event, tasks: Iterable[Task], around: Surroundings, into: dict[str, Task], limit: int
     ) -> bool:
-        """Adds of these tasks those that the event came nearest to; True if there were more than are looked at."""
+        """Adds the tasks that the event came closest to; returns whether there were too many to examine them all."""
         room = limit - len(into)
-        found = list(islice(tasks, _LOOKED_AT + 1))
+        found = list(islice(tasks, _EXAMINED + 1))
         if len(found) > room:
             document = event.document()
             found.sort(key=lambda task: compare(event, document, task, around).nearness, reverse=True)
         for task in found[: max(room, 0)]:
             into.setdefault(task.id, task)
-        return len(found) > _LOOKED_AT
+        return len(found) > _EXAMINED
 
     def task(self, task: Task, limit: int = 20) -> TaskExplanation:
-        """What the task's state means, the targets on it, and the recent events that came nearest to it."""
+        """What the task's state means, its targets, and the recent events that came closest to it."""
         targets = self._store.queries.targets_on(task.id)
         names = [webhook.name for webhook in self._bridge.definitions.by_receiver.get(task.workflow, ())]
         events = self._store.queries.events_of([target.event_id for target in targets])
         for name in names or (None,):
-            for event in self._store.queries.events(EventFilter(webhook=name, limit=_EVENTS_LOOKED_AT, listing=True)):
+            for event in self._store.queries.events(EventFilter(webhook=name, limit=_EVENTS_EXAMINED, listing=True)):
                 events.setdefault(event.id, event)
         around = self._around(self._bridge.targets_by_event(events.values()), [task])
         near = explain_task(task, self._with_payloads(list(events)), around, limit)
@@ -80,8 +84,8 @@ class Explainer:
         return TaskExplanation(meaning, targets, near, item_of(task, around.set_aside))
 
     def _with_payloads(self, event_ids: Sequence[str]) -> Iterator[Event]:
-        """These events, a few payloads in memory at a time, until so much was read that somebody waits for long."""
-        room = _CHARACTERS_LOOKED_AT
+        """These events with their payloads, until reading more would keep a person waiting."""
+        room = _CHARACTERS_EXAMINED
         for start in range(0, len(event_ids), _PAYLOADS):
             events = self._store.queries.events_of(event_ids[start : start + _PAYLOADS])
             yield from events.values()
@@ -121,7 +125,7 @@ class Explainer:
         )
 
     def _set_aside(self, targets_of: Mapping[str, list[Target]], tasks: Iterable[Task] = ()) -> SetAsides:
-        """What is set aside of these events and their targets, of these tasks and their workflows."""
+        """What is set aside among these events and their targets, and these tasks and their workflows."""
         if not self._store.quarantine.counts():
             return {}
         ids = {*targets_of, *(str(target.id) for targets in targets_of.values() for target in targets)}

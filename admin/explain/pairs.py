@@ -1,4 +1,4 @@
-"""One event beside one task: what is, or was, between them."""
+"""Compares one event with one task: what is, or was, between them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from store.takers import is_started_by, was_running, was_waiting
 
 
 def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surroundings) -> Comparison:
-    """What is between this event and this task; `document` is the event's payload with `_webhook`."""
+    """What is between this event and this task. `document` is the event's payload with `_webhook`."""
     criteria: tuple[Criterion, ...] = ()
     broken: str | None = None
     try:
@@ -39,7 +39,7 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surro
         return finding(
             "out of reach",
             f"{task.workflow} is not a receiver of {webhook.name} (receivers: {receivers}); "
-            f"to let it be one, add `{task.workflow}: any` to `receivers`",
+            f"to make it one, add `{task.workflow}: any` to `receivers`",
         )
     versions = webhook.receivers[task.workflow]
     workflow = around.workflows.get(task.workflow_id)
@@ -47,7 +47,7 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surro
         wanted = ", ".join(map(str, sorted(versions)))
         return finding(
             "out of reach",
-            f"its workflow has version {workflow.version}, and {webhook.name} receives only version {wanted}",
+            f"its workflow is version {workflow.version}, and {webhook.name} only receives version {wanted}",
         )
     if broken is not None:
         return finding("broken", broken)
@@ -60,7 +60,7 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surro
 def _all_hold(
     event: Event, webhook: Webhook, task: Task, workflow: Workflow | None, around: Surroundings
 ) -> tuple[Verdict, str]:
-    """Every criterion holds, and still this event has no target on the task: why."""
+    """Why this event has no target on the task, although every criterion holds."""
     if workflow is not None:
         if is_started_by(event.id, workflow.root_correlation_id):
             return "out of reach", "it belongs to a workflow that this event itself started"
@@ -69,34 +69,34 @@ def _all_hold(
             return (
                 "out of reach",
                 f"its workflow started at {iso(started_at)}, after the event arrived "
-                f"({iso(event.received_at)}): an event completes only what was running when it came; "
-                "replay the event to let it count as one that arrives now",
+                f"({iso(event.received_at)}): an event only completes tasks of workflows that were already running; "
+                "replay the event to have it count as arriving now",
             )
     for target in around.targets_on.get(task.id, ()):
         if target.state in ("pending", "claimed", "done"):
             done = "took" if target.state == "done" else "is completing"
             return "out of reach", f"another event {done} it: {target.event_id}"
     if task.state in ("completed", "gone"):
-        return "out of reach", "it no longer waits: it was completed by others, cancelled or timed out"
+        return "out of reach", "it is no longer waiting: it was completed by someone else, cancelled, or timed out"
     if event.decided_at is None:
-        return "matches", "the event's takers are still to be decided" + because(around, event)
+        return "matches", "the worker hasn't decided the event yet" + because(around, event)
     if (why := task_set_aside(task, around.set_aside)) is not None:
         return "matches", why
     scheduled_at = around.ours(task.scheduled_at)
     after = not was_waiting(scheduled_at, event.received_at)
-    waited = f"it came to wait at {iso(scheduled_at)}"
+    waited = f"it started waiting at {iso(scheduled_at)}"
     if event.hold != "no":
         return (
             "matches",
-            f"{waited}, and the event is still held: it takes the oldest held event that matches",
+            f"{waited}, and the event is still held: the task takes the oldest held event that matches",
         )
     takers = [target for target in around.targets_of.get(event.id, ()) if target.kind == "complete"]
     if takers:
         if after:
-            return "out of reach", f"{waited}, after the event, which had a taker already"
-        return "out of reach", f"{waited}, but was found only after the event's takers were decided"
+            return "out of reach", f"{waited}, after the event, which had already been taken"
+        return "out of reach", f"{waited}, but was found only after the event had been decided"
     if after and webhook.hold == 0:
-        return "out of reach", f"{waited}, after the event; `hold: 0s` keeps no event for later"
+        return "out of reach", f"{waited}, after the event; with `hold: 0s` events are not held"
     if after:
         return (
             "out of reach",
@@ -105,5 +105,5 @@ def _all_hold(
         )
     return (
         "out of reach",
-        f"{waited}, but was found, or came into reach, only after the event's takers were decided; replay the event",
+        f"{waited}, but was found, or came into reach, only after the event had been decided; replay the event",
     )

@@ -11,12 +11,12 @@ from criteria.matches import Criterion
 from store.records import Event, SetAside, Target, Task
 
 Verdict = Literal["taken", "matches", "differs", "out of reach", "broken"]
-"""`taken`: by this event; `matches`: every criterion holds, and the reason says what else stood or stands between."""
+"""`taken`: by this event. `matches`: every criterion holds, and the reason says what else is in the way."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is between one event and one task."""
+    """One event compared with one task."""
 
     event: Event
     task: Task
@@ -31,7 +31,7 @@ class Comparison:
 
     @property
     def nearness(self) -> tuple[int, float]:
-        """Sorts findings: the nearer to a delivery, the greater."""
+        """Sorts comparisons: the closer to a delivery, the greater."""
         order = {"taken": 4, "matches": 3, "differs": 2, "broken": 1, "out of reach": 0}[self.verdict]
         held = sum(criterion.holds for criterion in self.criteria)
         return order, held / len(self.criteria) if self.criteria else 1.0
@@ -39,7 +39,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class StartExplanation:
-    """What one entry of `starts` makes of an event."""
+    """What one entry of `starts` did about an event."""
 
     start: Start
     holds: bool
@@ -56,7 +56,7 @@ class EventExplanation:
     """What its status means, in sentences."""
     starts: tuple[StartExplanation, ...]
     tasks: tuple[Comparison, ...]
-    """Nearest first."""
+    """Closest first."""
     set_aside: SetAside | None = None
     """Why the event is set aside, if it is."""
 
@@ -68,6 +68,6 @@ class TaskExplanation:
     meaning: str
     targets: Sequence[Target]
     near: Sequence[Comparison]
-    """The events that came nearest to it, nearest first."""
+    """The events that came closest to it, closest first."""
     set_aside: SetAside | None
     """Why it, or its workflow, is set aside."""

@@ -1,4 +1,4 @@
-"""What an explanation knows beside one event and one task."""
+"""What an explanation needs to know besides the event and the task."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from store.records import Event, Target, Workflow
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What else is known, beside one event and one task."""
+    """Everything else that explains one event and one task."""
 
     webhooks: Mapping[str, Webhook]
     targets_of: Mapping[str, Sequence[Target]]
     """event id → its targets."""
     targets_on: Mapping[str, Sequence[Target]]
-    """task id → the targets that ever aimed at it."""
+    """task id → all targets that were ever made for it."""
     workflows: Mapping[str, Workflow]
-    """workflow id → what was looked up of it."""
+    """workflow id → what was looked up about it."""
     now: int
     clock_skew: int = 2000
     """Milliseconds that a workflow may have started after an event and still take it."""
     conductor_offset: int = 0
-    """Milliseconds that Conductor's clock is ahead of ours."""
+    """Milliseconds by which Conductor's clock is ahead of ours."""
     conductor_error: str | None = None
     """Why Conductor can't be reached, if it can't."""
     paused: Mapping[str, int] = field(default_factory=dict)
     """webhook → since when it is paused."""
     hide: Callable[[str], Hidden] = lambda webhook: None
-    """What nobody is shown of a webhook's events."""
+    """What must not be shown of a webhook's events."""
 
     set_aside: SetAsides = field(default_factory=dict)
     _last_shown: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=list, repr=False)
-    """The document that was looked at last, and what people may see of it: beside many tasks it is the same one."""
+    """The last document, and what people may see of it: one event is compared with many tasks."""
 
     def hidden(self, webhook: str, criteria: Iterable[Criterion], document: Mapping[str, Any]) -> tuple[Criterion, ...]:
-        """The criteria as people may see them, of an event of this webhook."""
+        """The criteria as people may see them, for an event of this webhook."""
         hide = self.hide(webhook)
         if not self._last_shown or self._last_shown[0][0] is not document:
             self._last_shown[:] = [(document, shown_of(document, hide))]
         return hidden(criteria, document, hide, self._last_shown[0][1])
 
     def ours(self, server: int) -> int:
-        """A time of Conductor's by our clock, as the worker compares it."""
+        """Conductor's time in terms of our clock, as the worker compares it."""
         return server - self.conductor_offset
 
 

@@ -12,24 +12,24 @@ def own_target_in_words(target: Target) -> tuple[Verdict, str]:
         case "done":
             return "taken", f"this event completed it at {when}"
         case "pending" | "claimed":
-            last = f"; the last try failed: {_error(target)}{_again(target)}" if target.error else ""
+            last = f"; the last attempt failed: {_error(target)}{_again(target)}" if target.error else ""
             doubt = ""
             if target.only_versions is not None:
                 versions = " or ".join(map(str, sorted(target.only_versions)))
-                doubt = f" if its workflow has version {versions}, which Conductor is to show first"
-            return "taken", f"this event is completing it{doubt} (tries so far: {target.attempts}){last}"
+                doubt = f" if its workflow is version {versions}, which is still to be looked up in Conductor"
+            return "taken", f"this event is completing it{doubt} (attempts so far: {target.attempts}){last}"
         case "cancelled":
             return (
                 "out of reach",
-                f"it had ended when this event was to complete it, at {when}: "
-                f"{target.error or 'cancelled, timed out or completed by others'}",
+                f"it had already ended when this event tried to complete it, at {when}: "
+                f"{target.error or 'cancelled, timed out, or completed by someone else'}",
             )
         case _:
-            return "matches", f"Conductor refused for good when this event was to complete it: {target.error}"
+            return "matches", f"Conductor permanently refused to let this event complete it: {target.error}"
 
 
 def target_in_words(target: Target) -> str:
-    """What became of a target, and the remedy where it was refused."""
+    """What became of a target, and what to do if it was refused."""
     if target.kind == "complete":
         what = f"task {target.reference_name} of {target.workflow} ({target.workflow_id})"
         done, doing = "Completed", "Completing"
@@ -41,19 +41,19 @@ def target_in_words(target: Target) -> str:
         case "done":
             return f"{done} {what} at {iso(target.settled_at)}."
         case "skipped":
-            return f"Not started: {target.workflow} is there for the same `once.key` ({target.workflow_id})."
+            return f"Not started: {target.workflow} already exists for the same `once.key` ({target.workflow_id})."
         case "pending" | "claimed":
-            tries = f", tries so far: {target.attempts}" if target.attempts else ""
+            tries = f", attempts so far: {target.attempts}" if target.attempts else ""
             return f"{doing} {what}{tries}" + (
                 f"; the last one failed: {_error(target)}{_again(target)}." if target.error else "."
             )
         case "cancelled":
-            return f"{what} had ended already: {target.error or 'cancelled, timed out or completed by others'}."
+            return f"{what} had already ended: {target.error or 'cancelled, timed out, or completed by someone else'}."
         case _:
             remedy = ""
             if "No such workflow" in (target.error or ""):
                 remedy = " Register the workflow in Conductor, or correct `starts`; then replay."
-            return f"{doing} {what} failed for good: {(target.error or '').rstrip('.')}.{remedy}"
+            return f"{doing} {what} failed permanently: {(target.error or '').rstrip('.')}.{remedy}"
 
 
 def _again(target: Target) -> str:

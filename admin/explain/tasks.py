@@ -1,4 +1,4 @@
-"""One task: what its state means, and which events came near it."""
+"""Explains one task: what its state means, and which events came close to it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from store.records import Event, Target, Task
 
 
 def explain_task(task: Task, events: Iterable[Event], around: Surroundings, limit: int = 20) -> list[Comparison]:
-    """The events that came nearest to this task, nearest first, the newest first among equals.
+    """The events that came closest to this task, closest first, and the newest first among equals.
 
-    Of the events, which are read as they are needed, only so many are kept.
+    `events` may be a generator: no more than `limit` of them are kept.
     """
     findings = (compare(event, event.document(), task, around) for event in events)
     return heapq.nlargest(limit, findings, key=lambda finding: (finding.nearness, finding.event.seq))
@@ -33,12 +33,12 @@ def task_in_words(
         verb = "Completed by" if task.state == "completed" else "Being completed by"
         return f"{verb} event {taker.event_id}."
     if task.state in ("completed", "gone"):
-        return "It no longer waits: it was completed by others, cancelled or timed out."
+        return "It is no longer waiting: it was completed by someone else, cancelled, or timed out."
     names = [webhook.name for webhook in webhooks.values() if task.workflow in webhook.receivers]
     if not names:
         return (
-            f"Waiting, but {task.workflow} is a receiver of no webhook: no event can reach it. "
+            f"Waiting, but no webhook has {task.workflow} as a receiver, so no event can reach it. "
             f"Add `{task.workflow}: any` to the `receivers` of its webhook."
         )
     why = task_set_aside(task, set_aside)
-    return f"Waiting for an event of {' or '.join(names)}" + (f"; {why}." if why else ".")
+    return f"Waiting for an event from {' or '.join(names)}" + (f"; {why}." if why else ".")

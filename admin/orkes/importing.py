@@ -1,4 +1,4 @@
-"""From the webhook JSON of Orkes Conductor to this bridge's YAML. No secret's value is ever copied."""
+"""Turns the webhook JSON of Orkes Conductor into this bridge's YAML. Secrets are never copied."""
 
 # The fields: https://orkes.io/content/reference-docs/api/webhooks/create-webhook
 
@@ -27,12 +27,12 @@ _PLATFORMS = {
     "microsoftteams": "microsoft-teams",
     "custom": "custom",
 }
-"""Orkes' names, without case and spaces → ours."""
+"""Orkes' names, in lower case and without spaces → ours."""
 SOURCES = sorted({"Github", "Slack", "Stripe", "Twilio", "PagerDuty", "Zendesk", "Twitter", "Facebook", "SendGrid"})
 SOURCES += ["Microsoft Teams", "Custom", *PLATFORMS]
 """Words that may be sent as sourcePlatform: Orkes' own and the names of our platforms."""
 _VERIFIERS = {"SLACK_BASED": "slack", "STRIPE": "stripe", "TWITTER": "twitter", "SENDGRID": "sendgrid"}
-"""Verifiers that are one platform's → the platform."""
+"""Verifiers that belong to one platform → the platform."""
 VERIFIERS = ("HEADER_BASED", "SIGNATURE_BASED", "HMAC_BASED", *_VERIFIERS)
 _KNOWN = {
     "name",
@@ -65,31 +65,31 @@ class NotOrkes(ValueError):
 
 @dataclass
 class Imported:
-    """One webhook on its way into the YAML."""
+    """One webhook, converted."""
 
     keys: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    """What the admin should know, or do."""
+    """What the admin should know or do."""
     variables: dict[str, str] = field(default_factory=dict)
     """Environment variable → what to set it to."""
     unsafe: bool = False
-    """Whether nothing would verify its deliveries."""
+    """Whether its deliveries would not be verified, or go nowhere."""
 
 
 def read_webhooks(text: str) -> list[dict[str, Any]]:
-    """The webhooks of Orkes' JSON: one object, or a list of them. Raises NotOrkes."""
+    """The webhooks in Orkes' JSON: an object, or a list of objects. Raises NotOrkes."""
     try:
         value = json.loads(text)
     except ValueError as error:
         raise NotOrkes(f"not JSON: {error}") from None
     webhooks = value if isinstance(value, list) else [value]
     if not webhooks or not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in webhooks):
-        raise NotOrkes("not webhooks of Orkes: expected is an object with `name`, or a list of such objects")
+        raise NotOrkes("not webhooks of Orkes: expected an object with `name`, or a list of such objects")
     return webhooks
 
 
 def convert(webhooks: Iterable[Mapping[str, Any]]) -> list[Imported]:
-    """Each webhook in the bridge's keys."""
+    """Converts each webhook to the bridge's keys."""
     taken: set[str] = set()
     return [_convert(webhook, taken) for webhook in webhooks]
 
@@ -104,7 +104,7 @@ def _convert(webhook: Mapping[str, Any], taken: set[str]) -> Imported:
     if isinstance(webhook_id, str) and URL_ID.fullmatch(webhook_id) and webhook_id not in taken:
         taken.add(webhook_id)
         made.keys["id"] = webhook_id
-        made.notes.append("its id is kept, so the URL's last part stays")
+        made.notes.append("its id is kept, so the last part of the URL stays the same")
     _verification(webhook, made, _variable(name))
     receivers = _versions(webhook.get("receiverWorkflowNamesToVersions"), made)
     if receivers:
@@ -123,13 +123,13 @@ def _convert(webhook: Mapping[str, Any], taken: set[str]) -> Imported:
     if webhook.get("expression"):
         made.notes.append(
             "its expression was left out: Orkes evaluates it over the webhook's own configuration, not over the "
-            "payload. To choose by the payload, write `when` for a workflow to start, or `only` for the webhook"
+            "payload. To select by payload, write `when` for a workflow to start, or `only` for the webhook"
         )
     if not receivers and not entries:
         made.notes.append("it reaches no workflow: add receivers or starts")
         made.unsafe = True
     for key in sorted(webhook.keys() - _KNOWN - _IRRELEVANT - {"expression", "evaluatorType"}):
-        made.notes.append(f"its field {json.dumps(key)} is not known and was left out")
+        made.notes.append(f"its field {json.dumps(key)} is unknown and was left out")
     return made
 
 
@@ -176,7 +176,7 @@ def _verification(webhook: Mapping[str, Any], made: Imported, variable: str) -> 
     if verifier == "HEADER_BASED":
         headers = webhook.get("headers")
         if not isinstance(headers, dict) or not headers:
-            made.notes.append("it has no headers to verify by: add headers, or signature")
+            made.notes.append("it has no headers to verify with: add headers, or signature")
             made.unsafe = True
             return
         made.keys["headers"] = {}
@@ -228,7 +228,7 @@ def _versions(value: object, made: Imported) -> dict[str, int | None]:
         else:
             found[str(workflow)] = None
             if text not in ("", "0"):
-                made.notes.append(f"the version of {workflow} is no number: any is taken")
+                made.notes.append(f"the version of {workflow} is not a number: any version is accepted")
     return found
 
 
@@ -261,7 +261,7 @@ def to_yaml(webhooks: Iterable[Imported]) -> str:
 
 
 def _no_secret(secret: Secret, label: str) -> str:
-    raise TypeError("what is imported names variables, and holds no secret")
+    raise TypeError("imported webhooks name variables and contain no secrets")
 
 
 def _comment(text: str) -> str:

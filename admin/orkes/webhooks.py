@@ -1,4 +1,4 @@
-"""A webhook in the words of Orkes' API, and back. No secret goes out; ``***`` that comes in keeps what is there."""
+"""Converts webhooks to Orkes' API and back. No secret goes out; a ``***`` that comes in keeps the present one."""
 
 # The fields: https://orkes.io/content/reference-docs/api/webhooks/create-webhook
 
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from admin.definitions.values import Secret, Verbatim, kept
+from admin.definitions.values import Secret, Verbatim, verbatim
 from admin.orkes.importing import SOURCES, URL_ID, VERIFIERS, Imported, convert, platform_of
 from config.webhooks import Webhook
 from criteria.descriptions import shown
@@ -36,14 +36,14 @@ _PROOF = {"platform", "secret", "verify_token", "audience", "service_account", "
 
 
 class NotAWebhook(ValueError):
-    """The body is no webhook that can be made; the text says why."""
+    """No webhook can be made of the body; the text says why."""
 
 
 # --- out ----------------------------------------------------------------------------------------------------
 
 
 def to_orkes(webhook: Webhook, verified: bool) -> dict[str, Any]:
-    """The webhook as Orkes' API shows one. Any version is 0: the clients know numbers only."""
+    """The webhook as Orkes' API shows it. 0 stands for any version, since clients only know numbers."""
     found: dict[str, Any] = {
         "name": webhook.name,
         "id": webhook.url_id,
@@ -93,7 +93,7 @@ def from_orkes(
     old: tuple[Webhook, Mapping[str, Any]] | None = None,
     taken: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
-    """The webhook's keys. `old`, when one is changed, is what is defined and how it is written. `taken` are the names
+    """The webhook's keys. For a change, `old` is the present definition, and its keys as written. `taken` are the names
     and the last parts of the URLs of others.
 
     Raises NotAWebhook.
@@ -102,7 +102,7 @@ def from_orkes(
         raise NotAWebhook("name is missing")
     for field in ("receiverWorkflowNamesToVersions", "workflowsToStart", "headers"):
         if body.get(field) is not None and not isinstance(body[field], dict):
-            raise NotAWebhook(f"{field} is no object")
+            raise NotAWebhook(f"{field} must be an object")
     given = {key: value for key, value in body.items() if value is not None and key != "id"}
     _check_words(given)
     (made,) = convert([given])
@@ -111,7 +111,7 @@ def from_orkes(
     else:
         keys = _changed(made, given, references, *old)
     if not keys.get("receivers") and not keys.get("starts"):
-        raise NotAWebhook("it reaches no workflow: give receiverWorkflowNamesToVersions or workflowsToStart")
+        raise NotAWebhook("it reaches no workflow: set receiverWorkflowNamesToVersions or workflowsToStart")
     return keys
 
 
@@ -132,7 +132,7 @@ def _new(
         raise NotAWebhook(f"id {shown(given_id)} can't be part of a URL; use letters, digits, '-', '_', '.' and '~'")
     for what, value in (("id", given_id), ("name", name)):
         if value in taken:
-            raise NotAWebhook(f"there is a webhook with the {what} {value} already")
+            raise NotAWebhook(f"a webhook with the {what} {value} already exists")
     keys = _with_secrets(made, body, references)
     return keys | ({"id": given_id} if given_id and given_id != name else {})
 
@@ -141,7 +141,7 @@ def _changed(
     made: Imported, body: Mapping[str, Any], references: References, webhook: Webhook, written: Mapping[str, Any]
 ) -> dict[str, Any]:
     shown_now = to_orkes(webhook, False)
-    keys = kept(written) | {"name": webhook.name}
+    keys = verbatim(written) | {"name": webhook.name}
     if made.keys["name"] != webhook.name:
         rest = {key: value for key, value in keys.items() if key not in ("name", "id")}
         keys = {"name": made.keys["name"], "id": webhook.url_id, **rest}
@@ -167,7 +167,7 @@ def _changed(
     if starts != shown_now["workflowsToStart"]:
         conditions = {start.get("workflow"): start for start in written.get("starts") or []}
         keys["starts"] = [
-            {**kept(conditions.get(start["workflow"], {})), **start} for start in made.keys.get("starts", [])
+            {**verbatim(conditions.get(start["workflow"], {})), **start} for start in made.keys.get("starts", [])
         ]
     return {key: value for key, value in keys.items() if value not in ({}, [])}
 
@@ -197,7 +197,7 @@ def _keep_or_replace(
     value = body.get("secretValue")
     if isinstance(value, str) and value not in ("", HIDDEN):
         if webhook.platform == "custom" and webhook.signature is not None:
-            signature = {**kept(written["signature"]), "secret": _value(value, references)}
+            signature = {**verbatim(written["signature"]), "secret": _value(value, references)}
             if webhook.signature.encoding == "base64":
                 signature = _base64_key(signature, value)
             keys["signature"] = signature
@@ -214,7 +214,7 @@ def _with_secrets(
     references: References,
     old_headers: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The imported keys, with the values that were sent instead of the names of variables."""
+    """The imported keys, with the secrets that were sent instead of references to variables."""
     keys = {key: value for key, value in made.keys.items() if key != "id"}
     text = body.get("secretValue")
     text = text if isinstance(text, str) and text not in ("", HIDDEN) else None
@@ -261,7 +261,7 @@ def _header_values(
     headers: Mapping[str, Any], references: References, old: Mapping[str, Any]
 ) -> dict[str, Secret | Verbatim]:
     if any(value == HIDDEN and name not in old for name, value in headers.items()):
-        raise NotAWebhook("a header's value is ***, and there is none to keep")
+        raise NotAWebhook("a header's value is ***, but there is no present one to keep")
     return {
         str(name): Verbatim(old[name]) if value == HIDDEN else _value(str(value), references)
         for name, value in headers.items()
@@ -276,11 +276,11 @@ def _base64_key(signature: Mapping[str, Any], text: str | None) -> dict[str, Any
 
 
 def _nobodys() -> str:
-    """A secret until the platform's own is sent: nobody knows it, so nothing is accepted before."""
+    """A placeholder until the platform's secret is sent: nobody knows it, so nothing is accepted before."""
     return base64.b64encode(random.token_bytes(32)).decode()
 
 
 def _nobodys_key() -> str:
-    """The same where a secret is a public key."""
+    """Such a placeholder where the secret is a public key."""
     key = ec.generate_private_key(ec.SECP256R1()).public_key()
     return base64.b64encode(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()

@@ -1,6 +1,6 @@
-"""Who may see the page: with BRIDGE_ADMIN_TOKEN whoever has it or BRIDGE_VIEWER_TOKEN, without only this machine.
+"""Who may see the page: holders of BRIDGE_ADMIN_TOKEN or BRIDGE_VIEWER_TOKEN; without a token, only this machine.
 
-And which requests may change something: none that another site has a browser send.
+And which requests may change something: none that another site makes a browser send.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from config.loopback import is_loopback
 COOKIE = "bridge_admin"
 SESSION_SECONDS = 12 * 3600
 _KEY_OF_THIS_PROCESS = secrets.token_bytes(32)
-"""Where nobody has to log in, and only forms need to be protected."""
+"""For where nobody has to log in, and only forms need protection."""
 _SIGNER: dict[str, Any] = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
 
 
 class NotAllowed(Exception):
-    """The request may not be answered; the text says why, for whoever set the bridge up."""
+    """The request is refused; the text tells whoever set the bridge up why."""
 
 
 def check_local(environ: Mapping[str, Any], trusted_proxies: bool = False) -> None:
-    """Raises NotAllowed unless nothing but this machine can have sent the request.
+    """Raises NotAllowed unless only this machine can have sent the request.
 
-    The name asked for counts as well as the addresses: with a name of its own that leads to 127.0.0.1, a web site
-    could otherwise have a browser on this machine read the page.
+    The host name counts as well as the addresses: otherwise a web site whose own name resolves to 127.0.0.1 could make
+    a browser on this machine read the page.
     """
     remedy = "set BRIDGE_ADMIN_TOKEN to let others see this page, or open it on the bridge's own machine"
     bound = environ.get("SERVER_NAME")
@@ -45,7 +45,7 @@ def check_local(environ: Mapping[str, Any], trusted_proxies: bool = False) -> No
     ):
         raise NotAllowed(f"the request comes through a proxy; {remedy}")
     if not is_loopback(_host_name(str(environ.get("HTTP_HOST") or ""))):
-        raise NotAllowed(f"the page was asked for by another name than localhost; {remedy}")
+        raise NotAllowed(f"the page was requested by a name other than localhost; {remedy}")
 
 
 def _host_name(host: str) -> str:
@@ -56,12 +56,12 @@ def _host_name(host: str) -> str:
 
 
 def check_same_site(method: str, headers: Mapping[str, str], host: str) -> None:
-    """Raises NotAllowed for a request that could change something and that another site caused."""
+    """Raises NotAllowed for a request that could change something and comes from another site."""
     if method in ("GET", "HEAD", "OPTIONS"):
         return
     site = headers.get("Sec-Fetch-Site")
     if site is not None and site not in ("same-origin", "none"):
-        raise NotAllowed("the request was caused by another site")
+        raise NotAllowed("the request comes from another site")
     origin = headers.get("Origin")
     if origin is not None:
         try:
@@ -69,18 +69,18 @@ def check_same_site(method: str, headers: Mapping[str, str], host: str) -> None:
         except ValueError:
             same = False
         if not same:
-            raise NotAllowed("the request was caused by another site")
+            raise NotAllowed("the request comes from another site")
 
 
 Role = Literal["admin", "viewer"]
-"""An admin does all; a viewer sees all and changes nothing."""
+"""An admin may do everything; a viewer may see everything and change nothing."""
 
 
 class Sessions:
-    """Cookies of people who gave a token, and the tokens of their forms. Both are signed, with a key of the store's.
+    """Cookies of people who logged in with a token, and the tokens of their forms. Both are signed by the store's key.
 
-    The key is random, so that no holder of a cookie can try tokens against it; what each cookie says of its token ends
-    with that token.
+    The key is random, so that a cookie's holder can't use it to guess tokens offline. A cookie is no longer valid once
+    the token that it was given for changes.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Sessions:
         return Signer(self._key, salt="form", **_SIGNER)
 
     def role_of_token(self, given: str | None) -> Role | None:
-        """What the holder of this token may do; None if it is none of ours."""
+        """What the holder of this token may do; None if it isn't one of ours."""
         digest = hashlib.sha256((given or "").encode("utf-8", "replace")).digest()
         found: Role | None = None
         for role, token in reversed(self._tokens.items()):
@@ -118,11 +118,11 @@ class Sessions:
         return found
 
     def new(self, role: Role = "admin") -> str:
-        """A cookie that is good for `SESSION_SECONDS`."""
+        """A new session's cookie, valid for `SESSION_SECONDS`."""
         return str(self._cookies.dumps([role, self._mark(role), secrets.token_urlsafe(16)]))
 
     def role_of(self, cookie: str | None) -> Role | None:
-        """What the cookie's holder may do; None unless it is one of ours, not too old, and nobody has logged out."""
+        """What the cookie's holder may do; None if it isn't ours, has expired, or its holder has logged out."""
         if not cookie:
             return None
         try:
@@ -134,7 +134,7 @@ class Sessions:
         return role  # type: ignore[no-any-return]  # signed, so it is what `new` put in
 
     def was_ours(self, cookie: str | None) -> bool:
-        """Whether it is a cookie that was given here once, however old."""
+        """Whether we issued this cookie, however long ago."""
         try:
             self._cookies.loads(cookie or "")
         except BadData:
@@ -142,7 +142,7 @@ class Sessions:
         return True
 
     def id_of(self, cookie: str | None) -> str | None:
-        """The id of the session, to end it by; None if the cookie is none of ours, or too old."""
+        """The id of the session, for ending it; None if the cookie isn't ours or has expired."""
         try:
             session_id: str = self._cookies.loads(cookie or "", max_age=SESSION_SECONDS)[2]
         except BadData:
@@ -150,11 +150,11 @@ class Sessions:
         return session_id
 
     def _mark(self, role: Role) -> str:
-        """Changes with the role's token, and can't be made without the key."""
+        """Changes with the role's token, and can't be computed without the key."""
         return hmac.new(self._key, b"token:" + self._tokens.get(role, b""), "sha256").hexdigest()[:32]
 
     def form_token(self, cookie: str) -> str:
-        """What a form carries, so that only a page of ours can have made it."""
+        """What a form carries to prove that it comes from our page."""
         return self._forms.get_signature(cookie).decode()
 
     def is_form_token(self, cookie: str | None, given: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""The same as JSON. The description is at /api/openapi.json."""
+"""What the page shows, as JSON. The description is at /api/openapi.json."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def events() -> Response:
     here = bridge()
     status = request.args.get("status")
     if status is not None and status not in _STATUSES:
-        abort(400, f"status is one of {', '.join(_STATUSES)}")
+        abort(400, f"status must be one of {', '.join(_STATUSES)}")
     before = request.args.get("before")
     found = here.events(
         EventFilter(
@@ -141,5 +141,5 @@ def _limit(default: int) -> int:
     if text is None:
         return default
     if not text.isdecimal() or not 0 < int(text[:9]) <= _MOST:
-        abort(400, f"limit is a number from 1 to {_MOST}")
+        abort(400, f"limit must be a number from 1 to {_MOST}")
     return int(text[:9])

@@ -1,4 +1,4 @@
-"""The page and its API: who may see it, where its data comes from, and what every answer carries."""
+"""The page and its API: who may see it, where its data comes from, and what every response carries."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from relay.forwarded import believing
 from store.errors import NewerStore, StoreUnavailable
 
 _OPEN = {"pages.login", "pages.log_in", "pages.health", "static", "orkes.token"}
-"""What is shown to everybody."""
+"""What everybody may see."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FOR_ALL = {"pages.log_in", "pages.logout", "orkes.token"}
-"""What may be posted by everybody who may see it."""
+"""What everybody may post who may see the page."""
 _WITHOUT_SESSION = {"pages.health", "static"}
-"""What must be answered without the store."""
+"""What must work without the store."""
 BODY = 64 * 1024
 """Bytes of the largest body."""
 _FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 
 def create_app(settings: Settings) -> Flask:
-    """The application. It reads definitions and store when the first request asks for them."""
+    """The application. It opens definitions and store when a request first needs them."""
     app = Flask("admin.page")
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["MAX_CONTENT_LENGTH"] = BODY
@@ -94,7 +94,7 @@ def create_app(settings: Settings) -> Flask:
 
 
 def _admit() -> Any:
-    """Answers those who may not come in; for others, remembers their cookie."""
+    """Answers requests that may not come in; for others, remembers role and cookie."""
     settings = source().settings
     cookie = request.cookies.get(COOKIE)
     is_asked = request.endpoint not in _WITHOUT_SESSION
@@ -107,25 +107,25 @@ def _admit() -> Any:
         g.role = g.who = of_token or of_cookie
     if g.role is None and request.endpoint not in _OPEN:
         if request.path.startswith("/api/"):
-            answer = _error(401, "give the token of BRIDGE_ADMIN_TOKEN: Authorization: Bearer TOKEN")
+            answer = _error(401, "authenticate with BRIDGE_ADMIN_TOKEN: Authorization: Bearer TOKEN")
             answer.headers["WWW-Authenticate"] = "Bearer"
             return answer
         return redirect(url_for("pages.login", next=request.full_path.rstrip("?")))
     check_same_site(request.method, dict(request.headers), request.host)
     if request.method not in _SAFE and request.endpoint not in _FOR_ALL:
         if g.role != "admin":
-            raise NotAllowed("this token only looks: give that of BRIDGE_ADMIN_TOKEN to change something")
+            raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to change something")
         _check_form(cookie if of_cookie else None, by_token=of_token is not None)
-    # With a token only the log-in gives a cookie; without one, forms need something to be tied to.
+    # With a token, only logging in sets a cookie; without one, forms need something to be tied to.
     g.new_cookie = None if of_cookie or current_app.extensions["has_token"] else sessions().new()
     g.cookie = cookie if of_cookie else g.new_cookie
     return None
 
 
 def _role_of_program() -> Role | None:
-    """What a program may do by the token that it gives: as a bearer's, or in the header that Conductor's clients use.
+    """What a program may do by its token: a bearer token, or one in the header that Conductor's clients use.
 
-    There it may also be what /api/token gave.
+    In that header it may also be one that /api/token returned.
     """
     given = request.authorization
     if given is not None and given.type == "bearer":
@@ -139,12 +139,12 @@ def _role_of_program() -> Role | None:
 
 
 def _check_form(cookie: str | None, by_token: bool) -> None:
-    """Raises NotAllowed for what a form of another site could send."""
+    """Raises NotAllowed for what another site's form could send."""
     if request.path.startswith("/api/"):
         if request.mimetype.split(",")[0].strip() in _FORM_TYPES and request.content_length:
-            raise NotAllowed("a form can't change anything by the API: send JSON, or no body")
+            raise NotAllowed("a form can't change anything through the API: send JSON, or no body")
     elif not by_token and not sessions().is_form_token(cookie, request.form.get("form_token")):
-        raise NotAllowed("the form is too old, or not one of this page: open its page again")
+        raise NotAllowed("the form has expired, or is not from this page: open its page again")
 
 
 def _finish(response: Response) -> Response:
@@ -183,7 +183,7 @@ def _error(status: int, message: str) -> Response:
 
 
 def _on_http_error(error: HTTPException) -> Response:
-    messages = {404: "There is no such page.", 405: "That can't be done with this page."}
+    messages = {404: "There is no such page.", 405: "This page doesn't support that method."}
     status = error.code or 500
     return _error(status, messages.get(status) or error.description or "The request can't be answered.")
 
@@ -200,4 +200,4 @@ def _on_too_many_attempts(error: TooManyWrongTokens) -> Response:
 
 def _on_bug(error: Exception) -> Response:
     log.error("a request failed", path=request.path, exc_info=error)
-    return _error(500, "Something went wrong here; the log says more.")
+    return _error(500, "Something went wrong; the log says more.")

@@ -22,7 +22,7 @@ from store.records import WRONG_TOKEN, Change
 
 
 class Source:
-    """Store and definitions for the requests, opened when the first one asks and shared by all threads."""
+    """Store and definitions, opened when a request first needs them and shared by all threads."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -58,27 +58,27 @@ class Source:
 
 
 def source() -> Source:
-    """That of the application."""
+    """The application's store and definitions."""
     return cast(Source, current_app.extensions["bridge"])
 
 
 def changed(what: str, webhook: str, detail: str = "") -> None:
-    """Logs what was done by whom, and keeps it for the page."""
+    """Logs who did what, and records it for the page."""
     structlog.get_logger().info("changed by a person", who=g.who, what=what, webhook=webhook, detail=detail)
     now = int(time.time() * 1000)
     try:
         source().bridge().store.changes.record(Change(now, g.who, what, webhook, detail))
     except StoreUnavailable as error:
-        structlog.get_logger().error("the change can't be kept for the page", error=str(error))
+        structlog.get_logger().error("the change can't be recorded", error=str(error))
 
 
 def sessions() -> Sessions:
-    """Those of the application."""
+    """The application's sessions."""
     return cast(Sessions, current_app.extensions["sessions"])
 
 
 def role_of_token(given: str | None) -> Role | None:
-    """What the holder of this token may do; None if it is none of ours, which is counted, and slows its sender down.
+    """What the holder of this token may do; None for a wrong one, which is counted and slows its sender down.
 
     Raises TooManyWrongTokens.
     """
@@ -98,5 +98,5 @@ def role_of_token(given: str | None) -> Role | None:
 
 
 def set_cookie(response: Response, cookie: str) -> None:
-    """Gives the cookie, for this site and no script."""
+    """Sets the cookie, for this site only and hidden from scripts."""
     response.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", secure=request.is_secure, path="/")

@@ -1,4 +1,4 @@
-"""The API of Orkes for webhooks, for its clients: the command line of Conductor OSS and the SDKs work unchanged.
+"""Orkes' API for webhooks, so that its clients, such as Conductor's command line and SDKs, work unchanged.
 
 Success is always 200. https://orkes.io/content/category/reference-docs/api/webhooks
 """
@@ -33,7 +33,7 @@ _OWN_SETTINGS = ("BRIDGE_", "CONDUCTOR_", "PG", "ADMIN_", "OTEL_")
 _LONGEST_WORDS = 20_000
 """Characters of what is remembered of one webhook."""
 _LONGEST_PAYLOAD = 100_000
-"""Characters of a payload in the history; /api/events has the whole."""
+"""Characters of a payload in the history; /api/events has all of it."""
 
 
 @blueprint.post("/token")
@@ -45,7 +45,7 @@ def token() -> Response:
     if role is None and not current_app.extensions["has_token"]:
         role = "admin"
     if role is None:
-        abort(401, "keySecret is none of the bridge's tokens")
+        abort(401, "keySecret is not one of the bridge's tokens")
     return jsonify({"token": sessions().new(role)})
 
 
@@ -61,7 +61,7 @@ def create() -> Response:
     body, defined = _body(), bridge().definitions.by_name
     keys = _keys(from_orkes, body, Secrets(), None, frozenset({*defined, *(one.url_id for one in defined.values())}))
     _write(lambda: folder().create(keys))
-    changed("created", keys["name"], "by the API of Orkes")
+    changed("created", keys["name"], "through Orkes' API")
     _remember(keys["name"], body)
     if body.get("tags"):
         _set_tags(keys["name"], _tags_in(body["tags"]))
@@ -80,7 +80,7 @@ def update(webhook_id: str) -> Response:
     body = _body()
     keys = _keys(from_orkes, body, Secrets(), (webhook, written.keys))
     _write(lambda: folder().update(webhook.name, keys, written.version))
-    changed("edited", keys["name"], "by the API of Orkes")
+    changed("edited", keys["name"], "through Orkes' API")
     if keys["name"] != webhook.name:
         _rename(webhook.name, keys["name"])
     _remember(keys["name"], body)
@@ -93,7 +93,7 @@ def delete(webhook_id: str) -> Response:
     folder().delete(webhook.name, _written(webhook).version)
     for fact in _FACTS:
         bridge().store.facts.set(f"{fact}:{webhook.name}", None)
-    changed("deleted", webhook.name, "by the API of Orkes")
+    changed("deleted", webhook.name, "through Orkes' API")
     return Response(status=200)
 
 
@@ -176,7 +176,7 @@ def _rename(old: str, new: str) -> None:
 
 def _body() -> dict[str, Any]:
     body = _json()
-    if isinstance(body, list) and len(body) == 1:  # the documentation calls it an array, and shows an object
+    if isinstance(body, list) and len(body) == 1:  # the documentation calls it an array but shows an object
         body = body[0]
     if not isinstance(body, dict):
         abort(400, "send a JSON object")
@@ -184,7 +184,7 @@ def _body() -> dict[str, Any]:
 
 
 def _json() -> Any:
-    """The body's value, whatever it is said to be; an error for what is no JSON, or nested too deeply."""
+    """The body as JSON, whatever its content type; an error if it isn't JSON or is nested too deeply."""
     try:
         return read_json(request.get_data(cache=False).decode())
     except UnicodeDecodeError:
@@ -220,7 +220,7 @@ def _webhook(webhook_id: str) -> Webhook:
 def _written(webhook: Webhook) -> Written:
     found = folder().find(webhook.name)
     if found is None:
-        raise NotFound(f"the webhook {webhook.name} is written in no file that can be changed here")
+        raise NotFound(f"the webhook {webhook.name} is in no file that can be changed here")
     return found
 
 
@@ -255,7 +255,7 @@ def _history(here: Bridge, name: str) -> list[dict[str, Any]]:
 
 
 def _payload(here: Bridge, event_id: str) -> str:
-    """The beginning of an event's payload as people may see it; one at a time is in memory."""
+    """The beginning of an event's payload as people may see it, read one at a time to save memory."""
     event = here.store.queries.event(event_id)
     return here.shown(event).payload[:_LONGEST_PAYLOAD] if event is not None else ""  # pruned meanwhile
 
@@ -266,7 +266,7 @@ def _tags(name: str) -> list[dict[str, str]]:
 
 
 def _set_tags(name: str, tags: list[dict[str, str]]) -> None:
-    folder()  # tags belong to the definition: who may not write one may not write them
+    folder()  # tags belong to the definition, so they need the same permission
     bridge().store.facts.set(f"tags:{name}", json.dumps(tags) if tags else None)
     changed("tagged", name, ", ".join(f"{tag['key']}: {tag['value']}" for tag in tags)[:200])
 

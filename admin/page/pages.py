@@ -1,4 +1,4 @@
-"""The pages for people: rendered here, without a script."""
+"""The pages, rendered on the server, without scripts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from criteria.descriptions import shown as shown_value
 from store.records import EventFilter, EventStatus, iso
 
 _REPLAYED_AT_ONCE = 1000
-"""Events; more at a time are for the command line, which paces them."""
+"""Events; for more there is the command line, which paces them."""
 
 blueprint = Blueprint("pages", __name__)
 
@@ -39,16 +39,16 @@ PAGE = 50
 _SET_ASIDE_SHOWN = 100
 _TASKS_EXPLAINED = 100
 _LONGEST_SHOWN = 100_000
-"""Characters of a payload on its page; the API has the whole."""
+"""Characters of a payload on its page; the API has all of it."""
 
 
 def bridge() -> Bridge:
-    """A look at the bridge for this request. Raises StoreUnavailable, NewerStore."""
+    """The bridge for this request. Raises StoreUnavailable, NewerStore."""
     return source().bridge()
 
 
 def state_of(bridge: Bridge, now: int) -> State:
-    """What `what_is_wrong` looks at."""
+    """What `what_is_wrong` needs."""
     store = bridge.store
     decider = store.leadership.leader()
     failed = bridge.events(EventFilter(status="failed", limit=200))
@@ -170,19 +170,19 @@ def event(event_id: str) -> str:
 
 @blueprint.get("/replay")
 def ask_replay() -> str:
-    """Asks once more whether the events of a filter are to be replayed."""
+    """Asks for confirmation before events are replayed."""
     filters, chosen = _chosen_by(request.args)
     return render("replay.html", filters=filters, chosen=chosen)
 
 
 @blueprint.post("/replay")
 def replay_many() -> str | Response:
-    """Replays just the events that were asked about."""
+    """Replays exactly the events that were confirmed."""
     filters, chosen = _chosen_by(request.form)
     if not chosen:
         return render("replay.html", filters=filters, chosen=chosen)
     if request.form.get("number") != str(len(chosen)):
-        # Others have come or gone meanwhile: what was agreed to is not what would happen.
+        # Events have come or gone since: what was confirmed is not what would happen.
         return render("replay.html", filters=filters, chosen=chosen, changed=True)
     *_, progress = replay_all(bridge(), chosen)
     for webhook, number in sorted(progress.replayed.items()):
@@ -191,11 +191,11 @@ def replay_many() -> str | Response:
 
 
 def _chosen_by(asked: MultiDict[str, str]) -> tuple[dict[str, str], list[Chosen]]:
-    """The filter that was given, and the events that fit."""
+    """The filter that was given, and the events that match it."""
     filters = {key: asked[key] for key in ("webhook", "status", "text") if asked.get(key)}
     status = filters.get("status")
     if not filters or (status is not None and status not in STATUSES):
-        abort(400, "choose events by webhook, status or text")
+        abort(400, "select events by webhook, status or text")
     to = asked.get("to", type=_seq)
     query = EventFilter(
         filters.get("webhook"),
@@ -283,7 +283,7 @@ def log_in() -> Response | tuple[str, int]:
 
 
 def _after_log_in(values: Mapping[str, str]) -> str:
-    """The page of ours that was asked for."""
+    """The page of ours that was requested before logging in."""
     then = values.get("next", "")
     if not then.startswith("/") or then.startswith(("//", "/\\")) or any(ord(character) < 32 for character in then):
         return url_for(".overview")
@@ -292,7 +292,7 @@ def _after_log_in(values: Mapping[str, str]) -> str:
 
 @blueprint.post("/logout")
 def logout() -> Response:
-    """Ends the session, wherever its cookie, or what /api/token gave, may be used."""
+    """Ends the session everywhere, whether used by cookie or by a token from /api/token."""
     for given in (request.cookies.get(COOKIE), request.headers.get("X-Authorization")):
         if current_app.extensions["has_token"] and (session_id := sessions().id_of(given)):
             now = _now()
@@ -339,7 +339,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def execution_url(workflow_id: str | None) -> str | None:
-    """The page of a workflow in Conductor's own UI."""
+    """The page of a workflow in Conductor's UI."""
     return f"{source().settings.ui_url}/execution/{quote(workflow_id, safe='')}" if workflow_id else None
 
 

@@ -1,4 +1,4 @@
-"""Pictures as SVG, drawn here: no script, colours by the style sheet, and the same in words for those who don't see."""
+"""Charts as SVG, without scripts: coloured by the style sheet, and described in words for screen readers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ HOUR = 3_600_000
 OUTCOMES = ("accepted", "duplicate", "challenge", "filtered", "rejected", "limited", "store_unavailable")
 _WIDTH, _HEIGHT = 720, 120
 _STEPS = ((100, "0.1 s"), (300, "0.3 s"), (1000, "1 s"), (3000, "3 s"), (10_000, "10 s"), (60_000, "1 min"))
-"""Milliseconds and words of the effect time's classes; what took longer is the last."""
+"""Upper bounds in milliseconds, with labels, of the histogram of times; anything longer goes into a last class."""
 
 Hours = Sequence[tuple[int, str, int]]
 """(hour as Unix milliseconds, outcome, number)."""
 
 
 def deliveries_picture(hours: Hours, now: int) -> Markup:
-    """Deliveries by outcome and hour: the last day, and the last week."""
+    """Deliveries by outcome and hour, for the last day and the last week."""
     this = now // HOUR * HOUR
     day = _columns(hours, this, 24)
     week = _columns(hours, this, 168)
@@ -68,7 +68,7 @@ def _bars(title: str, columns: list[dict[str, int]], this: int, number: int) -> 
 
 
 def effect_picture(events: Iterable[Event], targets: Mapping[str, Sequence[Target]]) -> Markup:
-    """How long the newest events took from their arrival until Conductor had what they did."""
+    """How long the newest events took from their arrival to their effect in Conductor."""
     times = sorted(
         target.settled_at - event.received_at
         for event in events
@@ -99,7 +99,7 @@ def waiting_picture(waiting: Mapping[str, int]) -> Markup:
 
 
 def _rows(title: str, words: str, rows: Mapping[str, int]) -> Markup:
-    """Lying bars, each with its name and number, as text that everybody can read."""
+    """Horizontal bars, each with its name and number as text."""
     most = max(rows.values()) or 1
     shapes = Markup()
     rows = {plain(name): number for name, number in rows.items()}

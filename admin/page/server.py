@@ -1,4 +1,4 @@
-"""The admin page's server: waitress, with an end for all that takes a place and asks for nothing."""
+"""The admin page's server: waitress, which closes connections that take up a place and ask for nothing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from waitress.task import ThreadedTaskDispatcher
 from config.open_files import allow_open_files
 
 _THREADS = 8
-"""Requests that are answered at a time. One that hasn't come whole holds no thread."""
+"""Requests that are answered at a time. An incomplete request holds no thread."""
 _CONNECTIONS = 2000
 _OTHER_FILES = 200
-"""Open files that are kept for all but connections: the store's, and those of long answers."""
+"""Open files that are reserved for everything but connections: the store, and long answers."""
 _SILENT = 30
-"""Seconds within which a request must have come whole, and after which an answer that nobody reads is given up."""
+"""Seconds within which a request must be complete, and after which an answer that nobody reads is dropped."""
 _GRACE = 10.0
-"""Seconds within which answers are finished when the process is to stop."""
+"""Seconds for finishing answers when the process stops."""
 _HEAD = 32 * 1024
 
 
@@ -33,7 +33,7 @@ class _Channel(HTTPChannel):
 
     def __init__(self, *arguments: Any, **more: Any):
         self.since = time.time()
-        """When it was opened, the last answer was made, or the request began that is coming."""
+        """When it was opened, when its last answer was made, or when its current request began."""
         self._is_last = False
         super().__init__(*arguments, **more)
 
@@ -45,8 +45,8 @@ class _Channel(HTTPChannel):
             self.since = time.time()
         done: bool = super().received(data)
         with self.requests_lock:
-            # Whoever sends a request before he has the last one's answer has to send it again: if he read no answer,
-            # a thread would wait for him.
+            # A client that sends a request before it has the previous answer has to send it again: if it never read the
+            # answers, a thread would wait for it.
             for request in self.requests[1:]:
                 request.close()
                 self._is_last = True
@@ -62,19 +62,19 @@ class _Channel(HTTPChannel):
 
 
 class _Server(TcpWSGIServer):
-    """Where connections come in; those of all addresses are in one map."""
+    """Accepts connections; those of all addresses are in one map."""
 
     channel_class = _Channel
 
     def maintenance(self, now: float) -> None:
-        """Nothing: `PageServer` sees to it, for the connections of all addresses."""
+        """Does nothing: `PageServer` does it for the connections of all addresses."""
 
 
 class PageServer:
-    """Serves an application until it is told to stop."""
+    """Serves an application until it is stopped."""
 
     def __init__(self, application: Any, host: str, port: int, largest_body: int):
-        """Listens at once. Raises OSError, ValueError if that can't be done."""
+        """Listens right away. Raises OSError or ValueError if that fails."""
         files = allow_open_files()
         adjustments = Adjustments(
             host=host,
@@ -82,9 +82,9 @@ class PageServer:
             connection_limit=min(_CONNECTIONS, max(files - _OTHER_FILES, files // 2)),
             max_request_header_size=_HEAD,
             max_request_body_size=largest_body,
-            # One answer at a time is under way on a connection, and all of it is there.
+            # A connection has one answer in flight at a time, and all of it is buffered.
             outbuf_high_watermark=2**62,
-            # Whom to believe about addresses and hosts is BRIDGE_TRUSTED_PROXIES' to say: the page sees what came.
+            # BRIDGE_TRUSTED_PROXIES decides whose headers are believed, so the page needs to see them all.
             clear_untrusted_proxy_headers=False,
             server_name=host,
             ident=None,
@@ -101,7 +101,7 @@ class PageServer:
         ]
 
     def run(self) -> None:
-        """Returns after `stop`, when what had come by then is answered, or `_GRACE` later."""
+        """Returns after `stop`, once the requests of that moment are answered, at the latest after `_GRACE`."""
         while not self._stopping:
             self._turn()
         for server in self._servers:
@@ -112,7 +112,7 @@ class PageServer:
         self._dispatcher.shutdown(timeout=1)
 
     def stop(self) -> None:
-        """May be called by a signal's handler, or another thread."""
+        """Safe to call from a signal handler or another thread."""
         self._stopping = True
         self._servers[0].pull_trigger()
 
@@ -126,14 +126,14 @@ class PageServer:
             min(idle, key=lambda one: one.since).handle_close()
 
     def end_overdue(self, now: float) -> None:
-        """Ends the connections of those who are silent, send no whole request or read no answer."""
+        """Closes connections that are silent, send no complete request, or read no answer."""
         for channel in self._idle():
             moved = channel.last_activity if channel.total_outbufs_len else channel.since
             if moved < now - _SILENT:
-                channel.handle_close()  # at once: waitress waits until more can be sent, which may be never
+                channel.handle_close()  # right away: waitress waits until more can be sent, which may be never
 
     def _idle(self) -> list[_Channel]:
-        """The connections without a request that has come whole and isn't answered."""
+        """The connections without a complete request that is still unanswered."""
         return [one for one in self._map.values() if isinstance(one, _Channel) and not one.requests]
 
 

@@ -1,4 +1,4 @@
-"""Webhooks made and changed on the page: new, test, edit, rotate, delete; all written by `DefinitionsFolder`."""
+"""Creates and changes webhooks on the page; `DefinitionsFolder` writes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flask import Blueprint, Response, abort, g, make_response, redirect, reques
 from admin.bridge import DAY, NotFound
 from admin.definitions.editing import as_yaml, differing, edited, form_of, secrets_of, with_secrets
 from admin.definitions.forms import MORE, WebhookForm
-from admin.definitions.values import Secret, Verbatim, kept, preview, without_secrets
+from admin.definitions.values import Secret, Verbatim, preview, verbatim, without_secrets
 from admin.definitions.writer import (
     CantWrite,
     Changed,
@@ -39,13 +39,13 @@ _TAKEN_UP_WITHIN = 8.0
 
 
 def folder() -> DefinitionsFolder:
-    """Where definitions are written. Raises NotAllowed, with the setting's name, unless they may be."""
+    """The folder of definitions. Raises NotAllowed, naming the setting, if they may not be written."""
     settings = source().settings
     if g.role != "admin":
-        raise NotAllowed("this token only looks: give that of BRIDGE_ADMIN_TOKEN to change something")
+        raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to change something")
     if not settings.bridge_admin_writes:
         raise NotAllowed(
-            "definitions may not be written here: set BRIDGE_ADMIN_WRITES=on, and let BRIDGE_WEBHOOKS name a folder"
+            "definitions may not be written here: set BRIDGE_ADMIN_WRITES=on, and BRIDGE_WEBHOOKS to a folder"
         )
     return DefinitionsFolder(settings.bridge_webhooks, PLATFORMS)
 
@@ -60,7 +60,7 @@ def _defined(name: str) -> Webhook:
 def _written(name: str) -> Written:
     found = folder().find(name)
     if found is None:
-        raise NotFound(f"no webhook {name} is written in {source().settings.bridge_webhooks}")
+        raise NotFound(f"no webhook {name} is in {source().settings.bridge_webhooks}")
     return found
 
 
@@ -118,7 +118,7 @@ def _form_page(
     yaml, warnings = _preview(form, keys, more.get("written"))
     known = sorted({*here.store.queries.waiting_by_workflow(), *here.definitions.by_receiver} - set(form.chosen))
     if not form.name and status == 200:
-        form.errors = {}  # nobody likes to be told off before the first word
+        form.errors = {}  # nobody wants complaints before having typed anything
     rows = [*form.starts, {"workflow": "", "version": "", "when": ""}]
     text = render(
         template,
@@ -135,7 +135,7 @@ def _form_page(
 
 
 def _preview(form: WebhookForm, keys: dict[str, Any], written: Written | None) -> tuple[str, tuple[str, ...]]:
-    """The YAML as it would be written, and what the check says of it."""
+    """The YAML that would be written, and the warnings about it."""
     here = folder()
     try:
         change = here.plan(keys, written)
@@ -194,25 +194,25 @@ def test(name: str) -> Response:
     found = samples(definition.platform)
     sample = found.get(request.form.get("sample", "")) or next(iter(found.values()), None) or abort(404)
     settings = source().settings
-    # To the relay itself: a definition says by its public_url how the delivery is signed, and nothing of where it goes.
+    # To the relay itself: a definition's public_url decides how the delivery is signed, never where it is sent.
     at = relay_url_of(definition, settings)
     has_public = definition.public_url or settings.bridge_public_url
     known_as = url_of(definition, settings) if has_public else at
     headers = {"Content-Type": sample.content_type, **sample.headers}
     try:
         draft = signed(definition, draft_for(known_as, sample.body, headers))
-        query = urlsplit(draft.url).query  # which the signing may have added
+        query = urlsplit(draft.url).query  # signing may have added to it
         answer = _post_until_known(f"{at}?{query}" if query else at, draft)
     except CannotSign as error:
         return _webhook_page(name, said=str(error))
     except NotReachable as error:
-        return _webhook_page(name, said=f"{error}; BRIDGE_RELAY_URL says where the relay is")
+        return _webhook_page(name, said=f"{error}; set BRIDGE_RELAY_URL to where the relay is")
     changed("tested", name, f"sample {sample.name}: {answer.status}")
     return _webhook_page(name, answer=answer, said=answer.said)
 
 
 def _post_until_known(url: str, draft: Any) -> Answer:
-    """Posts again while the relay hasn't read a definition that was written just now."""
+    """Retries while the relay hasn't read a definition that was just written."""
     until = time.monotonic() + _TAKEN_UP_WITHIN
     while True:
         answer = post(url, draft)
@@ -229,7 +229,7 @@ def edit(name: str) -> Response:
     written = _written(name)
     guide = guides()[_platform(written)]
     more: dict[str, Any] = {"written": written, "version": written.version}
-    return _form_page("edit.html", form_of(written.keys), guide, kept(written.keys), **more)
+    return _form_page("edit.html", form_of(written.keys), guide, verbatim(written.keys), **more)
 
 
 @blueprint.post("/webhooks/<name>/edit")
@@ -253,7 +253,7 @@ def save(name: str) -> Response:
         form.errors[""] = str(error)
         return _form_page("edit.html", form, guide, keys, 409, **more)
     except Changed as error:
-        form.errors[""] = f"{error}. What you typed is below, and what is written now; save again to replace that."
+        form.errors[""] = f"{error}. Below are what you typed and what the file says now; save again to replace that."
         more |= {"now": as_yaml(without_secrets(written.keys)), "version": written.version}
         return _form_page("edit.html", form, guide, keys, 409, **more)
     changed("edited", name, ", ".join(sorted(differing(written.keys, keys))) or "nothing")
@@ -263,13 +263,13 @@ def save(name: str) -> Response:
 def _platform(written: Written) -> str:
     platform = str(written.keys.get("platform", "custom"))
     if platform not in PLATFORMS:
-        abort(409, "its platform is none that the bridge knows: mend the file")
+        abort(409, "the bridge doesn't know its platform: correct the file")
     return platform
 
 
 @blueprint.post("/webhooks/<name>/secret")
 def rotate(name: str) -> Response:
-    """Puts a new secret before the old one, or removes the old ones."""
+    """Adds a new secret before the old one, or removes the old ones."""
     written = _written(name)
     old = secrets_of(written.keys)
     guide = guides()[_platform(written)]
@@ -293,7 +293,7 @@ def rotate(name: str) -> Response:
 
 @blueprint.post("/webhooks/<name>/pause")
 def pause(name: str) -> Response:
-    """Pauses the webhook, or decides for it again: a state of the store, so no definition is written."""
+    """Pauses or resumes the webhook: that is kept in the store, so no definition is written."""
     store = bridge().store
     if request.form.get("do") == "resume":
         if store.pauses.resume(name):

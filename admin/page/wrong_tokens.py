@@ -1,4 +1,4 @@
-"""Slows down who tries tokens: each address has a few mistakes free, and then has to wait, longer each time."""
+"""Slows down guessing of tokens: an address has a few free mistakes, and then has to wait, longer each time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from relay.addresses import read_address, subscriber_of
 
 _FREE = 5
-"""Wrong tokens in a row after which an address has to wait."""
+"""Wrong tokens in a row before an address has to wait."""
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 _FORGIVEN_AFTER = 600.0
-"""Seconds without a wrong token after which an address begins anew."""
+"""Seconds without a wrong token after which an address starts afresh."""
 _ADDRESSES = 10_000
 
 
@@ -37,7 +37,7 @@ class _Failures:
 
 
 class WrongTokens:
-    """Wrong tokens by address, of an IPv6 address by its /64. Thread-safe; of too many addresses the oldest go."""
+    """Wrong tokens by address (an IPv6 address by its /64). Thread-safe. Of too many, the oldest are dropped."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
@@ -45,7 +45,7 @@ class WrongTokens:
         self._lock = threading.Lock()
 
     def check(self, address: str | None) -> None:
-        """Raises TooManyWrongTokens while the address has to wait: then no token is looked at."""
+        """Raises TooManyWrongTokens while the address has to wait: no token is checked meanwhile."""
         with self._lock:
             failures = self._failures.get(_key(address))
             if failures is None or failures.number < _FREE:
@@ -56,10 +56,9 @@ class WrongTokens:
             raise TooManyWrongTokens(max(1, round(left)))
 
     def failed(self, address: str | None, token: str) -> int:
-        """The address gave a wrong token; returns how many in a row.
+        """The address gave a wrong token; returns how many it has given in a row.
 
-        One that it gave just before is no new guess: a program with an old token mustn't lock out who shares its
-        address.
+        Repeating a token is not a new guess: a program with an outdated token must not lock out others at its address.
         """
         key, now = _key(address), self._clock()
         digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
@@ -75,7 +74,7 @@ class WrongTokens:
         return before.number
 
     def succeeded(self, address: str | None) -> None:
-        """The address gave the admin's token. (Who has the viewer's may still be guessing that.)"""
+        """The address gave the admin's token. (A holder of the viewer's may still be guessing that one.)"""
         with self._lock:
             self._failures.pop(_key(address), None)
 

@@ -61,7 +61,7 @@ def test_from_an_empty_folder_to_a_completed_workflow_by_the_page(
                 await_true(driver, lambda: text in driver.find_element(By.CSS_SELECTOR, css).text)
 
             driver.get(url)
-            click(button("Make the first one"))
+            click(button("Create the first one"))
             click(button("GitHub"))
             await_text("h1", "New webhook: GitHub")
             driver.find_element(By.NAME, "name").send_keys("my-first")

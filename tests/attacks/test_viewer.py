@@ -58,7 +58,7 @@ def test_a_name_with_a_reference_is_refused_and_reads_no_secret(page: Page, refe
     answer = page.create(name=reference)
     assert answer.status_code == 422
     assert SECRET not in answer.text
-    assert "is no name for a webhook" in answer.text
+    assert "be a webhook&#39;s name" in answer.text
     assert list(page.folder.glob("*.yaml")) == []
     answer = page.client.post(
         "/api/metadata/webhook",
@@ -204,7 +204,7 @@ def test_edit_shows_no_inline_secret_after_an_error_either(page: Page) -> None:
             texts.append(page.post("/webhooks/mine/edit", do=do, version=version, receivers="flow", **values).text)
     file.write_text(file.read_text() + "    hold: 1m\n")
     texts.append(page.post("/webhooks/mine/edit", do="save", version=version, receivers="other").text)
-    assert "somebody changed mine meanwhile" in texts[-1]
+    assert "somebody else has changed mine" in texts[-1]
     for text in texts:
         assert SECRET not in text
         assert "mine" in text
@@ -387,7 +387,7 @@ def test_no_more_of_payloads_is_read_for_a_task_than_somebody_waits_for(
     client, _file, store, _event_id = paid
     new = [NewEvent(new_event_id(), "pay", 1, json.dumps({"a": "a" * 100}), {}, {}, 2, None) for _ in range(100)]
     store.deliveries.append(new)
-    monkeypatch.setattr(explainer, "_CHARACTERS_LOOKED_AT", 1500)
+    monkeypatch.setattr(explainer, "_CHARACTERS_EXAMINED", 1500)
     found = client.get("/api/tasks/t?limit=1000").get_json()["events"]
     assert [one["eventId"] for one in found[:10]] == [one.id for one in new[:-11:-1]]
     assert len(found) == 20

@@ -220,3 +220,26 @@ def test_nothing_is_kept_of_a_file_that_is_too_large(folder: Folder) -> None:
     folder.write("a.yaml", *(signed(f"a{n}", more=f", respond: {{body: {body}}}") for n in range(MAX_KEPT // 1000)))
     folder.load()
     assert list(folder.last_good.kept()) == ["b.yaml"]
+
+
+def test_people_see_what_can_be_read_of_a_broken_file_and_the_last_good_webhooks_of_the_rest(folder: Folder) -> None:
+    kept = folder.last_good.kept()
+    folder.environment = {}  # an operator's shell
+    process = LastGood(PLATFORMS, partial=True, environment=lambda: folder.environment)
+    found = process.begin(folder.path, lambda: kept)
+    assert names(found) == ["a1", "a2", "b1"]
+    assert len(found.errors) == 3
+    folder.write("a.yaml", "- {name: a1, plat: x}\n", signed("new"))
+    folder.write("b.yaml", text="webhooks: [")
+    found = process.load(folder.path)
+    assert names(found) == ["a1", "a2", "b1", "new"]
+    assert [str(error) for error in found.errors if "503" in str(error)] == []
+
+
+def test_people_see_webhooks_of_broken_files_of_which_nothing_good_is_known(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "webhooks:\n- {name: a1, plat: x}\n" + signed("a2") + signed("a2", more=", pace: 1/s")
+    )
+    found = LastGood(PLATFORMS, partial=True, environment=dict).load(tmp_path)
+    assert [(webhook.name, webhook.pace) for webhook in found.webhooks] == [("a2", None)]
+    assert found.errors

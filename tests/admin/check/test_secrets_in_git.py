@@ -1,4 +1,4 @@
-"""`check` warns of secrets that git would take."""
+"""`check` warns about secrets that could be committed."""
 
 from __future__ import annotations
 
@@ -42,13 +42,15 @@ def found(tree: Path) -> list[str]:
 
 def test_a_secret_that_git_would_take_is_warned_of(tree: Path) -> None:
     assert found(tree) == [
-        f"webhooks.yaml:2: webhook named: secret: warning: git would take {tree}/key, which holds the secret; "
+        f"webhooks.yaml:2: webhook named: secret: warning: {tree}/key holds the secret, and git doesn't ignore it; "
         "add it to .gitignore, or move it out of the work tree",
-        "webhooks.yaml:7: webhook written: headers.X-Key: warning: the secret stands in this file, which git would "
-        "take; name a variable or a file outside of the work tree",
+        "webhooks.yaml:7: webhook written: headers.X-Key: warning: this file holds the secret, and git doesn't "
+        "ignore it; refer to a variable, or to a file outside of the work tree",
     ]
     (tree / ".env").write_text("A=b\n")
-    assert ".env:1: git: warning: git would take this file, which holds secrets; add it to .gitignore" in found(tree)
+    assert ".env:1: git: warning: this file holds secrets, and git doesn't ignore it; add it to .gitignore" in found(
+        tree
+    )
     (tree / ".gitignore").write_text("key\nwebhooks.yaml\n.env\n")
     assert found(tree) == []
 

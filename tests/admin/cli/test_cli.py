@@ -93,16 +93,16 @@ def test_check_says_what_the_worker_found_out_about_conductor(cli: Cli, sample: 
     sample.store.facts.set("index_misses", "1 of 9 waiting tasks")
     sample.store.facts.set("index_fails", "orders: 503")
     text = cli("check").stderr
-    assert "it can't use Conductor: 503" in text
+    assert "the worker can't use Conductor: 503" in text
     assert "events wait for Conductor's index: orders: 503" in text
-    assert "1 of 9 waiting tasks were not in Conductor's index" in text
+    assert "1 of 9 waiting tasks were missing from Conductor's index" in text
 
 
 def test_check_says_where_a_process_has_the_last_good_definitions_in_force(cli: Cli, sample: Sample) -> None:
     """Its environment may be another one than that of `check`."""
     error = "a.yaml:3: webhook a: secret: the environment variable A is not set"
     sample.store.facts.set("definitions_error:relay", error)
-    assert f"the relay finds errors in the definitions, and has the last good ones in force: {error}" in (
+    assert f"the relay found errors in the definitions, and keeps using the last good ones: {error}" in (
         cli("check").stderr
     )
 
@@ -127,7 +127,7 @@ def test_check_prints_every_problem_with_its_line_and_is_1(cli: Cli, sample: Sam
     result = cli("check", code=1)
     lines = result.stdout.splitlines()
     assert [line.split(": ")[0].rpartition(":")[2] for line in lines] == ["6", "15", "18", "20"]
-    assert "3 errors; the bridge keeps the last good definitions of each file" in result.stderr
+    assert "3 errors; the bridge keeps using the last good definitions of each file" in result.stderr
     found = json.loads(cli("check", "--json", code=1).stdout)
     assert [problem["line"] for problem in found] == [6, 15, 20, 18]
     assert set(found[0]) == {"file", "line", "where", "what", "remedy", "warning"}
@@ -249,7 +249,7 @@ def test_an_event_is_explained_task_by_task(cli: Cli, sample: Sample) -> None:
         "TAKEN  task wait_for_push of deploy",
         'NOT $.ref is "refs/heads/main", expected is "refs/heads/dev"',
         "after the event arrived",
-        "its workflow has version 1, and github-deploys receives only version 2",
+        "its workflow is version 1, and github-deploys only receives version 2",
         "someone_elses is not a receiver of github-deploys",
     ):
         assert part in text
@@ -318,13 +318,13 @@ def test_tasks_are_filtered(cli: Cli) -> None:
     assert [one["taskId"] for one in json.loads(cli("tasks", "--workflow", "release", "--json").stdout)] == ["task-old"]
     assert [one["taskId"] for one in json.loads(cli("tasks", "--broken", "--json").stdout)] == ["task-broken"]
     result = cli("tasks", "--workflow", "none")
-    assert (result.stdout, result.stderr) == ("", "no task is known to wait\n")
+    assert (result.stdout, result.stderr) == ("", "no task is known to be waiting\n")
     assert json.loads(cli("tasks", "--workflow", "none", "--json").stdout) == []
 
 
 def test_a_task_is_shown_with_the_events_that_came_near(cli: Cli, sample: Sample) -> None:
     text = cli("tasks", "show", "task-other").stdout
-    assert "Waiting for an event of github-deploys." in text
+    assert "Waiting for an event from github-deploys." in text
     assert f"DIFFERS  event {sample.events['pending']}" in text
     assert 'NOT $.ref is "refs/heads/Main", expected is "refs/heads/dev"' in text
     found = json.loads(cli("tasks", "show", "task-main", "--json").stdout)
@@ -491,4 +491,4 @@ def test_a_paused_webhook_is_listed_as_such_and_its_events_say_so(cli: Cli, samp
 
 def test_what_cannot_be_paused_or_resumed_is_said(cli: Cli) -> None:
     assert "no webhook nothing; there are: " in cli("pause", "nothing", code=1).stderr
-    assert "nothing isn't paused; paused are: none" in cli("resume", "nothing", code=1).stderr
+    assert "nothing isn't paused; paused webhooks: none" in cli("resume", "nothing", code=1).stderr

@@ -40,7 +40,7 @@ def test_a_webhook_by_options(cli: Cli) -> None:
         "$.ref: main",
     )
     assert "https://x.example/webhook/deploys" in found.output
-    assert "shown this once" in found.output
+    assert "shown only once" in found.output
     (webhook,) = load_definitions(Path("hooks"), PLATFORMS, {}).webhooks
     assert webhook.receivers == {"deploy": frozenset({1, 2})}
     assert (webhook.starts[0].version, webhook.starts[0].when) == (3, {"$.ref": "main"})

@@ -200,7 +200,7 @@ def test_every_platforms_signature_is_accepted_by_the_relay(
 def test_what_cannot_be_is_told(here: Cli) -> None:
     assert "no webhook nobody; there are: github-deploys, orders, slack" in here("send", "nobody", code=1).stderr
     assert "No such file" in here("send", "slack", "--data", "@nothing", code=2).stderr
-    assert "is no header" in here("send", "slack", "-H", "nothing", code=2).stderr
+    assert "is not a header" in here("send", "slack", "-H", "nothing", code=2).stderr
     assert "is no URL" in here("send", "slack", "--url", "ftp://x", code=2).stderr
     assert "is no URL" in here("send", "slack", "--url", "localhost:8000", code=2).stderr
     here.environment["PORT"] = "1"

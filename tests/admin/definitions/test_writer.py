@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from admin.definitions import writer as definitions_writer
-from admin.definitions.values import Secret, Verbatim, kept
+from admin.definitions.values import Secret, Verbatim, verbatim
 from admin.definitions.writer import CantWrite, Changed, DefinitionsFolder, Invalid, NameTaken
 from config.webhooks import Webhook, load_definitions
 from platforms import PLATFORMS
@@ -79,7 +79,7 @@ def test_what_others_wrote_in_the_same_file_stays(folder: DefinitionsFolder) -> 
     file.write_text(OTHERS)
     old = folder.find("orders")
     assert old is not None
-    folder.update("orders", kept(old.keys) | {"hold": "1m"}, old.version)
+    folder.update("orders", verbatim(old.keys) | {"hold": "1m"}, old.version)
     assert file.read_text() == OTHERS.replace("hold: 5m", "hold: 1m")
     folder.delete("orders", version(folder, "orders"))
     text = file.read_text()
@@ -92,12 +92,12 @@ def test_a_webhook_that_was_changed_meanwhile_is_not_overwritten(folder: Definit
     file = folder.folder / "deploys.yaml"
     seen = version(folder, "deploys")
     file.write_text(file.read_text().replace("deploy: any", "deploy: 2"))
-    kept = file.read_text()
+    written = file.read_text()
     with pytest.raises(Changed, match="nothing was overwritten"):
         folder.update("deploys", KEYS, seen)
     with pytest.raises(Changed):
         folder.delete("deploys", seen)
-    assert file.read_text() == kept
+    assert file.read_text() == written
     file.unlink()
     with pytest.raises(Changed, match="gone"):
         folder.update("deploys", KEYS, seen)
@@ -115,12 +115,12 @@ def test_a_secret_stays_until_it_is_named_no_more(folder: DefinitionsFolder) -> 
     folder.create(KEYS)
     old = folder.find("deploys")
     assert old is not None
-    rotated = kept(old.keys) | {"secret": [Secret("another-secret-0123456789"), Verbatim(old.keys["secret"])]}
+    rotated = verbatim(old.keys) | {"secret": [Secret("another-secret-0123456789"), Verbatim(old.keys["secret"])]}
     folder.update("deploys", rotated, old.version)
     assert len(files(folder)) == 3
     new = folder.find("deploys")
     assert new is not None
-    folder.update("deploys", kept(new.keys) | {"secret": Verbatim(new.keys["secret"][0])}, new.version)
+    folder.update("deploys", verbatim(new.keys) | {"secret": Verbatim(new.keys["secret"][0])}, new.version)
     assert len(files(folder)) == 2
     assert [secret.get_secret_value() for secret in read(folder)["deploys"].secret or ()] == [
         "another-secret-0123456789"
@@ -193,7 +193,7 @@ def test_a_disk_that_refuses_leaves_everything_as_it_was(
 
     monkeypatch.setattr(definitions_writer.os, "replace", full)  # type: ignore[attr-defined]
     with pytest.raises(CantWrite, match="No space left"):
-        folder.update("deploys", kept(old.keys) | {"secret": Secret("another-secret-0123456789")}, old.version)
+        folder.update("deploys", verbatim(old.keys) | {"secret": Secret("another-secret-0123456789")}, old.version)
     assert files(folder) == before
 
 

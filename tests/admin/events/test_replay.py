@@ -59,10 +59,10 @@ def test_many_are_replayed_in_the_order_of_their_arrival(cli: Cli, sample: Sampl
 def test_a_dry_run_only_says_how_many(cli: Cli, sample: Sample) -> None:
     arrive(sample, 3)
     result = cli("events", "replay", *MARKED, "--dry-run")
-    assert result.stdout.startswith("3 events would be replayed (github-deploys 3), that arrived from 20")
+    assert result.stdout.startswith("3 events would be replayed (github-deploys 3), which arrived from 20")
     assert json.loads(cli("events", "replay", *MARKED, "--dry-run", "--json").stdout)["chosen"] == 3
     assert replayed(sample) == []
-    assert "no event fits" in cli("events", "replay", "--text", "nowhere at all").stderr
+    assert "no event matches" in cli("events", "replay", "--text", "nowhere at all").stderr
 
 
 def test_since_and_after_bound_what_is_chosen(cli: Cli, sample: Sample) -> None:
@@ -76,12 +76,12 @@ def test_since_and_after_bound_what_is_chosen(cli: Cli, sample: Sample) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "say which"),
-        (["--rate", "5/s"], "say which"),
+        ([], "which events?"),
+        (["--rate", "5/s"], "which events?"),
         (["--status", "failed", "--rate", "fast"], "'fast' is not a rate"),
         (["--status", "failed", "--since", "yesterday"], "'yesterday' is not a duration"),
-        (["id", "--status", "failed"], "leave out what chooses many"),
-        (["id", "--dry-run"], "leave out what chooses many"),
+        (["id", "--status", "failed"], "leave out the options that select many"),
+        (["id", "--dry-run"], "leave out the options that select many"),
     ],
 )
 def test_what_makes_no_sense_is_wrong_usage(cli: Cli, arguments: list[str], words: str) -> None:
@@ -93,7 +93,7 @@ def test_what_cannot_be_replayed_is_left_out_and_said(cli: Cli, sample: Sample) 
     arrive(sample, 1, webhook="gone-webhook")
     result = cli("events", "replay", *MARKED, "--rate", "1000/s", code=1)
     assert result.stdout == "2 of 3 events replayed\n"
-    assert "1 not: the webhook gone-webhook is no longer defined" in result.stderr
+    assert "1 were not: the webhook gone-webhook is no longer defined" in result.stderr
 
 
 def test_ctrl_c_stops_between_two_and_says_how_to_go_on(cli: Cli, sample: Sample) -> None:
@@ -111,7 +111,7 @@ def test_ctrl_c_stops_between_two_and_says_how_to_go_on(cli: Cli, sample: Sample
     done = replayed(sample)
     assert 0 < len(done) < 200
     assert result.stdout == f"{len(done)} of 200 events replayed\n"
-    assert f"{200 - len(done)} are left; to go on, add --after {done[-1].replay_of}" in result.stderr
+    assert f"{200 - len(done)} are left; to continue, add --after {done[-1].replay_of}" in result.stderr
     cli("events", "replay", *MARKED, "--after", str(done[-1].replay_of), "--rate", "10000/s")
     assert [event.replay_of for event in replayed(sample)][:200] == ids
 
@@ -156,7 +156,7 @@ def test_the_page_asks_again_if_the_number_has_changed(client: FlaskClient, samp
     arrive(sample, 2)
     form = form_of(client.get('/replay?text="marked"').text) | {"text": '"marked"', "number": "5"}
     answer = client.post("/replay", data=form, headers={"Origin": "http://localhost"})
-    assert "has changed meanwhile" in answer.text
+    assert "has changed in the meantime" in answer.text
     assert replayed(sample) == []
 
 

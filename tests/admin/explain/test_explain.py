@@ -168,9 +168,9 @@ def test_a_webhook_that_is_gone_is_told() -> None:
     ("fields", "verdict", "text"),
     [
         ({"state": "done"}, "taken", "this event completed it at"),
-        ({"state": "claimed", "settled_at": None, "error": "timed out"}, "taken", "the last try failed: timed out"),
-        ({"state": "cancelled"}, "out of reach", "it had ended"),
-        ({"state": "failed", "error": "refused"}, "matches", "refused for good"),
+        ({"state": "claimed", "settled_at": None, "error": "timed out"}, "taken", "the last attempt failed: timed out"),
+        ({"state": "cancelled"}, "out of reach", "had already ended"),
+        ({"state": "failed", "error": "refused"}, "matches", "permanently refused"),
     ],
 )
 def test_what_this_event_did_with_the_task_is_told(fields: dict[str, Any], verdict: str, text: str) -> None:
@@ -213,7 +213,7 @@ def test_a_workflow_that_the_event_started_is_told() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "surroundings", "verdict", "text"),
     [
-        (event(decided_at=None, status="pending"), task(), around(), "matches", "still to be decided"),
+        (event(decided_at=None, status="pending"), task(), around(), "matches", "hasn't decided"),
         (
             event(decided_at=None, status="pending"),
             task(),
@@ -222,16 +222,16 @@ def test_a_workflow_that_the_event_started_is_told() -> None:
             "Conductor can't be reached: refused",
         ),
         (event(hold="held", status="pending"), task(scheduled_at=NOW + MINUTE), around(), "matches", "still held"),
-        (event(), task(state="gone"), around(), "out of reach", "no longer waits"),
+        (event(), task(state="gone"), around(), "out of reach", "no longer waiting"),
         (event(), task(scheduled_at=NOW + 30 * MINUTE), around(), "out of reach", "held only until"),
         (event(), task(scheduled_at=NOW + MINUTE), around(webhook(hold="0s")), "out of reach", "hold: 0s"),
-        (event(), task(), around(), "out of reach", "only after the event's takers were decided"),
+        (event(), task(), around(), "out of reach", "only after the event had been decided"),
         (
             event(status="delivered"),
             task(scheduled_at=NOW + MINUTE),
             around(on_event=(target(task_id="t2"),)),
             "out of reach",
-            "had a taker already",
+            "had already been taken",
         ),
     ],
 )
@@ -278,11 +278,11 @@ def test_a_long_value_is_cut() -> None:
         ({"state": "pending", "attempts": 0}, "Completing task wait of flow (w1)."),
         (
             {"state": "claimed", "attempts": 3, "error": "timed out"},
-            "Completing task wait of flow (w1), tries so far: 3; the last one failed: timed out.",
+            "Completing task wait of flow (w1), attempts so far: 3; the last one failed: timed out.",
         ),
         (
             {"state": "cancelled"},
-            "task wait of flow (w1) had ended already: cancelled, timed out or completed by others.",
+            "task wait of flow (w1) had already ended: cancelled, timed out, or completed by someone else.",
         ),
         (
             {
@@ -292,7 +292,7 @@ def test_a_long_value_is_cut() -> None:
                 "state": "failed",
                 "error": "No such workflow defined.",
             },
-            "Starting flow version 3 failed for good: No such workflow defined.."
+            "Starting flow version 3 failed permanently: No such workflow defined.."
             " Register the workflow in Conductor, or correct `starts`; then replay.",
         ),
     ],
@@ -307,15 +307,15 @@ def test_a_target_is_told_in_words(fields: dict[str, Any], text: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"status": "pending", "decided_at": None}, "still to be decided"),
+        ({"status": "pending", "decided_at": None}, "hasn't decided"),
         ({"status": "pending", "hold": "held"}, "Held until"),
         ({"status": "pending", "hold": "recheck"}, "free again"),
-        ({"status": "pending", "hold": "aside"}, "held again at its next try"),
+        ({"status": "pending", "hold": "aside"}, "will be again at its next try"),
         ({"status": "pending"}, "being called"),
         ({"status": "delivered"}, "Delivered."),
-        ({"status": "expired"}, "no task that matches came to wait"),
-        ({"status": "ignored"}, "no `when` of them held"),
-        ({"status": "failed"}, "refuses for good"),
+        ({"status": "expired"}, "no matching task started waiting"),
+        ({"status": "ignored"}, "none of its `when` conditions held"),
+        ({"status": "failed"}, "refused it permanently"),
         ({"replay_of": "e0"}, "A replay of e0."),
     ],
 )
@@ -324,11 +324,11 @@ def test_every_status_is_told_what_it_means(fields: dict[str, Any], text: str) -
 
 
 def test_an_event_that_no_hold_kept_is_told_so() -> None:
-    assert "keeps none" in " ".join(explain_event(event(), [], around(webhook(hold="0s"))).meaning)
+    assert "events are not held" in " ".join(explain_event(event(), [], around(webhook(hold="0s"))).meaning)
 
 
 def test_that_no_task_of_the_receivers_waits_is_told() -> None:
-    assert "No task of its receivers (flow) is known to wait." in explain_event(event(), [], around()).meaning
+    assert "No task of its receivers (flow) is known to be waiting." in explain_event(event(), [], around()).meaning
     assert not any("No task of" in text for text in explain_event(event(), [task()], around()).meaning)
 
 
@@ -379,12 +379,12 @@ def test_the_events_that_came_nearest_to_a_task_come_first_then_the_newest() -> 
 @pytest.mark.parametrize(
     ("fields", "targets", "text"),
     [
-        ({}, (), "Waiting for an event of hook."),
-        ({"workflow": "other"}, (), "a receiver of no webhook: no event can reach it. Add `other: any`"),
+        ({}, (), "Waiting for an event from hook."),
+        ({"workflow": "other"}, (), "no webhook has other as a receiver, so no event can reach it. Add `other: any`"),
         ({"broken": "why"}, (), "Broken: its matches can't be parsed, so no event completes it: why"),
         ({"state": "completed"}, (target(),), "Completed by event e1."),
         ({"state": "taken"}, (target(state="claimed"),), "Being completed by event e1."),
-        ({"state": "gone"}, (), "no longer waits"),
+        ({"state": "gone"}, (), "no longer waiting"),
     ],
 )
 def test_what_a_tasks_state_means_is_told(fields: dict[str, Any], targets: tuple[Target, ...], text: str) -> None:
@@ -428,7 +428,7 @@ def test_a_paused_webhook_is_the_reason_before_all_others() -> None:
     found = explain_event(waits, [], around(paused={"hook": NOW}))
     assert "paused since" in found.meaning[0]
     assert "webhook-bridge resume hook" in found.meaning[0]
-    assert not any("still to be decided" in sentence for sentence in found.meaning)
+    assert not any("hasn't decided" in sentence for sentence in found.meaning)
 
 
 def test_a_pace_is_named_where_targets_wait_for_their_turn() -> None:
@@ -439,7 +439,7 @@ def test_a_pace_is_named_where_targets_wait_for_their_turn() -> None:
 
 def test_a_skipped_start_names_the_workflow_that_is_there() -> None:
     skipped = target(kind="start", state="skipped", workflow_id="earlier", task_id=None)
-    assert target_in_words(skipped) == "Not started: flow is there for the same `once.key` (earlier)."
+    assert target_in_words(skipped) == "Not started: flow already exists for the same `once.key` (earlier)."
 
 
 def test_once_and_unless_are_said_beside_a_start() -> None:

@@ -16,7 +16,7 @@ from tests.store.contract.makers import arrive
 
 SINCE, DUE = 1_800_000_000_000, 1_800_000_060_000
 WHY = f"500 from Conductor (failed 3 times since {iso(SINCE)})"
-AGAIN = f"it is tried again at {iso(DUE)}, by itself"
+AGAIN = f"it is tried again automatically at {iso(DUE)}"
 
 
 def put_aside(sample: Sample, kind: str, id_: str, webhook: str | None = None) -> None:
@@ -33,7 +33,7 @@ def test_the_overview_lists_it(client: FlaskClient, sample: Sample) -> None:
     for number in range(2):
         put_aside(sample, "workflow", f"w{number}")
     text = words(client, "/")
-    assert "1 task, 2 workflows fail, and will be tried again; everything else goes on." in text
+    assert "1 task, 2 workflows keep failing and will be tried again; everything else goes on." in text
     assert f"task task-late of github-deploys set aside: {WHY}; {AGAIN}" in text
     problems = get(client, "/api/overview", "/api/overview")["problems"]
     assert [one["level"] for one in problems if "will be tried again" in one["text"]] == ["warning"]
@@ -56,7 +56,7 @@ def test_check_has_a_line_for_each_and_is_1(cli: Cli, sample: Sample) -> None:
 def test_an_event_that_is_set_aside_says_so(cli: Cli, client: FlaskClient, sample: Sample) -> None:
     event_id = arrive(sample.store, "undecided", webhook="orders")
     put_aside(sample, "event", event_id, "orders")
-    said = f"Its takers are still to be decided by the worker; it is set aside: {WHY}; {AGAIN}."
+    said = f"The worker hasn't decided it yet; it is set aside: {WHY}; {AGAIN}."
     assert said in cli("events", "show", event_id).stdout
     assert said in cli("events", "explain", event_id).stdout
     assert said in words(client, f"/events/{event_id}")

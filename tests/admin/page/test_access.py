@@ -25,9 +25,9 @@ def test_a_request_of_this_machine_is_let_in(host: str) -> None:
         ({"SERVER_NAME": "0.0.0.0"}, "not on loopback"),
         ({"HTTP_X_FORWARDED_FOR": "192.0.2.1"}, "through a proxy"),
         ({"HTTP_FORWARDED": "for=192.0.2.1"}, "through a proxy"),
-        ({"HTTP_HOST": "rebound.example.com:8090"}, "another name than localhost"),
-        ({"HTTP_HOST": ""}, "another name than localhost"),
-        ({"HTTP_HOST": "["}, "another name than localhost"),
+        ({"HTTP_HOST": "rebound.example.com:8090"}, "a name other than localhost"),
+        ({"HTTP_HOST": ""}, "a name other than localhost"),
+        ({"HTTP_HOST": "["}, "a name other than localhost"),
     ],
 )
 def test_others_are_refused_with_the_reason_and_a_remedy(change: dict[str, Any], reason: str) -> None:

@@ -57,7 +57,7 @@ def test_the_overview(client: FlaskClient) -> None:
     assert found["events"] == {"pending": 2, "delivered": 1, "expired": 1, "ignored": 1, "failed": 1}
     assert found["conductor"] == "up"
     assert found["waitingTasks"] == 5
-    assert "1 event of the last day failed" in found["problems"][0]["text"]
+    assert "1 event failed in the last day" in found["problems"][0]["text"]
 
 
 def test_webhooks(client: FlaskClient) -> None:

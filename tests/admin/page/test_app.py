@@ -73,9 +73,9 @@ def test_the_overview_begins_with_what_is_wrong(client: FlaskClient) -> None:
     )
     assert wrong < numbers < webhooks
     for part in (
-        "1 event of the last day failed",
+        "1 event failed in the last day",
         "1 waiting task can&#39;t be matched",
-        "orders rejected every one of its 3 deliveries",
+        "orders rejected all of its deliveries in the last day (3)",
         "https://hooks.example.com/webhook/github-deploys",
         "Verified",
         "4 accepted",
@@ -116,7 +116,7 @@ def test_events_are_listed_and_filtered(client: FlaskClient, sample: Sample) -> 
     text = page(client, "/events?status=failed&webhook=github-deploys&text=")
     assert sample.events["refused"] in text
     assert sample.events["delivered"] not in text
-    assert "No events of this kind." in page(client, "/events?text=%00%3Cnothing%3E")
+    assert "No events match." in page(client, "/events?text=%00%3Cnothing%3E")
     assert page(client, "/events?status=odd&before=x") == page(client, "/events")
 
 
@@ -158,7 +158,7 @@ def test_tasks_are_listed_and_shown(client: FlaskClient, sample: Sample) -> None
     assert "is not a JSONPath" in text
     assert "wait_other" not in page(client, "/tasks?workflow=release")
     text = page(client, "/tasks/task-other")
-    assert "Waiting for an event of github-deploys." in text
+    assert "Waiting for an event from github-deploys." in text
     assert sample.events["pending"] in text
     for name in sample.tasks:
         if name != "gone":
@@ -181,7 +181,7 @@ def test_a_long_payload_is_cut(client: FlaskClient, sample: Sample) -> None:
     event_id = new_event_id()
     sample.store.deliveries.append([NewEvent(event_id, "orders", 0, '{"a": "' + "x" * 300_000 + '"}', {}, {}, 0)])
     text = page(client, f"/events/{event_id}")
-    assert "Only its beginning is shown." in text
+    assert "Only the beginning is shown." in text
     assert len(text) < 150_000
 
 
@@ -348,7 +348,7 @@ def test_log_in_and_out(guarded: FlaskClient) -> None:
     assert 'type="password"' in text
     wrong = guarded.post("/login", data={"token": "wrong", "next": "/events"})
     assert wrong.status_code == 401
-    assert "That is not the token." in wrong.text
+    assert "Wrong token." in wrong.text
     right = guarded.post("/login", data={"token": TOKEN, "next": "/events?status=failed"})
     assert right.status_code == 303
     assert right.headers["Location"] == "/events?status=failed"

@@ -148,7 +148,7 @@ def test_log_in_with_the_token(driver: Chrome, tmp_path: Path) -> None:
         # The field has the focus, so that the token can be typed at once.
         await_true(driver, lambda: driver.switch_to.active_element.get_attribute("name") == "token")
         driver.switch_to.active_element.send_keys("wrong", Keys.ENTER)
-        await_true(driver, lambda: "That is not the token." in driver.find_element(By.TAG_NAME, "main").text)
+        await_true(driver, lambda: "Wrong token." in driver.find_element(By.TAG_NAME, "main").text)
         driver.find_element(By.NAME, "token").send_keys(TOKEN, Keys.ENTER)
         await_true(driver, lambda: driver.current_url == f"{url}/events?status=failed")
         assert sample.events["refused"] in driver.page_source

@@ -113,7 +113,7 @@ def test_elsewhere_it_starts_with_a_token_and_asks_for_it(sample: Sample) -> Non
     ("setting", "value", "reason"),
     [
         ("BRIDGE_RETENTION", "soon", "BRIDGE_RETENTION: 'soon' is not a duration"),
-        ("ADMIN_PORT", "http", "ADMIN_PORT: 'http' is no port"),
+        ("ADMIN_PORT", "http", "ADMIN_PORT: 'http' is not a port"),
         ("BRIDGE_ADMIN_TOKEN", "short", "BRIDGE_ADMIN_TOKEN: shorter than 16 characters"),
         ("BRIDGE_VIEWER_TOKEN", TOKEN, "BRIDGE_VIEWER_TOKEN: the same as BRIDGE_ADMIN_TOKEN"),
     ],

@@ -84,7 +84,7 @@ def test_every_platform_says_what_it_is_for_and_has_a_form(page: Page) -> None:
 
 
 def test_from_an_empty_folder_to_a_verified_webhook(page: Page, relay: list[Draft]) -> None:
-    assert "Make the first one" in page.client.get("/").text
+    assert "Create the first one" in page.client.get("/").text
     form = page.client.get("/new?platform=github").text
     secret = re.search(r'id="secret"[^>]*value="([\w-]{40,})"', form)
     assert secret, "a secret is made up"
