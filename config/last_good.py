@@ -151,7 +151,7 @@ class LastGood:
                 good += 1
             elif (reason := self._unreadable.get(file.name)) is not None:
                 what = f"its kept definitions can't be read: {reason}"
-                loader.problems.append(Problem(str(file), 1, "kept", what, "mend the file"))
+                loader.problems.append(Problem(str(file), 1, "kept", what, "fix the file"))
         errors = tuple(sorted(problem for problem in loader.problems if not problem.warning))
         warnings = tuple(sorted(problem for problem in loader.problems if problem.warning))
         sources = (path, Path(".env"), *files, *loader.references.files)
@@ -226,7 +226,7 @@ def _add(loader: Loader, file: Path, webhook: Webhook, written: dict[str, Any]) 
 
 def _not_in_force(loader: Loader, file: Path, url_id: str, why: str) -> None:
     what = f"its last good definition can't be in force ({why}), so its deliveries are answered 503"
-    loader.problems.append(Problem(str(file), 1, f"/webhook/{url_id}", what, "mend the file"))
+    loader.problems.append(Problem(str(file), 1, f"/webhook/{url_id}", what, "fix the file"))
 
 
 def _url_ids(webhooks: Iterable[Mapping[str, Any]]) -> set[str]:

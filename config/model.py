@@ -217,7 +217,7 @@ class Respond(_Model):
             try:
                 json.loads(body)
             except ValueError as error:
-                yield "body", f"the body is not JSON, as content_type says: {error}; mend it, or write it as a mapping"
+                yield "body", f"the body is not JSON, as content_type says: {error}; fix it, or write it as a mapping"
 
 
 class Accept(_Model):

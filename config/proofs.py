@@ -56,7 +56,7 @@ def _unpinned(webhook: Mapping[str, Any], platform: Platform) -> Iterator[Findin
         setting = platform.pinned_by[0]
         yield Finding(
             ("platform",),
-            f"no `{setting}`: {platform.name} signs for everybody, so whoever has an account there can post",
+            f"no `{setting}`: {platform.name} signs for everybody, so anyone with an account there can post",
             f"add {setting}: with yours",
             warning=True,
             fails_check=True,

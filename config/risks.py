@@ -53,7 +53,7 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
     ):
         yield Finding(
             ("signature", "timestamp_header"),
-            "the timestamp is not signed: whoever has an old delivery can give it a new time",
+            "the timestamp is not signed: anyone with an old delivery can give it a new time",
             'sign it, as in signed: "{timestamp}.{body}", if the sender does',
             warning=True,
         )
@@ -62,7 +62,7 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
     if (signature or webhook.get("secret")) and isinstance(dedup, dict) and "header" in dedup and not is_timed:
         yield Finding(
             ("dedup", "header"),
-            "nobody signs it: whoever has seen a delivery can send it again under another id",
+            "nobody signs it: anyone who has seen a delivery can send it again under another id",
             "name the id's place in the body, as in path: $.id, or leave dedup out, unless events can be alike",
             warning=True,
         )

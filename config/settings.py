@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     bridge_key_mirror: str | None = Field(
         default=None,
         description="where vendors' public keys (aws-sns, google-pubsub) are fetched from instead of the vendors: "
-        "https://HOST/PATH becomes MIRROR/HOST/PATH. Whoever runs the mirror can forge their deliveries",
+        "https://HOST/PATH becomes MIRROR/HOST/PATH. Anyone who runs the mirror can forge their deliveries",
     )
     bridge_worker_metrics: str = Field(
         "127.0.0.1:9109",
@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _different_tokens(self) -> Settings:
         if self.bridge_admin_token is not None and self.bridge_admin_token == self.bridge_viewer_token:
-            raise ValueError("the same as BRIDGE_ADMIN_TOKEN, so whoever only looks could change everything")
+            raise ValueError("the same as BRIDGE_ADMIN_TOKEN, so anyone who may only look could change everything")
         return self
 
     @field_validator("bridge_task_domains", mode="before")
@@ -210,7 +210,7 @@ def load_settings() -> Settings:
         load_dotenv(".env")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise SettingsError(f".env: can't be read: {reason}; mend it or remove it") from None
+        raise SettingsError(f".env: can't be read: {reason}; fix it or remove it") from None
     try:
         return Settings()
     except ValidationError as error:

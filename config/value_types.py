@@ -88,9 +88,7 @@ def _as_header_value(value: object) -> object:
     if isinstance(value, (bool, int, float)):
         raise ValueError("a number or boolean, not text; put it in quotes")
     if isinstance(value, str) and (value != value.strip() or any(character in value for character in "\r\n\0")):
-        raise ValueError(
-            "a value that no header can have: it starts or ends with a space, or has a line break; mend it"
-        )
+        raise ValueError("a value that no header can have: it starts or ends with a space, or has a line break; fix it")
     return SecretStr(value) if isinstance(value, str) else value
 
 

@@ -28,7 +28,7 @@ _MAX_DEPTH = 100
 class BadYaml(Exception):
     """The file is not YAML; `line` says where, `remedy` what to do."""
 
-    def __init__(self, message: str, line: int = 1, remedy: str = "mend the text at this line"):
+    def __init__(self, message: str, line: int = 1, remedy: str = "fix the text at this line"):
         super().__init__(message)
         self.line = line
         self.remedy = remedy
@@ -99,7 +99,7 @@ def _bad_yaml(error: MarkedYAMLError, text: str) -> BadYaml:
         return BadYaml(
             "a colon where no key can be",
             line,
-            "put a text that has a colon in quotes, or mend the indentation",
+            "put a text that has a colon in quotes, or fix the indentation",
         )
     return BadYaml(reason, line)
 

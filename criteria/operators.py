@@ -168,7 +168,7 @@ def _operand_fault(name: str, operand: Any) -> str | None:
         try:
             _pattern(operand)
         except BadOperators as error:
-            return f"{error}; mend it: patterns are RE2's, without look-around and references to groups"
+            return f"{error}; fix it: patterns are RE2's, without look-around and references to groups"
     return None
 
 

@@ -156,7 +156,7 @@ def _compared(source: Tables, to: Tables, table: Table, say: Say) -> int:
     if (number, before) != (moved, after):
         raise CantTransfer(
             f"{table.name} differ after the transfer: {number} rows and {moved}; did a relay or worker run meanwhile? "
-            "Stop them, give it an empty store, and begin anew"
+            "Stop them, give it an empty store, and start again"
         )
     say(Progress(f"{table.name}, compared", number, number))
     return number

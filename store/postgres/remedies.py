@@ -88,7 +88,7 @@ def advice(settings: Mapping[str, str]) -> list[str]:
     if settings.get("synchronous_commit") == "off":
         found.append(
             "the server has synchronous_commit off. The bridge turns it on for itself, so that a 2xx means that the "
-            "event is on disk; turn it on for everybody (ALTER SYSTEM SET synchronous_commit = on). With a synchronous "
+            "event is on disk; turn it on for all (ALTER SYSTEM SET synchronous_commit = on). With a synchronous "
             "standby (synchronous_standby_names) a 2xx survives the loss of the host too"
         )
     if settings.get("synchronous_commit") == "local" and settings.get("synchronous_standby_names"):

@@ -269,7 +269,7 @@ extra: 1
         (
             "webhooks:\n- name: a\n  verifier: none\n"
             "  starts:\n  - workflow: w\n    when:\n      $.a: {$not: {$regex: (}}",
-            "7: webhook a: starts[0].when.$.a.$not.$regex: not a pattern: missing ): (; mend it",
+            "7: webhook a: starts[0].when.$.a.$not.$regex: not a pattern: missing ): (; fix it",
         ),
         (
             "webhooks:\n- name: a\n  verifier: none\n  receivers: {w: 1}\n  only:\n    $.a: {$gt: 5, $lt: 3}",
@@ -537,7 +537,7 @@ def test_what_a_platform_asks_is_checked(problems: Problems, keys: dict[str, str
         ),
         (
             {"signature": "{secret: '${SECRET}', header: A}", "dedup": "{header: X-Id}"},
-            "dedup.header: warning: nobody signs it: whoever has seen a delivery can send it again under another id",
+            "dedup.header: warning: nobody signs it: anyone who has seen a delivery can send it again under another id",
         ),
     ],
 )
