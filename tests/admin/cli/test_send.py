@@ -92,13 +92,13 @@ def test_a_file_is_signed_and_posted_and_the_answer_printed(here: Cli, recorder:
     assert headers["x-github-event"] == "push"
     key = b"a-secret-of-more-than-sixteen-characters"
     assert headers["x-hub-signature-256"] == "sha256=" + hmac.new(key, body, hashlib.sha256).hexdigest()
-    recorder.verdict(sample.bridge().definitions.webhooks["github-deploys"])
+    recorder.verdict(sample.bridge().definitions.by_name["github-deploys"])
 
 
 def test_headers_of_a_custom_sender_are_given(here: Cli, recorder: Recorder, sample: Sample) -> None:
     here("send", "orders", "--data", '{"a": 1}')
     assert recorder.requests[-1][2]["x-api-key"] == "another-secret-value"
-    recorder.verdict(sample.bridge().definitions.webhooks["orders"])
+    recorder.verdict(sample.bridge().definitions.by_name["orders"])
 
 
 def test_a_refusal_is_printed_and_is_1(here: Cli, recorder: Recorder) -> None:
@@ -194,15 +194,15 @@ def test_every_platforms_signature_is_accepted_by_the_relay(
         assert "public key only" in here("send", "hook", "--data", data, code=1).stderr
         return
     here("send", "hook", "--data", data)
-    recorder.verdict(sample.bridge().definitions.webhooks["hook"])
+    recorder.verdict(sample.bridge().definitions.by_name["hook"])
 
 
 def test_what_cannot_be_is_told(here: Cli) -> None:
     assert "no webhook nobody; there are: github-deploys, orders, slack" in here("send", "nobody", code=1).stderr
     assert "No such file" in here("send", "slack", "--data", "@nothing", code=2).stderr
     assert "is not a header" in here("send", "slack", "-H", "nothing", code=2).stderr
-    assert "is no URL" in here("send", "slack", "--url", "ftp://x", code=2).stderr
-    assert "is no URL" in here("send", "slack", "--url", "localhost:8000", code=2).stderr
+    assert "is not a URL" in here("send", "slack", "--url", "ftp://x", code=2).stderr
+    assert "is not a URL" in here("send", "slack", "--url", "localhost:8000", code=2).stderr
     here.environment["PORT"] = "1"
     assert "can't be reached" in here("send", "slack", code=1).stderr
 
