@@ -68,7 +68,7 @@ class Settings(BaseSettings):
         "every sender is trusted",
     )
     bridge_poll_interval: Duration = Field(
-        default=1.0, gt=0, description="how often the queue of waiting tasks is swept"
+        default=1.0, gt=0, description="how often the queue of waiting tasks is polled"
     )
     bridge_discovery_interval: Duration = Field(
         default=30.0,
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
         default=2.0, description="how much later than an event a workflow may have started and still take it"
     )
     bridge_task_domains: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="task domains whose queues are swept too, separated by commas"
+        default=(), description="task domains whose queues are polled too, separated by commas"
     )
     bridge_call_timeout: Duration = Field(default=10.0, gt=0, description="how long one call to Conductor may take")
     bridge_calls: int = Field(default=16, ge=1, le=256, description="calls to Conductor at a time, a worker")

@@ -24,7 +24,7 @@ def on_proxies(settings: Settings, definitions: Definitions) -> list[Finding]:
         return [
             Finding(
                 "note",
-                "whoever reaches the relay around its proxy can claim any address, even one in the `allow_ips` of "
+                "a client that bypasses the proxy can claim any address, even one in the `allow_ips` of "
                 f"{restricted[0]}",
                 "list the proxies' addresses or networks instead of their number",
             )
