@@ -78,13 +78,21 @@ class Bridge:
         self.port = int(self.environment["PORT"])
         self.relay: Child | None = None
         self.worker: Child | None = None
+        self._senders: list[Sender] = []
 
     def start(self) -> Bridge:
         self.relay = start_relay(self.environment, self.folder / "relay.log")
         self.worker = start_worker(self.environment, self.folder / "worker.log")
         return self
 
+    def sender(self) -> Sender:
+        """A new one, for one thread."""
+        self._senders.append(Sender(self.port))
+        return self._senders[-1]
+
     def stop(self) -> None:
+        for sender in self._senders:
+            sender.close()
         for child in (self.worker, self.relay):
             if child is not None:
                 child.stop()
@@ -104,6 +112,10 @@ class Sender:
 
     def __init__(self, port: int):
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._connection.close()
 
     def send(self, payload: dict[str, Any]) -> float:
         """Posts the event; when its answer was there, in Unix seconds."""
@@ -201,7 +213,7 @@ def last_mile(
 ) -> list[Figure]:
     """From the relay's answer to the workflow's end, beside one completion with the plain client; in turn."""
     bridge.start()
-    sender = Sender(bridge.port)
+    sender = bridge.sender()
     complete = bare_completion(conductor.url)
     ours, bare = [], []
     for _ in range(effort.last_miles):
@@ -258,7 +270,7 @@ def throughput(bridge: Bridge, conductor: Conductor, effort: Effort) -> list[Fig
 
             def send(number: str, local: threading.local = local) -> None:
                 if not hasattr(local, "sender"):
-                    local.sender = Sender(bridge.port)
+                    local.sender = bridge.sender()
                 local.sender.send({"kind": "bench", "number": number})
 
             list(pool.map(send, numbers))
@@ -326,7 +338,7 @@ def soak(bridge: Bridge, conductor: Conductor, effort: Effort) -> list[Figure]:
     bridge.start()
     assert bridge.relay is not None and bridge.worker is not None
     groups = {"relay": bridge.relay.pid, "worker": bridge.worker.pid}
-    sender = Sender(bridge.port)
+    sender = bridge.sender()
     early: dict[str, float] = {}
     began = time.perf_counter()
     for number in range(effort.soak_events):
