@@ -115,9 +115,12 @@ def test_a_pace_spreads_the_calls_of_its_webhook_in_order_and_slows_no_other(
     assert bridge.event(paced[-1]).status == "pending"
     for event_id in paced:
         bridge.wait_for_event(event_id, "delivered")
+    # They are claimed in order. On a busy machine two that run side by side may reach Conductor the other way round.
+    claimed = [target.claimed_at or 0 for target in bridge.store.queries.targets_of(paced)]
+    assert claimed == sorted(claimed)
+    assert 0 not in claimed
     starts = [started_by(conductor, name, event_id)[0]["startTime"] for event_id in paced]
-    assert starts == sorted(starts)
-    assert starts[-1] / 1000 - began >= 9 / 5 - 0.5, "ten calls at five a second"
+    assert max(starts) / 1000 - began >= 9 / 5 - 0.5, "ten calls at five a second"
 
 
 def test_while_paused_deliveries_are_accepted_and_nothing_is_decided(

@@ -107,7 +107,7 @@ def test_the_keyboard_is_enough(driver: Chrome, url: str) -> None:
     page = driver.find_element(By.TAG_NAME, "body")
     page.send_keys(Keys.TAB)
     skip = driver.switch_to.active_element
-    assert skip.text == "Skip to the content"
+    assert skip.text == "Skip to content"
     assert skip.location["x"] >= 0
     skip.send_keys(Keys.ENTER)
     assert driver.switch_to.active_element.tag_name == "main"
