@@ -91,7 +91,7 @@ class Slots:
         if group in self._sick:
             # One that wasn't tried may well be sound: those that were, and hang again, are no reason not to try it.
             alike = sum(slot.tried == tried for slot in own)
-            if alike >= (self._few if tried else self._calls // 2):
+            if alike >= (self._few if tried else max(1, self._calls // 2)):
                 return "later"
             if prompt >= self._few:
                 return "wait" if waiting < self._few else "later"

@@ -95,3 +95,11 @@ def test_a_call_that_fails_at_once_says_nothing_about_its_group() -> None:
     slots = Slots(16)
     slots.end(slots.begin(one("a"), 0), False, 0.1)
     assert full(slots, "a", 1) == 16
+
+
+def test_with_a_single_call_at_a_time_a_group_that_hung_is_called_again() -> None:
+    slots = Slots(1)
+    slots.end(slots.begin(one("a"), 0), False, HANGS)
+    assert slots.verdict(("a", "flow"), False, 0, 9) == "now"
+    slots.begin(one("a"), 9)
+    assert slots.verdict(("a", "flow"), False, 0, 9) == "later"
