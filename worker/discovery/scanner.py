@@ -68,7 +68,9 @@ class Scanner:
         self.began = self._conductor.now()
         self.complete = False
         try:
-            for domain in self._queues:
+            for number, domain in enumerate(self._queues):
+                if number:  # the last poll of the queue before has brought nothing
+                    yield []
                 yield from self._empty(domain)
         except OutcomeUnknown:
             self._state.poll_lost()

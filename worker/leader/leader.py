@@ -261,12 +261,15 @@ class Leader:
         """Searches the index next to the scans. Raises ConductorError, StoreUnavailable, and TermOver if it is."""
         if not self.scanner.searched_to and not self.state.failing:
             return
-        for found in self._discovery.run(self.scanner.searched_to):
-            if isinstance(found, Ended):
-                self._send(partial(self.adoption.drop, found.task_ids))
-            else:
-                self._send(partial(self._adopt, found))
-        self._reporter.discovery(self.state, self._discovery.outcome)
+        try:
+            for found in self._discovery.run(self.scanner.searched_to):
+                if isinstance(found, Ended):
+                    self._send(partial(self.adoption.drop, found.task_ids))
+                else:
+                    self._send(partial(self._adopt, found))
+        finally:
+            if not self.heartbeat.over:  # a reconciliation may have been completed before the discovery failed
+                self._reporter.discovery(self.state, self._discovery.outcome)
         # Last: what was found must be stored by then.
         self._send(partial(self._reporter.searched_to, self._discovery.searched_to))
 

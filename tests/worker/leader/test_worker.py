@@ -23,7 +23,7 @@ from testkit import PATIENCE
 from tests.worker.clock import Clock
 from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor
-from worker.conductor.errors import ConductorError, NotNow, NotThere
+from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnknown
 from worker.health import Health
 from worker.leader import leader as leader_module
 from worker.leader.decider import Decider
@@ -60,6 +60,7 @@ class Bench:
         self.conductor = SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}))
         self.source = Watcher()
         self.clock: Any = time
+        self.domains = ""
         self.made: list[Worker] = []
 
     def worker(self) -> Worker:
@@ -67,6 +68,7 @@ class Bench:
             bridge_database=f"sqlite:///{self.folder}/bridge.db",
             bridge_poll_interval="50ms",
             bridge_discovery_interval="100ms",
+            bridge_task_domains=self.domains,
         )
         source: Any = self.source
         conductor: Any = self.conductor
@@ -273,6 +275,38 @@ def test_a_task_that_a_killed_conductor_never_told_its_index_of_is_found_once_it
     leader_of(worker).read_inbox()
     assert bench.state(hidden) == "waiting"
     assert bench.store.facts.all()["index_misses"] == "1 of 2 waiting tasks"
+
+
+def test_what_a_reconciliation_has_shown_is_reported_though_the_discovery_fails_behind_it(bench: Bench) -> None:
+    worker = bench.deciding()
+    bench.wait()
+    worker.step()
+    hidden = bench.wait()
+    bench.conductor.poll("somebody")
+    bench.conductor.unindexed = {hidden}
+    bench.conductor.tasks[hidden].started_at -= 31_000
+    lost = OutcomeUnknown("no answer in time")
+    with mock.patch.object(bench.conductor, "ended_since", side_effect=lost), pytest.raises(OutcomeUnknown):
+        leader_of(worker).discover()
+    assert bench.store.facts.all()["index_misses"] == "1 of 2 waiting tasks"
+
+
+def test_a_worker_that_lost_leadership_as_a_queue_was_found_empty_polls_no_other_queue(bench: Bench) -> None:
+    bench.domains = "billing"
+    worker, other = bench.deciding(), bench.worker()
+    asked: list[str | None] = []
+
+    def poll(worker_id: str, domain: str | None = None, *_: Any) -> list[Task]:
+        asked.append(domain)  # this process is frozen, and its term runs out
+        bench.store.leadership.resign(Term(worker.id))
+        assert other.elect()
+        leader.heartbeat._renewed_at -= TERM_SECONDS + 1
+        return []
+
+    leader = leader_of(worker)
+    bench.conductor.poll = poll  # type: ignore[method-assign,assignment]
+    worker.step()
+    assert (asked, worker.leader) == ([None], None)
 
 
 def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(bench: Bench) -> None:
