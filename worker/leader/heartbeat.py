@@ -16,14 +16,15 @@ TERM_SECONDS = 6.0
 class Heartbeat:
     """Of one term. Thread-safe: one thread renews the term, others ask about it."""
 
-    def __init__(self, store: Leadership, term: Term, clock: MonotonicClock = time):
+    def __init__(self, store: Leadership, term: Term, clock: MonotonicClock = time, since: float | None = None):
+        """`since` is when the store was asked for the term, by the clock; now by default."""
         self._store = store
         self._clock = clock
         self.term = term
         self.over = False
         """Whether this worker has ended the term: nothing more may be done in it."""
         self._lost = False
-        self._renewed_at = clock.monotonic()
+        self._renewed_at = clock.monotonic() if since is None else since
 
     @property
     def certain_until(self) -> float:

@@ -53,6 +53,7 @@ class Leader:
     def __init__(
         self,
         term: Term,
+        since: float,
         *,
         settings: Settings,
         store: Store,
@@ -66,7 +67,8 @@ class Leader:
         tuning: Tuning,
         clock: MonotonicClock,
     ):
-        """Has read nothing yet. `stop` is rung when the worker is to end: no pause is longer.
+        """Has read nothing yet. `since` is when the term was asked for, by the clock. `stop` is rung when the worker is
+        to end: no pause is longer.
 
         Raises StoreUnavailable.
         """
@@ -82,7 +84,7 @@ class Leader:
         self._tuning = tuning
         self._clock = clock
         self.term = term
-        self.heartbeat = Heartbeat(store.leadership, term, clock)
+        self.heartbeat = Heartbeat(store.leadership, term, clock, since)
         workflows = Workflows(store, conductor, pools.workflows, tuning.workflow_threads or 1, clock)
         self.decider = Decider(store, workflows, conductor.server_clock, timeouts, settings.bridge_clock_skew)
         self.state = DiscoveryState(clock, tuning.search_gap)

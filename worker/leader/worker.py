@@ -209,12 +209,14 @@ class Worker:
 
     def elect(self) -> bool:
         """Begins a term unless another worker is leader; whether it did. Raises LeadershipLost and StoreUnavailable."""
+        asked_at = self._clock.monotonic()  # the term may run out while its answer is on its way
         term = self._store.leadership.elect(self.id, TERM_SECONDS)
         if term is None:
             return False
         # Before it is loaded, which may take longer than a term lasts: from here on it has a heartbeat.
         self.leader = leader = Leader(
             term,
+            asked_at,
             settings=self._settings,
             store=self._store,
             conductor=self._conductor,

@@ -423,6 +423,26 @@ def test_a_worker_that_was_frozen_sees_whether_it_still_has_leadership_before_it
     assert (worker.leader is None, polls.called) == (lost, not lost)
 
 
+def test_a_term_is_certain_from_when_it_was_asked_for_and_not_from_when_that_was_answered(bench: Bench) -> None:
+    bench.clock = Clock()
+    worker, other = bench.worker(), bench.worker()
+    elect = bench.store.leadership.elect
+
+    def slow(worker_id: str, seconds: float) -> Term | None:
+        term = elect(worker_id, seconds)
+        bench.clock.seconds += TERM_SECONDS + 1  # frozen, until the term has run out
+        return term
+
+    with mock.patch.object(bench.store.leadership, "elect", slow):
+        assert worker.elect()
+    bench.store.leadership.resign(Term(worker.id))
+    assert other.elect()
+    polls = bench.conductor.poll = mock.Mock()  # type: ignore[method-assign]
+    worker.step()
+    assert worker.leader is None
+    polls.assert_not_called()
+
+
 # --- response time-outs ---
 
 
