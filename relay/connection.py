@@ -182,10 +182,10 @@ class Connection:
     def finish(self, request: Any) -> None:
         """Sends the answer, and reads what is left of gunicorn's request. Raises OSError."""
         answer, self._answer = self._answer or b"", None
-        try:
-            sent = self._peer.send(answer, 0, 0.0)  # of nearly every answer all, without waiting
-        except BlockingIOError:
-            sent = 0
+        sent = 0
+        if not self.is_tls:  # TLS has no such way: gevent would wait there for as long as the peer likes
+            with suppress(BlockingIOError):
+                sent = self._peer.send(answer, 0, 0.0)  # of nearly every answer all, without waiting
         if sent == len(answer) and self._body_is_read:
             return
         # An error of the connection, as if the peer had gone: gunicorn closes it without a word.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
-from gevent import socket
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from gevent import socket, ssl
 from gunicorn.config import Config
 from gunicorn.http import get_parser
 from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
@@ -14,6 +17,7 @@ from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
 from relay.connection import LARGEST_HEAD, Connection, Places, TooMuchFraming
 from relay.memory import Memory, Overloaded
 from testkit import PATIENCE
+from tests.relay.certificates import certificate
 
 
 class Peer:
@@ -232,3 +236,25 @@ def test_who_waits_in_gevent_as_he_gives_way_is_told_to_come_again(begun: bytes)
             assert reading.get(timeout=PATIENCE) == b""
         ours.sendall(b"an answer")
         assert theirs.recv(100) == b"an answer"
+
+
+def test_a_tls_peer_that_never_reads_is_given_up_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.connection.LONGEST_ANSWER", 0.2)
+    monkeypatch.setattr("relay.connection.ssl", ssl)  # as the relay's worker has it
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = tmp_path / "pem"
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem.write_bytes(private.private_bytes(*form) + certificate(private))
+    serving, asking = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    serving.load_cert_chain(pem)
+    asking.check_hostname, asking.verify_mode = False, ssl.CERT_NONE
+    ours, theirs = socket.socketpair()
+    client = gevent.spawn(asking.wrap_socket, theirs)
+    peer = serving.wrap_socket(ours, server_side=True)
+    client.join()
+    connection = Connection(peer, Memory())
+    connection.head_is_read()
+    connection.body_is_read()
+    connection.sendall(bytes(8 * 1024 * 1024))
+    with gevent.Timeout(10), client.get(), peer, pytest.raises(BrokenPipeError):
+        connection.finish(None)
