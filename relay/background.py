@@ -122,20 +122,21 @@ class Background:
 
     def _run(self) -> None:
         port = _MetricsPort(self._metrics_address)
-        announced = False
-        while not self._stopped.wait(FLUSH_INTERVAL if announced else 0):
+        announced, pause = False, 0.0
+        while not self._stopped.wait(pause):
+            pause = FLUSH_INTERVAL
             try:
+                # First what people see of a store that is away.
+                self.outcomes.flush()
+                port.take()
                 if not announced:
                     self._definitions.announce()
                     announced = True
-                self.outcomes.flush()
-                port.take()
                 self._hidden_paths.write()
             except StoreUnavailable as error:
                 structlog.get_logger().warning("what the definitions say can't be written yet", error=str(error))
             except Exception:  # the next second is another chance
                 structlog.get_logger().exception("the outcomes could not be written")
-                self._stopped.wait(FLUSH_INTERVAL)
         port.leave()
 
 

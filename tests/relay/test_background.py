@@ -217,3 +217,25 @@ def test_a_webhook_that_goes_is_answered_503_for_a_minute_and_said(make_relay: M
     relay.define([PLAIN, PLAIN | {"name": "other", "id": "o-1"}])
     relay.background.reload_now()
     assert answers() == [200, 200, 404]
+
+
+def test_a_store_that_is_away_from_the_start_is_counted_and_not_tried_all_the_time(
+    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = make_relay(PLAIN)
+    tries = []
+    tried, counted = threading.Event(), threading.Event()
+
+    def fails(*_: object) -> None:
+        tries.append(1)
+        tried.set()
+        raise StoreUnavailable("disk full")
+
+    monkeypatch.setattr(relay.store.facts, "set", fails)
+    monkeypatch.setattr(metrics, "count_deliveries", lambda *_: counted.set())
+    relay.background.outcomes.count("plain", "store_unavailable", 503)
+    relay.background.start()
+    assert tried.wait(5)
+    assert counted.is_set()
+    relay.background.stop()
+    assert len(tries) <= 5  # two threads, once a second each
