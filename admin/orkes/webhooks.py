@@ -262,8 +262,10 @@ def _header_values(
 ) -> dict[str, Secret | Verbatim]:
     if any(value == HIDDEN and name not in old for name, value in headers.items()):
         raise NotAWebhook("a header's value is ***, but there is no present one to keep")
+    if not all(isinstance(value, str) for value in headers.values()):
+        raise NotAWebhook("a header's value must be text")
     return {
-        str(name): Verbatim(old[name]) if value == HIDDEN else _value(str(value), references)
+        str(name): Verbatim(old[name]) if value == HIDDEN else _value(value, references)
         for name, value in headers.items()
     }
 

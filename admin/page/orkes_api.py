@@ -6,6 +6,7 @@ Success is always 200. https://orkes.io/content/category/reference-docs/api/webh
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,12 +60,13 @@ def get_all() -> Response:
 @blueprint.post("/metadata/webhook")
 def create() -> Response:
     body, defined = _body(), bridge().definitions.by_name
+    tags = _tags_in(body["tags"]) if body.get("tags") else []
     keys = _keys(from_orkes, body, Secrets(), None, frozenset({*defined, *(one.url_id for one in defined.values())}))
     _write(lambda: folder().create(keys))
     changed("created", keys["name"], "through Orkes' API")
     _remember(keys["name"], body)
-    if body.get("tags"):
-        _set_tags(keys["name"], _tags_in(body["tags"]))
+    if tags:
+        _set_tags(keys["name"], tags)
     return _one(keys["name"])
 
 
@@ -143,11 +145,20 @@ def _remember(name: str, body: dict[str, Any]) -> None:
     if webhook is None:
         return
     words = {field: body[field] for field in _WORDS if isinstance(body.get(field), str) and body[field]}
+    proof = proof_of(webhook)
+    if not _is_header(words.get("secretKey", "X-Any"), words.get("headerKey"), proof.get("headerKey")):
+        words["secretKey"] = HIDDEN
     if isinstance(body.get("headers"), dict):
         words["headers"] = dict.fromkeys(map(str, body["headers"]), HIDDEN)
-    kept = {"words": words, "for": proof_of(webhook)}
+    kept = {"words": words, "for": proof}
     text = json.dumps(kept)
     bridge().store.facts.set(f"orkes:{name}", text if len(text) <= _LONGEST_WORDS else None)
+
+
+def _is_header(text: str, *headers: str | None) -> bool:
+    """Whether a client's secretKey is the name of a header, which is what Orkes means by it. By its own name it could
+    as well be the secret."""
+    return text in headers or re.fullmatch(r"[Xx](-[A-Za-z]{1,20}){1,6}(-[0-9]{1,3})?", text) is not None
 
 
 def _shown(webhook: Webhook, verified: bool, facts: Mapping[str, str]) -> dict[str, Any]:

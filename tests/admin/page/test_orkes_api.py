@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -362,3 +363,21 @@ def test_without_the_setting_the_api_reads_only(tmp_path: Path) -> None:
     answer = client("POST", "", FLAGS)
     assert answer.status_code == 403
     assert "BRIDGE_ADMIN_WRITES" in answer.get_json()["message"]
+
+
+def test_a_secret_that_is_sent_as_secret_key_is_neither_kept_nor_shown(client: Client, page: Page) -> None:
+    assert client("POST", "", GITHUB | {"secretKey": GITHUB["secretValue"]}).get_json()["secretKey"] == "***"
+    assert GITHUB["secretValue"] not in Client(page, VIEWER)("GET", "").get_data(as_text=True)
+    with closing(open_store(page.settings.bridge_database)) as store:
+        assert GITHUB["secretValue"] not in str(store.facts.all())
+
+
+def test_wrong_tags_leave_no_webhook_behind(client: Client, page: Page) -> None:
+    assert client("POST", "", FLAGS | {"tags": [{"no": "key"}]}).status_code == 400
+    assert FLAGS["name"] not in page.defined
+
+
+@pytest.mark.parametrize("value", [None, True, {}, []])
+def test_a_headers_value_that_is_no_text_is_refused(value: Any, client: Client) -> None:
+    refused = client("POST", "", FLAGS | {"headers": {"Authorization": value}})
+    assert (refused.status_code, refused.get_json()["message"]) == (400, "a header's value must be text")
