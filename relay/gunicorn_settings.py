@@ -9,9 +9,15 @@ from gevent import monkey
 # would come too late for what has a lock or a socket by then.
 monkey.patch_all()
 
+import os
+import sys
+
+if getattr(sys.flags, "safe_path", False) and sys.path[0] in (os.getcwd(), os.environ.get("PWD")):
+    # Python was told not to look there (`webhook-bridge relay`), but gunicorn puts the working folder first.
+    sys.path.append(sys.path.pop(0))
+
 import atexit
 import gc
-import os
 import shutil
 import socket
 import ssl
