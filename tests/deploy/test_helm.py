@@ -456,6 +456,8 @@ def test_new_definitions_are_checked_before_an_upgrade_changes_anything(values: 
         before, after = (int(each["metadata"]["annotations"].get("helm.sh/hook-weight", 0)) for each in (hook, job))
         assert before < after
     assert "check" not in pods(with_values(values, "check.enabled=false"))
+    # As `helm upgrade --reuse-values` gives the values of a chart that had no check.
+    assert "check" in pods(with_values(values, "check=null", "conductorAddress=null"))
 
 
 def test_what_helm_test_leaves_behind_does_not_outlive_the_release() -> None:

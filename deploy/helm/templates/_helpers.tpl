@@ -73,7 +73,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $ports := .Values.networkPolicy.databasePorts }}
 {{- if and (not $ports) (not $database.host) $database.existingSecret }}
 {{- $secret := lookup "v1" "Secret" .Release.Namespace $database.existingSecret }}
-{{- $url := dig "data" $database.urlKey "" $secret | b64dec }}
+{{- $url := dig "data" $database.urlKey "" $secret | b64dec | trim }}
 {{- $hosts := regexReplaceAll "[/?].*$" (regexReplaceAll "^[a-z]+://([^@/]*@)?" $url "") "" }}
 {{- range splitList "," $hosts }}
 {{- with regexFind ":[0-9]+$" . }}{{ $ports = append $ports (trimPrefix ":" . | int) }}{{ end }}
