@@ -150,7 +150,8 @@ class VerifiedWebhooks:
                 key = self._store.salt(until)
                 self._replace_older(key, until)
                 self._key = key
-        return fingerprint(webhook, self._key)
+            key = self._key  # `replace` may come before it is used
+        return fingerprint(webhook, key)
 
     def _replace_older(self, key: bytes, until: float) -> None:
         """Replaces what an older version wrote, for all webhooks at once, so that later changes are noticed."""
