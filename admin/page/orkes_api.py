@@ -59,6 +59,7 @@ def get_all() -> Response:
 
 @blueprint.post("/metadata/webhook")
 def create() -> Response:
+    folder()  # first of all: whoever may not write learns nothing of which secrets there are
     body, defined = _body(), bridge().definitions.by_name
     tags = _tags_in(body["tags"]) if body.get("tags") else []
     keys = _keys(from_orkes, body, Secrets(), None, frozenset({*defined, *(one.url_id for one in defined.values())}))

@@ -219,6 +219,13 @@ def test_each_way_to_write_a_reference_is_known_and_a_file_will_do(form: str, cl
     assert (page.folder / "secrets" / "NAMED").exists()
 
 
+def test_where_definitions_may_not_be_written_nobody_learns_which_secrets_there_are(tmp_path: Path) -> None:
+    closed = Client(Page(tmp_path, bridge_admin_token=ADMIN, bridge_admin_writes=False))
+    for name in ("PATH", "NO_SUCH_VARIABLE"):
+        answer = closed("POST", "", GITHUB | {"secretValue": f"${{workflow.secrets.{name}}}"})
+        assert (answer.status_code, name in answer.text) == (403, False)
+
+
 @pytest.mark.parametrize("form", ["${workflow.secrets.}", "${a b}", "${", "$${NAMED}", "${workflow.input.x.y}"])
 def test_what_is_no_reference_is_an_error(form: str, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAMED", "a-secret-0123456789")
