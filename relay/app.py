@@ -16,9 +16,8 @@ from config.watch import DefinitionsSource
 from config.webhooks import DefinitionsError
 from platforms import PLATFORMS
 from platforms.base import Platform
-from relay import web
+from relay import concurrency, web
 from relay.background import Background
-from relay.concurrency import block, let_others_run
 from relay.definitions import Changes, LoadInThread, Routing, warn
 from relay.forwarded import believing
 from relay.hidden_paths import KeptHiddenPaths
@@ -64,7 +63,7 @@ def create_app(
 
     definitions = last_good.begin(settings.bridge_webhooks, read_kept)
     warn(definitions)
-    store = store or open_store(settings.bridge_database, gather=let_others_run, nap=block)
+    store = store or open_store(settings.bridge_database, scheduler=concurrency)
     outcomes = Outcomes(store.deliveries)
     routing = Routing(settings, platforms, keys or KeyCaches(HttpsDownload(settings.bridge_key_mirror)))
     receiver = Receiver(store, routing.routes(definitions), outcomes, definitions.unavailable, clock)

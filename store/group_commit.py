@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from store.errors import StoreUnavailable
 from store.records import Committed, NewEvent
@@ -26,13 +27,23 @@ class _Group:
         self.done = threading.Event()
 
 
+class Scheduler(Protocol):
+    """How one of a process's deliveries makes way for the others, where they are greenlets of one thread."""
+
+    def let_others_run(self) -> None:
+        """Lets those that are ready hand in theirs before the database is asked for."""
+
+    def block(self, seconds: float) -> None:
+        """Waits a moment with all of them: for what takes less time than coming back."""
+
+
 class GroupCommit:
     """Groups the deliveries of one process. Thread-safe, and safe for greenlets of one thread."""
 
-    def __init__(self, commit: Commit, gather: Callable[[], None] | None = None):
-        """`gather` lets others that are ready hand in theirs before the database is asked for."""
+    def __init__(self, commit: Commit, scheduler: Scheduler | None = None):
+        """Without a `scheduler` each delivery has a thread."""
         self._commit = commit
-        self._gather = gather
+        self._scheduler = scheduler
         self._lock = threading.Lock()
         self._open: _Group | None = None
 
@@ -59,8 +70,8 @@ class GroupCommit:
 
     def _commit_for_all(self, group: _Group, until: float) -> None:
         try:
-            if self._gather is not None:
-                self._gather()
+            if self._scheduler is not None:
+                self._scheduler.let_others_run()
             group.outcomes = [*self._commit(lambda: self._close(group), until)]
         except StoreUnavailable as error:
             group.outcomes = [error] * len(self._close(group))

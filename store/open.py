@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from store.errors import StoreRefused
+from store.group_commit import Scheduler
 from store.protocols import Store
 
 
@@ -13,14 +11,13 @@ def open_store(
     url: str,
     *,
     migrate: bool = True,
-    gather: Callable[[], None] | None = None,
-    nap: Callable[[float], None] = time.sleep,
+    scheduler: Scheduler | None = None,
 ) -> Store:
     """The store at ``sqlite:///PATH`` or ``postgresql://…``.
 
     With `migrate` the database is made if there is none, and brought to this program's version; without, a missing
-    database is an error, and nothing is written. `gather` lets other deliveries that are ready join a commit
-    (`store.group_commit`); `nap` is how a process of greenlets waits a moment with all of them.
+    database is an error, and nothing is written. `scheduler` is that of a process of greenlets
+    (`store.group_commit`).
 
     Raises StoreUnavailable if it can't be opened or isn't there (StoreRefused if that won't pass by itself), NewerStore
     if a newer program made it.
@@ -29,7 +26,7 @@ def open_store(
     if scheme == "sqlite":
         from store import sqlite
 
-        return sqlite.open_store(url, migrate=migrate, gather=gather, nap=nap)
+        return sqlite.open_store(url, migrate=migrate, scheduler=scheduler)
     if scheme in ("postgresql", "postgres"):
         try:
             from store import postgres
@@ -37,5 +34,5 @@ def open_store(
             raise StoreRefused(
                 f"the libraries for PostgreSQL are missing ({error}); pip install 'conductor-webhook-bridge[postgres]'"
             ) from None
-        return postgres.open_store(url, migrate=migrate, gather=gather)
+        return postgres.open_store(url, migrate=migrate, scheduler=scheduler)
     raise StoreRefused(f"there is no store for {scheme}: URLs")

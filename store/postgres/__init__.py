@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import psycopg
 
+from store.group_commit import Scheduler
 from store.postgres import migrations, remedies
 from store.postgres.address import Address
 from store.postgres.claims import PostgresClaims
@@ -36,11 +35,11 @@ from store.sql.verifications import SqlVerifications
 class PostgresStore(Store):
     """The store on PostgreSQL. `store.protocols` says what each part promises."""
 
-    def __init__(self, connections: Connections, gather: Callable[[], None] | None = None):
-        """`gather` lets other deliveries that are ready join a commit (`store.group_commit`)."""
+    def __init__(self, connections: Connections, scheduler: Scheduler | None = None):
+        """`scheduler`: see `store.group_commit`."""
         self._connections = connections
         self.signals = signals = PostgresSignals(connections)
-        self.deliveries = PostgresDeliveries(connections, signals, gather)
+        self.deliveries = PostgresDeliveries(connections, signals, scheduler)
         self.verifications = SqlVerifications(Impatient(connections))
         self.leadership = PostgresLeadership(connections, signals)
         self.decisions = PostgresDecisions(connections, signals)
@@ -72,11 +71,11 @@ class PostgresStore(Store):
         self._connections.patience.end_in(seconds)
 
 
-def open_store(url: str, *, migrate: bool = True, gather: Callable[[], None] | None = None) -> PostgresStore:
+def open_store(url: str, *, migrate: bool = True, scheduler: Scheduler | None = None) -> PostgresStore:
     """The store at ``postgresql://…``, as libpq reads it.
 
     With `migrate` the tables are made if there are none, and brought to this program's version; without, missing tables
-    are an error, and nothing is written. `gather` lets other deliveries that are ready join a commit.
+    are an error, and nothing is written. `scheduler`: see `store.group_commit`.
 
     Raises StoreUnavailable if it can't be opened or isn't there, NewerStore if a newer program made it.
     """
@@ -94,4 +93,4 @@ def open_store(url: str, *, migrate: bool = True, gather: Callable[[], None] | N
         raise remedies.of_migrating(error, connections.address) from error
     finally:
         connection.close()
-    return PostgresStore(connections, gather)
+    return PostgresStore(connections, scheduler)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from store import rows, storable
 from store.errors import StoreUnavailable
-from store.group_commit import GroupCommit, Take
+from store.group_commit import GroupCommit, Scheduler, Take
 from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, translated
 from store.postgres.signals import PostgresSignals
 from store.protocols import Deliveries
@@ -36,16 +36,16 @@ _FIRST = (
 class PostgresDeliveries(Deliveries):
     """Deliveries on PostgreSQL."""
 
-    def __init__(self, connections: Connections, signals: PostgresSignals, gather: Callable[[], None] | None = None):
-        """`gather` lets other deliveries that are ready join the commit (see `store.group_commit`)."""
+    def __init__(self, connections: Connections, signals: PostgresSignals, scheduler: Scheduler | None = None):
+        """`scheduler`: see `store.group_commit`."""
         self._connections = connections
         self._signals = signals
-        self._gather = gather
+        self._scheduler = scheduler
         self._reset_group()
         os.register_at_fork(after_in_child=self._reset_group)
 
     def _reset_group(self) -> None:
-        self._group_commit = GroupCommit(self._commit, self._gather)
+        self._group_commit = GroupCommit(self._commit, self._scheduler)
         self._turn = threading.Lock()
         self._was_unavailable = False
 

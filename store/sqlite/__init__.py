@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
+from store.group_commit import Scheduler
 from store.protocols import Store
 from store.sql.admin import SqlChanges, SqlHiddenPaths, SqlSessions
 from store.sql.effects import SqlEffectsOfCalls
@@ -33,11 +32,11 @@ from store.sqlite.workflows import SqliteWorkflows
 class SqliteStore(Store):
     """The store on SQLite. `store.protocols` says what each part promises."""
 
-    def __init__(self, connections: Connections, gather: Callable[[], None] | None = None):
-        """`gather` lets other deliveries that are ready join a commit (`store.group_commit`)."""
+    def __init__(self, connections: Connections, scheduler: Scheduler | None = None):
+        """`scheduler`: see `store.group_commit`."""
         self._connections = connections
         self.signals = signals = SqliteSignals(connections)
-        self.deliveries = SqliteDeliveries(connections, signals, gather)
+        self.deliveries = SqliteDeliveries(connections, signals, scheduler)
         self.verifications = SqlVerifications(connections)
         self.leadership = SqliteLeadership(connections, signals)
         self.decisions = SqliteDecisions(connections)
@@ -73,20 +72,18 @@ def open_store(
     url: str,
     *,
     migrate: bool = True,
-    gather: Callable[[], None] | None = None,
-    nap: Callable[[float], None] = time.sleep,
+    scheduler: Scheduler | None = None,
 ) -> SqliteStore:
     """The store at ``sqlite:///PATH``.
 
     With `migrate` the database is made if there is none, and brought to this program's version; without, a missing
-    database is an error, and nothing is written. `gather` lets other deliveries that are ready join a commit;
-    `nap` waits for another process's commit, which is short (`store.sqlite.connections.begin`).
+    database is an error, and nothing is written. `scheduler`: see `store.group_commit`.
 
     Raises StoreUnavailable if it can't be opened or isn't there, NewerStore if a newer program made it.
     """
-    connections = Connections(Path(url.removeprefix("sqlite:///")), nap)
+    connections = Connections(Path(url.removeprefix("sqlite:///")), scheduler)
     if migrate:
         connections.migrate()
     else:
         connections.check_version()
-    return SqliteStore(connections, gather)
+    return SqliteStore(connections, scheduler)

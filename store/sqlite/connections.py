@@ -15,6 +15,7 @@ from sqlite_utils import Database
 
 from store import storable
 from store.errors import NewerStore, StoreMissing, StoreUnavailable, Unstorable
+from store.group_commit import Scheduler
 from store.patience import Patience
 from store.sql.database import Parameters, Rows
 from store.sqlite.dialect import in_sqlite, parameters_in_sqlite
@@ -63,12 +64,12 @@ class Connections:
     Safe to make before a fork: whatever was opened in the parent is left alone in the child.
     """
 
-    def __init__(self, path: Path, nap: Callable[[float], None] = time.sleep):
-        """`nap` is how to wait for what ends in a moment (see `begin`)."""
+    def __init__(self, path: Path, scheduler: Scheduler | None = None):
+        """`scheduler` says how to wait for what ends in a moment (see `begin`); a thread sleeps."""
         self.path = path
         self.patience = Patience()
         self.busy_timeout = BUSY_TIMEOUT
-        self._nap = nap
+        self._nap = time.sleep if scheduler is None else scheduler.block
         self._reset()
         os.register_at_fork(after_in_child=self._reset)
 

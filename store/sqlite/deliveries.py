@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from store.group_commit import GroupCommit, Take
+from store.group_commit import GroupCommit, Scheduler, Take
 from store.protocols import Deliveries
 from store.records import Committed, NewEvent, Rejection
 from store.rows import new_event_row
@@ -23,16 +23,16 @@ _ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?)"
 class SqliteDeliveries(Deliveries):
     """Deliveries on SQLite."""
 
-    def __init__(self, connections: Connections, signals: SqliteSignals, gather: Callable[[], None] | None = None):
-        """`gather` lets other deliveries that are ready join the commit (see `store.group_commit`)."""
+    def __init__(self, connections: Connections, signals: SqliteSignals, scheduler: Scheduler | None = None):
+        """`scheduler`: see `store.group_commit`."""
         self._connections = connections
         self._signals = signals
-        self._gather = gather
+        self._scheduler = scheduler
         self._reset_group()
         os.register_at_fork(after_in_child=self._reset_group)
 
     def _reset_group(self) -> None:
-        self._group_commit = GroupCommit(self._commit, self._gather)
+        self._group_commit = GroupCommit(self._commit, self._scheduler)
 
     def append(self, events: Sequence[NewEvent], until: float = float("inf")) -> list[Committed]:
         return self._group_commit.append(events, until)
