@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -106,11 +108,16 @@ def test_a_decision_is_three_messages_its_writes_are_one(store: PostgresStore, m
     store.tasks.adopt(ME, [task()], NOW)
     one = event()
     store.deliveries.append([one])
-    waits: list[object] = []
+    waits: Counter[Connection] = Counter()
     wait = Connection.wait
-    monkeypatch.setattr(Connection, "wait", lambda *given, **more: waits.append(given) or wait(*given, **more))
+
+    def counted(connection: Connection, *given: Any, **more: Any) -> Any:
+        waits[connection] += 1
+        return wait(connection, *given, **more)
+
+    monkeypatch.setattr(Connection, "wait", counted)
     decide(store, one.id, start(), completion(), claim=2)
-    assert len(waits) == 3
+    assert waits.most_common(1)[0][1] == 3  # the pool may be opening another one meanwhile
 
 
 # --- broken ---
