@@ -11,12 +11,12 @@ Network = IPv4Network | IPv6Network
 _LONGEST = 100
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _OWN_PREFIX = 64
-"""Bits of an IPv6 address that one subscriber is given at least: the rest is his to choose."""
+"""Bits: a subscriber gets an IPv6 prefix at most this long, and chooses the rest of the address."""
 
 
 def read_address(text: str | None) -> Address | None:
-    """The address; None for what is none. A port and brackets, as some proxies write them, and a zone are left out, and
-    an IPv4 address that is written as IPv6 is an IPv4 address."""
+    """Parses an address; None if the text isn't one. Drops a zone, and the port and brackets that some proxies write.
+    An IPv4 address written as IPv6 becomes an IPv4 address."""
     text = (text or "").strip()
     if not text or len(text) > _LONGEST:
         return None
@@ -32,7 +32,7 @@ def read_address(text: str | None) -> Address | None:
 
 
 def without_mapped(networks: Iterable[Network]) -> tuple[Network, ...]:
-    """The networks, those of IPv4 addresses that are written as IPv6 as what they are."""
+    """The networks, with IPv4 networks that are written as IPv6 turned into IPv4."""
     return tuple(
         ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - _MAPPED.prefixlen))
         if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED)
@@ -42,12 +42,12 @@ def without_mapped(networks: Iterable[Network]) -> tuple[Network, ...]:
 
 
 def is_within(address: Address, networks: Iterable[Network]) -> bool:
-    """Whether one of the networks holds the address."""
+    """Whether the address is in one of the networks."""
     return any(address.version == network.version and address in network for network in networks)
 
 
 def subscriber_of(address: Address) -> Address:
-    """What stands for everyone who can choose the address: itself, or the first one of its /64."""
+    """One address for everyone who could choose this one: itself for IPv4, the first of its /64 for IPv6."""
     if isinstance(address, IPv4Address):
         return address
     return IPv6Address(int(address) >> (128 - _OWN_PREFIX) << (128 - _OWN_PREFIX))

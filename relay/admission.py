@@ -1,8 +1,8 @@
-"""Which deliveries are looked at: as many as a webhook's `accept` lets in, and few of an address that proves nothing.
+"""Which deliveries are looked at: as many as a webhook's `accept` allows, and few from an address that proves nothing.
 
-Nobody but proven senders uses up `accept`, so that strangers can't shut others out. And an address from which something
-proven has come is never refused for the failures of others there: platforms, and whoever shares a way out to the
-internet, send from the same addresses as strangers do.
+Only proven deliveries count against `accept`, so strangers can't shut others out. An address that has sent a proven
+delivery is never refused for other senders' failures: platforms, and everyone behind a shared NAT, use the same
+addresses as strangers.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from store.clock import MonotonicClock
 
 _LONGEST_ADDRESS = 100
 _NEXT_TO_NOTHING = 1e-6
-"""Seconds, by which sums of them may be wrong."""
+"""Seconds: the rounding error that sums of times may have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """So many a second, and `burst` at once: a bucket that is described by the time at which it is full again."""
+    """`rate` a second, and `burst` at once: a token bucket, represented by the time at which it is full again."""
 
     rate: float
     burst: int
 
     def wait(self, full_at: float, now: float) -> float:
-        """Seconds until there is one; 0.0 if there is."""
+        """Seconds until a token is available; 0.0 if one is."""
         seconds = max(full_at, now) - now - (self.burst - 1) / self.rate
         return seconds if seconds > _NEXT_TO_NOTHING else 0.0
 
     def less_one(self, full_at: float, now: float) -> float:
-        """When it is full again after one more; one that is empty becomes no emptier."""
+        """When the bucket is full again after one more token is taken. An empty bucket gets no emptier."""
         return min(max(full_at, now) + 1 / self.rate, now + self.burst / self.rate)
 
     def one_more(self, full_at: float) -> float:
-        """When it is full again after one has been given back."""
+        """When the bucket is full again after a token is returned."""
         return full_at - 1 / self.rate
 
 
 FAILURES = Allowance(rate=5, burst=100)
-"""Failed proofs of one address on one webhook that are computed, and told in detail."""
+"""Failed proofs that are computed, and recorded in detail, per address and webhook."""
 PROVEN_FOR = 24 * 3600.0
-"""Seconds after a proven delivery for which its address is not held to `FAILURES`."""
+"""Seconds after a proven delivery during which `FAILURES` doesn't apply to its address."""
 
 
 class Admission:
-    """Counts for this process and its forks: one relay, however many workers it has."""
+    """Counts across this process and its forks: one relay, however many workers it has."""
 
     def __init__(self, clock: MonotonicClock = time):
         self._clock = clock
@@ -59,8 +59,8 @@ class Admission:
         self._proven = SharedTimes()
 
     def wait(self, webhook: str, accept: Accept | None, sender: str | None) -> int:
-        """Seconds after which a delivery may come again; 0 if it may be looked at now. `sender` is the address, None if
-        it isn't known."""
+        """Seconds until the sender should try again; 0 if the delivery may be looked at now. `sender` is the address,
+        None if unknown."""
         now = self._clock.monotonic()
         seconds = 0.0
         if accept is not None:
@@ -72,7 +72,8 @@ class Admission:
         return math.ceil(seconds)
 
     def proven(self, webhook: str, accept: Accept | None, sender: str | None) -> int:
-        """A delivery is proven. Seconds after which it may come again if the webhook has had enough, else 0."""
+        """Records a proven delivery. Returns 0, or the seconds until it should be sent again if the webhook has reached
+        its limit."""
         now = self._clock.monotonic()
         if (address := _one_sender(sender)) is not None:
             self._proven.set((webhook, address), now + PROVEN_FOR)
@@ -86,20 +87,21 @@ class Admission:
         return 0
 
     def left_nothing(self, webhook: str, accept: Accept | None) -> None:
-        """What was proven left no new event. It counts for nothing: whoever has seen a delivery can send it again."""
+        """Gives the token back: the proven delivery created no event. Otherwise anyone who has seen a delivery could
+        use up `accept` by sending it again."""
         if accept is not None:
             allowance = Allowance(accept.rate, accept.most_at_once)
             self._accepted.set(webhook, allowance.one_more(self._accepted.get(webhook)))
 
     def failed(self, webhook: str, sender: str | None) -> None:
-        """A delivery proved nothing."""
+        """Records a delivery whose proof failed."""
         if (address := _one_sender(sender)) is not None:
             key = webhook, address
             self._failed.set(key, FAILURES.less_one(self._failed.get(key), self._clock.monotonic()))
 
 
 def _one_sender(text: str | None) -> bytes | None:
-    """What stands for the sender at an address. None if that can't be told: a private one may be a load balancer's."""
+    """What identifies the sender at an address. None if nothing does: a private address may be a load balancer's."""
     return None if text is None or len(text) > _LONGEST_ADDRESS else _public(text)
 
 

@@ -42,10 +42,10 @@ def create_app(
 ) -> Flask:
     """The relay as a WSGI application; ``app.extensions["relay"]`` is its `Background`.
 
-    Without `settings` they are read from the environment, and whatever is wrong with them, the definitions or the store
-    is printed on stderr before the process ends. With them, raises SettingsError, DefinitionsError, StoreUnavailable or
-    NewerStore. `store`, `keys` and `clock` stand in for the real ones; without `in_background` the first request
-    starts nothing else.
+    Without `settings`, reads them from the environment; any error in the settings, the definitions or the store is
+    printed on stderr and ends the process. With `settings`, raises SettingsError, DefinitionsError, StoreUnavailable or
+    NewerStore. `store`, `keys` and `clock` replace the real ones; without `in_background` the first request starts no
+    background threads.
     """
     if settings is None:
         return _of_environment()
@@ -58,7 +58,7 @@ def create_app(
     def read_kept() -> Mapping[str, str]:
         if store is not None:
             return store.kept_definitions.all()
-        with closing(open_store(settings.bridge_database)) as opened:  # none of its connections goes into a fork
+        with closing(open_store(settings.bridge_database)) as opened:  # no fork inherits its connections
             return opened.kept_definitions.all()
 
     definitions = last_good.begin(settings.bridge_webhooks, read_kept)

@@ -1,4 +1,4 @@
-"""What the relay does beside answering: each worker process watches the definitions and writes its outcomes."""
+"""What the relay does besides answering: each worker process watches the definitions and writes its outcomes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from relay.outcomes import Outcomes
 from store.errors import StoreUnavailable
 
 STILL_IN_FORCE = "the definitions have errors; the last good ones of each file are in force"
-"""What is logged of a broken edit, and at a start with what an earlier process has kept."""
+"""Logged after a broken edit, and when the relay starts with definitions that an earlier process kept."""
 GONE = "webhooks are gone from the definitions; their deliveries are answered 503 for a minute, then 404"
-"""What is logged of webhooks that were defined and aren't any more."""
+"""Logged when webhooks disappear from the definitions."""
 CHECK_INTERVAL = 2.0
-"""Seconds between two looks of gunicorn's parent at the definitions."""
+"""Seconds between two checks of the definitions by gunicorn's parent."""
 FLUSH_INTERVAL = 1.0
 """Seconds between two writes of the outcomes."""
 
 
 class Background:
-    """Started in each worker process after its fork; a thread does not survive one."""
+    """Started in each worker process after its fork, since threads don't survive one."""
 
     def __init__(
         self,
@@ -51,11 +51,11 @@ class Background:
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started in this process."""
+        """Whether it has been started in this process."""
         return self._pid == os.getpid()
 
     def start(self) -> None:
-        """Starts the threads of this process, if they aren't running."""
+        """Starts this process's threads, if they aren't running."""
         if self.is_running:
             return
         self._pid = os.getpid()
@@ -67,40 +67,40 @@ class Background:
             signal.signal(signal.SIGHUP, lambda *_: self._definitions.force())
 
     def listen_to_workers(self) -> None:
-        """For gunicorn's parent process, before it makes its workers, which then tell it of new definitions."""
+        """For gunicorn's parent process, before it forks its workers, which then tell it about new definitions."""
         self._parent = os.getpid()
         self._from_workers, self._to_parent = os.pipe()
         os.set_blocking(self._to_parent, False)
 
     def keep_up(self) -> None:
-        """Keeps the definitions of gunicorn's parent process up to date, with which new workers begin.
+        """Keeps the definitions in gunicorn's parent process up to date: new workers start with them.
 
-        What one worker reads, the parent reads at once: a worker that begins while the files are broken begins with the
-        last good ones.
+        Whenever a worker reads new definitions, so does the parent: a worker that starts while the files are broken
+        starts with the last good ones.
         """
         while True:
-            # First select, which gevent makes wait for this alone; os.read would stop the whole process.
+            # select first: gevent suspends only this greenlet, while os.read would block the whole process.
             told = select.select([self._from_workers], [], [], CHECK_INTERVAL)[0]
-            if os.getpid() != self._parent:  # a greenlet, unlike a thread, goes along into a fork
+            if os.getpid() != self._parent:  # a greenlet, unlike a thread, survives a fork
                 return
             if told:
                 os.read(self._from_workers, 1024)
                 self._definitions.force()
             try:
                 self._definitions.check()
-            except Exception:  # the listener's: watching must go on
+            except Exception:  # raised by the listener: watching must go on
                 structlog.get_logger().exception("the changed definitions could not be read")
 
     def tell_parent(self) -> None:
-        """Says that this process has read new definitions."""
+        """Tells the parent that this process has read new definitions."""
         if self._to_parent is not None:
-            with suppress(BlockingIOError):  # it has been told often enough
+            with suppress(BlockingIOError):  # the pipe is full: it will wake up anyway
                 os.write(self._to_parent, b".")
 
     def reload_now(self) -> None:
-        """Reads the definitions before anything else is done.
+        """Reads the definitions before anything else happens.
 
-        The workers that are made next begin with what was read here, so nobody but this process can say how it went.
+        The next workers start with what was read here, so only this process can report how reading went.
         """
         self._definitions.force()
         self._definitions.check()
@@ -111,7 +111,7 @@ class Background:
             structlog.get_logger().error(STILL_IN_FORCE, errors=self._definitions.error)
 
     def stop(self) -> None:
-        """Ends the threads, and writes what is left of the outcomes."""
+        """Stops the threads, and writes the remaining outcomes."""
         if not self.is_running:
             return
         self._pid = None
@@ -126,7 +126,7 @@ class Background:
         while not self._stopped.wait(pause):
             pause = FLUSH_INTERVAL
             try:
-                # First what people see of a store that is away.
+                # Metrics first: people watch them while the store is unavailable.
                 self.outcomes.flush()
                 port.take()
                 if not announced:
@@ -134,14 +134,14 @@ class Background:
                     announced = True
                 self._hidden_paths.write()
             except StoreUnavailable as error:
-                structlog.get_logger().warning("what the definitions say can't be written yet", error=str(error))
+                structlog.get_logger().warning("can't write the paths to hide yet", error=str(error))
             except Exception:  # the next second is another chance
-                structlog.get_logger().exception("the outcomes could not be written")
+                structlog.get_logger().exception("could not write the outcomes")
         port.leave()
 
 
 class _MetricsPort:
-    """One worker serves the metrics of all; when it ends, another takes the port."""
+    """One worker serves the metrics of all workers; when it exits, another takes over the port."""
 
     def __init__(self, address: str | None):
         self._address = address
@@ -154,9 +154,9 @@ class _MetricsPort:
             return
         if self._lock is None:
             folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-            # Outside gunicorn there are no others to share with.
+            # Outside gunicorn there are no other workers to share the port with.
             path = Path(folder, "metrics-port") if folder else Path(os.devnull)
-            self._lock = path.open("w")  # held until this process leaves the port
+            self._lock = path.open("w")  # held until this process releases the port
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -168,7 +168,7 @@ class _MetricsPort:
             if not self._warned:
                 self._warned = True
                 structlog.get_logger().warning(
-                    "the metrics' port can't be had; BRIDGE_RELAY_METRICS names another, or off",
+                    "can't listen on the metrics port; set BRIDGE_RELAY_METRICS to another address, or to off",
                     address=self._address,
                     error=str(error),
                 )

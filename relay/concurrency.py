@@ -1,4 +1,4 @@
-"""What the relay knows of gevent: how the work of one process shares its one thread (its *hub*)."""
+"""What the relay knows about gevent: how one process's work shares its one thread (the *hub*)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from gevent.threadpool import ThreadPool
 
-# gevent is imported where it is needed: the command line uses `run_in_thread` too, and has no need of it.
+# gevent is imported lazily: the command line uses `run_in_thread` too, and doesn't need gevent.
 
 Parameters = ParamSpec("Parameters")
 Value = TypeVar("Value")
@@ -23,7 +23,7 @@ _pool: ThreadPool | None = None
 
 
 def start_threads() -> None:
-    """To be called in a process that serves, after its fork: `run_in_thread` has threads from then on."""
+    """Call this in a process that serves, after its fork: from then on `run_in_thread` has threads."""
     from gevent.threadpool import ThreadPool
 
     global _pool
@@ -31,18 +31,18 @@ def start_threads() -> None:
 
 
 _LONGEST_GATHERING = 0.005
-"""Seconds: a hub that always has something to do would let nobody go on."""
+"""Seconds: a hub that is never idle would otherwise keep everyone waiting."""
 
 
 def let_others_run() -> None:
-    """Lets every other delivery that is ready have its turn before this one goes on: until the hub is idle."""
+    """Yields to every other delivery that is ready: returns when the hub is idle."""
     import gevent
 
     gevent.with_timeout(_LONGEST_GATHERING, gevent.idle, timeout_value=None)
 
 
 def block(seconds: float) -> None:
-    """Waits with the whole process: for what takes less time than it takes the hub to come back."""
+    """Blocks the whole process: for waits that are shorter than a switch to the hub and back."""
     from gevent import monkey
 
     monkey.get_original("time", "sleep")(seconds)
@@ -51,15 +51,15 @@ def block(seconds: float) -> None:
 def run_in_thread(
     function: Callable[Parameters, Value], *arguments: Parameters.args, **named: Parameters.kwargs
 ) -> Value:
-    """Calls a function that takes long or reads files on a thread, so that deliveries go on meanwhile.
+    """Calls a slow function, or one that reads files, on a thread, so that deliveries continue meanwhile.
 
-    The function must use nothing that deliveries use as well, and no lock. In a process that doesn't serve it is
-    simply called.
+    The function must take no lock, and share nothing with deliveries. In a process that doesn't serve, it is simply
+    called.
     """
     if _pool is None:
         return function(*arguments, **named)
 
-    def outcome() -> Value | _Raised:  # gevent would print what is raised on its thread
+    def outcome() -> Value | _Raised:  # gevent prints exceptions raised on its threads
         try:
             return function(*arguments, **named)
         except Exception as error:

@@ -1,8 +1,8 @@
-"""A peer's connection as gunicorn uses it: what peers may cost that are slow, never read, or stay.
+"""A peer's connection as gunicorn uses it: bounds what a peer that is slow, never reads or never leaves may cost.
 
-gunicorn's parser looks through all that it has at every read, which makes long heads that come in pieces quadratic; and
-it believes any number of fields, each as long as it may be. So a head is collected here, once and up to a bound, and
-given to it whole. gunicorn sends head and body of an answer apart; here they become one packet.
+gunicorn's parser rescans everything it has at every read, so a long head that arrives in pieces takes quadratic time;
+and it accepts any number of fields of the greatest length. So the head is collected here, up to a bound, and handed
+over whole. gunicorn sends an answer's head and body separately; here they become one packet.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from gunicorn.http.errors import LimitRequestHeaders
 from relay.memory import Memory, Overloaded
 
 LONGEST_BODY = 30.0
-"""Seconds that a body may take to come. (A head has as long as gunicorn's `keepalive` says.)"""
+"""Seconds that a body may take to arrive. (gunicorn's `keepalive` bounds the head.)"""
 LONGEST_ANSWER = 30.0
 """Seconds that a peer may take to read its answer, and to send what is left of its request."""
 LARGEST_HEAD = 64 * 1024
-"""Bytes of request line and headers together."""
+"""Bytes: the request line and headers together."""
 _PIECE = 8 * 1024
 _END = re.compile(rb"\r\n\r\n|(?<!\r)\n")
-"""Where a head ends; or a line that ends in another way than HTTP's, which the parser refuses."""
+"""Where a head ends; or a line without HTTP's line ending, which the parser refuses."""
 _LONGEST_TURN = 0.005
-"""Seconds of work on what one peer sends, after which the others have their turn."""
+"""Seconds of work on one peer's data before the others get their turn."""
 _LARGEST_REST = 64 * 1024 * 1024
 _REST_PIECE = 64 * 1024
 _MOST_FRAMING = 2
-"""Bytes around a chunked body's content for each byte of it. Chunks of a few bytes cost the parser most."""
+"""Bytes of framing per byte of a chunked body's content. Chunks of a few bytes cost the parser most."""
 _SPARE_FRAMING = 64 * 1024
 
 
@@ -44,11 +44,11 @@ class _SilentPeer(Exception):
 
 
 class TooMuchFraming(OSError):
-    """A chunked body of hardly anything but chunks' sizes, extensions and trailers."""
+    """A chunked body that is mostly chunk sizes, extensions and trailers."""
 
 
 class Connection:
-    """Stands for the socket; whatever it doesn't know is the socket's."""
+    """Wraps the socket, and passes everything else through to it."""
 
     def __init__(self, peer: Any, memory: Memory):
         self._peer = peer
@@ -60,9 +60,9 @@ class Connection:
         self._gives_way = False
         self._is_over = False
         self._seen = b""
-        """The last bytes that the parser was given: the end of a head may begin in them."""
+        """The last bytes given to the parser: the end of a head may begin in them."""
         self._head = 0
-        """Bytes of this head that the parser was given."""
+        """Bytes of this head given to the parser so far."""
         self._came = 0
         self._may_come: int | None = None
         self._worked = 0.0
@@ -70,11 +70,11 @@ class Connection:
         self._body_until = 0.0
         self._body_is_read = False
         self._answer: bytearray | None = None
-        """What the peer hasn't been sent yet; None while there is no answer to it."""
+        """The part of the answer that hasn't been sent yet; None while no request is being answered."""
 
     @property
     def is_tls(self) -> bool:
-        """Whether gunicorn itself speaks TLS."""
+        """Whether gunicorn itself terminates TLS."""
         return isinstance(self._peer, ssl.SSLSocket)
 
     def __getattr__(self, name: str) -> Any:
@@ -83,7 +83,7 @@ class Connection:
     # --- what gunicorn calls
 
     def recv(self, size: int) -> bytes:
-        """A whole head while one is expected, else what has come. Raises LimitRequestHeaders, TooMuchFraming or
+        """A whole head if one is expected, else whatever has arrived. Raises LimitRequestHeaders, TooMuchFraming or
         Overloaded."""
         if self._is_over:
             return b""
@@ -92,7 +92,7 @@ class Connection:
     def _receive_head(self) -> bytes:
         begin = looked = len(self._seen)
         piece = self._receive(_PIECE)
-        whole: bytes | bytearray = self._seen + piece  # all of the head, nearly always
+        whole: bytes | bytearray = self._seen + piece  # nearly always the whole head
         while piece:
             found = _END.search(whole, max(0, looked - 3))
             looked = found.end() if found else len(whole)
@@ -108,7 +108,7 @@ class Connection:
         return bytes(whole[begin:])
 
     def _receive_body(self, size: int) -> bytes:
-        # What is there already comes without waiting, and its parsing would keep the others waiting.
+        # Data that is already there arrives without a wait, so parsing it would keep the others waiting.
         self._worked += time.perf_counter() - self._given
         if self._worked > _LONGEST_TURN:
             self._worked = 0.0
@@ -129,7 +129,7 @@ class Connection:
         piece = self._wait_for(size)
         if self._gives_way:
             if not self._has_begun:
-                return b""  # who has asked for nothing gets no answer
+                return b""  # a peer that asked for nothing gets no answer
             raise Overloaded("others have been served instead")
         self._has_begun = True
         if not self._is_discarding:
@@ -143,12 +143,13 @@ class Connection:
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
-            # So gevent ends a wait on a connection that is shut for reading: it is open, and what had come can be read.
+            # gevent ends a wait this way if the connection is shut for reading. It is still open, and what had arrived
+            # can be read.
             piece = self._peer.recv(size)
         return piece
 
     def sendall(self, data: bytes) -> None:
-        """Sends the data; of an answer, when all of it is there."""
+        """Sends the data. An answer is collected, and sent once it is complete."""
         if self._answer is None:
             self._peer.sendall(data)
         else:
@@ -157,7 +158,7 @@ class Connection:
     # --- what the relay says
 
     def await_first(self, seconds: float) -> bool:
-        """Waits that long at most until something comes on a new connection, which idles until then; False if nothing
+        """Waits at most `seconds` for the first byte on a new connection, which counts as idle meanwhile; False if none
         came."""
         self._is_idle = True
         try:
@@ -168,7 +169,7 @@ class Connection:
         return True
 
     def head_is_read(self) -> None:
-        """A request's head has come; what comes next is its body, and what is sent is its answer."""
+        """A request's head has been read: its body comes next, and what is sent is its answer."""
         self._in_head, self._is_idle = False, False
         self._came, self._may_come = 0, None
         self._worked, self._given = 0.0, time.perf_counter()
@@ -176,69 +177,69 @@ class Connection:
         self._answer = bytearray()
 
     def body_is_read(self) -> None:
-        """Nothing is left of the request."""
+        """The whole request has been read."""
         self._body_is_read = True
 
     def finish(self, request: Any) -> None:
-        """Sends the answer, and reads what is left of gunicorn's request. Raises OSError."""
+        """Sends the answer, and reads the rest of gunicorn's request. Raises OSError."""
         answer, self._answer = self._answer or b"", None
         sent = 0
-        if not self.is_tls:  # TLS has no such way: gevent would wait there for as long as the peer likes
+        if not self.is_tls:  # not with TLS, where gevent ignores the timeout and waits as long as the peer likes
             with suppress(BlockingIOError):
-                sent = self._peer.send(answer, 0, 0.0)  # of nearly every answer all, without waiting
+                sent = self._peer.send(answer, 0, 0.0)  # nearly always sends the whole answer, without waiting
         if sent == len(answer) and self._body_is_read:
             return
-        # An error of the connection, as if the peer had gone: gunicorn closes it without a word.
+        # A connection error, as if the peer had gone: gunicorn then closes the connection silently.
         gone = BrokenPipeError(errno.EPIPE, "the peer does not read its answer")
         with gevent.Timeout(LONGEST_ANSWER, gone) as limit:
             self._peer.sendall(answer[sent:])
             self._read_rest(request, limit)
 
     def _read_rest(self, request: Any, limit: gevent.Timeout) -> None:
-        """A connection that is closed over unread bytes is reset, and its peer may never see the answer. What is too
-        much, or too slow, is left."""
+        """Reads the rest of the request, unless it is too long or too slow: closing a connection with unread bytes
+        resets it, and the peer may never see the answer."""
         self.discard()
         self._body_until = time.monotonic() + LONGEST_ANSWER
         left = _LARGEST_REST
         try:
             if any(name == "TRANSFER-ENCODING" for name, _ in request.headers):
-                # Of chunks, which cost more to read than to send, no more than it takes to see the usual end.
+                # Chunks cost more to read than to send, so read only enough to see the usual end.
                 self.expect(_REST_PIECE)
                 left = _REST_PIECE
             while left > 0 and (piece := request.body.read(min(_REST_PIECE, left))):
                 left -= len(piece)
-        except Exception:  # the parser has errors of its own
+        except Exception:  # the parser has its own exceptions
             left = 0
         if left == 0:
-            # Where the next request begins is unknown.
+            # Nobody knows where the next request begins.
             self.end()
             if limit.pending:
                 self.linger()
 
     def request_is_over(self) -> None:
-        """Another request's head may come."""
+        """The request is over: the head of another may come."""
         self._in_head, self._head, self._has_begun = True, 0, False
         self._is_discarding, self._is_idle = False, True
         self._answer = None
         self._memory.free(self)
 
     def expect(self, content: int) -> None:
-        """So many bytes of a chunked body's content are to be read next: bounds what may come around them."""
+        """`content` more bytes of a chunked body are about to be read: bounds the framing around them."""
         more = content * (1 + _MOST_FRAMING)
         self._may_come = (_SPARE_FRAMING if self._may_come is None else self._may_come) + more
 
     def discard(self) -> None:
-        """What comes of this request is not kept any more."""
+        """What still arrives of this request is no longer kept."""
         self._is_discarding = True
         self._memory.free(self)
 
     def end(self) -> None:
-        """Nothing more is read for gunicorn, which then ends the connection."""
+        """Gives gunicorn nothing more to read, so that it closes the connection."""
         self._is_over = True
 
     def linger(self, most: int = _LARGEST_REST) -> None:
-        """Ends the connection, and reads what still comes: over unread bytes it would be reset, and its peer might not
-        see the answer. What is more than `most` bytes, or too slow for the caller, is left."""
+        """Ends the connection, and reads what still arrives: with unread bytes it would be reset, and the peer might
+        not see the answer. Reads at most `most` bytes, for as long as the caller allows."""
         self.end()
         with suppress(OSError):
             self._peer.shutdown(socket.SHUT_WR)
@@ -246,27 +247,29 @@ class Connection:
                 most -= len(piece)
 
     def let_go(self) -> None:
-        """The process ends: so does the connection, if no request is under way. What has come is still answered."""
+        """The process is stopping: ends the connection if no request is in flight. What has arrived is still
+        answered."""
         if self._is_idle:
             with suppress(OSError):
                 self._peer.shutdown(socket.SHUT_RD)
 
     def give_way(self) -> None:
-        """Is a `relay.memory.Holder`."""
+        """Implements `relay.memory.Holder`."""
         self._gives_way = True
         with suppress(OSError):
             self._peer.shutdown(socket.SHUT_RD)
 
 
 class Places:
-    """A process's connections, of which there can be only so many."""
+    """A process's connections, whose number is limited."""
 
     def __init__(self, number: int):
         self._most = number - max(1, number // 10)
-        self._taken: dict[Connection, None] = {}  # whose last request was over first is first
+        self._taken: dict[Connection, None] = {}  # in the order in which their last requests ended
 
     def take(self, connection: Connection) -> None:
-        """The connection is new, or waits for another request. If there are too many, another one ends."""
+        """The connection is new, or waits for another request. If there are too many, the longest idle one is
+        closed."""
         self._taken.pop(connection, None)
         self._taken[connection] = None
         if len(self._taken) > self._most:
@@ -275,10 +278,10 @@ class Places:
             longest.give_way()
 
     def leave(self, connection: Connection) -> None:
-        """The connection is over."""
+        """The connection has closed."""
         self._taken.pop(connection, None)
 
     def let_go(self) -> None:
-        """The process ends: connections on which no request is under way end, those of others after their answer."""
+        """The process is stopping: closes idle connections now, and the others after their answer."""
         for connection in list(self._taken):
             connection.let_go()

@@ -1,4 +1,4 @@
-"""The definitions in the relay: how they are read, which routes they become, and what is said of a change."""
+"""The definitions in the relay: how they are read, the routes they become, and how changes are reported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from store.protocols import Store
 
 
 class LoadInThread:
-    """Reads definitions on a thread, so that deliveries go on meanwhile."""
+    """Reads definitions on a thread, so that deliveries continue meanwhile."""
 
     def __init__(self, last_good: LastGood):
         self._last_good = last_good
@@ -36,7 +36,7 @@ class LoadInThread:
 
 @dataclass(frozen=True)
 class Routing:
-    """Makes routes of definitions."""
+    """Turns definitions into routes."""
 
     settings: Settings
     platforms: Mapping[str, Platform]
@@ -56,7 +56,7 @@ class Routing:
 
 
 class Changes(Listener):
-    """Puts changed definitions in force, and says so."""
+    """Puts changed definitions in force, and reports it."""
 
     def __init__(
         self,
@@ -91,14 +91,14 @@ class Changes(Listener):
             structlog.get_logger().error(STILL_IN_FORCE, errors=str(error))
 
     def record(self, error: str | None) -> None:
-        if self._background.is_running:  # gunicorn's parent must not touch the store
+        if self._background.is_running:  # gunicorn's parent must not use the store
             metrics.set_definitions_ok(error is None)
             self._store.facts.set("definitions_error:relay", error)
             self._store.kept_definitions.keep(self._last_good.kept())
 
 
 def warn(definitions: Definitions) -> None:
-    """Logs what is wrong with the files, and what is risky."""
+    """Logs the files' errors and warnings."""
     if definitions.errors:
         structlog.get_logger().error(STILL_IN_FORCE, errors="\n".join(map(str, definitions.errors)))
     for warning in definitions.warnings:

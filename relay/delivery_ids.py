@@ -1,8 +1,8 @@
-"""The delivery id: what tells a delivery that is repeated from one that is new.
+"""The delivery id: what tells a repeated delivery from a new one.
 
-It decides whether an event is created, so it is made only of what the proof covers: an id among what is signed, or a
-digest of all of it. An id in a header that nobody signs counts only where the proof is of the sender, whose word
-everything is then; or where the definition asks for it (`dedup: {header: …}`), and then never alone.
+It decides whether an event is created, so it is derived only from what the proof covers: an id in the signed part, or a
+digest of all of it. An unsigned header counts only if the proof is of the sender, so that everything is the sender's
+word, or if the definition asks for it (`dedup: {header: …}`), and then never alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LONGEST_ID = 256
 
 
 class DeliveryIds:
-    """Finds the ids of one webhook's deliveries."""
+    """Finds the delivery ids of one webhook."""
 
     def __init__(self, webhook: Webhook, platform: Platform):
         dedup = webhook.dedup
@@ -30,11 +30,11 @@ class DeliveryIds:
         self._path = compile_path(dedup.path) if dedup is not None and dedup.path is not None else None
 
     def of_delivery(self, delivery: VerifiedDelivery, value: Any) -> str | None:
-        """The id of a delivery with this body; None if nothing tells a repetition."""
+        """The id of a delivery with this body; None if nothing identifies a repetition."""
         return _storable(self._find(delivery, value))
 
     def of_element(self, delivery: VerifiedDelivery, whole: Any, value: Any, number: int) -> str | None:
-        """The same of an element of a delivery that is split; `whole` is the id of all of it."""
+        """The id of one element of a split delivery; `whole` is the id of the whole delivery."""
         found = None
         if self._trusts_body(delivery):
             if self._path is not None:
@@ -48,8 +48,8 @@ class DeliveryIds:
         if self._header is not None:
             given = request.headers.get(self._header)
             if given and self._trusts_body(delivery):
-                # Under a signature the header is a stranger's word: with the body beside it, it can't stand in the
-                # way of another delivery.
+                # A signature doesn't cover the header, so anyone could have set it. Combined with the body it can't
+                # suppress a different delivery.
                 return given if proof.signed is None else digest(given, request.body)
         else:
             if self._path is None:
@@ -71,7 +71,7 @@ class DeliveryIds:
 
 
 def _storable(delivery_id: str | None) -> str | None:
-    """The id, or a digest of one that is very long or no ASCII text; an empty one is none."""
+    """The id; a digest if it is very long or isn't ASCII; None if it is empty."""
     if not delivery_id or (len(delivery_id) <= _LONGEST_ID and delivery_id.isascii()):
         return delivery_id or None
     return digest(delivery_id)

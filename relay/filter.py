@@ -1,4 +1,4 @@
-"""Which events of a webhook are stored, and what the relay answers where the definition says so."""
+"""Which of a webhook's events are stored, and the answer that the definition's `respond` sets."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class Filter:
     """The conditions of `only`."""
 
     def __init__(self, conditions: Mapping[str, Any], hide: Sequence[str] = ()):
-        """`hide`: JSONPaths of values that are in no reason."""
+        """`hide`: JSONPaths of values that must not appear in a reason."""
         self._conditions = Conditions.parse(conditions)
         self._hide = hide
 
     def sort(self, events: Sequence[NewEvent]) -> tuple[list[NewEvent], list[str]]:
-        """The events for which all conditions hold, and for each of the others the first that doesn't, in words."""
+        """The events for which all conditions hold, and for each of the others the first condition that doesn't, in
+        words."""
         kept: list[NewEvent] = []
         reasons: list[str] = []
         for event in events:
@@ -40,7 +41,7 @@ class Filter:
 
 
 def configured_response(respond: Respond) -> Response:
-    """What `respond` answers to every accepted or filtered delivery."""
+    """The answer that `respond` gives to every accepted or filtered delivery."""
     is_text = isinstance(respond.body, str)
     body = respond.body if is_text else json.dumps(respond.body)
     content_type = respond.content_type or ("text/plain; charset=utf-8" if is_text else "application/json")

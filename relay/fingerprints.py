@@ -1,7 +1,7 @@
-"""How the bridge notices that a webhook's verifier or secrets have changed, which makes it Unverified again.
+"""How the bridge notices a change of a webhook's verifier or secrets, which makes the webhook Unverified again.
 
-The store keeps a fingerprint of all that decides how the webhook's deliveries are verified: a truncated hash, keyed by
-random bytes of the same store. docs/decisions.md says what that protects, and what it doesn't.
+The store keeps a fingerprint of everything that decides how the webhook's deliveries are verified: a truncated hash,
+keyed by random bytes from the same store. docs/decisions.md says what that protects and what it doesn't.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from config.webhooks import Webhook
 
 _KEYED = "keyed:"
-"""What every fingerprint begins with; one that doesn't is from a version that made some of them in another way."""
+"""The prefix of every fingerprint. One without it is from a version that computed some of them differently."""
 
 
 def fingerprint(webhook: Webhook, key: bytes) -> str:
@@ -23,19 +23,19 @@ def fingerprint(webhook: Webhook, key: bytes) -> str:
 
 
 def verified_since(webhook: Webhook, stored: Mapping[str, tuple[str, int]], key: bytes) -> int | None:
-    """Since when it is verified (Unix milliseconds); None if it isn't. `stored`: name → (fingerprint, time)."""
+    """When it was verified (Unix milliseconds); None if it isn't. `stored`: name → (fingerprint, time)."""
     text, at = stored.get(webhook.name, (None, None))
     return at if text == fingerprint(webhook, key) or is_of_older_version(text) else None
 
 
 def is_of_older_version(fingerprint: str | None) -> bool:
-    """Whether an older version made it. It can't be compared any more, and counts as unchanged until it is replaced: at
-    an upgrade no verified webhook must ask for another challenge."""
+    """Whether an older version made it. It can't be compared, and counts as unchanged until it is replaced: an upgrade
+    must not make a verified webhook need another challenge."""
     return fingerprint is not None and not fingerprint.startswith(_KEYED)
 
 
 def verifier_text(webhook: Webhook) -> bytes:
-    """All that decides how the webhook's deliveries are verified, secrets included. Never leaves the process."""
+    """Everything that decides how the webhook's deliveries are verified, secrets included. Never leaves the process."""
     signature: dict[str, Any] | None = None
     if webhook.signature is not None:
         signature = webhook.signature.model_dump(exclude={"secret", "tolerance"})

@@ -1,4 +1,4 @@
-"""Where a request that came through proxies comes from: X-Forwarded-*, believed from proxies that are named."""
+"""Where a request that came through proxies comes from: X-Forwarded-*, trusted only from configured proxies."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
 ALL = ("proto", "host", "port", "prefix")
-"""What proxies say, beside the address."""
+"""What proxies tell, besides the address."""
 _MOST_PROXIES = 20
 
 
 def believing(application: WSGIApplication, proxies: Proxies, what: Collection[str] = ALL) -> WSGIApplication:
-    """The application, which sees the address that the proxies say, and `what` else of `ALL`."""
+    """The application, which sees the address that the proxies report, and those parts of `ALL` that are in `what`."""
     if proxies.networks:
         return FromNetworks(application, proxies, what)
     if not proxies.hops:
@@ -28,11 +28,11 @@ def believing(application: WSGIApplication, proxies: Proxies, what: Collection[s
 
 
 class FromNetworks:
-    """Believes what comes from an address among the networks. A client that reaches the relay around its proxies is
-    believed nothing.
+    """Trusts these headers from addresses in the networks, and from nobody else: not from a client that bypasses the
+    proxies.
 
-    In X-Forwarded-For the client is the last address that is none of the proxies' own: each proxy adds whom it has
-    seen, and what is before that is the client's own word.
+    In X-Forwarded-For the client is the last address that isn't a proxy's: each proxy appends the peer it saw, and the
+    client may have written anything before that.
     """
 
     def __init__(self, application: WSGIApplication, proxies: Proxies, what: Collection[str]):
@@ -41,7 +41,7 @@ class FromNetworks:
         self._what = what
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        # A peer without an address has come by a socket of this machine's.
+        # A peer without an address connects through a Unix socket of this machine.
         if environ.get("REMOTE_ADDR") and not self._is_proxy(environ["REMOTE_ADDR"]):
             return self._application(environ, start_response)
         hops = 1
@@ -49,9 +49,9 @@ class FromNetworks:
             while hops < len(chain) and self._is_proxy(chain[-hops]):
                 hops += 1
             client = read_address(chain[-hops])
-            # Some proxies write `unknown`. That is nobody's address, and least of all the proxy's own.
+            # Some proxies write `unknown`. That is no address, and certainly not the proxy's own.
             environ["REMOTE_ADDR"] = "" if client is None else str(client)
-        # Not every proxy adds to the others, so those lists may be shorter.
+        # Not every proxy appends to the other headers, so their lists may be shorter.
         said = {f"x_{one}": min(hops, len(_list(environ, one))) if one in self._what else 0 for one in ALL}
         return ProxyFix(self._application, x_for=0, **said)(environ, start_response)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from gevent import monkey
 
-# Before anything else is imported that waits: gunicorn imports the application in the parent, so its workers' own patch
-# would come too late for what has a lock or a socket by then.
+# Before any import that can block: gunicorn imports the application in the parent, so its workers' own patch would come
+# too late for anything that has a lock or a socket by then.
 monkey.patch_all()
 
 import os
 import sys
 
 if getattr(sys.flags, "safe_path", False) and sys.path[0] in (os.getcwd(), os.environ.get("PWD")):
-    # Python was told not to look there (`webhook-bridge relay`), but gunicorn puts the working folder first.
+    # `webhook-bridge relay` tells Python not to look there, but gunicorn puts the working folder first.
     sys.path.append(sys.path.pop(0))
 
 import atexit
@@ -35,16 +35,16 @@ from relay.connection import Connection, Places
 from relay.memory import MEMORY, Overloaded
 
 _LONGEST_GOODBYE = 2.0
-"""Seconds for which a connection that ends in an error is still read."""
+"""Seconds for which a connection is still read after an error."""
 _LARGEST_REST_OF_NONSENSE = 256 * 1024
-"""Bytes that are read of it after its answer."""
+"""Bytes that are still read from such a connection after its answer."""
 _OBJECTS_A_COLLECTION = 10_000
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
-    """gunicorn's gevent worker; what is no HTTP gets its answer in the form that all errors have.
+    """gunicorn's gevent worker; requests that aren't valid HTTP get an answer in the same form as all errors.
 
-    When nearly all connections that it may have are taken, the one that has been waiting for the longest gives way.
+    When nearly all of its connections are taken, the one that has been idle longest is closed.
     """
 
     def __init__(self, *arguments: Any, **named: Any):
@@ -52,11 +52,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.places = Places(self.worker_connections)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serves a connection. One on which nothing was ever sent is let go at once when the worker stops."""
+        """Serves a connection. One on which nothing has been sent is closed at once when the worker stops."""
         connection = Connection(client, MEMORY)
         self.places.take(connection)
         try:
-            # Of TLS something may have been read by now, and be waiting in the socket.
+            # With TLS, data may have been read already and be buffered in the socket.
             if connection.is_tls or connection.await_first(self.cfg.keepalive):
                 super().handle(listener, connection, addr)
             else:
@@ -66,7 +66,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             self.places.leave(connection)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
-        """Answers a request whose head has come. Raises StopIteration where no other one may follow."""
+        """Answers a request whose head has been read. Raises StopIteration if no other may follow."""
         sock.head_is_read()
         last = None
         try:
@@ -82,13 +82,13 @@ class Worker(GeventWorker):  # type: ignore[misc]
             raise last
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answers, where an answer can be sent still; gunicorn closes the connection."""
+        """Answers if that is still possible; gunicorn then closes the connection."""
         if isinstance(exc, ssl.SSLError):
-            return  # whoever began no TLS, or broke it off, can't read an answer
+            return  # without a complete TLS handshake the peer can't read an answer
         if isinstance(exc, ParseException):
             status, more = "400 Bad Request", ""
-            body = b'{"error": "bad_request", "message": "this is no valid HTTP request"}'
-            self.log.debug("no valid request from %s: %s", addr, exc)
+            body = b'{"error": "bad_request", "message": "this is not a valid HTTP request"}'
+            self.log.debug("invalid request from %s: %s", addr, exc)
         else:
             status, more = "503 Service Unavailable", "Retry-After: 10\r\n"
             body = b'{"error": "unavailable", "message": "send it again"}'
@@ -101,7 +101,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]
-    """gunicorn's lines in the form of all the relay's lines."""
+    """gunicorn's log lines in the same form as the relay's."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
@@ -110,7 +110,7 @@ class Logger(glogging.Logger):  # type: ignore[misc]
 
 
 def _every_address(port: str) -> list[str]:
-    """Of IPv6 and IPv4, where the machine has both."""
+    """IPv6 and IPv4, if the machine has both."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::", 0))
@@ -120,42 +120,42 @@ def _every_address(port: str) -> list[str]:
     return [f"[::]:{port}"] if takes_both else [f"[::]:{port}", f"0.0.0.0:{port}"]
 
 
-# Each connection is one.
+# Each connection uses one.
 allow_open_files()
 bind = _every_address(os.environ.get("PORT") or "8000")
 worker_class = Worker
 logger_class = Logger
 workers = 2
-# Definitions that can't be used end the start, and not only each worker's; workers share the program's memory.
+# Unusable definitions fail the start as a whole, not just each worker's; and workers share the program's memory.
 preload_app = True
 
-# For a worker that hangs whole.
+# For a worker that hangs completely.
 timeout = 60
 graceful_timeout = 20
-# Seconds until the first byte must have come, and then until each request's head must have; else the connection ends.
+# Seconds within which the first byte, and then each request's head, must arrive; otherwise the connection is closed.
 keepalive = 15
-# In each worker. A connection costs little but its place: slow ones and silent ones don't keep the others waiting.
+# Per worker. A connection costs little but its slot: slow and silent ones don't keep the others waiting.
 worker_connections = 2000
 backlog = 1024
 limit_request_line = 8190
 limit_request_fields = 100
 limit_request_field_size = 16380
 
-# Whom to believe about addresses and hosts is BRIDGE_TRUSTED_PROXIES' to say: gunicorn believes no header at all.
-# So it makes no difference from whom it would, and `*` saves each request a look at the address.
+# BRIDGE_TRUSTED_PROXIES decides whose headers about addresses and hosts are trusted; gunicorn itself trusts none. So it
+# doesn't matter whose it would, and `*` saves each request a check of the address.
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
 forwarded_allow_ips = "*"
 accesslog = None
 control_socket_disable = True
 
-# In memory where that can be had: a full disk would otherwise kill every worker that touches its part of the metrics,
-# which is a mapped file, and the answer 503 with it.
+# In memory if possible: each worker's metrics are a mapped file, so a full disk would kill any worker that writes to
+# them, instead of letting it answer 503.
 _memory = next((folder for folder in ("/dev/shm",) if os.access(folder, os.W_OK | os.X_OK)), None)  # noqa: S108
 worker_tmp_dir = _memory
 
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    # All workers' metrics meet in this folder; it must be named before prometheus_client is imported.
+    # All workers' metrics meet in this folder; it must be set before prometheus_client is imported.
     _folder = tempfile.mkdtemp(prefix="bridge-relay-metrics-", dir=_memory)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = _folder
     _owner = os.getpid()
@@ -174,7 +174,7 @@ def _background(application: Any) -> Any:
 
 
 def when_ready(server: Any) -> None:
-    """New workers begin with the parent's definitions, so it keeps them up to date."""
+    """New workers start with the parent's definitions, so the parent keeps them up to date."""
     if background := _background(server.app.callable):
         background.listen_to_workers()
         gevent.spawn(background.keep_up)
@@ -192,9 +192,9 @@ def post_worker_init(worker: Any) -> None:
 
     concurrency.start_threads()
     memory.begin(worker.cfg.workers)
-    # They don't change any more, and gunicorn reads two dozen of them for each request, by two calls in Python each.
+    # Settings no longer change, and gunicorn reads two dozen of them per request, with two Python calls each.
     vars(worker.cfg).update({name: setting.get() for name, setting in worker.cfg.settings.items()})
-    # What is there by now stays: the collector need not look at it again every few deliveries.
+    # What exists by now stays: the garbage collector needn't scan it again every few deliveries.
     gc.freeze()
     gc.set_threshold(_OBJECTS_A_COLLECTION)
     if background := _background(worker.wsgi):
@@ -203,16 +203,16 @@ def post_worker_init(worker: Any) -> None:
 
 
 def _let_go_at_the_end(worker: Worker) -> None:
-    """A worker that stops waits for its connections: those that idle would make it wait for as long as they may."""
+    """A worker that stops waits for its connections. Idle ones would make it wait for as long as they may idle."""
     while worker.alive:
         gevent.sleep(0.1)
-    while True:  # those whose answer is under way follow
+    while True:  # those that are being answered follow
         worker.places.let_go()
         gevent.sleep(0.1)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Writes what has been counted and not been written yet."""
+    """Writes what has been counted but not written yet."""
     if background := _background(getattr(worker, "wsgi", None)):
         background.stop()
 

@@ -1,4 +1,4 @@
-"""Keeps each webhook's `hide` in the store, so that values stay hidden when the definition is gone."""
+"""Keeps each webhook's `hide` in the store, so that values stay hidden after the definition is removed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from store.protocols import HiddenPaths
 
 
 class KeptHiddenPaths:
-    """Writes what is new in the definitions in force."""
+    """Writes the changes of the definitions in force."""
 
     def __init__(self, store: HiddenPaths, definitions: Definitions):
         self._store = store
@@ -19,7 +19,7 @@ class KeptHiddenPaths:
         self._definitions = definitions
 
     def write(self) -> None:
-        """Writes what isn't written yet. Raises StoreUnavailable: the next call tries again."""
+        """Writes what hasn't been written yet. Raises StoreUnavailable; the next call tries again."""
         current = self._definitions
         if current is self._written:
             return

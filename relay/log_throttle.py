@@ -1,4 +1,4 @@
-"""Log lines that strangers could cause at will: one a second, with the number of lines left out."""
+"""Log lines that strangers can trigger at will: at most one a second, with the number of lines left out."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _EVERY = 1.0
 
 
 class LogThrottle:
-    """Keys must be few: names of webhooks and kinds of lines."""
+    """There must be few keys: names of webhooks and kinds of lines."""
 
     def __init__(self, clock: MonotonicClock = time):
         self._clock = clock
         self._last: dict[Hashable, tuple[float, int]] = {}
 
     def left_out(self, key: Hashable) -> int | None:
-        """How many lines were left out before this one; None if this one is to be left out too."""
+        """How many lines were left out before this one; None if this one must be left out too."""
         now = self._clock.monotonic()
         at, left_out = self._last.get(key, (now - _EVERY, 0))
         if now - at < _EVERY:

@@ -1,8 +1,8 @@
-"""How much of a process's memory requests in flight may take, and who gives way when it is used up.
+"""How much of a process's memory requests in flight may take, and which one gives way when it is used up.
 
-Strangers send what they like, and only the whole of a request can be verified. So what has come is bounded for all
-requests together; when it is too much, the one that has been coming for the longest gives way: an honest sender is done
-in milliseconds, and whoever sends slowly loses his own place.
+Strangers send what they like, and only a complete request can be verified. So the bytes received are bounded for all
+requests together. Beyond the bound, the request that has been arriving longest gives way: an honest sender is done in
+milliseconds, and a slow one loses only its own place.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from typing import Protocol
 from store.clock import MonotonicClock
 
 _PART = 8
-"""A byte that came is there up to three times until it is answered (as it came, as text, as the event), and the process
-has other things to remember."""
+"""Each byte received exists up to three times until it is answered (as received, as text, as the event), and the
+process needs memory for other things."""
 _MOST = 256 * 1024 * 1024
 _AT_LEAST = 8 * 1024 * 1024
 _PATIENT_FOR = 1.0
-"""Seconds for which a request may take its place for granted."""
+"""Seconds for which a request's place is guaranteed."""
 _ALWAYS_WELCOME = 16 * 1024
-"""Bytes that a request may have whatever the others hold: there are only so many connections."""
+"""Bytes that each request may hold whatever the others hold: the number of connections is limited."""
 _AMPLIFICATION = 32
-"""Bytes of objects that one byte of JSON may become, if its writer is malicious."""
+"""Bytes of objects that one byte of malicious JSON may become."""
 _SMALL = 64 * 1024
 _LONGEST_WAIT = 2.0
 
 
 class Overloaded(Exception):
-    """Too much is in flight: there is no room for this now."""
+    """Too much is in flight: there is no room for this request now."""
 
 
 class Holder(Protocol):
     """A request in flight."""
 
     def give_way(self) -> None:
-        """Ends: what it holds is freed soon after."""
+        """Ends the request; what it holds is freed soon after."""
 
 
 @dataclass(slots=True)
@@ -53,10 +53,10 @@ class _Part:
 
 
 class Memory:
-    """What requests hold of one process's memory. For the hub's one thread."""
+    """What requests hold of one process's memory. For the hub's thread only."""
 
     def __init__(self, limit: int = _MOST, clock: MonotonicClock = time):
-        """`limit` is in bytes, all requests together."""
+        """`limit` is in bytes, for all requests together."""
         self.limit = limit
         self._clock = clock
         self._parts: dict[Holder, _Part] = {}  # the oldest first
@@ -67,11 +67,11 @@ class Memory:
 
     @property
     def held(self) -> int:
-        """Bytes that are held."""
+        """Bytes held."""
         return self._held
 
     def hold(self, holder: Holder, size: int) -> None:
-        """So many bytes more have come of the holder's request. Raises Overloaded if there is no room for them."""
+        """Records further bytes of the holder's request. Raises Overloaded if there is no room for them."""
         part = self._parts.get(holder)
         if part is None:
             part = self._parts[holder] = _Part(self._clock.monotonic())
@@ -81,7 +81,7 @@ class Memory:
             self._make_room(part)
 
     def free(self, holder: Holder) -> None:
-        """The holder's request is over."""
+        """Frees what the holder's request held."""
         part = self._parts.pop(holder, None)
         if part is not None:
             self._held -= part.size
@@ -89,7 +89,7 @@ class Memory:
 
     def _make_room(self, asking: _Part) -> None:
         if self._held - self._leaving - asking.size <= self.limit // 2:
-            return  # a body that is larger than all that may be held can come when there is little else
+            return  # a body beyond the limit is taken while little else is in flight
         old = self._clock.monotonic() - _PATIENT_FOR
         for holder, part in self._parts.items():
             if part.since > old:
@@ -103,14 +103,14 @@ class Memory:
             if part is asking or self._held - self._leaving <= self.limit:
                 break
         if self._held - self._leaving > self.limit:
-            raise Overloaded("too much is on its way")
+            raise Overloaded("too much is in flight")
 
     def turn(self, size: int) -> Turn:
-        """For a proven body of so many bytes, which is to become objects."""
+        """For a proven body of this many bytes, about to be parsed into objects."""
         return Turn(self, size)
 
     def take_turn(self, weight: int, until: float) -> None:
-        """Waits until there is room for so many bytes of objects, or that moment comes. Raises Overloaded."""
+        """Waits for room for this many bytes of objects. Raises Overloaded if there is none by `until`."""
         with self._turns:
             left = min(_LONGEST_WAIT, until - time.monotonic())
             if not self._turns.wait_for(lambda: not self._made or self._made + weight <= 2 * self.limit, max(0, left)):
@@ -118,14 +118,15 @@ class Memory:
             self._made += weight
 
     def end_turn(self, weight: int) -> None:
-        """The objects are gone."""
+        """The objects have been released."""
         with self._turns:
             self._made -= weight
             self._turns.notify_all()
 
 
 class Turn:
-    """A large body waits for its turn to become objects, which are many times as large; a small one needs none."""
+    """A large body waits for its turn to be parsed, since its objects are many times as large; a small one needs no
+    turn."""
 
     __slots__ = ("_memory", "_taken", "_weight")
 
@@ -135,8 +136,8 @@ class Turn:
         self._taken = False
 
     def take(self, until: float = float("inf")) -> None:
-        """Waits for the turn, which then lasts until the end. Raises Overloaded if it doesn't come `until` then, by the
-        monotonic clock."""
+        """Waits for the turn, which lasts until the context ends. Raises Overloaded if it hasn't come by `until`
+        (monotonic clock)."""
         if self._weight and not self._taken:
             self._memory.take_turn(self._weight, until)
             self._taken = True
@@ -154,12 +155,12 @@ MEMORY = Memory()
 
 
 def begin(processes: int) -> None:
-    """To be called in a process that serves: it shares the machine's, or the container's, memory with so many."""
+    """Call this in a process that serves. It shares the memory of the machine or container with the other processes."""
     MEMORY.limit = limit_for(processes)
 
 
 def limit_for(processes: int, root: Path = Path("/")) -> int:
-    """Bytes that may be on their way in one of so many processes."""
+    """Bytes that may be in flight in each of this many processes."""
     shared = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     own = [shared // processes]
     own += [limit // processes for limit in _of_cgroups(root)]
@@ -170,7 +171,7 @@ def limit_for(processes: int, root: Path = Path("/")) -> int:
 
 
 def _of_cgroups(root: Path) -> list[int]:
-    """The limits of this process's control groups, version 1 and 2, and of those that they are in."""
+    """The limits of this process's control groups (versions 1 and 2) and of their ancestors."""
     found: list[int] = []
     with suppress(OSError):
         for line in (root / "proc/self/cgroup").read_text(encoding="ascii", errors="replace").splitlines():
@@ -180,8 +181,8 @@ def _of_cgroups(root: Path) -> list[int]:
             top = root / "sys/fs/cgroup" / ("memory" if kinds else "")
             group = top / name.strip("/")
             file = "memory.limit_in_bytes" if kinds else "memory.max"
-            # In a container the path is often one of the host's, and the group is the top of what can be seen.
+            # In a container the path is often the host's, and the group is the topmost one that is visible.
             for folder in {top, group, *(parent for parent in group.parents if parent.is_relative_to(top))}:
-                with suppress(OSError, ValueError):  # `max` is no number
+                with suppress(OSError, ValueError):  # `max` is not a number
                     found.append(int((folder / file).read_text()))
     return [limit for limit in found if limit > 0]

@@ -18,7 +18,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-# Of its own, so that the tests of several processes can share one interpreter.
+# A separate registry, so that tests of several processes can share one interpreter.
 _registry = CollectorRegistry()
 _deliveries = Counter(
     "bridge_deliveries", "Deliveries by what became of them", ["webhook", "outcome", "code"], registry=_registry
@@ -53,24 +53,24 @@ def _committed_counter(webhook: str) -> Counter:
 
 def count_deliveries(webhook: str, outcome: str, code: int, number: int = 1) -> None:
     """Counts deliveries. `webhook` must be a name from the definitions, or empty: labels must stay few."""
-    with suppress(OSError):  # a process's first counters make its files: no delivery fails because that can't be done
+    with suppress(OSError):  # a process's first counters create its files; no delivery fails if that fails
         _delivery_counter(webhook, outcome, code).inc(number)
 
 
 def count_committed(webhook: str, number: int) -> None:
-    """Counts events that the store took."""
+    """Counts events committed to the store."""
     with suppress(OSError):
         _committed_counter(webhook).inc(number)
 
 
 def observe_request(seconds: float) -> None:
-    """Notes how long a delivery took."""
+    """Records how long a delivery took."""
     with suppress(OSError):
         _seconds.observe(seconds)
 
 
 def set_definitions_ok(ok: bool) -> None:
-    """Says whether the definitions on disk are in use."""
+    """Sets whether the definitions on disk are in use."""
     with suppress(OSError):
         _definitions_ok.labels("relay").set(1 if ok else 0)
 
@@ -81,7 +81,7 @@ def exposition() -> bytes:
 
 
 def _all_workers() -> CollectorRegistry:
-    """Reads what every worker has counted anew at each scrape; outside gunicorn there is only this process."""
+    """Collects every worker's counts at each scrape; outside gunicorn there is only this process."""
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         return _registry
     registry = CollectorRegistry()
@@ -90,9 +90,9 @@ def _all_workers() -> CollectorRegistry:
 
 
 def serve(address: str) -> Callable[[], None]:
-    """Serves the metrics at ``HOST:PORT`` on a thread of its own; returns what ends that.
+    """Serves the metrics at ``HOST:PORT`` on a separate thread; returns a function that stops it.
 
-    Raises OSError if the address can't be listened on.
+    Raises OSError if it can't listen on the address.
     """
     host, _, port = address.rpartition(":")
     server, _thread = start_http_server(int(port), host or "127.0.0.1", _all_workers())

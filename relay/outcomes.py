@@ -1,4 +1,4 @@
-"""What became of deliveries: counted here, and once a second in the metrics and in the store, in one go."""
+"""The outcomes of deliveries: counted here, and written in one go to metrics and store once a second."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Outcome = Literal[
 ]
 
 KEPT = 50
-"""Rejections of one webhook that wait to be written; in a flood the newest replace the oldest."""
+"""Rejections of one webhook waiting to be written; in a flood the newest replace the oldest."""
 
 
 class Outcomes:
@@ -37,15 +37,15 @@ class Outcomes:
             self._counts[webhook, outcome, code] += number
 
     def reject(self, rejection: Rejection) -> None:
-        """Counts a rejection, or a filtered delivery, and keeps it, with its reason."""
+        """Counts a rejected or filtered delivery, and keeps it with its reason."""
         self.count(rejection.webhook, "filtered" if rejection.filtered else "rejected", rejection.status)
         key = rejection.webhook, rejection.filtered
         with self._lock:
             self._rejections.setdefault(key, deque(maxlen=KEPT)).append(rejection)
 
     def flush(self) -> None:
-        """Writes what has come since the last time; what the store can't take is kept for the next time. For one thread
-        at a time."""
+        """Writes what has accumulated since the last call; what the store can't take is kept for the next. Not for
+        concurrent calls."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
             rejections, self._rejections = self._rejections, {}
@@ -66,7 +66,7 @@ class Outcomes:
             self._store.record_rejections([one for kept in rejections.values() for one in kept], self._unwritten)
             self._unwritten.clear()
         except StoreUnavailable as error:
-            structlog.get_logger().warning("rejections can't be written yet", error=str(error))
+            structlog.get_logger().warning("can't write rejections yet", error=str(error))
             with self._lock:
                 for key, kept in rejections.items():
                     newer = self._rejections.get(key, ())

@@ -15,14 +15,15 @@ from store.records import NewEvent, document_of, new_event_id
 MAX_ELEMENTS = 10_000
 """Events that one delivery may be split into."""
 _LONGEST_IN_UTF8 = 4
-"""Bytes that Conductor makes of one character of a JSON text, at most."""
+"""Bytes that Conductor makes of one character of JSON text, at most."""
 _OTHER_METADATA = 512 * 1024
-"""Bytes that the rest of `_webhook`, names of headers and the query, can't reach: the server takes no such requests."""
+"""Bytes: more than the rest of `_webhook` (header names and the query) can take, as the server refuses such
+requests."""
 _NEVER_KEPT = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
 class Parser:
-    """Makes events of the deliveries of one webhook."""
+    """Turns one webhook's deliveries into events."""
 
     def __init__(
         self,
@@ -41,16 +42,16 @@ class Parser:
         self._dropped_headers = _NEVER_KEPT | platform.secret_headers | dropped_headers
 
     def read(self, delivery: VerifiedDelivery) -> Body:
-        """The body; of a delivery without one, by a method that needs none, the query. Raises BadBody."""
+        """The body, or the query of a delivery whose method needs no body. Raises BadBody."""
         return self._platform.read(delivery.request, delivery.proof.signed is not None)
 
     def events(
         self, delivery: VerifiedDelivery, body: Body, received_at: int, traceparent: str | None = None
     ) -> list[NewEvent]:
         """One event, or with `split` one for each element of a JSON array. `received_at` is the store's time;
-        `traceparent` the span to which belongs what the worker does for the events.
+        `traceparent` the parent span of the worker's spans for these events.
 
-        Raises MalformedBody if there are too many, PayloadTooLarge if one is more than Conductor takes.
+        Raises MalformedBody for too many elements, PayloadTooLarge if an event is larger than Conductor accepts.
         """
         request = delivery.request
         query = read_query(request.query) if request.query else {}
@@ -104,7 +105,7 @@ class Parser:
 
 
 def _as_utf8(value: str) -> str:
-    """WSGI gives headers as Latin-1; those that were UTF-8 are read as that."""
+    """WSGI decodes headers as Latin-1; those that are UTF-8 are decoded as UTF-8."""
     raw = value.encode("latin-1", "replace")
     try:
         return raw.decode("utf-8")

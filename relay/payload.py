@@ -1,6 +1,6 @@
-"""Payloads: what an event's workflow gets.
+"""Payloads: what an event's workflows get.
 
-A payload is the text of a JSON object. A body that is a JSON object already is its own payload, byte for byte, so that
+A payload is the text of a JSON object. A body that already is a JSON object is its own payload, byte for byte, so that
 no number is rewritten on the way.
 """
 
@@ -13,16 +13,16 @@ from typing import Any
 from platforms.bodies import BadBody, Body
 
 CONDUCTOR_PAYLOAD = 10 * 1024 * 1024
-"""Bytes of the largest output or input that Conductor takes, unless it is told otherwise. A larger output fails the
-user's workflow, and a larger input is refused for good."""
+"""Bytes: the largest output or input that Conductor accepts by default. A larger output fails the user's workflow, and
+a larger input is always refused."""
 
 
 class PayloadTooLarge(BadBody):
-    """Conductor takes no output or input of this size."""
+    """Conductor doesn't accept an output or input of this size."""
 
 
 def payload_of(body: Body, query: Mapping[str, Any]) -> str:
-    """The payload: the body's object (or ``{"request": value}``), and query parameters that it has no key for."""
+    """The payload: the body's object (or ``{"request": value}``), and the query parameters that it has no key for."""
     value, text = body.value, body.text
     if not isinstance(value, dict):
         value, text = {"request": value}, '{"request":' + (text or dump(value)) + "}"
@@ -31,7 +31,7 @@ def payload_of(body: Body, query: Mapping[str, Any]) -> str:
     added = {name: item for name, item in query.items() if name not in value} if query else None
     if not added:
         return text
-    # Spliced rather than written anew: the sender's numbers stay as they were written.
+    # Spliced, not serialized again: the sender's numbers stay as written.
     return text.rstrip()[:-1] + ("," if value else "") + dump(added)[1:]
 
 
@@ -42,10 +42,10 @@ def size_in_conductor(document: Mapping[str, Any]) -> int:
 
 
 def elements_of(body: Body) -> Sequence[Body]:
-    """The elements of a top-level JSON array, each a body of its own; the body itself if it is no array."""
+    """The elements of a top-level JSON array, each as a body; the body itself if it isn't an array."""
     return [Body(element) for element in body.value] if isinstance(body.value, list) else [body]
 
 
 def dump(value: Any) -> str:
-    """The value as JSON text in ASCII, so that half a surrogate pair can be stored and sent on."""
+    """The value as JSON text in ASCII, so that a lone surrogate can be stored and passed on."""
     return json.dumps(value, separators=(",", ":"))

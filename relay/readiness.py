@@ -1,4 +1,4 @@
-"""Whether the store can be written, checked once for all who ask at about the same time."""
+"""Whether the store can be written, checked once for all callers at about the same time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from store.errors import StoreUnavailable
 from store.protocols import Deliveries
 
 FRESH_FOR = 1.0
-"""Seconds for which a result is used again, since a check costs a write."""
+"""Seconds for which a result is reused, since a check costs a write."""
 
 
 class Readiness:
@@ -27,7 +27,7 @@ class Readiness:
         self._ready = False
 
     def __call__(self) -> bool:
-        """Whether it could be written a second ago or later. Whoever comes during a check waits for its result."""
+        """Whether the store could be written within the last second. Callers during a check wait for its result."""
         with self._lock:
             now = self._clock.monotonic()
             if now - self._checked_at >= FRESH_FOR:

@@ -25,11 +25,11 @@ from store.protocols import Store
 from store.records import Committed, NewEvent, Rejection
 
 RETRY_AFTER = 10
-"""Seconds after which a sender may try again when the store, or a vendor's key, couldn't be had."""
+"""Seconds after which a sender may try again if the store or a vendor's key was unavailable."""
 
 PATIENCE = 2.2
-"""Seconds after the arrival of its last byte in which a delivery is stored, or answered 503: Slack and others want an
-answer within three, and what was ready before it has its turn first."""
+"""Seconds, from its last byte, within which a delivery is stored or answered 503. Slack and others want an answer
+within three, and deliveries that were ready earlier come first."""
 
 _LONGEST_REASON = 500
 _LONGEST_ADDRESS = 100
@@ -44,16 +44,16 @@ GONE = error_response(
     503, "unavailable", "this webhook can't be used now; send it again", ("Retry-After", str(RETRY_AFTER))
 )
 _GONE_FOR = 60.0
-"""Seconds for which a webhook that has gone from the definitions is answered so."""
+"""Seconds for which a webhook that was removed from the definitions gets this answer."""
 _NOT_VERIFIED = "not verified yet: the challenge has not come"
 
 
 class BodyTooLarge(Exception):
-    """The body is larger than the webhook takes."""
+    """The body is larger than the webhook accepts."""
 
 
 class BodyUnreadable(Exception):
-    """The body broke off, came in no valid form, or took too long."""
+    """The body broke off, was malformed, or took too long."""
 
 
 class _MethodNotAllowed(Exception):
@@ -61,7 +61,7 @@ class _MethodNotAllowed(Exception):
 
 
 class _AddressRefused(Refused):
-    """The address may not post. That proves and disproves nothing."""
+    """The address may not post. That says nothing about the sender's proof."""
 
 
 class _TooMany(Exception):
@@ -76,7 +76,7 @@ class Incoming(Protocol):
     method: str
     remote: str | None
     sender: str | None
-    """The same, unless it is the address of a proxy that isn't configured."""
+    """The same, unless it is the address of an unconfigured proxy."""
 
     def read(self, max_body: int) -> bytes:
         """The body. Raises BodyTooLarge, BodyUnreadable or Overloaded."""
@@ -86,7 +86,7 @@ class Incoming(Protocol):
 
 
 class Receiver:
-    """Receives for every webhook; its routes are replaced as a whole when the definitions change."""
+    """Receives deliveries for every webhook; its routes are replaced as a whole when the definitions change."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Receiver:
         clock: MonotonicClock = time,
     ):
         """`routes`: last part of the URL → route. `unavailable`: last parts of the URLs of webhooks that are defined
-        but can't be in force for now."""
+        but can't be in force now."""
         self._store = store
         self._deliveries = store.deliveries
         self._outcomes = outcomes
@@ -108,10 +108,10 @@ class Receiver:
         self._routes = routes
         self._unavailable = unavailable
         self._gone: dict[str, float] = {}
-        """Last parts of URLs that are gone from the definitions → until when they are answered 503."""
+        """Last parts of URLs that were removed from the definitions → until when they are answered 503."""
 
     def replace(self, routes: Mapping[str, Route], unavailable: frozenset[str]) -> list[str]:
-        """These are in force now. Returns the last parts of the URLs that are gone."""
+        """Puts these routes in force. Returns the last parts of the URLs that are gone."""
         now = self._clock.monotonic()
         left = sorted(self._routes.keys() - routes.keys() - unavailable)
         gone = {url_id: until for url_id, until in self._gone.items() if until > now}
@@ -122,7 +122,8 @@ class Receiver:
         return left
 
     def receive(self, url_id: str, incoming: Incoming) -> Response:
-        """A request for ``/webhook/{url_id}``, from look-up to response: always one, whatever was sent."""
+        """Handles a request for ``/webhook/{url_id}``, from look-up to response. Always returns one, whatever was
+        sent."""
         route = self._routes.get(url_id)
         if route is None:
             return self._unknown(url_id)
@@ -132,7 +133,7 @@ class Receiver:
             until = time.monotonic() + PATIENCE
             with MEMORY.turn(len(request.body)) as turn, route.span(request) as receiving:
                 if challenge := route.challenge(request):
-                    # Anybody may ask; if there is a secret, only whoever has it verifies the webhook.
+                    # Anyone may ask. If there is a secret, only a sender that knows it verifies the webhook.
                     return self._challenged(route, challenge, route.needs_challenge, until)
                 delivery = self._verify(route, incoming, request)
                 counts = self._admit(route, incoming, until)
@@ -152,7 +153,7 @@ class Receiver:
             return self._failed(route, incoming, error)
 
     def _unknown(self, url_id: str) -> Response:
-        """No such webhook. If it has just gone, half a file may be to blame, so its sender is to try again."""
+        """No such webhook. If it was just removed, the file may be half written, so its sender should try again."""
         if url_id in self._unavailable or self._gone.get(url_id, 0.0) > self._clock.monotonic():
             return self._count("", "unknown", GONE)
         return self._count("", "unknown", NOT_FOUND)
@@ -160,7 +161,7 @@ class Receiver:
     # --- step by step
 
     def _throttle(self, route: Route, incoming: Incoming) -> None:
-        """Raises _MethodNotAllowed, _AddressRefused or _TooMany unless the request's body is to be read at all."""
+        """Raises _MethodNotAllowed, _AddressRefused or _TooMany if the body shouldn't even be read."""
         if incoming.method not in route.methods:
             raise _MethodNotAllowed
         if not route.admits(incoming.remote):
@@ -174,14 +175,14 @@ class Receiver:
             raise Refused("no challenge in the request")
         try:
             return route.verification.verify(request)
-        except BadBody:  # of those whose proof is in the body
+        except BadBody:  # for platforms whose proof is in the body
             self._admission.failed(route.webhook.name, incoming.sender)
             raise
 
     def _admit(self, route: Route, incoming: Incoming, until: float) -> bool:
-        """Whether the delivery counts: until a challenge has come nothing else does, where nothing else verifies.
+        """Whether the delivery counts. If only a challenge can verify the webhook, nothing else counts before it.
 
-        Raises _TooMany if the webhook has had enough, or StoreUnavailable.
+        Raises _TooMany if the webhook has reached its limit, or StoreUnavailable.
         """
         if route.needs_challenge and not self._verified.is_verified(route.webhook, route.key, until):
             return False
@@ -190,7 +191,7 @@ class Receiver:
         return True
 
     def _parse(self, route: Route, delivery: VerifiedDelivery, counts: bool) -> Body:
-        """Raises BadBody, or Refused for what doesn't count."""
+        """Raises BadBody, or Refused if the delivery doesn't count."""
         try:
             return route.parser.read(delivery)
         except BadBody:
@@ -199,7 +200,7 @@ class Receiver:
             raise Refused(_NOT_VERIFIED) from None
 
     def _filter(self, route: Route, incoming: Incoming, events: list[NewEvent]) -> list[NewEvent]:
-        """The events that `only` lets in; records the others."""
+        """The events that `only` lets through; records the others."""
         if route.filter is None:
             return events
         kept, reasons = route.filter.sort(events)
@@ -212,7 +213,7 @@ class Receiver:
     def _accepted(
         self, route: Route, body: Body, committed: list[Committed], all_filtered: bool, until: float
     ) -> Response:
-        """The response to a delivery that is proven, whether or not `only` let any of its events in."""
+        """The response to a proven delivery, whether or not `only` let any of its events through."""
         webhook = route.webhook
         duplicates = sum(one.duplicate for one in committed)
         stored = len(committed) - duplicates
@@ -233,8 +234,8 @@ class Receiver:
         return self._count(route.webhook.name, "challenge", response)
 
     def _mark(self, route: Route, until: float, must: bool = False) -> None:
-        """Remembers that the webhook is verified. If that can't be stored and `must` be, raises StoreUnavailable;
-        otherwise the next delivery will do."""
+        """Records that the webhook is verified. If the store is unavailable, raises StoreUnavailable when `must` is
+        set; otherwise the next delivery records it."""
         try:
             self._verified.mark(route.webhook, route.key, self._store.now(), until)
         except StoreUnavailable:
@@ -243,7 +244,7 @@ class Receiver:
             structlog.get_logger().warning("can't note that the webhook is verified", webhook=route.webhook.name)
 
     def _failed(self, route: Route, incoming: Incoming, error: Exception) -> Response:
-        """The response to what was not accepted."""
+        """The response to a delivery that was not accepted."""
         name = route.webhook.name
         match error:
             case _TooMany():
@@ -278,7 +279,7 @@ class Receiver:
             case KeysUnavailable() | Overloaded():
                 self._log("a delivery can't be taken now", name, error)
             case _:
-                # A bug of ours must not lose the delivery: the sender is told to try again.
+                # A bug of ours must not lose the delivery: ask the sender to try again.
                 self._log("a delivery failed", name, error, exc_info=error)
         return self._count(name, "rejected", UNAVAILABLE)
 
@@ -287,7 +288,7 @@ class Receiver:
         return response
 
     def _record(self, route: Route, incoming: Incoming, status: int, reason: str) -> None:
-        """Counts and keeps what was rejected or filtered."""
+        """Counts and keeps a rejected or filtered delivery."""
         self._outcomes.reject(
             Rejection(
                 webhook=route.webhook.name,
@@ -300,7 +301,7 @@ class Receiver:
         )
 
     def _log(self, line: str, webhook: str, error: Exception, **more: Any) -> None:
-        """Senders may cause as many as they like."""
+        """Throttled, since senders can cause as many as they like."""
         left_out = self._log_throttle.left_out((webhook, type(error)))
         if left_out is not None:
             structlog.get_logger().error(line, webhook=webhook, error=str(error), left_out=left_out, **more)

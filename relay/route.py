@@ -1,4 +1,4 @@
-"""A webhook ready to receive: whatever follows from its definition is computed once."""
+"""A webhook ready to receive: everything that follows from its definition is computed once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from store.tracing import TRACE_HEADERS, Span, span
 
 PATH = "/webhook/"
 CONDUCTORS_PATH = "/api/webhook/"
-"""The same, as Conductor's documentation names it."""
+"""The same path in Conductor's documentation."""
 
 
 class Route:
@@ -40,23 +40,23 @@ class Route:
         conductor_payload: int = CONDUCTOR_PAYLOAD,
         follow_traces: bool = False,
     ):
-        """`conductor_payload`: bytes of the largest output or input that Conductor takes. `follow_traces`: whether
-        a delivery may name the trace that it belongs to."""
+        """`conductor_payload`: bytes of the largest output or input that Conductor accepts. `follow_traces`: whether a
+        delivery may name the trace it belongs to."""
         self.webhook = webhook
         self.key = VerifiedWebhooks.key(webhook)
         self.platform = platform
         self.credentials = credentials_of(webhook, platform, fetch)
         self.verification = Verification(webhook, platform, fetch)
         self.needs_challenge = self.verification.needs_challenge
-        """Whether nothing but an answered challenge verifies the webhook."""
+        """Whether only an answered challenge verifies the webhook."""
         self._follow_traces = follow_traces
         dropped = self.verification.secret_headers | (frozenset() if follow_traces else TRACE_HEADERS)
         self.parser = Parser(webhook, platform, dropped, conductor_payload)
         by_get = {"GET"} if webhook.challenge is not None else frozenset()
         self.methods = platform.methods | platform.challenge_methods | by_get
-        """Of deliveries and challenges."""
+        """The methods of deliveries and challenges."""
         largest = platform.max_body if webhook.max_body is None else webhook.max_body
-        # An array that is split may be larger than each of its elements.
+        # A split array may be larger than what each of its elements may be.
         self.max_body = largest if webhook.split else min(largest, conductor_payload)
         self.filter = Filter(webhook.only, webhook.hide) if webhook.only else None
         """Which events are stored; None for all."""
@@ -66,19 +66,19 @@ class Route:
         self._public_urls = {path: public_url_of(webhook, public_url, path) for path in (PATH, CONDUCTORS_PATH)}
 
     def challenge(self, request: Request) -> Response | None:
-        """The answer to a challenge that nobody signs; None if it is none. May raise Refused."""
+        """The answer to an unsigned challenge; None if this isn't one. May raise Refused."""
         return self.platform.challenge(request, self.credentials)
 
     def signed_challenge(self, body: Body) -> Response | None:
-        """The same of a body that has been verified."""
+        """The answer to a challenge in a verified body."""
         return self.platform.signed_challenge(body.value, self.credentials)
 
     def public_url(self, path: str) -> str | None:
-        """The URL that the platform calls, if it is configured. `path`: under which of the relay's two it came."""
+        """The URL that the platform calls, if configured. `path`: which of the relay's two paths was used."""
         return self._public_urls[path]
 
     def span(self, request: Request) -> AbstractContextManager[Span]:
-        """A stranger's trace is not joined: its flag would decide whether ours is sampled."""
+        """A stranger's trace is not continued: its flag would decide whether ours is sampled."""
         headers = request.headers if self._follow_traces else {}
         return span("receive", "SERVER", headers, webhook=self.webhook.name)
 
@@ -91,11 +91,11 @@ class Route:
 
     @property
     def filtered_status(self) -> int:
-        """The status with which an event is answered that `only` doesn't let in."""
+        """The status of the answer to an event that `only` doesn't let through."""
         return 200 if self._configured_response is None else self._configured_response.status
 
     def response(self, committed: Sequence[Committed], body: Body, all_filtered: bool) -> Response:
-        """The response to an accepted delivery, of whose events `only` may have let none in."""
+        """The response to an accepted delivery; `only` may have let none of its events through."""
         if self._configured_response is not None:
             return self._configured_response
         if self._responds_as_usual and len(committed) == 1 and not committed[0].duplicate:  # the hot path
@@ -114,7 +114,7 @@ class Route:
 
 
 def public_url_of(webhook: Webhook, public_url: str | None, path: str = PATH) -> str | None:
-    """The URL that platforms call, if the definition or the setting BRIDGE_PUBLIC_URL tells it."""
+    """The URL that platforms call, if the definition or BRIDGE_PUBLIC_URL sets it."""
     if webhook.public_url is not None:
         return webhook.public_url
     return f"{public_url.rstrip('/')}{path}{webhook.url_id}" if public_url else None

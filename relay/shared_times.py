@@ -1,4 +1,4 @@
-"""A time for each of many keys, in memory that a process shares with its forks."""
+"""One time per key, in memory that a process shares with its forks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import mmap
 from collections.abc import Hashable
 
 _WAYS = 8
-"""Places that a key may take. When all are taken, the one with the earliest time is lost."""
+"""Slots that a key may use. When all are taken, the one with the earliest time is overwritten."""
 _BYTES = 8
 
 
 class SharedTimes:
-    """Of fixed size: strangers choose the keys. Each process reads what the others wrote.
+    """A table of fixed size, since strangers choose the keys. Each process reads what the others wrote.
 
-    There is no lock: two processes that write the same key in the same moment may lose one of the two times.
+    There is no lock: if two processes write the same key at the same moment, one of the two times may be lost.
     """
 
     def __init__(self, places: int = 8192):
@@ -29,8 +29,8 @@ class SharedTimes:
         return 0.0 if place is None else self._times[place]
 
     def set(self, key: Hashable, time: float) -> None:
-        """Gives the key this time."""
-        hashed = hash(key)  # drawn anew for each program, so that nobody can choose keys that meet; forks share it
+        """Sets the key's time."""
+        hashed = hash(key)  # seeded per program and shared by forks, so nobody can choose keys that collide
         place = self._find(hashed)
         if place is None:
             first = hashed % self._sets * _WAYS
@@ -45,5 +45,5 @@ class SharedTimes:
 
 
 def _as_word(hashed: int) -> int:
-    """Never 0, which is in places that are free."""
+    """Never 0, which marks a free slot."""
     return hashed & 0xFFFF_FFFF_FFFF_FFFF or 1

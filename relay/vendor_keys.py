@@ -1,4 +1,4 @@
-"""Vendors' public keys over HTTPS: cached, bounded in size and time, and never from where a redirect leads."""
+"""Vendors' public keys over HTTPS: cached, bounded in size and time, and never through a redirect."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ from relay.admission import Allowance
 from store.clock import MonotonicClock
 
 TIMEOUT = 5.0
-"""Seconds for one fetch: senders wait no longer than 10 to 15 s for their answer."""
+"""Seconds for one fetch: senders wait only 10 to 15 s for their answer."""
 MAX_BYTES = 64 * 1024
 CACHED_FOR = 3600.0
-"""Seconds that a key is used before it is fetched again."""
+"""Seconds for which a key is used before it is fetched again."""
 FRESH_FOR = 60.0
-"""Seconds that a key counts as fresh: so often at most strangers can make the relay fetch it again."""
+"""Seconds for which a key counts as fresh: strangers can't make the relay fetch it more often."""
 FAILED_FOR = 5.0
-"""Seconds after a failure before the next try for a key that isn't there."""
+"""Seconds after a failure before a missing key is fetched again."""
 UNKNOWN_TO_ONE = Allowance(rate=1 / 60, burst=4)
-"""Fetches of what isn't there, for one address on one webhook: strangers may name what they like."""
+"""Fetches of unknown keys, per address and webhook: strangers may name what they like."""
 UNKNOWN = Allowance(rate=5 / 60, burst=20)
-"""The same for all addresses together: five times as many, so that a stranger at one, or at four, leaves some."""
+"""The same for all addresses together: five times as many, so that strangers at up to four addresses leave some."""
 _MAX_ENTRIES = 64
-"""Enough for addresses too: `UNKNOWN` grants so many fetches only after the first address's allowance is full again."""
+"""Enough for addresses too: by the time `UNKNOWN` grants this many fetches, the first address's allowance is full
+again."""
 _MOST_UNKNOWN_AT_ONCE = 2
 _MOST_WAITING = 16
 """Deliveries that wait for one fetch."""
@@ -45,17 +46,17 @@ Value = TypeVar("Value")
 
 
 class Download(Protocol):
-    """Where keys are downloaded from."""
+    """Downloads keys."""
 
     is_mirror: bool
-    """Whether that isn't the vendors themselves."""
+    """Whether keys come from a mirror, not from the vendors."""
 
     def get(self, url: str) -> bytes:
-        """What is at the URL. Raises OSError, HTTPException or ValueError."""
+        """The content at the URL. Raises OSError, HTTPException or ValueError."""
 
 
 class KeySource(Protocol):
-    """Gives each webhook what fetches its vendor's keys."""
+    """Gives each webhook a function that fetches its vendor's keys."""
 
     def of(self, webhook: str) -> Fetch:
         """The webhook's."""
@@ -63,7 +64,7 @@ class KeySource(Protocol):
 
 class _NoRedirects(HTTPRedirectHandler):
     def redirect_request(self, *_: object) -> None:
-        """Answers None: a pinned host that sends us elsewhere is an error."""
+        """Returns None: a redirect from a pinned host is an error."""
 
 
 class HttpsDownload:
@@ -94,7 +95,7 @@ class HttpsDownload:
 
 
 class KeyCaches:
-    """Gives each webhook a cache of its own, so that what strangers name on one doesn't concern the others."""
+    """Gives each webhook its own cache, so that what strangers name on one doesn't affect the others."""
 
     def __init__(self, download: Download, clock: MonotonicClock = time):
         self._download = download
@@ -102,7 +103,7 @@ class KeyCaches:
         self._caches: WeakValueDictionary[str, KeyCache] = WeakValueDictionary()
 
     def of(self, webhook: str) -> KeyCache:
-        """The webhook's; after a change of the definitions the same."""
+        """The webhook's fetch function; it stays the same when the definitions change."""
         return self._caches.setdefault(webhook, KeyCache(self._download, self._clock))
 
 
@@ -113,7 +114,7 @@ class _Known:
 
 
 class _Fetching:
-    """One fetch that is under way."""
+    """One fetch in flight."""
 
     def __init__(self, is_known: bool) -> None:
         self.is_known = is_known
@@ -123,21 +124,21 @@ class _Fetching:
 
 
 class KeyCache:
-    """A `platforms.verifiers.Fetch` with a cache: what is there is used while it is fetched again. Thread-safe."""
+    """A `platforms.verifiers.Fetch` with a cache: a cached key is used while it is fetched again. Thread-safe."""
 
     def __init__(self, download: Download, clock: MonotonicClock = time):
         self._download = download
         self._clock = clock
         self.is_mirror = download.is_mirror
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, _Known] = OrderedDict()  # the one that was last used is last
+        self._known: OrderedDict[str, _Known] = OrderedDict()  # most recently used last
         self._failed: OrderedDict[str, float] = OrderedDict()
         self._fetching: dict[str, _Fetching] = {}
         self._full_at = 0.0
         self._full_at_of: OrderedDict[Address | None, float] = OrderedDict()
 
     def __call__(self, url: str, fresh: bool = False, remote: str | None = None) -> bytes:
-        """What is at the URL, at most an hour old, or a minute if it must be fresh. Raises KeysUnavailable."""
+        """The content at the URL, at most an hour old, or a minute if it must be fresh. Raises KeysUnavailable."""
         with self._lock:
             now = self._clock.monotonic()
             known = self._known.get(url)
@@ -154,7 +155,7 @@ class KeyCache:
             elif known is not None and not fresh:
                 return known.content
             elif fetching.waiting >= _MOST_WAITING:
-                raise KeysUnavailable("too many wait for the vendor's key")
+                raise KeysUnavailable("too many deliveries are waiting for the vendor's key")
             else:
                 fetching.waiting += 1
         if is_ours:
@@ -202,7 +203,7 @@ class KeyCache:
 
 
 def _instead(known: _Known | None, fresh: bool) -> bytes:
-    # A key that was right an hour ago is better than none; a confirmation must really take place.
+    # A key that was right an hour ago is better than none; a confirmation must really be made.
     if known is None or fresh:
         raise KeysUnavailable("the vendor's key can't be fetched")
     return known.content

@@ -19,7 +19,7 @@ _SEAL = object()
 
 
 class VerifiedDelivery:
-    """A request that is proven to come from its webhook's sender: only `Verification.verify` makes one."""
+    """A request proven to come from its webhook's sender. Only `Verification.verify` makes one."""
 
     __slots__ = ("proof", "request")
 
@@ -31,7 +31,7 @@ class VerifiedDelivery:
 
 
 def credentials_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) -> Credentials:
-    """What the definition gives to its platform's verifier."""
+    """The definition's configuration for its platform's verifier."""
     return Credentials(
         secrets=tuple(secret.get_secret_value() for secret in webhook.secret or ()),
         tolerance=platform.tolerance if webhook.tolerance is None else webhook.tolerance,
@@ -45,7 +45,7 @@ def credentials_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch
 
 
 def verifiers_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) -> list[tuple[Verifier, Credentials]]:
-    """Everything that must hold of a delivery: the platform's signature, `headers:` and `signature:`."""
+    """Everything that must hold for a delivery: the platform's signature, `headers:` and `signature:`."""
     found: list[tuple[Verifier, Credentials]] = []
     credentials = credentials_of(webhook, platform, fetch)
     given = {name for name in ("secret", "audience", "service_account") if getattr(webhook, name) is not None}
@@ -71,15 +71,15 @@ def verifiers_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) 
 
 
 class Verification:
-    """The checks of one webhook, made ready when its definition is read."""
+    """One webhook's checks, prepared when its definition is read."""
 
     def __init__(self, webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch):
         verifiers = verifiers_of(webhook, platform, fetch)
-        # Headers first: whoever doesn't know them causes no fetch of a vendor's key.
+        # Headers first: a sender that doesn't know them can't cause a fetch of a vendor's key.
         verifiers.sort(key=lambda pair: not isinstance(pair[0], HeaderEquals))
         self.checks: Sequence[Check] = tuple(verifier.check(credentials) for verifier, credentials in verifiers)
         self.needs_challenge = not self.checks and webhook.verifier != "none"
-        """Whether nothing but an answered challenge verifies the webhook."""
+        """Whether only an answered challenge verifies the webhook."""
         self.secret_headers = frozenset(
             verifier.header.lower()
             for verifier, _ in verifiers
@@ -87,7 +87,7 @@ class Verification:
         )
 
     def verify(self, request: Request) -> VerifiedDelivery:
-        """Raises what a `Check` raises, unless every kind of verification holds."""
+        """Raises what a `Check` raises unless every kind of verification holds."""
         proof = OF_SENDER
         for check in self.checks:
             proof &= check(request)
@@ -98,11 +98,12 @@ class Verification:
 
 
 Key = tuple[str, bytes]
-"""What a webhook is remembered by in this process, for as long as its name and verifier stay."""
+"""Identifies a webhook in this process for as long as its name and verifier stay the same."""
 
 
 class VerifiedWebhooks:
-    """Which webhooks are verified: in the store, and remembered in this process so that deliveries don't ask it."""
+    """Which webhooks are verified: kept in the store, and cached in this process so that deliveries needn't query
+    it."""
 
     def __init__(self, store: Verifications, webhooks: Mapping[Key, Webhook]):
         self._store = store
@@ -113,17 +114,17 @@ class VerifiedWebhooks:
 
     @staticmethod
     def key(webhook: Webhook) -> Key:
-        """The key of a webhook: never leaves the process."""
+        """The webhook's key. It never leaves the process."""
         return webhook.name, hashlib.sha256(verifier_text(webhook)).digest()
 
     def is_known(self, key: Key) -> bool:
-        """Whether this process knows that it is verified."""
+        """Whether this process knows that the webhook is verified."""
         return key in self._verified
 
     def is_verified(self, webhook: Webhook, key: Key, until: float = float("inf")) -> bool:
-        """Raises StoreUnavailable if that must be read and can't be `until` then, by the monotonic clock.
+        """Raises StoreUnavailable if the store must be read and can't be by `until` (monotonic clock).
 
-        Another process may have answered the challenge, so as long as the webhook is unverified the store is asked.
+        Another process may have answered the challenge, so the store is read as long as the webhook is unverified.
         """
         if key not in self._verified:
             if self._store.verified_at(webhook.name, self._fingerprint(webhook, until), until) is None:
@@ -132,13 +133,13 @@ class VerifiedWebhooks:
         return True
 
     def mark(self, webhook: Webhook, key: Key, at: int, until: float = float("inf")) -> None:
-        """Makes it verified, from `at` (Unix milliseconds) on if it wasn't. Raises StoreUnavailable."""
+        """Marks it as verified since `at` (Unix milliseconds), unless it already is. Raises StoreUnavailable."""
         if not self.is_verified(webhook, key, until):
             self._store.set_verified(webhook.name, self._fingerprint(webhook, until), at, until)
             self._verified.add(key)
 
     def replace(self, webhooks: Mapping[Key, Webhook]) -> None:
-        """After a reload: these are the webhooks now. What is remembered of others is forgotten."""
+        """After a reload: these are the webhooks now. Forgets all others."""
         with self._lock:
             self._webhooks = webhooks
             self._key = None
@@ -154,7 +155,8 @@ class VerifiedWebhooks:
         return fingerprint(webhook, key)
 
     def _replace_older(self, key: bytes, until: float) -> None:
-        """Replaces what an older version wrote, for all webhooks at once, so that later changes are noticed."""
+        """Replaces the fingerprints of an older version, for all webhooks at once, so that later changes are
+        noticed."""
         stored = self._store.all(until)
         for webhook in self._webhooks.values():
             text, at = stored.get(webhook.name, (None, 0))

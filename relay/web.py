@@ -1,4 +1,4 @@
-"""The edge to HTTP: WSGI in, an answer out. Everything that is decided is decided elsewhere."""
+"""The HTTP edge: WSGI in, an answer out. All decisions are made elsewhere."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _PIECE = 64 * 1024
 _STATUS = {number: f"{number} OK" for number in range(200, 300)} | {
     status.value: f"{status.value} {status.phrase}" for status in HTTPStatus
 }
-"""Of `respond` any status of success, also one that has no name."""
+"""`respond` may set any 2xx status, even one without a name."""
 _USUAL_NAMES = 1000
 _LONGEST_USUAL_NAME = 64
 _names = {"CONTENT_TYPE": "content-type", "CONTENT_LENGTH": "content-length"}
-"""Of headers: as WSGI has them, and as they are sent."""
+"""Headers: WSGI's name → the name as sent, in lower case."""
 _known = set(_names)
-"""These, and what else is in an environment."""
+"""These, and the other keys of a WSGI environment."""
 _OF_PROXIES = frozenset({"HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA"})
 
 
@@ -42,19 +42,19 @@ class WsgiRequest:
     """A `relay.receiver.Incoming` from a WSGI environment."""
 
     def __init__(self, environ: dict[str, Any], knows_proxies: bool = False, path: str = PATH):
-        """`knows_proxies`: nobody's X-Forwarded-For but that of our proxies counts, so the address is the sender's.
-        `path`: under which of the relay's two it came."""
+        """`knows_proxies`: only our own proxies' X-Forwarded-For is trusted, so the address is the sender's. `path`:
+        which of the relay's two paths was used."""
         self._environ = environ
         self._path = path
         self.method: str = environ["REQUEST_METHOD"]
         remote: str = environ.get("REMOTE_ADDR", "")
-        # So a listener on IPv6 sees IPv4.
+        # How a listener on IPv6 sees an IPv4 address.
         self.remote = (remote.removeprefix("::ffff:") if "." in remote else remote) or None
         self.sender = self.remote if knows_proxies or _OF_PROXIES.isdisjoint(environ) else None
 
     def read(self, max_body: int) -> bytes:
-        """The body; of one that is too large no more is read than it takes to know. Raises BodyTooLarge,
-        BodyUnreadable or Overloaded."""
+        """The body; reads no further than needed to know that it is too large. Raises BodyTooLarge, BodyUnreadable or
+        Overloaded."""
         environ = self._environ
         length = environ.get("CONTENT_LENGTH")
         if not length:
@@ -70,7 +70,7 @@ class WsgiRequest:
             body = self._read(environ["wsgi.input"], expected, connection if not length else None)
         except Overloaded:
             raise
-        except Exception as error:  # the server's parser and the socket have errors of their own families
+        except Exception as error:  # the server's parser and the socket each raise their own exceptions
             raise BodyUnreadable from error
         if len(body) > max_body:
             raise BodyTooLarge
@@ -81,7 +81,7 @@ class WsgiRequest:
         return body
 
     def _read(self, stream: Any, most: int, chunked: Any) -> bytes:
-        """What comes, up to so many bytes; `chunked` is the `relay.connection.Connection` of a body in chunks."""
+        """What arrives, up to `most` bytes; `chunked` is the `relay.connection.Connection` of a chunked body."""
         if most <= _PIECE and chunked is None:
             body: bytes = stream.read(most)
             return body
@@ -96,7 +96,7 @@ class WsgiRequest:
         return bytes(pieces)
 
     def request(self, route: Route, body: bytes) -> Request:
-        """The request as verification wants it."""
+        """The request in the form that verification expects."""
         environ = self._environ
         query = environ.get("QUERY_STRING", "")
         url = route.public_url(self._path) or self._seen_url()
@@ -125,13 +125,13 @@ def _headers(environ: dict[str, Any]) -> dict[str, str]:
 
 
 def _names_in(environ: dict[str, Any]) -> dict[str, str]:
-    """As `_names`, for an environment with keys that aren't known, which become known if they look usual."""
+    """Like `_names`, for an environment with unknown keys. Those of ordinary length become known."""
     names: dict[str, str] = {}
     for key in environ:
         name = _names.get(key) or (key[5:].replace("_", "-").lower() if key.startswith("HTTP_") else None)
         if name is not None:
             names[key] = name
-        if len(key) <= _LONGEST_USUAL_NAME and len(_known) < _USUAL_NAMES:  # senders choose names
+        if len(key) <= _LONGEST_USUAL_NAME and len(_known) < _USUAL_NAMES:  # senders choose the names
             _known.add(key)
             if name is not None:
                 _names[key] = name
@@ -141,13 +141,13 @@ def _names_in(environ: dict[str, Any]) -> dict[str, str]:
 class WebhookEndpoint:
     """Answers ``/webhook/{id}`` and ``/api/webhook/{id}`` itself, and leaves every other path to Flask.
 
-    Flask's context, request object and routing would cost a third of the time that a delivery takes.
+    Flask's context, request object and routing would take a third of a delivery's time.
     """
 
     def __init__(
         self, receiver: Receiver, others: WSGIApplication, background: Background | None, knows_proxies: bool = False
     ):
-        """`background` is started at the first request, unless the server has done so after its fork. `knows_proxies`:
+        """`background` is started at the first request, unless the server started it after its fork. `knows_proxies`:
         the addresses are the senders' own."""
         self._receiver = receiver
         self._others = others
@@ -169,7 +169,7 @@ class WebhookEndpoint:
 
 
 def send(response: Response, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-    """The response as WSGI wants it."""
+    """Sends the response through WSGI."""
     headers = list(response.headers)
     if response.content_type is not None:
         headers += (("Content-Type", response.content_type), ("Content-Length", str(len(response.body))))
@@ -178,7 +178,7 @@ def send(response: Response, environ: dict[str, Any], start_response: StartRespo
 
 
 def pages(store: Deliveries, with_metrics: bool) -> Blueprint:
-    """The pages beside the webhooks."""
+    """The pages besides the webhooks."""
     blueprint = Blueprint("relay", __name__)
     is_ready = Readiness(store, PATIENCE)
 
@@ -200,7 +200,7 @@ def pages(store: Deliveries, with_metrics: bool) -> Blueprint:
 
 
 def handle_errors(app: Flask) -> None:
-    """Every error of Flask's own in the form that all errors have."""
+    """Flask's own errors in the same form as all errors."""
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> FlaskResponse:
