@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import structlog
@@ -14,17 +15,18 @@ from admin.events.replay import CantReplay
 from admin.page import api, orkes_api, pages, webhooks
 from admin.page.access import COOKIE, NotAllowed, Role, Sessions, check_local, check_same_site
 from admin.page.context import Source, role_of_token, sessions, set_cookie, source
+from admin.page.readiness import Readiness, find_problem
 from admin.page.wrong_tokens import TooManyWrongTokens, WrongTokens
 from config.settings import Settings
 from relay.forwarded import believing
 from store.errors import NewerStore, StoreUnavailable
 
-_OPEN = {"pages.login", "pages.log_in", "pages.health", "static", "orkes.token"}
+_OPEN = {"pages.login", "pages.log_in", "pages.health", "pages.ready", "static", "orkes.token"}
 """What everybody may see."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FOR_ALL = {"pages.log_in", "pages.logout", "orkes.token"}
 """What everybody may post who may see the page."""
-_WITHOUT_SESSION = {"pages.health", "static"}
+_WITHOUT_SESSION = {"pages.health", "pages.ready", "static"}
 """What must work without the store."""
 BODY = 64 * 1024
 """Bytes of the largest body."""
@@ -53,6 +55,7 @@ def create_app(settings: Settings) -> Flask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(pages.HELPERS)
     app.extensions["bridge"] = made = Source(settings)
+    app.extensions["readiness"] = Readiness(partial(find_problem, made))
     token = settings.bridge_admin_token
     viewer = settings.bridge_viewer_token
     has_token = token is not None or viewer is not None

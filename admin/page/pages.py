@@ -6,10 +6,22 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, cast, get_args
 from urllib.parse import quote
 
-from flask import Blueprint, Response, abort, current_app, g, make_response, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    current_app,
+    g,
+    jsonify,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from werkzeug.datastructures import MultiDict
 
 from admin.bridge import DAY, Bridge
@@ -24,6 +36,7 @@ from admin.markdown import as_html, as_text
 from admin.page.access import COOKIE, SESSION_SECONDS
 from admin.page.context import changed, role_of_token, sessions, set_cookie, source
 from admin.page.pictures import deliveries_picture, effect_picture, waiting_picture
+from admin.page.readiness import Readiness
 from admin.urls import url_of
 from criteria.descriptions import criterion_in_words
 from criteria.descriptions import shown as shown_value
@@ -306,6 +319,15 @@ def logout() -> Response:
 def health() -> Response:
     """Alive."""
     return Response("ok\n", mimetype="text/plain")
+
+
+@blueprint.get("/readyz")
+def ready() -> tuple[Response, int]:
+    """Whether the store can be used and the definitions are loaded."""
+    problem = cast(Readiness, current_app.extensions["readiness"]).problem()
+    if problem is None:
+        return jsonify({"status": "ok"}), 200
+    return jsonify({"status": "unavailable", "problems": [plain(problem)]}), 503
 
 
 # --- what templates use -------------------------------------------------------------------------------------

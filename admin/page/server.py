@@ -15,6 +15,9 @@ from config.open_files import allow_open_files
 
 _THREADS = 8
 """Requests that are answered at a time. An incomplete request holds no thread."""
+_PROBES = ("/healthz", "/readyz")
+_PROBE_THREADS = 2
+"""Of their own, as requests that wait for a store that hangs may hold all the others."""
 _CONNECTIONS = 2000
 _OTHER_FILES = 200
 """Open files that are reserved for everything but connections: the store, and long answers."""
@@ -66,6 +69,15 @@ class _Server(TcpWSGIServer):
 
     channel_class = _Channel
 
+    def __init__(self, *arguments: Any, probes: ThreadedTaskDispatcher, **more: Any):
+        self._probes = probes
+        super().__init__(*arguments, **more)
+
+    def add_task(self, task: Any) -> None:
+        """Has the channel's first request answered."""
+        path = getattr(task.requests[0], "path", None)  # one that can't be read has none
+        (self._probes if path in _PROBES else self.task_dispatcher).add_task(task)
+
     def maintenance(self, now: float) -> None:
         """Does nothing: `PageServer` does it for the connections of all addresses."""
 
@@ -95,8 +107,17 @@ class PageServer:
         self._crowded = adjustments.connection_limit * 9 // 10
         self._dispatcher = ThreadedTaskDispatcher()
         self._dispatcher.set_thread_count(_THREADS)
+        self._probes = ThreadedTaskDispatcher()
+        self._probes.set_thread_count(_PROBE_THREADS)
         self._servers = [
-            _Server(application, self._map, dispatcher=self._dispatcher, adj=adjustments, sockinfo=where)  # type: ignore[arg-type]
+            _Server(
+                application,
+                self._map,
+                dispatcher=self._dispatcher,
+                adj=adjustments,
+                sockinfo=where,
+                probes=self._probes,
+            )
             for where in adjustments.listen
         ]
 
@@ -109,7 +130,8 @@ class PageServer:
         until = time.monotonic() + _GRACE
         while time.monotonic() < until and any(map(_is_under_way, self._map.values())):
             self._turn()
-        self._dispatcher.shutdown(timeout=1)
+        for dispatcher in (self._dispatcher, self._probes):
+            dispatcher.shutdown(timeout=1)
 
     def stop(self) -> None:
         """Safe to call from a signal handler or another thread."""

@@ -205,6 +205,12 @@ def test_the_compose_file_runs_every_process_beside_a_conductor_server() -> None
             assert port.startswith("127.0.0.1:"), f"{name} must not be public"
 
 
+def test_in_compose_what_serves_is_healthy_when_it_is_ready() -> None:
+    services = yaml(DEPLOY / "compose.yaml")["services"]
+    for name, port in (("relay", 8000), ("admin", 8090)):
+        assert f"http://127.0.0.1:{port}/readyz" in services[name]["healthcheck"]["test"][-1]
+
+
 def test_the_containerfile_copies_every_package() -> None:
     text = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -13,6 +13,8 @@ import kubernetes_validate
 import pytest
 from ruamel.yaml import YAML
 
+from admin.cli.processes import PROCESSES
+from admin.page.readiness import PATIENCE
 from config.settings import Settings
 from tests.deploy.chart import CHART, ROOT, VALUES, Refused, of_kind, pods, render, run_helm, with_values
 from tests.deploy.restricted import beyond, containers, violations
@@ -118,6 +120,18 @@ def test_postgresql_has_two_relays_two_workers_and_one_page() -> None:
         spread = spec["template"]["spec"]["topologySpreadConstraints"]
         assert [rule["topologyKey"] for rule in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
     assert set(of_kind(with_values("postgresql"), "PodDisruptionBudget")) == {"relay", "worker"}
+
+
+@pytest.mark.parametrize("values", ["postgresql", "sqlite"])
+def test_every_process_gets_requests_once_it_is_ready_and_is_restarted_if_it_is_not_alive(values: str) -> None:
+    objects = with_values(values)
+    found = [one for pod in pods(objects).values() for one in pod["containers"] if one["name"] in PROCESSES]
+    assert sorted(container["name"] for container in found) == sorted(PROCESSES)
+    for container in found:
+        assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+        assert container["startupProbe"]["httpGet"]["path"] == "/healthz"
+        assert container["readinessProbe"]["timeoutSeconds"] > PATIENCE, "it answers within its time"
 
 
 def test_a_relay_that_goes_takes_deliveries_until_everybody_knows_and_then_ends_them() -> None:

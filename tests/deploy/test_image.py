@@ -84,7 +84,7 @@ def test_its_three_commands_run(builder: Builder, tmp_path: Path) -> None:
     commands = {
         "relay": (["webhook-bridge", "relay"], "PORT", "/readyz"),
         "worker": (["webhook-bridge", "worker"], "worker", "/readyz"),
-        "admin": (["webhook-bridge", "admin"], "admin", "/healthz"),
+        "admin": (["webhook-bridge", "admin"], "admin", "/readyz"),
     }
     options = [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
     options += ["--volume", f"{data}:/data", "--volume", f"{definitions}:/etc/webhook-bridge:ro"]

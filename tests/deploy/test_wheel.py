@@ -87,7 +87,7 @@ def test_run_starts_all_three_processes_of_the_wheel_and_ends_with_ctrl_c(instal
     )
     child = Child("run", [str(installed / "webhook-bridge"), "run"], folder / "run.log", settings, folder)
     try:
-        for at, path in ((port, "/readyz"), (admin, "/healthz"), (worker, "/healthz")):
+        for at, path in ((port, "/readyz"), (admin, "/readyz"), (worker, "/healthz")):
             url = f"http://127.0.0.1:{at}{path}"
             child.wait_until(lambda url=url: status_of(url) == 200, timeout=PATIENCE)  # type: ignore[misc]
         assert (folder / "data" / "bridge.db").exists()

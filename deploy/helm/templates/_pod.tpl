@@ -242,17 +242,6 @@ readinessProbe:
     {{- end }}
   ports:
     - {name: admin, containerPort: {{ .Values.admin.port }}}
-  livenessProbe:
-    httpGet: {path: /healthz, port: admin}
-    periodSeconds: 10
-    timeoutSeconds: 5
-  readinessProbe:
-    httpGet: {path: /healthz, port: admin}
-    periodSeconds: 5
-    timeoutSeconds: 5
-  startupProbe:
-    httpGet: {path: /healthz, port: admin}
-    periodSeconds: 2
-    failureThreshold: 60
+  {{- include "bridge.probes" (dict "port" "admin") | nindent 2 }}
   resources: {{ toYaml .Values.admin.resources | nindent 4 }}
 {{- end }}

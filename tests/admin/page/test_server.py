@@ -36,7 +36,7 @@ class Application:
 
 
 @contextmanager
-def served(application: Application) -> Iterator[tuple[PageServer, int]]:
+def served(application: Callable[..., Iterable[bytes]]) -> Iterator[tuple[PageServer, int]]:
     """A server that runs, and its port."""
     server = PageServer(application, "127.0.0.1", 0, 1000)
     thread = threading.Thread(target=server.run)
@@ -102,3 +102,26 @@ def test_a_request_that_trickles_has_an_end(monkeypatch: pytest.MonkeyPatch) -> 
         channel.last_activity = time.time() + 3600  # it sends a byte now and then
         monkeypatch.setattr(serving, "_SILENT", -60)
         assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_are_answered_while_every_thread_waits_for_the_store(path: str) -> None:
+    application = Application()
+    waiting = application.__call__
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != path:
+            return waiting(environ, start_response)
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    with ExitStack() as stack:
+        _, port = stack.enter_context(served(answer))
+        stack.callback(application.may_end.set)
+        for _ in range(2 * serving._THREADS):
+            stack.enter_context(connect(port)).sendall(REQUEST)
+        for _ in range(serving._THREADS):
+            assert application.begun.acquire(timeout=PATIENCE)
+        connection = stack.enter_context(connect(port))
+        connection.sendall(REQUEST.replace(b" / ", f" {path} ".encode()))
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"

@@ -1,0 +1,79 @@
+"""Whether the page can be used: found out on a thread of its own, so that whoever asks is answered in time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from admin.page.context import Source
+from store.clock import MonotonicClock
+from store.errors import NewerStore, StoreUnavailable
+
+PATIENCE = 3.0
+"""Seconds that a check may take. The probes of the chart and of compose wait for five."""
+_FRESH_FOR = 1.0
+"""Seconds for which a result is used again."""
+
+log = structlog.get_logger()
+
+
+class _Check:
+    """One check, on a thread that nobody waits for at the end of the process."""
+
+    def __init__(self, find_problem: Callable[[], str | None], clock: MonotonicClock):
+        self.began = clock.monotonic()
+        self.ended_at = self.began
+        self.ended = threading.Event()
+        self.problem: str | None = None
+
+        def run() -> None:
+            try:
+                self.problem = find_problem()
+            except Exception:
+                log.exception("whether the page is ready can't be found out")
+                self.problem = "something went wrong; the log says more"
+            finally:
+                self.ended_at = clock.monotonic()
+                self.ended.set()
+
+        threading.Thread(target=run, name="readiness", daemon=True).start()
+
+
+class Readiness:
+    """One check for all who ask at about the same time. Thread-safe."""
+
+    def __init__(
+        self, find_problem: Callable[[], str | None], patience: float = PATIENCE, clock: MonotonicClock = time
+    ):
+        """`find_problem` says why the page isn't ready, None if it is. It may hang: it is not begun again then."""
+        self._find_problem = find_problem
+        self._patience = patience
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._check: _Check | None = None
+
+    def problem(self) -> str | None:
+        """Why the page isn't ready; None if it is. A check that hangs is waited for only while it is new."""
+        with self._lock:
+            now = self._clock.monotonic()
+            check = self._check
+            if check is None or (check.ended.is_set() and now - check.ended_at >= _FRESH_FOR):
+                check = self._check = _Check(self._find_problem, self._clock)
+        if check.ended.wait(max(0.0, check.began + self._patience - now)):
+            return check.problem
+        return f"the store has not answered within {self._patience:g} s"
+
+
+def find_problem(source: Source) -> str | None:
+    """Why the page can't be used, in words that hold no secret: anybody may ask. None if it can."""
+    try:
+        source.store().facts.all()
+    except (StoreUnavailable, NewerStore) as error:
+        return f"the store can't be used: {error}"
+    definitions = source.definitions()
+    if definitions.errors and not definitions.webhooks:
+        return "the definitions can't be read; webhook-bridge check says why"
+    return None
