@@ -138,11 +138,16 @@ class Rules:
         event.in_doubt = {t.id for t in takers if self.fits(t, event) == "in doubt"}
         if not takers:
             takers = [t for t in free if self.may_take_held(t, event) is True][:1]
+        can_be_held = bool(webhook.receivers) and event.hold_until >= began
+        may_start = any(start.unless and when_holds(start.when, event.payload) for start in webhook.starts)
+        if can_be_held and not may_start and all(self.may_take_earlier(task, event) for task in takers):
+            takers = []  # in the order of arrival: which event comes first is in doubt
+            event.in_doubt = set()
         for task in takers:
             event.takers[task.id] = "pending"
             free.remove(task)
         resumes_or_starts = self.start(event, taken=bool(takers), again=False)
-        event.held = not takers and not resumes_or_starts and bool(webhook.receivers) and event.hold_until >= began
+        event.held = not takers and not resumes_or_starts and can_be_held
         event.ignored = not webhook.receivers
 
     def start(self, event: RefEvent, taken: bool, again: bool) -> bool:
@@ -184,6 +189,13 @@ class Rules:
             return "in doubt"
         own = (task.root_correlation_id or "").split("#")[0] == event.id
         return not own and task.root_started_at <= event.received_at + self.skew
+
+    def may_take_earlier(self, task: RefTask, event: RefEvent) -> bool:
+        """Whether it is in doubt if the task takes an earlier event of the same webhook, which is held."""
+        return any(
+            other.held and other.webhook == event.webhook and self.may_take_held(task, other) == "in doubt"
+            for other in self.events.values()
+        )
 
 
 def holds(matches: Any, payload: Mapping[str, Any]) -> bool:

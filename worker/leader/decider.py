@@ -17,7 +17,7 @@ import structlog
 from config.webhooks import Definitions, Webhook
 from store.clock import ServerClock
 from store.protocols import Store
-from store.records import Decision, Event, EventStatus, Hold, Target, Task, Term
+from store.records import Decision, Event, EventStatus, Hold, NewTarget, Target, Task, Term
 from store.tracing import in_logs, span
 from worker.health import Health
 from worker.leader.held_events import HeldEvents, Scope
@@ -27,7 +27,7 @@ from worker.leader.plan import Plan, starts_of
 from worker.leader.plan_writer import PlanWriter
 from worker.leader.quarantine import Quarantine
 from worker.leader.rules import Rules
-from worker.leader.task_index import Document, TaskIndex, parse_task
+from worker.leader.task_index import Document, TaskIndex, WaitingTask, parse_task
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
 
@@ -279,6 +279,9 @@ class Decider:
             return
         document = Document(event.document())
         takers = self._rules.takers(webhook, event, document, plan)
+        can_be_held = bool(webhook.receivers) and event.hold_until >= began
+        if can_be_held and self._comes_after_another(event, webhook, document, takers, plan):
+            takers = []
         if not plan.complete and webhook.receivers and not takers:
             plan.blocked.add(webhook.name)
             return
@@ -290,7 +293,7 @@ class Decider:
         targets = (*(target for _, target in takers), *(start.target for start in starts))
         hold: Hold = "no"
         status: EventStatus = "pending"
-        if not takers and not instead and webhook.receivers and event.hold_until >= began:
+        if not takers and not instead and can_be_held:
             hold = "held"
         elif not targets:
             status = "expired" if webhook.receivers else "ignored"
@@ -306,6 +309,22 @@ class Decider:
             workflows=sorted({task.workflow_id for task, _ in takers}),
             starts=[start.target.workflow for start in starts],
         )
+
+    def _comes_after_another(
+        self,
+        event: Event,
+        webhook: Webhook,
+        document: Document,
+        takers: Sequence[tuple[WaitingTask, NewTarget]],
+        plan: Plan,
+    ) -> bool:
+        """Whether the event is held so as not to overtake an earlier one, which may be for the same tasks.
+
+        An event that starts a workflow unless it is taken is never held.
+        """
+        if not takers or not all(self.held.may_take_earlier(task, webhook, plan) for task, _ in takers):
+            return False
+        return not any(start.unless_taken for start in starts_of(webhook, event, document, taken=False))
 
     def _start_instead(self, event: Event, plan: Plan) -> None:
         """A freed event that no other task takes starts the workflows that only its takers had prevented."""

@@ -241,6 +241,15 @@ class HeldEvents:
                 return event, error
         return None, None
 
+    def may_take_earlier(self, task: WaitingTask, webhook: Webhook, plan: Plan) -> bool:
+        """Whether it is in doubt if the task takes an event of the webhook that is held already."""
+        if (task.id, webhook.name) in plan.in_doubt_for:
+            return True
+        if task.workflow_id not in self._in_doubt and task.id not in plan.in_doubt:
+            return False
+        _, doubt = self._first_for(task, webhook, plan)
+        return doubt is not None
+
     def expired(self, ended: list[HeldEvent], plan: Plan) -> list[HeldEvent]:
         """Those of the events whose hold has ended that no task in doubt may still take; the others are kept."""
         doubted = {task.id: task for tasks in self._in_doubt.values() for task in tasks.values()} if ended else {}

@@ -43,6 +43,8 @@ class Plan:
     """Whether the store refused a decision: what comes after it is decided again."""
     in_doubt: dict[str, WaitingTask] = field(default_factory=dict)
     """Tasks that may take an event once their workflow can be looked up."""
+    in_doubt_for: set[tuple[str, str]] = field(default_factory=set)
+    """Ids of tasks in doubt, each with a webhook of which this plan holds an event that may be the task's."""
     kept: list[tuple[HeldEvent, str]] = field(default_factory=list)
     """Events whose hold has run out, each with the task in doubt that may still take it."""
     undefined: dict[str, int] = field(default_factory=dict)

@@ -71,6 +71,7 @@ class Rules:
                 # The event is held for it, unless another takes it.
                 if came_in_time(self.scheduled(task), event.hold_until):
                     plan.in_doubt[task.id] = task
+                    plan.in_doubt_for.add((task.id, webhook.name))
         return []
 
     def may_take(self, task: WaitingTask, event_id: str, received_at: int, hold_until: int) -> bool:

@@ -409,6 +409,57 @@ def test_another_task_may_take_an_event_that_one_in_doubt_might(bench: Bench) ->
     assert first.id in bench.decider.tasks
 
 
+def test_a_later_event_does_not_overtake_one_that_is_held_for_a_task_in_doubt(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow").id
+    first = bench.arrive()
+    bench.decide()
+    bench.ms += SECOND
+    task = bench.wait(workflow=workflow)
+    sick(bench, task)
+    bench.decide()
+    bench.ms += SECOND
+    second = bench.arrive()
+    bench.decide()
+    assert bench.event(second).hold == "held"
+    heal(bench)
+    bench.decide()
+    assert bench.takers(first) == [task.id]
+    next_one = bench.wait(workflow=workflow)
+    bench.decide()
+    assert bench.takers(second) == [next_one.id]
+
+
+def test_events_that_are_decided_together_keep_their_order_over_a_task_in_doubt(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow").id
+    first = bench.arrive()
+    bench.ms += 10
+    task = bench.wait(workflow=workflow)
+    sick(bench, task)
+    bench.ms += 10
+    second, third = bench.arrive(), bench.arrive()
+    bench.decide()
+    assert [bench.event(event).hold for event in (first, second, third)] == ["held"] * 3
+    heal(bench)
+    bench.decide()
+    assert bench.takers(first) == [task.id]
+
+
+def test_an_event_goes_to_a_task_in_doubt_at_once_if_it_goes_to_another_too(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow").id
+    first = bench.arrive()
+    bench.decide()
+    bench.ms += SECOND
+    ill = bench.wait(workflow=workflow)
+    sick(bench, ill)
+    bench.decide()
+    well = bench.wait({"$.n": 1})
+    bench.ms += SECOND
+    second = bench.arrive(n=1)
+    bench.decide()
+    assert sorted(bench.takers(second)) == sorted([ill.id, well.id])
+    assert bench.event(first).hold == "held"
+
+
 def test_a_look_up_that_fails_is_not_repeated_at_once_but_ever_more_rarely(bench: Bench) -> None:
     workflow = bench.conductor.begin("flow").id
     bench.arrive(hold=3600)
