@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from store import rows
+from store.errors import StoreUnavailable
 from store.sql.database import Database
 
 # No max(): an index gives the last row by itself.
@@ -16,7 +17,7 @@ _MAKE_DUE = (
     "UPDATE bridge.targets SET due_at = %(soon)s WHERE id IN (SELECT id FROM bridge.targets"
     " WHERE state = 'pending' AND due_at > %(soon)s ORDER BY due_at LIMIT %(most)s FOR UPDATE SKIP LOCKED)",
     "UPDATE bridge.targets SET claimed_at = %(now)s WHERE id IN (SELECT id FROM bridge.targets"
-    " WHERE state = 'claimed' AND claimed_at > %(now)s ORDER BY claimed_at LIMIT %(most)s FOR UPDATE SKIP LOCKED)",
+    " WHERE state = 'claimed' AND claimed_at > %(future)s ORDER BY claimed_at LIMIT %(most)s FOR UPDATE SKIP LOCKED)",
     "UPDATE bridge.paces SET next_at = %(now)s WHERE next_at > %(soon)s",
     "UPDATE bridge.quarantine SET due_at = %(soon)s WHERE (kind, id) IN (SELECT kind, id FROM bridge.quarantine"
     " WHERE due_at > %(soon)s ORDER BY due_at LIMIT %(most)s FOR UPDATE SKIP LOCKED)",
@@ -24,10 +25,19 @@ _MAKE_DUE = (
 
 
 def make_due(database: Database) -> None:
-    """If the newest event or target is from the future, what waits for long is due soon; some of it at a time."""
-    now = database.now()
-    if any(at > now + rows.FROM_THE_FUTURE for (at,) in database.read(_NEWEST)):
-        values = {"now": now, "soon": now + rows.SOON, "most": _CHANGED}
-        for statement in _MAKE_DUE:
-            with database.transaction() as transaction:
-                transaction.write(statement, values)
+    """If the newest event or target is from the future, what waits for long is due soon; some of it at a time.
+
+    Another worker's claim must never look older than it is, however long this process is held up between two lines: its
+    target would be called for twice. So the clock is read after the rows that it is compared with, and a change that
+    came too late is taken back. Raises StoreUnavailable then too.
+    """
+    newest = [at for (at,) in database.read(_NEWEST)]
+    if not any(at > database.now() + rows.FROM_THE_FUTURE for at in newest):
+        return
+    for statement in _MAKE_DUE:
+        with database.transaction() as transaction:
+            now = database.now()
+            times = {"now": now, "soon": now + rows.SOON, "future": now + rows.FROM_THE_FUTURE}
+            transaction.write(statement, {**times, "most": _CHANGED})
+            if database.now() - now > rows.FROM_THE_FUTURE:
+                raise StoreUnavailable("the store took too long over what waits for a time that is far ahead")

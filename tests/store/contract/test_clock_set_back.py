@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import pytest
 
+from store.errors import StoreUnavailable
 from store.protocols import Store
 from store.records import Decision, Result, SetAside, Target
+from store.sql import clock_set_back
 from tests.store.contract.makers import ME, arrive, decide, start
 
 HOUR = 3_600_000
@@ -64,3 +70,56 @@ def test_after_a_clock_was_set_forward_what_waits_is_due(store: Store, jump: int
     ahead = Jump(store, 0)
     assert ahead.claimable(jump) == 3
     assert store.quarantine.items(due_before=store.now() + jump)
+
+
+class HeldUp:
+    """The database for a process that is held up for 20 s at one place, while another worker claims a target."""
+
+    def __init__(self, store: Store, place: str):
+        self.store, self.place, self.at = store, place, store.now()
+        self._database = store._connections  # type: ignore[attr-defined]
+        self._transaction: Any = None
+
+    def now(self) -> int:
+        return self.at
+
+    def read(self, *given: Any, **named: Any) -> Any:
+        self._may_be_held_up("before it reads")
+        return self._database.read(*given, **named)
+
+    @contextmanager
+    def transaction(self, **named: Any) -> Iterator[HeldUp]:
+        self._may_be_held_up("before it writes")
+        with self._database.transaction(**named) as self._transaction:
+            yield self
+
+    def fetch(self, *given: Any) -> Any:
+        return self._transaction.fetch(*given)
+
+    def write(self, *given: Any) -> Any:
+        if self.place == "as it writes":
+            self.at += 20_000
+        return self._transaction.write(*given)
+
+    def _may_be_held_up(self, place: str) -> None:
+        if self.place == place:
+            self.place, self.at = "", self.at + 20_000
+            arrive(self.store, "e2", received_at=self.at, hold_until=self.at)
+            decision = Decision("e2", "pending", "no", (start(4),))
+            self.store.decisions.decide(ME, [decision], [], self.at, "other", 1)
+
+
+@pytest.mark.parametrize("place", ["before it reads", "before it writes"])
+def test_a_process_that_is_held_up_makes_no_claim_of_another_look_older(store: Store, place: str) -> None:
+    if place == "before it writes":
+        Jump(store, HOUR)
+    database = HeldUp(store, place)
+    clock_set_back.make_due(database)
+    assert [target.claimed_at for target in store.queries.targets_of(["e2"])] == [database.at]
+
+
+def test_what_was_written_too_late_after_the_clock_was_read_is_taken_back(store: Store) -> None:
+    jump = Jump(store, HOUR)
+    with pytest.raises(StoreUnavailable, match="too long"):
+        clock_set_back.make_due(HeldUp(store, "as it writes"))
+    assert [target.due_at for target in store.queries.targets_of(["e1"])][1] == jump.before + 15_000
