@@ -81,6 +81,11 @@ class Settings(BaseSettings):
     bridge_task_domains: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="task domains whose queues are polled too, separated by commas"
     )
+    bridge_leave_to_conductor: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="workflows that webhooks of Conductor's own serve, separated by commas: the bridge completes none "
+        "of their tasks and starts none of them",
+    )
     bridge_call_timeout: Duration = Field(default=10.0, gt=0, description="how long one call to Conductor may take")
     bridge_calls: int = Field(default=16, ge=1, le=256, description="calls to Conductor at a time, a worker")
     bridge_conductor_payload: Size = Field(
@@ -134,9 +139,9 @@ class Settings(BaseSettings):
             raise ValueError("the same as BRIDGE_ADMIN_TOKEN, so anyone who may only look could change everything")
         return self
 
-    @field_validator("bridge_task_domains", mode="before")
+    @field_validator("bridge_task_domains", "bridge_leave_to_conductor", mode="before")
     @classmethod
-    def _split_domains(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value

@@ -10,6 +10,7 @@ from admin.explain.set_aside import in_words, name_of
 from config.webhooks import Problem, Webhook
 from store.gone_webhooks import gone_webhooks
 from store.records import WRONG_TOKEN, Event, SetAside, SetAsideKind, Task
+from worker.conductor.server_webhooks import FACT, from_text, remarks
 from worker.notify.messages import WRONG_TOKENS
 
 Level = Literal["error", "warning", "note"]
@@ -55,6 +56,8 @@ class State:
     deciding_until: int | None
     """When the leader's term ends; None if there is no leader."""
     now: int
+    left: Sequence[str] = ()
+    """The workflows that BRIDGE_LEAVE_TO_CONDUCTOR names."""
 
 
 def what_is_wrong(state: State) -> list[Issue]:
@@ -66,6 +69,7 @@ def what_is_wrong(state: State) -> list[Issue]:
         *_set_aside(state),
         *_tasks(state),
         *_webhooks(state),
+        *_conductors_webhooks(state),
         *_tokens(state),
     ]
     return sorted(issues, key=lambda issue: _LEVELS.index(issue.level))
@@ -171,8 +175,11 @@ def _tasks(state: State) -> list[Issue]:
         text = f"{len(state.broken)} waiting task{'s' if len(state.broken) > 1 else ''} can't be matched."
         details = tuple(f"{task.reference_name} of {task.workflow}: {task.broken}" for task in state.broken[:5])
         found.append(Issue("warning", text, details, "tasks"))
-    receivers = {workflow for webhook in state.webhooks.values() for workflow in webhook.receivers}
-    unreached = {name: number for name, number in state.waiting.items() if name not in receivers}
+    served = {workflow for webhook in state.webhooks.values() for workflow in webhook.receivers}
+    theirs = from_text(state.facts.get(FACT))
+    if isinstance(theirs, list):
+        served.update(*(webhook.receivers for webhook in theirs))
+    unreached = {name: number for name, number in state.waiting.items() if name not in served}
     if unreached:
         text = "Tasks are waiting in workflows that no webhook here has as a receiver."
         details = tuple(
@@ -193,6 +200,16 @@ def _webhooks(state: State) -> list[Issue]:
                 text += " It is not verified yet."
             found.append(Issue("warning", text, page="rejections", query={"webhook": name}))
     return found
+
+
+def _conductors_webhooks(state: State) -> list[Issue]:
+    theirs = from_text(state.facts.get(FACT))
+    if theirs == "unknown":
+        return []
+    return [
+        Issue(said.level, f"{said.text}{f'; {said.remedy}' if said.remedy else ''}.", said.details)
+        for said in remarks(state.webhooks.values(), theirs, state.left)
+    ]
 
 
 def _tokens(state: State) -> list[Issue]:

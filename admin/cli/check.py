@@ -86,8 +86,8 @@ def _ask_conductor(here: Here, definitions: Definitions) -> list[Finding]:
         settings.conductor_server_url,
         settings.conductor_auth_key,
         secret.get_secret_value() if secret else None,
-        definitions.receivers,
-        definitions.starts,
+        definitions,
+        settings.bridge_leave_to_conductor,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison, EventExplanation, StartExplanation
 from admin.explain.set_aside import in_words
-from admin.explain.surroundings import Surroundings, because
+from admin.explain.surroundings import Surroundings, because, is_left
 from admin.explain.targets import target_in_words
 from config.rates import format_rate
 from config.webhooks import Start, Webhook
@@ -27,12 +27,14 @@ def explain_event(event: Event, tasks: Iterable[Task], around: Surroundings) -> 
     findings.sort(key=lambda finding: finding.task.id)
     findings.sort(key=lambda finding: finding.nearness, reverse=True)
     hide = around.hide(event.webhook)
-    starts = tuple(_explain_start(start, document, hide) for start in webhook.starts) if webhook else ()
+    starts = tuple(_explain_start(start, document, hide, around) for start in webhook.starts) if webhook else ()
     meaning = tuple(_meaning(event, webhook, findings, around))
     return EventExplanation(event, meaning, starts, tuple(findings), around.set_aside.get(("event", event.id)))
 
 
-def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden) -> StartExplanation:
+def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, around: Surroundings) -> StartExplanation:
+    if start.workflow in around.left:
+        return StartExplanation(start, False, is_left(start.workflow))
     try:
         criteria = hidden(Conditions.parse(start.when).explain(document), document, hide)
     except BadMatches as error:
@@ -88,6 +90,11 @@ def _meaning(
             yield "Expired: no matching task was waiting when it arrived, and with `hold: 0s` events are not held."
         case "expired":
             yield f"Expired: it was held until {iso(event.hold_until)}, and no matching task started waiting."
+        case "ignored" if webhook is not None and not {*around.left}.isdisjoint(webhook.receivers):
+            yield (
+                "Ignored: the webhook has no receivers besides workflows that are left to Conductor "
+                "(BRIDGE_LEAVE_TO_CONDUCTOR), and started no other."
+            )
         case "ignored":
             yield "Ignored: the webhook only starts workflows, and none of its `when` conditions held."
         case "failed":

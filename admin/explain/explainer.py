@@ -80,7 +80,7 @@ class Explainer:
                 events.setdefault(event.id, event)
         around = self._around(self._bridge.targets_by_event(events.values()), [task])
         near = explain_task(task, self._with_payloads(list(events)), around, limit)
-        meaning = task_in_words(task, self._bridge.definitions.by_name, targets, around.set_aside)
+        meaning = task_in_words(task, self._bridge.definitions.by_name, targets, around.set_aside, around.left)
         return TaskExplanation(meaning, targets, near, item_of(task, around.set_aside))
 
     def _with_payloads(self, event_ids: Sequence[str]) -> Iterator[Event]:
@@ -122,6 +122,7 @@ class Explainer:
             conductor_error=None if conductor == "up" else conductor,
             paused=self._store.pauses.paused(),
             set_aside=self._set_aside(targets_of, looked_at),
+            left=self._bridge.settings.bridge_leave_to_conductor,
         )
 
     def _set_aside(self, targets_of: Mapping[str, list[Target]], tasks: Iterable[Task] = ()) -> SetAsides:

@@ -7,7 +7,7 @@ from typing import Any
 
 from admin.explain.results import Comparison, Verdict
 from admin.explain.set_aside import task_set_aside
-from admin.explain.surroundings import Surroundings, because
+from admin.explain.surroundings import Surroundings, because, is_left
 from admin.explain.targets import own_target_in_words
 from config.webhooks import Webhook
 from criteria.descriptions import criterion_in_words
@@ -34,6 +34,8 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surro
     webhook = around.webhooks.get(event.webhook)
     if webhook is None:
         return finding("out of reach", f"the webhook {event.webhook} is no longer defined")
+    if task.workflow in around.left:
+        return finding("out of reach", is_left(task.workflow))
     if task.workflow not in webhook.receivers:
         receivers = ", ".join(webhook.receivers) or "none"
         return finding(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,8 @@ class Surroundings:
     hide: Callable[[str], Hidden] = lambda webhook: None
     """What must not be shown of a webhook's events."""
 
+    left: Collection[str] = ()
+    """Workflows that are left to webhooks of Conductor's own."""
     set_aside: SetAsides = field(default_factory=dict)
     _last_shown: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=list, repr=False)
     """The last document, and what people may see of it: one event is compared with many tasks."""
@@ -50,6 +52,11 @@ class Surroundings:
     def ours(self, server: int) -> int:
         """Conductor's time in terms of our clock, as the worker compares it."""
         return server - self.conductor_offset
+
+
+def is_left(workflow: str) -> str:
+    """Why the bridge does nothing for a workflow that is left to Conductor."""
+    return f"{workflow} is left to webhooks of Conductor's own: BRIDGE_LEAVE_TO_CONDUCTOR names it"
 
 
 def because(around: Surroundings, event: Event | None = None) -> str:

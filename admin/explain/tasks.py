@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison
 from admin.explain.set_aside import NOTHING, SetAsides, task_set_aside
-from admin.explain.surroundings import Surroundings
+from admin.explain.surroundings import Surroundings, is_left
 from config.webhooks import Webhook
 from store.records import Event, Target, Task
 
@@ -23,7 +23,11 @@ def explain_task(task: Task, events: Iterable[Event], around: Surroundings, limi
 
 
 def task_in_words(
-    task: Task, webhooks: Mapping[str, Webhook], targets: Sequence[Target], set_aside: SetAsides = NOTHING
+    task: Task,
+    webhooks: Mapping[str, Webhook],
+    targets: Sequence[Target],
+    set_aside: SetAsides = NOTHING,
+    left: Collection[str] = (),
 ) -> str:
     """What the task's state means."""
     if task.broken:
@@ -34,6 +38,8 @@ def task_in_words(
         return f"{verb} event {taker.event_id}."
     if task.state in ("completed", "gone"):
         return "It is no longer waiting: it was completed by someone else, cancelled, or timed out."
+    if task.workflow in left:
+        return f"Waiting, but not for the bridge: {is_left(task.workflow)}."
     names = [webhook.name for webhook in webhooks.values() if task.workflow in webhook.receivers]
     if not names:
         return (

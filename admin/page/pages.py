@@ -81,6 +81,7 @@ def state_of(bridge: Bridge, now: int) -> State:
         set_aside_counts=store.quarantine.counts(),
         deciding_until=decider[1] if decider else None,
         now=now,
+        left=bridge.settings.bridge_leave_to_conductor,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from config.webhooks import Definitions, Webhook
 from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
 from worker.discovery.probe import probe
@@ -121,7 +122,9 @@ def test_waiting_tasks_survive_a_restart_of_the_worker(conductor: Conductor, new
 
 
 def test_check_says_how_the_server_is_used_and_where_its_api_is(conductor_url: str) -> None:
-    [note] = probe(conductor_url, None, None, [unique("restart")], [unique("started")])
+    webhook = {"name": "w", "receivers": {unique("restart"): "any"}, "starts": [{"workflow": unique("started")}]}
+    definitions = Definitions((Webhook.model_validate(webhook),))
+    [note] = probe(conductor_url, None, None, definitions)
     assert (note.level, note.remedy) == ("note", ""), note
-    [error] = probe(conductor_url.removesuffix("/api"), None, None, [], [])
+    [error] = probe(conductor_url.removesuffix("/api"), None, None, Definitions(()))
     assert (error.level, error.remedy) == ("error", f"CONDUCTOR_SERVER_URL must be {conductor_url}")

@@ -38,6 +38,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "BRIDGE_PUBLIC_URL": "https://hooks.example.com/",
         "BRIDGE_POLL_INTERVAL": "250ms",
         "BRIDGE_TASK_DOMAINS": "blue, green,",
+        "BRIDGE_LEAVE_TO_CONDUCTOR": "order_flow, on_push",
         "BRIDGE_TRUSTED_PROXIES": "2",
         "BRIDGE_LOG_FORMAT": "",
         "CONDUCTOR_SERVER_URL": "https://conductor.example.com/api/",
@@ -49,6 +50,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.bridge_public_url == "https://hooks.example.com"
     assert settings.bridge_poll_interval == 0.25
     assert settings.bridge_task_domains == ("blue", "green")
+    assert settings.bridge_leave_to_conductor == ("order_flow", "on_push")
     assert settings.bridge_trusted_proxies == Proxies(hops=2)
     assert settings.bridge_log_format is None
     assert settings.ui_url == "https://conductor.example.com"

@@ -323,6 +323,9 @@ class SimulatedConductor:
                 return answer
         raise OutcomeUnknown("the connection broke")
 
+    def webhooks(self, patience: float = float("inf")) -> None:
+        """It can have none of its own."""
+
     def started(self, name: str, correlation_id: str) -> str | None:
         self._see(correlation_id.partition("#")[0])
         found = [w.id for w in self.workflows.values() if (w.name, w.correlation_id) == (name, correlation_id)]

@@ -47,18 +47,19 @@ class Api:
         *,
         not_after: float = float("inf"),
         patience: float = float("inf"),
+        headers: dict[str, str] | None = None,
     ) -> Any:
         """The answer. The request leaves before `not_after` by `time.monotonic`, or not at all: then NotNow is raised.
 
         `patience` are the seconds to wait for the answer, if they are fewer than the time-out. A `body` that is a text
-        is JSON already.
+        is JSON already. The answer's headers go into `headers`, by their names in lower case.
         """
         # Not by the client's own methods: its models cost three times the processor time, it drops `timeout=0`, wraps
         # outputs, and copies every value of a large body while no other thread gets on.
         sent = self.clock.now()
         try:
             client = self._client(not_after, patience)
-            answer, _, headers = client.call_api(
+            answer, _, received = client.call_api(
                 path,
                 method,
                 parameters or {},
@@ -73,7 +74,9 @@ class Api:
             raise
         except Exception as error:  # a bug of the client's, or an answer that it can't read
             raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
-        self._observe_date(headers, sent)
+        self._observe_date(received, sent)
+        if headers is not None:
+            headers.update((name.lower(), value) for name, value in received.items())
         return answer
 
     def _client(self, not_after: float, patience: float) -> ApiClient:

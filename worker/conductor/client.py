@@ -28,6 +28,7 @@ from worker.conductor.answers import (
 from worker.conductor.api import Api
 from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere, is_of_an_item
 from worker.conductor.search import PAGES, TASK_TYPE, Pages, answers, in_progress
+from worker.conductor.server_webhooks import BRIDGE_HEADER, ServerWebhook, read
 from worker.conductor.transport import Bounds
 
 POLL_BATCH = 100
@@ -190,6 +191,23 @@ class Conductor:
         """Begins a task's response time-out anew. (`callbackAfterSeconds` would put it back into the queue.)"""
         body = {"taskId": task_id, "workflowInstanceId": workflow_id, "status": "IN_PROGRESS", "extendLease": True}
         self._call("POST", "/tasks", body=body, not_after=not_after)
+
+    # --- the server's own webhooks ---
+
+    def webhooks(self, patience: float = float("inf")) -> list[ServerWebhook] | None:
+        """The webhooks that the server has of its own; None if it can have none, as all releases of Conductor OSS.
+
+        `patience` are the seconds to wait. Raises ConductorError if it can't be told: the key may not ask, for example.
+        """
+        headers: dict[str, str] = {}
+        try:
+            found = checked(list, self._call("GET", "/metadata/webhook", patience=patience, headers=headers))
+        except ConductorError as error:
+            if error.status in (404, 405, 501):
+                return None
+            raise
+        # A proxy may have put the bridge's own API at Conductor's address.
+        return None if BRIDGE_HEADER.lower() in headers else read(found)
 
     # --- targets ---
 

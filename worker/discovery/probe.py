@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Literal
 
+from config.webhooks import Definitions
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, Unreachable
+from worker.conductor.server_webhooks import remarks
 from worker.conductor.transport import Bounds
 from worker.discovery.index import Index, Seen
 from worker.discovery.state import DiscoveryState
@@ -67,18 +69,18 @@ def probe(
     url: str,
     key: str | None,
     secret: str | None,
-    receivers: Iterable[str],
-    starts: Iterable[str],
+    definitions: Definitions,
+    left: Collection[str] = (),
     seconds: float = SECONDS,
 ) -> list[Finding]:
     """What there is to say about the server at this address of its API, within so many seconds.
 
-    `receivers` are the workflows whose tasks a webhook may complete, `starts` those that one may start.
+    `left` are the workflows that are left to webhooks of the server's own.
     """
     found: list[Finding] = []
     server = _Server(url, key, secret, seconds)
     # A name that is looked up, or a call that trickles, may take longer than any time-out of ours.
-    thread = threading.Thread(target=_probe, args=(server, list(receivers), list(starts), found), daemon=True)
+    thread = threading.Thread(target=_probe, args=(server, definitions, left, found), daemon=True)
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
@@ -87,7 +89,7 @@ def probe(
     return found
 
 
-def _probe(server: _Server, receivers: list[str], starts: list[str], found: list[Finding]) -> None:
+def _probe(server: _Server, definitions: Definitions, left: Collection[str], found: list[Finding]) -> None:
     conductor = server.connect()
     try:
         conductor.poll(_NOBODY, _NOBODY)
@@ -95,10 +97,27 @@ def _probe(server: _Server, receivers: list[str], starts: list[str], found: list
         found.append(_cant_be_used(error, server))
         return
     try:
-        found += missing_calls(conductor, starts)
-        found += _discovery(conductor, receivers)
+        found += missing_calls(conductor, definitions.starts)
+        found += _discovery(conductor, definitions.receivers)
     except ConductorError as error:
         found.append(Finding("warning", f"Conductor couldn't be looked at to the end: {error}"))
+        return
+    found += _own_webhooks(conductor, definitions, left, server.seconds / 5)
+
+
+def _own_webhooks(
+    conductor: Conductor, definitions: Definitions, left: Collection[str], patience: float
+) -> Iterator[Finding]:
+    """What there is to say about webhooks that the server has of its own; nothing if it doesn't tell."""
+    try:
+        theirs = conductor.webhooks(patience)
+    except ConductorError as error:
+        if error.status in (401, 403):
+            yield Finding("note", f"whether Conductor has webhooks of its own can't be told: {error}")
+        return
+    for remark in remarks(definitions.webhooks, theirs, left):
+        details = f": {'; '.join(remark.details)}" if remark.details else ""
+        yield Finding(remark.level, f"{remark.text}{details}", remark.remedy)
 
 
 def missing_calls(conductor: Conductor, starts: Iterable[str]) -> list[Finding]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import structlog
 
 from config.last_good import LastGood
 from config.settings import Settings
-from config.watch import DefinitionsSource, Listener
-from config.webhooks import Definitions, DefinitionsError
+from config.watch import DefinitionsSource, Listener, Loader
+from config.webhooks import Definitions, DefinitionsError, Webhook
 from store.gone_webhooks import facts_of_gone
 from store.protocols import Store
 from worker import metrics
@@ -26,13 +28,39 @@ def open_definitions(settings: Settings, open_store: Callable[[], Store]) -> Def
     called where the store is needed. Raises DefinitionsError if nothing good is known.
     """
     last_good = LastGood(may_be_empty=settings.bridge_admin_writes, environment=lambda: None)
+    left = frozenset(settings.bridge_leave_to_conductor)
     definitions = last_good.begin(settings.bridge_webhooks, lambda: open_store().kept_definitions.all())
+    definitions = without(definitions, left)
     metrics.DEFINITIONS_OK.labels("worker").set(not definitions.errors)
     if definitions.errors:
         log.error(STILL_IN_FORCE, errors="\n".join(map(str, definitions.errors)))
-    source = DefinitionsSource(settings.bridge_webhooks, last_good, definitions)
+    source = DefinitionsSource(settings.bridge_webhooks, _Without(last_good, left), definitions)
     source.listener = _Changes(source, open_store)
     return source
+
+
+def without(definitions: Definitions, workflows: Collection[str]) -> Definitions:
+    """The definitions without what they say of these workflows, which webhooks of Conductor's own serve."""
+    if not workflows:
+        return definitions
+
+    def changed(webhook: Webhook) -> Webhook:
+        receivers = {name: versions for name, versions in webhook.receivers.items() if name not in workflows}
+        starts = tuple(start for start in webhook.starts if start.workflow not in workflows)
+        return webhook.model_copy(update={"receivers": receivers, "starts": starts})
+
+    return replace(definitions, webhooks=tuple(map(changed, definitions.webhooks)))
+
+
+@dataclass(frozen=True)
+class _Without(Loader):
+    """Loads definitions without what they say of some workflows."""
+
+    loader: Loader
+    workflows: frozenset[str]
+
+    def load(self, path: Path) -> Definitions:
+        return without(self.loader.load(path), self.workflows)
 
 
 class _Changes(Listener):

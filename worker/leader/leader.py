@@ -21,6 +21,7 @@ from worker import metrics
 from worker.conductor.backoff import wait_before
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
+from worker.conductor.server_webhooks import remarks
 from worker.delivery.executor import Executor
 from worker.discovery.discovery import Discovery, Ended
 from worker.discovery.index import Index
@@ -105,6 +106,8 @@ class Leader:
         self._failures = 0
         self._missing_calls: str | None = None
         """The calls that Conductor lacked when it was last asked; None before."""
+        self._webhooks_at = float("-inf")
+        """When Conductor was last asked for webhooks of its own, by the monotonic clock."""
         self._listener = store.signals.listener("events")
 
     def load(self) -> None:
@@ -297,6 +300,23 @@ class Leader:
         if missing != self._missing_calls:
             self._reporter.missing_calls(missing)
             self._missing_calls = missing
+
+    def look_at_webhooks(self) -> None:
+        """Finds out whether Conductor has webhooks of its own, and reports it: once it has answered, and now and then.
+
+        An answer that doesn't tell changes nothing.
+        """
+        now = self._clock.monotonic()
+        if not self.scanner.searched_to or now - self._webhooks_at < self._tuning.webhooks_gap:
+            return
+        self._webhooks_at = now
+        try:
+            theirs = self._conductor.webhooks()
+        except ConductorError as error:
+            log.info("whether Conductor has webhooks of its own can't be told", error=str(error))
+            return
+        left = self._settings.bridge_leave_to_conductor
+        self._reporter.webhooks(theirs, tuple(remarks(self._definitions.webhooks, theirs, left)))
 
     def extend_timeouts(self) -> None:
         """Puts off the time-outs of tasks that this bridge answers for, and of those that its events have taken."""

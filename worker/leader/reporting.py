@@ -14,6 +14,7 @@ from store.errors import StoreUnavailable
 from store.protocols import Store
 from store.records import SetAside
 from worker import metrics
+from worker.conductor.server_webhooks import FACT, Remark, ServerWebhook, as_text
 from worker.discovery.reconciliation import Outcome
 from worker.discovery.state import DiscoveryState
 from worker.discovery.suspects import Kind, Suspect, Suspects
@@ -59,6 +60,7 @@ class Reporter:
         """The facts as this leader has written them."""
         self._conductor_at = float("-inf")
         self._way: str | None = None
+        self._said_of_webhooks: Sequence[Remark] = ()
         self._alone_at = 0
 
     def _write(self, fact: str, text: str | None) -> bool:
@@ -90,6 +92,15 @@ class Reporter:
         if text:
             log.error("Conductor can't be used for everything", error=text)
         self._store.facts.set(_MISSING_CALLS, text or None)
+
+    def webhooks(self, theirs: Sequence[ServerWebhook] | None, said: Sequence[Remark]) -> None:
+        """The webhooks that Conductor has of its own, None if it can have none, and what there is to say about them."""
+        self._write(FACT, as_text(theirs))
+        if said != self._said_of_webhooks:
+            for remark in said:
+                tell = log.warning if remark.level == "warning" else log.info
+                tell(remark.text, remedy=remark.remedy, webhooks=list(remark.details))
+            self._said_of_webhooks = said
 
     # --- discovery ---
 

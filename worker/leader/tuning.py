@@ -21,6 +21,8 @@ class Tuning:
     """After the end of a leader that didn't resign, in which a poll that it had sent may still take effect."""
     once_key_gap: float = 0.01
     """Between two questions to Conductor about once keys at least."""
+    webhooks_gap: float = 600.0
+    """Between two looks at the webhooks that Conductor has of its own."""
     inbox: int = 8
     """Messages after which a thread that finds faster than the loop stores has to wait; 0 for no bound."""
     index_threads: int | None = None

@@ -9,6 +9,7 @@ import pytest
 from admin.check.health import State, ago, what_is_wrong
 from config.webhooks import Problem, Webhook
 from store.records import Event, SetAside, Task
+from worker.conductor.server_webhooks import FACT, ServerWebhook, as_text
 
 NOW = 1_800_000_000_000
 HOOK = Webhook.model_validate({"name": "hook", "receivers": {"flow": "any"}})
@@ -32,6 +33,7 @@ WELL = State(
 EVENT = Event(1, "e", "hook", NOW, None, "{}", {}, {}, "failed", NOW, NOW, 0, NOW, None)
 TASK = Task("t", "w", "flow", "ref", {}, NOW, broken="why")
 ASIDE = SetAside("task", "t", None, "why", NOW, 1, NOW)
+THEIRS = ServerWebhook("payments", "7f3kq", {"flow": 1})
 PROBLEM = Problem("a.yaml", 3, "webhook hook: hold", "wrong", "mend it")
 
 
@@ -64,6 +66,13 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         ),
         ({"broken": (TASK,)}, "warning", "1 waiting task can't be matched"),
         ({"waiting": {"other": 1}}, "note", "no webhook here has as a receiver"),
+        ({"facts": {"conductor": "up", FACT: as_text([])}}, "note", "has webhooks of its own (0)"),
+        ({"facts": {"conductor": "up", FACT: as_text([THEIRS])}}, "warning", "and some answer for the same"),
+        (
+            {"facts": {"conductor": "up", FACT: as_text(None)}, "left": ("flow",)},
+            "warning",
+            "has no webhooks of its own",
+        ),
         ({"deliveries": {"hook": {"rejected": 4}}}, "warning", "rejected all of its deliveries in the last day (4)"),
     ],
 )
@@ -71,6 +80,24 @@ def test_each_thing_that_is_wrong_is_told(change: dict[str, object], level: str,
     (finding,) = what_is_wrong(replace(WELL, **change))  # type: ignore[arg-type]
     assert finding.level == level
     assert text in finding.text
+
+
+def test_what_both_sides_answer_for_is_named() -> None:
+    (issue,) = what_is_wrong(replace(WELL, facts={"conductor": "up", FACT: as_text([THEIRS])}))
+    assert issue.details == ("hook, and the server's payments (id 7f3kq): both complete tasks of flow",)
+    (issue,) = what_is_wrong(replace(WELL, facts={"conductor": "up", FACT: as_text([THEIRS])}, left=("flow",)))
+    assert issue.level == "note"
+
+
+def test_tasks_that_wait_for_the_servers_webhooks_wait_for_somebody() -> None:
+    other = ServerWebhook("payments", "7f3kq", {"other": 1})
+    (issue,) = what_is_wrong(replace(WELL, facts={"conductor": "up", FACT: as_text([other])}, waiting={"other": 1}))
+    assert "has webhooks of its own (1)" in issue.text
+
+
+@pytest.mark.parametrize("text", [as_text(None), "[7]", "x"])
+def test_of_a_server_that_has_none_or_of_another_versions_fact_nothing_is_told(text: str) -> None:
+    assert what_is_wrong(replace(WELL, facts={"conductor": "up", FACT: text})) == []
 
 
 def test_a_short_wait_is_no_pile() -> None:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -109,15 +110,17 @@ def test_check_says_where_a_process_has_the_last_good_definitions_in_force(cli: 
 
 def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     note, error = Finding("note", "found by search"), Finding("error", "no Conductor API there", "mend it")
-    asked: list[object] = []
+    asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr(
         importlib.import_module("admin.cli.check"), "probe", lambda *given: asked.append(given) or [note, error]
     )
     lines = cli("check", code=1).stderr.splitlines()
     assert "error: CONDUCTOR_SERVER_URL: no Conductor API there; mend it" in lines
     assert "note: CONDUCTOR_SERVER_URL: found by search" in lines
-    receivers = ["deploy", "order_flow", "release", "sample_webhook_for_slack"]
-    assert asked == [("http://127.0.0.1:1/api", None, None, receivers, ["on_push"])]
+    [(url, key, secret, definitions, left)] = asked
+    assert (url, key, secret, left) == ("http://127.0.0.1:1/api", None, None, ())
+    assert definitions.receivers == ["deploy", "order_flow", "release", "sample_webhook_for_slack"]
+    assert definitions.starts == ["on_push"]
     found = json.loads(cli("check", "--json", code=1).stdout)
     assert [problem["what"] for problem in found if not problem["warning"]] == ["no Conductor API there"]
 

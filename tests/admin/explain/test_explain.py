@@ -148,6 +148,18 @@ def test_a_workflow_that_is_no_receiver_is_out_of_reach_and_the_remedy_is_told()
     assert found.criteria[0].holds, "what its criteria say is told all the same"
 
 
+def test_a_workflow_that_is_left_to_conductor_is_told() -> None:
+    hook = webhook(starts=[{"workflow": "flow"}])
+    here = replace(around(hook=hook), left=("flow",))
+    text = "flow is left to webhooks of Conductor's own: BRIDGE_LEAVE_TO_CONDUCTOR names it"
+    found = find(event(), task(), here)
+    assert (found.verdict, found.reason) == ("out of reach", text)
+    explained = explain_event(event(status="ignored"), [], here)
+    assert "left to Conductor (BRIDGE_LEAVE_TO_CONDUCTOR)" in explained.meaning[0]
+    assert [(start.holds, start.reason) for start in explained.starts] == [(False, text)]
+    assert text in task_in_words(task(), here.webhooks, (), left=here.left)
+
+
 def test_another_version_is_out_of_reach() -> None:
     hook = webhook(receivers={"flow": [2, 3]})
     found = find(event(), task(), around(hook, workflow=Workflow("w1", 1, "w1", NOW - MINUTE, None)))

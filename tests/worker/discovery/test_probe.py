@@ -8,11 +8,14 @@ from unittest import mock
 
 import pytest
 
+from config.webhooks import Definitions, Webhook
 from tests.worker.conductor.test_client import Answer, Request, StandIn
 from worker.conductor.errors import Unreachable
 from worker.discovery import probe as module
 from worker.discovery.probe import SECONDS, Finding, probe
 
+HOOK = {"name": "orders", "receivers": {"flow": "any"}, "starts": [{"workflow": "onboard"}]}
+DEFINITIONS = Definitions((Webhook.model_validate(HOOK),))
 NO_PATH = Answer({"message": "No static resource."}, 404)
 
 
@@ -46,7 +49,7 @@ class Server(StandIn):
         )
 
     def probe(self, url: str | None = None, key: str | None = None, seconds: float = SECONDS) -> list[Finding]:
-        return probe(url or self.url, key, key, ["flow"], ["onboard"], seconds)
+        return probe(url or self.url, key, key, DEFINITIONS, seconds=seconds)
 
     def finding(self, url: str | None = None, key: str | None = None, seconds: float = SECONDS) -> Finding:
         """The only one that is no note."""
@@ -63,6 +66,44 @@ def server() -> Iterator[Server]:
 
 def test_of_a_server_that_can_be_used_the_way_of_discovery_is_said(server: Server) -> None:
     assert server.probe() == [Finding("note", "waiting tasks that no queue hands out are found by search-v2")]
+
+
+THEIRS = [{"name": "payments", "id": "7f3kq", "receiverWorkflowNamesToVersions": {"flow": 1}, "secretValue": "***"}]
+
+
+def of_webhooks(server: Server, left: tuple[str, ...] = ()) -> list[Finding]:
+    """What is said besides how tasks are found."""
+    found = probe(server.url, None, None, DEFINITIONS, left)
+    return [one for one in found if "no queue hands out" not in one.what]
+
+
+def test_webhooks_that_the_server_has_for_the_same_workflows_are_a_warning(server: Server) -> None:
+    server.edited = {"GET /api/metadata/webhook": Answer(THEIRS)}
+    (finding,) = of_webhooks(server)
+    assert finding.level == "warning"
+    assert "This Conductor server has webhooks of its own (1)" in finding.what
+    assert "orders, and the server's payments (id 7f3kq): both complete tasks of flow" in finding.what
+    assert "BRIDGE_LEAVE_TO_CONDUCTOR" in finding.remedy
+    assert [one.level for one in of_webhooks(server, left=("flow",))] == ["note"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "level"),
+    [
+        (NO_PATH, None),
+        (Answer("<html>no such page</html>", 404, "text/html"), None),
+        (Answer("<html>a page for everything</html>", 200, "text/html"), None),
+        (Answer({"message": "no"}, 401), "note"),
+        (Answer({"message": "no"}, 403), "note"),
+        (Answer("", 502), None),
+        (Answer("[", close="before"), None),
+        (Answer("[" + " " * 9000 + "]", wait=0.01), None),
+        (Answer([{"name": "x"}], headers={"X-Webhook-Bridge": "admin"}), None),
+    ],
+)
+def test_what_does_not_tell_of_such_webhooks_spoils_nothing(server: Server, answer: Answer, level: str | None) -> None:
+    server.edited = {"GET /api/metadata/webhook": answer}
+    assert [one.level for one in of_webhooks(server)] == ([level] if level else [])
 
 
 def test_nothing_is_taken_from_anybody(server: Server) -> None:

@@ -27,8 +27,8 @@ class Setup:
         self.url = f"sqlite:///{folder / 'bridge.db'}"
         self.store: SqliteStore = open_store(self.url)
 
-    def watch(self) -> DefinitionsSource:
-        settings = Settings(bridge_webhooks=self.file, bridge_database=self.url)
+    def watch(self, left: str = "") -> DefinitionsSource:
+        settings = Settings(bridge_webhooks=self.file, bridge_database=self.url, bridge_leave_to_conductor=left)
         return open_definitions(settings, lambda: self.store)
 
     def write(self, *webhooks: str) -> None:
@@ -104,3 +104,24 @@ def test_what_went_long_ago_is_forgotten() -> None:
         "webhook_gone:bad": None,
         "webhook_gone:newest": str(now),
     }
+
+
+def test_what_is_left_to_conductor_is_no_receiver_and_is_not_started(setup: Setup) -> None:
+    setup.write(
+        "- {name: one, verifier: none, receivers: {w: any, theirs: [2]}, starts: [{workflow: theirs}, {workflow: s}]}"
+        "\n",
+        "- {name: two, verifier: none, receivers: {theirs: any}}\n",
+    )
+    source = setup.watch(left="theirs, other")
+    one, two = source.current.webhooks
+    assert (dict(one.receivers), [start.workflow for start in one.starts]) == ({"w": None}, ["s"])
+    assert (dict(two.receivers), two.starts) == ({}, ())
+    assert (source.current.receivers, source.current.starts) == (["w"], ["s"])
+
+
+def test_what_is_left_to_conductor_stays_left_when_the_definitions_change(setup: Setup) -> None:
+    setup.write(ONE)
+    source = setup.watch(left="theirs")
+    setup.write("- {name: one, verifier: none, receivers: {theirs: any, other: any}}\n")
+    assert source.check()
+    assert source.current.receivers == ["other"]

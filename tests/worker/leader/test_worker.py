@@ -20,10 +20,14 @@ from store.records import NewEvent, Pruned, Task, Term
 from store.sqlite import SqliteStore, open_store
 from store.sqlite import tasks as stored_tasks
 from testkit import PATIENCE
+from testkit.own_webhooks import Fault, OwnWebhooks
 from tests.worker.clock import Clock
 from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor
+from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnknown
+from worker.conductor.server_webhooks import FACT, ServerWebhook, from_text
+from worker.conductor.transport import Bounds
 from worker.health import Health
 from worker.leader import leader as leader_module
 from worker.leader.decider import Decider
@@ -319,6 +323,64 @@ def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(bench: 
     assert "POST /workflow" in bench.store.facts.all()["conductor_lacks"]
     leader_of(worker).check_calls()
     assert "conductor_lacks" not in bench.store.facts.all()
+
+
+@pytest.fixture
+def own_webhooks(bench: Bench) -> Iterator[OwnWebhooks]:
+    """A server with webhooks of its own, which the real client asks for them."""
+    server = OwnWebhooks()
+    client = Conductor(server.url, Bounds(0.2))
+    with mock.patch.object(bench.conductor, "webhooks", client.webhooks):
+        yield server
+    server.stop()
+
+
+def test_webhooks_of_conductors_own_are_reported_and_looked_at_now_and_then(
+    bench: Bench, own_webhooks: OwnWebhooks
+) -> None:
+    bench.clock = clock = Clock()
+    worker = bench.deciding()
+    leader_of(worker).look_at_webhooks()
+    assert own_webhooks.asked == 0, "Conductor hasn't answered yet"
+    worker.step()
+    own_webhooks.fault = "absent"
+    for _ in range(3):
+        leader_of(worker).look_at_webhooks()
+    assert own_webhooks.asked == 1
+    assert from_text(bench.store.facts.all()[FACT]) is None
+    own_webhooks.fault = None
+    own_webhooks.add(name="payments", id="7f3kq", receiverWorkflowNamesToVersions={"flow": 1})
+    clock.seconds += TUNING.webhooks_gap
+    leader_of(worker).look_at_webhooks()
+    assert from_text(bench.store.facts.all()[FACT]) == [ServerWebhook("payments", "7f3kq", {"flow": 1})]
+
+
+@pytest.mark.parametrize("fault", ["401", "403", "503", "page", "login page", "garbage", "no list", "hangs"])
+def test_an_answer_that_does_not_tell_of_webhooks_changes_nothing(
+    bench: Bench, own_webhooks: OwnWebhooks, fault: Fault
+) -> None:
+    worker = bench.deciding()
+    worker.step()
+    own_webhooks.fault = fault
+    leader_of(worker).look_at_webhooks()
+    assert own_webhooks.asked == 1
+    assert FACT not in bench.store.facts.all()
+
+
+def test_a_server_that_never_tells_of_its_webhooks_holds_up_no_event(bench: Bench, own_webhooks: OwnWebhooks) -> None:
+    own_webhooks.fault = "hangs"
+    worker = bench.worker()
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        eventually(lambda: own_webhooks.asked)
+        task_id = bench.wait()
+        bench.arrive()
+        eventually(lambda: bench.state(task_id) == "completed")
+    finally:
+        worker.stop()
+        thread.join(PATIENCE)
+    assert not thread.is_alive()
 
 
 def test_how_far_the_index_was_searched_is_noted_after_what_was_found_is_stored(bench: Bench) -> None:

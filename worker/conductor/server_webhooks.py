@@ -1,0 +1,157 @@
+"""Webhooks that Conductor's server has of its own, and what both they and the bridge's answer for. Pure.
+
+No release of Conductor OSS has any. Its development branch and Orkes' server list them at ``GET /metadata/webhook``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from config.webhooks import Webhook
+
+FACT = "conductor_webhooks"
+"""The fact in the store: what `as_text` returns; no such fact while it isn't known."""
+BRIDGE_HEADER = "X-Webhook-Bridge"
+"""In answers of the bridge's own API, which a proxy may have put at Conductor's address."""
+MOST = 1000
+"""Webhooks of the server that are looked at."""
+_LONGEST = 300
+"""Characters of a name; what has a longer one is left out."""
+_NO_WORKFLOWS = ("idempotencyKey", "idempotencyStrategy")
+"""What else stands in `workflowsToStart`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerWebhook:
+    """What the bridge needs to know of one; nothing of its secret or its headers, which a server may show in clear."""
+
+    name: str
+    id: str
+    receivers: Mapping[str, int | None] = field(default_factory=dict)
+    """workflow → its version; None if it is no certain one."""
+    starts: Sequence[str] = field(default_factory=list)
+    has_expression: bool = False
+    """Whether an expression says which workflows it reaches: they can't be known then."""
+
+
+def read(answer: Sequence[Any]) -> list[ServerWebhook]:
+    """The webhooks of the server's list; what isn't one is left out."""
+    return [_read(item) for item in answer[:MOST] if isinstance(item, dict)]
+
+
+def _read(item: Mapping[str, Any]) -> ServerWebhook:
+    receivers, starts = (item.get(key) for key in ("receiverWorkflowNamesToVersions", "workflowsToStart"))
+    return ServerWebhook(
+        name=_name(item.get("name")),
+        id=_name(item.get("id")),
+        receivers={name: _version(version) for name, version in _named(receivers)},
+        starts=[name for name, _ in _named(starts) if name not in _NO_WORKFLOWS],
+        has_expression=bool(item.get("expression")),
+    )
+
+
+def _name(value: object) -> str:
+    return value if isinstance(value, str) and len(value) <= _LONGEST else ""
+
+
+def _named(value: object) -> Iterator[tuple[str, Any]]:
+    for name, version in value.items() if isinstance(value, dict) else ():
+        if _name(name):
+            yield name, version
+
+
+def _version(value: object) -> int | None:
+    return value if type(value) is int and value > 0 else None
+
+
+# --- as a fact in the store ---
+
+
+def as_text(webhooks: Sequence[ServerWebhook] | None) -> str:
+    """What `from_text` reads; None stands for a server that can have no webhooks of its own."""
+    return json.dumps(None if webhooks is None else [asdict(webhook) for webhook in webhooks], sort_keys=True)
+
+
+def from_text(text: str | None) -> list[ServerWebhook] | Literal["unknown"] | None:
+    """The server's webhooks; None if it can have none; ``unknown`` without a fact, or with another version's."""
+    try:
+        found = "unknown" if text is None else json.loads(text)
+        return (
+            [ServerWebhook(**one) for one in found] if isinstance(found, list) else None if found is None else "unknown"
+        )
+    except (TypeError, ValueError):
+        return "unknown"
+
+
+# --- what to say about them ---
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something to say about the server's webhooks."""
+
+    level: Literal["warning", "note"]
+    text: str
+    details: tuple[str, ...] = ()
+    remedy: str = ""
+
+
+def remarks(
+    own: Iterable[Webhook], theirs: Sequence[ServerWebhook] | None, left: Collection[str] = ()
+) -> Iterator[Remark]:
+    """What there is to say about the bridge's webhooks and the server's; nothing of a server that can have none.
+
+    `left` are the workflows that BRIDGE_LEAVE_TO_CONDUCTOR names.
+    """
+    if theirs is None:
+        if left:
+            text = "BRIDGE_LEAVE_TO_CONDUCTOR names workflows, but this Conductor server has no webhooks of its own"
+            yield Remark("warning", text, tuple(sorted(left)), "nobody completes their tasks: leave the setting out")
+        return
+    has = f"This Conductor server has webhooks of its own ({len(theirs)})"
+    if shared := tuple(_shared(own, theirs, left)):
+        text = (
+            f"{has}, and some answer for the same as the bridge's: one event may take two tasks, or start two workflows"
+        )
+        remedy = "define each on one side only, or name the workflows in BRIDGE_LEAVE_TO_CONDUCTOR; see docs/orkes.md"
+        yield Remark("warning", text, shared, remedy)
+    else:
+        yield Remark("note", f"{has}; none is known to answer for the same as the bridge's")
+    if scripted := tuple(sorted(one.name or one.id for one in theirs if one.has_expression)):
+        text = "An expression says which workflows these webhooks of the server's reach: the bridge can't compare them"
+        yield Remark("note", text, scripted)
+    elif unserved := sorted({*left}.difference(*(one.receivers for one in theirs), *(one.starts for one in theirs))):
+        text = "BRIDGE_LEAVE_TO_CONDUCTOR names workflows that none of the server's webhooks reaches"
+        yield Remark("warning", text, tuple(unserved), "define a webhook for them there, or leave them out")
+
+
+def _shared(own: Iterable[Webhook], theirs: Sequence[ServerWebhook], left: Collection[str]) -> Iterator[str]:
+    """What both sides answer for, by pairs of webhooks."""
+    receiving: dict[str, list[ServerWebhook]] = {}
+    starting: dict[str, list[ServerWebhook]] = {}
+    named: dict[str, list[ServerWebhook]] = {}
+    for other in theirs:
+        for workflow in other.receivers:
+            receiving.setdefault(workflow, []).append(other)
+        for workflow in other.starts:
+            starting.setdefault(workflow, []).append(other)
+        named.setdefault(other.name, []).append(other)
+    for webhook in own:
+        receivers = {workflow: versions for workflow, versions in webhook.receivers.items() if workflow not in left}
+        starts = {start.workflow for start in webhook.starts} - {*left}
+        found: dict[tuple[str, str], list[str]] = {}
+        for workflow, versions in receivers.items():
+            for other in receiving.get(workflow, ()):
+                version = other.receivers[workflow]
+                if versions is None or version is None or version in versions:
+                    found.setdefault((other.name, other.id), []).append(f"both complete tasks of {workflow}")
+        for workflow in sorted(starts):
+            for other in starting.get(workflow, ()):
+                found.setdefault((other.name, other.id), []).append(f"both start {workflow}")
+        for other in named.get(webhook.name, ()) if receivers or starts else ():
+            found.setdefault((other.name, other.id), ["both have this name"])
+        for (name, id_), why in sorted(found.items()):
+            yield f"{webhook.name}, and the server's {name or id_} (id {id_}): {', '.join(why)}"
