@@ -277,9 +277,11 @@ class Executor:
                 try:
                     self._pool.submit(self._call, slot)
                 except RuntimeError as error:  # no more threads can be started
-                    log.error("a target's call can't be begun", target=one.target.id, error=str(error))
-                    self._slots.end(slot, True, now)
-                    self._give_back_for_a_while(one)
+                    # The pool has queued it all the same, and a thread that it has may have begun it.
+                    if slot.is_first():
+                        log.error("a target's call can't be begun", target=one.target.id, error=str(error))
+                        self._slots.end(slot, True, now)
+                        self._give_back_for_a_while(one)
             elif verdict == "wait":
                 groups[one.group] += 1
                 self._waiting.append(one)
@@ -352,6 +354,8 @@ class Executor:
     # --- the threads that call ---
 
     def _call(self, slot: Slot) -> None:
+        if not slot.is_first():
+            return
         target, event = slot.claimed.target, slot.claimed.event
         started = self._clock.monotonic()
         outcome: Outcome | None = None

@@ -5,7 +5,8 @@ For one thread, which knows what runs. Times are seconds by `time.monotonic`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Literal
 
 from store.records import Event, Target
@@ -39,6 +40,11 @@ class Slot:
 
     claimed: Claimed
     began: float
+    _first: Lock = field(default_factory=Lock)
+
+    def is_first(self) -> bool:
+        """True for one caller, of any thread: the call is made once, or given back."""
+        return self._first.acquire(blocking=False)
 
     @property
     def group(self) -> Group:

@@ -558,6 +558,29 @@ def test_items_that_hang_hold_up_no_others_of_their_own_webhook_and_workflow(pla
     assert max(late.values()) < 3
 
 
+def test_a_call_that_the_pool_has_queued_and_refused_is_not_made_beside_the_next_one(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ThreadPoolExecutor does where no thread can be started: a thread that it has takes the call later."""
+    submit = played.pool.submit
+
+    def refuse(*given: Any) -> None:
+        submit(*given)
+        raise RuntimeError("can't start new thread")
+
+    played.bench.decide(played.bench.start(), claim=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(played.pool, "submit", refuse)
+        played.work()
+    played.later(1)
+    assert played.states() == ["pending"]
+    played.later(3)
+    played.pool.run_all()
+    played.later(1)
+    assert played.states() == ["done"]
+    assert len(played.bench.conductor.workflows) == 1
+
+
 # --- with threads ---
 
 
