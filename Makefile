@@ -10,7 +10,7 @@ JOBS ?= auto
 IMAGE_EXTRAS := postgres notify otel
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-long lint docs lock bench acceptance setup clean
+.PHONY: help demo run test test-long lint docs lock bench acceptance setup docs-site clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,12 +37,15 @@ acceptance: $(INSTALLED) ## Only the tests on a real server: CONDUCTOR=sqlite, p
 lint: $(INSTALLED) ## Style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy -p demo -p testkit -p bench
+	$(BIN)/mypy -p demo -p testkit -p bench -p release
 	$(BIN)/lint-imports
 
 docs: $(INSTALLED) ## Write what is made of the platforms' folders: docs/platforms.md and the JSON Schema
 	$(BIN)/python -m platforms.guide > docs/platforms.md
 	$(BIN)/webhook-bridge schema > config/webhooks.schema.json
+
+docs-site: $(INSTALLED) ## Build the documentation as a website, build/site/index.html; anything wrong in it is an error
+	$(BIN)/python -m release site build/site
 
 # For Python 3.10 and newer on every platform; the image's own is one of them. pip is a dependency of sqlite-utils' own
 # command line, which nobody runs here.

@@ -1,0 +1,51 @@
+"""How Sphinx makes a site of README.md, CHANGELOG.md and docs/: `make docs-site`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from release.mermaid import copy_mermaid  # noqa: E402
+from release.versions import current_version  # noqa: E402
+
+project = html_title = "Conductor Webhook Bridge"
+version = release = current_version(ROOT)
+
+# Pages keep their places, so that their links lead to the same as on a code host.
+include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**.md"]
+exclude_patterns = [".*", "build", "data"]
+extensions = ["myst_parser", "sphinx_external_toc"]
+external_toc_path = "docs/site/contents.yml"
+myst_heading_anchors = 4
+# A console's text in quotes may go over several lines, and names of languages may be anything: neither is a mistake.
+suppress_warnings = ["misc.highlighting_failure"]
+
+html_theme = "furo"
+html_copy_source = False
+html_static_path = ["static"]
+html_js_files = ["versions.js"]
+templates_path = ["templates"]
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/versions.html",
+        "sidebar/search.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
+
+# Without npm the diagrams stay text. Mermaid is served with the site: its pages ask no other host for anything.
+_mermaid = tempfile.TemporaryDirectory(prefix="mermaid-")
+if copy_mermaid(Path(_mermaid.name)):
+    extensions.append("sphinxcontrib.mermaid")
+    myst_fence_as_directive = ["mermaid"]
+    html_static_path.append(_mermaid.name)
+    mermaid_use_local = "mermaid.esm.min.mjs"
+    mermaid_fullscreen = False
+    mermaid_height = "auto"

@@ -1,0 +1,58 @@
+"""The version is the same everywhere, and a tag must fit it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from release.versions import PLACES, current_version, problems, write_version
+from testkit.processes import ROOT
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A folder with the files that have a version."""
+    for file in {"CHANGELOG.md", *(file for file, _ in PLACES)}:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
+    return tmp_path
+
+
+def test_this_checkout_has_one_version_everywhere() -> None:
+    assert problems(f"v{current_version(ROOT)}", ROOT) == []
+
+
+@pytest.mark.parametrize("tag", ["1.2.3", "v1.2", "v1.2.3rc1", "v1.2.3-rc.1", "v"])
+def test_a_tag_that_is_not_v_and_three_numbers_is_refused(tag: str) -> None:
+    [problem] = problems(tag, ROOT)
+    assert problem.startswith(f"{tag}: a release's tag is")
+
+
+def test_each_file_that_does_not_fit_the_tag_is_named(copy: Path) -> None:
+    found = problems("v9.8.7", copy)
+    assert {problem.partition(":")[0] for problem in found} == {"CHANGELOG.md", *(file for file, _ in PLACES)}
+    old = current_version(copy)
+    assert f"pyproject.toml: the version is {old}, not 9.8.7" in found
+
+
+def test_a_version_is_written_everywhere_and_nothing_else_changes(copy: Path) -> None:
+    old = current_version(copy)
+    write_version("9.8.7", copy)
+    assert problems("v9.8.7", copy) == ["CHANGELOG.md: the section 9.8.7 is missing or empty"]
+    write_version(old, copy)
+    for file, _ in PLACES:
+        assert (copy / file).read_text() == (ROOT / file).read_text()
+
+
+def test_a_version_of_another_form_is_not_written(copy: Path) -> None:
+    with pytest.raises(ValueError, match="three numbers"):
+        write_version("1.0.0-rc.1", copy)
+
+
+def test_a_file_without_its_version_is_a_problem(copy: Path) -> None:
+    (copy / "deploy" / "Containerfile").write_text("FROM scratch\n")
+    assert problems(f"v{current_version(copy)}", copy) == [
+        f"deploy/Containerfile: the version is missing, not {current_version(copy)}"
+    ]
