@@ -26,13 +26,13 @@ from worker.notify.sender import Apprise
 
 USAGE = """usage: python -m worker
 
-Finds WAIT_FOR_WEBHOOK tasks that wait in Conductor, matches the stored events with them, completes the tasks and
-starts workflows. Stop it with SIGTERM or Ctrl-C; SIGHUP reloads the webhook definitions. Settings come from the
-environment and .env: BRIDGE_WEBHOOKS, BRIDGE_DATABASE, CONDUCTOR_SERVER_URL and others (README.md has them all)."""
+Finds waiting WAIT_FOR_WEBHOOK tasks in Conductor, matches stored events with them, completes the tasks and starts
+workflows. Stop it with SIGTERM or Ctrl-C; SIGHUP reloads the webhook definitions. Settings come from the
+environment and .env: BRIDGE_WEBHOOKS, BRIDGE_DATABASE, CONDUCTOR_SERVER_URL and others (README.md lists them all)."""
 
 
 def main() -> int:
-    """Runs the worker until a signal; the exit code is 0 after a clean stop, 1 if it can't start, 2 for bad usage."""
+    """Runs the worker until a signal. Exit codes: 0 after a clean stop, 1 if it can't start, 2 for wrong usage."""
     if len(sys.argv) > 1:
         wanted = sys.argv[1] in ("-h", "--help")
         print(USAGE, file=sys.stdout if wanted else sys.stderr)

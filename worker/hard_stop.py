@@ -1,4 +1,4 @@
-"""Ends a process that doesn't end by itself: a call to Conductor or to the store may hang for longer than a stop may
+"""Ends a process that doesn't end by itself: a call to Conductor or the store may hang for longer than stopping may
 take."""
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import structlog
 from config.wakeup import WakeUp
 
 SECONDS = 9.0
-"""From the signal on. Whoever stops a worker, systemd or Kubernetes, kills it later than that."""
+"""Seconds from the signal. systemd and Kubernetes wait longer than this before they kill the worker."""
 
 log = structlog.get_logger()
 
 
 class HardStop:
-    """Ends the process `SECONDS` after `begin`, whatever still runs in it."""
+    """Ends the process `SECONDS` after `begin`, whatever is still running."""
 
     def __init__(self) -> None:
         self._begun = WakeUp()
 
     def watch(self) -> None:
-        """Waits for `begin` on a thread of its own."""
+        """Waits for `begin` on a separate thread."""
         threading.Thread(target=self.run, name="hard stop", daemon=True).start()
 
     def begin(self) -> None:
-        """The process is to end. For signal handlers too."""
+        """Starts the countdown. Safe in signal handlers."""
         self._begun.ring()
 
     def run(self) -> None:
@@ -38,12 +38,12 @@ class HardStop:
             pass
         time.sleep(SECONDS)
         # As after a crash: calls in flight are looked up by the next worker, and the term runs out.
-        log.error("the worker was ended because something in it hangs", seconds=SECONDS)
+        log.error("the worker was killed because something in it hangs", seconds=SECONDS)
         leave_now(0)
 
 
 def leave_now(code: int) -> None:
-    """Ends the process without waiting for its threads, whose calls may hang."""
+    """Exits without waiting for threads, whose calls may hang."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(code)

@@ -1,4 +1,4 @@
-"""Whether the worker is alive and ready, served over HTTP next to its metrics."""
+"""The worker's liveness and readiness, served over HTTP next to its metrics."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 STUCK_AFTER = 60.0
-"""Seconds without a beat after which a thread counts as stuck: its longest single step, a call to Conductor or a write
-to a store that is locked, takes a fraction of that."""
+"""Seconds without a beat after which a thread counts as stuck. Its longest single step, a call to Conductor or a write
+to a locked store, takes a fraction of that."""
 
 
 OVERDUE = 60.0
-"""Seconds that an event may be undecided, or a target due, before it counts as overdue."""
+"""Seconds for which an event may be undecided, or a target due, before it counts as overdue."""
 STANDSTILL = 60.0
-"""Seconds in which nothing at all of what is overdue was decided or called, after which the worker counts as stuck."""
+"""Seconds without progress on anything overdue after which the worker counts as stuck."""
 
 
 class Progress:
-    """Sees what is overdue, and whether any of it moves. Thread-safe."""
+    """Watches what is overdue, and whether any of it makes progress. Thread-safe."""
 
     def __init__(self, clock: MonotonicClock = time):
         self._clock = clock
@@ -44,11 +44,11 @@ class Progress:
         self._led_at = float("-inf")
 
     def leads(self) -> None:
-        """This worker is leader now: if nothing moves, it is the one that is stuck."""
+        """This worker is leader now: if nothing makes progress, it is the one that is stuck."""
         self._led_at = self._clock.monotonic()
 
     def see(self, overdue: Collection[str]) -> None:
-        """Takes what `store.protocols.Queries.overdue` returns: whatever is no longer in there has moved."""
+        """Takes what `store.protocols.Queries.overdue` returns; anything no longer in it has made progress."""
         seen = frozenset(overdue)
         if not seen or self._overdue - seen:
             self._since = self._clock.monotonic()
@@ -56,10 +56,10 @@ class Progress:
 
     @property
     def stuck_for(self) -> float:
-        """Seconds for which nothing has moved although something is overdue; 0 if that is no standstill.
+        """Seconds without progress although something is overdue; 0 if there is no standstill.
 
-        Also 0 for a follower: the leader reports it. A worker whose terms end as they begin, by an error that comes
-        again and again, does count as leader.
+        Also 0 for a follower, as the leader reports it. A worker whose terms keep ending at once with an error does
+        count as leader.
         """
         now = self._clock.monotonic()
         seconds = now - self._since
@@ -77,7 +77,7 @@ class Health:
         self.progress = Progress(clock)
 
     def beat(self, thread: str) -> None:
-        """The thread is getting on with its work."""
+        """Records that the thread is making progress."""
         self._beats[thread] = self._clock.monotonic()
 
     def stuck(self) -> list[str]:
@@ -89,7 +89,7 @@ class Health:
         """Why the worker isn't ready; empty if it is."""
         problems = [f"{thread} is stuck" for thread in self.stuck()]
         if seconds := self.progress.stuck_for:
-            problems.append(f"nothing was decided or called for {seconds:.0f} s, although something is overdue")
+            problems.append(f"nothing was decided or called for {seconds:.0f} s although something is overdue")
         try:
             self._leadership.leader()
         except StoreUnavailable as error:
@@ -124,16 +124,16 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = 10  # seconds in which a peer must have sent its request
+    timeout = 10  # seconds within which a peer must send its request
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Scrapes and probes come every few seconds: they aren't logged."""
+        """Scrapes and probes come every few seconds, so they aren't logged."""
 
 
 def serve(address: str, health: Health) -> WSGIServer | None:
-    """Serves at ``HOST:PORT`` on a thread of its own; ``off`` for nowhere.
+    """Serves at ``HOST:PORT`` on a separate thread; ``off`` for nowhere.
 
-    Returns the server, for tests to stop. A port that is taken is only worth a warning.
+    Returns the server, so that tests can stop it. A port in use only causes a warning.
     """
     if address == "off":
         return None
@@ -146,7 +146,7 @@ def serve(address: str, health: Health) -> WSGIServer | None:
     try:
         server = make_server(host, int(port), application(health), Server, _Handler)
     except OSError as error:
-        log.warning("no metrics: the address can't be listened on", address=address, error=str(error))
+        log.warning("no metrics: can't listen on the address", address=address, error=str(error))
         return None
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server

@@ -1,7 +1,7 @@
-"""Runs jobs at intervals with APScheduler, and holds it to them when the wall clock is set.
+"""Runs jobs at intervals with APScheduler, and keeps to the intervals when the wall clock is changed.
 
-APScheduler computes with the wall clock, and takes no other. Set back by an hour, it would run nothing for an hour; set
-forward by years, it would list each of the runs that were missed until the memory is full.
+APScheduler uses the wall clock, and no other. If it is set back by an hour, nothing would run for an hour; if it is set
+forward by years, APScheduler would list every missed run until memory is full.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class WallClock(Protocol):
 
 
 class Every(BaseTrigger):  # type: ignore[misc]
-    """Due again so many seconds after it was found due: runs that were missed are one run."""
+    """Due again this many seconds after it was found due: missed runs count as one."""
 
     def __init__(self, seconds: float):
         self.interval = timedelta(seconds=seconds)
@@ -43,10 +43,10 @@ class Every(BaseTrigger):  # type: ignore[misc]
 
 
 class Intervals:
-    """Jobs, each with its interval. No job runs twice at a time, and none waits for another."""
+    """Jobs, each with its interval. A job never overlaps itself, and none waits for another."""
 
     def __init__(self, scheduler: BackgroundScheduler | None = None, clock: WallClock = datetime):
-        """`clock` is the one that the scheduler computes with."""
+        """`clock` is the one that the scheduler uses."""
         self._scheduler = scheduler or BackgroundScheduler(timezone=timezone.utc)
         self._clock = clock
         self._jobs = 0
@@ -54,34 +54,34 @@ class Intervals:
         self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
 
     def every(self, seconds: float, name: str, job: Callable[[], object]) -> None:
-        """Adds a job before the start. It runs for the first time when so many seconds, more than none, have passed."""
+        """Adds a job, before the start. It first runs after this many seconds, which must be more than 0."""
         self._scheduler.add_job(job, Every(seconds), id=name, misfire_grace_time=None, coalesce=True, max_instances=1)
         self._jobs += 1
 
     def start(self) -> None:
         """Begins."""
-        # A thread for each, as the heartbeat mustn't wait for a search.
+        # A thread for each job, since the heartbeat mustn't wait for a search.
         self._scheduler.add_executor(ThreadPoolExecutor(self._jobs, {"thread_name_prefix": "job"}))
         self._scheduler.start()
         self._watch.start()
 
     def stop(self) -> None:
-        """Begins no more runs; those in progress aren't waited for."""
+        """Starts no more runs, and doesn't wait for those in progress."""
         self._stop.ring()
         if self._scheduler.running:
             self._watch.join()
             self._scheduler.shutdown(wait=False)
 
     def look(self) -> None:
-        """Has each job run now whose next run is further away than its interval: the clock was set back."""
-        # The clock is read last. Read before, it would be behind that of a run that was scheduled meanwhile.
+        """Runs each job now whose next run is further away than its interval: the clock was set back."""
+        # Read the clock last. Read earlier, it would be behind a run that was scheduled meanwhile.
         due = [(job, job.next_run_time) for job in self._scheduler.get_jobs()]
         now = self._clock.now(timezone.utc)
         late = [job for job, at in due if at - now > job.trigger.interval]
         for job in late:
             job.modify(next_run_time=now)  # wakes the scheduler, which on Python 3.10 waits by the wall clock too
         if late:
-            log.warning("the machine's clock was set back; running what would have waited", jobs=len(late))
+            log.warning("the machine's clock was set back; running the jobs that would have waited", jobs=len(late))
 
     def _watch_clock(self) -> None:
         while not self._stop.wait(_LOOK_EVERY):  # by the monotonic clock, on every Python

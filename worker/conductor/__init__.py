@@ -1,1 +1,1 @@
-"""Conductor's API: the only package that knows its client."""
+"""Conductor's API: the only package that uses its client."""

@@ -1,4 +1,4 @@
-"""Reads Conductor's answers, and trusts none: a proxy, another server or a bug may answer anything."""
+"""Reads Conductor's answers without trusting them: a proxy, another server or a bug may return anything."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ class TaskStatus:
 
     terminal: bool
     worker_id: str | None
-    """After a completion by name: the `workerid` of the call that won, so the event's id if it was ours."""
+    """After a completion by name: the `workerid` of the call that won, which is the event's id if it was ours."""
     failure: str | None = None
-    """Why the task has failed, in Conductor's words; None if it hasn't."""
+    """Why the task failed, in Conductor's words; None if it didn't."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A task that can't be read in a list, or that no list can be had with."""
+    """A task in a list that can't be read, or that makes the whole list fail."""
 
     id: str | None
-    """The task's id, if that can be told."""
+    """The task's id, if known."""
     reason: str
     since: int = 0
-    """The task has started after that time, by the server's clock."""
+    """The task started after this time, by the server's clock."""
     hidden: bool = False
-    """Whether no page can be had with it, so that each search has to find its way around it."""
+    """Whether every page that contains it fails, so that each search has to work around it."""
 
 
 def tasks_of(
@@ -92,7 +92,7 @@ def version_of(workflow: dict[str, Any]) -> int:
 
 
 def moment_of(item: Any) -> int | None:
-    """When the item's task started, in Unix milliseconds by the server's clock; None if that can't be read."""
+    """When the item's task started (Unix milliseconds by the server's clock); None if unreadable."""
     try:
         return _milliseconds(item["startTime"])
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -101,19 +101,19 @@ def moment_of(item: Any) -> int | None:
 
 def objects(items: Any) -> list[dict[str, Any]]:
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise Garbled("a list in the answer isn't one of objects")
+        raise Garbled("a list in the answer holds something other than objects")
     return items
 
 
 def _milliseconds(moment: Any) -> int:
-    """A time of an answer, as ``1700000000000`` or ``2026-11-25T01:30:01.277Z``, in Unix milliseconds."""
+    """A time in an answer, such as ``1700000000000`` or ``2026-11-25T01:30:01.277Z``, in Unix milliseconds."""
     if isinstance(moment, str):
         return round(datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp() * 1000)
     return int(moment or 0)
 
 
 def checked(kind: type[_T], answer: Any) -> _T:
-    """The answer, if it is of that kind. Raises NotThere: a proxy or another server may also answer 200."""
+    """The answer, if it has that type. Raises NotThere otherwise: a proxy or another server may also answer 200."""
     if not isinstance(answer, kind):
         raise NotThere(f"what answers at CONDUCTOR_SERVER_URL isn't Conductor's API: {str(answer)[:100]!r}")
     return answer
@@ -121,5 +121,5 @@ def checked(kind: type[_T], answer: Any) -> _T:
 
 def id_of(answer: Any) -> str:
     if not isinstance(answer, str) or not re.fullmatch(r"[\w.:/-]{1,255}", answer):
-        raise OutcomeUnknown(f"the answer is no id: {str(answer)[:100]!r}")
+        raise OutcomeUnknown(f"the answer is not an id: {str(answer)[:100]!r}")
     return answer

@@ -19,11 +19,11 @@ from worker.conductor.errors import ConductorError, NotNow, OutcomeUnknown, Unre
 from worker.conductor.transport import Bounds, Transport
 
 _TOKEN_AGAIN = 30.0
-"""Seconds until a token is asked for again that couldn't be had."""
+"""Seconds until a token is requested again after a failure."""
 
 
 class Api:
-    """Calls one server, on any number of threads. Every call raises a ConductorError of the right kind."""
+    """Calls one server, from any number of threads. A failed call raises a ConductorError of the right kind."""
 
     def __init__(self, url: str, bounds: Bounds, key: str | None, secret: str | None, clock: Clock | SteadyClock):
         self.bounds = bounds
@@ -34,7 +34,7 @@ class Api:
             server_api_url=url.rstrip("/"), authentication_settings=self._authentication
         )
         self._token_asked = float("-inf")
-        # One client a thread: no lock between the calls, and no thread's broken connection is another's.
+        # One client per thread: calls share no lock, and a broken connection affects only its own thread.
         self._clients = threading.local()
 
     def call(
@@ -49,13 +49,13 @@ class Api:
         patience: float = float("inf"),
         headers: dict[str, str] | None = None,
     ) -> Any:
-        """The answer. The request leaves before `not_after` by `time.monotonic`, or not at all: then NotNow is raised.
+        """The answer. The request leaves before `not_after` (`time.monotonic`), or not at all: then NotNow is raised.
 
-        `patience` are the seconds to wait for the answer, if they are fewer than the time-out. A `body` that is a text
-        is JSON already. The answer's headers go into `headers`, by their names in lower case.
+        `patience`: seconds to wait for the answer, if less than the time-out. A `body` that is a string is JSON
+        already. `headers` receives the answer's headers, with lower-case names.
         """
-        # Not by the client's own methods: its models cost three times the processor time, it drops `timeout=0`, wraps
-        # outputs, and copies every value of a large body while no other thread gets on.
+        # Not with the client's own methods: its models cost three times the CPU time, it drops `timeout=0`, wraps
+        # outputs, and copies every value of a large body while all other threads stand still.
         sent = self.clock.now()
         try:
             client = self._client(not_after, patience)
@@ -72,7 +72,7 @@ class Api:
             raise answered(error.status or 0, str(error.reason or ""), error.body, f"{method} {path}") from error
         except ConductorError:
             raise
-        except Exception as error:  # a bug of the client's, or an answer that it can't read
+        except Exception as error:  # a bug in the client, or an answer that it can't read
             raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
         self._observe_date(received, sent)
         if headers is not None:
@@ -80,10 +80,10 @@ class Api:
         return answer
 
     def _client(self, not_after: float, patience: float) -> ApiClient:
-        """This thread's client, whose requests are bound by these limits."""
+        """This thread's client, whose requests respect these limits."""
         client = getattr(self._clients, "client", None)
         if client is None:
-            # Made without credentials: it would ask for a token with a transport and time-outs of its own.
+            # Created without credentials: it would otherwise request a token with its own transport and time-outs.
             plain = Configuration(server_api_url=self._configuration.host)
             plain.authentication_settings = None
             client = self._clients.client = ApiClient(plain)
@@ -95,11 +95,11 @@ class Api:
         return client
 
     def _ask_for_token(self, client: ApiClient) -> None:
-        """The client itself would give up for good after a few failures, or after one 404."""
+        """The client itself would give up permanently after a few failures, or after a single 404."""
         if time.monotonic() - self._token_asked > _TOKEN_AGAIN:
             self._configuration.authentication_settings = self._authentication
             if not client.force_refresh_auth_token() and self._configuration.authentication_settings is not None:
-                status, failed = client.rest_client.last  # the client keeps to itself what went wrong
+                status, failed = client.rest_client.last  # the client doesn't report what went wrong
                 if isinstance(failed, Unreachable):
                     raise failed
                 text = "Conductor gives no token for CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET"
@@ -107,10 +107,10 @@ class Api:
             self._token_asked = time.monotonic()
 
     def _observe_date(self, headers: Any, sent: float) -> None:
-        """A rough bound on the clocks' offset from any answer, for servers whose tasks are never polled."""
+        """A rough bound on the clocks' offset, from any answer: for servers whose tasks are never polled."""
         try:
             seconds = parsedate_to_datetime(headers["date"]).timestamp()
         except (KeyError, TypeError, ValueError):
             return
-        # Whole seconds, from a text that servers renew once a second.
+        # Whole seconds, in a header that servers update once a second.
         self.server_clock.observe(seconds * 1000, sent, self.clock.now(), precision=2000)

@@ -1,6 +1,6 @@
-"""What the bridge asks of Conductor.
+"""The calls that the bridge makes to Conductor.
 
-What was measured on Conductor OSS 3.32 and is easy to get wrong is noted where it matters.
+Behaviour that was measured on Conductor OSS 3.32 and is easy to get wrong is noted where it matters.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _TERMINAL = frozenset(
 
 
 class Conductor:
-    """One Conductor server. Every call ends in bounded time, and raises a ConductorError that says what may have
-    happened. Thread-safe."""
+    """One Conductor server. Every call ends in bounded time; a failed one raises a ConductorError that says what may
+    have happened. Thread-safe."""
 
     def __init__(
         self,
@@ -50,26 +50,26 @@ class Conductor:
         clock: Clock | SteadyClock | None = None,
         pages: Pages = PAGES,
     ):
-        """`url` is the API's, with ``/api``; `clock` is the one that all processes of the bridge share, by default this
-        machine's."""
+        """`url` is the API's, with ``/api``; `clock` is the one that all of the bridge's processes share, by default
+        this machine's."""
         self._api = Api(url, bounds, key, secret, clock or SteadyClock())
         self._pages = pages
         self._call = self._api.call
 
     def within(self, seconds: float) -> Conductor:
-        """The same server, for calls that wait no longer for an answer. One that comes later is lost."""
+        """The same server, with calls that wait only this long for an answer. A later answer is lost."""
         impatient = copy(self)
         impatient._call = partial(self._api.call, patience=seconds)
         return impatient
 
     @property
     def timeout(self) -> float:
-        """Seconds for one answer."""
+        """Seconds to wait for one answer."""
         return self._api.bounds.timeout
 
     @property
     def longest_call(self) -> float:
-        """Seconds after which any call has ended, one way or the other."""
+        """Seconds within which any call has ended, one way or another."""
         return self._api.bounds.to_connect + self._api.bounds.timeout
 
     def now(self) -> int:
@@ -82,7 +82,7 @@ class Conductor:
         return self._api.server_clock
 
     def server_now(self) -> int:
-        """The server's time as far as it is known, in Unix milliseconds."""
+        """The server's time as far as known, in Unix milliseconds."""
         return int(self._api.clock.now() + self.server_clock.offset)
 
     # --- waiting tasks ---
@@ -94,11 +94,11 @@ class Conductor:
         unreadable: list[Unreadable] | None = None,
         count: int = POLL_BATCH,
     ) -> list[Task]:
-        """Takes up to `count` tasks from the queue, which never hands them out again.
+        """Takes up to `count` tasks off the queue, which never hands them out again.
 
-        Those that can't be read go into `unreadable`.
+        Unreadable tasks go into `unreadable`.
         """
-        # timeout=0 returns at once; any other value takes at least 100 ms when the queue is empty.
+        # timeout=0 returns at once; any other value takes at least 100 ms if the queue is empty.
         query: list[tuple[str, Any]] = [("workerid", worker_id), ("count", count), ("timeout", 0)]
         if domain is not None:
             query.append(("domain", domain))
@@ -106,29 +106,29 @@ class Conductor:
         found = checked(list, self._call("GET", "/tasks/poll/batch/{type}", {"type": TASK_TYPE}, query) or [])
         received = self._api.clock.now()
         if starts := [start for item in found if (start := moment_of(item)) is not None]:
-            # A task's start is the server's time of its first poll: of this one, unless it was put back.
+            # A task's start is the server's time of its first poll: this one, unless the task was put back.
             self.server_clock.observe(max(starts), sent, received)
         return tasks_of(found, "queue", domain, unreadable)
 
     def waiting_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[Task]]:
-        """Pages of the tasks in progress that the index knows, started after that time by the server's clock.
+        """Pages of the tasks in progress in the index that started after that time by the server's clock.
 
         Only the index knows tasks that another client polled, that were lost with a poll's answer, or that were never
-        queued. Not every index can return whole tasks: PostgreSQL's always answers 500. Tasks that can't be read go
-        into `unreadable`, also those that no page can be had with.
+        queued. Not every index can return whole tasks: PostgreSQL's always answers 500. Unreadable tasks, and those
+        that make every page fail, go into `unreadable`.
         """
         for page in in_progress(self._search, "/tasks/search-v2", start, unreadable, self._pages):
             yield tasks_of(page, "index", None, unreadable)
 
     def waiting_ids_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[str]]:
-        """Pages of the ids of these tasks, which every index can return. (The `input` that it returns isn't JSON.)"""
+        """Pages of these tasks' ids, which every index can return. (The `input` in its answer isn't JSON.)"""
         for page in in_progress(self._search, "/tasks/search", start, unreadable, self._pages):
             yield [item["taskId"] for item in page]
 
     def ended_since(self, end: int) -> set[str]:
-        """The ids of the tasks that have ended after that time by the server's clock, according to the index.
+        """The ids of the tasks that, according to the index, ended after that time by the server's clock.
 
-        That isn't proof: a server may set `endTime` on a task that it keeps in progress.
+        This isn't proof: a server may set `endTime` on a task that it keeps in progress.
         """
         query = f"taskType='{TASK_TYPE}' AND endTime>{end}"
         ended: set[str] = set()
@@ -137,7 +137,7 @@ class Conductor:
             try:
                 page = self._search("/tasks/search", query, "endTime:DESC", offset, size)
             except ConductorError as error:
-                if is_of_an_item(error) and answers(self._search, "/tasks/search"):  # it is no proof anyway
+                if is_of_an_item(error) and answers(self._search, "/tasks/search"):  # it isn't proof anyway
                     break
                 raise
             items = [item for item in page if isinstance(item, dict) and isinstance(item.get("taskId"), str)]
@@ -147,12 +147,12 @@ class Conductor:
         return ended
 
     def running(self, workflow: str) -> list[str]:
-        """The ids of all running workflows of that name, from the server's store and not its index."""
+        """The ids of all running workflows with that name, from the server's store, not its index."""
         found = checked(list, self._call("GET", "/workflow/running/{name}", {"name": workflow}) or [])
         return [workflow_id for workflow_id in found if isinstance(workflow_id, str)]
 
     def waiting_in(self, workflow_id: str) -> list[tuple[Task, int]]:
-        """The workflow's tasks that are in progress, each with its start by the server's clock.
+        """The workflow's tasks in progress, each with its start by the server's clock.
 
         Raises Garbled if they can't be read.
         """
@@ -188,7 +188,7 @@ class Conductor:
         return found
 
     def extend_lease(self, task_id: str, workflow_id: str, not_after: float = float("inf")) -> None:
-        """Begins a task's response time-out anew. (`callbackAfterSeconds` would put it back into the queue.)"""
+        """Restarts a task's response time-out. (`callbackAfterSeconds` would put it back into the queue.)"""
         body = {"taskId": task_id, "workflowInstanceId": workflow_id, "status": "IN_PROGRESS", "extendLease": True}
         self._call("POST", "/tasks", body=body, not_after=not_after)
 
@@ -211,7 +211,7 @@ class Conductor:
 
     # --- targets ---
 
-    # A request leaves before `not_after` by `time.monotonic`, or not at all: then NotNow is raised.
+    # A request leaves before `not_after` (`time.monotonic`), or not at all: then NotNow is raised.
 
     def complete(
         self,
@@ -221,11 +221,11 @@ class Conductor:
         event_id: str,
         not_after: float = float("inf"),
     ) -> str | None:
-        """Completes the workflow's pending task of that reference name; returns its id, or None if none was pending.
+        """Completes the workflow's pending task with that reference name; returns its id, or None if none was pending.
 
         `output` is the text of a JSON object. The task's `workerId` then names the event.
         """
-        # By name and not by id: the update by id answers the same whatever has happened.
+        # By name, not by id: the update by id answers the same whatever happened.
         path = {"workflowId": workflow_id, "name": reference_name}
         worker = [("workerid", event_id)]
         answer = self._call("POST", "/tasks/{workflowId}/{name}/COMPLETED", path, worker, output, not_after=not_after)
@@ -239,7 +239,7 @@ class Conductor:
         correlation_id: str,
         not_after: float = float("inf"),
     ) -> str:
-        """Starts a workflow and returns its id; `payload` is the text of a JSON object, its input.
+        """Starts a workflow and returns its id; `payload`, the text of a JSON object, is its input.
 
         Raises NotFound for an unknown name or version. Conductor OSS ignores the idempotency key; Orkes honours it.
         """
@@ -255,20 +255,21 @@ class Conductor:
         return id_of(self._call("POST", "/workflow", body=body, not_after=not_after))
 
     def started(self, name: str, correlation_id: str) -> str | None:
-        """The id of the workflow that was started with this correlation id, running or ended; None if there is none.
+        """The id of the workflow started with this correlation id, running or ended; None if there is none.
 
-        On Redis Conductor asks its index, which learns of it late or never (see `worker.delivery.earlier_starts`).
+        On Redis, Conductor asks its index, which learns of it late or never (see `worker.delivery.earlier_starts`).
         """
         query: list[tuple[str, Any]] = [("includeClosed", "true"), ("includeTasks", "false")]
         # The GET form of this call refuses ids with a slash.
         found = self._call("POST", "/workflow/{name}/correlated", {"name": name}, query, [correlation_id])
         if checked(dict, found).keys() - {correlation_id}:
-            raise Garbled(f"the answer isn't of that correlation id: {str(found)[:100]!r}")
+            raise Garbled(f"the answer isn't about that correlation id: {str(found)[:100]!r}")
         workflows = objects(found.get(correlation_id) or [])
         return id_of(workflows[0].get("workflowId")) if workflows else None
 
     def completed_by(self, workflow_id: str, reference_name: str, event_id: str) -> bool:
-        """Whether this event has completed a task of that reference name: Conductor's retries of a task share it."""
+        """Whether this event has completed a task with that reference name, which Conductor's retries of a task
+        share."""
         return any(
             task.get("referenceTaskName") == reference_name and task.get("workerId") == event_id
             for task in _tasks(self._workflow(workflow_id, tasks=True))
@@ -280,17 +281,17 @@ class Conductor:
         return found
 
     def runs(self, workflow_id: str) -> bool:
-        """Whether the workflow has not ended; False if Conductor has none."""
+        """Whether the workflow is still running; False if Conductor doesn't have it."""
         found = self._workflow(workflow_id)
         if found is not None and not found.get("status"):
             raise Garbled("the workflow has no status")
         return found is not None and found["status"] in ("RUNNING", "PAUSED")
 
     def evaluate(self, workflow_id: str) -> bool:
-        """Makes Conductor decide what the workflow does next; returns False if it has no such workflow.
+        """Has Conductor decide what the workflow does next; returns False if there is no such workflow.
 
-        A server that is killed after it has stored a start or a completion, and before it has acted on it, leaves the
-        workflow standing for good. This call sets it going; on one that is going it has no effect.
+        A server that is killed after storing a start or a completion, but before acting on it, leaves the workflow
+        stuck. This call gets it going again, and has no effect on one that isn't stuck.
         """
         try:
             self._call("PUT", "/workflow/decide/{id}", {"id": workflow_id})
@@ -299,12 +300,12 @@ class Conductor:
         return True
 
     def goes(self, workflow_id: str) -> bool:
-        """Whether the workflow is going or has ended: a running one without any task has never begun."""
+        """Whether the workflow has begun or ended: a running one without any task never began."""
         workflow = self._workflow(workflow_id, tasks=True)
         return workflow is None or bool(_tasks(workflow)) or workflow.get("status") != "RUNNING"
 
     def workflow(self, workflow_id: str) -> Workflow | None:
-        """Its version, and start and correlation id of its outermost parent; None if Conductor has no such workflow."""
+        """Its version, and its outermost parent's start and correlation id; None if Conductor has no such workflow."""
         own = root = self._workflow(workflow_id)
         while root is not None and root.get("parentWorkflowId"):
             parent = self._workflow(root["parentWorkflowId"])
@@ -335,7 +336,7 @@ class Conductor:
             found = checked(dict, self._call("GET", "/workflow/{id}", {"id": workflow_id}, query))
         except NotFound:
             return None
-        # Rules depend on what it says, and on what it lacks.
+        # Rules depend on what it says and on what it omits.
         if found.get("workflowId") != workflow_id or not isinstance(found.get("status", ""), str):
             raise NotThere(f"the answer isn't workflow {workflow_id}: {str(found)[:100]!r}")
         return found

@@ -1,4 +1,4 @@
-"""Searches Conductor's index for tasks in progress, page by page, and around those that can't be had."""
+"""Searches Conductor's index for tasks in progress, page by page, working around those that make a page fail."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from worker.conductor.errors import BrokenOff, ConductorError, is_of_an_item
 
 TASK_TYPE = "WAIT_FOR_WEBHOOK"
 _NARROWINGS = 25
-"""Pages of one search that may fail before it breaks off: its caller has more to do."""
+"""Failed pages after which a search breaks off, since its caller has other work."""
 _FRUITLESS = 100
-"""Pages that may fail without the search getting any further, before it counts as failed."""
+"""Failed pages without progress after which a search counts as failed."""
 _NARROWER = 8
-"""How many times smaller the next page is than the one that failed. Mostly few tasks wait, on any page."""
+"""How many times smaller the page after a failed one is. Usually few tasks wait, so pages are small anyway."""
 _FAR = 32_503_680_000_000
-"""Milliseconds, the year 3000: no task has started later."""
+"""Milliseconds: the year 3000, after which no task has started."""
 _IDS = "/tasks/search"
 """The search that returns summaries, of which only the ids are used."""
 _IN_PROGRESS = f"taskType='{TASK_TYPE}' AND status='IN_PROGRESS'"
@@ -26,13 +26,13 @@ _IN_PROGRESS = f"taskType='{TASK_TYPE}' AND status='IN_PROGRESS'"
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """How large a search's pages are."""
+    """The sizes of a search's pages."""
 
     size: int = 1000
     ids_at_most: int = 5000
-    """Of ids alone: their pages grow while they come quickly."""
+    """Pages of ids only; these grow while the server answers quickly."""
     quick: float = 0.5
-    """Seconds within which a page has come that may be followed by one twice as large."""
+    """A page that took fewer seconds than this may be followed by one twice as large."""
 
 
 PAGES = Pages()
@@ -45,12 +45,12 @@ Search = Callable[[str, str, str, int, int], list[Any]]
 def in_progress(
     search: Search, path: str, start: int, unreadable: list[Unreadable] | None, pages: Pages = PAGES
 ) -> Iterator[list[dict[str, Any]]]:
-    """Pages of the items that have an id, of tasks that started after that time by the server's clock.
+    """Pages of items with an id: tasks that started after that time by the server's clock.
 
-    A page begins where the last one ended, so that no window outgrows what an index allows. For each page PostgreSQL
-    counts and sorts all that is still to come, so pages of ids grow while they come quickly. A page that fails is asked
-    for in smaller ones; an item that fails alone goes into `unreadable`. Raises ConductorError; BrokenOff if too many
-    pages have failed and the search has got further meanwhile.
+    Each page begins where the last one ended, so that offsets stay within an index's limit. For each page PostgreSQL
+    counts and sorts everything that remains, so pages of ids grow while they arrive quickly. A failed page is split
+    into smaller ones; an item that fails alone goes into `unreadable`. Raises ConductorError; BrokenOff if too many
+    pages failed but the search made progress.
     """
     unreadable = [] if unreadable is None else unreadable
     largest = pages.ids_at_most if path == _IDS else pages.size
@@ -86,15 +86,15 @@ def in_progress(
         if last - 1 > start:
             start, offset = last - 1, 0
             seen = {item["taskId"] for item in listed}
-        else:  # the whole page started at the same moment: go on inside it
+        else:  # the whole page started at the same moment: continue inside it
             seen |= {item["taskId"] for item in listed}
             offset += size
-        # A page that was made smaller because of one task grows again, however slow the server is.
+        # A page that shrank because of one task grows again, however slow the server is.
         size = max(size, min(2 * size, largest if quick else pages.size))
 
 
 def answers(search: Search, path: str) -> bool:
-    """Whether this search works at all: if so, it failed because of a single task."""
+    """Whether this kind of search works: if so, it failed because of a single task."""
     try:
         search(path, f"{_IN_PROGRESS} AND startTime>{_FAR}", "startTime:ASC", 0, 1)
     except ConductorError:
@@ -103,7 +103,7 @@ def answers(search: Search, path: str) -> bool:
 
 
 def _id_at(search: Search, path: str, query: str, offset: int) -> str | None:
-    """The id of the task at this offset, if the search for ids can tell it."""
+    """The id of the task at this offset, if the search for ids returns it."""
     if path == _IDS:
         return None
     try:

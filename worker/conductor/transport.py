@@ -1,4 +1,4 @@
-"""The client's transport, with bounds: one request a call, and no answer that takes too long or is too large."""
+"""The client's transport, with bounds: one request per call, and no answer that takes too long or is too large."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from worker.conductor.errors import ConductorError, Garbled, NotNow, OutcomeUnkn
 
 _PIECE = 64 * 1024
 _KEPT_OPEN = 10.0
-"""Seconds after which an idle connection isn't used again: a server that closes it just then leaves doubts."""
-# An error of TLS isn't one of them: it may come after the request was sent.
+"""Seconds after which an idle connection isn't reused: if the server closed it just then, the outcome would be
+unknown."""
+# A TLS error isn't one of them: it may occur after the request was sent.
 _NO_CONNECTION = (
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,
@@ -35,11 +36,11 @@ class Bounds:
     """What one call may take."""
 
     timeout: float
-    """Seconds for the answer, after those for the connection."""
+    """Seconds for the answer, once connected."""
     connect_timeout: float = 3.0
     """Seconds, if `timeout` isn't less."""
     largest_answer: int = 64 * 1024**2
-    """Bytes of an answer that are read at most. Conductor keeps up to 10 MB of a payload in place."""
+    """Bytes of an answer that are read at most. Conductor returns up to 10 MB of payload inline."""
 
     @property
     def to_connect(self) -> float:
@@ -49,14 +50,14 @@ class Bounds:
 
 @dataclass(slots=True)
 class _Limits:
-    """Until when, by `time.monotonic`, the call at hand must be connected, have left, and be answered to the end."""
+    """Deadlines (`time.monotonic`) by which the current call must be connected, sent, and fully answered."""
 
     connected: float = float("inf")
     leaves: float = float("inf")
     answered: float = float("inf")
 
     def left(self) -> float:
-        """Seconds for the answer. Raises TimeoutError if there are none."""
+        """Seconds left for the answer. Raises TimeoutError if there are none."""
         left = self.answered - time.monotonic()
         if left <= 0:
             raise TimeoutError("the answer takes longer than BRIDGE_CALL_TIMEOUT")
@@ -64,7 +65,7 @@ class _Limits:
 
 
 class _Timed(io.RawIOBase):
-    """Reads from a socket whose time-out shrinks meanwhile: left alone, it would begin anew with every byte."""
+    """Reads from a socket and shortens its time-out meanwhile; otherwise it would restart with every byte."""
 
     def __init__(self, raw: Any, sock: socket.socket, limits: _Limits):
         self._raw = raw
@@ -88,12 +89,12 @@ class _Timed(io.RawIOBase):
 class _Response(http.client.HTTPResponse):
     def __init__(self, limits: _Limits, sock: socket.socket, *given: Any, **named: Any):
         super().__init__(sock, *given, **named)
-        # `detach` is BufferedReader's, which a socket's makefile("rb") is.
+        # `detach` is a method of BufferedReader, which a socket's makefile("rb") returns.
         self.fp = io.BufferedReader(_Timed(self.fp.detach(), sock, limits))
 
 
 class Connection(urllib3.connection.HTTPConnection):
-    """One on which nothing is waited for, and nothing sent, beyond the limits."""
+    """A connection that neither waits nor sends beyond the limits."""
 
     def __init__(self, *given: Any, limits: _Limits, **named: Any):
         super().__init__(*given, **named)
@@ -102,7 +103,7 @@ class Connection(urllib3.connection.HTTPConnection):
 
     def connect(self) -> None:
         super().connect()
-        if time.monotonic() > self.limits.connected:  # of several addresses, each is given the time-out
+        if time.monotonic() > self.limits.connected:  # each of several addresses gets the whole time-out
             self.close()
             raise urllib3.exceptions.ConnectTimeoutError("connecting took too long")
 
@@ -112,15 +113,15 @@ class Connection(urllib3.connection.HTTPConnection):
         super().request(*given, **named)
 
     def send(self, data: Any) -> None:
-        # The latest moment to check: first the head is sent, then the body, without which the server does nothing. A
-        # process that was frozen before, while it connected for example, must not send it as it wakes.
+        # The latest moment to check: the head is sent first, then the body, without which the server does nothing. A
+        # process that was frozen before, say while connecting, must not send the body when it wakes up.
         if time.monotonic() > self.limits.leaves:
             raise NotNow("too late to send it under this claim")
         super().send(data)
 
 
 class _TlsConnection(Connection, urllib3.connection.HTTPSConnection):
-    """The order of the bases matters: what Connection calls its base is then HTTPSConnection."""
+    """The order of the bases matters: it makes HTTPSConnection the base that Connection calls."""
 
 
 class _Pool(urllib3.HTTPConnectionPool):
@@ -132,10 +133,10 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 
 class Transport(RESTClientObject):  # type: ignore[misc]
-    """The client's transport, with one request for one call.
+    """The client's transport, with exactly one request per call.
 
-    The client's own repeats a GET whose connection broke, so that a lost poll would go unnoticed, and connects up to
-    four times, so that a request could leave long after the claim that it was made under.
+    The client's own transport repeats a GET whose connection broke, so a lost poll would go unnoticed. It also connects
+    up to four times, so a request could leave long after its claim was made.
     """
 
     def __init__(self, bounds: Bounds):
@@ -144,8 +145,8 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         self._patience = float("inf")
         self._used = 0.0
         self.last: tuple[int, ConductorError | None] = (0, None)
-        """The last answer's status, 0 without one, and why there was none."""
-        # urllib3 costs two thirds of the processor time of httpx, which is the client's own choice.
+        """The last answer's status, 0 if there was none, and why there was none."""
+        # urllib3 takes two thirds of the CPU time of httpx, which the client uses by default.
         self._pool = urllib3.PoolManager(
             num_pools=1, retries=False, timeout=urllib3.Timeout(connect=bounds.to_connect, read=bounds.timeout)
         )
@@ -157,8 +158,8 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         self._owns_connection = False
 
     def limit(self, not_after: float, patience: float) -> None:
-        """The next requests leave before `not_after` by `time.monotonic`, or not at all; the answer to each is waited
-        for no longer than `patience` seconds."""
+        """The next requests leave before `not_after` (`time.monotonic`), or not at all, and each waits at most
+        `patience` seconds for its answer."""
         self._limits.leaves, self._patience = not_after, patience
 
     def request(
@@ -172,7 +173,7 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         _preload_content: bool = True,
         _request_timeout: Any = None,
     ) -> RESTResponse:
-        """One request. Raises ApiException for an answer that isn't 2xx, Unreachable, NotNow or OutcomeUnknown."""
+        """Sends one request. Raises ApiException for a non-2xx answer, Unreachable, NotNow or OutcomeUnknown."""
         if query_params:
             url += "?" + urlencode(query_params)
         content = None if method == "GET" else _content(body)
@@ -185,7 +186,7 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         try:
             response = self._pool.request(method, url, body=content, headers=headers, preload_content=False)
             text = bytearray()
-            while chunk := response.read1(_PIECE):  # without a size, an answer that breaks off passes for a whole one
+            while chunk := response.read1(_PIECE):  # without a size, a truncated answer would pass for a complete one
                 text += chunk
                 if len(text) > self._bounds.largest_answer:
                     response.close()
@@ -215,7 +216,7 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         try:
             return text.decode()
         except UnicodeDecodeError as error:
-            if 200 <= status <= 299:  # replacing what can't be read would change what a task matches
+            if 200 <= status <= 299:  # replacing unreadable characters would change what a task matches
                 raise self._no_answer(Garbled(f"the answer isn't UTF-8: {error.reason}")) from error
             return text.decode("utf-8", "replace")
 
@@ -225,6 +226,6 @@ class Transport(RESTClientObject):  # type: ignore[misc]
 
 
 def _content(body: Any) -> bytes:
-    """A request's body as it is sent."""
+    """A request's body as sent."""
     text = body if isinstance(body, str) else json.dumps({} if body is None else body)
     return text.encode("utf-8", "surrogatepass")

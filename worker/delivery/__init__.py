@@ -1,1 +1,1 @@
-"""Claims targets, calls Conductor for each, and records the outcome."""
+"""Claims targets, calls Conductor for each, and records the outcomes."""

@@ -1,4 +1,4 @@
-"""Claims targets that are due, and reads their events."""
+"""Claims due targets, and reads their events."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed
 
 _READ_AT_ONCE = 8
-"""Targets whose events are read at once."""
+"""Targets whose events are read together."""
 
 
 class Claiming:
-    """For one thread. What is claimed and can't be called for goes back by way of the `recording`."""
+    """For one thread. A claimed target that can't be called for is given back through the `recording`."""
 
     def __init__(
         self,
@@ -26,16 +26,16 @@ class Claiming:
         definitions: DefinitionsSource,
         recording: Recording,
     ):
-        """`lasts` are the seconds after which a claim without a result may go to another worker."""
+        """`lasts`: seconds after which another worker may claim a target that has no result."""
         self._store = store
         self._worker_id = worker_id
         self._lasts = int(lasts * 1000)
         self._definitions = definitions
         self._recording = recording
         self.hurry = False
-        """Whether what only waited for Conductor is to be made due first."""
+        """Whether targets that only waited for Conductor should become due first."""
         self.next_turn = float("inf")
-        """Seconds, as of the last claim, until the turn of a webhook with a pace comes."""
+        """Seconds, from the last claim, until a webhook with a pace may be called for again."""
 
     def claim(self, room: int) -> list[Target]:
         """Up to `room` targets. Raises StoreUnavailable."""
@@ -46,16 +46,16 @@ class Claiming:
         paces = self._definitions.current.paces
         targets = self._store.claims.claim(self._worker_id, now, now - self._lasts, room, paces)
         turn = self._store.claims.next_due(paces) if paces else None
-        # What is due already waits for a free thread, not for its turn.
+        # Targets that are already due wait for a free thread, not for their pace.
         self.next_turn = (turn - now) / 1000 if turn is not None and turn > now else float("inf")
         return targets
 
     def with_events(self, targets: Sequence[Target], payload: int) -> Iterator[list[Claimed]]:
-        """The targets with their events, in parts; those beyond so many characters of payload are given back.
+        """The targets with their events, in parts; those beyond this many characters of payload are given back.
 
         Raises StoreUnavailable.
         """
-        while targets and payload > 0:  # what their payloads take is known only when they are read
+        while targets and payload > 0:  # the size of their payloads is known only once they are read
             part, targets = self._with_events(targets[:_READ_AT_ONCE]), targets[_READ_AT_ONCE:]
             payload -= size(part)
             yield part
@@ -63,13 +63,13 @@ class Claiming:
             self._recording.give_back(target)
 
     def _with_events(self, targets: Sequence[Target]) -> list[Claimed]:
-        """The targets with their events; one whose event can't be read is set aside."""
+        """The targets with their events. A target whose event can't be read is set aside."""
         try:
             events = self._store.queries.events_of(list({target.event_id: None for target in targets}))
         except StoreUnavailable:
             raise
         except Exception as error:
-            if len(targets) > 1:  # one of them is what can't be read
+            if len(targets) > 1:  # one of them is unreadable
                 half = len(targets) // 2
                 return self._with_events(targets[:half]) + self._with_events(targets[half:])
             reason = f"its event can't be read: {type(error).__name__}: {error}"
@@ -82,5 +82,5 @@ class Claiming:
 
 
 def size(claimed: Iterable[Claimed]) -> int:
-    """Characters of payload of their events."""
+    """Characters of their events' payloads."""
     return sum({one.event.id: len(one.event.payload) for one in claimed}.values())

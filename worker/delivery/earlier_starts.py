@@ -1,7 +1,7 @@
-"""Finds the workflow that an earlier try has started, even if Conductor's own look-up doesn't know it.
+"""Finds the workflow that an earlier try started, even if Conductor's own look-up doesn't know it.
 
 Most servers look it up in their store. On Redis they ask the index, which learns of it late, or never if Conductor is
-killed in between. Then the running workflows, which do come from the store, are read one by one.
+killed in between. In that case the running workflows, which do come from the store, are read one by one.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from worker.conductor.errors import ConductorError, NotNow, Unreachable, is_deni
 log = structlog.get_logger()
 
 _SAMPLES = 3
-"""Starts that are looked up right after Conductor's answer: an index wouldn't know them yet."""
+"""Starts that are looked up right after Conductor's answer, when an index wouldn't know them yet."""
 _LONGEST_PAGE = 2.0
 """Seconds for reading one workflow."""
 _LONGEST_READING = 5.0
 
 
 class EarlierStarts:
-    """Asks one Conductor server. Thread-safe."""
+    """Queries one Conductor server. Thread-safe."""
 
     def __init__(self, conductor: Conductor, reading: float = _LONGEST_READING):
-        """`reading` are the seconds for which one try may read workflows; what it has read helps the next."""
+        """`reading`: seconds for which one try may read workflows; the next try reuses what was read."""
         self._conductor = conductor
         self._longest_reading = reading
         self._samples = _SAMPLES
         self._from_store: bool | None = None
-        """Whether Conductor's look-up knows a start at once; None until that was tried."""
+        """Whether Conductor's look-up knows a start at once; None until tried."""
         self._reading = threading.Lock()
         self._read: dict[str, dict[str, str | None]] = {}
-        """Workflow name → id of each running workflow that was read → its correlation id, which never changes."""
+        """Workflow name → id of each running workflow read so far → its correlation id, which never changes."""
         self._failed: Counter[str] = Counter()
         """Id of each running workflow that couldn't be read → number of failures."""
 
     def made(self, name: str, correlation_id: str) -> None:
-        """Conductor has just answered that it started this workflow: a chance to learn where it looks up starts."""
+        """Conductor has just confirmed that it started this workflow: a chance to learn where it looks up starts."""
         if self._samples <= 0:
             return
         self._samples -= 1
@@ -58,7 +58,7 @@ class EarlierStarts:
     def find(self, name: str, correlation_id: str) -> str | None:
         """The id of the workflow with this correlation id; None if there is none.
 
-        Raises ConductorError: NotNow as long as some running workflows are still to be read.
+        Raises ConductorError: NotNow while some running workflows are still unread.
         """
         found = self._conductor.started(name, correlation_id)
         if found is not None or self._from_store:
@@ -68,10 +68,10 @@ class EarlierStarts:
         try:
             return self._find_running(name, correlation_id)
         except ConductorError as error:
-            # The key may not list them, for example: then Conductor's look-up has to do.
+            # The key may lack the permission to list them, for example: then rely on Conductor's look-up.
             if not is_denied(error):
                 raise
-            log.warning("the running workflows can't be read for an earlier start", workflow=name, error=str(error))
+            log.warning("the running workflows can't be searched for an earlier start", workflow=name, error=str(error))
             return None
         finally:
             self._reading.release()
@@ -83,7 +83,7 @@ class EarlierStarts:
         self._failed = Counter({id_: self._failed[id_] for id_ in running if id_ in self._failed})
         until = time.monotonic() + self._longest_reading
         failure: ConductorError | None = None
-        # Those that couldn't be read come last, so that one that hangs doesn't hold up the others.
+        # Unreadable ones come last, so that one that hangs doesn't hold up the others.
         for id_ in sorted((id_ for id_ in running if id_ not in read), key=self._failed.__getitem__):
             try:
                 read[id_] = self._conductor.within(_LONGEST_PAGE).correlation_id(id_)
@@ -97,11 +97,11 @@ class EarlierStarts:
         for id_, found in read.items():
             if found == correlation_id:
                 return id_
-        if failure is not None and all(id_ in self._failed for id_ in running):  # perhaps the key may read none
+        if failure is not None and all(id_ in self._failed for id_ in running):  # perhaps the key may not read any
             raise failure
         if len(read) < len(running):
             raise NotNow(
-                f"{len(read)} of {len(running)} running workflows are read to find an earlier start"
-                + (f"; one can't be: {failure}" if failure is not None else "")
+                f"{len(read)} of {len(running)} running workflows have been read to find an earlier start"
+                + (f"; one can't be read: {failure}" if failure is not None else "")
             )
         return None

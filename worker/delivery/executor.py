@@ -1,25 +1,25 @@
 """Claims targets, calls Conductor for them on threads, and records the results.
 
-A target's way through an executor::
+A target's path through an executor::
 
     claim ──► wait for a slot ──► call ──► record
                    │                │
                    └── give back ◄──┘
 
-claim      The store gives each target that is due to one worker. The deciding worker claims the first targets of an
-           event as it decides, and submits them.
-wait       Until a slot is free (`slots`): calls that hang hold up nobody else's.
+claim      The store gives each due target to one worker. The leader claims an event's first targets as it decides, and
+           submits them.
+wait       Until a slot is free (`slots`): calls that hang hold up no others.
 call       On a thread of the pool (`outcomes`).
-record     In batches (`recording`). A result counts only under the claim that its call was made under.
-give back  No call was made, as the worker stops or the target's group hangs: any worker may claim it again.
+record     In batches (`recording`). A result counts only under the claim under which its call was made.
+give back  No call was made, because the worker stops or the target's group hangs: any worker may claim it again.
 
-In flight is what is claimed and neither recorded nor given back. If the process dies, those claims run out; whoever
-claims such a target next looks up in Conductor what has become of it.
+A target is in flight while it is claimed and neither recorded nor given back. If the process dies, its claims run out;
+the next worker to claim such a target looks up its outcome in Conductor.
 
-A stop has two steps. `drain`, from the signal on: nothing is claimed and no call is begun any more; what waits for a
-slot, or is still submitted, is given back. `stop`: nothing is submitted any more; the executor ends once all calls have
-ended and are recorded. Calls that hang are left after `WAIT_FOR_CALLS`, and a store that can't be used after
-`WAIT_FOR_STORE`, as if the process had died.
+Stopping has two steps. `drain`, from the signal on: no more claims, no new calls; targets that wait for a slot, or are
+still submitted, are given back. `stop`: nothing more is submitted, and the executor ends once all calls have ended and
+are recorded. Hanging calls are abandoned after `WAIT_FOR_CALLS`, and an unavailable store after `WAIT_FOR_STORE`, as if
+the process had died.
 """
 
 from __future__ import annotations
@@ -53,30 +53,30 @@ from worker.health import Health
 log = structlog.get_logger()
 
 CALLS = 16
-"""Calls at a time where BRIDGE_CALLS isn't known: as many as keep a Conductor server on two cores busy."""
+"""Calls at a time if BRIDGE_CALLS isn't given: enough to keep a Conductor server on two cores busy."""
 PAYLOAD = 32_000_000
-"""Characters of payload in flight from which no more is claimed, besides what hangs."""
+"""Characters of payload in flight beyond which nothing more is claimed; hanging calls don't count."""
 _RECORD_EVERY = 0.05
-"""Seconds between commits of results: results are recorded in batches, which costs the server's neighbour less."""
+"""Seconds between commits of results: recording in batches leaves more of the machine to its other processes."""
 _RECORD_LAST = 0.005
-"""The same when no more than one result is still to come."""
+"""The same if at most one result is outstanding."""
 _CLAIM_EVERY = 0.25
-"""Seconds between claims, when nothing says that there are targets due."""
+"""Seconds between claims when no targets are known to be due."""
 _GIVEN_BACK_FOR = 2.0
-"""Seconds until a target is due again that can't be called as others of its group hang."""
+"""Seconds until a target that can't be called for because its group hangs is due again."""
 _TRY_AGAIN = 0.5
-"""Seconds until the store is tried again."""
+"""Seconds before the store is tried again."""
 WAIT_FOR_CALLS = 5.0
-"""Seconds from a stop on for which calls are waited for."""
+"""Seconds to wait for calls after a stop."""
 WAIT_FOR_STORE = 6.5
-"""Seconds from a stop on for which results are tried to be recorded."""
+"""Seconds to keep trying to record results after a stop."""
 
 
 class Executor:
-    """Makes the calls for targets that this worker has claimed, and claims more while it has room.
+    """Makes the calls for targets that this worker has claimed, and claims more while there is room.
 
-    One thread owns what it knows: which targets are in flight, what is to be recorded, whether Conductor is away. All
-    others send it messages: `submit`, `wake`, `conductor_is_up`, `drain`, `stop`, and each call its outcome.
+    One thread owns all state: which targets are in flight, what must be recorded, whether Conductor is away. Others
+    send it messages: `submit`, `wake`, `conductor_is_up`, `drain`, `stop`, and each call its outcome.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Executor:
         pool: Pool | None = None,
         clock: MonotonicClock = time,
     ):
-        """`calls` are made at a time, on the `pool`, for up to so many characters of `payload`."""
+        """Makes up to `calls` calls at a time, on the `pool`, for up to `payload` characters of payload."""
         self._store = store
         self._calls = TargetCalls(store, conductor, worker_id, definitions, clock)
         self._health = health
@@ -102,40 +102,40 @@ class Executor:
         self._pool = pool or ThreadPoolExecutor(self._slots.most, thread_name_prefix="target")
         self._thread = threading.Thread(target=self._run, name="executor", daemon=True)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        # All of the following is the owning thread's.
+        # Everything below belongs to the owning thread.
         self._waiting: list[Claimed] = []
         """For a slot."""
         self._recording = Recording(store, worker_id, clock)
         lasts = claim_lasts(conductor.longest_call)
         self._claiming = Claiming(store, worker_id, lasts, definitions, self._recording)
         self._claims_now = False
-        """Whether targets are said to be due."""
+        """Whether targets have been reported due."""
         self._claims_at = float("-inf")
         self._away_until = 0.0
-        """When it is next tried whether Conductor is back; 0 while it answers."""
+        """When to check next whether Conductor is back; 0 while it answers."""
         self._failures = 0
         self._store_at = float("-inf")
-        """When the store is tried again after an error."""
+        """When to try the store again after an error."""
         self._draining = False
         self._draining_since = float("inf")
         self._last = False
-        """Whether nobody submits any more."""
+        """Whether nothing more will be submitted."""
         self.free = self._at_most
-        """How many targets it could take now. Other threads may read it; it may be behind by a message."""
+        """How many targets it could take now. Other threads may read this; it may lag by a message."""
 
     def start(self) -> None:
-        """Begins to claim and call, on a thread of its own."""
+        """Starts claiming and calling, on a separate thread."""
         self._thread.start()
 
     @property
     def busy(self) -> bool:
-        """Whether there is enough in flight. Other threads may ask."""
+        """Whether there is enough in flight. Other threads may call this."""
         return self.free <= self._at_most // 2
 
     # --- messages, from any thread ---
 
     def submit(self, claimed: Sequence[tuple[Target, Event]]) -> None:
-        """Calls for targets that were claimed for this worker."""
+        """Makes the calls for targets that were claimed for this worker."""
         if claimed:
             self._inbox.put(partial(self._take, [Claimed(target, event) for target, event in claimed]))
 
@@ -144,20 +144,20 @@ class Executor:
         self._inbox.put(self._claim_soon)
 
     def conductor_is_up(self) -> None:
-        """Conductor answers: what only waited for it is due now."""
-        if self._away_until:  # it is called often, and then says nothing new
+        """Conductor answers: targets that only waited for it are due now."""
+        if self._away_until:  # called often, and usually with nothing new
             self._inbox.put(self._conductor_answers)
 
     def drain(self) -> None:
-        """Claims nothing and begins no call any more; gives back what is submitted. For signal handlers too."""
+        """No more claims and no new calls; gives back what is submitted. Safe in signal handlers."""
         self._inbox.put(self._drain)
 
     def ask_to_stop(self) -> None:
-        """Nothing is submitted any more: it ends when the calls in flight have, and are recorded."""
+        """Nothing more is submitted: ends once the calls in flight have ended and are recorded."""
         self._inbox.put(self._stop)
 
     def stop(self, seconds: float = WAIT_FOR_STORE + 2) -> None:
-        """Asks it to stop, and returns when it has; after so many seconds in any case."""
+        """Stops it and waits until it has ended, at most this many seconds."""
         self.ask_to_stop()
         self._thread.join(seconds)
         self._pool.shutdown(wait=False)
@@ -176,11 +176,11 @@ class Executor:
 
     @property
     def ended(self) -> bool:
-        """Whether it was stopped, and nothing is left to be done."""
+        """Whether it was stopped, and nothing is left to do."""
         return self._last and not (self._in_flight or len(self._recording))
 
     def due_in(self, now: float) -> float:
-        """Seconds until there is something to do, if no message comes."""
+        """Seconds until there is something to do if no message comes."""
         if len(self._recording):
             at = self._recording.done_at + (_RECORD_EVERY if self._in_flight > 1 else _RECORD_LAST)
         elif self._draining:
@@ -189,18 +189,18 @@ class Executor:
         else:
             at = now if self._claims_now else self._claims_at
         at = max(at, self._store_at)
-        if self._waiting:  # as soon as a call hangs, its slot is for one of them
+        if self._waiting:  # as soon as a call hangs, one of them gets its slot
             at = min(at, self._slots.next_change(now))
         return max(0.0, at - now)
 
     def take_messages(self, seconds: float) -> None:
-        """Does what messages ask for; waits up to `seconds` for the first one."""
+        """Handles messages; waits up to `seconds` for the first one."""
         try:
             message = self._inbox.get(timeout=seconds) if seconds > 0 else self._inbox.get_nowait()
             while True:
                 try:
                     message()
-                except Exception:  # without this thread nothing would be called any more
+                except Exception:  # without this thread no more calls would be made
                     log.exception("a message to the executor failed unexpectedly")
                 message = self._inbox.get_nowait()
         except queue.Empty:
@@ -208,7 +208,7 @@ class Executor:
         self._count(self._clock.monotonic())
 
     def work(self, now: float) -> None:
-        """Records results and claims targets, if it is time for that: `now` is by the clock that it was given."""
+        """Records results and claims targets if it is time to; `now` is by the executor's clock."""
         if self.due_in(now) > 0:
             return
         try:
@@ -216,14 +216,14 @@ class Executor:
             if now < self._store_at:
                 return
             recorded = self._recording.run()
-            # What was recorded left room: it is filled at once, so that no thread waits for work.
+            # Recording has made room: fill it at once, so that no thread waits for work.
             if not self._draining and (recorded or self._claims_now or now >= self._claims_at):
                 self._claims_now, self._claims_at = False, now + _CLAIM_EVERY
                 self._claim(now)
         except Exception as error:
             if isinstance(error, StoreUnavailable):
                 log.error("the store can't be used; trying again", error=str(error))
-            else:  # without this thread nothing would be called any more
+            else:  # without this thread no more calls would be made
                 log.exception("claiming and recording failed unexpectedly; trying again")
             self._store_at = now + _TRY_AGAIN
         finally:
@@ -234,16 +234,16 @@ class Executor:
         self.free = 0 if self._draining or self._away_until else max(0, self._room(self._prompt(now)))
 
     def _prompt(self, now: float) -> list[Claimed]:
-        """What is in flight, without the calls that hang and those that wait for them: these are in nobody's way."""
+        """What is in flight, except hanging calls and those waiting for them, which are in nobody's way."""
         hanging = self._slots.hanging(now)
         return [*(one for one in self._waiting if one.group not in hanging), *self._slots.prompt(now)]
 
     def _room(self, prompt: Sequence[Claimed]) -> int:
-        """How many more targets may be in flight beside these."""
+        """How many more targets may be in flight besides these."""
         return self._at_most - len(prompt) if size(prompt) < self._payload else 0
 
     def _give_up_after(self, now: float) -> None:
-        """Claims run out, and what has become of the calls is looked up."""
+        """Claims run out, and the outcomes of their calls are looked up."""
         if len(self._slots) and now >= self._draining_since + WAIT_FOR_CALLS:
             log.error("calls hang; their results will be looked up", targets=len(self._slots))
             self._slots.clear()
@@ -255,7 +255,7 @@ class Executor:
         prompt = self._prompt(now)
         room = self._room(prompt)
         if self._away_until:
-            # While Conductor is away one call at a time tries whether it is back.
+            # While Conductor is away, one call at a time checks whether it is back.
             if now < self._away_until:
                 return
             room = min(room, 1)
@@ -267,7 +267,7 @@ class Executor:
             self._take(claimed)
 
     def _fill_slots(self, now: float) -> None:
-        """Begins the calls that have a slot now."""
+        """Starts the calls that have a slot now."""
         waiting, self._waiting = self._waiting, []
         groups: Counter[Group] = Counter()
         for one in waiting:
@@ -276,8 +276,8 @@ class Executor:
                 slot = self._slots.begin(one, now)
                 try:
                     self._pool.submit(self._call, slot)
-                except RuntimeError as error:  # no more threads can be started
-                    # The pool has queued it all the same, and a thread that it has may have begun it.
+                except RuntimeError as error:  # no thread could be started
+                    # The pool has queued it all the same, and one of its threads may have begun it.
                     if slot.is_first():
                         log.error("a target's call can't be begun", target=one.target.id, error=str(error))
                         self._slots.end(slot, True, now)
@@ -287,7 +287,7 @@ class Executor:
                 self._waiting.append(one)
             else:
                 self._give_back_for_a_while(one)
-                # The next ones of the longest due are likely to be of this group too.
+                # The next targets, by due time, are likely to belong to this group too.
                 self._claims_at = max(self._claims_at, now + _CLAIM_EVERY)
 
     def _give_back_for_a_while(self, one: Claimed) -> None:
@@ -332,7 +332,7 @@ class Executor:
         self._last = True
 
     def _ended(self, slot: Slot, outcome: Outcome | None, claim_lost: bool) -> None:
-        """A call has ended. Without an outcome none was made: the worker stops, or has lost the claim."""
+        """A call has ended. Without an outcome, no call was made: the worker is stopping, or lost the claim."""
         claimed = slot.claimed
         clear = claim_lost or (
             outcome is not None and (outcome.conductor == "answered" or outcome.result.state != "pending")
@@ -367,7 +367,7 @@ class Executor:
             claim_lost = True
             log.warning("another worker has claimed a target meanwhile", target=target.id, event_id=event.id)
         finally:
-            # The message comes first: whatever goes wrong below, the target is not in flight for ever.
+            # Send the message first: whatever goes wrong below, the target doesn't stay in flight forever.
             self._inbox.put(partial(self._ended, slot, outcome, claim_lost))
         if outcome is None:
             return

@@ -1,8 +1,8 @@
-"""Makes one target's call, or looks up what has become of an earlier one, and says what the answer means.
+"""Makes one target's call, or looks up the outcome of an earlier one, and interprets the answer.
 
-A target must take effect exactly once. The first call is made under a claim that was written before. After anything but
-a clear answer Conductor is asked what has become of the call, and not before the call's time-out has passed: one that
-was lost may still be taking effect.
+A target must take effect exactly once. The first call is made under a claim that was written before it. After anything
+but a clear answer, the outcome is looked up in Conductor, but not before the call's time-out has passed: a lost call
+may still be taking effect.
 """
 
 from __future__ import annotations
@@ -39,45 +39,45 @@ from worker.delivery.earlier_starts import EarlierStarts
 log = structlog.get_logger()
 
 FRESH = 2.0
-"""Seconds after a claim within which a request must leave; after half of them the claim is renewed first."""
+"""Seconds after a claim within which a request must leave; after half that time the claim is renewed first."""
 _GIVEN_UP_AFTER = 3600.0
-"""Seconds for which a target is tried that Conductor answers with 5xx while others of its kind take effect."""
+"""Seconds for which a target is retried that gets 5xx from Conductor while others of its kind take effect."""
 _NOTE_EVERY = 60_000
-"""Milliseconds between two notes in the store that calls of a kind take effect."""
+"""Milliseconds between two records in the store that calls of a kind take effect."""
 _DOUBT_PAUSE = 60.0
-"""Seconds between two look-ups at most of the workflow of a completion in doubt."""
+"""Longest pause in seconds between look-ups of the workflow of a completion in doubt."""
 _LARGE = 1_000_000
-"""Characters of a payload from which a completion is looked at again: Conductor answers 200 and fails the task and its
-workflow if it finds the output too large."""
+"""Characters of payload above which a completion is checked afterwards: if Conductor finds the output too large, it
+answers 200 and fails the task and its workflow."""
 _UPDATE_FAILED, _NUL = "Error updating task", "\\u0000"
 
 
 def claim_lasts(longest_call: float) -> float:
-    """Seconds after which a claim of a worker that shows no result may go to another.
+    """Seconds after which another worker may take over a claim that has no result.
 
-    A request leaves while its claim is fresh, and its call has ended after `longest_call` seconds: nothing of it can
-    still be on its way.
+    A request leaves while its claim is fresh, and its call ends within `longest_call` seconds: by then nothing of it
+    can still be in flight.
     """
     return longest_call + FRESH + 1
 
 
 class InDoubt(ConductorError):
-    """The workflow of a completion in doubt can't be looked up: nothing was done this time."""
+    """The workflow of a completion in doubt can't be looked up, so nothing was done this time."""
 
 
 class ClaimLost(Exception):
-    """Another worker has claimed the target meanwhile; that one's result counts."""
+    """Another worker has claimed the target meanwhile, and its result counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a call, and what it says about Conductor."""
+    """A call's outcome, and what it says about Conductor."""
 
     result: Result
     conductor: Literal["answered", "unreachable", "unclear"]
-    """`unclear`: it wasn't asked, or its answer says nothing about other calls."""
+    """`unclear`: Conductor wasn't called, or its answer says nothing about other calls."""
     aside: str | None = None
-    """Why the target is to be set aside, after an error that nobody foresaw."""
+    """Why the target must be set aside, after an unforeseen error."""
 
 
 class TargetCalls:
@@ -99,10 +99,10 @@ class TargetCalls:
         self._earlier_starts = EarlierStarts(conductor)
         self._began = store.now()
         self._noted: dict[TargetKind, int] = {}
-        """When it was last noted that calls of a kind take effect."""
+        """When it was last recorded that calls of a kind take effect."""
 
     def outcome(self, target: Target, event: Event) -> Outcome:
-        """Calls for the target, which this worker has claimed.
+        """Makes the call for the target, which this worker has claimed.
 
         Raises ClaimLost if another worker has it now, and StoreUnavailable.
         """
@@ -120,7 +120,7 @@ class TargetCalls:
             return Outcome(self._again(target, error), "unclear")
 
     def outcome_for_certain(self, target: Target, event: Event) -> Outcome:
-        """Calls for the target. Raises ClaimLost and nothing else, so that no bug loses the target."""
+        """Makes the call for the target. Raises only ClaimLost, so that no bug loses the target."""
         about = {"webhook": event.webhook, "event_id": event.id, "workflow": target.workflow}
         try:
             with span(target.kind, "CLIENT", event.headers, attempt=target.attempts, **about) as calling:
@@ -131,14 +131,14 @@ class TargetCalls:
             raise
         except StoreUnavailable as error:
             return Outcome(self._again(target, OutcomeUnknown(f"the store can't be used: {error}")), "unclear")
-        except Exception as error:  # it is tried again, and looked up first
+        except Exception as error:  # the target is tried again, with a look-up first
             reason = f"{type(error).__name__}: {error}"
-            with suppress(Exception):  # a text that can't be written, for example
+            with suppress(Exception):  # text that can't be written, for example
                 log.exception("a target's call failed unexpectedly", target=target.id, event_id=event.id)
             return Outcome(self._again(target, OutcomeUnknown(reason)), "unclear", aside=reason)
 
     def _again(self, target: Target, error: ConductorError, pause: float = 0) -> Result:
-        """The target is tried again, `pause` seconds later at least, and not before this call has certainly ended."""
+        """Tries the target again after at least `pause` seconds, and not before this call has certainly ended."""
         wait = max(pause, wait_before(target.attempts))
         if not isinstance(error, NotSent):
             wait = max(wait, self._conductor.timeout)
@@ -149,7 +149,7 @@ class TargetCalls:
         )
 
     def _answered_5xx(self, target: Target, event: Event, error: ConductorError) -> Result:
-        """Either Conductor fails, or only this target's calls do: then the target is given up in the end."""
+        """Either Conductor fails, or only this target's calls do: then the target is eventually given up."""
         if _UPDATE_FAILED in str(error) and _NUL in event.payload:
             return Result(target, "failed", f"{error} (PostgreSQL can't hold the character NUL of the payload)")
         now = self._store.now()
@@ -160,34 +160,34 @@ class TargetCalls:
             if alone >= _GIVEN_UP_AFTER:
                 hours = f"{alone / 3600:.1f}".removesuffix(".0")
                 others = "completions" if target.kind == "complete" else "starts"
-                return Result(target, "failed", f"{error} (given up after {hours} h in which other {others} were done)")
+                return Result(target, "failed", f"{error} (given up after {hours} h in which other {others} succeeded)")
         return replace(self._again(target, error, min(RARELY, lasts / 4)), failing_since=since)
 
     def _in_doubt(self, target: Target, error: InDoubt) -> Result:
-        """Waits for the look-up for as long as it takes: only then is it known whether the task is the event's."""
+        """Retries the look-up for as long as it takes: only it shows whether the event may have the task."""
         now = self._store.now()
         since = target.failing_since or now
         pause = max(wait_before(target.attempts), min(_DOUBT_PAUSE, (now - since) / 4000))
         return Result(target, "pending", str(error), due_at=now + int(pause * 1000), failing_since=since)
 
     def _note_effect(self, kind: TargetKind) -> None:
-        """Notes that calls of this kind take effect, for any worker that must tell whether a target fails alone."""
+        """Records that calls of this kind take effect, so that any worker can tell whether a target fails alone."""
         now = self._store.now()
         if abs(now - self._noted.get(kind, -_NOTE_EVERY)) >= _NOTE_EVERY:
-            with suppress(StoreUnavailable):  # the next effect is noted
+            with suppress(StoreUnavailable):  # the next effect will be recorded
                 self._store.effects.note(kind, now)
                 self._noted[kind] = now
 
     def _call(self, target: Target, event: Event) -> Result:
-        # A start takes no waiting task that would show it. So if its event is older than this worker, it is looked up
-        # even at the first try: the store may be a backup from before that start.
+        # Unlike a completion, a start leaves no trace in a waiting task. So if its event is older than this worker,
+        # look it up even on the first try: the store may be a backup from before that start.
         if target.attempts > 1 or (target.kind == "start" and event.received_at < self._began):
             try:
                 known = self._look_up(target)
             except NotSent:
                 raise
-            except ConductorError as error:  # what matters is that nothing was done this time
-                raise NotNow(f"what has become of an earlier try can't be looked up: {error}", error.status) from error
+            except ConductorError as error:  # what matters is that nothing happened this time
+                raise NotNow(f"the outcome of an earlier try can't be looked up: {error}", error.status) from error
             if known is not None:
                 return known
         if target.only_versions is not None and (unfit := self._unfit(target, target.only_versions)) is not None:
@@ -210,11 +210,11 @@ class TargetCalls:
         if completed is None:
             known = self._look_up(target)
             if known is None:
-                raise OutcomeUnknown("Conductor says that no such task was pending, and that it still is")
+                raise OutcomeUnknown("Conductor says that no such task was pending, but also that it still is")
             return known
         self._note_effect("complete")
         if completed != target.task_id:
-            # The task had timed out, and Conductor gave the event to its retry, which has the same name.
+            # The task had timed out, and Conductor gave the event to its retry, which has the same reference name.
             status = self._conductor.task(completed)
             if status is None or status.worker_id != target.event_id:
                 raise OutcomeUnknown(f"the answer names another task, {completed}")
@@ -224,7 +224,7 @@ class TargetCalls:
         return Result(target, "done")
 
     def _unfit(self, target: Target, versions: tuple[int, ...]) -> Result | None:
-        """The result of a completion in doubt whose workflow has none of these versions; None if it has one.
+        """The result of a completion in doubt whose workflow has none of these versions; None if it has one of them.
 
         Raises InDoubt if that can't be found out.
         """
@@ -235,17 +235,17 @@ class TargetCalls:
             raise
         except ConductorError as error:
             raise InDoubt(
-                f"workflow {target.workflow_id} can't be looked up, and its version decides: {error}"
+                f"workflow {target.workflow_id} can't be looked up, and the outcome depends on its version: {error}"
             ) from error
         if version in versions:
             return None
-        has = "isn't there any more" if version is None else f"has version {version}"
+        has = "no longer exists" if version is None else f"has version {version}"
         wanted = ", ".join(map(str, versions))
         reason = f"workflow {target.workflow_id} {has}; the webhook's receivers have {wanted}"
         return Result(target, "cancelled", reason, unfit=True)
 
     def _without_call(self, target: Target) -> Outcome | None:
-        """The outcome of a start if another one stands, or may stand, for the same key; None if it is to be made."""
+        """The outcome of a start if another start has, or may have, the same key; None if this one should be made."""
         key = target.once_key
         while key is not None:
             holder = self._store.once_keys.holder(key)
@@ -254,28 +254,28 @@ class TargetCalls:
                 return None
             if where == "waits":
                 due_at = self._store.now() + int(wait_before(target.attempts) * 1000)
-                error = "another event starts the workflow for the same key; waiting for the result of that"
-                # Not "answered": the other one may wait just because Conductor can't be reached.
+                error = "another event starts the workflow for the same key; waiting for its result"
+                # Not "answered": the other one may be waiting only because Conductor can't be reached.
                 return Outcome(Result(target, "pending", error, due_at=due_at, not_sent=True), "unclear")
             there = holder.workflow_id if holder is not None else None
             if there is not None and (where == "is there" or self._runs(there)):
-                reason = f"workflow {there} is there for the same key"
+                reason = f"workflow {there} exists for the same key"
                 skipped = Result(target, "skipped", reason, workflow_id=there)
                 return Outcome(skipped, "unclear" if where == "is there" else "answered")
             self._store.once_keys.take(key, holder, target.id)
         return None
 
     def _runs(self, workflow_id: str) -> bool:
-        """Whether the workflow runs. Raises NotSent if that can't be found out: nothing was done then."""
+        """Whether the workflow runs. Raises NotSent if that can't be looked up; nothing was done then."""
         try:
             return self._conductor.runs(workflow_id)
         except NotSent:
             raise
         except ConductorError as error:
-            raise NotNow(f"whether workflow {workflow_id} still runs can't be looked up: {error}") from error
+            raise NotNow(f"can't look up whether workflow {workflow_id} still runs: {error}") from error
 
     def _fresh_until(self, target: Target) -> float:
-        """Until when, by the monotonic clock, a request may leave under the target's claim: renews it if need be.
+        """Until when (monotonic clock) a request may leave under the target's claim, which is renewed if need be.
 
         Raises ClaimLost if another worker has the target.
         """
@@ -288,10 +288,10 @@ class TargetCalls:
         return fresh_until
 
     def _look_up(self, target: Target) -> Result | None:
-        """The result of an earlier call; None if it took no effect, so that a call is to be made."""
+        """The result of an earlier call; None if it had no effect, so that the call should be made."""
         if target.kind == "start":
             assert target.correlation_id is not None
-            # At a first try only what a backup doesn't know can be in doubt.
+            # On a first try, only what a backup wouldn't know can be in doubt.
             look = self._earlier_starts.find if target.attempts > 1 else self._conductor.started
             workflow_id = look(target.workflow, target.correlation_id)
             if workflow_id is None:
@@ -301,7 +301,7 @@ class TargetCalls:
         assert target.task_id is not None
         status = self._conductor.task(target.task_id)
         if status is None:
-            return Result(target, "cancelled", "Conductor has no such task any more")
+            return Result(target, "cancelled", "Conductor no longer has the task")
         if not status.terminal:
             return None
         assert target.workflow_id is not None and target.reference_name is not None
@@ -314,23 +314,23 @@ class TargetCalls:
                 return _failed_by_size(target, status.failure)
             self._must_go_on(target.workflow_id)
             return Result(target, "done")
-        return Result(target, "cancelled", "the task has ended without this event")
+        return Result(target, "cancelled", "the task ended without this event")
 
     def _must_go_on(self, workflow_id: str) -> None:
-        """An effect whose answer was lost has happened; this makes sure that the workflow goes on from there.
+        """A call whose answer was lost did take effect; makes sure that the workflow continues from there.
 
-        A Conductor that is killed between the two leaves the workflow standing for good. Raises NotNow while it stands.
+        A Conductor that is killed in between leaves the workflow stuck. Raises NotNow while it is stuck.
         """
         try:
             goes = not self._conductor.evaluate(workflow_id) or self._conductor.goes(workflow_id)
         except ConductorError as error:
-            # A key that may not do so, for example: the effect is there all the same.
+            # The key may lack the permission, for example: the call took effect all the same.
             if not is_denied(error):
                 raise
             log.warning("Conductor won't evaluate a workflow", workflow_id=workflow_id, error=str(error))
             return
         if not goes:
-            raise NotNow(f"workflow {workflow_id} was started, but Conductor has it do nothing yet")
+            raise NotNow(f"workflow {workflow_id} was started, but Conductor hasn't scheduled any of its tasks yet")
 
 
 def _failed_by_size(target: Target, reason: str) -> Result:
@@ -338,6 +338,6 @@ def _failed_by_size(target: Target, reason: str) -> Result:
         target,
         "failed",
         f"Conductor has failed the task over its output: {reason} "
-        "(BRIDGE_CONDUCTOR_PAYLOAD is to be what Conductor is set up for)",
+        "(set BRIDGE_CONDUCTOR_PAYLOAD to Conductor's own limit)",
         workflow_id=target.workflow_id,
     )

@@ -1,4 +1,4 @@
-"""Writes results into the store, in batches: what the store refuses is narrowed down, and set aside.
+"""Writes results into the store in batches; a result that the store refuses is singled out and set aside.
 
 For one thread.
 """
@@ -22,13 +22,13 @@ log = structlog.get_logger()
 
 _ALL = 1 << 20
 _READ_EVERY = 60.0
-"""Seconds between two readings of which targets are set aside: other workers set some aside too, and end them."""
+"""Seconds between reads of which targets are set aside: other workers also set some aside, and finish them."""
 _REASON = 500
-"""Characters of a reason."""
+"""Characters of a reason, at most."""
 
 
 class Recording:
-    """Results that are to be recorded, and targets that are to be given back."""
+    """Results to be recorded, and targets to be given back."""
 
     def __init__(self, store: Store, worker_id: str, clock: MonotonicClock):
         self._store = store
@@ -37,16 +37,16 @@ class Recording:
         self._results: list[tuple[Result, str | None]] = []
         """To be recorded, each with its webhook."""
         self._given_back: dict[int, list[Target]] = {}
-        """When due again → targets to be given back."""
+        """When they are due again → targets to be given back."""
         self._aside: dict[str, SetAside] = {}
-        """To be set aside, by their number."""
+        """Targets to be set aside, by their number."""
         self._known: dict[int, SetAside] = {}
         """Targets that are set aside, by their number."""
         self._known_at = float("-inf")
         self._at_once = _ALL
-        """How many results are recorded at once: fewer after the store has refused some."""
+        """How many results are recorded at once; fewer after the store refused some."""
         self.done_at = float("-inf")
-        """When something was last recorded, by the clock."""
+        """When something was last recorded."""
 
     def __len__(self) -> int:
         return len(self._results) + sum(map(len, self._given_back.values())) + len(self._aside)
@@ -56,26 +56,27 @@ class Recording:
         self._results.append((result, webhook))
 
     def give_back(self, target: Target, due_at: int | None = None) -> None:
-        """No call was made for the target: it is due again then, or at once."""
+        """Gives the target back without a call: it is due again at that time, or at once."""
         self._given_back.setdefault(self._store.now() if due_at is None else due_at, []).append(target)
 
     def set_aside(self, target: Target, webhook: str | None, reason: str) -> None:
-        """The fault is the target's own: it is tried again ever more rarely, and people see it with this reason."""
+        """Sets the target aside, since the fault is its own: it is retried ever more rarely, and people see it with
+        this reason."""
         now = self._store.now()
         result = _pending(target, _plain(reason), now)
         self._results.append((result, webhook))
         self._note_aside(result, webhook, now)
 
     def clear(self) -> None:
-        """Forgets all of it."""
+        """Forgets everything."""
         self._results.clear()
         self._given_back.clear()
         self._aside.clear()
 
     def run(self) -> bool:
-        """Writes all that there is, and returns whether there were results.
+        """Writes everything, and returns whether there were results.
 
-        Raises StoreUnavailable: what isn't written then stays to be written.
+        Raises StoreUnavailable; what couldn't be written is kept.
         """
         if not len(self):
             return False
@@ -84,7 +85,7 @@ class Recording:
         self._give_back()
         if self._aside:
             for item, error in narrowed(list(self._aside.values()), self._store.quarantine.set_aside):
-                log.error("what failed can't be set aside", kind=item.kind, id=item.id, error=ascii(str(error)))
+                log.error("failed items can't be set aside", kind=item.kind, id=item.id, error=ascii(str(error)))
             self._aside.clear()
         self.done_at = self._clock.monotonic()
         return results
@@ -97,7 +98,7 @@ class Recording:
             try:
                 self._store.claims.record_results(self._worker_id, [result for result, _ in part], self._store.now())
             except StoreUnavailable:
-                # It may be one of them that the store can't take, so fewer are tried next, and that one last of all.
+                # The store may refuse just one of them, so try fewer next, and this one last.
                 if len(part) > 1:
                     self._at_once = len(part) // 2
                 else:
@@ -115,7 +116,7 @@ class Recording:
                 self._take_back([result for result, _ in part])
 
     def _refused(self, result: Result, webhook: str | None, error: Exception) -> None:
-        """The store answers, and takes all other results."""
+        """Sets the result's target aside: the store answers, and accepts all other results."""
         target, reason = result.target, _plain(f"its result can't be recorded: {type(error).__name__}: {error}")
         log.error("the store refuses a result", target=target.id, event_id=target.event_id, error=reason)
         now = self._store.now()
@@ -127,12 +128,12 @@ class Recording:
                 self._results.append((result, webhook))
                 raise
             except Exception as still:
-                log.error("the store refuses it in plain words too", target=target.id, error=ascii(str(still)))
+                log.error("the store refuses even its plain error text", target=target.id, error=ascii(str(still)))
                 continue
             if plain.state in ENDED:
                 return
             break
-        # Also if nothing at all could be recorded: then its claim runs out, and it is looked up.
+        # Even if nothing could be recorded: then its claim runs out, and its outcome is looked up.
         self._note_aside(pending, webhook, now)
 
     def _give_back(self) -> None:
@@ -155,7 +156,7 @@ class Recording:
         self._known[target_id] = self._aside[item.id] = item
 
     def _take_back(self, results: Sequence[Result]) -> None:
-        """Targets that have ended aren't set aside any more."""
+        """Takes finished targets out of the quarantine."""
         now = self._clock.monotonic()
         if now >= self._known_at + _READ_EVERY:
             self._known_at = now
@@ -169,10 +170,10 @@ class Recording:
 
 
 def _pending(target: Target, reason: str, now: int) -> Result:
-    """The target is tried again, ever more rarely."""
+    """Tries the target again, ever more rarely."""
     return Result(target, "pending", reason, due_at=now + int(1000 * wait_before(target.attempts, RARELY, first=2.0)))
 
 
 def _plain(reason: str) -> str:
-    """The reason as any store can hold it."""
+    """The reason in a form that any store can hold."""
     return reason.encode("ascii", "backslashreplace").decode("ascii").replace("\0", "\\0")[:_REASON]
