@@ -12,7 +12,7 @@ EVENTS = Gauge("bridge_events", "Events in the store", ["status"])
 OLDEST_PENDING = Gauge(
     "bridge_oldest_pending_event_seconds", "Age of the oldest event that waits for a decision or a call, 0 without one"
 )
-WAITING_TASKS = Gauge("bridge_waiting_tasks", "WAIT_FOR_WEBHOOK tasks that wait")
+WAITING_TASKS = Gauge("bridge_waiting_tasks", "Waiting WAIT_FOR_WEBHOOK tasks")
 SET_ASIDE = Gauge("bridge_set_aside", "Items that failed alone and are tried again later", ["kind"])
 STUCK = Gauge(
     "bridge_stuck_seconds", "For how long nothing was decided or called although something is overdue, 0 if it isn't so"
@@ -39,7 +39,7 @@ DEFINITIONS_OK = Gauge("bridge_definitions_ok", "0 after a reload that found err
 
 
 def leadership_over() -> None:
-    """This worker decides no longer: what only the deciding one knows is the next one's to say."""
+    """This worker no longer decides: only the leader reports these values."""
     DECIDING.set(0)
     INDEX_MISSES.set(0)
     INDEX_WAITS.set(0)
@@ -50,18 +50,18 @@ def leadership_over() -> None:
 
 
 def conductor_up(up: bool) -> None:
-    """Says whether Conductor answers."""
+    """Sets whether Conductor answers."""
     CONDUCTOR_UP.set(up)
 
 
 def discovery_way(way: str) -> None:
-    """Says which way is in force."""
+    """Sets which way is in force."""
     for name in ("search-v2", "search", "workflows"):
         DISCOVERY_WAY.labels(name).set(name == way)
 
 
 def target_call(target: Target, result: Result, seconds: float, since_arrival: float) -> None:
-    """Counts a call, and if it had an effect the time from arrival to it. Both times are in seconds."""
+    """Counts a call, and observes the time from arrival to effect if it had one. Both times are in seconds."""
     outcome = "retry" if result.state == "pending" else result.state
     TARGET_CALLS.labels(target.kind, outcome).inc()
     TARGET_CALL_SECONDS.labels(target.kind).observe(seconds)

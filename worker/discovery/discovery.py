@@ -1,4 +1,4 @@
-"""The scheduled look at the index, next to the scans: finds what they missed, and what has ended."""
+"""The scheduled search of the index, besides the scans: finds what they missed, and what has ended."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from worker.discovery.scanner import OVERLAP
 log = structlog.get_logger()
 
 _CHECKS = 50
-"""Waiting tasks whose status is asked one by one at each discovery: what remains when there is no index."""
+"""Waiting tasks whose status is requested one by one at each discovery, if there is no index."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """Tasks that wait no longer, as Conductor says."""
+    """Tasks that, according to Conductor, no longer wait."""
 
     task_ids: list[str]
 
@@ -31,18 +31,18 @@ class Discovery:
     """For one thread."""
 
     def __init__(self, conductor: Conductor, index: Index, step: int = STEP):
-        """`step` is how many running workflows are read at each discovery."""
+        """`step`: running workflows that are read at each discovery."""
         self._conductor = conductor
         self._index = index
         self._state = index.state
         self._reconciliation = Reconciliation(index, step)
         self.searched_to = 0
         self.outcome: Outcome | None = None
-        """Of the reconciliation that the last discovery completed; None if it completed none."""
+        """The outcome of the reconciliation that the last discovery completed; None if it completed none."""
         self._checked = ""
 
     def run(self, searched_to: int) -> Iterator[list[Task] | Ended]:
-        """One discovery: yields tasks that wait, and those that have ended. `searched_to` is the scanner's.
+        """One discovery: yields waiting tasks, and those that have ended. `searched_to` is the scanner's.
 
         Raises ConductorError.
         """
@@ -51,14 +51,14 @@ class Discovery:
         try:
             ended = yield from self._search(searched_to)
         except ConductorError:
-            yield from self._check_some(waiting)  # as long as the index can't be searched, this is the only way
+            yield from self._check_some(waiting)  # while the index can't be searched, this is the only way
             raise
-        # The index alone is no proof that a task has ended.
+        # The index alone doesn't prove that a task has ended.
         yield from self._check([task_id for task_id in waiting if task_id in ended])
         yield from self._check_some([task_id for task_id in waiting if task_id not in ended])
 
     def _search(self, searched_to: int) -> Generator[list[Task], None, set[str]]:
-        """Finds waiting tasks; returns the ids of those that seem to have ended since the last time."""
+        """Finds waiting tasks; returns the ids of tasks that seem to have ended since the last discovery."""
         now = self._conductor.server_now()
         reconciles = self._state.reconciliation_is_due()
         since = 0 if self._state.reads_everything() else max(0, (self.searched_to or searched_to) - OVERLAP)
@@ -67,7 +67,7 @@ class Discovery:
             self._state.reconciliation_began()
         try:
             yield from self._read(since, seen)
-            if self._state.way != "workflows":  # which reads them all anyway
+            if self._state.way != "workflows":  # a reconciliation reads them all anyway
                 yield from self._reconcile(reconciles, seen.ids, now)
         except ConductorError:
             if reconciles:
@@ -75,13 +75,13 @@ class Discovery:
             raise
         ended = self._index.ended_since((self.searched_to or now - 3_600_000) - OVERLAP)
         self.searched_to = now
-        if seen.unidentified:  # such a task is searched for where it was until it can be read
+        if seen.unidentified:  # keep searching for such a task at its old place until it can be read
             self.searched_to = max(1, min(now, min(item.since for item in seen.unidentified) + OVERLAP))
         self._state.discovered()
         return ended
 
     def _read(self, since: int, seen: Seen) -> Iterator[list[Task]]:
-        """Finds the tasks in progress that started after that, however often the search breaks off."""
+        """Finds the tasks in progress that started after that time, however often the search breaks off."""
         while True:
             try:
                 yield from filter(None, self._index.waiting_since(since, seen))
@@ -99,16 +99,16 @@ class Discovery:
             if error.status not in CANNOT:
                 raise
             self._reconciliation.end()
-            log.warning("running workflows can't be read: tasks that are in no index aren't found", error=str(error))
+            log.warning("running workflows can't be read: tasks missing from the index aren't found", error=str(error))
 
     def _check_some(self, waiting: Sequence[str]) -> Iterator[Ended]:
-        """Asks for the status of the next few waiting tasks, in turn."""
+        """Requests the status of the next few waiting tasks, in rotation."""
         ordered = sorted(waiting)
         turn = [task_id for task_id in ordered if task_id > self._checked][:_CHECKS]
         self._checked = turn[-1] if len(turn) == _CHECKS else ""
         yield from self._check(turn)
 
     def _check(self, task_ids: Sequence[str]) -> Iterator[Ended]:
-        """Asks for the status of these tasks; yields those that have ended."""
+        """Requests the status of these tasks; yields those that have ended."""
         if ended := self._index.ended_of(task_ids):
             yield Ended(ended)

@@ -1,8 +1,8 @@
-"""Finds waiting tasks that are in no queue, asking Conductor in the best way that the server offers.
+"""Finds waiting tasks that are in no queue, in the best way that the server offers.
 
-Which ways a server offers depends on what is behind it: an index on PostgreSQL can't return whole tasks, and indexing
-may be off. So the worker tries them, and tries again now and then (`worker.discovery.state`). A task or a workflow that
-can't be read though others can is a suspect (`worker.discovery.suspects`): the others are found without it.
+Which ways a server offers depends on its backend: an index on PostgreSQL can't return whole tasks, and indexing may be
+off. So the worker tries them, and tries again from time to time (`worker.discovery.state`). A task or workflow that
+can't be read although others can is a suspect (`worker.discovery.suspects`): the others are found without it.
 """
 
 from __future__ import annotations
@@ -24,41 +24,40 @@ from worker.discovery.suspects import Kind, Suspects
 log = structlog.get_logger()
 
 LAG = 30_000
-"""Milliseconds within which an index that works knows a task."""
+"""Milliseconds within which a working index knows a task."""
 _SAMPLE = 100
 _RETRIES = 4
-"""Suspects that are read at a time: those that hang must not hold up what others are read for."""
+"""Suspects that are read at a time: those that hang must not hold up other reads."""
 _HANG = 3
-"""Items read for the first time that may hang together before Conductor is taken to be slow."""
+"""Items hanging on their first read above which Conductor itself is taken to be slow."""
 _NOBODY = "webhook-bridge-nobody"
-"""No workflow and no task has this id."""
+"""An id that no workflow and no task has."""
 CANNOT = (403, 404, 405, 500, 501)
-"""Answers to a search by which a server says that it can't do it, or that we may not. Others say nothing about the
-search itself."""
+"""Answers that mean a server can't do this search, or doesn't allow it. Others say nothing about the search itself."""
 
 _T = TypeVar("_T")
 
 
 class Known(Container[str], Protocol):
-    """The ids of the tasks that are known to wait."""
+    """The ids of tasks known to wait."""
 
     def ids(self) -> list[str]:
-        """The ids of all of them."""
+        """All their ids."""
 
     def workflow_ids(self) -> set[str]:
-        """The workflows that they belong to."""
+        """Their workflows."""
 
 
 @dataclass
 class Seen:
-    """What a search has seen, besides the tasks that it returns."""
+    """What a search saw, besides the tasks that it returned."""
 
     ids: set[str] = field(default_factory=set)
-    """Of all tasks that it was shown, known or not, readable or not."""
+    """The ids of all tasks in its results, known or not, readable or not."""
     unidentified: list[Unreadable] = field(default_factory=list)
-    """Items that can't be read, and whose id can't be told either."""
+    """Unreadable items whose id is unknown too."""
     hidden: list[Unreadable] = field(default_factory=list)
-    """Tasks for which no page comes, so that the search had to find its way around them."""
+    """Tasks that make every page fail, so that the search had to work around them."""
 
 
 class Index:
@@ -72,8 +71,8 @@ class Index:
         state: DiscoveryState,
         sample: int = _SAMPLE,
     ):
-        """What has to be read one by one is read on the `pool`. `sample` running workflows of each receiver are read
-        to see whether an empty index is right."""
+        """Single reads run on the `pool`. `sample`: running workflows per receiver that are read to check whether an
+        empty index is right."""
         self._conductor = conductor
         self._map = pool.map if pool is not None else map
         self.known = known
@@ -81,16 +80,16 @@ class Index:
         self._sample = sample
         self.suspects = Suspects(state.clock)
         self.receivers: Collection[str] = ()
-        """The workflows whose tasks a webhook may complete; set by whoever knows the definitions in force."""
+        """The workflows whose tasks a webhook may complete; the owner of the definitions sets them."""
 
     def waiting_since(
         self, start: int, seen: Seen | None = None, must: bool = False, patience: float = float("inf")
     ) -> Iterator[list[Task]]:
-        """Pages of tasks in progress that started after that time of the server's clock; all of them for 0.
+        """Pages of tasks in progress that started after that time by the server's clock; all of them for 0.
 
-        `patience` is the seconds to wait for each page. Known tasks need not be among them; `seen` takes what else the
-        search sees. Where reading all running workflows is the only way, it is done if it `must` be, or if it wasn't
-        done a moment ago. Raises ConductorError; BrokenOff if it is to continue from where it ended.
+        `patience`: seconds to wait for each page. Known tasks may be left out; `seen` collects what else the search
+        sees. If reading all running workflows is the only way, that happens if it `must`, or if the last time is long
+        enough ago. Raises ConductorError; BrokenOff if the search should continue from where it stopped.
         """
         seen = Seen() if seen is None else seen
         conductor = self._conductor.within(patience)
@@ -116,13 +115,13 @@ class Index:
         raise failed
 
     def ended_since(self, end: int) -> set[str]:
-        """The ids of tasks that seem to have ended after that time of the server's clock. Raises ConductorError."""
+        """The ids of tasks that seem to have ended after that time by the server's clock. Raises ConductorError."""
         if self.state.way == "workflows":
             return set()
         return self._conductor.ended_since(end)
 
     def ended_of(self, task_ids: Sequence[str]) -> list[str]:
-        """Those of the tasks that have ended, according to Conductor. Those that it doesn't answer for are left out.
+        """The tasks that have ended, according to Conductor. Those it doesn't answer for are left out.
 
         Raises ConductorError if it answers for none of them.
         """
@@ -132,16 +131,16 @@ class Index:
         return [id_ for id_, status in found if status is None or status.terminal]
 
     def running(self) -> list[str]:
-        """The ids of the receivers' running workflows; a receiver for which they can't be read is left out.
+        """The ids of the receivers' running workflows; a receiver whose workflows can't be read is left out.
 
-        Raises ConductorError if they can't be read for any.
+        Raises ConductorError if none can be read.
         """
         return [id_ for ids in self._running() for id_ in ids]
 
     def waiting_in(
         self, workflow_ids: Sequence[str], conductor: Conductor | None = None
     ) -> Iterator[list[tuple[Task, int]]]:
-        """The tasks in progress of each of these workflows that has any, each with its start by the server's clock.
+        """The tasks in progress of these workflows, each with its start by the server's clock.
 
         Raises ConductorError if none can be read.
         """
@@ -149,18 +148,19 @@ class Index:
         yield from filter(None, self._read(conductor or self._conductor, "workflow", read, workflow_ids))
 
     def suspect(self, items: Iterable[Unreadable]) -> list[Unreadable]:
-        """From now on reads these items of a list by their ids; returns those that have none."""
+        """From now on, reads these list items by their ids; returns those without an id."""
         unidentified: list[Unreadable] = []
         for item in items:
             if item.id is None:
                 unidentified.append(item)
-                log.warning("a waiting task can't be read, nor can its id", error=item.reason)
+                log.warning("neither a waiting task nor its id can be read", error=item.reason)
             elif item.id not in self.known and ("task", item.id) not in self.suspects:
-                self._failed("task", item.id, item.reason)  # once: from then on it is tried at its own times
+                self._failed("task", item.id, item.reason)  # only once: from then on it has its own retry times
         return unidentified
 
     def retry(self) -> Iterator[list[Task]]:
-        """Reads the suspects that are due; yields those that wait. Raises ConductorError if Conductor is away."""
+        """Reads the suspects that are due; yields those that are waiting. Raises ConductorError if Conductor is
+        away."""
         due = self.suspects.due(25 * _RETRIES)
         for first in range(0, len(due), _RETRIES):
             some = due[first : first + _RETRIES]
@@ -222,7 +222,7 @@ class Index:
             yield from self.waiting_in(unsuspected[:limit], conductor)
 
     def _check_empty(self, conductor: Conductor, must: bool) -> Iterator[list[Task]]:
-        """An index that knows nothing at all: either nothing waits, or it is off."""
+        """Handles an empty index: either nothing waits, or indexing is off."""
         if not self.state.may_check_empty(must):
             return
         old = self._conductor.server_now() - LAG
@@ -238,11 +238,10 @@ class Index:
     def _read(
         self, conductor: Conductor, kind: Kind, read: Callable[[str], _T], ids: Sequence[str], first: bool = True
     ) -> Iterator[_T]:
-        """What `read` returns for each of these ids. Those for which it fails alone become suspects.
+        """What `read` returns for each of these ids. Ids for which it fails alone become suspects.
 
-        `first` says that they are read for the first time. Raises ConductorError if it fails for all, and `conductor`
-        doesn't answer for something that doesn't exist either; or if so many hang the first time that Conductor may be
-        slow.
+        `first`: they are read for the first time. Raises ConductorError if it fails for all of them and Conductor
+        doesn't answer for a made-up id either, or if so many hang on the first read that Conductor may be slow.
         """
         found, failed = self._each(read, ids)
         if failed and not found:
@@ -252,7 +251,7 @@ class Index:
             self._failed(kind, id_, str(error))
         hang = [error for _, error in failed if not error.status and not isinstance(error, (Garbled, NotThere))]
         if first and len(hang) > max(_HANG, len(ids) // 2):
-            raise hang[0]  # each is tried again at its own times all the same, so this can't go on for ever
+            raise hang[0]  # each still has its own retry times, so this can't go on forever
         return (answer for _, answer in found)
 
     def _failed(self, kind: Kind, id_: str, reason: str) -> None:
@@ -263,9 +262,9 @@ class Index:
     def _each(
         self, read: Callable[[str], _T], ids: Sequence[str]
     ) -> tuple[list[tuple[str, _T]], list[tuple[str, ConductorError]]]:
-        """What `read` returns for each of these ids, and the ids for which it fails.
+        """What `read` returns for each of these ids, and the ids for which it failed.
 
-        Raises ConductorError if that isn't a matter of single items: Conductor can't be reached, or lets nobody in.
+        Raises ConductorError if single items aren't to blame: Conductor can't be reached, or refuses the key.
         """
 
         def attempt(id_: str) -> tuple[str, _T | None, ConductorError | None]:
@@ -286,7 +285,7 @@ class Index:
         return found, failed
 
     def _must_answer(self, conductor: Conductor, kind: Kind, error: ConductorError) -> None:
-        """Raises the error unless Conductor answers such a call for something else: then the items are to blame."""
+        """Raises the error unless Conductor answers the same call for something else: then the items are to blame."""
         try:
             if kind == "task":
                 conductor.task(_NOBODY)

@@ -1,4 +1,4 @@
-"""Whether a Conductor server can be used, and what it lacks: asked by calls that change nothing there."""
+"""Whether a Conductor server can be used, and what it lacks, found out by calls that change nothing."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from worker.discovery.index import Index, Seen
 from worker.discovery.state import DiscoveryState
 
 _NOBODY = "webhook-bridge-check"
-"""No workflow, task or task domain has this name: a poll of that domain's queue takes no task from anybody."""
+"""A name that no workflow, task or task domain has: polling that domain's queue takes nobody's task."""
 _SAMPLE = 10
-"""Running workflows of each receiver that are read to see whether an empty index is right."""
+"""Running workflows per receiver that are read to check whether an empty index is right."""
 SECONDS = 5.0
-"""That a probe takes at most."""
+"""Seconds that a probe may take."""
 
 _CALLS: tuple[Callable[[Conductor], object], ...] = (
     lambda conductor: conductor.task(_NOBODY),
@@ -30,22 +30,22 @@ _CALLS: tuple[Callable[[Conductor], object], ...] = (
     lambda conductor: conductor.evaluate(_NOBODY),
     lambda conductor: conductor.complete(_NOBODY, _NOBODY, "{}", _NOBODY),
 )
-"""Calls that no server may lack, besides the poll; of what they name Conductor has nothing."""
+"""Calls that every server must have, besides the poll. What they name doesn't exist in Conductor."""
 _CALLS_BY_NAME: tuple[Callable[[Conductor], object], ...] = (
     lambda conductor: conductor.started(_NOBODY, _NOBODY),
     lambda conductor: conductor.start(_NOBODY, None, "{}", _NOBODY),
 )
-"""Likewise, but they name a workflow: a server with permissions by name gives none for a made-up one."""
+"""The same for calls that name a workflow: a server with permissions by name grants none for a made-up one."""
 _NAMES = 20
-"""Workflows to start that are asked for by name, at most."""
+"""Workflows to start whose names are looked up, at most."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found out."""
+    """A finding."""
 
     level: Literal["error", "warning", "note"]
-    """error: the server answers, and can't be used. warning: it is away, or lacks something. note: how it is used."""
+    """error: the server answers but can't be used. warning: it is away, or lacks something. note: how it is used."""
     what: str
     remedy: str = ""
 
@@ -61,7 +61,7 @@ class _Server:
     seconds: float
 
     def connect(self, path: str = "") -> Conductor:
-        """The server at its address, or at that address and the `path`."""
+        """The server at its address, or at that address plus `path`."""
         return Conductor(f"{self.url}{path}", Bounds(self.seconds), self.key, self.secret)
 
 
@@ -73,18 +73,18 @@ def probe(
     left: Collection[str] = (),
     seconds: float = SECONDS,
 ) -> list[Finding]:
-    """What there is to say about the server at this address of its API, within so many seconds.
+    """The findings about the server whose API is at this address, within this many seconds.
 
-    `left` are the workflows that are left to webhooks of the server's own.
+    `left`: the workflows that are left to the server's own webhooks.
     """
     found: list[Finding] = []
     server = _Server(url, key, secret, seconds)
-    # A name that is looked up, or a call that trickles, may take longer than any time-out of ours.
+    # A DNS look-up, or an answer that trickles in, may take longer than any of our time-outs.
     thread = threading.Thread(target=_probe, args=(server, definitions, left, found), daemon=True)
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        late = f"Conductor was not looked at to the end within {seconds:.0f} s: it is slow, or away"
+        late = f"Conductor could not be checked completely within {seconds:.0f} s: it is slow, or away"
         return [*found, Finding("warning", late)]
     return found
 
@@ -100,7 +100,7 @@ def _probe(server: _Server, definitions: Definitions, left: Collection[str], fou
         found += missing_calls(conductor, definitions.starts)
         found += _discovery(conductor, definitions.receivers)
     except ConductorError as error:
-        found.append(Finding("warning", f"Conductor couldn't be looked at to the end: {error}"))
+        found.append(Finding("warning", f"Conductor could not be checked completely: {error}"))
         return
     found += _own_webhooks(conductor, definitions, left, server.seconds / 5)
 
@@ -108,12 +108,12 @@ def _probe(server: _Server, definitions: Definitions, left: Collection[str], fou
 def _own_webhooks(
     conductor: Conductor, definitions: Definitions, left: Collection[str], patience: float
 ) -> Iterator[Finding]:
-    """What there is to say about webhooks that the server has of its own; nothing if it doesn't tell."""
+    """Findings about the server's own webhooks; none if it doesn't tell."""
     try:
         theirs = conductor.webhooks(patience)
     except ConductorError as error:
         if error.status in (401, 403):
-            yield Finding("note", f"whether Conductor has webhooks of its own can't be told: {error}")
+            yield Finding("note", f"can't tell whether Conductor has its own webhooks: {error}")
         return
     for remark in remarks(definitions.webhooks, theirs, left):
         details = f": {'; '.join(remark.details)}" if remark.details else ""
@@ -121,7 +121,7 @@ def _own_webhooks(
 
 
 def missing_calls(conductor: Conductor, starts: Iterable[str]) -> list[Finding]:
-    """The calls that the server hasn't got, or that the key may not make. Raises Unreachable."""
+    """The calls that the server lacks, or that the key may not make. Raises Unreachable."""
     absent: list[str] = []
     found: list[Finding] = []
     real_names: list[Callable[[Conductor], object]] = [partial(_earlier_start, name) for name in islice(starts, _NAMES)]
@@ -129,7 +129,7 @@ def missing_calls(conductor: Conductor, starts: Iterable[str]) -> list[Finding]:
         try:
             call(conductor)
         except NotFound:
-            pass  # as it must be
+            pass  # as expected
         except Unreachable:
             raise
         except NotThere as error:
@@ -139,8 +139,8 @@ def missing_calls(conductor: Conductor, starts: Iterable[str]) -> list[Finding]:
             if error.status in (401, 403) and call not in _CALLS_BY_NAME:
                 found.append(Finding("error", str(error), "give the key this permission"))
     if absent:
-        what = f"the server is too old, or a proxy keeps calls from it: it hasn't got {', '.join(absent)}"
-        found.insert(0, Finding("error", what, "the bridge was tried on Conductor OSS 3.32"))
+        what = f"the server is too old, or a proxy blocks calls to it: it lacks {', '.join(absent)}"
+        found.insert(0, Finding("error", what, "the bridge is tested on Conductor OSS 3.32"))
     return found
 
 
@@ -149,7 +149,7 @@ def _earlier_start(name: str, conductor: Conductor) -> object:
 
 
 class _Everything:
-    """Knows every task, so that none is read."""
+    """Claims to know every task, so that none is read."""
 
     def __contains__(self, task_id: object) -> bool:
         return True
@@ -162,10 +162,10 @@ class _Everything:
 
 
 def _discovery(conductor: Conductor, receivers: list[str]) -> Iterator[Finding]:
-    """How waiting tasks are found that no queue hands out. Raises ConductorError."""
+    """How waiting tasks that no queue hands out are found. Raises ConductorError."""
     state = DiscoveryState()
     index = Index(conductor, None, _Everything(), state, sample=_SAMPLE)
-    # Which way works shows without a single task, and without reading all running workflows.
+    # This shows which way works, without reading a single task or all running workflows.
     for _ in index.waiting_since(conductor.server_now()):
         pass
     if state.way != "workflows":
@@ -177,29 +177,31 @@ def _discovery(conductor: Conductor, receivers: list[str]) -> Iterator[Finding]:
     why = f": {state.reason}" if state.reason else ""
     what = f"waiting tasks that no queue hands out are found by {state.way}{why}"
     if state.way == "workflows":
-        remedy = "reading all running workflows is slow: let the key search, and switch indexing on"
+        remedy = "reading all running workflows is slow: allow the key to search, and switch indexing on"
         yield Finding("warning", what, remedy)
     else:
         yield Finding("note", what)
 
 
 def _cant_be_used(error: ConductorError, server: _Server) -> Finding:
-    """What the failure of the first call says of the server."""
+    """What the failure of the first call says about the server."""
     if isinstance(error, Unreachable):
         return Finding("warning", f"Conductor can't be reached: {error}", "is it running, and reachable from here?")
     no_token = isinstance(error, NotNow) and 400 <= error.status < 500 and error.status != 429
     if error.status in (401, 403) or no_token:
-        what = f"Conductor doesn't let us in: {error}"
-        return Finding("error", what, "CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET must be those of a key that may")
+        what = f"Conductor refuses the key: {error}"
+        return Finding(
+            "error", what, "CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET must be those of a key with the permission"
+        )
     if error.status == 429 or (error.status >= 500 and not isinstance(error, NotThere)):
         return Finding("warning", f"Conductor is away: {error}", "deliveries are kept until it is back")
     if isinstance(error, NotThere) or error.status:
         return Finding("error", f"no Conductor API there: {error}", _better(server))
-    return Finding("warning", f"Conductor doesn't answer: {error}", "is it Conductor, and is it well?")
+    return Finding("warning", f"Conductor doesn't answer: {error}", "is it Conductor, and is it healthy?")
 
 
 def _better(server: _Server) -> str:
-    """An address that works, if the usual mistake was made."""
+    """The address that works, if the usual mistake was made."""
     try:
         server.connect("/api").poll(_NOBODY, _NOBODY)
     except ConductorError:

@@ -1,7 +1,7 @@
-"""Reads running workflows, and sees which of their waiting tasks the index doesn't know.
+"""Reads running workflows, and finds which of their waiting tasks the index doesn't know.
 
-A Conductor that is killed after it has stored that a task was polled, and before it has told its index, leaves a task
-that no queue hands out and no search ever finds (measured). Its workflow knows it.
+A Conductor that is killed after storing that a task was polled, but before updating its index, leaves a task that no
+queue hands out and no search ever finds (measured). Only its workflow shows it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ STEP = 500
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a reconciliation has shown."""
+    """What a reconciliation found."""
 
     waiting: int
-    """Tasks that wait."""
+    """Waiting tasks."""
     unindexed: int
-    """Those of them that the index doesn't know though it has had time to."""
+    """Waiting tasks that the index doesn't know although it has had time to."""
 
 
 class Reconciliation:
@@ -33,7 +33,7 @@ class Reconciliation:
         self._index = index
         self._step = step
         self.outcome: Outcome | None = None
-        """Of the last step, if it completed a reconciliation."""
+        """The outcome, if the last step completed a reconciliation."""
         self._ahead: list[str] = []
         self._shown: set[str] = set()
         self._seen: set[str] = set()
@@ -42,9 +42,9 @@ class Reconciliation:
         self._under_way = False
 
     def begin(self, shown: set[str], now: int) -> None:
-        """Begins a new one. `shown` is the ids of all tasks that the index has just shown; `now` is the server's time
-        in milliseconds before that. Raises ConductorError."""
-        # Workflows without a task that is known to wait come first: a missed task is more likely there.
+        """Begins a new one. `shown`: the ids of all tasks that the index has just shown; `now`: the server's time just
+        before that, in milliseconds. Raises ConductorError."""
+        # Workflows without a known waiting task come first: a missed task is more likely there.
         occupied = self._index.known.workflow_ids()
         self._ahead = sorted(self._index.running(), key=occupied.__contains__)
         self._shown, self._before = set(shown), now - LAG
@@ -52,10 +52,10 @@ class Reconciliation:
         self._under_way = True
 
     def step(self, shown: set[str]) -> Iterator[list[Task]]:
-        """Reads the next workflows, and yields those of their tasks that aren't known.
+        """Reads the next workflows, and yields their unknown tasks.
 
-        `shown` is the ids of the tasks that the index has shown since the last step. Raises ConductorError; the next
-        step then reads the same workflows again.
+        `shown`: the ids of the tasks that the index has shown since the last step. Raises ConductorError; the next step
+        then reads the same workflows again.
         """
         self.outcome = None
         if not self._under_way:
@@ -72,7 +72,7 @@ class Reconciliation:
             self.end()
 
     def end(self) -> None:
-        """Ends it, if one is under way."""
+        """Ends it, if one is in progress."""
         self._under_way = False
         self._ahead.clear()
         self._shown, self._seen, self._unindexed = set(), set(), set()

@@ -1,7 +1,7 @@
 """Finds waiting tasks: by polling Conductor's queue, and by searching its index (`worker.discovery.index`).
 
 Both are always used: a server may queue the tasks, or know them only by its index; a poll's answer may get lost, and
-another worker may have polled a task. `worker.discovery.state` says what is asked when.
+another worker may have polled a task. `worker.discovery.state` decides which is used when.
 """
 
 from __future__ import annotations
@@ -19,27 +19,26 @@ from worker.discovery.index import Index, Seen
 log = structlog.get_logger()
 
 OVERLAP = 15_000
-"""Milliseconds that a search reaches back behind the last one: an index may lag."""
+"""Milliseconds by which a search overlaps the last one, since an index may lag."""
 _LATER = 1000
-"""Milliseconds after a scan's beginning from which a task counts as one that came later: clocks differ a little."""
+"""Milliseconds after a scan's beginning from which a task counts as newer than the scan: clocks differ a little."""
 _AGAIN_EVERY = 2.0
 _AGAIN_SHARE = 4
-"""After a search that had to find its way around tasks, that long, and so many times as long as it took, searches leave
-out what lies behind it."""
+"""After a search that had to work around tasks, searches skip the part before its end: for this long, or this many
+times as long as it took."""
 _BARELY = 250
-"""Milliseconds that such a search reaches back all the same."""
+"""Milliseconds by which such a search still overlaps."""
 _FAILED_POLLS = 5
-"""Polls for one task that may fail in a row before Conductor counts as away."""
+"""Consecutive failed polls for a single task before Conductor counts as away."""
 _UNREADABLE_POLLS = 20
-"""Polls in a row that may return nothing that can be read."""
+"""Consecutive polls that may return only unreadable tasks."""
 
 
 class Scanner:
     """Finds tasks for the leader."""
 
     def __init__(self, conductor: Conductor, index: Index, worker_id: str, domains: Sequence[str]):
-        """`worker_id` is what Conductor knows the poller by. `domains` are the task domains whose queues are polled
-        too."""
+        """`worker_id` identifies the poller to Conductor. `domains`: task domains whose queues are polled too."""
         self._conductor = conductor
         self._index = index
         self._state = index.state
@@ -48,28 +47,28 @@ class Scanner:
         self._queues: tuple[str | None, ...] = (None, *domains)
         self._seen: set[str] = set()
         self._read_to = 0
-        """The server's time up to which the index needs not be read again before `_again_at`."""
+        """The server's time up to which the index needn't be read again before `_again_at`."""
         self._again_at = float("-inf")
         self.began = 0
         """When the last scan began, in milliseconds."""
         self.complete = False
-        """Whether the last scan found every task that was waiting when it began; if not, the index is missing."""
+        """Whether the last scan found every task that was waiting when it began; if not, the index was unavailable."""
         self.failure = ""
-        """Why the index can't be searched, if it can't."""
+        """Why the index can't be searched; None if it can."""
         self.searched_to = 0
         """The server's time up to which the index was searched; 0 before the first search, which reads everything."""
 
     def scan(self) -> Iterator[list[Task]]:
-        """Empties the queues, and searches the index where that is needed.
+        """Empties the queues, and searches the index if needed.
 
-        Yields after every poll, whether it has brought tasks or none: the caller stores them, and may abandon the scan,
-        before the next poll takes more. Raises ConductorError if the queues couldn't be emptied.
+        Yields after every poll, even without tasks, so that the caller can store them, or abandon the scan, before the
+        next poll takes more. Raises ConductorError if the queues couldn't be emptied.
         """
         self.began = self._conductor.now()
         self.complete = False
         try:
             for number, domain in enumerate(self._queues):
-                if number:  # the last poll of the queue before has brought nothing
+                if number:  # the last poll of the previous queue returned nothing
                     yield []
                 yield from self._empty(domain)
         except OutcomeUnknown:
@@ -80,13 +79,13 @@ class Scanner:
         self.complete = self._state.complete()
 
     def _empty(self, domain: str | None) -> Iterator[list[Task]]:
-        """Takes all tasks from the queue that have waited since before the scan began.
+        """Takes all tasks off the queue that were waiting when the scan began.
 
-        While polls take long and tasks keep coming, a queue is never found empty. It has been emptied too when it hands
-        out all that it has, and all of that came after the scan began.
+        If polls are slow and tasks keep coming, a queue is never found empty. It also counts as emptied once a poll
+        returns everything left, all of it newer than the scan.
 
-        A poll that fails as a whole may do so over one task: then one at a time is polled, and more again. What it has
-        taken from the queue the index knows. Raises ConductorError if single polls go on failing.
+        A poll may fail because of a single task: then tasks are polled one at a time, and in larger numbers again
+        later. The index knows what a failed poll took. Raises ConductorError if single polls keep failing.
         """
         count, failed, unreadable = POLL_BATCH, 0, 0
         while True:
@@ -106,7 +105,7 @@ class Scanner:
             if not tasks and refused:
                 unreadable += 1
                 if unreadable == _UNREADABLE_POLLS:
-                    raise OutcomeUnknown("Conductor's queue hands out nothing but tasks that can't be read")
+                    raise OutcomeUnknown("Conductor's queue hands out only unreadable tasks")
                 yield []
                 continue
             if not tasks:
@@ -114,16 +113,16 @@ class Scanner:
             self._state.queued()
             yield tasks
             later = self.began + self._conductor.server_clock.offset + _LATER
-            # Queues hand out the oldest first; a full batch may be an exception, where workflows have priorities.
+            # Queues hand out the oldest first; a full batch may be an exception if workflows have priorities.
             if len(tasks) < count and all(task.scheduled_at > later for task in tasks):
                 return
             count, failed, unreadable = min(2 * count, POLL_BATCH), 0, 0
 
     def search(self) -> Iterator[list[Task]]:
-        """Searches the index for what has come since the last search. One that fails is made again after a while.
+        """Searches the index for tasks since the last search. A failed search is repeated after a while.
 
-        A search reaches back behind the last one. Where it has to find its way around tasks there, which takes many
-        calls, it does so rarely: in between, searches begin behind those.
+        A search overlaps the last one. If it has to work around tasks there, which takes many calls, it does so only
+        rarely: in between, searches begin after them.
         """
         began = self._clock.monotonic()
         to = self._conductor.server_now()
@@ -135,7 +134,7 @@ class Scanner:
             start = since if again else max(since, self._read_to)
             must, patience = self._state.need() == "unsure", self._state.patience()
             for page in self._index.waiting_since(start, seen, must, patience):
-                # Searches overlap: what the last one saw need not be stored again.
+                # Searches overlap: what the last one saw needn't be stored again.
                 if fresh := [task for task in page if task.id not in self._seen]:
                     yield fresh
                 ids.update(task.id for task in page)
@@ -153,13 +152,13 @@ class Scanner:
 
     def _search_failed(self, error: ConductorError) -> None:
         self.failure = str(error)
-        if isinstance(error, BrokenOff):  # the next one continues from there
+        if isinstance(error, BrokenOff):  # the next search continues from there
             self._read_to, self._again_at = error.reached, float("inf")
             self._state.search_broke_off()
         else:
             self._state.search_failed()
         log.warning(
-            "the index of waiting tasks can't be searched; events that it may know a taker for wait"
+            "the index of waiting tasks can't be searched; events that may have a taker there wait"
             if not self._state.complete()
             else "the index of waiting tasks can't be searched",
             error=str(error),

@@ -1,8 +1,8 @@
-"""What is known about how waiting tasks are found: one state with named transitions. Nothing here asks anybody.
+"""What is known about how waiting tasks are found: one state with named transitions. Nothing here makes a call.
 
-Conductor's queue hands a task out once, and never one that a server doesn't queue at all. What the queue doesn't hand
-out the index may know, in one way or another. Which of that holds differs between servers and changes over time. So
-whatever is known here expires: by what is seen next, or after a while. `docs/architecture.md` draws the states.
+Conductor's queue hands a task out once, and some servers don't queue these tasks. What the queue doesn't hand out, the
+index may know, in one way or another. Which of these holds differs between servers and changes over time. So everything
+known here expires, through what is seen next or after a while. `docs/architecture.md` draws the states.
 """
 
 from __future__ import annotations
@@ -14,44 +14,45 @@ from store.clock import MonotonicClock
 from worker.conductor.backoff import wait_before
 
 Need = Literal["unsure", "queue", "both"]
-"""What a scan must have asked to be complete.
+"""What a scan must query to be complete.
 
-unsure: the answer of a poll may be lost, this worker's or its predecessor's: the index, once.
-queue: the queue hands out every task.
-both: tasks have been found by the index alone: queue and index."""
+unsure: a poll's answer may be lost, this worker's or its predecessor's: the index, once. queue: the queue hands out
+every task. both: the index alone has found tasks: queue and index."""
 Way = Literal["search-v2", "search", "workflows"]
-"""search-v2: the index returns whole tasks. search: it returns ids, and each new task is read. workflows: without a
-search, the running workflows of all receivers are read."""
+"""search-v2: the index returns whole tasks. search: it returns ids, and each new task is read. workflows: there is no
+search, so the running workflows of all receivers are read."""
 WAYS: tuple[Way, ...] = get_args(Way)
 Shown = Literal["untried", "tasks", "nothing", "off"]
 """What the index showed when it was last read from the beginning.
 
-untried: it hasn't been read yet. tasks: some, so that from then on it is enough to read what is new. nothing: none at
-all; either nothing waits, or it is off. off: none, though tasks wait: running workflows are read instead."""
+untried: it hasn't been read yet. tasks: it showed some, so from then on only new ones are read. nothing: it showed
+none; either nothing waits, or indexing is off. off: it showed none although tasks wait: running workflows are read
+instead."""
 
 TRIES = 3
-"""Failed searches after which scans do without the index, where it never found anything alone."""
+"""Failed searches after which scans do without the index, if it never found anything alone."""
 SEARCH_GAP = 1.0
-"""Seconds at least between two searches that are made because an event found no taker."""
+"""Minimum seconds between two searches on behalf of events without a taker."""
 AGREE_FOR = 24 * 3600.0
-"""Seconds in which the index has found nothing alone, while the queue has handed out tasks: then the queue will do."""
+"""Seconds without a task found by the index alone, while the queue handed out tasks, after which the queue suffices."""
 FULL_READ_EVERY = 40
-"""Discoveries until all waiting tasks are read from the index again."""
+"""Discoveries between two that read all waiting tasks from the index."""
 _LONGEST_PATIENCE = 60.0
 _PATIENCE = 2.0
 _BETTER_EVERY = 60.0
-"""Seconds until a better way than the one in force is tried again: one call."""
+"""Seconds until a better way than the current one is tried again, which takes one call."""
 _CHECK_EMPTY_EVERY = 120.0
-"""Seconds between two checks whether an index that shows nothing is right."""
+"""Seconds between two checks of whether an empty index is right."""
 _SHARE = 10
-"""Reading all running workflows takes at most one part in so many of the time, unless it must be done."""
+"""Reading all running workflows takes at most one part in this many of the time, unless it must be done."""
 _NEVER = float("-inf")
 
 
 class DiscoveryState:
-    """Belongs to one term. The loop's thread changes what scans need; whoever asks the index changes what that showed.
+    """Belongs to one term. The loop's thread changes what scans need; whichever thread queries the index changes what
+    it showed.
 
-    Each transition sets single values, so that another thread may at worst ask once more, or a moment later.
+    Each transition sets single values, so at worst another thread queries once too often, or a moment late.
     """
 
     def __init__(self, clock: MonotonicClock = time, search_gap: float = SEARCH_GAP) -> None:
@@ -70,7 +71,7 @@ class DiscoveryState:
         self.shown: Shown = "untried"
         self.way: Way = WAYS[0]
         self.reason = ""
-        """Why it isn't a better way; empty for the best."""
+        """Why no better way is used; empty for the best one."""
         self.proven = False
         """Whether any way has worked yet."""
         self._better_at = float("inf")
@@ -86,7 +87,7 @@ class DiscoveryState:
     # --- what a scan needs ---
 
     def need(self) -> Need:
-        """What a scan must have asked to be complete."""
+        """What a scan must query to be complete."""
         if self._unsure:
             return "unsure"
         return "both" if self._needs_index() else "queue"
@@ -96,22 +97,22 @@ class DiscoveryState:
         return found is not None and not (self._now - found > AGREE_FOR and queued > found)
 
     def complete(self) -> bool:
-        """Whether the scan that has just ended found every task that was waiting when it began."""
+        """Whether the scan that just ended found every task that was waiting when it began."""
         need = self.need()
         return need == "queue" or (need == "both" and not self._failures)
 
     def must_search(self) -> bool:
-        """Whether a scan is to search now. If that is needed and fails, it is tried again after a while."""
+        """Whether a scan should search now. If the search is needed and fails, it is repeated after a while."""
         if self._now < self._try_at:
             return False
         return self.need() != "queue" or (self._wanted and self.may_search())
 
     def may_search(self) -> bool:
-        """Whether an event that finds no taker may have the index searched now."""
+        """Whether an event without a taker may cause a search of the index now."""
         return self._now >= max(self._searched_at + self._search_gap, self._try_at)
 
     def search_due_in(self) -> float:
-        """Seconds until a scan is to search even if there is nothing else to do; infinite if none is."""
+        """Seconds until a scan should search even if there is nothing else to do; infinite if none should."""
         if not self.complete():
             return max(0.0, self._try_at - self._now)
         if self._wanted:
@@ -119,11 +120,11 @@ class DiscoveryState:
         return float("inf")
 
     def patience(self) -> float:
-        """Seconds that a scan waits for an answer of the index: events that don't need it wait too."""
+        """Seconds that a scan waits for the index's answer; events that don't need it wait too."""
         return min(_LONGEST_PATIENCE, _PATIENCE * 2.0 ** min(self._failures, 5))
 
     def found_by_index_alone(self, seconds_ago: float = 0.0) -> None:
-        """A task was found that no queue has handed out, now or in the predecessor's term."""
+        """A task was found that no queue handed out, now or in the predecessor's term."""
         self._index_alone_at = self._now - max(0.0, seconds_ago)
 
     def queued(self) -> None:
@@ -131,12 +132,12 @@ class DiscoveryState:
         self._queued_at = self._now
 
     def poll_lost(self) -> None:
-        """The answer of a poll may be lost, or a task in it can't be identified: only the index knows now."""
+        """A poll's answer may be lost, or a task in it can't be identified: only the index knows now."""
         self._unsure = True
         self._missed = 0
 
     def want_search(self) -> None:
-        """An event has found no taker: the first scan that may search does."""
+        """An event has found no taker: the next scan that may search does so."""
         self._wanted = True
 
     def searched(self) -> None:
@@ -146,7 +147,7 @@ class DiscoveryState:
         self._searched_at, self._try_at = self._now, _NEVER
 
     def search_failed(self) -> None:
-        """A scan couldn't search the index. Where that was never of use, the queue must do after a few tries."""
+        """A scan couldn't search the index. If searches were never of use, the queue must suffice after a few tries."""
         self._failures += 1
         self._missed += 1
         self._try_at = self._now + wait_before(self._failures)
@@ -155,13 +156,13 @@ class DiscoveryState:
             self._missed = 0
 
     def search_broke_off(self) -> None:
-        """A scan has searched a part of the index, as much as it may at once: the next one continues soon."""
+        """A scan has searched as much of the index as it may at once: the next one continues soon."""
         self._failures = max(1, self._failures)
         self._try_at = self._now + wait_before(1)
 
     @property
     def failing(self) -> bool:
-        """Whether the last scan that tried couldn't search the index."""
+        """Whether the last scan that tried to search the index failed."""
         return self._failures > 0
 
     # --- the index ---
@@ -171,13 +172,13 @@ class DiscoveryState:
         return WAYS if self._now >= self._better_at else WAYS[WAYS.index(self.way) :]
 
     def counts(self, way: Way, shown: bool) -> bool:
-        """Whether this way's answer counts: an index that was off proves by a task that it is on again."""
+        """Whether this way's answer counts: an index that was off must show a task to prove that it is on again."""
         return way == "workflows" or self.shown != "off" or shown
 
     def worked(self, way: Way, reason: str, everything: bool, shown: bool) -> None:
-        """This way has worked; a better one that was tried hasn't, for that reason.
+        """This way has worked; a better one that was tried didn't, for that reason.
 
-        `everything` was read, or only what is new; any task was `shown`, or none.
+        `everything`: all was read, not only what is new. `shown`: the answer had any task.
         """
         self.proven = True
         if way != "workflows":
@@ -196,7 +197,7 @@ class DiscoveryState:
                 self.way, self.reason = way, reason
 
     def index_is_off(self) -> None:
-        """The index answers, but doesn't know tasks that it should."""
+        """The index answers, but lacks tasks that it should know."""
         self.shown = "off"
         reason = "the index doesn't know tasks that wait: indexing is off, or lags far behind"
         self.worked("workflows", reason, everything=True, shown=False)
@@ -206,12 +207,12 @@ class DiscoveryState:
         return self._now >= self._read_workflows_at
 
     def workflows_read(self, seconds: float) -> None:
-        """All running workflows were read, which took so long."""
+        """All running workflows were read, which took this long."""
         self._read_workflows_at = self._now + max(1.0, _SHARE * seconds)
 
     def may_check_empty(self, must: bool) -> bool:
-        """Whether an index that shows nothing is to be compared with running workflows now: if it `must`, or if that
-        wasn't done a moment ago."""
+        """Whether to compare an empty index with running workflows now: if it `must`, or if the last comparison is long
+        enough ago."""
         if self._now < self._check_empty_at and not must:
             return False
         self._check_empty_at = self._now + _CHECK_EMPTY_EVERY
@@ -228,15 +229,15 @@ class DiscoveryState:
         return self.reconciliation_is_due() or self.shown != "tasks"
 
     def conductor_was_away(self) -> None:
-        """It may have been killed between its store and its index: a new reconciliation is due."""
+        """Conductor may have been killed between updating its store and its index: a new reconciliation is due."""
         self._distrusted = True
 
     def reconciliation_began(self) -> None:
-        """A discovery begins one."""
+        """A discovery begins a reconciliation."""
         self._distrusted = False
 
     def reconciliation_broke_off(self) -> None:
-        """It couldn't be begun."""
+        """The reconciliation couldn't begin."""
         self._distrusted = True
 
     def discovered(self) -> None:

@@ -1,4 +1,4 @@
-"""Tasks and workflows that can't be read though Conductor answers for others: each is tried again at its own times."""
+"""Tasks and workflows that can't be read although Conductor answers for others: each has its own retry times."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from worker.conductor.backoff import wait_before
 
 Kind = Literal["task", "workflow"]
 SHOWN_AFTER = 3
-"""Failures after which people are told: what recovers within a second needs nobody."""
+"""Failures after which people are told: what recovers within a second needs no attention."""
 _PATIENCE = 1.0
 _LONGEST_DOUBLINGS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """One item that can't be read. Times are seconds of the monotonic clock."""
+    """One unreadable item. Times are seconds by the monotonic clock."""
 
     kind: Kind
     id: str
@@ -32,13 +32,13 @@ class Suspect:
 
     @property
     def patience(self) -> float:
-        """Seconds to wait for its answer at the next try, longer each time: an item that hangs should cost others
+        """Seconds to wait for its answer at the next try; longer each time, so that an item that hangs costs others
         little."""
         return _PATIENCE * 2.0 ** min(self.tries, _LONGEST_DOUBLINGS)
 
 
 class Suspects:
-    """All of them, in memory. Thread-safe."""
+    """All suspects, in memory. Thread-safe."""
 
     def __init__(self, clock: MonotonicClock = time) -> None:
         self._clock = clock
@@ -63,7 +63,7 @@ class Suspects:
             self._items[kind, id_] = Suspect(kind, id_, reason, since, tries, now + wait_before(tries))
 
     def remember(self, kind: Kind, id_: str, reason: str, since: float) -> None:
-        """The item was set aside in the predecessor's term: it is tried at once."""
+        """The item was set aside in the predecessor's term: it is tried immediately."""
         with self._lock:
             self._items.setdefault((kind, id_), Suspect(kind, id_, reason, since, 0, self._clock.monotonic()))
             self._shown[kind, id_] = 0
@@ -75,14 +75,14 @@ class Suspects:
                 self._items.pop((kind, id_), None)
 
     def due(self, limit: int) -> list[Suspect]:
-        """Up to so many that are to be tried now, those first that have waited longest."""
+        """Up to this many suspects to be tried now, longest waiting first."""
         now = self._clock.monotonic()
         with self._lock:
             found = sorted((item for item in self._items.values() if item.due_at <= now), key=lambda item: item.due_at)
         return found[:limit]
 
     def news(self) -> tuple[list[Suspect], list[tuple[Kind, str]]]:
-        """The items that people are to be told about, and those to be told about no more, since `told`."""
+        """The items that people should be told about, and those that have recovered, since `told`."""
         with self._lock:
             show = [
                 item

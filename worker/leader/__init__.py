@@ -1,4 +1,4 @@
-"""Leadership: of all workers on one store, one at a time decides which task takes which event. All of them make calls.
+"""Leadership: of all workers on one store, one at a time decides which task takes which event. All workers make calls.
 
 A worker goes through these states::
 
@@ -35,8 +35,8 @@ resigns    The term ends at once, and another worker can be elected without wait
 The fence. `Leadership.elect` returns a `Term`, and every method of the store that writes a decision takes one: deciding
 without having been elected is a type error. In the same transaction the store checks that the term's holder is still
 leader, and raises LeadershipLost if it isn't. So however late a former leader wakes up, it writes nothing, and no task
-is given to two events. What it may still do is poll tasks from Conductor's queue, which hands each out only once.
-Before each poll it therefore checks its term; a new leader searches the index for what its predecessor may have polled,
-and decides nothing before a poll that the predecessor had sent can no longer take effect; and whatever was polled and
-not stored is handed over.
+is given to two events. It can still poll tasks from Conductor's queue, though, which hands each out only once. So it
+checks its term before each poll; a new leader searches the index for what its predecessor may have polled, and decides
+nothing until a poll that the predecessor sent can no longer take effect; and tasks that were polled but not stored are
+handed over.
 """

@@ -1,4 +1,4 @@
-"""Found tasks on their way into the store and the decider, and out of them again."""
+"""Moves found tasks into the store and the decider, and out again."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from worker.leader.task_index import parse_task
 log = structlog.get_logger()
 
 _REFUSED = 1000
-"""Polled tasks that the store refuses and that are kept; of more than that, the index is asked again."""
+"""Polled tasks that are kept although the store refuses them; beyond that, the index is searched again."""
 
 
 class Adoption:
-    """Of one term. What the store refuses is narrowed down to single tasks. Belongs to the loop's thread."""
+    """Belongs to one term, and to the loop's thread. What the store refuses is narrowed down to single tasks."""
 
     def __init__(self, store: Store, term: Term, decider: Decider, state: DiscoveryState, reporter: Reporter):
         self._store = store
@@ -33,19 +33,19 @@ class Adoption:
         self._state = state
         self._reporter = reporter
         self._polled: list[Task] = []
-        """Taken from the queue and not yet stored: no queue hands them out again."""
+        """Taken off the queue but not stored yet: no queue hands them out again."""
         self._refused: dict[str, Task] = {}
-        """Those of them that the store refuses, which are tried again."""
+        """Those that the store refuses, which are tried again."""
 
     @property
     def unstored(self) -> list[Task]:
-        """What was polled and isn't stored."""
+        """Tasks that were polled but aren't stored."""
         return [*self._polled, *self._refused.values()]
 
     def adopt(self, tasks: Sequence[Task], suspects: bool = False) -> None:
-        """Stores the tasks; those that weren't known wait from now on. Raises LeadershipLost and StoreUnavailable.
+        """Stores the tasks; new ones wait from now on. Raises LeadershipLost and StoreUnavailable.
 
-        `suspects` may have been handed out by the queue before, when nobody could read them.
+        `suspects` may have been handed out by the queue earlier, when they couldn't be read.
         """
         tasks = [replace(task, broken=parse_task(task)[1]) for task in tasks]
         self._polled += [task for task in tasks if task.found_by == "queue"]
@@ -76,13 +76,13 @@ class Adoption:
             self._reporter.found_by_index_alone(self._state)
 
     def _refuse(self, task: Task, error: Exception) -> None:
-        """The store can't hold the task now. The index finds one that it knows again."""
+        """The store can't hold the task now. The index finds it again, if it knows it."""
         if task.found_by == "queue" and len(self._refused) < _REFUSED:
             self._refused[task.id] = task
         self._decider.quarantine.task_failed(task.id, error, partial(self.adopt, [task]))
 
     def look_again(self, returned: Sequence[Task]) -> None:
-        """Returned tasks wait again. Raises LeadershipLost and StoreUnavailable."""
+        """Makes returned tasks wait again. Raises LeadershipLost and StoreUnavailable."""
         due = [task for task in returned if not self._decider.quarantine.has_task(task.id)]
         for task, error in narrowed(due, self._look_again):
             self._decider.quarantine.task_failed(task.id, error, partial(self._look_again, [task]))
@@ -92,14 +92,14 @@ class Adoption:
         self._decider.add_tasks(tasks)
 
     def drop(self, task_ids: Sequence[str]) -> None:
-        """These tasks wait no longer: Conductor has ended them. Raises LeadershipLost and StoreUnavailable."""
-        # Events may have taken some since Conductor was asked; of a large decision the store may not know that yet.
+        """These tasks no longer wait: Conductor has ended them. Raises LeadershipLost and StoreUnavailable."""
+        # Events may have taken some since the look-up; the store may not know that yet in a large decision.
         task_ids = [task_id for task_id in task_ids if task_id in self._decider.tasks]
 
         def drop(ids: Sequence[str]) -> None:
             self._store.tasks.drop(self._term, ids, self._store.now())
             self._decider.drop_tasks(ids)
 
-        for task_id, error in narrowed(task_ids, drop):  # the next discovery finds that it has ended
+        for task_id, error in narrowed(task_ids, drop):  # the next discovery finds out that it has ended
             self._decider.quarantine.task_failed(task_id, error, lambda: None)
         log.info("tasks no longer wait: Conductor has ended them", tasks=task_ids)

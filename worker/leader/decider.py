@@ -1,8 +1,7 @@
 """Which task takes which event: plans decisions by the delivery rules, for the leader.
 
-It keeps the waiting tasks and the held events indexed in memory. What it decides is written to the store first, and
-only then changes the indexes. Times are Unix milliseconds by our clock; those of Conductor are converted to it as they
-are compared.
+It indexes the waiting tasks and held events in memory. A decision is written to the store first, and only then changes
+the indexes. Times are Unix milliseconds by our clock; Conductor's are converted when they are compared.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ log = structlog.get_logger()
 
 _PAGE = 2000
 _EXPIRED_AT_ONCE = 2000
-"""Holds that are ended between two scans: after a long downtime new events shouldn't wait for all of them."""
+"""Holds that are ended between two scans: after a long downtime, new events shouldn't wait for all of them."""
 _UNDEFINED_GRACE = 60_000
-"""Milliseconds that an event waits at least for its webhook's definition to appear."""
+"""Milliseconds that an event waits, at least, for its webhook's definition to appear."""
 
 
 class Decider:
@@ -62,20 +61,20 @@ class Decider:
         self._large = LargeDecisions(store, self.quarantine)
         self._writer = PlanWriter(store, self.tasks, self.held, self._large, timeouts)
         self._undefined: dict[str, int] = {}
-        """Webhook that isn't defined → when the first of its events is to be decided all the same."""
+        """Undefined webhook → when the first of its events is decided all the same."""
         self._complete_scan_began = 0
-        """When the last complete scan began: no hold has ended that ends later."""
+        """When the last complete scan began: holds that end later haven't ended."""
         self.blocked: Collection[str] = ()
-        """Webhooks whose events the last decision left undecided, because not every waiting task was known."""
+        """Webhooks whose events the last decision left undecided because not every waiting task was known."""
         self.newly_held = False
         """Whether the last decision left an event without a taker, so that it is held."""
         self.unfinished = False
-        """Whether there is more to decide at once, which no agenda shows."""
+        """Whether there is more to decide at once that no agenda shows."""
 
     # --- state ---
 
     def set_definitions(self, definitions: Definitions) -> None:
-        """Uses these definitions from now on; all waiting tasks are matched with held events again."""
+        """Uses these definitions from now on, and matches all waiting tasks with held events again."""
         receivers: dict[str, list[Webhook]] = {}
         for webhook in definitions.webhooks:
             for workflow in webhook.receivers:
@@ -84,12 +83,12 @@ class Decider:
         self.held.match_all()
 
     def load(self, term: Term, health: Health) -> list[Task]:
-        """Reads waiting tasks and held events from the store, with a beat to `health` now and then.
+        """Reads waiting tasks and held events from the store, with a beat to `health` from time to time.
 
-        Returns tasks that events have taken, though the store can't write that yet. Raises LeadershipLost and
+        Returns tasks that events have taken although the store can't record that yet. Raises LeadershipLost and
         StoreUnavailable.
         """
-        # What the predecessor was still writing comes first: it was decided before anything that is decided now.
+        # What the predecessor was still writing comes first: it was decided earlier than anything decided now.
         self._large.write_all(term, health)
         promised = set(self._store.large_decisions.promised_tasks())
         taken: list[Task] = []
@@ -108,17 +107,17 @@ class Decider:
         return taken
 
     def _learn_paths(self) -> None:
-        """Makes the tasks' paths known before the held events are read, so that each payload is read only once."""
+        """Registers the tasks' paths before the held events are read, so that each payload is read only once."""
         criteria = {(task.workflow, task.criteria.paths): task.criteria for task in self.tasks if task.criteria}
         common = Counter((task.workflow, task.criteria.paths) for task in self.tasks if task.criteria)
-        # The most common ones come last: if there are too many, the first are forgotten.
+        # The most common paths come last: if there are too many, the first are forgotten.
         for (workflow, paths), _ in reversed(common.most_common()):
             for webhook in self._scope.receivers.get(workflow, ()):
                 if not self.held.index.knows(webhook.name, paths):
                     self.held.index.learn(webhook.name, criteria[workflow, paths], ())
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
-        """Tasks that have come to wait."""
+        """These tasks now wait."""
         for task in tasks:
             self._add_task(task)
 
@@ -131,7 +130,7 @@ class Decider:
             self.quarantine.task_failed(task.id, error, partial(self._add_task, task))
 
     def drop_tasks(self, task_ids: Iterable[str]) -> None:
-        """Tasks that no longer wait."""
+        """These tasks no longer wait."""
         for task_id in task_ids:
             self.held.remove_task(task_id)
             self.quarantine.task_is_gone(task_id)
@@ -142,25 +141,26 @@ class Decider:
         return self._scope.receivers.keys()
 
     def lacks_taker(self, events: Iterable[Event]) -> bool:
-        """Whether any of these events has receivers, and no task that is known to wait matches it."""
+        """Whether any of these events has receivers, but no known waiting task matches it."""
         for event in events:
             webhook = self._scope.webhook(event)
             if webhook is None or not webhook.receivers:
                 continue
-            with suppress(Exception):  # it is set aside when it is decided
+            with suppress(Exception):  # deciding it sets it aside
                 if not self.tasks.matching(Document(event.document()), webhook.receivers):
                     return True
         return False
 
     def undefined(self, now: int) -> list[str]:
-        """Webhooks that aren't defined, and none of whose undecided events has waited long enough for that."""
+        """Undefined webhooks none of whose undecided events has waited long enough yet."""
         known = self._scope.definitions.by_name
         return [webhook for webhook, end in self._undefined.items() if webhook not in known and now < end]
 
     def set_paused(self, paused: Collection[str]) -> None:
         """These webhooks are paused from now on, and no others."""
         if resumed := [webhook for webhook in self._scope.paused if webhook not in paused]:
-            # As after downtime: tasks that came to wait meanwhile may take events that came, or were held, meanwhile.
+            # As after downtime: tasks that began to wait meanwhile may take events that arrived, or were held,
+            # meanwhile.
             self.held.match_all()
             for name in resumed:
                 self.held.index.unpark(name)
@@ -178,15 +178,15 @@ class Decider:
         limit: int,
         complete: bool = True,
     ) -> list[tuple[Target, Event]]:
-        """Decides these new events, in their order, and what follows from freed events and from newly waiting tasks.
+        """Decides these new events, in their order, as well as freed events and newly waiting tasks.
 
-        `began` is when the scan began that found every task that was waiting before; the events arrived earlier. If it
-        wasn't `complete`, because the index couldn't be searched, events without receivers are decided, and so are
-        those that have a taker; the others wait, and with them later ones of their webhooks. An event or task that
-        fails alone is set aside; those that were set aside and are due are tried again.
+        `began`: when the scan began; it found every task that was waiting then, and the events arrived earlier. If it
+        wasn't `complete`, because the index couldn't be searched, only events without receivers and those with a taker
+        are decided; the others wait, and so do their webhooks' later events. An event or task that fails alone is set
+        aside; those that are due again are retried.
 
         Claims the first `limit` targets for this worker, and returns them with their events. Raises LeadershipLost and
-        StoreUnavailable: the store must then be read again.
+        StoreUnavailable; the store must then be read again.
         """
         self.quarantine.retry_tasks(now)
         events, freed = self._with_due(events, freed, now)
@@ -204,7 +204,7 @@ class Decider:
     def _with_due(
         self, events: Sequence[Event], freed: Sequence[Event], now: int
     ) -> tuple[Sequence[Event], Sequence[Event]]:
-        """The events that may be decided now, and those that are free: with what the quarantine has due."""
+        """The events that may be decided now, and those that are free, including what is due from the quarantine."""
         events, freed = self.quarantine.ready(events, now), self.quarantine.ready(freed, now)
         if due := self.quarantine.due_events(now, self._scope.paused):
             undecided = [event for event in due if event.decided_at is None]
@@ -235,8 +235,8 @@ class Decider:
         return plan
 
     def _expired(self, plan: Plan) -> list[HeldEvent]:
-        """The events whose hold has run out before the last complete scan began, and that nothing may take any more."""
-        for task_id in plan.taken:  # what was kept for it ends now, unless another task may still take it
+        """The events whose hold ran out before the last complete scan began, and that nothing may take any more."""
+        for task_id in plan.taken:  # the hold of events kept for it ends now, unless another task may still take them
             self.held.index.let_go(task_id)
         ended = self.held.index.ended(self._complete_scan_began, self._scope.paused, _EXPIRED_AT_ONCE)
         plan.more_expired = len(ended) >= _EXPIRED_AT_ONCE
@@ -244,7 +244,7 @@ class Decider:
         return self.held.expired([event for event in ended if event.id not in plan.released], plan)
 
     def _free(self, event: Event, plan: Plan) -> None:
-        """It stays held unless a task takes it."""
+        """Holds the event unless a task takes it."""
         document = Document(event.document())
         webhook = self._scope.webhook(event)
         matching = self.tasks.matching(document, webhook.receivers) if webhook is not None else ()
@@ -254,7 +254,7 @@ class Decider:
         plan.decisions.append(Decision(event.id, event.status, "held"))
 
     def _finish(self, plan: Plan, events: Iterable[Event]) -> None:
-        """The plan is in the store, or what of it comes before a decision that the store refused."""
+        """The plan has been stored, up to the first decision that the store refused."""
         self.unfinished = plan.more_expired or plan.refused or self._large.more
         freed = {event.id for event in plan.freed}
         self.newly_held = any(d.hold == "held" and d.event_id not in freed for d in plan.decisions)
@@ -271,7 +271,7 @@ class Decider:
             if now < end:
                 plan.undefined[event.webhook] = min(end, plan.undefined.get(event.webhook, end))
             else:
-                log.warning("event of a webhook that isn't defined expired", event_id=event.id, webhook=event.webhook)
+                log.warning("an event of an undefined webhook expired", event_id=event.id, webhook=event.webhook)
                 plan.events[event.id] = event
                 plan.decisions.append(Decision(event.id, "expired", "no"))
             return
@@ -327,7 +327,7 @@ class Decider:
         return not any(start.unless_taken for start in starts_of(webhook, event, document, taken=False))
 
     def _start_instead(self, event: Event, plan: Plan) -> None:
-        """A freed event that no other task takes starts the workflows that only its takers had prevented."""
+        """A freed event that no other task takes starts the workflows that only its takers prevented."""
         webhook = self._scope.webhook(event)
         if webhook is None or event.id in plan.released:
             return

@@ -1,4 +1,4 @@
-"""The definitions in the worker: where they begin, and what is said of a change."""
+"""The definitions in the worker: how they are first loaded, and how changes are reported."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ STILL_IN_FORCE = "the definitions have errors; the last good ones of each file a
 
 
 def open_definitions(settings: Settings, open_store: Callable[[], Store]) -> DefinitionsSource:
-    """The definitions of the files. No secret is looked up: the worker verifies nothing.
+    """Reads the definitions from the files. No secret is looked up, since the worker verifies nothing.
 
-    A file that is broken at the start has the last good webhooks that an earlier process has kept. `open_store` is
-    called where the store is needed. Raises DefinitionsError if nothing good is known.
+    If a file is broken at the start, uses the last good webhooks that an earlier process kept. `open_store` is called
+    only if the store is needed. Raises DefinitionsError if nothing good is known.
     """
     last_good = LastGood(may_be_empty=settings.bridge_admin_writes, environment=lambda: None)
     left = frozenset(settings.bridge_leave_to_conductor)
@@ -64,7 +64,7 @@ class _Without(Loader):
 
 
 class _Changes(Listener):
-    """Logs and records changes. The good definitions are kept by the relay, which alone checks all of them."""
+    """Logs and records changes. The relay keeps the good definitions, since it alone checks all of them."""
 
     def __init__(self, source: DefinitionsSource, open_store: Callable[[], Store]):
         self._source = source

@@ -14,21 +14,21 @@ TERM_SECONDS = 6.0
 
 
 class Heartbeat:
-    """Of one term. Thread-safe: one thread renews the term, others ask about it."""
+    """Belongs to one term. Thread-safe: one thread renews the term, others query it."""
 
     def __init__(self, store: Leadership, term: Term, clock: MonotonicClock = time, since: float | None = None):
-        """`since` is when the store was asked for the term, by the clock; now by default."""
+        """`since`: when the term was requested from the store, by the clock; now by default."""
         self._store = store
         self._clock = clock
         self.term = term
         self.over = False
-        """Whether this worker has ended the term: nothing more may be done in it."""
+        """Whether this worker has ended the term, in which nothing more may be done."""
         self._lost = False
         self._renewed_at = clock.monotonic() if since is None else since
 
     @property
     def certain_until(self) -> float:
-        """Until when, by the monotonic clock, no other worker can be leader."""
+        """Until when (monotonic clock) no other worker can be leader."""
         return self._renewed_at + TERM_SECONDS
 
     def renew(self) -> bool:
@@ -43,9 +43,10 @@ class Heartbeat:
         return not self._lost
 
     def check(self) -> None:
-        """Raises LeadershipLost if another worker is leader, as far as this one knows.
+        """Raises LeadershipLost if, as far as this worker knows, another is leader.
 
-        Asks the store if the term isn't certain any more: this process may have been frozen. Raises StoreUnavailable.
+        Checks with the store if the term is no longer certain, as this process may have been frozen. Raises
+        StoreUnavailable.
         """
         if self._clock.monotonic() > self.certain_until:
             self.renew()

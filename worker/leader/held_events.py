@@ -1,4 +1,4 @@
-"""Matches held events with tasks that come to wait."""
+"""Matches held events with newly waiting tasks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _READ_AT_ONCE = 500
 
 @dataclass
 class Scope:
-    """What events are decided by: the definitions in force, and which webhooks are paused."""
+    """What decisions depend on: the definitions in force, and which webhooks are paused."""
 
     definitions: Definitions = field(default_factory=lambda: Definitions(()))
     receivers: Mapping[str, Sequence[Webhook]] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Scope:
 
 
 class HeldEvents:
-    """The held events, the tasks that are still to be matched with them, and those that are in doubt.
+    """The held events, the tasks still to be matched with them, and those in doubt.
 
     Belongs to the loop's thread.
     """
@@ -59,12 +59,12 @@ class HeldEvents:
         self._quarantine = quarantine
         self.index = HeldIndex()
         self.to_match: dict[str, WaitingTask] = {}
-        """Tasks that have come to wait, and may take a held event."""
+        """Newly waiting tasks, which may take a held event."""
         self._in_doubt: dict[str, dict[str, WaitingTask]] = {}
-        """Tasks that may take a held event, by the workflow that can't be shown for now."""
+        """Tasks that may take a held event, by their workflow, which can't be looked up for now."""
 
     def match_all(self) -> None:
-        """What tasks may take has changed: all are to be matched."""
+        """Matches all tasks again: what they may take has changed."""
         self.to_match.update((task.id, task) for task in self._tasks)
 
     def hold(self, event: Event) -> None:
@@ -73,7 +73,7 @@ class HeldEvents:
             self.index.add(HeldEvent(event), Document(event.document()))
 
     def remove_task(self, task_id: str) -> None:
-        """The task waits no longer, and takes nothing any more."""
+        """The task no longer waits, and takes nothing any more."""
         if (task := self._tasks.remove(task_id)) is None:
             return
         self.to_match.pop(task_id, None)
@@ -84,18 +84,18 @@ class HeldEvents:
         self.index.let_go(task_id)
 
     def begin(self) -> None:
-        """A decision begins: tasks are matched again if more may be known about their workflows."""
+        """A decision begins: matches tasks again if more may be known about their workflows."""
         for workflow_id in self._rules.workflows.begin() & self._in_doubt.keys():
             for task_id, task in self._in_doubt.pop(workflow_id).items():
                 self.to_match[task_id] = task
                 self.index.let_go(task_id)
 
     def finish(self, plan: Plan) -> None:
-        """The plan is in the store, or what of it comes before a decision that the store refused."""
+        """The plan has been stored, up to the first decision that the store refused."""
         for task_id, task in plan.to_match.items():
             if not plan.refused:
                 self.to_match.pop(task_id, None)
-            elif task_id in self._tasks:  # it may take what another was to take
+            elif task_id in self._tasks:  # it may take what another was going to take
                 self.to_match[task_id] = task
         for task in plan.in_doubt.values():
             if task.id in self._tasks:
@@ -104,28 +104,28 @@ class HeldEvents:
             self.index.keep(kept, task_id)
 
     def read(self, webhook: str | None = None) -> Iterator[Event]:
-        """The held events in the store, of one webhook or of all."""
+        """The held events in the store, of one webhook or all."""
         seq = 0
         while page := self._store.decisions.held(seq, _PAGE, webhook):
             yield from page
             seq = page[-1].seq
 
     def set_aside(self, event: Event | HeldEvent, error: Exception) -> None:
-        """The event fails alone: it is out of the way of others until its next try."""
+        """The event fails alone: keeps it out of the way of others until its next try."""
         self._quarantine.event_failed(event.id, event.webhook, error)
         self.index.remove(event if isinstance(event, HeldEvent) else HeldEvent(event))
 
     def isolated(self, event: Event | HeldEvent) -> AbstractContextManager[None]:
-        """Sets the event aside if what is done for it inside fails."""
+        """Sets the event aside if the block fails."""
         return _isolated(partial(self.set_aside, event))
 
     def _look_again(self, task_id: str) -> None:
-        """The task, if it waits, may take a held event."""
+        """The task, if it is waiting, may take a held event."""
         if (task := self._tasks.get(task_id)) is not None:
             self.to_match[task_id] = task
 
     def take(self, plan: Plan) -> None:
-        """Each task that came to wait takes the oldest held event that it may take."""
+        """Gives each newly waiting task the oldest held event that it may take."""
         if not len(self.index) and not len(plan.freed_index):
             return
         coming = sorted(plan.to_match.values(), key=lambda task: (task.scheduled_at, task.id))
@@ -146,7 +146,7 @@ class HeldEvents:
                     plan.take(event, task)
 
     def _isolated_task(self, task: WaitingTask) -> AbstractContextManager[None]:
-        """Sets the task aside if what is done for it inside fails: it takes no held event before its next try."""
+        """Sets the task aside if the block fails: it takes no held event before its next try."""
         look_again = partial(self._look_again, task.id)
         return _isolated(lambda error: self._quarantine.task_failed(task.id, error, look_again))
 
@@ -162,7 +162,7 @@ class HeldEvents:
     def _candidates(
         self, webhook: Webhook, criteria: Criteria, received_after: float, plan: Plan
     ) -> Iterator[HeldEvent]:
-        """The webhook's events that are held, or free again, and for which the criteria hold: the oldest first."""
+        """The webhook's held or freed events for which the criteria hold, oldest first."""
         held = self._matching(self.index, webhook.name, criteria, received_after, self.read)
         if not len(plan.freed_index):
             return held
@@ -194,7 +194,7 @@ class HeldEvents:
                     yield event
 
     def _documents(self, events: Iterable[Event]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        """Number and payload of each; what can't be read is set aside."""
+        """Each event's number and payload; unreadable events are set aside."""
         for event in events:
             try:
                 document = event.document()
@@ -204,7 +204,7 @@ class HeldEvents:
                 yield event.seq, document
 
     def _oldest_for(self, task: WaitingTask, plan: Plan) -> HeldEvent | None:
-        """The oldest held event that the task may take. Raises InDoubt if which one it is depends on a look-up."""
+        """The oldest held event that the task may take. Raises InDoubt if the answer depends on a failed look-up."""
         oldest: HeldEvent | None = None
         doubt: InDoubt | None = None
         for webhook in self._scope.open_to(task.workflow):
@@ -216,12 +216,12 @@ class HeldEvents:
         return oldest
 
     def _first_for(self, task: WaitingTask, webhook: Webhook, plan: Plan) -> tuple[HeldEvent | None, InDoubt | None]:
-        """The webhook's oldest held event that the task may take; with the doubt, if it is in doubt whether it may."""
+        """The webhook's oldest held event that the task may take, with the doubt if there is any."""
         assert task.criteria is not None
         scheduled = self._rules.scheduled(task)
         since, doubt = float("-inf"), None
         try:
-            # Only events that arrived while the workflow ran already can be taken: older ones needn't be looked at.
+            # Only events that arrived while the workflow was running can be taken: skip older ones.
             running_since = self._rules.running_since(task)
             if running_since is None or not self._rules.version_fits(task, webhook):
                 return None, None
@@ -251,7 +251,7 @@ class HeldEvents:
         return doubt is not None
 
     def expired(self, ended: list[HeldEvent], plan: Plan) -> list[HeldEvent]:
-        """Those of the events whose hold has ended that no task in doubt may still take; the others are kept."""
+        """The events whose hold has ended and that no task in doubt may still take; the others are kept."""
         doubted = {task.id: task for tasks in self._in_doubt.values() for task in tasks.values()} if ended else {}
         doubted.update(plan.in_doubt)
         doubted = {task_id: task for task_id, task in doubted.items() if task_id not in plan.taken}
@@ -276,7 +276,7 @@ class HeldEvents:
         return over
 
     def _stored(self, events: Sequence[HeldEvent]) -> Iterator[tuple[HeldEvent, Event | None]]:
-        """Each with the event in the store, if there is one; many are read at once. What can't be read is set aside."""
+        """Each with its event in the store, if it has one; reads many at once. Unreadable events are set aside."""
         for part in _in_parts(events):
             found = self._read_together(part)
             yield from ((event, found[event.seq]) for event in part if event.seq in found)
@@ -295,7 +295,7 @@ class HeldEvents:
     def _doubtful_taker(
         self, event: Event, webhook: Webhook, workflows: Collection[str], doubted: Mapping[str, WaitingTask]
     ) -> WaitingTask | None:
-        """A task in doubt, of these workflows, that may take the event when its workflow can be looked up."""
+        """A task in doubt, of these workflows, that may take the event once its workflow can be looked up."""
         for task in self._tasks.matching(Document(event.document()), workflows):
             if task.id not in doubted or not came_in_time(self._rules.scheduled(task), event.hold_until):
                 continue
@@ -303,7 +303,7 @@ class HeldEvents:
                 if not self._rules.version_fits(task, webhook):
                     continue
                 if self._rules.may_take(task, event.id, event.received_at, event.hold_until):
-                    return task  # it was looked up just now: the next decision gives it to the task
+                    return task  # its workflow was just looked up: the next decision gives the event to the task
             except InDoubt:
                 return task
         return None
@@ -320,7 +320,7 @@ def _isolated(set_aside: Callable[[Exception], None]) -> Iterator[None]:
 
 
 def _in_parts(events: Sequence[HeldEvent]) -> Iterator[Sequence[HeldEvent]]:
-    """The events in parts that may be read at once: not too many, and with no more payload than fits."""
+    """Splits the events into parts that may be read at once: not too many, and not too much payload."""
     begin, room = 0, turns.BYTES
     for number, event in enumerate(events):
         if number - begin == _READ_AT_ONCE or room <= 0:

@@ -1,6 +1,6 @@
 """The held events, found for a task at a cost that doesn't grow with their number.
 
-They are kept by webhook, and looked up by their values at a set of paths.
+They are indexed by webhook, and by their values at sets of paths.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from store.records import Event
 from worker.leader.task_index import Document
 
 _MANY_VALUES = 64
-"""Combinations of values beyond which an event is compared with each task instead of being looked up."""
+"""Combinations of values above which an event is compared with each task instead of being looked up."""
 _GROUPS = 32
-"""Sets of paths by which a webhook's held events can be found at a time."""
+"""Sets of paths by which a webhook's held events are indexed at a time."""
 _FEW = 500
-"""Up to so many held events of a webhook are read for any new set of paths."""
+"""Held events of a webhook up to which any new set of paths is indexed."""
 _OFTEN = 8
-"""Tasks with the same set of paths after which more events than that are read for it."""
+"""Tasks with the same set of paths after which it is indexed for more events too."""
 _SETS_COUNTED = 1000
 _OUT_OF_ORDER = 10_000
-"""Milliseconds by which the order of arrival may differ from the times of arrival."""
+"""Milliseconds by which the order of arrival may deviate from the times of arrival."""
 _BITS = 2048
-"""Of an event's signature."""
+"""Bits in an event's signature."""
 
 
 class HeldEvent:
-    """What matching needs of a held event."""
+    """What matching needs to know about a held event."""
 
     __slots__ = ("hold_until", "id", "received_at", "seq", "signature", "size", "webhook")
 
@@ -45,14 +45,14 @@ class HeldEvent:
         self.hold_until = event.hold_until
         self.size = len(event.payload)
         self.signature = 0
-        """A bit for each member's name and each value of its payload. Criteria that need other bits can't hold."""
+        """Bits for each member name and each value in its payload. Criteria that need other bits can't hold."""
 
     def __lt__(self, other: HeldEvent) -> bool:
         return self.seq < other.seq
 
 
 class _Group:
-    """The held events of a webhook by their values at one set of paths."""
+    """A webhook's held events by their values at one set of paths."""
 
     __slots__ = ("by_keys", "many", "selects")
 
@@ -60,10 +60,10 @@ class _Group:
         self.selects = selects
         self.by_keys: dict[tuple[Key, ...], list[HeldEvent]] = {}
         self.many: list[HeldEvent] = []
-        """Events with too many values to be looked up by each combination."""
+        """Events with too many values to be indexed by every combination."""
 
     def places(self, paths: tuple[str, ...], document: Document) -> list[tuple[Key, ...]] | None:
-        """The combinations of values that the event is found by; None if they are too many."""
+        """The combinations of values by which the event is found; None if there are too many."""
         values, number = [], 1
         for path, select in zip(paths, self.selects, strict=True):
             keys = document.keys(path, select)
@@ -73,7 +73,7 @@ class _Group:
 
 
 class HeldIndex:
-    """The held events. What is kept for a task in doubt doesn't end before that task is let go."""
+    """The held events. An event kept for a task in doubt doesn't end before that task is released."""
 
     def __init__(self) -> None:
         self._events: dict[str, dict[int, HeldEvent]] = {}
@@ -92,9 +92,9 @@ class HeldIndex:
         return event.seq in self._events.get(event.webhook, ())
 
     def ended(self, before: float, paused: Collection[str] = (), limit: float = float("inf")) -> list[HeldEvent]:
-        """The first events whose hold ended before that time, except those of paused webhooks.
+        """The earliest events whose hold ended before that time, except those of paused webhooks.
 
-        They stay until they are removed; those of paused webhooks aren't looked at again before they are unparked.
+        They stay until removed; those of paused webhooks aren't looked at again until they are unparked.
         """
         ended: dict[int, HeldEvent] = {}
         while self._by_end and self._by_end[0][0] < before and len(ended) < limit:
@@ -114,25 +114,25 @@ class HeldIndex:
             heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
 
     def keep(self, event: HeldEvent, task_id: str) -> None:
-        """The event has not `ended` before this task, which may still take it, is let go."""
+        """Keeps the event from being `ended` until this task, which may still take it, is released."""
         self._kept.setdefault(task_id, []).append(event)
         self._kept_seqs.add(event.seq)
 
     def let_go(self, task_id: str) -> None:
-        """No event is kept for this task any longer."""
+        """Stops keeping events for this task."""
         for event in self._kept.pop(task_id, ()):
             self._kept_seqs.discard(event.seq)
             if event in self:
                 heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
 
     def knows(self, webhook: str, paths: tuple[str, ...]) -> bool:
-        """Whether the webhook's events can be looked up by this set of paths already."""
+        """Whether the webhook's events are already indexed by this set of paths."""
         return paths in self._groups.get(webhook, {})
 
     def wants(self, webhook: str, criteria: Criteria) -> bool:
-        """Whether the webhook's events should be made findable by these paths, which costs reading every one.
+        """Whether the webhook's events should be indexed by these paths, which requires reading each one.
 
-        Paths that tasks have of their own aren't worth that: for those each event's signature is looked at.
+        That isn't worth it for paths that only single tasks have: for those, each event's signature is checked.
         """
         if len(self._events.get(webhook, ())) <= _FEW or not _needed(criteria):
             return True
@@ -143,7 +143,7 @@ class HeldIndex:
         return asked > _OFTEN
 
     def _forget_one(self, webhook: str) -> None:
-        """Forgets the set of paths that was learned first."""
+        """Forgets the set of paths that was learned earliest."""
         groups = self._groups[webhook]
         forgotten = groups.pop(next(iter(groups)))
         for seq in self._events.get(webhook, ()):
@@ -151,7 +151,7 @@ class HeldIndex:
                 self._places[seq] = [place for place in self._places[seq] if place[0] is not forgotten]
 
     def learn(self, webhook: str, criteria: Criteria, documents: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
-        """Makes the webhook's events findable by these paths; `documents` gives (seq, payload) of every one held."""
+        """Indexes the webhook's events by these paths; `documents` gives (seq, payload) of every held one."""
         group = _Group(criteria.selects)
         events = self._events.get(webhook, {})
         places = [
@@ -159,7 +159,7 @@ class HeldIndex:
             for seq, document in documents
             if seq in events
         ]
-        # Reading may have failed above: only what is known of all events is used.
+        # Reading may have failed above: use the index only if it covers all events.
         self._groups.setdefault(webhook, {})[criteria.paths] = group
         self._asked.pop((webhook, criteria.paths), None)
         if len(self._groups[webhook]) > _GROUPS:
@@ -200,7 +200,8 @@ class HeldIndex:
                     del group.by_keys[place]
 
     def candidates(self, webhook: str, criteria: Criteria, received_after: float) -> Iterator[tuple[HeldEvent, bool]]:
-        """Held events whose values fit, oldest first, from about that arrival on; False: it must be compared."""
+        """Held events whose values fit, oldest first, from about that arrival on; False if the event must be
+        compared."""
         group = self._groups.get(webhook, {}).get(criteria.paths)
         if group is None:
             needed = _needed(criteria)
@@ -221,7 +222,7 @@ class HeldIndex:
 def _first_received(events: list[HeldEvent], received_after: float) -> int:
     """The index of the first event that may have arrived after that time.
 
-    The order of arrival is that of the commits, which the times follow but for a few seconds.
+    The order of arrival is the order of commits, from which the times deviate by a few seconds at most.
     """
     return bisect_left(events, received_after - _OUT_OF_ORDER, key=lambda event: event.received_at)
 
@@ -231,7 +232,7 @@ def _bit(key: str | tuple[str]) -> int:
 
 
 def _signature(payload: Mapping[str, Any]) -> int:
-    """A bit for each member's name and each value in the payload, `_webhook` left out."""
+    """Bits for each member name and each value in the payload, without `_webhook`."""
     places: set[int] = set()
     values: list[Any] = [{name: value for name, value in payload.items() if name != "_webhook"}]
     while values:
@@ -247,7 +248,7 @@ def _signature(payload: Mapping[str, Any]) -> int:
 
 
 def _needed(criteria: Criteria) -> int:
-    """The bits in the signature of every event for which the criteria hold; 0 where that can't be told."""
+    """The bits in the signature of every event for which the criteria hold; 0 if unknown."""
     needed = 0
     for path, key in zip(criteria.paths, criteria.keys, strict=True):
         steps = plain_steps(path.strip())

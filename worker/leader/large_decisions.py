@@ -1,4 +1,4 @@
-"""Decisions with very many targets, which are written in parts: other events are decided in between."""
+"""Decisions with very many targets, which are written in parts; other events are decided in between."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AT_ONCE = 2
 
 
 class LargeDecisions:
-    """The parts that are still to be written. A decision that can't be written is set aside, and holds up no other.
+    """The parts still to be written. A decision that can't be written is set aside, and holds up no other.
 
     Belongs to the loop's thread.
     """
@@ -27,12 +27,12 @@ class LargeDecisions:
         self._store = store
         self._quarantine = quarantine
         self._refused: set[str] = set()
-        """Events whose next part can't be written, before their next try."""
+        """Events whose next part couldn't be written, until their next try."""
         self.more = False
-        """Whether there are more parts to be written at once."""
+        """Whether there are more parts to write right away."""
 
     def write_all(self, term: Term, health: Health) -> None:
-        """Writes what the predecessor was still writing. Raises LeadershipLost and StoreUnavailable."""
+        """Finishes what the predecessor was writing. Raises LeadershipLost and StoreUnavailable."""
         self.more = True
         while self.more:
             self._write(term, self._store.now())

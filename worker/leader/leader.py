@@ -1,4 +1,4 @@
-"""One worker's time as leader: it owns all that a term knows, and is dropped when the term ends."""
+"""One worker's term as leader: owns everything that the term knows, and is dropped when it ends."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ _LONGEST_PAUSE = 5.0
 
 
 class TermOver(Exception):
-    """Another thread had something for a term that has ended."""
+    """Another thread sent something to a term that has ended."""
 
 
 class Leader:
-    """Belongs to the loop's thread. What other threads may call stands at the end; they send it messages."""
+    """Belongs to the loop's thread. Methods for other threads, which send it messages, are at the end."""
 
     def __init__(
         self,
@@ -68,8 +68,8 @@ class Leader:
         tuning: Tuning,
         clock: MonotonicClock,
     ):
-        """Has read nothing yet. `since` is when the term was asked for, by the clock. `stop` is rung when the worker is
-        to end: no pause is longer.
+        """Reads nothing yet. `since`: when the term was requested, by the clock. `stop` is rung when the worker should
+        end, and cuts every pause short.
 
         Raises StoreUnavailable.
         """
@@ -97,21 +97,21 @@ class Leader:
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=tuning.inbox)
         self._scanned_at = float("-inf")
         self.quiet_until = float("-inf")
-        """When everything that the predecessor had sent has taken effect, by the monotonic clock."""
+        """When everything that the predecessor sent has taken effect (monotonic clock)."""
         if term.predecessor is not None:
-            # It may have polled as it died: Conductor then gives the tasks to nobody, and soon after knows them by its
-            # index only. An event that is decided in between would miss them.
+            # It may have polled as it died. Conductor then gives the tasks to nobody, and shortly afterwards only its
+            # index knows them. An event decided in between would miss them.
             ago = (store.now() - term.predecessor_until) / 1000
             self.quiet_until = clock.monotonic() + tuning.predecessor_grace - max(0.0, ago)
         self._failures = 0
         self._missing_calls: str | None = None
-        """The calls that Conductor lacked when it was last asked; None before."""
+        """The calls that Conductor lacked at the last check; None before the first."""
         self._webhooks_at = float("-inf")
-        """When Conductor was last asked for webhooks of its own, by the monotonic clock."""
+        """When Conductor was last asked for its own webhooks (monotonic clock)."""
         self._listener = store.signals.listener("events")
 
     def load(self) -> None:
-        """Reads what the store knows. Raises LeadershipLost and StoreUnavailable."""
+        """Reads everything from the store. Raises LeadershipLost and StoreUnavailable."""
         started = self._clock.monotonic()
         self._health.progress.leads()
         self._set_definitions(self._definitions)
@@ -127,7 +127,7 @@ class Leader:
         )
 
     def end(self) -> list[Task]:
-        """Ends the term: nothing more is done in it. Returns what was polled and not yet stored."""
+        """Ends the term, in which nothing more is done. Returns tasks that were polled but not stored yet."""
         self.heartbeat.over = True
         self._listener.close()
         metrics.leadership_over()
@@ -136,14 +136,16 @@ class Leader:
     # --- one step ---
 
     def step(self) -> None:
-        """Decides what there is to decide, and waits for more.
+        """Decides everything there is to decide, and waits for more.
 
-        Raises LeadershipLost and StoreUnavailable: the term has to end.
+        Raises LeadershipLost and StoreUnavailable; the term must then end.
         """
         self.heartbeat.check()
         try:
             more = self.decide()
-        except ConductorError as error:  # of a scan: a look-up of one workflow holds up only that one's tasks
+        except (
+            ConductorError
+        ) as error:  # an error of a scan: a failed look-up of a workflow holds up only that workflow's tasks
             self._conductor_is_away(error)
             return
         self._conductor_answers()
@@ -152,13 +154,14 @@ class Leader:
             self._listener.wait(min(self._settings.bridge_poll_interval + 1, due))
 
     def decide(self) -> bool:
-        """One scan and the decisions after it; True if there is more to decide at once. Raises ConductorError too."""
+        """One scan and the decisions after it; True if there is more to decide right away. Raises ConductorError
+        too."""
         store, executor, decider = self._store, self._executor, self.decider
         self._use_definitions()
         self.read_inbox()
         gap = self._tuning.busy_scan_gap if executor.busy else self._tuning.scan_gap
         self._stop.wait(max(self._scanned_at + gap, self.quiet_until) - self._clock.monotonic())
-        # Read before the scan begins: whatever they are, they arrived before it.
+        # Read them before the scan begins, so that all of them arrived before it.
         waiting = () if self.state.must_search() else decider.blocked
         agenda = store.decisions.agenda(_EVENTS_A_DECISION, [*decider.undefined(store.now()), *waiting])
         decider.set_paused(agenda.paused)
@@ -189,10 +192,11 @@ class Leader:
         self._index.receivers = self.decider.receivers
 
     def _scan(self, events: Sequence[Event]) -> None:
-        """Adopts every task that waits; searches the index also if one of these events has no taker."""
+        """Adopts every waiting task; also searches the index if one of these events has no taker."""
         began = self._clock.monotonic()
         try:
-            # Checked before each poll, so that a process that was frozen takes no tasks that the leader now looks for.
+            # Check before each poll, so that a process that was frozen takes no tasks that the new leader is looking
+            # for.
             self.heartbeat.check()
             for tasks in self.scanner.scan():
                 self._adopt(tasks)
@@ -213,7 +217,7 @@ class Leader:
         self.adoption.adopt(tasks, suspects)
 
     def read_inbox(self) -> None:
-        """Does what other threads ask for."""
+        """Handles other threads' messages."""
         while True:
             try:
                 message = self._inbox.get_nowait()
@@ -223,7 +227,7 @@ class Leader:
                 message()
             except OF_ALL:
                 raise
-            except Exception:  # what else there is to do doesn't depend on it
+            except Exception:  # nothing else depends on it
                 log.exception("a message failed unexpectedly")
 
     # --- whether Conductor can be used ---
@@ -254,7 +258,7 @@ class Leader:
     # --- other threads ---
 
     def wake(self) -> None:
-        """There may be something to decide. For signal handlers too."""
+        """There may be something to decide. Safe in signal handlers."""
         self._listener.wake()
 
     def renew(self) -> None:
@@ -263,7 +267,7 @@ class Leader:
             self.wake()
 
     def discover(self) -> None:
-        """Searches the index next to the scans. Raises ConductorError, StoreUnavailable, and TermOver if it is."""
+        """Searches the index besides the scans. Raises ConductorError, StoreUnavailable, or TermOver."""
         if not self.scanner.searched_to and not self.state.failing:
             return
         try:
@@ -273,15 +277,15 @@ class Leader:
                 else:
                     self._send(partial(self._adopt, found))
         finally:
-            if not self.heartbeat.over:  # a reconciliation may have been completed before the discovery failed
+            if not self.heartbeat.over:  # a reconciliation may have completed before the discovery failed
                 self._reporter.discovery(self.state, self._discovery.outcome)
-        # Last: what was found must be stored by then.
+        # Last, since what was found must be stored by then.
         self._send(partial(self._reporter.searched_to, self._discovery.searched_to))
 
     def read_suspects(self) -> None:
-        """Tries again to read the tasks and workflows that couldn't be read and are due.
+        """Retries the unreadable tasks and workflows that are due.
 
-        Raises ConductorError, StoreUnavailable, and TermOver if it is.
+        Raises ConductorError, StoreUnavailable, or TermOver.
         """
         try:
             for tasks in self._index.retry():
@@ -290,7 +294,8 @@ class Leader:
             self._reporter.suspects(self._index.suspects)
 
     def check_calls(self) -> None:
-        """Finds out which calls can't be made before an event needs them: at first, and until none is missing.
+        """Finds out which calls can't be made before an event needs them: once at first, and then until none is
+        missing.
 
         Raises StoreUnavailable and ConductorError.
         """
@@ -302,9 +307,9 @@ class Leader:
             self._missing_calls = missing
 
     def look_at_webhooks(self) -> None:
-        """Finds out whether Conductor has webhooks of its own, and reports it: once it has answered, and now and then.
+        """Finds out whether Conductor has its own webhooks, and reports it: once it has answered, then from time to time.
 
-        An answer that doesn't tell changes nothing.
+        If it doesn't tell, nothing changes.
         """
         now = self._clock.monotonic()
         if not self.scanner.searched_to or now - self._webhooks_at < self._tuning.webhooks_gap:
@@ -313,19 +318,19 @@ class Leader:
         try:
             theirs = self._conductor.webhooks()
         except ConductorError as error:
-            log.info("whether Conductor has webhooks of its own can't be told", error=str(error))
+            log.info("can't tell whether Conductor has its own webhooks", error=str(error))
             return
         left = self._settings.bridge_leave_to_conductor
         self._reporter.webhooks(theirs, tuple(remarks(self._definitions.webhooks, theirs, left)))
 
     def extend_timeouts(self) -> None:
-        """Puts off the time-outs of tasks that this bridge answers for, and of those that its events have taken."""
+        """Extends the time-outs of the receivers' waiting tasks, and of tasks that events have taken."""
         tasks, receivers = self.decider.tasks, self.decider.receivers
         timed = [task for task in list(tasks.timed.values()) if task.workflow in receivers]
         self._timeouts.extend(timed, tasks, self.heartbeat)
 
     def _send(self, message: Callable[[], None]) -> None:
-        """Has the loop's thread do it. Raises TermOver if it won't."""
+        """Runs it on the loop's thread. Raises TermOver if the term ends first."""
         while not self.heartbeat.over:
             with suppress(queue.Full):
                 self._inbox.put(message, timeout=0.5)

@@ -1,4 +1,4 @@
-"""What the leader does at intervals for the store and for whoever watches, on threads of its own."""
+"""The leader's scheduled jobs for the store and for monitoring, on separate threads."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from worker.leader.leader import Leader
 log = structlog.get_logger()
 
 _KEYS_A_STEP = 100
-"""Once keys that are read, and forgotten, at a time."""
+"""Once keys that are read and forgotten at a time."""
 _FAILURES = 3
-"""Questions in a row that Conductor leaves unanswered before it is asked no more for now."""
+"""Consecutive unanswered questions after which Conductor is left alone for now."""
 _PRUNE_STEP = 200
 _PRUNE_GAP = 0.05
-"""Seconds between two steps, in which the relay's commits have the database to themselves."""
+"""Seconds between two steps, which leave the database to the relay's commits."""
 
 
 class Maintenance:
-    """The jobs of one worker. Each may raise StoreUnavailable; the next run tries again."""
+    """One worker's jobs. Each may raise StoreUnavailable; the next run tries again."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Maintenance:
         once_key_gap: float,
         clock: MonotonicClock = time,
     ):
-        """`stop` ends each pause. `once_key_gap` is the seconds between two questions about once keys at least."""
+        """`stop` ends each pause. `once_key_gap`: minimum seconds between two questions about once keys."""
         self._settings = settings
         self._store = store
         self._conductor = conductor
@@ -69,10 +69,10 @@ class Maintenance:
             log.info("old events pruned", events=pruned)
 
     def forget_once_keys(self, leader: Leader) -> None:
-        """Forgets the once keys whose events were pruned and whose workflows have ended since.
+        """Forgets the once keys whose events were pruned and whose workflows have since ended.
 
-        Conductor is asked about one at a time, with a pause as long as its answer took: half of what it could do at
-        most. One that it doesn't answer for is asked about again at the next run, and holds up no other. Raises
+        Asks Conductor about one at a time, and pauses for as long as the answer took, so that it uses at most half of
+        Conductor's capacity. One without an answer is asked about again at the next run, and holds up no other. Raises
         ConductorError.
         """
         keys, failures = self._store.once_keys, 0
@@ -86,7 +86,7 @@ class Maintenance:
                     failures = 0
                 except ConductorError:
                     failures += 1
-                    if failures == _FAILURES:  # it isn't about one of them
+                    if failures == _FAILURES:  # the failure isn't about a single key
                         raise
                 took = self._clock.monotonic() - began
                 if self._stop.wait(max(self._once_key_gap, took)) or leader.heartbeat.over:
@@ -96,7 +96,7 @@ class Maintenance:
         self._once_keys_to = ""
 
     def measure(self, leader: Leader) -> None:
-        """Sets the gauges of what is in the store. Only the leader has them: counting once is enough."""
+        """Sets the gauges about the store. Only the leader has them: counting once is enough."""
         counts = self._store.queries.event_counts()
         set_aside = self._store.quarantine.counts()
         oldest = self._store.queries.oldest_pending()
@@ -107,20 +107,20 @@ class Maintenance:
             metrics.SET_ASIDE.labels(kind).set(set_aside.get(kind, 0))
         metrics.OLDEST_PENDING.set(max(0.0, (self._store.now() - oldest) / 1000) if oldest else 0)
         metrics.WAITING_TASKS.set(waiting)
-        if leader.heartbeat.over:  # it ended meanwhile
+        if leader.heartbeat.over:  # the term ended meanwhile
             metrics.leadership_over()
 
     def see_progress(self, leader: Leader | None) -> None:
-        """Looks whether what is overdue gets done.
+        """Checks whether overdue work gets done.
 
-        While Conductor can't be used nothing can be done, and that is reported and has its alert: the worker isn't
+        While Conductor can't be used nothing can be done, which is reported and has its own alert: the worker isn't
         stuck.
         """
         progress = self._health.progress
         waiting: Collection[str] = ()
         if leader is not None:
             progress.leads()
-            waiting = leader.decider.blocked  # for Conductor's index, which is reported too
+            waiting = leader.decider.blocked  # events are waiting for Conductor's index, which is reported too
         away = self._store.facts.all().get("conductor", "up") != "up"
         before = self._store.now() - int(OVERDUE * 1000)
         paced = [*self._source.current.paces]

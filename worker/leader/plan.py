@@ -1,4 +1,4 @@
-"""What is decided and not yet written, and the targets that decisions consist of."""
+"""Decisions that aren't written yet, and the targets they consist of."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.leader.held_index import HeldEvent, HeldIndex
 from worker.leader.task_index import Document, WaitingTask
 
 STEP = 1000
-"""Targets and ended holds that are written in one transaction; a single decision may have more targets."""
+"""Targets and ended holds per transaction; a single decision may have more targets."""
 
 
 def is_large(decision: Decision) -> bool:
@@ -23,36 +23,36 @@ def is_large(decision: Decision) -> bool:
 
 @dataclass
 class Plan:
-    """Decisions that are to be written. Nothing else changes before they are in the store."""
+    """Decisions to be written. Nothing else changes before they are in the store."""
 
     paced: Collection[str]
     """Webhooks with a pace."""
     to_match: dict[str, WaitingTask]
-    """Tasks that may take a held event: they have come to wait, or more is known about them now."""
+    """Tasks that may take a held event: they began to wait, or more is known about them now."""
     freed: Sequence[Event]
-    """Events that are free again, and as good as held."""
+    """Events that are free again, which count as held."""
     freed_index: HeldIndex = field(default_factory=HeldIndex)
     decisions: list[Decision] = field(default_factory=list)
     taken: dict[str, str] = field(default_factory=dict)
     """task id → event id."""
     released: dict[str, HeldEvent] = field(default_factory=dict)
-    """id → event that is held no longer."""
+    """id → event that is no longer held."""
     events: dict[str, Event] = field(default_factory=dict)
     """id → event that is decided, or free again."""
     refused: bool = False
-    """Whether the store refused a decision: what comes after it is decided again."""
+    """Whether the store refused a decision; everything after it is decided again."""
     in_doubt: dict[str, WaitingTask] = field(default_factory=dict)
     """Tasks that may take an event once their workflow can be looked up."""
     in_doubt_for: set[tuple[str, str]] = field(default_factory=set)
     """Ids of tasks in doubt, each with a webhook of which this plan holds an event that may be the task's."""
     kept: list[tuple[HeldEvent, str]] = field(default_factory=list)
-    """Events whose hold has run out, each with the task in doubt that may still take it."""
+    """Events whose hold ran out, each with the task in doubt that may still take it."""
     undefined: dict[str, int] = field(default_factory=dict)
-    """Webhook that isn't defined → when the first of its events is to be decided all the same."""
+    """Undefined webhook → when the first of its events is decided all the same."""
     complete: bool = True
-    """Whether every task that was waiting is known; if not, events without a taker are left undecided."""
+    """Whether every waiting task is known; if not, events without a taker are left undecided."""
     more_expired: bool = False
-    """Whether more holds have ended than are ended at once."""
+    """Whether more holds have run out than are ended at once."""
     blocked: set[str] = field(default_factory=set)
     """Webhooks with such an event: their later events wait too."""
 
@@ -62,12 +62,12 @@ class Plan:
         self.release(event, (completion(task),))
 
     def release(self, event: HeldEvent, targets: tuple[NewTarget, ...]) -> None:
-        """These are the event's targets; it is held no longer."""
+        """These are the event's targets; it is no longer held."""
         self.released[event.id] = event
         self.decisions.append(Decision(event.id, "pending", "no", targets, event.webhook in self.paced))
 
     def steps(self, ended: Sequence[HeldEvent]) -> Iterator[tuple[list[Decision], list[HeldEvent]]]:
-        """The decisions, and then the holds that have ended, in order, in steps of one transaction each."""
+        """The decisions, then the ended holds, in order, in steps of one transaction each."""
         step: list[Decision] = []
         size = 0
         for decision in self.decisions:
@@ -88,19 +88,19 @@ class Plan:
 
 @dataclass(frozen=True)
 class Start:
-    """A start that an event makes, and whether only for want of a taker."""
+    """A start that an event makes, and whether only because there was no taker."""
 
     target: NewTarget
     unless_taken: bool
 
 
 def starts_of(webhook: Webhook, event: Event, document: Document, taken: bool) -> list[Start]:
-    """The event's starts, as it is `taken` by a task or not."""
+    """The event's starts, which depend on whether it is `taken` by a task."""
     starts: list[Start] = []
     entries: dict[str, int] = {}
     for start in webhook.starts:
         if Conditions.parse(start.when).holds(document.value):
-            # An entry keeps its number whether or not those before it are made.
+            # An entry keeps its number whether or not earlier ones are made.
             number = entries[start.workflow] = entries.get(start.workflow, 0) + 1
             correlation_id = event.id if number == 1 else f"{event.id}#{number}"
             if not (taken and start.unless):
@@ -129,7 +129,7 @@ def completion(task: WaitingTask) -> NewTarget:
 
 
 def postponed(decision: Decision, not_before: Mapping[str, int]) -> Decision:
-    """The decision, with the times before which the completions of some tasks may not be made."""
+    """The decision, with the times before which some tasks may not be completed."""
     if not any(new.task_id in not_before for new in decision.targets):
         return decision
     targets = tuple(replace(new, not_before=not_before.get(new.task_id or "", 0)) for new in decision.targets)

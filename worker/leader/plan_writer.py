@@ -1,4 +1,4 @@
-"""Writes what was decided: first in the store, then in the indexes."""
+"""Applies decisions: first to the store, then to the indexes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.leader.task_timeouts import TaskTimeouts
 log = structlog.get_logger()
 
 _READ_AT_ONCE = 8
-"""Events that are read at once for the calls of their targets: only then it is known how large their payloads are."""
+"""Events that are read at once for their targets' calls: the size of their payloads is known only then."""
 
 
 class PlanWriter:
@@ -36,13 +36,12 @@ class PlanWriter:
     def write(
         self, term: Term, plan: Plan, expired: Sequence[HeldEvent], now: int, limit: int
     ) -> list[tuple[Target, Event]]:
-        """Writes the plan and ends the holds of the `expired` events, in a transaction for each step.
+        """Writes the plan and ends the holds of the `expired` events, one transaction per step.
 
         Claims the first `limit` targets for this worker, and returns them with their events. If the store refuses a
-        decision, its event is set aside, and nothing that comes after it is written. Raises LeadershipLost and
-        StoreUnavailable.
+        decision, its event is set aside, and nothing after it is written. Raises LeadershipLost and StoreUnavailable.
         """
-        # Everything that may fail comes before the transactions; what each has done is then done in memory too.
+        # Everything that may fail comes before the transactions; each one is then mirrored in memory.
         events, limit = self._to_call(plan, limit)
         claimed: list[Target] = []
         taken = [task for task in map(self._tasks.get, plan.taken) if task is not None]
@@ -53,16 +52,18 @@ class PlanWriter:
                 claimed += self._write(term, plan, decisions, ended, now, limit - len(claimed))
                 if plan.refused:
                     break
-        if missing := list({target.event_id for target in claimed} - events.keys()):  # others' calls were postponed
+        if missing := list(
+            {target.event_id for target in claimed} - events.keys()
+        ):  # the calls of the other events were postponed
             events |= self._store.queries.events_of(missing)
         return [(target, events[target.event_id]) for target in claimed]
 
     def _write(
         self, term: Term, plan: Plan, decisions: list[Decision], ended: list[HeldEvent], now: int, limit: int
     ) -> list[Target]:
-        """Writes these in one transaction. A decision that is refused is narrowed down to, and its event set aside.
+        """Writes these in one transaction. If it fails, singles out the refused decision and sets its event aside.
 
-        What comes after that one is decided again without it: its tasks, for example, may take other events.
+        Everything after that one is decided again without it: its tasks, for example, may take other events.
         """
         try:
             claimed: list[Target] = []
@@ -91,7 +92,7 @@ class PlanWriter:
         return claimed
 
     def _to_call(self, plan: Plan, limit: int) -> tuple[dict[str, Event], int]:
-        """The events of the first targets, and how many of these may be claimed: no more payload than fits is read."""
+        """The events of the first targets, and how many targets may be claimed: reads only as much payload as fits."""
         found: dict[str, Event] = {}
         number, size = 0, 0
         called = [d for d in plan.decisions if d.targets and not d.paced and not is_large(d)][: max(0, limit)]
@@ -109,7 +110,7 @@ class PlanWriter:
         return found, min(limit, number)
 
     def _events(self, plan: Plan, event_ids: Sequence[str]) -> Mapping[str, Event]:
-        """These events, but for those that can't be read: whoever claims their targets finds that out again."""
+        """These events, except unreadable ones: the worker that claims their targets finds that out again."""
         missing = [event_id for event_id in event_ids if event_id not in plan.events]
         if not missing:
             return plan.events
@@ -118,11 +119,11 @@ class PlanWriter:
         except OF_ALL:
             raise
         except Exception as error:
-            log.warning("events can't be read to be called for", events=missing, error=str(error))
+            log.warning("events can't be read for their calls", events=missing, error=str(error))
             return plan.events
 
     def _apply(self, plan: Plan, decisions: Iterable[Decision], ended: Iterable[HeldEvent]) -> None:
-        """Does in memory what a transaction did in the store."""
+        """Mirrors a transaction in memory."""
         for decision in decisions:
             for target in decision.targets:
                 if target.task_id is not None:

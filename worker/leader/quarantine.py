@@ -24,10 +24,10 @@ Kind = Literal["event", "task"]
 _LOOK_EVERY = 1000
 """Milliseconds between two looks for events that are due."""
 _AT_ONCE = 20
-"""Events that are tried again at a time: what fails for long takes no others' turn."""
+"""Events that are retried at a time: persistent failures don't keep others waiting."""
 _KEPT = 10_000
-"""Tasks, and events, that are remembered at most. Of more, the first are left to the store, and to the next leader,
-which reads them all."""
+"""Most tasks, and most events, that are remembered. Beyond that the earliest are left to the store, and to the next
+leader, which reads them all."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _Failure:
 
 
 class Quarantine:
-    """Collects what failed and what was tried again; `write` puts it into the store's quarantine, and takes it out."""
+    """Collects failures and retries; `write` updates the store's quarantine."""
 
     def __init__(self, store: Store):
         self._store = store
@@ -46,14 +46,14 @@ class Quarantine:
         self._tried: set[tuple[Kind, str]] = set()
         self._tasks: dict[str, tuple[SetAside, Callable[[], None]]] = {}
         self._events: dict[str, SetAside] = {}
-        """Events that failed, until they are tried again: the store may go on giving one that it couldn't set aside."""
+        """Events that failed, until they are retried: the store may keep returning one that it couldn't set aside."""
         self._not_stored: set[str] = set()
-        """Those of them that the store refused to set aside."""
+        """Those that the store refused to set aside."""
         self._gone: set[str] = set()
         self._looked = float("-inf")
 
     def event_failed(self, event_id: str, webhook: str | None, error: Exception) -> None:
-        """Nothing was decided of the event."""
+        """Nothing was decided about the event."""
         self._failures["event", event_id] = _Failure(webhook, error, None)
 
     def task_failed(self, task_id: str, error: Exception, retry: Callable[[], None]) -> None:
@@ -61,7 +61,7 @@ class Quarantine:
         self._failures["task", task_id] = _Failure(None, error, retry)
 
     def has_task(self, task_id: str) -> bool:
-        """Whether the task is set aside, and waits for its next try."""
+        """Whether the task is set aside until its next try."""
         return task_id in self._tasks
 
     def has_failed(self, kind: Kind, id_: str) -> bool:
@@ -74,7 +74,7 @@ class Quarantine:
             self._gone.add(task_id)
 
     def retry_tasks(self, now: int) -> None:
-        """Tries the tasks again that are due."""
+        """Retries the tasks that are due."""
         for task_id, (item, retry) in list(self._tasks.items()) if self._tasks else ():
             if _is_due(item, now):
                 self._tried.add(("task", task_id))
@@ -86,7 +86,7 @@ class Quarantine:
                     self.task_failed(task_id, error, retry)
 
     def ready(self, events: Iterable[Event], now: int) -> list[Event]:
-        """These events that the store gives to be decided, but for those that wait for their next try."""
+        """These undecided events from the store, without those that wait for their next try."""
         ready: list[Event] = []
         for event in events:
             item = self._events.get(event.id)
@@ -97,8 +97,8 @@ class Quarantine:
         return ready
 
     def due_events(self, now: int, paused: Collection[str]) -> list[Event]:
-        """Events that the store doesn't give, and that are to be tried again now: undecided ones, those that were held
-        or freed (`aside`, `held`), and those whose decision isn't written to its end (`writing`)."""
+        """Events that are due for a retry but that the store doesn't return: undecided ones, those that were held or
+        freed (`aside`, `held`), and those whose decision isn't completely written (`writing`)."""
         if now < self._looked + _LOOK_EVERY and self._looked <= now:
             return []
         self._looked = now
@@ -119,7 +119,7 @@ class Quarantine:
             if waits and not stored:
                 continue
             self._tried.add(("event", item.id))
-            # What is paused is left to the agenda; what is finished, or isn't there any more, needs nothing.
+            # Paused events are left to the agenda; finished or deleted ones need nothing.
             if event is not None and not waits and _is_left_out(event, stored):
                 due.append(event)
                 room -= len(event.payload)
@@ -132,7 +132,7 @@ class Quarantine:
         return list(items.values())
 
     def write(self, now: int) -> None:
-        """Sets aside what failed, and takes back what was tried again and didn't fail. Raises StoreUnavailable."""
+        """Sets aside what failed, and releases what was retried successfully. Raises StoreUnavailable."""
         if not (self._failures or self._tried or self._gone):
             return
         events = [id_ for kind, id_ in self._failures if kind == "event"]
@@ -162,7 +162,7 @@ class Quarantine:
             cause = failure.error if tries == 1 else None
             log.error(f"{kind} set aside: it fails alone", id=id_, tries=tries, reason=reason, exc_info=cause)
         for item, error in narrowed(items, self._store.quarantine.set_aside):
-            log.error("what failed can't be set aside", kind=item.kind, id=item.id, error=str(error))
+            log.error("failed items can't be set aside", kind=item.kind, id=item.id, error=str(error))
             if item.id in self._events:
                 self._not_stored.add(item.id)
         well = self._tried - self._failures.keys()
@@ -184,12 +184,12 @@ class Quarantine:
 
 
 def _is_due(item: SetAside, now: int) -> bool:
-    """Also when its time is further ahead than it was ever set: the clock was set back since."""
+    """Also due if its time is implausibly far ahead: the clock was set back since."""
     return not now < item.due_at <= now + 2000 * RARELY
 
 
 def _is_left_out(event: Event, stored: bool) -> bool:
-    """Whether the agenda leaves it out, though it isn't finished; `stored` says whether the store set it aside."""
+    """Whether the agenda omits the event although it isn't finished; `stored`: whether the store set it aside."""
     if event.hold == "writing":
         return True
     return event.decided_at is None or event.hold == "aside" if stored else event.hold == "held"

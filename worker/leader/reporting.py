@@ -1,4 +1,4 @@
-"""What a leader reports about Conductor: facts in the store, which command line and page show, metrics and the log."""
+"""What a leader reports about Conductor: metrics, the log, and facts in the store that command line and page show."""
 
 from __future__ import annotations
 
@@ -22,49 +22,50 @@ from worker.discovery.suspects import Kind, Suspect, Suspects
 log = structlog.get_logger()
 
 _REPEAT_EVERY = 60.0
-"""Seconds after which whether Conductor can be used is reported again: a leader of before may have said otherwise."""
+"""Seconds after which Conductor's state is reported again, since a former leader may have reported another."""
 _OFFSET_CHANGE = 5
-"""Milliseconds by which the clocks' offset must have changed to be reported again."""
+"""Milliseconds by which the clocks' offset must change before it is reported again."""
 _REMEMBERED = 100_000
-"""Items in quarantine that a new leader tries again."""
+"""Quarantined items that a new leader tries again."""
 _ALONE_EVERY = 3_600_000
-"""Milliseconds after which it is written again that tasks are found by the index alone."""
+"""Milliseconds after which it is recorded again that tasks are found by the index alone."""
 _KINDS: tuple[Kind, ...] = ("task", "workflow")
 
-# Facts of the store.
+# Names of facts in the store.
 _CONDUCTOR = "conductor"
 """``up``, or why Conductor can't be used."""
 _OFFSET = "conductor_clock_offset"
 """Milliseconds that Conductor's clock is ahead of ours."""
 _MISSING_CALLS = "conductor_lacks"
-"""Which calls Conductor hasn't got, or our key may not make; no such fact if none."""
+"""Which calls Conductor lacks, or our key may not make; absent if there are none."""
 _WAY = "discovery"
-"""How waiting tasks are found that no queue hands out, and why in no better way."""
+"""How waiting tasks that no queue hands out are found, and why no better way is used."""
 _UNINDEXED = "index_misses"
-"""How many waiting tasks Conductor's index doesn't know, as text; no such fact if none."""
+"""How many waiting tasks Conductor's index doesn't know, as text; absent if none."""
 _INDEX_FAILS = "index_fails"
-"""Why the index can't be searched while events wait for it; no such fact if none waits."""
+"""Why the index can't be searched while events wait for it; absent if none waits."""
 _SEARCHED_TO = "index_searched_to"
 """The server's time up to which the index was searched, in milliseconds."""
 _ALONE = "tasks_by_index_alone"
-"""When a task was last found by the index alone, in Unix milliseconds; older workers wrote 1, for ever."""
+"""When a task was last found by the index alone, in Unix milliseconds; older workers wrote 1, meaning forever."""
 
 
 class Reporter:
-    """Of one term. What can't be written now, as the store is unavailable, is written when it comes up again."""
+    """Belongs to one term. What can't be written because the store is unavailable is written when it next comes up."""
 
     def __init__(self, store: Store, clock: MonotonicClock = time) -> None:
         self._store = store
         self._clock = clock
         self._written: dict[str, str | None] = {}
-        """The facts as this leader has written them."""
+        """The facts that this leader has written."""
         self._conductor_at = float("-inf")
         self._way: str | None = None
         self._said_of_webhooks: Sequence[Remark] = ()
         self._alone_at = 0
 
     def _write(self, fact: str, text: str | None) -> bool:
-        """Writes the fact if this leader hasn't written just that; whether it did, for the store may be unavailable."""
+        """Writes the fact unless this leader last wrote the same; returns whether it is written, as the store may be
+        unavailable."""
         if fact not in self._written or self._written[fact] != text:
             with suppress(StoreUnavailable):
                 self._store.facts.set(fact, text)
@@ -82,15 +83,15 @@ class Reporter:
             self._conductor_at = self._clock.monotonic()
 
     def offset(self, offset: int) -> None:
-        """The clocks' offset, for whoever explains: they compare Conductor's times with ours as the decider does."""
+        """The clocks' offset, for explanations, which compare Conductor's times with ours as the decider does."""
         written = self._written.get(_OFFSET)
         if written is None or abs(offset - int(written)) > _OFFSET_CHANGE:
             self._write(_OFFSET, str(offset))
 
     def missing_calls(self, text: str) -> None:
-        """Which calls can't be made; empty if all can. Raises StoreUnavailable."""
+        """Reports which calls can't be made; empty if all can. Raises StoreUnavailable."""
         if text:
-            log.error("Conductor can't be used for everything", error=text)
+            log.error("some calls to Conductor can't be made", error=text)
         self._store.facts.set(_MISSING_CALLS, text or None)
 
     def webhooks(self, theirs: Sequence[ServerWebhook] | None, said: Sequence[Remark]) -> None:
@@ -105,7 +106,7 @@ class Reporter:
     # --- discovery ---
 
     def discovery(self, state: DiscoveryState, outcome: Outcome | None = None) -> None:
-        """The way in which tasks are found, if it has changed; the outcome of a reconciliation."""
+        """Reports how tasks are found, if that has changed, and the outcome of a reconciliation."""
         way = f"{state.way}: {state.reason}" if state.reason else state.way
         if state.proven and way != self._way:
             self._way = way
@@ -120,17 +121,17 @@ class Reporter:
             metrics.INDEX_MISSES.set(outcome.unindexed)
             text = f"{outcome.unindexed} of {outcome.waiting} waiting tasks" if outcome.unindexed else None
             if text:
-                log.warning("tasks that wait are not in Conductor's index: it lags, or has lost them", missing=text)
+                log.warning("waiting tasks are missing from Conductor's index: it lags, or has lost them", missing=text)
             self._write(_UNINDEXED, text)
 
     def waiting_for_index(self, webhooks: Collection[str], reason: str) -> None:
-        """Events of these webhooks wait because the index can't be searched, for that reason."""
+        """Reports that events of these webhooks wait because the index can't be searched, and why."""
         metrics.INDEX_WAITS.set(len(webhooks))
         text = f"{', '.join(sorted(webhooks))}: {reason}" if webhooks else None
         self._write(_INDEX_FAILS, text)
 
     def found_by_index_alone(self, state: DiscoveryState) -> None:
-        """A task was found that no queue has handed out. Raises StoreUnavailable."""
+        """Reports a task that no queue has handed out. Raises StoreUnavailable."""
         if state.need() == "queue":
             log.info("a task was found by the index alone: every scan searches the index from now on")
         state.found_by_index_alone()
@@ -140,20 +141,20 @@ class Reporter:
             self._alone_at = now
 
     def searched_to(self, moment: int) -> None:
-        """The index was searched up to then by the server's clock, and what was found is stored.
+        """Records up to when, by the server's clock, the index was searched, and that what was found is stored.
 
         Raises StoreUnavailable.
         """
         self._store.facts.set(_SEARCHED_TO, str(moment))
 
     def suspects(self, suspects: Suspects) -> None:
-        """Puts what goes on failing into the quarantine, and takes back what can be read again.
+        """Puts persistent failures into the quarantine, and releases what can be read again.
 
         Raises StoreUnavailable.
         """
         show, gone = suspects.news()
         for item, error in narrowed(self._set_aside(show), self._store.quarantine.set_aside):
-            log.error("what can't be read can't be set aside either", kind=item.kind, id=item.id, error=str(error))
+            log.error("an unreadable item can't be set aside either", kind=item.kind, id=item.id, error=str(error))
         for kind in _KINDS:
             if ids := [id_ for of, id_ in gone if of == kind]:
                 self._store.quarantine.take_back(kind, ids)
@@ -170,7 +171,7 @@ class Reporter:
     # --- what a predecessor has reported ---
 
     def recall(self, state: DiscoveryState, suspects: Suspects) -> int:
-        """Tells the state and the suspects what the store still knows; returns up to when the index was searched.
+        """Initializes the state and the suspects from the store; returns up to when the index was searched.
 
         Raises StoreUnavailable.
         """

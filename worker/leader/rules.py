@@ -1,6 +1,6 @@
 """Which tasks an event may go to: the delivery rules for one task and one event.
 
-Each raises InDoubt where the rule needs the task's workflow, and Conductor can't show that for now.
+Each raises InDoubt if the rule needs the task's workflow and Conductor can't return it for now.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from worker.leader.workflows import InDoubt, Workflows
 
 
 class Rules:
-    """Times are Unix milliseconds by our clock; those of Conductor are converted to it as they are compared."""
+    """Times are Unix milliseconds by our clock; Conductor's are converted when they are compared."""
 
     def __init__(self, tasks: TaskIndex, workflows: Workflows, clock: ServerClock, skew: float):
         """`skew` is BRIDGE_CLOCK_SKEW in milliseconds."""
@@ -27,11 +27,12 @@ class Rules:
         self._skew = skew
 
     def scheduled(self, task: WaitingTask) -> float:
-        """When the task came to wait."""
+        """When the task began to wait."""
         return self._clock.to_local(task.scheduled_at)
 
     def running_since(self, task: WaitingTask) -> float | None:
-        """The task takes no held event that arrived before that time; None if Conductor doesn't have its workflow."""
+        """The time before which a held event must not have arrived for the task to take it; None if Conductor doesn't
+        have its workflow."""
         workflow = self.workflows.get(task.workflow_id)
         if workflow is None:
             return None
@@ -40,9 +41,10 @@ class Rules:
     def takers(
         self, webhook: Webhook, event: Event, document: Document, plan: Plan
     ) -> list[tuple[WaitingTask, NewTarget]]:
-        """All matching tasks that were waiting when the event arrived; if there is none, the first that came later.
+        """All matching tasks that were waiting when the event arrived; if there are none, the first one that came
+        later.
 
-        Of those that were waiting one whose version can't be looked up for now is among them, with a target in doubt.
+        A task that was waiting but whose version can't be looked up for now is included, with a target in doubt.
         """
         matching = [task for task in self._tasks.matching(document, webhook.receivers) if task.id not in plan.taken]
         if any(webhook.receivers[task.workflow] is not None for task in matching):
@@ -68,14 +70,15 @@ class Rules:
                 ):
                     return [(task, completion(task))]
             except InDoubt:
-                # The event is held for it, unless another takes it.
+                # The event is held for this task, unless another takes it.
                 if came_in_time(self.scheduled(task), event.hold_until):
                     plan.in_doubt[task.id] = task
                     plan.in_doubt_for.add((task.id, webhook.name))
         return []
 
     def may_take(self, task: WaitingTask, event_id: str, received_at: int, hold_until: int) -> bool:
-        """Whether a task may take a held event: it came in time, and its workflow was running when that arrived."""
+        """Whether a task may take a held event: it came in time, and its workflow was running when the event
+        arrived."""
         scheduled = self.scheduled(task)
         if not came_in_time(scheduled, hold_until):
             return False
@@ -87,7 +90,7 @@ class Rules:
         return was_running(self._clock.to_local(workflow.root_started_at), received_at, self._skew)
 
     def version_fits(self, task: WaitingTask, webhook: Webhook) -> bool:
-        """Whether the webhook receives the version of the task's workflow."""
+        """Whether the webhook's receivers include the version of the task's workflow."""
         versions = webhook.receivers[task.workflow]
         if versions is None:
             return True

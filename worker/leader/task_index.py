@@ -20,14 +20,14 @@ log = structlog.get_logger()
 
 
 class WaitingTask:
-    """What matching needs of a waiting task."""
+    """What matching needs to know about a waiting task."""
 
     __slots__ = ("criteria", "id", "reference_name", "response_timeout", "scheduled_at", "workflow", "workflow_id")
 
     def __init__(self, task: Task, criteria: Criteria | None):
         self.id = task.id
         self.workflow_id = task.workflow_id
-        # The same few names stand in very many tasks.
+        # Very many tasks share the same few names.
         self.workflow = sys.intern(task.workflow)
         self.reference_name = sys.intern(task.reference_name)
         self.scheduled_at = task.scheduled_at
@@ -37,17 +37,17 @@ class WaitingTask:
 
 
 def parse_task(task: Task) -> tuple[WaitingTask, str | None]:
-    """The task for the index, and why its matches can't be parsed if they can't."""
+    """The task for the index, and why its matches can't be parsed (None if they can)."""
     try:
         return WaitingTask(task, Criteria.parse(task.matches)), None
     except BadMatches as error:
         return WaitingTask(task, None), str(error)
-    except Exception as error:  # whatever it is, it is this task's
+    except Exception as error:  # whatever the error, only this task is affected
         return WaitingTask(task, None), f"{type(error).__name__}: {error}"
 
 
 class Document:
-    """An event's payload; the keys at a path are found once."""
+    """An event's payload; the keys at each path are computed once."""
 
     __slots__ = ("_keys", "value")
 
@@ -56,12 +56,12 @@ class Document:
         self._keys: dict[str, frozenset[Key]] = {}
 
     def keys(self, path: str, select: Select) -> frozenset[Key]:
-        """The comparison keys of what the path selects; null, which equals nothing, left out."""
+        """The comparison keys of what the path selects, without null, which equals nothing."""
         keys = self._keys.get(path)
         if keys is None:
             try:
                 keys = frozenset(map(comparison_key, select(self.value))) - {None}
-            except Exception as error:  # one task's path must hold up neither the event nor other tasks
+            except Exception as error:  # one task's path must not hold up the event or other tasks
                 log.error("a path can't be evaluated: it selects nothing", path=path, error=str(error))
                 keys = frozenset()
             self._keys[path] = keys
@@ -74,7 +74,7 @@ class TaskIndex:
     def __init__(self) -> None:
         self._tasks: dict[str, WaitingTask] = {}
         self.timed: dict[str, WaitingTask] = {}
-        """Those whose definition has a response time-out."""
+        """Tasks whose definition has a response time-out."""
         # workflow → paths → (how to select each, tree: value at the first path → … → {task id: task})
         self._groups: dict[str, dict[tuple[str, ...], tuple[tuple[Select, ...], dict[Any, Any]]]] = {}
 
@@ -88,15 +88,15 @@ class TaskIndex:
         return iter(self._tasks.values())
 
     def get(self, task_id: str) -> WaitingTask | None:
-        """The task, if it waits."""
+        """The task, if it is waiting."""
         return self._tasks.get(task_id)
 
     def ids(self) -> list[str]:
-        """The ids of all tasks; may be asked for by another thread."""
+        """The ids of all tasks. Other threads may call this."""
         return list(self._tasks)
 
     def workflow_ids(self) -> set[str]:
-        """The workflows of all tasks; may be asked for by another thread."""
+        """The workflows of all tasks. Other threads may call this."""
         return {task.workflow_id for task in list(self._tasks.values())}
 
     def add(self, task: WaitingTask) -> None:
@@ -136,7 +136,7 @@ class TaskIndex:
         return task
 
     def matching(self, document: Document, workflows: Iterable[str]) -> list[WaitingTask]:
-        """The tasks of these workflows whose criteria hold, first scheduled first."""
+        """The tasks of these workflows whose criteria hold, earliest scheduled first."""
         found: list[WaitingTask] = []
         for workflow in workflows:
             for paths, (selects, tree) in self._groups.get(workflow, {}).items():

@@ -1,6 +1,6 @@
-"""Extends the response time-outs of tasks whose definition has one: without a sign of life they would time out.
+"""Extends the response time-outs of tasks whose definition has one; otherwise they would time out.
 
-Those that wait, and those that an event has taken, until their completion is recorded.
+That covers waiting tasks, and tasks that an event has taken until their completion is recorded.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ log = structlog.get_logger()
 
 _THREADS = 16
 _FAILING = _THREADS // 2
-"""Extensions in flight at most of tasks whose last one failed: those that hang hold up no other."""
+"""Most extensions in flight for tasks whose last one failed, so that those that hang hold up no other."""
 _IN_HAND = 128
-"""Extensions that are in flight or wait for a thread, so few that the most urgent ones are always among the next."""
+"""Most extensions that are in flight or wait for a thread: few enough that the most urgent ones always come next."""
 _PAGE = 2000
 _SOONEST = 0.2
-"""Seconds between two tries at least."""
+"""Minimum seconds between two tries."""
 PATIENCE = 0.1
-"""Seconds that a decision waits for extensions in flight. One takes a few milliseconds, unless it hangs."""
+"""Seconds that a decision waits for extensions in flight. Each takes a few milliseconds unless it hangs."""
 
 
 class _Timer:
@@ -45,27 +45,27 @@ class _Timer:
     def __init__(self, task: WaitingTask | Task, due: float, taken: bool = False):
         self.task = task
         self.due = due
-        """When it is to be extended, by the monotonic clock."""
+        """When it is due to be extended (monotonic clock)."""
         self.taken = taken
-        """Whether an event has the task."""
+        """Whether an event has taken the task."""
         self.failures = 0
         self.running = False
         self.effect_until = float("-inf")
-        """Until when an extension whose answer was lost may still take effect."""
+        """Until when an extension with a lost answer may still take effect."""
 
     @property
     def within(self) -> float:
-        """Seconds for one call, so that several tries fit into the time-out."""
+        """Seconds for one call, so that several tries fit within the time-out."""
         return max(1.0, self.task.response_timeout / 6)
 
 
 class TaskTimeouts:
     """Extends each time-out a third of its length after the last extension; after a failure, several times sooner.
 
-    Conductor reads a task, changes it and writes it back: an extension could undo a completion that is made at the same
-    time. So no task is given to an event while its extension is in flight, or its completion isn't due before that has
-    ended. While a taken task is extended, its completion is locked in the store against all workers; and none is
-    extended as long as its completion may be in flight.
+    Conductor reads a task, changes it and writes it back, so an extension could undo a concurrent completion. So no
+    task is given to an event while its extension is in flight, or else its completion isn't due until that has ended.
+    While a taken task is extended, its completion is locked in the store against all workers; and no task is extended
+    while its completion may be in flight.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class TaskTimeouts:
         patience: float = PATIENCE,
         steady: MonotonicClock = time,
     ):
-        """`patience` is the seconds that a decision waits for extensions in flight."""
+        """`patience`: seconds that a decision waits for extensions in flight."""
         self._conductor = conductor
         self._locks = locks
         self._clock = clock
@@ -87,14 +87,14 @@ class TaskTimeouts:
         self._patience = patience
         self._steady = steady
         self._changed = threading.Condition()
-        # All of the following under this lock.
+        # Guards everything below.
         self._timers: dict[str, _Timer] = {}
         self._extending: set[str] = set()
-        """Waiting tasks whose extension is in flight."""
+        """Waiting tasks with an extension in flight."""
         self._being_given: Collection[str] = ()
 
     def load(self, given: Iterable[Task] = ()) -> None:
-        """Reads which tasks events have taken; so have those `given`. Raises StoreUnavailable."""
+        """Reads which tasks events have taken, in addition to those `given`. Raises StoreUnavailable."""
         self._load(task for task in given if task.response_timeout)
         after = ""
         while page := self._locks.taken_in_time(after, _PAGE):
@@ -106,10 +106,10 @@ class TaskTimeouts:
             self._timers.update((task.id, _Timer(task, self._steady.monotonic(), taken=True)) for task in tasks)
 
     def extend(self, tasks: Iterable[WaitingTask], waiting: Container[str], heartbeat: Heartbeat) -> None:
-        """Begins the extensions that are due, of these tasks and of those that were taken.
+        """Begins the due extensions of these tasks and of taken ones.
 
-        `waiting` are the ids of the tasks that wait, at any time. No request for one of them leaves when the term isn't
-        certain any more: another leader may give the task to an event then.
+        `waiting` returns the ids of the tasks that wait at any time. No request for one of them leaves once the term is
+        no longer certain: another leader may then give the task to an event.
         """
 
         def waits(task_id: str) -> bool:
@@ -153,9 +153,9 @@ class TaskTimeouts:
         except Exception as error:
             self._again(timer)
             if isinstance(error, StoreUnavailable):
-                log.warning("a taken task's time-out wasn't put off", task_id=timer.task.id, error=str(error))
+                log.warning("could not extend a taken task's time-out", task_id=timer.task.id, error=str(error))
             else:
-                log.exception("putting a task's time-out off failed unexpectedly", task_id=timer.task.id)
+                log.exception("extending a task's time-out failed unexpectedly", task_id=timer.task.id)
         finally:
             with self._changed:
                 timer.running = False
@@ -177,13 +177,13 @@ class TaskTimeouts:
     def _put_off_taken(self, timer: _Timer) -> None:
         task_id = timer.task.id
         now, began = self._clock.now(), self._steady.monotonic()
-        # Whatever call was made under an older claim has ended: nothing of it can be beside this one.
+        # Any call under an older claim has ended, so it can't overlap with this one.
         free_before = now - int(claim_lasts(self._conductor.longest_call) * 1000)
         locked, over = self._locks.lock(self._worker_id, [task_id], now, free_before)
         if task_id in over:
             with self._changed:
                 self._timers.pop(task_id, None)
-        elif not locked:  # it is being made
+        elif not locked:  # the completion is in flight
             self._again(timer)
         else:
             try:
@@ -199,7 +199,7 @@ class TaskTimeouts:
             self._conductor.within(timer.within).extend_lease(task.id, task.workflow_id, not_after)
         except ConductorError as error:
             log.warning(
-                "a task's time-out wasn't put off", task_id=task.id, workflow_id=task.workflow_id, error=str(error)
+                "could not extend a task's time-out", task_id=task.id, workflow_id=task.workflow_id, error=str(error)
             )
             if not isinstance(error, (NotSent, Refused)):
                 timer.effect_until = self._steady.monotonic() + self._conductor.timeout
@@ -217,10 +217,10 @@ class TaskTimeouts:
 
     @contextmanager
     def suspended(self, tasks: Collection[WaitingTask]) -> Iterator[dict[str, int]]:
-        """Begins no extension of these waiting tasks while they are given to events inside.
+        """Begins no extension of these waiting tasks while the block gives them to events.
 
-        Yields until when, by the store's clock, the completions of some may not be made: an extension may still be
-        taking effect. At the end the tasks count as taken, unless the decision has failed.
+        Yields the times, by the store's clock, before which some may not be completed because an extension may still be
+        taking effect. At the end the tasks count as taken, unless the decision failed.
         """
         timed = {task.id: task for task in tasks if task.response_timeout}
         with self._changed:
@@ -245,7 +245,8 @@ class TaskTimeouts:
                     self._timers.setdefault(task.id, _Timer(task, due)).taken = True
 
     def finish(self) -> bool:
-        """Forgets all tasks, once the term is over; whether no extension of a waiting one is in flight any more."""
+        """Forgets all tasks, once the term is over; returns whether no extension of a waiting one is still in
+        flight."""
         with self._changed:
             self._timers.clear()
             return self._changed.wait_for(lambda: not self._extending, 1.0)

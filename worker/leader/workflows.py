@@ -1,4 +1,4 @@
-"""What the delivery rules need to know about workflows. One that Conductor can't show for now is in doubt."""
+"""What the delivery rules need to know about workflows. One that Conductor can't return for now is in doubt."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ log = structlog.get_logger()
 
 _REMEMBERED = 50_000
 _IN_DOUBT = 10_000
-"""Workflows in doubt that are remembered; of more, the first are forgotten, and so are looked up again sooner."""
+"""Workflows in doubt that are remembered; beyond that the earliest are forgotten, and so looked up again sooner."""
 _PATIENCE = 0.5
-"""Seconds that a decision waits for the next answer to a look-up."""
+"""Seconds that a decision waits for the next look-up's answer."""
 _LONGEST = 2.0
-"""Seconds that a decision waits for all its look-ups together."""
+"""Seconds that a decision waits for all of its look-ups together."""
 _LONGEST_PAUSE = 30.0
-"""Seconds between two look-ups of one workflow at most."""
+"""Longest pause in seconds between look-ups of one workflow."""
 _FORGOTTEN_AFTER = 300.0
-"""Seconds after which a doubt is forgotten whose next try was due and that nobody asked for: its tasks have ended."""
+"""Seconds past its next try after which a doubt that nobody asked about is forgotten: its tasks have ended."""
 _SHOWN_AFTER = 3
 """Failures after which people are shown that the workflow is in doubt."""
 _SHOW_EVERY = 1.0
-"""Seconds between two looks at what people are to be shown."""
+"""Seconds between two checks of what people should be shown."""
 _ANSWER_DUE = 0.25
-"""Seconds after which it is seen whether a look-up that nobody waited for has been answered."""
+"""Seconds after which to check whether a look-up that nobody waited for has been answered."""
 
 
 class WorkflowSource(Protocol):
-    """Conductor, as far as look-ups need it."""
+    """The part of Conductor that look-ups need."""
 
     def workflow(self, workflow_id: str) -> Workflow | None:
         """The workflow; None if there is none. May raise anything."""
 
     def within(self, seconds: float) -> WorkflowSource:
-        """The same, whose answers are waited for no longer than that."""
+        """The same, with this limit on the wait for answers."""
 
 
 class InDoubt(Exception):
-    """Conductor can't show the workflow for now."""
+    """Conductor can't return the workflow for now."""
 
 
 @dataclass
@@ -64,7 +64,7 @@ class _Doubt:
 
 
 class Workflows:
-    """Belongs to the loop's thread. A look-up that takes long continues, and its answer is used later."""
+    """Belongs to the loop's thread. A slow look-up continues in the background, and its answer is used later."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Workflows:
         at_once: int = 1,
         clock: MonotonicClock = time,
     ):
-        """`at_once` look-ups run on the `pool`, which has as many threads. Without a pool each is waited for."""
+        """`at_once` look-ups run at a time on the `pool`, which has as many threads. Without a pool they block."""
         self._store = store
         self._conductor = conductor
         self._pool = pool
@@ -82,7 +82,7 @@ class Workflows:
         self._clock = clock
         self._known: dict[str, Workflow] = {}
         self._absent: set[str] = set()
-        """What Conductor hasn't got, as this decision saw it."""
+        """What Conductor doesn't have, as seen by this decision."""
         self._unsaved: dict[str, Workflow] = {}
         self._running: set[str] = set()
         self._answers: queue.SimpleQueue[tuple[str, Workflow | Exception | None, bool]] = queue.SimpleQueue()
@@ -91,7 +91,7 @@ class Workflows:
         self._ready: set[str] = set()
         self._until = float("-inf")
         self._shown: dict[str, int] = {}
-        """The workflows that people were shown, each after how many failures."""
+        """The workflows that people were shown → their failures at that time."""
         self._shown_at = float("-inf")
 
     def __contains__(self, workflow_id: str) -> bool:
@@ -99,11 +99,11 @@ class Workflows:
 
     @property
     def in_doubt(self) -> dict[str, str]:
-        """workflow id → why it can't be shown, of those whose last look-up failed."""
+        """workflow id → why its last look-up failed."""
         return {workflow_id: doubt.reason for workflow_id, doubt in self._doubts.items()}
 
     def begin(self) -> set[str]:
-        """A decision begins. Returns the workflows of which more may be known than at the last one."""
+        """A decision begins. Returns the workflows about which more may be known than at the last one."""
         self._until = self._clock.monotonic() + _LONGEST
         self._absent.clear()
         if len(self._known) > _REMEMBERED:
@@ -116,12 +116,13 @@ class Workflows:
         return ready
 
     def due_in(self) -> float:
-        """Seconds until a look-up is to be tried again, or may have been answered; infinite if there is none."""
+        """Seconds until a look-up should be retried, or may have been answered; infinite if there is none."""
         next_try = self._agenda[0][0] - self._clock.monotonic() if self._agenda else float("inf")
         return max(0.0, min(next_try, _ANSWER_DUE if self._running or self._ready else float("inf")))
 
     def get(self, workflow_id: str) -> Workflow | None:
-        """The workflow; None if Conductor has none. Raises InDoubt if it can't be shown now, and StoreUnavailable."""
+        """The workflow; None if Conductor doesn't have it. Raises InDoubt if Conductor can't return it now, and
+        StoreUnavailable."""
         self.look_up([workflow_id])
         if workflow_id in self._known:
             return self._known[workflow_id]
@@ -135,9 +136,9 @@ class Workflows:
         raise InDoubt(f"workflow {workflow_id} has not been looked up yet")
 
     def look_up(self, workflow_ids: Iterable[str]) -> None:
-        """Looks up several at once, and waits while answers come. Raises StoreUnavailable."""
+        """Looks up several workflows at once, and waits while answers come in. Raises StoreUnavailable."""
         due = filter(self._is_due, dict.fromkeys(workflow_ids))
-        wanted = deque(sorted(due, key=self._doubts.__contains__))  # those that failed before come last
+        wanted = deque(sorted(due, key=self._doubts.__contains__))  # earlier failures come last
         if self._pool is None:
             for workflow_id in wanted:
                 self._take(workflow_id, *self._find(workflow_id))
@@ -163,11 +164,11 @@ class Workflows:
             self._take(*answered)
 
     def save(self) -> None:
-        """Has the store remember what was looked up. Raises StoreUnavailable."""
+        """Stores what was looked up. Raises StoreUnavailable."""
         if self._unsaved:
             for workflow, error in narrowed(list(self._unsaved.values()), self._store.workflows.remember):
-                # It is known for now, and is looked up again when it isn't any more.
-                log.warning("what was looked up can't be stored", workflow_id=workflow.id, error=str(error))
+                # It is known for now, and is looked up again once it is forgotten.
+                log.warning("look-up results can't be stored", workflow_id=workflow.id, error=str(error))
             self._unsaved.clear()
         if self._clock.monotonic() >= self._shown_at + _SHOW_EVERY:
             self._shown_at = self._clock.monotonic()
@@ -175,14 +176,14 @@ class Workflows:
             self._show()
 
     def _forget(self) -> None:
-        """Forgets doubts that nobody asks about any more."""
+        """Forgets doubts that nobody asks about."""
         before = self._clock.monotonic() - _FORGOTTEN_AFTER
         for workflow_id in [id_ for id_, doubt in self._doubts.items() if doubt.again_at < before]:
             if workflow_id not in self._running:
                 del self._doubts[workflow_id]
 
     def _show(self) -> None:
-        """Puts what goes on failing into the quarantine, and takes back what can be shown again."""
+        """Puts persistent failures into the quarantine, and releases what can be looked up again."""
         new = [
             (workflow_id, doubt)
             for workflow_id, doubt in self._doubts.items()
@@ -204,7 +205,7 @@ class Workflows:
                 for workflow_id, doubt in new
             ]
             for item, error in narrowed(items, self._store.quarantine.set_aside):
-                log.error("a workflow in doubt can't be shown to people", workflow_id=item.id, error=str(error))
+                log.error("can't report a workflow in doubt", workflow_id=item.id, error=str(error))
         if over:
             self._store.quarantine.take_back("workflow", over)
         self._shown.update((workflow_id, doubt.tries) for workflow_id, doubt in new)
@@ -218,7 +219,7 @@ class Workflows:
         return doubt is None or self._clock.monotonic() >= doubt.again_at
 
     def _has_room_for(self, workflow_id: str) -> bool:
-        """Those that failed before, and may hang again, leave half of the room to others."""
+        """Earlier failures, which may hang again, leave half of the room to others."""
         failed = sum(1 for running in self._running if running in self._doubts)
         return len(self._running) < self._at_once and not (
             workflow_id in self._doubts and failed >= max(1, self._at_once // 2)
@@ -229,7 +230,7 @@ class Workflows:
         self._answers.put((workflow_id, *self._find(workflow_id)))
 
     def _find(self, workflow_id: str) -> tuple[Workflow | Exception | None, bool]:
-        """What the store or Conductor knows of the workflow, or why that can't be said; whether it is new."""
+        """What the store or Conductor knows about the workflow, or why that is unknown; and whether it is new."""
         try:
             known = self._store.workflows.find(workflow_id)
             if known is not None:
@@ -237,9 +238,9 @@ class Workflows:
         except StoreUnavailable as error:
             return error, False
         except Exception as error:
-            log.warning("what is stored of a workflow can't be read", workflow_id=workflow_id, error=str(error))
-        # Nobody knows yet which of those asked for the first time hang: together they must not take every place for as
-        # long as a call may last.
+            log.warning("a stored workflow can't be read", workflow_id=workflow_id, error=str(error))
+        # Nobody knows yet which first look-ups will hang: together they must not occupy every thread for as long as a
+        # call may last.
         first = workflow_id not in self._doubts
         try:
             return self._conductor.within(_LONGEST if first else float("inf")).workflow(workflow_id), True
@@ -272,6 +273,6 @@ class Workflows:
         self._doubts[workflow_id] = _Doubt(tries, since, again_at, reason)
         heapq.heappush(self._agenda, (again_at, workflow_id))
         if before is None:
-            log.warning("a workflow can't be looked up; only its tasks wait for it", error=reason)
+            log.warning("a workflow can't be looked up; only its own tasks wait for it", error=reason)
             if len(self._doubts) > _IN_DOUBT:
                 del self._doubts[next(iter(self._doubts))]

@@ -1,7 +1,7 @@
-"""What people are told, and when: observations in, messages out. Pure; no message has anything of a payload or secret.
+"""What people are told, and when: observations in, messages out. Pure; no message contains any of a payload or secret.
 
-For each kind of trouble there is a message when it begins, another at most every ten minutes while there is news, and
-one when it is over.
+Each kind of trouble gets a message when it begins, then at most one every ten minutes while there is news, and one when
+it is over.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from store.records import WRONG_TOKEN
 
 Kind = Literal["failed", "rejecting", "conductor", "store", "definitions", "gone", "waiting", "set aside", "tokens"]
 QUIET = 600_000
-"""Milliseconds between two messages of a kind, unless the second says that it is over."""
+"""Milliseconds between two messages of a kind, unless the second announces the end."""
 AWAY = 60_000
-"""Milliseconds that Conductor must be away, or an event must wait, before it is worth a message."""
+"""Milliseconds that Conductor must be away, or an event must wait, before that is worth a message."""
 _TRY_AGAIN = 60_000
-"""Milliseconds until a message that couldn't be sent is tried again."""
+"""Milliseconds before a message that couldn't be sent is retried."""
 _HICCUP = 5_000
 """The same for the store."""
 _REJECTIONS = 3
-"""Of a webhook that accepts nothing. Fewer may be somebody who just tries its URL."""
+"""Rejections by a webhook that accepts nothing. Fewer may be someone just trying its URL."""
 WRONG_TOKENS = 20
-"""In the last hour or two, from all addresses together. Fewer are probably mistakes."""
+"""Wrong tokens in the last hour or two, from all addresses together. Fewer are probably mistakes."""
 _LISTED = 5
 
 
@@ -40,13 +40,13 @@ class Observation:
     """webhook → outcome → number in the last hour or two."""
     conductor_away: bool = False
     store_unavailable: bool = False
-    """Nothing else of the observation is known then."""
+    """If set, nothing else in the observation is known."""
     broken_definitions: tuple[str, ...] = ()
     """The processes that found errors in the definitions."""
     gone: tuple[str, ...] = ()
-    """Webhooks that have lately gone from the definitions."""
+    """Webhooks that recently disappeared from the definitions."""
     set_aside: tuple[str, ...] = ()
-    """Names of what is set aside, longest first."""
+    """Names of what is set aside, longest-standing first."""
     oldest_pending: int | None = None
     """When the oldest event arrived that still waits for a decision or a call."""
 
@@ -59,39 +59,39 @@ class Message:
     title: str
     body: str
     resolved: bool = False
-    """Whether it says that the trouble is over."""
+    """Whether it announces that the trouble is over."""
 
 
 @dataclass
 class _Trouble:
-    """What is known of one kind. Fields are kept under their names in the store."""
+    """What is known about one kind. Fields are stored under their names."""
 
     since: int | None = None
-    """Since when it lasts; None if it doesn't."""
+    """When it began; None if it isn't ongoing."""
     told_at: int = -QUIET
-    """When the last message about it was made, not counting one that it is over."""
+    """When the last message about it was created, not counting one about its end."""
     told: bool = False
-    """Whether people were told of it, and not yet that it is over."""
+    """Whether people were told about it, but not yet about its end."""
     about: list[str] = field(default_factory=list)
-    """What they were told that it is about."""
+    """What they were told it is about."""
     failed: dict[str, int] = field(default_factory=dict)
-    """webhook → failed events that they weren't told of."""
+    """webhook → failed events that they weren't told about."""
     telling: dict[str, int] = field(default_factory=dict)
     """webhook → those in the last message, in case it can't be sent."""
     not_before: int = 0
 
 
 class Notices:
-    """Decides what people are told."""
+    """Decides what to tell people."""
 
     def __init__(self, remembered: str | None = None):
-        """`remembered` is the `memory` of the leader before."""
+        """`remembered` is the previous leader's `memory`."""
         self._troubles: dict[Kind, _Trouble] = {kind: _Trouble() for kind in get_args(Kind)}
         for kind, written in _read(remembered):
             self._troubles[kind] = written
 
     def memory(self) -> str:
-        """What the next leader must know so as not to say anything twice."""
+        """What the next leader must know so that nothing is said twice."""
         return json.dumps({kind: asdict(trouble) for kind, trouble in self._troubles.items()}, sort_keys=True)
 
     def observe(self, seen: Observation) -> list[Message]:
@@ -115,7 +115,7 @@ class Notices:
             *self._state(seen, "definitions", list(seen.broken_definitions)),
             *self._state(seen, "gone", list(seen.gone)),
             *self._state(seen, "rejecting", rejecting),
-            # What succeeds within a few tries isn't worth a message.
+            # Failures that succeed within a few tries aren't worth a message.
             *self._state(seen, "set aside", list(seen.set_aside), after=AWAY),
             *self._state(seen, "tokens", ["tokens"] if wrong_tokens >= WRONG_TOKENS else []),
             # While Conductor is away all events wait for it, and people know.
@@ -123,7 +123,7 @@ class Notices:
         ]
 
     def not_sent(self, message: Message, now: int) -> None:
-        """The message couldn't be sent: it is due again in a minute, if there is still reason for it."""
+        """The message couldn't be sent: it is due again in a minute, if there is still a reason for it."""
         trouble = self._troubles[message.kind]
         trouble.not_before = now + _TRY_AGAIN
         trouble.told = message.resolved
@@ -179,9 +179,9 @@ RESOLVED: dict[Kind, str] = {
     "gone": "The missing webhooks are back, or have been gone for a day",
     "waiting": "Events are delivered on time again",
     "set aside": "Nothing is set aside any more",
-    "tokens": "Nobody guesses tokens at the admin page any more",
+    "tokens": "Nobody is guessing tokens at the admin page any more",
 }
-"""The title of the message that a trouble is over."""
+"""The title of the message that the trouble is over."""
 
 
 def _resolved(kind: Kind) -> Message:
@@ -206,12 +206,12 @@ def _message(kind: Kind, about: list[str], seen: Observation) -> Message:
             )
         case "gone":
             title = f"{_listed(about)} {'is' if len(about) == 1 else 'are'} gone from the definitions"
-            body = "Deliveries are answered 503 for a minute, then 404. If nobody has removed them, look at the files."
+            body = "Deliveries are answered 503 for a minute, then 404. If nobody removed them, check the files."
         case "set aside":
             title = f"{_listed(about)} {'fails' if len(about) == 1 else 'fail'}"
             body = "Everything else goes on, and these are retried. For the reasons see: webhook-bridge check."
         case "tokens":
-            title = "Somebody guesses tokens at the admin page"
+            title = "Somebody is guessing tokens at the admin page"
             wrong = seen.deliveries[""][WRONG_TOKEN]
             body = f"{wrong} wrong ones came in the last hour or two. The admin process logs their addresses."
         case _:
@@ -225,7 +225,7 @@ def _failed_message(failed: Mapping[str, int]) -> Message:
     number = sum(failed.values())
     each = [f"{name} ({count})" for name, count in sorted(failed.items())]
     body = (
-        f"Webhooks: {_listed(each)}. Conductor refuses them for good. Fix the cause, then replay them. "
+        f"Webhooks: {_listed(each)}. Conductor refuses them permanently. Fix the cause, then replay them. "
         "To list them: webhook-bridge events --status failed."
     )
     return Message("failed", f"{number} event{'s' if number > 1 else ''} failed", body)
@@ -237,7 +237,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _read(remembered: str | None) -> Iterator[tuple[Kind, _Trouble]]:
-    """What can be read of a memory: another version may have written it."""
+    """What can be read of a stored memory, which another version may have written."""
     try:
         written: Any = json.loads(remembered or "{}")
         for kind in get_args(Kind):

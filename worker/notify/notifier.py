@@ -1,4 +1,4 @@
-"""Observes the store, and tells people of trouble, on a thread of its own. A failure stops nothing else."""
+"""Observes the store, and tells people about trouble, on a separate thread. A failure stops nothing else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FAILED_READ = 50
 
 
 class Observer:
-    """Reads from the store how things are."""
+    """Reads the state of things from the store."""
 
     def __init__(self, store: Store):
         self._store = store
@@ -34,7 +34,7 @@ class Observer:
         self._failed_to = 0
 
     def observe(self) -> Observation:
-        """How things are; raises nothing but bugs."""
+        """The state of things; raises only on bugs."""
         now = self._store.now()
         try:
             self._store.deliveries.check_writable()
@@ -49,7 +49,7 @@ class Observer:
                 ),
                 gone=tuple(sorted(gone_webhooks(facts, now))),
                 set_aside=self._set_aside(),
-                # What waits because its webhook is paused is no trouble, and looks the same.
+                # Events that wait because their webhook is paused look the same, but are no trouble.
                 oldest_pending=self._store.queries.oldest_pending() if not self._store.pauses.paused() else None,
             )
         except StoreUnavailable:
@@ -76,7 +76,7 @@ class Observer:
 
 
 class Worker(Protocol):
-    """What the notifier needs to know of its worker."""
+    """What the notifier needs to know about its worker."""
 
     @property
     def is_leader(self) -> bool:
@@ -84,7 +84,7 @@ class Worker(Protocol):
 
 
 class Notifier:
-    """The thread that observes, and sends while its worker is leader."""
+    """The thread that observes, and that sends while its worker is leader."""
 
     def __init__(self, store: Store, sender: Sender, worker: Worker):
         self._store = store
@@ -97,11 +97,11 @@ class Notifier:
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
 
     def start(self) -> None:
-        """Begins to observe."""
+        """Starts observing."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends it, without waiting for a message that is on its way."""
+        """Stops, without waiting for a message that is being sent."""
         self._stop.ring()
 
     def _run(self) -> None:
@@ -114,7 +114,7 @@ class Notifier:
     def step(self) -> None:
         """Observes once, and sends what is due."""
         seen = self._observer.observe()
-        # While the store is away there is no leader: then the last one speaks.
+        # While the store is away there is no leader: then the last leader sends.
         if not self._worker.is_leader and not (seen.store_unavailable and self._notices is not None):
             self._notices = None
             return
@@ -135,13 +135,13 @@ class Notifier:
                 pass
 
     def _tell(self, message: Message) -> bool:
-        """Sends the message; whether it has reached anybody."""
+        """Sends the message; returns whether it reached anyone."""
         sent = self._sender.send(message.title, message.body, message.resolved)
         about = {"kind": message.kind, "title": message.title}
         failed = [number for number, ok in enumerate(sent, 1) if not ok]
         if not any(sent):
             log.warning("a notification could not be sent; trying again in a minute", **about)
-        elif failed:  # not again, or those whom it has reached would get it every minute
+        elif failed:  # don't retry, or the URLs that were reached would get it every minute
             log.warning("a notification could not be sent to every URL", failed_urls=failed, **about)
         else:
             log.info("notification sent", **about)

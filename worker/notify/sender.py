@@ -1,4 +1,4 @@
-"""Sends messages by Apprise."""
+"""Sends messages with Apprise."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ class Sender(Protocol):
     """Sends a message to every URL."""
 
     def send(self, title: str, body: str, resolved: bool) -> list[bool]:
-        """For each URL whether it could be sent. Raises nothing."""
+        """Sends the message; returns for each URL whether that succeeded. Never raises."""
 
 
 class Apprise:
-    """Sends to the services that Apprise URLs name, separated by spaces."""
+    """Sends to the services in a list of Apprise URLs, separated by spaces."""
 
     def __init__(self, urls: str):
-        """Raises SettingsError if the extra isn't installed, or a URL is none that Apprise knows."""
+        """Raises SettingsError if the extra isn't installed, or Apprise doesn't know a URL."""
         try:
             self._apprise: Any = import_module("apprise")
         except ImportError:
             raise SettingsError(
                 "BRIDGE_NOTIFY needs Apprise; install the extra: pip install 'conductor-webhook-bridge[notify]'"
             ) from None
-        logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it would write URLs with their secrets
+        logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it would log URLs with their secrets
         self._services = self._apprise.Apprise()
         for number, url in enumerate(urls.split(), 1):
             if not self._services.add(url):
                 raise SettingsError(
-                    f"BRIDGE_NOTIFY: URL number {number} is none that Apprise knows; write one such as slack://TOKEN, "
+                    f"BRIDGE_NOTIFY: Apprise doesn't know URL number {number}; write one such as slack://TOKEN, "
                     "mailto://USER:PASSWORD@HOST or json://HOST/PATH (https://github.com/caronc/apprise/wiki)"
                 )
         if not len(self._services):
             raise SettingsError("BRIDGE_NOTIFY: no URL; write one such as json://HOST/PATH, or leave it out")
 
     def send(self, title: str, body: str, resolved: bool) -> list[bool]:
-        """For each URL whether it could be sent. Raises nothing."""
+        """Sends the message; returns for each URL whether that succeeded. Never raises."""
         kind = self._apprise.NotifyType.SUCCESS if resolved else self._apprise.NotifyType.WARNING
         sent: list[bool] = []
         for service in self._services:
             try:
                 sent.append(bool(service.notify(title=f"Webhook bridge: {title}", body=body, notify_type=kind)))
-            except Exception:  # of one of a hundred services
+            except Exception:  # raised by one of a hundred services
                 sent.append(False)
         return sent

@@ -186,7 +186,7 @@ def test_a_workflow_that_stands_still_counts_as_started_only_once_it_goes(bench:
     bench.result(target, "lost_after")
     bench.conductor.standing = {"w0"}
     result = bench.result(bench.later(target))
-    assert (result.state, "do nothing" in str(result.error)) == ("pending", True)
+    assert (result.state, "hasn't scheduled" in str(result.error)) == ("pending", True)
     bench.conductor.standing = set()
     assert bench.result(bench.later(target, 3)).state == "done"
     assert len(bench.conductor.workflows) == 1
