@@ -1,1 +1,1 @@
-"""What relay and worker agree on: events, payloads, matches and the store."""
+"""What relay and worker share: events, payloads, matches and the store."""

@@ -1,4 +1,4 @@
-"""Narrows the failure of a batch down to the items that it fails with."""
+"""Narrows a batch's failure down to the items that cause it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from store.errors import LeadershipLost, StoreUnavailable
 _Item = TypeVar("_Item")
 
 OF_ALL = (LeadershipLost, StoreUnavailable)
-"""Errors that say nothing about an item: all of them have to wait."""
+"""Errors that say nothing about an item: all items must wait."""
 
 
 def narrowed(items: Sequence[_Item], act: Callable[[Sequence[_Item]], object]) -> list[tuple[_Item, Exception]]:
-    """Does `act(items)`, which does all or nothing; if it fails, acts on halves, in order, down to single items.
+    """Calls `act(items)`, which does all or nothing; if it fails, acts on halves, in order, down to single items.
 
     Returns the items that failed alone, each with its error. Raises LeadershipLost and StoreUnavailable.
     """

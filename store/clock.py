@@ -1,4 +1,4 @@
-"""This machine's clocks, and that of a server, Conductor or the database, beside ours."""
+"""This machine's clocks, and how a server's clock (Conductor's, the database's) compares with them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ _BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class MonotonicClock(Protocol):
-    """Counts seconds and only goes forward, as the module `time` does."""
+    """Counts seconds and only moves forward, like `time.monotonic`."""
 
     def monotonic(self) -> float:
-        """Seconds since some moment."""
+        """Seconds since an arbitrary moment."""
 
 
 def since_boot() -> float:
-    """Seconds by a clock that nobody sets, and that goes on while the machine sleeps, where there is one."""
+    """Seconds by a clock that nobody can set and that keeps running while the machine sleeps, where there is one."""
     return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)
 
 
 class SteadyClock:
-    """This machine's clock as it was when this was made, going on evenly since: setting it changes nothing."""
+    """This machine's clock as of construction, advancing steadily since: setting the machine's clock has no effect."""
 
     def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = since_boot):
         """Both count seconds."""
@@ -35,10 +35,10 @@ class SteadyClock:
 
 
 class ServerClock:
-    """How far a server's clock is ahead of this machine's, from what its answers say. All times in milliseconds.
+    """How far a server's clock is ahead of this machine's, estimated from its answers. All times in milliseconds.
 
-    Each answer bounds the offset: the server read its clock after the request was sent and before the answer came.
-    The narrowest bound counts, until one contradicts it: then a clock was set.
+    Each answer bounds the offset: the server read its clock after the request was sent and before the answer came. The
+    narrowest bound counts until one contradicts it, which means that a clock was set.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class ServerClock:
         self._high = float("inf")
 
     def observe(self, server: float, sent: float, received: float, precision: float = 0) -> None:
-        """Learns from one answer: the server's clock, and ours when the request went and when the answer came.
+        """Learns from one answer: the server's clock, and ours when the request left and when the answer came.
 
         `precision` is how much later than `server` its clock may have been: 1000 for a time in whole seconds.
         """
@@ -59,9 +59,9 @@ class ServerClock:
 
     @property
     def offset(self) -> float:
-        """Server minus ours: of what the bound allows, the value nearest to none."""
+        """Server minus ours: the value closest to 0 that the bounds allow."""
         return min(max(0.0, self._low), self._high)
 
     def to_local(self, server: float) -> float:
-        """Our clock's reading at that reading of the server's."""
+        """Our clock's time at that time of the server's."""
         return server - self.offset

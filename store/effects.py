@@ -1,4 +1,4 @@
-"""Since when calls of one kind have their effects without a break: a target that fails meanwhile fails alone.
+"""Since when calls of one kind have taken effect without a break: a target that fails meanwhile fails alone.
 
 Pure functions of values. Times are Unix milliseconds by the store's clock.
 """
@@ -8,31 +8,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BREAK = 600_000
-"""Milliseconds without any effect after which nothing is known: Conductor was away, or nobody called.
+"""Milliseconds without an effect after which nothing is known: Conductor was away, or nobody called.
 
-Nor is anything known from an effect that much in the future: the clock was set back.
+An effect that far in the future tells nothing either: the clock was set back.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """One spell of effects of a kind: `since` its first, without a break, to the `last`."""
+    """One unbroken run of effects of a kind, from the first (`since`) to the `last`."""
 
     since: int
     last: int
 
 
 def after_effect(before: Effects | None, now: int) -> Effects:
-    """The spell with one more effect; a new one if there was a break."""
+    """The run with one more effect; a new run if there was a break."""
     if before is None or abs(now - before.last) > BREAK:
         return Effects(now, now)
     return Effects(before.since, max(before.last, now))
 
 
 def failed_alone(failing_since: int, effects: Effects | None, now: int) -> int:
-    """Milliseconds for which a target has failed while others of its kind had their effect.
+    """Milliseconds for which a target has failed while others of its kind took effect.
 
-    A break counts for nothing, and what was before it neither: in an outage all fail, and none of them is to blame.
+    A break doesn't count, nor does anything before it: in an outage all targets fail, and none is to blame.
     """
     if effects is None or abs(now - effects.last) > BREAK:
         return 0

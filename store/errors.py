@@ -1,4 +1,4 @@
-"""What a store raises."""
+"""The errors that a store raises."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class StoreUnavailable(Exception):
 
 
 class StoreRefused(StoreUnavailable):
-    """The store's set-up or its URL is wrong: waiting won't help, somebody has to change it."""
+    """The store's set-up or URL is wrong: waiting won't help; somebody must change it."""
 
 
 class StoreMissing(StoreUnavailable):
@@ -16,11 +16,11 @@ class StoreMissing(StoreUnavailable):
 
 
 class Unstorable(Exception):
-    """The database refuses what it was given, now and later: something else may be fine."""
+    """The database refuses this input, now and later; other input may be fine."""
 
 
 class PartRefused(Exception):
-    """The next part of a large decision can't be written; the decisions of other events may be."""
+    """The next part of a large decision can't be written; other events' decisions may be fine."""
 
     def __init__(self, event_id: str, error: Exception):
         super().__init__(f"its targets can't be written: {type(error).__name__}: {error}")

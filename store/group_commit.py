@@ -1,4 +1,4 @@
-"""Deliveries that come together are committed together: a commit costs the same for one event and for several."""
+"""Deliveries that arrive together are committed together: a commit costs the same for one event as for several."""
 
 from __future__ import annotations
 
@@ -10,48 +10,49 @@ from store.errors import StoreUnavailable
 from store.records import Committed, NewEvent
 
 Take = Callable[[], list[Sequence[NewEvent]]]
-"""Closes the group, and answers the events of each delivery in it. To be called once the database is this process's to
-write: what comes while another process writes goes along."""
+"""Closes the group, and returns the events of each delivery in it. Call it once this process may write to the database:
+deliveries that arrive while another process writes are then included."""
 Commit = Callable[[Take, float], list[list[Committed]]]
-"""Writes what it takes, all or nothing, and answers for each delivery; waits for the database until that moment of the
-monotonic clock. Raises StoreUnavailable, or another exception if the database refuses one of them."""
+"""Writes what it takes, all or nothing, and returns an answer for each delivery; waits for the database until that time
+(monotonic clock). Raises StoreUnavailable, or another exception if the database refuses one of them."""
 
 
 class _Group:
-    """Deliveries on their way into one commit. Whoever opened it commits it for all; the others wait for `done`."""
+    """Deliveries to be committed together. The thread that opened the group commits it for all; the others wait for
+    `done`."""
 
     def __init__(self) -> None:
         self.deliveries: list[Sequence[NewEvent]] = []
         self.outcomes: list[list[Committed] | StoreUnavailable] = []
-        """For each delivery, once `done`; empty if the one that should have committed was stopped."""
+        """One result per delivery, once `done`; empty if the thread that should have committed was stopped."""
         self.done = threading.Event()
 
 
 class Scheduler(Protocol):
-    """How one of a process's deliveries makes way for the others, where they are greenlets of one thread."""
+    """How one of a process's deliveries yields to the others, if they are greenlets of one thread."""
 
     def let_others_run(self) -> None:
-        """Lets those that are ready hand in theirs before the database is asked for."""
+        """Lets the greenlets that are ready add their deliveries before the database is locked."""
 
     def block(self, seconds: float) -> None:
-        """Waits a moment with all of them: for what takes less time than coming back."""
+        """Blocks all of them for a moment: for waits that are shorter than a switch."""
 
 
 class GroupCommit:
     """Groups the deliveries of one process. Thread-safe, and safe for greenlets of one thread."""
 
     def __init__(self, commit: Commit, scheduler: Scheduler | None = None):
-        """Without a `scheduler` each delivery has a thread."""
+        """Without a `scheduler`, each delivery has its own thread."""
         self._commit = commit
         self._scheduler = scheduler
         self._lock = threading.Lock()
         self._open: _Group | None = None
 
     def append(self, events: Sequence[NewEvent], until: float = float("inf")) -> list[Committed]:
-        """Commits the events with those of others, and answers when they are on disk. Raises StoreUnavailable.
+        """Commits the events together with others', and returns once they are on disk. Raises StoreUnavailable.
 
-        A group waits for the database as long as its first delivery may. The others came later: they have their
-        answer sooner than they must.
+        A group waits for the database as long as its first delivery may. The others came later, so they get their
+        answers sooner than they must.
         """
         with self._lock:
             group, first = self._open, self._open is None
@@ -76,7 +77,7 @@ class GroupCommit:
         except StoreUnavailable as error:
             group.outcomes = [error] * len(self._close(group))
         except Exception as error:
-            # One delivery that the database refuses must not take the others of its group with it.
+            # A delivery that the database refuses must not fail the others in its group.
             deliveries = self._close(group)
             group.outcomes = (
                 [_refused(error)]
@@ -96,7 +97,7 @@ class GroupCommit:
             return _refused(error)
 
     def _close(self, group: _Group) -> list[Sequence[NewEvent]]:
-        """Lets nobody else in; the deliveries."""
+        """Closes the group; returns its deliveries."""
         with self._lock:
             if self._open is group:
                 self._open = None

@@ -1,7 +1,6 @@
-"""Blanks what a webhook's `hide` names, wherever people look: never for Conductor.
+"""Blanks the values that a webhook's `hide` names wherever people see them, but never for Conductor.
 
-What is hidden is a list of JSONPaths, or None where nobody knows any more what was to be hidden: then nothing of a
-payload is shown.
+`hide` is a list of JSONPaths, or None if it is no longer known what to hide: then nothing of a payload is shown.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from store.records import Event
 
 BLANK = "***"
 Hidden = Sequence[str] | None
-"""JSONPaths of what is never shown; None for everything."""
+"""JSONPaths of values that are never shown; None hides everything."""
 
 
 def masked(event: Event, hide: Hidden) -> Event:
-    """The event with each value at these JSONPaths blanked: in payload, headers and query. Of its delivery id nothing
-    is shown: it may be such a value, or a digest against which guesses can be tried.
+    """The event with each value at these JSONPaths blanked in payload, headers and query. The delivery id is blanked
+    too: it may be such a value, or a digest against which guesses can be tested.
     """
     if hide is None:
         return replace(
@@ -48,7 +47,7 @@ def masked(event: Event, hide: Hidden) -> Event:
 
 
 def masked_in_list(event: Event, hide: Hidden) -> Event:
-    """The same of an event that was read without its payload, or whose payload isn't shown."""
+    """The same for an event that was read without its payload, or whose payload isn't shown."""
     if hide == () or event.delivery_id is None:
         return event
     return replace(event, delivery_id=BLANK)
@@ -57,9 +56,9 @@ def masked_in_list(event: Event, hide: Hidden) -> Event:
 def hidden(
     criteria: Iterable[Criterion], document: Mapping[str, Any], hide: Hidden, shown: Mapping[str, Any] | None = None
 ) -> tuple[Criterion, ...]:
-    """The criteria, without the values that were found, and those that are expected, where something is hidden.
+    """The criteria, with found and expected values blanked where something is hidden.
 
-    `shown` is what `shown_of` has made of document and `hide`, where it is at hand.
+    `shown` is the result of `shown_of` for document and `hide`, if already at hand.
     """
     if hide is not None and not hide:
         return tuple(criteria)
@@ -74,22 +73,22 @@ def hidden(
 
 
 def shown_of(document: Mapping[str, Any], hide: Hidden) -> Mapping[str, Any]:
-    """The document with each value at these JSONPaths blanked; itself where nothing is hidden."""
+    """The document with each value at these JSONPaths blanked; unchanged if nothing is hidden."""
     if hide is None:
         return {}
     return _masked(json.loads(json.dumps(document)), hide) if hide else document
 
 
 def _touches(criterion: Criterion, shown: Any, hide: Sequence[str]) -> bool:
-    """Whether the criterion is about something hidden, be it in the document or not."""
+    """Whether the criterion is about something hidden, whether or not the document has it."""
     if compile_path(criterion.path)(shown) != criterion.found:
         return True
-    # What isn't there can't tell: so the paths themselves are compared.
+    # A missing value can't tell, so the paths themselves are compared.
     return not criterion.found and any(_may_meet(criterion.path, path) for path in hide)
 
 
 def _may_meet(path: str, other: str) -> bool:
-    """Whether two paths may select the same value, or one a value within that of the other."""
+    """Whether two paths may select the same value, or one a value inside the other's."""
     one, two = plain_steps(path.strip()), plain_steps(other.strip())
     if one is None or two is None:
         return True
@@ -101,7 +100,7 @@ def _masked(document: Any, hide: Sequence[str]) -> dict[str, Any]:
     for path in hide:
         try:
             document = blank(document, path, BLANK)
-        except Exception:  # what can't be blanked exactly is not shown at all
+        except Exception:  # if it can't be blanked exactly, nothing is shown
             document = BLANK
     return document if isinstance(document, dict) else {"hidden": BLANK}
 

@@ -15,12 +15,11 @@ def open_store(
 ) -> Store:
     """The store at ``sqlite:///PATH`` or ``postgresql://…``.
 
-    With `migrate` the database is made if there is none, and brought to this program's version; without, a missing
-    database is an error, and nothing is written. `scheduler` is that of a process of greenlets
-    (`store.group_commit`).
+    With `migrate`, creates the database if there is none, and migrates it to this program's version; without, a missing
+    database is an error, and nothing is written. `scheduler`: for a process that runs greenlets (`store.group_commit`).
 
-    Raises StoreUnavailable if it can't be opened or isn't there (StoreRefused if that won't pass by itself), NewerStore
-    if a newer program made it.
+    Raises StoreUnavailable if it can't be opened or doesn't exist (StoreRefused if that won't pass by itself),
+    NewerStore if a newer program created it.
     """
     scheme = url.partition(":")[0]
     if scheme == "sqlite":
@@ -35,4 +34,4 @@ def open_store(
                 f"the libraries for PostgreSQL are missing ({error}); pip install 'conductor-webhook-bridge[postgres]'"
             ) from None
         return postgres.open_store(url, migrate=migrate, scheduler=scheduler)
-    raise StoreRefused(f"there is no store for {scheme}: URLs")
+    raise StoreRefused(f"no store supports {scheme}: URLs")

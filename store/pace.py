@@ -1,13 +1,13 @@
-"""How many calls a webhook's pace allows now: pure arithmetic, so that every store keeps it alike.
+"""How many calls a webhook's pace allows now: pure arithmetic, so that all stores keep it in the same way.
 
-Calls are spread evenly: each takes up one interval, and `next_at` is when the next one may be made. Looks for calls
-come at intervals too, so a fast pace may make good what went by since the last look, up to a twentieth of a second.
+Calls are spread evenly: each takes up one interval, and `next_at` is when the next one may be made. The store is
+checked at intervals too, so a fast pace may catch up on the time since the last check, up to a twentieth of a second.
 """
 
 from __future__ import annotations
 
 _CATCH_UP = 50.0
-"""Milliseconds whose calls may be made good at once."""
+"""Milliseconds of calls that may be caught up at once."""
 
 
 def allowed(rate: float, next_at: float, now: float) -> int:
@@ -17,10 +17,10 @@ def allowed(rate: float, next_at: float, now: float) -> int:
 
 
 def after(calls: int, rate: float, next_at: float, now: float) -> float:
-    """When the next call may be made, after that many were begun now."""
+    """When the next call may be made, after this many were made now."""
     return _begin(rate, next_at, now) + calls * 1000 / rate
 
 
 def _begin(rate: float, next_at: float, now: float) -> float:
-    """From when on calls are counted: what went by unused long ago is lost."""
+    """When counting starts: time that passed unused longer ago is lost."""
     return max(next_at, now - max(0.0, _CATCH_UP - 1000 / rate))

@@ -13,21 +13,22 @@ import uuid_utils
 
 EventStatus = Literal["pending", "delivered", "expired", "ignored", "failed"]
 Hold = Literal["no", "held", "recheck", "aside", "writing"]
-"""`held`: for tasks that come to wait. `recheck`: its takers were gone, so it is free again, to be decided once more.
-`aside`: it was one of these, and is set aside. `writing`: it is decided, and its targets are being written in parts."""
+"""`held`: for tasks that begin to wait later. `recheck`: its takers were gone, so it is free again, to be decided once
+more. `aside`: it was one of these, and is set aside. `writing`: it is decided, and its targets are being written in
+parts."""
 TaskState = Literal["waiting", "taken", "returned", "completed", "gone"]
-"""`returned`: its event's call was refused for good, so it waits again; the leader looks at it next."""
+"""`returned`: its event's call was permanently refused, so it waits again; the leader looks at it next."""
 TargetKind = Literal["complete", "start"]
 TargetState = Literal["pending", "claimed", "done", "skipped", "cancelled", "failed"]
-"""`skipped`: a start that `once` makes needless; its `workflow_id` is the workflow that is there."""
+"""`skipped`: a start that `once` makes unnecessary; its `workflow_id` is the existing workflow."""
 OnceWhile = Literal["running", "kept"]
-"""How long a start stands for others with its key: while its workflow runs, or as long as its event is kept."""
+"""How long a start covers others with its key: while its workflow runs, or as long as its event is kept."""
 
 SetAsideKind = Literal["event", "task", "workflow", "target", "definition"]
 
 
 def new_event_id() -> str:
-    """A UUIDv7: unique across every bridge, and sorted by the time of its making."""
+    """A UUIDv7: unique across all bridges, and sorted by time of creation."""
     return str(uuid_utils.uuid7())
 
 
@@ -41,7 +42,7 @@ def iso(milliseconds: int | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """A verified delivery on its way into the store; with `split`, one element of it."""
+    """A verified delivery to be stored; with `split`, one of its elements."""
 
     id: str
     webhook: str
@@ -58,7 +59,7 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What became of a `NewEvent`: stored under this id, or a duplicate of the event with this id."""
+    """The outcome for a `NewEvent`: stored under this id, or a duplicate of the event with this id."""
 
     event_id: str
     duplicate: bool
@@ -80,31 +81,31 @@ class Event:
     status: EventStatus
     hold_until: int
     decided_at: int | None
-    """When its takers were decided; None while that is still to do."""
+    """When its takers were decided; None while undecided."""
     hold: Hold
     settled_at: int | None
     replay_of: str | None
     unreadable: str | None = None
-    """Why what is stored of it can't be read, if it can't: others in the same page can."""
+    """Why the stored event can't be read; None if it can. Others on the same page aren't affected."""
 
     def document(self, metadata: bool = True) -> dict[str, Any]:
         """The payload that tasks match on, with `_webhook` unless `metadata` is false.
 
-        Raises ValueError if what is stored can't be read.
+        Raises ValueError if the stored event can't be read.
         """
         self._must_be_readable()
         return document_of(self, metadata)
 
     def text(self, metadata: bool = True) -> str:
-        """The same as JSON text, for Conductor. Raises ValueError if the payload is no JSON object.
+        """The same as JSON text, for Conductor. Raises ValueError if the payload isn't a JSON object.
 
-        Spliced, not parsed and written again: ten megabytes of small values would block all other threads for
-        seconds. So numbers reach Conductor as the sender wrote them.
+        Spliced, not parsed and serialized again: with ten megabytes of small values that would block all other threads
+        for seconds. It also means that numbers reach Conductor as the sender wrote them.
         """
         self._must_be_readable()
         payload = self.payload.strip()
         if payload[:1] != "{" or payload[-1:] != "}":
-            raise ValueError("the stored payload is no JSON object")
+            raise ValueError("the stored payload is not a JSON object")
         if _may_name_webhook(payload):
             return json.dumps(document_of(self, metadata), separators=(",", ":"))
         if not metadata:
@@ -119,11 +120,11 @@ class Event:
 
 
 _ESCAPED = re.compile(r"\\u00(?:5f|77|65|62|68|6f|6b)", re.IGNORECASE)
-"""A letter of `_webhook` as JSON may write it too."""
+"""An escaped letter of `_webhook`, as JSON may write it."""
 
 
 def _may_name_webhook(payload: str) -> bool:
-    """Whether the text may have a key `_webhook` of its own, with letters escaped or not."""
+    """Whether the text may already have a key `_webhook`, with letters escaped or not."""
     return '"_webhook"' in payload or ("\\u00" in payload and _ESCAPED.search(payload) is not None)
 
 
@@ -149,7 +150,7 @@ def _metadata_of(event: NewEvent | Event) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A WAIT_FOR_WEBHOOK task that the worker knows of."""
+    """A WAIT_FOR_WEBHOOK task that the worker knows about."""
 
     id: str
     workflow_id: str
@@ -157,7 +158,7 @@ class Task:
     """The workflow's name."""
     reference_name: str
     matches: Any
-    """As Conductor gave them: an object of JSONPath → expected value, or what the workflow made of it."""
+    """As received from Conductor: an object of JSONPath → expected value, or whatever the workflow made of it."""
     scheduled_at: int
     """By Conductor's clock."""
     response_timeout: int = 0
@@ -166,12 +167,13 @@ class Task:
     found_by: Literal["queue", "index"] = "queue"
     state: TaskState = "waiting"
     broken: str | None = None
-    """Why the matches can't be parsed, if they can't."""
+    """Why the matches can't be parsed; None if they can."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A task completed, or a workflow started, by an event: one call to Conductor that must take effect once."""
+    """A task completed, or a workflow started, by an event: one call to Conductor that must take effect exactly
+    once."""
 
     id: int
     event_id: str
@@ -181,41 +183,41 @@ class Target:
     task_id: str | None
     reference_name: str | None
     version: int | None
-    """Of the workflow to start; None for the latest."""
+    """The version of the workflow to start; None for the latest."""
     correlation_id: str | None
-    """Of the workflow to start."""
+    """The correlation id of the workflow to start."""
     state: TargetState
     attempts: int
     error: str | None
     claimed_by: str | None
     claimed_at: int | None
     due_at: int
-    """Not to be called before."""
+    """When its call may be made, at the earliest."""
     created_at: int
     settled_at: int | None
     once_key: str | None = None
-    """Of a start that is to be one with others of this key (`store.once`)."""
+    """The once key of a start (`store.once`)."""
     once_while: OnceWhile | None = None
     failing_since: int | None = None
-    """Since when Conductor answers it with 5xx, or its workflow can't be looked up; None if neither."""
+    """Since when Conductor has answered it with 5xx, or its workflow couldn't be looked up; None if neither."""
     only_versions: tuple[int, ...] | None = None
-    """Of a completion in doubt: the versions that its workflow must have, to be looked up; None if it needs none."""
+    """For a completion in doubt: the versions, one of which its workflow must have; None if it isn't in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
 class OnceHolder:
-    """The start that others with its key look at."""
+    """The start that holds a once key."""
 
     target_id: int | None
     """None if it was pruned with its event."""
     state: TargetState | None
     workflow_id: str | None
-    """The workflow that it started; None before, and if it was refused for good."""
+    """The workflow that it started; None before that, and if it was permanently refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewTarget:
-    """A target as the decider makes it."""
+    """A target as the decider creates it."""
 
     kind: TargetKind
     workflow: str
@@ -227,40 +229,40 @@ class NewTarget:
     once_key: str | None = None
     once_while: OnceWhile | None = None
     only_versions: tuple[int, ...] | None = None
-    """Of a completion in doubt: the versions that its workflow must have, which couldn't be looked up."""
+    """For a completion in doubt, whose workflow couldn't be looked up: the versions, one of which it must have."""
     not_before: int = 0
-    """When its call may be made at the earliest: while its task's time-out is being put off it may not."""
+    """When its call may be made, at the earliest: not while its task's time-out is being extended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the decider found for an event: its targets, whether it is held, and its status for now."""
+    """The decider's decision on an event: its targets, whether it is held, and its status for now."""
 
     event_id: str
     status: EventStatus
     hold: Hold
     targets: tuple[NewTarget, ...] = ()
     paced: bool = False
-    """Whether its targets wait for their turn in the webhook's pace, instead of being claimed at once."""
+    """Whether its targets wait for the webhook's pace instead of being claimed at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a call for a target; counts only while the claim that it was made under still stands."""
+    """The result of a target's call; counts only while the claim under which it was made still stands."""
 
     target: Target
     state: TargetState
     """`pending` for another try at `due_at`."""
     error: str | None = None
     workflow_id: str | None = None
-    """Of the started workflow."""
+    """The id of the started workflow."""
     due_at: int = 0
     not_sent: bool = False
     """Whether a failed try is known to have done nothing."""
     failing_since: int | None = None
-    """Since when Conductor answers the target with 5xx, or its workflow can't be looked up; None if neither."""
+    """Since when Conductor has answered the target with 5xx, or its workflow couldn't be looked up; None if neither."""
     unfit: bool = False
-    """Of a cancelled completion that was in doubt: its workflow has another version, so its task waits on."""
+    """For a cancelled completion that was in doubt: its workflow has another version, so its task keeps waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,24 +271,24 @@ class Pruned:
 
     events: int
     more: bool
-    """Whether there is more to delete: of this, or of what belongs to it."""
+    """Whether there is more to delete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A worker's time as leader. `Leadership.elect` returns it, and whatever writes a decision takes it."""
+    """A worker's time as leader. `Leadership.elect` returns it, and every method that writes a decision takes it."""
 
     holder: str
-    """The worker. Nothing is written in the term once another one is leader."""
+    """The worker. Once another one is leader, nothing is written in this term."""
     predecessor: str | None = None
-    """The leader before, if its term ran out or it was found dead; None if there was none, or if it resigned."""
+    """The previous leader, if its term ran out or it was found dead; None if there was none, or it resigned."""
     predecessor_until: int = 0
-    """When that term had ended at the latest, by the store's clock. What was sent in it may take effect later."""
+    """When that term had ended at the latest, by the store's clock. What it sent may take effect later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """What is looked up once of a workflow, when a rule depends on it."""
+    """What is looked up once about a workflow, when a rule depends on it."""
 
     id: str
     version: int
@@ -299,41 +301,41 @@ class Workflow:
 
 @dataclass(frozen=True, slots=True)
 class Agenda:
-    """What there is for the deciding worker to look at."""
+    """What the leader has to look at."""
 
     paused: Mapping[str, int]
     """Webhook → since when it is paused."""
     undecided: Sequence[Event]
     """The first events whose takers are still to be decided."""
     freed: Sequence[Event]
-    """Events whose takers all turned out gone (`recheck`), the oldest first."""
+    """Events whose takers all turned out to be gone (`recheck`), oldest first."""
     returned: Sequence[Task]
-    """Tasks whose event was refused for good, or that were handed over."""
+    """Tasks whose event was permanently refused, or that were handed over."""
     more: bool = False
-    """Whether there may be more than was read: to be asked for again at once."""
+    """Whether there may be more than was read, to be fetched right away."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """An item that failed alone: it waits for its next try, and the rest goes on without it."""
+    """An item that failed alone: it waits for its next try, and everything else continues without it."""
 
     kind: SetAsideKind
     id: str
-    """Of the event, task or workflow; a target's number; a definition's file."""
+    """The id of the event, task or workflow; a target's number; a definition's file."""
     webhook: str | None
-    """Whose it is, if it is known."""
+    """The webhook it belongs to, if known."""
     reason: str
-    """The last error, in words for people; only so much of it is kept."""
+    """The last error, in words for people; shortened if long."""
     since: int
     tries: int
     """How often it has failed."""
     due_at: int
-    """When it is tried again."""
+    """When it is retried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A delivery that was refused, or not stored as `only` doesn't hold: the newest are kept, without secrets."""
+    """A delivery that was refused, or filtered by `only`: the newest are kept, without secrets."""
 
     webhook: str
     at: int
@@ -344,21 +346,21 @@ class Rejection:
 
     @property
     def filtered(self) -> bool:
-        """Whether it was answered as an accepted one is."""
+        """Whether it was answered like an accepted one."""
         return self.status < 400
 
 
 WRONG_TOKEN = "wrong_token"  # noqa: S105
-"""Counted beside the outcomes of deliveries, of no webhook: somebody gave the admin page a token that is none."""
+"""Counted among the outcomes of deliveries, for no webhook: somebody gave the admin page a wrong token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What somebody did to the bridge: wrote a definition, replayed an event."""
+    """A change that somebody made: wrote a definition, replayed an event."""
 
     at: int
     who: str
-    """Whose token it was: admin, viewer; local without one; or the user of the command line."""
+    """Whose token was used: admin or viewer; local without a token; or the command line's user."""
     what: str
     """created, edited, rotated, deleted, replayed, …"""
     webhook: str
@@ -374,7 +376,7 @@ class EventFilter:
     before_seq: int | None = None
     limit: int = 50
     text: str | None = None
-    """Part of the event's or delivery's id, or of the payload. The newest 100,000 events before `before_seq` are
-    searched; an older one is found by its whole id."""
+    """Part of the event's or delivery's id, or of the payload. Searches the newest 100,000 events before `before_seq`;
+    older ones are found by their full id."""
     listing: bool = False
-    """Without payloads, headers and queries, which are large and in no list: they are empty."""
+    """Leaves payloads, headers and queries empty: they are large, and lists don't show them."""

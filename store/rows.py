@@ -1,4 +1,5 @@
-"""What the stores on SQL share: rows to records, whose columns have the same names and order in all, and jumps."""
+"""What the SQL stores share: conversion of rows to records, with the same columns in the same order, and index
+jumps."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ EVENT = (
 )
 _EVENT_NUMBERS = (0, 3, 9, 10, 11, 12)
 LISTED_EVENT = EVENT.replace("payload, headers, query", "'{}', '{}', '{}'")
-"""The same without what is large."""
+"""The same without large columns."""
 NEW_EVENT = "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of"
 TASK = (
     "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"
@@ -56,31 +57,31 @@ NEW_TARGET = (
     "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
     " claimed_by, claimed_at, due_at, created_at, once_key, once_while, only_versions"
 )
-"""Without the webhook, which is the event's."""
+"""Without the webhook, which is taken from the event."""
 WORKFLOW = "id, version, root_id, root_started_at, root_correlation_id"
 REJECTION = "webhook, at, status, reason, remote, method"
 SET_ASIDE = "kind, id, webhook, reason, since, tries, due_at"
 REASON_KEPT = 1000
-"""Characters kept of why something was set aside."""
+"""Characters kept of the reason why something was set aside."""
 FROM_THE_FUTURE = 5_000
-"""Milliseconds by which no event and no target is made ahead of the store's clock, unless that was set back since."""
+"""Milliseconds ahead of the store's clock that no event or target can be, unless the clock was set back."""
 SOON = 30_000
-"""Milliseconds from now on when what waits for long is due then: longer than a call that was lost may take effect."""
+"""Milliseconds until items that would wait too long are due instead: longer than a lost call may take effect."""
 COUNTED = 10_000
-"""Items set aside that are counted, of each kind."""
+"""Set-aside items that are counted, of each kind."""
 KINDS: tuple[SetAsideKind, ...] = get_args(SetAsideKind)
 STEP = 1000
-"""Rows that one transaction writes, of those that don't belong together."""
+"""Unrelated rows written per transaction."""
 RECORDED = 10
-"""Parts of a large decision that one transaction records."""
+"""Parts of a large decision recorded per transaction."""
 PART = 500
-"""Targets that one transaction writes of a large decision."""
+"""Targets of a large decision written per transaction."""
 PARTS_READ = 10
-"""Parts of large decisions that are read at a time."""
+"""Parts of large decisions read at a time."""
 STATES = tuple((kind, state) for kind in get_args(TargetKind) for state in get_args(TargetState))
-"""What a target can be: by one look into an index each it is found whether an event has such a target."""
+"""The combinations that a target can have: one index look-up each shows whether an event has such a target."""
 ASIDE_UNDECIDED = 0
-"""The column `decided_at` of an event that was set aside undecided: so it is left out where undecided ones are read."""
+"""`decided_at` of an event that was set aside undecided: keeps it out of reads of undecided ones."""
 
 
 def new_event_row(event: NewEvent) -> tuple[object, ...]:
@@ -99,7 +100,7 @@ def new_event_row(event: NewEvent) -> tuple[object, ...]:
 
 
 def new_target_row(event_id: str, new: NewTarget, claimed_by: str | None, now: int) -> tuple[object, ...]:
-    """The values of the columns of `NEW_TARGET`; None claims it for nobody."""
+    """The values of the columns of `NEW_TARGET`; None leaves it unclaimed."""
     claimed = claimed_by is not None
     return (
         event_id,
@@ -159,7 +160,7 @@ def tasks_in(event_id: str, part: str) -> list[str]:
 
 @contextmanager
 def part_of(event_id: str) -> Iterator[None]:
-    """Says of which event a part is that can't be written."""
+    """Names the event of a part that can't be written."""
     try:
         yield
     except (LeadershipLost, StoreUnavailable):
@@ -202,9 +203,9 @@ def workflow_row(found: Workflow) -> tuple[object, ...]:
 
 
 def _readable(row: Sequence[Any], numbers: Sequence[int]) -> tuple[list[Any], str | None]:
-    """The row's values as they can be used, and why it can't be read; numbers are to stand at these places.
+    """The row's usable values, and why it can't be read, if so; `numbers` are the columns that must hold numbers.
 
-    SQLite keeps in any column whatever it is given, and another program may have given it anything.
+    SQLite stores any value in any column, and another program may have written anything.
     """
     values = list(row)
     if _PLAIN.issuperset(map(type, values)) and not any(type(values[place]) is str for place in numbers):
@@ -214,11 +215,11 @@ def _readable(row: Sequence[Any], numbers: Sequence[int]) -> tuple[list[Any], st
             values[place] = value if value is None or isinstance(value, int) else 0
         elif type(value) not in _PLAIN:
             values[place] = str(value)
-    return values, "its row in the store can't be read: a value is no text in UTF-8, or no number"
+    return values, "its row in the store can't be read: a value is not UTF-8 text, or not a number"
 
 
 def event(row: Sequence[Any]) -> Event:
-    """From the columns of `EVENT`. One that can't be read says so as its payload is asked for: others go on."""
+    """From the columns of `EVENT`. An unreadable event raises when its payload is requested; others aren't affected."""
     values, unreadable = _readable(row, _EVENT_NUMBERS)
     for place, name in ((6, "headers"), (7, "query")):
         try:
@@ -235,7 +236,7 @@ def event(row: Sequence[Any]) -> Event:
 
 
 def task(row: Sequence[Any]) -> Task:
-    """From the columns of `TASK`. One whose matches can't be read is broken: others go on."""
+    """From the columns of `TASK`. A task whose matches can't be read is broken; others aren't affected."""
     values, unreadable = _readable(row, _TASK_NUMBERS)
     if unreadable is not None:
         values[4], values[10] = _NO_CRITERIA, unreadable
@@ -248,7 +249,7 @@ def task(row: Sequence[Any]) -> Task:
 
 
 def target(row: Sequence[Any]) -> Target:
-    """From the columns of `TARGET`. One whose versions can't be read fits none: its event is decided again."""
+    """From the columns of `TARGET`. A target whose versions can't be read fits none, so its event is decided again."""
     values = list(row)
     try:
         values[-1] = tuple(json.loads(values[-1])) if values[-1] is not None else None
@@ -277,7 +278,7 @@ def set_aside_rows(items: Sequence[SetAside]) -> list[tuple[object, ...]]:
 
 
 def set_aside_counts(table: str) -> str:
-    """SQL for each kind and how many are set aside of it, of which no more than `COUNTED` are read."""
+    """SQL for the number of set-aside items of each kind; reads at most `COUNTED` of each."""
     return " UNION ALL ".join(
         f"SELECT '{kind}', count(*) FROM (SELECT 1 FROM {table} WHERE kind = '{kind}' LIMIT {COUNTED}) AS counted"
         for kind in KINDS
@@ -290,20 +291,20 @@ def size(row: Sequence[Any]) -> int:
 
 
 def overdue_event(seq: int) -> str:
-    """What `store.protocols.Queries.overdue` says of an event that is to be decided."""
+    """The key in `store.protocols.Queries.overdue` of an event to be decided."""
     return f"event {seq}"
 
 
 def overdue_target(target_id: int, attempts: int) -> str:
-    """The same of a target that is to be called: each try makes it another."""
+    """The same for a target to be called; each try changes it."""
     return f"target {target_id} {attempts}"
 
 
 def jumps(column: str, table: str, where: str, after: str = "", to: str = "") -> str:
-    """SQL for the different values of the column: jumps in its index from one to the next, past all rows of each.
+    """SQL for the column's distinct values: jumps in its index from one to the next, past all rows of each.
 
-    With `after` only greater values, with `to` none greater: each is a parameter as the store writes it. The rows come
-    one by one, so a LIMIT that is appended ends the jumps.
+    `after` restricts it to greater values, `to` to values not greater; each is a parameter in the store's own syntax.
+    Rows are produced one by one, so an appended LIMIT ends the jumps.
     """
     first = f" AND {column} > {after}" if after else ""
     last = f" AND {column} <= {to}" if to else ""

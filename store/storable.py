@@ -1,7 +1,7 @@
-"""What others send, as every store can keep it: text that UTF-8 can encode, numbers within bounds.
+"""Input in a form that every store can keep: text that UTF-8 can encode, numbers within bounds.
 
-JSON may write half of a surrogate pair (``"\\ud800"``) and NUL. Criteria and payloads are kept as JSON in ASCII, so
-they are compared as they came. Names, ids and errors are text: there a sign takes the place of what can't be kept.
+JSON may contain lone surrogates (``"\\ud800"``) and NUL. Criteria and payloads are kept as JSON in ASCII, so they are
+compared as received. Names, ids and errors are text, in which a replacement character stands for what can't be kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LARGEST_LONG = 2**63 - 1
 
 
 class Foreign(str):
-    """A text in the database that isn't UTF-8, as far as it can be read: no bridge wrote it."""
+    """Text in the database that isn't UTF-8, decoded as far as possible: no bridge wrote it."""
 
     __slots__ = ()
 
@@ -27,7 +27,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def text(value: str) -> str:
-    """The text, with the replacement character for each half of a surrogate pair."""
+    """The text, with the replacement character for each lone surrogate."""
     if value.isascii():
         return value
     try:
@@ -38,7 +38,7 @@ def text(value: str) -> str:
 
 
 def stored(found: bytes) -> str:
-    """A text as the database has it; `Foreign` if it isn't UTF-8, so that it spoils only its own row, and no page."""
+    """Text from the database; `Foreign` if it isn't UTF-8, so that it affects only its own row, not a whole page."""
     try:
         return found.decode()
     except UnicodeDecodeError:
@@ -46,17 +46,17 @@ def stored(found: bytes) -> str:
 
 
 def text_without_nul(value: str) -> str:
-    """The same, with a sign for each NUL, which PostgreSQL doesn't take."""
+    """The same, with a replacement for each NUL, which PostgreSQL doesn't accept."""
     return text(value.replace("\0", "\u2400") if "\0" in value else value)
 
 
 def number(value: int, largest: int = LARGEST_LONG) -> int:
-    """The number, or the bound that it is beyond: 0 or `largest`."""
+    """The number, limited to the range from 0 to `largest`."""
     return min(max(value, 0), largest)
 
 
 def task(found: Task) -> Task:
-    """The task as it is read again from any store, so that whoever remembers it means the same."""
+    """The task as any store would return it, so that in-memory copies are the same."""
     if _is_storable(found):
         return found
     return replace(
@@ -73,7 +73,7 @@ def task(found: Task) -> Task:
 
 
 def _is_storable(found: Task) -> bool:
-    """Whether it is as nearly all are."""
+    """Whether it is unchanged, as nearly all tasks are."""
     texts = found.id + found.workflow_id + found.workflow + found.reference_name
     return (
         texts.isascii()

@@ -1,7 +1,8 @@
-"""Trace context: one id from the platform's request to Conductor's call, in logs and, with the extra `otel`, as spans.
+"""Trace context: one id from the platform's request to the call to Conductor, in logs and, with the extra `otel`, as
+spans.
 
-An event carries the W3C ``traceparent`` in its headers, so what relay and worker do for it belongs to one trace. Spans
-are made only where OpenTelemetry's own variable names a place to send them to.
+An event carries the W3C ``traceparent`` in its headers, so everything relay and worker do for it belongs to one trace.
+Spans are created only if OpenTelemetry's own variable names an endpoint.
 """
 
 from __future__ import annotations
@@ -20,28 +21,28 @@ Kind = Literal["SERVER", "INTERNAL", "CLIENT"]
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
-"""By which a request names its trace."""
+"""The header in which a request names its trace."""
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 
 def in_logs(headers: Mapping[str, str]) -> dict[str, str]:
-    """``{"trace_id": …}`` for a line of the log, if the event came with a valid ``traceparent``."""
+    """``{"trace_id": …}`` for a log line, if the event came with a valid ``traceparent``."""
     match = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
     return {"trace_id": match[1]} if match else {}
 
 
 class Span:
-    """One piece of work for one event; does nothing while no spans are made."""
+    """One piece of work for one event; does nothing if no spans are created."""
 
     __slots__ = ("_span", "traceparent")
 
     def __init__(self, span: Any = None, traceparent: str | None = None):
         self._span = span
         self.traceparent = traceparent
-        """For what is to belong to this piece of work; None while no spans are made."""
+        """The ``traceparent`` for work that belongs to this span; None if no spans are created."""
 
     def set(self, **attributes: str | int | float | bool) -> None:
-        """Says more of it. Never of a payload or a secret."""
+        """Adds attributes. They must never hold payloads or secrets."""
         if self._span is not None:
             self._span.set_attributes(_named(attributes))
 
@@ -50,13 +51,13 @@ _NOTHING = nullcontext(Span())
 
 
 class _Tracing:
-    """OpenTelemetry, set up at the first span: threads of its own would not survive a fork."""
+    """OpenTelemetry, set up at the first span, since its threads wouldn't survive a fork."""
 
     def __init__(self) -> None:
         self.tracer: Any = None
         self.api: Any = None
         self.provider: Any = None
-        """The one that was made here."""
+        """The provider that was created here."""
         self.tried = False
 
     def set_up(self, provider: Any = None, process: str = "") -> None:
@@ -76,7 +77,7 @@ _process = "webhook-bridge"
 
 
 def configure(process: str, provider: Any = None) -> None:
-    """Names the process in its spans; a `provider` takes the place of the one that exports."""
+    """Names the process in its spans; `provider` replaces the one that exports."""
     global _process, _tracing
     if _tracing.provider is not None:
         _tracing.provider.shutdown()
@@ -86,14 +87,14 @@ def configure(process: str, provider: Any = None) -> None:
 
 
 def flush() -> None:
-    """Sends the spans that were made and not yet sent, within two seconds; what can't be sent is lost."""
+    """Sends the spans that haven't been sent yet, within two seconds; what can't be sent is lost."""
     if _tracing.provider is not None:
         with suppress(Exception):
             _tracing.provider.force_flush(2000)
 
 
 def _exporting(process: str) -> Any:
-    """A provider that exports by OTLP over HTTP, as OpenTelemetry's variables say; None without the extra."""
+    """A provider that exports by OTLP over HTTP, configured by OpenTelemetry's variables; None without the extra."""
     try:
         sdk = import_module("opentelemetry.sdk.trace")
         export = import_module("opentelemetry.sdk.trace.export")
@@ -113,7 +114,7 @@ def _exporting(process: str) -> Any:
 def span(
     name: str, kind: Kind, headers: Mapping[str, str], **attributes: str | int | float | bool
 ) -> AbstractContextManager[Span]:
-    """A span in the trace that the headers name, or in a new one. What is raised in it marks it as failed."""
+    """A span in the trace that the headers name, or in a new one. An exception marks it as failed."""
     if not _tracing.tried:
         _tracing.set_up(process=_process)
     return _NOTHING if _tracing.tracer is None else _made(name, kind, headers, attributes)
@@ -137,7 +138,7 @@ def _made(
     try:
         yield Span(made, carrier.get("traceparent"))
     except BaseException as error:
-        # Without its text, which may hold what came.
+        # Without its text, which may contain received data.
         made.set_status(api.Status(api.StatusCode.ERROR, type(error).__name__))
         raise
     finally:

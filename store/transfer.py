@@ -1,7 +1,7 @@
-"""Everything in one store, moved to another: table by table in small steps, and then compared.
+"""Moves everything in one store to another, table by table in small steps, and then compares.
 
-Each step and the note of how far it came are one transaction of the receiving store, so that a transfer can be
-interrupted at any moment and taken up again.
+Each step and the record of its progress are one transaction in the receiving store, so that a transfer can be
+interrupted at any moment and resumed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from store.records import Term
 
 _STEP = 2000
 _TERM_SECONDS = 60.0
-"""Seconds for which nobody may decide, from each step on."""
+"""Seconds after each step during which nobody may decide."""
 _HOLDER = "migrate-store"
 
 
@@ -62,7 +62,7 @@ TABLES = (
     _table("hidden_paths", "webhook", "paths"),
     _table("facts", "name", "value at"),
 )
-"""What is moved, in this order. Who leads, and what is counted, each store knows for itself."""
+"""What is moved, in this order. Leadership and counts are each store's own."""
 
 
 class CantTransfer(Exception):
@@ -71,7 +71,7 @@ class CantTransfer(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far it is."""
+    """Receives the progress."""
 
     table: str
     done: int
@@ -82,9 +82,9 @@ Say = Callable[[Progress], None]
 
 
 def transfer(source: Store, to: Store, name: str, say: Say) -> dict[str, int]:
-    """Moves everything, or what is left of it after an interruption; table → number of rows.
+    """Moves everything, or the rest after an interruption; returns table → number of rows.
 
-    `name` tells the source from others. Raises CantTransfer, StoreUnavailable.
+    `name` identifies the source. Raises CantTransfer, StoreUnavailable.
     """
     note = _note_of(to, name)
     terms: list[tuple[Store, Term]] = []
@@ -105,7 +105,7 @@ def transfer(source: Store, to: Store, name: str, say: Say) -> dict[str, int]:
 
 
 def _note_of(to: Store, name: str) -> dict[str, Any]:
-    """How far an earlier transfer came."""
+    """How far an earlier transfer got."""
     text = to.facts.all().get(TRANSFER)
     if text is None:
         full = [table.name for table in TABLES[:3] if to.tables.count(table)]
@@ -151,7 +151,7 @@ def _move(
 
 
 def _compared(source: Tables, to: Tables, table: Table, say: Say) -> int:
-    """The number of rows, which is the same on both sides, as is the sum over their contents. Raises CantTransfer."""
+    """The number of rows. Raises CantTransfer unless it, and a checksum of the contents, are the same on both sides."""
     (number, before), (moved, after) = _sum(source, table), _sum(to, table)
     if (number, before) != (moved, after):
         raise CantTransfer(
@@ -163,13 +163,13 @@ def _compared(source: Tables, to: Tables, table: Table, say: Say) -> int:
 
 
 def _sum(rows: Tables, table: Table) -> tuple[int, int]:
-    """How many rows, and a sum over the contents of all, in whatever order they come."""
+    """The number of rows, and a checksum of their contents that doesn't depend on their order."""
     number = total = 0
     for row in _all(rows, table):
         if table.name == "facts" and row[0] == TRANSFER:
             continue
         number += 1
-        # PostgreSQL has a sign for NUL, which it doesn't take.
+        # PostgreSQL has a replacement for NUL, which it doesn't accept.
         text = json.dumps(row).replace("\\u0000", "\\u2400")
         total += int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
     return number, total % 2**64

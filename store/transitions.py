@@ -1,6 +1,6 @@
 """What follows from a decision, from a call's result and from the end of a hold: for targets, tasks and events.
 
-Pure functions of values. A store reads what they need, and writes down what they say, in one transaction.
+Pure functions of values. A store reads what they need, and writes what they return, in one transaction.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from store.records import Decision, EventStatus, Hold, NewTarget, Result, Target, TargetKind, TargetState, TaskState
 
 LIVE: frozenset[TargetState] = frozenset({"pending", "claimed"})
-"""A call is still to be made, or its result is still to be recorded."""
+"""The call hasn't been made yet, or its result hasn't been recorded."""
 ENDED: frozenset[TargetState] = frozenset({"done", "skipped", "cancelled", "failed"})
-"""Nothing more will come of the target."""
+"""Nothing more happens to the target."""
 
 _TASK_AFTER: dict[TargetState, TaskState] = {"done": "completed", "cancelled": "gone", "failed": "returned"}
 
@@ -25,7 +25,7 @@ class EventChange:
     status: EventStatus
     hold: Hold
     settled_at: int | None
-    """When it was finished; None while something may still come of it."""
+    """When it was finished; None while something may still happen to it."""
 
     @property
     def for_decider(self) -> bool:
@@ -35,7 +35,7 @@ class EventChange:
 
 @dataclass(frozen=True, slots=True)
 class TaskChange:
-    """What becomes of a task that an event had taken."""
+    """What becomes of a task that an event has taken."""
 
     state: TaskState
     settled_at: int | None
@@ -71,7 +71,7 @@ def task_after_decision(target: NewTarget) -> TaskState | None:
 
 
 def target_after(target: Target, result: Result, now: int) -> TargetChange:
-    """The target that a call was made for."""
+    """The target for which a call was made."""
     return TargetChange(
         state=result.state,
         due_at=result.due_at or target.due_at,
@@ -84,9 +84,9 @@ def target_after(target: Target, result: Result, now: int) -> TargetChange:
 
 
 def task_after(result: Result, now: int) -> TaskChange | None:
-    """The task that the target aimed at; None if nothing changes for it.
+    """The target's task; None if nothing changes for it.
 
-    A task whose event is refused for good, or turned out not to be for it, waits again: another event may suit it.
+    A task whose event is permanently refused, or turned out not to be for it, waits again: another event may match it.
     """
     if result.target.task_id is None or result.state not in ENDED:
         return None
@@ -97,16 +97,16 @@ def task_after(result: Result, now: int) -> TaskChange | None:
 def event_after(
     hold: Hold, targets: Iterable[tuple[TargetKind, TargetState]], taker_ended: bool, now: int
 ) -> EventChange | None:
-    """The event after one of its targets came to an end; None if nothing changes for it.
+    """The event after one of its targets ended; None if nothing changes for it.
 
-    `hold` is the event's as it is; `targets` are all of its, as they are now; `taker_ended` says whether a completion
-    is among those that just ended.
+    `hold` is the event's current one; `targets` are all of its targets in their current state; `taker_ended` says
+    whether a completion is among those that just ended.
     """
-    if hold == "writing":  # targets are still to come
+    if hold == "writing":  # more targets are to come
         return None
     kinds_and_states = set(targets)
     takers = {state for kind, state in kinds_and_states if kind == "complete"}
-    # Its starts, whatever becomes of them, don't use up the hold.
+    # Its starts, whatever their outcome, don't use up the hold.
     if taker_ended and hold == "no" and takers == {"cancelled"}:
         return _event_with("recheck", {state for _, state in kinds_and_states}, now)
     states = {state for _, state in kinds_and_states}
@@ -114,12 +114,12 @@ def event_after(
 
 
 def event_after_parts(targets: Iterable[tuple[TargetKind, TargetState]], now: int) -> EventChange:
-    """The event whose decision is written to its last part, as its targets are by then."""
+    """The event once the last part of its decision is written, given its targets by then."""
     return event_after("no", targets, True, now) or EventChange("pending", "no", None)
 
 
 def event_after_hold(targets: Iterable[tuple[TargetKind, TargetState]], now: int) -> EventChange:
-    """The event whose hold has run out."""
+    """The event once its hold has run out."""
     return _event_with("no", {state for _, state in targets}, now)
 
 

@@ -1,4 +1,4 @@
-"""The store on PostgreSQL: one database that any number of relays, workers and admin pages share, on any hosts."""
+"""The store on PostgreSQL: one database shared by any number of relays, workers and admin pages, on any hosts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from store.sql.verifications import SqlVerifications
 
 
 class PostgresStore(Store):
-    """The store on PostgreSQL. `store.protocols` says what each part promises."""
+    """The store on PostgreSQL. `store.protocols` specifies each part."""
 
     def __init__(self, connections: Connections, scheduler: Scheduler | None = None):
         """`scheduler`: see `store.group_commit`."""
@@ -74,10 +74,10 @@ class PostgresStore(Store):
 def open_store(url: str, *, migrate: bool = True, scheduler: Scheduler | None = None) -> PostgresStore:
     """The store at ``postgresql://…``, as libpq reads it.
 
-    With `migrate` the tables are made if there are none, and brought to this program's version; without, missing tables
-    are an error, and nothing is written. `scheduler`: see `store.group_commit`.
+    With `migrate`, creates the tables if there are none, and migrates them to this program's version; without, missing
+    tables are an error, and nothing is written. `scheduler`: see `store.group_commit`.
 
-    Raises StoreUnavailable if it can't be opened or isn't there, NewerStore if a newer program made it.
+    Raises StoreUnavailable if it can't be opened or doesn't exist, NewerStore if a newer program created it.
     """
     connections = Connections(Address.parse(url))
     try:

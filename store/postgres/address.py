@@ -1,4 +1,4 @@
-"""Where the database is: a libpq URL, and the schema that is the bridge's own."""
+"""Where the database is: a libpq URL, and the bridge's own schema."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from config.database_url import without_password
 from store.errors import StoreRefused
 
 SCHEMA = "webhook_bridge"
-"""The schema, unless the URL names another one (``?schema=NAME``)."""
-_CONNECT_TIMEOUT = 2  # seconds for each host: psycopg takes less for this
+"""The schema, unless the URL names another (``?schema=NAME``)."""
+_CONNECT_TIMEOUT = 2  # seconds per host: psycopg replaces smaller values by this
 _UNACKNOWLEDGED = 4000
-"""Milliseconds after which the kernel gives a connection up whose data nobody acknowledges: the network was cut."""
+"""Milliseconds after which the kernel drops a connection whose data isn't acknowledged: the network was cut."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Address:
     """A database, and how to reach it."""
 
     parameters: dict[str, str]
-    """libpq's, the password among them."""
+    """libpq's parameters, including the password."""
     schema: str
     shown: str
     """The URL without its password, for people."""
@@ -44,7 +44,7 @@ class Address:
             given = conninfo_to_dict(rest)
         except psycopg.Error:  # its words repeat parts of the URL
             raise StoreRefused(
-                "BRIDGE_DATABASE is no URL that PostgreSQL's library can read; write "
+                "BRIDGE_DATABASE is not a URL that PostgreSQL's library can read; write "
                 "postgresql://USER@HOST:PORT/DATABASE, and other characters of a name or password as %XX"
             ) from None
         parameters = {
@@ -58,13 +58,13 @@ class Address:
             **{name: str(value) for name, value in given.items() if value is not None},
         }
         if "," in parameters.get("host", "") + parameters.get("hostaddr", ""):
-            # Of several servers the one that takes writes is meant, wherever a failover has put it.
+            # Of several servers, use the one that accepts writes, wherever a failover has moved it.
             parameters.setdefault("target_session_attrs", "read-write")
         return cls(parameters, schema, without_password(url))
 
 
 def _schema_of(url: str) -> tuple[str, str]:
-    """The schema that the URL names, and the URL without it."""
+    """The schema in the URL, and the URL without it."""
     before, question, query = url.partition("?")
     kept, schema = [], SCHEMA
     for part in query.split("&"):

@@ -1,4 +1,4 @@
-"""Targets in the hands of workers, and the results of their calls.
+"""Targets claimed by workers, and the results of their calls.
 
 Rows are locked in one order: events, targets, tasks.
 """
@@ -23,7 +23,7 @@ WHERE id IN (
     AND (state = 'pending' AND due_at <= %s OR state = 'claimed' AND claimed_at < %s) FOR UPDATE SKIP LOCKED
 ) RETURNING {rows.TARGET}
 """
-"""What another worker is claiming at this moment is left to it."""
+"""Skips what another worker is claiming at this moment."""
 _DUE = "SELECT id, webhook FROM bridge.targets WHERE state = 'pending' AND due_at <= %s ORDER BY due_at, id LIMIT %s"
 _EXPIRED = "SELECT id FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY claimed_at, id LIMIT %s"
 _AFTER = rows.jumps("webhook", "bridge.targets", "state = 'pending'", after="%(after)s")
@@ -55,9 +55,9 @@ UPDATE bridge.targets SET due_at = %s WHERE id IN (
 )
 """
 _HURRIED = 1000
-"""Targets that are made due in one transaction."""
+"""Targets made due per transaction."""
 _FOR_OTHERS = 4
-"""More are looked at than wanted, since other workers look at the same ones."""
+"""Looks at more than it wants, since other workers look at the same ones."""
 
 
 class PostgresClaims(Claims):
@@ -67,12 +67,12 @@ class PostgresClaims(Claims):
         self._connections = connections
         self._signals = signals
         self._served = ""
-        """The webhook after which the next round over due targets begins."""
+        """The webhook after which the next round over due targets starts."""
 
     def claim(
         self, worker: str, now: int, expired_before: int, limit: int, paces: Mapping[str, float] = NO_PACES
     ) -> list[Target]:
-        # Looked for before a transaction is begun: most of the time there is nothing.
+        # Look before beginning a transaction: most of the time there is nothing.
         more = limit * _FOR_OTHERS
         first, expired = self._connections.read_together((_DUE, (now, more + 1)), (_EXPIRED, (expired_before, more)))
         due = self._in_turn(now, more, paces) if len(first) > more else _by_webhook(first)
@@ -97,9 +97,9 @@ class PostgresClaims(Claims):
         return sorted(claimed, key=lambda target: target.id)
 
     def _in_turn(self, now: int, limit: int, paces: Collection[str]) -> dict[str, list[int]]:
-        """webhook → its first due targets, the longest due first. The webhooks are in the order of their turns.
+        """webhook → its first due targets, longest due first; webhooks in the order of their turns.
 
-        Those whose pace allows none now are left out.
+        Leaves out webhooks whose pace allows no call now.
         """
         sql = "SELECT webhook FROM bridge.paces WHERE next_at > %s AND webhook = ANY(%s)"
         blocked = [webhook for (webhook,) in self._connections.read(sql, (now, list(paces)))] if paces else []
@@ -107,9 +107,9 @@ class PostgresClaims(Claims):
         return _by_webhook(self._connections.read(_DUE_IN_TURN, values))
 
     def _lock_paces(self, connection: Connection, webhooks: list[str]) -> dict[str, float]:
-        """webhook → when its next call may be made, until the transaction's end for this worker alone.
+        """webhook → when its next call may be made; locked for this worker until the transaction ends.
 
-        What another worker is claiming for at this moment is left to it.
+        Skips webhooks for which another worker is claiming at this moment.
         """
         if not webhooks:
             return {}
@@ -124,7 +124,7 @@ class PostgresClaims(Claims):
         return dict(connection.fetch(sql, (webhooks,)))
 
     def _set_paces(self, connection: Connection, turn_of: dict[str, float]) -> None:
-        """Writes when the next call for each webhook may be made. They must be locked."""
+        """Writes when each webhook's next call may be made. The rows must be locked."""
         if turn_of:
             connection.write(
                 "UPDATE bridge.paces p SET next_at = c.next_at FROM unnest(%b::text[], %b::float8[])"
@@ -147,7 +147,7 @@ class PostgresClaims(Claims):
         if not by_id:
             return
         for_decider = False
-        taker_ended: dict[str, bool] = {}  # by the ids of the events that a target of came to an end
+        taker_ended: dict[str, bool] = {}  # keyed by the ids of events with a target that ended
         with self._connections.transaction() as connection:
             touched = {result.target.event_id for result in by_id.values() if result.state in transitions.ENDED}
             holds = lock_events(connection, list(touched))
@@ -176,7 +176,7 @@ class PostgresClaims(Claims):
             self._signals.tell("events")
 
     def _record(self, connection: Connection, worker: str, by_id: dict[int, Result], now: int) -> list[int]:
-        """Writes the targets' new states; the ids of those whose claim still stood."""
+        """Writes the targets' new states; returns the ids of those whose claim still stood."""
         changes = [transitions.target_after(result.target, result, now) for result in by_id.values()]
         found = connection.fetch(
             "UPDATE bridge.targets t SET state = c.state, error = c.error, workflow_id = c.workflow_id,"
@@ -203,7 +203,7 @@ class PostgresClaims(Claims):
         return sorted(row[0] for row in found)
 
     def _change_tasks(self, connection: Connection, changes: dict[str, transitions.TaskChange]) -> None:
-        """Writes what becomes of the tasks that are taken, in the order of their ids."""
+        """Writes the new states of taken tasks, in the order of their ids."""
         if changes:
             ids = sorted(changes)
             connection.write(
@@ -214,7 +214,7 @@ class PostgresClaims(Claims):
             )
 
     def _hurry_once(self, connection: Connection, keys: Collection[str | None], now: int) -> None:
-        """Starts that waited for the holder of their key needn't any more."""
+        """Starts that waited for their key's holder needn't wait any more."""
         ended = sorted(key for key in keys if key is not None)
         if ended:
             connection.write(
@@ -237,7 +237,7 @@ class PostgresClaims(Claims):
         self._signals.tell("targets")
 
     def hurry(self, now: int) -> None:
-        # A try whose answer was lost may still be taking effect: those keep their time.
+        # A try with a lost answer may still be taking effect, so those targets keep their due time.
         hurried = _HURRIED
         while hurried == _HURRIED:
             with self._connections.transaction() as connection:
@@ -253,7 +253,7 @@ class PostgresClaims(Claims):
 
 
 def _by_webhook(found: Rows) -> dict[str, list[int]]:
-    """webhook → ids of its targets, from rows of the two."""
+    """webhook → ids of its targets, from rows of (webhook, id)."""
     by_webhook: dict[str, list[int]] = {}
     for target_id, webhook in found:
         by_webhook.setdefault(webhook, []).append(target_id)

@@ -1,7 +1,7 @@
-"""Connections to the database: a pool for each process, none carried across a fork, every wait bounded.
+"""Connections to the database: one pool per process, none shared across a fork, every wait bounded.
 
-Each of the server's answers is waited for in Python where gevent has patched `select`, so that other greenlets go on.
-Statements name tables as ``bridge.TABLE``; the schema of the address stands in for ``bridge`` as they are sent.
+Where gevent has patched `select`, the wait for the server's answers happens in Python, so that other greenlets
+continue. Statements name tables as ``bridge.TABLE``; the address's schema replaces ``bridge`` when they are sent.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ Statement = tuple[str, Parameters]
 _Value = TypeVar("_Value")
 
 IMPATIENT = 2.2
-"""Seconds for what a delivery waits for: its answer must come within 2.5."""
+"""Seconds for a step that a delivery waits for: its answer must come within 2.5."""
 PATIENT = 10.0
-"""Seconds for a transaction, the wait for a connection included."""
+"""Seconds for a transaction, including the wait for a connection."""
 READING = 60.0
-"""Seconds for what people ask: counting millions of events takes some."""
+"""Seconds for people's queries: counting millions of events takes a while."""
 _CLOCK_AGE = 15.0
-"""Seconds after which the database's clock is looked at again."""
+"""Seconds after which the database's clock is read again."""
 _RETRY = 0.1
 _TIDYING = 1.0
-"""Seconds for what the pool does with a connection that comes back in the middle of something."""
+"""Seconds for the pool to clean up a connection that is returned in the middle of something."""
 _MOST = 8
-"""Connections of one process."""
+"""Connections per process."""
 _IDLE = 300.0
 LOCK_TIMEOUT = 1.5
 """Seconds that a statement waits for another transaction: less than a delivery has."""
 _SESSION = {
-    # What the client waits for ends sooner; this ends what it left behind.
+    # The client gives up sooner; this ends what it left behind.
     "statement_timeout": "90s",
     "lock_timeout": f"{int(LOCK_TIMEOUT * 1000)}ms",
     "idle_in_transaction_session_timeout": "15s",
@@ -62,27 +62,30 @@ _GONE = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "11s",
 }
-"""The server's kernel gives the sessions of a host up that was cut off, whatever they wait for."""
+"""Makes the server's kernel drop the sessions of a host that was cut off, whatever they wait for."""
 
-logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # who needs a connection says why there is none
+logging.getLogger("psycopg.pool").setLevel(
+    logging.CRITICAL
+)  # the caller that needs a connection reports why there is none
 
 
 class Connection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection on which nothing is waited for beyond `deadline`; then it is closed, as its state is unknown."""
+    """A connection that waits for nothing beyond `deadline`; then it is closed, as its state is unknown."""
 
     deadline = float("inf")
-    """By the monotonic clock."""
+    """Monotonic clock."""
     begin = "BEGIN"
-    """Begins a transaction, with its own settings where a pooler stands between."""
+    """The statement that begins a transaction, including our settings if there is a pooler."""
     first: Sequence[tuple[Any, ...]] = ()
-    """What the statement found that went along with the transaction's beginning."""
+    """The rows of the statement that was sent along with BEGIN."""
     is_pooled = False
-    """Whether a pooler stands between: sessions are not ours then, and no settings, LISTEN or prepared statements."""
+    """Whether there is a pooler in between: then sessions aren't ours, and settings, LISTEN and prepared statements
+    don't last."""
     schema = ""
-    """The one with the bridge's tables: `bridge.` in a statement stands for it."""
+    """The schema with the bridge's tables, for which `bridge.` in a statement stands."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Waits for the server as far as the deadline allows."""
+        """Waits for the server until the deadline at most."""
         left = max(0.0, self.deadline - time.monotonic())
         bound = left if timeout is None else min(left, timeout)
         try:
@@ -96,15 +99,15 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
             raise
 
     def sql(self, statement: str) -> bytes:
-        """The statement on our schema."""
+        """The statement with our schema."""
         return _in_schema(statement, self.schema)
 
     def fetch(self, statement: str, parameters: Parameters = ()) -> Rows:
-        """Executes a statement; its rows."""
+        """Executes a statement; returns its rows."""
         return self.run(statement, parameters).fetchall()
 
     def write(self, statement: str, parameters: Parameters = ()) -> int:
-        """Executes a statement; the number of rows that it wrote."""
+        """Executes a statement; returns the number of rows written."""
         return self.run(statement, parameters).rowcount
 
     def run(self, statement: str, parameters: Parameters = ()) -> psycopg.Cursor[tuple[Any, ...]]:
@@ -112,10 +115,10 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
         return self.execute(self.sql(statement), parameters or None)
 
     def fetch_together(self, statements: Sequence[Statement]) -> list[Rows]:
-        """Executes statements in one round trip; the rows of each.
+        """Executes statements in one round trip; returns the rows of each.
 
-        They are one message. Of several, as a pipeline sends them, the server may get the first ones and wait for the
-        others without any time-out, and with the locks that these took.
+        They are sent as one message. With several messages, as in a pipeline, the server might receive only the first
+        ones, and wait for the rest without a time-out while holding their locks.
         """
         cursor = psycopg.ClientCursor(self)
         texts = [cursor.mogrify(self.sql(statement), parameters or None) for statement, parameters in statements]
@@ -140,7 +143,7 @@ def is_patched() -> bool:
 
 
 class _Text(StrDumperUnknown):
-    """The store's door: text as PostgreSQL takes it."""
+    """The entrance to the store: text in a form that PostgreSQL accepts."""
 
     def dump(self, obj: str) -> Buffer | None:
         return super().dump(storable.text_without_nul(obj))
@@ -154,13 +157,13 @@ class _TextBinary(StrBinaryDumper):
 
 
 def take_any_text(connection: psycopg.Connection[Any]) -> None:
-    """Has the connection store any text that it is given."""
+    """Lets the connection store any text."""
     connection.adapters.register_dumper(str, _TextBinary)
     connection.adapters.register_dumper(str, _Text)
 
 
 class Connections:
-    """Lends connections to one database. Safe to make before a fork: the child opens its own."""
+    """Lends connections to one database. Safe to create before a fork: the child opens its own."""
 
     def __init__(self, address: Address):
         self.address = address
@@ -172,7 +175,7 @@ class Connections:
 
     def _reset(self) -> None:
         if self._pool is not None:
-            self._inherited.append(self._pool)  # kept, since closing it would end the parent's sessions
+            self._inherited.append(self._pool)  # keep a reference, since closing it would end the parent's sessions
         self._pool = None
         self._opening = threading.Lock()
         self._last_error: BaseException | None = None
@@ -183,12 +186,12 @@ class Connections:
     # --- the clock ---
 
     def now(self) -> int:
-        """The database's time in milliseconds, by its offset as it was last measured. Setting this machine's clock
-        doesn't move it."""
+        """The database's time in milliseconds, by its last measured offset. Setting this machine's clock has no effect
+        on it."""
         return round(self._own.now() + self._clock.offset)
 
     def look_at_clock(self, connection: Connection) -> None:
-        """Measures the offset, if that is due."""
+        """Measures the offset, if due."""
         if time.monotonic() < self._clock_read + _CLOCK_AGE:
             return
         sent = self._own.now()
@@ -206,18 +209,19 @@ class Connections:
         seconds: float = READING,
         until: float = float("inf"),
     ) -> Rows:
-        """The rows of one statement that only reads. Raises StoreUnavailable, after so many seconds at the latest, and
-        not beyond `until` by the monotonic clock."""
+        """The rows of one read-only statement. Raises StoreUnavailable after this many seconds at the latest, and no
+        later than `until` (monotonic clock)."""
         return self.run_again(lambda connection: connection.fetch(statement, parameters), seconds, until)
 
     def read_together(self, *statements: Statement) -> list[Rows]:
-        """The rows of each of several statements that only read, in one round trip. Raises StoreUnavailable."""
+        """The rows of each of several read-only statements, in one round trip. Raises StoreUnavailable."""
         return self.run_again(lambda connection: connection.fetch_together(statements), READING)
 
     def run_again(self, action: Callable[[Connection], _Value], seconds: float, until: float = float("inf")) -> _Value:
-        """What `action(connection)` returns; repeated if the connection broke, as idle ones do in a restart.
+        """What `action(connection)` returns; repeated if the connection broke, as idle ones do when the server
+        restarts.
 
-        So it must be safe to do twice. Raises StoreUnavailable.
+        So it must be safe to run twice. Raises StoreUnavailable.
         """
         until = self.patience.until(seconds, until)
         with translated():
@@ -234,10 +238,11 @@ class Connections:
     def transaction(
         self, seconds: float = PATIENT, first: str = "", until: float = float("inf")
     ) -> Iterator[Connection]:
-        """One transaction. Raises StoreUnavailable; if its commit was under way, that may have been done or not.
+        """One transaction. Raises StoreUnavailable; if that happens during the commit, it may or may not have been
+        committed.
 
-        `first` is a statement without parameters that goes along with its beginning, in one round trip; its rows are
-        the connection's `first` then.
+        `first` is a statement without parameters that is sent along with BEGIN in one round trip; the connection's
+        `first` then holds its rows.
         """
         with translated(), self._begun(self.patience.until(seconds, until), first) as connection:
             try:
@@ -251,7 +256,7 @@ class Connections:
 
     @contextmanager
     def _begun(self, until: float, first: str) -> Iterator[Connection]:
-        """A connection in a transaction: another one, if the first broke while it was idle."""
+        """A connection in a transaction; a second one if the first had broken while idle."""
         while True:
             with self.lent(until) as connection:
                 try:
@@ -271,7 +276,7 @@ class Connections:
 
     @contextmanager
     def lent(self, until: float, seconds: float = READING) -> Iterator[Connection]:
-        """A connection from the pool until that time of the monotonic clock; it is waited for `seconds` at most.
+        """A connection from the pool, to be used until that time (monotonic clock); waits `seconds` at most for one.
 
         Raises psycopg's errors, and StoreUnavailable if there is none.
         """
@@ -282,7 +287,7 @@ class Connections:
             self.look_at_clock(connection)
             yield connection
         except errors.ReadOnlySqlTransaction:
-            connection.close()  # it was demoted to a standby: a new connection may find the new primary
+            connection.close()  # the server was demoted to a standby: a new connection may find the new primary
             raise
         finally:
             connection.deadline = time.monotonic() + _TIDYING
@@ -291,14 +296,14 @@ class Connections:
     def _take(self, pool: ConnectionPool[Connection], until: float) -> Connection:
         while True:
             try:
-                # The pool tries to connect when it is asked, and not again for one who waits: so it is asked often.
+                # The pool tries to connect when asked, but doesn't retry for a waiting caller: so ask often.
                 connection = pool.getconn(_RETRY)
             except PoolTimeout:
                 if self.patience.is_over(until):
                     break
                 continue
             with suppress(psycopg.OperationalError):
-                connection.pgconn.consume_input()  # says whether the server has closed it
+                connection.pgconn.consume_input()  # tells whether the server has closed it
             if not connection.broken:
                 return connection
             pool.putconn(connection)
@@ -334,7 +339,7 @@ class Connections:
             return self._pool
 
     def _prepare(self, connection: Connection) -> None:
-        """Looks who answers, and makes the session ours if it can be."""
+        """Checks what kind of server answers, and configures the session if it can be ours."""
         take_any_text(connection)
         connection.schema = self.address.schema
         connection.deadline = time.monotonic() + PATIENT
@@ -345,8 +350,8 @@ class Connections:
             raise StoreRefused(remedies.too_old(version))
         settings = dict(_SESSION)
         if durable == "off":
-            settings["synchronous_commit"] = "on"  # whoever is answered 2xx relies on it
-        # A pooler speaks for many servers' processes, and gives itself another number.
+            settings["synchronous_commit"] = "on"  # every sender that got a 2xx relies on it
+        # A pooler speaks for many server processes, and reports a process number of its own.
         connection.is_pooled = process != connection.info.backend_pid
         if connection.is_pooled:
             local = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())
@@ -369,7 +374,7 @@ class Connections:
 
 
 class _Connecting:
-    """What the pool takes for its class of connections: it remembers why none came about."""
+    """The pool's connection class; remembers why no connection was made."""
 
     def __init__(self, connections: Connections):
         self._connections = connections
@@ -384,7 +389,7 @@ class _Connecting:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns PostgreSQL's errors of the moment (down, full, locked, read-only) into StoreUnavailable."""
+    """Turns PostgreSQL's temporary errors (down, full, locked, read-only) into StoreUnavailable."""
     try:
         yield
     except (psycopg.IntegrityError, psycopg.DataError, errors.ProgramLimitExceeded) as error:

@@ -1,4 +1,4 @@
-"""What the deciding worker reads and writes. Rows are locked in one order: events, targets, tasks."""
+"""What the leader reads and writes. Rows are locked in one order: events, targets, tasks."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from store.sql.holds import HELD, RECHECK
 from store.sql.pauses import PAUSED
 
 _SIZE = "octet_length(payload) + octet_length(headers) + octet_length(query)"
-"""Read without the payload itself, which PostgreSQL keeps elsewhere if it is long."""
+"""Computed without reading the payload, which PostgreSQL stores separately if it is long."""
 _COLUMNS = len(rows.EVENT.split(","))
-"""Of an event's; behind them is the payload that was read up to it."""
+"""An event's columns, followed by the size of the payloads read so far."""
 _LEFT_IN = "value != ALL(%(without)s) AND value NOT IN (SELECT webhook FROM bridge.pauses)"
 _AFTER = rows.jumps("webhook", "bridge.events", "decided_at IS NULL", after="%(after)s")
 _TO = rows.jumps("webhook", "bridge.events", "decided_at IS NULL", to="%(after)s")
-# The next webhooks that have undecided events are found by one look into the index each; so are their first events.
+# The next webhooks with undecided events are found by one index look-up each; so are their first events.
 _UNDECIDED = f"""
 WITH webhooks AS MATERIALIZED (
     SELECT value, row_number() OVER () AS turn FROM (
@@ -40,7 +40,7 @@ SELECT {rows.EVENT}, before + {_SIZE}, turn, (SELECT number FROM counted) FROM (
     ) firsts WINDOW in_turn AS (ORDER BY number, turn)
 ) shares WHERE before < %(bytes)s AND place <= %(limit)s ORDER BY seq
 """
-# They are few, also those of webhooks that are paused: no more than calls can be under way.
+# They are few, even with paused webhooks: no more than calls can be in flight.
 _FREED = f"held = {RECHECK} AND webhook != ALL(%(without)s) AND webhook NOT IN (SELECT webhook FROM bridge.pauses)"
 _RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' AND id > %s ORDER BY id LIMIT %s"
 
@@ -52,9 +52,9 @@ class PostgresDecisions(Decisions):
         self._connections = connections
         self._signals = signals
         self._undecided_after = ""
-        """The webhook after which the next round over undecided events begins."""
+        """The webhook after which the next round over undecided events starts."""
         self._returned_after = ""
-        """The task after which the next returned ones are read."""
+        """The task after which the next returned tasks are read."""
 
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
         values = {
@@ -69,14 +69,14 @@ class PostgresDecisions(Decisions):
         )
         since: dict[str, int] = dict(paused)
         more = self._more(undecided, limit) or len(freed) == limit or _is_cut(freed) or len(returned) == limit
-        # Who was resumed between the statements is so for the next agenda.
+        # A webhook that was resumed between the statements counts as resumed in the next agenda.
         new, again = ([e for e in map(_event, found) if e.webhook not in since] for found in (undecided, freed))
         tasks = list(map(rows.task, returned))
         self._returned_after = turns.read_to(tasks, limit)
         return Agenda(since, new, again, tasks, more)
 
     def _more(self, undecided: Rows, limit: int) -> bool:
-        """Whether there may be more undecided events than these; the next round begins after them."""
+        """Whether there may be more undecided events than these; the next round starts after them."""
         if not undecided:
             return False
         *_, turn, webhooks = max(undecided, key=lambda row: row[-2])
@@ -103,7 +103,8 @@ class PostgresDecisions(Decisions):
     ) -> list[Target]:
         with deciding(self._connections, term) as connection:
             changes = {decision.event_id: transitions.after_decision(decision, now) for decision in decisions}
-            # Who records results for these events has done it, or waits for this: their targets' states stand.
+            # A worker that records results for these events has finished, or waits for this: their targets' states are
+            # final.
             if expired:
                 lock_events(connection, [*changes, *expired])
             states = states_of(connection, expired)
@@ -126,7 +127,7 @@ class PostgresDecisions(Decisions):
 
 
 def _taken(decisions: Iterable[Decision]) -> set[str]:
-    """The tasks that events take by these decisions."""
+    """The tasks that events take in these decisions."""
     return {
         new.task_id
         for decision in decisions
@@ -136,7 +137,7 @@ def _taken(decisions: Iterable[Decision]) -> set[str]:
 
 
 def _new_rows(decisions: Iterable[Decision], now: int, claim_for: str | None, claim: int) -> list[tuple[Any, ...]]:
-    """The new targets, of which the first `claim` are claimed."""
+    """The new targets, the first `claim` of which are claimed."""
     found: list[tuple[Any, ...]] = []
     left = claim if claim_for is not None else 0
     for decision in decisions:
@@ -158,7 +159,7 @@ def _some(where: str, values: dict[str, Any]) -> Statement:
 
 
 def _is_cut(found: Rows) -> bool:
-    """Whether these events' payloads were too many to read more of them."""
+    """Whether these events' payloads were too large to read more."""
     return any(row[_COLUMNS] >= turns.BYTES for row in found)
 
 

@@ -16,15 +16,15 @@ from store.protocols import Deliveries
 from store.records import Committed, NewEvent, Rejection
 
 REJECTIONS_KEPT = 100
-"""Rejections kept per webhook."""
+"""Rejections that are kept per webhook."""
 _HOUR = 3_600_000
 _MARGIN = 0.1
-"""Seconds by which the server gives up sooner than the client."""
+"""Seconds by which the server gives up before the client does."""
 _ROWS_A_STATEMENT = 200
 _PAUSE = 0.1
 """Seconds between tries to commit."""
 _ROW = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-# Any conflict: with the id, the events were stored by a try before this one.
+# Any conflict: if the id conflicts, an earlier try stored the events.
 _INSERT = f"INSERT INTO bridge.events ({rows.NEW_EVENT}) VALUES {{}} ON CONFLICT DO NOTHING RETURNING id"
 _STORED = "SELECT id FROM bridge.events WHERE id = ANY(%s)"
 _FIRST = (
@@ -56,7 +56,7 @@ class PostgresDeliveries(Deliveries):
 
     def _commit(self, take: Take, until: float) -> list[list[Committed]]:
         until = self._connections.patience.until(IMPATIENT, until)
-        # One commit at a time: what comes meanwhile shares the next one, and the order of arrival is kept.
+        # One commit at a time: deliveries that arrive meanwhile share the next one, and the order of arrival is kept.
         if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):
             raise StoreUnavailable("PostgreSQL: the commit before this one had no answer in time")
         try:
@@ -72,9 +72,9 @@ class PostgresDeliveries(Deliveries):
             try:
                 outcomes = self._try(events, until, is_first)
             except StoreUnavailable:
-                # The server restarts, or another one takes its place: both may be over within a delivery's time. And if
-                # a commit's answer was lost, the next try tells whether it was done. While the database is known to be
-                # away, deliveries are refused at once.
+                # The server is restarting, or another is taking its place: either may be over within a delivery's time.
+                # If a commit's answer was lost, the next try shows whether it succeeded. While the database is known to
+                # be away, deliveries are refused at once.
                 if self._was_unavailable or time.monotonic() + _PAUSE >= until:
                     self._was_unavailable = True
                     raise
@@ -90,9 +90,9 @@ class PostgresDeliveries(Deliveries):
             parts = [events[at : at + _ROWS_A_STATEMENT] for at in range(0, len(events), _ROWS_A_STATEMENT)]
             left = until - time.monotonic() - _MARGIN
             if len(parts) == 1 and not connection.is_pooled and left > LOCK_TIMEOUT:
-                stored |= self._insert(connection, parts[0])  # a transaction of its own, in one round trip
+                stored |= self._insert(connection, parts[0])  # a separate transaction, in one round trip
             else:
-                # What is answered 503 is not to be stored later after all, when a lock is free.
+                # A delivery that was answered 503 must not be stored later after all, once a lock is free.
                 wait = max(1, int(min(left, LOCK_TIMEOUT) * 1000))
                 connection.execute(f"{connection.begin}; SET LOCAL lock_timeout = {wait}")
                 for part in parts:
@@ -116,7 +116,7 @@ class PostgresDeliveries(Deliveries):
     def _look_up(
         self, connection: Connection, events: Sequence[NewEvent], stored: set[str], is_first: bool
     ) -> list[Committed]:
-        """What became of events that weren't inserted: an earlier try of ours stored them, or they are duplicates."""
+        """The outcome for events that weren't inserted: an earlier try of ours stored them, or they are duplicates."""
         if not is_first:
             ids = [event.id for event in events if event.id not in stored]
             stored |= {row[0] for row in connection.fetch(_STORED, (ids,))}
@@ -124,10 +124,10 @@ class PostgresDeliveries(Deliveries):
         keys = {event.id: (event.webhook, storable.text_without_nul(event.delivery_id or "")) for event in others}
         found = connection.fetch(_FIRST, tuple(map(list, zip(*keys.values(), strict=True)))) if keys else []
         first = {(webhook, delivery_id): event_id for webhook, delivery_id, event_id in found}
-        if not first.keys() >= set(keys.values()):  # retention has just taken it
+        if not first.keys() >= set(keys.values()):  # retention has just deleted it
             raise StoreUnavailable("the event that came first is gone")
-        # What is found may have been committed here as a server went down, and its standby not have it yet. The log is
-        # in order: once the standby has this, it has that too.
+        # The event found may have been committed just as a server went down, and its standby may not have it yet. The
+        # log is ordered: once the standby has this write, it has that event too.
         connection.execute("SELECT pg_logical_emit_message(true, 'webhook-bridge', '')")
         return [
             Committed(event.id, False) if event.id in stored else Committed(first[keys[event.id]], True)
@@ -150,7 +150,7 @@ class PostgresDeliveries(Deliveries):
                     " ORDER BY id DESC LIMIT 1 OFFSET %s)",
                     (webhook, filtered, webhook, filtered, REJECTIONS_KEPT),
                 )
-            # In one order everywhere: relays that wait for each other's rows must not do so in a circle.
+            # Always in the same order, so that relays waiting for each other's rows can't deadlock.
             for (webhook, outcome), number in sorted(counts.items()):
                 connection.write(
                     "INSERT INTO bridge.delivery_counts (webhook, hour, outcome, number) VALUES (%s, %s, %s, %s)"

@@ -1,4 +1,4 @@
-"""What becomes of events after their targets: read, and written down."""
+"""Reads and writes what becomes of events after their targets end."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ States = set[tuple[TargetKind, TargetState]]
 
 
 def lock_events(connection: Connection, event_ids: Sequence[str]) -> dict[str, Hold]:
-    """id → hold, of those that there are. Until the transaction's end no other one changes them or their targets' end.
+    """id → hold, of the existing ones. Until this transaction ends, no other changes them or ends their targets.
 
-    Of two workers that record the last two results of an event, the second must see what the first did.
+    If two workers record an event's last two results, the second must see what the first wrote.
     """
     if not event_ids:
         return {}
@@ -32,7 +32,7 @@ def lock_events(connection: Connection, event_ids: Sequence[str]) -> dict[str, H
 
 
 def states_of(connection: Connection, event_ids: Sequence[str]) -> dict[str, States]:
-    """id → kind and state of its targets, for each of these events, which must be locked."""
+    """id → kinds and states of its targets, for each of these events, which must be locked."""
     states: dict[str, States] = {event_id: set() for event_id in event_ids}
     if states:
         for event_id, kind, state in connection.fetch(_STATES_OF, (list(states),)):
@@ -41,13 +41,13 @@ def states_of(connection: Connection, event_ids: Sequence[str]) -> dict[str, Sta
 
 
 def change_events(connection: Connection, changes: Mapping[str, EventChange]) -> None:
-    """Writes down what becomes of the events. They must be locked, if that was read from the database."""
+    """Writes what becomes of the events. They must be locked if that was derived from the database."""
     if changes:
         connection.write(*changing_events(changes))
 
 
 def changing_events(changes: Mapping[str, EventChange], decided_at: int | None = None) -> Statement:
-    """The statement for that. `decided_at` is for events that were not decided before."""
+    """The statement for that. `decided_at` applies to events that weren't decided before."""
     sql = (
         "WITH before AS (SELECT seq, id, status FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE),"
         " changed AS ("

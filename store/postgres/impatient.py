@@ -9,7 +9,7 @@ from store.sql.database import Parameters, Rows
 
 
 class Impatient:
-    """The database for whoever can't wait: a delivery."""
+    """The database for callers that can't wait, such as deliveries."""
 
     def __init__(self, connections: Connections):
         self._connections = connections
@@ -19,7 +19,7 @@ class Impatient:
         return self._connections.now()
 
     def read(self, statement: str, parameters: Parameters = (), *, until: float = float("inf")) -> Rows:
-        """The rows of one statement that only reads. Raises StoreUnavailable."""
+        """The rows of one read-only statement. Raises StoreUnavailable."""
         return self._connections.read(statement, parameters, IMPATIENT, until)
 
     def transaction(self, *, until: float = float("inf")) -> AbstractContextManager[Connection]:

@@ -22,7 +22,7 @@ WHERE e.held > 0 AND e.held = {WRITING} AND (e.seq, p.number) > (%s, %s)
 ORDER BY e.seq, p.number LIMIT %s
 """
 _DROPPED = 10
-"""Parts that are deleted in one transaction, of decisions that don't stand."""
+"""Parts of uncommitted decisions deleted per transaction."""
 
 
 class PostgresLargeDecisions(LargeDecisions):
@@ -33,7 +33,7 @@ class PostgresLargeDecisions(LargeDecisions):
         self._signals = signals
 
     def record(self, term: Term, decision: Decision, now: int) -> None:
-        while self._drop_parts(term, decision.event_id):  # of an earlier try, which had others
+        while self._drop_parts(term, decision.event_id):  # left by an earlier try with other parts
             pass
         for step in rows.large_parts(decision):
             with deciding(self._connections, term) as connection:
@@ -51,7 +51,7 @@ class PostgresLargeDecisions(LargeDecisions):
             )
 
     def _drop_parts(self, term: Term, event_id: str) -> bool:
-        """Deletes some parts of a decision that doesn't stand; whether there were any."""
+        """Deletes some parts of an uncommitted decision; returns whether there were any."""
         found = self._connections.read(
             "SELECT number FROM bridge.decision_parts WHERE event_id = %s LIMIT %s", (event_id, _DROPPED)
         )
@@ -77,7 +77,7 @@ class PostgresLargeDecisions(LargeDecisions):
                     self._write_part(connection, found[0][0], now)
             elif without and connection.fetch(f"{_WRITING} LIMIT 1"):
                 return False
-            else:  # what is left belongs to no decision that stands
+            else:  # the remaining parts belong to uncommitted decisions
                 connection.write(
                     "DELETE FROM bridge.decision_parts WHERE (event_id, number) IN"
                     " (SELECT event_id, number FROM bridge.decision_parts LIMIT %s)",
@@ -95,8 +95,8 @@ class PostgresLargeDecisions(LargeDecisions):
                 yield from rows.tasks_in(event_id, part)
 
     def _write_part(self, connection: Connection, event_id: str, now: int) -> None:
-        """Writes the event's next part, or after the last one what becomes of the event."""
-        # Who records results for the event has done it, or waits for this.
+        """Writes the event's next part or, after the last one, what becomes of the event."""
+        # A worker that records results for the event has finished, or waits for this.
         lock_events(connection, [event_id])
         part = connection.fetch(
             "SELECT number, targets FROM bridge.decision_parts WHERE event_id = %s ORDER BY number LIMIT 1",

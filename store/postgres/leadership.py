@@ -1,4 +1,4 @@
-"""Who decides: a row that names the holder and until when, by the database's clock."""
+"""Leadership: a row with the holder and when its term ends, by the database's clock."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from store.protocols import Leadership
 from store.records import Term
 
 _NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-"""The database's clock as the statement runs: `now()` is the time at which its transaction began."""
+"""The database's clock when the statement runs; `now()` is when its transaction began."""
 _LEAD = f"SELECT holder, until, {_NOW} FROM bridge.leads WHERE name = 'decider'"
 NOBODY = ""
-"""The holder, after one has resigned."""
+"""The holder after a leader has resigned."""
 
 
 class PostgresLeadership(Leadership):
     """Leadership on PostgreSQL.
 
-    A broken connection doesn't prove that its leader has ended: the term has to run out. However late a leader writes,
-    each deciding transaction locks the row, and so is over before another worker has leadership, or finds that it has.
+    A broken connection doesn't prove that its leader has ended: the term must run out. However late a leader writes,
+    each deciding transaction locks the row: it either ends before another worker becomes leader, or finds that one has.
     """
 
     def __init__(self, connections: Connections, signals: PostgresSignals):
@@ -30,7 +30,7 @@ class PostgresLeadership(Leadership):
         self._signals = signals
 
     def elect(self, worker: str, seconds: float) -> Term | None:
-        # Looked at before anything is locked: most of the time another worker has it.
+        # Look before locking anything: most of the time another worker is leader.
         for before, before_until, now in self._connections.read(_LEAD):
             if before not in (NOBODY, worker) and before_until >= now:
                 return None
@@ -40,7 +40,7 @@ class PostgresLeadership(Leadership):
                 (NOBODY,),
             )
             before, before_until, now = connection.fetch(f"{_LEAD} FOR UPDATE")[0]
-            # The clock may have been read before the lock was had: the older time errs to the safe side.
+            # The clock may have been read before the lock was acquired: the older time errs on the safe side.
             if before not in (NOBODY, worker) and before_until >= now:
                 return None
             until: int = now + int(seconds * 1000)
@@ -73,10 +73,10 @@ class PostgresLeadership(Leadership):
 
 @contextmanager
 def deciding(connections: Connections, term: Term) -> Iterator[Connection]:
-    """A transaction that only the leader may write in. Raises LeadershipLost if that is another by now."""
+    """A transaction in which only the leader may write. Raises LeadershipLost if another worker is leader by now."""
     with connections.transaction(first=f"{_LEAD} FOR KEY SHARE") as connection:
-        # Who takes leadership locks the row FOR UPDATE, and so waits for all of these; who keeps it changes no key, and
-        # so doesn't.
+        # Taking leadership locks the row FOR UPDATE, and so waits for all of these transactions; renewing it changes no
+        # key, and so doesn't wait.
         if not connection.first or connection.first[0][0] != term.holder:
             raise LeadershipLost
         yield connection

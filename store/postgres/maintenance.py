@@ -1,4 +1,4 @@
-"""What keeps the database small."""
+"""Keeps the database small."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SELECT id FROM unnest(%s::text[]) AS pruned (id) WHERE NOT EXISTS (
 )
 """
 _COUNTS = 200
-"""Rows of `finished_events` that are added up."""
+"""Rows of `finished_events` that are summed up."""
 
 
 class PostgresMaintenance(Maintenance):
@@ -35,7 +35,7 @@ class PostgresMaintenance(Maintenance):
 
     def run(self) -> None:
         clock_set_back.make_due(self._connections)
-        # The server vacuums by itself: the tables say how often.
+        # The server vacuums by itself, as often as the tables' settings say.
         counted = self._connections.read("SELECT count(*) FROM bridge.finished_events")[0][0]
         if counted > _COUNTS:
             with self._connections.transaction() as connection:
@@ -48,7 +48,7 @@ class PostgresMaintenance(Maintenance):
     def prune(self, before: int, limit: int) -> Pruned:
         with self._connections.transaction() as connection:
             take_back = partial(quarantine.take_back, connection)
-            # Several workers prune: what one is deleting, the others leave to it.
+            # Several workers may prune: each skips what another is deleting.
             found = connection.fetch(
                 "SELECT id FROM bridge.events WHERE settled_at < %s ORDER BY settled_at LIMIT %s"
                 " FOR UPDATE SKIP LOCKED",
@@ -62,7 +62,7 @@ class PostgresMaintenance(Maintenance):
                 once_keys.prune(connection, targets)
                 take_back("target", list(map(str, targets)))
                 connection.write("DELETE FROM bridge.targets WHERE id = ANY(%s)", (targets,))
-                if len(targets) == rows.STEP:  # those that still have targets are left to the next step
+                if len(targets) == rows.STEP:  # events that still have targets are left to the next step
                     ids = [row[0] for row in connection.fetch(_WITHOUT_TARGETS, (ids,))]
                 take_back("event", ids)
                 connection.write(

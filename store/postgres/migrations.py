@@ -1,6 +1,6 @@
 """The schema, step by step. Each step and its record share one transaction. Never change a step that was released.
 
-Several processes may migrate at once: a lock that lives and dies with the transaction lets one do it.
+Several processes may migrate at once: a lock held by the transaction admits one at a time.
 """
 
 from __future__ import annotations
@@ -268,20 +268,20 @@ STEPS: tuple[tuple[str, str], ...] = (
 )
 """Name and statements of each step, in their order."""
 
-_LOCK = 0x77656268  # "webh"; the schema's name makes the other half
+_LOCK = 0x77656268  # "webh"; the schema's name provides the other half
 
 
 def migrate(connections: Connections, connection: Connection) -> None:
-    """Makes the schema if there is none, and brings it to this program's version.
+    """Creates the schema if there is none, and migrates it to this program's version.
 
-    Raises NewerStore if a newer program made it, and psycopg's errors.
+    Raises NewerStore if a newer program created it, and psycopg's errors.
     """
     schema = connections.address.schema
     if pending(connections, connection) == []:
         return
     try:
         _begin(connection, schema)
-        # Only if it isn't there: who may not make schemas may have been given one.
+        # Only if it doesn't exist: a user that may not create schemas may have been given one.
         if not connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)).fetchone():
             connection.write(f"CREATE SCHEMA {schema}")
         connection.write(
@@ -302,15 +302,15 @@ def migrate(connections: Connections, connection: Connection) -> None:
 
 
 def _begin(connection: Connection, schema: str) -> None:
-    """Begins a transaction that no other migrating one runs beside, and that may build an index of millions of rows."""
+    """Begins a transaction that excludes other migrations and has time to build an index over millions of rows."""
     connection.execute(f"{connection.begin}; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
     connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, schema))
 
 
 def pending(connections: Connections, connection: Connection) -> list[str] | None:
-    """The steps that the database has not been through; None if it has none of our tables.
+    """The steps that haven't been applied to the database; None if it has none of our tables.
 
-    Raises NewerStore if it has been through steps that this program doesn't know.
+    Raises NewerStore if steps were applied that this program doesn't know.
     """
     if connection.execute("SELECT to_regclass(%s)", (f"{connections.address.schema}.migrations",)).fetchone() == (
         None,
@@ -320,7 +320,7 @@ def pending(connections: Connections, connection: Connection) -> list[str] | Non
     unknown = sorted(applied - {name for name, _ in STEPS})
     if unknown:
         raise NewerStore(
-            f"the database at {connections.address.shown} was made by a newer version of the bridge (it has "
+            f"the database at {connections.address.shown} was created by a newer version of the bridge (it has "
             f"{', '.join(unknown)}); upgrade this program, or restore a backup from before the upgrade"
         )
     return [name for name, _ in STEPS if name not in applied]
@@ -337,7 +337,7 @@ SELECT coalesce(
 def check_version(connections: Connections, connection: Connection) -> None:
     """Raises StoreMissing if there are no tables, StoreUnavailable for older ones, NewerStore for newer ones.
 
-    And StoreRefused if there are none and this user may not make them.
+    Raises StoreRefused if there are none and this user may not create them.
     """
     address = connections.address
     shown = address.shown
@@ -345,6 +345,8 @@ def check_version(connections: Connections, connection: Connection) -> None:
     if missing is None:
         if connection.execute(_MAY_MAKE_TABLES, (address.schema,)).fetchone() != (True,):
             raise remedies.may_make_no_tables("it lacks the right to create them", address)
-        raise StoreMissing(f"the database at {shown} has no tables of the bridge; start the relay, which makes them")
+        raise StoreMissing(
+            f"the database at {shown} has none of the bridge's tables; start the relay, which creates them"
+        )
     if missing:
         raise StoreUnavailable(f"the database at {shown} is older than this program; start the relay to migrate it")

@@ -1,4 +1,4 @@
-"""What failed alone, and is tried again at its time."""
+"""Items that failed alone, and are retried later."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WITH taken AS (
     SELECT id FROM bridge.quarantine WHERE kind = %s AND id = ANY(%s) ORDER BY kind, id FOR UPDATE
 ) DELETE FROM bridge.quarantine q USING taken WHERE q.kind = %s AND q.id = taken.id
 """
-"""In the order in which `set_aside` locks: of two workers neither waits for the other."""
+"""In the order in which `set_aside` locks, so that two workers can't deadlock."""
 
 _LOCKED = "WITH found AS (SELECT seq FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE)"
 _EVENTS_ASIDE = (
@@ -34,7 +34,7 @@ _EVENTS_AGAIN = (
     f" held = CASE WHEN e.held IN {SET_ASIDE} THEN {RECHECK}"
     " ELSE e.held END FROM found WHERE e.seq = found.seq"
 )
-"""What was held before is free then: the worker that decides holds it again only when the agenda has it."""
+"""What was held before is then free: the leader holds it again only once the agenda has it."""
 
 _PRUNE_ENDED = """
 WITH first AS MATERIALIZED (
@@ -71,15 +71,16 @@ class PostgresQuarantine(SqlQuarantine):
 
 
 def take_back(connection: Connection, kind: SetAsideKind, ids: Sequence[str]) -> None:
-    """Deletes what is set aside of this kind with one of these ids."""
+    """Deletes items of this kind with one of these ids."""
     connection.write(_TAKE_BACK, (kind, list(ids), kind))
 
 
 def prune(connection: Connection, before: int, limit: int) -> None:
-    """Deletes up to `limit` items that were due before, and that nobody has tried since: there is nothing to try.
+    """Deletes up to `limit` items that were due before that time and that nobody has retried since: there is nothing to
+    retry.
 
-    Of targets those that have ended: another worker may not have known that one was set aside. Events go with their
-    rows: as long as one is left out of the agenda it must be found here.
+    Of targets, deletes only those that have ended: another worker may not have known that one was set aside. Events are
+    deleted along with their rows: as long as one is left out of the agenda, it must be found here.
     """
     connection.write(_PRUNE_ENDED, (limit,))
     connection.write(

@@ -1,4 +1,4 @@
-"""Lists and counts of events that only PostgreSQL reads like this."""
+"""Lists and counts of events, as only PostgreSQL reads them."""
 
 from __future__ import annotations
 

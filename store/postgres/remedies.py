@@ -1,4 +1,4 @@
-"""PostgreSQL's errors as texts that say what to do."""
+"""Turns PostgreSQL's errors into texts that say what to do."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ OLDEST_SERVER = 130000
 
 _REFUSALS = ("FATAL:", "no password supplied", "SSL was required", "certificate")
 _OF_THE_MOMENT = ("the database system is", "too many", "connection slots", "terminating", "cannot connect", "timeout")
-"""A server that starts or stops, or has no room for one more, and a pooler that finds none: that passes."""
+"""The server is starting or stopping, or is full, or a pooler finds no server: this passes."""
 
 
 def of_connecting(error: BaseException, address: Address) -> StoreUnavailable:
-    """Why no connection came about. libpq gives no code for it, only the server's text."""
+    """Why no connection was made. libpq gives no code for it, only the server's text."""
     if isinstance(error, StoreUnavailable):
         return error
     text = str(error)
@@ -33,7 +33,7 @@ def _why_not_connected(text: str, address: Address) -> str:
     if "password authentication failed" in text or "empty password" in text:
         return (
             f"PostgreSQL refuses the password of the user {user or 'that libpq takes'}; "
-            "look at PGPASSWORD, .pgpass or BRIDGE_DATABASE"
+            "check PGPASSWORD, .pgpass or BRIDGE_DATABASE"
         )
     if "no password supplied" in text:
         return (
@@ -43,25 +43,25 @@ def _why_not_connected(text: str, address: Address) -> str:
     if "database" in text and "does not exist" in text:
         return (
             f"there is no database {database} at {address.shown}; "
-            f"make it (createdb {database}), or correct BRIDGE_DATABASE"
+            f"create it (createdb {database}), or correct BRIDGE_DATABASE"
         )
     if "role" in text and "does not exist" in text:
-        return f"PostgreSQL knows no user {user}; make it (createuser {user}), or correct BRIDGE_DATABASE"
+        return f"PostgreSQL has no user {user}; create it (createuser {user}), or correct BRIDGE_DATABASE"
     return f"PostgreSQL at {address.shown} can't be reached: {text}"
 
 
 def of_migrating(error: psycopg.Error, address: Address) -> StoreUnavailable:
-    """Why the tables could not be made or found."""
+    """Why the tables could not be created or found."""
     if isinstance(error, errors.InsufficientPrivilege):
         return may_make_no_tables(_text(error), address)
     return of_statement(error)
 
 
 def may_make_no_tables(why: str, address: Address) -> StoreRefused:
-    """For a user without the right to make the bridge's tables."""
+    """For a user without the right to create the bridge's tables."""
     user, schema = address.parameters.get("user", "USER"), address.schema
     return StoreRefused(
-        f"the user {user} may not make the bridge's tables in {address.shown}: {why}; as an administrator of that "
+        f"the user {user} may not create the bridge's tables in {address.shown}: {why}; as an administrator of that "
         f"database run: CREATE SCHEMA {schema} AUTHORIZATION {user}, or, if the schema is there, make the user its "
         f"owner (ALTER SCHEMA {schema} OWNER TO {user}) and that of its tables"
     )
@@ -83,7 +83,7 @@ def too_old(version: int) -> str:
 
 
 def advice(settings: Mapping[str, str]) -> list[str]:
-    """What these settings of the server put at risk, each with a remedy."""
+    """The risks of these server settings, each with a remedy."""
     found = []
     if settings.get("synchronous_commit") == "off":
         found.append(

@@ -1,7 +1,7 @@
-"""How one process learns of another's commits at once: LISTEN and NOTIFY, and a look at intervals behind a pooler.
+"""How one process learns about another's commits at once: LISTEN and NOTIFY, or polling behind a pooler.
 
-NOTIFY in a transaction makes commits queue up behind each other, over the whole server. So it is sent after the commit,
-and a hundred times a second at most: at once if the last one was long enough ago, or else by a thread of its own.
+NOTIFY in a transaction serializes commits across the whole server. So it is sent after the commit, and at most a
+hundred times a second: at once if the last one was long enough ago, otherwise by a separate thread.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from store.protocols import News, Signals
 _GAP = 0.01
 """Seconds between two notifications of the same news."""
 _LOOK_EVERY = 0.1
-"""Seconds between looks behind a pooler."""
+"""Seconds between polls behind a pooler."""
 _RECONNECT_EVERY = 1.0
 _SECONDS = 2.0
-"""For a notification, a look, or to connect. No more is needed, since everybody looks at intervals too."""
+"""Seconds for a notification, a poll, or connecting. That is enough, since every process polls at intervals too."""
 _TELL = "SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS channel"
 _NEWEST = "SELECT (SELECT max(seq) FROM bridge.events), (SELECT max(id) FROM bridge.targets)"
 
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 def channel(connections: Connections, news: News) -> str:
-    """The channel that carries this news: channels are the whole database's."""
+    """The channel for this news; the whole database shares channels."""
     return f"{connections.address.schema}_{news}"
 
 
@@ -63,7 +63,7 @@ class PostgresSignals(Signals):
                     self._thread.start()
 
     def tell_on(self, connection: Connection, news: News) -> None:
-        """The same as `tell`; on this connection, before it returns, if there was no notification a moment ago."""
+        """Like `tell`, but notifies on this connection before returning, if there was no notification a moment ago."""
         if time.monotonic() < self._rung_at + _GAP:
             self.tell(news)
         else:
@@ -108,7 +108,7 @@ class Listener:
             if time.monotonic() >= self._connected_at + _RECONNECT_EVERY:
                 self._listen()
                 if self._connection is not None:
-                    return  # what came meanwhile was not heard
+                    return  # notifications may have been missed meanwhile
             self._select(min(_RECONNECT_EVERY, seconds))
         elif self._is_pooled:
             self._look_until(end)
@@ -123,7 +123,7 @@ class Listener:
         self._hang_up()
 
     def _select(self, seconds: float) -> bool:
-        """Waits for a wake-up or a notification; whether one came."""
+        """Waits for a wake-up or a notification; returns whether one came."""
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
         if self._connection is not None:
@@ -145,7 +145,7 @@ class Listener:
         except psycopg.Error:
             pass
         if self._connection.broken:
-            log.warning("no news from PostgreSQL; connecting again")
+            log.warning("no notifications from PostgreSQL; connecting again")
             self._hang_up()
 
     def _listen(self) -> None:
@@ -155,8 +155,8 @@ class Listener:
             connection = self._connections.connect()
             self._is_pooled = connection.is_pooled
             if self._is_pooled:
-                # Its session may be another's after each statement.
-                log.info("a pooler stands before PostgreSQL: looking for news at intervals", seconds=_LOOK_EVERY)
+                # Its session may belong to another client after each statement.
+                log.info("there is a pooler in front of PostgreSQL: polling for changes", seconds=_LOOK_EVERY)
                 connection.close()
                 return
             connection.deadline = time.monotonic() + _SECONDS
@@ -164,7 +164,7 @@ class Listener:
             connection.deadline = float("inf")
             self._connection = connection
         except (psycopg.Error, StoreUnavailable) as error:
-            log.warning("can't listen for PostgreSQL's news; looking at intervals", error=str(error).strip())
+            log.warning("can't listen for PostgreSQL's notifications; polling for changes", error=str(error).strip())
             if connection is not None:
                 connection.close()
 

@@ -23,17 +23,17 @@ _NEW_TARGETS = (
 
 
 def new_targets(new_rows: Sequence[tuple[Any, ...]], or_ignore: bool = False) -> Statement:
-    """The statement that writes them down; with `or_ignore` without those whose task another event has."""
+    """The statement that inserts them; with `or_ignore`, skips those whose task another event has taken."""
     return _NEW_TARGETS.format("ON CONFLICT DO NOTHING " if or_ignore else ""), columns(new_rows)
 
 
 def columns(of_rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
-    """A list for each column, as ``unnest`` takes them."""
+    """A list per column, as ``unnest`` expects them."""
     return tuple(map(list, zip(*of_rows, strict=True)))
 
 
 def take_free(connection: Connection, targets: Sequence[Target]) -> None:
-    """Makes each target the holder of its key, if it has one that nobody holds: the first one of several."""
+    """Makes each target the holder of its key, if the key is free; of several targets, the first."""
     keys: dict[str, int] = {}
     for target in targets:
         if target.once_key is not None:

@@ -1,4 +1,4 @@
-"""Tasks that wait for an event."""
+"""Tasks waiting for an event."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PostgresTasks(Tasks):
         return [task for task in tasks if task.id in fresh]
 
     def _insert_tasks(self, connection: Connection, tasks: Sequence[Task], state: str, now: int) -> set[str]:
-        """Inserts the tasks that aren't known, or are known as settled and were queued again; returns their ids."""
+        """Inserts tasks that are unknown, or settled and queued again; returns their ids."""
         by_id = {task.id: task for task in sorted(tasks, key=lambda task: task.id)}
         if not by_id:
             return set()
@@ -43,12 +43,12 @@ class PostgresTasks(Tasks):
         found = connection.fetch(
             f"INSERT INTO bridge.tasks ({_NEW_TASK}) SELECT {_NEW_TASK} FROM unnest({_TASK_ARRAYS})"
             f" WITH ORDINALITY AS new ({_NEW_TASK}, number) ORDER BY number"
-            # Conductor queues a task again only if it is to be worked on again (a rerun): then it waits again.
+            # Conductor queues a task again only to have it worked on again (a rerun): then it waits again.
             " ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL,"
             " scheduled_at = excluded.scheduled_at, matches = excluded.matches, broken = excluded.broken,"
             " seen_at = excluded.seen_at"
             " WHERE excluded.found_by = 'queue' AND tasks.state IN ('completed', 'gone')"
-            # What was handed over since the agenda was read is found now: it must not be missed until the next one.
+            # A task handed over since the agenda was read is found now: it must not be missed until the next one.
             " OR excluded.state = 'waiting' AND tasks.state = 'returned' RETURNING id",
             columns(new_rows),
         )

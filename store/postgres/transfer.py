@@ -1,4 +1,4 @@
-"""The tables as they are, for a transfer from or to another store."""
+"""The raw tables, for a transfer from or to another store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from store.protocols import Row, Table, Tables
 from store.protocols.upkeep import TRANSFER
 
 _NUMBERED = {"events": "seq", "targets": "id", "rejections": "id", "changes": "id"}
-"""Tables whose rows have a number from the database."""
+"""Tables whose rows get a number from the database."""
 _TRUTH = "not_sent"
 
 

@@ -1,4 +1,4 @@
-"""What was looked up of workflows."""
+"""What was looked up about workflows."""
 
 from __future__ import annotations
 

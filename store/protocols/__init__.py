@@ -1,9 +1,9 @@
-"""The store as relay, worker and admin see it: an object of small parts, each behind a protocol of its own.
+"""The store as relay, worker and admin see it: an object of small parts, each with its own protocol.
 
 All times are Unix milliseconds by the store's clock (`Clock.now`). Unless it says otherwise, every method raises
-StoreUnavailable when the store can't do it now: then nothing has changed, or everything has and the answer was lost.
-What concerns very many rows is done in steps, each a transaction: some of them may have been committed by then.
-`store.transitions` says what follows from a decision or a result; a store reads, asks it, and writes.
+StoreUnavailable if the store is unavailable: then nothing has changed, or everything has and the answer was lost.
+Methods that change very many rows work in steps, each a transaction, some of which may have been committed by then.
+`store.transitions` defines what follows from a decision or a result; a store reads, calls it, and writes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = [
 
 
 class Store(Clock, Protocol):
-    """All of it. Whoever needs one part takes that part's protocol."""
+    """The whole store. Code that needs one part takes that part's protocol."""
 
     deliveries: Deliveries
     verifications: Verifications
@@ -80,7 +80,8 @@ class Store(Clock, Protocol):
         """Closes this process's connections; the next use opens them again."""
 
     def end_waits(self, seconds: float) -> None:
-        """The process ends: from now on no step waits long for the database, and none beyond so many seconds from now.
+        """The process is stopping: from now on no step waits long for the database, and none beyond this many seconds
+        from now.
 
-        For signal handlers too.
+        Safe in signal handlers.
         """

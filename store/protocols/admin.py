@@ -1,4 +1,4 @@
-"""What people look at on the command line and the admin page, and what these have to remember."""
+"""What the command line and the admin page show, and what they store."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Queries(Protocol):
         """status → number of events."""
 
     def targets_of(self, event_ids: Sequence[str]) -> list[Target]:
-        """The targets of these events, in the order in which they were made."""
+        """The targets of these events, in the order in which they were created."""
 
     def targets_on(self, task_id: str) -> list[Target]:
-        """The targets that ever aimed at this task."""
+        """All targets, past and present, for this task."""
 
     def task(self, task_id: str) -> Task | None:
         """The task with this id."""
 
     def waiting_tasks(self, after: str = "", limit: int = 1000, workflow: str | None = None) -> list[Task]:
-        """Waiting tasks in the order of their ids, after that id."""
+        """Waiting tasks after that id, in order of id."""
 
     def waiting_by_workflow(self) -> dict[str, int]:
         """workflow → number of waiting tasks."""
@@ -51,44 +51,45 @@ class Queries(Protocol):
         """webhook → outcome (accepted, duplicate, filtered, rejected, challenge) → number since then."""
 
     def delivery_hours(self, since: int, webhook: str | None = None) -> list[tuple[int, str, int]]:
-        """(hour as Unix milliseconds, outcome, number of deliveries) since then, in the order of time."""
+        """(hour as Unix milliseconds, outcome, number of deliveries) since then, in chronological order."""
 
     def oldest_pending(self) -> int | None:
-        """When the oldest event arrived that is undecided or has a call to be made: none that is held or set aside."""
+        """When the oldest event arrived that is undecided or has a pending call, not counting held and set-aside
+        ones."""
 
     def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
-        """What should have been decided or called before that time and wasn't: each webhook's first event and first
-        target, and the oldest claim. Whatever is decided or tried isn't in the next answer.
+        """What should have been decided or called before that time but wasn't: each webhook's first event and first
+        target, and the oldest claim. Anything decided or tried is missing from the next answer.
 
-        Leaves out what is set aside, events of paused webhooks and of `without`, and targets of `paced` webhooks.
+        Leaves out set-aside items, events of paused webhooks and of `without`, and targets of `paced` webhooks.
         """
 
 
 class Changes(Protocol):
-    """What people did."""
+    """People's changes."""
 
     def record(self, change: Change) -> None:
-        """Notes what somebody did; the newest 10,000 are kept."""
+        """Records a change; the newest 10,000 are kept."""
 
     def newest(self, webhook: str | None = None, limit: int = 50) -> list[Change]:
-        """What people did, newest first."""
+        """People's changes, newest first."""
 
 
 class Sessions(Protocol):
-    """People's sessions with the admin page, for all its processes."""
+    """People's admin page sessions, shared by all of its processes."""
 
     def key(self) -> bytes:
-        """Random bytes of this store, made once: they sign the session cookies."""
+        """This store's random bytes, generated once, which sign the session cookies."""
 
     def end(self, session_id: str, until: int, now: int) -> None:
-        """The person has logged out. Remembered until that time, when the cookie is too old anyway."""
+        """Records that the person has logged out, until that time, when the cookie expires anyway."""
 
     def is_over(self, session_id: str) -> bool:
         """Whether the person has logged out."""
 
 
 class HiddenPaths(Protocol):
-    """What each webhook's `hide` last said, so that values stay hidden when its definition is gone or broken."""
+    """Each webhook's last `hide`, so that values stay hidden when its definition is gone or broken."""
 
     def keep(self, paths: Mapping[str, Sequence[str]]) -> None:
         """Replaces the JSONPaths remembered for these webhooks; an empty list is remembered too."""

@@ -1,4 +1,4 @@
-"""What every worker uses to call Conductor."""
+"""What every worker needs in order to call Conductor."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ NO_PACES: Mapping[str, float] = MappingProxyType({})
 
 
 class Claims(Protocol):
-    """Targets in the hands of workers. A claim is its worker's, and stands until its result or another's claim.
+    """Targets claimed by workers. A claim belongs to its worker, and stands until its result is recorded or another
+    worker claims the target.
 
-    A claim is told from a later one by the target's `attempts`, which every claim raises.
+    The target's `attempts`, which every claim increments, tells a claim from a later one.
     """
 
     def claim(
@@ -23,9 +24,9 @@ class Claims(Protocol):
     ) -> list[Target]:
         """Claims targets whose claim is older than `expired_before`, and targets that are due.
 
-        Each webhook's longest due first; where more than `limit` are due, the webhooks take turns. The cost grows with
-        neither the targets nor the webhooks that wait. `paces` are webhook → calls a second: no more of these are
-        claimed than `store.pace` allows, by all workers together, and only what is claimed counts.
+        Each webhook's longest due first; if more than `limit` are due, webhooks take turns. The cost grows with neither
+        the targets nor the webhooks that wait. `paces`: webhook → calls a second; all workers together claim no more
+        than `store.pace` allows, and only claims count.
         """
 
     def renew(self, worker: str, target: Target, now: int) -> bool:
@@ -38,30 +39,30 @@ class Claims(Protocol):
         """
 
     def give_back(self, worker: str, targets: Sequence[Target], now: int) -> None:
-        """Undoes claims under which no call was begun: the targets are due at once, for any worker."""
+        """Undoes claims without a call: the targets are due at once, for any worker."""
 
     def hurry(self, now: int) -> None:
-        """Conductor is back: targets that only wait for it are due now. In steps, each a transaction."""
+        """Conductor is back: makes targets that only wait for it due now. In steps, each a transaction."""
 
     def next_due(self, paces: Mapping[str, float] = NO_PACES) -> int | None:
-        """When the next unclaimed target is due; with `paces`, when the next turn of one of those webhooks is.
+        """When the next unclaimed target is due, taking `paces` into account.
 
         None if there is none.
         """
 
 
 class TaskLocks(Protocol):
-    """Keeps completions from being made while their tasks' time-outs are put off."""
+    """Locks completions while their tasks' time-outs are extended."""
 
     def taken_in_time(self, after: str, limit: int) -> list[Task]:
-        """Tasks that events have taken and that have a response time-out, in the order of their ids, after that id."""
+        """Taken tasks with a response time-out, after that id, in order of id."""
 
     def lock(self, worker: str, task_ids: Sequence[str], now: int, free_before: int) -> tuple[list[Target], list[str]]:
-        """Claims the completions of taken tasks, due or not, so that no worker makes them.
+        """Claims the completions of taken tasks, due or not, so that no worker calls for them.
 
-        Only those that nobody has claimed and of which no call can be in flight: none was made, the last wasn't sent,
-        or its claim is older than `free_before`. Returns them as they were, and the tasks that are neither taken nor
-        waiting: the decision that takes one may still be on its way, in parts.
+        Only unclaimed ones that can't have a call in flight: none was made, the last wasn't sent, or its claim is older
+        than `free_before`. Returns them as they were, and the tasks that are neither taken nor waiting; the decision
+        that takes a waiting one may still be being written, in parts.
         """
 
     def unlock(self, worker: str, targets: Sequence[tuple[Target, int]]) -> None:
@@ -69,26 +70,26 @@ class TaskLocks(Protocol):
 
 
 class OnceKeys(Protocol):
-    """Which start holds a key, of the starts that are to be one (`store.once`)."""
+    """Which start holds a once key (`store.once`)."""
 
     def holder(self, key: str) -> OnceHolder | None:
         """The start that holds the key; None if none does."""
 
     def take(self, key: str, holder: OnceHolder | None, target_id: int) -> bool:
-        """Makes the target the key's holder; False if `holder`, as it was read, isn't the holder any more."""
+        """Makes the target the key's holder; False if `holder`, as previously read, is no longer the holder."""
 
     def pruned(self, after: str, limit: int) -> list[tuple[str, str]]:
-        """(key, workflow id) of holders that were pruned while their workflow may run, in the order of keys."""
+        """(key, workflow id) of pruned holders whose workflow may still run, in order of key."""
 
     def forget(self, keys: Sequence[str]) -> None:
         """Deletes pruned holders, whose workflows have ended."""
 
 
 class EffectsOfCalls(Protocol):
-    """When calls of each kind last had their effect."""
+    """When calls of each kind last took effect."""
 
     def note(self, kind: TargetKind, now: int) -> None:
-        """A call of this kind had its effect. To be called now and then: once a minute is enough."""
+        """Records that a call of this kind took effect. Once a minute is enough."""
 
     def of_kind(self, kind: TargetKind) -> Effects | None:
-        """Since when calls of this kind have their effects without a break; None if none was noted."""
+        """Since when calls of this kind have taken effect without a break; None if none was recorded."""

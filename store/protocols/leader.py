@@ -1,4 +1,4 @@
-"""What the deciding worker uses: its leadership, and what it reads and writes as the leader."""
+"""What the leader uses: its leadership, and what it reads and writes as leader."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from store.records import Agenda, Decision, Event, Target, Task, Term, Workflow
 
 
 class Leadership(Protocol):
-    """Who decides. One worker at a time is leader, and loses leadership if it doesn't renew its term."""
+    """One worker at a time is leader, and decides. It loses leadership if it doesn't renew its term."""
 
     def elect(self, worker: str, seconds: float) -> Term | None:
-        """Makes this worker leader for so many seconds, if the last term has run out or its holder is known to be dead.
+        """Makes this worker leader for this many seconds, if the last term has run out or its holder is known to be
+        dead.
 
         None while another worker is leader. If the caller is already leader, this renews its term.
         """
 
     def renew(self, term: Term, seconds: float) -> bool:
-        """Extends the term to so many seconds from now; False if leadership was lost. Never begins a new term."""
+        """Extends the term to this many seconds from now; False if leadership was lost. Never begins a new term."""
 
     def resign(self, term: Term) -> None:
         """Ends the term: another worker can be elected at once.
 
-        When it raises, leadership is given up as far as that can be told: others may take the worker for dead.
+        If it raises, leadership may be given up or not; others may consider the worker dead.
         """
 
     def leader(self) -> tuple[str, int] | None:
-        """The leader's id, and until when its term lasts; None if there is no leader."""
+        """The leader's id, and when its term ends; None if there is no leader."""
 
 
 class Decisions(Protocol):
@@ -36,16 +37,16 @@ class Decisions(Protocol):
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
         """What there is to decide: up to `limit` of each kind, and no more payload than `store.turns.BYTES`.
 
-        Leaves out paused webhooks and those in `without`. In order of arrival (`seq`), each webhook's first ones; where
-        there are more than are read at once, the webhooks take turns; so do returned tasks. What is left undecided is
-        read again by the next call, or in a later turn. The cost grows neither with the events left out nor with what
-        comes later.
+        Leaves out paused webhooks and those in `without`. Each webhook's events come in order of arrival (`seq`). If
+        there are more than are read at once, webhooks take turns, and so do returned tasks. What stays undecided is
+        read again by the next call, or in a later turn. The cost grows neither with the events left out nor with later
+        ones.
         """
 
     def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
-        """Held events of one webhook or of all, in order of arrival, after that number.
+        """Held events of one webhook or all, after that number, in order of arrival.
 
-        Fewer than `limit` where their payloads are large; none only if there are no more.
+        Fewer than `limit` if their payloads are large; none only if there are no more.
         """
 
     def decide(
@@ -59,21 +60,21 @@ class Decisions(Protocol):
     ) -> list[Target]:
         """Writes decisions, all or none: targets, the tasks they take, and each event's status and hold.
 
-        The hold of the `expired` events (by id) has run out. Claims the first `claim` targets that aren't paced for the
-        worker `claim_for` in the same transaction, and returns those. The first start with a once key holds the key.
+        Ends the hold of the `expired` events (by id). In the same transaction, claims the first `claim` targets without
+        a pace for the worker `claim_for`, and returns them. The first start with a once key holds the key.
 
         Raises LeadershipLost once another worker is leader.
         """
 
 
 class LargeDecisions(Protocol):
-    """Decisions with more targets than one transaction should write.
+    """Decisions with more targets than should be written in one transaction.
 
     Both methods raise LeadershipLost once another worker is leader.
     """
 
     def record(self, term: Term, decision: Decision, now: int) -> None:
-        """Records the decision, which must hold no event, in steps: it stands once the last one is committed.
+        """Records the decision, which must not hold the event, in steps: it stands once the last one is committed.
 
         From then on its event is decided, and `write_next` writes its targets.
         """
@@ -95,13 +96,13 @@ class LargeDecisions(Protocol):
 
 
 class Tasks(Protocol):
-    """Tasks that wait for an event. All but `hand_over` raise LeadershipLost once another worker is leader."""
+    """Tasks waiting for an event. All methods but `hand_over` raise LeadershipLost once another worker is leader."""
 
     def adopt(self, term: Term, tasks: Sequence[Task], now: int) -> list[Task]:
-        """Remembers tasks that were found waiting; returns those that weren't known to wait before.
+        """Stores tasks that were found waiting; returns those that weren't known to wait before.
 
-        A task from the index that was settled before doesn't wait again: an index may lag. One that has returned, or
-        was handed over, waits from now on.
+        A settled task that the index shows doesn't wait again, since an index may lag. One that has returned, or was
+        handed over, waits from now on.
         """
 
     def drop(self, term: Term, task_ids: Sequence[str], now: int) -> None:
@@ -111,14 +112,14 @@ class Tasks(Protocol):
         """Returned tasks wait from now on."""
 
     def hand_over(self, tasks: Sequence[Task], now: int) -> None:
-        """Leaves tasks that were polled as leadership was lost to the next leader, as returned ones."""
+        """Leaves tasks that were polled while leadership was being lost to the next leader, as returned ones."""
 
 
 class KnownWorkflows(Protocol):
-    """What was looked up of workflows."""
+    """What was looked up about workflows."""
 
     def find(self, workflow_id: str) -> Workflow | None:
         """The workflow, if it was looked up before."""
 
     def remember(self, workflows: Sequence[Workflow]) -> None:
-        """Remembers what was looked up, as long as a task of the workflow is kept."""
+        """Stores what was looked up, for as long as a task of the workflow is kept."""

@@ -9,27 +9,27 @@ from store.records import Committed, NewEvent, Rejection
 
 
 class Deliveries(Protocol):
-    """Events in, and what became of the requests that brought none.
+    """Stores events, and the outcomes of requests that created none.
 
-    Whoever has to answer by some time waits for the database `until` then, by `time.monotonic`.
+    `until` (`time.monotonic`) bounds the wait for the database, for callers that must answer in time.
     """
 
     def append(self, events: Sequence[NewEvent], until: float = float("inf")) -> list[Committed]:
-        """Commits the events of a delivery durably, all or none, and only those whose delivery id is new.
+        """Commits a delivery's events durably, all or none, skipping those whose delivery id is known.
 
         Returns one `Committed` per event, in the order given. Concurrent deliveries share a commit.
         """
 
     def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
-        """Keeps the newest rejections of each webhook and, apart from them, the newest filtered deliveries; adds
-        `counts`, (webhook, outcome) → number, to those of the current hour."""
+        """Keeps each webhook's newest rejections and, separately, its newest filtered deliveries; adds `counts`,
+        (webhook, outcome) → number, to those of the current hour."""
 
     def check_writable(self, until: float = float("inf")) -> None:
         """Raises StoreUnavailable unless a write would succeed now."""
 
 
 class Verifications(Protocol):
-    """Which webhooks are verified, and by which verifier: a changed secret has another fingerprint.
+    """Which webhooks are verified, and with which verifier: a changed secret has a different fingerprint.
 
     `until` is as in `Deliveries`.
     """
@@ -38,10 +38,10 @@ class Verifications(Protocol):
         """When the webhook was verified with the verifier of this fingerprint; None if it isn't."""
 
     def set_verified(self, webhook: str, fingerprint: str, at: int, until: float = float("inf")) -> None:
-        """The webhook is verified. The time of the first call for a fingerprint stays."""
+        """Records that the webhook is verified. A fingerprint keeps the time of its first call."""
 
     def all(self, until: float = float("inf")) -> dict[str, tuple[str, int]]:
         """webhook → (fingerprint of its verifier, when it was verified)."""
 
     def salt(self, until: float = float("inf")) -> bytes:
-        """Random bytes of this store, made once: the salt of the fingerprints."""
+        """This store's random bytes, generated once: the salt of the fingerprints."""

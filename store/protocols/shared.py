@@ -19,10 +19,10 @@ class Clock(Protocol):
 
 
 class Facts(Protocol):
-    """What the processes last said of themselves: conductor (up or the error), definitions errors, …"""
+    """What the processes last reported about themselves: conductor (up or the error), definitions errors, …"""
 
     def all(self) -> dict[str, str]:
-        """name → what was said."""
+        """name → what was reported."""
 
     def set(self, name: str, value: str | None) -> None:
         """Sets the fact; None deletes it."""
@@ -52,17 +52,18 @@ class Pauses(Protocol):
 
 
 class Quarantine(Protocol):
-    """Items that failed in a way that only they do: set aside with the reason, and tried again at their time."""
+    """Items that failed alone: set aside with the reason, and retried later."""
 
     def set_aside(self, items: Sequence[SetAside]) -> None:
-        """Sets the items aside. One that is set aside already gets the new reason, tries and time; its earliest `since`
-        stays.
+        """Sets the items aside. One that is already set aside gets the new reason, tries and time, but keeps its
+        `since`.
 
-        An event that is set aside is `pending`; neither `Decisions.agenda` nor `held` returns it, at no cost to them.
+        A set-aside event is `pending`; neither `Decisions.agenda` nor `held` returns it, and skipping it costs them
+        nothing.
         """
 
     def take_back(self, kind: SetAsideKind, ids: Sequence[str]) -> None:
-        """These items are as any others again. Ignores those that aren't set aside."""
+        """Releases these items. Ignores those that aren't set aside."""
 
     def items(
         self,
@@ -71,33 +72,35 @@ class Quarantine(Protocol):
         ids: Sequence[str] | None = None,
         limit: int = 1000,
     ) -> list[SetAside]:
-        """What is set aside, the longest due first: of one kind, due before that time, with one of these ids."""
+        """Set-aside items, longest due first; optionally of one kind, due before that time, with one of these ids."""
 
     def counts(self) -> dict[SetAsideKind, int]:
-        """kind → how many are set aside, of the kinds that have any. Counts at most 10,000 of each."""
+        """kind → number of set-aside items, for kinds that have any. Counts at most 10,000 of each."""
 
 
 class Listener(Protocol):
-    """Waits for news in the store, for one thread. None of its methods raises StoreUnavailable."""
+    """Waits for changes in the store, for one thread. None of its methods raises StoreUnavailable."""
 
     def wait(self, seconds: float) -> None:
-        """Returns when there may be news since the last wait, when it is woken, or after that time.
+        """Returns when there may be changes since the last wait, when it is woken, or after that time.
 
-        It may return for no reason, and news may get lost while the store can't be reached: look at intervals too.
+        It may return for no reason, and changes may be missed while the store can't be reached: so poll at intervals
+        too.
         """
 
     def wake(self) -> None:
-        """Ends the present wait, or else the next one. May be called from any thread, and from a signal handler."""
+        """Ends the current wait, or else the next one. May be called from any thread, and from signal handlers."""
 
     def close(self) -> None:
         """Stops listening."""
 
 
 class Signals(Protocol):
-    """How one process learns of another's commits at once."""
+    """How one process learns about another's commits at once."""
 
     def tell(self, news: News) -> None:
-        """Wakes the listeners of all processes. What is lost costs only time: everybody looks at intervals too."""
+        """Wakes the listeners of all processes. A lost wake-up costs only time: every process polls at intervals
+        too."""
 
     def listener(self, news: News) -> Listener:
         """Listens from now on. The leader waits for `events`, the other workers for `targets`."""

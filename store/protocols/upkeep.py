@@ -1,4 +1,4 @@
-"""What keeps the store small and quick, and what moves it to another database."""
+"""Keeps the store small and fast, and moves it to another database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from store.records import Pruned
 
 TRANSFER = "transfer"
-"""The fact that says how far a transfer into the store has come."""
+"""The fact that records how far a transfer into the store has got."""
 Row = tuple[Any, ...]
 
 
@@ -17,25 +17,25 @@ class Maintenance(Protocol):
     """The store's own housekeeping, and retention. The leader runs it."""
 
     def advice(self) -> list[str]:
-        """What the database's own settings put at risk, each with a remedy."""
+        """The risks of the database's own settings, each with a remedy."""
 
     def run(self) -> None:
-        """The store's own housekeeping, if there is any to do. To be called about once a second.
+        """The store's own housekeeping, if any is due. Call it about once a second.
 
-        If the store's clock was set back, what waits for a time that is now far ahead becomes due soon.
+        If the store's clock was set back, items that wait for a time that is now far ahead become due soon.
         """
 
     def prune(self, before: int, limit: int) -> Pruned:
         """Deletes up to `limit` events, and as many tasks, that were settled before that time: one step of several.
 
-        An event with very many targets takes several steps. Deletes also what of them was set aside, and what was due
-        before that time and nobody has tried since.
+        An event with very many targets takes several steps. Also deletes their quarantined items, and those that were
+        due before that time and that nobody has retried since.
         """
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table that every store on SQL has (`store.transfer` knows which)."""
+    """A table that every SQL store has (listed in `store.transfer`)."""
 
     name: str
     key: tuple[str, ...]
@@ -49,16 +49,16 @@ class Table:
 
 
 class Tables(Protocol):
-    """A store's tables as they are, for moving all of it to another store (`store.transfer`)."""
+    """A store's raw tables, for moving everything to another store (`store.transfer`)."""
 
     def read(self, table: Table, after: Row | None, limit: int) -> list[Row]:
-        """The rows after that key, in the order of keys; booleans as 0 and 1."""
+        """The rows after that key, in order of key; booleans as 0 and 1."""
 
     def write(self, table: Table, rows: Sequence[Row], note: str) -> None:
-        """Adds the rows, and notes how far the transfer has come, in one transaction."""
+        """Adds the rows, and records the transfer's progress, in one transaction."""
 
     def count(self, table: Table) -> int:
         """How many rows there are."""
 
     def finish(self) -> None:
-        """Brings sequences, counts and statistics up to date with the rows, and deletes the note."""
+        """Brings sequences, counts and statistics up to date with the rows, and deletes the record of progress."""

@@ -1,1 +1,1 @@
-"""The parts of the store that are the same on SQLite and PostgreSQL: each statement is written once."""
+"""The parts of the store that SQLite and PostgreSQL share: each statement is written once."""

@@ -1,4 +1,4 @@
-"""What the admin page and the command line have the store remember: sessions, hidden paths, changes."""
+"""What the admin page and the command line store: sessions, hidden paths, changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHANGES_KEPT = 10_000
 
 
 class SqlSessions(Sessions):
-    """Sessions that were ended before their cookies are too old."""
+    """Sessions that ended before their cookies expire."""
 
     def __init__(self, database: Database):
         self._database = database
@@ -42,7 +42,7 @@ class SqlHiddenPaths(HiddenPaths):
 
     def keep(self, paths: Mapping[str, Sequence[str]]) -> None:
         with self._database.transaction() as transaction:
-            # In one order everywhere: processes that wait for each other's rows must not do so in a circle.
+            # Always in the same order, so that processes waiting for each other's rows can't deadlock.
             for webhook, of_webhook in sorted(paths.items()):
                 transaction.write(
                     "INSERT INTO bridge.hidden_paths (webhook, paths) VALUES (%s, %s)"

@@ -1,4 +1,4 @@
-"""After the store's clock was set back: what waits for a time that is now far ahead."""
+"""After the store's clock was set back: items that wait for a time that is now far ahead."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from store import rows
 from store.errors import StoreUnavailable
 from store.sql.database import Database
 
-# No max(): an index gives the last row by itself.
+# Not max(): the index gives the last row directly.
 _NEWEST = """
 SELECT at FROM (SELECT received_at AS at FROM bridge.events ORDER BY seq DESC LIMIT 1) AS event
 UNION ALL SELECT at FROM (SELECT created_at AS at FROM bridge.targets ORDER BY id DESC LIMIT 1) AS target
 """
 _CHANGED = 1000
-"""Rows that one transaction changes."""
+"""Rows changed per transaction."""
 _MAKE_DUE = (
     "UPDATE bridge.targets SET due_at = %(soon)s WHERE id IN (SELECT id FROM bridge.targets"
     " WHERE state = 'pending' AND due_at > %(soon)s ORDER BY due_at LIMIT %(most)s FOR UPDATE SKIP LOCKED)",
@@ -25,11 +25,11 @@ _MAKE_DUE = (
 
 
 def make_due(database: Database) -> None:
-    """If the newest event or target is from the future, what waits for long is due soon; some of it at a time.
+    """If the newest event or target is from the future, makes items that would wait too long due soon, some at a time.
 
-    Another worker's claim must never look older than it is, however long this process is held up between two lines: its
-    target would be called for twice. So the clock is read after the rows that it is compared with, and a change that
-    came too late is taken back. Raises StoreUnavailable then too.
+    Another worker's claim must never look older than it is, however long this process stalls between two lines, or its
+    target would be called twice. So the clock is read after the rows that it is compared with, and a change that came
+    too late is rolled back. In that case, too, raises StoreUnavailable.
     """
     newest = [at for (at,) in database.read(_NEWEST)]
     if not any(at > database.now() + rows.FROM_THE_FUTURE for at in newest):
@@ -40,4 +40,4 @@ def make_due(database: Database) -> None:
             times = {"now": now, "soon": now + rows.SOON, "future": now + rows.FROM_THE_FUTURE}
             transaction.write(statement, {**times, "most": _CHANGED})
             if database.now() - now > rows.FROM_THE_FUTURE:
-                raise StoreUnavailable("the store took too long over what waits for a time that is far ahead")
+                raise StoreUnavailable("the store took too long to change items that wait for a time that is far ahead")

@@ -15,26 +15,26 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 class Transaction(Protocol):
-    """A transaction in which statements are executed."""
+    """A transaction that executes statements."""
 
     def fetch(self, statement: str, parameters: Parameters = (), /) -> Rows:
-        """Executes a statement; its rows."""
+        """Executes a statement; returns its rows."""
 
     def write(self, statement: str, parameters: Parameters = (), /) -> int:
-        """Executes a statement that returns no rows; the number of rows that it wrote."""
+        """Executes a statement without result rows; returns the number of rows written."""
 
 
 class Database(Protocol):
     """Opens connections as they are needed.
 
-    Its methods raise StoreUnavailable, `until` that time of the monotonic clock at the latest.
+    Its methods raise StoreUnavailable, by `until` (monotonic clock) at the latest.
     """
 
     def now(self) -> int:
         """The store's time in Unix milliseconds. Never raises."""
 
     def read(self, statement: str, parameters: Parameters = (), /, *, until: float = float("inf")) -> Rows:
-        """The rows of one statement that only reads."""
+        """The rows of one read-only statement."""
 
     def transaction(self, *, until: float = float("inf")) -> AbstractContextManager[Transaction]:
         """One transaction, committed at the end of the ``with`` block and rolled back on an exception."""

@@ -1,4 +1,4 @@
-"""When calls of each kind last had their effect."""
+"""When calls of each kind last took effect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ON CONFLICT (kind) DO UPDATE SET since = excluded.since, last = excluded.last
 
 
 class SqlEffectsOfCalls(EffectsOfCalls):
-    """A row for each kind."""
+    """One row per kind."""
 
     def __init__(self, database: Database):
         self._database = database

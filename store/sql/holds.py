@@ -1,7 +1,7 @@
-"""The column `held` of events: a number for each hold.
+"""The column `held` of events: one number per kind of hold.
 
-Why it holds no words: docs/decisions.md. What reads and writes the column takes its numbers from here. Indexes have the
-events that are held in any way: ``held > 0``.
+docs/decisions.md says why it holds no words. All code that reads or writes the column takes its numbers from here.
+Indexes cover events with any kind of hold: ``held > 0``.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 from store.records import Hold
 
 _HOLDS: tuple[Hold, ...] = ("no", "held", "recheck", "aside", "aside", "writing")
-"""By number. Which of the two an event is set aside with says what it was before: `HELD` or `RECHECK`."""
+"""By number. The number with which an event is set aside tells what it was before: `HELD` or `RECHECK`."""
 HELD, RECHECK, WRITING = map(_HOLDS.index, ("held", "recheck", "writing"))
 ASIDE = _HOLDS.index("aside") - HELD
-"""What is added to `HELD` or `RECHECK` when the event is set aside."""
+"""Added to `HELD` or `RECHECK` when the event is set aside."""
 MAY_BE_SET_ASIDE = f"({HELD}, {RECHECK})"
 SET_ASIDE = f"({HELD + ASIDE}, {RECHECK + ASIDE})"
 
 
 def number_of(hold: Hold) -> int:
-    """What the column has for it."""
+    """The column's value for this hold."""
     return _HOLDS.index(hold)
 
 
 def hold_of(number: int) -> Hold | None:
-    """The hold; None if the column has what no bridge wrote."""
+    """The hold; None if the column has a value that no bridge wrote."""
     return _HOLDS[number] if 0 <= number < len(_HOLDS) else None

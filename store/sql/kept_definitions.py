@@ -15,7 +15,7 @@ ON CONFLICT (file) DO UPDATE SET text = excluded.text
 
 
 class SqlKeptDefinitions(KeptDefinitions):
-    """A row for each file."""
+    """One row per file."""
 
     def __init__(self, database: Database):
         self._database = database
@@ -28,7 +28,7 @@ class SqlKeptDefinitions(KeptDefinitions):
             return
         with self._database.transaction() as transaction:
             before: dict[str, str] = dict(transaction.fetch(_KEPT))
-            # In one order everywhere: processes that wait for each other's rows must not do so in a circle.
+            # Always in the same order, so that processes waiting for each other's rows can't deadlock.
             for file in sorted(before.keys() | kept.keys()):
                 if file not in kept:
                     transaction.write("DELETE FROM bridge.kept_definitions WHERE file = %s", (file,))

@@ -1,4 +1,4 @@
-"""Which start holds a key, of the starts that are to be one."""
+"""Which start holds a once key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UPDATE bridge.onces SET target_id = NULL, workflow_id = (
 
 
 class SqlOnceKeys(OnceKeys):
-    """A row for each key that is held."""
+    """One row per held key."""
 
     def __init__(self, database: Database):
         self._database = database
@@ -52,6 +52,6 @@ class SqlOnceKeys(OnceKeys):
 
 
 def prune(transaction: Transaction, target_ids: Sequence[int]) -> None:
-    """Lets go of these targets before they are deleted: of one whose workflow may run, the workflow is kept."""
+    """Detaches these targets before they are deleted; if a target's workflow may still run, its id is kept."""
     transaction.write(_MAY_RUN, (list(target_ids),))
     transaction.write("DELETE FROM bridge.onces WHERE target_id = ANY(%s)", (list(target_ids),))

@@ -9,7 +9,7 @@ PAUSED = "SELECT webhook, at FROM bridge.pauses"
 
 
 class SqlPauses(Pauses):
-    """A row for each paused webhook."""
+    """One row per paused webhook."""
 
     def __init__(self, database: Database, signals: Signals):
         self._database = database

@@ -1,4 +1,4 @@
-"""What failed alone, and is tried again at its time: what people and workers read of it."""
+"""Reads items that failed alone and are retried later, for people and workers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COUNTS = rows.set_aside_counts("bridge.quarantine")
 
 
 class SqlQuarantine(Quarantine):
-    """A row for each item. What is written differs between databases: see the subclasses."""
+    """One row per item. Writing differs between databases: see the subclasses."""
 
     def __init__(self, database: Database):
         self._database = database
@@ -28,7 +28,7 @@ class SqlQuarantine(Quarantine):
     ) -> list[SetAside]:
         where: list[str] = []
         values: list[Any] = []
-        if ids is not None:  # the primary key begins with the kind; and in this form SQLite takes that index
+        if ids is not None:  # the primary key begins with the kind, and written like this, SQLite uses its index
             where.append("kind = ANY(%s) AND id = ANY(%s)")
             values += [list(rows.KINDS) if kind is None else [kind], list(ids)]
         elif kind is not None:

@@ -1,4 +1,4 @@
-"""What people look at: lists, counts and details."""
+"""Lists, counts and details, for people."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from store.sql.database import Database
 STATUSES: tuple[EventStatus, ...] = get_args(EventStatus)
 _HOUR = 3_600_000
 _SEARCHED = 100_000
-"""Events that one search for a text reads at most."""
+"""Events that one text search reads at most."""
 _NEWEST = 2**62
 """More than any `seq`."""
 _FOUND = "strpos(id, %(text)s) + strpos(coalesce(delivery_id, ''), %(text)s) + strpos(payload, %(text)s) > 0"
 
 
 class SqlQueries(Queries):
-    """Each database has indexes of its own for lists and counts of events: see the subclasses."""
+    """Each database has its own indexes for lists and counts of events: see the subclasses."""
 
     def __init__(self, database: Database):
         self._database = database
@@ -30,8 +30,8 @@ class SqlQueries(Queries):
 
     @abstractmethod
     def _parts_of(self, query: EventFilter) -> list[str]:
-        """What the list is put together from: table and condition of each part, which is read from one index, newest
-        first. Parameters are `before`, `webhook` and `status`."""
+        """The parts of the list: table and condition of each, which is read from one index, newest first. Parameters:
+        `before`, `webhook` and `status`."""
 
     def events(self, query: EventFilter) -> list[Event]:
         if query.status is not None and query.status not in STATUSES:
@@ -94,7 +94,7 @@ class SqlQueries(Queries):
         only = "AND workflow = %s" if workflow is not None else ""
         sql = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'waiting' AND id > %s {only} ORDER BY id LIMIT %s"
         found = self._database.read(sql, (after, *([workflow] if only else []), limit))
-        # SQLite reads an id that isn't UTF-8 as another one: what is read again goes no further.
+        # SQLite reads an id that isn't UTF-8 as a different one: stop when the same rows come again.
         return [task for task in map(rows.task, found) if task.id > after]
 
     def broken_tasks(self, limit: int = 50) -> list[Task]:

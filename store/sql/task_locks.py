@@ -1,4 +1,4 @@
-"""Completions that nobody makes while their tasks' time-outs are put off."""
+"""Locks completions while their tasks' time-outs are extended."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ WHERE id = %s AND state = 'claimed' AND claimed_by = %s AND attempts = %s
 
 
 class SqlTaskLocks(TaskLocks):
-    """A lock is a claim. Rows are locked in one order: targets, then tasks, which are only read here."""
+    """A lock is a claim. Rows are locked in one order: targets, then tasks, which are only read."""
 
     def __init__(self, database: Database, signals: Signals):
         self._database = database
         self._signals = signals
 
     def taken_in_time(self, after: str, limit: int) -> list[Task]:
-        # SQLite reads an id that isn't UTF-8 as another one: what is read again goes no further.
+        # SQLite reads an id that isn't UTF-8 as a different one: stop when the same rows come again.
         found = map(rows.task, self._database.read(_TAKEN_IN_TIME, (after, limit)))
         return [task for task in found if task.id > after]
 

@@ -14,7 +14,7 @@ WHERE verifications.fingerprint != excluded.fingerprint
 
 
 class SqlVerifications(Verifications):
-    """A row for each webhook: its last verifier that was verified."""
+    """One row per webhook: the verifier that was last verified."""
 
     def __init__(self, database: Database):
         self._database = database

@@ -1,4 +1,4 @@
-"""The store on SQLite, through sqlite-utils: one file in WAL mode that relay, worker and admin share."""
+"""The store on SQLite, through sqlite-utils: one file in WAL mode, shared by relay, worker and admin."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from store.sqlite.workflows import SqliteWorkflows
 
 
 class SqliteStore(Store):
-    """The store on SQLite. `store.protocols` says what each part promises."""
+    """The store on SQLite. `store.protocols` specifies each part."""
 
     def __init__(self, connections: Connections, scheduler: Scheduler | None = None):
         """`scheduler`: see `store.group_commit`."""
@@ -76,10 +76,10 @@ def open_store(
 ) -> SqliteStore:
     """The store at ``sqlite:///PATH``.
 
-    With `migrate` the database is made if there is none, and brought to this program's version; without, a missing
+    With `migrate`, creates the database if there is none, and migrates it to this program's version; without, a missing
     database is an error, and nothing is written. `scheduler`: see `store.group_commit`.
 
-    Raises StoreUnavailable if it can't be opened or isn't there, NewerStore if a newer program made it.
+    Raises StoreUnavailable if it can't be opened or doesn't exist, NewerStore if a newer program created it.
     """
     connections = Connections(Path(url.removeprefix("sqlite:///")), scheduler)
     if migrate:

@@ -1,4 +1,4 @@
-"""Targets in the hands of workers, and the results of their calls."""
+"""Targets claimed by workers, and the results of their calls."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NEXT_TURN = (
     " paces.webhook))) FROM paces WHERE webhook IN ({})"
 )
 _HURRIED = 1000
-"""Targets that are made due in one transaction."""
+"""Targets made due per transaction."""
 
 
 class SqliteClaims(Claims):
@@ -42,12 +42,12 @@ class SqliteClaims(Claims):
         self._connections = connections
         self._signals = signals
         self._served = ""
-        """The webhook after which the next round over due targets begins."""
+        """The webhook after which the next round over due targets starts."""
 
     def claim(
         self, worker: str, now: int, expired_before: int, limit: int, paces: Mapping[str, float] = NO_PACES
     ) -> list[Target]:
-        # Looked for before the write transaction is begun: most of the time there is nothing.
+        # Look before beginning a write transaction: most of the time there is nothing.
         due = self._due(now, limit, paces)
         expired = [target_id for (target_id,) in self._connections.read(_EXPIRED, (expired_before, limit))]
         if not any(due.values()) and not expired:
@@ -78,14 +78,14 @@ class SqliteClaims(Claims):
         return sorted(claimed, key=lambda target: target.id)
 
     def _due(self, now: int, limit: int, paces: Collection[str]) -> dict[str, list[int]]:
-        """webhook → its first due targets, the longest due first. The webhooks are in the order of their turns."""
+        """webhook → its first due targets, longest due first; webhooks in the order of their turns."""
         due: dict[str, list[int]] = {}
         first = self._connections.read(_DUE, (now, limit + 1))
         if len(first) <= limit:
             for target_id, webhook in first:
                 due.setdefault(webhook, []).append(target_id)
             return due
-        # There are more than are claimed at once: the webhooks take turns, but for those whose pace allows none now.
+        # There are more than are claimed at once: webhooks take turns, except those whose pace allows no call now.
         blocked = [w for (w,) in self._connections.read("SELECT webhook FROM paces WHERE next_at > ?", (now,))]
         blocked = [webhook for webhook in blocked if webhook in paces]
         webhooks = self._webhooks_with_due(now, blocked)
@@ -93,14 +93,14 @@ class SqliteClaims(Claims):
         for webhook in webhooks:
             found = self._connections.read(_DUE_OF_WEBHOOK, (webhook, now, share))
             due[webhook] = [target_id for (target_id,) in found]
-        # What some leave of their share is the others'.
+        # Unused shares go to the other webhooks.
         for target_id, webhook in first:
             if webhook in due and webhook not in paces and target_id not in due[webhook]:
                 due[webhook].append(target_id)
         return due
 
     def _webhooks_with_due(self, now: int, blocked: Sequence[str]) -> list[str]:
-        """The next webhooks with due targets whose turn it is, but for those that are blocked."""
+        """The webhooks with due targets whose turn is next, except blocked ones."""
         names = {f"blocked{number}": webhook for number, webhook in enumerate(blocked)}
         values = {"after": self._served, "now": now, "most": turns.WEBHOOKS, **names}
         listed = ", ".join(f":{name}" for name in names)
@@ -119,7 +119,7 @@ class SqliteClaims(Claims):
         return row is not None
 
     def record_results(self, worker: str, results: Sequence[Result], now: int) -> None:
-        taker_ended: dict[str, bool] = {}  # by the ids of the events that a target of came to an end
+        taker_ended: dict[str, bool] = {}  # keyed by the ids of events with a target that ended
         for_decider = False
         with self._connections.transaction() as db:
             for result in results:
@@ -127,7 +127,7 @@ class SqliteClaims(Claims):
                     continue
                 target = result.target
                 if result.state in transitions.ENDED:
-                    if target.once_key is not None:  # those that waited for it needn't any more
+                    if target.once_key is not None:  # those that waited for it needn't wait any more
                         db.execute(
                             "UPDATE targets SET due_at = ? WHERE id IN (SELECT id FROM targets"
                             " WHERE once_key = ? AND state = 'pending' AND due_at > ? LIMIT ?)",
@@ -161,7 +161,7 @@ class SqliteClaims(Claims):
             )
 
     def hurry(self, now: int) -> None:
-        # A try whose answer was lost may still be taking effect: those keep their time.
+        # A try with a lost answer may still be taking effect, so those targets keep their due time.
         hurried = True
         while hurried:
             with self._connections.transaction() as db:
@@ -182,7 +182,7 @@ class SqliteClaims(Claims):
 
 
 def _record(db: Connection, worker: str, result: Result, now: int) -> bool:
-    """Writes the target's new state; whether its claim still stood."""
+    """Writes the target's new state; returns whether its claim still stood."""
     target = result.target
     change = transitions.target_after(target, result, now)
     row = db.execute(

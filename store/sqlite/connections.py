@@ -1,4 +1,4 @@
-"""Connections to the database: one writer a process, one reader a thread, none carried across a fork."""
+"""Connections to the database: one writer per process, one reader per thread, none shared across a fork."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from store.sqlite.migrations import migrations
 
 BUSY_TIMEOUT = 2.5
 """Seconds that a write waits for another process's transaction before the store counts as unavailable: less than the
-three seconds in which Slack and others want an answer."""
+three seconds within which Slack and others want an answer."""
 _NAP = 0.0001
 _NAPS = 20
 _LONGEST_SLEEP = 0.002
 _PAGES_UNTIL_CHECKPOINT = 8000
-_SQLITE_BUSY = 5  # the sqlite3 module names it since Python 3.11
+_SQLITE_BUSY = 5  # named in the sqlite3 module since Python 3.11
 
 
 class Connection(sqlite3.Connection):
-    """The store's door: whatever text comes in can be stored."""
+    """The entrance to the store: makes any text storable."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         try:
@@ -46,11 +46,11 @@ class Connection(sqlite3.Connection):
         return super().executemany(sql, (tuple(map(_storable, row)) for row in parameters))
 
     def fetch(self, statement: str, parameters: Parameters = ()) -> Rows:
-        """Executes a statement, which may be a shared one; its rows."""
+        """Executes a statement, possibly a shared one; returns its rows."""
         return self.execute(in_sqlite(statement), parameters_in_sqlite(parameters)).fetchall()
 
     def write(self, statement: str, parameters: Parameters = ()) -> int:
-        """Executes a statement that returns no rows, which may be a shared one; the number of rows that it wrote."""
+        """Executes a statement without result rows, possibly a shared one; returns the number of rows written."""
         return self.execute(in_sqlite(statement), parameters_in_sqlite(parameters)).rowcount
 
 
@@ -61,11 +61,11 @@ def _storable(value: Any) -> Any:
 class Connections:
     """Opens connections to one database file as they are needed.
 
-    Safe to make before a fork: whatever was opened in the parent is left alone in the child.
+    Safe to create before a fork: the child leaves alone what the parent opened.
     """
 
     def __init__(self, path: Path, scheduler: Scheduler | None = None):
-        """`scheduler` says how to wait for what ends in a moment (see `begin`); a thread sleeps."""
+        """`scheduler` says how to wait for short moments (see `begin`); a thread sleeps."""
         self.path = path
         self.patience = Patience()
         self.busy_timeout = BUSY_TIMEOUT
@@ -79,14 +79,14 @@ class Connections:
         self._writing = threading.Lock()
 
     def now(self) -> int:
-        """This machine's clock, in Unix milliseconds: all processes on the database run on it."""
+        """This machine's clock, in Unix milliseconds; all of the database's processes run on this machine."""
         return int(time.time() * 1000)
 
     # --- opening ---
 
     def _open(self, *, create: bool = False) -> Connection:
         mode = "rwc" if create else "rw"
-        # The time-out is for opening and for readers, who wait only at rare moments: recovery after a crash, the end
+        # The time-out applies to opening and to readers, which wait only rarely: for recovery after a crash, or the end
         # of a checkpoint.
         connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?mode={mode}",
@@ -104,7 +104,7 @@ class Connections:
     def _open_writer(self) -> Connection:
         db = self._open()
         db.execute("PRAGMA busy_timeout=0")  # `begin` waits, in shorter naps
-        # What a statement would undo goes to a file from 64 KB on, which a dozen deliveries reach.
+        # By default a statement's undo log moves to a file from 64 KB on, which a dozen deliveries reach.
         db.execute("PRAGMA temp_store=MEMORY")
         # The worker checkpoints regularly; this is for when no worker runs, and keeps it off the relay's commits.
         db.execute(f"PRAGMA wal_autocheckpoint={_PAGES_UNTIL_CHECKPOINT}")
@@ -131,16 +131,17 @@ class Connections:
                 raise
 
     def read(self, statement: str, parameters: Parameters = (), *, until: float = float("inf")) -> Rows:
-        """The rows of a query, which waits for nobody. Raises StoreUnavailable when the database can't be read."""
+        """The rows of a query, which never waits for a writer. Raises StoreUnavailable when the database can't be
+        read."""
         with self.reading() as db:
             return db.fetch(statement, parameters)
 
     def read_some(
         self, sql: str, parameters: Iterable[Any], most: int, size: Callable[[tuple[Any, ...]], int]
     ) -> tuple[list[tuple[Any, ...]], bool]:
-        """The first rows of a query, until their sizes come to `most`, and whether more may follow.
+        """The first rows of a query, until their sizes add up to `most`, and whether more may follow.
 
-        The row that goes beyond is the last one: no others are read. Raises StoreUnavailable.
+        The row that exceeds it is the last one that is read. Raises StoreUnavailable.
         """
         found: list[tuple[Any, ...]] = []
         with self.reading() as db:
@@ -157,10 +158,10 @@ class Connections:
 
     @contextmanager
     def transaction(self, until: float = float("inf")) -> Iterator[Connection]:
-        """One write transaction, begun at once (BEGIN IMMEDIATE), on the process's only writing connection.
+        """One write transaction (BEGIN IMMEDIATE), on the process's only writing connection.
 
-        Raises StoreUnavailable when the database can't be written within `busy_timeout`, or `until` then by the
-        monotonic clock, if that is sooner. Waiting for others of this process counts.
+        Raises StoreUnavailable if the database can't be written within `busy_timeout`, or by `until` (monotonic clock)
+        if that is sooner. That includes waiting for others in this process.
         """
         until = self.patience.until(self.busy_timeout, until)
         if not self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
@@ -204,23 +205,25 @@ class Connections:
     # --- the schema ---
 
     def migrate(self) -> None:
-        """Makes the database if there is none, and brings it to this program's version.
+        """Creates the database if there is none, and migrates it to this program's version.
 
-        Raises NewerStore if a newer program made it, StoreUnavailable if it can't be written.
+        Raises NewerStore if a newer program created it, StoreUnavailable if it can't be written.
         """
         with translated():
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise StoreUnavailable(f"the folder of {self.path} can't be made: {error.strerror}") from error
+                raise StoreUnavailable(f"the folder of {self.path} can't be created: {error.strerror}") from error
             db = self._open(create=True)
             try:
                 mode = db.execute("PRAGMA journal_mode").fetchone()[0]
                 if mode != "wal" and db.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
-                    raise StoreUnavailable(f"{self.path}: this file system can't do SQLite's WAL; use a local disk")
+                    raise StoreUnavailable(
+                        f"{self.path}: this file system doesn't support SQLite's WAL; use a local disk"
+                    )
                 self._refuse_newer(db)
                 if migrations.pending(Database(db)):
-                    # Several processes start at once: one migrates, the others then find it done.
+                    # If several processes start at once, one migrates, and the others find it done.
                     begin(db, self.patience.until(self.busy_timeout), self._nap)
                     try:
                         migrations.apply(Database(db))
@@ -251,17 +254,17 @@ class Connections:
         unknown = [step.name for step in migrations.applied(Database(db)) if step.name not in known]
         if unknown:
             raise NewerStore(
-                f"the database at {self.path} was made by a newer version of the bridge (it has {', '.join(unknown)}); "
-                "upgrade this program, or restore a backup from before the upgrade"
+                f"the database at {self.path} was created by a newer version of the bridge (it has "
+                f"{', '.join(unknown)}); upgrade this program, or restore a backup from before the upgrade"
             )
 
 
 def begin(db: Connection, until: float, nap: Callable[[float], None]) -> None:
-    """Begins a write transaction, waiting for other processes' ones up to that monotonic time.
+    """Begins a write transaction, waiting for those of other processes until that monotonic time.
 
-    SQLite's own busy handler naps for up to 100 ms at a time, which shows in the relay's answers; these waits are
-    short. The first ones are naps, the later ones sleep: another relay's commit is over before gevent's hub would come
-    back to whoever sleeps, and who comes back late finds the database locked by the next commit.
+    SQLite's own busy handler sleeps for up to 100 ms at a time, which shows in the relay's response times; these waits
+    are short. The first ones block the process, later ones sleep: another relay's commit is over before gevent's hub
+    would get back to a sleeper, which by then finds the database locked by the next commit.
     """
     naps = 0
     pause = _NAP
@@ -281,7 +284,7 @@ def begin(db: Connection, until: float, nap: Callable[[float], None]) -> None:
 
 
 def roll_back(db: Connection) -> None:
-    """Ends the transaction, if one is open still: SQLite ends it itself after some errors."""
+    """Ends the transaction if it is still open: after some errors SQLite has already ended it."""
     if db.in_transaction:
         with suppress(sqlite3.Error):
             db.rollback()
@@ -299,13 +302,13 @@ _ABOUT_A_STATEMENT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.Program
 
 
 def _is_stale_after(error: sqlite3.Error) -> bool:
-    """Whether a new connection may fare better: one that was opened on a read-only file system stays read-only."""
+    """Whether a new connection may succeed: one that was opened on a read-only file system stays read-only."""
     return not isinstance(error, _ABOUT_A_STATEMENT) and error_code(error) != _SQLITE_BUSY
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns SQLite's errors of the moment (locked, full, read-only, gone) into StoreUnavailable."""
+    """Turns SQLite's temporary errors (locked, full, read-only, gone) into StoreUnavailable."""
     try:
         yield
     except sqlite3.Error as error:

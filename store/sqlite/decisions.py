@@ -1,4 +1,4 @@
-"""What the deciding worker reads and writes."""
+"""What the leader reads and writes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RETURNED = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' AND id > ? 
 
 
 def _has_hold(hold: Hold) -> str:
-    """SQL for "has this hold" (any but `no`), in the words of the partial index that serves it."""
+    """SQL for "has this hold" (any but `no`), phrased so that the partial index is used."""
     return f"held > 0 AND held = {number_of(hold)}"
 
 
@@ -36,9 +36,9 @@ class SqliteDecisions(Decisions):
     def __init__(self, connections: Connections):
         self._connections = connections
         self._undecided_after = ""
-        """The webhook after which the next round over undecided events begins."""
+        """The webhook after which the next round over undecided events starts."""
         self._returned_after = ""
-        """The task after which the next returned ones are read."""
+        """The task after which the next returned tasks are read."""
 
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
         read = self._connections.read
@@ -56,7 +56,7 @@ class SqliteDecisions(Decisions):
             found, cut = self._some_events(first, (limit + 1,))
             if not cut and len(found) <= limit:
                 return found, False
-        # There are more than are read at once, or some are left out: the webhooks take turns.
+        # There are more than are read at once, or some are left out: webhooks take turns.
         webhooks = self._next_webhooks(without)
         share = turns.share(limit, len(webhooks))
         firsts = [
@@ -75,7 +75,7 @@ class SqliteDecisions(Decisions):
         return sorted(events, key=lambda event: event.seq), more
 
     def _next_webhooks(self, without: Collection[str]) -> list[str]:
-        """The next webhooks with undecided events whose turn it is."""
+        """The webhooks with undecided events whose turn is next."""
         most = turns.WEBHOOKS + len(without)
         values = {"after": self._undecided_after, "most": most}
         found = [name for (name,) in self._connections.read(_WEBHOOKS_AFTER, values) if name not in without]
@@ -89,13 +89,13 @@ class SqliteDecisions(Decisions):
         return self._some_events(f"WHERE {of}{_has_hold('held')} AND seq > ? ORDER BY seq LIMIT ?", values)[0]
 
     def _freed(self, limit: int, without: Collection[str]) -> tuple[list[Event], bool]:
-        # They are few, also those of webhooks that are paused: no more than calls can be under way.
+        # They are few, even with paused webhooks: no more than calls can be in flight.
         others = f" AND webhook NOT IN ({marks(tuple(without))})" if without else ""
         found, cut = self._some_events(f"WHERE {_has_hold('recheck')}{others} ORDER BY seq LIMIT ?", (*without, limit))
         return found, cut or len(found) == limit
 
     def _some_events(self, where: str, parameters: Iterable[Any]) -> tuple[list[Event], bool]:
-        """The first events, and whether their payloads were too many to read all of them."""
+        """The first events, and whether their payloads were too large to read them all."""
         sql = f"SELECT {rows.EVENT} FROM events {where}"
         found, cut = self._connections.read_some(sql, parameters, turns.BYTES, size)
         return [rows.event(row) for row in found], cut

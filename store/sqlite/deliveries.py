@@ -13,7 +13,7 @@ from store.sqlite.connections import Connection, Connections
 from store.sqlite.signals import SqliteSignals
 
 REJECTIONS_KEPT = 100
-"""Rejections kept per webhook."""
+"""Rejections that are kept per webhook."""
 _HOUR = 3_600_000
 _ROWS_A_STATEMENT = 200
 _COLUMNS = "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of"
@@ -81,7 +81,7 @@ class SqliteDeliveries(Deliveries):
 
 
 def _insert(db: Connection, rows: Sequence[NewEvent]) -> set[str]:
-    """Inserts the events whose delivery ids are new; their ids."""
+    """Inserts the events whose delivery ids are new; returns their ids."""
     parameters: list[object] = []
     for event in rows:
         parameters += new_event_row(event)

@@ -1,4 +1,4 @@
-"""Shared statements (`store.sql`) as SQLite takes them."""
+"""Translates shared statements (`store.sql`) for SQLite."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _NAMED = re.compile(r"%\((\w+)\)s")
 
 @lru_cache(maxsize=512)
 def in_sqlite(statement: str) -> str:
-    """The statement in SQLite's words. One that is SQLite's own is returned as it is.
+    """The statement in SQLite's syntax. One that is SQLite's already is returned unchanged.
 
-    No row is locked: a transaction that writes has the whole database. Lists are passed as JSON (`parameter`).
+    No rows are locked: a write transaction locks the whole database. Lists are passed as JSON (`parameter`).
     """
     if "bridge." not in statement:
         return statement

@@ -22,7 +22,7 @@ WHERE e.held > 0 AND e.held = {WRITING} AND (e.seq, p.number) > (?, ?)
 ORDER BY e.seq, p.number LIMIT ?
 """
 _DROPPED = 10
-"""Parts that are deleted in one transaction, of decisions that don't stand."""
+"""Parts of uncommitted decisions deleted per transaction."""
 
 
 class SqliteLargeDecisions(LargeDecisions):
@@ -32,7 +32,7 @@ class SqliteLargeDecisions(LargeDecisions):
         self._connections = connections
 
     def record(self, term: Term, decision: Decision, now: int) -> None:
-        while self._drop_parts(term, decision.event_id):  # of an earlier try, which had others
+        while self._drop_parts(term, decision.event_id):  # left by an earlier try with other parts
             pass
         for step in shared.large_parts(decision):
             with deciding(self._connections, term) as db:
@@ -47,7 +47,7 @@ class SqliteLargeDecisions(LargeDecisions):
             )
 
     def _drop_parts(self, term: Term, event_id: str) -> bool:
-        """Deletes some parts of a decision that doesn't stand; whether there were any."""
+        """Deletes some parts of an uncommitted decision; returns whether there were any."""
         found = self._connections.read(
             "SELECT event_id, number FROM decision_parts WHERE event_id = ? LIMIT ?", (event_id, _DROPPED)
         )
@@ -68,7 +68,7 @@ class SqliteLargeDecisions(LargeDecisions):
                 return True
             if without and db.execute(f"{_WRITING} LIMIT 1").fetchone() is not None:
                 return False
-            db.execute(  # what is left belongs to no decision that stands
+            db.execute(  # the remaining parts belong to uncommitted decisions
                 "DELETE FROM decision_parts WHERE (event_id, number) IN"
                 " (SELECT event_id, number FROM decision_parts LIMIT ?)",
                 (_DROPPED,),
@@ -87,7 +87,7 @@ class SqliteLargeDecisions(LargeDecisions):
         return bool(self._connections.read(sql, tuple(without)))
 
     def _write_part(self, db: Connection, event_id: str, now: int) -> None:
-        """Writes the event's next part, or after the last one what becomes of the event."""
+        """Writes the event's next part or, after the last one, what becomes of the event."""
         part = db.execute(
             "SELECT number, targets FROM decision_parts WHERE event_id = ? ORDER BY number LIMIT 1", (event_id,)
         ).fetchone()

@@ -1,4 +1,4 @@
-"""Who decides: a row that names the holder, and a file lock by which its death shows at once."""
+"""Leadership: a row that names the holder, and a file lock that reveals its death at once."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from store.sqlite.signals import SqliteSignals
 class SqliteLeadership(Leadership):
     """Leadership on SQLite.
 
-    The holder of leadership locks a file, and notes in its row that it did (`guarded`). Who gets the lock while the row
-    says so knows that the holder has ended. A holder without the lock only runs out: it took leadership from one that
-    hangs, and keeps trying for the lock.
+    The leader locks a file, and records that in its row (`guarded`). A worker that gets the lock while the row says so
+    knows that the leader has ended. A leader without the lock, which replaced one that hangs, can only be replaced when
+    its term runs out; it keeps trying for the lock.
     """
 
     def __init__(self, connections: Connections, signals: SqliteSignals):
@@ -98,7 +98,7 @@ class SqliteLeadership(Leadership):
 
 @contextmanager
 def deciding(connections: Connections, term: Term) -> Iterator[Connection]:
-    """A transaction that only the leader may write in. Raises LeadershipLost if that is another by now."""
+    """A transaction in which only the leader may write. Raises LeadershipLost if another worker is leader by now."""
     with connections.transaction() as db:
         row = db.execute("SELECT holder FROM leads WHERE name = 'decider'").fetchone()
         if row is None or row[0] != term.holder:

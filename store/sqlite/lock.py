@@ -11,8 +11,8 @@ from pathlib import Path
 class ProcessLock:
     """An exclusive lock on a file, which the kernel frees however the process ends.
 
-    Who gets it knows that its former holder is dead, and needn't wait for a lease to run out. That it can't be had
-    means nothing: its holder may hang.
+    A process that gets it knows that the former holder is dead, and needn't wait for its term to run out. Failing to
+    get it proves nothing: the holder may hang.
     """
 
     def __init__(self, path: Path):
@@ -36,7 +36,7 @@ class ProcessLock:
         return True
 
     def release(self) -> None:
-        """Gives the lock up."""
+        """Releases the lock."""
         if self._descriptor is not None:
             with suppress(OSError):
                 os.close(self._descriptor)

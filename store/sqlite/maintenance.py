@@ -1,4 +1,4 @@
-"""What keeps the database small and quick."""
+"""Keeps the database small and fast."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class SqliteMaintenance(Maintenance):
         clock_set_back.make_due(self._connections)
         with self._connections.reading() as db:
             pages = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
-            # Under constant load the log never comes to an end by itself. This one waits for readers and holds up
-            # writers meanwhile, so it mustn't wait for a backup.
+            # Under constant load the log never empties by itself. This checkpoint waits for readers and blocks writers
+            # meanwhile, so it mustn't wait for a backup.
             if pages > _LONG_LOG:
                 db.execute("PRAGMA busy_timeout=50")
                 try:
@@ -56,7 +56,7 @@ class SqliteMaintenance(Maintenance):
                     once_keys.prune(db, some)
                     quarantine.take_back(db, "target", list(map(str, some)))
                     db.execute(f"DELETE FROM targets WHERE id IN ({marks(some)})", some)
-                # One that still has targets is left to the next step.
+                # Events that still have targets are left to the next step.
                 whole = [id_ for id_ in part if not db.execute(_HAS_TARGETS, (id_,)).fetchone()] if most == 0 else part
                 if whole:
                     quarantine.take_back(db, "event", whole)

@@ -144,7 +144,7 @@ CREATE INDEX events_undecided ON events (webhook, seq) WHERE decided_at IS NULL;
 
 @migrations()
 def leads_and_undecided(db: Database) -> None:
-    """The lead says whether its holder's death would show; undecided events can be left out by webhook."""
+    """The lead records whether its holder's death can be detected; undecided events can be skipped by webhook."""
     _run(db, _PROTOCOLS)
 
 
@@ -228,13 +228,13 @@ CREATE TABLE pauses (
 
 @migrations()
 def once_pace_and_pause(db: Database) -> None:
-    """Keys of starts that are one, paces of webhooks, and webhooks that are paused."""
+    """Once keys, webhooks' paces, and paused webhooks."""
     _run(db, _ONCE_PACE_PAUSE)
 
 
 @migrations()
 def failing_since(db: Database) -> None:
-    """Since when each target is answered with 5xx."""
+    """Since when each target has been answered with 5xx."""
     db.execute("ALTER TABLE targets ADD COLUMN failing_since INTEGER")
 
 
@@ -257,7 +257,7 @@ CREATE INDEX quarantine_due_of_kind ON quarantine (kind, due_at, id);
 
 @migrations()
 def quarantine(db: Database) -> None:
-    """What was set aside."""
+    """The quarantine."""
     _run(db, _QUARANTINE)
 
 
@@ -275,7 +275,7 @@ CREATE INDEX events_held_of ON events (webhook, held, seq) WHERE held > 0;
 
 @migrations()
 def bounded_reads(db: Database) -> None:
-    """What one webhook or event needs is found without reading what belongs to others."""
+    """One webhook's or event's data is found without reading that of others."""
     _run(db, _BOUNDS)
 
 
@@ -291,7 +291,7 @@ CREATE TABLE effects (
 
 @migrations()
 def effects_of_calls(db: Database) -> None:
-    """When calls had their effects."""
+    """When calls took effect."""
     _run(db, _EFFECTS)
 
 
@@ -306,7 +306,7 @@ CREATE TABLE kept_definitions (
 
 @migrations()
 def kept_definitions(db: Database) -> None:
-    """The last good definitions, for a process that begins while their files are broken."""
+    """The last good definitions, for a process that starts while their files are broken."""
     _run(db, _KEPT_DEFINITIONS)
 
 
@@ -332,7 +332,7 @@ def large_decisions(db: Database) -> None:
 
 @migrations()
 def taken_in_time(db: Database) -> None:
-    """To find the taken tasks whose time-outs are put off."""
+    """Finds taken tasks whose time-outs are extended."""
     db.execute("CREATE INDEX tasks_taken_in_time ON tasks (id) WHERE state = 'taken' AND response_timeout > 0")
 
 

@@ -1,4 +1,4 @@
-"""What waits for longer than it should."""
+"""What has been waiting for longer than it should."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists of parameters, in parts that fit into one statement."""
+"""Splits lists of parameters into parts that fit into one statement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What failed alone, and is tried again at its time."""
+"""Items that failed alone, and are retried later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNDECIDED_ASIDE = f"UPDATE events SET decided_at = {rows.ASIDE_UNDECIDED} WHERE
 _HELD_ASIDE = f"UPDATE events SET held = held + {ASIDE} WHERE id = ? AND held IN {MAY_BE_SET_ASIDE}"
 _UNDECIDED_AGAIN = f"UPDATE events SET decided_at = NULL WHERE id = ? AND decided_at = {rows.ASIDE_UNDECIDED}"
 _HELD_AGAIN = f"UPDATE events SET held = {RECHECK} WHERE id = ? AND held IN {SET_ASIDE}"
-"""Also what was held before: the worker that decides holds it again only when the agenda has it."""
+"""Also for events that were held before: the leader holds them again only once the agenda has them."""
 _PRUNE_ENDED = """
 DELETE FROM quarantine WHERE kind = 'target' AND id IN (
     SELECT id FROM (SELECT id FROM quarantine WHERE kind = 'target' ORDER BY due_at LIMIT ?) first
@@ -57,16 +57,17 @@ class SqliteQuarantine(SqlQuarantine):
 
 
 def take_back(db: Connection, kind: SetAsideKind, ids: Sequence[str]) -> None:
-    """Deletes what is set aside of this kind with one of these ids."""
+    """Deletes items of this kind with one of these ids."""
     for part in parts(ids):
         db.execute(f"DELETE FROM quarantine WHERE kind = ? AND id IN ({marks(part)})", (kind, *part))
 
 
 def prune(db: Connection, before: int, limit: int) -> None:
-    """Deletes up to `limit` items that were due before, and that nobody has tried since: there is nothing to try.
+    """Deletes up to `limit` items that were due before that time and that nobody has retried since: there is nothing to
+    retry.
 
-    Of targets those that have ended: another worker may not have known that one was set aside. Events go with their
-    rows: as long as one is left out of the agenda it must be found here.
+    Of targets, deletes only those that have ended: another worker may not have known that one was set aside. Events are
+    deleted along with their rows: as long as one is left out of the agenda, it must be found here.
     """
     db.execute(_PRUNE_ENDED, (limit,))
     db.execute(

@@ -1,4 +1,4 @@
-"""Lists and counts of events that only SQLite reads like this."""
+"""Lists and counts of events, as only SQLite reads them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from store.records import EventFilter, EventStatus
 from store.sql.queries import STATUSES, SqlQueries
 from store.sqlite.overdue import overdue
 
-# Each part of a list is read from one index, newest first. SQLite wouldn't choose them all by itself.
+# Each part of a list is read from one index, newest first. SQLite wouldn't choose all of them by itself.
 _ALL = "bridge.events WHERE seq < %(before)s"
 _UNDECIDED = (
     "bridge.events INDEXED BY events_pending WHERE status = 'pending' AND decided_at IS NULL AND seq < %(before)s"

@@ -1,4 +1,4 @@
-"""What several statements need of an event's row, beside what all stores share."""
+"""What several statements need of an event's row, besides what all stores share."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def hold(db: Connection, event_id: str) -> Hold | None:
 
 
 def states(db: Connection, event_id: str) -> set[tuple[TargetKind, TargetState]]:
-    """Kind and state of the event's targets."""
+    """The kinds and states of the event's targets."""
     return set(db.execute(_STATES_OF, (event_id,)).fetchall())
 
 
 def change_event(db: Connection, event_id: str, change: EventChange) -> None:
-    """Writes down what becomes of the event."""
+    """Writes what becomes of the event."""
     db.execute(
         "UPDATE events SET status = ?, held = ?, settled_at = ? WHERE id = ?",
         (change.status, number_of(change.hold), change.settled_at, event_id),

@@ -1,4 +1,4 @@
-"""How one process learns of another's commits at once: a FIFO for the worker that decides, a look for the others."""
+"""How one process learns about another's commits at once: a FIFO for the leader, polling for the others."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from store.protocols import News, Signals
 from store.sqlite.connections import Connections
 
 _LOOK_EVERY = 0.025
-"""Seconds between looks whether another connection has written: it takes some microseconds."""
+"""Seconds between checks whether another connection has written, each of which takes microseconds."""
 
 
 class SqliteSignals(Signals):
-    """Signals on SQLite. To be told of `events` there is a FIFO beside the database; others look at intervals."""
+    """Signals on SQLite. `events` arrive through a FIFO beside the database; other listeners poll."""
 
     def __init__(self, connections: Connections):
         self._connections = connections
@@ -31,19 +31,19 @@ class SqliteSignals(Signals):
     def tell(self, news: News) -> None:
         if news != "events":
             return
-        descriptor = self._descriptor  # other threads may find meanwhile that nobody listens
+        descriptor = self._descriptor  # other threads may meanwhile find that nobody listens
         try:
             if descriptor is None:
                 descriptor = self._descriptor = Descriptor(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
             os.write(descriptor.number, b"\0")
         except BlockingIOError:
-            pass  # it hasn't read the last ones yet: it will wake
+            pass  # it hasn't read the last ones yet, so it will wake up
         except OSError:
             if self._descriptor is descriptor:
                 self._descriptor = None
 
     def listener(self, news: News) -> Listener:
-        # A FIFO has one reader: what one worker reads from it wakes no other.
+        # A FIFO has one reader: a byte that one worker reads wakes no other.
         return Listener(self._connections, self.open_fifo() if news == "events" else None)
 
     def open_fifo(self) -> int | None:
@@ -51,14 +51,14 @@ class SqliteSignals(Signals):
         try:
             with suppress(FileExistsError):
                 os.mkfifo(self.path, 0o660)
-            # Opened for writing too, so that it doesn't read as ended whenever the last relay goes.
+            # Opened for writing too, so that reads don't return end of file whenever the last relay exits.
             return os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
         except OSError:
             return None
 
 
 class Listener:
-    """Implements `store.protocols.Listener`: on the FIFO, or without one by looking whether anything was written."""
+    """Implements `store.protocols.Listener`: on the FIFO or, without one, by checking whether anything was written."""
 
     def __init__(self, connections: Connections, fifo: int | None):
         self._connections = connections

@@ -13,9 +13,10 @@ from store.sqlite.parts import marks
 def insert_target(
     db: Connection, event_id: str, new: NewTarget, claimed_by: str | None, now: int, or_ignore: bool = False
 ) -> Target | None:
-    """Writes the target down, claimed if there is who claims it. None if another event has its task, with `or_ignore`.
+    """Inserts the target, claimed if a worker is given. With `or_ignore`, returns None if another event has taken its
+    task.
 
-    Raises sqlite3.IntegrityError for that without.
+    Otherwise raises sqlite3.IntegrityError in that case.
     """
     values = new_target_row(event_id, new, claimed_by, now)
     row = db.execute(

@@ -1,4 +1,4 @@
-"""Tasks that wait for an event."""
+"""Tasks waiting for an event."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class SqliteTasks(Tasks):
 
 
 def _insert_tasks(db: Connection, tasks: Sequence[Task], state: str, now: int) -> set[str]:
-    """Inserts the tasks that aren't known, or are known as settled and were queued again; returns their ids."""
+    """Inserts tasks that are unknown, or settled and queued again; returns their ids."""
     fresh = set[str]()
     for task in tasks:
-        # Conductor queues a task again only if it is to be worked on again (a rerun): then it waits again.
+        # Conductor queues a task again only to have it worked on again (a rerun): then it waits again.
         again = "state IN ('completed', 'gone')" if task.found_by == "queue" else "0"
-        # What was handed over since the agenda was read is found now: it must not be missed until the next one.
+        # A task handed over since the agenda was read is found now: it must not be missed until the next one.
         again += " OR excluded.state = 'waiting' AND state = 'returned'"
         row = db.execute(
             "INSERT INTO tasks (id, workflow_id, workflow, reference_name, matches, scheduled_at,"

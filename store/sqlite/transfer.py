@@ -1,4 +1,4 @@
-"""The tables as they are, for a transfer from or to another store."""
+"""The raw tables, for a transfer from or to another store."""
 
 from __future__ import annotations
 

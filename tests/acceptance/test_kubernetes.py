@@ -218,5 +218,5 @@ def test_old_pods_go_on_beside_a_newer_schema_and_are_not_started_on_it(
         connection.execute("ALTER TABLE webhook_bridge.events ADD COLUMN of_the_next_version TEXT")
         connection.execute("INSERT INTO webhook_bridge.migrations (name) VALUES ('of_the_next_version')")
     play(conductor, [relay])
-    with pytest.raises(Failed, match="made by a newer version of the bridge"):
+    with pytest.raises(Failed, match="created by a newer version of the bridge"):
         postgresql.start("worker", 1).wait_until_ready()

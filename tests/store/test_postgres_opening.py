@@ -76,7 +76,7 @@ def test_what_is_wrong_with_the_way_there_is_said(postgres_url: str) -> None:
             urlsplit(postgres_url)._replace(path="/no_such").geturl(),
             "there is no database no_such at .*createdb no_such",
         ),
-        (as_user(postgres_url, "nobody_known", "hidden"), "PostgreSQL knows no user nobody_known"),
+        (as_user(postgres_url, "nobody_known", "hidden"), "PostgreSQL has no user nobody_known"),
         ("postgresql://me:hidden@127.0.0.1:1/x", r"postgresql://me:\*\*\*@127.0.0.1:1/x can't be reached"),
     ):
         with pytest.raises(StoreUnavailable, match=word) as caught:

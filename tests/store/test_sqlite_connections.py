@@ -107,7 +107,7 @@ def test_a_missing_folder_is_made_and_a_missing_database_only_when_migrating(pat
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreUnavailable, match="can't be made"):
+    with pytest.raises(StoreUnavailable, match="can't be created"):
         open_store(f"sqlite:///{tmp_path}/file/bridge.db")
 
 

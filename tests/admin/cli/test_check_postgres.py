@@ -117,5 +117,5 @@ def test_tables_of_a_newer_bridge_are_an_error(cli: Cli, postgres_url: str) -> N
     with psycopg.connect(postgres_url) as database:
         database.execute("INSERT INTO webhook_bridge.migrations (name) VALUES ('of-the-future')")
     found = checked(cli, postgres_url, 1)
-    assert "made by a newer version of the bridge" in str(found["what"])
+    assert "created by a newer version of the bridge" in str(found["what"])
     assert "upgrade this program" in str(found["remedy"])

@@ -366,7 +366,7 @@ def test_a_newer_database_is_one_line(cli: Cli, sample: Sample) -> None:
         )
     database.close()
     result = cli("events", code=1)
-    assert "made by a newer version of the bridge" in result.stderr
+    assert "created by a newer version of the bridge" in result.stderr
     assert "Traceback" not in result.output
 
 
