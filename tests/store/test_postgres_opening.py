@@ -52,7 +52,7 @@ def test_two_bridges_share_a_database_by_schemas_of_their_own(postgres_url: str)
 
 
 def test_who_only_looks_makes_nothing(postgres_url: str) -> None:
-    with pytest.raises(StoreMissing, match="no tables of the bridge; start the relay"):
+    with pytest.raises(StoreMissing, match="none of the bridge's tables; start the relay"):
         open_store(postgres_url, migrate=False)
     open_store(postgres_url).close()
     open_store(postgres_url, migrate=False).close()

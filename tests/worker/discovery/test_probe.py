@@ -138,7 +138,7 @@ def test_one_that_never_answers_is_a_warning_in_time(server: Server) -> None:
     server.edited = {"GET /api/tasks/poll": Answer("[]", wait=60)}
     finding = server.finding(seconds=0.2)
     assert finding.level == "warning"
-    assert "to the end" in finding.what or "doesn't answer" in finding.what
+    assert "completely" in finding.what or "doesn't answer" in finding.what
 
 
 def test_an_address_that_lacks_api_is_an_error_with_the_right_one(server: Server) -> None:
@@ -253,4 +253,4 @@ def test_an_index_that_knows_no_task_of_running_workflows_is_off(server: Server,
 def test_a_conductor_that_goes_away_meanwhile_is_a_warning(server: Server) -> None:
     with mock.patch.object(module, "missing_calls", side_effect=Unreachable("no connection")):
         finding = server.finding()
-    assert (finding.level, "to the end" in finding.what) == ("warning", True)
+    assert (finding.level, "completely" in finding.what) == ("warning", True)
