@@ -307,7 +307,7 @@ class Leader:
             self._missing_calls = missing
 
     def look_at_webhooks(self) -> None:
-        """Finds out whether Conductor has its own webhooks, and reports it: once it has answered, then from time to time.
+        """Finds out whether Conductor has its own webhooks, and reports it: at first, and then from time to time.
 
         If it doesn't tell, nothing changes.
         """
