@@ -43,11 +43,13 @@ class PostgresTasks(Tasks):
         found = connection.fetch(
             f"INSERT INTO bridge.tasks ({_NEW_TASK}) SELECT {_NEW_TASK} FROM unnest({_TASK_ARRAYS})"
             f" WITH ORDINALITY AS new ({_NEW_TASK}, number) ORDER BY number"
-            # Conductor queues a task again only to have it worked on again (a rerun): then it waits again.
+            # Conductor queues a task again only to have it worked on again (a rerun): then it waits again. One that is
+            # handed over may have been polled before it was settled; a rerun schedules it anew.
             " ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL,"
             " scheduled_at = excluded.scheduled_at, matches = excluded.matches, broken = excluded.broken,"
             " seen_at = excluded.seen_at"
             " WHERE excluded.found_by = 'queue' AND tasks.state IN ('completed', 'gone')"
+            " AND (excluded.state = 'waiting' OR excluded.scheduled_at > tasks.scheduled_at)"
             # A task handed over since the agenda was read is found now: it must not be missed until the next one.
             " OR excluded.state = 'waiting' AND tasks.state = 'returned' RETURNING id",
             columns(new_rows),

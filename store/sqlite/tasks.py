@@ -52,8 +52,10 @@ def _insert_tasks(db: Connection, tasks: Sequence[Task], state: str, now: int) -
     """Inserts tasks that are unknown, or settled and queued again; returns their ids."""
     fresh = set[str]()
     for task in tasks:
-        # Conductor queues a task again only to have it worked on again (a rerun): then it waits again.
+        # Conductor queues a task again only to have it worked on again (a rerun): then it waits again. One that is
+        # handed over may have been polled before it was settled; a rerun schedules it anew.
         again = "state IN ('completed', 'gone')" if task.found_by == "queue" else "0"
+        again = f"{again} AND (excluded.state = 'waiting' OR excluded.scheduled_at > scheduled_at)"
         # A task handed over since the agenda was read is found now: it must not be missed until the next one.
         again += " OR excluded.state = 'waiting' AND state = 'returned'"
         row = db.execute(
