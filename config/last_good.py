@@ -55,11 +55,11 @@ class LastGood:
         may_be_empty: bool = False,
         conductor_payload: int | None = None,
         partial: bool = False,
-        environment: Callable[[], Mapping[str, str] | None] = environment_with_dotenv,
+        looks_up_secrets: bool = True,
     ):
-        """The arguments are those of `config.loader.load_definitions`; `environment` is asked at each `load`.
+        """The arguments are those of `config.loader.load_definitions`.
 
-        If it gives None, secrets are not looked up: for a process that verifies nothing.
+        Without `looks_up_secrets` the webhooks have none: for a process that verifies nothing.
         `partial`: `load` never raises, and of a broken file it returns what can be read, and the last good webhooks
         only of the rest. Secrets may be missing: that is for showing webhooks to people, never for verifying.
         """
@@ -67,7 +67,7 @@ class LastGood:
         self._may_be_empty = may_be_empty
         self._conductor_payload = conductor_payload
         self._partial = partial
-        self._environment = environment
+        self._looks_up_secrets = looks_up_secrets
         self._remembered: dict[str, _Remembered] = {}
         self._unreadable: dict[str, str] = {}
 
@@ -128,7 +128,7 @@ class LastGood:
 
         Raises DefinitionsError if nothing good is known of any file.
         """
-        environment = self._environment()
+        environment = environment_with_dotenv() if self._looks_up_secrets else None
         loader = Loader(self._platforms, environment, {}, self._may_be_empty, self._conductor_payload)
         files = loader.files(path)
         missing = bool([problem for problem in loader.problems if not problem.warning])

@@ -60,11 +60,6 @@ class Definitions:
         return {webhook.name: webhook for webhook in self.webhooks}
 
     @cached_property
-    def by_url_id(self) -> dict[str, Webhook]:
-        """last part of the URL → webhook."""
-        return {webhook.url_id: webhook for webhook in self.webhooks}
-
-    @cached_property
     def paces(self) -> dict[str, float]:
         """webhook → calls to Conductor a second at most, of those that have a pace."""
         return {webhook.name: webhook.pace for webhook in self.webhooks if webhook.pace is not None}

@@ -88,11 +88,6 @@ class Platform:
         others = (self.settings | self.challenge_settings) - {"secret", "signature", "dedup"}
         return tuple(sorted(others, key=lambda setting: (setting not in self.required, setting)))
 
-    @property
-    def needs_secret(self) -> bool:
-        """Whether a webhook can't be made without a secret."""
-        return "secret" in self.required and not self.challenge_only
-
     def find_secret_problem(self, secret: str) -> str | None:
         """What a secret should be, if this one can't be used."""
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Protocol
 
 _BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
@@ -24,14 +23,12 @@ def since_boot() -> float:
 class SteadyClock:
     """This machine's clock as of construction, advancing steadily since: setting the machine's clock has no effect."""
 
-    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = since_boot):
-        """Both count seconds."""
-        self._steady = steady
-        self._ahead = wall() - steady()
+    def __init__(self) -> None:
+        self._ahead = time.time() - since_boot()
 
     def now(self) -> float:
         """Unix milliseconds."""
-        return (self._steady() + self._ahead) * 1000
+        return (since_boot() + self._ahead) * 1000
 
 
 class ServerClock:

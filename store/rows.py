@@ -18,7 +18,6 @@ from store.records import (
     Event,
     NewEvent,
     NewTarget,
-    Rejection,
     SetAside,
     SetAsideKind,
     Target,
@@ -67,8 +66,6 @@ FROM_THE_FUTURE = 5_000
 """Milliseconds ahead of the store's clock that no event or target can be, unless the clock was set back."""
 SOON = 30_000
 """Milliseconds until items that would wait too long are due instead: longer than a lost call may take effect."""
-COUNTED = 10_000
-"""Set-aside items that are counted, of each kind."""
 KINDS: tuple[SetAsideKind, ...] = get_args(SetAsideKind)
 STEP = 1000
 """Unrelated rows written per transaction."""
@@ -258,16 +255,6 @@ def target(row: Sequence[Any]) -> Target:
     return Target(*values)
 
 
-def rejection(row: Sequence[Any]) -> Rejection:
-    """From the columns of `REJECTION`."""
-    return Rejection(*row)
-
-
-def set_aside(row: Sequence[Any]) -> SetAside:
-    """From the columns of `SET_ASIDE`."""
-    return SetAside(*row)
-
-
 def set_aside_rows(items: Sequence[SetAside]) -> list[tuple[object, ...]]:
     """The values of the columns of `SET_ASIDE`, in the order in which all processes lock them."""
     last = {(item.kind, item.id): item for item in items}
@@ -277,27 +264,9 @@ def set_aside_rows(items: Sequence[SetAside]) -> list[tuple[object, ...]]:
     ]
 
 
-def set_aside_counts(table: str) -> str:
-    """SQL for the number of set-aside items of each kind; reads at most `COUNTED` of each."""
-    return " UNION ALL ".join(
-        f"SELECT '{kind}', count(*) FROM (SELECT 1 FROM {table} WHERE kind = '{kind}' LIMIT {COUNTED}) AS counted"
-        for kind in KINDS
-    )
-
-
 def size(row: Sequence[Any]) -> int:
     """Characters of payload, headers and query in a row of the columns of `EVENT`."""
     return len(row[5]) + len(row[6]) + len(row[7])
-
-
-def overdue_event(seq: int) -> str:
-    """The key in `store.protocols.Queries.overdue` of an event to be decided."""
-    return f"event {seq}"
-
-
-def overdue_target(target_id: int, attempts: int) -> str:
-    """The same for a target to be called; each try changes it."""
-    return f"target {target_id} {attempts}"
 
 
 def jumps(column: str, table: str, where: str, after: str = "", to: str = "") -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from store.records import Decision, EventStatus, Hold, NewTarget, Result, Target, TargetKind, TargetState, TaskState
+from store.records import Decision, EventStatus, Hold, Result, Target, TargetKind, TargetState, TaskState
 
 LIVE: frozenset[TargetState] = frozenset({"pending", "claimed"})
 """The call hasn't been made yet, or its result hasn't been recorded."""
@@ -63,11 +63,6 @@ def after_decision(decision: Decision, now: int) -> EventChange:
     """The event that was decided. (`decided_at` is the time of the first decision.)"""
     finished = decision.hold == "no" and decision.status != "pending"
     return EventChange(decision.status, decision.hold, now if finished else None)
-
-
-def task_after_decision(target: NewTarget) -> TaskState | None:
-    """The state of the new target's task; None if it has none."""
-    return "taken" if target.task_id is not None else None
 
 
 def target_after(target: Target, result: Result, now: int) -> TargetChange:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import suppress
-from functools import cache
 from types import FrameType
 
 from config.logs import configure_logging
@@ -37,14 +36,13 @@ def main() -> int:
         wanted = sys.argv[1] in ("-h", "--help")
         print(USAGE, file=sys.stdout if wanted else sys.stderr)
         return 0 if wanted else 2
-    open_once = cache(open_store)
     try:
         settings = load_settings()
         configure_logging(settings.bridge_log_format, "worker")
         tracing.configure("worker")
-        source = open_definitions(settings, lambda: open_once(settings.bridge_database))
+        store = open_store(settings.bridge_database)
+        source = open_definitions(settings, store)
         sender = Apprise(settings.bridge_notify.get_secret_value()) if settings.bridge_notify else None
-        store = open_once(settings.bridge_database)
     except (SettingsError, DefinitionsError, NewerStore, StoreUnavailable) as error:
         print(error, file=sys.stderr)
         return 1

@@ -6,10 +6,10 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay.addresses import read_address, subscriber_of
+from store.clock import MonotonicClock
 
 _FREE = 5
 """Wrong tokens in a row before an address has to wait."""
@@ -39,7 +39,7 @@ class _Failures:
 class WrongTokens:
     """Wrong tokens by address (an IPv6 address by its /64). Thread-safe. Of too many, the oldest are dropped."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, clock: MonotonicClock = time):
         self._clock = clock
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
         self._lock = threading.Lock()
@@ -51,7 +51,7 @@ class WrongTokens:
             if failures is None or failures.number < _FREE:
                 return
             wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(failures.number - _FREE, 10))
-            left = failures.at + wait - self._clock()
+            left = failures.at + wait - self._clock.monotonic()
         if left > 0:
             raise TooManyWrongTokens(max(1, round(left)))
 
@@ -60,7 +60,7 @@ class WrongTokens:
 
         Repeating a token is not a new guess: a program with an outdated token must not lock out others at its address.
         """
-        key, now = _key(address), self._clock()
+        key, now = _key(address), self._clock.monotonic()
         digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         with self._lock:
             before = self._failures.pop(key, None)

@@ -11,53 +11,31 @@ from store.postgres.claims import PostgresClaims
 from store.postgres.connections import Connections
 from store.postgres.decisions import PostgresDecisions
 from store.postgres.deliveries import PostgresDeliveries
+from store.postgres.event_rows import PostgresEventRows
 from store.postgres.impatient import Impatient
-from store.postgres.large_decisions import PostgresLargeDecisions
 from store.postgres.leadership import PostgresLeadership
 from store.postgres.maintenance import PostgresMaintenance
-from store.postgres.quarantine import PostgresQuarantine
 from store.postgres.queries import PostgresQueries
 from store.postgres.signals import PostgresSignals
-from store.postgres.tasks import PostgresTasks
 from store.postgres.transfer import PostgresTables
-from store.postgres.workflows import PostgresWorkflows
-from store.protocols import Store
-from store.sql.admin import SqlChanges, SqlHiddenPaths, SqlSessions
-from store.sql.effects import SqlEffectsOfCalls
-from store.sql.facts import SqlFacts
-from store.sql.kept_definitions import SqlKeptDefinitions
-from store.sql.once_keys import SqlOnceKeys
-from store.sql.pauses import SqlPauses
-from store.sql.task_locks import SqlTaskLocks
-from store.sql.verifications import SqlVerifications
+from store.sql.store import SqlStore
 
 
-class PostgresStore(Store):
+class PostgresStore(SqlStore):
     """The store on PostgreSQL. `store.protocols` specifies each part."""
 
     def __init__(self, connections: Connections, scheduler: Scheduler | None = None):
         """`scheduler`: see `store.group_commit`."""
         self._connections = connections
-        self.signals = signals = PostgresSignals(connections)
-        self.deliveries = PostgresDeliveries(connections, signals, scheduler)
-        self.verifications = SqlVerifications(Impatient(connections))
+        signals = PostgresSignals(connections)
+        events = PostgresEventRows()
+        impatient = Impatient(connections)
         self.leadership = PostgresLeadership(connections, signals)
-        self.decisions = PostgresDecisions(connections, signals)
-        self.large_decisions = PostgresLargeDecisions(connections, signals)
-        self.tasks = PostgresTasks(connections, signals)
-        self.workflows = PostgresWorkflows(connections)
-        self.claims = PostgresClaims(connections, signals)
-        self.task_locks = SqlTaskLocks(connections, signals)
-        self.once_keys = SqlOnceKeys(connections)
-        self.effects = SqlEffectsOfCalls(connections)
-        self.quarantine = PostgresQuarantine(connections)
-        self.pauses = SqlPauses(connections, signals)
-        self.facts = SqlFacts(connections)
-        self.kept_definitions = SqlKeptDefinitions(connections)
+        super().__init__(connections, impatient, self.leadership, events, signals)
+        self.deliveries = PostgresDeliveries(connections, impatient, signals, scheduler)
+        self.decisions = PostgresDecisions(connections, self.leadership, events, signals)
+        self.claims = PostgresClaims(connections, events, signals)
         self.queries = PostgresQueries(connections)
-        self.changes = SqlChanges(connections)
-        self.sessions = SqlSessions(connections)
-        self.hidden_paths = SqlHiddenPaths(connections)
         self.maintenance = PostgresMaintenance(connections)
         self.tables = PostgresTables(connections)
 

@@ -14,24 +14,23 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from itertools import chain
 from typing import Any, TypeVar, cast
 
 import psycopg
 from psycopg import errors, waiting
-from psycopg.adapt import Buffer
-from psycopg.types.string import StrBinaryDumper, StrDumperUnknown
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from store import storable
 from store.clock import ServerClock, SteadyClock
 from store.errors import StoreRefused, StoreUnavailable, Unstorable
 from store.patience import Patience
 from store.postgres import remedies
 from store.postgres.address import Address
+from store.postgres.text import take_any_text
 from store.sql.database import Parameters as Parameters
 from store.sql.database import Rows as Rows
+from store.sql.database import Statement as Statement
 
-Statement = tuple[str, Parameters]
 _Value = TypeVar("_Value")
 
 IMPATIENT = 2.2
@@ -50,6 +49,7 @@ _MOST = 8
 _IDLE = 300.0
 LOCK_TIMEOUT = 1.5
 """Seconds that a statement waits for another transaction: less than a delivery has."""
+ROWS_A_STATEMENT = 200
 _SESSION = {
     # The client gives up sooner; this ends what it left behind.
     "statement_timeout": "90s",
@@ -130,6 +130,16 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
                 cursor.nextset()
         return found
 
+    def insert(self, into: str, rows: Sequence[Sequence[Any]], rest: str = "") -> Rows:
+        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``; what they return, if the `rest` of the statement says so."""
+        found: Rows = []
+        for at in range(0, len(rows), ROWS_A_STATEMENT):
+            part = rows[at : at + ROWS_A_STATEMENT]
+            marks = ", ".join([f"({', '.join(['%s'] * len(part[0]))})"] * len(part))
+            cursor = self.run(f"INSERT INTO {into} VALUES {marks} {rest}", list(chain.from_iterable(part)))
+            found += cursor.fetchall() if cursor.description else []
+        return found
+
 
 @lru_cache(maxsize=512)
 def _in_schema(statement: str, schema: str) -> bytes:
@@ -140,26 +150,6 @@ def is_patched() -> bool:
     """Whether gevent has made `select` cooperative in this process."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("select"))
-
-
-class _Text(StrDumperUnknown):
-    """The entrance to the store: text in a form that PostgreSQL accepts."""
-
-    def dump(self, obj: str) -> Buffer | None:
-        return super().dump(storable.text_without_nul(obj))
-
-
-class _TextBinary(StrBinaryDumper):
-    """The same in binary."""
-
-    def dump(self, obj: str) -> Buffer | None:
-        return super().dump(storable.text_without_nul(obj))
-
-
-def take_any_text(connection: psycopg.Connection[Any]) -> None:
-    """Lets the connection store any text."""
-    connection.adapters.register_dumper(str, _TextBinary)
-    connection.adapters.register_dumper(str, _Text)
 
 
 class Connections:

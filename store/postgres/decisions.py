@@ -1,18 +1,17 @@
-"""What the leader reads and writes. Rows are locked in one order: events, targets, tasks."""
+"""What there is to decide."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from store import rows, transitions, turns
+from store import rows, turns
 from store.postgres.connections import Connections, Rows, Statement
-from store.postgres.event_changes import changing_events, lock_events, states_of
-from store.postgres.leadership import deciding
-from store.postgres.signals import PostgresSignals
-from store.postgres.targets import new_targets, take_free
-from store.protocols import Decisions
-from store.records import Agenda, Decision, Event, Target, Term
+from store.protocols import Signals
+from store.records import Agenda, Event
+from store.sql.database import Deciding
+from store.sql.decisions import SqlDecisions
+from store.sql.event_rows import EventRows
 from store.sql.holds import HELD, RECHECK
 from store.sql.pauses import PAUSED
 
@@ -45,16 +44,12 @@ _FREED = f"held = {RECHECK} AND webhook != ALL(%(without)s) AND webhook NOT IN (
 _RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' AND id > %s ORDER BY id LIMIT %s"
 
 
-class PostgresDecisions(Decisions):
+class PostgresDecisions(SqlDecisions):
     """Decisions on PostgreSQL."""
 
-    def __init__(self, connections: Connections, signals: PostgresSignals):
+    def __init__(self, connections: Connections, leadership: Deciding, events: EventRows, signals: Signals):
+        super().__init__(leadership, events, signals)
         self._connections = connections
-        self._signals = signals
-        self._undecided_after = ""
-        """The webhook after which the next round over undecided events starts."""
-        self._returned_after = ""
-        """The task after which the next returned tasks are read."""
 
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
         values = {
@@ -91,61 +86,6 @@ class PostgresDecisions(Decisions):
         of = "" if webhook is None else "webhook = %(webhook)s AND "
         values = {"webhook": webhook, "after": after_seq, "limit": limit, "bytes": turns.BYTES}
         return list(map(_event, self._connections.read(*_some(f"{of}held = {HELD} AND seq > %(after)s", values))))
-
-    def decide(
-        self,
-        term: Term,
-        decisions: Sequence[Decision],
-        expired: Sequence[str],
-        now: int,
-        claim_for: str | None,
-        claim: int,
-    ) -> list[Target]:
-        with deciding(self._connections, term) as connection:
-            changes = {decision.event_id: transitions.after_decision(decision, now) for decision in decisions}
-            # A worker that records results for these events has finished, or waits for this: their targets' states are
-            # final.
-            if expired:
-                lock_events(connection, [*changes, *expired])
-            states = states_of(connection, expired)
-            over = {event_id: transitions.event_after_hold(found, now) for event_id, found in states.items()}
-            statements = [changing_events(changes, now)] if changes else []
-            if over:
-                statements.append(changing_events(over))
-            if taken := sorted(_taken(decisions)):
-                statements.append(("UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)", (taken,)))
-            if new_rows := _new_rows(decisions, now, claim_for, claim):
-                statements.append(new_targets(new_rows))
-            found = connection.fetch_together(statements)
-            made = map(rows.target, found[-1] if new_rows else ())
-            targets = sorted(made, key=lambda target: target.id)
-            take_free(connection, targets)
-        claimed = [target for target in targets if target.state == "claimed"]
-        if len(claimed) < len(targets):
-            self._signals.tell("targets")
-        return claimed
-
-
-def _taken(decisions: Iterable[Decision]) -> set[str]:
-    """The tasks that events take in these decisions."""
-    return {
-        new.task_id
-        for decision in decisions
-        for new in decision.targets
-        if new.task_id is not None and transitions.task_after_decision(new) == "taken"
-    }
-
-
-def _new_rows(decisions: Iterable[Decision], now: int, claim_for: str | None, claim: int) -> list[tuple[Any, ...]]:
-    """The new targets, the first `claim` of which are claimed."""
-    found: list[tuple[Any, ...]] = []
-    left = claim if claim_for is not None else 0
-    for decision in decisions:
-        for new in decision.targets:
-            is_mine = left > 0 and not decision.paced and new.not_before <= now
-            left -= is_mine
-            found.append(rows.new_target_row(decision.event_id, new, claim_for if is_mine else None, now))
-    return found
 
 
 def _some(where: str, values: dict[str, Any]) -> Statement:

@@ -1,31 +1,27 @@
-"""The relay's part of the store: events in, durably and in groups."""
+"""How events are committed, durably and in groups."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from store import rows, storable
 from store.errors import StoreUnavailable
-from store.group_commit import GroupCommit, Scheduler, Take
-from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, translated
+from store.group_commit import Scheduler, Take
+from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, ROWS_A_STATEMENT, Connection, Connections, translated
+from store.postgres.impatient import Impatient
 from store.postgres.signals import PostgresSignals
-from store.protocols import Deliveries
-from store.records import Committed, NewEvent, Rejection
+from store.records import Committed, NewEvent
+from store.sql.deliveries import SqlDeliveries
 
-REJECTIONS_KEPT = 100
-"""Rejections that are kept per webhook."""
-_HOUR = 3_600_000
 _MARGIN = 0.1
 """Seconds by which the server gives up before the client does."""
-_ROWS_A_STATEMENT = 200
 _PAUSE = 0.1
 """Seconds between tries to commit."""
-_ROW = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_INTO = f"bridge.events ({rows.NEW_EVENT})"
 # Any conflict: if the id conflicts, an earlier try stored the events.
-_INSERT = f"INSERT INTO bridge.events ({rows.NEW_EVENT}) VALUES {{}} ON CONFLICT DO NOTHING RETURNING id"
+_NEW = "ON CONFLICT DO NOTHING RETURNING id"
 _STORED = "SELECT id FROM bridge.events WHERE id = ANY(%s)"
 _FIRST = (
     "SELECT e.webhook, e.delivery_id, e.id FROM unnest(%s::text[], %s::text[]) AS k (webhook, delivery_id)"
@@ -33,26 +29,20 @@ _FIRST = (
 )
 
 
-class PostgresDeliveries(Deliveries):
+class PostgresDeliveries(SqlDeliveries):
     """Deliveries on PostgreSQL."""
 
-    def __init__(self, connections: Connections, signals: PostgresSignals, scheduler: Scheduler | None = None):
-        """`scheduler`: see `store.group_commit`."""
+    def __init__(
+        self, connections: Connections, impatient: Impatient, signals: PostgresSignals, scheduler: Scheduler | None
+    ):
         self._connections = connections
         self._signals = signals
-        self._scheduler = scheduler
-        self._reset_group()
-        os.register_at_fork(after_in_child=self._reset_group)
+        super().__init__(connections, impatient, scheduler)
 
-    def _reset_group(self) -> None:
-        self._group_commit = GroupCommit(self._commit, self._scheduler)
+    def _reset(self) -> None:
+        super()._reset()
         self._turn = threading.Lock()
         self._was_unavailable = False
-
-    def append(self, events: Sequence[NewEvent], until: float = float("inf")) -> list[Committed]:
-        return self._group_commit.append(events, until)
-
-    # --- the commit ---
 
     def _commit(self, take: Take, until: float) -> list[list[Committed]]:
         until = self._connections.patience.until(IMPATIENT, until)
@@ -86,17 +76,14 @@ class PostgresDeliveries(Deliveries):
 
     def _try(self, events: Sequence[NewEvent], until: float, is_first: bool) -> list[Committed]:
         with translated(), self._connections.lent(until, 0.0 if self._was_unavailable else IMPATIENT) as connection:
-            stored = set[str]()
-            parts = [events[at : at + _ROWS_A_STATEMENT] for at in range(0, len(events), _ROWS_A_STATEMENT)]
             left = until - time.monotonic() - _MARGIN
-            if len(parts) == 1 and not connection.is_pooled and left > LOCK_TIMEOUT:
-                stored |= self._insert(connection, parts[0])  # a separate transaction, in one round trip
+            if len(events) <= ROWS_A_STATEMENT and not connection.is_pooled and left > LOCK_TIMEOUT:
+                stored = self._insert(connection, events)  # a transaction of its own, in one round trip
             else:
                 # A delivery that was answered 503 must not be stored later after all, once a lock is free.
                 wait = max(1, int(min(left, LOCK_TIMEOUT) * 1000))
                 connection.execute(f"{connection.begin}; SET LOCAL lock_timeout = {wait}")
-                for part in parts:
-                    stored |= self._insert(connection, part)
+                stored = self._insert(connection, events)
                 connection.execute("COMMIT")
             if len(stored) == len(events):
                 outcomes = [Committed(event.id, False) for event in events]
@@ -106,12 +93,9 @@ class PostgresDeliveries(Deliveries):
                 self._signals.tell_on(connection, "events")
             return outcomes
 
-    def _insert(self, connection: Connection, part: Sequence[NewEvent]) -> set[str]:
-        parameters: list[object] = []
-        for event in part:
-            parameters += rows.new_event_row(event)
-        statement = _INSERT.format(", ".join([_ROW] * len(part)))
-        return {row[0] for row in connection.fetch(statement, parameters)}
+    def _insert(self, connection: Connection, events: Sequence[NewEvent]) -> set[str]:
+        """The ids of those that were not known."""
+        return {event_id for (event_id,) in connection.insert(_INTO, list(map(rows.new_event_row, events)), _NEW)}
 
     def _look_up(
         self, connection: Connection, events: Sequence[NewEvent], stored: set[str], is_first: bool
@@ -133,36 +117,3 @@ class PostgresDeliveries(Deliveries):
             Committed(event.id, False) if event.id in stored else Committed(first[keys[event.id]], True)
             for event in events
         ]
-
-    def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
-        hour = self._connections.now() // _HOUR * _HOUR
-        with self._connections.transaction() as connection:
-            for r in rejections:
-                connection.write(
-                    "INSERT INTO bridge.rejections (webhook, at, status, reason, remote, method)"
-                    " VALUES (%s, %s, %s, %s, %s, %s)",
-                    (r.webhook, r.at, r.status, r.reason, r.remote, r.method),
-                )
-            for webhook, filtered in sorted({(rejection.webhook, rejection.filtered) for rejection in rejections}):
-                connection.write(
-                    "DELETE FROM bridge.rejections WHERE webhook = %s AND (status < 400) = %s AND id <= (SELECT id"
-                    " FROM bridge.rejections WHERE webhook = %s AND (status < 400) = %s"
-                    " ORDER BY id DESC LIMIT 1 OFFSET %s)",
-                    (webhook, filtered, webhook, filtered, REJECTIONS_KEPT),
-                )
-            # Always in the same order, so that relays waiting for each other's rows can't deadlock.
-            for (webhook, outcome), number in sorted(counts.items()):
-                connection.write(
-                    "INSERT INTO bridge.delivery_counts (webhook, hour, outcome, number) VALUES (%s, %s, %s, %s)"
-                    " ON CONFLICT (webhook, hour, outcome) DO UPDATE"
-                    " SET number = delivery_counts.number + excluded.number",
-                    (webhook, hour, outcome, number),
-                )
-
-    def check_writable(self, until: float = float("inf")) -> None:
-        with self._connections.transaction(IMPATIENT, until=until) as connection:
-            connection.write(
-                "INSERT INTO bridge.facts (name, value, at) VALUES ('writable', '1', %s)"
-                " ON CONFLICT (name) DO UPDATE SET at = excluded.at",
-                (self._connections.now(),),
-            )

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 from store.postgres.connections import IMPATIENT, Connection, Connections
-from store.sql.database import Parameters, Rows
+from store.sql.database import Parameters, Rows, Statement
 
 
+@dataclass(frozen=True)
 class Impatient:
     """The database for callers that can't wait, such as deliveries."""
 
-    def __init__(self, connections: Connections):
-        self._connections = connections
+    connections: Connections
 
     def now(self) -> int:
         """The database's time in milliseconds."""
-        return self._connections.now()
+        return self.connections.now()
 
     def read(self, statement: str, parameters: Parameters = (), *, until: float = float("inf")) -> Rows:
         """The rows of one read-only statement. Raises StoreUnavailable."""
-        return self._connections.read(statement, parameters, IMPATIENT, until)
+        return self.connections.read(statement, parameters, IMPATIENT, until)
+
+    def read_together(self, *statements: Statement) -> list[Rows]:
+        """The rows of each of several statements that only read. Raises StoreUnavailable."""
+        return self.connections.run_again(lambda connection: connection.fetch_together(statements), IMPATIENT)
 
     def transaction(self, *, until: float = float("inf")) -> AbstractContextManager[Connection]:
         """One transaction. Raises StoreUnavailable."""
-        return self._connections.transaction(IMPATIENT, until=until)
+        return self.connections.transaction(IMPATIENT, until=until)

@@ -70,13 +70,12 @@ class PostgresLeadership(Leadership):
         found = self._connections.read(_LEAD)
         return (found[0][0], found[0][1]) if found and found[0][0] != NOBODY else None
 
-
-@contextmanager
-def deciding(connections: Connections, term: Term) -> Iterator[Connection]:
-    """A transaction in which only the leader may write. Raises LeadershipLost if another worker is leader by now."""
-    with connections.transaction(first=f"{_LEAD} FOR KEY SHARE") as connection:
-        # Taking leadership locks the row FOR UPDATE, and so waits for all of these transactions; renewing it changes no
-        # key, and so doesn't wait.
-        if not connection.first or connection.first[0][0] != term.holder:
-            raise LeadershipLost
-        yield connection
+    @contextmanager
+    def deciding(self, term: Term) -> Iterator[Connection]:
+        """A transaction in which only the leader may write. Raises LeadershipLost if another worker leads by now."""
+        with self._connections.transaction(first=f"{_LEAD} FOR KEY SHARE") as connection:
+            # Who takes leadership locks the row FOR UPDATE, and so waits for all of these; who keeps it changes no key,
+            # and so doesn't.
+            if not connection.first or connection.first[0][0] != term.holder:
+                raise LeadershipLost
+            yield connection

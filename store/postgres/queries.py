@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from store.postgres.connections import Connections
-from store.postgres.overdue import overdue
 from store.records import EventFilter
 from store.sql.queries import STATUSES, SqlQueries
 
@@ -33,10 +29,6 @@ SELECT min(received_at) FROM (
 class PostgresQueries(SqlQueries):
     """Queries on PostgreSQL."""
 
-    def __init__(self, connections: Connections):
-        super().__init__(connections)
-        self._connections = connections
-
     def _parts_of(self, query: EventFilter) -> list[str]:
         of_webhook = " AND webhook = %(webhook)s" if query.webhook is not None else ""
         statuses = STATUSES if query.status is None else (query.status,)
@@ -54,6 +46,3 @@ class PostgresQueries(SqlQueries):
     def oldest_pending(self) -> int | None:
         found: int | None = self._database.read(_OLDEST_PENDING)[0][0]
         return found
-
-    def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
-        return overdue(self._connections, before, without, paced)

@@ -5,39 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from store.postgres.connections import READING, Connection, Connections
-from store.protocols import Row, Table, Tables
+from store.protocols import Row, Table
 from store.protocols.upkeep import TRANSFER
+from store.sql.facts import SET_FACT
+from store.sql.transfer import TRUTH, SqlTables
 
 _NUMBERED = {"events": "seq", "targets": "id", "rejections": "id", "changes": "id"}
 """Tables whose rows get a number from the database."""
-_TRUTH = "not_sent"
 
 
-class PostgresTables(Tables):
+class PostgresTables(SqlTables):
     """The tables on PostgreSQL."""
 
     def __init__(self, connections: Connections):
+        super().__init__(connections)
         self._connections = connections
-
-    def read(self, table: Table, after: Row | None, limit: int) -> list[Row]:
-        names = ", ".join(f"{name}::int" if name == _TRUTH else name for name in table.columns)
-        key = ", ".join(table.key)
-        marks = ", ".join(["%s"] * len(table.key))
-        where = f"WHERE ({key}) > ({marks})" if after is not None else ""
-        sql = f"SELECT {names} FROM bridge.{table.name} {where} ORDER BY {key} LIMIT %s"
-        return self._connections.read(sql, (*(after or ()), limit))
 
     def write(self, table: Table, rows: Sequence[Row], note: str) -> None:
         with self._connections.transaction(READING) as connection:
             if table.name == "facts":
                 for row in rows:
-                    self._set_fact(connection, row)
+                    connection.write(SET_FACT, row)
             elif rows:
                 self._copy(connection, table, rows)
-            self._set_fact(connection, (TRANSFER, note, self._connections.now()))
+            connection.write(SET_FACT, (TRANSFER, note, self._connections.now()))
 
     def _copy(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        truth = table.columns.index(_TRUTH) if _TRUTH in table.columns else None
+        truth = table.columns.index(TRUTH) if TRUTH in table.columns else None
         sql = connection.sql(f"COPY bridge.{table.name} ({', '.join(table.columns)}) FROM STDIN")
         with connection.cursor() as cursor, cursor.copy(sql) as copy:
             for row in rows:
@@ -45,16 +39,6 @@ class PostgresTables(Tables):
                 if truth is not None:
                     values[truth] = bool(values[truth])
                 copy.write_row(values)
-
-    def _set_fact(self, connection: Connection, row: Row) -> None:
-        connection.write(
-            "INSERT INTO bridge.facts (name, value, at) VALUES (%s, %s, %s)"
-            " ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at",
-            row,
-        )
-
-    def count(self, table: Table) -> int:
-        return int(self._connections.read(f"SELECT count(*) FROM bridge.{table.name}")[0][0])
 
     def finish(self) -> None:
         with self._connections.transaction(READING) as connection:

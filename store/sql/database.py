@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from store.records import Term
+
 Rows = list[tuple[Any, ...]]
 Parameters = Sequence[Any] | Mapping[str, Any]
+Statement = tuple[str, Parameters]
 
 
 class Transaction(Protocol):
@@ -22,6 +25,12 @@ class Transaction(Protocol):
 
     def write(self, statement: str, parameters: Parameters = (), /) -> int:
         """Executes a statement without result rows; returns the number of rows written."""
+
+    def fetch_together(self, statements: Sequence[Statement], /) -> list[Rows]:
+        """Executes statements, in one round trip where that takes time; the rows of each."""
+
+    def insert(self, into: str, rows: Sequence[Sequence[Any]], rest: str = "", /) -> Rows:
+        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``; what they return, if the `rest` of the statement says so."""
 
 
 class Database(Protocol):
@@ -36,5 +45,15 @@ class Database(Protocol):
     def read(self, statement: str, parameters: Parameters = (), /, *, until: float = float("inf")) -> Rows:
         """The rows of one read-only statement."""
 
+    def read_together(self, *statements: Statement) -> list[Rows]:
+        """The rows of each of several statements that only read, in one round trip where that takes time."""
+
     def transaction(self, *, until: float = float("inf")) -> AbstractContextManager[Transaction]:
         """One transaction, committed at the end of the ``with`` block and rolled back on an exception."""
+
+
+class Deciding(Protocol):
+    """Opens transactions for the leader."""
+
+    def deciding(self, term: Term) -> AbstractContextManager[Transaction]:
+        """A transaction in which only the leader may write. Raises LeadershipLost if another worker leads by now."""

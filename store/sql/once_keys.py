@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from store import rows
 from store.protocols import OnceKeys
-from store.records import OnceHolder
+from store.records import OnceHolder, Target
 from store.sql.database import Database, Transaction
 
 _HOLDER = """
 SELECT o.target_id, t.state, coalesce(t.workflow_id, o.workflow_id)
 FROM bridge.onces o LEFT JOIN bridge.targets t ON t.id = o.target_id WHERE o.key = %s
 """
-TAKE_FREE = "INSERT INTO bridge.onces (key, target_id) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING"
+_INTO = "bridge.onces (key, target_id)"
+_IF_FREE = "ON CONFLICT (key) DO NOTHING"
 _TAKE = "UPDATE bridge.onces SET target_id = %s, workflow_id = NULL WHERE key = %s AND coalesce(target_id, 0) = %s"
 _PRUNED = "SELECT key, workflow_id FROM bridge.onces WHERE target_id IS NULL AND key > %s ORDER BY key LIMIT %s"
 _MAY_RUN = """
@@ -39,7 +40,7 @@ class SqlOnceKeys(OnceKeys):
     def take(self, key: str, holder: OnceHolder | None, target_id: int) -> bool:
         with self._database.transaction() as transaction:
             if holder is None:
-                return transaction.write(TAKE_FREE, (key, target_id)) == 1
+                return bool(transaction.insert(_INTO, [(key, target_id)], f"{_IF_FREE} RETURNING 1"))
             return transaction.write(_TAKE, (target_id, key, holder.target_id or 0)) == 1
 
     def pruned(self, after: str, limit: int) -> list[tuple[str, str]]:
@@ -49,6 +50,15 @@ class SqlOnceKeys(OnceKeys):
         for step in rows.steps(keys):
             with self._database.transaction() as transaction:
                 transaction.write("DELETE FROM bridge.onces WHERE key = ANY(%s) AND target_id IS NULL", (sorted(step),))
+
+
+def take_free(transaction: Transaction, targets: Sequence[Target]) -> None:
+    """Makes each target the holder of its key, if the key is free; of several targets, the first."""
+    keys: dict[str, int] = {}
+    for target in targets:
+        if target.once_key is not None:
+            keys.setdefault(target.once_key, target.id)
+    transaction.insert(_INTO, sorted(keys.items()), _IF_FREE)
 
 
 def prune(transaction: Transaction, target_ids: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""Reads items that failed alone and are retried later, for people and workers."""
+"""Items that failed alone, and are retried later."""
 
 from __future__ import annotations
 
@@ -8,16 +8,68 @@ from typing import Any
 from store import rows
 from store.protocols import Quarantine
 from store.records import SetAside, SetAsideKind
-from store.sql.database import Database
+from store.sql.database import Database, Transaction
+from store.sql.holds import ASIDE, MAY_BE_SET_ASIDE, RECHECK, SET_ASIDE
 
-_COUNTS = rows.set_aside_counts("bridge.quarantine")
+_INTO = f"bridge.quarantine AS q ({rows.SET_ASIDE})"
+_KEEP_SINCE = """
+ON CONFLICT (kind, id) DO UPDATE SET webhook = excluded.webhook, reason = excluded.reason,
+    since = CASE WHEN q.since < excluded.since THEN q.since ELSE excluded.since END,
+    tries = excluded.tries, due_at = excluded.due_at
+"""
+_COUNTED = 10_000
+"""Items that are counted, of each kind."""
+_COUNTS = " UNION ALL ".join(
+    f"SELECT '{kind}', count(*) FROM (SELECT 1 FROM bridge.quarantine WHERE kind = '{kind}' LIMIT {_COUNTED}) AS q"
+    for kind in rows.KINDS
+)
+_LOCK_EVENTS = "SELECT 1 FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE"
+_EVENTS_ASIDE = (
+    f"UPDATE bridge.events SET decided_at = coalesce(decided_at, {rows.ASIDE_UNDECIDED}),"
+    f" held = CASE WHEN held IN {MAY_BE_SET_ASIDE} THEN held + {ASIDE} ELSE held END WHERE id = ANY(%s)"
+)
+_EVENTS_AGAIN = (
+    f"UPDATE bridge.events SET decided_at = nullif(decided_at, {rows.ASIDE_UNDECIDED}),"
+    f" held = CASE WHEN held IN {SET_ASIDE} THEN {RECHECK} ELSE held END WHERE id = ANY(%s)"
+)
+"""What was held before is then free: the leader holds it again only once the agenda has it."""
+_LOCK = "SELECT id FROM bridge.quarantine WHERE kind = %s AND id = ANY(%s) ORDER BY kind, id FOR UPDATE"
+"""In the order in which `set_aside` locks, so that two workers can't deadlock."""
+_TAKE_BACK = "DELETE FROM bridge.quarantine WHERE kind = %s AND id = ANY(%s)"
+_FIRST_TARGETS = (
+    "SELECT id FROM bridge.quarantine WHERE kind = 'target' ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED"
+)
+_LIVE = "SELECT id FROM bridge.targets WHERE id = ANY(%s) AND state IN ('pending', 'claimed')"
+_PRUNE = """
+DELETE FROM bridge.quarantine WHERE (kind, id) IN (
+    SELECT kind, id FROM bridge.quarantine WHERE due_at < %s AND kind != 'event'
+    ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
+)
+"""
+_DIGITS = 18
+"""Of a target's number, at most."""
 
 
 class SqlQuarantine(Quarantine):
-    """One row per item. Writing differs between databases: see the subclasses."""
+    """A row for each item."""
 
     def __init__(self, database: Database):
         self._database = database
+
+    def set_aside(self, items: Sequence[SetAside]) -> None:
+        if items:
+            events = [item.id for item in items if item.kind == "event"]
+            with self._database.transaction() as transaction:
+                if events:
+                    _change_events(transaction, _EVENTS_ASIDE, events)
+                transaction.insert(_INTO, rows.set_aside_rows(items), _KEEP_SINCE)
+
+    def take_back(self, kind: SetAsideKind, ids: Sequence[str]) -> None:
+        if ids:
+            with self._database.transaction() as transaction:
+                if kind == "event":
+                    _change_events(transaction, _EVENTS_AGAIN, ids)
+                take_back(transaction, kind, ids)
 
     def items(
         self,
@@ -42,7 +94,33 @@ class SqlQuarantine(Quarantine):
             " ORDER BY due_at, kind, id LIMIT %s",
             (*values, limit),
         )
-        return [rows.set_aside(row) for row in found]
+        return [SetAside(*row) for row in found]
 
     def counts(self) -> dict[SetAsideKind, int]:
         return {kind: number for kind, number in self._database.read(_COUNTS) if number}
+
+
+def _change_events(transaction: Transaction, change: str, event_ids: Sequence[str]) -> None:
+    transaction.fetch(_LOCK_EVENTS, (list(event_ids),))
+    transaction.write(change, (list(event_ids),))
+
+
+def take_back(transaction: Transaction, kind: SetAsideKind, ids: Sequence[str]) -> None:
+    """Deletes items of this kind with one of these ids."""
+    # Only what is locked: another worker may set others of them aside in between.
+    if locked := [item for (item,) in transaction.fetch(_LOCK, (kind, list(ids)))]:
+        transaction.write(_TAKE_BACK, (kind, locked))
+
+
+def prune(transaction: Transaction, before: int, limit: int) -> None:
+    """Deletes up to `limit` items that were due before that time and that nobody has retried since: there is nothing to
+    retry.
+
+    Of targets, deletes only those that have ended: another worker may not have known that one was set aside. Events are
+    deleted along with their rows: as long as one is left out of the agenda, it must be found here.
+    """
+    found = [item for (item,) in transaction.fetch(_FIRST_TARGETS, (limit,))]
+    numbers = [int(item) for item in found if item.isdecimal() and len(item) <= _DIGITS]
+    live = {str(number) for (number,) in transaction.fetch(_LIVE, (numbers,))}
+    take_back(transaction, "target", sorted(set(map(str, numbers)) - live))
+    transaction.write(_PRUNE, (before, limit))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, get_args
 
 from store import rows
@@ -18,6 +18,31 @@ _SEARCHED = 100_000
 _NEWEST = 2**62
 """More than any `seq`."""
 _FOUND = "strpos(id, %(text)s) + strpos(coalesce(delivery_id, ''), %(text)s) + strpos(payload, %(text)s) > 0"
+
+_FIRST = f"""
+SELECT value, (
+    SELECT seq FROM bridge.events e WHERE e.decided_at IS NULL AND e.webhook = value
+    AND NOT EXISTS (SELECT 1 FROM bridge.quarantine q WHERE q.kind = 'event' AND q.id = e.id) ORDER BY seq LIMIT 1
+) AS seq FROM ({rows.jumps("webhook", "bridge.events", "decided_at IS NULL")}) AS webhooks
+"""
+_UNDECIDED = f"""
+SELECT e.seq FROM ({_FIRST}) AS first JOIN bridge.events e ON e.seq = first.seq
+WHERE e.received_at < %s AND NOT value = ANY(%s) AND value NOT IN (SELECT webhook FROM bridge.pauses)
+"""
+_FIRST_DUE = f"""
+SELECT value, (
+    SELECT id FROM bridge.targets t WHERE t.state = 'pending' AND t.webhook = value AND t.due_at < %s
+    AND NOT EXISTS (SELECT 1 FROM bridge.quarantine q WHERE q.kind = 'target' AND q.id = CAST(t.id AS TEXT))
+    ORDER BY due_at, id LIMIT 1
+) AS id FROM ({rows.jumps("webhook", "bridge.targets", "state = 'pending'")}) AS webhooks
+"""
+_DUE = f"""
+SELECT t.id, t.attempts FROM ({_FIRST_DUE}) AS first JOIN bridge.targets t ON t.id = first.id
+WHERE NOT value = ANY(%s)
+"""
+_OLDEST_CLAIM = (
+    "SELECT id, attempts FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY claimed_at LIMIT 1"
+)
 
 
 class SqlQueries(Queries):
@@ -84,6 +109,15 @@ class SqlQueries(Queries):
         sql = f"SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = %s ORDER BY id"
         return [rows.target(row) for row in self._database.read(sql, (task_id,))]
 
+    def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
+        undecided, due, claimed = self._database.read_together(
+            (_UNDECIDED, (before, list(without))), (_DUE, (before, list(paced))), (_OLDEST_CLAIM, (before,))
+        )
+        return {
+            *(f"event {seq}" for (seq,) in undecided),
+            *(f"target {target_id} {attempts}" for target_id, attempts in (*due, *claimed)),  # each try is another
+        }
+
     # --- tasks ---
 
     def task(self, task_id: str) -> Task | None:
@@ -117,7 +151,7 @@ class SqlQueries(Queries):
         where = f"{only} (status < 400) = %s"
         sql = f"SELECT {rows.REJECTION} FROM bridge.rejections WHERE {where} ORDER BY id DESC LIMIT %s"
         found = self._database.read(sql, (*([webhook] if only else []), filtered, limit))
-        return [rows.rejection(row) for row in found]
+        return [Rejection(*row) for row in found]
 
     def delivery_counts(self, since: int) -> dict[str, dict[str, int]]:
         sql = (

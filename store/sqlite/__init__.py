@@ -5,56 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 
 from store.group_commit import Scheduler
-from store.protocols import Store
-from store.sql.admin import SqlChanges, SqlHiddenPaths, SqlSessions
-from store.sql.effects import SqlEffectsOfCalls
-from store.sql.facts import SqlFacts
-from store.sql.kept_definitions import SqlKeptDefinitions
-from store.sql.once_keys import SqlOnceKeys
-from store.sql.pauses import SqlPauses
-from store.sql.task_locks import SqlTaskLocks
-from store.sql.verifications import SqlVerifications
+from store.sql.store import SqlStore
 from store.sqlite.claims import SqliteClaims
 from store.sqlite.connections import Connections
 from store.sqlite.decisions import SqliteDecisions
 from store.sqlite.deliveries import SqliteDeliveries
-from store.sqlite.large_decisions import SqliteLargeDecisions
+from store.sqlite.event_rows import SqliteEventRows
 from store.sqlite.leadership import SqliteLeadership
 from store.sqlite.maintenance import SqliteMaintenance
-from store.sqlite.quarantine import SqliteQuarantine
 from store.sqlite.queries import SqliteQueries
 from store.sqlite.signals import SqliteSignals
-from store.sqlite.tasks import SqliteTasks
 from store.sqlite.transfer import SqliteTables
-from store.sqlite.workflows import SqliteWorkflows
 
 
-class SqliteStore(Store):
+class SqliteStore(SqlStore):
     """The store on SQLite. `store.protocols` specifies each part."""
 
     def __init__(self, connections: Connections, scheduler: Scheduler | None = None):
         """`scheduler`: see `store.group_commit`."""
         self._connections = connections
-        self.signals = signals = SqliteSignals(connections)
-        self.deliveries = SqliteDeliveries(connections, signals, scheduler)
-        self.verifications = SqlVerifications(connections)
+        signals = SqliteSignals(connections)
+        events = SqliteEventRows()
         self.leadership = SqliteLeadership(connections, signals)
-        self.decisions = SqliteDecisions(connections)
-        self.large_decisions = SqliteLargeDecisions(connections)
-        self.tasks = SqliteTasks(connections)
-        self.workflows = SqliteWorkflows(connections)
-        self.claims = SqliteClaims(connections, signals)
-        self.task_locks = SqlTaskLocks(connections, signals)
-        self.once_keys = SqlOnceKeys(connections)
-        self.effects = SqlEffectsOfCalls(connections)
-        self.quarantine = SqliteQuarantine(connections)
-        self.pauses = SqlPauses(connections, signals)
-        self.facts = SqlFacts(connections)
-        self.kept_definitions = SqlKeptDefinitions(connections)
+        super().__init__(connections, connections, self.leadership, events, signals)
+        self.deliveries = SqliteDeliveries(connections, signals, scheduler)
+        self.decisions = SqliteDecisions(connections, self.leadership, events, signals)
+        self.claims = SqliteClaims(connections, events, signals)
         self.queries = SqliteQueries(connections)
-        self.changes = SqlChanges(connections)
-        self.sessions = SqlSessions(connections)
-        self.hidden_paths = SqlHiddenPaths(connections)
         self.maintenance = SqliteMaintenance(connections)
         self.tables = SqliteTables(connections)
 

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from store import storable
 from store.errors import NewerStore, StoreMissing, StoreUnavailable, Unstorable
 from store.group_commit import Scheduler
 from store.patience import Patience
-from store.sql.database import Parameters, Rows
+from store.sql.database import Parameters, Rows, Statement
 from store.sqlite.dialect import in_sqlite, parameters_in_sqlite
 from store.sqlite.migrations import migrations
 
@@ -52,6 +52,17 @@ class Connection(sqlite3.Connection):
     def write(self, statement: str, parameters: Parameters = ()) -> int:
         """Executes a statement without result rows, possibly a shared one; returns the number of rows written."""
         return self.execute(in_sqlite(statement), parameters_in_sqlite(parameters)).rowcount
+
+    def fetch_together(self, statements: Sequence[Statement]) -> list[Rows]:
+        """Executes statements; the rows of each."""
+        return [self.fetch(*statement) for statement in statements]
+
+    def insert(self, into: str, rows: Sequence[Sequence[Any]], rest: str = "") -> Rows:
+        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``; what they return, if the `rest` of the statement says so."""
+        found: Rows = []
+        for row in rows:
+            found += self.fetch(f"INSERT INTO {into} VALUES ({', '.join(['%s'] * len(row))}) {rest}", row)
+        return found
 
 
 def _storable(value: Any) -> Any:
@@ -135,6 +146,10 @@ class Connections:
         read."""
         with self.reading() as db:
             return db.fetch(statement, parameters)
+
+    def read_together(self, *statements: Statement) -> list[Rows]:
+        """The rows of several queries. Raises StoreUnavailable when the database can't be read."""
+        return [self.read(*statement) for statement in statements]
 
     def read_some(
         self, sql: str, parameters: Iterable[Any], most: int, size: Callable[[tuple[Any, ...]], int]

@@ -1,21 +1,21 @@
-"""What the leader reads and writes."""
+"""What there is to decide."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from store import transitions, turns
-from store.protocols import Decisions
-from store.records import Agenda, Decision, Event, Hold, Target, Term
-from store.rows import ASIDE_UNDECIDED, jumps, size
+from store import rows, turns
+from store.protocols import Signals
+from store.records import Agenda, Event, Hold
+from store.rows import jumps, size
+from store.sql.database import Deciding
+from store.sql.decisions import SqlDecisions
+from store.sql.event_rows import EventRows
 from store.sql.holds import number_of
 from store.sql.pauses import PAUSED
-from store.sqlite import rows
 from store.sqlite.connections import Connections
-from store.sqlite.leadership import deciding
-from store.sqlite.parts import marks
-from store.sqlite.targets import insert_target
+from store.sqlite.marks import marks
 
 _UNDECIDED = "decided_at IS NULL"
 _WEBHOOKS_AFTER = jumps("webhook", "events", _UNDECIDED, after=":after") + " LIMIT :most"
@@ -30,15 +30,12 @@ def _has_hold(hold: Hold) -> str:
     return f"held > 0 AND held = {number_of(hold)}"
 
 
-class SqliteDecisions(Decisions):
+class SqliteDecisions(SqlDecisions):
     """Decisions on SQLite."""
 
-    def __init__(self, connections: Connections):
+    def __init__(self, connections: Connections, leadership: Deciding, events: EventRows, signals: Signals):
+        super().__init__(leadership, events, signals)
         self._connections = connections
-        self._undecided_after = ""
-        """The webhook after which the next round over undecided events starts."""
-        self._returned_after = ""
-        """The task after which the next returned tasks are read."""
 
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
         read = self._connections.read
@@ -99,32 +96,3 @@ class SqliteDecisions(Decisions):
         sql = f"SELECT {rows.EVENT} FROM events {where}"
         found, cut = self._connections.read_some(sql, parameters, turns.BYTES, size)
         return [rows.event(row) for row in found], cut
-
-    def decide(
-        self,
-        term: Term,
-        decisions: Sequence[Decision],
-        expired: Sequence[str],
-        now: int,
-        claim_for: str | None,
-        claim: int,
-    ) -> list[Target]:
-        claimed: list[Target] = []
-        with deciding(self._connections, term) as db:
-            for decision in decisions:
-                for new in decision.targets:
-                    may_be_mine = len(claimed) < claim and not decision.paced and new.not_before <= now
-                    mine = claim_for if may_be_mine else None
-                    target = insert_target(db, decision.event_id, new, mine, now)
-                    if mine is not None and target is not None:
-                        claimed.append(target)
-                    if (state := transitions.task_after_decision(new)) is not None:
-                        db.execute("UPDATE tasks SET state = ? WHERE id = ?", (state, new.task_id))
-                rows.change_event(db, decision.event_id, transitions.after_decision(decision, now))
-                db.execute(
-                    f"UPDATE events SET decided_at = ? WHERE id = ? AND coalesce(decided_at, 0) = {ASIDE_UNDECIDED}",
-                    (now, decision.event_id),
-                )
-            for event_id in expired:
-                rows.change_event(db, event_id, transitions.event_after_hold(rows.states(db, event_id), now))
-        return claimed

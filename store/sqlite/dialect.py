@@ -11,6 +11,8 @@ from typing import Any
 from store import storable
 
 _LOCK = re.compile(r"\s+FOR UPDATE(?: SKIP LOCKED)?")
+_ANY = re.compile(r"= ANY\((%s|%\(\w+\)s)\)")
+_UNNEST = re.compile(r"unnest\(%s::text\[\]\) AS (\w+) \((\w+)\)")
 _NAMED = re.compile(r"%\((\w+)\)s")
 
 
@@ -23,7 +25,8 @@ def in_sqlite(statement: str) -> str:
     if "bridge." not in statement:
         return statement
     text = _LOCK.sub("", statement.replace("bridge.", ""))
-    text = text.replace("= ANY(%s)", "IN (SELECT value FROM json_each(?))").replace("strpos(", "instr(")
+    text = _UNNEST.sub(r"(SELECT value AS \2 FROM json_each(?)) AS \1", text)
+    text = _ANY.sub(r"IN (SELECT value FROM json_each(\1))", text).replace("strpos(", "instr(")
     return _NAMED.sub(r":\1", text.replace("%s", "?"))
 
 

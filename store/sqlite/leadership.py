@@ -87,6 +87,15 @@ class SqliteLeadership(Leadership):
         found = self._connections.read("SELECT holder, until FROM leads WHERE name = 'decider'")
         return (found[0][0], found[0][1]) if found else None
 
+    @contextmanager
+    def deciding(self, term: Term) -> Iterator[Connection]:
+        """A transaction in which only the leader may write. Raises LeadershipLost if another worker leads by now."""
+        with self._connections.transaction() as db:
+            row = db.execute("SELECT holder FROM leads WHERE name = 'decider'").fetchone()
+            if row is None or row[0] != term.holder:
+                raise LeadershipLost
+            yield db
+
     def _lock(self, holder: str) -> ProcessLock:
         return self._locks.setdefault(holder, ProcessLock(Path(f"{self._connections.path}-decider")))
 
@@ -94,13 +103,3 @@ class SqliteLeadership(Leadership):
         lock = self._locks.pop(holder, None)
         if lock is not None:
             lock.release()
-
-
-@contextmanager
-def deciding(connections: Connections, term: Term) -> Iterator[Connection]:
-    """A transaction in which only the leader may write. Raises LeadershipLost if another worker is leader by now."""
-    with connections.transaction() as db:
-        row = db.execute("SELECT holder FROM leads WHERE name = 'decider'").fetchone()
-        if row is None or row[0] != term.holder:
-            raise LeadershipLost
-        yield db

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from store.records import EventFilter, EventStatus
 from store.sql.queries import STATUSES, SqlQueries
-from store.sqlite.overdue import overdue
 
 # Each part of a list is read from one index, newest first. SQLite wouldn't choose all of them by itself.
 _ALL = "bridge.events WHERE seq < %(before)s"
@@ -64,6 +61,3 @@ class SqliteQueries(SqlQueries):
     def oldest_pending(self) -> int | None:
         found: int | None = self._database.read(_OLDEST_PENDING)[0][0]
         return found
-
-    def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
-        return overdue(self._database, before, without, paced)

@@ -4,35 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store.protocols import Row, Table, Tables
+from store.protocols import Row, Table
 from store.protocols.upkeep import TRANSFER
+from store.sql.facts import SET_FACT
+from store.sql.transfer import SqlTables
 from store.sqlite.connections import Connections
-from store.sqlite.parts import marks
+from store.sqlite.marks import marks
 
 
-class SqliteTables(Tables):
+class SqliteTables(SqlTables):
     """The tables on SQLite."""
 
     def __init__(self, connections: Connections):
+        super().__init__(connections)
         self._connections = connections
 
-    def read(self, table: Table, after: Row | None, limit: int) -> list[Row]:
-        key = ", ".join(table.key)
-        where = f"WHERE ({key}) > ({marks(table.key)})" if after is not None else ""
-        sql = f"SELECT {', '.join(table.columns)} FROM {table.name} {where} ORDER BY {key} LIMIT ?"
-        return self._connections.read(sql, (*(after or ()), limit))
-
     def write(self, table: Table, rows: Sequence[Row], note: str) -> None:
-        sql = f"INSERT OR REPLACE INTO {{}} ({', '.join(table.columns)}) VALUES ({marks(table.columns)})"
         with self._connections.transaction() as db:
-            db.executemany(sql.format(table.name), rows)
-            db.execute(
-                "INSERT OR REPLACE INTO facts (name, value, at) VALUES (?, ?, ?)",
-                (TRANSFER, note, self._connections.now()),
+            db.executemany(
+                f"INSERT OR REPLACE INTO {table.name} ({', '.join(table.columns)}) VALUES ({marks(table.columns)})",
+                rows,
             )
-
-    def count(self, table: Table) -> int:
-        return int(self._connections.read(f"SELECT count(*) FROM {table.name}")[0][0])
+            db.write(SET_FACT, (TRANSFER, note, self._connections.now()))
 
     def finish(self) -> None:
         with self._connections.transaction() as db:

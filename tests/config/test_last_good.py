@@ -20,15 +20,11 @@ def signed(name: str, secret: str = "${KEY}", more: str = "") -> str:
 
 
 class Folder:
-    """A folder of definitions, the environment, and what is loaded of them."""
+    """A folder of definitions, and what is loaded of them."""
 
     def __init__(self, path: Path):
         self.path = path
-        self.environment = {"KEY": SECRET}
-        self.last_good = self.process()
-
-    def process(self) -> LastGood:
-        return LastGood(PLATFORMS, environment=lambda: self.environment)
+        self.last_good = LastGood(PLATFORMS)
 
     def write(self, name: str, *webhooks: str, text: str | None = None) -> None:
         (self.path / name).write_text("webhooks:\n" + "".join(webhooks) if text is None else text)
@@ -39,8 +35,13 @@ class Folder:
     def restart(self, kept: Mapping[str, str] | None = None) -> Definitions:
         """A new process, with what the one before has kept."""
         kept = self.last_good.kept() if kept is None else kept
-        self.last_good = self.process()
+        self.last_good = LastGood(PLATFORMS)
         return self.last_good.begin(self.path, lambda: kept)
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", SECRET)
 
 
 @pytest.fixture
@@ -116,9 +117,9 @@ def test_with_nothing_good_known_a_process_cannot_begin(tmp_path: Path) -> None:
         raise OSError("the store is away")
 
     with pytest.raises(DefinitionsError, match=r"a\.yaml"):
-        folder.process().begin(tmp_path, unavailable)
+        LastGood(PLATFORMS).begin(tmp_path, unavailable)
     folder.write("b.yaml", signed("b"))
-    assert names(folder.process().begin(tmp_path, unavailable)) == ["b"]
+    assert names(LastGood(PLATFORMS).begin(tmp_path, unavailable)) == ["b"]
 
 
 def test_no_secret_is_kept(folder: Folder) -> None:
@@ -222,10 +223,12 @@ def test_nothing_is_kept_of_a_file_that_is_too_large(folder: Folder) -> None:
     assert list(folder.last_good.kept()) == ["b.yaml"]
 
 
-def test_people_see_what_can_be_read_of_a_broken_file_and_the_last_good_webhooks_of_the_rest(folder: Folder) -> None:
+def test_people_see_what_can_be_read_of_a_broken_file_and_the_last_good_webhooks_of_the_rest(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = folder.last_good.kept()
-    folder.environment = {}  # an operator's shell
-    process = LastGood(PLATFORMS, partial=True, environment=lambda: folder.environment)
+    monkeypatch.delenv("KEY")  # an operator's shell
+    process = LastGood(PLATFORMS, partial=True)
     found = process.begin(folder.path, lambda: kept)
     assert names(found) == ["a1", "a2", "b1"]
     assert len(found.errors) == 3
@@ -240,6 +243,6 @@ def test_people_see_webhooks_of_broken_files_of_which_nothing_good_is_known(tmp_
     (tmp_path / "a.yaml").write_text(
         "webhooks:\n- {name: a1, plat: x}\n" + signed("a2") + signed("a2", more=", pace: 1/s")
     )
-    found = LastGood(PLATFORMS, partial=True, environment=dict).load(tmp_path)
+    found = LastGood(PLATFORMS, partial=True).load(tmp_path)
     assert [(webhook.name, webhook.pace) for webhook in found.webhooks] == [("a2", None)]
     assert found.errors

@@ -78,10 +78,9 @@ def test_a_file_reference_is_relative_to_the_yaml_and_keeps_inner_lines(load: Lo
     assert webhook.secret[0].get_secret_value() == "line 1\r\nline 2"
 
 
-def test_webhooks_are_found_by_name_and_by_url(load: Load) -> None:
+def test_webhooks_are_found_by_name(load: Load) -> None:
     definitions = load("webhooks:\n- {name: a, id: x1, verifier: none, receivers: {w: 1}}")
     assert list(definitions.by_name) == ["a"]
-    assert list(definitions.by_url_id) == ["x1"]
 
 
 def test_a_folder_is_its_yaml_files_merged_by_name(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import psycopg
 
 from store.postgres import PostgresStore, open_store
-from store.postgres.connections import Connection, Parameters, Statement, take_any_text
+from store.postgres.connections import Connection, Parameters, Statement
+from store.postgres.text import take_any_text
 from store.protocols import Store
 from testkit.postgres import Postgres
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,9 +76,11 @@ class Machine:
         self.boot += seconds
 
 
-def test_a_steady_clock_goes_on_evenly_when_the_machines_clock_is_set() -> None:
+def test_a_steady_clock_goes_on_evenly_when_the_machines_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine()
-    clock = SteadyClock(lambda: machine.wall, lambda: machine.boot)
+    monkeypatch.setattr("time.time", lambda: machine.wall)
+    monkeypatch.setattr("store.clock.since_boot", lambda: machine.boot)
+    clock = SteadyClock()
     assert clock.now() == 1_700_000_000_000
     machine.later(5)
     machine.wall -= 3600

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store import transitions
-from store.records import Decision, EventStatus, NewTarget, Result, Target, TargetKind, TargetState
+from store.records import Decision, EventStatus, Result, Target, TargetKind, TargetState
 from tests.worker.reference import RefEvent
 
 NOW = 1_700_000_000_000
@@ -140,11 +140,6 @@ def test_the_decider_is_to_look_at_what_is_free_again() -> None:
     assert freed.for_decider
     assert transitions.TaskChange("returned", None).for_decider
     assert not transitions.TaskChange("gone", NOW).for_decider
-
-
-def test_only_a_target_with_a_task_takes_one() -> None:
-    assert transitions.task_after_decision(NewTarget("complete", "flow", "w", "t", "wait")) == "taken"
-    assert transitions.task_after_decision(NewTarget("start", "flow")) is None
 
 
 def a_target(kind: TargetKind, task_id: str | None) -> Target:

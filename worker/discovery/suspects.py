@@ -6,12 +6,20 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+import structlog
+
+from store.bisect import narrowed
 from store.clock import MonotonicClock
+from store.protocols import Store
+from store.records import SetAside
 from worker.conductor.backoff import wait_before
 
+log = structlog.get_logger()
+
 Kind = Literal["task", "workflow"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 SHOWN_AFTER = 3
 """Failures after which people are told: what recovers within a second needs no attention."""
 _PATIENCE = 1.0
@@ -53,14 +61,24 @@ class Suspects:
     def __contains__(self, item: tuple[Kind, str]) -> bool:
         return item in self._items
 
-    def failed(self, kind: Kind, id_: str, reason: str) -> None:
+    def get(self, kind: Kind, id_: str) -> Suspect | None:
+        """The item, if its last try failed."""
+        return self._items.get((kind, id_))
+
+    def all(self) -> list[Suspect]:
+        """All of them, those first that have failed for the longest."""
+        with self._lock:
+            return list(self._items.values())
+
+    def failed(self, kind: Kind, id_: str, reason: str) -> Suspect:
         """The item couldn't be read."""
         now = self._clock.monotonic()
         with self._lock:
             before = self._items.get((kind, id_))
             tries = before.tries + 1 if before is not None else 1
             since = before.since if before is not None else now
-            self._items[kind, id_] = Suspect(kind, id_, reason, since, tries, now + wait_before(tries))
+            found = self._items[kind, id_] = Suspect(kind, id_, reason, since, tries, now + wait_before(tries))
+        return found
 
     def remember(self, kind: Kind, id_: str, reason: str, since: float) -> None:
         """The item was set aside in the predecessor's term: it is tried immediately."""
@@ -81,19 +99,30 @@ class Suspects:
             found = sorted((item for item in self._items.values() if item.due_at <= now), key=lambda item: item.due_at)
         return found[:limit]
 
-    def news(self) -> tuple[list[Suspect], list[tuple[Kind, str]]]:
-        """The items that people should be told about, and those that have recovered, since `told`."""
+    def show(self, store: Store) -> None:
+        """Puts persistent failures into the quarantine, and releases what can be read again.
+
+        For one thread. Raises StoreUnavailable.
+        """
         with self._lock:
-            show = [
+            new = [
                 item
                 for key, item in self._items.items()
                 if item.tries >= SHOWN_AFTER and self._shown.get(key) != item.tries
             ]
-            return show, [key for key in self._shown if key not in self._items]
+            over = [key for key in self._shown if key not in self._items]
+        now, monotonic = store.now(), self._clock.monotonic()
 
-    def told(self, show: Iterable[Suspect], gone: Iterable[tuple[Kind, str]]) -> None:
-        """People were told."""
+        def at(seconds: float) -> int:
+            return now + round((seconds - monotonic) * 1000)
+
+        items = [SetAside(s.kind, s.id, None, s.reason, at(s.since), s.tries, at(s.due_at)) for s in new]
+        for item, error in narrowed(items, store.quarantine.set_aside):
+            log.error("an unreadable item can't be set aside either", kind=item.kind, id=item.id, error=str(error))
+        for kind in KINDS:
+            if ids := [id_ for of, id_ in over if of == kind]:
+                store.quarantine.take_back(kind, ids)
         with self._lock:
-            self._shown.update(((item.kind, item.id), item.tries) for item in show)
-            for key in gone:
+            self._shown.update(((item.kind, item.id), item.tries) for item in new)
+            for key in over:
                 self._shown.pop(key, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,21 +21,21 @@ log = structlog.get_logger()
 STILL_IN_FORCE = "the definitions have errors; the last good ones of each file are in force"
 
 
-def open_definitions(settings: Settings, open_store: Callable[[], Store]) -> DefinitionsSource:
+def open_definitions(settings: Settings, store: Store) -> DefinitionsSource:
     """Reads the definitions from the files. No secret is looked up, since the worker verifies nothing.
 
-    If a file is broken at the start, uses the last good webhooks that an earlier process kept. `open_store` is called
-    only if the store is needed. Raises DefinitionsError if nothing good is known.
+    If a file is broken at the start, uses the last good webhooks that an earlier process kept. Raises
+    DefinitionsError if nothing good is known.
     """
-    last_good = LastGood(may_be_empty=settings.bridge_admin_writes, environment=lambda: None)
+    last_good = LastGood(may_be_empty=settings.bridge_admin_writes, looks_up_secrets=False)
     left = frozenset(settings.bridge_leave_to_conductor)
-    definitions = last_good.begin(settings.bridge_webhooks, lambda: open_store().kept_definitions.all())
+    definitions = last_good.begin(settings.bridge_webhooks, store.kept_definitions.all)
     definitions = without(definitions, left)
     metrics.DEFINITIONS_OK.labels("worker").set(not definitions.errors)
     if definitions.errors:
         log.error(STILL_IN_FORCE, errors="\n".join(map(str, definitions.errors)))
     source = DefinitionsSource(settings.bridge_webhooks, _Without(last_good, left), definitions)
-    source.listener = _Changes(source, open_store)
+    source.listener = _Changes(source, store)
     return source
 
 
@@ -66,9 +66,9 @@ class _Without(Loader):
 class _Changes(Listener):
     """Logs and records changes. The relay keeps the good definitions, since it alone checks all of them."""
 
-    def __init__(self, source: DefinitionsSource, open_store: Callable[[], Store]):
+    def __init__(self, source: DefinitionsSource, store: Store):
         self._source = source
-        self._open_store = open_store
+        self._store = store
         self._known = set(source.current.by_name)
 
     def changed(self, definitions: Definitions) -> None:
@@ -80,7 +80,7 @@ class _Changes(Listener):
         log.error(STILL_IN_FORCE, errors=str(error))
 
     def record(self, error: str | None) -> None:
-        store = self._open_store()
+        store = self._store
         store.facts.set("definitions_error:worker", error)
         names = set(self._source.current.by_name)
         gone = self._known - names

@@ -291,7 +291,7 @@ class Leader:
             for tasks in self._index.retry():
                 self._send(partial(self._adopt, tasks, suspects=True))
         finally:
-            self._reporter.suspects(self._index.suspects)
+            self._index.suspects.show(self._store)
 
     def check_calls(self) -> None:
         """Finds out which calls can't be made before an event needs them: once at first, and then until none is

@@ -8,16 +8,14 @@ from contextlib import suppress
 
 import structlog
 
-from store.bisect import narrowed
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.protocols import Store
-from store.records import SetAside
 from worker import metrics
 from worker.conductor.server_webhooks import FACT, Remark, ServerWebhook, as_text
 from worker.discovery.reconciliation import Outcome
 from worker.discovery.state import DiscoveryState
-from worker.discovery.suspects import Kind, Suspect, Suspects
+from worker.discovery.suspects import KINDS, Suspects
 
 log = structlog.get_logger()
 
@@ -29,7 +27,6 @@ _REMEMBERED = 100_000
 """Quarantined items that a new leader tries again."""
 _ALONE_EVERY = 3_600_000
 """Milliseconds after which it is recorded again that tasks are found by the index alone."""
-_KINDS: tuple[Kind, ...] = ("task", "workflow")
 
 # Names of facts in the store.
 _CONDUCTOR = "conductor"
@@ -147,27 +144,6 @@ class Reporter:
         """
         self._store.facts.set(_SEARCHED_TO, str(moment))
 
-    def suspects(self, suspects: Suspects) -> None:
-        """Puts persistent failures into the quarantine, and releases what can be read again.
-
-        Raises StoreUnavailable.
-        """
-        show, gone = suspects.news()
-        for item, error in narrowed(self._set_aside(show), self._store.quarantine.set_aside):
-            log.error("an unreadable item can't be set aside either", kind=item.kind, id=item.id, error=str(error))
-        for kind in _KINDS:
-            if ids := [id_ for of, id_ in gone if of == kind]:
-                self._store.quarantine.take_back(kind, ids)
-        suspects.told(show, gone)
-
-    def _set_aside(self, suspects: Sequence[Suspect]) -> list[SetAside]:
-        now, monotonic = self._store.now(), self._clock.monotonic()
-
-        def at(seconds: float) -> int:
-            return now + round((seconds - monotonic) * 1000)
-
-        return [SetAside(s.kind, s.id, None, s.reason, at(s.since), s.tries, at(s.due_at)) for s in suspects]
-
     # --- what a predecessor has reported ---
 
     def recall(self, state: DiscoveryState, suspects: Suspects) -> int:
@@ -182,7 +158,7 @@ class Reporter:
             state.found_by_index_alone((now - self._alone_at) / 1000)
             if alone == "1":
                 self._store.facts.set(_ALONE, str(now))
-        for kind in _KINDS:
+        for kind in KINDS:
             for item in self._store.quarantine.items(kind, limit=_REMEMBERED):
                 suspects.remember(kind, item.id, item.reason, monotonic - (now - item.since) / 1000)
         return int(facts.get(_SEARCHED_TO, 0))

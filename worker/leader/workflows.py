@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -17,8 +16,8 @@ from store.bisect import narrowed
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.protocols import Store
-from store.records import SetAside, Workflow
-from worker.conductor.backoff import wait_before
+from store.records import Workflow
+from worker.discovery.suspects import Suspects
 
 log = structlog.get_logger()
 
@@ -29,12 +28,8 @@ _PATIENCE = 0.5
 """Seconds that a decision waits for the next look-up's answer."""
 _LONGEST = 2.0
 """Seconds that a decision waits for all of its look-ups together."""
-_LONGEST_PAUSE = 30.0
-"""Longest pause in seconds between look-ups of one workflow."""
 _FORGOTTEN_AFTER = 300.0
 """Seconds past its next try after which a doubt that nobody asked about is forgotten: its tasks have ended."""
-_SHOWN_AFTER = 3
-"""Failures after which people are shown that the workflow is in doubt."""
 _SHOW_EVERY = 1.0
 """Seconds between two checks of what people should be shown."""
 _ANSWER_DUE = 0.25
@@ -53,14 +48,6 @@ class WorkflowSource(Protocol):
 
 class InDoubt(Exception):
     """Conductor can't return the workflow for now."""
-
-
-@dataclass
-class _Doubt:
-    tries: int
-    since: float
-    again_at: float
-    reason: str
 
 
 class Workflows:
@@ -86,12 +73,10 @@ class Workflows:
         self._unsaved: dict[str, Workflow] = {}
         self._running: set[str] = set()
         self._answers: queue.SimpleQueue[tuple[str, Workflow | Exception | None, bool]] = queue.SimpleQueue()
-        self._doubts: dict[str, _Doubt] = {}
+        self._doubts = Suspects(clock)
         self._agenda: list[tuple[float, str]] = []
         self._ready: set[str] = set()
         self._until = float("-inf")
-        self._shown: dict[str, int] = {}
-        """The workflows that people were shown → their failures at that time."""
         self._shown_at = float("-inf")
 
     def __contains__(self, workflow_id: str) -> bool:
@@ -100,7 +85,7 @@ class Workflows:
     @property
     def in_doubt(self) -> dict[str, str]:
         """workflow id → why its last look-up failed."""
-        return {workflow_id: doubt.reason for workflow_id, doubt in self._doubts.items()}
+        return {doubt.id: doubt.reason for doubt in self._doubts.all()}
 
     def begin(self) -> set[str]:
         """A decision begins. Returns the workflows about which more may be known than at the last one."""
@@ -128,7 +113,7 @@ class Workflows:
             return self._known[workflow_id]
         if workflow_id in self._absent:
             return None
-        doubt = self._doubts.get(workflow_id)
+        doubt = self._doubts.get("workflow", workflow_id)
         if doubt is not None:
             raise InDoubt(doubt.reason)
         if workflow_id not in self._running:
@@ -138,7 +123,7 @@ class Workflows:
     def look_up(self, workflow_ids: Iterable[str]) -> None:
         """Looks up several workflows at once, and waits while answers come in. Raises StoreUnavailable."""
         due = filter(self._is_due, dict.fromkeys(workflow_ids))
-        wanted = deque(sorted(due, key=self._doubts.__contains__))  # earlier failures come last
+        wanted = deque(sorted(due, key=self._is_in_doubt))  # those that failed before come last
         if self._pool is None:
             for workflow_id in wanted:
                 self._take(workflow_id, *self._find(workflow_id))
@@ -173,56 +158,28 @@ class Workflows:
         if self._clock.monotonic() >= self._shown_at + _SHOW_EVERY:
             self._shown_at = self._clock.monotonic()
             self._forget()
-            self._show()
+            self._doubts.show(self._store)
 
     def _forget(self) -> None:
         """Forgets doubts that nobody asks about."""
         before = self._clock.monotonic() - _FORGOTTEN_AFTER
-        for workflow_id in [id_ for id_, doubt in self._doubts.items() if doubt.again_at < before]:
-            if workflow_id not in self._running:
-                del self._doubts[workflow_id]
-
-    def _show(self) -> None:
-        """Puts persistent failures into the quarantine, and releases what can be looked up again."""
-        new = [
-            (workflow_id, doubt)
-            for workflow_id, doubt in self._doubts.items()
-            if doubt.tries >= _SHOWN_AFTER and self._shown.get(workflow_id) != doubt.tries
-        ]
-        over = [workflow_id for workflow_id in self._shown if workflow_id not in self._doubts]
-        if new:
-            ahead = self._store.now() - self._clock.monotonic() * 1000
-            items = [
-                SetAside(
-                    kind="workflow",
-                    id=workflow_id,
-                    webhook=None,
-                    reason=doubt.reason,
-                    since=int(doubt.since * 1000 + ahead),
-                    tries=doubt.tries,
-                    due_at=int(doubt.again_at * 1000 + ahead),
-                )
-                for workflow_id, doubt in new
-            ]
-            for item, error in narrowed(items, self._store.quarantine.set_aside):
-                log.error("can't report a workflow in doubt", workflow_id=item.id, error=str(error))
-        if over:
-            self._store.quarantine.take_back("workflow", over)
-        self._shown.update((workflow_id, doubt.tries) for workflow_id, doubt in new)
-        for workflow_id in over:
-            del self._shown[workflow_id]
+        ids = [doubt.id for doubt in self._doubts.all() if doubt.due_at < before and doubt.id not in self._running]
+        self._doubts.read("workflow", ids)
 
     def _is_due(self, workflow_id: str) -> bool:
         if workflow_id in self._known or workflow_id in self._absent or workflow_id in self._running:
             return False
-        doubt = self._doubts.get(workflow_id)
-        return doubt is None or self._clock.monotonic() >= doubt.again_at
+        doubt = self._doubts.get("workflow", workflow_id)
+        return doubt is None or self._clock.monotonic() >= doubt.due_at
+
+    def _is_in_doubt(self, workflow_id: str) -> bool:
+        return ("workflow", workflow_id) in self._doubts
 
     def _has_room_for(self, workflow_id: str) -> bool:
         """Earlier failures, which may hang again, leave half of the room to others."""
-        failed = sum(1 for running in self._running if running in self._doubts)
+        failed = sum(map(self._is_in_doubt, self._running))
         return len(self._running) < self._at_once and not (
-            workflow_id in self._doubts and failed >= max(1, self._at_once // 2)
+            self._is_in_doubt(workflow_id) and failed >= max(1, self._at_once // 2)
         )
 
     def _run(self, workflow_id: str) -> None:
@@ -241,7 +198,7 @@ class Workflows:
             log.warning("a stored workflow can't be read", workflow_id=workflow_id, error=str(error))
         # Nobody knows yet which first look-ups will hang: together they must not occupy every thread for as long as a
         # call may last.
-        first = workflow_id not in self._doubts
+        first = not self._is_in_doubt(workflow_id)
         try:
             return self._conductor.within(_LONGEST if first else float("inf")).workflow(workflow_id), True
         except Exception as error:
@@ -254,7 +211,8 @@ class Workflows:
         if isinstance(found, Exception):
             self._fail(workflow_id, found)
             return
-        if self._doubts.pop(workflow_id, None) is not None:
+        if self._is_in_doubt(workflow_id):
+            self._doubts.read("workflow", [workflow_id])
             log.info("a workflow can be looked up again", workflow_id=workflow_id)
         self._ready.add(workflow_id)
         if found is None:
@@ -265,14 +223,10 @@ class Workflows:
             self._unsaved[workflow_id] = found
 
     def _fail(self, workflow_id: str, error: Exception) -> None:
-        before = self._doubts.pop(workflow_id, None)
-        tries = before.tries + 1 if before is not None else 1
-        again_at = self._clock.monotonic() + wait_before(tries, longest=_LONGEST_PAUSE)
         reason = f"workflow {workflow_id} can't be looked up: {str(error) or type(error).__name__}"
-        since = before.since if before is not None else self._clock.monotonic()
-        self._doubts[workflow_id] = _Doubt(tries, since, again_at, reason)
-        heapq.heappush(self._agenda, (again_at, workflow_id))
-        if before is None:
+        doubt = self._doubts.failed("workflow", workflow_id, reason)
+        heapq.heappush(self._agenda, (doubt.due_at, workflow_id))
+        if doubt.tries == 1:
             log.warning("a workflow can't be looked up; only its own tasks wait for it", error=reason)
             if len(self._doubts) > _IN_DOUBT:
-                del self._doubts[next(iter(self._doubts))]
+                self._doubts.read("workflow", [self._doubts.all()[0].id])

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import pytest
 
 from store import turns
-from store.postgres import claims as postgres_claims
 from store.protocols import Store
 from store.records import Decision, NewTarget, Result, Target
-from store.sqlite import claims as sqlite_claims
+from store.sql import claims
 from tests.store.contract.backends import Backend
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, task
 
@@ -186,8 +185,7 @@ def test_several_workers_share_the_rounds(backend: Backend, store: Store, small:
 
 
 def test_what_waits_for_conductor_is_made_due_in_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (sqlite_claims, postgres_claims):
-        monkeypatch.setattr(module, "_HURRIED", 2)
+    monkeypatch.setattr(claims, "HURRIED", 2)
     many(store, "w", 5)
     claimed = store.claims.claim("me", NOW, 0, 9)
     store.claims.record_results("me", [Result(one, "pending", "away", None, NOW + 9000, True) for one in claimed], NOW)

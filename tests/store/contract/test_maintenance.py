@@ -7,7 +7,6 @@ import pytest
 from store import rows
 from store.protocols import Store
 from store.records import Pruned, Result, Workflow
-from store.sqlite import maintenance as sqlite_upkeep
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, start, task
 
 
@@ -41,8 +40,7 @@ def test_tasks_that_ended_without_an_event_are_pruned_too(store: Store) -> None:
 
 
 def test_an_event_with_very_many_targets_is_pruned_in_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (rows, sqlite_upkeep):
-        monkeypatch.setattr(module, "STEP", 4)
+    monkeypatch.setattr(rows, "STEP", 4)
     for id_, number in (("many", 10), ("few", 1)):
         decide(store, arrive(store, id_), *map(start, range(number)))
         end(store, id_, *["done"] * number)  # type: ignore[list-item]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from unittest import mock
 
 import pytest
 
+from store.errors import StoreUnavailable
+from store.records import SetAside
+from store.sqlite import SqliteStore, open_store
 from tests.worker.clock import Clock
 from worker.discovery.suspects import SHOWN_AFTER, Kind, Suspect, Suspects
 
@@ -13,9 +18,14 @@ from worker.discovery.suspects import SHOWN_AFTER, Kind, Suspect, Suspects
 class Bench:
     """Suspects, a clock, and tries that are as many seconds apart as there were failures."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: SqliteStore) -> None:
         self.clock = Clock()
         self.all = Suspects(self.clock)
+        self.store = store
+
+    def shown(self) -> list[tuple[str, int]]:
+        self.all.show(self.store)
+        return [(item.id, item.tries) for item in self.store.quarantine.items()]
 
     def failed(self, kind: Kind, id_: str, reason: str, at: float) -> None:
         self.clock.seconds = at
@@ -28,8 +38,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    store = open_store(f"sqlite:///{tmp_path}/bridge.db")
+    yield Bench(store)
+    store.close()
 
 
 def test_a_suspect_is_due_again_later_after_each_failure(bench: Bench) -> None:
@@ -54,30 +66,34 @@ def test_what_could_be_read_is_forgotten(bench: Bench) -> None:
     assert ("workflow", "t1") in bench.all
 
 
-def test_people_are_told_of_what_goes_on_failing_and_of_its_end(bench: Bench) -> None:
+def test_people_are_shown_what_goes_on_failing_until_it_can_be_read(bench: Bench) -> None:
     for number in range(SHOWN_AFTER - 1):
         bench.failed("task", "t1", "500", number)
-    assert bench.all.news() == ([], [])
+    assert bench.shown() == []
     bench.failed("task", "t1", "500", 10)
-    show, gone = bench.all.news()
-    assert ([item.id for item in show], gone) == (["t1"], [])
-    assert bench.all.news() == (show, gone), "until it is told"
-    bench.all.told(show, gone)
-    assert bench.all.news() == ([], [])
+    assert bench.shown() == [("t1", SHOWN_AFTER)]
     bench.failed("task", "t1", "500", 20)
-    assert [item.tries for item in bench.all.news()[0]] == [SHOWN_AFTER + 1]
+    assert bench.shown() == [("t1", SHOWN_AFTER + 1)]
     bench.all.read("task", ["t1"])
-    assert bench.all.news() == ([], [("task", "t1")])
-    bench.all.told([], [("task", "t1")])
-    assert bench.all.news() == ([], [])
+    assert bench.shown() == []
 
 
-def test_what_the_worker_before_has_set_aside_is_tried_at_once_and_its_end_told(bench: Bench) -> None:
+def test_what_could_not_be_shown_is_shown_the_next_time(bench: Bench) -> None:
+    for number in range(SHOWN_AFTER):
+        bench.failed("task", "t1", "500", number)
+    down = mock.patch.object(bench.store.quarantine, "set_aside", side_effect=StoreUnavailable)
+    with down, pytest.raises(StoreUnavailable):
+        bench.shown()
+    assert bench.shown() == [("t1", SHOWN_AFTER)]
+
+
+def test_what_the_worker_before_has_set_aside_is_tried_at_once_and_taken_back(bench: Bench) -> None:
+    bench.store.quarantine.set_aside([SetAside("task", "t1", None, "500", 3, 4, 9)])
     bench.all.remember("task", "t1", "500", 3)
     assert [item.id for item in bench.due(10)] == ["t1"]
-    assert bench.all.news() == ([], [])
+    assert bench.shown() == [("t1", 4)]
     bench.all.read("task", ["t1"])
-    assert bench.all.news() == ([], [("task", "t1")])
+    assert bench.shown() == []
 
 
 def test_an_answer_is_waited_for_longer_at_each_try() -> None:

@@ -29,7 +29,7 @@ class Setup:
 
     def watch(self, left: str = "") -> DefinitionsSource:
         settings = Settings(bridge_webhooks=self.file, bridge_database=self.url, bridge_leave_to_conductor=left)
-        return open_definitions(settings, lambda: self.store)
+        return open_definitions(settings, self.store)
 
     def write(self, *webhooks: str) -> None:
         self.file.write_text("webhooks:\n" + "".join(webhooks))
@@ -46,7 +46,7 @@ def ok() -> float:
 
 def test_a_worker_begins_with_what_was_kept_while_the_file_is_broken(setup: Setup) -> None:
     setup.write(ONE, TWO)
-    relays = LastGood(environment=dict)
+    relays = LastGood()
     relays.load(setup.file)
     setup.store.kept_definitions.keep(relays.kept())
     setup.watch().announce()

@@ -14,7 +14,8 @@ import pytest
 from store import rows
 from store.errors import LeadershipLost, StoreUnavailable, Unstorable
 from store.records import Decision, Event, EventFilter, NewTarget, SetAside
-from store.sqlite import large_decisions
+from store.sql.event_rows import tasks_of
+from store.sqlite.event_rows import SqliteEventRows
 from tests.store.contract.makers import ME
 from tests.worker.leader.test_decider import SECOND, Bench, settle
 from worker.leader import decider as decide
@@ -61,14 +62,14 @@ def refusing(bench: Bench, *event_ids: str) -> Iterator[list[int]]:
 @contextmanager
 def no_target_for(task_id: str) -> Iterator[None]:
     """The store refuses the part of a large decision with this task."""
-    insert = large_decisions.insert_target
+    add_missing = SqliteEventRows.add_missing
 
-    def refuse(db: Any, event_id: str, new: NewTarget, *more: Any, **options: Any) -> Any:
-        if new.task_id == task_id:
+    def refuse(events: SqliteEventRows, transaction: Any, new_rows: Any) -> Any:
+        if task_id in tasks_of(new_rows):
             raise Unstorable("too large")
-        return insert(db, event_id, new, *more, **options)
+        return add_missing(events, transaction, new_rows)
 
-    with mock.patch.object(large_decisions, "insert_target", refuse):
+    with mock.patch.object(SqliteEventRows, "add_missing", refuse):
         yield
 
 

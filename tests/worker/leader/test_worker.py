@@ -18,7 +18,6 @@ from store import rows
 from store.errors import LeadershipLost, StoreUnavailable, Unstorable
 from store.records import NewEvent, Pruned, Task, Term
 from store.sqlite import SqliteStore, open_store
-from store.sqlite import tasks as stored_tasks
 from testkit import PATIENCE
 from testkit.own_webhooks import Fault, OwnWebhooks
 from tests.worker.clock import Clock
@@ -685,14 +684,14 @@ def test_a_task_that_the_store_refuses_holds_up_no_other_and_is_tried_again(benc
 
 def test_of_many_tasks_found_at_once_those_that_were_stored_wait_though_the_store_refuses_one(bench: Bench) -> None:
     worker = bench.deciding()
-    insert = stored_tasks._insert_tasks
+    new_task_row = rows.new_task_row
 
-    def refuse(db: Any, tasks: Any, *more: Any) -> Any:
-        if "t4" in {task.id for task in tasks}:
+    def refuse(task: Task, *more: Any) -> Any:
+        if task.id == "t4":
             raise Unstorable("too large")
-        return insert(db, tasks, *more)
+        return new_task_row(task, *more)
 
-    with mock.patch.object(rows, "STEP", 2), mock.patch.object(stored_tasks, "_insert_tasks", refuse):
+    with mock.patch.object(rows, "STEP", 2), mock.patch.object(rows, "new_task_row", refuse):
         leader_of(worker).adoption.adopt([Task(f"t{number}", "w", "flow", "wait", {}, 0) for number in range(6)])
     assert sorted(leader_of(worker).decider.tasks.ids()) == ["t0", "t1", "t2", "t3", "t5"]
 

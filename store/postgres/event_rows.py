@@ -1,0 +1,84 @@
+"""What becomes of events, and their new targets: many in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from store import rows
+from store.postgres.connections import Rows, Statement
+from store.records import Target
+from store.sql.database import Transaction
+from store.sql.event_rows import TAKE, EventRows, tasks_of
+from store.sql.holds import number_of
+from store.transitions import EventChange
+
+_CHANGE = f"""
+WITH before AS (SELECT seq, id, status FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE), changed AS (
+    UPDATE bridge.events e SET status = c.status, held = c.held, settled_at = c.settled_at,
+        decided_at = coalesce(nullif(e.decided_at, {rows.ASIDE_UNDECIDED}), %s)
+    FROM unnest(%b::text[], %b::text[], %b::smallint[], %b::bigint[]) AS c (id, status, held, settled_at)
+    JOIN before ON before.id = c.id WHERE e.seq = before.seq RETURNING before.status AS before, e.status AS after
+) INSERT INTO bridge.finished_events (status, number)
+SELECT status, sum(number) FROM (
+    SELECT before, -1 FROM changed UNION ALL SELECT after, 1 FROM changed
+) AS counted (status, number) WHERE status != 'pending' GROUP BY status HAVING sum(number) != 0
+"""
+_NEW_TARGET_ARRAYS = (
+    "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[],"
+    " %b::int[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[],"
+    " %b::text[]"
+)
+_ADD_TARGETS = (
+    f"INSERT INTO bridge.targets ({rows.NEW_TARGET}, webhook) SELECT {rows.NEW_TARGET},"
+    " (SELECT e.webhook FROM bridge.events e WHERE e.id = event_id)"
+    f" FROM unnest({_NEW_TARGET_ARRAYS}) WITH ORDINALITY AS new ({rows.NEW_TARGET}, number)"
+    f" ORDER BY number {{}}RETURNING {rows.TARGET}"
+)
+
+
+class PostgresEventRows(EventRows):
+    """The rows of events and targets on PostgreSQL."""
+
+    def change(self, transaction: Transaction, changes: Mapping[str, EventChange]) -> None:
+        if changes:
+            transaction.write(*_changing(changes))
+
+    def add_missing(self, transaction: Transaction, new_rows: Sequence[tuple[Any, ...]]) -> list[Target]:
+        return _in_order(transaction.fetch(*_new_targets(new_rows, "ON CONFLICT DO NOTHING ")))
+
+    def decide(
+        self,
+        transaction: Transaction,
+        decided: Mapping[str, EventChange],
+        over: Mapping[str, EventChange],
+        new_rows: Sequence[tuple[Any, ...]],
+        now: int,
+    ) -> list[Target]:
+        statements = [_changing(changes, at) for changes, at in ((decided, now), (over, None)) if changes]
+        if new_rows:
+            statements += [(TAKE, (tasks_of(new_rows),)), _new_targets(new_rows)]
+        found = transaction.fetch_together(statements)
+        return _in_order(found[-1]) if new_rows else []
+
+
+def _changing(changes: Mapping[str, EventChange], decided_at: int | None = None) -> Statement:
+    """The statement that writes down what becomes of events. `decided_at` is for those not decided before."""
+    values = (
+        list(changes),
+        decided_at,
+        list(changes),
+        [change.status for change in changes.values()],
+        [number_of(change.hold) for change in changes.values()],
+        [change.settled_at for change in changes.values()],
+    )
+    return _CHANGE, values
+
+
+def _new_targets(new_rows: Sequence[tuple[Any, ...]], on_conflict: str = "") -> Statement:
+    """The statement that writes new targets down."""
+    return _ADD_TARGETS.format(on_conflict), tuple(map(list, zip(*new_rows, strict=True)))
+
+
+def _in_order(found: Rows) -> list[Target]:
+    return sorted(map(rows.target, found), key=lambda target: target.id)

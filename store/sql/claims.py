@@ -1,0 +1,194 @@
+"""Targets claimed by workers, and the results of their calls.
+
+Rows are locked in one order: events, targets, tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import ClassVar
+
+from store import pace, rows, transitions, turns
+from store.protocols import NO_PACES, Claims, Signals
+from store.records import Result, Target
+from store.sql.database import Database, Rows, Transaction
+from store.sql.event_rows import EventRows
+
+_CLAIM = f"""
+UPDATE bridge.targets SET state = 'claimed', attempts = attempts + 1, claimed_by = %s, claimed_at = %s
+WHERE id IN (
+    SELECT id FROM bridge.targets WHERE id = ANY(%s)
+    AND (state = 'pending' AND due_at <= %s OR state = 'claimed' AND claimed_at < %s) FOR UPDATE SKIP LOCKED
+) RETURNING {rows.TARGET}
+"""
+"""Skips what another worker is claiming at this moment."""
+_DUE = "SELECT id, webhook FROM bridge.targets WHERE state = 'pending' AND due_at <= %s ORDER BY due_at, id LIMIT %s"
+_EXPIRED = "SELECT id FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY claimed_at, id LIMIT %s"
+AFTER = rows.jumps("webhook", "bridge.targets", "state = 'pending'", after="%(after)s")
+TO = rows.jumps("webhook", "bridge.targets", "state = 'pending'", to="%(after)s")
+HAS_DUE = (
+    "NOT value = ANY(%(blocked)s) AND"
+    " (SELECT min(due_at) FROM bridge.targets t WHERE t.state = 'pending' AND t.webhook = value) <= %(now)s"
+)
+_BLOCKED = "SELECT webhook FROM bridge.paces WHERE next_at > %s AND webhook = ANY(%s)"
+_PACES = """
+SELECT webhook, next_at FROM bridge.paces WHERE webhook = ANY(%s) ORDER BY webhook FOR UPDATE SKIP LOCKED
+"""
+_INTO_PACES = "bridge.paces (webhook, next_at)"
+_IS_CLAIM = "id = %s AND state = 'claimed' AND claimed_by = %s AND attempts = %s"
+_RENEW = f"UPDATE bridge.targets SET claimed_at = %s WHERE {_IS_CLAIM}"
+_GIVE_BACK = f"UPDATE bridge.targets SET state = 'pending', due_at = %s, attempts = attempts - 1 WHERE {_IS_CLAIM}"
+_HURRY = """
+UPDATE bridge.targets SET due_at = %s WHERE id IN (
+    SELECT id FROM bridge.targets WHERE state = 'pending' AND due_at > %s AND not_sent LIMIT %s FOR UPDATE SKIP LOCKED
+)
+"""
+_HURRY_ONCE = """
+UPDATE bridge.targets SET due_at = %s WHERE id IN (
+    SELECT id FROM bridge.targets WHERE once_key = ANY(%s) AND state = 'pending' AND due_at > %s
+    ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+)
+"""
+HURRIED = 1000
+"""Targets made due per transaction."""
+_NEXT_DUE = "SELECT min(due_at) FROM bridge.targets WHERE state = 'pending'"
+_DUE_OF = f"{_NEXT_DUE} AND targets.webhook = paces.webhook"
+_NEXT_TURN = f"""
+SELECT min(CASE WHEN next_at > ({_DUE_OF}) THEN next_at ELSE ({_DUE_OF}) END)
+FROM bridge.paces WHERE webhook = ANY(%s) AND ({_DUE_OF}) IS NOT NULL
+"""
+
+
+class SqlClaims(Claims):
+    """What is due is found, and results are written, as each database does it best: see the subclasses."""
+
+    looks_at: ClassVar[int]
+    """How many due targets are looked at for each one wanted: other workers may look at the same ones."""
+
+    def __init__(self, database: Database, events: EventRows, signals: Signals):
+        self._database = database
+        self._events = events
+        self._signals = signals
+        self._served = ""
+        """The webhook after which the next round over due targets starts."""
+
+    def claim(
+        self, worker: str, now: int, expired_before: int, limit: int, paces: Mapping[str, float] = NO_PACES
+    ) -> list[Target]:
+        # Look before beginning a transaction: most of the time there is nothing.
+        more = limit * self.looks_at
+        first, expired = self._database.read_together((_DUE, (now, more + 1)), (_EXPIRED, (expired_before, more)))
+        due = self._in_turn(now, more, paces, first) if len(first) > more else by_webhook(first)
+        if not due and not expired:
+            return []
+        claimed: list[Target] = []
+        with self._database.transaction() as transaction:
+            turn_of = _lock_paces(transaction, sorted(paces.keys() & due))
+            may = {w: pace.allowed(paces[w], next_at, now) for w, next_at in turn_of.items()}
+            lists = {w: ids[: may.get(w, 0)] if w in paces else ids for w, ids in due.items()}
+            webhook_of = {target_id: webhook for webhook, ids in lists.items() for target_id in ids}
+            ids = [*(target_id for (target_id,) in expired), *turns.in_turn(list(lists.values()))]
+            while ids and len(claimed) < limit:
+                part, ids = ids[: limit - len(claimed)], ids[limit - len(claimed) :]
+                made = transaction.fetch(_CLAIM, (worker, now, part, now, expired_before))
+                claimed += map(rows.target, made)
+            served = Counter(webhook_of[target.id] for target in claimed if target.id in webhook_of)
+            next_at = [(w, pace.after(served[w], paces[w], turn_of[w], now)) for w in turn_of if served[w]]
+            transaction.insert(_INTO_PACES, next_at, "ON CONFLICT (webhook) DO UPDATE SET next_at = excluded.next_at")
+        self._served = turns.last_served(list(due), served)
+        return sorted(claimed, key=lambda target: target.id)
+
+    @abstractmethod
+    def _in_turn(self, now: int, limit: int, paces: Collection[str], first: Rows) -> dict[str, list[int]]:
+        """webhook → its first due targets, longest due first; webhooks in the order of their turns.
+
+        Those whose pace allows none now are left out. `first` are the first due targets of all, with their webhooks.
+        """
+
+    def _blocked(self, now: int, paces: Collection[str]) -> list[str]:
+        """The webhooks whose pace allows no call now."""
+        return [webhook for (webhook,) in self._database.read(_BLOCKED, (now, list(paces)))] if paces else []
+
+    def renew(self, worker: str, target: Target, now: int) -> bool:
+        with self._database.transaction() as transaction:
+            return transaction.write(_RENEW, (now, target.id, worker, target.attempts)) == 1
+
+    def record_results(self, worker: str, results: Sequence[Result], now: int) -> None:
+        by_id = {result.target.id: result for result in sorted(results, key=lambda result: result.target.id)}
+        if not by_id:
+            return
+        with self._database.transaction() as transaction:
+            touched = {result.target.event_id for result in by_id.values() if result.state in transitions.ENDED}
+            holds = self._events.lock(transaction, touched)
+            standing = [by_id[target_id] for target_id in self._record(transaction, worker, by_id, now)]
+            tasks = {
+                result.target.task_id: after
+                for result in standing
+                if result.target.task_id is not None and (after := transitions.task_after(result, now)) is not None
+            }
+            self._change_tasks(transaction, tasks)
+            ended = [result.target for result in standing if result.state in transitions.ENDED]
+            self._hurry_once(transaction, {target.once_key for target in ended}, now)
+            taker_ended = {target.event_id for target in ended if target.kind == "complete"}
+            states = self._events.states_of(transaction, sorted(holds.keys() & {target.event_id for target in ended}))
+            events = {
+                event_id: change
+                for event_id, found in states.items()
+                if (change := transitions.event_after(holds[event_id], found, event_id in taker_ended, now)) is not None
+            }
+            self._events.change(transaction, events)
+        if any(task.for_decider for task in tasks.values()) or any(event.for_decider for event in events.values()):
+            self._signals.tell("events")
+
+    @abstractmethod
+    def _record(self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int) -> Iterable[int]:
+        """Writes the targets' new states; the ids of those whose claim still stood, in their order."""
+
+    @abstractmethod
+    def _change_tasks(self, transaction: Transaction, changes: Mapping[str, transitions.TaskChange]) -> None:
+        """Writes what becomes of the tasks that are taken."""
+
+    def _hurry_once(self, transaction: Transaction, keys: Collection[str | None], now: int) -> None:
+        """Starts that waited for their key's holder needn't wait any more."""
+        if ended := sorted(key for key in keys if key is not None):
+            transaction.write(_HURRY_ONCE, (now, ended, now, HURRIED))
+
+    def give_back(self, worker: str, targets: Sequence[Target], now: int) -> None:
+        if targets:
+            with self._database.transaction() as transaction:
+                for target in sorted(targets, key=lambda target: target.id):
+                    transaction.write(_GIVE_BACK, (now, target.id, worker, target.attempts))
+            self._signals.tell("targets")
+
+    def hurry(self, now: int) -> None:
+        # A try with a lost answer may still be taking effect, so those targets keep their due time.
+        hurried = HURRIED
+        while hurried == HURRIED:
+            with self._database.transaction() as transaction:
+                hurried = transaction.write(_HURRY, (now, now, HURRIED))
+
+    def next_due(self, paces: Mapping[str, float] = NO_PACES) -> int | None:
+        found = self._database.read(_NEXT_TURN, (list(paces),)) if paces else self._database.read(_NEXT_DUE)
+        return None if found[0][0] is None else math.ceil(found[0][0])
+
+
+def by_webhook(found: Rows) -> dict[str, list[int]]:
+    """webhook → ids of its targets, from rows of (webhook, id)."""
+    ids: dict[str, list[int]] = {}
+    for target_id, webhook in found:
+        ids.setdefault(webhook, []).append(target_id)
+    return ids
+
+
+def _lock_paces(transaction: Transaction, webhooks: list[str]) -> dict[str, float]:
+    """webhook → when its next call may be made; locked for this worker until the transaction ends.
+
+    Skips webhooks for which another worker is claiming at this moment.
+    """
+    if not webhooks:
+        return {}
+    transaction.insert(_INTO_PACES, [(webhook, 0) for webhook in webhooks], "ON CONFLICT (webhook) DO NOTHING")
+    return dict(transaction.fetch(_PACES, (webhooks,)))

@@ -1,0 +1,63 @@
+"""How decisions are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from store import rows, transitions
+from store.protocols import Decisions, Signals
+from store.records import Decision, Target, Term
+from store.sql.database import Deciding
+from store.sql.event_rows import EventRows
+from store.sql.once_keys import take_free
+
+
+class SqlDecisions(Decisions):
+    """What there is to decide is read as each database does it best: see the subclasses."""
+
+    def __init__(self, leadership: Deciding, events: EventRows, signals: Signals):
+        self._leadership = leadership
+        self._events = events
+        self._signals = signals
+        self._undecided_after = ""
+        """The webhook after which the next round over undecided events starts."""
+        self._returned_after = ""
+        """The task after which the next returned tasks are read."""
+
+    def decide(
+        self,
+        term: Term,
+        decisions: Sequence[Decision],
+        expired: Sequence[str],
+        now: int,
+        claim_for: str | None,
+        claim: int,
+    ) -> list[Target]:
+        with self._leadership.deciding(term) as transaction:
+            decided = {decision.event_id: transitions.after_decision(decision, now) for decision in decisions}
+            # A worker that records results for these events has finished, or waits for this: their targets' states are
+            # final.
+            if expired:
+                self._events.lock(transaction, [*decided, *expired])
+            states = self._events.states_of(transaction, expired)
+            over = {event_id: transitions.event_after_hold(found, now) for event_id, found in states.items()}
+            new_rows = _new_rows(decisions, now, claim_for, claim)
+            targets = self._events.decide(transaction, decided, over, new_rows, now)
+            take_free(transaction, targets)
+        claimed = [target for target in targets if target.state == "claimed"]
+        if len(claimed) < len(targets):
+            self._signals.tell("targets")
+        return claimed
+
+
+def _new_rows(decisions: Iterable[Decision], now: int, claim_for: str | None, claim: int) -> list[tuple[Any, ...]]:
+    """The new targets, the first `claim` of which are claimed."""
+    found: list[tuple[Any, ...]] = []
+    left = claim if claim_for is not None else 0
+    for decision in decisions:
+        for new in decision.targets:
+            is_mine = left > 0 and not decision.paced and new.not_before <= now
+            left -= is_mine
+            found.append(rows.new_target_row(decision.event_id, new, claim_for if is_mine else None, now))
+    return found

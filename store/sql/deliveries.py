@@ -1,0 +1,67 @@
+"""The relay's part of the store: events in groups, and what became of other requests."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+
+from store import rows
+from store.group_commit import GroupCommit, Scheduler, Take
+from store.protocols import Deliveries
+from store.records import Committed, NewEvent, Rejection
+from store.sql.database import Database
+
+REJECTIONS_KEPT = 100
+"""Rejections that are kept per webhook."""
+_HOUR = 3_600_000
+_PRUNE = """
+DELETE FROM bridge.rejections WHERE webhook = %(webhook)s AND (status < 400) = %(filtered)s AND id <= (
+    SELECT id FROM bridge.rejections WHERE webhook = %(webhook)s AND (status < 400) = %(filtered)s
+    ORDER BY id DESC LIMIT 1 OFFSET %(kept)s
+)
+"""
+_ADD = """
+ON CONFLICT (webhook, hour, outcome) DO UPDATE SET number = delivery_counts.number + excluded.number
+"""
+_PROVE = """
+INSERT INTO bridge.facts (name, value, at) VALUES ('writable', '1', %s)
+ON CONFLICT (name) DO UPDATE SET at = excluded.at
+"""
+
+
+class SqlDeliveries(Deliveries):
+    """How events are committed differs between databases: see the subclasses."""
+
+    def __init__(self, database: Database, impatient: Database, scheduler: Scheduler | None):
+        """`impatient` is the database for what a delivery waits for. `scheduler`: see `store.group_commit`."""
+        self._database = database
+        self._impatient = impatient
+        self._scheduler = scheduler
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._group_commit = GroupCommit(self._commit, self._scheduler)
+
+    def append(self, events: Sequence[NewEvent], until: float = float("inf")) -> list[Committed]:
+        return self._group_commit.append(events, until)
+
+    @abstractmethod
+    def _commit(self, take: Take, until: float) -> list[list[Committed]]:
+        """See `store.group_commit.Commit`."""
+
+    def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
+        hour = self._database.now() // _HOUR * _HOUR
+        with self._database.transaction() as transaction:
+            new_rows = [(r.webhook, r.at, r.status, r.reason, r.remote, r.method) for r in rejections]
+            transaction.insert(f"bridge.rejections ({rows.REJECTION})", new_rows)
+            # Always in the same order, so that relays waiting for each other's rows can't deadlock.
+            for webhook, filtered in sorted({(rejection.webhook, rejection.filtered) for rejection in rejections}):
+                transaction.write(_PRUNE, {"webhook": webhook, "filtered": filtered, "kept": REJECTIONS_KEPT})
+            counted = [(webhook, hour, outcome, number) for (webhook, outcome), number in sorted(counts.items())]
+            transaction.insert("bridge.delivery_counts (webhook, hour, outcome, number)", counted, _ADD)
+
+    def check_writable(self, until: float = float("inf")) -> None:
+        with self._impatient.transaction(until=until) as transaction:
+            transaction.write(_PROVE, (self._database.now(),))

@@ -1,0 +1,73 @@
+"""Reads and writes what becomes of events after their targets end."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from store.records import Hold, Target, TargetKind, TargetState
+from store.rows import NEW_TARGET, STATES
+from store.sql.database import Transaction
+from store.sql.holds import hold_of
+from store.transitions import EventChange
+
+_TASK_ID = NEW_TARGET.split(", ").index("task_id")
+States = set[tuple[TargetKind, TargetState]]
+# One look into an index for each state, however many targets there are: a join might read them all.
+_STATES_OF = f"""
+WITH possible (kind, state) AS (VALUES {", ".join(map(str, STATES))})
+SELECT event_id, kind, state FROM unnest(%s::text[]) AS asked (event_id) CROSS JOIN possible WHERE 1 = (
+    SELECT 1 FROM bridge.targets t
+    WHERE t.event_id = asked.event_id AND t.kind = possible.kind AND t.state = possible.state LIMIT 1
+)
+"""
+TAKE = "UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)"
+_LOCK = "SELECT id, held FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE"
+
+
+def tasks_of(new_rows: Iterable[tuple[Any, ...]]) -> list[str]:
+    """The tasks of new targets, in one order everywhere."""
+    return sorted(row[_TASK_ID] for row in new_rows if row[_TASK_ID] is not None)
+
+
+class EventRows(ABC):
+    """The rows of events and of their targets. How many are written at once differs between databases."""
+
+    def lock(self, transaction: Transaction, event_ids: Collection[str]) -> dict[str, Hold]:
+        """id → hold, of those that there are. Until the transaction's end no other one changes them or their targets'
+        end.
+
+        If two workers record an event's last two results, the second must see what the first wrote.
+        """
+        if not event_ids:
+            return {}
+        return {event_id: hold_of(held) or "no" for event_id, held in transaction.fetch(_LOCK, (sorted(event_ids),))}
+
+    def states_of(self, transaction: Transaction, event_ids: Sequence[str]) -> dict[str, States]:
+        """id → kinds and states of its targets, for each of these events, which must be locked."""
+        states: dict[str, States] = {event_id: set() for event_id in event_ids}
+        if states:
+            for event_id, kind, state in transaction.fetch(_STATES_OF, (list(states),)):
+                states[event_id].add((kind, state))
+        return states
+
+    @abstractmethod
+    def change(self, transaction: Transaction, changes: Mapping[str, EventChange]) -> None:
+        """Writes what becomes of the events. They must be locked if that was derived from the database."""
+
+    @abstractmethod
+    def add_missing(self, transaction: Transaction, new_rows: Sequence[tuple[Any, ...]]) -> list[Target]:
+        """Writes new targets down, as rows of `store.rows.NEW_TARGET`, but for those whose task another event has."""
+
+    @abstractmethod
+    def decide(
+        self,
+        transaction: Transaction,
+        decided: Mapping[str, EventChange],
+        over: Mapping[str, EventChange],
+        new_rows: Sequence[tuple[Any, ...]],
+        now: int,
+    ) -> list[Target]:
+        """Writes down what becomes of events that are `decided` now, and of those whose hold is over, and the new
+        targets, whose tasks are taken."""

@@ -1,0 +1,106 @@
+"""Decisions with very many targets, written in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from store import rows, transitions
+from store.protocols import LargeDecisions, Signals
+from store.records import Decision, Term
+from store.sql.database import Database, Deciding, Transaction
+from store.sql.event_rows import TAKE, EventRows
+from store.sql.holds import WRITING
+from store.sql.once_keys import take_free
+
+_RECORD = "ON CONFLICT (event_id, number) DO UPDATE SET targets = excluded.targets"
+_STANDS = f"""
+UPDATE bridge.events SET held = {WRITING}, decided_at = %s
+WHERE id = %s AND coalesce(decided_at, 0) = {rows.ASIDE_UNDECIDED}
+"""
+_PARTS = "SELECT number FROM bridge.decision_parts WHERE event_id = %s LIMIT %s"
+_DROP = "DELETE FROM bridge.decision_parts WHERE event_id = %s AND number = ANY(%s)"
+_DROP_ANY = """
+DELETE FROM bridge.decision_parts WHERE (event_id, number) IN (
+    SELECT event_id, number FROM bridge.decision_parts LIMIT %s
+)
+"""
+_WRITING = f"FROM bridge.events WHERE held > 0 AND held = {WRITING}"
+_NEXT = f"SELECT id {_WRITING} AND NOT id = ANY(%s) ORDER BY seq LIMIT 1"
+_IS_ANY = f"""
+SELECT EXISTS (SELECT 1 FROM bridge.decision_parts) OR EXISTS (SELECT 1 {_WRITING} AND NOT id = ANY(%s))
+"""
+_UNWRITTEN = f"""
+SELECT e.seq, p.number, e.id, p.targets FROM bridge.events e JOIN bridge.decision_parts p ON p.event_id = e.id
+WHERE e.held > 0 AND e.held = {WRITING} AND (e.seq, p.number) > (%s, %s)
+ORDER BY e.seq, p.number LIMIT %s
+"""
+_FIRST_PART = "SELECT number, targets FROM bridge.decision_parts WHERE event_id = %s ORDER BY number LIMIT 1"
+_DROPPED = 10
+"""Parts of uncommitted decisions deleted per transaction."""
+
+
+class SqlLargeDecisions(LargeDecisions):
+    """A row for each part."""
+
+    def __init__(self, database: Database, leadership: Deciding, events: EventRows, signals: Signals):
+        self._database = database
+        self._leadership = leadership
+        self._events = events
+        self._signals = signals
+
+    def record(self, term: Term, decision: Decision, now: int) -> None:
+        while self._drop_parts(term, decision.event_id):  # left by an earlier try with other parts
+            pass
+        for step in rows.large_parts(decision):
+            with self._leadership.deciding(term) as transaction:
+                transaction.insert("bridge.decision_parts (event_id, number, targets)", step, _RECORD)
+        with self._leadership.deciding(term) as transaction:
+            transaction.write(_STANDS, (now, decision.event_id))
+
+    def _drop_parts(self, term: Term, event_id: str) -> bool:
+        """Deletes some parts of an uncommitted decision; returns whether there were any."""
+        found = self._database.read(_PARTS, (event_id, _DROPPED))
+        if found:
+            with self._leadership.deciding(term) as transaction:
+                transaction.write(_DROP, (event_id, [number for (number,) in found]))
+        return bool(found)
+
+    def write_next(self, term: Term, now: int, without: Collection[str] = ()) -> bool:
+        left_out = (list(without),)
+        if not self._database.read(_IS_ANY, left_out)[0][0]:
+            return False
+        with self._leadership.deciding(term) as transaction:
+            found = transaction.fetch(_NEXT, left_out)
+            if found:
+                with rows.part_of(found[0][0]):
+                    self._write_part(transaction, found[0][0], now)
+            elif without and transaction.fetch(f"SELECT 1 {_WRITING} LIMIT 1"):
+                return False
+            else:  # the remaining parts belong to uncommitted decisions
+                transaction.write(_DROP_ANY, (_DROPPED,))
+                return True
+        self._signals.tell("targets")
+        return True
+
+    def promised_tasks(self) -> Iterator[str]:
+        place = (0, -1)
+        while found := self._database.read(_UNWRITTEN, (*place, rows.PARTS_READ)):
+            for seq, number, event_id, part in found:
+                place = (seq, number)
+                yield from rows.tasks_in(event_id, part)
+
+    def _write_part(self, transaction: Transaction, event_id: str, now: int) -> None:
+        """Writes the event's next part or, after the last one, what becomes of the event."""
+        # A worker that records results for the event has finished, or waits for this.
+        self._events.lock(transaction, [event_id])
+        part = transaction.fetch(_FIRST_PART, (event_id,))
+        if not part:
+            states = self._events.states_of(transaction, [event_id])[event_id]
+            self._events.change(transaction, {event_id: transitions.event_after_parts(states, now)})
+            return
+        [(number, text)] = part
+        new_rows = [rows.new_target_row(event_id, new, None, now) for new in rows.targets_in(text)]
+        made = self._events.add_missing(transaction, new_rows)
+        take_free(transaction, made)
+        transaction.write(TAKE, (sorted(target.task_id for target in made if target.task_id is not None),))
+        transaction.write(_DROP, (event_id, [number]))

@@ -1,0 +1,68 @@
+"""Retention: what is finished and old is deleted."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from store import rows
+from store.protocols import Maintenance
+from store.records import Pruned
+from store.sql import once_keys
+from store.sql.database import Database, Transaction
+from store.sql.quarantine import prune, take_back
+
+_TARGETS = "SELECT id FROM bridge.targets WHERE event_id = ANY(%s) LIMIT %s"
+_WITHOUT_TARGETS = """
+SELECT id FROM unnest(%s::text[]) AS pruned (id) WHERE NOT EXISTS (
+    SELECT 1 FROM bridge.targets t WHERE t.event_id = pruned.id
+)
+"""
+# Several workers may prune: what one is deleting, the others leave to it.
+_TASKS = """
+SELECT id, workflow_id FROM bridge.tasks WHERE settled_at < %s ORDER BY settled_at LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+
+
+class SqlMaintenance(Maintenance):
+    """What else a database needs, the subclasses do."""
+
+    finished: ClassVar[str]
+    """The ids of events that are finished since before a time, so many at most."""
+    delete_events: ClassVar[str]
+    """Deletes the events with these ids."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    def prune(self, before: int, limit: int) -> Pruned:
+        with self._database.transaction() as transaction:
+            found = [event_id for (event_id,) in transaction.fetch(self.finished, (before, limit))]
+            events, targets = self._prune_events(transaction, found) if found else (0, 0)
+            tasks = _prune_tasks(transaction, before, limit)
+            prune(transaction, before, limit)
+            transaction.write("DELETE FROM bridge.delivery_counts WHERE hour < %s", (before,))
+        return Pruned(events, len(found) == limit or targets == rows.STEP or tasks == limit)
+
+    def _prune_events(self, transaction: Transaction, ids: list[str]) -> tuple[int, int]:
+        """How many events and targets were deleted."""
+        targets = [target_id for (target_id,) in transaction.fetch(_TARGETS, (ids, rows.STEP))]
+        once_keys.prune(transaction, targets)
+        take_back(transaction, "target", list(map(str, targets)))
+        transaction.write("DELETE FROM bridge.targets WHERE id = ANY(%s)", (targets,))
+        if len(targets) == rows.STEP:  # events that still have targets are left to the next step
+            ids = [event_id for (event_id,) in transaction.fetch(_WITHOUT_TARGETS, (ids,))]
+        take_back(transaction, "event", ids)
+        transaction.write(self.delete_events, (ids,))
+        return len(ids), len(targets)
+
+
+def _prune_tasks(transaction: Transaction, before: int, limit: int) -> int:
+    """How many tasks were deleted."""
+    tasks: dict[str, str] = dict(transaction.fetch(_TASKS, (before, limit)))
+    if tasks:
+        workflows = sorted(set(tasks.values()))
+        take_back(transaction, "task", list(tasks))
+        take_back(transaction, "workflow", workflows)
+        transaction.write("DELETE FROM bridge.tasks WHERE id = ANY(%s)", (list(tasks),))
+        transaction.write("DELETE FROM bridge.workflows WHERE id = ANY(%s)", (workflows,))
+    return len(tasks)

@@ -1,0 +1,43 @@
+"""The parts of a store that are the same on both databases."""
+
+from __future__ import annotations
+
+from store.protocols import Signals, Store
+from store.sql.admin import SqlChanges, SqlHiddenPaths, SqlSessions
+from store.sql.database import Database, Deciding
+from store.sql.effects import SqlEffectsOfCalls
+from store.sql.event_rows import EventRows
+from store.sql.facts import SqlFacts
+from store.sql.kept_definitions import SqlKeptDefinitions
+from store.sql.large_decisions import SqlLargeDecisions
+from store.sql.once_keys import SqlOnceKeys
+from store.sql.pauses import SqlPauses
+from store.sql.quarantine import SqlQuarantine
+from store.sql.task_locks import SqlTaskLocks
+from store.sql.tasks import SqlTasks
+from store.sql.verifications import SqlVerifications
+from store.sql.workflows import SqlWorkflows
+
+
+class SqlStore(Store):
+    """A store on a database. The parts that differ are made by the subclasses."""
+
+    def __init__(
+        self, database: Database, impatient: Database, leadership: Deciding, events: EventRows, signals: Signals
+    ):
+        """`impatient` is the database for what a delivery waits for."""
+        self.signals = signals
+        self.verifications = SqlVerifications(impatient)
+        self.large_decisions = SqlLargeDecisions(database, leadership, events, signals)
+        self.tasks = SqlTasks(database, leadership, signals)
+        self.workflows = SqlWorkflows(database)
+        self.task_locks = SqlTaskLocks(database, signals)
+        self.once_keys = SqlOnceKeys(database)
+        self.effects = SqlEffectsOfCalls(database)
+        self.quarantine = SqlQuarantine(database)
+        self.pauses = SqlPauses(database, signals)
+        self.facts = SqlFacts(database)
+        self.kept_definitions = SqlKeptDefinitions(database)
+        self.changes = SqlChanges(database)
+        self.sessions = SqlSessions(database)
+        self.hidden_paths = SqlHiddenPaths(database)

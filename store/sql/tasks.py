@@ -1,0 +1,67 @@
+"""Tasks waiting for an event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from store import rows, storable
+from store.protocols import Signals, Tasks
+from store.records import Task, Term
+from store.sql.database import Database, Deciding, Transaction
+
+_INTO = f"bridge.tasks ({rows.TASK}, seen_at)"
+# Conductor queues a task again only to have it worked on again (a rerun): then it waits again. One that is handed over
+# may have been polled before it was settled; a rerun schedules it anew. And a task handed over since the agenda was read
+# is found now: it must not be missed until the next one.
+_AGAIN = """
+ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL, scheduled_at = excluded.scheduled_at,
+    matches = excluded.matches, broken = excluded.broken, seen_at = excluded.seen_at
+WHERE excluded.found_by = 'queue' AND tasks.state IN ('completed', 'gone')
+    AND (excluded.state = 'waiting' OR excluded.scheduled_at > tasks.scheduled_at)
+OR excluded.state = 'waiting' AND tasks.state = 'returned' RETURNING id
+"""
+_DROP = "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND state = 'waiting'"
+_LOOK_AGAIN = "UPDATE bridge.tasks SET state = 'waiting' WHERE id = ANY(%s) AND state = 'returned'"
+
+
+class SqlTasks(Tasks):
+    """A row for each task."""
+
+    def __init__(self, database: Database, leadership: Deciding, signals: Signals):
+        self._database = database
+        self._leadership = leadership
+        self._signals = signals
+
+    def adopt(self, term: Term, tasks: Sequence[Task], now: int) -> list[Task]:
+        tasks = list(map(storable.task, tasks))
+        fresh = set[str]()
+        for step in rows.steps(tasks):
+            with self._leadership.deciding(term) as transaction:
+                fresh |= _insert(transaction, step, "waiting", now)
+        return [task for task in tasks if task.id in fresh]
+
+    def drop(self, term: Term, task_ids: Sequence[str], now: int) -> None:
+        for step in rows.steps(task_ids):
+            with self._leadership.deciding(term) as transaction:
+                transaction.write(_DROP, (now, sorted(step)))
+
+    def look_again(self, term: Term, task_ids: Sequence[str]) -> None:
+        for step in rows.steps(task_ids):
+            with self._leadership.deciding(term) as transaction:
+                transaction.write(_LOOK_AGAIN, (sorted(step),))
+
+    def hand_over(self, tasks: Sequence[Task], now: int) -> None:
+        for step in rows.steps(list(map(storable.task, tasks))):
+            with self._database.transaction() as transaction:
+                _insert(transaction, step, "returned", now)
+        self._signals.tell("events")
+
+
+def _insert(
+    transaction: Transaction, tasks: Sequence[Task], state: Literal["waiting", "returned"], now: int
+) -> set[str]:
+    """Inserts tasks that are unknown, or settled and queued again; returns their ids."""
+    by_id = {task.id: task for task in sorted(tasks, key=lambda task: task.id)}
+    new_rows = [rows.new_task_row(task, state, now) for task in by_id.values()]
+    return {task_id for (task_id,) in transaction.insert(_INTO, new_rows, _AGAIN)}

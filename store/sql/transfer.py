@@ -1,0 +1,26 @@
+"""The raw tables, for a transfer from or to another store."""
+
+from __future__ import annotations
+
+from store.protocols import Row, Table, Tables
+from store.sql.database import Database
+
+TRUTH = "not_sent"
+"""A column of targets that is a number in a transfer, whatever the database has."""
+
+
+class SqlTables(Tables):
+    """How rows are written differs between databases: see the subclasses."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    def read(self, table: Table, after: Row | None, limit: int) -> list[Row]:
+        names = ", ".join(f"CAST({name} AS INTEGER)" if name == TRUTH else name for name in table.columns)
+        key = ", ".join(table.key)
+        where = f"WHERE ({key}) > ({', '.join(['%s'] * len(table.key))})" if after is not None else ""
+        sql = f"SELECT {names} FROM bridge.{table.name} {where} ORDER BY {key} LIMIT %s"
+        return self._database.read(sql, (*(after or ()), limit))
+
+    def count(self, table: Table) -> int:
+        return int(self._database.read(f"SELECT count(*) FROM bridge.{table.name}")[0][0])

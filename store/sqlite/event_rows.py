@@ -1,0 +1,52 @@
+"""What becomes of events, and their new targets: one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from store import rows
+from store.records import Target
+from store.sql.database import Transaction
+from store.sql.event_rows import TAKE, EventRows, tasks_of
+from store.sql.holds import number_of
+from store.sqlite.marks import marks
+from store.transitions import EventChange
+
+_NEW_TARGET = (
+    f"INTO targets ({rows.NEW_TARGET}, webhook) VALUES ({marks(rows.NEW_TARGET.split(','))},"
+    f" (SELECT webhook FROM events WHERE id = ?)) RETURNING {rows.TARGET}"
+)
+_CHANGE = "UPDATE events SET status = ?, held = ?, settled_at = ? WHERE id = ?"
+_DECIDED = f"""
+UPDATE bridge.events SET decided_at = %s WHERE id = ANY(%s) AND coalesce(decided_at, 0) = {rows.ASIDE_UNDECIDED}
+"""
+
+
+class SqliteEventRows(EventRows):
+    """The rows of events and targets on SQLite."""
+
+    def change(self, transaction: Transaction, changes: Mapping[str, EventChange]) -> None:
+        for event_id, change in changes.items():
+            transaction.write(_CHANGE, (change.status, number_of(change.hold), change.settled_at, event_id))
+
+    def add_missing(self, transaction: Transaction, new_rows: Sequence[tuple[Any, ...]]) -> list[Target]:
+        return self._add(transaction, "INSERT OR IGNORE", new_rows)
+
+    def decide(
+        self,
+        transaction: Transaction,
+        decided: Mapping[str, EventChange],
+        over: Mapping[str, EventChange],
+        new_rows: Sequence[tuple[Any, ...]],
+        now: int,
+    ) -> list[Target]:
+        targets = self._add(transaction, "INSERT", new_rows)
+        transaction.write(TAKE, (tasks_of(new_rows),))
+        self.change(transaction, {**decided, **over})
+        transaction.write(_DECIDED, (now, list(decided)))
+        return targets
+
+    def _add(self, transaction: Transaction, insert: str, new_rows: Sequence[tuple[Any, ...]]) -> list[Target]:
+        found = [transaction.fetch(f"{insert} {_NEW_TARGET}", (*row, row[0])) for row in new_rows]
+        return [rows.target(row) for made in found for row in made]
