@@ -12,8 +12,8 @@ from store.sql.database import Database, Deciding, Transaction
 
 _INTO = f"bridge.tasks ({rows.TASK}, seen_at)"
 # Conductor queues a task again only to have it worked on again (a rerun): then it waits again. One that is handed over
-# may have been polled before it was settled; a rerun schedules it anew. And a task handed over since the agenda was read
-# is found now: it must not be missed until the next one.
+# may have been polled before it was settled; a rerun schedules it anew. And a task handed over since the agenda was
+# read is found now: it must not be missed until the next one.
 _AGAIN = """
 ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL, scheduled_at = excluded.scheduled_at,
     matches = excluded.matches, broken = excluded.broken, seen_at = excluded.seen_at

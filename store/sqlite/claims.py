@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import astuple
+from operator import attrgetter
 
 from store import transitions, turns
 from store.records import Result
@@ -19,6 +19,7 @@ _RECORD = """
 UPDATE targets SET state = ?, due_at = ?, error = ?, not_sent = ?, workflow_id = ?, settled_at = ?, failing_since = ?
 WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ?
 """
+_VALUES = attrgetter("state", "due_at", "error", "not_sent", "workflow_id", "settled_at", "failing_since")
 
 
 class SqliteClaims(SqlClaims):
@@ -49,7 +50,7 @@ class SqliteClaims(SqlClaims):
 
     def _record(self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int) -> Iterator[int]:
         for target_id, result in by_id.items():
-            values = astuple(transitions.target_after(result.target, result, now))
+            values = _VALUES(transitions.target_after(result.target, result, now))
             if transaction.write(_RECORD, (*values, target_id, worker, result.target.attempts)):
                 yield target_id
 

@@ -34,7 +34,7 @@ def parameters_in_sqlite(parameters: Any) -> Any:
     """The parameters of a statement, with lists as JSON."""
     if isinstance(parameters, Mapping):
         return {name: _parameter(value) for name, value in parameters.items()}
-    return [_parameter(value) for value in parameters]
+    return list(map(_parameter, parameters)) if list in map(type, parameters) else parameters
 
 
 def _parameter(value: Any) -> Any:
