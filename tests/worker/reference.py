@@ -140,14 +140,15 @@ class Rules:
             takers = [t for t in free if self.may_take_held(t, event) is True][:1]
         can_be_held = bool(webhook.receivers) and event.hold_until >= began
         may_start = any(start.unless and when_holds(start.when, event.payload) for start in webhook.starts)
-        if can_be_held and not may_start and all(self.may_take_earlier(task, event) for task in takers):
+        if can_be_held and not may_start and len(takers) == 1 and self.may_take_earlier(takers[0], event):
             takers = []  # in the order of arrival: which event comes first is in doubt
             event.in_doubt = set()
         for task in takers:
             event.takers[task.id] = "pending"
             free.remove(task)
         resumes_or_starts = self.start(event, taken=bool(takers), again=False)
-        event.held = not takers and not resumes_or_starts and can_be_held
+        may_be_for = any(self.may_take_held(task, event) == "in doubt" for task in free)
+        event.held = not takers and not resumes_or_starts and (can_be_held or may_be_for)
         event.ignored = not webhook.receivers
 
     def start(self, event: RefEvent, taken: bool, again: bool) -> bool:

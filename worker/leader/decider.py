@@ -278,7 +278,7 @@ class Decider:
         if webhook.name in plan.blocked:
             return
         document = Document(event.document())
-        takers = self._rules.takers(webhook, event, document, plan)
+        takers, in_doubt = self._rules.takers(webhook, event, document, plan)
         can_be_held = bool(webhook.receivers) and event.hold_until >= began
         if can_be_held and self._comes_after_another(event, webhook, document, takers, plan):
             takers = []
@@ -293,8 +293,11 @@ class Decider:
         targets = (*(target for _, target in takers), *(start.target for start in starts))
         hold: Hold = "no"
         status: EventStatus = "pending"
-        if not takers and not instead and can_be_held:
+        # A hold that has ended goes on for a task that came before its end, and is in doubt.
+        if not takers and not instead and (can_be_held or in_doubt):
             hold = "held"
+            plan.in_doubt.update((task.id, task) for task in in_doubt)
+            plan.in_doubt_for.update((task.id, webhook.name) for task in in_doubt)
         elif not targets:
             status = "expired" if webhook.receivers else "ignored"
         plan.decisions.append(Decision(event.id, status, hold, targets, webhook.name in plan.paced))
@@ -318,11 +321,12 @@ class Decider:
         takers: Sequence[tuple[WaitingTask, NewTarget]],
         plan: Plan,
     ) -> bool:
-        """Whether the event is held so as not to overtake an earlier one, which may be for the same tasks.
+        """Whether the event is held so as not to overtake an earlier one, which may be for its only taker.
 
-        An event that starts a workflow unless it is taken is never held.
+        A held event has one taker: one that goes to several tasks is never held. Nor is an event that starts a workflow
+        unless it is taken.
         """
-        if not takers or not all(self.held.may_take_earlier(task, webhook, plan) for task, _ in takers):
+        if len(takers) != 1 or not self.held.may_take_earlier(takers[0][0], webhook, plan):
             return False
         return not any(start.unless_taken for start in starts_of(webhook, event, document, taken=False))
 

@@ -40,9 +40,9 @@ class Rules:
 
     def takers(
         self, webhook: Webhook, event: Event, document: Document, plan: Plan
-    ) -> list[tuple[WaitingTask, NewTarget]]:
+    ) -> tuple[list[tuple[WaitingTask, NewTarget]], list[WaitingTask]]:
         """All matching tasks that were waiting when the event arrived; if there are none, the first one that came
-        later.
+        later. If there is no taker at all, also the later ones in doubt, for which the event may be.
 
         A task that was waiting but whose version can't be looked up for now is included, with a target in doubt.
         """
@@ -62,19 +62,18 @@ class Rules:
                 versions = tuple(sorted(webhook.receivers[task.workflow] or ()))
                 waiting.append((task, replace(completion(task), only_versions=versions)))
         if waiting:
-            return waiting
+            return waiting, []
+        in_doubt: list[WaitingTask] = []
         for task in later:
             try:
                 if self.version_fits(task, webhook) and self.may_take(
                     task, event.id, event.received_at, event.hold_until
                 ):
-                    return [(task, completion(task))]
+                    return [(task, completion(task))], []
             except InDoubt:
-                # The event is held for this task, unless another takes it.
                 if came_in_time(self.scheduled(task), event.hold_until):
-                    plan.in_doubt[task.id] = task
-                    plan.in_doubt_for.add((task.id, webhook.name))
-        return []
+                    in_doubt.append(task)
+        return [], in_doubt
 
     def may_take(self, task: WaitingTask, event_id: str, received_at: int, hold_until: int) -> bool:
         """Whether a task may take a held event: it came in time, and its workflow was running when the event

@@ -460,6 +460,54 @@ def test_an_event_goes_to_a_task_in_doubt_at_once_if_it_goes_to_another_too(benc
     assert bench.event(first).hold == "held"
 
 
+def test_an_event_whose_hold_ended_in_a_downtime_is_kept_for_a_task_in_doubt_that_came_in_time(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow").id
+    bench.ms += SECOND
+    event = bench.arrive(hold=10)
+    bench.ms += SECOND
+    task = bench.wait(workflow=workflow)
+    bench.ms += 60 * SECOND
+    sick(bench, task)
+    bench.decide()
+    bench.decide()
+    assert bench.event(event).hold == "held"
+    heal(bench)
+    bench.decide()
+    assert bench.takers(event) == [task.id]
+
+
+def test_an_event_for_several_tasks_in_doubt_goes_to_all_of_them(bench: Bench) -> None:
+    """Held, it would go to one, and the others would have missed it if the earlier one was for none of them."""
+    first = bench.arrive()
+    bench.decide()
+    bench.ms += 10 * SECOND
+    tasks = [bench.wait(), bench.wait()]
+    sick(bench, *tasks)
+    bench.decide()
+    bench.ms += SECOND
+    second = bench.arrive()
+    bench.decide()
+    heal(bench)
+    bench.decide()
+    assert sorted(bench.takers(second)) == sorted(task.id for task in tasks)
+    assert bench.event(first).hold == "held"
+
+
+def test_an_event_that_another_task_takes_holds_up_no_later_one_for_a_task_in_doubt(bench: Bench) -> None:
+    well = bench.conductor.begin("flow").id
+    ill_workflow = bench.conductor.begin("flow").id
+    bench.ms += 10
+    first = bench.arrive()
+    bench.ms += 10
+    ill, other = bench.wait(workflow=ill_workflow), bench.wait(workflow=well)
+    sick(bench, ill)
+    bench.ms += 10
+    second = bench.arrive()
+    bench.decide()
+    assert bench.takers(first) == [other.id]
+    assert bench.takers(second) == [ill.id]
+
+
 def test_a_look_up_that_fails_is_not_repeated_at_once_but_ever_more_rarely(bench: Bench) -> None:
     workflow = bench.conductor.begin("flow").id
     bench.arrive(hold=3600)
