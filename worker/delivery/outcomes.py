@@ -279,9 +279,10 @@ class TargetCalls:
 
         Raises ClaimLost if another worker has the target.
         """
+        began = self._clock.monotonic()  # first: this thread may be held up before it has the age
         age = (self._store.now() - (target.claimed_at or 0)) / 1000
         if 0 <= age < FRESH / 2:
-            return self._clock.monotonic() + FRESH - age
+            return began + FRESH - age
         fresh_until = self._clock.monotonic() + FRESH
         if not self._store.claims.renew(self._worker_id, target, self._store.now()):
             raise ClaimLost

@@ -176,7 +176,8 @@ class TaskTimeouts:
 
     def _put_off_taken(self, timer: _Timer) -> None:
         task_id = timer.task.id
-        now, began = self._clock.now(), self._steady.monotonic()
+        began = self._steady.monotonic()  # first: this thread may be held up before it has the other time
+        now = self._clock.now()
         # Any call under an older claim has ended, so it can't overlap with this one.
         free_before = now - int(claim_lasts(self._conductor.longest_call) * 1000)
         locked, over = self._locks.lock(self._worker_id, [task_id], now, free_before)

@@ -10,6 +10,7 @@ import pytest
 
 from store.effects import Effects
 from store.records import NewTarget, Result, Target
+from tests.worker.clock import Clock as StandingClock
 from tests.worker.simulated import Fault, SimulatedTask, failed, forbidden
 from tests.worker.targets import Bench, bench
 from worker.conductor.errors import ConductorError, NotThere, OutcomeUnknown, Refused
@@ -151,6 +152,27 @@ def test_an_old_claim_is_renewed_before_the_call_and_gives_it_a_time_to_leave_by
     assert all(began + 0.5 < limit <= time.monotonic() + 2 for limit in limits)
     [renewed] = bench.store.queries.targets_of([bench.event])
     assert (renewed.claimed_at or 0) >= (target.claimed_at or 0)
+
+
+def test_a_thread_that_is_held_up_before_its_call_has_no_more_time_for_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = StandingClock(1000.0)
+    bench.executor = bench.another("me", clock=clock)
+    [target] = bench.decide(bench.start())
+    read = bench.store.now
+
+    def held_up() -> int:
+        now = read()
+        clock.seconds += 20
+        return now
+
+    monkeypatch.setattr(bench.store, "now", held_up)
+    limits: list[float] = []
+    bench.conductor.start = lambda *given: limits.append(given[-1]) or "w"  # type: ignore[method-assign,func-returns-value]
+    bench.result(target)
+    assert len(limits) == 1
+    assert limits[0] <= 1002
 
 
 @pytest.mark.parametrize("age", [5000, -3_600_000])

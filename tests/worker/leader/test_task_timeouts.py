@@ -303,6 +303,21 @@ def test_a_completion_waits_until_a_lost_extension_has_no_effect_any_more(bench:
     assert bench.store.unlocked == [("t", bench.store.now() + 10_000)]
 
 
+def test_a_thread_that_is_held_up_before_it_locks_a_completion_has_no_more_time_for_its_request(bench: Bench) -> None:
+    bench.store.taken["t"] = record("t")
+    bench.timeouts.load()
+    limits: list[float] = []
+    bench.server.extend_lease = lambda task_id, workflow_id, not_after: limits.append(not_after)
+
+    def held_up() -> int:
+        bench.clock.seconds += 20
+        return 1_000_000
+
+    bench.store.now = held_up
+    bench.extend()
+    assert limits == [1002.0]
+
+
 def test_tasks_that_were_taken_before_this_worker_decides_are_put_off(bench: Bench) -> None:
     bench.store.taken |= {name: record(name) for name in ("a", "b", "c")}
     bench.timeouts.load()
