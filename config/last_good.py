@@ -158,7 +158,13 @@ class LastGood:
         if errors and not good and not self._partial:
             raise DefinitionsError(errors, warnings, sources)
         return Definitions(
-            tuple(loader.webhooks), warnings, sources, tuple(loader.secrets), errors, frozenset(unavailable)
+            tuple(loader.webhooks),
+            warnings,
+            sources,
+            tuple(loader.secrets),
+            errors,
+            frozenset(unavailable),
+            loader.places,
         )
 
     def _remembered_files(self, path: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,9 @@ class Definitions:
     """What is wrong with files of which the last good webhooks are in force instead, if there are any."""
     unavailable: frozenset[str] = frozenset()
     """The last parts of URLs whose webhooks are defined and can't be in force for now."""
+    places: Mapping[tuple[str, Where], tuple[str, int]] = field(default_factory=dict)
+    """Where a webhook names its workflows: (its name, ``("receivers", workflow)`` or ``("starts", index)``) → file and
+    line."""
 
     @cached_property
     def by_name(self) -> dict[str, Webhook]:
@@ -117,7 +120,9 @@ def load_definitions(
     warnings = sorted(problem for problem in loader.problems if problem.warning)
     if errors:
         raise DefinitionsError(errors, warnings, sources)
-    return Definitions(tuple(loader.webhooks), tuple(warnings), tuple(sources), tuple(loader.secrets))
+    return Definitions(
+        tuple(loader.webhooks), tuple(warnings), tuple(sources), tuple(loader.secrets), places=loader.places
+    )
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,8 @@ class Loader:
         self.written: list[dict[str, Any]] = []
         """The same as they are written, with their references."""
         self.secrets: list[SecretPlace] = []
+        self.places: dict[tuple[str, Where], tuple[str, int]] = {}
+        """As `Definitions.places`."""
         self.taken: dict[tuple[str, str], str] = {}
         """Names and URLs, and where they are defined."""
 
@@ -275,6 +282,9 @@ class Loader:
         else:
             self.webhooks.append(webhook)
             self.written.append(item.written)
+            named: list[Where] = [("receivers", workflow) for workflow in webhook.receivers]
+            named += [("starts", index) for index in range(len(webhook.starts))]
+            self.places |= {(webhook.name, place): (str(item.file), item.line(place)) for place in named}
             self._check_size(item, webhook)
         unproven = find_unproven(resolved, self.platforms) if self.platforms is not None else ()
         for finding in (*unproven, *find_risks(resolved, self.platforms or {})):

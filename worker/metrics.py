@@ -35,6 +35,9 @@ INDEX_MISSES = Gauge(
 INDEX_WAITS = Gauge(
     "bridge_webhooks_waiting_for_index", "Webhooks whose events wait as Conductor's index can't be searched"
 )
+WORKFLOW_PROBLEMS = Gauge(
+    "bridge_workflow_problems", "Receivers and starts that Conductor's workflow definitions don't fit"
+)
 DEFINITIONS_OK = Gauge("bridge_definitions_ok", "0 after a reload that found errors", ["process"])
 
 
@@ -43,6 +46,7 @@ def leadership_over() -> None:
     DECIDING.set(0)
     INDEX_MISSES.set(0)
     INDEX_WAITS.set(0)
+    WORKFLOW_PROBLEMS.set(0)
     OLDEST_PENDING.set(0)
     WAITING_TASKS.set(0)
     EVENTS.clear()

@@ -65,6 +65,7 @@ def what_is_wrong(state: State) -> list[Issue]:
     issues = [
         *_conductor(state),
         *_definitions(state),
+        *_workflows(state),
         *_events(state),
         *_set_aside(state),
         *_tasks(state),
@@ -138,6 +139,13 @@ def _definitions(state: State) -> list[Issue]:
     if state.warnings:
         found.append(Issue("note", "Some definitions are risky.", tuple(map(str, state.warnings))))
     return found
+
+
+def _workflows(state: State) -> list[Issue]:
+    if not (problems := state.facts.get("workflow_problems")):
+        return []
+    text = "Webhooks don't fit the workflows that Conductor has."
+    return [Issue("warning", text, tuple(problems.splitlines()))]
 
 
 def _events(state: State) -> list[Issue]:

@@ -9,6 +9,7 @@ import click
 
 from admin.api.objects import problem, setting_problem
 from admin.check.proxies import on_proxies
+from admin.check.sample_events import sample_events
 from admin.check.secrets_in_git import find_secrets_in_git
 from admin.cli.common import (
     Here,
@@ -17,10 +18,13 @@ from admin.cli.common import (
     here,
 )
 from admin.cli.tables import plain
+from admin.conductor import connect
 from admin.explain.set_aside import name_of, next_try, why
-from config.webhooks import Definitions, DefinitionsError
+from config.webhooks import Definitions, DefinitionsError, Problem
 from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
-from worker.discovery.probe import Finding, probe
+from worker.conductor.errors import ConductorError
+from worker.discovery.probe import Finding, done_within, probe
+from worker.workflow_definitions.check import SECONDS, Checked, check_workflows
 
 _SET_ASIDE_SHOWN = 20
 
@@ -35,11 +39,12 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
     Prints each problem as `FILE:LINE: where: what is wrong; remedy`, and warns of what is risky. Exits with 1 if there
     is an error; with warnings only, it exits with 0.
 
-    Checking Conductor takes at most 5 seconds and changes nothing there. An unreachable server is a warning, so that
-    definitions can be checked anywhere. A server that answers but can't be used is an error: the address is not that
-    of Conductor's API, the key is refused or lacks a permission, or Conductor is too old. The same goes for the
-    database: errors are a wrong password, a missing database, no right to create the bridge's tables, a PostgreSQL
-    older than 13, or tables of a newer bridge. Whatever a running bridge has set aside is an error, too.
+    Checking Conductor takes at most 15 seconds and changes nothing there. Receivers and starts are compared with its
+    workflow definitions. An unreachable server is a warning, so that definitions can be checked anywhere. A server that
+    answers but can't be used is an error: the address is not that of Conductor's API, the key is refused or lacks a
+    permission, or Conductor is too old. The same goes for the database: errors are a wrong password, a missing
+    database, no right to create the bridge's tables, a PostgreSQL older than 13, or tables of a newer bridge. Whatever
+    a running bridge has set aside is an error, too.
 
     \b
     Examples:
@@ -59,11 +64,16 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
             click.echo(f"{errors}; the bridge keeps using the last good definitions of each file", err=True)
         sys.exit(1)
     findings = [("BRIDGE_TRUSTED_PROXIES", finding) for finding in on_proxies(here.settings, definitions)]
+    workflow_problems: tuple[Problem, ...] = ()
     if not offline:
-        findings += [("CONDUCTOR_SERVER_URL", finding) for finding in _ask_conductor(here, definitions)]
+        about_conductor = _ask_conductor(here, definitions)
+        if all(finding.usable for finding in about_conductor):
+            workflow_problems, unread = _check_workflows(here, definitions)
+            about_conductor += unread
+        findings += [("CONDUCTOR_SERVER_URL", finding) for finding in about_conductor]
         findings += [("BRIDGE_DATABASE", finding) for finding in _ask_store(here)]
         findings += _set_aside(here)
-    warnings = (*definitions.warnings, *find_secrets_in_git(definitions))
+    warnings = (*definitions.warnings, *workflow_problems, *find_secrets_in_git(definitions))
     wrong = any(finding.level == "error" for _, finding in findings) or any(one.fails_check for one in warnings)
     if as_json:
         risky = [setting_problem(name, finding) for name, finding in findings if finding.level != "note"]
@@ -71,8 +81,9 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
         sys.exit(wrong)
     for warning in warnings:
         click.echo(plain(warning))
-    number = len(definitions.webhooks)
-    click.echo(f"{here.settings.bridge_webhooks}: {number} webhook{'' if number == 1 else 's'}, no errors", err=True)
+    number, errors = len(definitions.webhooks), sum(warning.fails_check for warning in warnings)
+    found = f"{number} webhook{'' if number == 1 else 's'}, {errors or 'no'} error{'' if errors == 1 else 's'}"
+    click.echo(f"{here.settings.bridge_webhooks}: {found}", err=True)
     for name, finding in findings:
         click.echo(f"{finding.level}: {name}: {plain(finding)}", err=True)
     sys.exit(wrong)
@@ -89,6 +100,28 @@ def _ask_conductor(here: Here, definitions: Definitions) -> list[Finding]:
         definitions,
         settings.bridge_leave_to_conductor,
     )
+
+
+def _check_workflows(here: Here, definitions: Definitions) -> tuple[tuple[Problem, ...], list[Finding]]:
+    """What doesn't fit Conductor's workflow definitions, and why some of them couldn't be compared."""
+    # `Conductor` bounds each call, but not the look-up of the server's name.
+    found: list[Checked | ConductorError] = []
+
+    def check() -> None:
+        try:
+            found.append(check_workflows(connect(here.settings, SECONDS), definitions, documents=sample_events))
+        except ConductorError as error:
+            found.append(error)
+
+    done_within(2 * SECONDS, check)
+    match found:
+        case [Checked(problems, "")]:
+            return problems, []
+        case [Checked(problems, unread)]:
+            return problems, [Finding("warning", f"not all workflow definitions could be read: {unread}")]
+        case _:
+            reason = f": {found[0]}" if found else " in time"
+            return (), [Finding("warning", f"receivers and starts aren't compared: workflows can't be listed{reason}")]
 
 
 def _ask_store(here: Here) -> list[Finding]:

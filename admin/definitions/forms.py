@@ -69,6 +69,9 @@ class WebhookForm:
         for name in ("name", "secret", "header", "prefix", "verify_token", "audience", "service_account", "challenge"):
             setattr(form, name, str(values.get(name, "")).strip())
         form.receivers, form.more = str(values.get("receivers", "")), str(values.get("more", ""))
+        if added := str(values.get("receiver", "")).strip():
+            line = receiver_line(added, str(values.get("receiver_versions", "")).strip() or "any")
+            form.receivers = "\n".join(filter(None, [form.receivers.strip(), line]))
         form.proof = str(values.get("proof") or "headers")
         form.encoding = str(values.get("encoding") or "hex")
         for row in range(_STARTS):

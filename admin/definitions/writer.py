@@ -25,7 +25,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.util import load_yaml_guess_indent
 
 from admin.definitions.values import Keys, Secret, to_yaml_value, without_secrets
-from config.webhooks import DefinitionsError, Problem, load_definitions
+from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml
 from platforms.base import Platform
 
@@ -78,6 +78,8 @@ class Change:
     warnings: tuple[Problem, ...]
     yaml: str
     """The webhook's own part, without secrets."""
+    webhook: Webhook | None = None
+    """The webhook as it would be; None if it is deleted, or errors of others keep the definitions from being read."""
 
 
 class DefinitionsFolder:
@@ -151,10 +153,10 @@ class DefinitionsFolder:
             text = self._edited(old, written)
         else:
             text = "# Made with the admin page; yours to edit.\n" + _dump({"webhooks": [written]})
-        problems, warnings = self._check({where: text, **files}, where, name)
+        problems, warnings, webhook = self._check({where: text, **files}, where, name)
         if problems:
             raise Invalid(problems)
-        return Change({where: text}, files, warnings, shown)
+        return Change({where: text}, files, warnings, shown, webhook)
 
     def _with_files(self, keys: Keys, name: str, files: dict[Path, str]) -> dict[str, Any]:
         """The keys as they are written; each secret's file is added to `files`."""
@@ -191,15 +193,15 @@ class DefinitionsFolder:
 
     def _check(
         self, texts: Mapping[Path, str | None], where: Path, name: str
-    ) -> tuple[list[Problem], tuple[Problem, ...]]:
-        """The errors that the change introduces, and the warnings about the webhook."""
+    ) -> tuple[list[Problem], tuple[Problem, ...], Webhook | None]:
+        """The errors that the change introduces, the warnings about the webhook, and the webhook if it can be read."""
         before = set(self._problems({}))
         try:
             found = load_definitions(self.folder, self._platforms, instead=texts, may_be_empty=True)
         except DefinitionsError as error:
             brought = [problem for problem in error.problems if problem not in before]
-            return brought, _of(error.warnings, where, name)
-        return [], _of(found.warnings, where, name)
+            return brought, _of(error.warnings, where, name), None
+        return [], _of(found.warnings, where, name), found.by_name.get(name)
 
     def _problems(self, texts: Mapping[Path, str | None]) -> tuple[Problem, ...]:
         try:

@@ -10,6 +10,7 @@ import structlog
 from flask import Response, current_app, g, request
 
 from admin.bridge import Bridge, open_definitions
+from admin.conductor import Workflows, connect
 from admin.page.access import COOKIE, Role, Sessions
 from admin.page.wrong_tokens import WrongTokens
 from config.settings import Settings
@@ -20,12 +21,17 @@ from store.open import open_store
 from store.protocols import Store
 from store.records import WRONG_TOKEN, Change
 
+_CONDUCTOR = 5.0
+"""Seconds that a page waits for one answer of Conductor."""
+
 
 class Source:
-    """Store and definitions, opened when a request first needs them and shared by all threads."""
+    """Store, definitions and Conductor, each opened or asked when a request first needs it, for all threads."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
+        self.conductor = connect(settings, min(settings.bridge_call_timeout, _CONDUCTOR))
+        self.workflows = Workflows(self.conductor)
         self._lock = threading.Lock()
         self._store: Store | None = None
         self._definitions: DefinitionsSource | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast, get_args
 from urllib.parse import quote
@@ -366,6 +366,15 @@ def execution_url(workflow_id: str | None) -> str | None:
     return f"{source().settings.ui_url}/execution/{quote(workflow_id, safe='')}" if workflow_id else None
 
 
+def in_ranges(versions: Sequence[int]) -> str:
+    """Versions in ascending order as people write them: ``version 2``, ``versions 1–3, 7``."""
+    there = set(versions)
+    starts = [version for version in versions if version - 1 not in there]
+    ends = [version for version in versions if version + 1 not in there]
+    ranges = (str(one) if one == last else f"{one}–{last}" for one, last in zip(starts, ends, strict=True))
+    return f"version{'s' if len(versions) > 1 else ''} {', '.join(ranges)}"
+
+
 HELPERS: dict[str, Any] = {
     "iso": iso,
     "since": lambda at: ago(_now() - at) if at is not None else "",
@@ -373,6 +382,7 @@ HELPERS: dict[str, Any] = {
     "in_words": criterion_in_words,
     "execution": execution_url,
     "in_json": shown_value,
+    "in_ranges": in_ranges,
     "as_html": as_html,
     "as_text": as_text,
 }

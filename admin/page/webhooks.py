@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 
 from admin.bridge import DAY, NotFound
+from admin.check.sample_events import sample_events
+from admin.conductor import Catalogue
 from admin.definitions.editing import as_yaml, differing, edited, form_of, secrets_of, with_secrets
 from admin.definitions.forms import MORE, WebhookForm
 from admin.definitions.values import Secret, Verbatim, preview, verbatim, without_secrets
@@ -25,32 +27,41 @@ from admin.page.access import NotAllowed
 from admin.page.context import changed, source
 from admin.page.pages import bridge, render
 from admin.page.pictures import deliveries_picture, effect_picture
+from admin.page.runnable import runnable
 from admin.urls import relay_url_of, url_of
-from config.webhooks import Webhook
+from config.webhooks import Definitions, Problem, Webhook
 from platforms import PLATFORMS
 from platforms.guide import Guide, guides, samples
 from platforms.verifiers import CannotSign
 from store.records import EventFilter
+from worker.workflow_definitions.check import check_workflows
 
 blueprint = Blueprint("webhooks", __name__)
 
 _TAKEN_UP_WITHIN = 8.0
 """Seconds within which a running relay has read a new definition."""
+_COMPARED = 3.0
+"""Seconds for reading the definitions of a webhook's workflows."""
+
+
+def check_may_write() -> None:
+    """Raises NotAllowed, naming the setting, if definitions may not be written, and workflows not run."""
+    if g.role != "admin":
+        raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to change something")
+    if not source().settings.bridge_admin_writes:
+        raise NotAllowed(
+            "definitions may not be written here: set BRIDGE_ADMIN_WRITES=on, and BRIDGE_WEBHOOKS to a folder"
+        )
 
 
 def folder() -> DefinitionsFolder:
     """The folder of definitions. Raises NotAllowed, naming the setting, if they may not be written."""
-    settings = source().settings
-    if g.role != "admin":
-        raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to change something")
-    if not settings.bridge_admin_writes:
-        raise NotAllowed(
-            "definitions may not be written here: set BRIDGE_ADMIN_WRITES=on, and BRIDGE_WEBHOOKS to a folder"
-        )
-    return DefinitionsFolder(settings.bridge_webhooks, PLATFORMS)
+    check_may_write()
+    return DefinitionsFolder(source().settings.bridge_webhooks, PLATFORMS)
 
 
-def _defined(name: str) -> Webhook:
+def defined(name: str) -> Webhook:
+    """The webhook of that name. Raises NotFound."""
     webhook = bridge().definitions.by_name.get(name)
     if webhook is None:
         raise NotFound(f"no webhook {name}")
@@ -102,7 +113,7 @@ def create() -> str | Response | tuple[str, int]:
     if form.errors:
         return _form_page("new.html", form, guide, keys, 422)
     changed("created", form.name, f"platform {guide.platform.name}")
-    return _webhook_page(form.name, fresh=True, secret=form.secret if guide.platform.made_by == "us" else None)
+    return webhook_page(form.name, fresh=True, secret=form.secret if guide.platform.made_by == "us" else None)
 
 
 def _form_page(
@@ -115,7 +126,8 @@ def _form_page(
 ) -> Response:
     keys = form.keys(guide) if keys is None else keys
     here = bridge()
-    yaml, warnings = _preview(form, keys, more.get("written"))
+    catalogue = source().workflows.catalogue()
+    yaml, warnings = _preview(form, keys, catalogue, more.get("written"))
     known = sorted({*here.store.queries.waiting_by_workflow(), *here.definitions.by_receiver} - set(form.chosen))
     if not form.name and status == 200:
         form.errors = {}  # nobody wants complaints before having typed anything
@@ -128,13 +140,16 @@ def _form_page(
         warnings=warnings,
         workflows=[*form.chosen, *known][:30],
         rows=rows,
+        catalogue=catalogue,
         more_keys=MORE,
         **more,
     )
     return make_response(text, status)
 
 
-def _preview(form: WebhookForm, keys: dict[str, Any], written: Written | None) -> tuple[str, tuple[str, ...]]:
+def _preview(
+    form: WebhookForm, keys: dict[str, Any], catalogue: Catalogue, written: Written | None
+) -> tuple[str, tuple[str, ...]]:
     """The YAML that would be written, and the warnings about it."""
     here = folder()
     try:
@@ -144,8 +159,17 @@ def _preview(form: WebhookForm, keys: dict[str, Any], written: Written | None) -
     except NameTaken as error:
         form.errors.setdefault("name", f"{error}; choose another name")
     else:
-        return change.yaml, tuple(f"{warning.what}; {warning.remedy}" for warning in change.warnings)
+        warnings = (*change.warnings, *_about_workflows(change.webhook, catalogue))
+        return change.yaml, tuple(f"{warning.what}; {warning.remedy}" for warning in warnings)
     return as_yaml({"webhooks": [preview(keys)]}), ()
+
+
+def _about_workflows(webhook: Webhook | None, catalogue: Catalogue) -> tuple[Problem, ...]:
+    """What of the webhook doesn't fit the workflows that Conductor has, if it can be asked."""
+    if webhook is None or catalogue.failure:
+        return ()
+    alone = Definitions((webhook,))
+    return check_workflows(source().conductor, alone, catalogue.versions, sample_events, seconds=_COMPARED).problems
 
 
 # --- one webhook --------------------------------------------------------------------------------------------
@@ -153,12 +177,13 @@ def _preview(form: WebhookForm, keys: dict[str, Any], written: Written | None) -
 
 @blueprint.get("/webhooks/<name>")
 def webhook(name: str) -> Response:
-    return _webhook_page(name)
+    return webhook_page(name)
 
 
-def _webhook_page(name: str, status: int = 200, **more: Any) -> Response:
+def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
+    """The webhook's page; `more` is what a form on it has led to."""
     here = bridge()
-    definition = _defined(name)
+    definition = defined(name)
     now = int(time.time() * 1000)
     guide = guides()[definition.platform]
     written = None
@@ -183,14 +208,15 @@ def _webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         paused_at=here.store.pauses.paused().get(name),
         rejections=here.store.queries.rejections(name, 1),
         filtered=here.store.queries.rejections(name, 1, filtered=True),
-        **{"fresh": False, "secret": None, "answer": None, "said": None, **more},
+        runnable=runnable(definition),
+        **{"fresh": False, "secret": None, "answer": None, "said": None, "input": "", "not_run": None, **more},
     )
     return make_response(text, status)
 
 
 @blueprint.post("/webhooks/<name>/test")
 def test(name: str) -> Response:
-    definition = _defined(name)
+    definition = defined(name)
     found = samples(definition.platform)
     sample = found.get(request.form.get("sample", "")) or next(iter(found.values()), None) or abort(404)
     settings = source().settings
@@ -204,11 +230,11 @@ def test(name: str) -> Response:
         query = urlsplit(draft.url).query  # signing may have added to it
         answer = _post_until_known(f"{at}?{query}" if query else at, draft)
     except CannotSign as error:
-        return _webhook_page(name, said=str(error))
+        return webhook_page(name, said=str(error))
     except NotReachable as error:
-        return _webhook_page(name, said=f"{error}; set BRIDGE_RELAY_URL to where the relay is")
+        return webhook_page(name, said=f"{error}; set BRIDGE_RELAY_URL to where the relay is")
     changed("tested", name, f"sample {sample.name}: {answer.status}")
-    return _webhook_page(name, answer=answer, said=answer.said)
+    return webhook_page(name, answer=answer, said=answer.said)
 
 
 def _post_until_known(url: str, draft: Any) -> Answer:
@@ -286,9 +312,9 @@ def rotate(name: str) -> Response:
     try:
         folder().update(name, new, request.form.get("version", ""))
     except Invalid as error:
-        return _webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
+        return webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
     changed("rotated the secret", name)
-    return _webhook_page(name, secret=form.secret if form.generated else None, rotated=True)
+    return webhook_page(name, secret=form.secret if form.generated else None, rotated=True)
 
 
 @blueprint.post("/webhooks/<name>/pause")
@@ -299,7 +325,7 @@ def pause(name: str) -> Response:
         if store.pauses.resume(name):
             changed("resumed", name)
         return _to(name)
-    store.pauses.pause(_defined(name).name, store.now())
+    store.pauses.pause(defined(name).name, store.now())
     changed("paused", name)
     return _to(name)
 

@@ -85,7 +85,8 @@ def settings_for(folder: Path, **more: Any) -> Settings:
             "bridge_webhooks": folder / "webhooks.yaml",
             "bridge_database": f"sqlite:///{folder / 'bridge.db'}",
             "bridge_public_url": "https://hooks.example.com",
-            "conductor_server_url": "https://conductor.example.com/api",
+            "conductor_server_url": "http://127.0.0.1:1/api",  # nobody listens there
+            "conductor_ui_server_url": "https://conductor.example.com",
             **more,
         }
     )

@@ -38,6 +38,69 @@ class Unreadable:
     """Whether every page that contains it fails, so that each search has to work around it."""
 
 
+@dataclass(frozen=True, slots=True)
+class TaskProgress:
+    """One task of a workflow."""
+
+    reference_name: str
+    type: str
+    status: str
+    reason: str
+    """Why it hasn't completed, in Conductor's words; empty if there is nothing to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far one workflow has come."""
+
+    workflow: str
+    version: int
+    status: str
+    reason: str
+    """Why it hasn't completed, in Conductor's words; empty if there is nothing to say."""
+    started_at: int
+    """Unix milliseconds by the server's clock, 0 if it says nothing."""
+    ended_at: int | None
+    tasks: tuple[TaskProgress, ...]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.status not in ("RUNNING", "PAUSED")
+
+
+def progress_of(workflow: dict[str, Any], tasks: Sequence[dict[str, Any]]) -> Progress:
+    return Progress(
+        workflow=str(workflow.get("workflowName") or (workflow.get("workflowDefinition") or {}).get("name") or ""),
+        version=version_of(workflow),
+        status=str(workflow.get("status") or ""),
+        reason=_text(workflow.get("reasonForIncompletion")),
+        started_at=_milliseconds(workflow.get("startTime") or workflow.get("createTime")),
+        ended_at=_milliseconds(workflow.get("endTime")) or None,
+        tasks=tuple(
+            TaskProgress(
+                _text(task.get("referenceTaskName")),
+                _text(task.get("taskType")),
+                _text(task.get("status")),
+                _text(task.get("reasonForIncompletion")),
+            )
+            for task in tasks
+        ),
+    )
+
+
+def versions_of(answer: Any) -> dict[str, list[int]]:
+    """Workflow → versions in ascending order. Raises Garbled if that can't be read."""
+    try:
+        return {name: sorted({int(one["version"]) for one in found}) for name, found in answer.items() if found}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Garbled(f"the list of workflows can't be read: {type(error).__name__}: {error}"[:500]) from error
+
+
+def _text(value: Any) -> str:
+    return str(value or "")[:500]
+
+
 def tasks_of(
     items: Sequence[Any], found_by: Any, domain: str | None, unreadable: list[Unreadable] | None
 ) -> list[Task]:

@@ -15,15 +15,18 @@ from store.clock import ServerClock, SteadyClock
 from store.protocols import Clock
 from store.records import Task, Workflow
 from worker.conductor.answers import (
+    Progress,
     TaskStatus,
     Unreadable,
     checked,
     id_of,
     moment_of,
     objects,
+    progress_of,
     task_of,
     tasks_of,
     version_of,
+    versions_of,
 )
 from worker.conductor.api import Api
 from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere, is_of_an_item
@@ -329,6 +332,27 @@ class Conductor:
         """The workflow's version; None if Conductor has no such workflow."""
         own = self._workflow(workflow_id)
         return None if own is None else version_of(own)
+
+    def progress(self, workflow_id: str) -> Progress | None:
+        """How far the workflow has come; None if Conductor has no such workflow."""
+        found = self._workflow(workflow_id, tasks=True)
+        return None if found is None else progress_of(found, _tasks(found))
+
+    # --- workflow definitions ---
+
+    def workflow_versions(self) -> dict[str, list[int]]:
+        """The workflows that are registered → their versions, in ascending order."""
+        return versions_of(self._call("GET", "/metadata/workflow/names-and-versions"))
+
+    def workflow_definition(self, name: str, version: int) -> dict[str, Any]:
+        """The workflow's definition, as it was registered. Raises NotFound for an unknown name or version."""
+        query = [("version", version)]
+        found = checked(dict, self._call("GET", "/metadata/workflow/{name}", {"name": name}, query))
+        if found.get("name") != name or found.get("version") != version:
+            raise NotThere(f"the answer isn't version {version} of workflow {name}: {str(found)[:100]!r}")
+        return found
+
+    # --- shared ---
 
     def _workflow(self, workflow_id: str, tasks: bool = False) -> dict[str, Any] | None:
         query = [("includeTasks", "true" if tasks else "false")]

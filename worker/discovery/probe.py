@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Literal
@@ -48,6 +48,8 @@ class Finding:
     """error: the server answers but can't be used. warning: it is away, or lacks something. note: how it is used."""
     what: str
     remedy: str = ""
+    usable: bool = True
+    """Whether other calls to the server are worth trying."""
 
     def __str__(self) -> str:
         return f"{self.what}; {self.remedy}" if self.remedy else self.what
@@ -80,13 +82,18 @@ def probe(
     found: list[Finding] = []
     server = _Server(url, key, secret, seconds)
     # A DNS look-up, or an answer that trickles in, may take longer than any of our time-outs.
-    thread = threading.Thread(target=_probe, args=(server, definitions, left, found), daemon=True)
+    if not done_within(seconds, partial(_probe, server, definitions, left, found)):
+        late = f"Conductor could not be checked completely within {seconds:.0f} s: it is slow, or away"
+        return [*found, Finding("warning", late, usable=False)]
+    return found
+
+
+def done_within(seconds: float, job: Callable[[], object]) -> bool:
+    """Does the job on a thread, and waits for it no longer than that; whether it is done."""
+    thread = threading.Thread(target=job, daemon=True)
     thread.start()
     thread.join(seconds)
-    if thread.is_alive():
-        late = f"Conductor could not be checked completely within {seconds:.0f} s: it is slow, or away"
-        return [*found, Finding("warning", late)]
-    return found
+    return not thread.is_alive()
 
 
 def _probe(server: _Server, definitions: Definitions, left: Collection[str], found: list[Finding]) -> None:
@@ -185,6 +192,10 @@ def _discovery(conductor: Conductor, receivers: list[str]) -> Iterator[Finding]:
 
 def _cant_be_used(error: ConductorError, server: _Server) -> Finding:
     """What the failure of the first call says about the server."""
+    return replace(_why_not(error, server), usable=False)
+
+
+def _why_not(error: ConductorError, server: _Server) -> Finding:
     if isinstance(error, Unreachable):
         return Finding("warning", f"Conductor can't be reached: {error}", "is it running, and reachable from here?")
     no_token = isinstance(error, NotNow) and 400 <= error.status < 500 and error.status != 429

@@ -35,6 +35,7 @@ from worker.leader.heartbeat import Heartbeat
 from worker.leader.reporting import Reporter
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.tuning import Pools, Tuning
+from worker.leader.workflow_check import WorkflowCheck
 from worker.leader.workflows import Workflows
 
 log = structlog.get_logger()
@@ -90,6 +91,7 @@ class Leader:
         self.decider = Decider(store, workflows, conductor.server_clock, timeouts, settings.bridge_clock_skew)
         self.state = DiscoveryState(clock, tuning.search_gap)
         self._reporter = Reporter(store, clock)
+        self._workflow_check = WorkflowCheck(conductor, clock)
         self.adoption = Adoption(store, term, self.decider, self.state, self._reporter)
         self._index = Index(conductor, pools.index, self.decider.tasks, self.state)
         self.scanner = Scanner(conductor, self._index, term.holder, settings.bridge_task_domains)
@@ -322,6 +324,14 @@ class Leader:
             return
         left = self._settings.bridge_leave_to_conductor
         self._reporter.webhooks(theirs, tuple(remarks(self._definitions.webhooks, theirs, left)))
+
+    def check_workflows(self) -> None:
+        """Compares the webhooks with Conductor's workflow definitions, once Conductor answers.
+
+        Raises TermOver if it is.
+        """
+        if self.scanner.searched_to and (problems := self._workflow_check.run(self._definitions)) is not None:
+            self._send(partial(self._reporter.workflows, problems))
 
     def extend_timeouts(self) -> None:
         """Extends the time-outs of the receivers' waiting tasks, and of tasks that events have taken."""

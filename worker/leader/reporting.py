@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import structlog
 
+from config.webhooks import Problem
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.protocols import Store
@@ -27,6 +28,8 @@ _REMEMBERED = 100_000
 """Quarantined items that a new leader tries again."""
 _ALONE_EVERY = 3_600_000
 """Milliseconds after which it is recorded again that tasks are found by the index alone."""
+_PROBLEMS = 50
+"""Problems with workflows that are reported one by one."""
 
 # Names of facts in the store.
 _CONDUCTOR = "conductor"
@@ -41,6 +44,8 @@ _UNINDEXED = "index_misses"
 """How many waiting tasks Conductor's index doesn't know, as text; absent if none."""
 _INDEX_FAILS = "index_fails"
 """Why the index can't be searched while events wait for it; absent if none waits."""
+_WORKFLOWS = "workflow_problems"
+"""The receivers and starts that Conductor's workflow definitions don't fit, one per line; absent if all do."""
 _SEARCHED_TO = "index_searched_to"
 """The server's time up to which the index was searched, in milliseconds."""
 _ALONE = "tasks_by_index_alone"
@@ -99,6 +104,15 @@ class Reporter:
                 tell = log.warning if remark.level == "warning" else log.info
                 tell(remark.text, remedy=remark.remedy, webhooks=list(remark.details))
             self._said_of_webhooks = said
+
+    def workflows(self, problems: Sequence[Problem]) -> None:
+        """The receivers and starts that Conductor's workflow definitions don't fit."""
+        metrics.WORKFLOW_PROBLEMS.set(len(problems))
+        lines = [str(problem) for problem in problems[:_PROBLEMS]]
+        if len(problems) > _PROBLEMS:
+            lines.append(f"and {len(problems) - _PROBLEMS} more: webhook-bridge check lists them")
+        if self._write(_WORKFLOWS, "\n".join(lines) or None) and lines:
+            log.warning("webhooks don't fit Conductor's workflow definitions", problems=lines)
 
     # --- discovery ---
 

@@ -163,6 +163,7 @@ class Worker:
             "suspects": (1.0, Leader.read_suspects),
             "missing calls": (settings.bridge_discovery_interval, Leader.check_calls),
             "Conductor's webhooks": (settings.bridge_discovery_interval, Leader.look_at_webhooks),
+            "workflow definitions": (5.0, Leader.check_workflows),
             "task time-outs": (0.2, Leader.extend_timeouts),
             "once keys": (60.0, jobs.forget_once_keys),
             "retention": (min(60.0, max(1.0, settings.bridge_retention / 4)), jobs.prune),

@@ -55,6 +55,7 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         ({"facts": {"conductor": "up", "conductor_lacks": "GET /x"}}, "error", "lacks calls that the bridge needs"),
         ({"facts": {"conductor": "up", "definitions_error:relay": "x"}}, "error", "The relay found errors"),
         ({"facts": {"conductor": "up", "definitions_error:worker": "x"}}, "error", "The worker found errors"),
+        ({"facts": {"conductor": "up", "workflow_problems": "a.yaml:3: x"}}, "warning", "don't fit the workflows"),
         ({"facts": {"conductor": "up", "webhook_gone:shop": str(NOW)}}, "warning", "gone from the definitions"),
         ({"warnings": (PROBLEM,)}, "note", "risky"),
         ({"oldest_pending": NOW - 7_200_000}, "error", "piling up: the oldest has waited 2 h"),

@@ -61,6 +61,7 @@ def paths(sample: Sample) -> list[str]:
         "/new?platform=facebook",
         "/webhooks/github-deploys",
         "/webhooks/github-deploys/edit",
+        "/webhooks/github-deploys/runs/unknown?follow=no",
         "/webhooks/github-deploys/delete",
         "/webhooks/nothing",
     ]

@@ -839,3 +839,48 @@ def test_half_an_answer_is_no_answer(server: StandIn, conductor: Conductor) -> N
     server.answers = [Answer("8b65bd19-2a68-4e15-aed3-ac360458c26f", kind="text/plain", close="middle")]
     with pytest.raises(OutcomeUnknown):
         conductor.start("flow", None, "{}", "event")
+
+
+# --- workflow definitions ---
+
+
+def test_the_workflows_are_listed_with_their_versions_in_order(server: StandIn, conductor: Conductor) -> None:
+    versions = [{"name": "deploy", "version": version, "createTime": 1_700_000_000_000} for version in (2, 10, 1)]
+    server.answers = [Answer({"deploy": versions, "none": []})]
+    assert conductor.workflow_versions() == {"deploy": [1, 2, 10]}
+    assert server.last.path == "/api/metadata/workflow/names-and-versions"
+
+
+@pytest.mark.parametrize(
+    "body", [[], "text", {"a": 1}, {"a": [1]}, {"a": [{"version": "x"}]}, {"a": [{"version": []}]}]
+)
+def test_a_list_of_workflows_that_is_none_is_garbled(body: Any, server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer(body)]
+    with pytest.raises(Garbled):
+        conductor.workflow_versions()
+
+
+def test_a_definition_is_that_of_the_version(server: StandIn, conductor: Conductor) -> None:
+    definition = {"name": "a b", "version": 3, "tasks": []}
+    server.answers = [Answer(definition)]
+    assert conductor.workflow_definition("a b", 3) == definition
+    assert (server.last.path, server.last.query) == ("/api/metadata/workflow/a b", {"version": ["3"]})
+    for name, version in (("a b", 2), ("other", 3)):
+        with pytest.raises(NotThere):
+            conductor.workflow_definition(name, version)
+
+
+def test_the_progress_of_a_workflow_says_what_went_wrong(server: StandIn, conductor: Conductor) -> None:
+    task = {"referenceTaskName": "build", "taskType": "HTTP", "status": "FAILED", "reasonForIncompletion": "x" * 900}
+    workflow = {"workflowId": "w1", "workflowName": "deploy", "workflowVersion": 2, "status": "FAILED"}
+    server.answers = [Answer({**workflow, "startTime": 5, "endTime": 9, "tasks": [task, {}]})]
+    progress = conductor.progress("w1")
+    assert progress is not None
+    assert (progress.workflow, progress.version, progress.has_ended) == ("deploy", 2, True)
+    assert (progress.started_at, progress.ended_at) == (5, 9)
+    assert [(one.reference_name, one.reason) for one in progress.tasks] == [("build", "x" * 500), ("", "")]
+
+
+def test_an_unknown_workflow_has_no_progress(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"message": "No such workflow found by id: w1"}, status=404)]
+    assert conductor.progress("w1") is None

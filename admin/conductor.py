@@ -1,0 +1,66 @@
+"""Conductor, as the command line and the page ask it: for its workflows, and to run one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from config.settings import Settings
+from worker.conductor.client import Conductor
+from worker.conductor.errors import ConductorError
+from worker.conductor.transport import Bounds
+
+_KEPT = 30.0
+"""Seconds for which the list of workflows counts as new."""
+_TIMEOUT = 3.0
+"""Seconds that a page waits for it."""
+
+
+def connect(settings: Settings, timeout: float) -> Conductor:
+    """The Conductor that the settings name; each call takes at most so many seconds, and those for the connection."""
+    secret = settings.conductor_auth_secret
+    return Conductor(
+        settings.conductor_server_url,
+        Bounds(timeout),
+        settings.conductor_auth_key,
+        secret.get_secret_value() if secret else None,
+    )
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The workflows that are registered in Conductor."""
+
+    versions: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Workflow → versions in ascending order."""
+    failure: str = ""
+    """Why they can't be listed now; empty if they can."""
+
+
+class Workflows:
+    """Conductor's workflows for all of the page's threads, of which one at a time asks for them."""
+
+    def __init__(self, conductor: Conductor, monotonic: Callable[[], float] = time.monotonic):
+        self._conductor = conductor
+        self._monotonic = monotonic
+        self._asking = threading.Lock()
+        self._known = Catalogue(failure="Conductor has not answered yet")
+        self._until = float("-inf")
+
+    def catalogue(self) -> Catalogue:
+        """The workflows, half a minute old at most. While another thread asks for them: as they were last."""
+        if self._monotonic() >= self._until and self._asking.acquire(blocking=False):
+            try:
+                self._known = self._ask()
+                self._until = self._monotonic() + _KEPT
+            finally:
+                self._asking.release()
+        return self._known
+
+    def _ask(self) -> Catalogue:
+        try:
+            return Catalogue(self._conductor.within(_TIMEOUT).workflow_versions())
+        except ConductorError as error:
+            return Catalogue(failure=str(error))

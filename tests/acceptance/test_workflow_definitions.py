@@ -1,0 +1,218 @@
+"""Webhooks beside the workflow definitions of a real Conductor: what doesn't fit is said before an event needs it."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from admin.page.app import create_app
+from config.settings import Settings
+from testkit.client import Conductor, by_hand, set_variable, wait_for, wait_for_webhook
+from tests.acceptance.bridge import Bridge, unique
+from worker.conductor.client import Conductor as Client
+from worker.conductor.transport import Bounds
+
+NESTED, NOTHING, OUTER, INNER, DYNAMIC = map(unique, ("wd_nested", "wd_nothing", "wd_outer", "wd_inner", "wd_dynamic"))
+WEBHOOKS = f"""
+webhooks:
+  - name: deploys
+    platform: github
+    secret: ${{GITHUB_SECRET}}
+    receivers:
+      {NESTED}: any
+      {NESTED}d: any
+      {NOTHING}: [1, 7]
+      {OUTER}: any
+      {INNER}: any
+      {DYNAMIC}: any
+    starts:
+      - workflow: {NOTHING.replace("noth", "nth")}
+      - workflow: {NOTHING}
+        version: 2
+"""
+MATCHES = {"$.ref": "${workflow.input.ref}", "$.repository.fullname": "acme/shop"}
+
+
+def nested(*tasks: dict[str, Any]) -> dict[str, Any]:
+    """A loop around a switch around a fork around the tasks."""
+    fork = {
+        "name": "fork",
+        "taskReferenceName": "fork",
+        "type": "FORK_JOIN",
+        "forkTasks": [[set_variable("left")], list(tasks)],
+    }
+    join = {"name": "join", "taskReferenceName": "join", "type": "JOIN", "joinOn": ["left", tasks[-1]["name"]]}
+    switch = {
+        "name": "switch",
+        "taskReferenceName": "switch",
+        "type": "SWITCH",
+        "evaluatorType": "value-param",
+        "expression": "way",
+        "inputParameters": {"way": "in"},
+        "decisionCases": {"in": [fork, join]},
+        "defaultCase": [set_variable("other")],
+    }
+    return {
+        "name": "loop",
+        "taskReferenceName": "loop",
+        "type": "DO_WHILE",
+        "loopCondition": "false",
+        "loopOver": [switch],
+    }
+
+
+def sub_workflow(name: str, *tasks: dict[str, Any]) -> dict[str, Any]:
+    """A task that runs a sub-workflow which is defined inside it."""
+    inner = {"name": name, "version": 1, "schemaVersion": 2, "ownerEmail": "a@example.com", "tasks": list(tasks)}
+    return {
+        "name": "sub",
+        "taskReferenceName": "sub",
+        "type": "SUB_WORKFLOW",
+        "subWorkflowParam": {"name": name, "version": 1, "workflowDefinition": inner},
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered(conductor_url: str) -> None:
+    conductor = Conductor(conductor_url)
+    conductor.register(NESTED, [nested(wait_for_webhook("wait", MATCHES))], version=1)
+    conductor.register(NOTHING, [set_variable()], version=1)
+    conductor.register(OUTER, [sub_workflow(INNER, wait_for_webhook("wait", {"$.ref": "refs/heads/main"}))])
+    dynamic = {
+        "name": "dynamic",
+        "taskReferenceName": "dynamic",
+        "type": "DYNAMIC",
+        "dynamicTaskNameParam": "which",
+        "inputParameters": {"which": "${workflow.input.which}"},
+    }
+    conductor.register(DYNAMIC, [dynamic])
+
+
+def test_check_says_with_file_and_line_what_does_not_fit(bridge: Bridge) -> None:
+    def check() -> str:  # a busy machine's Conductor may be too slow for it
+        with suppress(AssertionError):
+            return bridge.cli("check", code=1)
+        return ""
+
+    lines = wait_for(check, "the check compares the workflows").splitlines()
+    file = bridge.definitions
+    lines_of = {text.strip(): number for number, text in enumerate(file.read_text().splitlines(), 1)}
+    nothing, outer, typo = NOTHING, OUTER, NOTHING.replace("noth", "nth")
+    assert sorted(line for line in lines if "webhook deploys" in line) == sorted(
+        [
+            f"{file}:{lines_of[f'{NESTED}: any']}: webhook deploys: receivers.{NESTED}: warning: task wait of {NESTED} "
+            "needs $.repository.fullname, which no sample event of github has; compare the path with a real event",
+            f"{file}:{lines_of[f'{NESTED}d: any']}: webhook deploys: receivers.{NESTED}d: warning: Conductor has no "
+            f"workflow {NESTED}d; did you mean {NESTED}?",
+            f"{file}:{lines_of[f'{nothing}: [1, 7]']}: webhook deploys: receivers.{nothing}: warning: Conductor has no "
+            f"version 7 of {nothing}; it has 1",
+            f"{file}:{lines_of[f'{nothing}: [1, 7]']}: webhook deploys: receivers.{nothing}: warning: version 1 of "
+            f"{nothing} has no WAIT_FOR_WEBHOOK task, so no event resumes it; add one, or remove the receiver",
+            f"{file}:{lines_of[f'{outer}: any']}: webhook deploys: receivers.{outer}: warning: version 1 of {outer} "
+            f"has no WAIT_FOR_WEBHOOK task, so no event resumes it; its sub-workflow {INNER} has one: make that the "
+            "receiver",
+            f"{file}:{lines_of[f'- workflow: {typo}']}: webhook deploys: starts[0]: Conductor has no workflow {typo}; "
+            f"did you mean {nothing}?",
+            f"{file}:{lines_of[f'- workflow: {nothing}']}: webhook deploys: starts[1]: Conductor has no version 2 of "
+            f"{nothing}; it has 1",
+        ]
+    )
+    assert "workflow" not in bridge.cli("check", "--offline")
+
+
+def test_a_task_of_a_sub_workflow_that_is_defined_inside_belongs_to_the_sub_workflow(
+    bridge: Bridge, conductor: Conductor
+) -> None:
+    """As the check takes it."""
+    conductor.start(OUTER)
+    wait_for(lambda: INNER in bridge.store.queries.waiting_by_workflow(), "the sub-workflow's task is known")
+    assert OUTER not in bridge.store.queries.waiting_by_workflow()
+
+
+def test_the_worker_notes_what_does_not_fit_for_the_overview(bridge: Bridge) -> None:
+    found = wait_for(lambda: bridge.store.facts.all().get("workflow_problems"), "the worker compares the workflows")
+    assert f"Conductor has no workflow {NESTED}d; did you mean {NESTED}?" in found
+    assert len(found.splitlines()) == 6  # none of samples: those are guesses
+
+
+# --- the page -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(conductor_url: str, tmp_path: Path) -> FlaskClient:
+    """The page of a folder with one webhook, which receives a workflow that a person completes, and starts one."""
+    folder = tmp_path / "webhooks"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(
+        f"webhooks: [{{name: orders, verifier: none, receivers: {{{unique('wd_run')}: any}},"
+        f" starts: [{{workflow: {unique('wd_gone')}}}]}}]"
+    )
+    settings = Settings.model_validate(
+        {
+            "bridge_webhooks": folder,
+            "bridge_database": f"sqlite:///{tmp_path / 'bridge.db'}",
+            "bridge_admin_writes": True,
+            "conductor_server_url": conductor_url,
+        }
+    )
+    return create_app(settings).test_client()
+
+
+def form_token(page: FlaskClient) -> str:
+    found = re.search(r'name="form_token" value="([\w-]+)"', page.get("/webhooks/orders").text)
+    assert found
+    return found[1]
+
+
+def test_a_workflow_is_run_on_the_page_and_followed_to_its_end(page: FlaskClient, conductor: Conductor) -> None:
+    conductor.register(unique("wd_run"), [by_hand("approve")])
+    chosen = f'["{unique("wd_run")}", null]'
+    data = {"form_token": form_token(page), "workflow": chosen, "input": '{"order": 4711}'}
+    started = page.post("/webhooks/orders/run", data=data)
+    assert started.status_code == 303
+    follow = started.headers["Location"]
+    workflow_id = follow.rsplit("/", 1)[1]
+    assert conductor.workflow(workflow_id)["input"] == {"order": 4711}
+
+    conductor.wait_for_task(workflow_id, "approve")
+    running = page.get(follow)
+    assert int(running.headers["Refresh"]) > 0
+    assert all(text in running.text for text in ("RUNNING", "approve", "HUMAN", workflow_id))
+
+    conductor.complete(workflow_id, "approve")
+    conductor.wait_for_status(workflow_id)
+    ended = page.get(follow)
+    assert "Refresh" not in ended.headers
+    assert ended.text.count("COMPLETED") == 2
+    assert "ran a workflow of</td>" in page.get("/changes").text or workflow_id in page.get("/changes").text
+
+
+def test_a_workflow_that_cannot_be_started_is_said_beside_the_input(page: FlaskClient) -> None:
+    data = {"form_token": form_token(page), "workflow": f'["{unique("wd_gone")}", null]', "input": '{"a": 1}'}
+    answer = page.post("/webhooks/orders/run", data=data)
+    assert answer.status_code == 422
+    assert "It was not started: 404 No such workflow" in answer.text
+    assert "{&#34;a&#34;: 1}" in answer.text
+
+
+def test_the_form_offers_conductors_workflows_with_their_versions(page: FlaskClient, conductor: Conductor) -> None:
+    for version in (1, 2, 4):
+        conductor.register(unique("wd_offered"), [wait_for_webhook("wait")], version=version)
+    text = page.get("/new?platform=github").text
+    assert f'<option value="{unique("wd_offered")}">versions 1–2, 4</option>' in text
+
+
+# --- the client ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.server
+def test_the_client_reads_names_versions_and_definitions(conductor_url: str) -> None:
+    client = Client(conductor_url, Bounds(10))
+    versions = client.workflow_versions()
+    assert versions[NESTED] == [1]
+    assert client.workflow_definition(NESTED, 1)["tasks"][0]["type"] == "DO_WHILE"

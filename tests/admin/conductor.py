@@ -1,0 +1,63 @@
+"""A server in Conductor's place, for what command line and page ask of it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+LIST = "/api/metadata/workflow/names-and-versions"
+
+
+class StandIn:
+    """Answers each path with a status and a JSON value, by a function where it has to be made; with 404 any other."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, Any] | Callable[[Any], tuple[int, Any]]] = {}
+        self.asked: list[str] = []
+        self.url = ""
+
+    def has(self, *names: str, versions: tuple[int, ...] = (2,)) -> None:
+        """Registers these workflows, and no others."""
+        self.answers[LIST] = 200, {name: [{"name": name, "version": one} for one in versions] for name in names}
+
+    def defines(self, name: str, *tasks: dict[str, Any]) -> None:
+        """Gives version 2 of the workflow these tasks."""
+        self.answers[f"/api/metadata/workflow/{name}"] = 200, {"name": name, "version": 2, "tasks": tasks}
+
+
+@contextmanager
+def standing_in() -> Iterator[StandIn]:
+    """Such a server, running."""
+    stand_in = StandIn()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do(self) -> None:
+            path = urlsplit(self.path).path
+            stand_in.asked.append(path)
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            answer = stand_in.answers.get(path, (404, {"message": "nothing of that name"}))
+            status, value = answer(json.loads(body or b"null")) if callable(answer) else answer
+            text = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST = do_PUT = do
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        stand_in.url = f"http://127.0.0.1:{server.server_port}/api"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield stand_in
+        server.shutdown()
+        thread.join()

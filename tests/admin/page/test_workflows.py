@@ -1,0 +1,302 @@
+"""Conductor's workflows on the page: the form offers them, and a webhook's page runs one and follows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from admin.conductor import Workflows
+from admin.page.app import create_app
+from admin.page.pages import in_ranges
+from tests.admin.conductor import LIST, StandIn, standing_in
+from tests.admin.sample import settings_for
+from worker.conductor.client import Conductor
+from worker.conductor.transport import Bounds
+
+ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
+DEPLOYS = """
+webhooks:
+  - name: deploys
+    verifier: none
+    receivers: {deploy: any, release: [1, 2]}
+    starts: [{workflow: on_push}, {workflow: deploy}]
+"""
+RUNNING = {
+    "workflowId": "w-1",
+    "workflowName": "deploy",
+    "workflowVersion": 3,
+    "status": "RUNNING",
+    "startTime": 1_764_000_000_000,
+    "tasks": [
+        {"referenceTaskName": "build", "taskType": "SIMPLE", "status": "COMPLETED"},
+        {"referenceTaskName": "wait", "taskType": "WAIT_FOR_WEBHOOK", "status": "IN_PROGRESS"},
+    ],
+}
+
+
+@pytest.fixture
+def conductor() -> Iterator[StandIn]:
+    with standing_in() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "webhooks"
+    folder.mkdir()
+    (folder / "deploys.yaml").write_text(DEPLOYS, encoding="utf-8")
+    return folder
+
+
+def page_of(folder: Path, conductor: StandIn, **more: Any) -> FlaskClient:
+    given = {"bridge_webhooks": folder, "bridge_admin_writes": True, "conductor_server_url": conductor.url, **more}
+    return create_app(settings_for(folder.parent, **given)).test_client()
+
+
+@pytest.fixture
+def page(folder: Path, conductor: StandIn) -> FlaskClient:
+    return page_of(folder, conductor)
+
+
+def post(page: FlaskClient, path: str, **values: Any) -> TestResponse:
+    found = re.search(r'name="form_token" value="([\w-]+)"', page.get("/webhooks/deploys").text)
+    return page.post(path, data={"form_token": found[1] if found else "", **values})
+
+
+# --- the form -----------------------------------------------------------------------------------------------
+
+
+def test_five_thousand_workflows_are_offered_with_their_versions(page: FlaskClient, conductor: StandIn) -> None:
+    names = [f"flow_{number}" for number in range(5000)]
+    conductor.has(*names, versions=(1, 2, 3, 7))
+    text = page.get("/new?platform=github").text
+    offered = re.findall(r'<option value="(\w+)">versions 1–3, 7</option>', text)
+    assert offered == names
+    assert text.count('list="workflows"') == 2  # to receive, and to start
+    assert "Conductor has 5000 workflows" in text
+
+
+def test_the_list_is_asked_for_once_however_often_the_form_is_shown(page: FlaskClient, conductor: StandIn) -> None:
+    conductor.has("deploy")
+    for _ in range(3):
+        page.get("/new?platform=github")
+    assert conductor.asked == [LIST]
+
+
+def test_a_conductor_that_lists_nothing_leaves_a_form_to_type_names_in(page: FlaskClient, conductor: StandIn) -> None:
+    conductor.answers[LIST] = 403, {"message": "no"}
+    text = unescape(page.get("/new?platform=github").text)
+    assert "Conductor's workflows can't be listed now: 403 no" in text
+    answer = post(page, "/new", platform="github", name="new", secret="x" * 32, receivers="anything", do="create")
+    assert answer.status_code == 200
+
+
+def test_a_chosen_workflow_is_added_to_the_receivers(page: FlaskClient, conductor: StandIn, folder: Path) -> None:
+    conductor.has("flow", "a:b")
+    added = post(
+        page, "/new", platform="github", do="add", receiver="flow", receiver_versions="2, 3", receivers="other\n"
+    )
+    assert ">other\nflow: 2, 3</textarea>" in added.text
+    version = re.search(r'name="version" value="(\w+)"', page.get("/webhooks/deploys/edit").text)
+    assert version
+    post(
+        page,
+        "/webhooks/deploys/edit",
+        do="save",
+        version=version[1],
+        receivers="deploy\nrelease: 1, 2",
+        receiver="a:b",
+        start_workflow_0="on_push",
+        start_workflow_1="deploy",
+    )
+    assert "a:b: any" in (folder / "deploys.yaml").read_text().replace("'", "")
+
+
+def test_what_does_not_fit_is_said_beside_the_yaml(page: FlaskClient, conductor: StandIn) -> None:
+    conductor.has("deploy", "release")
+    wait = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "w", "inputParameters": {"matches": {"$.nothing": 1}}}
+    conductor.defines("deploy", wait)
+    values = {"platform": "github", "name": "new", "secret": "x" * 32, "receivers": "deploy\nreleas\nrelease: 2"}
+    text = unescape(post(page, "/new", do="check", start_workflow_0="deploy", start_version_0="9", **values).text)
+    assert "Conductor has no workflow releas; did you mean release?" in text
+    assert "Conductor has no version 9 of deploy; it has 2" in text
+    assert "task w of deploy needs $.nothing, which no sample event of github has" in text
+    assert '<datalist id="versions_0"><option value="2">' in text
+
+
+def test_a_list_that_is_being_asked_for_keeps_nobody_else_waiting() -> None:
+    """The other threads take the list as it was last."""
+    with standing_in() as stand_in:
+        workflows = Workflows(Conductor(stand_in.url, Bounds(5)))
+        meanwhile = []
+
+        def answer(body: Any) -> tuple[int, Any]:
+            meanwhile.append(workflows.catalogue().failure)
+            return 200, {"deploy": [{"version": 1}]}
+
+        stand_in.answers[LIST] = answer
+        assert workflows.catalogue().versions == {"deploy": [1]}
+        assert meanwhile == ["Conductor has not answered yet"]
+
+
+def test_the_list_is_asked_for_again_after_half_a_minute() -> None:
+    now = 0.0
+    with standing_in() as stand_in:
+        workflows = Workflows(Conductor(stand_in.url, Bounds(5)), lambda: now)
+        stand_in.has("deploy")
+        workflows.catalogue()
+        stand_in.has("deploy", "release")
+        now = 29.0
+        assert list(workflows.catalogue().versions) == ["deploy"]
+        now = 31.0
+        assert list(workflows.catalogue().versions) == ["deploy", "release"]
+
+
+@pytest.mark.parametrize(
+    ("versions", "text"),
+    [([3], "version 3"), ([1, 2, 3], "versions 1–3"), ([1, 3, 4, 9], "versions 1, 3–4, 9")],
+)
+def test_versions_are_written_as_ranges(versions: list[int], text: str) -> None:
+    assert in_ranges(versions) == text
+
+
+# --- running one --------------------------------------------------------------------------------------------
+
+
+def test_the_workflows_of_the_webhook_can_be_chosen(page: FlaskClient) -> None:
+    text = unescape(page.get("/webhooks/deploys").text)
+    chosen = re.findall(r'<option value="(\[.*?\])">(.*?)</option>', text)
+    assert chosen == [
+        ('["deploy", null]', "deploy"),
+        ('["release", 1]', "release, version 1"),
+        ('["release", 2]', "release, version 2"),
+        ('["on_push", null]', "on_push"),
+    ]
+
+
+def test_a_workflow_is_started_with_the_input_as_it_was_typed(page: FlaskClient, conductor: StandIn) -> None:
+    bodies: list[Any] = []
+    conductor.answers["/api/workflow"] = lambda body: bodies.append(body) or (200, "w-1")  # type: ignore[func-returns-value]
+    answer = post(page, "/webhooks/deploys/run", workflow='["release", 2]', input='{"ref": "main"}')
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/webhooks/deploys/runs/w-1")
+    assert [(body["name"], body["version"], body["input"]) for body in bodies] == [("release", 2, {"ref": "main"})]
+    assert "release, version 2: w-1" in page.get("/changes").text
+    post(page, "/webhooks/deploys/run", workflow='["deploy", null]', input="  ")
+    assert bodies[1]["input"] == {} and "version" not in bodies[1]
+    assert bodies[0]["correlationId"] != bodies[1]["correlationId"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("[1]", "the input is not a JSON object"),
+        ("null", "the input is not a JSON object"),
+        ("{", "the input is not JSON"),
+        ('{"a": NaN}', "NaN is not"),
+        ("[" * 15_000, "the input is nested"),
+    ],
+)
+def test_an_input_that_is_no_json_object_starts_nothing(
+    page: FlaskClient, conductor: StandIn, typed: str, said: str
+) -> None:
+    answer = post(page, "/webhooks/deploys/run", workflow='["deploy", null]', input=typed)
+    assert answer.status_code == 422
+    assert said in answer.text
+    assert conductor.asked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(404, "It was not started: 404 no such"), (403, "It was not started: 403 no such"), (500, "It may have been")],
+)
+def test_a_start_that_fails_is_said_with_what_was_typed(
+    page: FlaskClient, conductor: StandIn, status: int, said: str
+) -> None:
+    conductor.answers["/api/workflow"] = status, {"message": "no such workflow"}
+    answer = post(page, "/webhooks/deploys/run", workflow='["on_push", null]', input='{"n": 1}')
+    assert answer.status_code == 422
+    assert said in answer.text
+    assert '{"n": 1}</textarea>' in unescape(answer.text)
+    assert "<option value='[\"on_push\", null]' selected" in unescape(answer.text).replace('"["', "'[\"").replace(
+        ']" selected', "]' selected"
+    )
+
+
+def test_only_a_workflow_of_the_webhook_is_run(page: FlaskClient, conductor: StandIn) -> None:
+    assert post(page, "/webhooks/deploys/run", workflow='["other", null]').status_code == 409
+    assert post(page, "/webhooks/nothing/run", workflow='["deploy", null]').status_code == 404
+    assert conductor.asked == []
+
+
+def test_running_needs_an_admin_writes_and_a_form_of_ours(folder: Path, conductor: StandIn) -> None:
+    values = {"workflow": '["deploy", null]', "input": "{}"}
+    tokens = {"bridge_admin_token": ADMIN, "bridge_viewer_token": VIEWER}
+    with_tokens = page_of(folder, conductor, **tokens)
+    for token, status in ((VIEWER, 403), (ADMIN, 422)):
+        headers = {"Authorization": f"Bearer {token}"}
+        assert with_tokens.post("/webhooks/deploys/run", data=values, headers=headers).status_code == status
+    assert conductor.asked == ["/api/workflow"]  # which the stand-in hasn't got
+
+    conductor.asked.clear()
+    read_only = page_of(folder, conductor, bridge_admin_writes=False)
+    assert "Run workflow" not in read_only.get("/webhooks/deploys").text
+    assert page_of(folder, conductor).post("/webhooks/deploys/run", data=values).status_code == 403  # without its token
+    read_only_token = re.search(r'name="form_token" value="([\w-]+)"', read_only.get("/webhooks/deploys").text)
+    assert read_only_token
+    answer = read_only.post("/webhooks/deploys/run", data={**values, "form_token": read_only_token[1]})
+    assert (answer.status_code, conductor.asked) == (403, [])
+    assert "BRIDGE_ADMIN_WRITES" in answer.text
+    assert (read_only.get("/webhooks/deploys/runs/w-1").status_code, conductor.asked) == (404, [])
+
+
+# --- following it -------------------------------------------------------------------------------------------
+
+
+def test_a_running_workflow_is_looked_at_again_by_the_browser(page: FlaskClient, conductor: StandIn) -> None:
+    conductor.answers["/api/workflow/w-1"] = 200, RUNNING
+    answer = page.get("/webhooks/deploys/runs/w-1")
+    assert answer.headers["Refresh"] == "30"  # it has run for long
+    text = unescape(answer.text)
+    for shown in ("RUNNING", "build", "COMPLETED", "WAIT_FOR_WEBHOOK", "https://conductor.example.com/execution/w-1"):
+        assert shown in text
+    assert "Refresh" not in page.get("/webhooks/deploys/runs/w-1?follow=no").headers
+
+
+def test_a_workflow_that_has_failed_is_followed_no_more_and_says_why(page: FlaskClient, conductor: StandIn) -> None:
+    failed = {"referenceTaskName": "build", "taskType": "HTTP", "status": "FAILED", "reasonForIncompletion": "<503>"}
+    ended = {"status": "FAILED", "endTime": 1_764_000_001_000, "reasonForIncompletion": "build failed"}
+    conductor.answers["/api/workflow/w-1"] = 200, {**RUNNING, **ended, "tasks": [failed]}
+    answer = page.get("/webhooks/deploys/runs/w-1")
+    assert "Refresh" not in answer.headers
+    assert all(text in answer.text for text in ("FAILED", "build failed", "&lt;503&gt;", "Ended"))
+    assert "Follow it" not in answer.text
+
+
+def test_of_very_many_tasks_the_last_are_shown(page: FlaskClient, conductor: StandIn) -> None:
+    tasks = [{"referenceTaskName": f"task_{number}", "status": "COMPLETED"} for number in range(250)]
+    conductor.answers["/api/workflow/w-1"] = 200, {**RUNNING, "tasks": tasks}
+    text = page.get("/webhooks/deploys/runs/w-1").text
+    assert "The last 100 of 250." in text
+    assert "task_149" not in text and "task_150" in text
+
+
+def test_a_workflow_of_another_webhook_or_an_unknown_one_is_not_shown(page: FlaskClient, conductor: StandIn) -> None:
+    conductor.answers["/api/workflow/w-1"] = 200, {**RUNNING, "workflowName": "salaries"}
+    for workflow_id in ("w-1", "unknown"):
+        answer = page.get(f"/webhooks/deploys/runs/{workflow_id}")
+        assert answer.status_code == 404
+        assert "salaries" not in answer.text
+
+
+def test_a_conductor_that_cannot_tell_is_asked_again(page: FlaskClient, conductor: StandIn) -> None:
+    conductor.answers["/api/workflow/w-1"] = 503, {"message": "away"}
+    answer = page.get("/webhooks/deploys/runs/w-1")
+    assert (answer.status_code, answer.headers["Refresh"]) == (200, "2")
+    assert "Conductor can&#39;t tell now: 503 away" in answer.text

@@ -1,0 +1,88 @@
+"""Conductor's workflows in a real browser: chosen from thousands, run, and followed to the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.admin.conductor import StandIn, standing_in
+from tests.admin.page import browser
+from tests.admin.page.test_browser import await_true
+from tests.admin.sample import settings_for
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+pytestmark = [
+    pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing())),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+DEFINITIONS = "webhooks: [{name: deploys, verifier: none, receivers: {flow_1234: any}}]\n"
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Chrome]:
+    with browser.browser() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def conductor() -> Iterator[StandIn]:
+    with standing_in() as stand_in:
+        stand_in.has(*(f"flow_{number}" for number in range(5000)), versions=(1, 2))
+        yield stand_in
+
+
+@pytest.fixture
+def url(tmp_path: Path, conductor: StandIn) -> Iterator[str]:
+    folder = tmp_path / "webhooks"
+    folder.mkdir()
+    (folder / "deploys.yaml").write_text(DEFINITIONS, encoding="utf-8")
+    settings = settings_for(
+        tmp_path, bridge_webhooks=folder, bridge_admin_writes=True, conductor_server_url=conductor.url
+    )
+    with browser.serving_page(settings) as url:
+        yield url
+
+
+def test_a_receiver_is_chosen_from_five_thousand_by_keyboard(driver: Chrome, url: str) -> None:
+    driver.get(f"{url}/new?platform=github")
+    assert len(driver.find_elements(By.CSS_SELECTOR, "#workflows option")) == 5000
+    field = driver.find_element(By.NAME, "receiver")
+    assert driver.execute_script("return arguments[0].list.id", field) == "workflows"
+    field.send_keys("flow_4711")
+    driver.find_element(By.NAME, "receiver_versions").send_keys("2", Keys.ENTER)
+    await_true(driver, lambda: "flow_4711: 2" in str(driver.find_element(By.NAME, "receivers").get_attribute("value")))
+
+
+def test_a_workflow_is_run_and_the_page_follows_it_by_itself(driver: Chrome, url: str, conductor: StandIn) -> None:
+    inputs: list[Any] = []
+    views: list[str] = []
+
+    def start(body: Any) -> tuple[int, Any]:
+        inputs.append(body["input"])
+        return 200, "w-1"
+
+    def progress(body: Any) -> tuple[int, Any]:
+        views.append("RUNNING" if len(views) < 2 else "COMPLETED")
+        workflow = {"workflowId": "w-1", "workflowName": "flow_1234", "workflowVersion": 2}
+        return 200, {**workflow, "status": views[-1], "startTime": 4_000_000_000_000, "tasks": []}
+
+    conductor.answers["/api/workflow"] = start
+    conductor.answers["/api/workflow/w-1"] = progress
+    driver.get(f"{url}/webhooks/deploys")
+    driver.find_element(By.ID, "input").send_keys('{"n": 1}')
+    driver.find_element(By.XPATH, "//button[text()='Run workflow']").click()
+    await_true(driver, lambda: "COMPLETED" in driver.find_element(By.CSS_SELECTOR, ".facts").text)
+    assert inputs == [{"n": 1}]
+    assert views == ["RUNNING", "RUNNING", "COMPLETED"]
+    assert "Stop following" not in driver.page_source

@@ -1,0 +1,104 @@
+"""When the leader compares the webhooks with Conductor's workflows, and what it says."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
+
+from config.webhooks import Definitions, Webhook
+from tests.worker.clock import Clock
+from worker import metrics
+from worker.conductor.errors import ConductorError, NotNow
+from worker.leader.reporting import Reporter
+from worker.leader.workflow_check import WorkflowCheck
+
+HOOK = Webhook.model_validate({"name": "hook", "receivers": {"deploy": "any"}, "starts": ({"workflow": "on_push"},)})
+WAIT = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "wait"}
+
+
+class Registry:
+    """A Conductor that has `deploy`, and `on_push` once it is registered."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, list[int]] = {"deploy": [1]}
+        self.error: ConductorError | None = None
+        self.asked = 0
+
+    def within(self, seconds: float) -> Registry:
+        return self
+
+    def workflow_versions(self) -> dict[str, list[int]]:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        return self.versions
+
+    def workflow_definition(self, name: str, version: int) -> dict[str, Any]:
+        return {"name": name, "version": version, "tasks": [WAIT]}
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(1000)
+
+
+@pytest.fixture
+def check(registry: Registry, clock: Clock) -> WorkflowCheck:
+    return WorkflowCheck(registry, clock)  # type: ignore[arg-type]
+
+
+def test_new_definitions_are_compared_at_once_and_the_same_ones_every_five_minutes(
+    registry: Registry, clock: Clock, check: WorkflowCheck
+) -> None:
+    first, second = Definitions((HOOK,)), Definitions((HOOK,))
+    for definitions, seconds, asked in ((first, 0, 1), (first, 299, 1), (second, 0, 2), (second, 301, 3)):
+        clock.seconds += seconds
+        found = check.run(definitions)
+        assert (found is None) is (seconds == 299)
+        assert registry.asked == asked
+
+
+def test_a_server_that_lists_no_workflows_is_logged_once(registry: Registry, check: WorkflowCheck) -> None:
+    registry.error = NotNow("403 no")
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert check.run(Definitions((HOOK,))) is None
+    assert [line["error"] for line in logs] == ["403 no"]
+
+
+def test_what_does_not_fit_is_logged_noted_and_counted_until_it_fits(check: WorkflowCheck, registry: Registry) -> None:
+    store = mock.Mock()
+    reporter = Reporter(store)
+    with capture_logs() as logs:
+        for versions in ({"deploy": [1]}, {"deploy": [1], "on_push": [1]}):
+            registry.versions = versions
+            reporter.workflows(check.run(Definitions((HOOK,))) or ())
+    missing = ":1: webhook hook: starts[0]: Conductor has no workflow on_push; register it there, or correct the name"
+    assert [call.args for call in store.facts.set.call_args_list] == [
+        ("workflow_problems", missing),
+        ("workflow_problems", None),
+    ]
+    assert [(line["log_level"], line["problems"]) for line in logs] == [("warning", [missing])]
+    assert REGISTRY.get_sample_value("bridge_workflow_problems") == 0
+
+
+def test_of_very_many_problems_some_are_noted_and_all_counted_by_this_leader_alone(check: WorkflowCheck) -> None:
+    names = {f"workflow_{number}": "any" for number in range(80)}
+    problems = check.run(Definitions((Webhook.model_validate({"name": "hook", "receivers": names}),)))
+    store = mock.Mock()
+    Reporter(store).workflows(problems or ())
+    lines = store.facts.set.call_args.args[1].splitlines()
+    assert len(lines) == 51
+    assert lines[-1] == "and 30 more: webhook-bridge check lists them"
+    assert REGISTRY.get_sample_value("bridge_workflow_problems") == 80
+    metrics.leadership_over()
+    assert REGISTRY.get_sample_value("bridge_workflow_problems") == 0

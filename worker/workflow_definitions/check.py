@@ -1,0 +1,203 @@
+"""Finds receivers and starts that Conductor's workflow definitions don't fit, with file and line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from config.problems import dotted
+from config.webhooks import Definitions, Problem, Webhook
+from config.yaml_lines import Where
+from criteria.matches import BadMatches, Criteria
+from criteria.suggestions import nearest
+from worker.conductor.client import Conductor
+from worker.conductor.errors import ConductorError, NotFound, Unreachable
+from worker.workflow_definitions.wait_tasks import WaitTask, WaitTasks, find_wait_tasks
+
+SECONDS = 5.0
+"""Within which the definitions are read: those that are left over then aren't checked."""
+_SUGGESTED = 10
+"""Names for which a similar one is looked for: among ten thousand, that takes a tenth of a second each."""
+_SHOWN = 10
+"""Versions or paths that one problem lists."""
+
+Documents = Callable[[Webhook], Sequence[Mapping[str, Any]]]
+"""Webhook → events such as its platform sends; none if nothing is known about them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the check has found."""
+
+    problems: tuple[Problem, ...]
+    """All are warnings; `fails_check` are those by which every event will fail."""
+    unread: str = ""
+    """Why some workflow definitions couldn't be checked; empty if all were."""
+
+
+def check_workflows(
+    conductor: Conductor,
+    definitions: Definitions,
+    versions: Mapping[str, Sequence[int]] | None = None,
+    documents: Documents = lambda webhook: (),
+    seconds: float = SECONDS,
+) -> Checked:
+    """Compares the webhooks with the workflows that Conductor has.
+
+    `versions` are those of `Conductor.workflow_versions`, if the caller has asked already. Each version of a receiver
+    is read once, however many webhooks name it. Raises ConductorError if the workflows can't be listed.
+    """
+    until = time.monotonic() + seconds
+    check = _Check(conductor, definitions, conductor.workflow_versions() if versions is None else versions, until)
+    check.read()
+    found = [problem for webhook in definitions.webhooks for problem in check.webhook(webhook, documents)]
+    return Checked(tuple(found), check.unread)
+
+
+class _Check:
+    def __init__(
+        self, conductor: Conductor, definitions: Definitions, versions: Mapping[str, Sequence[int]], until: float
+    ):
+        self.unread = ""
+        self._conductor = conductor
+        self._definitions = definitions
+        self._versions = versions
+        self._until = until
+        self._read: dict[tuple[str, int], WaitTasks] = {}
+        self._inside: dict[str, list[WaitTask]] = {}
+        """Sub-workflow that is defined inside a receiver → its tasks."""
+        self._similar: dict[str, str | None] = {}
+
+    # --- reading --------------------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Reads the receivers' definitions."""
+        wanted = {
+            (workflow, version)
+            for webhook in self._definitions.webhooks
+            for workflow, versions in webhook.receivers.items()
+            for version in self._looked_at(workflow, versions)
+        }
+        for workflow, version in sorted(wanted):
+            rest = self._until - time.monotonic()
+            if rest <= 0:
+                self.unread = "Conductor is slow"
+                return
+            try:
+                definition = self._conductor.within(rest).workflow_definition(workflow, version)
+            except NotFound:
+                continue  # it has gone since the list was read
+            except ConductorError as error:
+                self.unread = f"{workflow}: {error}"
+                if isinstance(error, Unreachable):
+                    return
+                continue
+            tasks = self._read[workflow, version] = find_wait_tasks(definition)
+            self._inside |= tasks.inside
+
+    def _looked_at(self, workflow: str, versions: frozenset[int] | None) -> list[int]:
+        """The versions of a receiver that there are; of any, the latest."""
+        there = self._versions.get(workflow, ())
+        return list(there[-1:]) if versions is None else sorted(versions.intersection(there))
+
+    # --- problems -------------------------------------------------------------------------------------------
+
+    def webhook(self, webhook: Webhook, documents: Documents) -> Iterator[Problem]:
+        """What doesn't fit in one webhook."""
+        for workflow, versions in webhook.receivers.items():
+            where: Where = ("receivers", workflow)
+            if workflow in self._inside and workflow not in self._versions:
+                yield from self._matches(webhook, where, workflow, self._inside[workflow], documents)
+                continue
+            for what, remedy in self._missing(workflow, versions or ()):
+                yield self._problem(webhook, where, what, remedy)
+            for version in self._looked_at(workflow, versions):
+                if (tasks := self._read.get((workflow, version))) is not None:
+                    yield from self._waits(webhook, workflow, version, tasks, documents)
+        for index, start in enumerate(webhook.starts):
+            for what, remedy in self._missing(start.workflow, () if start.version is None else (start.version,)):
+                yield self._problem(webhook, ("starts", index), what, remedy, fails_check=True)
+
+    def _missing(self, workflow: str, versions: frozenset[int] | Sequence[int]) -> Iterator[tuple[str, str]]:
+        """What Conductor lacks, and the remedy."""
+        there = self._versions.get(workflow)
+        if there is None:
+            similar = self._nearest(workflow)
+            remedy = f"did you mean {similar}?" if similar else "register it there, or correct the name"
+            yield f"Conductor has no workflow {workflow}", remedy
+            return
+        if missing := sorted(set(versions).difference(there)):
+            known = f"it has {_listed(there[-_SHOWN:])}" if len(there) <= _SHOWN else f"the latest is {there[-1]}"
+            yield f"Conductor has no version {_listed(missing[:_SHOWN])} of {workflow}", known
+
+    def _nearest(self, workflow: str) -> str | None:
+        if workflow not in self._similar and len(self._similar) < _SUGGESTED:
+            self._similar[workflow] = nearest(workflow, self._versions)
+        return self._similar.get(workflow)
+
+    def _waits(
+        self, webhook: Webhook, workflow: str, version: int, tasks: WaitTasks, documents: Documents
+    ) -> Iterator[Problem]:
+        where: Where = ("receivers", workflow)
+        if not tasks.own and not tasks.may_have_more:
+            what = f"version {version} of {workflow} has no WAIT_FOR_WEBHOOK task, so no event resumes it"
+            yield self._problem(webhook, where, what, _without_tasks(tasks))
+        yield from self._matches(webhook, where, workflow, tasks.own, documents)
+
+    def _matches(
+        self, webhook: Webhook, where: Where, workflow: str, tasks: Sequence[WaitTask], documents: Documents
+    ) -> Iterator[Problem]:
+        known = documents(webhook) if tasks else ()
+        for task in tasks:
+            place = f"task {task.reference_name} of {workflow}"
+            try:
+                missing = _never_found(task.matches, known)
+            except BadMatches as error:
+                what = f"the matches of {place} can't be used: {error}"
+                yield self._problem(webhook, where, what, "correct them in the workflow")
+                continue
+            if missing:
+                what = f"{place} needs {', '.join(missing[:_SHOWN])}, which no sample event of {webhook.platform} has"
+                yield self._problem(webhook, where, what, "compare the path with a real event")
+
+    def _problem(self, webhook: Webhook, where: Where, what: str, remedy: str, fails_check: bool = False) -> Problem:
+        file, line = self._definitions.places.get((webhook.name, where), ("", 1))
+        return Problem(file, line, f"webhook {webhook.name}: {dotted(where)}", what, remedy, True, fails_check)
+
+
+def _without_tasks(tasks: WaitTasks) -> str:
+    """What to do about a receiver without a task that waits."""
+    if waiting := [name for name, inner in tasks.inside.items() if inner]:
+        return f"its sub-workflow {waiting[0]} has one: make that the receiver"
+    if tasks.sub_workflows:
+        named = ", ".join(sorted(tasks.sub_workflows)[:_SHOWN])
+        return f"add one, or, if a sub-workflow waits ({named}), make that the receiver"
+    return "add one, or remove the receiver"
+
+
+def _never_found(matches: Any, documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The paths that are missing in each of the documents: in the one that lacks fewest of them.
+
+    What a real delivery has in `_webhook`, its headers for example, no sample says. Raises BadMatches.
+    """
+    if _is_computed(matches):
+        return []
+    if isinstance(matches, dict):
+        matches = {path: expected for path, expected in matches.items() if not _is_computed(path)}
+    criteria = Criteria.parse(matches)
+    paths = [
+        (path, select) for path, select in zip(criteria.paths, criteria.selects, strict=True) if "_webhook" not in path
+    ]
+    missing = ([path for path, select in paths if not select(document)] for document in documents)
+    return min(missing, key=len, default=[])
+
+
+def _is_computed(value: Any) -> bool:
+    """Whether Conductor puts in what this is as the workflow runs."""
+    return isinstance(value, str) and "${" in value
+
+
+def _listed(versions: Sequence[int]) -> str:
+    return ", ".join(map(str, versions))

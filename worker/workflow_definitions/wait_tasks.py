@@ -1,0 +1,74 @@
+"""The WAIT_FOR_WEBHOOK tasks of a workflow's definition. Pure: the definition in, its tasks out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.conductor.search import TASK_TYPE
+
+_MADE_AS_IT_RUNS = frozenset(("DYNAMIC", "FORK_JOIN_DYNAMIC"))
+"""Types of tasks that Conductor turns into others as the workflow runs: what they are no definition says."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitTask:
+    """One WAIT_FOR_WEBHOOK task."""
+
+    reference_name: str
+    matches: Any
+
+
+@dataclass(slots=True)
+class WaitTasks:
+    """What a definition says of the tasks that wait."""
+
+    own: list[WaitTask] = field(default_factory=list)
+    inside: dict[str, list[WaitTask]] = field(default_factory=dict)
+    """Sub-workflow that is defined inside → its tasks. In Conductor they are that workflow's, not the outer one's."""
+    sub_workflows: set[str] = field(default_factory=set)
+    """Sub-workflows by name: their tasks are in definitions of their own."""
+    may_have_more: bool = False
+    """Whether some tasks are only made as the workflow runs."""
+
+
+def find_wait_tasks(definition: dict[str, Any]) -> WaitTasks:
+    """The tasks at any depth: in loops, forks, switches, and sub-workflows that are defined inside.
+
+    What isn't as Conductor writes it is left out: nothing is raised.
+    """
+    found = WaitTasks()
+    rest = [(found.own, definition.get("tasks"))]
+    while rest:
+        tasks, items = rest.pop()
+        for item in items if isinstance(items, list) else ():
+            if not isinstance(item, dict):
+                continue
+            if item.get("type") == TASK_TYPE:
+                inputs = item.get("inputParameters")
+                matches = inputs.get("matches") if isinstance(inputs, dict) else None
+                tasks.append(WaitTask(str(item.get("taskReferenceName")), matches))
+            found.may_have_more = found.may_have_more or item.get("type") in _MADE_AS_IT_RUNS
+            rest += [(tasks, nested) for nested in _nested(item)]
+            if (inner := _defined_inside(item)) is not None:
+                rest.append((found.inside.setdefault(str(inner.get("name")), []), inner.get("tasks")))
+            elif isinstance(parameters := item.get("subWorkflowParam"), dict) and parameters.get("name"):
+                found.sub_workflows.add(str(parameters["name"]))
+    return found
+
+
+def _nested(task: dict[str, Any]) -> Iterator[Any]:
+    """The lists of tasks in a task."""
+    yield task.get("loopOver")
+    yield task.get("defaultCase")
+    cases, forks = task.get("decisionCases"), task.get("forkTasks")
+    yield from cases.values() if isinstance(cases, dict) else ()
+    yield from forks if isinstance(forks, list) else ()
+
+
+def _defined_inside(task: dict[str, Any]) -> dict[str, Any] | None:
+    """The definition of a sub-workflow that a task contains, if it does."""
+    parameters = task.get("subWorkflowParam")
+    inner = parameters.get("workflowDefinition") if isinstance(parameters, dict) else None
+    return inner if isinstance(inner, dict) else None
