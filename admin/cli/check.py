@@ -81,9 +81,9 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
         sys.exit(wrong)
     for warning in warnings:
         click.echo(plain(warning))
-    number, errors = len(definitions.webhooks), sum(warning.fails_check for warning in warnings)
-    found = f"{number} webhook{'' if number == 1 else 's'}, {errors or 'no'} error{'' if errors == 1 else 's'}"
-    click.echo(f"{here.settings.bridge_webhooks}: {found}", err=True)
+    number, failing = len(definitions.webhooks), sum(warning.fails_check for warning in warnings)
+    summary = f"{number} webhook{'' if number == 1 else 's'}, {failing or 'no'} error{'' if failing == 1 else 's'}"
+    click.echo(f"{here.settings.bridge_webhooks}: {summary}", err=True)
     for name, finding in findings:
         click.echo(f"{finding.level}: {name}: {plain(finding)}", err=True)
     sys.exit(wrong)

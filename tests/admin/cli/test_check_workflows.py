@@ -79,7 +79,7 @@ def test_a_conductor_that_is_away_or_refuses_is_said_once_and_offline_none_is_as
 ) -> None:
     conductor.answers[POLL] = 401, {"message": "no"}
     [said] = [line for line in cli("check", code=1).stderr.splitlines() if "CONDUCTOR_SERVER_URL" in line]
-    assert "doesn't let us in" in said
+    assert "refuses the key" in said
     assert LIST not in conductor.asked
     conductor.asked.clear()
     cli("check", "--offline")
