@@ -11,6 +11,7 @@ import pytest
 
 from config.settings import Settings
 from platforms import PLATFORMS
+from testkit.conductor import RELEASE
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -94,3 +95,16 @@ def test_the_guarantees_name_tests_that_exist() -> None:
 def test_the_names_of_tests_have_less_than_a_hundred_characters() -> None:
     tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     assert [name for name in re.findall(r"def (test_\w+)", tests) if len(name) >= 100] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("README.md", "a server of Conductor OSS {}"),
+        ("docs/conductor.md", "built and tested on Conductor OSS {}"),
+        ("docs/orkes.md", "No release up to {} has any"),
+        ("deploy/compose.yaml", "conductor-server/{0}/conductor-server-{0}-boot.jar"),
+    ],
+)
+def test_conductors_release_is_the_one_that_is_tested(file: str, words: str) -> None:
+    assert words.format(RELEASE) in (ROOT / file).read_text(encoding="utf-8")
