@@ -251,6 +251,14 @@ def test_the_database_is_a_url_or_a_host_with_a_password() -> None:
     assert variable("everything", "PGPASSWORD")["valueFrom"]["secretKeyRef"]["key"] == "password"
 
 
+def test_a_key_of_the_databases_secret_that_is_null_is_the_default() -> None:
+    unset = ("database.urlKey=null", "database.passwordKey=null")
+    for values, key in {"postgresql": "url", "everything": "password"}.items():
+        [relay] = pods(with_values(values, *unset))["relay"]["containers"]
+        named = [each["valueFrom"]["secretKeyRef"]["key"] for each in relay["env"] if "valueFrom" in each]
+        assert named == [key]
+
+
 # --- the network
 
 
@@ -448,7 +456,9 @@ def test_the_notes_say_what_to_do_next() -> None:
     ):
         assert line in postgresql
     assert "https://hooks.example.com/webhook/github-deploys" in notes("everything")
+    assert "While the database is away" in postgresql
     assert "deployment/bridge-webhook-bridge -c relay" in notes("sqlite")
+    assert "While the database is away" not in notes("sqlite")
     assert "WARNING" not in postgresql
     assert "the loss of a node is a gap" in notes("postgresql", "relay.replicas=1")
 
@@ -458,6 +468,7 @@ def test_new_definitions_are_checked_before_an_upgrade_changes_anything(values: 
     objects = with_values(values)
     job = of_kind(objects, "Job")["check"]
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    assert job["metadata"]["annotations"]["helm.sh/hook-output-log-policy"] == "hook-failed", "helm shows the mistakes"
     pod = pods(objects)["check"]
     assert pod["containers"][0]["command"] == ["webhook-bridge", "check", "--offline"]
     # Neither the chart's service account nor, with `webhooks`, its ConfigMap is there before the first install.

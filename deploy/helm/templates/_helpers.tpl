@@ -67,19 +67,27 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* The ports that PostgreSQL listens on, as JSON: those of the URL in the Secret, where the cluster can be asked for it. */}}
+{{/* The ports that PostgreSQL listens on, as JSON: those of the URL in the Secret, where the cluster can be asked for it.
+     Each of several hosts has its own, or PostgreSQL's default. */}}
 {{- define "bridge.databasePorts" -}}
 {{- $database := .Values.database }}
 {{- $ports := .Values.networkPolicy.databasePorts }}
 {{- if and (not $ports) (not $database.host) $database.existingSecret }}
 {{- $secret := lookup "v1" "Secret" .Release.Namespace $database.existingSecret }}
-{{- $url := dig "data" $database.urlKey "" $secret | b64dec | trim }}
-{{- $hosts := regexReplaceAll "[/?].*$" (regexReplaceAll "^[a-z]+://([^@/]*@)?" $url "") "" }}
+{{- with dig "data" (include "bridge.databaseUrlKey" $) "" $secret | b64dec | trim }}
+{{- $hosts := regexReplaceAll "[/?].*$" (regexReplaceAll "^[a-z]+://([^@/]*@)?" . "") "" }}
+{{- with regexFind "[?&]port=[0-9,]+" . }}{{ $hosts = regexReplaceAll "(^.port=|,)" . ",:" | trimPrefix "," }}{{ end }}
 {{- range splitList "," $hosts }}
-{{- with regexFind ":[0-9]+$" . }}{{ $ports = append $ports (trimPrefix ":" . | int) }}{{ end }}
+{{- $ports = append $ports (regexFind ":[0-9]+$" . | trimPrefix ":" | default "5432" | int) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- default (list (int $database.port)) $ports | uniq | toJson }}
+{{- end }}
+
+{{/* The key with PostgreSQL's URL: null is the default. */}}
+{{- define "bridge.databaseUrlKey" -}}
+{{- default "url" .Values.database.urlKey }}
 {{- end }}
 
 {{/* The component whose pods hold a process: with SQLite one pod holds all three. */}}

@@ -140,6 +140,7 @@ envFrom:
 {{- end }}
 
 {{- define "bridge.databaseEnv" -}}
+{{- $urlKey := include "bridge.databaseUrlKey" . }}
 {{- with .Values.database }}
 {{- if .sqlite.enabled }}
 - {name: BRIDGE_DATABASE, value: "sqlite:////data/bridge.db"}
@@ -147,11 +148,11 @@ envFrom:
 - {name: BRIDGE_DATABASE, value: {{ printf "postgresql://%s@%s:%d/%s?sslmode=%s" (urlquery .user) .host (int .port) (urlquery .name) .sslmode | quote }}}
 - name: PGPASSWORD
   valueFrom:
-    secretKeyRef: {name: {{ .existingSecret }}, key: {{ .passwordKey }}}
+    secretKeyRef: {name: {{ .existingSecret }}, key: {{ default "password" .passwordKey }}}
 {{- else }}
 - name: BRIDGE_DATABASE
   valueFrom:
-    secretKeyRef: {name: {{ .existingSecret }}, key: {{ .urlKey }}}
+    secretKeyRef: {name: {{ .existingSecret }}, key: {{ $urlKey }}}
 {{- end }}
 {{- if .caSecret }}
 - {name: PGSSLROOTCERT, value: /run/secrets/database/ca.crt}
