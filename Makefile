@@ -10,7 +10,7 @@ JOBS ?= auto
 IMAGE_EXTRAS := postgres notify otel
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-long lint docs lock bench acceptance setup docs-site clean
+.PHONY: help demo run test test-long cluster lint docs lock bench acceptance setup docs-site clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ run: $(INSTALLED) ## Keep Conductor, relay, worker and admin page running until 
 
 test: $(INSTALLED) lint ## Every check, and every test but the long ones, those on a real Conductor server included
 	@$(BIN)/python -m testkit.conductor
-	$(PYTEST) -m "not long"
+	$(PYTEST) -m "not long and not cluster"
 
 test-long: $(INSTALLED) ## The long tests, and on a Conductor server with PostgreSQL those that depend on what is behind it
 	@$(BIN)/python -m testkit.conductor
@@ -33,6 +33,10 @@ test-long: $(INSTALLED) ## The long tests, and on a Conductor server with Postgr
 acceptance: $(INSTALLED) ## Only the tests on a real server: CONDUCTOR=sqlite, postgres, cluster or redis-es; STORE=sqlite or postgres
 	@$(BIN)/python -m testkit.conductor
 	TEST_CONDUCTOR=$(CONDUCTOR) TEST_STORE=$(STORE) $(PYTEST) tests/acceptance
+
+cluster: $(INSTALLED) ## The chart on the Kubernetes of KUBECONFIG, whose nodes have the image TEST_CLUSTER_IMAGE=REPOSITORY:TAG
+	@$(BIN)/python -m testkit.conductor
+	$(BIN)/python -m pytest -m cluster tests/cluster
 
 lint: $(INSTALLED) ## Style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -52,7 +52,8 @@ class Postgres:
     def __init__(self, durable: bool = False, within: Sequence[str] = (), host: str = "127.0.0.1") -> None:
         """`durable` has each commit reach the disk, for benchmarks; a killed server loses nothing without it either.
 
-        `within` begins the server's command where it runs in a network namespace; there it is reached at `host`.
+        `host` is the address by which others reach it; at one that isn't loopback it lets everybody in. `within`
+        begins the server's command where it runs in a network namespace.
         """
         self.given = os.environ.get(GIVEN)
         self.port = urlsplit(self.given).port or 5432 if self.given else free_port()
@@ -60,6 +61,7 @@ class Postgres:
         self._durable = durable
         self._within = list(within)
         self._host = host
+        self._is_open = host != "127.0.0.1"
         self._folder: Path | None = None
         self._names = itertools.count(1)
         self._run = uuid.uuid4().hex[:8]
@@ -77,7 +79,7 @@ class Postgres:
             self._initialise(self._folder)
         log = self._folder / "postgres.log"
         settings = {
-            "listen_addresses": "*" if self._within else "127.0.0.1",
+            "listen_addresses": "*" if self._is_open else "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": "",
             "max_connections": "300",
@@ -139,7 +141,7 @@ class Postgres:
         )
         if made.returncode != 0:
             raise Failed(f"initdb of {self.origin} failed:\n{made.stdout}{made.stderr}")
-        if self._within:
+        if self._is_open:
             with (folder / "data" / "pg_hba.conf").open("a") as file:
                 file.write("host all all all trust\n")
 

@@ -143,4 +143,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "slow: takes more than ten seconds; it begins first, in a process of its own choice"
     )
+    config.addinivalue_line(
+        "markers", "cluster: installs the chart on the Kubernetes of KUBECONFIG; `make cluster` runs these"
+    )
     config.addinivalue_line("markers", "long: takes a minute or more; `.ci/run` runs these, and `make test` doesn't")
