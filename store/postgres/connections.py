@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from itertools import chain
 from typing import Any, TypeVar, cast
 
 import psycopg
@@ -26,6 +25,7 @@ from store.errors import StoreRefused, StoreUnavailable, Unstorable
 from store.patience import Patience
 from store.postgres import remedies
 from store.postgres.address import Address
+from store.postgres.many_rows import insert
 from store.postgres.text import take_any_text
 from store.sql.database import Parameters as Parameters
 from store.sql.database import Rows as Rows
@@ -49,7 +49,6 @@ _MOST = 8
 _IDLE = 300.0
 LOCK_TIMEOUT = 1.5
 """Seconds that a statement waits for another transaction: less than a delivery has."""
-ROWS_A_STATEMENT = 200
 _SESSION = {
     # The client gives up sooner; this ends what it left behind.
     "statement_timeout": "90s",
@@ -132,13 +131,11 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
     def insert(self, into: str, rows: Sequence[Sequence[Any]], rest: str = "") -> Rows:
         """Inserts rows `into` ``bridge.TABLE (COLUMNS)``; what they return, if the `rest` of the statement says so."""
-        found: Rows = []
-        for at in range(0, len(rows), ROWS_A_STATEMENT):
-            part = rows[at : at + ROWS_A_STATEMENT]
-            marks = ", ".join([f"({', '.join(['%s'] * len(part[0]))})"] * len(part))
-            cursor = self.run(f"INSERT INTO {into} VALUES {marks} {rest}", list(chain.from_iterable(part)))
-            found += cursor.fetchall() if cursor.description else []
-        return found
+        if not rows:
+            return []
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        cursor = self.run(f"{insert(into)} {rest}", columns)
+        return cursor.fetchall() if cursor.description else []
 
 
 @lru_cache(maxsize=512)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from itertools import chain
 
 from store import rows, storable
 from store.errors import StoreUnavailable
 from store.group_commit import Scheduler, Take
-from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, ROWS_A_STATEMENT, Connection, Connections, translated
+from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, translated
 from store.postgres.impatient import Impatient
 from store.postgres.signals import PostgresSignals
 from store.records import Committed, NewEvent
@@ -19,9 +20,10 @@ _MARGIN = 0.1
 """Seconds by which the server gives up before the client does."""
 _PAUSE = 0.1
 """Seconds between tries to commit."""
-_INTO = f"bridge.events ({rows.NEW_EVENT})"
+_ROWS_A_STATEMENT = 200
+_ROW = f"({', '.join(['%s'] * len(rows.NEW_EVENT.split(',')))})"
 # Any conflict: if the id conflicts, an earlier try stored the events.
-_NEW = "ON CONFLICT DO NOTHING RETURNING id"
+_INSERT = f"INSERT INTO bridge.events ({rows.NEW_EVENT}) VALUES {{}} ON CONFLICT DO NOTHING RETURNING id"
 _STORED = "SELECT id FROM bridge.events WHERE id = ANY(%s)"
 _FIRST = (
     "SELECT e.webhook, e.delivery_id, e.id FROM unnest(%s::text[], %s::text[]) AS k (webhook, delivery_id)"
@@ -77,7 +79,7 @@ class PostgresDeliveries(SqlDeliveries):
     def _try(self, events: Sequence[NewEvent], until: float, is_first: bool) -> list[Committed]:
         with translated(), self._connections.lent(until, 0.0 if self._was_unavailable else IMPATIENT) as connection:
             left = until - time.monotonic() - _MARGIN
-            if len(events) <= ROWS_A_STATEMENT and not connection.is_pooled and left > LOCK_TIMEOUT:
+            if len(events) <= _ROWS_A_STATEMENT and not connection.is_pooled and left > LOCK_TIMEOUT:
                 stored = self._insert(connection, events)  # a transaction of its own, in one round trip
             else:
                 # A delivery that was answered 503 must not be stored later after all, once a lock is free.
@@ -95,7 +97,12 @@ class PostgresDeliveries(SqlDeliveries):
 
     def _insert(self, connection: Connection, events: Sequence[NewEvent]) -> set[str]:
         """The ids of those that were not known."""
-        return {event_id for (event_id,) in connection.insert(_INTO, list(map(rows.new_event_row, events)), _NEW)}
+        stored = set[str]()
+        for at in range(0, len(events), _ROWS_A_STATEMENT):
+            new_rows = [*map(rows.new_event_row, events[at : at + _ROWS_A_STATEMENT])]
+            statement = _INSERT.format(", ".join([_ROW] * len(new_rows)))
+            stored |= {event_id for (event_id,) in connection.fetch(statement, [*chain.from_iterable(new_rows)])}
+        return stored
 
     def _look_up(
         self, connection: Connection, events: Sequence[NewEvent], stored: set[str], is_first: bool

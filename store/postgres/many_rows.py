@@ -1,0 +1,22 @@
+"""Many rows in one statement, whose length doesn't depend on their number."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+_NUMBERS = (
+    "at due_at hour number response_timeout root_started_at scheduled_at seen_at since status target_id tries version"
+)
+_TYPES = {**dict.fromkeys(_NUMBERS.split(), "bigint"), "next_at": "float8"}
+"""Of the columns of inserted rows; the others are text."""
+
+
+@lru_cache(maxsize=64)
+def insert(into: str) -> str:
+    """Inserts rows `into` ``bridge.TABLE (COLUMNS)``; its parameters are a list for each column."""
+    columns = into.partition("(")[2].rstrip(")")
+    arrays = ", ".join(f"%b::{_TYPES.get(name, 'text')}[]" for name in columns.split(", "))
+    return (
+        f"INSERT INTO {into} SELECT {columns} FROM unnest({arrays}) WITH ORDINALITY AS new ({columns}, place)"
+        " ORDER BY place"
+    )
