@@ -1,1 +1,1 @@
-"""What people configure: settings from the environment, webhook definitions from YAML."""
+"""Configuration: settings from the environment, webhook definitions from YAML."""

@@ -1,4 +1,4 @@
-"""The URL of a store, as people may see it."""
+"""A store's URL, safe to show."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from urllib.parse import parse_qsl, urlencode
 
 
 def without_password(url: str) -> str:
-    """The URL with ``***`` for its password, wherever it stands."""
+    """The URL with ``***`` in place of its password, wherever that is."""
     scheme, _, rest = url.partition("://")
     if scheme not in ("postgresql", "postgres"):
         return url
     authority, slash, path = rest.partition("/")
     user, at, hosts = authority.rpartition("@")
-    if "@" in path:  # a / in the password: then nobody can say where it ends
+    if "@" in path:  # a / in the password makes its end ambiguous
         return f"{scheme}://***"
     name, colon, _ = user.partition(":")
     path, question, query = path.partition("?")

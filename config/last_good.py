@@ -1,7 +1,7 @@
-"""Definitions of which each file stands alone: of one that is broken, its last good webhooks stay in force.
+"""Definitions in which each file stands alone: if one is broken, its last good webhooks stay in force.
 
-They are remembered as they were written, with their references, so that secrets are read anew while a file is broken.
-What is kept in the store for the next process is the same, without the webhooks that have a secret in the YAML itself.
+They are remembered as written, with their references, so that secrets are still re-read while a file is broken. What is
+kept in the store for the next process is the same, without the webhooks that have a secret in the YAML itself.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
     from platforms.base import Platform
 
 MAX_KEPT = 1_000_000
-"""Characters that are kept of one file; of a larger one nothing is."""
+"""Characters: nothing is kept of a larger file."""
 _FORMAT = 1
-"""Of what is kept: another version of the bridge may write another one."""
+"""The format of what is kept: another version of the bridge may write a different one."""
 
 
 class CantRead(ValueError):
-    """What is kept can't be read by this version of the bridge."""
+    """This version of the bridge can't read what was kept."""
 
 
 @dataclass
@@ -38,11 +38,11 @@ class _Remembered:
     """The last good webhooks of one file."""
 
     written: list[dict[str, Any]]
-    """With their references."""
+    """As written, with their references."""
     left_out: frozenset[str] = frozenset()
     """Last parts of the URLs of webhooks that weren't kept, since they have a secret in the YAML itself."""
     resolved: dict[str, Webhook] = field(default_factory=dict)
-    """name → the webhook with its secrets, as it was last."""
+    """name → the last good webhook, with its secrets."""
 
 
 class LastGood:
@@ -60,8 +60,8 @@ class LastGood:
         """The arguments are those of `config.loader.load_definitions`.
 
         Without `looks_up_secrets` the webhooks have none: for a process that verifies nothing.
-        `partial`: `load` never raises, and of a broken file it returns what can be read, and the last good webhooks
-        only of the rest. Secrets may be missing: that is for showing webhooks to people, never for verifying.
+        `partial`: `load` never raises, and for a broken file returns what can be read, plus the last good webhooks
+        for the rest. Secrets may be missing: this is for showing webhooks to people, never for verifying.
         """
         self._platforms = platforms
         self._may_be_empty = may_be_empty
@@ -74,7 +74,7 @@ class LastGood:
     # --- what is kept for the next process ------------------------------------------------------------------
 
     def kept(self) -> dict[str, str]:
-        """file's name → what to keep of it."""
+        """file name → what to keep of it."""
         found = {}
         for name, remembered in self._remembered.items():
             secret = [webhook for webhook in remembered.written if holds_secret(webhook)]
@@ -91,7 +91,7 @@ class LastGood:
         return found
 
     def remember(self, kept: Mapping[str, str]) -> None:
-        """Takes up what an earlier process has kept, of files that this one has read nothing good of."""
+        """Adopts what an earlier process kept for files of which this one has read nothing good."""
         for name, text in kept.items():
             if name in self._remembered:
                 continue
@@ -103,9 +103,9 @@ class LastGood:
     # --- loading --------------------------------------------------------------------------------------------
 
     def begin(self, path: Path, read_kept: Callable[[], Mapping[str, str]]) -> Definitions:
-        """Like `load`, for a process that begins: where a file is broken, with what an earlier process has kept.
+        """Like `load`, for a process that starts: for a broken file, uses what an earlier process kept.
 
-        `read_kept` reads that; it may raise, and then there is nothing.
+        `read_kept` reads that; if it raises, nothing was kept.
         """
         error: DefinitionsError | None = None
         try:
@@ -124,7 +124,7 @@ class LastGood:
         return self.load(path)
 
     def load(self, path: Path) -> Definitions:
-        """Reads the file, or the folder's files. What is wrong is in `errors`.
+        """Reads the file, or the folder's files. Their problems are in `errors`.
 
         Raises DefinitionsError if nothing good is known of any file.
         """
@@ -178,7 +178,7 @@ class LastGood:
         self._remembered = {name: one for name, one in self._remembered.items() if name in names}
 
     def _read_file(self, loader: Loader, file: Path, readable: list[Webhook]) -> bool:
-        """Reads a file, and takes all of it back, into `readable`, if it is broken; whether it is good."""
+        """Reads a file; if it is broken, takes all of it back, into `readable`. Returns whether it is good."""
         problems, webhooks, taken = len(loader.problems), len(loader.webhooks), dict(loader.taken)
         loader.read(file)
         if any(not problem.warning for problem in loader.problems[problems:]):
@@ -195,7 +195,7 @@ class LastGood:
         """Puts a broken file's last good webhooks in force; the last parts of the URLs of those that can't be."""
         unavailable = set(remembered.left_out)
         for url_id in sorted(unavailable) if not self._partial else ():
-            _not_in_force(loader, file, url_id, "its secret stands in the YAML itself, and so wasn't kept")
+            _not_in_force(loader, file, url_id, "its secret is in the YAML itself, and so wasn't kept")
         for written in remembered.written:
             problems, taken = list(loader.problems), dict(loader.taken)
             number = len(loader.webhooks)
@@ -245,9 +245,9 @@ def _read(text: str) -> _Remembered:
         value = json.loads(text)
         form, webhooks, left_out = value["format"], value["webhooks"], value["leftOut"]
     except (ValueError, TypeError, KeyError):
-        raise CantRead("it is not what this version keeps") from None
+        raise CantRead("this version of the bridge can't read its format") from None
     if form != _FORMAT:
         raise CantRead(f"it has format {form}, and this version of the bridge reads format {_FORMAT}")
     if not isinstance(webhooks, list) or not all(isinstance(one, dict) for one in webhooks):
-        raise CantRead("it is not what this version keeps")
+        raise CantRead("this version of the bridge can't read its format")
     return _Remembered(webhooks, frozenset(map(str, left_out)))

@@ -1,7 +1,7 @@
-"""The loader of webhook definitions: reads a YAML file or folder, and finds everything that is wrong at once.
+"""The loader of webhook definitions: reads a YAML file or folder, and reports all problems together.
 
-Whatever looks at several keys or webhooks (uniqueness, what a platform asks) looks at what was written, not
-at models: so it is found even where a single value is wrong too.
+Rules about several keys or webhooks (uniqueness, a platform's requirements) are checked on the text as written, not on
+models: so they are reported even if a single value is wrong too.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ class SecretPlace:
 
 @dataclass(frozen=True)
 class Definitions:
-    """A set of webhooks that was read without an error."""
+    """A set of webhooks that was read without errors."""
 
     webhooks: tuple[Webhook, ...]
     warnings: tuple[Problem, ...] = ()
     sources: tuple[Path, ...] = ()
-    """The files to watch for changes: those that it was read from, those of ``${file:…}`` included."""
+    """The files to watch for changes: those that were read, including those named by ``${file:…}``."""
 
     secrets: tuple[SecretPlace, ...] = ()
-    """Where secrets are written, those in environment variables left out."""
+    """Where secrets are written, except those in environment variables."""
     errors: tuple[Problem, ...] = ()
-    """What is wrong with files of which the last good webhooks are in force instead, if there are any."""
+    """The problems of files whose last good webhooks are in force instead, if any."""
     unavailable: frozenset[str] = frozenset()
-    """The last parts of URLs whose webhooks are defined and can't be in force for now."""
+    """The last parts of the URLs of webhooks that are defined but can't be in force for now."""
     places: Mapping[tuple[str, Where], tuple[str, int]] = field(default_factory=dict)
     """Where a webhook names its workflows: (its name, ``("receivers", workflow)`` or ``("starts", index)``) → file and
     line."""
@@ -64,7 +64,7 @@ class Definitions:
 
     @cached_property
     def paces(self) -> dict[str, float]:
-        """webhook → calls to Conductor a second at most, of those that have a pace."""
+        """webhook → most calls to Conductor a second, for those with a pace."""
         return {webhook.name: webhook.pace for webhook in self.webhooks if webhook.pace is not None}
 
     @cached_property
@@ -98,12 +98,12 @@ def load_definitions(
 ) -> Definitions:
     """Reads the YAML file, or every ``*.yaml`` file of the folder, in the order of their names.
 
-    `platforms` are checked against when given (the worker, which verifies nothing, does without).
-    `environment` is where ``${NAME}`` comes from: by default the process's own and, for names that it lacks,
-    the file ``.env``, read anew each time, so that a new webhook's secret needs no restart.
-    `instead`: texts to read instead of these files, None for one that is thought away, to check a change before it is
-    written. `may_be_empty`: a folder without a file is no error, where the admin page is to write the first.
-    `conductor_payload`: bytes of the largest output that Conductor takes; a larger `max_body` is worth a warning.
+    `platforms`, if given, are used for checks (the worker, which verifies nothing, gives none). `environment` is where
+    ``${NAME}`` comes from: by default the process's own and, for names that it lacks, the file ``.env``, read again
+    each time, so that a new webhook's secret needs no restart. `instead`: texts to read instead of these files, None to
+    ignore one, to check a change before it is written. `may_be_empty`: a folder without files is no error, as the admin
+    page will write the first. `conductor_payload`: bytes of the largest output that Conductor accepts; a larger
+    `max_body` causes a warning.
 
     Raises DefinitionsError with every problem that was found.
     """
@@ -146,7 +146,7 @@ class _Item:
         return self.document.line(("webhooks", self.index, *location))
 
     def at(self, location: Where) -> Any:
-        """The value written at the place; None where there is none."""
+        """The value written at the place; None if there is none."""
         value = self.written
         for part in location:
             try:
@@ -175,12 +175,12 @@ class Loader:
         self.problems: list[Problem] = []
         self.webhooks: list[Webhook] = []
         self.written: list[dict[str, Any]] = []
-        """The same as they are written, with their references."""
+        """The same as written, with their references."""
         self.secrets: list[SecretPlace] = []
         self.places: dict[tuple[str, Where], tuple[str, int]] = {}
-        """As `Definitions.places`."""
+        """See `Definitions.places`."""
         self.taken: dict[tuple[str, str], str] = {}
-        """Names and URLs, and where they are defined."""
+        """Names and URLs, with where they are defined."""
 
     # --- files ----------------------------------------------------------------------------------------------
 
@@ -212,7 +212,7 @@ class Loader:
         return files
 
     def read(self, file: Path) -> None:
-        """Adds the file's webhooks, and what is wrong with them."""
+        """Adds the file's webhooks, and their problems."""
         try:
             given = self.instead.get(file)
             document = read_yaml(file) if given is None else parse_yaml(given)
@@ -225,10 +225,10 @@ class Loader:
         self.read_document(file, document)
 
     def read_document(self, file: Path, document: Located) -> None:
-        """Like `read`, of what the file holds."""
+        """Like `read`, given the file's text."""
         for where, line in dict.fromkeys(document.repeated):
             first = document.line(where)
-            self._problem(file, line, dotted(where), f"the key is there already, at line {first}", "remove one of them")
+            self._problem(file, line, dotted(where), f"the key is already at line {first}", "remove one of them")
         if document.value is None:
             self._problem(file, 1, "webhooks", "the file is empty", "start it with `webhooks:` and a list below it")
             return
@@ -243,7 +243,7 @@ class Loader:
             return
         for key in document.value:
             if key != "webhooks":
-                remedy = "only `webhooks` may stand at the top"
+                remedy = "only `webhooks` is allowed at the top level"
                 self._problem(file, document.line((key,)), str(key), "unknown key", remedy)
         if "webhooks" not in document.value:
             self._problem(file, 1, "webhooks", "missing", "start the file with `webhooks:` and a list below it")
@@ -291,7 +291,7 @@ class Loader:
             self._report(item, finding.place, finding.what, finding.remedy, finding.warning, finding.fails_check)
 
     def _check_unique(self, item: _Item, webhook: Mapping[str, Any]) -> None:
-        """Reports a name or URL that another webhook has; only the name where both are the same."""
+        """Reports a name or URL that another webhook has; only the name if both are the same."""
         name, url_id = webhook.get("name"), webhook.get("id")
         here = f"{item.file}:{item.line(('name',))}"
         taken = None
@@ -308,7 +308,7 @@ class Loader:
                 self._report(item, (key,), what, f"choose another {key}: the webhook at {other} has it already")
 
     def _without_empty(self, item: _Item) -> dict[Any, Any]:
-        """What was written, without the keys that have no value, which are reported."""
+        """What was written, without keys that have no value, which are reported."""
 
         def stripped(keys: dict[Any, Any], where: Where) -> dict[Any, Any]:
             for key in [key for key, value in keys.items() if value is None]:
@@ -327,7 +327,7 @@ class Loader:
         return written
 
     def _resolve(self, value: Any, item: _Item, where: Where) -> Any:
-        """The value with every ${NAME} and ${file:PATH} replaced; what can't be becomes a problem."""
+        """The value with every ${NAME} and ${file:PATH} replaced; references that can't be resolved become problems."""
         if isinstance(value, dict):
             for key in value:
                 if isinstance(key, str) and "${" in key:
@@ -338,7 +338,7 @@ class Loader:
         if not isinstance(value, str):
             return value
         if "${" in value and where[0] not in Webhook.model_fields:
-            return UNRESOLVED  # an unknown key is all that is wrong with it
+            return UNRESOLVED  # report only the unknown key
 
         def report(what: str, remedy: str) -> None:
             self._report(item, where, what, remedy)
@@ -362,7 +362,7 @@ class Loader:
             self._report(
                 item,
                 ("max_body",),
-                f"larger than what Conductor takes ({most} bytes), so a body beyond that is answered 413 all the same",
+                f"larger than what Conductor accepts ({most} bytes), so a larger body is answered 413 all the same",
                 "lower it, or, if Conductor's own limits are higher, set BRIDGE_CONDUCTOR_PAYLOAD to them",
                 warning=True,
             )
@@ -391,7 +391,7 @@ class Loader:
 
 
 def _concealed(text: str, written: Any, resolved: Any, location: Where) -> str:
-    """The text with what a reference stands for, which may be a secret, put back to the reference."""
+    """The text with resolved references, which may be secrets, replaced by the references again."""
     if not isinstance(written, str) or "${" not in written:
         return text
     for part in location:

@@ -1,4 +1,4 @@
-"""Structured logs on stderr: one line a step, text on a terminal and JSON elsewhere."""
+"""Structured logs on stderr: one line per step, text on a terminal and JSON elsewhere."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import structlog
 
 
 def _console() -> Any:
-    # Plain tracebacks: the pretty ones print local variables, and with them payloads and secrets.
+    # Plain tracebacks: the pretty ones print local variables, and so payloads and secrets.
     return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
 
 
 def configure_logging(log_format: str | None, process: str) -> None:
-    """Sends every log of this process, libraries' included, through structlog to stderr.
+    """Sends all of this process's logs, including libraries', through structlog to stderr.
 
     `log_format` is ``text``, ``json`` or None for text on a terminal and JSON elsewhere; `process` (relay, worker,
-    admin) is named in every line.
+    admin) appears in every line.
     """
     text = log_format == "text" or (log_format is None and sys.stderr.isatty())
 
@@ -47,10 +47,10 @@ def configure_logging(log_format: str | None, process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    # These say at INFO what is only worth a line when it fails.
+    # These log at INFO what is only worth a line when it fails.
     for noisy in ("urllib3", "conductor"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # It warns of every run that it leaves out since the last one isn't over: on a busy machine that is as it should be.
+    # It warns about every run that it skips because the last one isn't over, which is fine on a busy machine.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

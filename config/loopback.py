@@ -1,4 +1,4 @@
-"""What is this machine's own."""
+"""Recognizes loopback addresses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 
 def is_loopback(host: object) -> bool:
-    """Whether this address or name is this machine's own loopback: ``127.0.0.1``, ``[::1]``, ``localhost``."""
+    """Whether this address or name is the loopback interface: ``127.0.0.1``, ``[::1]``, ``localhost``."""
     name = str(host or "").strip("[]").rstrip(".").lower()
     if name == "localhost":
         return True

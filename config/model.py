@@ -1,7 +1,7 @@
-"""The model of the webhooks file: every key, its kind, its rules and an example of it.
+"""The model of the webhooks file: every key with its type, rules and an example.
 
-A rule that looks at several keys is in `rules` of its model, which sees what was written: so it is checked
-even where single values are wrong, and all errors are reported together.
+Rules about several keys are in their model's `rules`, which sees the text as written: so they are checked even if
+single values are wrong, and all errors are reported together.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ from config.value_types import (
 )
 
 DEFAULT_HOLD = 600.0
-"""Seconds that an event without a taker is held, unless its webhook says otherwise."""
+"""Seconds for which an event without a taker is held, unless its webhook says otherwise."""
 DEFAULT_MAX_BODY = 1024 * 1024
-"""Bytes of a body, unless the webhook or its platform says otherwise."""
+"""Bytes that a body may have, unless the webhook or its platform says otherwise."""
 DEFAULT_TOLERANCE = 300.0
-"""Seconds that a signed timestamp may be away from now, unless the webhook or its platform says otherwise."""
+"""Seconds by which a signed timestamp may differ from now, unless the webhook or its platform says otherwise."""
 
 
 class _Model(BaseModel):
@@ -62,13 +62,13 @@ class _Model(BaseModel):
 
     @classmethod
     def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-        """The broken rules on several keys: the key to point at (None for the whole), and the message."""
+        """The violated rules about several keys: the key to point at (None for the whole), and the message."""
         return iter(())
 
     @model_validator(mode="wrap")
     @classmethod
     def _all_at_once(cls, value: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
-        """Validates, and adds the broken rules to what is wrong with single keys."""
+        """Validates, and adds violated rules to the errors of single keys."""
         details: list[InitErrorDetails] = []
         if isinstance(value, dict):
             written = {key: item for key, item in value.items() if item is not None}
@@ -89,10 +89,11 @@ class _Model(BaseModel):
 
 
 class Once(_Model):
-    """Which starts are one and the same."""
+    """Which starts count as the same."""
 
     key: JsonPath = Field(
-        description="a JSONPath into the payload: starts with the same value there are one", examples=["$.ticket.id"]
+        description="a JSONPath into the payload: starts with the same value there are made only once",
+        examples=["$.ticket.id"],
     )
     while_: Literal["running", "kept"] = Field(
         default="running",
@@ -161,7 +162,7 @@ class Signature(_Model):
             return
         unknown = sorted(set(re.findall(r"\{([^{}]*)\}", signed)) - {"body", "timestamp"})
         if unknown:
-            yield "signed", f"{{{unknown[0]}}} is nothing that can be signed; {{body}} and {{timestamp}} are"
+            yield "signed", f"{{{unknown[0]}}} can't be signed; only {{body}} and {{timestamp}} can"
         if "{body}" not in signed:
             yield "signed", 'the body isn\'t signed; write text with {body}, such as "{timestamp}.{body}"'
         if "{timestamp}" in signed and "timestamp_header" not in written:
@@ -175,7 +176,7 @@ class Signature(_Model):
 
 
 class Dedup(_Model):
-    """Where a custom sender puts the id that repeats when it delivers again."""
+    """Where a custom sender puts the id that stays the same when it delivers again."""
 
     header: HeaderName | None = Field(default=None, description="a header", examples=["X-Delivery-Id"])
     path: JsonPath | None = Field(default=None, description="a JSONPath into the payload", examples=["$.id"])
@@ -188,7 +189,7 @@ class Dedup(_Model):
 
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _CONTENT_TYPE = re.compile(rf'{_WORD}/{_WORD}(?:[ \t]*;[ \t]*{_WORD}=(?:{_WORD}|"[ !#-\[\]-~]*"))*')
-"""As it may stand in a header: nothing in it can begin another one."""
+"""Safe in a header: nothing in it can start another header."""
 
 
 class Respond(_Model):
@@ -225,12 +226,12 @@ class Accept(_Model):
 
     rate: Rate = Field(description="proven deliveries, at most; others are answered 429", examples=["200/s"])
     burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
-        default=None, description="so many at once; twice the deliveries of a second by default", examples=[400]
+        default=None, description="how many at once; by default as many as in two seconds", examples=[400]
     )
 
     @property
     def most_at_once(self) -> int:
-        """Deliveries that may come in one moment."""
+        """Deliveries that may arrive at the same moment."""
         return self.burst or max(1, math.ceil(2 * self.rate))
 
 
@@ -373,7 +374,7 @@ class Webhook(_Model):
         if isinstance(headers, dict):
             names = [name.lower() for name in headers if isinstance(name, str)]
             for name in sorted({name for name in names if names.count(name) > 1}):
-                yield "headers", f"the header {name} is there twice: headers' names have no case; remove one"
+                yield "headers", f"the header {name} appears twice: header names are case-insensitive; remove one"
 
 
 class WebhooksFile(BaseModel):

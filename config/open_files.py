@@ -1,4 +1,4 @@
-"""How many files, connections among them, a process may have open."""
+"""How many files, including connections, a process may have open."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ _MOST = 65536
 
 
 def allow_open_files() -> int:
-    """Asks for as many as the system gives this process, up to 65,536: many give a thousand unless one asks. Returns
-    the number that it may have now."""
+    """Raises this process's limit as far as the system allows, up to 65,536: the default is often a thousand. Returns
+    the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
     if soft != resource.RLIM_INFINITY and soft < most:

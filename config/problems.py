@@ -1,4 +1,4 @@
-"""What is wrong with the webhook definitions: said with file, line and remedy."""
+"""Problems in the webhook definitions, with file, line and remedy."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Finding:
 
 
 class DefinitionsError(Exception):
-    """The webhook definitions can't be used: `problems` says why; `warnings`, what is risky."""
+    """The webhook definitions can't be used: `problems` says why, `warnings` what is risky."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class DefinitionsError(Exception):
 
 
 def dotted(where: Iterable[str | int]) -> str:
-    """A place as people write it: ``starts[0].when``."""
+    """A place in people's notation: ``starts[0].when``."""
     text = ""
     for part in where:
         text += f"[{part}]" if isinstance(part, int) and not isinstance(part, bool) else f"{'.' if text else ''}{part}"
@@ -70,7 +70,7 @@ def dotted(where: Iterable[str | int]) -> str:
 
 
 def in_words(location: Where, kind: str, message: str, context: Mapping[str, Any]) -> tuple[str, str]:
-    """Pydantic's finding in the file's words: what is wrong, and the remedy."""
+    """Pydantic's error in terms of the file: what is wrong, and the remedy."""
     model, field = _at(location)
     key = str(location[-1]) if location else ""
     example = field.examples[0] if field is not None and field.examples else None
@@ -115,7 +115,7 @@ _NESTED: dict[tuple[type[BaseModel], str], type[BaseModel]] = {
 
 
 def _at(location: Where) -> tuple[type[BaseModel], FieldInfo | None]:
-    """The model that the place's last key belongs to, and the field that it stands for or lies in."""
+    """The model that the place's last key belongs to, and the field that it names or is inside of."""
     model: type[BaseModel] = Webhook
     field: FieldInfo | None = None
     names = [part for part in location if not isinstance(part, int)]
@@ -127,7 +127,7 @@ def _at(location: Where) -> tuple[type[BaseModel], FieldInfo | None]:
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The model's fields by the keys that people write."""
+    """The model's fields by their keys in the YAML."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 

@@ -1,4 +1,4 @@
-"""What a platform asks of a definition, and what would leave its deliveries unproven."""
+"""What a platform requires of a definition, and what would leave its deliveries unproven."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ PLATFORM_SETTINGS = (
     "challenge",
     "dedup",
 )
-"""Settings that only some platforms understand."""
+"""Settings that only some platforms have."""
 
 
 def find_unproven(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[Finding]:
-    """What is wrong, or risky, in how a webhook proves its deliveries; `webhook` is as written, references resolved."""
+    """Errors and risks in how a webhook's deliveries are proven; `webhook` is as written, with references resolved."""
     name = webhook.get("platform", "custom")
     if not isinstance(name, str) or not name or UNRESOLVED in name:
         return
@@ -56,7 +56,7 @@ def _unpinned(webhook: Mapping[str, Any], platform: Platform) -> Iterator[Findin
         setting = platform.pinned_by[0]
         yield Finding(
             ("platform",),
-            f"no `{setting}`: {platform.name} signs for everybody, so anyone with an account there can post",
+            f"no `{setting}`: {platform.name} signs for everyone, so anyone with an account there can post",
             f"add {setting}: with yours",
             warning=True,
             fails_check=True,
@@ -101,7 +101,7 @@ def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) ->
             "add headers: or signature:, or say verifier: none to accept anything",
         )
     elif "signature" in given:
-        missing -= {"secret"}  # it stands in for the platform's own scheme
+        missing -= {"secret"}  # it replaces the platform's own scheme
     for setting in sorted(missing):
         remedy = f"add {setting}: ${{NAME}}"
         if setting == "secret":

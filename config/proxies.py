@@ -1,4 +1,4 @@
-"""Proxies whose word on a request's origin is believed: a number of hops, or the networks that they are in."""
+"""The proxies that are trusted about a request's origin: a number of hops, or their networks."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _MOST_HOPS = 100
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """What BRIDGE_TRUSTED_PROXIES says; false if nobody's word is believed."""
+    """The value of BRIDGE_TRUSTED_PROXIES; false if no proxy is trusted."""
 
     hops: int = 0
-    """So many proxies stand in front, whatever their addresses are."""
+    """The number of proxies in front, whatever their addresses."""
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Where the proxies are, however many; there is no number of hops then."""
+    """The proxies' networks, however many proxies there are; `hops` is then unset."""
 
     def __bool__(self) -> bool:
         return bool(self.hops or self.networks)
 
 
 def parse_proxies(value: object) -> Proxies:
-    """From a number such as 1, or addresses and networks separated by commas. Raises ValueError for anything else."""
+    """Parses a number such as 1, or addresses and networks separated by commas. Raises ValueError for anything else."""
     if isinstance(value, Proxies):
         return value
     text = str(value).strip()

@@ -10,11 +10,11 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([smh])")
 _HIGHEST = 100_000.0
-"""A second: more than any Conductor does."""
+"""Calls a second: more than any Conductor can handle."""
 
 
 def parse_rate(text: object) -> float:
-    """How often in a second a rate such as ``50/s``, ``300/m`` or ``1000/h`` is.
+    """Times a second of a rate such as ``50/s``, ``300/m`` or ``1000/h``.
 
     Raises ValueError for anything else, and for 0, which would mean never.
     """
@@ -25,7 +25,7 @@ def parse_rate(text: object) -> float:
     if rate == 0:
         raise ValueError("never; write a rate above 0, or pause the webhook: webhook-bridge pause NAME")
     if rate > _HIGHEST:
-        raise ValueError("more than any Conductor does; write a lower rate, such as 50/s, or leave it out")
+        raise ValueError("more than any Conductor can handle; write a lower rate, such as 50/s, or leave it out")
     return rate
 
 
@@ -44,4 +44,4 @@ Rate = Annotated[
     PlainSerializer(format_rate),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*/\s*[smh]$", "examples": ["50/s", "300/m"]}),
 ]
-"""Times in a second, written as ``50/s``."""
+"""Times a second, written as ``50/s``."""

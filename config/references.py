@@ -1,6 +1,6 @@
 """References in definitions: ``${NAME}`` is an environment variable, ``${file:PATH}`` a file's content.
 
-They stand only where secrets belong. Anywhere else they could carry one to where people or senders see it.
+They are allowed only where secrets belong. Anywhere else they could expose one to people or senders.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dotenv import dotenv_values
 from config.yaml_lines import Where
 
 UNRESOLVED = "a reference that can't be resolved"
-"""Stands for what a reference should have given, until the problem is reported: nothing is loaded with it."""
+"""Placeholder for an unresolved reference until the problem is reported: nothing is loaded with it."""
 
-NOT_LOOKED_UP = "a secret that this process has no need of"
-"""Stands for secrets where nothing is verified."""
+NOT_LOOKED_UP = "a secret that this process doesn't need"
+"""Placeholder for secrets in processes that verify nothing."""
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -35,9 +35,9 @@ _SECRET_PLACES: tuple[tuple[str, ...], ...] = (
 
 
 def may_hold_reference(where: Where) -> bool:
-    """Whether a reference may stand there in a webhook: whether a secret belongs there.
+    """Whether a reference is allowed at this place in a webhook, because a secret belongs there.
 
-    `where` are the keys that lead to the place, such as ``("signature", "secret")``, an index for an item of a list.
+    `where`: the keys that lead to the place, such as ``("signature", "secret")``; an index for a list item.
     """
     keys = where[:-1] if where and isinstance(where[-1], int) else where
     return any(
@@ -47,12 +47,12 @@ def may_hold_reference(where: Where) -> bool:
 
 
 def has_secret(value: str) -> bool:
-    """Whether the text of a secret's place is, or has beside references, the secret itself."""
+    """Whether the text at a secret's place is, or contains besides references, the secret itself."""
     return not _ONLY_REFERENCES.fullmatch(value)
 
 
 def holds_secret(value: Any, where: Where = ()) -> bool:
-    """Whether a webhook, as it is written, has a secret in itself."""
+    """Whether a webhook, as written, contains a secret itself."""
     if isinstance(value, dict):
         return any(holds_secret(item, (*where, key)) for key, item in value.items())
     if isinstance(value, list):
@@ -61,24 +61,24 @@ def holds_secret(value: Any, where: Where = ()) -> bool:
 
 
 Report = Callable[[str, str], None]
-"""Gets what is wrong, and the remedy."""
+"""Receives what is wrong, and the remedy."""
 
 
 class References:
     """Where references are looked up."""
 
     def __init__(self, environment: Mapping[str, str] | None, instead: Mapping[Path, str | None]):
-        """`environment` is where ``${NAME}`` comes from; `instead` are texts to read instead of these files.
+        """`environment` is where ``${NAME}`` comes from; `instead` has texts to use instead of reading these files.
 
-        Without an environment nothing is looked up: every reference stands for `NOT_LOOKED_UP`.
+        Without an environment nothing is looked up: every reference becomes `NOT_LOOKED_UP`.
         """
         self._environment = environment
         self._instead = instead
         self.files: list[Path] = []
-        """Those that ``${file:…}`` named, whether they can be read or not."""
+        """The files that ``${file:…}`` named, readable or not."""
 
     def resolve(self, text: str, where: Where, folder: Path, report: Report) -> str:
-        """The text with every reference replaced; what can't be is reported. Paths begin at the folder."""
+        """The text with every reference replaced; unresolvable ones are reported. Paths are relative to the folder."""
         if "${" not in text:
             return text
 
@@ -89,7 +89,7 @@ class References:
             if not may_hold_reference(where):
                 report(
                     "a reference where no secret belongs",
-                    "write the value itself, or $${ for a literal ${; references stand for secrets and headers' values",
+                    "write the value itself, or $${ for a literal ${; references are for secrets and headers' values",
                 )
                 return UNRESOLVED
             if self._environment is None:
@@ -105,7 +105,7 @@ class References:
         return _REFERENCE.sub(replace, text)
 
     def _look_up(self, environment: Mapping[str, str], reference: str, folder: Path) -> tuple[str | None, str, str]:
-        """The text that a reference stands for, or None with what is wrong and the remedy."""
+        """The text that a reference resolves to, or None with what is wrong and the remedy."""
         if reference.startswith("file:"):
             return self._read(Path(reference.removeprefix("file:")), folder)
         if not _VARIABLE.fullmatch(reference):
@@ -133,7 +133,7 @@ class References:
 
 
 def environment_with_dotenv() -> dict[str, str]:
-    """The process's environment and, for names that it lacks, the file ``.env``, read anew each time."""
+    """The process's environment and, for names that it lacks, the file ``.env``, read again each time."""
     try:
         found = {name: value for name, value in dotenv_values(".env").items() if value is not None}
     except (OSError, UnicodeDecodeError):

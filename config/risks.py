@@ -1,4 +1,4 @@
-"""What is risky in a definition that has no error: warnings, never of a secret's value."""
+"""Risks in a definition without errors: warnings, which never show a secret's value."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
     from platforms.base import Platform
 
 _SHORT_SECRET = 12
-"""Characters; a shorter secret can be found by trying."""
+"""Characters; a shorter secret can be found by brute force."""
 _FEW_CHARACTERS = 5
-"""Different ones; a text of fewer is no random one."""
+"""Distinct characters; a text with fewer isn't random."""
 _PLACEHOLDER = re.compile(
     r"""\$\w+ | \$\([^)]*\) | %\w+%              # $NAME and $(NAME), which nothing has replaced; %NAME%
       | \{\{.*\}\} | \{%.*%\} | <[^<>]*>         # templates; <your secret>
@@ -34,7 +34,7 @@ _SCHEME = re.compile(r"(?:Bearer|Basic|Token|ApiKey)\s+", re.IGNORECASE)
 
 
 def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[Finding]:
-    """The warnings about a webhook, as written, with its references resolved."""
+    """The warnings about a webhook as written, with its references resolved."""
     if webhook.get("verifier") == "none":
         yield Finding(
             ("verifier",),
@@ -79,12 +79,12 @@ def secrets_at(webhook: Mapping[str, Any], *keys: str) -> Iterator[tuple[Where, 
 
 
 def is_placeholder(value: str) -> bool:
-    """Whether the text stands for a value that somebody forgot to fill in."""
+    """Whether the text is a placeholder that somebody forgot to fill in."""
     return _PLACEHOLDER.fullmatch(value.strip()) is not None
 
 
 def is_guessable(value: str) -> bool:
-    """Whether the text can be found by trying."""
+    """Whether the text can be found by brute force."""
     return len(value) < _SHORT_SECRET or len(set(value)) < _FEW_CHARACTERS
 
 
@@ -103,7 +103,7 @@ def _secrets(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> I
 
 
 def _headers(webhook: Mapping[str, Any]) -> Iterator[Finding]:
-    """Headers' values: one that can't be guessed is enough, and none is needed beside a secret."""
+    """Headers' values: one that can't be guessed is enough, and beside a secret none is needed."""
     headers = webhook.get("headers")
     given = {
         name: value

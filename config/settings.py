@@ -18,11 +18,11 @@ _SHORTEST_TOKEN = 16
 
 
 class SettingsError(Exception):
-    """The environment holds a setting that can't be used; the text names each one with its remedy."""
+    """The environment has invalid settings; the text names each one with its remedy."""
 
 
 class Settings(BaseSettings):
-    """Everything that the environment decides. Field names are the variables' names in lower case."""
+    """All settings from the environment. Field names are the variables' names in lower case."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", env_ignore_empty=True, validate_default=False, hide_input_in_errors=True
@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     )
     bridge_notify: SecretStr | None = Field(
         default=None,
-        description="where to say that something is wrong: Apprise URLs (Slack, e-mail, Teams, PagerDuty, plain JSON, "
+        description="who to notify when something is wrong: Apprise URLs (Slack, e-mail, Teams, PagerDuty, plain JSON, "
         "…), separated by spaces; extra `notify`",
     )
     bridge_log_format: Literal["text", "json"] | None = Field(
@@ -200,16 +200,16 @@ _WORDS = {
     "bool_parsing": "neither on nor off; write one of them",
     "int_parsing": "not a whole number; write one such as 1",
     "greater_than_equal": "less than 0; write 0 or more",
-    "greater_than": "no time at all; write a duration such as 1s",
+    "greater_than": "zero; write a duration such as 1s",
     "literal_error": "neither text nor json; write one of them, or leave it unset",
 }
-"""Pydantic's kinds of error in our words."""
+"""Our messages for Pydantic's error types."""
 
 
 def load_settings() -> Settings:
     """Reads `.env` (if there is one, without overriding what is set) and the environment.
 
-    Raises SettingsError, which names every setting that can't be used.
+    Raises SettingsError, which names every invalid setting.
     """
     try:
         load_dotenv(".env")

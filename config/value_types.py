@@ -1,4 +1,4 @@
-"""The kinds of values in the webhooks file. Each checks itself: a message is "what is wrong; remedy"."""
+"""The types of values in the webhooks file. Each validates itself; a message is "what is wrong; remedy"."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _versions(value: object) -> object:
 
 
 def _check_expected(value: object) -> object:
-    """Operators are checked one by one, so that each fault has its own line."""
+    """Operators are checked one by one, so that each error has its own line."""
     if is_operators(value):
         assert isinstance(value, dict)
         faults = [error_detail("rule", message, where) for where, message in find_faults(value)]
@@ -135,7 +135,7 @@ def _check_expected(value: object) -> object:
             raise ValidationError.from_exception_data("operators", faults, hide_input=True)
     elif isinstance(value, dict) and (inner := _inner_operator(value)) is not None:
         raise ValueError(
-            f"the operator {inner} deep inside an object; operators stand right below a path: write the longer path, "
+            f"the operator {inner} deep inside an object; operators belong directly below a path: use the longer path, "
             "or {$eq: {…}} to compare with the object"
         )
     return value
@@ -150,7 +150,7 @@ def _inner_operator(value: object) -> str | None:
 
 
 def why_never(expected: object) -> str | None:
-    """Why an expected value, or a mapping of operators without fault, can hold for nothing; None if it can."""
+    """Why an expected value, or a valid mapping of operators, can never hold; None if it can."""
     if is_operators(expected):
         assert isinstance(expected, dict)
         return Operators(expected).why_never()
@@ -201,7 +201,7 @@ Secrets = Annotated[
     Field(min_length=1),
     WithJsonSchema(_schema_of({"type": "string", "minLength": 1})),
 ]
-"""One secret, or several while one is being rotated: any of them may have signed."""
+"""One secret, or several while one is being rotated: a signature by any of them counts."""
 Topics = Annotated[
     tuple[Annotated[str, AfterValidator(_check_topic)], ...],
     BeforeValidator(_as_tuple),

@@ -1,4 +1,4 @@
-"""The definitions in force: read again when their files change, with the last good ones of each broken file."""
+"""The definitions in force: reloaded when their files change, keeping the last good ones of each broken file."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from config.wakeup import WakeUp
 from config.webhooks import Definitions, DefinitionsError
 
 Stamps = dict[Path, tuple[int, int, int]]
-"""file → what changes with it."""
+"""file → a fingerprint of its state."""
 
 
 def stamps(sources: Iterable[Path]) -> Stamps:
-    """What changes when a file is edited or replaced; of a folder, when a file of it comes or goes."""
+    """A fingerprint that changes when a file is edited or replaced or, for a folder, when a file is added or
+    removed."""
     found: Stamps = {}
     for path in sources:
         try:
@@ -38,16 +39,16 @@ class Loader(Protocol):
 
 
 class Listener:
-    """What a process does about a change; this one does nothing."""
+    """How a process reacts to changes; this one does nothing."""
 
     def changed(self, definitions: Definitions) -> None:
-        """These are in force now. A repaired file is a change, even if every webhook is the same."""
+        """These are now in force. A repaired file is a change, even if all webhooks are the same."""
 
     def broken(self, error: DefinitionsError) -> None:
         """The files have errors that they didn't have before; the last good webhooks stay in force."""
 
     def record(self, error: str | None) -> None:
-        """Writes down what is wrong with the files, None for nothing. If it raises, the next check calls it again."""
+        """Records the files' errors, None if there are none. If it raises, the next check calls it again."""
 
 
 class DefinitionsSource:
@@ -90,18 +91,18 @@ class DefinitionsSource:
         return "\n".join(map(str, self._current.errors)) or None
 
     def force(self) -> None:
-        """Makes the next `check` read the files even if they look unchanged, and the thread check now.
+        """Makes the next `check` read the files even if they look unchanged, and makes the thread check now.
 
-        For signal handlers too.
+        Safe in signal handlers.
         """
         self._forced = True
         if (wakeup := self._wakeup) is not None:
             wakeup.ring()
 
     def check(self) -> bool:
-        """Reads the files again if one has changed; True if they were read and nothing is wrong with them.
+        """Reads the files again if one has changed; True if they were read without errors.
 
-        A broken file keeps its last good webhooks; changes in the other files come into force.
+        A broken file keeps its last good webhooks; changes in other files take effect.
 
         Raises what the listener raises; the definitions are in force all the same.
         """
@@ -129,7 +130,8 @@ class DefinitionsSource:
             return not new.errors
 
     def announce(self) -> None:
-        """Has the state recorded, good or bad. Raises what the listener raises; the next check tries again."""
+        """Has the listener record the state, good or bad. Raises what the listener raises; the next check tries
+        again."""
         with self._lock:
             self._unrecorded = True
             self._record()
@@ -140,7 +142,7 @@ class DefinitionsSource:
             self._unrecorded = False
 
     def start(self, interval: float = 2.0) -> None:
-        """Checks every `interval` seconds on a thread of its own, until `stop`."""
+        """Checks every `interval` seconds on a separate thread, until `stop`."""
         if self._thread is None:
             self._stopped = False
             self._wakeup = wakeup = WakeUp()
@@ -161,8 +163,8 @@ class DefinitionsSource:
         while not self._stopped:
             try:
                 self.check()
-            except Exception as error:  # the listener's: watching must go on
-                structlog.get_logger().warning("can't note the state of the definitions", error=str(error))
+            except Exception as error:  # raised by the listener: watching must go on
+                structlog.get_logger().warning("can't record the state of the definitions", error=str(error))
             wakeup.wait(interval)
             wakeup.clear()
         wakeup.close()

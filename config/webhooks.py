@@ -1,7 +1,6 @@
 """Webhook definitions: what relay, worker and admin import of them.
 
-The model is in `config.model`, the loader in `config.loader`, the words for what is wrong in
-`config.problems`.
+The model is in `config.model`, the loader in `config.loader`, the texts of problems in `config.problems`.
 """
 
 from config.loader import Definitions, load_definitions

@@ -1,7 +1,7 @@
-"""YAML as plain values, with the line of each place beside it.
+"""YAML as plain values, with the line of each place.
 
-The document is walked as YAML's own nodes instead of being constructed: so every key has its line (also one
-that came by a merge), a key that is there twice is found with all others, and a date stays the text it is.
+The document is walked as YAML nodes instead of being constructed. So every key has its line (even one from a merge),
+duplicate keys are reported along with all other problems, and a date stays text.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Located:
 
     value: Any
     lines: dict[Where, int] = field(default_factory=dict)
-    """The line of a key for what it maps to, of the item itself in a list."""
+    """The line of the key, or of the item in a list."""
     repeated: list[tuple[Where, int]] = field(default_factory=list)
     """Keys that a mapping has more than once, with the line of each repetition; the first one counts."""
 
     def line(self, where: Where) -> int:
-        """The line of that place, or of the nearest place around it."""
+        """The line of that place, or of the nearest enclosing one."""
         while where and where not in self.lines:
             where = where[:-1]
         return self.lines.get(where, 1)
@@ -64,7 +64,7 @@ def read_yaml(path: Path) -> Located:
 
 
 def parse_yaml(text: str) -> Located:
-    """Like `read_yaml`, of a text."""
+    """Like `read_yaml`, for a text."""
     reader: Any = YAML(typ="safe", pure=True)
     try:
         node = reader.compose(text)

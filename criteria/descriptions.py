@@ -1,4 +1,4 @@
-"""Criteria and conditions in words, beside what an event holds."""
+"""Criteria and conditions in words, next to what an event holds."""
 
 from __future__ import annotations
 

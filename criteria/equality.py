@@ -7,14 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 Key = str | tuple[str] | None
-"""What `comparison_key` gives: text for a scalar, a tuple for an object or list, None for null."""
+"""The result of `comparison_key`: text for a scalar, a tuple for an object or list, None for null."""
 
 
 def comparison_key(value: Any) -> Key:
-    """Equal for values that a criterion holds equal, different for all others.
+    """Equal for values that a criterion considers equal, different for all others.
 
-    Numbers are equal by value, a number or boolean equals the string of its shortest JSON text, strings are equal
-    exactly, objects and lists by deep equality and never to a text. null equals nothing: its key is None.
+    Numbers are equal by value, a number or boolean equals the string of its shortest JSON text, strings are compared
+    exactly, objects and lists by deep equality, and they never equal text. null equals nothing: its key is None.
     """
     if isinstance(value, str):
         return value
@@ -40,7 +40,7 @@ def shortest_text(value: bool | int | float) -> str:
 
 
 def exact(number: int | float) -> Decimal | int:
-    """The number's value as its JSON text says it, for exact comparisons: 0.1 is a tenth, 1e23 is 10**23."""
+    """The number's exact value according to its JSON text: 0.1 is a tenth, 1e23 is 10**23."""
     return number if isinstance(number, int) else Decimal(repr(number))
 
 

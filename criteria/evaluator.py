@@ -1,7 +1,8 @@
-"""Evaluates what jsonpath-ng has parsed, in at most `MAX_STEPS` steps, whatever the path and the document are.
+"""Evaluates paths parsed by jsonpath-ng in at most `MAX_STEPS` steps, whatever the path and the document.
 
-jsonpath-ng's own evaluator runs Python's `re` for ``=~`` and multiplies nodes and texts without end. This one means
-the same by a path, with these differences: patterns are RE2's, ``*`` multiplies numbers only, and ``sub`` is refused.
+jsonpath-ng's own evaluator runs Python's `re` for ``=~`` and multiplies nodes and texts without end. This one gives
+paths the same meaning, with these differences: patterns are RE2's, ``*`` multiplies numbers only, and ``sub`` is
+refused.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _HAS_WILDCARD = hasattr(jsonpath_ng.jsonpath, "Wildcard")
 
 
 class Unsupported(ValueError):
-    """The path asks for something that isn't evaluated; the message says what."""
+    """The path uses something that isn't supported; the message says what."""
 
 
 def compile_expression(expression: Any) -> Find:
@@ -213,7 +214,7 @@ def _expression(part: Any, depth: int) -> Find:
 
     def find(node: Node, steps: Steps) -> list[Node]:
         found = target(node, steps)
-        if not found:  # nothing is equal to no value
+        if not found:  # nothing equals "no value"
             return [node] if name == "!=" else []
         return [one for one in found if holds(name, one.value, operand, steps)]
 
@@ -223,7 +224,7 @@ def _expression(part: Any, depth: int) -> Find:
 def _searching(target: Find, text: Any) -> Find:
     try:
         if not isinstance(text, str):
-            raise BadPattern("a pattern that is no text")
+            raise BadPattern("a pattern that is not text")
         pattern = Pattern(text, _PATTERN_MEMORY)
     except BadPattern as error:
         raise Unsupported(f"{error} (patterns are RE2's, without look-around and references to groups)") from None
@@ -242,7 +243,7 @@ def _searching(target: Find, text: Any) -> Find:
 def _comparing_paths(target: Find, name: str, other: Find) -> Find:
     def find(node: Node, steps: Steps) -> list[Node]:
         found, others = target(node, steps), other(node, steps)
-        if not found or not others:  # no value is equal to no value alone
+        if not found or not others:  # "no value" equals only "no value"
             return (found or [node]) if EQUALITY[name](not found and not others) else []
         return [one for one in found if any(holds(name, one.value, right.value, steps) for right in others)]
 
@@ -387,7 +388,7 @@ _PARTS: dict[str, Callable[[Any, int], Find]] = {
     "Str": _str,
     "Split": _split,
 }
-"""By the names of jsonpath-ng's classes, which have changed less over its versions than where they are."""
+"""By the names of jsonpath-ng's classes, which have changed less between versions than their locations."""
 _REFUSED = {
     "Sub": "`sub` is not supported; filter with =~, or compute the value in the workflow",
     "Intersect": "& between paths is not supported",

@@ -38,15 +38,15 @@ class BadPath(ValueError):
 
 @lru_cache(maxsize=1024)
 def compile_path(path: str) -> Select:
-    """Like `parse_path`; what it gives is kept. For paths of definitions and tasks."""
+    """Like `parse_path`, with a cache. For paths in definitions and tasks."""
     return parse_path(path)
 
 
 def parse_path(path: str) -> Select:
-    """The function that selects with this path.
+    """The path as a function that selects values.
 
-    It selects nothing where the path can do nothing with a value, as where it divides by zero, and where it would take
-    more than `MAX_STEPS` steps. Raises BadPath with the reason if the text isn't a JSONPath that can be evaluated.
+    It selects nothing where the path can't handle a value, for example divides by zero, or would take more than
+    `MAX_STEPS` steps. Raises BadPath with the reason if the text isn't a JSONPath that can be evaluated.
     """
     steps = _plain(path)
     if steps is not None:
@@ -65,7 +65,8 @@ def parse_path(path: str) -> Select:
 def blank(document: Any, path: str, value: Any) -> Any:
     """The document, changed in place, with everything that the path selects replaced.
 
-    Where that can't be told, for the path takes too long or computes what it selects, all of it is. Raises BadPath.
+    If that is unknown, because the path takes too long or computes its values, replaces the whole document. Raises
+    BadPath.
     """
     steps = _plain(path)
     if steps is None:
@@ -89,7 +90,7 @@ def blank(document: Any, path: str, value: Any) -> Any:
 
 
 def _plain(path: str) -> tuple[str | int, ...] | None:
-    """Like `plain_steps`. Raises BadPath for what is no path at all."""
+    """Like `plain_steps`. Raises BadPath if the text isn't a path."""
     if not isinstance(path, str) or not path.strip():
         raise BadPath("an empty JSONPath")
     if len(path) > MAX_LENGTH:
@@ -104,7 +105,7 @@ def _parse(path: str) -> Find:
         raise BadPath(f"{path!r} can't be evaluated: {error}") from None
     except JSONPathError as error:
         raise BadPath(f"{path!r} is not a JSONPath: {error}") from None
-    except Exception as error:  # the parser lets a few of its own internal errors out
+    except Exception as error:  # the parser leaks a few of its internal errors
         raise BadPath(f"{path!r} is not a JSONPath: {type(error).__name__}: {error}") from None
 
 

@@ -22,17 +22,17 @@ class BadMatches(ValueError):
 
 @dataclass(frozen=True)
 class Criterion:
-    """One criterion beside what an event holds at its path."""
+    """One criterion, and what an event holds at its path."""
 
     path: str
     expected: Any
     found: list[Any]
-    """The values that the path selects; empty when it is missing."""
+    """The values that the path selects; empty if there are none."""
     holds: bool
     operator: str | None = None
-    """Where it is one operator's: its name, such as ``$gt``; `expected` is the operand."""
+    """For an operator: its name, such as ``$gt``; `expected` is then the operand."""
     hidden: bool = False
-    """Whether the values are blanked, for they are not to be seen."""
+    """Whether the values are blanked because people must not see them."""
 
 
 class Criteria:
@@ -80,7 +80,7 @@ class Criteria:
 
 
 _KEPT_CHARACTERS = 1000
-"""Of a task's paths: longer ones are compiled for each task that has them."""
+"""Characters of a task's paths up to which they are cached; longer ones are compiled for each task."""
 
 
 def compile_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Select, ...]]:
@@ -88,7 +88,7 @@ def compile_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Select
 
     Raises BadMatches.
     """
-    # What is kept is bounded, too, where somebody writes tasks with a thousand long paths each.
+    # Bounds the cache even if somebody writes tasks with a thousand long paths each.
     return _kept(paths) if sum(map(len, paths)) <= _KEPT_CHARACTERS else _compile(paths)
 
 

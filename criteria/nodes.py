@@ -1,4 +1,4 @@
-"""What a JSONPath's evaluation works on: nodes, the steps that it may take, and what is computed of values."""
+"""The basics of evaluating a JSONPath: nodes, the budget of steps, and arithmetic."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 MAX_STEPS = 200_000
-"""Nodes looked at by one evaluation: some tenths of a second. ``$..x`` looks at every node of the document."""
+"""Nodes that one evaluation may visit: a few tenths of a second. ``$..x`` visits every node of the document."""
 _CHARACTERS = 64
-"""Characters that cost one step, where texts are compared, searched or made."""
+"""Characters that cost one step when texts are compared, searched or created."""
 _SEARCHED = 500
-"""Characters times instructions of a pattern that cost one step: RE2 is linear, and still slow at its worst."""
+"""Characters times pattern instructions that cost one step: RE2 is linear, but still slow at its worst."""
 _MAX_BITS = 4096
-"""Of a product of whole numbers."""
+"""Bits in a product of integers."""
 
 
 class TooCostly(Exception):
@@ -21,7 +21,7 @@ class TooCostly(Exception):
 
 
 class Node:
-    """A value, and where in the document it is; a value that was computed has no parent."""
+    """A value and its place in the document; a computed value has no parent."""
 
     __slots__ = ("key", "parent", "value")
 
@@ -39,7 +39,7 @@ class Node:
 
 
 class Steps:
-    """What one evaluation may still cost."""
+    """The steps that one evaluation has left."""
 
     __slots__ = ("left",)
 
@@ -53,12 +53,13 @@ class Steps:
             raise TooCostly
 
     def take_text(self, value: Any, pattern: int = 0) -> None:
-        """One, and more for a long text; `pattern` is the size of one that is searched for. Raises TooCostly."""
+        """Spends one step, or more for a long text; `pattern` is the size of a pattern being searched for. Raises
+        TooCostly."""
         length = len(value) if isinstance(value, str) else 0
         self.take(1 + length // _CHARACTERS + length * pattern // _SEARCHED)
 
     def take_for(self, value: Any) -> None:
-        """As many as the value has nodes, and its texts length. Raises TooCostly."""
+        """Spends steps for the value's nodes and the length of its texts. Raises TooCostly."""
         stack = [value]
         while stack:
             value = stack.pop()
@@ -70,8 +71,8 @@ class Steps:
 
 
 Find = Callable[[Node, Steps], list[Node]]
-"""The nodes that a part of a path finds from a node. Raises TooCostly, and TypeError and the like for values with which
-a part can do nothing: the path then selects nothing."""
+"""The nodes that a part of a path finds from a node. Raises TooCostly, or TypeError and the like for values that the
+part can't handle: the path then selects nothing."""
 
 
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
@@ -92,7 +93,7 @@ EQUALITY: dict[str, Callable[[bool], bool]] = {
     "<": lambda equal: False,
     ">": lambda equal: False,
 }
-"""What has no order (RFC 9535, 2.3.5.2.2) is only equal or not."""
+"""Values without an order (RFC 9535, 2.3.5.2.2) are only compared for equality."""
 
 
 def holds(name: str, left: Any, right: Any, steps: Steps) -> bool:
@@ -139,7 +140,7 @@ SYMBOLS = {function: symbol for symbol, function in _ARITHMETIC.items()}
 
 
 def compute(symbol: str, left: Any, right: Any, steps: Steps) -> Any:
-    """Numbers are computed with, texts and lists are joined. Raises TypeError for all else, TooCostly."""
+    """Arithmetic on numbers; joins texts and lists. Raises TypeError for anything else, and TooCostly."""
     steps.take()
     if isinstance(left, (int, float)) and isinstance(right, (int, float)):
         if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _MAX_BITS:

@@ -1,8 +1,8 @@
 """Operators: an expected value that is a mapping whose keys begin with ``$``, as in ``{$gte: 10, $lt: 20}``.
 
-`when` and `only` know them; a task's `matches` don't. A path may select several values. What asks for a value
-(``$eq $in $gt $gte $lt $lte $regex``) holds if one and the same of them meets all of it. ``$ne``, ``$nin`` and ``$not``
-are the opposites of ``$eq``, ``$in`` and of what ``$not`` holds, so they hold where the path selects nothing.
+`when` and `only` know them; a task's `matches` don't. A path may select several values. Operators that require a value
+(``$eq $in $gt $gte $lt $lte $regex``) hold if a single value meets all of them. ``$ne``, ``$nin`` and ``$not`` are the
+opposites of ``$eq``, ``$in`` and the operators inside ``$not``, so they hold if the path selects nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NAMES = ("$eq", "$ne", "$in", "$nin", "$gt", "$gte", "$lt", "$lte", "$exists", "
 """All operators."""
 
 SCHEMA_MARK = {"description": "operators; all must hold", "x-schema": "Operators"}
-"""Stands for `SCHEMA`, which refers to itself, in the schema of a model."""
+"""Represents `SCHEMA`, which refers to itself, in a model's schema."""
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "description": "operators; all must hold",
@@ -100,19 +100,19 @@ class Operators:
         return not any(denied.holds(found) for denied in self._denies)
 
     def each(self) -> Iterator[tuple[str, Any, Operators]]:
-        """Every operator by itself: name, operand, and what it means alone."""
+        """Each operator by itself: name, operand, and its meaning."""
         for name, operand in self.written.items():
             yield name, operand, Operators({name: operand})
 
     def why_never(self) -> str | None:
-        """Why they can't hold for any value, if that can be seen; None otherwise."""
+        """Why they can't hold for any value, if that is certain; None otherwise."""
         written = self.written
         there = {denied.opposite_of_existence for denied in self._denies} | {self._exists}
         if {True, False} <= there:
             return "a value must be there, and must not"
         asks = [name for name in _ASK if name in written]
         if asks and False in there:
-            return f"{asks[0]} asks for a value, where there must be none"
+            return f"{asks[0]} requires a value, but there must be none"
         candidates = _candidates(written)
         if candidates is None:
             return _empty_range(written)
@@ -121,17 +121,17 @@ class Operators:
         if all(denied.only_asks for denied in self._denies) and not any(
             self.holds([form]) for value in candidates for form in _forms(value)
         ):
-            return "what one operator takes, the others don't"
+            return "no value meets all of the operators"
         return None
 
     @property
     def only_asks(self) -> bool:
-        """Whether a further value can only make them hold, never break them."""
+        """Whether an additional value can only make them hold, never stop them from holding."""
         return self._exists is None and not self._denies
 
     @property
     def opposite_of_existence(self) -> bool | None:
-        """What denying them says of there being a value; None for nothing."""
+        """What their negation implies about there being a value; None if nothing."""
         return not self._exists if self._exists is not None and len(self.written) == 1 else None
 
 
@@ -204,7 +204,7 @@ def _pattern(text: str) -> Pattern:
 
 
 def _candidates(written: Mapping[str, Any]) -> list[Any] | None:
-    """The only values that can meet all operators, up to equality; None if there is no end of them."""
+    """The only values that can meet all operators, up to equality; None if they are unlimited."""
     if "$eq" in written:
         return [written["$eq"]]
     if "$in" in written:
@@ -215,7 +215,7 @@ def _candidates(written: Mapping[str, Any]) -> list[Any] | None:
 
 
 def _forms(value: Any) -> list[Any]:
-    """The values that are equal to this one, but not alike for order and patterns: 5 and "5"."""
+    """The values that are equal to this one but differ in order and patterns: 5 and "5"."""
     if isinstance(value, (bool, int, float)):
         return [value, shortest_text(value)]
     if isinstance(value, str):
@@ -229,7 +229,7 @@ def _forms(value: Any) -> list[Any]:
 
 
 def _empty_range(written: Mapping[str, Any]) -> str | None:
-    """Why nothing lies between the bounds, if that is so."""
+    """Why nothing lies between the bounds; None if something may."""
     bounds = {name: written[name] for name in _ORDER if name in written}
     if len({isinstance(bound, str) for bound in bounds.values()}) > 1:
         return "no value is ordered among numbers and among texts"

@@ -8,7 +8,7 @@ import re2
 
 
 class BadPattern(ValueError):
-    """The text is not an RE2 pattern; the message says why."""
+    """The text isn't an RE2 pattern; the message says why."""
 
 
 class Pattern:
@@ -28,22 +28,22 @@ class Pattern:
         try:
             compiled = re2.compile(text.encode("utf-8"), options)
         except UnicodeEncodeError:
-            raise BadPattern("a pattern that is no text") from None
+            raise BadPattern("a pattern that is not text") from None
         except re2.error as error:
             reason = error.args[0] if error.args else ""
             reason = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
             raise BadPattern(f"not a pattern: {reason.replace('; ', ';')}") from None
         self._search = compiled.search
         self.size: int = compiled.programsize
-        """Instructions. A search takes at most time in proportion to these times the length of the text."""
+        """Instructions. A search takes time proportional to their number times the length of the text, at most."""
 
     def found_in(self, value: Any) -> bool:
-        """Whether the value is a text in which the pattern is found."""
+        """Whether the value is text that contains a match."""
         return isinstance(value, str) and self._search(_utf8(value)) is not None
 
 
 def _utf8(text: str) -> bytes:
-    """UTF-8; half a surrogate pair, which JSON can write, is the replacement character."""
+    """UTF-8, with the replacement character for lone surrogates, which JSON can contain."""
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Words that remedies have in common."""
+"""Wording that remedies share."""
 
 from __future__ import annotations
 

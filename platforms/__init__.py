@@ -1,4 +1,4 @@
-"""The platforms, one folder each. Adding one is adding a folder: docs/adding-a-platform.md."""
+"""The platforms, one folder each. To add one, add a folder: docs/adding-a-platform.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a platform is: how it proves, challenges, repeats and wants its deliveries answered."""
+"""What a platform is: how it proves, challenges and repeats deliveries, and how it wants them answered."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ MB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A delivery whose events are stored, or that `only` doesn't let in."""
+    """A delivery whose events are stored, or that `only` filters out."""
 
     event_ids: tuple[str, ...]
-    """None of a delivery that `only` doesn't let in, or of an empty array."""
+    """Empty for a delivery that `only` filters out, or an empty array."""
     value: Any
     """The body."""
     fields: dict[str, Any]
-    """What the relay answers unless the platform needs something else."""
+    """The relay's answer unless the platform needs another."""
 
 
 class Platform:
     """A platform, in the words of its own documentation. Each folder of `platforms` declares one.
 
-    Whatever a platform doesn't declare is as here; None means that it has nothing of the kind.
+    Anything a platform doesn't declare has these defaults; None means that it has no such thing.
     """
 
     name: str
-    """As definitions have it: the folder's name, with hyphens."""
+    """The name in definitions: the folder's name, with hyphens."""
     title: str
     """Its name as people write it."""
     purpose: str
     """What its events are about."""
     made_by: Literal["platform", "us", "nobody"] = "platform"
-    """Who makes the secret up: the platform, which shows it, or whoever connects it (us)."""
+    """Who generates the secret: the platform, which shows it, or we, when connecting it."""
     secret_label: str = "Secret"
     """What the platform calls the secret."""
 
     verifier: Verifier | None = None
-    """How its deliveries are proven; applied where the webhook has the required settings."""
+    """How its deliveries are proven; applies if the webhook has the required settings."""
     required: frozenset[str] = frozenset({"secret"})
     """Settings that a webhook needs."""
     options: frozenset[str] = frozenset()
-    """Further settings that it understands, beside `signature` and `dedup`, which every platform does."""
+    """Further settings that it has, besides `signature` and `dedup`, which all platforms have."""
     challenge_only: bool = False
     """Whether an answered challenge can stand in for the secret."""
     challenge_settings: frozenset[str] = frozenset()
@@ -56,73 +56,73 @@ class Platform:
     vendor_keys: bool = False
     """Whether deliveries are proven by public keys that are fetched from the vendor."""
     pinned_by: tuple[str, ...] = ()
-    """For a vendor that signs for everybody: a setting and lower-case names of headers, one of which must say whose
-    deliveries are accepted."""
+    """For a vendor that signs for all of its customers: a setting and lower-case names of headers, one of which must
+    say whose deliveries are accepted."""
     mistaken_key: tuple[str, str] | None = None
-    """How another key of the platform, often entered as the secret by mistake, begins (a regular expression), and what
-    it is."""
+    """The prefix (a regular expression) of another key of the platform that is often entered as the secret by mistake,
+    and what that key is."""
     tolerance: float | None = None
-    """Seconds that a signed time may be away from now; None for any."""
+    """Seconds by which a signed time may differ from now; None for any."""
 
     methods: frozenset[str] = frozenset({"POST"})
-    """HTTP methods of deliveries."""
+    """The HTTP methods of deliveries."""
     challenge_methods: frozenset[str] = frozenset()
-    """Further HTTP methods, of challenges only."""
+    """Further HTTP methods, only for challenges."""
     max_body: int = MB
     """Bytes of the largest body."""
     bodies: Bodies = "json"
-    """What its bodies are, whatever their unsigned content type says."""
+    """The format of its bodies, whatever their unsigned content type says."""
     alike: bool = False
-    """Whether different events may be identical to the byte, so that no digest can tell a repetition."""
+    """Whether different events may be identical byte for byte, so that no digest identifies a repetition."""
     secret_headers: frozenset[str] = frozenset()
     """Lower-case names of headers that carry secrets (those with ``signature`` in their names always do)."""
 
     @property
     def settings(self) -> frozenset[str]:
-        """All settings that only some platforms understand, and this one does."""
+        """The settings that only some platforms have, this one among them."""
         return self.required | self.options | {"signature", "dedup"}
 
     @property
     def own_settings(self) -> tuple[str, ...]:
-        """What a webhook of this platform may be given beside its secret, required settings first."""
+        """The settings that a webhook of this platform may have besides its secret, required ones first."""
         others = (self.settings | self.challenge_settings) - {"secret", "signature", "dedup"}
         return tuple(sorted(others, key=lambda setting: (setting not in self.required, setting)))
 
     def find_secret_problem(self, secret: str) -> str | None:
-        """What a secret should be, if this one can't be used."""
+        """What a secret should be; None if this one can be used."""
         return None
 
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
-        """The answer to a challenge that is not signed; None for any other request. May raise Refused."""
+        """The answer to an unsigned challenge; None for any other request. May raise Refused."""
         return None
 
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
-        """The same of a body that has been verified."""
+        """The answer to a challenge in a verified body."""
         return None
 
     def read(self, request: Request, signed: bool) -> Body:
-        """The body; `signed`: whether a signature covers the body and nothing else. Raises BadBody, nothing else."""
+        """Reads the body; `signed`: whether a signature covers the body and nothing else. Raises only BadBody."""
         return read_delivery(request, self.bodies, signed)
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """The id that the platform repeats when it delivers again, by the body. Used if the body is proven; without one
-        a digest of what is signed is the id."""
+        """The id in the body that stays the same when the platform delivers again. Used if the body is proven; without
+        one, a digest of what is signed is the id."""
         return None
 
     def element_id(self, element: Any) -> str | None:
-        """The same of an element of a JSON array."""
+        """The same for an element of a JSON array."""
         return None
 
     def header_id(self, request: Request, value: Any) -> str | None:
-        """The id by the headers. Nobody signs them: used only where the proof is of the sender."""
+        """The id in the headers. They aren't signed, so it is used only if the proof is of the sender."""
         return None
 
     def conceal(self, value: Any) -> Any:
-        """The body without the secrets in it; the same object if there were none."""
+        """The body without its secrets; the same object if it has none."""
         return value
 
     def respond(self, accepted: Accepted) -> Response | None:
-        """The answer to an accepted delivery, where the platform needs its own."""
+        """The answer to an accepted delivery, if the platform needs a special one."""
         return None
 
 
@@ -130,7 +130,7 @@ class Platform:
 
 
 def first_header(request: Request, *names: str) -> str | None:
-    """The value of the first of these headers that is there; their names in lower case."""
+    """The value of the first of these headers (lower-case names) that is present."""
     return next((value for name in names if (value := request.headers.get(name))), None)
 
 
@@ -144,13 +144,13 @@ def at(value: Any, *path: str) -> str | None:
 
 
 def body_with_time(request: Request, value: Any, *path: str) -> str | None:
-    """A digest of a body that has the time of its event at these keys: for a platform that signs the time of each
-    attempt, so that what is signed differs from one to the next."""
+    """A digest of a body that has its event's time at these keys: for platforms that sign each attempt's time, so that
+    what is signed differs between attempts."""
     return digest(request.body) if at(value, *path) is not None else None
 
 
 def together(ids: Sequence[str | None]) -> str | None:
-    """One id for several things that came together; None if there are none, or one of them has none."""
+    """One id for several ids; None if there are none, or one is missing."""
     known = [one for one in ids if one is not None]
     if not known or len(known) < len(ids):
         return None
@@ -158,7 +158,7 @@ def together(ids: Sequence[str | None]) -> str | None:
 
 
 def digest(*parts: str | bytes) -> str:
-    """A short text that differs for different parts."""
+    """A short digest, different for different parts."""
     summary = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part

@@ -1,4 +1,4 @@
-"""From a request's body to its value: pure, strict, and without parsing anything twice."""
+"""Parses a request's body: pure, strict, and without parsing anything twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_DIGITS = 1000
 MAX_NAME = 50_000
 """Characters of a name in an object: the most that Conductor's JSON parser reads."""
 MAX_TEXT = 20_000_000
-"""Characters of one text: likewise."""
+"""Characters of one text: the same limit."""
 MAX_FIELDS = 10_000
 """Fields of a form, or parameters of a query."""
 
@@ -34,7 +34,7 @@ class BadBody(ValueError):
 
 
 class MalformedBody(BadBody):
-    """The body is not what its content type says."""
+    """The body doesn't match its content type."""
 
 
 class UnreadableMediaType(BadBody):
@@ -42,8 +42,8 @@ class UnreadableMediaType(BadBody):
 
 
 Bodies = Literal["json", "json or form", "declared"]
-"""What a platform sends. `json or form`: the first bytes tell which. `declared`: the content type says,
-except where it isn't signed and the bytes are: then the bytes decide."""
+"""What a platform sends. `json or form`: the first bytes tell which. `declared`: the content type tells, unless the
+bytes are signed and it isn't: then the bytes decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,11 @@ class Body:
     value: Any
     text: str | None = None
     batch: bool = False
-    """Whether it is an array of events, whatever its webhook says of arrays."""
+    """Whether it is an array of events, whatever the webhook says about arrays."""
 
 
 def read_body(body: bytes, content_type: str | None, always_json: bool = False) -> Body:
-    """Reads the body by its content type; without one it is JSON if it reads as JSON, else text.
+    """Reads the body according to its content type; without one, as JSON if it parses, else as text.
 
     `always_json` is for platforms that send JSON under another name.
 
@@ -86,7 +86,7 @@ def _read_body(body: bytes, content_type: str | None, always_json: bool) -> Body
     if is_xml or media_type.startswith("text/"):
         default = _declared_charset(body) if is_xml else "utf-8"
         return Body({"request": _decode(body, _charset(content_type, default) if parameters else default)})
-    raise UnreadableMediaType("the content type is none that the bridge reads")
+    raise UnreadableMediaType("the bridge doesn't read this content type")
 
 
 def read_query(query: str) -> dict[str, Any]:
@@ -106,8 +106,8 @@ def read_query(query: str) -> dict[str, Any]:
 
 
 def refuse_unstorable(value: Any) -> None:
-    """Raises MalformedBody for what a Conductor server may answer with 500 on every attempt, so that the sender learns
-    of it: a name or text too long for its JSON parser, and the character NUL, which PostgreSQL can't store."""
+    """Raises MalformedBody for content that a Conductor server may always answer with 500, so that the sender learns of
+    it: a name or text too long for its JSON parser, or the character NUL, which PostgreSQL can't store."""
     nodes = [value]
     while nodes:
         node = nodes.pop()
@@ -212,7 +212,7 @@ _DECLARATION = re.compile(rb"""\A<\?xml[^>]{1,100}\sencoding\s*=\s*["']([A-Za-z0
 
 
 def _declared_charset(body: bytes) -> str:
-    """The charset that an XML text declares by its first bytes. Raises UnreadableMediaType for one that isn't read."""
+    """The charset that an XML text declares in its first bytes. Raises UnreadableMediaType for an unsupported one."""
     if body[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
     declaration = _DECLARATION.match(body)
@@ -227,7 +227,7 @@ def _charset(content_type: str, default: str = "utf-8") -> str:
 def _known_charset(name: str) -> str:
     codec = codec_of(name)
     if codec is None:
-        raise UnreadableMediaType("the charset is none that the bridge reads")
+        raise UnreadableMediaType("the bridge doesn't read this charset")
     return codec
 
 
@@ -300,7 +300,7 @@ def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
             raise MalformedBody("the form ends too early")
     except BadBody:
         raise
-    except Exception:  # werkzeug raises errors of several families for what is no form
+    except Exception:  # werkzeug raises various errors for an invalid form
         raise MalformedBody("the body is not a multipart form") from None
     return _fields(pairs)
 
@@ -320,9 +320,9 @@ def _part_value(part: Field | File, content: bytes) -> Any:
 
 _FORM = "application/x-www-form-urlencoded"
 _STARTS_AS_FORM = re.compile(rb"[A-Za-z0-9_.~%+*-]+=")
-"""No JSON text starts so."""
+"""No JSON text starts like this."""
 _IS_FORM = re.compile(rb"[A-Za-z0-9_.~%+*\[\]-]+=[!-;=?-~]*")
-"""One line without spaces, as forms are encoded."""
+"""One line without spaces, like an encoded form."""
 _MULTIPART = re.compile(
     rb"--([A-Za-z0-9'()+_,./:=?-]{1,70})\r?\n(?:[^\n]{0,500}\n){0,3}?content-disposition:", re.IGNORECASE
 )
@@ -330,9 +330,9 @@ _XML_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_delivery(request: Request, bodies: Bodies, signed: bool) -> Body:
-    """The body; of a delivery without one, by a method that needs none, the query. Raises BadBody.
+    """The body, or the query of a delivery whose method needs no body. Raises BadBody.
 
-    `signed`: whether its bytes are, so that their content type is not.
+    `signed`: whether its bytes are signed, but not their content type.
     """
     body, content_type = request.body, request.headers.get("content-type")
     if not body:
@@ -348,7 +348,7 @@ def read_delivery(request: Request, bodies: Bodies, signed: bool) -> Body:
 
 
 def _by_its_bytes(body: bytes, content_type: str | None) -> Body:
-    """The body by what it is: a text may only be read in one way if it is signed and its content type isn't."""
+    """Reads the body by its own form: if it is signed and its content type isn't, it must have only one reading."""
     if body.lstrip()[:1] in (b"{", b"["):
         try:
             return read_body(body, None, always_json=True)
@@ -364,12 +364,12 @@ def _by_its_bytes(body: bytes, content_type: str | None) -> Body:
     try:
         return read_body(body, "text/plain")
     except MalformedBody:
-        # Not UTF-8: all that says what it is then is the header.
+        # Not UTF-8: then only the header tells what it is.
         return read_body(body, content_type)
 
 
 def _is_json(body: bytes) -> bool:
-    """Whether it is refused for what is in it (NaN, its depth, a NUL), not for its form."""
+    """Whether it is refused for its content (NaN, depth, a NUL), not its form."""
     try:
         json.loads(body)
     except RecursionError:

@@ -1,7 +1,6 @@
-"""Encodings of text that a sender may name: found in a table.
+"""Text encodings that a sender may name, in a table.
 
-`codecs.lookup` remembers every name that it is asked for, for good, also those that it doesn't know: strangers could
-fill the memory with names.
+`codecs.lookup` caches every name permanently, even unknown ones: strangers could fill the memory with names.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _READ = frozenset(
         *(f"cp{number}" for number in range(1250, 1259)),
     )
 )  # fmt: skip
-"""The rest of Python's codecs are no encodings of text, or slow."""
+"""Python's other codecs aren't text encodings, or are slow."""
 _LONGEST_NAME = 40
 
 
@@ -35,7 +34,7 @@ def _table() -> dict[str, str]:
 def _is_text(module: str) -> bool:
     try:
         codecs.lookup(module)
-    except LookupError:  # some are there on Windows only
+    except LookupError:  # some exist only on Windows
         return False
     return True
 
@@ -44,7 +43,7 @@ _CODECS = _table()
 
 
 def codec_of(name: str) -> str | None:
-    """Python's name of the encoding; None if it is none that the bridge reads."""
+    """Python's name of the encoding; None if the bridge doesn't read it."""
     if len(name) > _LONGEST_NAME:
         return None
     return _CODECS.get(normalize_encoding(name).lower().replace(".", "_"))

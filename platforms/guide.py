@@ -1,4 +1,4 @@
-"""What people are told about a platform: its README and sample events, and docs/platforms.md, which is made of them.
+"""A platform's documentation: its README and sample events, and docs/platforms.md, which is generated from them.
 
 ``python -m platforms.guide`` prints docs/platforms.md.
 """
@@ -57,7 +57,7 @@ def _guide(platform: Platform) -> Guide:
 
 @cache
 def samples(platform: str) -> dict[str, SampleEvent]:
-    """Name → sample event of the platform; the first is the one to try first."""
+    """Name → sample event of the platform; the first one is the best to start with."""
     files = sorted(_folder(PLATFORMS[platform]).glob("samples/*.json"))
     written = [(file.stem, json.loads(file.read_text(encoding="utf-8"))) for file in files]
     written.sort(key=lambda named: not named[1].get("first", False))
@@ -76,7 +76,7 @@ def _folder(platform: Platform) -> Path:
 
 
 def _readme(platform: Platform) -> tuple[str, str]:
-    """The README's row for the table of all platforms, and its text."""
+    """The README's row in the table of all platforms, and its text."""
     _title, table, text = _folder(platform).joinpath("README.md").read_text(encoding="utf-8").split("\n\n", 2)
     return table.splitlines()[2], text
 

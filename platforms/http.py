@@ -1,4 +1,4 @@
-"""What verification sees of an HTTP request, and what the relay answers: plain values, no web framework."""
+"""HTTP requests as verification sees them, and the relay's answers: plain values, no web framework."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request, as its sender sent it."""
+    """A request as its sender sent it."""
 
     method: str
     url: str = field(repr=False)
@@ -18,7 +18,7 @@ class Request:
     query: str = field(repr=False)
     """Raw, as in the URL."""
     headers: Mapping[str, str] = field(repr=False)
-    """Lower-case name → value, in Latin-1 as WSGI has it; a repeated header's values joined by commas."""
+    """Lower-case name → value, in Latin-1 as in WSGI; a repeated header's values are joined by commas."""
     body: bytes = field(repr=False)
     remote: str | None
     """The sender's address."""
@@ -42,12 +42,12 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 
 def text_response(text: str) -> Response:
-    """The text as plain text, which no browser may take for anything else."""
+    """Plain text, which no browser may interpret as anything else."""
     body = text.encode("utf-8", "replace")
     return Response(200, body, "text/plain; charset=utf-8", (("X-Content-Type-Options", "nosniff"),))
 
 
 def error_response(status: int, code: str, message: str, *headers: tuple[str, str]) -> Response:
-    """An error as every error looks: ``{"error": code, "message": text}``."""
+    """An error in the form of all errors: ``{"error": code, "message": text}``."""
     body = json.dumps({"error": code, "message": message}).encode("ascii")
     return Response(status, body, "application/json", headers)

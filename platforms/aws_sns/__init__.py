@@ -1,4 +1,4 @@
-"""Amazon SNS. Nothing is secret: Amazon signs with keys whose certificates it publishes."""
+"""Amazon SNS. There is no secret: Amazon signs with keys whose certificates it publishes."""
 
 import re
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _ISSUED_TO = re.compile(r"sns(?:-signing\.|-|\.)?(?:[a-z0-9-]{3,30}\.)?amazonaws
 
 
 def is_topic(arn: str, pattern: str) -> bool:
-    """Whether the ARN is the pattern's, where `*` stands for any region or name."""
+    """Whether the ARN matches the pattern, in which `*` means any region or name."""
     return all(wanted in ("*", part) for part, wanted in zip_longest(arn.split(":"), pattern.split(":")))
 
 
@@ -40,8 +40,8 @@ def is_topic(arn: str, pattern: str) -> bool:
 def check_certificate(certificate: Certificate, url: str, now: float) -> None:
     """Raises Refused unless the certificate is valid now, issued to Amazon SNS and, outside of China, by Amazon.
 
-    The chain isn't verified: Amazon publishes the certificate alone, and its own library doesn't either. That it is
-    Amazon's follows from the connection that it came over, from a host and path of Amazon SNS.
+    The chain isn't verified: Amazon publishes only the certificate, and its own library doesn't verify the chain
+    either. That the certificate is Amazon's follows from the connection to a host and path of Amazon SNS.
     """
     if not certificate.not_valid_before_utc.timestamp() <= now <= certificate.not_valid_after_utc.timestamp():
         raise Refused("the certificate is not valid now")
@@ -60,7 +60,7 @@ def _texts(name: Name, kind: ObjectIdentifier) -> list[str]:
 # https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message-verify-message-signature.html
 @dataclass(frozen=True)
 class CertifiedMessage:
-    """An RSA signature over some fields of the body, a line each, with a certificate that the body names."""
+    """An RSA signature over some fields of the body, one per line, with a certificate that the body names."""
 
     covers: ClassVar[frozenset[Part]] = frozenset({"fields", "time", "id"})
 
@@ -81,7 +81,7 @@ class CertifiedMessage:
                 text = message.get(name)
                 if isinstance(text, str):
                     if name != "Message" and "\n" in text:
-                        # The lines of a message could pass for the fields that follow it.
+                        # A message's lines could pass for the fields that follow it.
                         raise Refused("a signed field has a line break")
                     lines.append(f"{name}\n{text}\n")
                 elif name != "Subject" or text is not None:
@@ -89,18 +89,18 @@ class CertifiedMessage:
             signed = "".join(lines).encode("utf-8", "surrogatepass")
             decoded = decode_base64(signature.encode("utf-8", "replace"))
             arn, timestamp, message_id = message["TopicArn"], message["Timestamp"], message["MessageId"]
-            # Before the certificate is fetched: whoever doesn't know the topic causes no fetch.
+            # Before the certificate is fetched, so that senders that don't know the topic cause no fetch.
             if credentials.topics and not any(is_topic(arn, pattern) for pattern in credentials.topics):
-                raise Refused("the message is of another topic")
-            # The header is not signed; held to the body, `headers:` can pin a webhook to its topic by it.
+                raise Refused("the message belongs to another topic")
+            # The header isn't signed; compared with the body, it lets `headers:` pin a webhook to its topic.
             topic = request.headers.get("x-amz-sns-topic-arn")
             if topic is not None and topic != arn:
                 raise Refused("the header x-amz-sns-topic-arn is not the signed topic")
-            # A fetch may take seconds, and a stranger's message, once read, may be many times as large as it was.
+            # A fetch may take seconds, and a stranger's message may be many times as large once parsed.
             del message
             try:
                 certificate = load_pem_x509_certificate(credentials.fetch(url, remote=request.remote))
-                # Whoever runs a mirror vouches for what it serves, as the README says.
+                # A mirror's operator vouches for what it serves, as the README says.
                 if not getattr(credentials.fetch, "is_mirror", False):
                     check_certificate(certificate, url, request.now)
                 proven = decoded is not None and rsa_holds(certificate, decoded, signed, algorithm)

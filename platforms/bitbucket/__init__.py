@@ -16,8 +16,8 @@ class Bitbucket(Platform):
     verifier = Hmac(header="X-Hub-Signature", prefix="sha256=")
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """A branch that is reset and pushed again makes another event with the same bytes: there the header tells them
-        apart, though it isn't signed. All other events have a time of their own."""
+        """Resetting a branch and pushing it again creates another event with the same bytes: only the unsigned header
+        tells these apart. All other events have their own time."""
         identifier = request.headers.get("x-request-uuid")
         return digest(identifier, request.body) if identifier and isinstance(value, dict) and "push" in value else None
 

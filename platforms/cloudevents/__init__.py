@@ -1,6 +1,6 @@
-"""CloudEvents over HTTP: structured, binary and in batches, with the handshake of its web hooks (Azure Event Grid's).
+"""CloudEvents over HTTP: structured, binary and batched, with the webhook handshake (as in Azure Event Grid).
 
-However an event comes, its payload is the event as an object: `$.type`, `$.source`, `$.data…`. The secret is the
+Whatever an event's mode, its payload is the event as an object: `$.type`, `$.source`, `$.data…`. The secret is the
 token of the Authorization header.
 """
 
@@ -47,7 +47,7 @@ class Bearer:
 def _checked(body: Body) -> Body:
     event = body.value
     if not isinstance(event, dict):
-        raise MalformedBody("a CloudEvent that is no JSON object")
+        raise MalformedBody("a CloudEvent that is not a JSON object")
     if event.get("specversion") != "1.0":
         raise MalformedBody("a CloudEvent whose specversion isn't 1.0")
     for name in _NEEDED:
@@ -57,7 +57,7 @@ def _checked(body: Body) -> Body:
 
 
 def _decoded(value: str) -> str:
-    """A header's value: percent-encoded UTF-8, perhaps in quotes."""
+    """Decodes a header's value: percent-encoded UTF-8, possibly quoted."""
     value = value.strip()
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
@@ -65,7 +65,7 @@ def _decoded(value: str) -> str:
 
 
 def _data(body: bytes, content_type: str) -> dict[str, Any]:
-    """The event's data as JSON, as text, or, where it is neither, in base64, as in the JSON format of events."""
+    """The event's data as JSON or text or, if it is neither, in base64, as in the JSON event format."""
     if not body:
         return {}
     try:
@@ -107,18 +107,18 @@ class CloudEvents(Platform):
 
     # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#3-http-message-mapping
     def read(self, request: Request, signed: bool) -> Body:
-        """The event as an object, or a batch's list of such.
+        """The event as an object, or a batch as a list of events.
 
-        With a `signature:` of the body a binary event is refused: its attributes are in headers, which aren't signed.
+        With a `signature:` over the body, a binary event is refused: its attributes are in unsigned headers.
         """
         content_type = request.headers.get("content-type", "")
         media_type = content_type.partition(";")[0].strip().lower()
         if media_type.startswith(_STRUCTURED):
-            body = read_body(request.body, content_type)  # which knows JSON, and none of the other formats
+            body = read_body(request.body, content_type)  # of the formats, only JSON is supported
             if not media_type.startswith(_BATCH):
                 return _checked(body)
             if not isinstance(body.value, list):
-                raise MalformedBody("the batch of CloudEvents is no JSON array")
+                raise MalformedBody("the batch of CloudEvents is not a JSON array")
             for event in body.value:
                 _checked(Body(event))
             return Body(body.value, body.text, batch=True)
@@ -128,7 +128,9 @@ class CloudEvents(Platform):
             if (match := _ATTRIBUTE.fullmatch(name)) and match[1] not in ("data", "datacontenttype")
         }
         if not attributes:
-            raise MalformedBody("no CloudEvent: neither ce-… headers nor the content type application/cloudevents+json")
+            raise MalformedBody(
+                "not a CloudEvent: neither ce-… headers nor the content type application/cloudevents+json"
+            )
         if signed:
             raise MalformedBody("the event's attributes are in headers, which are not signed; send structured events")
         refuse_unstorable(attributes)
@@ -147,7 +149,7 @@ class CloudEvents(Platform):
         return f"{source} {event_id}" if " " not in source else together([source, event_id])
 
     def respond(self, accepted: Accepted) -> Response:
-        """For a batch, even of one event, a list of ids."""
+        """A batch, even of one event, gets a list of ids."""
         if isinstance(accepted.value, list) and "eventId" in accepted.fields:
             rest = {name: value for name, value in accepted.fields.items() if name != "eventId"}
             return json_response({"eventIds": list(accepted.event_ids), **rest})

@@ -1,4 +1,4 @@
-"""Any other sender: headers, an HMAC scheme or a challenge, as the webhook's definition says."""
+"""Any other sender: headers, an HMAC scheme or a challenge, as defined by the webhook."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from platforms.http import Request, Response, text_response
 from platforms.verifiers import Credentials
 
 _LARGEST_CHALLENGE = 64 * 1024
-"""Bytes of a body that is read before anything is proven."""
+"""Bytes of a body that are read before anything is proven."""
 
 
 class Custom(Platform):
@@ -31,7 +31,7 @@ class Custom(Platform):
                 body = read_body(request.body, request.headers.get("content-type"))
             except BadBody:
                 return None
-            # Only of JSON: a form may have such a field in every delivery.
+            # Only in JSON: a form may have such a field in every delivery.
             is_object = body.text is not None and isinstance(body.value, dict)
             value = body.value.get(credentials.challenge) if is_object else None
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):

@@ -46,13 +46,14 @@ class Discord(Platform):
         return _NO_CONTENT if value.get("type") == 0 and "event" not in value else None
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """Webhook events have no id, but the event's time; each attempt is signed with a time of its own."""
+        """Webhook events have no id but the event's time; each attempt is signed with its own time."""
         if _is_webhook_event(value):
             return body_with_time(request, value, "event", "timestamp")
         return at(value, "id")
 
     def respond(self, accepted: Accepted) -> Response:
-        """Discord takes nothing but 204 for a webhook event, and within 3 s an interaction response for the others."""
+        """Discord accepts only 204 for a webhook event, and expects an interaction response to the others within 3
+        s."""
         if _is_webhook_event(accepted.value):
             return _NO_CONTENT
         kind = accepted.value.get("type") if isinstance(accepted.value, dict) else None

@@ -10,7 +10,7 @@ from platforms.verifiers.compare import equal
 
 
 def message_id(event: Any) -> str | None:
-    """A message's id; deletion and echo are other events with the same id."""
+    """A message's id; its deletion and echo are separate events with the same id."""
     identifier = at(event, "message", "mid")
     kinds = [kind for kind in ("is_deleted", "is_echo") if identifier and event["message"].get(kind)]
     return " ".join([identifier, *kinds]) if identifier else None

@@ -10,8 +10,8 @@ _TIMELESS = frozenset({
     "blocked_user", "client_payload", "inputs", "member", "membership", "new_property_values", "ref_type",
     "repositories_added", "requested_action", "team", "thread", "zen",
 })  # fmt: skip
-"""Keys of events without a time or an id of their own: dispatches, buttons, memberships, settings, branches that come
-and go."""
+"""Keys of events without their own time or id: dispatches, buttons, memberships, settings, branches created and
+deleted."""
 _TIMED = frozenset({"discussion", "issue", "pull_request"})
 _CONTEXT = frozenset({"action", "enterprise", "organization", "sender"})
 
@@ -21,7 +21,7 @@ def _may_come_again(value: dict[str, Any]) -> bool:
         return True
     if value.get("action") == "rerequested" and "check_run" in value:
         return True
-    # Of an issue or pull request, which have a time, the label is a detail.
+    # For issues and pull requests, which have a time, the label is a detail.
     return "label" in value and _TIMED.isdisjoint(value)
 
 
@@ -38,8 +38,8 @@ class GitHub(Platform):
     max_body = 25 * MB
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """An event without a time may happen again with the same bytes: there the header tells them apart, though it
-        isn't signed. All others have a time or an id in their body, and a digest is enough."""
+        """An event without a time may happen again with the same bytes: only the unsigned header tells these apart. All
+        others have a time or an id in the body, so a digest is enough."""
         identifier = request.headers.get("x-github-delivery")
         if not identifier or not isinstance(value, dict):
             return None

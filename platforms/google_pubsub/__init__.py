@@ -41,7 +41,7 @@ def certificate(fetch: Fetch, key_id: str, remote: str | None) -> bytes | None:
 # https://docs.cloud.google.com/pubsub/docs/authenticate-push-subscriptions#validate_tokens
 @dataclass(frozen=True)
 class GoogleToken:
-    """A token of the service account that the push subscription acts for, made for our audience."""
+    """A token of the push subscription's service account, issued for our audience."""
 
     covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
 
@@ -49,7 +49,7 @@ class GoogleToken:
         def check(request: Request) -> Proof:
             scheme, _, text = required_header(request, "authorization").partition(" ")
             if scheme.lower() != "bearer":
-                raise Refused("the header authorization is no bearer token")
+                raise Refused("the header authorization is not a bearer token")
             token = read_token(text.strip())
             check_token(
                 token,
@@ -64,7 +64,7 @@ class GoogleToken:
                 or not isinstance(email, str)
                 or not equal(email, credentials.service_account)
             ):
-                raise Refused("the token is of another service account")
+                raise Refused("the token belongs to another service account")
             if token.claims.get("email_verified") is not True:
                 raise Refused("the token's e-mail is not verified")
             return OF_SENDER
@@ -86,7 +86,7 @@ class GooglePubSub(Platform):
 
     # https://docs.cloud.google.com/pubsub/docs/reference/rest/v1/PubsubMessage
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """Ids are unique in their topic."""
+        """Ids are unique within their topic."""
         subscription, identifier = at(value, "subscription"), at(value, "message", "messageId")
         return f"{subscription} {identifier}" if subscription and identifier else identifier
 

@@ -1,4 +1,4 @@
-"""Linear: the signed time is in the body."""
+"""Linear: the signed time is inside the body."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Mailgun: time, token and signature are in the body, and the rest of the body is not covered."""
+"""Mailgun: time, token and signature are in the body, and the signature doesn't cover the rest of it."""
 
 import json
 import secrets

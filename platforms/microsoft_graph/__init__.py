@@ -43,7 +43,7 @@ class ClientState:
             value = None
         notifications = _notifications(value)
         if not notifications or not all(isinstance(one, dict) for one in notifications):
-            raise CannotSign('Microsoft Graph sends {"value": [{…}, …]}, which the body is not')
+            raise CannotSign('the body is not {"value": [{…}, …]}, as Microsoft Graph sends it')
         signed = [one | {"clientState": credentials.first_secret} for one in notifications]
         return replace(draft, body=json.dumps(value | {"value": signed}).encode())
 
@@ -59,7 +59,7 @@ class MicrosoftGraph(Platform):
 
     # https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks#notificationurl-validation
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
-        """A POST with a token in the query, which has to come back decoded, as plain text."""
+        """A POST with a token in the query, which must be returned decoded, as plain text."""
         token = read_query(request.query).get("validationToken") if "validationToken" in request.query else None
         return text_response(token) if isinstance(token, str) else None
 

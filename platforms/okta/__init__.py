@@ -1,4 +1,4 @@
-"""Okta event hooks. The secret is the value of the Authorization header that was entered at Okta."""
+"""Okta event hooks. The secret is the value of the Authorization header, as entered at Okta."""
 
 from typing import Any
 

@@ -19,12 +19,12 @@ class Shopify(Platform):
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         """An order that is created and paid at once is sent twice with the same bytes, under two topics: both are
-        events. The topic isn't signed; a webhook that names it in `headers:` accepts no other."""
+        events. The topic isn't signed; a webhook that names it in `headers:` accepts only that one."""
         topic = request.headers.get("x-shopify-topic")
         return digest(topic, request.body) if topic else None
 
     def header_id(self, request: Request, value: Any) -> str | None:
-        """One event may be sent under several topics, each of which is a delivery of its own."""
+        """One event may be sent under several topics, each a separate delivery."""
         identifier = request.headers.get("x-shopify-event-id")
         topic = request.headers.get("x-shopify-topic")
         return f"{identifier} {topic}" if identifier and topic else identifier

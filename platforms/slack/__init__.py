@@ -26,7 +26,7 @@ class Slack(Platform):
 
     # https://docs.slack.dev/reference/events/url_verification
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
-        """Slack sends it once, when the URL is entered; it is signed as every event is."""
+        """Slack sends it once, when the URL is entered; it is signed like any event."""
         if isinstance(value, dict) and value.get("type") == "url_verification":
             challenge = value.get("challenge")
             if isinstance(challenge, str):

@@ -1,4 +1,4 @@
-"""Twilio: messages, calls and everything else that it sends as a form or as JSON."""
+"""Twilio: messages, calls and everything else that it sends as a form or JSON."""
 
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 def _urls(url: str) -> tuple[str, ...]:
-    """The URL as it was called, without its port, and with the default port: Twilio signs any of them."""
+    """The URL as called, without its port, and with the default port: Twilio may sign any of these."""
     try:
         parts = urlsplit(url)
         host, port = parts.netloc, parts.port
@@ -47,10 +47,10 @@ def _is_form(content_type: str | None) -> bool:
 # https://www.twilio.com/docs/usage/security#validating-requests
 @dataclass(frozen=True)
 class UrlAndFields:
-    """The signature covers the URL and the fields of a form; of another body the hash, in the URL, is covered.
+    """The signature covers the URL and a form's fields; for any other body, the URL contains its hash.
 
-    A delivery by GET has its fields in the URL, and nothing is appended. The URL, which is signed, says which it is: by
-    its content type JSON could pass for a form without fields, for which the URL's signature holds as well.
+    A delivery by GET has its fields in the URL, and nothing is appended. The signed URL tells which kind it is. The
+    content type must not: JSON could pass for a form without fields, for which the URL's signature holds too.
     """
 
     header: str = "X-Twilio-Signature"
@@ -98,14 +98,14 @@ class Twilio(Platform):
     methods = frozenset({"POST", "GET"})
     bodies = "json or form"
 
-    # Names and values stand side by side in what is signed, so that other fields may have the same signature. They are
-    # the same delivery: without a `delivery_id`, what is signed tells deliveries apart.
+    # Names and values are concatenated in what is signed, so different fields may have the same signature. They count
+    # as the same delivery: without a `delivery_id`, what is signed tells deliveries apart.
     def header_id(self, request: Request, value: Any) -> str | None:
         message, status = at(value, "MessageSid"), at(value, "MessageStatus") or at(value, "SmsStatus") or ""
         return first_header(request, "i-twilio-idempotency-token") or (message and f"{message} {status}".rstrip())
 
     def respond(self, accepted: Accepted) -> Response:
-        """Twilio warns of anything that isn't TwiML."""
+        """Twilio warns about anything that isn't TwiML."""
         return Response(200, b"<Response/>", "text/xml; charset=utf-8")
 
 

@@ -14,7 +14,7 @@ _SIGNATURE = Hmac(header="x-twitter-webhooks-signature", encoding="base64", pref
 
 @dataclass(frozen=True)
 class SignedObject:
-    """The signature of a JSON object. For any other text the challenge gives a signature to anyone who asks."""
+    """The signature of a JSON object. The challenge signs any other text for anyone who asks."""
 
     covers: ClassVar[frozenset[Part]] = frozenset({"body"})
 
@@ -23,7 +23,7 @@ class SignedObject:
 
         def check(request: Request) -> Proof:
             if not request.body.lstrip().startswith(b"{"):
-                raise Refused("the body is no JSON object")
+                raise Refused("the body is not a JSON object")
             return check_signature(request)
 
         return check
@@ -45,8 +45,8 @@ class X(Platform):
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """X repeats it about hourly; it is not signed.
 
-        The answer is a signature like a delivery's, of a text that anybody may choose. So a text that could be a
-        delivery gets none: X's tokens contain no brace, and all its deliveries begin with one.
+        The answer is a signature like a delivery's, over text that anyone may choose. So text that could be a delivery
+        gets none: X's tokens contain no brace, and all of its deliveries begin with one.
         """
         token = read_query(request.query).get("crc_token") if request.method == "GET" else None
         if not isinstance(token, str) or not credentials.secrets:
@@ -57,7 +57,7 @@ class X(Platform):
         return json_response({"response_token": f"sha256={signature}"})
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """Each event of a delivery has an id of its own, and a delivery one list of events for each kind."""
+        """Each event in a delivery has its own id, and a delivery has one list of events per kind."""
         if not isinstance(value, dict):
             return None
         found: list[str] = []

@@ -1,4 +1,4 @@
-"""Building blocks for declaring platforms: pure, and with one error, `Refused`, whatever is sent."""
+"""Building blocks for declaring platforms: pure, with a single error, `Refused`, whatever is sent."""
 
 from platforms.verifiers.asymmetric import EcdsaP256, Ed25519
 from platforms.verifiers.compare import HeaderEquals

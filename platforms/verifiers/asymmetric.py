@@ -30,7 +30,7 @@ _PEM_FRAME = ("-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----")
 
 
 def p256_key(secret: str) -> EllipticCurvePublicKey:
-    """The public key from base64 DER, with or without its PEM frame. Raises ValueError for anything else."""
+    """The public key from base64 DER, with or without PEM armour. Raises ValueError for anything else."""
     text = secret.strip()
     for line in _PEM_FRAME:
         text = text.replace(line, "")
@@ -49,7 +49,7 @@ def ed25519_hex_key(secret: str) -> Ed25519PublicKey:
 
 
 def ed25519_key(raw: bytes | None, form: str) -> Ed25519PublicKey:
-    """The public key from its 32 bytes. Raises ValueError if they aren't one."""
+    """The public key from its 32 bytes. Raises ValueError if they aren't a key."""
     try:
         return Ed25519PublicKey.from_public_bytes(raw or b"")
     except (ValueError, UnsupportedAlgorithm):
@@ -70,7 +70,7 @@ def rsa_holds(
 ) -> bool:
     """Whether the owner of the PEM certificate signed the message (PKCS#1 v1.5).
 
-    Raises ValueError if that is no certificate of an RSA key.
+    Raises ValueError if that isn't a certificate of an RSA key.
     """
     try:
         read = load_pem_x509_certificate(certificate) if isinstance(certificate, bytes) else certificate
@@ -80,7 +80,7 @@ def rsa_holds(
     if not isinstance(key, RSAPublicKey):
         raise ValueError("not a certificate of an RSA key")
     try:
-        # Vendors' choice, not ours: version 1 of the signatures of Amazon SNS is SHA-1.
+        # The vendor's choice, not ours: version 1 of Amazon SNS's signatures uses SHA-1.
         key.verify(signature, message, PKCS1v15(), hashes.SHA1() if algorithm == "sha1" else hashes.SHA256())  # noqa: S303
     except (InvalidSignature, ValueError, UnsupportedAlgorithm):
         return False
@@ -95,18 +95,18 @@ class _InHeader(Generic[Key]):
     timestamp: Timestamp
     signed: str = "{timestamp}{body}"
     encoding: ClassVar[str]
-    """In which the signature is written."""
+    """How the signature is encoded."""
 
     @property
     def covers(self) -> frozenset[Part]:
         return parts_of(self.signed)
 
     def key(self, secret: str) -> Key:
-        """Raises ValueError for a secret that is no key."""
+        """Raises ValueError for a secret that isn't a key."""
         raise NotImplementedError
 
     def decode(self, signature: str) -> bytes | None:
-        """The signature's bytes; None if it isn't of the encoding."""
+        """The signature's bytes; None if it isn't in this encoding."""
         raise NotImplementedError
 
     def holds(self, key: Key, signature: bytes, message: bytes) -> bool:
@@ -124,7 +124,7 @@ class _InHeader(Generic[Key]):
             time_text = timestamp.text(request)
             message = render({"body": request.body, "timestamp": header_bytes(time_text)})
             if not any(self.holds(key, signature, message) for key in keys):
-                raise Refused("the signature does not match" if keys else "the webhook's secret is no key")
+                raise Refused("the signature does not match" if keys else "the webhook's secret is not a key")
             timestamp.check(time_text, request.now, credentials.tolerance)
             return proof_of(request, message)
 
@@ -154,7 +154,8 @@ class EcdsaP256(_InHeader[EllipticCurvePublicKey]):
 
 
 class Ed25519(_InHeader[Ed25519PublicKey]):
-    """Ed25519; the signature is in hexadecimal digits in a header. The secret is the public key, likewise."""
+    """Ed25519; the signature is in a header, in hexadecimal digits. The secret is the public key, also in hexadecimal
+    digits."""
 
     encoding = "hexadecimal"
 

@@ -1,4 +1,4 @@
-"""Compares what was sent with what is expected: in constant time, whatever the bytes."""
+"""Compares what was sent with what is expected, in constant time, whatever the bytes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from platforms.verifiers.refused import Refused
 
 
 def header_bytes(value: str) -> bytes:
-    """The bytes of a header's value as they were sent."""
+    """The bytes of a header's value as sent."""
     return value.encode("latin-1", "replace")
 
 
 def equal(given: str | bytes, expected: str | bytes) -> bool:
-    """Whether both are the same; the time it takes reveals nothing about where they differ."""
+    """Whether both are equal; the time taken doesn't reveal where they differ."""
     if isinstance(given, str):
         given = given.encode("utf-8", "surrogatepass")
     if isinstance(expected, str):

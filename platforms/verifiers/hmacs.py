@@ -1,4 +1,4 @@
-"""Signatures made with a shared secret: HMAC in the shapes that platforms give it."""
+"""Signatures with a shared secret: HMAC in its various forms."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KeyEncoding = Literal["text", "hex", "base64"]
 _READ_KEY: Mapping[KeyEncoding, Callable[[str], bytes]] = {"text": str.encode, "hex": hex_key, "base64": base64_key}
 
 MAX_SIGNATURES = 50
-"""Signatures in one header that are looked at: rotating secrets makes two or three."""
+"""Signatures in one header that are checked: rotating secrets causes two or three."""
 
 
 def encoded_hmac(key: bytes, message: bytes, algorithm: Algorithm, encoding: Encoding) -> bytes:
@@ -45,9 +45,9 @@ class Hmac:
     """What is signed (`platforms.verifiers.templates`)."""
     timestamp: Timestamp | None = None
     separator: str | None = None
-    """What stands between several signatures in the header, any of which may match."""
+    """The separator between several signatures in the header, any of which may match."""
     key_encoding: KeyEncoding = "text"
-    """How the key is written in the secret. `text`: its characters are the key."""
+    """How the secret encodes the key. `text`: its characters are the key."""
     any_case: bool = False
     """Whether hexadecimal digits may be upper-case."""
 
@@ -56,7 +56,7 @@ class Hmac:
         return parts_of(self.signed)
 
     def urls(self, url: str) -> tuple[str, ...]:
-        """The ways in which the platform may have written the URL that it signed."""
+        """The forms of the URL that the platform may have signed."""
         return (url,)
 
     def _keys(self, credentials: Credentials) -> list[bytes]:
@@ -86,7 +86,7 @@ class Hmac:
                 messages = [render(parts | {"url": header_bytes(url)}) for url in called]
             message = next((message for message in messages if matches(message, given)), None)
             if message is None:
-                raise Refused("the signature does not match" if keys else "the webhook's secret is no key")
+                raise Refused("the signature does not match" if keys else "the webhook's secret is not a key")
             if timestamp:
                 timestamp.check(time_text, request.now, credentials.tolerance)
             return proof_of(request, message, url=with_url)
@@ -109,7 +109,7 @@ class Hmac:
 
 
 def _signatures(value: bytes, prefix: bytes, separator: str | None) -> list[bytes]:
-    """The signatures of a header's value that have the prefix, without it. Raises Refused if there are none."""
+    """The signatures in a header's value that have the prefix, without it. Raises Refused if there are none."""
     candidates = value.split(separator.encode(), MAX_SIGNATURES) if separator else [value]
     if len(candidates) > MAX_SIGNATURES:
         raise Refused("too many signatures")
@@ -122,7 +122,7 @@ def _signatures(value: bytes, prefix: bytes, separator: str | None) -> list[byte
 
 @dataclass(frozen=True)
 class TimedHmac:
-    """A header with the time and one or several signatures in it, as in ``t=1760000000,v1=…,v1=…``."""
+    """A header that contains the time and one or more signatures, as in ``t=1760000000,v1=…,v1=…``."""
 
     header: str
     scheme: str = "v1"

@@ -1,4 +1,4 @@
-"""What a verifier is, what it is given, and what it shows."""
+"""What a verifier is, what it gets, and what it proves."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from platforms.http import Request
 from platforms.verifiers.refused import CannotSign
 
 Part = Literal["sender", "body", "fields", "time", "id", "url", "method"]
-"""What a proof can cover. `sender`: only who sends it, so that everything in the request is the sender's word.
-`fields`: some fields of the body."""
+"""What a proof can cover. `sender`: only who sent the request, so everything in it is the sender's word. `fields`: some
+fields of the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,35 +19,35 @@ class Proof:
     """What a check has proven about a request. Nothing else may decide what its event is."""
 
     signed: bytes | None
-    """The bytes that the signature covers. None where the proof is of the sender, who may send anything."""
+    """The bytes that the signature covers. None if the proof is of the sender, who may send anything."""
     body: bool = True
-    """Whether all that becomes the payload is covered."""
+    """Whether everything that becomes the payload is covered."""
     url: bool = False
     """Whether the query is covered."""
     id: str | None = None
-    """The delivery's id, if it is among what is signed."""
+    """The delivery's id, if it is signed."""
 
     def __and__(self, other: Proof) -> Proof:
-        """Both together: the one that covers bytes says which."""
+        """Both proofs combined: the one that covers bytes determines which."""
         if self.signed is None or other.signed is None:
             return other if self.signed is None else self
         return Proof(self.signed, self.body or other.body, self.url or other.url, self.id or other.id)
 
 
 OF_SENDER = Proof(None, url=True)
-"""What a token proves: who sends, and nothing about what."""
+"""What a token proves: who sent the request, and nothing about its content."""
 
 
 def proof_of(request: Request, message: bytes, *, url: bool = False) -> Proof:
     """What a signature of the message proves; the message contains the body, or the body and the URL.
 
-    A signature over an empty body, and perhaps a time, proves no more than a token does.
+    A signature over an empty body, with or without a time, proves no more than a token.
     """
     return Proof(message, url=url) if request.body or url else OF_SENDER
 
 
 Check = Callable[[Request], Proof]
-"""Returns what is proven about the request; raises Refused if nothing is. Where the proof is in the body or needs a
+"""Returns what is proven about the request; raises Refused if nothing is. If the proof is in the body or needs a
 vendor's key, it may also raise `platforms.bodies.BadBody` (the body can't be read) and KeysUnavailable. It never raises
 anything else."""
 
@@ -57,31 +57,31 @@ class KeysUnavailable(Exception):
 
 
 class Fetch(Protocol):
-    """Fetches vendors' public keys. With a true attribute `is_mirror`, whoever runs the mirror vouches for them."""
+    """Fetches vendors' public keys. If the attribute `is_mirror` is true, the mirror's operator vouches for them."""
 
     def __call__(self, url: str, fresh: bool = False, remote: str | None = None) -> bytes:
-        """What is at the URL, from a cache unless it must be fresh. `remote` is the address of whoever named the URL,
+        """The content at the URL, from a cache unless it must be fresh. `remote` is the address that named the URL,
         None if that is proven. Raises KeysUnavailable."""
 
 
 def no_fetch(url: str, fresh: bool = False, remote: str | None = None) -> bytes:
-    """A `Fetch` for verifiers that need no key from elsewhere."""
+    """A `Fetch` for verifiers that need no remote key."""
     raise KeysUnavailable(f"no way to {url}")
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """What one webhook's definition gives to its verifiers."""
+    """One webhook's configuration for its verifiers."""
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """Any of them may have signed."""
+    """A signature by any of them counts."""
     tolerance: float | None = None
-    """Seconds that a signed time may be away from now; None for any."""
+    """Seconds by which a signed time may differ from now; None for any."""
     verify_token: str | None = field(default=None, repr=False)
     audience: str | None = None
     service_account: str | None = None
     topics: tuple[str, ...] = ()
-    """ARNs, with * for any region or name. None: any topic."""
+    """ARNs, in which * means any region or name. None: any topic."""
     challenge: str | None = None
     """The name of a custom sender's challenge."""
     fetch: Fetch = field(default=no_fetch, compare=False)
@@ -114,10 +114,10 @@ class Verifier(Protocol):
 
     @property
     def covers(self) -> frozenset[Part]:
-        """What its proof covers: docs/security-model.md lists it, and a test holds the two together."""
+        """What its proof covers, as listed in docs/security-model.md; a test keeps the two in step."""
 
     def check(self, credentials: Credentials) -> Check:
-        """The check for a webhook with these credentials; whatever can be computed in advance is."""
+        """The check for a webhook with these credentials; computes as much as possible in advance."""
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         """The draft, signed as the platform would. Raises CannotSign where the bridge can't."""

@@ -22,7 +22,7 @@ def base64_key(secret: str) -> bytes:
 
 
 def hex_key(secret: str) -> bytes:
-    """The same of hexadecimal digits."""
+    """The same for hexadecimal digits."""
     key = decode_hex(secret.strip())
     if not key:
         raise ValueError("it should be hexadecimal digits")
@@ -30,7 +30,7 @@ def hex_key(secret: str) -> bytes:
 
 
 def usable(secrets: Sequence[str], read: Callable[[str], Key]) -> list[Key]:
-    """The keys of those secrets that are keys; the others were reported when the definitions were read."""
+    """The keys among the secrets; others were reported when the definitions were read."""
     keys = []
     for secret in secrets:
         try:
@@ -41,7 +41,7 @@ def usable(secrets: Sequence[str], read: Callable[[str], Key]) -> list[Key]:
 
 
 def decode_base64(text: str | bytes) -> bytes | None:
-    """The bytes of standard base64 with its padding; None for anything else."""
+    """The bytes of standard base64 with padding; None for anything else."""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -57,7 +57,7 @@ def decode_hex(text: str) -> bytes | None:
 
 
 def problem_of(read: Callable[[str], object], secret: str) -> str | None:
-    """What the secret should be, if the reader of keys can't read it."""
+    """What the secret should be; None if it can be read as a key."""
     try:
         read(secret)
     except ValueError as error:

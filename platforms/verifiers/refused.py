@@ -17,4 +17,4 @@ class Refused(Exception):
 
 
 class CannotSign(Exception):
-    """The bridge can't sign as this platform does; the text says why."""
+    """The bridge can't sign like this platform; the text says why."""

@@ -33,7 +33,7 @@ def secret_key(secret: str) -> bytes:
 
 def public_key(secret: str) -> Ed25519PublicKey:
     """The key of ``whpk_…``. Raises ValueError for anything else."""
-    return ed25519_key(decode_base64(secret.removeprefix(PUBLIC_KEY)), "32 bytes in base64 behind whpk_")
+    return ed25519_key(decode_base64(secret.removeprefix(PUBLIC_KEY)), "32 bytes in base64 after whpk_")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class StandardWebhooks:
     """``v1`` is an HMAC over id, time and body, ``v1a`` is Ed25519 over the same; the header lists several."""
 
     prefixes: tuple[str, ...] = ("webhook", "svix")
-    """What the names of the three headers begin with."""
+    """The prefixes of the three headers' names."""
     covers: ClassVar[frozenset[Part]] = frozenset({"id", "time", "body"})
 
     def check(self, credentials: Credentials) -> Check:
@@ -61,8 +61,8 @@ class StandardWebhooks:
         def check(request: Request) -> Proof:
             identifier, time_text, signatures = self._headers(request)
             if "." in identifier:
-                # What follows the full stop would be taken for time and body as well.
-                raise Refused("the id has a full stop in it")
+                # Text after the full stop could be taken for time and body.
+                raise Refused("the id contains a full stop")
             at = read_time(time_text, "s")
             message = b".".join((header_bytes(identifier), header_bytes(time_text), request.body))
             candidates = signatures.split(" ", MAX_SIGNATURES)

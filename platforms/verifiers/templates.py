@@ -1,4 +1,4 @@
-"""What is signed, written as text with ``{body}``, ``{timestamp}``, ``{url}``, ``{method}`` or ``{id}`` in it."""
+"""What is signed, as text that contains ``{body}``, ``{timestamp}``, ``{url}``, ``{method}`` or ``{id}``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def names_in(template: str) -> frozenset[str]:
 
 
 def parts_of(template: str) -> frozenset[Part]:
-    """The parts of a request that are signed by it."""
+    """The parts of a request that it signs."""
     return frozenset(_PARTS[name] for name in names_in(template))
 
 

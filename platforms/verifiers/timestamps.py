@@ -1,4 +1,4 @@
-"""Signed times, and how far they may be from now."""
+"""Signed times, and how far from now they may be."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from platforms.verifiers.refused import Refused
 
 Unit = Literal["s", "ms", "rfc3339", "any"]
 
-# Of fixed length: where time and body stand side by side in what is signed, none of the body's digits can be taken for
-# the time's, or vice versa. Ten digits are the seconds from 2001 to 2286.
+# Of fixed length: if time and body are adjacent in what is signed, none of the body's digits can be taken for the
+# time's, or vice versa. Ten digits are the seconds from 2001 to 2286.
 _SECONDS = re.compile(r"[0-9]{10}", re.ASCII)
 _MILLISECONDS = re.compile(r"[0-9]{13}", re.ASCII)
 _ANY = re.compile(r"[0-9]{10}(?:[0-9]{3}|\.[0-9]{1,9})?", re.ASCII)
@@ -45,7 +45,7 @@ def _rfc3339(text: str) -> float:
     sign = -1 if found[8] == "-" else 1
     try:
         zone = timezone(sign * timedelta(hours=int(found[9] or 0), minutes=int(found[10] or 0)))
-        # A leap second is the second before it.
+        # A leap second counts as the second before it.
         moment = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=zone)
         return moment.timestamp()
     except (ValueError, OverflowError):
@@ -55,7 +55,7 @@ def _rfc3339(text: str) -> float:
 def check_age(at: float, now: float, tolerance: float | None) -> None:
     """Raises Refused if the time is more than the tolerance (seconds) before or after now.
 
-    Whole seconds are compared: most platforms sign no finer ones, so a delivery is 300 s old until it is 301 s old.
+    Compares whole seconds: most platforms don't sign fractions, so a delivery is 300 s old until it is 301 s old.
     """
     if tolerance is None:
         return
@@ -80,9 +80,9 @@ class Timestamp:
     unit: Unit = "s"
 
     def text(self, request: Request) -> str:
-        """As it was sent and signed. Raises Refused if it isn't there."""
+        """The time as sent and signed. Raises Refused if it is missing."""
         return required_header(request, self.header.lower())
 
     def check(self, text: str, now: float, tolerance: float | None) -> None:
-        """Raises Refused if it is too far from now, or, whatever the tolerance, not a time of its form."""
+        """Raises Refused if it is too far from now or, whatever the tolerance, malformed."""
         check_age(read_time(text, self.unit), now, tolerance)

@@ -20,7 +20,7 @@ _MAX_TOKEN = 8192
 
 @dataclass(frozen=True)
 class Token:
-    """A token taken apart; nothing in it is proven yet."""
+    """A parsed token; nothing in it is proven yet."""
 
     key_id: str
     claims: dict[str, Any]
@@ -29,12 +29,12 @@ class Token:
 
 
 def read_token(text: str) -> Token:
-    """Takes an RS256 token apart. Raises Refused for anything else."""
+    """Parses an RS256 token. Raises Refused for anything else."""
     parts = text.split(".")
     if len(text) > _MAX_TOKEN or len(parts) != 3:
         raise Refused("the token has another form")
     header, claims = (_json_part(part) for part in parts[:2])
-    # Never by what the token says: a token that names another algorithm chose how it wants to be checked.
+    # Never trust the token's algorithm: it would let the token choose how it is checked.
     if header.get("alg") != "RS256" or not isinstance(header.get("kid"), str):
         raise Refused("the token is not signed with RS256")
     signed = ".".join(parts[:2]).encode("ascii", "replace")
@@ -52,7 +52,7 @@ def check_token(
     """Raises Refused unless the token is signed by the certificate of its key id, valid now, and meant for us."""
     pem = certificate(token.key_id)
     if pem is None:
-        raise Refused("the token's key is none of the vendor's")
+        raise Refused("the token's key is not one of the vendor's")
     try:
         proven = rsa_holds(pem, token.signature, token.signed, "sha256")
     except ValueError:

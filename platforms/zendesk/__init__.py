@@ -26,7 +26,7 @@ class Zendesk(Platform):
 
     # https://developer.zendesk.com/api-reference/webhooks/event-types/webhook-event-types/
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """Zendesk's own events have an id; what triggers send is up to the account's admins."""
+        """Zendesk's own events have an id; the account's admins decide what triggers send."""
         return at(value, "id") if (at(value, "type") or "").startswith("zen:event-type:") else None
 
     def header_id(self, request: Request, value: Any) -> str | None:

@@ -24,7 +24,7 @@ class Zoom(Platform):
 
     # https://developers.zoom.us/docs/api/webhooks/#validate-your-webhook-endpoint
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
-        """Zoom repeats it every 72 hours; it is signed as every event is."""
+        """Zoom repeats it every 72 hours; it is signed like any event."""
         if not isinstance(value, dict) or value.get("event") != "endpoint.url_validation" or not credentials.secrets:
             return None
         token = at(value, "payload", "plainToken")

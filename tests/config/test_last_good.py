@@ -144,7 +144,7 @@ def test_no_secret_is_kept(folder: Folder) -> None:
     definitions = folder.restart(kept)
     assert names(definitions) == ["b1", "by-file", "by-variable"]
     assert definitions.unavailable == {"other", "header", "half", "hmac"}
-    assert "/webhook/other: its last good definition can't be in force (its secret stands in the YAML" in "\n".join(
+    assert "/webhook/other: its last good definition can't be in force (its secret is in the YAML" in "\n".join(
         map(str, definitions.errors)
     )
     assert folder.restart().unavailable == definitions.unavailable, "also of the next process"
@@ -195,10 +195,10 @@ def test_a_webhook_that_has_moved_to_another_file_is_there_once(folder: Folder) 
 @pytest.mark.parametrize(
     ("kept", "why"),
     [
-        ("no JSON", "not what this version keeps"),
-        ("[]", "not what this version keeps"),
+        ("no JSON", "can't read its format"),
+        ("[]", "can't read its format"),
         ('{"format": 99, "webhooks": [], "leftOut": []}', "it has format 99, and this version of the bridge reads"),
-        ('{"format": 1, "webhooks": [5], "leftOut": []}', "not what this version keeps"),
+        ('{"format": 1, "webhooks": [5], "leftOut": []}', "can't read its format"),
     ],
 )
 def test_what_another_version_has_kept_is_said_to_be_unreadable(folder: Folder, kept: str, why: str) -> None:

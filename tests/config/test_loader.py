@@ -289,7 +289,7 @@ extra: 1
         ),
         (
             "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, only: {$.a: {b: {$gt: 1}}}}",
-            "2: webhook a: only.$.a: the operator $gt deep inside an object; operators stand right below a path",
+            "2: webhook a: only.$.a: the operator $gt deep inside an object; operators belong directly below a path",
         ),
         (
             "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {status: 404}}",

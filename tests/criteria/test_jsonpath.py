@@ -163,7 +163,7 @@ def test_further_parts_of_paths_are_evaluated(path: str, values: list[Any]) -> N
     [
         ("$[?(@.a =~ '(?<=a)b')]", r"invalid perl operator.*patterns are RE2's, without look-around"),
         ("$[?(@.a =~ '(a)\\\\1')]", r"invalid escape sequence"),
-        ("$[?(@.a =~ 5)]", "a pattern that is no text"),
+        ("$[?(@.a =~ 5)]", "a pattern that is not text"),
         ("$.a.`sub(/(a+)+$/, b)`", "`sub` is not supported"),
         ("$" + ".a" * 500, "more than 1000 characters"),
         ("$" + "[?@" * 200 + "]" * 200, "is nested too deeply"),

@@ -265,7 +265,7 @@ def test_a_webhook_without_a_topic_makes_check_fail_and_runs(tmp_path: Path) -> 
         assert [one.fails_check for one in load_definitions(file, PLATFORMS).warnings] == [True] * fails
         answer = CliRunner().invoke(main, ["check", "--offline"], env={"BRIDGE_WEBHOOKS": str(file)})
         assert answer.exit_code == fails, answer.output
-        assert ("signs for everybody" in answer.output) is fails
+        assert ("signs for everyone" in answer.output) is fails
 
 
 def test_the_age_counts_where_the_webhook_says_so(make_relay: MakeRelay, amazon: Amazon, clock: Any) -> None:

@@ -74,5 +74,5 @@ def test_numbers_reach_conductor_as_they_were_written() -> None:
 
 
 def test_a_stored_payload_that_is_no_object_is_no_text_for_conductor() -> None:
-    with pytest.raises(ValueError, match="no JSON object"):
+    with pytest.raises(ValueError, match="not a JSON object"):
         event("garbage").text()

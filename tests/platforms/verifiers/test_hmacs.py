@@ -72,7 +72,7 @@ def test_a_key_in_base64_and_one_that_is_none() -> None:
     verifier = Hmac("X-Sig", encoding="base64", key_encoding="base64")
     signed = request({"X-Sig": base64.b64encode(mac(b"{}", key)).decode()})
     assert refusal(verifier, Credentials((base64.b64encode(key).decode(),)), signed) is None
-    assert refusal(verifier, Credentials(("not base64!",)), signed) == "the webhook's secret is no key"
+    assert refusal(verifier, Credentials(("not base64!",)), signed) == "the webhook's secret is not a key"
 
 
 def test_without_secrets_nothing_is_accepted() -> None:
