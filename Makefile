@@ -1,4 +1,4 @@
-# Every target sets up what it needs: Python 3.10 or newer, make and Maven are enough to begin with.
+# Every target sets up what it needs: Python 3.10 or newer, make and Maven are enough to start with.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,20 +12,20 @@ IMAGE_EXTRAS := postgres notify otel
 .DEFAULT_GOAL := help
 .PHONY: help demo run test test-long cluster lint docs lock bench acceptance setup docs-site clean
 
-help: ## Say what can be made
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(INSTALLED) ## Play the Slack example on a real Conductor server (or that of CONDUCTOR_SERVER_URL), with a store of its own
+demo: $(INSTALLED) ## Play the Slack example on a real Conductor server (or that of CONDUCTOR_SERVER_URL), with its own store
 	@$(BIN)/python -m demo
 
 run: $(INSTALLED) ## Keep Conductor, relay, worker and admin page running until Ctrl-C, on the store of BRIDGE_DATABASE
 	@$(BIN)/python -m demo.run
 
-test: $(INSTALLED) lint ## Every check, and every test but the long ones, those on a real Conductor server included
+test: $(INSTALLED) lint ## All checks, and all tests but the long ones, including those on a real Conductor server
 	@$(BIN)/python -m testkit.conductor
 	$(PYTEST) -m "not long and not cluster"
 
-test-long: $(INSTALLED) ## The long tests, and on a Conductor server with PostgreSQL those that depend on what is behind it
+test-long: $(INSTALLED) ## The long tests, and those that depend on Conductor's backend, on a server with PostgreSQL
 	@$(BIN)/python -m testkit.conductor
 	$(PYTEST) -m long
 	TEST_CONDUCTOR=postgres $(PYTEST) tests/acceptance -m server
@@ -44,18 +44,18 @@ lint: $(INSTALLED) ## Style, types and the direction of imports
 	$(BIN)/mypy -p demo -p testkit -p bench -p release
 	$(BIN)/lint-imports
 
-docs: $(INSTALLED) ## Write what is made of the platforms' folders: docs/platforms.md and the JSON Schema
+docs: $(INSTALLED) ## Generate docs/platforms.md and the JSON Schema from the platforms' folders
 	$(BIN)/python -m platforms.guide > docs/platforms.md
 	$(BIN)/webhook-bridge schema > config/webhooks.schema.json
 
 docs-site: $(INSTALLED) ## Build the documentation as a website, build/site/index.html; anything wrong in it is an error
 	$(BIN)/python -m release site build/site
 
-# For Python 3.10 and newer on every platform; the image's own is one of them. pip is a dependency of sqlite-utils' own
-# command line, which nobody runs here.
+# For Python 3.10 and newer on every platform, including the image's. pip is a dependency of
+# sqlite-utils' command line, which isn't used here.
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --no-emit-package pip --quiet
 
-lock: $(INSTALLED) ## Choose anew what the image installs, within what pyproject.toml allows
+lock: $(INSTALLED) ## Update the image's pinned dependencies, within what pyproject.toml allows
 	$(LOCK) --upgrade pyproject.toml $(patsubst %,--extra %,$(IMAGE_EXTRAS)) --output-file deploy/requirements.txt
 	echo 'setuptools>=77' | $(LOCK) --upgrade - --output-file deploy/requirements-build.txt
 
@@ -63,13 +63,13 @@ bench: $(INSTALLED) ## The benchmarks
 	@$(BIN)/python -m testkit.conductor
 	@$(BIN)/python -m bench
 
-setup: $(INSTALLED) ## Only the set-up: virtual environment and Conductor's jar
+setup: $(INSTALLED) ## Only set up: virtual environment and Conductor's jar
 	@$(BIN)/python -m testkit.conductor
 
-clean: ## Remove what was made here, but no data
+clean: ## Remove everything generated here, but no data
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-# The stamp is written last, so an interrupted installation is done again.
+# The stamp is written last, so an interrupted installation is repeated.
 $(INSTALLED): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "There is no $(PYTHON): install Python 3.10 or newer, or name yours: make PYTHON=/path/to/python3" >&2; exit 1; }

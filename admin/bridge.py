@@ -29,7 +29,7 @@ class NotFound(Exception):
 
 
 def open_definitions(settings: Settings, read_kept: Callable[[], Mapping[str, str]]) -> DefinitionsSource:
-    """The definitions as people see them: of a broken file what can be read, and the last good webhooks of the rest.
+    """The definitions as people see them: for a broken file, what can be read, and the last good webhooks for the rest.
 
     `read_kept` reads the last good ones that the relay keeps in the store, if a file is broken at the start.
     """
@@ -68,11 +68,11 @@ class Bridge:
         return event
 
     def hide(self, webhook: str) -> Hidden:
-        """What must not be shown of the webhook's events. If its definition is gone or broken, its last one counts."""
+        """What must not be shown of the webhook's events. If its definition is gone or broken, the last one applies."""
         definition = self.definitions.by_name.get(webhook)
         if definition is None:
             return self._hidden_before.get(webhook)
-        if self.definitions.errors:  # then the relay may have another one in force
+        if self.definitions.errors:  # the relay may then have a different one in force
             return tuple({*definition.hide, *self._hidden_before.get(webhook, ())})
         return definition.hide
 

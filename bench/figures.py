@@ -1,4 +1,4 @@
-"""Figures beside their goals: the table that is printed, and the JSON that is written."""
+"""Figures next to their goals: the table that is printed, and the JSON that is written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Figure:
     what: str
     value: float
     goal: str
-    """Such as ``>= 0.6``; empty for a figure that is only for scale."""
+    """Such as ``>= 0.6``; empty for a figure that only gives the scale."""
     detail: str = ""
 
     @property
@@ -30,7 +30,7 @@ class Figure:
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle value: one slow round, on a machine that others use too, doesn't move it."""
+    """The median: one slow round, on a machine that others use too, doesn't change it."""
     return statistics.median(values)
 
 

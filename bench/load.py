@@ -1,4 +1,4 @@
-"""A load generator that costs little: requests on a few connections, one process, no library between."""
+"""A cheap load generator: requests on a few connections, one process, no library in between."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BODY = json.dumps(
 
 
 WARM_UP = 1.0
-"""Seconds of load before what is measured."""
+"""Seconds of load before the measurement."""
 
 
 @dataclass(frozen=True)

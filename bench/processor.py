@@ -1,4 +1,4 @@
-"""What processes take of the processor."""
+"""CPU time of processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def family(pid: int) -> list[int]:
 
 
 def seconds(pid: int) -> float:
-    """Seconds of the processor that the process has taken so far."""
+    """Seconds of CPU time that the process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

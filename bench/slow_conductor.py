@@ -1,4 +1,4 @@
-"""``python -m bench.slow_conductor PORT``: stands in for a Conductor whose answers take five milliseconds."""
+"""``python -m bench.slow_conductor PORT``: a fake Conductor whose answers take five milliseconds."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Development only, not shipped: the played example, and a bridge to try things with."""
+"""Development only, not shipped: the scripted example, and a bridge to try things out."""

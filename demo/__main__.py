@@ -85,8 +85,8 @@ class Play:
     def start(self) -> None:
         """Starts relay and worker."""
         step("The bridge: relay and worker")
-        if os.environ.get("BRIDGE_DATABASE"):  # another bridge may work there, and the demo leaves nothing behind
-            line("their store is a file of their own, not BRIDGE_DATABASE (which `make run` uses)")
+        if os.environ.get("BRIDGE_DATABASE"):  # another bridge may be using that, and the demo leaves nothing behind
+            line("their store is a separate file, not BRIDGE_DATABASE (which `make run` uses)")
         start_relay(self.environment, self.folder / "relay.log", self.folder)
         start_worker(self.environment, self.folder / "worker.log", self.folder)
         line(f"the relay listens at {self.url}")
@@ -114,13 +114,13 @@ class Play:
 
 
 def expect(condition: bool, what: str, answer: Any = "") -> None:
-    """Raises Failed unless what the play promises has happened."""
+    """Raises Failed unless the expected step has happened."""
     if not condition:
         raise Failed(f"{what}: {answer}")
 
 
 def play(folder: Path) -> None:
-    """Plays the example; prints each step. Raises Failed at the first that doesn't go as promised."""
+    """Plays the example and prints each step. Raises Failed at the first that doesn't go as expected."""
     bridge = Play(folder)
     bridge.start()
 

@@ -44,7 +44,8 @@ def definitions() -> Path:
 
 
 def make_up_secret() -> None:
-    """Gives the shipped definitions' webhook a signing secret in .env, if it has none: unsigned, it takes nothing."""
+    """Gives the shipped definitions' webhook a signing secret in .env, if it has none: without one it accepts
+    nothing."""
     if sample.SECRET_NAME in os.environ or f"${{{sample.SECRET_NAME}}}" not in definitions_text():
         return
     secret = secrets.token_hex(16)
@@ -53,7 +54,7 @@ def make_up_secret() -> None:
     with ENV_FILE.open("a", encoding="utf-8") as file:
         file.write(f"{'' if not text or text.endswith(chr(10)) else chr(10)}{sample.SECRET_NAME}={secret}\n")
     os.environ[sample.SECRET_NAME] = secret
-    line(f"{sample.SECRET_NAME} made up, in .env: put there the one of your Slack app, if you have one")
+    line(f"{sample.SECRET_NAME} was generated in .env: replace it by your Slack app's, if you have one")
 
 
 def definitions_text() -> str:
@@ -100,7 +101,7 @@ def find_conductor() -> tuple[Conductor, str]:
 
 
 def run() -> None:
-    """Starts everything, says what to try, and stays until a process ends or somebody ends us."""
+    """Starts everything, says what to try, and runs until a process ends or we are stopped."""
     load_dotenv(ENV_FILE)
     port = int(os.environ.get("PORT", "8000"))
     admin_port = int(os.environ.get("ADMIN_PORT", "8090"))
@@ -127,7 +128,7 @@ def run() -> None:
     except Failed as error:
         raise Failed(str(error).partition(";")[0] + "; the reason is above") from None
     address = one_address_of(port, admin_port, conductor.url)
-    time.sleep(1)  # lets their first lines pass before ours
+    time.sleep(1)  # lets their first lines appear before ours
     tell(port, admin_port, conductor.url, ui_url, address)
     honcho.process.wait()
     raise Failed(f"the Procfile's processes ended with exit code {honcho.process.returncode}")
@@ -171,7 +172,7 @@ def tell(port: int, admin_port: int, conductor_url: str, ui_url: str, address: s
 
 
 def main() -> int:
-    """Runs until it is interrupted; 0 then, 1 with the reason if something fails."""
+    """Runs until interrupted. Exit code 0 then, or 1 with the reason if something fails."""
     stop_all_on_exit()
     code = 0
     try:

@@ -1,4 +1,5 @@
-"""What tests, demo and benchmarks share: Conductor servers, the bridge's processes, and a client of its own."""
+"""What tests, demo and benchmarks share: Conductor servers, the bridge's processes, and a separate client."""
 
 PATIENCE = 120.0
-"""Seconds for what must come. Only a failure lasts so long: on a machine that is busy anything may take its time."""
+"""Seconds to wait for anything that must happen. Only a failure takes this long: on a busy machine anything may be
+slow."""

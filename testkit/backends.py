@@ -1,4 +1,4 @@
-"""Conductor on every back end that production runs, each to be started, killed and stopped alike.
+"""Conductor on every backend that production uses, all started, killed and stopped in the same way.
 
 `TEST_CONDUCTOR` chooses: `sqlite` (one server, no other service), `postgres`, `cluster` (two servers on one PostgreSQL
 behind a plain TCP proxy) or `redis-es` (Redis and Elasticsearch 7).
@@ -20,7 +20,7 @@ from testkit.redis_es import ConductorOnRedis
 
 
 class Conductors(Protocol):
-    """One Conductor for whoever calls it, of one server or several."""
+    """One Conductor from its callers' point of view, with one server or several."""
 
     @property
     def url(self) -> str:
@@ -31,20 +31,21 @@ class Conductors(Protocol):
         """Where it listens on the loopback interface."""
 
     def start(self, timeout: float = 300.0) -> None:
-        """Starts what doesn't run; returns once all is healthy. Raises Failed with the reason if it isn't."""
+        """Starts whatever isn't running; returns once everything is healthy. Raises Failed with the reason
+        otherwise."""
 
     def stop(self) -> None:
-        """Asks everything to end, and makes sure."""
+        """Stops everything, by force if necessary."""
 
     def kill(self) -> None:
-        """Kills one server at once, as `kill -9` does: of several, each in its turn."""
+        """Kills one server at once, like `kill -9`; of several, each in turn."""
 
 
 class ConductorOnPostgres:
     """A server with everything in PostgreSQL, upstream's recommendation; several may share one."""
 
     def __init__(self, folder: Path, say: Say = say, servers: int = 1) -> None:
-        """Nothing runs before `start`. Raises Failed when something that is needed can't be had."""
+        """Nothing runs before `start`. Raises Failed if something required is missing."""
         self.postgres = Postgres()
         self.servers: list[ConductorServer] = []
         self._folder = folder
@@ -55,7 +56,7 @@ class ConductorOnPostgres:
 
     @property
     def port(self) -> int:
-        """The only server's, or that of the proxy before several."""
+        """The only server's port, or the port of the proxy in front of several."""
         return self._proxy.port if self._proxy else self.servers[0].port
 
     @property
@@ -64,7 +65,7 @@ class ConductorOnPostgres:
         return f"http://localhost:{self.port}/api"
 
     def start(self, timeout: float = 300.0) -> None:
-        """Starts what doesn't run."""
+        """Starts whatever isn't running."""
         if not self.servers:
             properties = _postgres_properties(self.postgres.start().new_database("conductor"))
             self.servers = [
@@ -73,7 +74,7 @@ class ConductorOnPostgres:
             ]
             if self._count > 1:
                 self._proxy = Proxy(*(server.port for server in self.servers))
-        for server in self.servers:  # one after the other: the first makes the tables
+        for server in self.servers:  # one after the other: the first creates the tables
             if server.child is None:
                 server.start(timeout)
         if self._proxy and not self._proxy.is_open:
@@ -88,7 +89,7 @@ class ConductorOnPostgres:
         self.postgres.stop()
 
     def kill(self) -> None:
-        """Kills the next server; PostgreSQL goes on."""
+        """Kills the next server; PostgreSQL keeps running."""
         self.servers[self._turn % self._count].kill()
         self._turn += 1
 

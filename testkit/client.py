@@ -71,7 +71,7 @@ def _lower(headers: Any) -> dict[str, str]:
 
 
 def wait_for(condition: Callable[[], T], what: str, timeout: float = PATIENCE, every: float = 0.05) -> T:
-    """The first true value of `condition()`. Raises TimeoutError, which says what was waited for."""
+    """The first true value of `condition()`. Raises a TimeoutError that says what was awaited."""
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
@@ -163,7 +163,7 @@ class Conductor:
         return str(self.call("GET", f"/workflow/{workflow_id}?includeTasks=false")["status"])
 
     def task(self, workflow_id: str, reference_name: str) -> dict[str, Any] | None:
-        """The newest task of that reference name, or None while there is none."""
+        """The newest task with that reference name; None if there is none yet."""
         tasks = [task for task in self.workflow(workflow_id)["tasks"] if task["referenceTaskName"] == reference_name]
         return tasks[-1] if tasks else None
 
@@ -205,7 +205,7 @@ class Conductor:
     # --- tasks
 
     def complete(self, workflow_id: str, reference_name: str, **output: Any) -> None:
-        """Completes a task by hand, as any worker would."""
+        """Completes a task, as any worker would."""
         self.call(
             "POST",
             f"/tasks/{workflow_id}/{urllib.parse.quote(reference_name)}/COMPLETED?workerid=test",
@@ -215,7 +215,7 @@ class Conductor:
     def poll(
         self, task_type: str = "WAIT_FOR_WEBHOOK", count: int = 100, domain: str | None = None
     ) -> list[dict[str, Any]]:
-        """Takes tasks from a queue, as a foreign worker would: they are IN_PROGRESS then, and in no queue."""
+        """Takes tasks off a queue, as another worker would: they are then IN_PROGRESS, and in no queue."""
         suffix = f"&domain={domain}" if domain else ""
         return (
             self.call("GET", f"/tasks/poll/batch/{task_type}?count={count}&timeout=100&workerid=somebody{suffix}") or []
@@ -258,7 +258,7 @@ def by_hand(reference_name: str = "gate") -> dict[str, Any]:
 
 
 def outputs(workflow: Mapping[str, Any], prefix: str) -> Iterator[dict[str, Any]]:
-    """The outputs of the completed tasks whose reference name starts so, in order."""
+    """The outputs of the completed tasks whose reference name starts with this, in order."""
     for task in workflow["tasks"]:
         if task["referenceTaskName"].startswith(prefix) and task["status"] == "COMPLETED":
             yield task["outputData"]

@@ -1,6 +1,6 @@
-"""A Conductor server of one's own: its jar (from Maven), a Java to run it, and the running process.
+"""A private Conductor server: its jar (from Maven), a Java to run it, and the running process.
 
-`python -m testkit.conductor` fetches the jar if it isn't there, and has it start quickly from then on.
+`python -m testkit.conductor` fetches the jar if it is missing, and prepares it to start quickly.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from testkit.java import QuickStart, find_java
 from testkit.processes import Child, Failed, free_port, status_of
 
 RELEASE = "3.32.3"
-"""The release of Conductor OSS that tests, demo and compose file run on; a test holds the documentation to it."""
+"""The release of Conductor OSS that tests, demo and compose file run on; a test keeps the documentation in step."""
 VERSION = os.environ.get("CONDUCTOR_VERSION") or RELEASE
-"""The release that is run here."""
+"""The release that runs here."""
 JAR_MEGABYTES = 458
 """About the size of that release's jar, for the progress shown."""
 
@@ -32,7 +32,7 @@ _PATIENT_WITH_SCRIPTS = {"CONDUCTOR_SCRIPT_MAX_EXECUTION_SECONDS": "60"}
 """By default it fails a loop whose condition took four seconds, as the first script does on a busy machine."""
 
 Say = Callable[[str], None]
-"""Takes a piece of text for the person who watches; a piece without a line's end is progress."""
+"""Receives text for the person who watches; text without a line break is progress."""
 
 
 def say(text: str) -> None:
@@ -138,9 +138,9 @@ class ConductorServer:
     java_options: ClassVar = ["-Xmx1g", "-XX:+UseSerialGC", "-XX:-UsePerfData", "--enable-native-access=ALL-UNNAMED"]
 
     def __init__(self, folder: Path, port: int | None = None, say: Say = say, properties: Sequence[str] = ()) -> None:
-        """Finds or fetches what it needs. Nothing runs before `start`. `properties` are more of its options.
+        """Finds or fetches what it needs. Nothing runs before `start`. `properties`: further options.
 
-        Raises Failed when the jar or Java can't be had.
+        Raises Failed if the jar or Java is unavailable.
         """
         self._properties = properties
         self.folder = folder
@@ -179,17 +179,17 @@ class ConductorServer:
         self._say(f" up after {time.monotonic() - began:.0f} s\n")
 
     def healthy(self) -> bool:
-        """Whether it answers that it is."""
+        """Whether it reports that it is healthy."""
         return status_of(f"http://127.0.0.1:{self.port}/health") == 200
 
     def stop(self) -> None:
-        """Asks it to end, and makes sure."""
+        """Stops it, by force if necessary."""
         if self.child:
             self.child.stop(timeout=20)
             self.child = None
 
     def kill(self) -> None:
-        """Kills it at once, as `kill -9` does."""
+        """Kills it at once, like `kill -9`."""
         if self.child:
             self.child.kill()
             self.child = None

@@ -1,4 +1,4 @@
-"""Fills a store with finished events, quickly: to measure what an old store costs.
+"""Quickly fills a store with finished events, to measure what an old store costs.
 
 ``python -m testkit.full_store sqlite:///PATH [EVENTS [WAITING TASKS]]``, or ``postgresql://…``
 """
@@ -55,7 +55,7 @@ _COUNTS = f"{_NUMBERS} INSERT INTO finished_events (status, number) SELECT {_STA
 
 
 def fill(url: str, events: int = FINISHED, waiting: int = 0) -> None:
-    """Adds so many finished events of the last hours, with their targets and tasks, and tasks that wait.
+    """Adds this many finished events from the last hours, with their targets and tasks, and waiting tasks.
 
     Conductor knows nothing of the tasks.
     """

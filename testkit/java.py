@@ -18,7 +18,7 @@ from testkit.processes import Failed
 
 MINIMUM_JAVA = 21
 _REMEMBERS = 25
-"""From this version on Java remembers a start."""
+"""From this version on, Java can remember a start."""
 
 
 def find_java() -> tuple[str, str]:
@@ -67,7 +67,7 @@ def _what_it_is(java: str) -> str:
 
 
 class QuickStart:
-    """A jar unpacked, and what this Java remembers of its start."""
+    """An unpacked jar, and what this Java remembers of its start."""
 
     def __init__(self, jar: Path, java: str) -> None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "conductor-webhook-bridge"
@@ -88,7 +88,7 @@ class QuickStart:
 
     @property
     def can_be_prepared(self) -> bool:
-        """Whether this Java remembers a start and hasn't yet."""
+        """Whether this Java can remember a start but hasn't yet."""
         return (java_version(self._java) or 0) >= _REMEMBERS and not self._memory.is_file()
 
     def unpack(self) -> bool:

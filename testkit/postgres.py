@@ -1,7 +1,7 @@
-"""A PostgreSQL server of one's own, on a port of the loopback interface; it can be killed and started again.
+"""A private PostgreSQL server on a port of the loopback interface, which can be killed and started again.
 
-`BRIDGE_TEST_POSTGRES` names a server that is there instead, as `postgresql://USER:PASSWORD@HOST:PORT/DATABASE` of a
-user who may create databases; it is neither started nor killed.
+`BRIDGE_TEST_POSTGRES` names an existing server instead, as `postgresql://USER:PASSWORD@HOST:PORT/DATABASE` of a user
+who may create databases; it is neither started nor killed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Postgres:
     """One server with a data folder of its own. Nothing runs before `start`."""
 
     def __init__(self, durable: bool = False, within: Sequence[str] = (), host: str = "127.0.0.1") -> None:
-        """`durable` has each commit reach the disk, for benchmarks; a killed server loses nothing without it either.
+        """`durable` makes each commit reach the disk, for benchmarks; a killed server loses nothing without it either.
 
         `host` is the address by which others reach it; at one that isn't loopback it lets everybody in. `within`
         begins the server's command where it runs in a network namespace.
@@ -114,7 +114,7 @@ class Postgres:
         child.kill()
 
     def stop(self) -> None:
-        """Ends it in order, whoever is still connected, and removes its data."""
+        """Stops it cleanly, even with open connections, and removes its data."""
         if self.child is not None:
             child, self.child = self.child, None
             child.signal(signal.SIGINT)  # SIGTERM would wait for the connections to end
@@ -154,7 +154,7 @@ class Postgres:
         return f"postgresql://{_USER}@{self._host}:{self.port}/{database}"
 
     def new_database(self, label: str = "test") -> str:
-        """Makes an empty database that nobody else uses; its URL."""
+        """Creates an empty database that nothing else uses; returns its URL."""
         name = f"{label}_{self._run}_{next(self._names)}"
         with self._making:  # two at once would both copy the template, which only one may
             self._psql(f'CREATE DATABASE "{name}" TEMPLATE template0')
@@ -176,7 +176,7 @@ class Postgres:
 
 
 def _unprivileged() -> list[str]:
-    """The beginning of a command that gives up root's rights; nothing if we have none."""
+    """The start of a command that drops root's rights; empty if we have none."""
     if os.geteuid() != 0:
         return []
     user, group = _UNPRIVILEGED

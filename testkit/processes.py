@@ -1,4 +1,4 @@
-"""Child processes that are waited for, logged to a file and stopped for sure, and the bridge's own three."""
+"""Child processes that are awaited, logged to a file and reliably stopped, and the bridge's own three."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _alive: list[Child] = []
 
 
 class Failed(Exception):
-    """Something that the demo, the tests or the benchmarks need can't be had; the text says what and why."""
+    """Something that the demo, the tests or the benchmarks need is unavailable; the text says what and why."""
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on now."""
+    """A free TCP port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -108,7 +108,7 @@ class Child:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it is still running."""
         return self.process.poll() is None
 
     def output(self) -> str:
@@ -183,7 +183,7 @@ def stop_all() -> None:
 
 
 def stop_all_on_exit() -> None:
-    """Makes sure that no child outlives this process, however it ends; SIGTERM ends it like Ctrl-C."""
+    """Makes sure that no child outlives this process, however it ends; SIGTERM acts like Ctrl-C."""
 
     def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt(signal.Signals(number).name)

@@ -1,4 +1,4 @@
-"""A plain TCP proxy before one server or several, which can be out of order."""
+"""A plain TCP proxy in front of one server or several, which can simulate outages."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Proxy:
                     end.shutdown(socket.SHUT_RDWR)
 
     def freeze(self) -> None:
-        """Forwards nothing from now on, and cuts nothing: whoever waits for an answer waits."""
+        """Forwards nothing from now on, but cuts no connection: clients that wait for an answer keep waiting."""
         self._flows.clear()
 
     def thaw(self) -> None:
-        """Forwards what was held back, and goes on."""
+        """Forwards what was held back, and continues."""
         self._flows.set()
 
     def _accept(self, listener: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Redis, and an Elasticsearch 7 of one node: what a Conductor that is set up for high throughput stands on."""
+"""Redis and a single-node Elasticsearch 7: the backends of a Conductor that is set up for high throughput."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ConductorOnRedis:
             self._services.pop().stop()
 
     def kill(self) -> None:
-        """Kills Conductor; the other two go on."""
+        """Kills Conductor; the other two keep running."""
         self.server.kill()
 
     def _start_redis(self) -> Child:

@@ -94,7 +94,7 @@ def _statuses(received: bytes) -> Iterator[int]:
 
 
 def attack(port: int, number: int, seed: int, paths: tuple[str, ...]) -> Counter[int]:
-    """So many hostile requests, one after the other: how often each status came; -1 where none came at all."""
+    """Sends this many hostile requests, one after the other; returns how often each status came, -1 for no answer."""
     choose = random.Random(seed)
     found: Counter[int] = Counter()
     for _ in range(number):
@@ -122,8 +122,8 @@ _PARTS = 20
 
 
 def trickle(port: int, number: int, stop: Stop) -> None:
-    """So many connections until `stop`: a third of them sends a head byte by byte, a third a body, a third nothing.
-    Those that the relay ends are opened again."""
+    """Keeps this many connections open until `stop`: a third send a head byte by byte, a third a body, a third nothing.
+    Those that the relay closes are opened again."""
     connections: list[socket.socket | None] = [None] * number
     try:
         while True:
@@ -159,7 +159,7 @@ def _one_byte_more(port: int, kind: int, connection: socket.socket | None) -> so
 
 
 def send_endless_heads(port: int, number: int, stop: Stop) -> None:
-    """So many connections, again and again until `stop`: each sends a head of 1.5 MB."""
+    """Opens this many connections again and again until `stop`; each sends a head of 1.5 MB."""
     head = b"GET /healthz HTTP/1.1\r\n" + (b"X: " + b"y" * 16_000 + b"\r\n") * 96
     is_over = threading.Event()
 

@@ -30,12 +30,12 @@ class ApiObject(BaseModel):
 
     @classmethod
     def of(cls, *records: object, **more: object) -> Self:
-        """Made from the attributes of the records: `more` goes before all, and an earlier record before a later one."""
+        """Built from the records' attributes: `more` has precedence, then earlier records over later ones."""
         return cls.model_validate(_Joined(records, more))
 
 
 def as_json(found: ApiObject | Sequence[ApiObject]) -> Any:
-    """One object, or a list of them, as `json.dumps` takes it."""
+    """One object, or a list of them, for `json.dumps`."""
     if isinstance(found, ApiObject):
         return found.model_dump(by_alias=True, exclude_defaults=True)
     return list(map(as_json, found))

@@ -1,4 +1,4 @@
-"""The JSON objects of API and command line. Their OpenAPI description is made from these classes."""
+"""The JSON objects of API and command line. Their OpenAPI description is generated from these classes."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def compared_task(comparison: Comparison) -> ComparedTask:
 
 
 class TaskTarget(Target, _EventKey):
-    """A target of this task, and the event whose it is."""
+    """A target of this task, and its event."""
 
 
 class WholeTask(Task):
@@ -259,13 +259,13 @@ class Webhook(WebhookStatus):
 
 
 class NewWebhook(WebhookStatus):
-    """A webhook that was made just now."""
+    """A newly created webhook."""
 
-    secret: str | None = Field(None, description="only where it was made up")
+    secret: str | None = Field(None, description="only if it was generated")
 
 
 class Rejection(ApiObject):
-    """A delivery that was refused, or that `only` didn't let in."""
+    """A delivery that was refused, or that `only` filtered out."""
 
     webhook: str
     at: Time
@@ -323,7 +323,7 @@ class Overview(ApiObject):
     oldest_pending_at: Time | None
     waiting_tasks: int
     conductor: str | None = Field(description="up, or the error")
-    discovery: str | None = Field(description="how waiting tasks that no queue hands out are found, and why so")
+    discovery: str | None = Field(description="how waiting tasks that no queue hands out are found, and why that way")
 
 
 class Error(ApiObject):
@@ -337,7 +337,7 @@ class Error(ApiObject):
 
 
 class Credentials(ApiObject):
-    """A token of the bridge's, as Orkes' clients send it; `keyId` is any name."""
+    """One of the bridge's tokens, as Orkes' clients send it; `keyId` is any name."""
 
     key_id: str
     key_secret: str

@@ -32,11 +32,11 @@ _OBJECTS: tuple[type[ApiObject], ...] = (
     objects.Token,
     objects.Tag,
 )
-"""Those that the routes take and answer; the objects in them come along."""
+"""The objects that routes accept and return; those nested in them are included."""
 
 
 class _Schemas(GenerateJsonSchema):
-    """An optional field is left out, and never null; no field has a title beside its name."""
+    """An optional field is left out, never null; no field has a title besides its name."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

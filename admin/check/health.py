@@ -107,7 +107,7 @@ def _conductor(state: State) -> list[Issue]:
         return [
             Issue(
                 "warning",
-                "Conductor's tasks can't be searched, so running workflows are read now and then. Is indexing off?",
+                "Conductor's tasks can't be searched, so running workflows are read at intervals. Is indexing off?",
                 (state.facts["discovery"],),
             )
         ]

@@ -17,7 +17,7 @@ from store.errors import StoreUnavailable
 from store.records import EventFilter, Target, iso
 
 _EVERY = 0.5
-"""Seconds between two looks."""
+"""Seconds between two polls."""
 
 
 def brief(targets: Sequence[Target]) -> str:

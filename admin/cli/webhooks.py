@@ -73,8 +73,8 @@ def webhooks(here: Here, as_json: bool) -> None:
 def pause(here: Here, webhook: str) -> None:
     """Accept the webhook's deliveries and decide nothing, until it is resumed.
 
-    For a maintenance window of what its workflows use. Deliveries are verified, stored and answered as always. Calls
-    to Conductor that were decided before are still made.
+    For a maintenance window of the systems that its workflows use. Deliveries are verified, stored and answered as
+    usual. Calls to Conductor that were already decided are still made.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""From a written webhook to the form and back. Pure."""
+"""Converts a written webhook to the form and back. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from platforms.guide import Guide
 
 
 def form_of(written: dict[str, Any]) -> WebhookForm:
-    """The form as it would be filled in for what is written."""
+    """The form, filled in from what is written."""
     keys = from_yaml_value(written)
     form = WebhookForm(str(keys.get("platform", "custom")), name=str(keys.get("name")))
     receivers = keys.get("receivers") or {}

@@ -172,7 +172,7 @@ class WebhookForm:
         return {str(key): value for key, value in located.value.items()}
 
     def place(self, problems: Iterable[Problem]) -> None:
-        """Puts what the check found beside the fields."""
+        """Puts the check's findings beside the fields."""
         for problem in problems:
             path = problem.where.partition(": ")[2]
             self.errors.setdefault(self._field(path), f"{problem.what}; {problem.remedy}")

@@ -56,7 +56,7 @@ def to_yaml_value(value: Any, refer: Callable[[Secret, str], str], label: str = 
 
 
 def from_yaml_value(value: Any) -> Any:
-    """A value from the YAML as somebody would type it."""
+    """A value from the YAML as a person would type it."""
     if isinstance(value, str):
         return value.replace("$${", "${")
     if isinstance(value, Mapping):

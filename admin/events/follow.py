@@ -26,7 +26,7 @@ class Follower:
     """Finds new events and changed ones, and remembers what it has reported."""
 
     def __init__(self, bridge: Bridge, query: EventFilter):
-        """Begins with the next event. With `query.status`, an event is reported once it has that status."""
+        """Starts with the next event. With `query.status`, an event is reported once it has that status."""
         self._bridge = bridge
         self._query = replace(query, status=None, before_seq=None, limit=_PAGE)
         self._wanted = query.status
@@ -36,7 +36,7 @@ class Follower:
         """event id → the status that was reported last."""
 
     def look(self) -> list[News]:
-        """What has happened since the last look, in the order of arrival."""
+        """What has happened since the last call, in order of arrival."""
         found = [(event, True) for event in self._arrived()]
         if self._open:
             known = self._bridge.store.queries.events_of(list(self._open)).values()

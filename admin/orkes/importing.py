@@ -134,7 +134,7 @@ def _convert(webhook: Mapping[str, Any], taken: set[str]) -> Imported:
 
 
 def _once(key: object, strategy: object, made: Imported) -> dict[str, Any]:
-    """`once` for Orkes' idempotency key and strategy; without a key, or with one that can't be said so, nothing."""
+    """`once` for Orkes' idempotency key and strategy; nothing without a key, or if it can't be expressed."""
     if not key:
         return {}
     path = re.fullmatch(r"\$\{workflow\.input((?:[.\[][^{}]*)?)\}", str(key).strip())
@@ -144,8 +144,8 @@ def _once(key: object, strategy: object, made: Imported) -> dict[str, Any]:
         path = None
     if path is None or not path[1]:
         made.notes.append(
-            f"its idempotency key {json.dumps(key)} is no single value of the payload and was left out; "
-            "for one workflow a value write once: {key: JSONPATH}"
+            f"its idempotency key {json.dumps(key)} is not a single value of the payload and was left out; "
+            "for one workflow per value write once: {key: JSONPATH}"
         )
         return {}
     # Only this strategy lets a workflow start again when the one before has ended.
@@ -153,7 +153,7 @@ def _once(key: object, strategy: object, made: Imported) -> dict[str, Any]:
 
 
 def platform_of(source: object) -> str | None:
-    """Our name of a sourcePlatform, whatever its case and spaces; None for one that nobody knows."""
+    """Our name for a sourcePlatform, whatever its case and spaces; None if unknown."""
     plain = re.sub(r"[^a-z0-9]", "", str(source or "custom").lower())
     ours = {name.replace("-", ""): name for name in PLATFORMS}
     return _PLATFORMS.get(plain) or ours.get(plain)

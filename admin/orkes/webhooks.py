@@ -1,4 +1,4 @@
-"""Converts webhooks to Orkes' API and back. No secret goes out; a ``***`` that comes in keeps the present one."""
+"""Converts webhooks to Orkes' API and back. Secrets never go out; a ``***`` that comes in keeps the current one."""
 
 # The fields: https://orkes.io/content/reference-docs/api/webhooks/create-webhook
 
@@ -36,7 +36,7 @@ _PROOF = {"platform", "secret", "verify_token", "audience", "service_account", "
 
 
 class NotAWebhook(ValueError):
-    """No webhook can be made of the body; the text says why."""
+    """The body can't be turned into a webhook; the text says why."""
 
 
 # --- out ----------------------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ def to_orkes(webhook: Webhook, verified: bool) -> dict[str, Any]:
 
 
 def proof_of(webhook: Webhook) -> dict[str, Any]:
-    """The part of it that says how deliveries are verified."""
+    """The part that says how deliveries are verified."""
     source, verifier, header = _WORDS.get(webhook.platform, (webhook.platform, "SIGNATURE_BASED", None))
     found: dict[str, Any] = {"sourcePlatform": source, "verifier": verifier}
     if webhook.platform == "custom":
@@ -81,7 +81,7 @@ def proof_of(webhook: Webhook) -> dict[str, Any]:
 
 
 class References(Protocol):
-    """Where references of a client's are looked up."""
+    """Looks up clients' references."""
 
     def refer(self, name: str) -> str | None:
         """The reference to the bridge's secret of that name, such as ``${NAME}``; None if there is none."""
@@ -93,8 +93,8 @@ def from_orkes(
     old: tuple[Webhook, Mapping[str, Any]] | None = None,
     taken: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
-    """The webhook's keys. For a change, `old` is the present definition, and its keys as written. `taken` are the names
-    and the last parts of the URLs of others.
+    """The webhook's keys. For a change, `old` is the current definition, and its keys as written. `taken`: other
+    webhooks' names and last parts of URLs.
 
     Raises NotAWebhook.
     """
@@ -173,7 +173,7 @@ def _changed(
 
 
 def _kind(keys: Mapping[str, Any]) -> tuple[object, ...]:
-    """What kind of proof the keys ask for, whatever the client calls it."""
+    """The kind of proof that the keys ask for, whatever the client calls it."""
     signature = keys.get("signature")
     if signature:
         return ("signature", str(signature["header"]).lower(), signature.get("encoding", "hex"))
@@ -193,7 +193,7 @@ def _keep_or_replace(
     webhook: Webhook,
     written: Mapping[str, Any],
 ) -> None:
-    """The same kind of proof: only values that were sent in clear, or as a reference, are new."""
+    """Same kind of proof: only values sent in clear, or as references, are new."""
     value = body.get("secretValue")
     if isinstance(value, str) and value not in ("", HIDDEN):
         if webhook.platform == "custom" and webhook.signature is not None:
@@ -235,9 +235,10 @@ def _with_secrets(
 
 
 def _value(text: str, references: References) -> Secret | Verbatim:
-    """A secret as a client sends it: itself, or a reference to one of the bridge's. Never a reference as a literal.
+    """A secret as a client sends it: the secret itself, or a reference to one of the bridge's. Never a reference as a
+    literal.
 
-    Raises NotAWebhook for a reference that stands for nothing.
+    Raises NotAWebhook for a reference that can't be resolved.
     """
     if "${" not in text:
         return Secret(text)
@@ -246,14 +247,14 @@ def _value(text: str, references: References) -> Secret | Verbatim:
         found = references.refer(match[1])
         if found is None:
             raise NotAWebhook(
-                f"{match[0]} stands for no secret of the bridge's; set the environment variable {match[1]} for relay "
+                f"{match[0]} is not a secret of the bridge; set the environment variable {match[1]} for relay "
                 f"and admin process, or put it into the file secrets/{match[1]} beside the definitions"
             )
         return found
 
     referred = _REFERENCE.sub(replace, text)
     if "${" in _REFERENCE.sub("", text) or "$${" in text:
-        raise NotAWebhook("secretValue or a header has a ${…} that is no reference; write ${workflow.secrets.NAME}")
+        raise NotAWebhook("secretValue or a header has a ${…} that is not a reference; write ${workflow.secrets.NAME}")
     return Verbatim(referred)
 
 
@@ -261,7 +262,7 @@ def _header_values(
     headers: Mapping[str, Any], references: References, old: Mapping[str, Any]
 ) -> dict[str, Secret | Verbatim]:
     if any(value == HIDDEN and name not in old for name, value in headers.items()):
-        raise NotAWebhook("a header's value is ***, but there is no present one to keep")
+        raise NotAWebhook("a header's value is ***, but there is no current one to keep")
     if not all(isinstance(value, str) for value in headers.values()):
         raise NotAWebhook("a header's value must be text")
     return {
@@ -271,18 +272,18 @@ def _header_values(
 
 
 def _base64_key(signature: Mapping[str, Any], text: str | None) -> dict[str, Any]:
-    """The key of HMAC_BASED is sent in Base64, and kept so. Raises NotAWebhook for one that isn't."""
+    """HMAC_BASED sends its key in Base64, and it is kept like that. Raises NotAWebhook for anything else."""
     if text is not None and "${" not in text and decode_base64(text.strip()) is None:
         raise NotAWebhook("secretValue of HMAC_BASED is the key in Base64; what was sent is not Base64")
     return {**signature, "key_encoding": "base64"}
 
 
 def _nobodys() -> str:
-    """A placeholder until the platform's secret is sent: nobody knows it, so nothing is accepted before."""
+    """A placeholder until the platform's secret is sent: nobody knows it, so nothing is accepted until then."""
     return base64.b64encode(random.token_bytes(32)).decode()
 
 
 def _nobodys_key() -> str:
-    """Such a placeholder where the secret is a public key."""
+    """The same placeholder for a secret that is a public key."""
     key = ec.generate_private_key(ec.SECP256R1()).public_key()
     return base64.b64encode(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()

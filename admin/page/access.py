@@ -20,12 +20,12 @@ from config.loopback import is_loopback
 COOKIE = "bridge_admin"
 SESSION_SECONDS = 12 * 3600
 _KEY_OF_THIS_PROCESS = secrets.token_bytes(32)
-"""For where nobody has to log in, and only forms need protection."""
+"""For a page without log-in, where only forms need protection."""
 _SIGNER: dict[str, Any] = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
 
 
 class NotAllowed(Exception):
-    """The request is refused; the text tells whoever set the bridge up why."""
+    """The request is refused; the text explains why to the bridge's operator."""
 
 
 def check_local(environ: Mapping[str, Any], trusted_proxies: bool = False) -> None:
@@ -90,7 +90,7 @@ class Sessions:
         key: Callable[[], bytes] = lambda: _KEY_OF_THIS_PROCESS,
         is_over: Callable[[str], bool] = lambda session_id: False,
     ):
-        """`key` is asked for when it is first needed; `is_over` says whether the session's holder has logged out."""
+        """`key` is called when first needed; `is_over` says whether the session's holder has logged out."""
         given: tuple[tuple[Role, str | None], ...] = (("admin", token), ("viewer", viewer))
         self._tokens: dict[Role, bytes] = {role: text.encode() for role, text in given if text}
         self._make_key = key

@@ -1,4 +1,4 @@
-"""What the page shows, as JSON. The description is at /api/openapi.json."""
+"""What the page shows, as JSON, described at /api/openapi.json."""
 
 from __future__ import annotations
 

@@ -22,10 +22,10 @@ from relay.forwarded import believing
 from store.errors import NewerStore, StoreUnavailable
 
 _OPEN = {"pages.login", "pages.log_in", "pages.health", "pages.ready", "static", "orkes.token"}
-"""What everybody may see."""
+"""What everyone may see."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _FOR_ALL = {"pages.log_in", "pages.logout", "orkes.token"}
-"""What everybody may post who may see the page."""
+"""What everyone who may see the page may post."""
 _WITHOUT_SESSION = {"pages.health", "pages.ready", "static"}
 """What must work without the store."""
 BODY = 64 * 1024
@@ -127,7 +127,7 @@ def _admit() -> Any:
 
 
 def _role_of_program() -> Role | None:
-    """What a program may do by its token: a bearer token, or one in the header that Conductor's clients use.
+    """What a program may do with its token: a bearer token, or one in the header that Conductor's clients use.
 
     In that header it may also be one that /api/token returned.
     """

@@ -28,14 +28,14 @@ blueprint = Blueprint("orkes", __name__, url_prefix="/api")
 
 _HISTORY = 10
 _FACTS = ("tags", "orkes")
-"""What is remembered of a webhook by its name, beside its definition."""
+"""What is stored about a webhook by its name, besides its definition."""
 _WORDS = ("sourcePlatform", "verifier", "headerKey", "secretKey", "createdBy")
-"""Fields that a client gets back as it sent them."""
+"""Fields that are returned to a client as it sent them."""
 _OWN_SETTINGS = ("BRIDGE_", "CONDUCTOR_", "PG", "ADMIN_", "OTEL_")
 _LONGEST_WORDS = 20_000
-"""Characters of what is remembered of one webhook."""
+"""Characters stored about one webhook."""
 _LONGEST_PAYLOAD = 100_000
-"""Characters of a payload in the history; /api/events has all of it."""
+"""Characters of a payload in the history; /api/events has all of them."""
 
 
 @blueprint.after_request
@@ -67,7 +67,7 @@ def get_all() -> Response:
 
 @blueprint.post("/metadata/webhook")
 def create() -> Response:
-    folder()  # first of all: whoever may not write learns nothing of which secrets there are
+    folder()  # first, so that clients that may not write don't learn which secrets exist
     body, defined = _body(), bridge().definitions.by_name
     tags = _tags_in(body["tags"]) if body.get("tags") else []
     keys = _keys(from_orkes, body, Secrets(), None, frozenset({*defined, *(one.url_id for one in defined.values())}))
@@ -134,12 +134,13 @@ def delete_tags(webhook_id: str) -> Response:
 
 
 class Secrets:
-    """The bridge's secrets: those of the environment, and files beside the definitions."""
+    """The bridge's secrets: environment variables, and files beside the definitions."""
 
     def refer(self, name: str) -> str | None:
         """``${NAME}`` for a variable, ``${file:secrets/NAME}`` for a file; None if there is neither.
 
-        The bridge's own settings are no secrets of webhooks: whoever writes definitions could find them out by trying.
+        The bridge's own settings aren't webhooks' secrets: otherwise anyone who writes definitions could find them out
+        by trying.
         """
         if name.startswith(_OWN_SETTINGS):
             return None
@@ -149,7 +150,7 @@ class Secrets:
 
 
 def _remember(name: str, body: dict[str, Any]) -> None:
-    """Keeps a client's own words for what they mean here, as long as they mean it."""
+    """Keeps a client's own terms for as long as they fit the definition."""
     webhook = bridge().definitions.by_name.get(name)
     if webhook is None:
         return
@@ -165,22 +166,22 @@ def _remember(name: str, body: dict[str, Any]) -> None:
 
 
 def _is_header(text: str, *headers: str | None) -> bool:
-    """Whether a client's secretKey is the name of a header, which is what Orkes means by it. By its own name it could
-    as well be the secret."""
+    """Whether a client's secretKey is the name of a header, as Orkes means it. Going by the field's name, it could also
+    be the secret."""
     return text in headers or re.fullmatch(r"[Xx](-[A-Za-z]{1,20}){1,6}(-[0-9]{1,3})?", text) is not None
 
 
 def _shown(webhook: Webhook, verified: bool, facts: Mapping[str, str]) -> dict[str, Any]:
-    """The webhook in the words of whoever sent it by this API, or in Orkes' own."""
+    """The webhook in the terms of the client that sent it through this API, or in Orkes' own."""
     found = to_orkes(webhook, verified)
     kept = json.loads(facts.get(f"orkes:{webhook.name}", "{}"))
-    if kept.get("for") == proof_of(webhook):  # else it was changed by other means meanwhile
+    if kept.get("for") == proof_of(webhook):  # otherwise it has since been changed in another way
         found |= kept["words"]
     return found
 
 
 def _rename(old: str, new: str) -> None:
-    """What is known of a webhook by its name goes along."""
+    """What is stored by a webhook's name moves along when it is renamed."""
     store = bridge().store
     facts = store.facts.all()
     for fact in _FACTS:
@@ -275,7 +276,7 @@ def _history(here: Bridge, name: str) -> list[dict[str, Any]]:
 
 
 def _payload(here: Bridge, event_id: str) -> str:
-    """The beginning of an event's payload as people may see it, read one at a time to save memory."""
+    """The beginning of an event's payload as people may see it; events are read one at a time to save memory."""
     event = here.store.queries.event(event_id)
     return here.shown(event).payload[:_LONGEST_PAYLOAD] if event is not None else ""  # pruned meanwhile
 

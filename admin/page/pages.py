@@ -43,7 +43,7 @@ from criteria.descriptions import shown as shown_value
 from store.records import EventFilter, EventStatus, iso
 
 _REPLAYED_AT_ONCE = 1000
-"""Events; for more there is the command line, which paces them."""
+"""Events; for more, use the command line, which paces them."""
 
 blueprint = Blueprint("pages", __name__)
 
@@ -196,7 +196,7 @@ def replay_many() -> str | Response:
     if not chosen:
         return render("replay.html", filters=filters, chosen=chosen)
     if request.form.get("number") != str(len(chosen)):
-        # Events have come or gone since: what was confirmed is not what would happen.
+        # Events have come or gone since then: what was confirmed is not what would happen.
         return render("replay.html", filters=filters, chosen=chosen, changed=True)
     *_, progress = replay_all(bridge(), chosen)
     for webhook, number in sorted(progress.replayed.items()):

@@ -87,14 +87,14 @@ def effect_picture(events: Iterable[Event], targets: Mapping[str, Sequence[Targe
 
 
 def waiting_picture(waiting: Mapping[str, int]) -> Markup:
-    """Tasks that wait, by workflow."""
+    """Waiting tasks, by workflow."""
     if not waiting:
         return Markup()
     most = sorted(waiting.items(), key=lambda item: -item[1])
     rows = dict(most[:8])
     if len(most) > 8:
         rows["others"] = sum(number for _, number in most[8:])
-    words = f"{sum(waiting.values())} tasks wait in {len(waiting)} workflow{'s' if len(waiting) > 1 else ''}"
+    words = f"{sum(waiting.values())} waiting tasks in {len(waiting)} workflow{'s' if len(waiting) > 1 else ''}"
     return _rows("What waits", words, rows)
 
 

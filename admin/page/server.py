@@ -1,4 +1,4 @@
-"""The admin page's server: waitress, which closes connections that take up a place and ask for nothing."""
+"""The admin page's server: waitress, which also closes connections that are idle for too long."""
 
 from __future__ import annotations
 

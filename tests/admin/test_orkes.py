@@ -98,7 +98,7 @@ def test_receivers_and_starts_keep_their_versions(tmp_path: Path) -> None:
     )
     assert webhook.receivers == {"a": frozenset({2}), "b": None, "c d": frozenset({3})}
     assert [(start.workflow, start.version) for start in webhook.starts] == [("e", 1), ("f", None)]
-    assert 'its idempotency key "constant" is no single value of the payload' in text
+    assert 'its idempotency key "constant" is not a single value of the payload' in text
 
 
 @pytest.mark.parametrize(

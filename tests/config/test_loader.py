@@ -210,7 +210,7 @@ extra: 1
         ("webhooks:\n- {name: a, headers: {A: ${SECRET}}}", "2: YAML: a reference that isn't quoted inside {…} or […]"),
         (
             "webhooks:\n- name: a\n  name: b\n  verifier: none\n  receivers: {w: 1}",
-            "3: webhooks[0].name: the key is there",
+            "3: webhooks[0].name: the key is already",
         ),
         ("webhooks:\n- receivers: {w: 1}\n  verifier: none", "2: webhooks[0]: name: missing; add name: "),
         ("webhooks:\n- name: a\n  receivers:\n  verifier: none", "3: webhook a: receivers: no value; give it one"),

@@ -131,7 +131,7 @@ def test_what_can_hold_is_no_mistake(sometimes: dict[str, Any]) -> None:
         ({"$regex": 5}, ("$regex",), "not text; write"),
         ({"$regex": "(a"}, ("$regex",), "not a pattern: missing \\): \\(a; fix it"),
         ({"$regex": "(?=a)"}, ("$regex",), "look-around"),
-        ({"$regex": "\ud800"}, ("$regex",), "no text; fix"),
+        ({"$regex": "\ud800"}, ("$regex",), "not text; fix"),
         ({"$not": "a"}, ("$not",), "not operators.*; write"),
         ({"$not": {}}, ("$not",), "not operators"),
         ({"$not": {"$in": 1}}, ("$not", "$in"), "not a list"),

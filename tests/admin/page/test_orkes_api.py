@@ -158,7 +158,7 @@ def test_tags_are_put_read_and_deleted(client: Client) -> None:
         ({}, "name is missing"),
         (FLAGS | {"name": 5}, "name is missing"),
         (FLAGS | {"headers": {}}, "no headers"),
-        (FLAGS | {"headers": {"X": "***"}}, "no present one to keep"),
+        (FLAGS | {"headers": {"X": "***"}}, "no current one to keep"),
         (FLAGS | {"receiverWorkflowNamesToVersions": {}}, "reaches no workflow"),
         (FLAGS | {"receiverWorkflowNamesToVersions": []}, "must be an object"),
         (FLAGS | {"verifier": "NOTHING"}, "known are HEADER_BASED"),

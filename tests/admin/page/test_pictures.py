@@ -34,5 +34,5 @@ def test_no_deliveries_are_said() -> None:
 def test_what_waits_is_told_by_workflow_and_nothing_becomes_markup() -> None:
     svg = str(waiting_picture({"<script>": 3, **{f"flow-{number}": number for number in range(1, 12)}}))
     assert "<script>" not in svg
-    assert "69 tasks wait in 12 workflows" in svg
+    assert "69 waiting tasks in 12 workflows" in svg
     assert "others" in svg
