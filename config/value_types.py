@@ -170,8 +170,8 @@ def check_answer(value: object) -> object:
     return value
 
 
-def _schema_of(kind: dict[str, Any], plural: bool = True) -> dict[str, Any]:
-    return {"anyOf": [kind, {"type": "array", "items": kind, "minItems": 1}]} if plural else kind
+def _schema_of(kind: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [kind, {"type": "array", "items": kind, "minItems": 1}]}
 
 
 def is_key(secret: str, encoding: object) -> bool:

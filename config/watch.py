@@ -14,6 +14,8 @@ import structlog
 from config.wakeup import WakeUp
 from config.webhooks import Definitions, DefinitionsError
 
+STILL_IN_FORCE = "the definitions have errors; the last good ones of each file are in force"
+"""What is logged of a broken edit, and at a start with what an earlier process has kept."""
 Stamps = dict[Path, tuple[int, int, int]]
 """file → a fingerprint of its state."""
 

@@ -14,14 +14,12 @@ from typing import IO
 
 import structlog
 
-from config.watch import DefinitionsSource
+from config.watch import STILL_IN_FORCE, DefinitionsSource
 from relay import metrics
 from relay.hidden_paths import KeptHiddenPaths
 from relay.outcomes import Outcomes
 from store.errors import StoreUnavailable
 
-STILL_IN_FORCE = "the definitions have errors; the last good ones of each file are in force"
-"""Logged after a broken edit, and when the relay starts with definitions that an earlier process kept."""
 GONE = "webhooks are gone from the definitions; their deliveries are answered 503 for a minute, then 404"
 """Logged when webhooks disappear from the definitions."""
 CHECK_INTERVAL = 2.0

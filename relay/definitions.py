@@ -10,11 +10,11 @@ import structlog
 
 from config.last_good import LastGood
 from config.settings import Settings
-from config.watch import Listener
+from config.watch import STILL_IN_FORCE, Listener
 from config.webhooks import Definitions, DefinitionsError
 from platforms.base import Platform
 from relay import metrics
-from relay.background import GONE, STILL_IN_FORCE, Background
+from relay.background import GONE, Background
 from relay.concurrency import run_in_thread
 from relay.hidden_paths import KeptHiddenPaths
 from relay.receiver import Receiver

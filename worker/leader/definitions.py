@@ -10,15 +10,13 @@ import structlog
 
 from config.last_good import LastGood
 from config.settings import Settings
-from config.watch import DefinitionsSource, Listener, Loader
+from config.watch import STILL_IN_FORCE, DefinitionsSource, Listener, Loader
 from config.webhooks import Definitions, DefinitionsError, Webhook
 from store.gone_webhooks import facts_of_gone
 from store.protocols import Store
 from worker import metrics
 
 log = structlog.get_logger()
-
-STILL_IN_FORCE = "the definitions have errors; the last good ones of each file are in force"
 
 
 def open_definitions(settings: Settings, store: Store) -> DefinitionsSource:
