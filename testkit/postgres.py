@@ -189,7 +189,7 @@ def _reachable_for_all(path: Path) -> bool:
 
 
 def _copy_of_package(programs: Path, to: Path) -> Path:
-    """The programs of the package pgserver, and the libraries beside it, where everybody may run them."""
+    """The programs of the package pgserver, and the libraries beside it, in a place where every user may run them."""
     package = programs.parent.parent
     for part in (package / "pginstall", package.with_name("pgserver.libs")):
         shutil.copytree(part, to / part.relative_to(package.parent), symlinks=True)

@@ -1,4 +1,4 @@
-"""Whether the page can be used: found out on a thread of its own, so that whoever asks is answered in time."""
+"""Whether the page can be used, checked on a separate thread so that every probe is answered in time."""
 
 from __future__ import annotations
 
