@@ -72,6 +72,13 @@ class Operator:
         assert helm is not None
         return run(helm, verb, RELEASE, *arguments, "--namespace", self.namespace)
 
+    @property
+    def force(self) -> list[str]:
+        """The option with which Helm 4 takes over what others have changed; Helm 3 does so anyway."""
+        helm = helm_path()
+        assert helm is not None
+        return ["--force-conflicts"] if "--force-conflicts" in run(helm, "rollback", "--help") else []
+
     # --- the release
 
     def install(self, chart: Path = CHART, *options: str) -> str:
@@ -195,7 +202,7 @@ class Watch:
 
     def __enter__(self) -> Watch:
         with self._file.open("wb") as output:
-            self._process = subprocess.Popen([*self._command, "-o", 'jsonpath={.spec.replicas}{"\n"}'], stdout=output)
+            self._process = subprocess.Popen([*self._command, "-o", r'jsonpath={.spec.replicas}{"\n"}'], stdout=output)
         wait_for(lambda: self.seen, "the first number")
         return self
 
