@@ -22,6 +22,8 @@ from testkit import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 """The project's folder."""
+_LEFT_OUT = Path(__file__).with_name("left_out")
+"""Stands before the installed packages: what is in it can't be imported."""
 
 # Linux: even a parent that is killed with -9 leaves nothing running. The child says so before it becomes the
 # command; a preexec_fn would be a fork in a process that may have threads.
@@ -201,7 +203,8 @@ def stop_all_on_exit() -> None:
 def bridge_environment(**settings: str) -> dict[str, str]:
     """Our own environment without the settings of a bridge, then `settings` (lower case names), for a child.
 
-    Nothing that is exported in a developer's shell, nor a `.env` beside the code, changes what runs.
+    Nothing that is exported in a developer's shell, nor a `.env` beside the code, nor a tool for development that some
+    library would use if it is installed, changes what runs.
     """
     prefixes = ("BRIDGE_", "CONDUCTOR_", "GUNICORN_")
     kept = {
@@ -210,7 +213,7 @@ def bridge_environment(**settings: str) -> dict[str, str]:
         if not name.startswith(prefixes) and name not in ("PORT", "WEB_CONCURRENCY", "PROMETHEUS_MULTIPROC_DIR")
     }
     kept["PYTHONUNBUFFERED"] = "1"
-    kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), str(_LEFT_OUT), os.environ.get("PYTHONPATH")]))
     return kept | {name.upper(): value for name, value in settings.items()}
 
 
