@@ -25,9 +25,9 @@ test: $(INSTALLED) lint ## All checks, and all tests but the long ones, includin
 	@$(BIN)/python -m testkit.conductor
 	$(PYTEST) -m "not long and not cluster"
 
-test-long: $(INSTALLED) ## The long tests, and those that depend on Conductor's backend, on a server with PostgreSQL
+test-long: $(INSTALLED) ## The long tests, others with more examples, and on PostgreSQL those that depend on Conductor's backend
 	@$(BIN)/python -m testkit.conductor
-	$(PYTEST) -m long
+	TEST_EXAMPLES=all $(PYTEST) -m "long or examples"
 	TEST_CONDUCTOR=postgres $(PYTEST) tests/acceptance -m server
 
 acceptance: $(INSTALLED) ## Only the tests on a real server: CONDUCTOR=sqlite, postgres, cluster or redis-es; STORE=sqlite or postgres

@@ -146,4 +146,5 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "cluster: installs the chart on the Kubernetes of KUBECONFIG; `make cluster` runs these"
     )
+    config.addinivalue_line("markers", "examples: makes examples; `make test-long` runs it with three times as many")
     config.addinivalue_line("markers", "long: takes a minute or more; `.ci/run` runs these, and `make test` doesn't")

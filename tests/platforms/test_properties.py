@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from platforms import PLATFORMS
+from tests.examples import at_most, examples
 from tests.relay.bridge import MakeRelay, Relay
 
 SECRETS = {
@@ -250,7 +251,8 @@ QUERIES = st.one_of(
 )
 
 
-@settings(max_examples=400)
+@examples
+@settings(max_examples=at_most(400))
 @given(
     name=st.sampled_from([*sorted(PLATFORMS), "more", "public", "nobody"]),
     method=st.sampled_from(["POST"] * 6 + ["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "FOO"]),
@@ -284,7 +286,8 @@ def test_a_stranger_gets_an_answer_of_the_table_and_is_never_accepted(
     relay.background.outcomes.flush()
 
 
-@settings(max_examples=150)
+@examples
+@settings(max_examples=at_most(150))
 @given(body=BODIES, content_type=TYPES, query=QUERIES, method=st.sampled_from(["POST", "GET", "PUT"]))
 def test_a_sender_that_may_send_anything_never_meets_a_500(
     open_relay: Relay, body: bytes, content_type: str, query: str, method: str

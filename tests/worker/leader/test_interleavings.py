@@ -29,6 +29,7 @@ from store.errors import StoreUnavailable
 from store.records import NewEvent
 from store.sqlite import SqliteStore, open_store
 from store.sqlite.signals import Listener
+from tests.examples import at_most, examples
 from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor
 from worker.health import Health
@@ -294,5 +295,5 @@ def quiet() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-TestInterleavings = Machine.TestCase
-TestInterleavings.settings = settings(max_examples=120, stateful_step_count=40)
+TestInterleavings = examples(Machine.TestCase)
+TestInterleavings.settings = settings(max_examples=at_most(120), stateful_step_count=40)

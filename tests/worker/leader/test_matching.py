@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from criteria.matches import Criteria
 from store.records import Event, Task
+from tests.examples import at_most, examples
 from worker.leader.held_index import HeldEvent, HeldIndex, _needed, _signature
 from worker.leader.task_index import Document, TaskIndex, parse_task
 
@@ -149,9 +150,9 @@ class Held(RuleBasedStateMachine):
             assert not any(g.by_keys or g.many for groups in self.held._groups.values() for g in groups.values())
 
 
-TestTasks = Tasks.TestCase
-TestHeld = Held.TestCase
-TestTasks.settings = TestHeld.settings = settings(max_examples=60, stateful_step_count=30)
+TestTasks = examples(Tasks.TestCase)
+TestHeld = examples(Held.TestCase)
+TestTasks.settings = TestHeld.settings = settings(max_examples=at_most(60), stateful_step_count=30)
 
 
 def test_an_events_path_is_evaluated_once_for_all_tasks() -> None:

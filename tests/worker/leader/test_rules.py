@@ -31,6 +31,7 @@ from config.webhooks import Definitions, Webhook
 from store.errors import LeadershipLost, StoreUnavailable
 from store.records import Event, NewEvent, Result, Target, Term
 from store.sqlite import SqliteStore, open_store
+from tests.examples import at_most, examples
 from tests.store import naive
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
@@ -719,9 +720,9 @@ def quiet() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-TestRules = Machine.TestCase
+TestRules = examples(Machine.TestCase)
 TestRules.settings = settings(
-    max_examples=150,
+    max_examples=at_most(150),
     stateful_step_count=40,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
