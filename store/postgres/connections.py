@@ -20,11 +20,12 @@ import psycopg
 from psycopg import errors, waiting
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from store.clock import ServerClock, SteadyClock
+from store.clock import SteadyClock
 from store.errors import StoreRefused, StoreUnavailable, Unstorable
 from store.patience import Patience
-from store.postgres import remedies
+from store.postgres import clock, remedies
 from store.postgres.address import Address
+from store.postgres.clock import DatabaseClock
 from store.postgres.many_rows import insert
 from store.postgres.text import take_any_text
 from store.sql.database import Parameters as Parameters
@@ -39,8 +40,6 @@ PATIENT = 10.0
 """Seconds for a transaction, including the wait for a connection."""
 READING = 60.0
 """Seconds for people's queries: counting millions of events takes a while."""
-_CLOCK_AGE = 15.0
-"""Seconds after which the database's clock is read again."""
 _RETRY = 0.1
 _TIDYING = 1.0
 """Seconds for the pool to clean up a connection that is returned in the middle of something."""
@@ -152,8 +151,10 @@ def is_patched() -> bool:
 class Connections:
     """Lends connections to one database. Safe to create before a fork: the child opens its own."""
 
-    def __init__(self, address: Address):
+    def __init__(self, address: Address, own_clock: SteadyClock | None = None):
+        """`own_clock` is this machine's."""
         self.address = address
+        self._clock = DatabaseClock(SteadyClock() if own_clock is None else own_clock)
         self.patience = Patience()
         self._inherited: list[object] = []
         self._pool: ConnectionPool[Connection] | None = None
@@ -166,26 +167,19 @@ class Connections:
         self._pool = None
         self._opening = threading.Lock()
         self._last_error: BaseException | None = None
-        self._own = SteadyClock()
-        self._clock = ServerClock()
-        self._clock_read = float("-inf")
+        self._clock = DatabaseClock(self._clock.own)
 
     # --- the clock ---
 
     def now(self) -> int:
-        """The database's time in milliseconds, by its last measured offset. Setting this machine's clock has no effect
-        on it."""
-        return round(self._own.now() + self._clock.offset)
+        """The database's time in milliseconds."""
+        return self._clock.now()
 
     def look_at_clock(self, connection: Connection) -> None:
         """Measures the offset, if due."""
-        if time.monotonic() < self._clock_read + _CLOCK_AGE:
-            return
-        sent = self._own.now()
-        row = connection.execute("SELECT extract(epoch FROM clock_timestamp()) * 1000").fetchone()
-        assert row is not None
-        self._clock.observe(float(row[0]), sent, self._own.now())
-        self._clock_read = time.monotonic()
+        if self._clock.is_due:
+            sent = self._clock.own.now()
+            self._clock.observe(connection.execute(clock.READ).fetchall(), sent)
 
     # --- statements ---
 
@@ -247,19 +241,29 @@ class Connections:
         while True:
             with self.lent(until) as connection:
                 try:
-                    if first:
-                        cursor = connection.execute(f"{connection.begin}; {connection.sql(first).decode()}")
-                        while cursor.nextset():
-                            pass
-                        connection.first = cursor.fetchall()
-                    else:
-                        connection.execute(connection.begin)
+                    self._begin(connection, first)
                 except psycopg.OperationalError:
                     if connection.broken and time.monotonic() < until:
                         continue
                     raise
                 yield connection
                 return
+
+    def _begin(self, connection: Connection, first: str) -> None:
+        """Begins a transaction, and looks at the clock in the same round trip.
+
+        A virtual machine's clocks stand still while it is halted. What a worker writes then, claims above all, would
+        look older than it is until the next look.
+        """
+        sent = self._clock.own.now()
+        statements = [connection.begin, clock.READ, *([connection.sql(first).decode()] if first else [])]
+        cursor = connection.execute("; ".join(statements))
+        found: list[Rows] = [cursor.fetchall()] if cursor.description else []
+        while cursor.nextset():
+            if cursor.description:
+                found.append(cursor.fetchall())
+        self._clock.observe(found[0], sent)
+        connection.first = found[1] if first else ()
 
     @contextmanager
     def lent(self, until: float, seconds: float = READING) -> Iterator[Connection]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from store import rows
 from store.errors import StoreUnavailable
-from store.sql.database import Database
+from store.sql.database import Database, Rows
 
 # Not max(): the index gives the last row directly.
 _NEWEST = """
@@ -31,13 +31,20 @@ def make_due(database: Database) -> None:
     target would be called twice. So the clock is read after the rows that it is compared with, and a change that came
     too late is rolled back. In that case, too, raises StoreUnavailable.
     """
-    newest = [at for (at,) in database.read(_NEWEST)]
-    if not any(at > database.now() + rows.FROM_THE_FUTURE for at in newest):
+    if not _is_behind(database.read(_NEWEST), database.now()):
         return
     for statement in _MAKE_DUE:
         with database.transaction() as transaction:
-            now = database.now()
+            # Again: before the transaction began, this machine's clock may have been the one that is wrong.
+            newest, now = transaction.fetch(_NEWEST), database.now()
+            if not _is_behind(newest, now):
+                return
             times = {"now": now, "soon": now + rows.SOON, "future": now + rows.FROM_THE_FUTURE}
             transaction.write(statement, {**times, "most": _CHANGED})
             if database.now() - now > rows.FROM_THE_FUTURE:
                 raise StoreUnavailable("the store took too long to change items that wait for a time that is far ahead")
+
+
+def _is_behind(newest: Rows, now: int) -> bool:
+    """Whether the time, which was read after these rows, is behind them."""
+    return any(at > now + rows.FROM_THE_FUTURE for (at,) in newest)

@@ -19,11 +19,13 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from store.clock import SteadyClock
 from store.errors import StoreUnavailable
 from store.open import open_store
 from store.postgres import PostgresStore
-from store.postgres.connections import Connection
-from store.records import NewEvent, new_event_id
+from store.postgres.address import Address
+from store.postgres.connections import Connection, Connections
+from store.records import Decision, NewEvent, Target, new_event_id
 from testkit import PATIENCE
 from testkit.postgres import Postgres, _unprivileged
 from testkit.processes import Child, free_port
@@ -118,6 +120,50 @@ def test_a_decision_is_three_messages_its_writes_are_one(store: PostgresStore, m
     monkeypatch.setattr(Connection, "wait", counted)
     decide(store, one.id, start(), completion(), claim=2)
     assert waits.most_common(1)[0][1] == 3  # the pool may be opening another one meanwhile
+
+
+# --- the clock ---
+
+
+class Halting(SteadyClock):
+    """The clock of a virtual machine, which stands still while that is halted."""
+
+    halted = 0
+    """Milliseconds so far."""
+
+    def now(self) -> float:
+        return super().now() - self.halted
+
+
+def claimed_by_another(store: PostgresStore) -> Target:
+    assert store.leadership.elect("me", 60)
+    now = store.now()
+    store.deliveries.append([NewEvent("e", "w", now, "{}", {}, {}, now)])
+    [target] = store.decisions.decide(ME, [Decision("e", "pending", "no", (start(),))], [], now, "me", 1)
+    return target
+
+
+def test_a_machine_that_was_halted_makes_no_claim_of_another_look_older(store: PostgresStore, url: str) -> None:
+    clock = Halting()
+    with closing(PostgresStore(Connections(Address.parse(url), clock))) as behind:
+        behind.facts.all()
+        clock.halted = 20_000
+        target = claimed_by_another(store)
+        behind.maintenance.run()
+    assert [each.claimed_at for each in store.queries.targets_of(["e"])] == [target.claimed_at]
+
+
+def test_a_machine_that_was_halted_knows_the_time_as_soon_as_it_has_claimed(store: PostgresStore, url: str) -> None:
+    """It then sees that the claim is old, and renews it before the call."""
+    target = claimed_by_another(store)
+    store.claims.give_back("me", [target], 0)
+    clock = Halting()
+    with closing(PostgresStore(Connections(Address.parse(url), clock))) as behind:
+        behind.facts.all()
+        clock.halted = 20_000
+        [target] = behind.claims.claim("behind", behind.now(), 0, 1)
+        assert target.claimed_at is not None
+        assert behind.now() - target.claimed_at >= 15_000
 
 
 # --- broken ---
