@@ -27,7 +27,7 @@ _OFTEN = 8
 """Tasks with the same set of paths after which it is indexed for more events too."""
 _SETS_COUNTED = 1000
 _OUT_OF_ORDER = 10_000
-"""Milliseconds by which the order of arrival may deviate from the times of arrival."""
+"""Milliseconds by which the order of arrival deviates from the times of arrival, unless an event came even later."""
 _BITS = 2048
 """Bits in an event's signature."""
 
@@ -84,6 +84,10 @@ class HeldIndex:
         self._parked: dict[str, list[HeldEvent]] = {}
         self._kept: dict[str, list[HeldEvent]] = {}
         self._kept_seqs: set[int] = set()
+        self._newest: dict[str, tuple[int, int]] = {}
+        """Webhook → the last number of its events so far, and the last time of arrival."""
+        self._late: dict[str, int] = {}
+        """Webhook → milliseconds by which its order of arrival deviates from the times of arrival at most."""
 
     def __len__(self) -> int:
         return sum(map(len, self._events.values()))
@@ -171,11 +175,23 @@ class HeldIndex:
         """Holds the event."""
         if event in self:
             return
+        self._note_order(event)
         event.signature = _signature(document.value)
         self._events.setdefault(event.webhook, {})[event.seq] = event
         heapq.heappush(self._by_end, (event.hold_until, event.seq, event))
         for paths, group in self._groups.get(event.webhook, {}).items():
             self._put(event, group, group.places(paths, document))
+
+    def _note_order(self, event: HeldEvent) -> None:
+        """Notes how late the event was stored: a relay may be held up after it has read the clock."""
+        last, newest = self._newest.get(event.webhook, (0, event.received_at))
+        if event.seq > last:
+            late = newest - event.received_at
+        else:  # it was free, or set aside, and is held again
+            others = self._events.get(event.webhook, {}).values()
+            late = max(((o.received_at - event.received_at) * (1 if o < event else -1) for o in others), default=0)
+        self._late[event.webhook] = max(late, self._late.get(event.webhook, _OUT_OF_ORDER))
+        self._newest[event.webhook] = max(last, event.seq), max(newest, event.received_at)
 
     def _put(self, event: HeldEvent, group: _Group, places: list[tuple[Key, ...]] | None) -> None:
         if places is None:
@@ -210,7 +226,7 @@ class HeldIndex:
                     yield held, False
             return
         sure = group.by_keys.get(criteria.keys, [])
-        first = _first_received(sure, received_after)
+        first = _first_received(sure, received_after - self._late.get(webhook, _OUT_OF_ORDER))
         if not group.many:
             for index in range(first, len(sure)):
                 yield sure[index], True
@@ -219,12 +235,13 @@ class HeldIndex:
         yield from sorted(merged, key=lambda item: item[0].seq)
 
 
-def _first_received(events: list[HeldEvent], received_after: float) -> int:
-    """The index of the first event that may have arrived after that time.
+def _first_received(events: list[HeldEvent], received_from: float) -> int:
+    """The index from which on events are looked at.
 
-    The order of arrival is the order of commits, from which the times deviate by a few seconds at most.
+    `received_from` is as much before the time that matters as the order of arrival deviates. So every event behind one
+    that matters arrived from then on, and the search doesn't go past that one.
     """
-    return bisect_left(events, received_after - _OUT_OF_ORDER, key=lambda event: event.received_at)
+    return bisect_left(events, received_from, key=lambda event: event.received_at)
 
 
 def _bit(key: str | tuple[str]) -> int:

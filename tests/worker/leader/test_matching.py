@@ -220,6 +220,22 @@ def test_an_event_for_which_criteria_hold_has_the_bits_that_they_need(matches: A
         assert _signature(payload) & needed == needed
 
 
+@pytest.mark.parametrize("late", range(8))
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_event_that_was_stored_late_hides_no_other(late: int, order: int) -> None:
+    """Its relay was held up after it had read the clock."""
+    held = HeldIndex()
+    parsed = parse_task(task(0, matches={"$.a": 1}))[0].criteria
+    assert parsed is not None
+    held.learn("w", parsed, [])
+    events = [event(n, payload={"a": 1}, received_at=n * 20_000 - 200_000 * (n == late)) for n in range(8)]
+    for each in events[::order]:
+        held.add(HeldEvent(each), Document(each.document()))
+    for since in range(0, 160_000, 20_000):
+        arrived_since = {each.id for each in events if each.received_at >= since}
+        assert arrived_since <= {found.id for found, _ in held.candidates("w", parsed, since)}
+
+
 def test_tasks_with_paths_of_their_own_make_neither_memory_nor_reads_grow() -> None:
     held = HeldIndex()
     for number in range(1000):
