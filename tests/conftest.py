@@ -117,6 +117,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             group = super()._split_scope(nodeid)
             return str(nodeid.partition("::")[0] if group == nodeid else group)
 
+        def _assign_work_unit(self, node: Any) -> None:
+            """Each process that has a module of the acceptance tests starts a Conductor server, which takes it twenty
+            seconds of processor time: only the first half takes them, as long as there are others too."""
+            takes_acceptance = self.nodes.index(node) < (len(self.nodes) + 1) // 2
+            for scope in self.workqueue:
+                if scope.startswith("tests/acceptance/") == takes_acceptance:
+                    self.workqueue.move_to_end(scope, last=False)
+                    break
+            super()._assign_work_unit(node)
+
     config.option.loadscopereorder = False  # the order is ours: the slow ones first
     return ModulesTogether(config, log)
 

@@ -69,21 +69,20 @@ def test_conductor_may_be_away_when_the_worker_starts_and_go_and_come_back_later
 def test_sigterm_stops_the_worker_and_the_relay_cleanly_within_seconds(
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
-    bridge = new_bridge(webhooks("stopped")).start()
+    # Whatever waits for its time to run out waits for longer than `stop` does, which kills it then.
+    bridge = new_bridge(
+        webhooks("stopped"), bridge_poll_interval="1h", gunicorn_cmd_args="--graceful-timeout 3600"
+    ).start()
     start(conductor, "stopped")
-    began = time.monotonic()
     assert bridge.stop_worker() == 0
     assert bridge.stop_relay() == 0
-    assert time.monotonic() - began < 10
 
 
 def test_sigterm_stops_the_worker_while_conductor_is_away(new_bridge: Callable[..., Bridge]) -> None:
     proxy = Proxy(1)  # never opened
-    bridge = new_bridge(webhooks("stopped_alone"), conductor=proxy.url).start()
+    bridge = new_bridge(webhooks("stopped_alone"), conductor=proxy.url, bridge_call_timeout="1h").start()
     bridge.orders("stopped_alone", {})
-    began = time.monotonic()
     assert bridge.stop_worker() == 0
-    assert time.monotonic() - began < 10
 
 
 def test_the_relay_knows_after_a_restart_what_it_knew_before(

@@ -17,6 +17,7 @@ import pytest
 
 from admin.cli.processes import command_of
 from testkit import PATIENCE
+from testkit.processes import Child
 
 ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef"
@@ -63,7 +64,7 @@ class Process:
         self.port, self.metrics_port = free_port(), free_port()
         self.file = folder / "webhooks.yaml"
         self.log = folder / "log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.child: Child | None = None
 
     def start(self, **settings: str) -> None:
         environment = {
@@ -75,11 +76,14 @@ class Process:
             **settings,
         }
         environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", "relay/gunicorn_settings.py", "relay:create_app()"],
-                cwd=ROOT, env=environment, stdout=log, stderr=log,
-            )  # fmt: skip
+        command = [sys.executable, "-m", "gunicorn", "-c", "relay/gunicorn_settings.py", "relay:create_app()"]
+        self.child = Child("the relay", command, self.log, environment)
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """It, once it was started."""
+        assert self.child is not None
+        return self.child.process
 
     def status(self, method: str, path: str, body: bytes | None = None, port: int | None = None) -> int:
         """The status of an answer; 0 without one."""
@@ -95,9 +99,8 @@ class Process:
             connection.close()
 
     def stop(self) -> int:
-        assert self.process is not None
-        self.process.terminate()
-        return self.process.wait(PATIENCE)
+        assert self.child is not None
+        return self.child.stop()
 
 
 @pytest.fixture
@@ -105,9 +108,8 @@ def relay(tmp_path: Path) -> Iterator[Process]:
     process = Process(tmp_path)
     process.file.write_text(definitions("one"))
     yield process
-    if process.process is not None and process.process.poll() is None:
-        process.process.kill()
-        process.process.wait(PATIENCE)
+    if process.child is not None:
+        process.child.kill()
 
 
 def test_it_serves_reloads_survives_and_stops(relay: Process) -> None:
@@ -125,7 +127,6 @@ def test_it_serves_reloads_survives_and_stops(relay: Process) -> None:
     assert eventually(lambda: relay.status("POST", "/webhook/one", b"{}") == 503)
 
     relay.file.write_text("webhooks: [")  # broken: neither a signal nor a new worker makes it lose what it has
-    assert relay.process is not None
     relay.process.send_signal(signal.SIGHUP)
     workers = subprocess.run(["pgrep", "-P", str(relay.process.pid)], capture_output=True, text=True, check=True)
     for pid in workers.stdout.split():
@@ -192,7 +193,6 @@ def test_definitions_that_cannot_be_used_end_the_start(text: str | None, relay: 
     else:
         relay.file.write_text(text)
     relay.start()
-    assert relay.process is not None
     assert relay.process.wait(PATIENCE) != 0
     said = relay.log.read_text()
     assert "webhooks.yaml:1: " in said

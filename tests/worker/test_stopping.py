@@ -28,9 +28,6 @@ from testkit.proxy import Proxy
 from tests.store.contract.makers import ME
 from worker.hard_stop import HardStop
 
-SOON = 30.0
-"""Seconds: a call that hangs takes twice as long, and this machine may be slow."""
-
 
 class StandIn(ThreadingHTTPServer):
     """A Conductor without tasks; the calls of `hanging` paths get no answer."""
@@ -48,7 +45,7 @@ class StandIn(ThreadingHTTPServer):
                 self.rfile.read(int(self.headers.get("content-length") or 0))
                 if hanging and re.search(hanging, f"{self.command} {self.path}"):
                     self.server.hung.set()
-                    time.sleep(600)
+                    time.sleep(3600)  # longer than `PATIENCE`: whoever waits for the answer never stops
                 body = json.dumps({} if "correlated" in self.path or "search" in self.path else []).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
@@ -94,7 +91,7 @@ class Stopped:
             bridge_webhooks=str(self.folder / "webhooks.yaml"),
             bridge_database=database or self.database,
             conductor_server_url=self.conductor.url,
-            bridge_call_timeout="60s",
+            bridge_call_timeout="1h",
             bridge_worker_metrics="off",
         )
         log = self.folder / "worker.log"
@@ -105,10 +102,10 @@ class Stopped:
         self.worker.wait_until(lambda: bool(condition()), timeout=PATIENCE)
 
     def stop(self) -> int:
-        """Its exit code. Raises TimeoutExpired if it doesn't end soon."""
+        """Its exit code. Raises TimeoutExpired if it waits for what hangs."""
         assert self.worker is not None
         self.worker.signal(signal.SIGTERM)
-        return self.worker.process.wait(SOON)
+        return self.worker.process.wait(PATIENCE)
 
     def state(self) -> str:
         [target] = self.store.queries.targets_of(["event"])

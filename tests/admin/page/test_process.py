@@ -15,7 +15,7 @@ from contextlib import ExitStack
 import pytest
 
 from testkit import PATIENCE
-from tests.admin.sample import Sample
+from tests.admin.sample import Sample, make_sample
 
 TOKEN = "the-token-of-the-admin-page"
 
@@ -59,9 +59,10 @@ def stop(process: subprocess.Popen[str]) -> str:
     return process.communicate(timeout=PATIENCE)[0]
 
 
-@pytest.fixture
-def port(sample: Sample) -> Iterator[int]:
-    """Where an admin process without a token listens."""
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Where an admin process without a token listens: one for all tests that leave it as it is."""
+    sample = make_sample(tmp_path_factory.mktemp("admin"))
     port = free_port()
     process = start(sample, ADMIN_PORT=str(port))
     try:
@@ -69,6 +70,7 @@ def port(sample: Sample) -> Iterator[int]:
         yield port
     finally:
         stop(process)
+        sample.store.close()
 
 
 def test_it_listens_on_loopback_and_needs_no_token_there(sample: Sample) -> None:
