@@ -14,7 +14,7 @@ from store.bisect import narrowed
 from store.clock import MonotonicClock
 from store.protocols import Store
 from store.records import SetAside
-from worker.conductor.backoff import wait_before
+from worker.conductor.backoff import LONGEST, wait_before
 
 log = structlog.get_logger()
 
@@ -48,8 +48,10 @@ class Suspect:
 class Suspects:
     """All suspects, in memory. Thread-safe."""
 
-    def __init__(self, clock: MonotonicClock = time) -> None:
+    def __init__(self, clock: MonotonicClock = time, longest: float = LONGEST) -> None:
+        """`longest` is the longest pause between two tries of an item, in seconds."""
         self._clock = clock
+        self._longest = longest
         self._lock = threading.Lock()
         self._items: dict[tuple[Kind, str], Suspect] = {}
         self._shown: dict[tuple[Kind, str], int] = {}
@@ -77,7 +79,9 @@ class Suspects:
             before = self._items.get((kind, id_))
             tries = before.tries + 1 if before is not None else 1
             since = before.since if before is not None else now
-            found = self._items[kind, id_] = Suspect(kind, id_, reason, since, tries, now + wait_before(tries))
+            found = self._items[kind, id_] = Suspect(
+                kind, id_, reason, since, tries, now + wait_before(tries, self._longest)
+            )
         return found
 
     def remember(self, kind: Kind, id_: str, reason: str, since: float) -> None:

@@ -28,6 +28,8 @@ _PATIENCE = 0.5
 """Seconds that a decision waits for the next look-up's answer."""
 _LONGEST = 2.0
 """Seconds that a decision waits for all of its look-ups together."""
+_LONGEST_PAUSE = 30.0
+"""Longest pause in seconds between look-ups of one workflow."""
 _FORGOTTEN_AFTER = 300.0
 """Seconds past its next try after which a doubt that nobody asked about is forgotten: its tasks have ended."""
 _SHOW_EVERY = 1.0
@@ -73,7 +75,7 @@ class Workflows:
         self._unsaved: dict[str, Workflow] = {}
         self._running: set[str] = set()
         self._answers: queue.SimpleQueue[tuple[str, Workflow | Exception | None, bool]] = queue.SimpleQueue()
-        self._doubts = Suspects(clock)
+        self._doubts = Suspects(clock, _LONGEST_PAUSE)
         self._agenda: list[tuple[float, str]] = []
         self._ready: set[str] = set()
         self._until = float("-inf")
