@@ -257,10 +257,10 @@ def target(row: Sequence[Any]) -> Target:
 
 def set_aside_rows(items: Sequence[SetAside]) -> list[tuple[object, ...]]:
     """The values of the columns of `SET_ASIDE`, in the order in which all processes lock them."""
-    last = {(item.kind, item.id): item for item in items}
+    last = {(item.kind, storable.text_without_nul(item.id)): item for item in items}
     return [
-        (item.kind, item.id, item.webhook, item.reason[:REASON_KEPT], item.since, item.tries, item.due_at)
-        for _, item in sorted(last.items())
+        (kind, id_, item.webhook, item.reason[:REASON_KEPT], item.since, item.tries, item.due_at)
+        for (kind, id_), item in sorted(last.items())
     ]
 
 

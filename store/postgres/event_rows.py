@@ -56,8 +56,10 @@ class PostgresEventRows(EventRows):
         now: int,
     ) -> list[Target]:
         statements = [_changing(changes, at) for changes, at in ((decided, now), (over, None)) if changes]
+        if taken := tasks_of(new_rows):
+            statements.append((TAKE, (taken,)))
         if new_rows:
-            statements += [(TAKE, (tasks_of(new_rows),)), _new_targets(new_rows)]
+            statements.append(_new_targets(new_rows))
         found = transaction.fetch_together(statements)
         return _in_order(found[-1]) if new_rows else []
 

@@ -159,8 +159,8 @@ class SqlClaims(Claims):
     def give_back(self, worker: str, targets: Sequence[Target], now: int) -> None:
         if targets:
             with self._database.transaction() as transaction:
-                for target in sorted(targets, key=lambda target: target.id):
-                    transaction.write(_GIVE_BACK, (now, target.id, worker, target.attempts))
+                in_order = sorted(targets, key=lambda target: target.id)
+                transaction.fetch_together([(_GIVE_BACK, (now, t.id, worker, t.attempts)) for t in in_order])
             self._signals.tell("targets")
 
     def hurry(self, now: int) -> None:

@@ -51,7 +51,8 @@ class SqlTaskLocks(TaskLocks):
     def unlock(self, worker: str, targets: Sequence[tuple[Target, int]]) -> None:
         if targets:
             with self._database.transaction() as transaction:
-                for target, due_at in sorted(targets, key=lambda each: each[0].id):
-                    values = (target.attempts, target.claimed_at, due_at, target.id, worker, target.attempts + 1)
-                    transaction.write(_UNLOCK, values)
+                in_order = sorted(targets, key=lambda each: each[0].id)
+                transaction.fetch_together(
+                    [(_UNLOCK, (t.attempts, t.claimed_at, due_at, t.id, worker, t.attempts + 1)) for t, due_at in in_order]
+                )
             self._signals.tell("targets")

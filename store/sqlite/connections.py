@@ -59,10 +59,10 @@ class Connection(sqlite3.Connection):
 
     def insert(self, into: str, rows: Sequence[Sequence[Any]], rest: str = "") -> Rows:
         """Inserts rows `into` ``bridge.TABLE (COLUMNS)``; what they return, if the `rest` of the statement says so."""
-        found: Rows = []
-        for row in rows:
-            found += self.fetch(f"INSERT INTO {into} VALUES ({', '.join(['%s'] * len(row))}) {rest}", row)
-        return found
+        if not rows:
+            return []
+        statement = f"INSERT INTO {into} VALUES ({', '.join(['%s'] * len(rows[0]))}) {rest}"
+        return [found for row in rows for found in self.fetch(statement, row)]
 
 
 def _storable(value: Any) -> Any:

@@ -39,5 +39,6 @@ def parameters_in_sqlite(parameters: Any) -> Any:
 
 def _parameter(value: Any) -> Any:
     if type(value) is list:
-        return json.dumps([storable.text(one) if isinstance(one, str) else one for one in value])
+        # SQLite's JSON ends a text at its first NUL, so that it would be a different one.
+        return json.dumps([storable.text_without_nul(one) if isinstance(one, str) else one for one in value])
     return value

@@ -18,8 +18,9 @@ _NEW_TARGET = (
     f" (SELECT webhook FROM events WHERE id = ?)) RETURNING {rows.TARGET}"
 )
 _CHANGE = "UPDATE events SET status = ?, held = ?, settled_at = ? WHERE id = ?"
-_DECIDED = f"""
-UPDATE bridge.events SET decided_at = %s WHERE id = ANY(%s) AND coalesce(decided_at, 0) = {rows.ASIDE_UNDECIDED}
+_DECIDE = f"""
+UPDATE events SET status = ?, held = ?, settled_at = ?,
+    decided_at = coalesce(nullif(decided_at, {rows.ASIDE_UNDECIDED}), ?) WHERE id = ?
 """
 
 
@@ -28,7 +29,7 @@ class SqliteEventRows(EventRows):
 
     def change(self, transaction: Transaction, changes: Mapping[str, EventChange]) -> None:
         for event_id, change in changes.items():
-            transaction.write(_CHANGE, (change.status, number_of(change.hold), change.settled_at, event_id))
+            transaction.write(_CHANGE, (*_values(change), event_id))
 
     def add_missing(self, transaction: Transaction, new_rows: Sequence[tuple[Any, ...]]) -> list[Target]:
         return self._add(transaction, "INSERT OR IGNORE", new_rows)
@@ -42,11 +43,17 @@ class SqliteEventRows(EventRows):
         now: int,
     ) -> list[Target]:
         targets = self._add(transaction, "INSERT", new_rows)
-        transaction.write(TAKE, (tasks_of(new_rows),))
-        self.change(transaction, {**decided, **over})
-        transaction.write(_DECIDED, (now, list(decided)))
+        if taken := tasks_of(new_rows):
+            transaction.write(TAKE, (taken,))
+        for event_id, change in decided.items():
+            transaction.write(_DECIDE, (*_values(change), now, event_id))
+        self.change(transaction, over)
         return targets
 
     def _add(self, transaction: Transaction, insert: str, new_rows: Sequence[tuple[Any, ...]]) -> list[Target]:
         found = [transaction.fetch(f"{insert} {_NEW_TARGET}", (*row, row[0])) for row in new_rows]
         return [rows.target(row) for made in found for row in made]
+
+
+def _values(change: EventChange) -> tuple[object, ...]:
+    return change.status, number_of(change.hold), change.settled_at

@@ -104,12 +104,8 @@ def test_a_duplicate_tells_nobody(store: PostgresStore, url: str) -> None:
 # --- round trips ---
 
 
-def test_a_decision_is_three_messages_its_writes_are_one(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of several writes a host that is cut off may send the first ones, and hold the decider's row for good."""
-    assert store.leadership.elect("me", 60)
-    store.tasks.adopt(ME, [task()], NOW)
-    one = event()
-    store.deliveries.append([one])
+def messages(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> int:
+    """How many the connection sends that the action uses."""
     waits: Counter[Connection] = Counter()
     wait = Connection.wait
 
@@ -117,9 +113,31 @@ def test_a_decision_is_three_messages_its_writes_are_one(store: PostgresStore, m
         waits[connection] += 1
         return wait(connection, *given, **more)
 
-    monkeypatch.setattr(Connection, "wait", counted)
-    decide(store, one.id, start(), completion(), claim=2)
-    assert waits.most_common(1)[0][1] == 3  # the pool may be opening another one meanwhile
+    with monkeypatch.context() as patched:
+        patched.setattr(Connection, "wait", counted)
+        action()
+    return waits.most_common(1)[0][1]  # the pool may be opening another one meanwhile
+
+
+def test_a_decision_is_three_messages_its_writes_are_one(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several writes a host that is cut off may send the first ones, and hold the decider's row for good."""
+    assert store.leadership.elect("me", 60)
+    store.tasks.adopt(ME, [task()], NOW)
+    one = event()
+    store.deliveries.append([one])
+    assert messages(monkeypatch, lambda: decide(store, one.id, start(), completion(), claim=2)) == 3
+
+
+def test_a_worker_that_stops_gives_all_its_targets_back_in_few_messages(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.leadership.elect("me", 60)
+    one = event()
+    store.deliveries.append([one])
+    claimed = decide(store, one.id, *map(start, range(100)), claim=100)
+    # The thread that tells others may use the same connection.
+    assert messages(monkeypatch, lambda: store.claims.give_back("me", claimed, NOW)) <= 4
+    assert {target.state for target in store.queries.targets_of([one.id])} == {"pending"}
 
 
 # --- the clock ---

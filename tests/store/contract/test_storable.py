@@ -8,7 +8,7 @@ import pytest
 
 from store.protocols import Store
 from store.records import Change, Rejection, Result, SetAside, Workflow
-from tests.store.contract.makers import ME, NOW, arrive, decide, event, new_event, start, task
+from tests.store.contract.makers import ME, NOW, arrive, decide, event, ids, new_event, start, task
 
 HALF = "half \ud83d and \udca9 of two"
 KEPT = "half \ufffd and \ufffd of two"
@@ -71,6 +71,13 @@ def test_nothing_is_found_under_a_name_that_is_no_text(store: Store) -> None:
     assert store.queries.task(HALF) is None
     assert store.queries.waiting_tasks(workflow=HALF) == []
     assert store.queries.events_of([HALF]) == {}
+
+
+def test_an_item_whose_id_contains_nul_is_taken_back_and_no_other(store: Store) -> None:
+    names = [f"w{NUL}", "wa"]
+    store.quarantine.set_aside([SetAside("workflow", name, None, "why", NOW, 3, NOW) for name in names])
+    store.quarantine.take_back("workflow", names[:1])
+    assert ids(store.quarantine.items("workflow")) == names[1:]
 
 
 @pytest.mark.parametrize("odd", [9_999_999_999, 2**63, 2**100, -1])
