@@ -1,4 +1,4 @@
-"""Which targets are due, in turn, and how results are written down, many in one statement."""
+"""Finds due targets, with webhooks taking turns, and writes results: many rows per statement."""
 
 from __future__ import annotations
 

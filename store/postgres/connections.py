@@ -129,7 +129,7 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
         return found
 
     def insert(self, into: str, rows: Sequence[Sequence[Any]], rest: str = "") -> Rows:
-        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``; what they return, if the `rest` of the statement says so."""
+        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``. Returns the rows of RETURNING, if the `rest` has it."""
         if not rows:
             return []
         columns = [list(column) for column in zip(*rows, strict=True)]

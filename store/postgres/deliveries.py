@@ -80,7 +80,7 @@ class PostgresDeliveries(SqlDeliveries):
         with translated(), self._connections.lent(until, 0.0 if self._was_unavailable else IMPATIENT) as connection:
             left = until - time.monotonic() - _MARGIN
             if len(events) <= _ROWS_A_STATEMENT and not connection.is_pooled and left > LOCK_TIMEOUT:
-                stored = self._insert(connection, events)  # a transaction of its own, in one round trip
+                stored = self._insert(connection, events)  # a separate transaction, in one round trip
             else:
                 # A delivery that was answered 503 must not be stored later after all, once a lock is free.
                 wait = max(1, int(min(left, LOCK_TIMEOUT) * 1000))
@@ -96,7 +96,7 @@ class PostgresDeliveries(SqlDeliveries):
             return outcomes
 
     def _insert(self, connection: Connection, events: Sequence[NewEvent]) -> set[str]:
-        """The ids of those that were not known."""
+        """Inserts events that aren't known yet; returns their ids."""
         stored = set[str]()
         for at in range(0, len(events), _ROWS_A_STATEMENT):
             new_rows = [*map(rows.new_event_row, events[at : at + _ROWS_A_STATEMENT])]

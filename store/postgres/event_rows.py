@@ -1,4 +1,4 @@
-"""What becomes of events, and their new targets: many in one statement."""
+"""Writes what becomes of events, and their new targets: many rows per statement."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class PostgresEventRows(EventRows):
 
 
 def _changing(changes: Mapping[str, EventChange], decided_at: int | None = None) -> Statement:
-    """The statement that writes down what becomes of events. `decided_at` is for those not decided before."""
+    """The statement for that. `decided_at` applies to events that weren't decided before."""
     values = (
         list(changes),
         decided_at,
@@ -78,7 +78,7 @@ def _changing(changes: Mapping[str, EventChange], decided_at: int | None = None)
 
 
 def _new_targets(new_rows: Sequence[tuple[Any, ...]], on_conflict: str = "") -> Statement:
-    """The statement that writes new targets down."""
+    """The statement that inserts new targets."""
     return _ADD_TARGETS.format(on_conflict), tuple(map(list, zip(*new_rows, strict=True)))
 
 

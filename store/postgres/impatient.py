@@ -24,7 +24,7 @@ class Impatient:
         return self.connections.read(statement, parameters, IMPATIENT, until)
 
     def read_together(self, *statements: Statement) -> list[Rows]:
-        """The rows of each of several statements that only read. Raises StoreUnavailable."""
+        """The rows of each of several read-only statements. Raises StoreUnavailable."""
         return self.connections.run_again(lambda connection: connection.fetch_together(statements), IMPATIENT)
 
     def transaction(self, *, until: float = float("inf")) -> AbstractContextManager[Connection]:

@@ -72,10 +72,10 @@ class PostgresLeadership(Leadership):
 
     @contextmanager
     def deciding(self, term: Term) -> Iterator[Connection]:
-        """A transaction in which only the leader may write. Raises LeadershipLost if another worker leads by now."""
+        """A transaction in which only the leader may write. Raises LeadershipLost if another worker leads now."""
         with self._connections.transaction(first=f"{_LEAD} FOR KEY SHARE") as connection:
-            # Who takes leadership locks the row FOR UPDATE, and so waits for all of these; who keeps it changes no key,
-            # and so doesn't.
+            # Taking leadership locks the row FOR UPDATE, and so waits for all of these transactions. Renewing it
+            # changes no key, and so doesn't wait.
             if not connection.first or connection.first[0][0] != term.holder:
                 raise LeadershipLost
             yield connection

@@ -1,4 +1,4 @@
-"""Many rows in one statement, whose length doesn't depend on their number."""
+"""Inserts many rows by one statement, whose length doesn't depend on their number."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _NUMBERS = (
     "at due_at hour number response_timeout root_started_at scheduled_at seen_at since status target_id tries version"
 )
 _TYPES = {**dict.fromkeys(_NUMBERS.split(), "bigint"), "next_at": "float8"}
-"""Of the columns of inserted rows; the others are text."""
+"""Types of the inserted columns; all others are text."""
 
 
 @lru_cache(maxsize=64)
 def insert(into: str) -> str:
-    """Inserts rows `into` ``bridge.TABLE (COLUMNS)``; its parameters are a list for each column."""
+    """The statement that inserts rows `into` ``bridge.TABLE (COLUMNS)``. Its parameters are one list per column."""
     columns = into.partition("(")[2].rstrip(")")
     arrays = ", ".join(f"%b::{_TYPES.get(name, 'text')}[]" for name in columns.split(", "))
     return (

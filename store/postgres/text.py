@@ -1,4 +1,4 @@
-"""Text as PostgreSQL takes it."""
+"""Puts text into a form that PostgreSQL accepts."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ class _TextBinary(StrBinaryDumper):
 
 
 def take_any_text(connection: psycopg.Connection[Any]) -> None:
-    """Lets the connection store any text."""
+    """Lets the connection store any text, with a replacement for what PostgreSQL can't keep."""
     connection.adapters.register_dumper(str, _TextBinary)
     connection.adapters.register_dumper(str, _Text)

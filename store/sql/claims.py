@@ -63,10 +63,10 @@ FROM bridge.paces WHERE webhook = ANY(%s) AND ({_DUE_OF}) IS NOT NULL
 
 
 class SqlClaims(Claims):
-    """What is due is found, and results are written, as each database does it best: see the subclasses."""
+    """How due targets are found and results are written differs between databases: see the subclasses."""
 
     looks_at: ClassVar[int]
-    """How many due targets are looked at for each one wanted: other workers may look at the same ones."""
+    """Due targets read for each one wanted: other workers may be claiming the same ones."""
 
     def __init__(self, database: Database, events: EventRows, signals: Signals):
         self._database = database
@@ -145,14 +145,14 @@ class SqlClaims(Claims):
 
     @abstractmethod
     def _record(self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int) -> Iterable[int]:
-        """Writes the targets' new states; the ids of those whose claim still stood, in their order."""
+        """Writes the targets' new states. Returns the ids of those whose claim still stood, in ascending order."""
 
     @abstractmethod
     def _change_tasks(self, transaction: Transaction, changes: Mapping[str, transitions.TaskChange]) -> None:
-        """Writes what becomes of the tasks that are taken."""
+        """Writes the new states of taken tasks."""
 
     def _hurry_once(self, transaction: Transaction, keys: Collection[str | None], now: int) -> None:
-        """Starts that waited for their key's holder needn't wait any more."""
+        """Makes starts due that waited for the holder of one of these keys."""
         if ended := sorted(key for key in keys if key is not None):
             transaction.write(_HURRY_ONCE, (now, ended, now, HURRIED))
 

@@ -1,7 +1,8 @@
 """A database with the bridge's tables, as the shared parts of the store see it.
 
 Shared statements are written as PostgreSQL takes them: ``bridge.`` before the name of a table, ``%s`` or ``%(name)s``
-for a parameter, ``= ANY(%s)`` for a list, ``FOR UPDATE`` to lock rows. `store.sqlite.dialect` makes SQLite's of them.
+for a parameter, ``= ANY(%s)`` or ``unnest(%s::text[])`` for a list, ``FOR UPDATE`` to lock rows. `store.sqlite.dialect`
+translates them for SQLite.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ class Transaction(Protocol):
         """Executes a statement without result rows; returns the number of rows written."""
 
     def fetch_together(self, statements: Sequence[Statement], /) -> list[Rows]:
-        """Executes statements, in one round trip where that takes time; the rows of each."""
+        """Executes statements, in one round trip if the database is remote. Returns the rows of each."""
 
     def insert(self, into: str, rows: Sequence[Sequence[Any]], rest: str = "", /) -> Rows:
-        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``; what they return, if the `rest` of the statement says so."""
+        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``. Returns the rows of RETURNING, if the `rest` has it.
+
+        The `rest` of the statement follows the values.
+        """
 
 
 class Database(Protocol):
@@ -46,7 +50,7 @@ class Database(Protocol):
         """The rows of one read-only statement."""
 
     def read_together(self, *statements: Statement) -> list[Rows]:
-        """The rows of each of several statements that only read, in one round trip where that takes time."""
+        """The rows of each of several read-only statements, in one round trip if the database is remote."""
 
     def transaction(self, *, until: float = float("inf")) -> AbstractContextManager[Transaction]:
         """One transaction, committed at the end of the ``with`` block and rolled back on an exception."""
@@ -56,4 +60,4 @@ class Deciding(Protocol):
     """Opens transactions for the leader."""
 
     def deciding(self, term: Term) -> AbstractContextManager[Transaction]:
-        """A transaction in which only the leader may write. Raises LeadershipLost if another worker leads by now."""
+        """A transaction in which only the leader may write. Raises LeadershipLost if another worker leads now."""

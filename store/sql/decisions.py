@@ -1,4 +1,4 @@
-"""How decisions are written."""
+"""Writes decisions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from store.sql.once_keys import take_free
 
 
 class SqlDecisions(Decisions):
-    """What there is to decide is read as each database does it best: see the subclasses."""
+    """How the agenda is read differs between databases: see the subclasses."""
 
     def __init__(self, leadership: Deciding, events: EventRows, signals: Signals):
         self._leadership = leadership

@@ -34,7 +34,7 @@ class SqlDeliveries(Deliveries):
     """How events are committed differs between databases: see the subclasses."""
 
     def __init__(self, database: Database, impatient: Database, scheduler: Scheduler | None):
-        """`impatient` is the database for what a delivery waits for. `scheduler`: see `store.group_commit`."""
+        """`impatient`: the database, for what a delivery waits for. `scheduler`: see `store.group_commit`."""
         self._database = database
         self._impatient = impatient
         self._scheduler = scheduler

@@ -14,7 +14,7 @@ from store.transitions import EventChange
 
 _TASK_ID = NEW_TARGET.split(", ").index("task_id")
 States = set[tuple[TargetKind, TargetState]]
-# One look into an index for each state, however many targets there are: a join might read them all.
+# One index look-up for each kind and state, however many targets there are; a join might read them all.
 _STATES_OF = f"""
 WITH possible (kind, state) AS (VALUES {", ".join(map(str, STATES))})
 SELECT event_id, kind, state FROM unnest(%s::text[]) AS asked (event_id) CROSS JOIN possible WHERE 1 = (
@@ -27,16 +27,15 @@ _LOCK = "SELECT id, held FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR 
 
 
 def tasks_of(new_rows: Iterable[tuple[Any, ...]]) -> list[str]:
-    """The tasks of new targets, in one order everywhere."""
+    """The tasks of new targets, in the order of their ids."""
     return sorted(row[_TASK_ID] for row in new_rows if row[_TASK_ID] is not None)
 
 
 class EventRows(ABC):
-    """The rows of events and of their targets. How many are written at once differs between databases."""
+    """The rows of events and of their targets. How many one statement writes differs between databases."""
 
     def lock(self, transaction: Transaction, event_ids: Collection[str]) -> dict[str, Hold]:
-        """id → hold, of those that there are. Until the transaction's end no other one changes them or their targets'
-        end.
+        """id → hold, of the existing ones. Until this transaction ends, no other changes them or ends their targets.
 
         If two workers record an event's last two results, the second must see what the first wrote.
         """
@@ -58,7 +57,10 @@ class EventRows(ABC):
 
     @abstractmethod
     def add_missing(self, transaction: Transaction, new_rows: Sequence[tuple[Any, ...]]) -> list[Target]:
-        """Writes new targets down, as rows of `store.rows.NEW_TARGET`, but for those whose task another event has."""
+        """Inserts new targets, as rows of `store.rows.NEW_TARGET`, except those whose task another event has taken.
+
+        Returns those inserted, in the order of their ids.
+        """
 
     @abstractmethod
     def decide(
@@ -69,5 +71,8 @@ class EventRows(ABC):
         new_rows: Sequence[tuple[Any, ...]],
         now: int,
     ) -> list[Target]:
-        """Writes down what becomes of events that are `decided` now, and of those whose hold is over, and the new
-        targets, whose tasks are taken."""
+        """Writes what becomes of events that are `decided` now, and of those whose hold is `over`. Inserts the new
+        targets, and marks their tasks as taken.
+
+        Returns the targets, in the order of their ids.
+        """

@@ -40,7 +40,7 @@ _DROPPED = 10
 
 
 class SqlLargeDecisions(LargeDecisions):
-    """A row for each part."""
+    """One row per part."""
 
     def __init__(self, database: Database, leadership: Deciding, events: EventRows, signals: Signals):
         self._database = database

@@ -1,4 +1,4 @@
-"""Retention: what is finished and old is deleted."""
+"""Retention: deletes what finished long ago."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ SELECT id FROM unnest(%s::text[]) AS pruned (id) WHERE NOT EXISTS (
     SELECT 1 FROM bridge.targets t WHERE t.event_id = pruned.id
 )
 """
-# Several workers may prune: what one is deleting, the others leave to it.
+# Several workers may prune: each skips what another is deleting.
 _TASKS = """
 SELECT id, workflow_id FROM bridge.tasks WHERE settled_at < %s ORDER BY settled_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
 
 
 class SqlMaintenance(Maintenance):
-    """What else a database needs, the subclasses do."""
+    """Retention. Other housekeeping differs between databases: see the subclasses."""
 
     finished: ClassVar[str]
-    """The ids of events that are finished since before a time, so many at most."""
+    """Selects the ids of events that finished before a time, up to a number of them."""
     delete_events: ClassVar[str]
     """Deletes the events with these ids."""
 
@@ -44,7 +44,7 @@ class SqlMaintenance(Maintenance):
         return Pruned(events, len(found) == limit or targets == rows.STEP or tasks == limit)
 
     def _prune_events(self, transaction: Transaction, ids: list[str]) -> tuple[int, int]:
-        """How many events and targets were deleted."""
+        """Deletes some targets of these events, and the events without any left. Returns the number of each."""
         targets = [target_id for (target_id,) in transaction.fetch(_TARGETS, (ids, rows.STEP))]
         once_keys.prune(transaction, targets)
         take_back(transaction, "target", list(map(str, targets)))
@@ -57,7 +57,7 @@ class SqlMaintenance(Maintenance):
 
 
 def _prune_tasks(transaction: Transaction, before: int, limit: int) -> int:
-    """How many tasks were deleted."""
+    """Deletes tasks, with their workflows. Returns the number of tasks."""
     tasks: dict[str, str] = dict(transaction.fetch(_TASKS, (before, limit)))
     if tasks:
         workflows = sorted(set(tasks.values()))

@@ -47,11 +47,11 @@ DELETE FROM bridge.quarantine WHERE (kind, id) IN (
 )
 """
 _DIGITS = 18
-"""Of a target's number, at most."""
+"""A target's number has no more."""
 
 
 class SqlQuarantine(Quarantine):
-    """A row for each item."""
+    """One row per item."""
 
     def __init__(self, database: Database):
         self._database = database

@@ -20,12 +20,12 @@ from store.sql.workflows import SqlWorkflows
 
 
 class SqlStore(Store):
-    """A store on a database. The parts that differ are made by the subclasses."""
+    """A store on a database. The subclasses add the parts that differ."""
 
     def __init__(
         self, database: Database, impatient: Database, leadership: Deciding, events: EventRows, signals: Signals
     ):
-        """`impatient` is the database for what a delivery waits for."""
+        """`impatient`: the database, for statements that a delivery waits for."""
         self.signals = signals
         self.verifications = SqlVerifications(impatient)
         self.large_decisions = SqlLargeDecisions(database, leadership, events, signals)

@@ -51,8 +51,10 @@ class SqlTaskLocks(TaskLocks):
     def unlock(self, worker: str, targets: Sequence[tuple[Target, int]]) -> None:
         if targets:
             with self._database.transaction() as transaction:
-                in_order = sorted(targets, key=lambda each: each[0].id)
                 transaction.fetch_together(
-                    [(_UNLOCK, (t.attempts, t.claimed_at, due_at, t.id, worker, t.attempts + 1)) for t, due_at in in_order]
+                    [
+                        (_UNLOCK, (t.attempts, t.claimed_at, due_at, t.id, worker, t.attempts + 1))
+                        for t, due_at in sorted(targets, key=lambda each: each[0].id)
+                    ]
                 )
             self._signals.tell("targets")

@@ -11,9 +11,9 @@ from store.records import Task, Term
 from store.sql.database import Database, Deciding, Transaction
 
 _INTO = f"bridge.tasks ({rows.TASK}, seen_at)"
-# Conductor queues a task again only to have it worked on again (a rerun): then it waits again. One that is handed over
-# may have been polled before it was settled; a rerun schedules it anew. And a task handed over since the agenda was
-# read is found now: it must not be missed until the next one.
+# Conductor queues a task that ended again only if it is rerun: then it waits again. A task that is handed over may have
+# been polled before it ended, so it waits again only if it was scheduled later. A task that was handed over since the
+# agenda was read, and is found now, waits at once instead of from the next agenda on.
 _AGAIN = """
 ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL, scheduled_at = excluded.scheduled_at,
     matches = excluded.matches, broken = excluded.broken, seen_at = excluded.seen_at
@@ -26,7 +26,7 @@ _LOOK_AGAIN = "UPDATE bridge.tasks SET state = 'waiting' WHERE id = ANY(%s) AND 
 
 
 class SqlTasks(Tasks):
-    """A row for each task."""
+    """One row per task."""
 
     def __init__(self, database: Database, leadership: Deciding, signals: Signals):
         self._database = database

@@ -6,7 +6,7 @@ from store.protocols import Row, Table, Tables
 from store.sql.database import Database
 
 TRUTH = "not_sent"
-"""A column of targets that is a number in a transfer, whatever the database has."""
+"""A column of targets: a number in a transfer, whatever its type in the database."""
 
 
 class SqlTables(Tables):

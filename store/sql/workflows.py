@@ -16,7 +16,7 @@ ON CONFLICT (id) DO UPDATE SET version = excluded.version, root_id = excluded.ro
 
 
 class SqlWorkflows(KnownWorkflows):
-    """A row for each workflow."""
+    """One row per workflow."""
 
     def __init__(self, database: Database):
         self._database = database

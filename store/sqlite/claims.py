@@ -1,4 +1,4 @@
-"""Which targets are due, in turn, and how results are written down, one by one."""
+"""Finds due targets, with webhooks taking turns, and writes results: one row per statement."""
 
 from __future__ import annotations
 

@@ -54,11 +54,11 @@ class Connection(sqlite3.Connection):
         return self.execute(in_sqlite(statement), parameters_in_sqlite(parameters)).rowcount
 
     def fetch_together(self, statements: Sequence[Statement]) -> list[Rows]:
-        """Executes statements; the rows of each."""
+        """Executes statements. Returns the rows of each."""
         return [self.fetch(*statement) for statement in statements]
 
     def insert(self, into: str, rows: Sequence[Sequence[Any]], rest: str = "") -> Rows:
-        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``; what they return, if the `rest` of the statement says so."""
+        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``. Returns the rows of RETURNING, if the `rest` has it."""
         if not rows:
             return []
         statement = f"INSERT INTO {into} VALUES ({', '.join(['%s'] * len(rows[0]))}) {rest}"

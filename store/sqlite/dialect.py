@@ -20,7 +20,7 @@ _NAMED = re.compile(r"%\((\w+)\)s")
 def in_sqlite(statement: str) -> str:
     """The statement in SQLite's syntax. One that is SQLite's already is returned unchanged.
 
-    No rows are locked: a write transaction locks the whole database. Lists are passed as JSON (`parameter`).
+    No rows are locked: a write transaction locks the whole database. Lists are passed as JSON (`parameters_in_sqlite`).
     """
     if "bridge." not in statement:
         return statement

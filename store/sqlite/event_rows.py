@@ -1,4 +1,4 @@
-"""What becomes of events, and their new targets: one by one."""
+"""Writes what becomes of events, and their new targets: one row per statement."""
 
 from __future__ import annotations
 

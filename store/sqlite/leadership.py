@@ -89,7 +89,7 @@ class SqliteLeadership(Leadership):
 
     @contextmanager
     def deciding(self, term: Term) -> Iterator[Connection]:
-        """A transaction in which only the leader may write. Raises LeadershipLost if another worker leads by now."""
+        """A transaction in which only the leader may write. Raises LeadershipLost if another worker leads now."""
         with self._connections.transaction() as db:
             row = db.execute("SELECT holder FROM leads WHERE name = 'decider'").fetchone()
             if row is None or row[0] != term.holder:
