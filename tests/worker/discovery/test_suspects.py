@@ -29,7 +29,7 @@ class Bench:
 
     def failed(self, kind: Kind, id_: str, reason: str, at: float) -> None:
         self.clock.seconds = at
-        with mock.patch("worker.discovery.suspects.wait_before", float):
+        with mock.patch("worker.discovery.suspects.wait_before", lambda tries, _: float(tries)):
             self.all.failed(kind, id_, reason)
 
     def due(self, at: float, limit: int = 5) -> list[Suspect]:
