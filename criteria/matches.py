@@ -54,13 +54,14 @@ class Criteria:
         """
         if matches is None:
             matches = {}
-        if not isinstance(matches, Mapping):
-            raise BadMatches(f"matches must be an object of JSONPath → expected value, not {json.dumps(matches)[:100]}")
-        paths, selects = compile_paths(tuple(sorted(matches)))
         try:
+            if not isinstance(matches, Mapping):
+                given = json.dumps(matches)[:100]
+                raise BadMatches(f"matches must be an object of JSONPath → expected value, not {given}")
+            paths, selects = compile_paths(tuple(sorted(matches)))
             return cls(paths, selects, tuple(matches[path] for path in paths))
         except RecursionError:
-            raise BadMatches("an expected value is nested too deeply") from None
+            raise BadMatches("the matches are nested too deeply") from None
 
     def holds(self, document: Mapping[str, Any]) -> bool:
         """Whether every criterion holds for the event's payload (with `_webhook`)."""

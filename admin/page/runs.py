@@ -22,6 +22,8 @@ blueprint = Blueprint("runs", __name__)
 _TASKS_SHOWN = 100
 _SOONEST, _LATEST = 2, 30
 """Seconds after which a page that follows a workflow is loaded again: soon at first, then ever later."""
+_AFTER_FAILURE = 10
+"""The same if Conductor couldn't tell: each such view may hold one of the page's few threads for seconds."""
 
 
 @blueprint.post("/webhooks/<name>/run")
@@ -89,6 +91,6 @@ def _progress(webhook: Webhook, workflow_id: str) -> Progress:
 
 def _pause(progress: Progress | None) -> int:
     if progress is None:
-        return _SOONEST
-    age = time.time() - progress.started_at / 1000
+        return _AFTER_FAILURE
+    age = time.time() - (progress.started_at or 0) / 1000
     return round(min(_LATEST, max(_SOONEST, age / 10)))

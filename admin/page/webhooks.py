@@ -50,7 +50,8 @@ def check_may_write() -> None:
         raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to change something")
     if not source().settings.bridge_admin_writes:
         raise NotAllowed(
-            "definitions may not be written here: set BRIDGE_ADMIN_WRITES=on, and BRIDGE_WEBHOOKS to a folder"
+            "neither may definitions be written here nor workflows run: set BRIDGE_ADMIN_WRITES=on, and "
+            "BRIDGE_WEBHOOKS to a folder"
         )
 
 

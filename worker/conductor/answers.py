@@ -12,6 +12,8 @@ from store.records import Task
 from worker.conductor.errors import Garbled, NotThere, OutcomeUnknown
 
 _T = TypeVar("_T", list[Any], dict[str, Any])
+_LAST_MOMENT = 253_402_300_800_000
+"""The year 10,000, in Unix milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,8 @@ class Progress:
     status: str
     reason: str
     """Why it hasn't completed, in Conductor's words; empty if there is nothing to say."""
-    started_at: int
-    """Unix milliseconds by the server's clock, 0 if it says nothing."""
+    started_at: int | None
+    """Unix milliseconds by the server's clock; None if it doesn't say."""
     ended_at: int | None
     tasks: tuple[TaskProgress, ...]
 
@@ -70,13 +72,14 @@ class Progress:
 
 
 def progress_of(workflow: dict[str, Any], tasks: Sequence[dict[str, Any]]) -> Progress:
+    """What people are shown of a workflow. Raises NotThere if it is none."""
     return Progress(
-        workflow=str(workflow.get("workflowName") or (workflow.get("workflowDefinition") or {}).get("name") or ""),
+        workflow=_text(workflow.get("workflowName") or _definition_of(workflow).get("name")),
         version=version_of(workflow),
-        status=str(workflow.get("status") or ""),
+        status=_text(workflow.get("status")),
         reason=_text(workflow.get("reasonForIncompletion")),
-        started_at=_milliseconds(workflow.get("startTime") or workflow.get("createTime")),
-        ended_at=_milliseconds(workflow.get("endTime")) or None,
+        started_at=_shown_moment(workflow.get("startTime") or workflow.get("createTime")),
+        ended_at=_shown_moment(workflow.get("endTime")),
         tasks=tuple(
             TaskProgress(
                 _text(task.get("referenceTaskName")),
@@ -90,15 +93,37 @@ def progress_of(workflow: dict[str, Any], tasks: Sequence[dict[str, Any]]) -> Pr
 
 
 def versions_of(answer: Any) -> dict[str, list[int]]:
-    """Workflow → versions in ascending order. Raises Garbled if that can't be read."""
-    try:
-        return {name: sorted({int(one["version"]) for one in found}) for name, found in answer.items() if found}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise Garbled(f"the list of workflows can't be read: {type(error).__name__}: {error}"[:500]) from error
+    """Workflow → versions in ascending order; an empty list for one whose versions can't be read.
+
+    Raises NotThere, or Garbled if no workflow's versions can be read.
+    """
+    found = {name: _versions(listed) for name, listed in checked(dict, answer).items() if listed and _is_text(name)}
+    if found and not any(found.values()):
+        raise Garbled(f"the list of workflows can't be read: {str(answer)[:100]!r}")
+    return found
+
+
+def _versions(listed: Any) -> list[int]:
+    numbers = (one.get("version") for one in listed if isinstance(one, dict)) if isinstance(listed, list) else ()
+    return sorted({number for number in numbers if type(number) is int})
+
+
+def _is_text(value: str) -> bool:
+    """Whether the value can be sent anywhere: a lone surrogate, which JSON may contain, can't."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _text(value: Any) -> str:
-    return str(value or "")[:500]
+    return str(value or "")[:500].encode("utf-8", "replace").decode()
+
+
+def _shown_moment(moment: Any) -> int | None:
+    """A time in Unix milliseconds; None if it can't be read, or is none that a calendar has."""
+    try:
+        found = _milliseconds(moment)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if 0 < found < _LAST_MOMENT else None
 
 
 def tasks_of(
@@ -147,8 +172,13 @@ def _read_task(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
     )
 
 
+def _definition_of(workflow: dict[str, Any]) -> dict[str, Any]:
+    definition = workflow.get("workflowDefinition")
+    return definition if isinstance(definition, dict) else {}
+
+
 def version_of(workflow: dict[str, Any]) -> int:
-    version = workflow.get("workflowVersion") or (workflow.get("workflowDefinition") or {}).get("version") or 1
+    version = workflow.get("workflowVersion") or _definition_of(workflow).get("version") or 1
     if not isinstance(version, int):
         raise NotThere(f"the answer isn't a workflow: its version is {str(version)[:100]!r}")
     return version

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 from config.webhooks import Webhook
@@ -17,7 +18,7 @@ FACT = "conductor_webhooks"
 BRIDGE_HEADER = "X-Webhook-Bridge"
 """In answers of the bridge's own API, which a proxy may have put at Conductor's address."""
 MOST = 1000
-"""Webhooks of the server that are looked at."""
+"""Webhooks of the server that are looked at, and workflows of each."""
 _LONGEST = 300
 """Characters of a name; what has a longer one is left out."""
 _NO_WORKFLOWS = ("idempotencyKey", "idempotencyStrategy")
@@ -58,7 +59,7 @@ def _name(value: object) -> str:
 
 
 def _named(value: object) -> Iterator[tuple[str, Any]]:
-    for name, version in value.items() if isinstance(value, dict) else ():
+    for name, version in islice(value.items(), MOST) if isinstance(value, dict) else ():
         if _name(name):
             yield name, version
 

@@ -22,6 +22,8 @@ _SUGGESTED = 10
 """Names for which a similar one is looked for: among ten thousand, that takes a tenth of a second each."""
 _SHOWN = 10
 """Versions or paths that one problem lists."""
+_LONGEST = 500
+"""Characters of what is wrong: names and paths in Conductor may have any length."""
 
 Documents = Callable[[Webhook], Sequence[Mapping[str, Any]]]
 """Webhook → events such as its platform sends; none if nothing is known about them."""
@@ -128,7 +130,7 @@ class _Check:
             remedy = f"did you mean {similar}?" if similar else "register it there, or correct the name"
             yield f"Conductor has no workflow {workflow}", remedy
             return
-        if missing := sorted(set(versions).difference(there)):
+        if there and (missing := sorted(set(versions).difference(there))):
             known = f"it has {_listed(there[-_SHOWN:])}" if len(there) <= _SHOWN else f"the latest is {there[-1]}"
             yield f"Conductor has no version {_listed(missing[:_SHOWN])} of {workflow}", known
 
@@ -164,6 +166,7 @@ class _Check:
 
     def _problem(self, webhook: Webhook, where: Where, what: str, remedy: str, fails_check: bool = False) -> Problem:
         file, line = self._definitions.places.get((webhook.name, where), ("", 1))
+        what, remedy = (text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…" for text in (what, remedy))
         return Problem(file, line, f"webhook {webhook.name}: {dotted(where)}", what, remedy, True, fails_check)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.conductor.search import TASK_TYPE
 
-_MADE_AS_IT_RUNS = frozenset(("DYNAMIC", "FORK_JOIN_DYNAMIC"))
+_MADE_AS_IT_RUNS = ("DYNAMIC", "FORK_JOIN_DYNAMIC")
 """Types of tasks that Conductor turns into others as the workflow runs: what they are no definition says."""
 
 

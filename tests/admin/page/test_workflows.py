@@ -83,6 +83,18 @@ def test_five_thousand_workflows_are_offered_with_their_versions(page: FlaskClie
     assert "Conductor has 5000 workflows" in text
 
 
+def test_a_workflow_that_can_hardly_be_offered_does_not_keep_the_others_from_it(
+    page: FlaskClient, conductor: StandIn
+) -> None:
+    odd = {"\ud800": [{"version": 1}], "x" * 1_000_000: [{"version": 1}], "<b>": [{"version": 1}]}
+    conductor.answers[LIST] = 200, {"deploy": [{"version": 1}], **odd, "release": [{"version": None}]}
+    answer = page.get("/new?platform=github")
+    assert answer.status_code == 200
+    offered = re.findall(r'<option value="(.*?)">(.*?)</option>', answer.text)
+    assert offered[:2] == [("deploy", "version 1"), ("&lt;b&gt;", "version 1")]
+    assert len(answer.text) < 20_000
+
+
 def test_the_list_is_asked_for_once_however_often_the_form_is_shown(page: FlaskClient, conductor: StandIn) -> None:
     conductor.has("deploy")
     for _ in range(3):
@@ -298,5 +310,25 @@ def test_a_workflow_of_another_webhook_or_an_unknown_one_is_not_shown(page: Flas
 def test_a_conductor_that_cannot_tell_is_asked_again(page: FlaskClient, conductor: StandIn) -> None:
     conductor.answers["/api/workflow/w-1"] = 503, {"message": "away"}
     answer = page.get("/webhooks/deploys/runs/w-1")
-    assert (answer.status_code, answer.headers["Refresh"]) == (200, "2")
+    assert (answer.status_code, answer.headers["Refresh"]) == (200, "10")
     assert "Conductor can&#39;t tell now: 503 away" in answer.text
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"startTime": 10**18, "endTime": 10**30},
+        {"startTime": "yesterday"},
+        {"startTime": -(10**17)},
+        {"status": "\ud800"},
+        {"workflowVersion": None, "workflowDefinition": [1]},
+        {"reasonForIncompletion": "\ud800", "tasks": [{"status": ["\ud800"], "referenceTaskName": {"\ud800": 1}}]},
+    ],
+)
+def test_what_nobody_expects_of_a_workflow_is_shown_too(
+    page: FlaskClient, conductor: StandIn, odd: dict[str, Any]
+) -> None:
+    conductor.answers["/api/workflow/w-1"] = 200, {**RUNNING, **odd}
+    answer = page.get("/webhooks/deploys/runs/w-1")
+    assert answer.status_code == 200
+    assert "deploy" in answer.text

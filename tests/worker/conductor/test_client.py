@@ -856,8 +856,14 @@ def test_the_workflows_are_listed_with_their_versions_in_order(server: StandIn, 
 )
 def test_a_list_of_workflows_that_is_none_is_garbled(body: Any, server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer(body)]
-    with pytest.raises(Garbled):
+    with pytest.raises((Garbled, NotThere)):
         conductor.workflow_versions()
+
+
+@pytest.mark.parametrize("odd", ["text", [1], [{"version": None}], [{"version": float("inf")}]])
+def test_versions_that_cannot_be_read_hide_no_others(odd: Any, server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"odd": odd, "\ud800": [{"version": 1}], "deploy": [{"version": 1}, odd]})]
+    assert conductor.workflow_versions() == {"odd": [], "deploy": [1]}
 
 
 def test_a_definition_is_that_of_the_version(server: StandIn, conductor: Conductor) -> None:

@@ -185,3 +185,9 @@ def test_the_fact_is_a_list_that_other_programs_can_read() -> None:
     assert json.loads(as_text([theirs()])) == [
         {"has_expression": False, "id": "7f3kq", "name": "payments", "receivers": {"order_flow": 1}, "starts": []}
     ]
+
+
+def test_of_very_many_workflows_of_one_webhook_some_are_looked_at() -> None:
+    names = {f"flow_{number}": 1 for number in range(3 * MOST)}
+    (found,) = read([{"name": "n", "id": "i", "receiverWorkflowNamesToVersions": names, "workflowsToStart": names}])
+    assert len(found.receivers) == len(found.starts) == MOST

@@ -205,3 +205,33 @@ def test_ten_thousand_workflows_are_compared_with_a_hundred_misspelt_names_soon(
     assert len(problems) == 100
     assert sum("did you mean" in remedy for _, _, remedy in problems) == 10
     print(time.process_time() - began)
+
+
+def test_a_poisoned_definition_keeps_no_other_from_being_compared(tmp_path: Path) -> None:
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    text = "    receivers: {a_poison: any, b_poison: any, fine: any}\n"
+    registry = Registry(a_poison=[{"type": ["x"]}, wait(deep)], b_poison=[wait({"$.a": deep})], fine=[])
+    whats = [what for _, what, _ in found(registry, tmp_path, text)]
+    assert whats == [
+        "the matches of task wait of a_poison can't be used: the matches are nested too deeply",
+        "the matches of task wait of b_poison can't be used: the matches are nested too deeply",
+        "version 1 of fine has no WAIT_FOR_WEBHOOK task, so no event resumes it",
+    ]
+
+
+def test_names_without_end_are_cut(tmp_path: Path) -> None:
+    task = {**wait({"$.nothing": 1}), "taskReferenceName": "x" * 1_000_000}
+    text = "    receivers: {deploy: any}\n"
+    registry = Registry(deploy=[task])
+    (_, what, _) = found(registry, tmp_path, text, lambda webhook: [PUSH])[0]
+    assert len(what) == 501
+    assert what.startswith("task xxx")
+
+
+def test_nothing_is_said_of_versions_that_cannot_be_read(tmp_path: Path) -> None:
+    versions: dict[str, list[int]] = {"deploy": []}
+    text = "    receivers: {deploy: 2}\n    starts: [{workflow: deploy, version: 1}]\n"
+    checked = check_workflows(Registry(), defined(tmp_path, text), versions)  # type: ignore[arg-type]
+    assert checked.problems == ()

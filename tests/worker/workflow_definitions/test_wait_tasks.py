@@ -74,3 +74,8 @@ def test_a_definition_that_is_nested_a_hundred_thousand_deep_is_read() -> None:
     finally:
         while "loopOver" in task:  # or it would be freed recursively
             [task] = task.pop("loopOver")
+
+
+@pytest.mark.parametrize("odd", [None, 1, "x", [WAIT], {"type": ["WAIT_FOR_WEBHOOK"]}, {"type": {"DYNAMIC": 1}}])
+def test_what_is_no_task_keeps_no_other_from_being_found(odd: Any) -> None:
+    assert find_wait_tasks({"tasks": [odd, WAIT]}).own == [WaitTask("wait", {"$.a": 1})]
