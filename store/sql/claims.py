@@ -55,10 +55,11 @@ UPDATE bridge.targets SET due_at = %s WHERE id IN (
 HURRIED = 1000
 """Targets made due per transaction."""
 _NEXT_DUE = "SELECT min(due_at) FROM bridge.targets WHERE state = 'pending'"
-_DUE_OF = f"{_NEXT_DUE} AND targets.webhook = paces.webhook"
 _NEXT_TURN = f"""
-SELECT min(CASE WHEN next_at > ({_DUE_OF}) THEN next_at ELSE ({_DUE_OF}) END)
-FROM bridge.paces WHERE webhook = ANY(%s) AND ({_DUE_OF}) IS NOT NULL
+SELECT min(CASE WHEN next_at > due_at THEN next_at ELSE due_at END) FROM (
+    SELECT next_at, ({_NEXT_DUE} AND targets.webhook = paces.webhook) AS due_at
+    FROM bridge.paces WHERE webhook = ANY(%s)
+) AS turns WHERE due_at IS NOT NULL
 """
 
 
