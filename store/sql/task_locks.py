@@ -45,16 +45,22 @@ class SqlTaskLocks(TaskLocks):
             locked = [rows.target(row) for row in found]
             live = {task_id for (task_id,) in transaction.fetch(_LIVE, (list(task_ids),))}
             if locked:
-                transaction.write(_LOCK, (worker, now, [target.id for target in locked]))
+                transaction.write(_LOCK, (_owner(worker), now, [target.id for target in locked]))
         return locked, [task_id for task_id in task_ids if task_id not in live]
 
     def unlock(self, worker: str, targets: Sequence[tuple[Target, int]]) -> None:
         if targets:
+            owner = _owner(worker)
             with self._database.transaction() as transaction:
                 transaction.fetch_together(
                     [
-                        (_UNLOCK, (t.attempts, t.claimed_at, due_at, t.id, worker, t.attempts + 1))
+                        (_UNLOCK, (t.attempts, t.claimed_at, due_at, t.id, owner, t.attempts + 1))
                         for t, due_at in sorted(targets, key=lambda each: each[0].id)
                     ]
                 )
             self._signals.tell("targets")
+
+
+def _owner(worker: str) -> str:
+    """Not the worker itself: its executor may give a claim back again if it doesn't know whether that was committed."""
+    return f"{worker}/time-outs"

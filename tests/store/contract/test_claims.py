@@ -226,6 +226,17 @@ def test_a_completion_is_locked_against_all_others_while_its_tasks_time_out_is_p
     assert states(store, "e1") == ["claimed"] * 3, "another's claims stand"
 
 
+def test_a_claim_that_is_given_back_again_unlocks_no_completion(store: Store, other: Store) -> None:
+    store.tasks.adopt(ME, [replace(task(), response_timeout=30)], NOW)
+    [claimed] = decide(store, arrive(store), completion(), claim=1)
+    store.claims.give_back("me", [claimed], NOW)
+    [locked], _ = store.task_locks.lock("me", ["t1"], NOW, NOW - 100)
+    store.claims.give_back("me", [claimed], NOW)  # the answer to the first one was lost
+    assert other.claims.claim("two", NOW, NOW - 100, 9) == []
+    store.task_locks.unlock("me", [(locked, NOW)])
+    assert ids(other.claims.claim("two", NOW, NOW - 100, 9)) == [claimed.id]
+
+
 def test_no_completion_is_locked_of_which_a_call_may_be_under_way(store: Store) -> None:
     store.tasks.adopt(ME, [replace(task(n), response_timeout=30) for n in (1, 2)], NOW)
     decide(store, arrive(store), *map(completion, (1, 2)))
