@@ -81,8 +81,9 @@ class OnceKeys(Protocol):
     def pruned(self, after: str, limit: int) -> list[tuple[str, str]]:
         """(key, workflow id) of pruned holders whose workflow may still run, in order of key."""
 
-    def forget(self, keys: Sequence[str]) -> None:
-        """Deletes pruned holders, whose workflows have ended."""
+    def forget(self, pruned: Sequence[tuple[str, str]]) -> None:
+        """Deletes these pruned holders, given as `pruned` returned them, since their workflows have ended. A key that
+        has changed hands meanwhile keeps its new holder."""
 
 
 class EffectsOfCalls(Protocol):

@@ -15,8 +15,12 @@ FROM bridge.onces o LEFT JOIN bridge.targets t ON t.id = o.target_id WHERE o.key
 """
 _INTO = "bridge.onces (key, target_id)"
 _IF_FREE = "ON CONFLICT (key) DO NOTHING"
-_TAKE = "UPDATE bridge.onces SET target_id = %s, workflow_id = NULL WHERE key = %s AND coalesce(target_id, 0) = %s"
+_TAKE = """
+UPDATE bridge.onces SET target_id = %s, workflow_id = NULL
+WHERE key = %s AND coalesce(target_id, 0) = %s AND coalesce(workflow_id, '') = %s
+"""
 _PRUNED = "SELECT key, workflow_id FROM bridge.onces WHERE target_id IS NULL AND key > %s ORDER BY key LIMIT %s"
+_FORGET = "DELETE FROM bridge.onces WHERE key = %s AND target_id IS NULL AND workflow_id = %s"
 _MAY_RUN = """
 UPDATE bridge.onces SET target_id = NULL, workflow_id = (
     SELECT t.workflow_id FROM bridge.targets t WHERE t.id = onces.target_id
@@ -41,15 +45,16 @@ class SqlOnceKeys(OnceKeys):
         with self._database.transaction() as transaction:
             if holder is None:
                 return bool(transaction.insert(_INTO, [(key, target_id)], f"{_IF_FREE} RETURNING 1"))
-            return transaction.write(_TAKE, (target_id, key, holder.target_id or 0)) == 1
+            pruned = holder.workflow_id if holder.target_id is None else None
+            return transaction.write(_TAKE, (target_id, key, holder.target_id or 0, pruned or "")) == 1
 
     def pruned(self, after: str, limit: int) -> list[tuple[str, str]]:
         return [(key, workflow_id) for key, workflow_id in self._database.read(_PRUNED, (after, limit))]
 
-    def forget(self, keys: Sequence[str]) -> None:
-        for step in rows.steps(keys):
+    def forget(self, pruned: Sequence[tuple[str, str]]) -> None:
+        for step in rows.steps(pruned):
             with self._database.transaction() as transaction:
-                transaction.write("DELETE FROM bridge.onces WHERE key = ANY(%s) AND target_id IS NULL", (sorted(step),))
+                transaction.fetch_together([(_FORGET, values) for values in sorted(step)])
 
 
 def take_free(transaction: Transaction, targets: Sequence[Target]) -> None:

@@ -77,12 +77,12 @@ class Maintenance:
         """
         keys, failures = self._store.once_keys, 0
         while (found := keys.pruned(self._once_keys_to, _KEYS_A_STEP)) and not leader.heartbeat.over:
-            ended: list[str] = []
+            ended: list[tuple[str, str]] = []
             for key, workflow_id in found:
                 began = self._clock.monotonic()
                 try:
                     if not self._conductor.runs(workflow_id):
-                        ended.append(key)
+                        ended.append((key, workflow_id))
                     failures = 0
                 except ConductorError:
                     failures += 1

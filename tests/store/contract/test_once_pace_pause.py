@@ -80,7 +80,7 @@ def test_a_pruned_holder_is_kept_only_while_its_workflow_may_run(store: Store) -
 
     assert store.once_keys.pruned("", 10) == [("key", "runs")]
     assert store.once_keys.pruned("key", 10) == []
-    store.once_keys.forget(["key"])
+    store.once_keys.forget([("key", "runs")])
     assert store.once_keys.holder("key") is None
 
 
@@ -92,8 +92,30 @@ def test_a_pruned_holders_key_changes_hands_too(store: Store) -> None:
     [second] = arrived(store, "e2", once(2), claim=1)
     assert store.once_keys.holder("key") == OnceHolder(target.id, "done", None)
     assert store.once_keys.take("key", store.once_keys.holder("key"), second.id)
-    store.once_keys.forget(["key"])
+    store.once_keys.forget([("key", "workflow")])
     assert store.once_keys.holder("key") == OnceHolder(second.id, "claimed", None), "only pruned holders are forgotten"
+
+
+def test_a_pruned_holder_is_not_taken_for_another_one_of_its_key_that_was_pruned_later(store: Store) -> None:
+    def prune(event_id: str, workflow_id: str) -> OnceHolder | None:
+        [target] = store.claims.claim("me", NOW, 0, 9)
+        store.claims.record_results("me", [Result(target, "done", workflow_id=workflow_id)], NOW)
+        arrive(store, f"after {event_id}")  # the newest event is never pruned
+        store.maintenance.prune(NOW + 1, 10)
+        return store.once_keys.holder("key")
+
+    arrived(store, "e1", once(1))
+    seen = prune("e1", "ended")
+    [second] = arrived(store, "e2", once(2), claim=1)
+    assert store.once_keys.take("key", seen, second.id)
+    store.claims.give_back("me", [second], NOW)
+    runs = prune("e2", "runs")
+    assert (seen, runs) == (OnceHolder(None, None, "ended"), OnceHolder(None, None, "runs"))
+    [third] = arrived(store, "e3", once(3), claim=1)
+    assert not store.once_keys.take("key", seen, third.id), "its worker was held up after it had looked"
+    store.once_keys.forget([("key", "ended")])
+    assert store.once_keys.holder("key") == runs
+    assert store.once_keys.take("key", runs, third.id)
 
 
 # --- pace ---

@@ -612,7 +612,7 @@ def test_once_keys_of_pruned_events_are_forgotten_when_their_workflows_have_ende
     deciding = bench.deciding()
     runs, ended = bench.conductor.begin("flow"), bench.conductor.begin("flow")
     ended.ended = True
-    forgotten: list[str] = []
+    forgotten: list[tuple[str, str]] = []
     pruned = [(f"{number:03}", (ended if number % 2 else runs).id) for number in range(250)]
     asked = bench.conductor.runs
 
@@ -630,7 +630,7 @@ def test_once_keys_of_pruned_events_are_forgotten_when_their_workflows_have_ende
         mock.patch.object(bench.store.once_keys, "forget", forgotten.extend),
     ):
         deciding.as_leader(deciding._maintenance.forget_once_keys)
-    assert forgotten == [key for key, workflow_id in pruned if workflow_id == ended.id], "all, but the sick one"
+    assert forgotten == [one for one in pruned if one[1] == ended.id], "all, but the sick one"
 
 
 def test_old_events_are_pruned_in_steps_by_the_worker_that_decides(bench: Bench) -> None:
