@@ -171,7 +171,7 @@ def test_each_unit_reads_the_secrets_that_it_needs_and_no_other(unit: Path) -> N
     needed = {
         "relay": set[str](),
         "worker": {"CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET", "BRIDGE_NOTIFY"},
-        "admin": {"BRIDGE_ADMIN_TOKEN", "BRIDGE_VIEWER_TOKEN"},
+        "admin": {"BRIDGE_ADMIN_TOKEN", "BRIDGE_VIEWER_TOKEN", "CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET"},
     }[name]
     assert named & PRIVATE == needed
     assert ("SLACK_SIGNING_SECRET" in named) is (name != "worker")
@@ -183,7 +183,7 @@ def test_in_compose_each_process_has_the_secrets_that_it_needs_and_no_other() ->
         name: [file["path"].removesuffix(".env") for file in services[name]["env_file"]]
         for name in ("relay", "worker", "admin")
     }
-    assert files == {"relay": ["bridge", "relay"], "worker": ["bridge", "worker"], "admin": ["bridge", "relay"]}
+    assert files == {"relay": ["bridge", "relay"], "worker": ["bridge", "worker"], "admin": ["bridge", "relay", "admin"]}
     assert not PRIVATE & set(services["relay"]["environment"])
     assert not PRIVATE & set(services["worker"]["environment"])
     assert PRIVATE & set(services["admin"]["environment"]) == {"BRIDGE_ADMIN_TOKEN"}
