@@ -183,7 +183,11 @@ def test_in_compose_each_process_has_the_secrets_that_it_needs_and_no_other() ->
         name: [file["path"].removesuffix(".env") for file in services[name]["env_file"]]
         for name in ("relay", "worker", "admin")
     }
-    assert files == {"relay": ["bridge", "relay"], "worker": ["bridge", "worker"], "admin": ["bridge", "relay", "admin"]}
+    assert files == {
+        "relay": ["bridge", "relay"],
+        "worker": ["bridge", "worker"],
+        "admin": ["bridge", "relay", "admin"],
+    }
     assert not PRIVATE & set(services["relay"]["environment"])
     assert not PRIVATE & set(services["worker"]["environment"])
     assert PRIVATE & set(services["admin"]["environment"]) == {"BRIDGE_ADMIN_TOKEN"}
