@@ -22,6 +22,11 @@ from store.records import Event, EventFilter, Target, Task
 DAY = 86_400_000
 """Milliseconds."""
 _BATCH = 500
+_FIRST_ID, _LAST_ID = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
+_LEAST = 8
+"""Characters of an event's id that may stand for it."""
+_NAMED = 5
+"""Ids that are listed if several begin alike."""
 
 
 class NotFound(Exception):
@@ -66,6 +71,27 @@ class Bridge:
         if event is None:
             raise NotFound(f"no event {event_id}")
         return event
+
+    def event_meant(self, given: str) -> Event:
+        """The event with this id, the only one whose id begins so, or the newest for ``last``. Raises NotFound."""
+        if given == "last":
+            newest = self.store.queries.events(EventFilter(limit=1))
+            if not newest:
+                raise NotFound("there are no events yet")
+            return newest[0]
+        found = self.store.queries.event(given)
+        if found is None and _LEAST <= len(given) < len(_FIRST_ID):
+            begin = given.lower()
+            # Compared in full, ids sort alike in every collation.
+            first, last = (begin + edge[len(begin) :] for edge in (_FIRST_ID, _LAST_ID))
+            ids = [one for one in self.store.queries.event_ids(first, last, _NAMED + 1) if one.startswith(begin)]
+            if len(ids) > 1:
+                names = ", ".join(ids[:_NAMED]) + (", …" if len(ids) > _NAMED else "")
+                raise NotFound(f"several events' ids begin with {given}: {names}; write more of the one you mean")
+            found = self.store.queries.event(ids[0]) if ids else None
+        if found is None:
+            raise NotFound(f"no event {given}")
+        return found
 
     def hide(self, webhook: str) -> Hidden:
         """What must not be shown of the webhook's events. If its definition is gone or broken, the last one applies."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
+import string
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,17 @@ class SampleEvent:
     body: bytes
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    fresh: tuple[str, ...] = ()
+    """Texts of body and headers, such as ids, that differ from one event to the next."""
+
+    def made_anew(self) -> SampleEvent:
+        """Another event like this one: its ids are new, of the same form, so that it is no duplicate."""
+        body, headers = self.body, dict(self.headers)
+        for text in self.fresh:
+            other = _of_the_same_form(text)
+            body = body.replace(text.encode(), other.encode())
+            headers = {name: value.replace(text, other) for name, value in headers.items()}
+        return replace(self, body=body, headers=headers)
 
 
 @cache
@@ -65,10 +78,28 @@ def samples(platform: str) -> dict[str, SampleEvent]:
 
 
 def _sample(name: str, written: dict[str, Any]) -> SampleEvent:
-    headers = written.get("headers", {})
+    headers, fresh = written.get("headers", {}), tuple(written.get("fresh", ()))
     if "form" in written:
-        return SampleEvent(name, urlencode(written["form"]).encode(), "application/x-www-form-urlencoded", headers)
-    return SampleEvent(name, json.dumps(written["body"], ensure_ascii=False).encode(), "application/json", headers)
+        return SampleEvent(
+            name, urlencode(written["form"]).encode(), "application/x-www-form-urlencoded", headers, fresh
+        )
+    body = json.dumps(written["body"], ensure_ascii=False).encode()
+    return SampleEvent(name, body, "application/json", headers, fresh)
+
+
+def _of_the_same_form(text: str) -> str:
+    """Random, with a digit for each digit (the first not 0) and a letter for each letter; hex stays hex."""
+    is_hexadecimal = set(text) <= set("0123456789abcdef")
+    made = ""
+    for character in text:
+        if character.isdigit():
+            made += secrets.choice(string.digits if made else string.digits[1:])
+        elif character.isalpha():
+            letters = "abcdef" if is_hexadecimal else string.ascii_lowercase
+            made += secrets.choice(letters if character.islower() else string.ascii_uppercase)
+        else:
+            made += character
+    return made
 
 
 def _folder(platform: Platform) -> Path:

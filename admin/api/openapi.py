@@ -73,7 +73,7 @@ def _limit(default: int) -> Json:
 
 def _answers(schema: Json, what: str, status: str = "200", *errors: str) -> Json:
     texts = {
-        "400": "a parameter is invalid",
+        "400": "a parameter is unknown or invalid",
         "401": "the token is missing or wrong",
         "403": "this caller is not allowed",
         "404": "not found",
@@ -88,7 +88,8 @@ def _answers(schema: Json, what: str, status: str = "200", *errors: str) -> Json
 
 
 def _get(summary: str, answers: Json, *parameters: Json) -> Json:
-    return {"get": {"summary": summary, "parameters": list(parameters), "responses": answers}}
+    responses = _answers(ANYTHING, "", "200", "400") | answers
+    return {"get": {"summary": summary, "parameters": list(parameters), "responses": responses}}
 
 
 def _orkes_paths() -> Json:
@@ -124,6 +125,13 @@ def _orkes_paths() -> Json:
 
 
 @cache
+def parameters(path: str) -> frozenset[str]:
+    """The query parameters that GET of the path, as it is described, knows."""
+    given = description()["paths"].get(path, {}).get("get", {}).get("parameters", [])
+    return frozenset(one["name"] for one in given if one["in"] == "query")
+
+
+@cache
 def description() -> Json:
     """The description of every route under /api."""
     event_id = {"name": "eventId", "in": "path", "required": True, "schema": TEXT}
@@ -146,7 +154,7 @@ def description() -> Json:
             "/api/webhooks": _get("The webhooks", _answers(_list(objects.Webhook), "all of them")),
             "/api/events": _get(
                 "Events, newest first",
-                _answers(_list(objects.Event), "the events", "200", "400", "404"),
+                _answers(_list(objects.Event), "the events", "200", "404"),
                 _query("webhook", "only of this webhook"),
                 _query("status", "only of this status", STATUS),
                 _query("text", "only with this text in their id, delivery id or payload"),
@@ -158,7 +166,7 @@ def description() -> Json:
             ),
             "/api/events/{eventId}/why": _get(
                 "Why an event did or didn't match each waiting task",
-                _answers(_ref(objects.Why), "the explanation", "200", "400", "404"),
+                _answers(_ref(objects.Why), "the explanation", "200", "404"),
                 event_id,
                 _limit(200),
             ),
@@ -171,20 +179,20 @@ def description() -> Json:
             },
             "/api/tasks": _get(
                 "Waiting tasks, ordered by id",
-                _answers(_list(objects.Task), "the tasks", "200", "400"),
+                _answers(_list(objects.Task), "the tasks"),
                 _query("workflow", "only of this workflow"),
                 _query("after", "only those after this task id (for paging)"),
                 _limit(200),
             ),
             "/api/tasks/{taskId}": _get(
                 "One task, with the recent events that came closest to it",
-                _answers(_ref(objects.WholeTask), "the task", "200", "400", "404"),
+                _answers(_ref(objects.WholeTask), "the task", "200", "404"),
                 task_id,
                 _limit(20),
             ),
             "/api/rejections": _get(
                 "The newest rejected deliveries, or the newest that `only` filtered out",
-                _answers(_list(objects.Rejection), "the rejections", "200", "400"),
+                _answers(_list(objects.Rejection), "the rejections"),
                 _query("webhook", "only of this webhook"),
                 _query("filtered", "true: those that `only` filtered out"),
                 _limit(50),

@@ -19,10 +19,12 @@ from admin.cli.tables import plain, table
 from admin.events.replay import CantReplay
 from config.settings import Settings, SettingsError, load_settings
 from config.webhooks import Definitions, DefinitionsError, Webhook, load_definitions
+from criteria.suggestions import did_you_mean
 from platforms import PLATFORMS
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from store.protocols import Store
+from store.records import EventFilter
 
 
 def fail(message: object) -> NoReturn:
@@ -128,5 +130,22 @@ def webhook_named(here: Here, name: str) -> Webhook:
     """The webhook; exits with the names there are if it isn't one of them. Raises DefinitionsError."""
     webhook = here.definitions.by_name.get(name)
     if webhook is None:
-        fail(f"no webhook {name}; there are: {', '.join(here.definitions.by_name) or 'none'}")
+        _fail_unknown(name, here.definitions)
     return webhook
+
+
+def check_webhook(here: Here, name: str | None) -> None:
+    """Exits with the names there are if a filter names a webhook that isn't defined and has never received anything.
+
+    While definitions can't be read, any webhook may be in them.
+    """
+    if name is None or name in here.readable.by_name or here.readable.errors:
+        return
+    queries = here.store.queries
+    if not queries.events(EventFilter(name, limit=1, listing=True)) and not queries.rejections(name, 1):
+        _fail_unknown(name, here.readable)
+
+
+def _fail_unknown(name: str, definitions: Definitions) -> NoReturn:
+    known = definitions.by_name
+    fail(f"no webhook {name}: {did_you_mean(name, known) if known else 'none is defined'}")

@@ -13,6 +13,7 @@ from admin.cli.common import (
     Commands,
     Here,
     as_json_option,
+    check_webhook,
     complete_webhook,
     echo_json,
     echo_table,
@@ -72,16 +73,20 @@ def events(
       webhook-bridge events --text 'refs/heads/main' --json | jq '.[0].eventId'
       webhook-bridge events --follow                   as they arrive, until Ctrl-C
       webhook-bridge events explain 01935c2e-6f3a-7000-8000-000000000000
+
+    Wherever an EVENT_ID is given, its first 8 or more characters are enough if no other id begins so; `last` is the
+    newest event.
     """
     if ctx.invoked_subcommand is not None:
         return
     bridge = here.bridge
+    check_webhook(here, webhook)
     if follow:
         if before:
             raise click.UsageError("--follow shows new events: leave out --before")
         follow_events(bridge, EventFilter(webhook, status, text=text), as_json)
         return
-    before_seq = bridge.event(before).seq if before else None
+    before_seq = bridge.event_meant(before).seq if before else None
     found = bridge.events(EventFilter(webhook, status, before_seq, limit, text))
     targets = bridge.targets_by_event(found)
     if as_json:
@@ -106,7 +111,7 @@ def show(here: Here, event_id: str, as_json: bool) -> None:
     For a call that will be retried, and for an event that is set aside: the reason, and when it is tried next.
     """
     bridge = here.bridge
-    event = bridge.event(event_id)
+    event = bridge.event_meant(event_id)
     targets = here.store.queries.targets_of([event.id])
     found = Explainer(bridge).event(event, limit=50)
     meaning = found.meaning
@@ -155,7 +160,7 @@ def explain(here: Here, event_id: str, limit: int, as_json: bool) -> None:
     aside, because Conductor can't show it: the reason, and when it is tried next.
     """
     bridge = here.bridge
-    found = Explainer(bridge).event(bridge.event(event_id), limit)
+    found = Explainer(bridge).event(bridge.event_meant(event_id), limit)
     if as_json:
         echo_json(list(map(objects.compared_task, found.tasks)))
         return
@@ -226,11 +231,13 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
         return
     if chosen_by or many["dry_run"]:
         raise click.UsageError("EVENT_ID is one event: leave out the options that select many")
-    new_id = replay_event(here.bridge, event_id)
-    webhook = here.bridge.event(event_id).webhook
-    here.store.changes.record(Change(here.store.now(), me(), "replayed", webhook, f"event {event_id}, as {new_id}"))
+    event = here.bridge.event_meant(event_id)
+    new_id = replay_event(here.bridge, event.id)
+    here.store.changes.record(
+        Change(here.store.now(), me(), "replayed", event.webhook, f"event {event.id}, as {new_id}")
+    )
     if as_json:
-        echo_json(objects.Replay(event_id=new_id, replay_of=event_id))
+        echo_json(objects.Replay(event_id=new_id, replay_of=event.id))
         return
     click.echo(new_id)
 
@@ -342,6 +349,7 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
 @here
 def rejections(here: Here, webhook: str | None, limit: int, filtered: bool, as_json: bool) -> None:
     """List the newest rejected deliveries, with the reasons that their senders aren't told."""
+    check_webhook(here, webhook)
     found = here.store.queries.rejections(webhook, limit, filtered)
     if as_json:
         echo_json(list(map(objects.Rejection.of, found)))

@@ -115,6 +115,8 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
             str(click.prompt("Workflow whose tasks it completes (empty for none)", default="", show_default=False))
         ]
         starts = [str(click.prompt("Workflow that it starts (empty for none)", default="", show_default=False))]
+    if given["when"] and not any(starts):
+        raise click.UsageError("--when is a condition of --start: which workflow is to start? Add --start WORKFLOW")
     form.receivers = "\n".join(receivers)
     for start in filter(None, starts):
         workflow, _, version = start.partition(":")
@@ -152,4 +154,4 @@ def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:
         )
     if guide.setup:
         click.echo(f"Setup:   {as_text(guide.setup)}")
-    click.echo(f"Try it:  webhook-bridge send {form.name} --sample NAME", err=True)
+    click.echo(f"Try it:  webhook-bridge send {form.name} --sample", err=True)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from admin.api.objects import ReplayPlan, Replays
-from admin.cli.common import Here, echo_json, fail, me
+from admin.cli.common import Here, check_webhook, echo_json, fail, me
 from admin.events.replay import Progress, choose, replay_all
 from config.durations import parse_duration
 from config.rates import parse_rate
@@ -31,7 +31,8 @@ def replay_many(here: Here, chosen_by: Mapping[str, Any], rate: str, dry_run: bo
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     bridge = here.bridge
-    after = bridge.event(chosen_by["after"]).seq if "after" in chosen_by else 0
+    check_webhook(here, chosen_by.get("webhook"))
+    after = bridge.event_meant(chosen_by["after"]).seq if "after" in chosen_by else 0
     query = EventFilter(chosen_by.get("webhook"), chosen_by.get("status"), text=chosen_by.get("text"))
     began = here.store.now() - int(since * 1000) if since is not None else None
     chosen = choose(bridge, query, began, after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from admin.cli.tables import plain
 from admin.events.send import NotReachable, content_type_of, draft_for, post, signed
 from admin.urls import local_relay, url_of
 from config.webhooks import Webhook
+from platforms import PLATFORMS
 from platforms.guide import SampleEvent, samples
 from platforms.verifiers import CannotSign
 
@@ -26,7 +28,13 @@ from platforms.verifiers import CannotSign
     metavar="@FILE|TEXT",
     help="The body: @FILE for a file's content, @- for standard input, or the text itself.",
 )
-@click.option("--sample", metavar="NAME", help="A sample event of the platform, such as push.")
+@click.option(
+    "--sample",
+    is_flag=False,
+    flag_value="",
+    metavar="[NAME]",
+    help="A sample event of the platform, such as push, with ids of its own each time; without NAME lists them.",
+)
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="An additional header.")
 @click.option("--content-type", help="By default application/json for JSON, a form's type for a=b, else text/plain.")
 @click.option("--query", default="", help="The query string, such as a=1&b=2.")
@@ -50,23 +58,29 @@ def send(
 
     This tries a webhook before its platform is connected. The delivery goes to --url, to BRIDGE_PUBLIC_URL, or to the
     relay on this machine (port $PORT, 8000 by default). Prints the response's status and body; exits with 1 unless the
-    status is 2xx.
+    status is 2xx. Says on stderr if the relay took it for a duplicate, which has no effect.
 
     \b
     Examples:
       webhook-bridge send github-deploys --data @push.json -H 'X-GitHub-Event: push'
+      webhook-bridge send github-deploys --sample             which samples there are
       webhook-bridge send github-deploys --sample push
       webhook-bridge send slack --data '{"event": {"type": "message"}}'
       echo '{}' | webhook-bridge send orders --data @- --url http://localhost:8000
     """
     definition = webhook_named(here, webhook)
+    if sample == "":
+        click.echo("\n".join(samples(definition.platform)))
+        return
     body = _body(data)
     target, signed_url = _urls(here, definition, url, query)
     if sample is not None:
-        event = _sample(definition, sample)
+        event = _sample(definition, sample).made_anew()
         body = body or event.body
         content_type = content_type or event.content_type
         headers = (*(f"{name}: {value}" for name, value in event.headers.items()), *headers)
+    if (data is not None or sample is None) and (doubt := _doubt(definition, body, method.upper(), content_type)):
+        click.echo(plain(f"warning: {doubt}"), err=True)
     drafted = {"Content-Type": content_type or content_type_of(body)} if body or content_type else {}
     for header in headers:
         name, colon, value = header.partition(":")
@@ -88,6 +102,8 @@ def send(
     click.echo(answer.phrase)
     if answer.body:
         click.echo(plain(answer.body.decode("utf-8", "replace"), lines=True))
+    if answer.is_duplicate:
+        click.echo("a duplicate: the relay has had this event before, so nothing new comes of it", err=True)
     sys.exit(0 if answer.is_good else 1)
 
 
@@ -98,6 +114,27 @@ def _sample(webhook: Webhook, name: str) -> SampleEvent:
             f"{webhook.platform} has no sample {name!r}; there are: {', '.join(found) or 'none'}", param_hint="--sample"
         )
     return found[name]
+
+
+def _doubt(webhook: Webhook, body: bytes, method: str, content_type: str | None) -> str | None:
+    """Why the platform would hardly send this body; None if it might."""
+    if not body:
+        return None if method in ("GET", "DELETE") else "no data, so the body is empty: use --data or --sample"
+    if content_type is not None or content_type_of(body) == "application/json":
+        return None
+    platform = PLATFORMS[webhook.platform]
+    is_form = content_type_of(body) == "application/x-www-form-urlencoded"
+    if platform.bodies == "json" or (platform.bodies == "json or form" and not is_form):
+        return f"the data isn't valid JSON ({_fault(body)}), and {platform.title} sends JSON"
+    return f"the data isn't valid JSON ({_fault(body)}); it is sent as text" if body.lstrip()[:1] in b"{[" else None
+
+
+def _fault(body: bytes) -> str:
+    try:
+        json.loads(body)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _body(data: str | None) -> bytes:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -48,6 +49,11 @@ class Answer:
         return 200 <= self.status < 300
 
     @property
+    def is_duplicate(self) -> bool:
+        """Whether the relay had accepted the same before, as far as the platform's answer says so."""
+        return self.is_good and self._fields.get("duplicate") is True
+
+    @property
     def phrase(self) -> str:
         """The status with its standard reason phrase, whatever phrase was sent."""
         try:
@@ -58,15 +64,18 @@ class Answer:
     @property
     def said(self) -> str:
         """The fields of the relay's own answers; nothing else of a response is shown."""
-        try:
-            fields = read_json(self.body.decode())
-        except (BadBody, UnicodeDecodeError):
-            return ""
-        if not isinstance(fields, dict):
-            return ""
+        fields = self._fields
         texts = {name: fields[name] for name in _FIELDS if name in fields}
         texts = {name: text if isinstance(text, str) else json.dumps(text) for name, text in texts.items()}
         return ", ".join(f"{name} {text[:_LONGEST_FIELD]}" for name, text in texts.items())
+
+    @property
+    def _fields(self) -> dict[str, Any]:
+        try:
+            fields = read_json(self.body.decode())
+        except (BadBody, UnicodeDecodeError):
+            return {}
+        return fields if isinstance(fields, dict) else {}
 
 
 def content_type_of(body: bytes) -> str:

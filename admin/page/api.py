@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import get_args
@@ -10,7 +11,7 @@ from flask import Blueprint, Response, abort, jsonify, request
 
 from admin.api import objects
 from admin.api.base import ApiObject, as_json
-from admin.api.openapi import description
+from admin.api.openapi import description, parameters
 from admin.bridge import DAY
 from admin.check.health import what_is_wrong
 from admin.events.replay import replay as replay_event
@@ -18,12 +19,25 @@ from admin.explain.explainer import Explainer
 from admin.page.context import changed
 from admin.page.pages import bridge, state_of
 from admin.urls import url_of
+from criteria.suggestions import did_you_mean
 from store.records import EventFilter, EventStatus
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
 
 _STATUSES = get_args(EventStatus)
 _MOST = 1000
+
+
+@blueprint.before_request
+def _refuse_unknown_parameters() -> None:
+    """A filter that isn't known must not be ignored: the answer would be taken for a filtered one."""
+    if request.method != "GET" or request.url_rule is None:
+        return
+    known = parameters(re.sub(r"<(\w+)_id>", r"{\1Id}", request.url_rule.rule))
+    for name in request.args:
+        if name not in known:
+            remedy = did_you_mean(name, sorted(known)) if known else "this takes none"
+            abort(400, f"unknown parameter {name}: {remedy}")
 
 
 @blueprint.get("/openapi.json")

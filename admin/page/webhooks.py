@@ -220,6 +220,7 @@ def test(name: str) -> Response:
     definition = defined(name)
     found = samples(definition.platform)
     sample = found.get(request.form.get("sample", "")) or next(iter(found.values()), None) or abort(404)
+    sample = sample.made_anew()
     settings = source().settings
     # To the relay itself: a definition's public_url decides how the delivery is signed, never where it is sent.
     at = relay_url_of(definition, settings)

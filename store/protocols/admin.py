@@ -17,6 +17,9 @@ class Queries(Protocol):
     def event(self, event_id: str) -> Event | None:
         """The event with this id."""
 
+    def event_ids(self, first: str, last: str, limit: int) -> list[str]:
+        """The ids from `first` to `last`, both included, in their order."""
+
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
         """id → event, of those that exist."""
 

@@ -95,6 +95,10 @@ class SqlQueries(Queries):
         found = self._database.read(f"SELECT {rows.EVENT} FROM bridge.events WHERE id = %s", (event_id,))
         return rows.event(found[0]) if found else None
 
+    def event_ids(self, first: str, last: str, limit: int) -> list[str]:
+        sql = "SELECT id FROM bridge.events WHERE id BETWEEN %s AND %s ORDER BY id LIMIT %s"
+        return [event_id for (event_id,) in self._database.read(sql, (first, last, limit))]
+
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
         if not event_ids:
             return {}

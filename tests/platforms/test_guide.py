@@ -77,6 +77,12 @@ def test_a_sample_is_what_the_relay_takes(platform: str, name: str, tmp_path: Pa
     query = draft.url.partition("?")[2]
     answer = client.post("/webhook/hook", data=draft.body, headers=draft.headers, query_string=query)
     assert answer.status_code == 200, answer.text
+    again = sample.made_anew()
+    headers = {"Content-Type": again.content_type, **again.headers}
+    draft = signed(webhook, draft_for("https://hooks.example.com/webhook/hook", again.body, headers))
+    query = draft.url.partition("?")[2]
+    answer = client.post("/webhook/hook", data=draft.body, headers=draft.headers, query_string=query)
+    assert answer.status_code == 200, answer.text
     store = open_store(settings.bridge_database)
-    assert len(store.queries.events(EventFilter())) == 1
+    assert len(store.queries.events(EventFilter())) == 2, "made anew, it is another event"
     store.close()

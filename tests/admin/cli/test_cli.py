@@ -17,6 +17,7 @@ import pytest
 from admin.bridge import Bridge
 from admin.cli import main
 from admin.events.replay import replay
+from store.records import EventFilter, NewEvent
 from store.sqlite import SqliteStore
 from testkit import PATIENCE
 from tests.admin.conftest import Cli
@@ -199,7 +200,6 @@ def test_events_are_listed_newest_first_with_their_targets(cli: Cli, sample: Sam
         (["--text", "refs/tags/v2"], ["refused"]),
         (["--text", "redelivered-4"], ["pending"]),
         (["-n", "2"], ["pending", "hostile"]),
-        (["--webhook", "nobody"], []),
     ],
 )
 def test_events_are_filtered(cli: Cli, sample: Sample, options: list[str], names: list[str]) -> None:
@@ -271,6 +271,39 @@ def test_an_event_that_is_not_there_is_1(cli: Cli) -> None:
         result = cli("events", command, "nothing", code=1)
         assert result.stderr == "no event nothing\n"
         assert result.stdout == ""
+
+
+def test_an_event_is_named_by_a_part_of_its_id_or_as_the_last(cli: Cli, sample: Sample) -> None:
+    newest = sample.store.queries.events(EventFilter(limit=1))[0].id
+    assert json.loads(cli("events", "show", "last", "--json").stdout)["eventId"] == newest
+    other = newest[:-1] + ("0" if newest[-1] != "0" else "1")
+    event = NewEvent(other, "orders", sample.store.now(), "{}", {}, {}, sample.store.now())
+    assert json.loads(cli("events", "show", newest[:-1].upper(), "--json").stdout)["eventId"] == newest
+    sample.store.deliveries.append([event])
+    result = cli("events", "explain", newest[:-1], code=1)
+    assert "several events' ids begin with" in result.stderr
+    assert newest in result.stderr
+    assert other in result.stderr
+    assert "no event" in cli("events", "show", newest[:7], code=1).stderr, "too short"
+    assert "no event" in cli("events", "show", "ffffffff", code=1).stderr
+    assert "no event" in cli("events", "show", "________", code=1).stderr
+    for arguments in (("events", "--before", "last", "--json"), ("events", "replay", "--after", "last", "-w", "slack")):
+        cli(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("events",), ("events", "--follow"), ("events", "replay", "--dry-run"), ("rejections",)]
+)
+def test_a_filter_by_a_webhook_that_never_was_is_1(cli: Cli, arguments: tuple[str, ...]) -> None:
+    result = cli(*arguments, "-w", "slcak", code=1)
+    assert result.stderr == "no webhook slcak: did you mean slack? known are github-deploys, orders, slack\n"
+
+
+def test_the_events_of_a_webhook_that_is_gone_are_listed(cli: Cli, sample: Sample) -> None:
+    sample.settings.bridge_webhooks.write_text("webhooks: []", encoding="utf-8")
+    assert sample.events["refused"] in cli("events", "-w", "github-deploys").stdout
+    assert "wrong" in cli("rejections", "-w", "orders").stdout
+    assert "no webhook slcak: none is defined" in cli("events", "-w", "slcak", code=1).stderr
 
 
 def test_a_replay_is_a_new_event_of_now(cli: Cli, sample: Sample) -> None:
@@ -493,5 +526,5 @@ def test_a_paused_webhook_is_listed_as_such_and_its_events_say_so(cli: Cli, samp
 
 
 def test_what_cannot_be_paused_or_resumed_is_said(cli: Cli) -> None:
-    assert "no webhook nothing; there are: " in cli("pause", "nothing", code=1).stderr
+    assert "no webhook nothing: known are " in cli("pause", "nothing", code=1).stderr
     assert "nothing isn't paused; paused webhooks: none" in cli("resume", "nothing", code=1).stderr

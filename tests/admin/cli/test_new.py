@@ -90,6 +90,12 @@ def test_what_is_wrong_is_said_and_nothing_written(cli: Cli, arguments: tuple[st
     assert not defined()
 
 
+def test_a_condition_without_a_start_is_wrong_usage(cli: Cli) -> None:
+    result = cli("new", "x", "--platform", "github", "--receiver", "a", "--when", "$.ref: main", code=2)
+    assert "--when is a condition of --start" in result.output
+    assert not defined()
+
+
 def test_a_file_cannot_be_written_into(cli: Cli) -> None:
     Path("hooks.yaml").write_text("webhooks: []\n")
     cli.environment["BRIDGE_WEBHOOKS"] = "hooks.yaml"

@@ -197,8 +197,50 @@ def test_every_platforms_signature_is_accepted_by_the_relay(
     recorder.verdict(sample.bridge().definitions.by_name["hook"])
 
 
+def test_without_a_name_the_samples_are_listed(here: Cli, recorder: Recorder) -> None:
+    assert here("send", "github-deploys", "--sample").stdout.split() == ["push", "pull_request"]
+    assert here("send", "slack", "--sample", "--unsigned").stdout.split() == ["message", "app_mention"]
+    assert not recorder.requests
+
+
+def test_a_sample_is_another_event_each_time(here: Cli, recorder: Recorder) -> None:
+    for _ in range(2):
+        assert here("send", "slack", "--sample", "message").stderr == ""
+    first, second = (json.loads(body) for _method, _path, _headers, body in recorder.requests)
+    assert first.pop("event_id") != second.pop("event_id")
+    assert first == second
+    body = b'{"event_id": "Ev0SAMPLE001"}'
+    here("send", "slack", "--sample", "message", "--data", body.decode())
+    assert recorder.requests[-1][3] == body, "data of one's own are sent as they are"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("slack",), "no data, so the body is empty"),
+        (("slack", "--data", ""), "no data, so the body is empty"),
+        (("slack", "--data", "{'a': 1}"), "isn't valid JSON (Expecting property name"),
+        (("slack", "--data", "hello"), "Slack sends JSON"),
+        (("orders", "--data", '{"a": 1'), "it is sent as text"),
+        (("slack", "--data", "a=1&b=2"), ""),
+        (("orders", "--data", "hello"), ""),
+        (("slack", "--data", "{'a': 1}", "--content-type", "text/plain"), ""),
+        (("slack", "--sample", "message"), ""),
+    ],
+)
+def test_what_the_platform_would_hardly_send_is_warned_of(here: Cli, arguments: tuple[str, ...], says: str) -> None:
+    stderr = here("send", *arguments).stderr
+    assert says in stderr
+    assert stderr.startswith("warning: ") if says else not stderr
+
+
+def test_a_duplicate_is_called_one(here: Cli, recorder: Recorder) -> None:
+    recorder.answer = b'{"eventId": "e1", "duplicate": true}'
+    assert "a duplicate: the relay has had this event before" in here("send", "slack", "--data", "{}").stderr
+
+
 def test_what_cannot_be_is_told(here: Cli) -> None:
-    assert "no webhook nobody; there are: github-deploys, orders, slack" in here("send", "nobody", code=1).stderr
+    assert "no webhook nobody: known are github-deploys, orders, slack" in here("send", "nobody", code=1).stderr
     assert "No such file" in here("send", "slack", "--data", "@nothing", code=2).stderr
     assert "is not a header" in here("send", "slack", "-H", "nothing", code=2).stderr
     assert "is not a URL" in here("send", "slack", "--url", "ftp://x", code=2).stderr

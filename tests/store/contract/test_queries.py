@@ -162,6 +162,14 @@ def test_an_event_is_found_as_it_is_listed(full: Store) -> None:
     assert full.queries.event(newest.id) == newest
 
 
+def test_ids_are_found_by_their_beginning(store: Store) -> None:
+    begin = "01935c2e-6f3a-7000-8000-00000000000"
+    names = [arrive(store, begin + last) for last in "3a1f"] + [arrive(store, "01935c2f" + begin[8:] + "0")]
+    assert store.queries.event_ids(begin + "0", begin + "f", 10) == sorted(names[:4])
+    assert store.queries.event_ids(begin + "0", begin + "f", 2) == sorted(names[:4])[:2]
+    assert store.queries.event_ids(begin + "4", begin + "9", 10) == []
+
+
 def test_changes_are_kept_newest_first(store: Store) -> None:
     for number, webhook in enumerate(["one", "other", "one"]):
         store.changes.record(Change(number, "admin", "edited", webhook, f"change {number}"))
