@@ -82,6 +82,12 @@ class EventNews(Event):
     new: bool
 
 
+class ReplayStatus(_EventKey):
+    """A replay of an event, and what became of it."""
+
+    status: EventStatus
+
+
 class WholeEvent(Event):
     """An event by itself."""
 
@@ -92,6 +98,8 @@ class WholeEvent(Event):
     decided_at: Time | None
     settled_at: Time | None
     replay_of: str | None
+    replays: list[ReplayStatus] = Field(description="its direct replays, oldest first")
+    resolved_by: str | None = Field(description="the replay that delivered what this event didn't")
     headers: dict[str, str]
     query: dict[str, Any]
     payload: dict[str, Any]

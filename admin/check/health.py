@@ -44,7 +44,7 @@ class State:
     """Events by status."""
     oldest_pending: int | None
     failed: Sequence[Event]
-    """Failed events of the last day."""
+    """Failed events of the last day that no replay resolved."""
     broken: Sequence[Task]
     waiting: Mapping[str, int]
     """workflow → number of waiting tasks."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from admin.events.families import Family
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison, EventExplanation, StartExplanation
 from admin.explain.set_aside import in_words
@@ -29,7 +30,15 @@ def explain_event(event: Event, tasks: Iterable[Task], around: Surroundings) -> 
     hide = around.hide(event.webhook)
     starts = tuple(_explain_start(start, document, hide, around) for start in webhook.starts) if webhook else ()
     meaning = tuple(_meaning(event, webhook, findings, around))
-    return EventExplanation(event, meaning, starts, tuple(findings), around.set_aside.get(("event", event.id)))
+    return EventExplanation(
+        event,
+        meaning,
+        starts,
+        tuple(findings),
+        replays=tuple(around.family.replays_of(event.id)) if around.family else (),
+        resolved_by=around.family.resolves(event) if around.family else None,
+        set_aside=around.set_aside.get(("event", event.id)),
+    )
 
 
 def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, around: Surroundings) -> StartExplanation:
@@ -50,12 +59,21 @@ def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, arou
     return StartExplanation(start, True, reason, criteria)
 
 
+def _kinship(event: Event, family: Family | None, resolved_by: str | None) -> Iterable[str]:
+    if event.replay_of:
+        yield f"A replay of {event.replay_of}."
+    if resolved_by is not None:
+        yield f"Resolved by replay {resolved_by}, which was delivered."
+    elif family is not None and (replays := family.replays_of(event.id)):
+        yield f"Replayed as {replays[-1].id}, which is {replays[-1].status}."
+
+
 def _meaning(
     event: Event, webhook: Webhook | None, findings: Sequence[Comparison], around: Surroundings
 ) -> Iterable[str]:
     targets = around.targets_of.get(event.id, ())
-    if event.replay_of:
-        yield f"A replay of {event.replay_of}."
+    resolved_by = around.family.resolves(event) if around.family else None
+    yield from _kinship(event, around.family, resolved_by)
     if webhook is None:
         yield f"The webhook {event.webhook} is no longer defined: nothing more will be delivered for it."
     paused_at = around.paused.get(event.webhook)
@@ -97,6 +115,8 @@ def _meaning(
             )
         case "ignored":
             yield "Ignored: the webhook only starts workflows, and none of its `when` conditions held."
+        case "failed" if resolved_by is not None:
+            yield "Failed: Conductor refused it permanently."
         case "failed":
             yield "Failed: Conductor refused it permanently. Fix the cause, then replay the event."
     if event.decided_at is not None and (item := around.set_aside.get(("event", event.id))) is not None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from admin.bridge import Bridge
+from admin.events.families import families
 from admin.explain.events import explain_event
 from admin.explain.pairs import compare
 from admin.explain.results import EventExplanation, TaskExplanation
@@ -51,7 +52,9 @@ class Explainer:
             cut |= self._nearest(event, self._waiting(workflow), around, tasks, limit)
         others = (task for task in self._waiting(None) if webhook is None or task.workflow not in webhook.receivers)
         self._nearest(event, others, around, tasks, limit)
-        found = explain_event(event, tasks.values(), self._around({event.id: targets}, tasks.values()))
+        family = families(self._store.queries, [event.id])[event.id]
+        around = replace(self._around({event.id: targets}, tasks.values()), family=family)
+        found = explain_event(event, tasks.values(), around)
         if cut:
             note = f"So many tasks are waiting that only {_EXAMINED} of each workflow were examined."
             found = replace(found, meaning=(*found.meaning, note))

@@ -57,6 +57,10 @@ class EventExplanation:
     starts: tuple[StartExplanation, ...]
     tasks: tuple[Comparison, ...]
     """Closest first."""
+    replays: tuple[Event, ...] = ()
+    """Its direct replays, oldest first, without payloads."""
+    resolved_by: str | None = None
+    """The replay that delivered what the event didn't."""
     set_aside: SetAside | None = None
     """Why the event is set aside, if it is."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from admin.events.families import Family
 from admin.explain.set_aside import SetAsides, in_words
 from config.webhooks import Webhook
 from criteria.matches import Criterion
@@ -36,6 +37,8 @@ class Surroundings:
     hide: Callable[[str], Hidden] = lambda webhook: None
     """What must not be shown of a webhook's events."""
 
+    family: Family | None = None
+    """The event's replays, if it is an event that is explained."""
     left: Collection[str] = ()
     """Workflows that are left to webhooks of Conductor's own."""
     set_aside: SetAsides = field(default_factory=dict)

@@ -27,6 +27,7 @@ from werkzeug.datastructures import MultiDict
 from admin.bridge import DAY, Bridge
 from admin.check.health import State, ago, what_is_wrong
 from admin.cli.tables import plain, pretty
+from admin.events.failed import failed_since
 from admin.events.paths import select
 from admin.events.replay import Chosen, choose, replay_all
 from admin.events.replay import replay as replay_event
@@ -64,7 +65,6 @@ def state_of(bridge: Bridge, now: int) -> State:
     """What `what_is_wrong` needs."""
     store = bridge.store
     decider = store.leadership.leader()
-    failed = bridge.events(EventFilter(status="failed", limit=200))
     return State(
         facts=store.facts.all(),
         problems=bridge.definitions.errors,
@@ -73,7 +73,7 @@ def state_of(bridge: Bridge, now: int) -> State:
         verified_at=bridge.verified_at(),
         counts=store.queries.event_counts(),
         oldest_pending=store.queries.oldest_pending(),
-        failed=[event for event in failed if event.received_at > now - DAY],
+        failed=failed_since(bridge, now - DAY),
         broken=store.queries.broken_tasks(),
         waiting=store.queries.waiting_by_workflow(),
         deliveries=store.queries.delivery_counts(now - DAY),

@@ -265,6 +265,7 @@ STEPS: tuple[tuple[str, str], ...] = (
         "CREATE INDEX tasks_taken_in_time ON bridge.tasks (id) WHERE state = 'taken' AND response_timeout > 0",
     ),
     ("sessions_and_hidden_paths", _PAGE),
+    ("replays", "CREATE INDEX events_replays ON bridge.events (replay_of) WHERE replay_of IS NOT NULL"),
 )
 """Name and statements of each step, in their order."""
 

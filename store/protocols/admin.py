@@ -23,6 +23,9 @@ class Queries(Protocol):
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
         """id → event, of those that exist."""
 
+    def with_replays(self, event_ids: Sequence[str]) -> list[Event]:
+        """These events, of those that exist, and their direct replays; oldest first, without payloads."""
+
     def event_counts(self) -> dict[str, int]:
         """status → number of events."""
 

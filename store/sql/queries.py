@@ -44,6 +44,11 @@ _OLDEST_CLAIM = (
     "SELECT id, attempts FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY claimed_at LIMIT 1"
 )
 
+_WITH_REPLAYS = f"""
+SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE id = ANY(%(ids)s)
+UNION SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE replay_of = ANY(%(ids)s) ORDER BY seq
+"""
+
 
 class SqlQueries(Queries):
     """Each database has its own indexes for lists and counts of events: see the subclasses."""
@@ -104,6 +109,11 @@ class SqlQueries(Queries):
             return {}
         sql = f"SELECT {rows.EVENT} FROM bridge.events WHERE id = ANY(%s)"
         return {event.id: event for event in map(rows.event, self._database.read(sql, (list(event_ids),)))}
+
+    def with_replays(self, event_ids: Sequence[str]) -> list[Event]:
+        if not event_ids:
+            return []
+        return [rows.event(row) for row in self._database.read(_WITH_REPLAYS, {"ids": list(event_ids)})]
 
     def targets_of(self, event_ids: Sequence[str]) -> list[Target]:
         sql = f"SELECT {rows.TARGET} FROM bridge.targets WHERE event_id = ANY(%s) ORDER BY id"

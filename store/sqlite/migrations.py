@@ -358,6 +358,12 @@ def sessions_and_hidden_paths(db: Database) -> None:
     _run(db, _PAGE)
 
 
+@migrations()
+def replays(db: Database) -> None:
+    """Finds an event's replays."""
+    db.execute("CREATE INDEX events_replays ON events (replay_of) WHERE replay_of IS NOT NULL")
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

@@ -213,3 +213,12 @@ def test_a_search_reads_the_newest_events_and_finds_older_ones_by_their_id(
     assert [one.id for one in store.queries.events(EventFilter(text="event", before_seq=3))] == ["event1", "event0"]
     assert [one.id for one in store.queries.events(EventFilter(text="event0"))] == ["event0"]
     assert store.queries.events(EventFilter(text="event0", webhook="v")) == []
+
+
+def test_an_event_is_found_with_its_direct_replays(store: Store) -> None:
+    for id_, replay_of in (("a", None), ("b", None), ("a1", "a"), ("pruned1", "pruned"), ("a2", "a"), ("a11", "a1")):
+        arrive(store, id_, replay_of=replay_of)
+    assert ids(store.queries.with_replays(["a", "b"])) == ["a", "b", "a1", "a2"]
+    assert ids(store.queries.with_replays(["a", "a1", "pruned"])) == ["a", "a1", "pruned1", "a2", "a11"]
+    assert [found.payload for found in store.queries.with_replays(["a11"])] == ["{}"]
+    assert store.queries.with_replays([]) == []
