@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from config.model import Webhook
-from config.problems import DefinitionsError, Problem, dotted, in_words
+from config.problems import DefinitionsError, Problem, dotted, in_words, rewritten
 from config.proofs import find_unproven
 from config.references import UNRESOLVED, References, environment_with_dotenv, has_secret, may_hold_reference
 from config.risks import find_risks
 from config.yaml_lines import BadYaml, Located, Where, parse_yaml, read_yaml
+from criteria.suggestions import nearest
 
 if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
     from platforms.base import Platform
@@ -190,13 +191,8 @@ class Loader:
             if not path.is_dir():
                 if path.exists():
                     return [path]
-                self._problem(
-                    path,
-                    1,
-                    "webhooks",
-                    "no such file or folder",
-                    "create it, or set BRIDGE_WEBHOOKS to yours",
-                )
+                remedy = "create it, or set BRIDGE_WEBHOOKS to yours"
+                self._problem(path, 1, "webhooks", "no such file or folder", remedy)
                 return []
             # Hidden files are editors' and Kubernetes' own; a link to nothing is read, and so reported.
             names = sorted(name for name in os.listdir(path) if name.endswith(".yaml") and not name.startswith("."))
@@ -233,14 +229,16 @@ class Loader:
             self._problem(file, 1, "webhooks", "the file is empty", "start it with `webhooks:` and a list below it")
             return
         if not isinstance(document.value, dict):
-            self._problem(
-                file,
-                1,
-                "webhooks",
-                "no list of webhooks",
-                "start the file with `webhooks:` and a list below it",
-            )
+            remedy = "start the file with `webhooks:` and a list below it"
+            self._problem(file, 1, "webhooks", "no list of webhooks", remedy)
             return
+        unknown = [key for key in document.value if key != "webhooks"]
+        if "webhooks" not in document.value:
+            meant = nearest("webhooks", [key.lower() for key in unknown if isinstance(key, str)])
+            for key in unknown:
+                if isinstance(key, str) and key.lower() == meant:
+                    self._problem(file, document.line((key,)), key, "unknown key", "rename it to `webhooks`")
+                    return
         for key in document.value:
             if key != "webhooks":
                 remedy = "only `webhooks` is allowed at the top level"
@@ -262,7 +260,9 @@ class Loader:
 
     def _read_webhook(self, item: _Item) -> None:
         if not isinstance(item.written, dict):
-            self._report(item, (), "not a webhook", "write name, platform and receivers below a dash")
+            is_joined = isinstance(item.written, str) and ":" in item.written
+            remedy = "put a space after each colon" if is_joined else "write name, platform and receivers below a dash"
+            self._report(item, (), "not a webhook", remedy)
             return
         before = len(self.problems)
         resolved = self._resolve(self._without_empty(item), item, ())
@@ -276,6 +276,7 @@ class Loader:
                 if location[-2:] == ("secret", 0) and not isinstance(item.at(location[:-1]), list):
                     location = location[:-1]  # a single secret is a list of one to the model
                 what, remedy = in_words(location, detail["type"], detail["msg"], detail.get("ctx") or {})
+                remedy = rewritten(location, item.at(location)) or remedy
                 place = (item.line(location), f"{item.label}: {dotted(location)}")
                 if place not in seen or "[key]" in detail["loc"]:
                     self._report(item, location, _concealed(what, item.at(location), resolved, location), remedy)

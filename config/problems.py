@@ -105,6 +105,22 @@ def in_words(location: Where, kind: str, message: str, context: Mapping[str, Any
     return what, remedy or write
 
 
+def rewritten(location: Where, written: Any) -> str | None:
+    """How to write the workflows that were written in another form; None for what isn't such a form."""
+    names = [written] if isinstance(written, str) else written
+    if not isinstance(names, list) or not names:
+        return None
+    if location == ("receivers",):
+        entries = [{one: "any"} if isinstance(one, str) else one for one in names]
+        if all(isinstance(one, dict) for one in entries):
+            return f"write {_flow({key: value for one in entries for key, value in one.items()})}"
+    if location == ("starts",) and isinstance(written, str):
+        return f"write {_flow([{'workflow': written}])}"
+    if len(location) == 2 and location[0] == "starts" and isinstance(written, str):
+        return f"write {_flow({'workflow': written})}"
+    return None
+
+
 _NESTED: dict[tuple[type[BaseModel], str], type[BaseModel]] = {
     (Webhook, "starts"): Start,
     (Webhook, "signature"): Signature,

@@ -15,6 +15,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from config.yaml_faults import Complaint, explain
+
 Where = tuple[str | int, ...]
 """The keys and indexes that lead to a place."""
 
@@ -82,26 +84,10 @@ def parse_yaml(text: str) -> Located:
 def _bad_yaml(error: MarkedYAMLError, text: str) -> BadYaml:
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else 1
-    reason = " ".join((error.problem or error.context or "not YAML").split())
-    lines = text.splitlines()
-    there = lines[line - 1] if line <= len(lines) else ""
-    if r"'\t'" in reason:
-        return BadYaml("a tab, where YAML takes only spaces", line, "indent with spaces")
-    if "${" in there and "'{'" in reason:
-        return BadYaml(
-            "a reference that isn't quoted inside {…} or […]",
-            line,
-            'put it in quotes, as in {X-Api-Key: "${NAME}"}',
-        )
-    if "another document" in reason:
-        return BadYaml("a second document in one file", line, "keep one document a file, without --- between")
-    if "mapping values are not allowed" in reason:
-        return BadYaml(
-            "a colon where no key can be",
-            line,
-            "put a text that has a colon in quotes, or fix the indentation",
-        )
-    return BadYaml(reason, line)
+    problem = " ".join((error.problem or error.context or "not YAML").split())
+    begin = error.context_mark.line + 1 if error.context_mark else line
+    fault = explain(Complaint(problem, line, error.context or "", begin), text)
+    return BadYaml(fault.what, fault.line, fault.remedy)
 
 
 class _Reading:

@@ -203,7 +203,10 @@ extra: 1
         ("", "1: webhooks: the file is empty"),
         ("# nothing\n", "1: webhooks: the file is empty"),
         ("- name: a\n", "1: webhooks: no list of webhooks"),
-        ("hooks: []\n", "1: webhooks: missing"),
+        ("hooks: []\n", "1: hooks: unknown key; rename it to `webhooks`"),
+        ("# c\nWebhooks:\n- name: a\n", "2: Webhooks: unknown key; rename it to `webhooks`"),
+        ("other: []\n", "1: webhooks: missing"),
+        ("webhooks:\n- name:a\n  platform:github\n", "2: webhooks[0]: not a webhook; put a space after each colon"),
         ("\nwebhooks: {a: 1}\n", "2: webhooks: not a list"),
         ("webhooks:\n\t- name: a\n", "2: YAML: a tab, where YAML takes only spaces; indent with spaces"),
         (b"webhooks: \xff", "1: YAML: not UTF-8 text"),
@@ -220,7 +223,23 @@ extra: 1
         ),
         (
             "webhooks:\n- {name: a, verifier: none, receivers: [w]}",
-            "2: webhook a: receivers: not keys with values; write {",
+            "2: webhook a: receivers: not keys with values; write {w: any}",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: [deploy, build: 2]}",
+            "2: webhook a: receivers: not keys with values; write {deploy: any, build: 2}",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: deploy}",
+            "2: webhook a: receivers: not keys with values; write {deploy: any}",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, starts: [build]}",
+            "2: webhook a: starts[0]: not keys with values; write {workflow: build}",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, starts: build}",
+            "2: webhook a: starts: not a list; write [{workflow: build}]",
         ),
         ("webhooks:\n- {name: a, verifier: none, receivers: {1: any}}", "2: webhook a: receivers[1]: not text"),
         (

@@ -80,7 +80,8 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(read: Any) -> None:
     ("text", "line", "what"),
     [
         ("a:\n\tb: 1\n", 2, "a tab"),
-        ("a: 1\nb: [1\n", 3, "expected"),
+        ("a: 1\nb: [1\n", 2, "isn't closed"),
+        ("a:\n  b: {c: 1\n  d: 2\n", 2, "isn't closed"),
         ("a: 1\nb: {X: ${NAME}}\n", 2, "a reference that isn't quoted"),
         ("a: b: c\n", 1, "a colon where no key can be"),
         ("a: 1\n---\nb: 2\n", 2, "a second document"),
