@@ -17,6 +17,12 @@ _SHORTEST_TOKEN = 16
 """Characters."""
 
 
+def without_user(url: str) -> str:
+    """The URL without the user and the password that it may hold, for everything that people see."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 class SettingsError(Exception):
     """The environment has invalid settings; the text names each one with its remedy."""
 
@@ -117,7 +123,9 @@ class Settings(BaseSettings):
     bridge_log_format: Literal["text", "json"] | None = Field(
         default=None, description="text or json; text on a terminal and json elsewhere by default"
     )
-    conductor_server_url: str = Field(default="http://localhost:8080/api", description="Conductor's API, with /api")
+    conductor_server_url: str = Field(
+        default="http://localhost:8080/api", description="Conductor's API, with /api", repr=False
+    )
     conductor_auth_key: str | None = Field(default=None, description="Conductor's access key, if it asks for one")
     conductor_auth_secret: SecretStr | None = Field(default=None, description="the secret of that key")
     conductor_ui_server_url: str | None = Field(
@@ -193,7 +201,7 @@ class Settings(BaseSettings):
     @property
     def ui_url(self) -> str:
         """Conductor's web page, without a slash at its end."""
-        return self.conductor_ui_server_url or self.conductor_server_url.removesuffix("/api")
+        return self.conductor_ui_server_url or without_user(self.conductor_server_url).removesuffix("/api")
 
 
 _WORDS = {

@@ -94,7 +94,13 @@ def test_secrets_are_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRIDGE_ADMIN_TOKEN", "hidden-0123456789")
     monkeypatch.setenv("CONDUCTOR_AUTH_SECRET", "hidden")
     monkeypatch.setenv("BRIDGE_DATABASE", "postgresql://bridge:hidden@db/bridge")
+    monkeypatch.setenv("CONDUCTOR_SERVER_URL", "https://user:hidden@conductor.example.com/api")
     assert "hidden" not in repr(load_settings())
+
+
+def test_the_uis_address_is_without_the_users_name_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONDUCTOR_SERVER_URL", "https://user:hidden@conductor.example.com:8443/api")
+    assert load_settings().ui_url == "https://conductor.example.com:8443"
 
 
 def test_settings_are_frozen() -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Literal
 
+from config.settings import without_user
 from config.webhooks import Definitions
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, Unreachable
@@ -217,4 +218,4 @@ def _better(server: _Server) -> str:
         server.connect("/api").poll(_NOBODY, _NOBODY)
     except ConductorError:
         return "CONDUCTOR_SERVER_URL must be the address of Conductor's API, and end with /api"
-    return f"CONDUCTOR_SERVER_URL must be {server.url}/api"
+    return f"CONDUCTOR_SERVER_URL must be {without_user(server.url)}/api"

@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from config.settings import Settings
+from config.settings import Settings, without_user
 from config.wakeup import WakeUp
 from config.watch import DefinitionsSource
 from config.webhooks import Definitions
@@ -251,7 +251,7 @@ class Leader:
         log.warning(
             "Conductor can't be used; trying again",
             error=str(error),
-            url=self._settings.conductor_server_url,
+            url=without_user(self._settings.conductor_server_url),
             seconds=round(pause, 2),
         )
         self._reporter.conductor(str(error))

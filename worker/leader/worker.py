@@ -12,7 +12,7 @@ from functools import partial
 
 import structlog
 
-from config.settings import Settings
+from config.settings import Settings, without_user
 from config.wakeup import WakeUp
 from config.watch import DefinitionsSource
 from store.bisect import narrowed
@@ -100,7 +100,7 @@ class Worker:
         self._schedule()
         self._intervals.start()
         self._executor.start()
-        log.info("worker started", worker=self.id, conductor=self._settings.conductor_server_url)
+        log.info("worker started", worker=self.id, conductor=without_user(self._settings.conductor_server_url))
         try:
             while not self._stopping:
                 self.step()

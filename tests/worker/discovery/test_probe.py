@@ -145,6 +145,8 @@ def test_an_address_that_lacks_api_is_an_error_with_the_right_one(server: Server
     finding = server.finding(server.url.removesuffix("/api"))
     assert finding.level == "error"
     assert finding.remedy == f"CONDUCTOR_SERVER_URL must be {server.url}"
+    with_password = server.url.replace("://", "://user:hidden@").removesuffix("/api")
+    assert server.finding(with_password).remedy == finding.remedy
 
 
 @pytest.mark.parametrize(

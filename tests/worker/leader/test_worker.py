@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from structlog.testing import capture_logs
 
 from config.settings import Settings
 from config.webhooks import Definitions, Webhook
@@ -24,7 +25,7 @@ from tests.worker.clock import Clock
 from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnknown
+from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnknown, Unreachable
 from worker.conductor.server_webhooks import FACT, ServerWebhook, from_text
 from worker.conductor.transport import Bounds
 from worker.health import Health
@@ -124,6 +125,21 @@ def eventually(condition: Callable[[], object]) -> None:
 
 
 # --- who decides ---
+
+
+def test_the_password_in_conductors_address_is_not_logged(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONDUCTOR_SERVER_URL", "http://user:hidden@conductor:8080/api")
+    worker = bench.deciding()
+    with (
+        capture_logs() as logs,
+        mock.patch.object(bench.conductor, "poll", side_effect=Unreachable("away")),
+    ):
+        worker.step()
+        worker.stop()
+        worker.run()
+    said = [line for line in logs if "http://conductor:8080/api" in str(line)]
+    assert [line["event"] for line in said] == ["Conductor can't be used; trying again", "worker started"]
+    assert "hidden" not in str(logs)
 
 
 def test_one_worker_decides_and_the_next_one_when_it_is_gone(bench: Bench) -> None:
