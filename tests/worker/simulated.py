@@ -190,6 +190,7 @@ class SimulatedConductor:
         domain: str | None = None,
         unreadable: list[Unreadable] | None = None,
         count: int = 100,
+        not_after: float = float("inf"),
     ) -> list[Task]:
         if self.poll_fault == "unreachable":
             self.poll_fault = None

@@ -96,17 +96,20 @@ class Conductor:
         domain: str | None = None,
         unreadable: list[Unreadable] | None = None,
         count: int = POLL_BATCH,
+        not_after: float = float("inf"),
     ) -> list[Task]:
         """Takes up to `count` tasks off the queue, which never hands them out again.
 
-        Unreadable tasks go into `unreadable`.
+        Unreadable tasks go into `unreadable`. The request leaves before `not_after` (`time.monotonic`), or not at all:
+        then NotNow is raised.
         """
         # timeout=0 returns at once; any other value takes at least 100 ms if the queue is empty.
         query: list[tuple[str, Any]] = [("workerid", worker_id), ("count", count), ("timeout", 0)]
         if domain is not None:
             query.append(("domain", domain))
         sent = self._api.clock.now()
-        found = checked(list, self._call("GET", "/tasks/poll/batch/{type}", {"type": TASK_TYPE}, query) or [])
+        path = {"type": TASK_TYPE}
+        found = checked(list, self._call("GET", "/tasks/poll/batch/{type}", path, query, not_after=not_after) or [])
         received = self._api.clock.now()
         if starts := [start for item in found if (start := moment_of(item)) is not None]:
             # A task's start is the server's time of its first poll: this one, unless the task was put back.

@@ -113,10 +113,12 @@ class Connection(urllib3.connection.HTTPConnection):
         super().request(*given, **named)
 
     def send(self, data: Any) -> None:
-        # The latest moment to check: the head is sent first, then the body, without which the server does nothing. A
-        # process that was frozen before, say while connecting, must not send the body when it wakes up.
+        # The latest moment to check: the head is sent first, then the body, if any, without which the server does
+        # nothing. A process that was frozen before, say while connecting, must not send the last part when it wakes up.
+        if self.sock is None:
+            self.connect()
         if time.monotonic() > self.limits.leaves:
-            raise NotNow("too late to send it under this claim")
+            raise NotNow("it is too late to send the request")
         super().send(data)
 
 

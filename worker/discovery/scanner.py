@@ -6,7 +6,7 @@ another worker may have polled a task. `worker.discovery.state` decides which is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
@@ -58,11 +58,12 @@ class Scanner:
         self.searched_to = 0
         """The server's time up to which the index was searched; 0 before the first search, which reads everything."""
 
-    def scan(self) -> Iterator[list[Task]]:
+    def scan(self, not_after: Callable[[], float] = lambda: float("inf")) -> Iterator[list[Task]]:
         """Empties the queues, and searches the index if needed.
 
-        Yields after every poll, even without tasks, so that the caller can store them, or abandon the scan, before the
-        next poll takes more. Raises ConductorError if the queues couldn't be emptied.
+        Each poll leaves before `not_after` returns just before it (`time.monotonic`), or not at all. Yields after every
+        poll, even without tasks, so that the caller can store them, or abandon the scan, before the next poll takes
+        more. Raises ConductorError if the queues couldn't be emptied.
         """
         self.began = self._conductor.now()
         self.complete = False
@@ -70,7 +71,7 @@ class Scanner:
             for number, domain in enumerate(self._queues):
                 if number:  # the last poll of the previous queue returned nothing
                     yield []
-                yield from self._empty(domain)
+                yield from self._empty(domain, not_after)
         except OutcomeUnknown:
             self._state.poll_lost()
             raise
@@ -78,7 +79,7 @@ class Scanner:
             yield from self.search()
         self.complete = self._state.complete()
 
-    def _empty(self, domain: str | None) -> Iterator[list[Task]]:
+    def _empty(self, domain: str | None, not_after: Callable[[], float]) -> Iterator[list[Task]]:
         """Takes all tasks off the queue that were waiting when the scan began.
 
         If polls are slow and tasks keep coming, a queue is never found empty. It also counts as emptied once a poll
@@ -91,7 +92,7 @@ class Scanner:
         while True:
             refused: list[Unreadable] = []
             try:
-                tasks = self._conductor.poll(self._worker_id, domain, refused, count)
+                tasks = self._conductor.poll(self._worker_id, domain, refused, count, not_after())
             except ConductorError as error:
                 failed += 1
                 if not is_of_an_item(error) or failed > _FAILED_POLLS:

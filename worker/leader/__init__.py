@@ -36,7 +36,7 @@ The fence. `Leadership.elect` returns a `Term`, and every method of the store th
 without having been elected is a type error. In the same transaction the store checks that the term's holder is still
 leader, and raises LeadershipLost if it isn't. So however late a former leader wakes up, it writes nothing, and no task
 is given to two events. It can still poll tasks from Conductor's queue, though, which hands each out only once. So it
-checks its term before each poll; a new leader searches the index for what its predecessor may have polled, and decides
-nothing until a poll that the predecessor sent can no longer take effect; and tasks that were polled but not stored are
-handed over.
+checks its term before each poll, which doesn't leave once the term is no longer certain; a new leader searches the
+index for what its predecessor may have polled, and decides nothing until a poll that the predecessor sent can no longer
+take effect; and tasks that were polled but not stored are handed over.
 """

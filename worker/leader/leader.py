@@ -198,9 +198,9 @@ class Leader:
         began = self._clock.monotonic()
         try:
             # Check before each poll, so that a process that was frozen takes no tasks that the new leader is looking
-            # for.
+            # for. If it is frozen just afterwards, the poll is too late to leave.
             self.heartbeat.check()
-            for tasks in self.scanner.scan():
+            for tasks in self.scanner.scan(lambda: self.heartbeat.certain_until):
                 self._adopt(tasks)
                 self.heartbeat.check()
             if self.state.may_search() and self.decider.lacks_taker(events):
@@ -208,6 +208,7 @@ class Leader:
                     self._adopt(tasks)
         except ConductorError:
             metrics.SWEEPS.labels("failed").inc()
+            self.heartbeat.check()  # a poll that was too late says nothing about Conductor
             raise
         self._scanned_at = self._clock.monotonic()
         metrics.SWEEPS.labels("done").inc()

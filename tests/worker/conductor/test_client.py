@@ -752,6 +752,8 @@ def test_a_request_never_leaves_after_its_time(server: StandIn, conductor: Condu
         conductor.start("flow", None, "{}", "event", not_after=time.monotonic() - 0.001)
     with pytest.raises(NotNow):
         conductor.complete("w", "wait", "{}", "event", not_after=time.monotonic() - 0.001)
+    with pytest.raises(NotNow):
+        conductor.poll("me", not_after=time.monotonic() - 0.001)
     assert server.requests == []
     assert conductor.start("flow", None, "{}", "event") == "w1", "the limit was that call's alone"
 
@@ -775,6 +777,21 @@ def test_a_process_that_freezes_before_the_body_is_sent_sends_none_when_it_wakes
     assert server.requests == []
     assert conductor.start("flow", None, "{}", "event") == "w1", "a new connection is made"
     assert len(server.requests) == 1
+
+
+def test_a_process_that_freezes_while_it_connects_does_not_poll_when_it_wakes(
+    server: StandIn, conductor: Conductor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, now = transport.Connection.connect, time.monotonic
+
+    def freeze(*given: Any) -> None:
+        connect(*given)
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 3600)
+
+    monkeypatch.setattr(transport.Connection, "connect", freeze)
+    with pytest.raises(NotNow, match="too late"):
+        conductor.poll("me", not_after=now() + 1800)
+    assert server.requests == []
 
 
 def test_a_call_has_ended_when_its_longest_time_is_over() -> None:

@@ -131,7 +131,7 @@ def test_a_queue_that_hands_out_whole_batches_of_new_tasks_may_hold_older_ones(b
     old = bench.schedule(1)
     bench.conductor.tasks[old[0]].status = "later"
 
-    def poll(worker_id: str, domain: Any, unreadable: list[Any], count: int) -> list[Task]:
+    def poll(worker_id: str, domain: Any, unreadable: list[Any], count: int, _: float) -> list[Task]:
         if bench.conductor.tasks[old[0]].status == "later":
             bench.conductor.tasks[old[0]].status = "SCHEDULED"
             bench.ms += 5000
@@ -152,7 +152,7 @@ class Sick:
         self.sick = sick
         self.polls: list[int] = []
 
-    def poll(self, worker_id: str, domain: Any, unreadable: list[Any], count: int) -> list[Task]:
+    def poll(self, worker_id: str, domain: Any, unreadable: list[Any], count: int, _: float) -> list[Task]:
         """A poll of the worker's."""
         self.polls.append(count)
         conductor = self.bench.conductor
@@ -600,7 +600,7 @@ def test_a_discovery_goes_on_where_its_search_broke_off(bench: Bench) -> None:
 
 
 def test_a_queue_that_gives_only_what_cannot_be_read_is_no_empty_one(bench: Bench) -> None:
-    def poll(worker_id: str, domain: Any, unreadable: list[Any], count: int) -> list[Task]:
+    def poll(worker_id: str, domain: Any, unreadable: list[Any], count: int, _: float) -> list[Task]:
         unreadable.append(Unreadable(None, "no task"))
         return []
 

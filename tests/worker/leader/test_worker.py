@@ -500,6 +500,26 @@ def test_a_worker_that_was_frozen_sees_whether_it_still_has_leadership_before_it
     assert (worker.leader is None, polls.called) == (lost, not lost)
 
 
+def test_a_worker_that_is_frozen_just_before_its_poll_leaves_takes_no_task(bench: Bench) -> None:
+    bench.clock = clock = Clock()
+    worker, other = bench.deciding(), bench.worker()
+    task_id, poll = bench.wait(), bench.conductor.poll
+
+    def freeze(worker_id: str, domain: Any, unreadable: Any, count: int, not_after: float) -> list[Task]:
+        clock.seconds += TERM_SECONDS + 1
+        bench.store.leadership.resign(Term(worker.id))
+        assert other.elect()
+        if clock.monotonic() > not_after:
+            raise NotNow("it is too late to send the request")
+        return poll(worker_id, domain, unreadable, count)
+
+    with mock.patch.object(bench.conductor, "poll", freeze):
+        worker.step()
+    assert worker.leader is None
+    assert bench.conductor.tasks[task_id].status == "SCHEDULED", "it is left to the other one"
+    assert bench.store.facts.all().get("conductor") is None, "Conductor isn't to blame"
+
+
 def test_a_term_is_certain_from_when_it_was_asked_for_and_not_from_when_that_was_answered(bench: Bench) -> None:
     bench.clock = Clock()
     worker, other = bench.worker(), bench.worker()
