@@ -119,18 +119,25 @@ class Replay(ApiObject):
     replay_of: str
 
 
-class ReplayPlan(ApiObject):
-    """What a replay of many would do."""
+class ManyReplays(ApiObject):
+    """A replay of many."""
 
-    chosen: int
-    webhooks: dict[str, int]
+    chosen: int = Field(description="events that match")
+    webhooks: dict[str, int] = Field(description="webhook → events that are, or would be, replayed")
     replayed: int
+    left_out: dict[str, int] = Field(description="reason → events that aren't replayed")
 
 
-class Replays(ReplayPlan):
+class ReplayPlan(ManyReplays):
+    """What a replay of many would do, before it is run."""
+
+    by_webhook: dict[str, dict[str, int]] = Field(description="webhook → status → events that would be replayed")
+    to_confirm: list[str] = Field(description="why it needs --yes; empty if it doesn't")
+
+
+class Replays(ManyReplays):
     """What a replay of many has done."""
 
-    left_out: dict[str, int]
     last: str | None
     stopped: str | None
 

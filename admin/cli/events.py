@@ -205,7 +205,8 @@ def _echo_criteria(criteria: Sequence[Criterion]) -> None:
 @click.option("--since", metavar="DURATION", help="Many: those that arrived within the last DURATION, such as 2h.")
 @click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one, to continue.")
 @click.option("--rate", metavar="RATE", default="20/s", show_default=True, help="How fast at most, such as 20/s.")
-@click.option("--dry-run", is_flag=True, help="Only print how many there are.")
+@click.option("--dry-run", is_flag=True, help="Only show what it would do.")
+@click.option("-y", "--yes", is_flag=True, help="Many: don't ask, for scripts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
 def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> None:
@@ -215,7 +216,10 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
     whatever it matches: nothing that the old event did is undone. Its id is printed.
 
     Many are selected by --status, --webhook, --text and --since, and replayed in the order in which they arrived.
-    Ctrl-C stops between two events and prints how to continue.
+    Left out are events with a replay that was delivered or is pending, and those of webhooks that are no longer
+    defined. It shows what it will do, and asks first if events were delivered, wholly or in part, if they are pending,
+    or if they belong to several webhooks; where nobody can be asked it needs --yes. Ctrl-C stops between two events
+    and prints how to continue.
 
     \b
     Examples:
@@ -227,7 +231,7 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
     if event_id is None:
         if not chosen_by:
             raise click.UsageError("which events? Give EVENT_ID, or --status, --webhook, --text or --since")
-        replay_many(here, chosen_by, many["rate"], many["dry_run"], as_json)
+        replay_many(here, chosen_by, many["rate"], many["dry_run"], many["yes"], as_json)
         return
     if chosen_by or many["dry_run"]:
         raise click.UsageError("EVENT_ID is one event: leave out the options that select many")

@@ -1,4 +1,4 @@
-"""``events replay`` of many: counts them, shows progress, and can be stopped and continued."""
+"""``events replay`` of many: shows what it will do, asks, shows progress, and can be stopped and continued."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import click
 
 from admin.api.objects import ReplayPlan, Replays
 from admin.cli.common import Here, check_webhook, echo_json, fail, me
-from admin.events.replay import Progress, choose, replay_all
+from admin.cli.tables import plain
+from admin.events.replay import Progress, replay_all
+from admin.events.replay_plan import SETTLED, Plan, choose, plan_of
 from config.durations import parse_duration
 from config.rates import parse_rate
 from store.errors import StoreUnavailable
@@ -23,7 +25,7 @@ _SAY_EVERY = 2.0
 """Seconds between lines of progress where there is no terminal."""
 
 
-def replay_many(here: Here, chosen_by: Mapping[str, Any], rate: str, dry_run: bool, as_json: bool) -> None:
+def replay_many(here: Here, chosen_by: Mapping[str, Any], rate: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Replays the events that match; exits with 1 if it was stopped or some couldn't be replayed."""
     try:
         per_second = parse_rate(rate)
@@ -35,11 +37,14 @@ def replay_many(here: Here, chosen_by: Mapping[str, Any], rate: str, dry_run: bo
     after = bridge.event_meant(chosen_by["after"]).seq if "after" in chosen_by else 0
     query = EventFilter(chosen_by.get("webhook"), chosen_by.get("status"), text=chosen_by.get("text"))
     began = here.store.now() - int(since * 1000) if since is not None else None
-    chosen = choose(bridge, query, began, after)
-    if dry_run or not chosen:
-        _say_dry(chosen, as_json)
+    plan = plan_of(bridge, choose(bridge, query, began, after))
+    if dry_run or not plan.total:
+        _say_dry(plan, as_json)
         return
-    progress = Progress(len(chosen))
+    _say_plan(plan, "will be", to_stderr=True)
+    if not yes:
+        _confirm(plan)
+    progress = Progress(plan.total, plan.left_out)
     stopped: str | None = None
     said = time.monotonic()
     on_terminal = sys.stderr.isatty()
@@ -47,7 +52,7 @@ def replay_many(here: Here, chosen_by: Mapping[str, Any], rate: str, dry_run: bo
     # Not as an exception, which could be raised between a commit and its count.
     before = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
-        for progress in replay_all(bridge, chosen, per_second, stop.wait, stop.is_set):
+        for progress in replay_all(bridge, plan, per_second, stop.wait, stop.is_set):
             if on_terminal:
                 click.echo(f"\r{progress.done} of {progress.total}", err=True, nl=False)
             elif time.monotonic() - said > _SAY_EVERY:
@@ -70,21 +75,36 @@ def replay_many(here: Here, chosen_by: Mapping[str, Any], rate: str, dry_run: bo
     _say_end(progress, stopped, as_json)
 
 
-def _say_dry(chosen: Any, as_json: bool) -> None:
-    by_webhook: dict[str, int] = {}
-    for event in chosen:
-        by_webhook[event.webhook] = by_webhook.get(event.webhook, 0) + 1
+def _confirm(plan: Plan) -> None:
+    """Returns if there is nothing to ask, or the answer is yes. Exits with 2 if nobody can be asked."""
+    if not plan.to_confirm:
+        return
+    reasons = "; ".join(plan.to_confirm)
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"nothing was replayed: {reasons}. To replay them all the same, add --yes")
+    click.confirm(f"{reasons}.\nReplay them?", abort=True, err=True)
+
+
+def _say_dry(plan: Plan, as_json: bool) -> None:
     if as_json:
-        echo_json(ReplayPlan(chosen=len(chosen), webhooks=by_webhook, replayed=0))
-        return
-    if not chosen:
+        webhooks = {name: sum(statuses.values()) for name, statuses in plan.by_webhook.items()}
+        echo_json(ReplayPlan.of(plan, chosen=plan.total, webhooks=webhooks, replayed=0))
+    elif not plan.total:
         click.echo("no event matches", err=True)
-        return
-    each = ", ".join(f"{name} {number}" for name, number in sorted(by_webhook.items()))
-    click.echo(
-        f"{len(chosen)} events would be replayed ({each}), which arrived from {iso(chosen[0].received_at)} "
-        f"to {iso(chosen[-1].received_at)}"
-    )
+    else:
+        _say_plan(plan, "would be", to_stderr=False)
+
+
+def _say_plan(plan: Plan, will_be: str, to_stderr: bool) -> None:
+    arrived = ""
+    if plan.chosen:
+        arrived = f", which arrived from {iso(plan.chosen[0].received_at)} to {iso(plan.chosen[-1].received_at)}"
+    click.echo(f"{len(plan.chosen)} events {will_be} replayed{arrived}", err=to_stderr)
+    for webhook, statuses in plan.by_webhook.items():
+        each = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
+        click.echo(f"  {plain(webhook)}: {each}", err=to_stderr)
+    for reason, number in sorted(plan.left_out.items()):
+        click.echo(f"{number} left out: {plain(reason)}", err=to_stderr)
 
 
 def _say_end(progress: Progress, stopped: str | None, as_json: bool) -> None:
@@ -102,10 +122,10 @@ def _say_end(progress: Progress, stopped: str | None, as_json: bool) -> None:
         )
     else:
         click.echo(f"{replayed} of {progress.total} events replayed")
-        for reason, number in progress.left_out.items():
-            click.echo(f"{number} were not: {reason}", err=True)
+        for reason, number in sorted(progress.left_out.items()):
+            click.echo(f"{number} left out: {plain(reason)}", err=True)
     if stopped is not None:
         rest = f"; to continue, add --after {progress.last}" if progress.last else ""
         fail(f"{stopped}: {progress.total - progress.done} are left{rest}")
-    if progress.left_out:
+    if not SETTLED.issuperset(progress.left_out):
         sys.exit(1)

@@ -1,17 +1,17 @@
-"""Replays events: one, or many in the order in which they arrived."""
+"""Replays events: one, or many as planned, in the order in which they arrived."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from admin.bridge import Bridge, NotFound
+from admin.events.families import families
+from admin.events.replay_plan import REPLAY_PENDING, Plan, is_undefined, undefined, why_settled
 from config.webhooks import DEFAULT_HOLD
-from store.records import EventFilter, NewEvent, new_event_id
-
-_PAGE = 200
+from store.records import Committed, NewEvent, new_event_id
 
 
 class CantReplay(Exception):
@@ -23,13 +23,14 @@ def replay(bridge: Bridge, event_id: str) -> str:
 
     Raises NotFound, CantReplay if its webhook is no longer defined, StoreUnavailable.
     """
+    return _add(bridge, event_id, None).event_id
+
+
+def _add(bridge: Bridge, event_id: str, delivery_id: str | None) -> Committed:
     event = bridge.event(event_id)
+    if is_undefined(bridge, event.webhook):
+        raise CantReplay(f"{undefined(event.webhook)}: nothing would be delivered; define it again first")
     webhook = bridge.definitions.by_name.get(event.webhook)
-    broken = bool(bridge.definitions.errors)
-    if webhook is None and not broken:
-        raise CantReplay(
-            f"the webhook {event.webhook} is no longer defined: nothing would be delivered; define it again first"
-        )
     now = bridge.store.now()  # the store's clock, since tasks and holds are compared with it
     hold = webhook.hold if webhook is not None else DEFAULT_HOLD
     (committed,) = bridge.store.deliveries.append(
@@ -42,22 +43,12 @@ def replay(bridge: Bridge, event_id: str) -> str:
                 headers=event.headers,
                 query=event.query,
                 hold_until=now + int(hold * 1000),
-                delivery_id=None,
+                delivery_id=delivery_id,
                 replay_of=event.id,
             )
         ]
     )
-    return committed.event_id
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """An event to replay."""
-
-    seq: int
-    id: str
-    webhook: str
-    received_at: int
+    return committed
 
 
 @dataclass
@@ -65,10 +56,10 @@ class Progress:
     """How far a replay of many has come."""
 
     total: int
+    left_out: Counter[str]
+    """reason → events that aren't replayed."""
     replayed: Counter[str] = field(default_factory=Counter)
     """webhook → events."""
-    left_out: Counter[str] = field(default_factory=Counter)
-    """reason → events that can't be replayed."""
     last: str | None = None
     """The last event that was handled."""
 
@@ -78,36 +69,9 @@ class Progress:
         return self.replayed.total() + self.left_out.total()
 
 
-def choose(
-    bridge: Bridge, query: EventFilter, since: int | None = None, after_seq: int = 0, most: int | None = None
-) -> list[Chosen]:
-    """The events that match the query and arrived at `since` or later, oldest first; at most the newest `most`.
-
-    `query.limit` is ignored. Events that arrive later, replays included, are not among them.
-    """
-    found: list[Chosen] = []
-    before = query.before_seq
-    while page := bridge.events(replace(query, before_seq=before, limit=_PAGE)):
-        for event in page:
-            if event.seq <= after_seq or (since is not None and event.received_at < since):
-                # The clocks of several relays may differ a little; sequence numbers are in order.
-                if event.seq <= after_seq or event.received_at < (since or 0) - _OUT_OF_ORDER:
-                    return found[::-1]
-                continue
-            found.append(Chosen(event.seq, event.id, event.webhook, event.received_at))
-            if most is not None and len(found) >= most:
-                return found[::-1]
-        before = page[-1].seq
-    return found[::-1]
-
-
-_OUT_OF_ORDER = 60_000
-"""Milliseconds by which the times of events may be out of order."""
-
-
 def replay_all(
     bridge: Bridge,
-    chosen: Sequence[Chosen],
+    plan: Plan,
     rate: float | None = None,
     wait: Callable[[float], object] = time.sleep,
     stopping: Callable[[], bool] = lambda: False,
@@ -115,22 +79,37 @@ def replay_all(
 ) -> Iterator[Progress]:
     """Replays one after the other, at most `rate` a second; yields before the first and after each.
 
+    Leaves out events that others have replayed since they were planned.
     Ends between two events once it is `stopping`, which may cut a `wait` short. Raises StoreUnavailable.
     """
-    progress = Progress(len(chosen))
+    progress = Progress(plan.total, plan.left_out.copy())
     yield progress
     began = clock()
-    for number, event in enumerate(chosen):
+    for number, event in enumerate(plan.chosen):
         if rate is not None and (early := began + number / rate - clock()) > 0:
             wait(early)
         if stopping():
             return
-        try:
-            replay(bridge, event.id)
+        reason = _replay_unless_settled(bridge, event.id)
+        if reason is None:
             progress.replayed[event.webhook] += 1
-        except NotFound:
-            progress.left_out["pruned meanwhile"] += 1
-        except CantReplay:
-            progress.left_out[f"the webhook {event.webhook} is no longer defined"] += 1
+        else:
+            progress.left_out[reason] += 1
         progress.last = event.id
         yield progress
+
+
+def _replay_unless_settled(bridge: Bridge, event_id: str) -> str | None:
+    """Replays the event; returns why not, if so."""
+    family = families(bridge.store.queries, [event_id])[event_id]
+    if (reason := why_settled(family)) is not None:
+        return reason
+    latest = family.replays[-1].id if family.replays else family.origin
+    try:
+        # Two people who replay the same events at the same time see the same latest one: the store takes one replay.
+        committed = _add(bridge, event_id, f"replay after {latest}")
+    except NotFound:
+        return "pruned meanwhile"
+    except CantReplay:
+        return "the webhook was removed from the definitions meanwhile"
+    return REPLAY_PENDING if committed.duplicate else None

@@ -29,8 +29,9 @@ from admin.check.health import State, ago, what_is_wrong
 from admin.cli.tables import plain, pretty
 from admin.events.failed import failed_since
 from admin.events.paths import select
-from admin.events.replay import Chosen, choose, replay_all
 from admin.events.replay import replay as replay_event
+from admin.events.replay import replay_all
+from admin.events.replay_plan import Plan, choose, plan_of
 from admin.events.send import as_curl, delivery_of
 from admin.explain.explainer import Explainer
 from admin.markdown import as_html, as_text
@@ -185,27 +186,27 @@ def event(event_id: str) -> str:
 @blueprint.get("/replay")
 def ask_replay() -> str:
     """Asks for confirmation before events are replayed."""
-    filters, chosen = _chosen_by(request.args)
-    return render("replay.html", filters=filters, chosen=chosen)
+    filters, plan = _plan_for(request.args)
+    return render("replay.html", filters=filters, plan=plan)
 
 
 @blueprint.post("/replay")
-def replay_many() -> str | Response:
+def replay_many() -> str:
     """Replays exactly the events that were confirmed."""
-    filters, chosen = _chosen_by(request.form)
-    if not chosen:
-        return render("replay.html", filters=filters, chosen=chosen)
-    if request.form.get("number") != str(len(chosen)):
+    filters, plan = _plan_for(request.form)
+    if not plan.chosen:
+        return render("replay.html", filters=filters, plan=plan)
+    if request.form.get("number") != str(len(plan.chosen)):
         # Events have come or gone since then: what was confirmed is not what would happen.
-        return render("replay.html", filters=filters, chosen=chosen, changed=True)
-    *_, progress = replay_all(bridge(), chosen)
+        return render("replay.html", filters=filters, plan=plan, changed=True)
+    *_, progress = replay_all(bridge(), plan)
     for webhook, number in sorted(progress.replayed.items()):
         changed("replayed", webhook, f"{number} events, by {', '.join(f'{k} {v}' for k, v in filters.items())}")
-    return _redirect(url_for(".events", webhook=filters.get("webhook")))
+    return render("replayed.html", filters=filters, progress=progress)
 
 
-def _chosen_by(asked: MultiDict[str, str]) -> tuple[dict[str, str], list[Chosen]]:
-    """The filter that was given, and the events that match it."""
+def _plan_for(asked: MultiDict[str, str]) -> tuple[dict[str, str], Plan]:
+    """The filter that was given, and what a replay of the events that match it would do."""
     filters = {key: asked[key] for key in ("webhook", "status", "text") if asked.get(key)}
     status = filters.get("status")
     if not filters or (status is not None and status not in STATUSES):
@@ -217,7 +218,7 @@ def _chosen_by(asked: MultiDict[str, str]) -> tuple[dict[str, str], list[Chosen]
         before_seq=to + 1 if to else None,
         text=filters.get("text"),
     )
-    return filters, choose(bridge(), query, most=_REPLAYED_AT_ONCE)
+    return filters, plan_of(bridge(), choose(bridge(), query, most=_REPLAYED_AT_ONCE))
 
 
 @blueprint.post("/events/<event_id>/replay")

@@ -26,6 +26,9 @@ class Queries(Protocol):
     def with_replays(self, event_ids: Sequence[str]) -> list[Event]:
         """These events, of those that exist, and their direct replays; oldest first, without payloads."""
 
+    def with_effect(self, event_ids: Sequence[str]) -> set[str]:
+        """The ids of those of these events that have completed a task or started a workflow."""
+
     def event_counts(self) -> dict[str, int]:
         """status → number of events."""
 

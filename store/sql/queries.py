@@ -49,6 +49,14 @@ SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE id = ANY(%(ids)s)
 UNION SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE replay_of = ANY(%(ids)s) ORDER BY seq
 """
 
+# One look into an index for each event, however many targets there are: a join might read them all.
+_WITH_EFFECT = """
+SELECT event_id FROM unnest(%s::text[]) AS asked (event_id) WHERE 1 = (
+    SELECT 1 FROM bridge.targets t
+    WHERE t.event_id = asked.event_id AND t.kind IN ('complete', 'start') AND t.state = 'done' LIMIT 1
+)
+"""
+
 
 class SqlQueries(Queries):
     """Each database has its own indexes for lists and counts of events: see the subclasses."""
@@ -114,6 +122,9 @@ class SqlQueries(Queries):
         if not event_ids:
             return []
         return [rows.event(row) for row in self._database.read(_WITH_REPLAYS, {"ids": list(event_ids)})]
+
+    def with_effect(self, event_ids: Sequence[str]) -> set[str]:
+        return {event_id for (event_id,) in self._database.read(_WITH_EFFECT, (list(event_ids),))}
 
     def targets_of(self, event_ids: Sequence[str]) -> list[Target]:
         sql = f"SELECT {rows.TARGET} FROM bridge.targets WHERE event_id = ANY(%s) ORDER BY id"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -16,9 +19,11 @@ from flask.testing import FlaskClient
 from admin.bridge import Bridge
 from admin.cli import follow
 from admin.events.follow import Follower
-from admin.events.replay import choose, replay, replay_all
-from store.records import Event, EventFilter, NewEvent, new_event_id
+from admin.events.replay import replay, replay_all
+from admin.events.replay_plan import Plan, choose, plan_of
+from store.records import Decision, Event, EventFilter, NewEvent, NewTarget, Result, Term, new_event_id
 from tests.admin.conftest import Cli
+from tests.admin.events.test_families import finish
 from tests.admin.page.test_app import form_of
 from tests.admin.sample import Sample
 
@@ -38,6 +43,19 @@ def arrive(sample: Sample, number: int, webhook: str = "github-deploys", ago: in
     return ids
 
 
+def fail(sample: Sample, number: int, webhook: str = "github-deploys", ago: int = 0) -> list[str]:
+    """The same, and they failed."""
+    ids = arrive(sample, number, webhook, ago)
+    for one in ids:
+        finish(sample, one, "failed")
+    return ids
+
+
+def planned(sample: Sample) -> Plan:
+    """The plan for all marked events."""
+    return plan_of(sample.bridge(), choose(sample.bridge(), EventFilter(text='"marked"')))
+
+
 def replayed(sample: Sample) -> list[Event]:
     """The replays, in the order of arrival."""
     found = sample.store.queries.events(EventFilter(limit=1000))
@@ -48,7 +66,7 @@ MARKED = ["--text", '"marked"']
 
 
 def test_many_are_replayed_in_the_order_of_their_arrival(cli: Cli, sample: Sample) -> None:
-    ids = arrive(sample, 5)
+    ids = fail(sample, 5)
     result = cli("events", "replay", *MARKED, "--rate", "1000/s")
     assert result.stdout == "5 of 5 events replayed\n"
     assert [event.replay_of for event in replayed(sample)] == ids
@@ -57,17 +75,18 @@ def test_many_are_replayed_in_the_order_of_their_arrival(cli: Cli, sample: Sampl
 
 
 def test_a_dry_run_only_says_how_many(cli: Cli, sample: Sample) -> None:
-    arrive(sample, 3)
+    fail(sample, 3)
     result = cli("events", "replay", *MARKED, "--dry-run")
-    assert result.stdout.startswith("3 events would be replayed (github-deploys 3), which arrived from 20")
+    assert result.stdout.startswith("3 events would be replayed, which arrived from 20")
+    assert result.stdout.endswith("\n  github-deploys: 3 failed\n")
     assert json.loads(cli("events", "replay", *MARKED, "--dry-run", "--json").stdout)["chosen"] == 3
     assert replayed(sample) == []
     assert "no event matches" in cli("events", "replay", "--text", "nowhere at all").stderr
 
 
 def test_since_and_after_bound_what_is_chosen(cli: Cli, sample: Sample) -> None:
-    old = arrive(sample, 2, ago=3 * 60 * MINUTE)
-    new = arrive(sample, 2)
+    old = fail(sample, 2, ago=3 * 60 * MINUTE)
+    new = fail(sample, 2)
     assert json.loads(cli("events", "replay", *MARKED, "--since", "2h", "--dry-run", "--json").stdout)["chosen"] == 2
     cli("events", "replay", *MARKED, "--after", old[1], "--rate", "1000/s")
     assert [event.replay_of for event in replayed(sample)] == new
@@ -89,15 +108,15 @@ def test_what_makes_no_sense_is_wrong_usage(cli: Cli, arguments: list[str], word
 
 
 def test_what_cannot_be_replayed_is_left_out_and_said(cli: Cli, sample: Sample) -> None:
-    arrive(sample, 2)
-    arrive(sample, 1, webhook="gone-webhook")
+    fail(sample, 2)
+    fail(sample, 1, webhook="gone-webhook")
     result = cli("events", "replay", *MARKED, "--rate", "1000/s", code=1)
     assert result.stdout == "2 of 3 events replayed\n"
-    assert "1 were not: the webhook gone-webhook is no longer defined" in result.stderr
+    assert "1 left out: the webhook gone-webhook is no longer defined" in result.stderr
 
 
 def test_ctrl_c_stops_between_two_and_says_how_to_go_on(cli: Cli, sample: Sample) -> None:
-    ids = arrive(sample, 200)
+    ids = fail(sample, 200)
 
     def interrupt() -> None:
         while not replayed(sample):
@@ -113,11 +132,11 @@ def test_ctrl_c_stops_between_two_and_says_how_to_go_on(cli: Cli, sample: Sample
     assert result.stdout == f"{len(done)} of 200 events replayed\n"
     assert f"{200 - len(done)} are left; to continue, add --after {done[-1].replay_of}" in result.stderr
     cli("events", "replay", *MARKED, "--after", str(done[-1].replay_of), "--rate", "10000/s")
-    assert [event.replay_of for event in replayed(sample)][:200] == ids
+    assert [event.replay_of for event in replayed(sample)] == ids
 
 
 def test_the_rate_is_kept(sample: Sample) -> None:
-    arrive(sample, 10)
+    fail(sample, 10)
     now = [0.0]
     waits: list[float] = []
 
@@ -125,17 +144,143 @@ def test_the_rate_is_kept(sample: Sample) -> None:
         waits.append(seconds)
         now[0] += seconds
 
-    chosen = choose(sample.bridge(), EventFilter(text='"marked"'))
-    *_, progress = replay_all(sample.bridge(), chosen, 5, wait, clock=lambda: now[0])
+    *_, progress = replay_all(sample.bridge(), planned(sample), 5, wait, clock=lambda: now[0])
     assert progress.done == 10
     assert sum(waits) == pytest.approx(9 / 5)
+
+
+# --- what is left out, and what is asked ---
+
+
+def test_nothing_is_started_twice_by_a_second_replay_of_the_same_events(cli: Cli, sample: Sample) -> None:
+    fail(sample, 3)
+    cli("events", "replay", "--status", "failed", *MARKED)
+    result = cli("events", "replay", "--status", "failed", *MARKED)
+    assert result.stdout == "0 of 3 events replayed\n"
+    assert "3 left out: a replay is pending" in result.stderr
+    first, second, third = replayed(sample)
+    finish(sample, first.id, "delivered")
+    finish(sample, second.id, "failed")
+    finish(sample, third.id, "expired")
+    result = cli("events", "replay", "--status", "failed", *MARKED)
+    assert result.stdout == "2 of 4 events replayed\n"  # the second one and its replay both failed: they are the same
+    assert "1 left out: a replay was already delivered" in result.stderr
+    assert "1 left out: the same event is replayed already" in result.stderr
+    assert [event.replay_of for event in replayed(sample)[3:]] == [second.replay_of, third.replay_of]
+
+
+def test_a_replay_that_was_delivered_is_itself_left_out(cli: Cli, sample: Sample) -> None:
+    [old] = fail(sample, 1)
+    new = replay(sample.bridge(), old)
+    finish(sample, new, "delivered")
+    assert cli("events", "replay", *MARKED, "--yes").stdout == "0 of 2 events replayed\n"
+
+
+def test_two_who_replay_the_same_events_at_the_same_time_replay_each_once(sample: Sample) -> None:
+    ids = fail(sample, 4)
+    plans = [planned(sample), planned(sample)]
+    runs = [replay_all(sample.bridge(), plan) for plan in plans]
+    *_, first = [next(run) for _ in ids for run in runs]
+    *_, second = [one for run in runs for one in run]
+    assert sorted(str(event.replay_of) for event in replayed(sample)) == sorted(ids)
+    assert first.left_out | second.left_out == {"a replay is pending": 4}
+
+
+def test_a_replay_that_another_adds_at_the_same_moment_is_taken_once(sample: Sample) -> None:
+    """The other's replay is committed after this one has looked for replays."""
+    [old] = fail(sample, 1)
+    plan, sample_bridge, other_bridge = planned(sample), sample.bridge(), sample.bridge()
+    append = sample.store.deliveries.append
+
+    def append_after_the_other(events: list[NewEvent]) -> Any:
+        sample.store.deliveries.append = append  # type: ignore[method-assign]
+        others = replace(events[0], id=new_event_id())
+        assert other_bridge.store.deliveries.append([others])[0].event_id == others.id
+        return append(events)
+
+    sample.store.deliveries.append = append_after_the_other  # type: ignore[method-assign, assignment]
+    *_, progress = replay_all(sample_bridge, plan)
+    assert progress.left_out == {"a replay is pending": 1}
+    assert [event.replay_of for event in replayed(sample)] == [old]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "webhooks", "words"),
+    [
+        (["delivered", "failed"], ["orders"], "1 was delivered, wholly or in part, and would be again"),
+        (["pending"], ["orders"], "1 is pending and may be delivered without a replay, too"),
+        (["failed", "failed"], ["orders", "slack"], "the events belong to 2 webhooks"),
+    ],
+)
+def test_what_may_do_something_twice_needs_a_yes(
+    cli: Cli, sample: Sample, statuses: list[Any], webhooks: list[str], words: str
+) -> None:
+    for webhook, status in zip(webhooks * 2, statuses, strict=False):
+        finish(sample, arrive(sample, 1, webhook)[0], status)
+    result = cli("events", "replay", *MARKED, code=2)
+    assert f"nothing was replayed: {words}" in result.stderr
+    assert "add --yes" in result.stderr
+    assert replayed(sample) == []
+    planned_json = json.loads(cli("events", "replay", *MARKED, "--dry-run", "--json").stdout)
+    assert planned_json["toConfirm"] == [words]
+    cli("events", "replay", *MARKED, "--yes")
+    assert len(replayed(sample)) == len(statuses)
+
+
+def test_an_event_that_failed_after_it_had_started_something_needs_a_yes(cli: Cli, sample: Sample) -> None:
+    [old] = arrive(sample, 1)
+    now, targets = sample.store.now(), tuple(NewTarget("start", flow) for flow in ("known", "unknown"))
+    decision = Decision(old, "pending", "no", targets)
+    known, unknown = sample.store.decisions.decide(Term("sample"), [decision], [], now, "sample", 2)
+    sample.store.claims.record_results("sample", [Result(known, "done"), Result(unknown, "failed")], now)
+    assert sample.bridge().event(old).status == "failed"
+    assert "1 was delivered, wholly or in part" in cli("events", "replay", "--status", "failed", *MARKED, code=2).stderr
+
+
+@pytest.mark.parametrize(("answer", "number"), [("y", 1), ("n", 0)])
+def test_a_person_is_asked(sample: Sample, answer: str, number: int) -> None:
+    finish(sample, arrive(sample, 1)[0], "delivered")
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    command = [sys.executable, "-c", "from admin.cli import main; main()", "events", "replay", *MARKED]
+    environment = {**os.environ, **sample.environment}
+    done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, env=environment, cwd=sample.folder)
+    os.close(ours)
+    os.close(theirs)
+    assert "Replay them? [y/N]" in done.stderr
+    assert (done.returncode, len(replayed(sample))) == (1 - number, number)
+
+
+def test_events_of_webhooks_that_are_gone_are_named_before(cli: Cli, sample: Sample) -> None:
+    fail(sample, 1)
+    fail(sample, 2, webhook="gone-webhook")
+    result = cli("events", "replay", *MARKED, "--dry-run")
+    assert result.stdout.endswith("2 left out: the webhook gone-webhook is no longer defined\n")
+    found = json.loads(cli("events", "replay", *MARKED, "--dry-run", "--json").stdout)
+    assert (found["chosen"], found["byWebhook"]) == (3, {"github-deploys": {"failed": 1}})
+    assert found["leftOut"] == {"the webhook gone-webhook is no longer defined": 2}
 
 
 # --- the page ---
 
 
+def test_the_page_says_what_is_left_out_and_why(client: FlaskClient, sample: Sample) -> None:
+    old, _ = fail(sample, 2)
+    finish(sample, replay(sample.bridge(), old), "delivered")
+    finish(sample, arrive(sample, 1, "orders")[0], "delivered")
+    asked = client.get('/replay?text="marked"').text
+    assert "<li>2: a replay was already delivered</li>" in asked
+    assert "<li>github-deploys: 1 failed</li><li>orders: 1 delivered</li>" in asked
+    assert "1 was delivered, wholly or in part" in asked
+    form = form_of(asked) | {"text": '"marked"', "number": "2", "to": str(planned(sample).newest)}
+    answer = client.post("/replay", data=form, headers={"Origin": "http://localhost"})
+    assert "2 of 4 events replayed" in answer.text
+    assert "<li>2: a replay was already delivered</li>" in answer.text
+    assert "Nothing is left to replay." in client.get('/replay?text="marked"').text
+
+
 def test_the_page_asks_twice_and_replays_just_these(client: FlaskClient, sample: Sample) -> None:
-    arrive(sample, 3)
+    fail(sample, 3)
     listed = client.get('/events?text="marked"').text
     assert "Replay these 3" in listed
     asked = client.get('/replay?text="marked"').text
@@ -144,16 +289,16 @@ def test_the_page_asks_twice_and_replays_just_these(client: FlaskClient, sample:
     form = form_of(asked) | {
         "text": '"marked"',
         "number": "3",
-        "to": str(choose(sample.bridge(), EventFilter(text='"marked"'))[-1].seq),
+        "to": str(planned(sample).newest),
     }
-    arrive(sample, 2)
+    fail(sample, 2)
     answer = client.post("/replay", data=form, headers={"Origin": "http://localhost"})
-    assert answer.status_code in (302, 303)
+    assert "3 of 3 events replayed" in answer.text
     assert len(replayed(sample)) == 3
 
 
 def test_the_page_asks_again_if_the_number_has_changed(client: FlaskClient, sample: Sample) -> None:
-    arrive(sample, 2)
+    fail(sample, 2)
     form = form_of(client.get('/replay?text="marked"').text) | {"text": '"marked"', "number": "5"}
     answer = client.post("/replay", data=form, headers={"Origin": "http://localhost"})
     assert "has changed in the meantime" in answer.text

@@ -222,3 +222,13 @@ def test_an_event_is_found_with_its_direct_replays(store: Store) -> None:
     assert ids(store.queries.with_replays(["a", "a1", "pruned"])) == ["a", "a1", "pruned1", "a2", "a11"]
     assert [found.payload for found in store.queries.with_replays(["a11"])] == ["{}"]
     assert store.queries.with_replays([]) == []
+
+
+def test_events_that_had_an_effect_are_told_from_those_that_had_none(store: Store) -> None:
+    for id_ in ("both", "half", "failed", "undecided"):
+        arrive(store, id_)
+    for id_, first, second in (("both", "done", "done"), ("half", "failed", "done"), ("failed", "failed", "failed")):
+        decide(store, id_, start(1), start(2))
+        end(store, id_, first, second)  # type: ignore[arg-type]
+    assert store.queries.with_effect(["both", "half", "failed", "undecided", "unknown"]) == {"both", "half"}
+    assert store.queries.with_effect([]) == set()

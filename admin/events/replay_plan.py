@@ -1,0 +1,141 @@
+"""What a replay of many would do: which events, which are left out and why, and what a person must confirm."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from admin.bridge import Bridge
+from admin.events.families import Family, families
+from store.records import EventFilter, EventStatus
+
+REPLAY_DELIVERED = "a replay was already delivered"
+REPLAY_PENDING = "a replay is pending"
+SAME_EVENT = "the same event is replayed already"
+SETTLED = frozenset({REPLAY_DELIVERED, REPLAY_PENDING, SAME_EVENT})
+"""Reasons to leave an event out that ask nothing of anybody."""
+_PAGE = 200
+_OUT_OF_ORDER = 60_000
+"""Milliseconds by which the times of events may be out of order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An event to replay."""
+
+    seq: int
+    id: str
+    webhook: str
+    status: EventStatus
+    received_at: int
+
+
+@dataclass
+class Plan:
+    """What a replay of many would do."""
+
+    chosen: list[Chosen] = field(default_factory=list)
+    """The events to replay, oldest first."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """reason → events that match but would not be replayed."""
+    had_effect: int = 0
+    """How many of the chosen were delivered, wholly or in part."""
+    newest: int = 0
+    """The largest `seq` of all that match."""
+
+    @property
+    def total(self) -> int:
+        """Events that match."""
+        return len(self.chosen) + self.left_out.total()
+
+    @property
+    def by_webhook(self) -> dict[str, dict[str, int]]:
+        """webhook → status → events to replay."""
+        found: dict[str, dict[str, int]] = {}
+        for event in self.chosen:
+            statuses = found.setdefault(event.webhook, {})
+            statuses[event.status] = statuses.get(event.status, 0) + 1
+        return dict(sorted(found.items()))
+
+    @property
+    def to_confirm(self) -> list[str]:
+        """What a person should confirm before these events are replayed; empty if nothing."""
+        pending = sum(event.status == "pending" for event in self.chosen)
+        webhooks = len(self.by_webhook)
+        found = []
+        if self.had_effect:
+            found.append(f"{_number(self.had_effect, 'was', 'were')} delivered, wholly or in part, and would be again")
+        if pending:
+            found.append(f"{_number(pending, 'is', 'are')} pending and may be delivered without a replay, too")
+        if webhooks > 1:
+            found.append(f"the events belong to {webhooks} webhooks")
+        return found
+
+
+def _number(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def choose(
+    bridge: Bridge, query: EventFilter, since: int | None = None, after_seq: int = 0, most: int | None = None
+) -> list[Chosen]:
+    """The events that match the query and arrived at `since` or later, oldest first; at most the newest `most`.
+
+    `query.limit` is ignored. Events that arrive later, replays included, are not among them.
+    """
+    found: list[Chosen] = []
+    before = query.before_seq
+    while page := bridge.events(replace(query, before_seq=before, limit=_PAGE)):
+        for event in page:
+            if event.seq <= after_seq or (since is not None and event.received_at < since):
+                # The clocks of several relays may differ a little; sequence numbers are in order.
+                if event.seq <= after_seq or event.received_at < (since or 0) - _OUT_OF_ORDER:
+                    return found[::-1]
+                continue
+            found.append(Chosen(event.seq, event.id, event.webhook, event.status, event.received_at))
+            if most is not None and len(found) >= most:
+                return found[::-1]
+        before = page[-1].seq
+    return found[::-1]
+
+
+def plan_of(bridge: Bridge, matching: Sequence[Chosen]) -> Plan:
+    """The plan for these events, oldest first: one of each family, if none of its replays is delivered or pending."""
+    plan = Plan(newest=matching[-1].seq if matching else 0)
+    origins = set[str]()
+    for first in range(0, len(matching), _PAGE):
+        page = matching[first : first + _PAGE]
+        family_of = families(bridge.store.queries, [event.id for event in page])
+        chosen = []
+        for event in page:
+            family = family_of[event.id]
+            reason = undefined(event.webhook) if is_undefined(bridge, event.webhook) else why_settled(family)
+            if reason is None and family.origin in origins:
+                reason = SAME_EVENT
+            if reason is None:
+                origins.add(family.origin)
+                chosen.append(event)
+            else:
+                plan.left_out[reason] += 1
+        plan.chosen += chosen
+        acted = bridge.store.queries.with_effect([event.id for event in chosen])
+        plan.had_effect += sum(event.status == "delivered" or event.id in acted for event in chosen)
+    return plan
+
+
+def why_settled(family: Family) -> str | None:
+    """Why nothing of the family needs a replay; None if something may."""
+    if family.delivered is not None:
+        return REPLAY_DELIVERED
+    return REPLAY_PENDING if family.pending is not None else None
+
+
+def is_undefined(bridge: Bridge, webhook: str) -> bool:
+    """Whether the webhook is certainly no longer defined: not if the definitions have errors."""
+    return webhook not in bridge.definitions.by_name and not bridge.definitions.errors
+
+
+def undefined(webhook: str) -> str:
+    """Why events of such a webhook aren't replayed."""
+    return f"the webhook {webhook} is no longer defined"
