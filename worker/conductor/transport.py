@@ -60,7 +60,7 @@ class _Limits:
         """Seconds left for the answer. Raises TimeoutError if there are none."""
         left = self.answered - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the answer takes longer than BRIDGE_CALL_TIMEOUT")
+            raise TimeoutError
         return left
 
 
@@ -184,7 +184,8 @@ class Transport(RESTClientObject):  # type: ignore[misc]
             self._pool.clear()
         self._used = now
         self._limits.connected = now + self._bounds.to_connect
-        self._limits.answered = now + min(self._bounds.timeout, self._patience)
+        seconds = min(self._bounds.timeout, self._patience)
+        self._limits.answered = now + seconds
         try:
             response = self._pool.request(method, url, body=content, headers=headers, preload_content=False)
             text = bytearray()
@@ -197,6 +198,10 @@ class Transport(RESTClientObject):  # type: ignore[misc]
             response.release_conn()
         except _NO_CONNECTION as error:
             raise self._no_answer(Unreachable(f"no connection: {error}")) from error
+        except (urllib3.exceptions.TimeoutError, TimeoutError) as error:
+            raise self._no_answer(
+                OutcomeUnknown(f"Conductor gave no complete answer within {seconds:.3g} s")
+            ) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._no_answer(OutcomeUnknown(f"{type(error).__name__}: {error}")) from error
         self.last = response.status, None

@@ -710,7 +710,7 @@ def test_a_call_that_takes_too_long_is_given_up(server: StandIn, conductor: Cond
     conductor = Conductor(server.url, Bounds(0.2))
     server.answers = [Answer("a long answer that comes byte by byte", wait=0.5)]
     began = time.monotonic()
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknown, match=r"^Conductor gave no complete answer within 0\.2 s$"):
         conductor.start("flow", None, "{}", "event")
     assert time.monotonic() - began < 10, "byte by byte it would be 20 seconds"
 
@@ -730,7 +730,7 @@ def test_an_answer_whose_head_comes_byte_by_byte_is_given_up_as_soon() -> None:
         threading.Thread(target=trickle, daemon=True).start()
         conductor = Conductor(f"http://127.0.0.1:{listener.getsockname()[1]}/api", Bounds(0.5))
         began = time.monotonic()
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(OutcomeUnknown, match=r"^Conductor gave no complete answer within 0\.5 s$"):
             conductor.start("flow", None, "{}", "event")
         assert time.monotonic() - began < 10, "byte by byte it would be 20 seconds"
         for peer in peers:
