@@ -103,6 +103,9 @@ def test_many_failed_events_are_replayed_once_the_reason_is_mended(bridge: Bridg
     assert len(replays) == 5
     for event in replays:
         bridge.wait_for_event(event.id, "delivered")
+    assert bridge.cli(*many, "--rate", "50/s") == "0 of 5 events replayed\n"
+    assert len(bridge.events("later")) == 10
+    for event in replays:
         assert len(started_by(conductor, unique("registered_later"), event.id)) == 1
 
 
