@@ -109,7 +109,9 @@ def _check_workflows(here: Here, definitions: Definitions) -> tuple[tuple[Proble
 
     def check() -> None:
         try:
-            found.append(check_workflows(connect(here.settings, SECONDS), definitions, documents=sample_events))
+            left = here.settings.bridge_leave_to_conductor
+            conductor = connect(here.settings, SECONDS)
+            found.append(check_workflows(conductor, definitions, documents=sample_events, left=left))
         except ConductorError as error:
             found.append(error)
 

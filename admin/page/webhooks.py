@@ -169,8 +169,10 @@ def _about_workflows(webhook: Webhook | None, catalogue: Catalogue) -> tuple[Pro
     """What of the webhook doesn't fit the workflows that Conductor has, if it can be asked."""
     if webhook is None or catalogue.failure:
         return ()
-    alone = Definitions((webhook,))
-    return check_workflows(source().conductor, alone, catalogue.versions, sample_events, seconds=_COMPARED).problems
+    left = source().settings.bridge_leave_to_conductor
+    return check_workflows(
+        source().conductor, Definitions((webhook,)), catalogue.versions, sample_events, _COMPARED, left
+    ).problems
 
 
 # --- one webhook --------------------------------------------------------------------------------------------

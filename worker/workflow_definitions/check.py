@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,14 +45,17 @@ def check_workflows(
     versions: Mapping[str, Sequence[int]] | None = None,
     documents: Documents = lambda webhook: (),
     seconds: float = SECONDS,
+    left: Collection[str] = (),
 ) -> Checked:
     """Compares the webhooks with the workflows that Conductor has.
 
+    The workflows that are `left` to Conductor's own webhooks aren't compared.
     `versions` are those of `Conductor.workflow_versions`, if the caller has asked already. Each version of a receiver
     is read once, however many webhooks name it. Raises ConductorError if the workflows can't be listed.
     """
     until = time.monotonic() + seconds
-    check = _Check(conductor, definitions, conductor.workflow_versions() if versions is None else versions, until)
+    versions = conductor.workflow_versions() if versions is None else versions
+    check = _Check(conductor, definitions, versions, until, left)
     check.read()
     found = [problem for webhook in definitions.webhooks for problem in check.webhook(webhook, documents)]
     return Checked(tuple(found), check.unread)
@@ -60,13 +63,19 @@ def check_workflows(
 
 class _Check:
     def __init__(
-        self, conductor: Conductor, definitions: Definitions, versions: Mapping[str, Sequence[int]], until: float
+        self,
+        conductor: Conductor,
+        definitions: Definitions,
+        versions: Mapping[str, Sequence[int]],
+        until: float,
+        left: Collection[str],
     ):
         self.unread = ""
         self._conductor = conductor
         self._definitions = definitions
         self._versions = versions
         self._until = until
+        self._left = left
         self._read: dict[tuple[str, int], WaitTasks] = {}
         self._inside: dict[str, list[WaitTask]] = {}
         """Sub-workflow that is defined inside a receiver → its tasks."""
@@ -80,6 +89,7 @@ class _Check:
             (workflow, version)
             for webhook in self._definitions.webhooks
             for workflow, versions in webhook.receivers.items()
+            if workflow not in self._left
             for version in self._looked_at(workflow, versions)
         }
         for workflow, version in sorted(wanted):
@@ -110,6 +120,8 @@ class _Check:
         """What doesn't fit in one webhook."""
         for workflow, versions in webhook.receivers.items():
             where: Where = ("receivers", workflow)
+            if workflow in self._left:
+                continue
             if workflow in self._inside and workflow not in self._versions:
                 yield from self._matches(webhook, where, workflow, self._inside[workflow], documents)
                 continue
@@ -119,6 +131,8 @@ class _Check:
                 if (tasks := self._read.get((workflow, version))) is not None:
                     yield from self._waits(webhook, workflow, version, tasks, documents)
         for index, start in enumerate(webhook.starts):
+            if start.workflow in self._left:
+                continue
             for what, remedy in self._missing(start.workflow, () if start.version is None else (start.version,)):
                 yield self._problem(webhook, ("starts", index), what, remedy, fails_check=True)
 

@@ -50,6 +50,12 @@ def test_a_start_of_a_workflow_that_is_missing_fails_the_check(cli: Cli, conduct
     assert missing["line"] > 1
 
 
+def test_workflows_that_are_left_to_conductor_are_not_compared(cli: Cli, conductor: StandIn) -> None:
+    conductor.has(*ALL[1:-1])
+    cli.environment["BRIDGE_LEAVE_TO_CONDUCTOR"] = "on_push,deploy"
+    assert "Conductor has no workflow" not in cli("check").stdout
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 500])
 def test_a_server_that_lists_no_workflows_is_said_once_and_the_rest_goes_on(
     cli: Cli, conductor: StandIn, status: int
