@@ -281,7 +281,10 @@ class Term:
     holder: str
     """The worker. Once another one is leader, nothing is written in this term."""
     predecessor: str | None = None
-    """The previous leader, if its term ran out or it was found dead; None if there was none, or it resigned."""
+    """The previous leader, if its term ran out or it was found dead; None if there was none, or it resigned.
+
+    A worker that is elected again without having resigned is its own predecessor: if the answer to the first election
+    was lost, it doesn't know whom it replaced."""
     predecessor_until: int = 0
     """When that term had ended at the latest, by the store's clock. What it sent may take effect later."""
 

@@ -45,7 +45,7 @@ class PostgresLeadership(Leadership):
                 return None
             until: int = now + int(seconds * 1000)
             connection.write("UPDATE bridge.leads SET holder = %s, until = %s WHERE name = 'decider'", (worker, until))
-        if before in (NOBODY, worker):
+        if before == NOBODY:
             return Term(worker)
         return Term(worker, before, min(now, before_until))
 

@@ -15,7 +15,8 @@ class Leadership(Protocol):
         """Makes this worker leader for this many seconds, if the last term has run out or its holder is known to be
         dead.
 
-        None while another worker is leader. If the caller is already leader, this renews its term.
+        None while another worker is leader. If the caller is already leader, this renews its term, in which it is its
+        own predecessor.
         """
 
     def renew(self, term: Term, seconds: float) -> bool:

@@ -52,7 +52,7 @@ class SqliteLeadership(Leadership):
                 "INSERT OR REPLACE INTO leads (name, holder, until, guarded) VALUES ('decider', ?, ?, ?)",
                 (worker, until, locked),
             )
-        if before in (None, worker):
+        if before is None:
             return Term(worker)
         return Term(worker, before, min(now, before_until))
 

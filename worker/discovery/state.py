@@ -60,6 +60,7 @@ class DiscoveryState:
         self._search_gap = search_gap
         # What a scan needs.
         self._unsure = True
+        self._poll_lost = False
         self._index_alone_at: float | None = None
         self._queued_at = _NEVER
         self._wanted = False
@@ -91,6 +92,11 @@ class DiscoveryState:
         if self._unsure:
             return "unsure"
         return "both" if self._needs_index() else "queue"
+
+    @property
+    def poll_in_doubt(self) -> bool:
+        """Whether a poll's answer was lost in this term, and the index hasn't been searched since."""
+        return self._unsure and self._poll_lost
 
     def _needs_index(self) -> bool:
         found, queued = self._index_alone_at, self._queued_at
@@ -133,7 +139,7 @@ class DiscoveryState:
 
     def poll_lost(self) -> None:
         """A poll's answer may be lost, or a task in it can't be identified: only the index knows now."""
-        self._unsure = True
+        self._unsure = self._poll_lost = True
         self._missed = 0
 
     def want_search(self) -> None:

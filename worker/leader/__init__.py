@@ -30,7 +30,8 @@ term lost  Another worker has been elected, as this one didn't renew its term in
 error      The store is unavailable, or something failed that nobody foresaw. The worker resigns if it can, and is
            elected again like any other.
 resigns    The term ends at once, and another worker can be elected without waiting for it to run out. A leader that
-           can't be sure that all it has sent to Conductor has taken effect doesn't resign: its term runs out.
+           can't be sure that all it, or a dead predecessor, has sent to Conductor has taken effect doesn't resign: its
+           term runs out.
 
 The fence. `Leadership.elect` returns a `Term`, and every method of the store that writes a decision takes one: deciding
 without having been elected is a type error. In the same transaction the store checks that the term's holder is still

@@ -112,6 +112,11 @@ class Leader:
         """When Conductor was last asked for its own webhooks (monotonic clock)."""
         self._listener = store.signals.listener("events")
 
+    @property
+    def settled(self) -> bool:
+        """Whether the predecessor's polls, and this leader's, have taken effect by now if they ever do."""
+        return self._clock.monotonic() >= self.quiet_until and not self.state.poll_in_doubt
+
     def load(self) -> None:
         """Reads everything from the store. Raises LeadershipLost and StoreUnavailable."""
         started = self._clock.monotonic()

@@ -247,8 +247,8 @@ class Worker:
         finished = self._timeouts.finish()
         with suppress(StoreUnavailable):
             self.hand_over()
-        if not finished:  # the term then runs out
-            log.warning("a task's time-out is still being extended: not resigning")
+        if not (finished and leader.settled):  # the term then runs out
+            log.warning("what was sent to Conductor may still take effect: not resigning")
             return
         with suppress(StoreUnavailable):
             self._store.leadership.resign(leader.term)

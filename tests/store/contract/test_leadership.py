@@ -18,7 +18,8 @@ def test_one_worker_has_leadership_until_it_resigns(store: Store, other: Store) 
     assert not other.leadership.renew(Term("another"), LONG)
     term = store.leadership.elect("me", LONG)
     assert term is not None, "it has it anew"
-    assert term.predecessor is None
+    assert term.predecessor == "me", "it may not know whom it has replaced"
+    assert before <= term.predecessor_until <= other.now()
     leader = other.leadership.leader()
     assert leader is not None and leader[0] == term.holder == "me"
     assert before + 1000 * LONG <= leader[1] <= store.now() + 1000 * LONG

@@ -195,6 +195,51 @@ def test_who_follows_a_worker_that_said_goodbye_or_ended_long_ago_decides_at_onc
     assert leader_of(third).quiet_until < time.monotonic()
 
 
+def test_a_worker_keeps_quiet_after_a_dead_one_though_the_answer_to_its_election_was_lost(bench: Bench) -> None:
+    dead, successor = bench.deciding(), bench.worker()
+    bench.store.leadership._unlock(dead.id)
+    elect = bench.store.leadership.elect
+
+    def lost(worker_id: str, seconds: float) -> Term | None:
+        elect(worker_id, seconds)
+        raise StoreUnavailable("the answer was lost")
+
+    with mock.patch.object(bench.store.leadership, "elect", lost):
+        successor.step()
+    assert successor.leader is None
+    assert successor.elect()
+    assert leader_of(successor).quiet_until > time.monotonic()
+
+
+def test_a_worker_that_must_still_keep_quiet_after_a_dead_one_does_not_resign(bench: Bench) -> None:
+    dead, successor, third = bench.deciding(), bench.worker(), bench.worker()
+    bench.store.leadership._unlock(dead.id)
+    assert successor.elect()
+    successor.end_term()
+    assert not third.elect()
+    assert successor.elect()
+    assert leader_of(successor).quiet_until > time.monotonic()
+    bench.store.leadership._unlock(successor.id)
+    assert third.elect()
+    assert leader_of(third).quiet_until > time.monotonic()
+
+
+def test_a_worker_resigns_only_if_the_index_was_searched_after_a_poll_whose_answer_was_lost(bench: Bench) -> None:
+    first, second = bench.deciding(), bench.worker()
+    bench.conductor.poll_fault = "lost"
+    first.step()
+    first.end_term()
+    assert not second.elect(), "the poll may still take effect"
+    assert first.elect()
+    leader_of(first).quiet_until = float("-inf")
+    first.step()
+    bench.conductor.poll_fault = "lost"
+    first.step()
+    first.step()
+    first.end_term()
+    assert second.elect()
+
+
 def test_a_worker_that_lost_leadership_does_not_take_it_from_the_living(bench: Bench) -> None:
     frozen, living = bench.deciding(), bench.worker()
     with mock.patch.object(time, "time", return_value=time.time() + TERM_SECONDS + 1):
