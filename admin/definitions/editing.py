@@ -90,6 +90,12 @@ def secrets_of(written: dict[str, Any]) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
+def may_add_secret(written: dict[str, Any], guide: Guide) -> bool:
+    """Whether the webhook has no secret, and its platform proves deliveries by one."""
+    other_proof = {"signature", "headers", "verifier"} & written.keys()
+    return not secrets_of(written) and not other_proof and "secret" in guide.platform.required
+
+
 def with_secrets(written: dict[str, Any], secrets: list[Secret | Verbatim]) -> dict[str, Any]:
     """The written keys, with these secrets instead."""
     value = secrets if len(secrets) > 1 else secrets[0]

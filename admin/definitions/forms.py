@@ -62,6 +62,13 @@ class WebhookForm:
     errors: dict[str, str] = field(default_factory=dict)
     """field → what is wrong with it; "" for the form as a whole."""
 
+    @property
+    def first_wrong(self) -> str | None:
+        """The field to begin with: the first on the page that is wrong, "" if only the form as a whole is."""
+        fields = ("name", "header", "prefix", "challenge", "secret", "verify_token", "audience", "service_account")
+        rows = [f"start_{part}_{row}" for row in range(_STARTS) for part in ("workflow", "version", "when")]
+        return next((one for one in (*fields, "receivers", *rows, "more", "") if one in self.errors), None)
+
     @classmethod
     def read(cls, values: Mapping[str, Any], chosen: Iterable[str], platform: str) -> WebhookForm:
         """From a posted form."""

@@ -15,6 +15,7 @@ from admin.events.replay import CantReplay
 from admin.page import api, orkes_api, pages, runs, webhooks
 from admin.page.access import COOKIE, NotAllowed, Role, Sessions, check_local, check_same_site
 from admin.page.context import Source, role_of_token, sessions, set_cookie, source
+from admin.page.notes import Notes
 from admin.page.readiness import Readiness, find_problem
 from admin.page.wrong_tokens import TooManyWrongTokens, WrongTokens
 from config.settings import Settings
@@ -71,6 +72,7 @@ def create_app(settings: Settings) -> Flask:
         else Sessions(None)
     )
     app.extensions["wrong_tokens"] = WrongTokens()
+    app.extensions["notes"] = Notes()
     proxies = settings.bridge_trusted_proxies
     app.wsgi_app = believing(app.wsgi_app, proxies, ("proto", "host"))  # type: ignore[method-assign, assignment]
     app.before_request(_admit)
@@ -111,7 +113,9 @@ def _admit() -> Any:
         g.role = g.who = of_token or of_cookie
     if g.role is None and request.endpoint not in _OPEN:
         if request.path.startswith("/api/"):
-            answer = _error(401, "authenticate with BRIDGE_ADMIN_TOKEN: Authorization: Bearer TOKEN")
+            answer = _error(
+                401, "authenticate with BRIDGE_ADMIN_TOKEN or BRIDGE_VIEWER_TOKEN: Authorization: Bearer TOKEN"
+            )
             answer.headers["WWW-Authenticate"] = "Bearer"
             return answer
         return redirect(url_for("pages.login", next=request.full_path.rstrip("?")))

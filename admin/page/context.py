@@ -12,6 +12,7 @@ from flask import Response, current_app, g, request
 from admin.bridge import Bridge, open_definitions
 from admin.conductor import Workflows, connect
 from admin.page.access import COOKIE, Role, Sessions
+from admin.page.notes import Notes
 from admin.page.wrong_tokens import WrongTokens
 from config.settings import Settings
 from config.watch import DefinitionsSource
@@ -81,6 +82,11 @@ def changed(what: str, webhook: str, detail: str = "") -> None:
 def sessions() -> Sessions:
     """The application's sessions."""
     return cast(Sessions, current_app.extensions["sessions"])
+
+
+def notes() -> Notes:
+    """What pages are to say once."""
+    return cast(Notes, current_app.extensions["notes"])
 
 
 def role_of_token(given: str | None) -> Role | None:

@@ -97,11 +97,13 @@ def overview() -> str:
     text = request.args.get("name", "").strip()
     names = [name for name in here.definitions.by_name if text.lower() in name.lower()]
     first = request.args.get("from", 0, type=_seq)
+    paused = here.store.pauses.paused()
     webhooks = [
         {
             "webhook": webhook,
             "url": url_of(webhook, here.settings),
             "verified_at": state.verified_at.get(name),
+            "paused_at": paused.get(name),
             "deliveries": state.deliveries.get(name, {}),
         }
         for name, webhook in ((name, here.definitions.by_name[name]) for name in names[first : first + PAGE])

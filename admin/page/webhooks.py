@@ -11,7 +11,7 @@ from flask import Blueprint, Response, abort, g, make_response, redirect, reques
 from admin.bridge import DAY, NotFound
 from admin.check.sample_events import sample_events
 from admin.conductor import Catalogue
-from admin.definitions.editing import as_yaml, differing, edited, form_of, secrets_of, with_secrets
+from admin.definitions.editing import as_yaml, differing, edited, form_of, may_add_secret, secrets_of, with_secrets
 from admin.definitions.forms import MORE, WebhookForm
 from admin.definitions.values import Secret, Verbatim, preview, verbatim, without_secrets
 from admin.definitions.writer import (
@@ -24,7 +24,7 @@ from admin.definitions.writer import (
 )
 from admin.events.send import Answer, NotReachable, draft_for, post, signed
 from admin.page.access import NotAllowed
-from admin.page.context import changed, source
+from admin.page.context import changed, notes, source
 from admin.page.pages import bridge, render
 from admin.page.pictures import deliveries_picture, effect_picture
 from admin.page.runnable import runnable
@@ -92,7 +92,7 @@ def new() -> str | Response:
 
 
 @blueprint.post("/new")
-def create() -> str | Response | tuple[str, int]:
+def create() -> Response:
     here = folder()
     guide = guides().get(request.form.get("platform", "")) or abort(400, "no such platform")
     form = WebhookForm.read(request.form, request.form.getlist("chosen"), guide.platform.name)
@@ -114,7 +114,7 @@ def create() -> str | Response | tuple[str, int]:
     if form.errors:
         return _form_page("new.html", form, guide, keys, 422)
     changed("created", form.name, f"platform {guide.platform.name}")
-    return webhook_page(form.name, fresh=True, secret=form.secret if guide.platform.made_by == "us" else None)
+    return _to(form.name, fresh=True, secret=form.secret if guide.platform.made_by == "us" else None)
 
 
 def _form_page(
@@ -180,7 +180,17 @@ def _about_workflows(webhook: Webhook | None, catalogue: Catalogue) -> tuple[Pro
 
 @blueprint.get("/webhooks/<name>")
 def webhook(name: str) -> Response:
-    return webhook_page(name)
+    note = notes().read(request.args.get("note", ""), g.cookie, name) if g.role == "admin" else {}
+    return webhook_page(name, **note)
+
+
+@blueprint.get("/webhooks/<name>/test")
+@blueprint.get("/webhooks/<name>/secret")
+@blueprint.get("/webhooks/<name>/pause")
+@blueprint.get("/webhooks/<name>/run")
+def back(name: str) -> Response:
+    """These addresses only take forms, but a browser's address bar keeps them."""
+    return _to(name)
 
 
 def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
@@ -204,6 +214,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         written=written,
         yaml=as_yaml({"webhooks": [without_secrets(written.keys)]}) if written else None,
         secrets=secrets_of(written.keys) if written else [],
+        may_add_secret=written is not None and may_add_secret(written.keys, guide),
         events=events[:10],
         picture=deliveries_picture(here.store.queries.delivery_hours(now - 7 * DAY, name), now),
         effect=effect_picture(events, here.targets_by_event(events)),
@@ -234,11 +245,11 @@ def test(name: str) -> Response:
         query = urlsplit(draft.url).query  # signing may have added to it
         answer = _post_until_known(f"{at}?{query}" if query else at, draft)
     except CannotSign as error:
-        return webhook_page(name, said=str(error))
+        return _to(name, said=str(error))
     except NotReachable as error:
-        return webhook_page(name, said=f"{error}; set BRIDGE_RELAY_URL to where the relay is")
+        return _to(name, said=f"{error}; set BRIDGE_RELAY_URL to where the relay is")
     changed("tested", name, f"sample {sample.name}: {answer.status}")
-    return webhook_page(name, answer=answer, said=answer.said)
+    return _to(name, answer=answer, said=answer.said)
 
 
 def _post_until_known(url: str, draft: Any) -> Answer:
@@ -299,7 +310,7 @@ def _platform(written: Written) -> str:
 
 @blueprint.post("/webhooks/<name>/secret")
 def rotate(name: str) -> Response:
-    """Adds a new secret before the old one, or removes the old ones."""
+    """Adds a new secret before the old one, or the first one, or removes the old ones."""
     written = _written(name)
     old = secrets_of(written.keys)
     guide = guides()[_platform(written)]
@@ -310,6 +321,11 @@ def rotate(name: str) -> Response:
         changed("removed the old secret", name)
         return _to(name)
     form = WebhookForm(guide.platform.name, secret=request.form.get("secret", "").strip())
+    if not old and not may_add_secret(written.keys, guide):
+        abort(409, "the webhook isn't proven by a secret: change its proof in the file")
+    if not form.secret and guide.platform.made_by != "us":
+        problem = f"enter the {guide.platform.secret_label.lower()} that {guide.platform.title} shows"
+        return webhook_page(name, 422, secret_problem=problem)
     if not form.secret:
         form.generate()
     new = with_secrets(written.keys, [Secret(form.secret), *map(Verbatim, old)])
@@ -317,8 +333,8 @@ def rotate(name: str) -> Response:
         folder().update(name, new, request.form.get("version", ""))
     except Invalid as error:
         return webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
-    changed("rotated the secret", name)
-    return webhook_page(name, secret=form.secret if form.generated else None, rotated=True)
+    changed("rotated the secret" if old else "added a secret", name)
+    return _to(name, secret=form.secret if form.generated else None, **{"rotated" if old else "added": True})
 
 
 @blueprint.post("/webhooks/<name>/pause")
@@ -354,5 +370,7 @@ def changes() -> str:
     return render("changes.html", changes=bridge().store.changes.newest(limit=200))
 
 
-def _to(name: str) -> Response:
-    return make_response(redirect(url_for(".webhook", name=name), 303))
+def _to(name: str, **note: Any) -> Response:
+    """Leads on to the webhook's page, which then says what is in the note."""
+    left = notes().leave(g.cookie, name, note) if note else None
+    return make_response(redirect(url_for("webhooks.webhook", name=name, note=left), 303))

@@ -39,7 +39,9 @@ class Page:
 
     def post(self, path: str, **values: Any) -> TestResponse:
         values.setdefault("form_token", self.token("/new?platform=github"))
-        return self.client.post(path, data=values)
+        answer = self.client.post(path, data=values)
+        to = answer.headers.get("Location", "")
+        return self.client.get(to) if "?note=" in to else answer
 
     def version(self, name: str) -> str:
         match = re.search(r'name="version" value="(\w+)"', self.client.get(f"/webhooks/{name}/edit").text)
@@ -98,6 +100,8 @@ def test_from_an_empty_folder_to_a_verified_webhook(page: Page, relay: list[Draf
     assert secret[1] in made.text, "it is shown once, to be entered at the platform"
     assert "Unverified" in made.text
     assert page.defined["deploys"].starts[0].when == {"$._webhook.headers['x-github-event']": "push"}
+    assert made.request.path == "/webhooks/deploys", "loading it again posts nothing again"
+    assert secret[1] in page.client.get(f"{made.request.path}?{made.request.query_string.decode()}").text
     again = page.client.get("/webhooks/deploys").text
     assert secret[1] not in again
     tested = page.post("/webhooks/deploys/test", sample="push")
@@ -225,6 +229,84 @@ def test_a_secret_is_rotated_and_the_old_one_kept_until_it_is_removed(page: Page
     assert len(list((page.folder / "secrets").glob("[!.]*"))) == 1
 
 
+def test_a_secret_that_the_platform_shows_is_asked_for(page: Page) -> None:
+    page.create(platform="slack", secret="")
+    assert page.defined["deploys"].secret is None
+    assert "Add secret" in page.client.get("/webhooks/deploys").text
+    answer = page.post("/webhooks/deploys/secret", do="rotate", version=page.version("deploys"))
+    assert answer.status_code == 422
+    assert "enter the signing secret that Slack shows" in answer.text
+    assert re.search(r'name="secret"[^>]* autofocus', answer.text)
+    given = {"do": "rotate", "version": page.version("deploys"), "secret": "8f742231b10e8888abcd99yyyzzz85a5"}
+    assert "From now on the secret proves its deliveries" in page.post("/webhooks/deploys/secret", **given).text
+    assert page.defined["deploys"].secret[0].get_secret_value() == given["secret"]
+    text = page.client.get("/webhooks/deploys").text
+    assert "Rotate" in text
+    assert "Add secret" not in text
+    answer = page.post("/webhooks/deploys/secret", do="rotate", version=page.version("deploys"))
+    assert answer.status_code == 422, "Slack takes none that we make up"
+
+
+def test_a_webhook_that_is_proven_otherwise_gets_no_secret(page: Page) -> None:
+    page.create(platform="custom", name="open", proof="none")
+    assert "Add secret" not in page.client.get("/webhooks/open").text
+    assert page.post("/webhooks/open/secret", do="rotate", version=page.version("open")).status_code == 409
+
+
+def test_enter_in_a_field_presses_the_main_button(page: Page) -> None:
+    page.create()
+    for path, main in (("/new?platform=github", "create"), ("/webhooks/deploys/edit", "save")):
+        form = page.client.get(path).text.partition('<form method="post"')[2].partition('class="big"')[2]
+        first = re.search(r'<button name="do" value="(\w+)"', form)
+        assert first
+        assert first[1] == main
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"name": "no spaces", "more": "odd: 1"}, "name"),
+        ({"receivers": "a: first", "start_version_0": "x"}, "receivers"),
+        ({"start_workflow_0": "a", "start_version_0": "x", "start_when_0": "$["}, "start_version_0"),
+        ({"more": "odd: 1"}, "more"),
+    ],
+)
+def test_the_first_mistake_has_the_focus(page: Page, values: dict[str, str], field: str) -> None:
+    text = page.create(**values).text
+    assert re.findall(r'id="(\w+)"[^>]* autofocus', text) == [field]
+    assert text.count("autofocus") == 1
+
+
+@pytest.mark.parametrize("what", ["test", "secret", "pause", "run"])
+def test_an_address_that_takes_only_forms_leads_to_the_webhook(page: Page, what: str) -> None:
+    page.create()
+    answer = page.client.get(f"/webhooks/deploys/{what}")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/webhooks/deploys")
+
+
+def test_a_note_is_for_the_session_that_caused_it(tmp_path: Path) -> None:
+    page = Page(tmp_path, bridge_admin_token=ADMIN, bridge_viewer_token=VIEWER)
+    page.client.post("/login", data={"token": ADMIN})
+    made = page.create()
+    assert "9f86d081884c7d659a2feaa0c55ad015" in made.text
+    for token in (ADMIN, VIEWER):
+        other = page.client.application.test_client()
+        other.post("/login", data={"token": token})
+        text = other.get(f"{made.request.path}?{made.request.query_string.decode()}").text
+        assert "Unverified" in text
+        assert "9f86d081884c7d659a2feaa0c55ad015" not in text
+
+
+def test_a_duplicate_is_not_shown_as_a_success(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    page.create()
+    answer = webhooks.Answer(200, b'{"eventId": "e1", "duplicate": true}')
+    monkeypatch.setattr(webhooks, "post", lambda url, draft: answer)
+    text = page.post("/webhooks/deploys/test", sample="push").text
+    assert "It is a duplicate" in text
+    assert '<div class="finding warning" role="status"><p><b>test</b>' in text
+    assert "The webhook is Verified" not in text
+
+
 def test_deleting_is_asked_twice(page: Page) -> None:
     page.create()
     version = page.version("deploys")
@@ -249,8 +331,10 @@ def test_a_webhook_is_paused_and_resumed(page: Page) -> None:
     page.create()
     assert page.post("/webhooks/deploys/pause", do="pause").status_code == 303
     assert "Resume" in page.client.get("/webhooks/deploys").text
+    assert 'class="status paused"' in page.client.get("/").text
     page.post("/webhooks/deploys/pause", do="resume")
     assert "Resume" not in page.client.get("/webhooks/deploys").text
+    assert 'class="status paused"' not in page.client.get("/").text
     changes = page.client.get("/changes").text
     assert "paused" in changes
     assert "resumed" in changes
@@ -319,7 +403,9 @@ def test_without_the_setting_nothing_is_written_and_the_setting_is_named(tmp_pat
         answer = page.client.get(path)
         assert answer.status_code == 403
         assert "BRIDGE_ADMIN_WRITES=on" in answer.text
-    assert "New webhook" not in page.client.get("/").text
+    text = page.client.get("/").text
+    assert "New webhook" not in text
+    assert "To create and edit webhooks here, set <code>BRIDGE_ADMIN_WRITES=on</code>" in text
 
 
 def test_a_file_instead_of_a_folder_is_said(tmp_path: Path) -> None:

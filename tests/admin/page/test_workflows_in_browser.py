@@ -60,8 +60,25 @@ def test_a_receiver_is_chosen_from_five_thousand_by_keyboard(driver: Chrome, url
     field = driver.find_element(By.NAME, "receiver")
     assert driver.execute_script("return arguments[0].list.id", field) == "workflows"
     field.send_keys("flow_4711")
-    driver.find_element(By.NAME, "receiver_versions").send_keys("2", Keys.ENTER)
+    driver.find_element(By.NAME, "receiver_versions").send_keys("2", Keys.TAB)
+    driver.switch_to.active_element.send_keys(Keys.ENTER)
     await_true(driver, lambda: "flow_4711: 2" in str(driver.find_element(By.NAME, "receivers").get_attribute("value")))
+
+
+def test_enter_creates_and_the_first_mistake_has_the_focus(driver: Chrome, url: str) -> None:
+    driver.get(f"{url}/new?platform=github")
+    secret = driver.find_element(By.NAME, "secret").get_attribute("value")
+    driver.find_element(By.NAME, "receivers").send_keys("flow_1")
+    driver.find_element(By.NAME, "name").send_keys("no spaces", Keys.ENTER)
+    await_true(driver, lambda: driver.find_elements(By.ID, "name-error"))
+    assert driver.switch_to.active_element.get_attribute("id") == "name"
+    name = driver.switch_to.active_element
+    name.clear()
+    name.send_keys("orders", Keys.ENTER)
+    await_true(driver, lambda: driver.find_elements(By.ID, "new-secret"))
+    driver.refresh()
+    assert driver.find_element(By.ID, "new-secret").get_attribute("value") == secret
+    assert "/webhooks/orders" in driver.current_url
 
 
 def test_a_workflow_is_run_and_the_page_follows_it_by_itself(driver: Chrome, url: str, conductor: StandIn) -> None:
