@@ -297,6 +297,14 @@ def test_a_note_is_for_the_session_that_caused_it(tmp_path: Path) -> None:
         assert "9f86d081884c7d659a2feaa0c55ad015" not in text
 
 
+def test_who_must_log_in_is_told_of_both_tokens(tmp_path: Path) -> None:
+    page = Page(tmp_path, bridge_admin_token=ADMIN, bridge_viewer_token=VIEWER)
+    for path in ("/login", "/api/events"):
+        text = page.client.get(path).text
+        assert "BRIDGE_ADMIN_TOKEN" in text
+        assert "BRIDGE_VIEWER_TOKEN" in text
+
+
 def test_a_duplicate_is_not_shown_as_a_success(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     page.create()
     answer = webhooks.Answer(200, b'{"eventId": "e1", "duplicate": true}')
