@@ -222,8 +222,8 @@ def test_the_task_of_a_terminated_workflow_takes_nothing(bridge: Bridge, conduct
         lambda: not any(target.state in ("pending", "claimed") for target in bridge.targets(event_id)),
         "every call for the event is answered",
     )
-    assert bridge.event(event_id).status == "pending"
     task = conductor.task(ended, "wait")
+    assert bridge.event(event_id).status == "pending", task
     assert task is not None
     assert task["status"] == "CANCELED"
     assert task["outputData"] == {}
