@@ -212,6 +212,9 @@ def test_a_task_in_a_loop_takes_one_event_an_iteration_in_the_order_of_arrival(
 
 def test_the_task_of_a_terminated_workflow_takes_nothing(bridge: Bridge, conductor: Conductor) -> None:
     ended = waiting(conductor, "terminated", {"$.kind": "go"})
+    # A poll beside the termination could make the task wait again in the workflow that has ended.
+    task_id = conductor.wait_for_task(ended, "wait")["taskId"]
+    wait_for(lambda: bridge.store.queries.task(task_id), "the worker knows the task")
     conductor.terminate(ended)
 
     event_id = bridge.orders("terminated", {"kind": "go"})
