@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CONDUCTOR ?= sqlite
 STORE ?= sqlite
 INSTALLED := $(VENV)/.installed
-PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations 25 --durations-min 5
 JOBS ?= auto
 IMAGE_EXTRAS := postgres notify otel
 

@@ -32,7 +32,7 @@ ATTACKS = (
     "<script>document.title='owned'</script>",
     "\"'><img src=x onerror=document.title='owned'>",
     "</title></pre></option></textarea></svg><svg onload=document.title='owned'>",
-    "{{ 7*7 }}{% raw %}${7*7}",
+    "{{ 7777*7 }}{% raw %}${7777*7}",
     "javascript:document.title='owned'",
     "\u202egnp.exe\u2066\x1b]0;owned\x07",
 )
@@ -140,4 +140,5 @@ def test_nothing_that_a_stranger_sent_acts_on_any_page(driver: Chrome, sample: S
             assert [message for message in logged if "404" not in message and "400" not in message] == [], path
             seen += text
     assert seen.count("<script>document.title='owned'</script>") > 10, "it is shown, as the text that it is"
-    assert "49" not in re.findall(r"\{\{ 7\*7 \}\}|\b49\b", seen), "no template of ours or the browser's evaluated it"
+    assert "{{ 7777*7 }}" in seen
+    assert "54439" not in seen, "no template of ours or the browser's evaluated it"
