@@ -409,14 +409,20 @@ def test_another_task_may_take_an_event_that_one_in_doubt_might(bench: Bench) ->
     assert first.id in bench.decider.tasks
 
 
-def test_a_later_event_does_not_overtake_one_that_is_held_for_a_task_in_doubt(bench: Bench) -> None:
+def held_for_one_in_doubt(bench: Bench) -> tuple[str, SimulatedTask]:
+    """The id of an event that is held, and a task that came later and may be its taker, which is in doubt."""
     workflow = bench.conductor.begin("flow").id
-    first = bench.arrive()
+    event = bench.arrive()
     bench.decide()
     bench.ms += SECOND
     task = bench.wait(workflow=workflow)
     sick(bench, task)
     bench.decide()
+    return event, task
+
+
+def test_a_later_event_does_not_overtake_one_that_is_held_for_a_task_in_doubt(bench: Bench) -> None:
+    first, task = held_for_one_in_doubt(bench)
     bench.ms += SECOND
     second = bench.arrive()
     bench.decide()
@@ -424,7 +430,7 @@ def test_a_later_event_does_not_overtake_one_that_is_held_for_a_task_in_doubt(be
     heal(bench)
     bench.decide()
     assert bench.takers(first) == [task.id]
-    next_one = bench.wait(workflow=workflow)
+    next_one = bench.wait(workflow=task.workflow_id)
     bench.decide()
     assert bench.takers(second) == [next_one.id]
 
@@ -445,13 +451,7 @@ def test_events_that_are_decided_together_keep_their_order_over_a_task_in_doubt(
 
 
 def test_an_event_goes_to_a_task_in_doubt_at_once_if_it_goes_to_another_too(bench: Bench) -> None:
-    workflow = bench.conductor.begin("flow").id
-    first = bench.arrive()
-    bench.decide()
-    bench.ms += SECOND
-    ill = bench.wait(workflow=workflow)
-    sick(bench, ill)
-    bench.decide()
+    first, ill = held_for_one_in_doubt(bench)
     well = bench.wait({"$.n": 1})
     bench.ms += SECOND
     second = bench.arrive(n=1)
