@@ -60,6 +60,7 @@ TABLES = (
     _table("kept_definitions", "file", "text"),
     _table("sessions_over", "id", "until"),
     _table("hidden_paths", "webhook", "paths"),
+    _table("saved_deliveries", "webhook name", "saved_at content"),
     _table("facts", "name", "value at"),
 )
 """What is moved, in this order. Leadership and counts are each store's own."""

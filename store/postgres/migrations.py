@@ -266,6 +266,12 @@ STEPS: tuple[tuple[str, str], ...] = (
     ),
     ("sessions_and_hidden_paths", _PAGE),
     ("replays", "CREATE INDEX events_replays ON bridge.events (replay_of) WHERE replay_of IS NOT NULL"),
+    # those that people wrote and saved by name: as JSON
+    (
+        "saved_deliveries",
+        "CREATE TABLE bridge.saved_deliveries (webhook TEXT NOT NULL, name TEXT NOT NULL, saved_at BIGINT NOT NULL,"
+        " content TEXT NOT NULL, PRIMARY KEY (webhook, name))",
+    ),
 )
 """Name and statements of each step, in their order."""
 

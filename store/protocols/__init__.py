@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from store.protocols.admin import Changes, HiddenPaths, Queries, Sessions
+from store.protocols.admin import Changes, HiddenPaths, Queries, SavedDeliveries, Sessions
 from store.protocols.calls import NO_PACES, Claims, EffectsOfCalls, OnceKeys, TaskLocks
 from store.protocols.leader import Decisions, KnownWorkflows, LargeDecisions, Leadership, Tasks
 from store.protocols.relay import Deliveries, Verifications
@@ -39,6 +39,7 @@ __all__ = [
     "Quarantine",
     "Queries",
     "Row",
+    "SavedDeliveries",
     "Sessions",
     "Signals",
     "Store",
@@ -73,6 +74,7 @@ class Store(Clock, Protocol):
     changes: Changes
     sessions: Sessions
     hidden_paths: HiddenPaths
+    saved_deliveries: SavedDeliveries
     maintenance: Maintenance
     tables: Tables
 

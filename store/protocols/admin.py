@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from store.records import Change, Event, EventFilter, Rejection, Target, Task
+from store.saved_delivery import SavedDelivery
 
 
 class Queries(Protocol):
@@ -105,3 +106,19 @@ class HiddenPaths(Protocol):
 
     def all(self) -> dict[str, tuple[str, ...]]:
         """webhook → JSONPaths, of every webhook that was ever defined."""
+
+
+class SavedDeliveries(Protocol):
+    """Deliveries that people wrote, and saved by name."""
+
+    def save(self, delivery: SavedDelivery, most: int) -> bool:
+        """Saves it in place of the webhook's one of that name; False if the webhook has `most` others already."""
+
+    def of_webhook(self, webhook: str) -> list[SavedDelivery]:
+        """In the order of their names."""
+
+    def find(self, webhook: str, name: str) -> SavedDelivery | None:
+        """The webhook's one of that name."""
+
+    def delete(self, webhook: str, name: str) -> bool:
+        """False if there was none."""

@@ -13,6 +13,7 @@ from store.sql.large_decisions import SqlLargeDecisions
 from store.sql.once_keys import SqlOnceKeys
 from store.sql.pauses import SqlPauses
 from store.sql.quarantine import SqlQuarantine
+from store.sql.saved_deliveries import SqlSavedDeliveries
 from store.sql.task_locks import SqlTaskLocks
 from store.sql.tasks import SqlTasks
 from store.sql.verifications import SqlVerifications
@@ -41,3 +42,4 @@ class SqlStore(Store):
         self.changes = SqlChanges(database)
         self.sessions = SqlSessions(database)
         self.hidden_paths = SqlHiddenPaths(database)
+        self.saved_deliveries = SqlSavedDeliveries(database)

@@ -364,6 +364,16 @@ def replays(db: Database) -> None:
     db.execute("CREATE INDEX events_replays ON events (replay_of) WHERE replay_of IS NOT NULL")
 
 
+@migrations()
+def saved_deliveries(db: Database) -> None:
+    """Deliveries that people wrote and saved by name: as JSON."""
+    _run(
+        db,
+        "CREATE TABLE saved_deliveries (webhook TEXT NOT NULL, name TEXT NOT NULL, saved_at INTEGER NOT NULL,"
+        " content TEXT NOT NULL, PRIMARY KEY (webhook, name)) WITHOUT ROWID",
+    )
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

@@ -13,6 +13,7 @@ import pytest
 from store.open import open_store
 from store.protocols import Row, Store, Table
 from store.records import Change, Decision, EventFilter, NewTarget, Rejection, Result, SetAside, Term, Workflow
+from store.saved_delivery import SavedDelivery
 from store.transfer import TABLES, CantTransfer, Progress, transfer
 from testkit.postgres import Postgres
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, task
@@ -83,6 +84,7 @@ def filled(store: Store) -> Store:
     store.verifications.salt()
     store.sessions.end("session", NOW + 9, NOW)
     store.hidden_paths.keep({"w": ["$.card"]})
+    store.saved_deliveries.save(SavedDelivery("w", "mine", NOW, "POST", "a=1", {"X-A": "b"}, "{}"), 1)
     store.leadership.resign(ME)
     return store
 

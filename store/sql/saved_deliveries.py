@@ -1,0 +1,57 @@
+"""Deliveries that people wrote, and saved by name."""
+
+from __future__ import annotations
+
+import json
+
+from store.protocols import SavedDeliveries
+from store.saved_delivery import SavedDelivery
+from store.sql.database import Database
+from store.storable import text_without_nul
+
+_OTHERS = "SELECT count(*) FROM bridge.saved_deliveries WHERE webhook = %s AND name != %s"
+_SAVE = """
+INSERT INTO bridge.saved_deliveries (webhook, name, saved_at, content) VALUES (%s, %s, %s, %s)
+ON CONFLICT (webhook, name) DO UPDATE SET saved_at = excluded.saved_at, content = excluded.content
+"""
+_OF_WEBHOOK = "SELECT webhook, name, saved_at, content FROM bridge.saved_deliveries WHERE webhook = %s"
+
+
+class SqlSavedDeliveries(SavedDeliveries):
+    """One row each; what is sent is JSON in ASCII, so that it is kept as written whatever characters it has."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    def save(self, delivery: SavedDelivery, most: int) -> bool:
+        webhook, name = text_without_nul(delivery.webhook), text_without_nul(delivery.name)
+        content = {
+            "method": delivery.method,
+            "query": delivery.query,
+            "headers": delivery.headers,
+            "body": delivery.body,
+        }
+        with self._database.transaction() as transaction:
+            if transaction.fetch(_OTHERS, (webhook, name))[0][0] >= most:
+                return False
+            transaction.write(_SAVE, (webhook, name, delivery.saved_at, json.dumps(content)))
+        return True
+
+    def of_webhook(self, webhook: str) -> list[SavedDelivery]:
+        found = self._database.read(_OF_WEBHOOK, (text_without_nul(webhook),))
+        return sorted(map(_saved, found), key=lambda saved: saved.name)
+
+    def find(self, webhook: str, name: str) -> SavedDelivery | None:
+        key = (text_without_nul(webhook), text_without_nul(name))
+        found = self._database.read(f"{_OF_WEBHOOK} AND name = %s", key)
+        return _saved(found[0]) if found else None
+
+    def delete(self, webhook: str, name: str) -> bool:
+        sql = "DELETE FROM bridge.saved_deliveries WHERE webhook = %s AND name = %s"
+        with self._database.transaction() as transaction:
+            return transaction.write(sql, (text_without_nul(webhook), text_without_nul(name))) == 1
+
+
+def _saved(row: tuple[str, str, int, str]) -> SavedDelivery:
+    webhook, name, saved_at, content = row
+    return SavedDelivery(webhook, name, saved_at, **json.loads(content))
