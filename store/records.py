@@ -55,6 +55,11 @@ class NewEvent:
     hold_until: int
     delivery_id: str | None = None
     replay_of: str | None = None
+    type: str | None = None
+    """What kind of event it is, in the sender's words, for lists."""
+    telling: Mapping[str, str] | None = None
+    """JSONPath → what it says, for lists: the few values that tell what happened, in the order in which they are shown.
+    None if nobody has looked for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,9 @@ class Event:
     hold: Hold
     settled_at: int | None
     replay_of: str | None
+    type: str | None = None
+    telling: Mapping[str, str] | None = None
+    """As in `NewEvent`."""
     unreadable: str | None = None
     """Why the stored event can't be read; None if it can. Others on the same page aren't affected."""
 

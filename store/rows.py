@@ -34,12 +34,12 @@ _Item = TypeVar("_Item")
 _PLAIN = {str, int, type(None)}
 EVENT = (
     "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
-    " settled_at, replay_of"
+    " settled_at, replay_of, type, telling"
 )
 _EVENT_NUMBERS = (0, 3, 9, 10, 11, 12)
 LISTED_EVENT = EVENT.replace("payload, headers, query", "'{}', '{}', '{}'")
 """The same without large columns."""
-NEW_EVENT = "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of"
+NEW_EVENT = "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of, type, telling"
 TASK = (
     "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"
     " broken"
@@ -93,6 +93,8 @@ def new_event_row(event: NewEvent) -> tuple[object, ...]:
         json.dumps(event.query) if event.query else "{}",
         event.hold_until,
         event.replay_of,
+        event.type,
+        None if event.telling is None else json.dumps(event.telling),
     )
 
 
@@ -228,8 +230,18 @@ def event(row: Sequence[Any]) -> Event:
     if hold is None:
         hold, unreadable = "no", f"its hold in the store can't be read: {values[11]}"
     values[11] = hold
+    values[15] = _telling(values[15])
     found = Event(*values)
     return found if unreadable is None else replace(found, unreadable=unreadable)
+
+
+def _telling(text: str | None) -> dict[str, str] | None:
+    if text is None:
+        return None
+    try:
+        return {str(path): str(value) for path, value in json.loads(text).items()}
+    except (AttributeError, ValueError):  # it only serves lists, so the event can be read without it
+        return {}
 
 
 def task(row: Sequence[Any]) -> Task:

@@ -31,7 +31,7 @@ TABLES = (
         "events",
         "seq",
         "id webhook received_at delivery_id payload headers query hold_until replay_of status decided_at held"
-        " settled_at",
+        " settled_at type telling",
     ),
     _table(
         "tasks",

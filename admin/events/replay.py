@@ -45,6 +45,8 @@ def _add(bridge: Bridge, event_id: str, delivery_id: str | None) -> Committed:
                 hold_until=now + int(hold * 1000),
                 delivery_id=delivery_id,
                 replay_of=event.id,
+                type=event.type,
+                telling=event.telling,
             )
         ]
     )

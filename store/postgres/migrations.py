@@ -272,6 +272,8 @@ STEPS: tuple[tuple[str, str], ...] = (
         "CREATE TABLE bridge.saved_deliveries (webhook TEXT NOT NULL, name TEXT NOT NULL, saved_at BIGINT NOT NULL,"
         " content TEXT NOT NULL, PRIMARY KEY (webhook, name))",
     ),
+    # an event's type, and what it says: JSONPath → value, as JSON. NULL for events from before
+    ("telling", "ALTER TABLE bridge.events ADD COLUMN type TEXT, ADD COLUMN telling TEXT"),
 )
 """Name and statements of each step, in their order."""
 

@@ -374,6 +374,13 @@ def saved_deliveries(db: Database) -> None:
     )
 
 
+@migrations()
+def telling(db: Database) -> None:
+    """What each event's type is, and what it says: JSONPath → value, as JSON. NULL for events from before."""
+    db.execute("ALTER TABLE events ADD COLUMN type TEXT")
+    db.execute("ALTER TABLE events ADD COLUMN telling TEXT")
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

@@ -62,7 +62,7 @@ def filled(store: Store) -> Store:
     assert store.leadership.elect("me", 60)
     store.tasks.adopt(ME, [task(number) for number in range(30)], NOW)
     for number in range(20):
-        arrive(store, f"e{number}", delivery_id=f"d{number}")
+        arrive(store, f"e{number}", delivery_id=f"d{number}", type=f"type {number}", telling={"$.a": str(number)})
     once = NewTarget("start", "flow", correlation_id="c", once_key="key", once_while="running")
     decide(store, "e0", completion(1), once)
     decide(store, "e1", hold="held")
