@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 from dotenv import load_dotenv
 
 from config.database_url import without_password
-from demo import one_address
+from demo import one_address, preparations
 from testkit import sample
 from testkit.client import Conductor, RequestFailed
 from testkit.conductor import ConductorServer, say
@@ -36,33 +35,6 @@ ENV_FILE = ROOT / ".env"
 def line(text: str = "") -> None:
     """Prints a line at once."""
     print(text, flush=True)
-
-
-def definitions() -> Path:
-    """The admins' definitions: what BRIDGE_WEBHOOKS names, else the shipped file."""
-    return ROOT / os.environ.get("BRIDGE_WEBHOOKS", "config/webhooks.yaml")
-
-
-def make_up_secret() -> None:
-    """Gives the shipped definitions' webhook a signing secret in .env, if it has none: without one it accepts
-    nothing."""
-    if sample.SECRET_NAME in os.environ or f"${{{sample.SECRET_NAME}}}" not in definitions_text():
-        return
-    secret = secrets.token_hex(16)
-    text = ENV_FILE.read_text(encoding="utf-8") if ENV_FILE.exists() else ""
-    ENV_FILE.touch(mode=0o600)
-    with ENV_FILE.open("a", encoding="utf-8") as file:
-        file.write(f"{'' if not text or text.endswith(chr(10)) else chr(10)}{sample.SECRET_NAME}={secret}\n")
-    os.environ[sample.SECRET_NAME] = secret
-    line(f"{sample.SECRET_NAME} was generated in .env: replace it by your Slack app's, if you have one")
-
-
-def definitions_text() -> str:
-    """The text of the definitions' file; of a folder nothing."""
-    try:
-        return definitions().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return ""
 
 
 def check_definitions(environment: dict[str, str]) -> None:
@@ -107,7 +79,7 @@ def run() -> None:
     admin_port = int(os.environ.get("ADMIN_PORT", "8090"))
     check_port(port, "PORT", "the relay")
     check_port(admin_port, "ADMIN_PORT", "the admin page")
-    make_up_secret()
+    preparations.prepare()
     check_definitions(dict(os.environ))
     conductor, ui_url = find_conductor()
     sample.register(conductor)
@@ -120,6 +92,7 @@ def run() -> None:
         "PYTHONUNBUFFERED": "1",
     }
     environment.setdefault("CONDUCTOR_UI_SERVER_URL", ui_url)
+    preparations.for_a_terminal(environment)
     # .env is read by the processes themselves: honcho would let it win over what is set.
     command = [sys.executable, "-m", "honcho", "--env", os.devnull, "start"]
     honcho = Child("the Procfile's processes", command, DATA / "run.log", environment, show=True)
@@ -148,24 +121,23 @@ def one_address_of(port: int, admin_port: int, conductor_url: str) -> str:
 
 def tell(port: int, admin_port: int, conductor_url: str, ui_url: str, address: str) -> None:
     """Prints the addresses and what to try next."""
-    command = os.path.relpath(Path(sys.executable).parent / "webhook-bridge")
-    prefix = f"PORT={port} {command}" if port != 8000 else command
     line(f"""
 ------------------------------------------------------------------------
- relay       http://localhost:{port}/webhook/…
  admin page  http://localhost:{admin_port}
+ relay       http://localhost:{port}/webhook/…
  Conductor   {ui_url}   (API {conductor_url})
  both        {address}   (Conductor's API, with the webhook routes of its documentation)
- webhooks    {os.path.relpath(definitions())}
+ webhooks    {os.path.relpath(preparations.definitions())}
  store       {without_password(os.environ.get("BRIDGE_DATABASE", "sqlite:///data/bridge.db"))}
 
  Try, in another terminal (a workflow waits, the webhook is verified, a message resumes the workflow):
-   curl -X POST {conductor_url}/workflow/{sample.WORKFLOW} -H 'Content-Type: application/json' -d '{{}}'
-   {prefix} send {sample.WEBHOOK} --data '{{"type": "url_verification", "challenge": "abc"}}'
-   {prefix} send {sample.WEBHOOK} --data '{{"event": {{"type": "message", "text": "hi"}}}}'
-   {prefix} events
+   . {preparations.TERMINAL}
+   curl -X POST $CONDUCTOR_SERVER_URL/workflow/{sample.WORKFLOW} -H 'Content-Type: application/json' -d '{{}}'
+   webhook-bridge send {sample.WEBHOOK} --data '{{"type": "url_verification", "challenge": "abc"}}'
+   webhook-bridge send {sample.WEBHOOK} --data '{{"event": {{"type": "message", "text": "hi"}}}}'
+   webhook-bridge events
 
- Edit the definitions while it runs: they are read again within five seconds.
+ Edit the definitions while it runs, in the folder or on the admin page: they take effect within five seconds.
  Ctrl-C stops everything.
 ------------------------------------------------------------------------
 """)

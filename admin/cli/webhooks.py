@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 
@@ -23,7 +24,9 @@ from admin.cli.common import (
 )
 from admin.cli.tables import plain
 from admin.definitions.schema import json_schema
+from admin.definitions.writer import CantWrite, NameTaken
 from admin.orkes.importing import NotOrkes, convert, read_webhooks, to_yaml
+from admin.orkes.merging import write_into
 from admin.urls import url_of
 from platforms import PLATFORMS
 from store.errors import StoreMissing
@@ -122,23 +125,33 @@ def schema() -> None:
 
 @click.command("import")
 @click.argument("file", type=click.File("r", encoding="utf-8"))
-def import_(file: Iterable[str]) -> None:
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    metavar="FILE|FOLDER",
+    help="Add the webhooks to these definitions: to the list of the file, or as a file each to the folder.",
+)
+def import_(file: Iterable[str], into: Path | None) -> None:
     """Turn the webhook JSON of Orkes Conductor into YAML.
 
     FILE is what Orkes' `GET /api/metadata/webhook` returns (or one webhook of it); `-` reads standard input. The
-    YAML goes to standard output. No secret is copied: each becomes a ${NAME}, and the variables to set are listed on
-    stderr and next to each webhook.
+    YAML goes to standard output, or --into definitions, where all else stays as it is. No secret is copied: each
+    becomes a ${NAME}, and the variables to set are listed on stderr and next to each webhook.
 
     \b
-    Example:
+    Examples:
       curl -s -H "X-Authorization: $TOKEN" https://ORKES/api/metadata/webhook > orkes.json
-      webhook-bridge import orkes.json > webhooks/orkes.yaml
+      webhook-bridge import orkes.json
+      webhook-bridge import orkes.json --into config/webhooks.yaml
     """
     try:
         made = convert(read_webhooks("".join(file)))
-    except (NotOrkes, UnicodeDecodeError) as error:
+        if into is None:
+            click.echo(plain(to_yaml(made), lines=True), nl=False)
+        else:
+            click.echo("".join(f"{path}\n" for path in write_into(into, made)), nl=False)
+    except (NotOrkes, UnicodeDecodeError, NameTaken, CantWrite) as error:
         fail(error)
-    click.echo(plain(to_yaml(made), lines=True), nl=False)
     for one in made:
         for variable, what in one.variables.items():
             click.echo(plain(f"set {variable}: {what}"), err=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -9,29 +12,44 @@ from urllib.request import urlopen
 
 import pytest
 
-from demo import one_address, run
+from demo import one_address, preparations
 from testkit import PATIENCE, sample
-from testkit.processes import free_port, status_of
+from testkit.processes import ROOT, free_port, status_of
 
 
-def test_a_signing_secret_is_made_up_once_for_the_shipped_webhook(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    env_file = tmp_path / ".env"
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of a project whose .env nobody has written yet."""
+    for name in ("BRIDGE_WEBHOOKS", "BRIDGE_ADMIN_WRITES", sample.SECRET_NAME):
+        monkeypatch.setenv(name, "")  # so that it is as before when the test ends
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+def test_a_folder_is_made_that_the_page_may_write_and_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env_file = folder / ".env"
     env_file.write_text("PORT=8000")
-    monkeypatch.setattr(run, "ENV_FILE", env_file)
-    monkeypatch.delenv("BRIDGE_WEBHOOKS", raising=False)
-    monkeypatch.setenv(sample.SECRET_NAME, "x")
-    run.make_up_secret()
-    assert env_file.read_text() == "PORT=8000", "there is one"
-    monkeypatch.delenv(sample.SECRET_NAME)
-    run.make_up_secret()
-    kept, made = env_file.read_text().splitlines()
-    assert kept == "PORT=8000"
-    name, _, secret = made.partition("=")
+    preparations.prepare(folder)
+    file = folder / "data" / "webhooks" / "webhooks.yaml"
+    [schema] = re.findall(r"\$schema=(\S+)", file.read_text())
+    assert (file.parent / schema).resolve() == ROOT / "config" / "webhooks.schema.json"
+    port, *made = env_file.read_text().splitlines()
+    assert port == "PORT=8000"
+    assert made[:2] == ["BRIDGE_WEBHOOKS=data/webhooks", "BRIDGE_ADMIN_WRITES=on"]
+    name, _, secret = made[2].partition("=")
     assert (name, len(secret)) == (sample.SECRET_NAME, 32)
-    run.make_up_secret()
-    assert len(env_file.read_text().splitlines()) == 2
+    file.write_text("webhooks: []\n")
+    preparations.prepare(folder)
+    monkeypatch.delenv("BRIDGE_WEBHOOKS")
+    preparations.prepare(folder)
+    assert file.read_text() == "webhooks: []\n", "what somebody wrote stays"
+
+
+def test_a_second_terminal_learns_the_addresses(tmp_path: Path) -> None:
+    preparations.for_a_terminal({"PORT": "8001", "CONDUCTOR_SERVER_URL": "http://localhost:9/api"}, tmp_path)
+    shown = 'echo "$PORT $CONDUCTOR_SERVER_URL"; command -v webhook-bridge'
+    said = subprocess.run(["sh", "-c", f". data/run.env; {shown}"], cwd=tmp_path, capture_output=True, text=True)
+    assert said.stdout == f"8001 http://localhost:9/api\n{Path(sys.executable).parent / 'webhook-bridge'}\n"
 
 
 def test_one_address_has_conductors_routes_and_the_documented_ones_of_the_bridge(tmp_path: Path) -> None:
@@ -79,11 +97,14 @@ def test_one_address_has_conductors_routes_and_the_documented_ones_of_the_bridge
             server.server_close()
 
 
-def test_definitions_of_ones_own_get_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "ENV_FILE", tmp_path / ".env")
-    monkeypatch.delenv(sample.SECRET_NAME, raising=False)
-    (tmp_path / "own.yaml").write_text("webhooks: []\n")
-    for definitions in (tmp_path / "own.yaml", tmp_path):
-        monkeypatch.setenv("BRIDGE_WEBHOOKS", str(definitions))
-        run.make_up_secret()
-    assert not (tmp_path / ".env").exists()
+def test_definitions_of_ones_own_get_no_secret_and_no_other_place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "own.yaml").write_text("webhooks: []\n")
+    monkeypatch.setenv("BRIDGE_WEBHOOKS", "own.yaml")
+    preparations.prepare(folder)
+    assert not (folder / ".env").exists(), "a file can't be written by the page"
+    monkeypatch.setenv("BRIDGE_WEBHOOKS", str(folder))
+    preparations.prepare(folder)
+    assert (folder / ".env").read_text() == "BRIDGE_ADMIN_WRITES=on\n"
+    assert not (folder / "data").exists()

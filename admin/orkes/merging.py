@@ -1,0 +1,104 @@
+"""Adds imported webhooks to definitions that are there already: to a file, or as files of their own to a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from admin.definitions.writer import CantWrite, DefinitionsFolder, NameTaken
+from admin.orkes.importing import Imported, to_yaml
+from config.yaml_lines import BadYaml, parse_yaml
+from platforms import PLATFORMS
+
+_INDENT = 2
+"""Spaces before the entries of `to_yaml`."""
+
+
+def write_into(place: Path, webhooks: Sequence[Imported]) -> list[Path]:
+    """Adds the webhooks to the file, or to the folder as NAME.yaml each; the files that were written.
+
+    What is in the file stays as it is, comments included. Raises NameTaken and CantWrite; nothing is written then.
+    """
+    texts = _in_folder(place, webhooks) if place.is_dir() else {place: _in_file(place, webhooks)}
+    try:
+        for path, text in texts.items():
+            _replace(path, text)
+    except OSError as error:
+        raise CantWrite(f"{error.filename or place} can't be written: {error.strerror}") from None
+    return list(texts)
+
+
+def _in_folder(folder: Path, webhooks: Sequence[Imported]) -> dict[Path, str]:
+    definitions = DefinitionsFolder(folder, PLATFORMS)
+    texts = {folder / f"{one.keys['name']}.yaml": to_yaml([one]) for one in webhooks}
+    taken = [path.stem for path in texts if path.exists() or definitions.find(path.stem)]
+    if taken:
+        raise NameTaken(f"{', '.join(taken)}: already in {folder}; rename or remove one of them, and import again")
+    return texts
+
+
+def _in_file(file: Path, webhooks: Sequence[Imported]) -> str:
+    added = to_yaml(webhooks)
+    try:
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        before = parse_yaml(text).value
+    except (OSError, UnicodeDecodeError) as error:
+        raise CantWrite(f"{file} can't be read: {error}") from None
+    except BadYaml as error:
+        raise CantWrite(f"{file}:{error.line}: {error}; {error.remedy}") from None
+    if before is None:
+        return f"{text}{added}"
+    there = (before.get("webhooks") or []) if isinstance(before, dict) else None
+    if not isinstance(there, list):
+        raise CantWrite(f"{file} is no file of definitions: it has no list `webhooks`")
+    names = {one["name"] for one in there if isinstance(one, dict) and "name" in one}
+    if taken := [one.keys["name"] for one in webhooks if one.keys["name"] in names]:
+        raise NameTaken(f"{', '.join(taken)}: already in {file}; rename or remove one of them, and import again")
+    text = _with_entries(text, added)
+    try:
+        merged = parse_yaml(text).value
+    except BadYaml:
+        merged = None
+    if merged != {**before, "webhooks": [*there, *parse_yaml(added).value["webhooks"]]}:
+        raise CantWrite(
+            f"the list `webhooks` of {file} isn't written one `- name:` below the other, so nothing was added to it; "
+            "without --into, the YAML is printed for you to add"
+        )
+    return text
+
+
+def _with_entries(text: str, added: str) -> str:
+    """The text with the entries of `added` behind its last webhook, indented as those are."""
+    lines = text.splitlines()
+    key = next((number for number, line in enumerate(lines) if re.match(r"webhooks:", line)), None)
+    if key is None:
+        return f"{text.rstrip()}\n{added}"
+    if re.match(r"webhooks:\s*(\[\s*\]|null|~)\s*(#.*)?$", lines[key]):
+        lines[key] = "webhooks:"
+    after = (number for number in range(key + 1, len(lines)) if re.match(r"[^\s#-]", lines[number]))
+    end = next(after, len(lines))
+    first = (re.match(r"( *)- ", line) for line in lines[key + 1 : end])
+    indent = next((len(found[1]) for found in first if found), _INDENT)
+    entries = added.splitlines()
+    comment, entries = entries[0], entries[entries.index("webhooks:") + 1 :]
+    entries = [f"{' ' * indent}{line[_INDENT:]}" for line in (f"{' ' * _INDENT}{comment}", *entries)]
+    while end > key + 1 and not lines[end - 1].strip():
+        end -= 1
+    return "\n".join([*lines[:end], "", *entries, *([""] if end < len(lines) else []), *lines[end:]]).rstrip() + "\n"
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes the file in one step, with the mode that it has."""
+    mode = path.stat().st_mode & 0o7777 if path.exists() else 0o644
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            os.fchmod(descriptor, mode)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
