@@ -8,6 +8,8 @@ INSTALLED := $(VENV)/.installed
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations 25 --durations-min 5
 JOBS ?= auto
 IMAGE_EXTRAS := postgres notify otel
+# The tests start hundreds of processes: without its cache, Python would compile the modules anew in each of them.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run test test-long cluster lint docs lock bench acceptance setup docs-site clean

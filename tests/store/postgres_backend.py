@@ -69,12 +69,14 @@ def _empty(url: str) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        tables = database.execute(
-            "SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') FROM pg_tables"
+        # Not with TRUNCATE, which makes every table's files anew: that takes the server eight times the processor time.
+        statements = database.execute(
+            "SELECT format('DELETE FROM %I.%I', schemaname, tablename) FROM pg_tables"
             " WHERE schemaname = 'webhook_bridge' AND tablename <> 'migrations'"
-        ).fetchone()
-        assert tables is not None
-        database.execute(f"TRUNCATE {tables[0]} RESTART IDENTITY".encode())
+            " UNION ALL SELECT format('ALTER SEQUENCE %I.%I RESTART', schemaname, sequencename) FROM pg_sequences"
+            " WHERE schemaname = 'webhook_bridge'"
+        ).fetchall()
+        database.execute("; ".join(statement for (statement,) in statements).encode())
 
 
 class PostgresBackend:
