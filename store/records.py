@@ -354,6 +354,8 @@ class Rejection:
     reason: str
     remote: str | None = None
     method: str = "POST"
+    kept_id: str | None = None
+    """The id of its `KeptDelivery`; None if its bytes weren't kept."""
 
     @property
     def filtered(self) -> bool:

@@ -54,7 +54,12 @@ TABLES = (
     _table("quarantine", "kind id", "webhook reason since tries due_at"),
     _table("effects", "kind", "since last"),
     _table("verifications", "webhook", "fingerprint verified_at"),
-    _table("rejections", "id", "webhook at status reason remote method"),
+    _table("rejections", "id", "webhook at status reason remote method kept_id"),
+    _table(
+        "kept_deliveries",
+        "id",
+        "webhook at status reason remote method path url query headers size event_id body",
+    ),
     _table("delivery_counts", "webhook hour outcome", "number"),
     _table("changes", "id", "at who what webhook detail"),
     _table("kept_definitions", "file", "text"),

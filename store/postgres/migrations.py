@@ -250,6 +250,27 @@ CREATE TABLE bridge.hidden_paths (
 );
 """
 
+_KEPT_DELIVERIES = """
+-- refused deliveries with their bytes, of webhooks that ask for it, so that they can be verified again: few rows
+CREATE TABLE bridge.kept_deliveries (
+    id TEXT PRIMARY KEY,
+    webhook TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    status INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    remote TEXT,
+    method TEXT NOT NULL, path TEXT NOT NULL, url TEXT NOT NULL, query TEXT NOT NULL, headers TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    -- the event it has become since
+    event_id TEXT,
+    -- as base64
+    body TEXT NOT NULL
+);
+CREATE INDEX kept_deliveries_webhook ON bridge.kept_deliveries (webhook, id);
+CREATE INDEX kept_deliveries_at ON bridge.kept_deliveries (at);
+ALTER TABLE bridge.rejections ADD COLUMN kept_id TEXT;
+"""
+
 STEPS: tuple[tuple[str, str], ...] = (
     ("first", _FIRST),
     ("failing_since", "ALTER TABLE bridge.targets ADD COLUMN failing_since BIGINT"),
@@ -274,6 +295,7 @@ STEPS: tuple[tuple[str, str], ...] = (
     ),
     # an event's type, and what it says: JSONPath → value, as JSON. NULL for events from before
     ("telling", "ALTER TABLE bridge.events ADD COLUMN type TEXT, ADD COLUMN telling TEXT"),
+    ("kept_deliveries", _KEPT_DELIVERIES),
 )
 """Name and statements of each step, in their order."""
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from store.protocols.admin import Changes, HiddenPaths, Queries, SavedDeliveries, Sessions
 from store.protocols.calls import NO_PACES, Claims, EffectsOfCalls, OnceKeys, TaskLocks
 from store.protocols.leader import Decisions, KnownWorkflows, LargeDecisions, Leadership, Tasks
-from store.protocols.relay import Deliveries, Verifications
+from store.protocols.relay import Deliveries, KeptDeliveries, Verifications
 from store.protocols.shared import Clock, Facts, KeptDefinitions, Listener, News, Pauses, Quarantine, Signals
 from store.protocols.upkeep import Maintenance, Row, Table, Tables
 
@@ -28,6 +28,7 @@ __all__ = [
     "Facts",
     "HiddenPaths",
     "KeptDefinitions",
+    "KeptDeliveries",
     "KnownWorkflows",
     "LargeDecisions",
     "Leadership",
@@ -55,6 +56,7 @@ class Store(Clock, Protocol):
     """The whole store. Code that needs one part takes that part's protocol."""
 
     deliveries: Deliveries
+    kept_deliveries: KeptDeliveries
     verifications: Verifications
     leadership: Leadership
     decisions: Decisions

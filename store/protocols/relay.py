@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from store.keeping import KeptDelivery
 from store.records import Committed, NewEvent, Rejection
 
 
@@ -26,6 +27,32 @@ class Deliveries(Protocol):
 
     def check_writable(self, until: float = float("inf")) -> None:
         """Raises StoreUnavailable unless a write would succeed now."""
+
+
+class KeptDeliveries(Protocol):
+    """Refused deliveries that may be accepted later, once a secret is corrected."""
+
+    def keep(self, deliveries: Sequence[KeptDelivery], most: Mapping[str, int]) -> None:
+        """Keeps the deliveries, and deletes what is more than `most` of a webhook, or more than `store.keeping.BYTES`.
+
+        `most` has every webhook of these deliveries. Those that are kept already are left as they are.
+        """
+
+    def delivery(self, kept_id: str) -> KeptDelivery | None:
+        """The delivery with this id."""
+
+    def next(self, webhook: str, since: int, after: str = "", limit: int = 100) -> list[KeptDelivery]:
+        """The webhook's deliveries that arrived since that time and haven't been accepted, after that id, in order of
+        arrival.
+
+        Fewer than `limit` if they are large; none only if there are no more.
+        """
+
+    def newest(self, limit: int) -> list[KeptDelivery]:
+        """The newest deliveries of all webhooks that haven't been accepted; fewer if they are large."""
+
+    def accepted(self, kept_id: str, event_id: str) -> None:
+        """The delivery has become this event: its bytes are no longer needed."""
 
 
 class Verifications(Protocol):

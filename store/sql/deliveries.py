@@ -54,7 +54,7 @@ class SqlDeliveries(Deliveries):
     def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
         hour = self._database.now() // _HOUR * _HOUR
         with self._database.transaction() as transaction:
-            new_rows = [(r.webhook, r.at, r.status, r.reason, r.remote, r.method) for r in rejections]
+            new_rows = [(r.webhook, r.at, r.status, r.reason, r.remote, r.method, r.kept_id) for r in rejections]
             transaction.insert(f"bridge.rejections ({rows.REJECTION})", new_rows)
             # Always in the same order, so that relays waiting for each other's rows can't deadlock.
             for webhook, filtered in sorted({(rejection.webhook, rejection.filtered) for rejection in rejections}):

@@ -21,6 +21,11 @@ SELECT id FROM unnest(%s::text[]) AS pruned (id) WHERE NOT EXISTS (
 _TASKS = """
 SELECT id, workflow_id FROM bridge.tasks WHERE settled_at < %s ORDER BY settled_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
+_KEPT_DELIVERIES = """
+DELETE FROM bridge.kept_deliveries WHERE id IN (
+    SELECT id FROM bridge.kept_deliveries WHERE at < %s ORDER BY at LIMIT %s FOR UPDATE SKIP LOCKED
+)
+"""
 
 
 class SqlMaintenance(Maintenance):
@@ -40,6 +45,7 @@ class SqlMaintenance(Maintenance):
             events, targets = self._prune_events(transaction, found) if found else (0, 0)
             tasks = _prune_tasks(transaction, before, limit)
             prune(transaction, before, limit)
+            transaction.write(_KEPT_DELIVERIES, (before, limit))
             transaction.write("DELETE FROM bridge.delivery_counts WHERE hour < %s", (before,))
         return Pruned(events, len(found) == limit or targets == rows.STEP or tasks == limit)
 

@@ -9,6 +9,7 @@ from store.sql.effects import SqlEffectsOfCalls
 from store.sql.event_rows import EventRows
 from store.sql.facts import SqlFacts
 from store.sql.kept_definitions import SqlKeptDefinitions
+from store.sql.kept_deliveries import SqlKeptDeliveries
 from store.sql.large_decisions import SqlLargeDecisions
 from store.sql.once_keys import SqlOnceKeys
 from store.sql.pauses import SqlPauses
@@ -28,6 +29,7 @@ class SqlStore(Store):
     ):
         """`impatient`: the database, for statements that a delivery waits for."""
         self.signals = signals
+        self.kept_deliveries = SqlKeptDeliveries(database)
         self.verifications = SqlVerifications(impatient)
         self.large_decisions = SqlLargeDecisions(database, leadership, events, signals)
         self.tasks = SqlTasks(database, leadership, signals)

@@ -16,7 +16,7 @@ from store.records import Change, Decision, EventFilter, NewTarget, Rejection, R
 from store.saved_delivery import SavedDelivery
 from store.transfer import TABLES, CantTransfer, Progress, transfer
 from testkit.postgres import Postgres
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, task
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, kept, task
 
 DERIVED = {"leads", "finished_events", "migrations", "_sqlite_migrations", "sqlite_sequence", "sqlite_stat1"}
 """Tables that each store has for itself."""
@@ -78,6 +78,8 @@ def filled(store: Store) -> Store:
     store.pauses.pause("w", NOW)
     store.quarantine.set_aside([SetAside("task", "t9", "w", "why", NOW, 1, NOW)])
     store.deliveries.record_rejections([Rejection("w", NOW, 401, "no")], {("w", "rejected"): 3})
+    store.kept_deliveries.keep([kept("k1", body=b"\0\xff"), kept("k2")], {"w": 9})
+    store.kept_deliveries.accepted("k2", "e1")
     store.changes.record(Change(NOW, "admin", "edited", "w", "…"))
     store.facts.set("conductor", "up")
     store.kept_definitions.keep({"webhooks.yaml": "{}"})

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from store.keeping import KeptDelivery
 from store.protocols import Store
 from store.records import Decision, Event, Hold, NewEvent, NewTarget, Result, Target, TargetState, Task, Term
 from testkit import PATIENCE
@@ -24,6 +25,14 @@ def arrive(store: Store, id_: str = "e1", **more: Any) -> str:
     """An event is accepted."""
     assert not store.deliveries.append([new_event(id_, **more)])[0].duplicate
     return id_
+
+
+def kept(id_: str, **more: Any) -> KeptDelivery:
+    """A refused delivery with its bytes."""
+    fields = {"webhook": "w", "at": NOW, "remote": "192.0.2.1", "body": b"{}", "headers": {"x-signature": "no"}, **more}
+    return KeptDelivery(
+        id=id_, status=401, reason="no", method="POST", path="/webhook/", url="http://h/webhook/w", query="", **fields
+    )
 
 
 def task(number: int = 1, **more: Any) -> Task:
