@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import uuid_utils
 
+from store.delivery_records import RawDelivery
+
 EventStatus = Literal["pending", "delivered", "expired", "ignored", "failed"]
 Hold = Literal["no", "held", "recheck", "aside", "writing"]
 """`held`: for tasks that begin to wait later. `recheck`: its takers were gone, so it is free again, to be decided once
@@ -60,6 +62,8 @@ class NewEvent:
     telling: Mapping[str, str] | None = None
     """JSONPath → what it says, for lists: the few values that tell what happened, in the order in which they are shown.
     None if nobody has looked for them."""
+    raw: RawDelivery | None = None
+    """The delivery that it is of, to be kept as it came; the same for all events of one delivery."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,8 @@ TABLES = (
         "id",
         "webhook at status reason remote method path url query headers size event_id body",
     ),
+    _table("duplicates", "id", "webhook at event_id remote method"),
+    _table("raw_deliveries", "id", "webhook at size event_id method query headers body"),
     _table("delivery_counts", "webhook hour outcome", "number"),
     _table("changes", "id", "at who what webhook detail"),
     _table("kept_definitions", "file", "text"),

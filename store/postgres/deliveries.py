@@ -15,6 +15,7 @@ from store.postgres.impatient import Impatient
 from store.postgres.signals import PostgresSignals
 from store.records import Committed, NewEvent
 from store.sql.deliveries import SqlDeliveries
+from store.sql.raw_deliveries import are_any, keep
 
 _MARGIN = 0.1
 """Seconds by which the server gives up before the client does."""
@@ -25,6 +26,10 @@ _ROW = f"({', '.join(['%s'] * len(rows.NEW_EVENT.split(',')))})"
 # Any conflict: if the id conflicts, an earlier try stored the events.
 _INSERT = f"INSERT INTO bridge.events ({rows.NEW_EVENT}) VALUES {{}} ON CONFLICT DO NOTHING RETURNING id"
 _STORED = "SELECT id FROM bridge.events WHERE id = ANY(%s)"
+# Held until the commit, so that kept deliveries become visible in the order of their ids: a listener asks for those
+# after the last one that it has seen.
+_IN_ORDER = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
+_LOCK = 0x72617764  # "rawd"; the schema's name provides the other half
 _FIRST = (
     "SELECT e.webhook, e.delivery_id, e.id FROM unnest(%s::text[], %s::text[]) AS k (webhook, delivery_id)"
     " JOIN bridge.events e USING (webhook, delivery_id) WHERE e.delivery_id IS NOT NULL"
@@ -79,13 +84,17 @@ class PostgresDeliveries(SqlDeliveries):
     def _try(self, events: Sequence[NewEvent], until: float, is_first: bool) -> list[Committed]:
         with translated(), self._connections.lent(until, 0.0 if self._was_unavailable else IMPATIENT) as connection:
             left = until - time.monotonic() - _MARGIN
-            if len(events) <= _ROWS_A_STATEMENT and not connection.is_pooled and left > LOCK_TIMEOUT:
+            is_short = len(events) <= _ROWS_A_STATEMENT and not are_any(events)
+            if is_short and not connection.is_pooled and left > LOCK_TIMEOUT:
                 stored = self._insert(connection, events)  # a separate transaction, in one round trip
             else:
                 # A delivery that was answered 503 must not be stored later after all, once a lock is free.
                 wait = max(1, int(min(left, LOCK_TIMEOUT) * 1000))
                 connection.execute(f"{connection.begin}; SET LOCAL lock_timeout = {wait}")
                 stored = self._insert(connection, events)
+                if are_any(events):
+                    connection.execute(_IN_ORDER, (_LOCK, self._connections.address.schema))
+                    keep(connection, events, stored)
                 connection.execute("COMMIT")
             if len(stored) == len(events):
                 outcomes = [Committed(event.id, False) for event in events]

@@ -10,7 +10,10 @@ from store.protocols.upkeep import TRANSFER
 from store.sql.facts import SET_FACT
 from store.sql.transfer import TRUTH, SqlTables
 
-_NUMBERED = {"events": "seq", "targets": "id", "rejections": "id", "changes": "id"}
+_NUMBERED = {
+    "events": "seq",
+    **dict.fromkeys(("targets", "rejections", "changes", "raw_deliveries", "duplicates"), "id"),
+}
 """Tables whose rows get a number from the database."""
 
 

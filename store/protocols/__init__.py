@@ -13,7 +13,7 @@ from typing import Protocol
 from store.protocols.admin import Changes, HiddenPaths, Queries, SavedDeliveries, Sessions
 from store.protocols.calls import NO_PACES, Claims, EffectsOfCalls, OnceKeys, TaskLocks
 from store.protocols.leader import Decisions, KnownWorkflows, LargeDecisions, Leadership, Tasks
-from store.protocols.relay import Deliveries, KeptDeliveries, Verifications
+from store.protocols.relay import Deliveries, KeptDeliveries, RawDeliveries, Verifications, WithoutEvents
 from store.protocols.shared import Clock, Facts, KeptDefinitions, Listener, News, Pauses, Quarantine, Signals
 from store.protocols.upkeep import Maintenance, Row, Table, Tables
 
@@ -39,6 +39,7 @@ __all__ = [
     "Pauses",
     "Quarantine",
     "Queries",
+    "RawDeliveries",
     "Row",
     "SavedDeliveries",
     "Sessions",
@@ -49,6 +50,7 @@ __all__ = [
     "TaskLocks",
     "Tasks",
     "Verifications",
+    "WithoutEvents",
 ]
 
 
@@ -57,6 +59,8 @@ class Store(Clock, Protocol):
 
     deliveries: Deliveries
     kept_deliveries: KeptDeliveries
+    without_events: WithoutEvents
+    raw_deliveries: RawDeliveries
     verifications: Verifications
     leadership: Leadership
     decisions: Decisions

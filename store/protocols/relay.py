@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from store.delivery_records import Duplicate, ListedDelivery, NumberedDelivery, WithoutEvent
 from store.keeping import KeptDelivery
 from store.records import Committed, NewEvent, Rejection
 
@@ -18,7 +19,8 @@ class Deliveries(Protocol):
     def append(self, events: Sequence[NewEvent], until: float = float("inf")) -> list[Committed]:
         """Commits a delivery's events durably, all or none, skipping those whose delivery id is known.
 
-        Returns one `Committed` per event, in the order given. Concurrent deliveries share a commit.
+        Returns one `Committed` per event, in the order given. Concurrent deliveries share a commit. In the same
+        transaction it keeps the `raw` of events that weren't known.
         """
 
     def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
@@ -53,6 +55,33 @@ class KeptDeliveries(Protocol):
 
     def accepted(self, kept_id: str, event_id: str) -> None:
         """The delivery has become this event: its bytes are no longer needed."""
+
+
+class WithoutEvents(Protocol):
+    """Deliveries that left no event: the newest of each webhook and kind."""
+
+    def record_duplicates(self, duplicates: Sequence[Duplicate]) -> None:
+        """Keeps each webhook's newest duplicates."""
+
+    def newest(self, webhook: str | None = None, limit: int = 100) -> list[WithoutEvent]:
+        """Rejected and filtered deliveries and duplicates: the newest of each table, `limit` at most; in order of
+        arrival."""
+
+
+class RawDeliveries(Protocol):
+    """Deliveries as they came, for `webhook-bridge listen`: a webhook's newest, bounded in number, bytes and age.
+
+    `Deliveries.append` adds them. What becomes visible later has a greater id.
+    """
+
+    def listed(self, webhook: str, after: int = 0, limit: int = 1000) -> list[ListedDelivery]:
+        """The first ones after this id, in order of arrival; those that are too old are left out."""
+
+    def read(self, ids: Sequence[int]) -> list[NumberedDelivery]:
+        """These deliveries, of those that are still there; in order of arrival."""
+
+    def prune(self) -> None:
+        """Deletes what is beyond the bounds. Writes nothing if nothing is."""
 
 
 class Verifications(Protocol):

@@ -14,10 +14,12 @@ from store.sql.large_decisions import SqlLargeDecisions
 from store.sql.once_keys import SqlOnceKeys
 from store.sql.pauses import SqlPauses
 from store.sql.quarantine import SqlQuarantine
+from store.sql.raw_deliveries import SqlRawDeliveries
 from store.sql.saved_deliveries import SqlSavedDeliveries
 from store.sql.task_locks import SqlTaskLocks
 from store.sql.tasks import SqlTasks
 from store.sql.verifications import SqlVerifications
+from store.sql.without_events import SqlWithoutEvents
 from store.sql.workflows import SqlWorkflows
 
 
@@ -30,6 +32,8 @@ class SqlStore(Store):
         """`impatient`: the database, for statements that a delivery waits for."""
         self.signals = signals
         self.kept_deliveries = SqlKeptDeliveries(database)
+        self.without_events = SqlWithoutEvents(database)
+        self.raw_deliveries = SqlRawDeliveries(database)
         self.verifications = SqlVerifications(impatient)
         self.large_decisions = SqlLargeDecisions(database, leadership, events, signals)
         self.tasks = SqlTasks(database, leadership, signals)

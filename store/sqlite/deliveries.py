@@ -9,6 +9,7 @@ from store.protocols import Signals
 from store.records import Committed, NewEvent
 from store.rows import NEW_EVENT, new_event_row
 from store.sql.deliveries import SqlDeliveries
+from store.sql.raw_deliveries import keep
 from store.sqlite.connections import Connection, Connections
 from store.sqlite.marks import marks
 
@@ -31,6 +32,7 @@ class SqliteDeliveries(SqlDeliveries):
             stored = set[str]()
             for start in range(0, len(rows), _ROWS_A_STATEMENT):
                 stored |= _insert(db, rows[start : start + _ROWS_A_STATEMENT])
+            keep(db, rows, stored)
             first = {} if len(stored) == len(rows) else _first_ids(db, rows, stored)
         if stored:
             self._signals.tell("events")

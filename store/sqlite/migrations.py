@@ -292,6 +292,37 @@ def kept_deliveries(db: Database) -> None:
     _run(db, _KEPT_DELIVERIES)
 
 
+_DELIVERIES = """
+-- the newest deliveries of webhooks with `listen`, as they came; the body in base64
+CREATE TABLE raw_deliveries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    webhook TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    event_id TEXT NOT NULL,
+    method TEXT NOT NULL, query TEXT NOT NULL, headers TEXT NOT NULL, body TEXT NOT NULL
+);
+CREATE INDEX raw_deliveries_listed ON raw_deliveries (webhook, id, at, size, event_id);
+
+-- the newest deliveries of events that were there already
+CREATE TABLE duplicates (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    webhook TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    event_id TEXT NOT NULL,
+    remote TEXT,
+    method TEXT NOT NULL
+);
+CREATE INDEX duplicates_webhook ON duplicates (webhook, id);
+"""
+
+
+@migrations()
+def raw_deliveries_and_duplicates(db: Database) -> None:
+    """Deliveries that admins listen to, and those that repeated an event."""
+    _run(db, _DELIVERIES)
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from store.delivery_records import Duplicate, RawDelivery
 from store.open import open_store
 from store.protocols import Row, Store, Table
 from store.records import Change, Decision, EventFilter, NewTarget, Rejection, Result, SetAside, Term, Workflow
@@ -61,8 +62,10 @@ def filled(store: Store) -> Store:
     """Something in every table."""
     assert store.leadership.elect("me", 60)
     store.tasks.adopt(ME, [task(number) for number in range(30)], NOW)
+    raw = RawDelivery("POST", "a=1", {"x-a": "\xfc"}, b"\x00\xff")
     for number in range(20):
-        arrive(store, f"e{number}", delivery_id=f"d{number}", type=f"type {number}", telling={"$.a": str(number)})
+        more = {"type": f"type {number}", "telling": {"$.a": str(number)}, "raw": raw}
+        arrive(store, f"e{number}", delivery_id=f"d{number}", **more)
     once = NewTarget("start", "flow", correlation_id="c", once_key="key", once_while="running")
     decide(store, "e0", completion(1), once)
     decide(store, "e1", hold="held")
@@ -80,6 +83,7 @@ def filled(store: Store) -> Store:
     store.deliveries.record_rejections([Rejection("w", NOW, 401, "no")], {("w", "rejected"): 3})
     store.kept_deliveries.keep([kept("k1", body=b"\0\xff"), kept("k2")], {"w": 9})
     store.kept_deliveries.accepted("k2", "e1")
+    store.without_events.record_duplicates([Duplicate("w", NOW, "e1", "203.0.113.9")])
     store.changes.record(Change(NOW, "admin", "edited", "w", "…"))
     store.facts.set("conductor", "up")
     store.kept_definitions.keep({"webhooks.yaml": "{}"})

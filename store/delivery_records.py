@@ -1,0 +1,75 @@
+"""Records of deliveries as such, whether or not they left an event. All times are Unix milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class RawDelivery:
+    """An accepted delivery as it came, without headers that are secrets."""
+
+    method: str
+    query: str
+    """Raw, as in the URL."""
+    headers: Mapping[str, str]
+    """Lower-case name → value, in Latin-1 as in WSGI."""
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDelivery:
+    """A kept delivery's place in the order of arrival."""
+
+    id: int
+    at: int
+    size: int
+    """Bytes of the body."""
+    event_id: str
+    """The first event that it left."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedDelivery:
+    """A `RawDelivery` as the store keeps it, with its place in the order of arrival."""
+
+    id: int
+    """Later deliveries of its webhook have a greater one."""
+    at: int
+    event_id: str
+    method: str
+    query: str
+    headers: Mapping[str, str]
+    body: str
+    """In base64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A delivery of an event that was there already."""
+
+    webhook: str
+    at: int
+    event_id: str
+    """The event that it repeats."""
+    remote: str | None = None
+    method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutEvent:
+    """A delivery that left no event."""
+
+    key: str
+    """Unique among them, and in the order of arrival among those of its kind."""
+    kind: Literal["rejected", "filtered", "duplicate"]
+    webhook: str
+    at: int
+    reason: str
+    """Empty for a duplicate."""
+    event_id: str | None
+    """The event that a duplicate repeats."""
+    remote: str | None
+    method: str

@@ -1,0 +1,87 @@
+"""Deliveries of webhooks with `listen`, as they came: the newest, for a while."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+
+from store import rows
+from store.delivery_records import ListedDelivery, NumberedDelivery, RawDelivery
+from store.protocols import RawDeliveries
+from store.records import NewEvent
+from store.sql.database import Database, Transaction
+
+KEPT = 200
+"""Deliveries of one webhook."""
+KEPT_BYTES = 32 * 1024 * 1024
+"""Bytes of their bodies; a single body may be as large as any platform's."""
+KEPT_FOR = 3_600_000
+"""Milliseconds."""
+
+_COLUMNS = "webhook, at, size, event_id, method, query, headers, body"
+_LISTED = """
+SELECT id, at, size, event_id FROM bridge.raw_deliveries
+WHERE webhook = %s AND id > %s AND at >= %s ORDER BY id LIMIT %s
+"""
+_READ = """
+SELECT id, at, event_id, method, query, headers, body FROM bridge.raw_deliveries WHERE id = ANY(%s) ORDER BY id
+"""
+_WEBHOOKS = rows.jumps("webhook", "bridge.raw_deliveries", "webhook >= ''")
+_LAST_BEYOND = """
+SELECT max(id) FROM (
+    SELECT id, at, row_number() OVER newest AS number, sum(size) OVER newest AS bytes
+    FROM bridge.raw_deliveries WHERE webhook = %s WINDOW newest AS (ORDER BY id DESC)
+) AS kept WHERE number > %s OR bytes > %s OR at < %s
+"""
+_DELETE = "DELETE FROM bridge.raw_deliveries WHERE webhook = %s AND id <= %s"
+
+
+def are_any(events: Iterable[NewEvent]) -> bool:
+    """Whether a delivery is to be kept."""
+    return any(event.raw is not None for event in events)
+
+
+def keep(transaction: Transaction, events: Sequence[NewEvent], stored: set[str]) -> None:
+    """Keeps the deliveries of these events; `stored`: the ids of those that weren't known."""
+    kept: dict[int, tuple[RawDelivery, NewEvent]] = {}
+    for event in events:
+        if event.raw is not None and event.id in stored:
+            kept.setdefault(id(event.raw), (event.raw, event))
+    if kept:
+        transaction.insert(f"bridge.raw_deliveries ({_COLUMNS})", [_row(raw, event) for raw, event in kept.values()])
+
+
+def _row(raw: RawDelivery, event: NewEvent) -> tuple[object, ...]:
+    body = base64.b64encode(raw.body).decode("ascii")
+    headers = json.dumps(dict(raw.headers))
+    return event.webhook, event.received_at, len(raw.body), event.id, raw.method, raw.query, headers, body
+
+
+class SqlRawDeliveries(RawDeliveries):
+    """One row per delivery."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    def listed(self, webhook: str, after: int = 0, limit: int = 1000) -> list[ListedDelivery]:
+        found = self._database.read(_LISTED, (webhook, after, self._oldest(), limit))
+        return [ListedDelivery(*row) for row in found]
+
+    def read(self, ids: Sequence[int]) -> list[NumberedDelivery]:
+        found = self._database.read(_READ, (list(ids),)) if ids else []
+        return [
+            NumberedDelivery(id_, at, event_id, method, query, json.loads(headers), body)
+            for id_, at, event_id, method, query, headers, body in found
+        ]
+
+    def prune(self) -> None:
+        for (webhook,) in self._database.read(_WEBHOOKS):
+            bounds = (webhook, KEPT, KEPT_BYTES, self._oldest())
+            last = self._database.read(_LAST_BEYOND, bounds)[0][0]
+            if last is not None:
+                with self._database.transaction() as transaction:
+                    transaction.write(_DELETE, (webhook, last))
+
+    def _oldest(self) -> int:
+        return self._database.now() - KEPT_FOR

@@ -1,0 +1,60 @@
+"""Deliveries that left no event: rejected, filtered, or of an event that was there already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from store.delivery_records import Duplicate, WithoutEvent
+from store.protocols import WithoutEvents
+from store.sql.database import Database
+
+DUPLICATES_KEPT = 100
+"""Duplicates that are kept per webhook."""
+_DUPLICATE = "webhook, at, event_id, remote, method"
+_PRUNE = """
+DELETE FROM bridge.duplicates WHERE webhook = %(webhook)s AND id <= (
+    SELECT id FROM bridge.duplicates WHERE webhook = %(webhook)s ORDER BY id DESC LIMIT 1 OFFSET %(kept)s
+)
+"""
+
+
+class SqlWithoutEvents(WithoutEvents):
+    """`Deliveries.record_rejections` writes the rejected and filtered ones."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    def record_duplicates(self, duplicates: Sequence[Duplicate]) -> None:
+        if not duplicates:
+            return
+        with self._database.transaction() as transaction:
+            new_rows = [(one.webhook, one.at, one.event_id, one.remote, one.method) for one in duplicates]
+            transaction.insert(f"bridge.duplicates ({_DUPLICATE})", new_rows)
+            # Always in the same order, so that relays waiting for each other's rows can't deadlock.
+            for webhook in sorted({one.webhook for one in duplicates}):
+                transaction.write(_PRUNE, {"webhook": webhook, "kept": DUPLICATES_KEPT})
+
+    def newest(self, webhook: str | None = None, limit: int = 100) -> list[WithoutEvent]:
+        only = "WHERE webhook = %s" if webhook is not None else ""
+        values = (*([webhook] if only else []), limit)
+        rejections, duplicates = self._database.read_together(
+            (
+                "SELECT id, webhook, at, status, reason, remote, method FROM bridge.rejections"
+                f" {only} ORDER BY id DESC LIMIT %s",
+                values,
+            ),
+            (
+                "SELECT id, webhook, at, event_id, remote, method FROM bridge.duplicates"
+                f" {only} ORDER BY id DESC LIMIT %s",
+                values,
+            ),
+        )
+        found = [
+            WithoutEvent(f"r{id_}", "filtered" if status < 400 else "rejected", of, at, reason, None, remote, method)
+            for id_, of, at, status, reason, remote, method in reversed(rejections)
+        ]
+        found += [
+            WithoutEvent(f"d{id_}", "duplicate", of, at, "", event_id, remote, method)
+            for id_, of, at, event_id, remote, method in reversed(duplicates)
+        ]
+        return sorted(found, key=lambda one: one.at)
