@@ -337,6 +337,10 @@ class Webhook(_Model):
         description="JSONPaths of values that people don't see: blank on page, API and command line, not for Conductor",
         examples=[["$.customer.email"]],
     )
+    listen: bool = Field(
+        default=False,
+        description="true: deliveries are kept as they came, for an hour at most, and admins may listen to them",
+    )
     metadata: bool = Field(default=True, description="false leaves _webhook out of outputs and inputs")
     public_url: Url | None = Field(
         default=None,

@@ -40,6 +40,9 @@ def find_unproven(webhook: Mapping[str, Any], platforms: Mapping[str, Platform])
         understood = ", ".join(sorted(platform.settings))
         what = f"platform {platform.name} has no `{setting}`"
         yield Finding((setting,), what, f"remove it ({platform.name} understands {understood})")
+    if webhook.get("listen") is True and platform.secret_in_body:
+        what = f"a delivery of {platform.name} has the secret in its body, which is never kept"
+        yield Finding(("listen",), what, "remove it, and use a tunnel or a subscription of its own to develop")
     for place, secret in secrets_at(webhook, "secret"):
         should_be = platform.find_secret_problem(secret)
         if should_be is not None:

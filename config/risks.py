@@ -42,6 +42,14 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
             "prefer a secret, or restrict the senders with allow_ips",
             warning=True,
         )
+    if webhook.get("listen") is True:
+        yield Finding(
+            ("listen",),
+            "its newest 200 deliveries are kept as they came, signatures too, for an hour and up to 32 MB; whoever has "
+            "BRIDGE_ADMIN_TOKEN can read them, and what `hide` names is in them",
+            "remove it once nobody listens",
+            warning=True,
+        )
     yield from _secrets(webhook, platforms)
     yield from _headers(webhook)
     yield from _conditions(webhook)

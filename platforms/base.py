@@ -77,6 +77,9 @@ class Platform:
     secret_headers: frozenset[str] = frozenset()
     """Lower-case names of headers that carry secrets (those with ``signature`` in their names always do)."""
 
+    secret_in_body: bool = False
+    """Whether the secret itself is in the bodies, so that none may be kept as it came."""
+
     @property
     def settings(self) -> frozenset[str]:
         """The settings that only some platforms have, this one among them."""

@@ -22,6 +22,7 @@ from relay.definitions import Changes, LoadInThread, Routing, warn
 from relay.forwarded import believing
 from relay.hidden_paths import KeptHiddenPaths
 from relay.outcomes import Outcomes
+from relay.raw_deliveries import Pruning
 from relay.receiver import Receiver
 from relay.vendor_keys import HttpsDownload, KeyCaches, KeySource
 from store import tracing
@@ -64,7 +65,7 @@ def create_app(
     definitions = last_good.begin(settings.bridge_webhooks, read_kept)
     warn(definitions)
     store = store or open_store(settings.bridge_database, scheduler=concurrency)
-    outcomes = Outcomes(store.deliveries)
+    outcomes = Outcomes(store.deliveries, store.without_events)
     routing = Routing(settings, platforms, keys or KeyCaches(HttpsDownload(settings.bridge_key_mirror)))
     receiver = Receiver(store, routing.routes(definitions), outcomes, definitions.unavailable, clock)
     hidden_paths = KeptHiddenPaths(store.hidden_paths, definitions)
@@ -75,6 +76,7 @@ def create_app(
         source,
         outcomes,
         hidden_paths,
+        Pruning(store.raw_deliveries, lambda: source.current),
         metrics_address=None if where in ("off", "public") else where,
     )
     source.listener = Changes(routing, receiver, hidden_paths, store, last_good, background)

@@ -18,6 +18,7 @@ from config.watch import STILL_IN_FORCE, DefinitionsSource
 from relay import metrics
 from relay.hidden_paths import KeptHiddenPaths
 from relay.outcomes import Outcomes
+from relay.raw_deliveries import Pruning
 from store.errors import StoreUnavailable
 
 GONE = "webhooks are gone from the definitions; their deliveries are answered 503 for a minute, then 404"
@@ -36,11 +37,13 @@ class Background:
         definitions: DefinitionsSource,
         outcomes: Outcomes,
         hidden_paths: KeptHiddenPaths,
+        pruning: Pruning,
         metrics_address: str | None,
     ):
         self._definitions = definitions
         self.outcomes = outcomes
         self._hidden_paths = hidden_paths
+        self._pruning = pruning
         self._metrics_address = metrics_address
         self._pid: int | None = None
         self._to_parent: int | None = None
@@ -131,8 +134,9 @@ class Background:
                     self._definitions.announce()
                     announced = True
                 self._hidden_paths.write()
+                self._pruning.run()
             except StoreUnavailable as error:
-                structlog.get_logger().warning("can't write the paths to hide yet", error=str(error))
+                structlog.get_logger().warning("can't keep the store in order yet", error=str(error))
             except Exception:  # the next second is another chance
                 structlog.get_logger().exception("could not write the outcomes")
         port.leave()

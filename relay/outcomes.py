@@ -9,8 +9,9 @@ from typing import Literal
 import structlog
 
 from relay import metrics
+from store.delivery_records import Duplicate
 from store.errors import StoreUnavailable
-from store.protocols import Deliveries
+from store.protocols import Deliveries, WithoutEvents
 from store.records import Rejection
 
 Outcome = Literal[
@@ -18,18 +19,20 @@ Outcome = Literal[
 ]
 
 KEPT = 50
-"""Rejections of one webhook waiting to be written; in a flood the newest replace the oldest."""
+"""Rejections of one webhook, and duplicates, waiting to be written; in a flood the newest replace the oldest."""
 
 
 class Outcomes:
     """Counts outcomes, and keeps rejections until they are written. Thread-safe."""
 
-    def __init__(self, store: Deliveries):
+    def __init__(self, store: Deliveries, without_events: WithoutEvents):
         self._store = store
+        self._without_events = without_events
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, Outcome, int]] = Counter()
         self._unwritten: Counter[tuple[str, str]] = Counter()
         self._rejections: dict[tuple[str, bool], deque[Rejection]] = {}
+        self._duplicates: dict[str, deque[Duplicate]] = {}
 
     def count(self, webhook: str, outcome: Outcome, code: int, number: int = 1) -> None:
         """Counts an outcome; `webhook` is a name from the definitions, or empty for an unknown id."""
@@ -43,12 +46,18 @@ class Outcomes:
         with self._lock:
             self._rejections.setdefault(key, deque(maxlen=KEPT)).append(rejection)
 
+    def repeat(self, duplicate: Duplicate) -> None:
+        """Keeps which event a delivery repeats; counting it is the caller's."""
+        with self._lock:
+            self._duplicates.setdefault(duplicate.webhook, deque(maxlen=KEPT)).append(duplicate)
+
     def flush(self) -> None:
         """Writes what has accumulated since the last call; what the store can't take is kept for the next. Not for
         concurrent calls."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
             rejections, self._rejections = self._rejections, {}
+            duplicates, self._duplicates = self._duplicates, {}
         for (webhook, outcome, code), number in counts.items():
             metrics.count_deliveries(webhook, outcome, code, number)
             if outcome == "accepted":
@@ -63,6 +72,8 @@ class Outcomes:
             else:
                 log.warning("deliveries rejected", webhook=webhook, number=len(kept), last=kept[-1].reason)
         try:
+            # Only shown to people: if they can't be written now, they are dropped, while counts are kept.
+            self._without_events.record_duplicates([one for kept in duplicates.values() for one in kept])
             self._store.record_rejections([one for kept in rejections.values() for one in kept], self._unwritten)
             self._unwritten.clear()
         except StoreUnavailable as error:

@@ -9,6 +9,7 @@ from platforms.base import Platform
 from platforms.bodies import Body, MalformedBody, read_query
 from relay.delivery_ids import DeliveryIds
 from relay.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, elements_of, payload_of, size_in_conductor
+from relay.raw_deliveries import NEVER_KEPT, RawCopies
 from relay.verification import VerifiedDelivery
 from store.records import NewEvent, document_of, new_event_id
 
@@ -19,7 +20,6 @@ _LONGEST_IN_UTF8 = 4
 _OTHER_METADATA = 512 * 1024
 """Bytes: more than the rest of `_webhook` (header names and the query) can take, as the server refuses such
 requests."""
-_NEVER_KEPT = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
 class Parser:
@@ -39,7 +39,8 @@ class Parser:
         self._hold = int(webhook.hold * 1000)
         self._platform = platform
         self._ids = DeliveryIds(webhook, platform)
-        self._dropped_headers = _NEVER_KEPT | platform.secret_headers | dropped_headers
+        self._copies = RawCopies(webhook, platform) if webhook.listen else None
+        self._dropped_headers = NEVER_KEPT | platform.secret_headers | dropped_headers
 
     def read(self, delivery: VerifiedDelivery) -> Body:
         """The body, or the query of a delivery whose method needs no body. Raises BadBody."""
@@ -65,6 +66,7 @@ class Parser:
             raise MalformedBody(f"the array has more than {MAX_ELEMENTS} elements")
         several = split and isinstance(body.value, list)
         whole_id = delivery_id = self._ids.of_delivery(delivery, body.value)
+        raw = None if self._copies is None else self._copies.of(request)
         events = []
         for number, element in enumerate(elements):
             if several:
@@ -78,6 +80,7 @@ class Parser:
                 query=query,
                 hold_until=received_at + self._hold,
                 delivery_id=delivery_id,
+                raw=raw,
             )
             if self._is_too_large(event):
                 raise PayloadTooLarge(f"the payload is larger than the {self._conductor_payload} bytes of Conductor")

@@ -20,6 +20,7 @@ from relay.payload import PayloadTooLarge
 from relay.route import Route
 from relay.verification import Key, VerifiedDelivery, VerifiedWebhooks
 from store.clock import MonotonicClock
+from store.delivery_records import Duplicate
 from store.errors import StoreUnavailable
 from store.protocols import Store
 from store.records import Committed, NewEvent, Rejection
@@ -148,7 +149,7 @@ class Receiver:
                 wanted = self._filter(route, incoming, events)
                 committed = self._deliveries.append(wanted, until) if wanted else []
                 receiving.set(events=len(committed))
-                return self._accepted(route, body, committed, bool(events) and not wanted, until)
+                return self._accepted(route, incoming, body, committed, bool(events) and not wanted, until)
         except Exception as error:
             return self._failed(route, incoming, error)
 
@@ -211,7 +212,13 @@ class Receiver:
     # --- the end
 
     def _accepted(
-        self, route: Route, body: Body, committed: list[Committed], all_filtered: bool, until: float
+        self,
+        route: Route,
+        incoming: Incoming,
+        body: Body,
+        committed: list[Committed],
+        all_filtered: bool,
+        until: float,
     ) -> Response:
         """The response to a proven delivery, whether or not `only` let any of its events through."""
         webhook = route.webhook
@@ -221,6 +228,7 @@ class Receiver:
             self._outcomes.count(webhook.name, "accepted", 200, stored)
         if duplicates:
             self._outcomes.count(webhook.name, "duplicate", 200, duplicates)
+            self._repeated(route, incoming, committed)
         if not stored:
             self._admission.left_nothing(webhook.name, webhook.accept)
         if not self._verified.is_known(route.key):
@@ -299,6 +307,12 @@ class Receiver:
                 method=incoming.method,
             )
         )
+
+    def _repeated(self, route: Route, incoming: Incoming, committed: list[Committed]) -> None:
+        """Keeps which event the delivery repeats; of several the first."""
+        event_id = next(one.event_id for one in committed if one.duplicate)
+        remote = incoming.remote and incoming.remote[:_LONGEST_ADDRESS]
+        self._outcomes.repeat(Duplicate(route.webhook.name, self._store.now(), event_id, remote, incoming.method))
 
     def _log(self, line: str, webhook: str, error: Exception, **more: Any) -> None:
         """Throttled, since senders can cause as many as they like."""

@@ -56,6 +56,7 @@ class MicrosoftGraph(Platform):
     secret_label = "clientState"
     verifier = ClientState()
     challenge_only = True
+    secret_in_body = True
 
     # https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks#notificationurl-validation
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:

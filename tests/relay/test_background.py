@@ -27,7 +27,7 @@ def rejection(webhook: str = "plain", reason: str = "r") -> Rejection:
 
 def test_a_flood_of_rejections_stays_bounded(make_relay: MakeRelay) -> None:
     store = make_relay(PLAIN).store
-    outcomes = Outcomes(store.deliveries)
+    outcomes = Outcomes(store.deliveries, store.without_events)
     for number in range(10 * KEPT):
         outcomes.reject(rejection(reason=str(number)))
     outcomes.flush()
@@ -38,7 +38,7 @@ def test_a_flood_of_rejections_stays_bounded(make_relay: MakeRelay) -> None:
 
 def test_what_cannot_be_written_is_written_later(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make_relay(PLAIN).store
-    outcomes = Outcomes(store.deliveries)
+    outcomes = Outcomes(store.deliveries, store.without_events)
     outcomes.reject(rejection(reason="first"))
 
     def fails(*_: object) -> None:
@@ -59,7 +59,7 @@ def test_metrics_count_once_what_is_written_at_the_second_try(
     make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = make_relay({**PLAIN, "name": "twice"}).store
-    outcomes = Outcomes(store.deliveries)
+    outcomes = Outcomes(store.deliveries, store.without_events)
     outcomes.count("twice", "accepted", 200, 3)
 
     def fails(*_: object) -> None:
