@@ -10,8 +10,9 @@ from config.webhooks import Respond
 from criteria.conditions import Conditions
 from criteria.descriptions import criterion_in_words
 from platforms.http import Response
+from store.documents import document_of
 from store.hiding import hidden
-from store.records import NewEvent, document_of
+from store.records import NewEvent
 
 _LONGEST_REASON = 300
 

@@ -11,7 +11,8 @@ from relay.delivery_ids import DeliveryIds
 from relay.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, elements_of, payload_of, size_in_conductor
 from relay.raw_deliveries import NEVER_KEPT, RawCopies
 from relay.verification import VerifiedDelivery
-from store.records import NewEvent, document_of, new_event_id
+from store.documents import document_of
+from store.records import NewEvent, new_event_id
 
 MAX_ELEMENTS = 10_000
 """Events that one delivery may be split into."""

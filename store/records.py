@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any, Literal
 
 import uuid_utils
 
+from store import documents
 from store.delivery_records import RawDelivery
+from store.documents import iso as iso
+from store.one_target import OneTarget
+from store.story import Attempt
 
 EventStatus = Literal["pending", "delivered", "expired", "ignored", "failed"]
 Hold = Literal["no", "held", "recheck", "aside", "writing"]
@@ -32,14 +33,6 @@ SetAsideKind = Literal["event", "task", "workflow", "target", "definition"]
 def new_event_id() -> str:
     """A UUIDv7: unique across all bridges, and sorted by time of creation."""
     return str(uuid_utils.uuid7())
-
-
-def iso(milliseconds: int | None) -> str | None:
-    """ISO 8601 in UTC with milliseconds, as in ``2026-01-31T12:00:00.123Z``; None for None."""
-    if milliseconds is None:
-        return None
-    moment = datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +57,14 @@ class NewEvent:
     None if nobody has looked for them."""
     raw: RawDelivery | None = None
     """The delivery that it is of, to be kept as it came; the same for all events of one delivery."""
+    origin: str | None = None
+    """The sender's event that this is a replay of, or a replay of a replay; None for a delivery."""
+    only: OneTarget | None = None
+    """For a replay to one target: which one."""
+    remote: str | None = None
+    """The address that sent it."""
+    proof: str | None = None
+    """How it was verified, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,14 @@ class Event:
     type: str | None = None
     telling: Mapping[str, str] | None = None
     """As in `NewEvent`."""
+    origin: str | None = None
+    """The sender's event that this is a replay of, or a replay of a replay; None for a delivery."""
+    only: OneTarget | None = None
+    """The one target that it may have; None if it may have any."""
+    acknowledged_at: int | None = None
+    """Since when it is acknowledged: it asks nothing of anybody."""
+    resolved_by: str | None = None
+    """The replay that delivered what this event didn't."""
     unreadable: str | None = None
     """Why the stored event can't be read; None if it can. Others on the same page aren't affected."""
 
@@ -106,58 +115,16 @@ class Event:
         Raises ValueError if the stored event can't be read.
         """
         self._must_be_readable()
-        return document_of(self, metadata)
+        return documents.document_of(self, metadata)
 
     def text(self, metadata: bool = True) -> str:
-        """The same as JSON text, for Conductor. Raises ValueError if the payload isn't a JSON object.
-
-        Spliced, not parsed and serialized again: with ten megabytes of small values that would block all other threads
-        for seconds. It also means that numbers reach Conductor as the sender wrote them.
-        """
+        """The same as JSON text, for Conductor. Raises ValueError if the payload isn't a JSON object."""
         self._must_be_readable()
-        payload = self.payload.strip()
-        if payload[:1] != "{" or payload[-1:] != "}":
-            raise ValueError("the stored payload is not a JSON object")
-        if _may_name_webhook(payload):
-            return json.dumps(document_of(self, metadata), separators=(",", ":"))
-        if not metadata:
-            return payload
-        inner = payload[1:-1].rstrip()
-        added = json.dumps(_metadata_of(self), separators=(",", ":"))
-        return "".join(("{", inner, "," if inner else "", '"_webhook":', added, "}"))
+        return documents.text_of(self, metadata)
 
     def _must_be_readable(self) -> None:
         if self.unreadable is not None:
             raise ValueError(self.unreadable)
-
-
-_ESCAPED = re.compile(r"\\u00(?:5f|77|65|62|68|6f|6b)", re.IGNORECASE)
-"""An escaped letter of `_webhook`, as JSON may write it."""
-
-
-def _may_name_webhook(payload: str) -> bool:
-    """Whether the text may already have a key `_webhook`, with letters escaped or not."""
-    return '"_webhook"' in payload or ("\\u00" in payload and _ESCAPED.search(payload) is not None)
-
-
-def document_of(event: NewEvent | Event, metadata: bool = True) -> dict[str, Any]:
-    """What tasks match on and receive: the payload, with `_webhook` if it has `metadata`."""
-    document: dict[str, Any] = json.loads(event.payload)
-    if metadata:
-        document["_webhook"] = _metadata_of(event)
-    else:
-        document.pop("_webhook", None)
-    return document
-
-
-def _metadata_of(event: NewEvent | Event) -> dict[str, Any]:
-    return {
-        "name": event.webhook,
-        "eventId": event.id,
-        "receivedAt": iso(event.received_at),
-        "headers": event.headers,
-        "query": event.query,
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +181,8 @@ class Target:
     """Since when Conductor has answered it with 5xx, or its workflow couldn't be looked up; None if neither."""
     only_versions: tuple[int, ...] | None = None
     """For a completion in doubt: the versions, one of which its workflow must have; None if it isn't in doubt."""
+    failures: tuple[Attempt, ...] = ()
+    """The newest attempts that didn't succeed, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +225,8 @@ class Decision:
     targets: tuple[NewTarget, ...] = ()
     paced: bool = False
     """Whether its targets wait for the webhook's pace instead of being claimed at once."""
+    origin: str | None = None
+    """The event's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,5 +366,7 @@ class EventFilter:
     text: str | None = None
     """Part of the event's or delivery's id, or of the payload. Searches the newest 100,000 events before `before_seq`;
     older ones are found by their full id."""
+    unresolved: bool = False
+    """Only failed events that are neither acknowledged nor resolved; `status` and `text` are ignored then."""
     listing: bool = False
     """Leaves payloads, headers and queries empty: they are large, and lists don't show them."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 
 import structlog
 
-from store import storable
+from store import one_target, storable
 from store.errors import LeadershipLost, PartRefused, StoreUnavailable
 from store.records import (
     Decision,
@@ -27,6 +27,7 @@ from store.records import (
     Workflow,
 )
 from store.sql.holds import hold_of
+from store.story import attempts_in
 
 log = structlog.get_logger()
 
@@ -34,12 +35,15 @@ _Item = TypeVar("_Item")
 _PLAIN = {str, int, type(None)}
 EVENT = (
     "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
-    " settled_at, replay_of, type, telling"
+    " settled_at, replay_of, type, telling, origin, only_target, acknowledged_at, resolved_by"
 )
-_EVENT_NUMBERS = (0, 3, 9, 10, 11, 12)
+_EVENT_NUMBERS = (0, 3, 9, 10, 11, 12, 18)
 LISTED_EVENT = EVENT.replace("payload, headers, query", "'{}', '{}', '{}'")
 """The same without large columns."""
-NEW_EVENT = "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of, type, telling"
+NEW_EVENT = (
+    "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of, type, telling, origin,"
+    " only_target, remote, proof"
+)
 TASK = (
     "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"
     " broken"
@@ -50,7 +54,7 @@ _NO_CRITERIA = '""'
 TARGET = (
     "id, event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
     " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while, failing_since,"
-    " only_versions"
+    " only_versions, failures"
 )
 NEW_TARGET = (
     "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
@@ -95,6 +99,10 @@ def new_event_row(event: NewEvent) -> tuple[object, ...]:
         event.replay_of,
         event.type,
         None if event.telling is None else json.dumps(event.telling),
+        event.origin,
+        one_target.to_text(event.only),
+        event.remote,
+        event.proof,
     )
 
 
@@ -231,6 +239,11 @@ def event(row: Sequence[Any]) -> Event:
         hold, unreadable = "no", f"its hold in the store can't be read: {values[11]}"
     values[11] = hold
     values[15] = _telling(values[15])
+    if values[17] is not None:
+        try:
+            values[17] = one_target.from_text(values[17])
+        except (TypeError, ValueError) as error:  # it must not go to other targets
+            values[17], unreadable = None, f"the target that it is for can't be read: {error}"
     found = Event(*values)
     return found if unreadable is None else replace(found, unreadable=unreadable)
 
@@ -261,9 +274,10 @@ def target(row: Sequence[Any]) -> Target:
     """From the columns of `TARGET`. A target whose versions can't be read fits none, so its event is decided again."""
     values = list(row)
     try:
-        values[-1] = tuple(json.loads(values[-1])) if values[-1] is not None else None
+        values[-2] = tuple(json.loads(values[-2])) if values[-2] is not None else None
     except (TypeError, ValueError):
-        values[-1] = ()
+        values[-2] = ()
+    values[-1] = attempts_in(values[-1])
     return Target(*values)
 
 

@@ -31,7 +31,7 @@ TABLES = (
         "events",
         "seq",
         "id webhook received_at delivery_id payload headers query hold_until replay_of status decided_at held"
-        " settled_at type telling",
+        " settled_at type telling origin only_target acknowledged_at resolved_by remote proof scan_at decided_by notes",
     ),
     _table(
         "tasks",
@@ -44,7 +44,7 @@ TABLES = (
         "id",
         "event_id webhook kind workflow workflow_id task_id reference_name version correlation_id state attempts error"
         " claimed_by claimed_at due_at not_sent created_at settled_at once_key once_while failing_since"
-        " only_versions",
+        " only_versions failures",
     ),
     _table("decision_parts", "event_id number", "targets"),
     _table("workflows", "id", "version root_id root_started_at root_correlation_id"),

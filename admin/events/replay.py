@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from admin.bridge import Bridge, NotFound
 from admin.events.families import families
-from admin.events.replay_plan import REPLAY_PENDING, Plan, is_undefined, undefined, why_settled
+from admin.events.replay_plan import REPLAY_PENDING, Chosen, Plan, is_undefined, undefined, why_settled
 from config.webhooks import DEFAULT_HOLD
 from store.records import Committed, NewEvent, new_event_id
 
@@ -45,6 +45,7 @@ def _add(bridge: Bridge, event_id: str, delivery_id: str | None) -> Committed:
                 hold_until=now + int(hold * 1000),
                 delivery_id=delivery_id,
                 replay_of=event.id,
+                origin=event.origin or event.id,
                 type=event.type,
                 telling=event.telling,
             )
@@ -92,7 +93,7 @@ def replay_all(
             wait(early)
         if stopping():
             return
-        reason = _replay_unless_settled(bridge, event.id)
+        reason = _replay_unless_settled(bridge, event)
         if reason is None:
             progress.replayed[event.webhook] += 1
         else:
@@ -101,15 +102,18 @@ def replay_all(
         yield progress
 
 
-def _replay_unless_settled(bridge: Bridge, event_id: str) -> str | None:
+def _replay_unless_settled(bridge: Bridge, chosen: Chosen) -> str | None:
     """Replays the event; returns why not, if so."""
-    family = families(bridge.store.queries, [event_id])[event_id]
-    if (reason := why_settled(family)) is not None:
+    event = bridge.store.queries.listed([chosen.id]).get(chosen.id)
+    if event is None:
+        return "pruned meanwhile"
+    family = families(bridge.store.queries, [event])[event.id]
+    if (reason := why_settled(event, family)) is not None:
         return reason
     latest = family.replays[-1].id if family.replays else family.origin
     try:
         # Two people who replay the same events at the same time see the same latest one: the store takes one replay.
-        committed = _add(bridge, event_id, f"replay after {latest}")
+        committed = _add(bridge, event.id, f"replay after {latest}")
     except NotFound:
         return "pruned meanwhile"
     except CantReplay:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from admin.bridge import Bridge
 from admin.events.families import Family, families
-from store.records import EventFilter, EventStatus
+from store.records import Event, EventFilter, EventStatus
 
 REPLAY_DELIVERED = "a replay was already delivered"
 REPLAY_PENDING = "a replay is pending"
@@ -22,7 +22,7 @@ _OUT_OF_ORDER = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """An event to replay."""
+    """An event that was chosen."""
 
     seq: int
     id: str
@@ -106,11 +106,14 @@ def plan_of(bridge: Bridge, matching: Sequence[Chosen]) -> Plan:
     origins = set[str]()
     for first in range(0, len(matching), _PAGE):
         page = matching[first : first + _PAGE]
-        family_of = families(bridge.store.queries, [event.id for event in page])
+        events = bridge.store.queries.listed([event.id for event in page])
+        family_of = families(bridge.store.queries, list(events.values()))
         chosen = []
         for event in page:
+            if (stored := events.get(event.id)) is None:
+                continue  # pruned meanwhile
             family = family_of[event.id]
-            reason = undefined(event.webhook) if is_undefined(bridge, event.webhook) else why_settled(family)
+            reason = undefined(event.webhook) if is_undefined(bridge, event.webhook) else why_settled(stored, family)
             if reason is None and family.origin in origins:
                 reason = SAME_EVENT
             if reason is None:
@@ -124,9 +127,9 @@ def plan_of(bridge: Bridge, matching: Sequence[Chosen]) -> Plan:
     return plan
 
 
-def why_settled(family: Family) -> str | None:
-    """Why nothing of the family needs a replay; None if something may."""
-    if family.delivered is not None:
+def why_settled(event: Event, family: Family) -> str | None:
+    """Why the event, of this family, needs no replay; None if it may."""
+    if event.resolved_by is not None or family.delivered is not None:
         return REPLAY_DELIVERED
     return REPLAY_PENDING if family.pending is not None else None
 

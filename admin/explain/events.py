@@ -36,7 +36,7 @@ def explain_event(event: Event, tasks: Iterable[Task], around: Surroundings) -> 
         starts,
         tuple(findings),
         replays=tuple(around.family.replays_of(event.id)) if around.family else (),
-        resolved_by=around.family.resolves(event) if around.family else None,
+        resolved_by=event.resolved_by,
         set_aside=around.set_aside.get(("event", event.id)),
     )
 
@@ -72,7 +72,7 @@ def _meaning(
     event: Event, webhook: Webhook | None, findings: Sequence[Comparison], around: Surroundings
 ) -> Iterable[str]:
     targets = around.targets_of.get(event.id, ())
-    resolved_by = around.family.resolves(event) if around.family else None
+    resolved_by = event.resolved_by
     yield from _kinship(event, around.family, resolved_by)
     if webhook is None:
         yield f"The webhook {event.webhook} is no longer defined: nothing more will be delivered for it."

@@ -52,7 +52,7 @@ class Explainer:
             cut |= self._nearest(event, self._waiting(workflow), around, tasks, limit)
         others = (task for task in self._waiting(None) if webhook is None or task.workflow not in webhook.receivers)
         self._nearest(event, others, around, tasks, limit)
-        family = families(self._store.queries, [event.id])[event.id]
+        family = families(self._store.queries, [event])[event.id]
         around = replace(self._around({event.id: targets}, tasks.values()), family=family)
         found = explain_event(event, tasks.values(), around)
         if cut:

@@ -28,7 +28,6 @@ from admin.bridge import DAY, Bridge
 from admin.check.health import State, ago, what_is_wrong
 from admin.cli.tables import plain, pretty
 from admin.events.failed import failed_since
-from admin.events.families import families
 from admin.events.paths import select
 from admin.events.replay import replay as replay_event
 from admin.events.replay import replay_all
@@ -152,7 +151,6 @@ def events() -> str:
         too_many=many > _REPLAYED_AT_ONCE,
         events=page,
         targets=here.targets_by_event(page),
-        families=families(here.store.queries, [event.id for event in page]),
         filters=filters,
         names=sorted({*here.definitions.by_name, *filter(None, [query.webhook])}),
         statuses=STATUSES,

@@ -24,6 +24,10 @@ SELECT status, sum(number) FROM (
     SELECT before, -1 FROM changed UNION ALL SELECT after, 1 FROM changed
 ) AS counted (status, number) WHERE status != 'pending' GROUP BY status HAVING sum(number) != 0
 """
+_LOCK_FAMILIES = """
+SELECT pg_advisory_xact_lock(hashtext('bridge.events'), hashtext(origin))
+FROM (SELECT origin FROM unnest(%s::text[]) AS asked (origin) ORDER BY hashtext(origin)) AS ordered
+"""
 _NEW_TARGET_ARRAYS = (
     "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[],"
     " %b::int[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[],"
@@ -39,6 +43,10 @@ _ADD_TARGETS = (
 
 class PostgresEventRows(EventRows):
     """The rows of events and targets on PostgreSQL."""
+
+    def lock_families(self, transaction: Transaction, origins: Sequence[str]) -> None:
+        # No row is locked: an event's own row may be locked by another that waits for this.
+        transaction.fetch(_LOCK_FAMILIES, (list(origins),))
 
     def change(self, transaction: Transaction, changes: Mapping[str, EventChange]) -> None:
         if changes:

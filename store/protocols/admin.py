@@ -18,14 +18,24 @@ class Queries(Protocol):
     def event(self, event_id: str) -> Event | None:
         """The event with this id."""
 
+    def unresolved(self) -> int:
+        """Number of failed events that are neither acknowledged nor resolved; counts at most 10,000."""
+
     def event_ids(self, first: str, last: str, limit: int) -> list[str]:
         """The ids from `first` to `last`, both included, in their order."""
 
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
         """id → event, of those that exist."""
 
-    def with_replays(self, event_ids: Sequence[str]) -> list[Event]:
-        """These events, of those that exist, and their direct replays; oldest first, without payloads."""
+    def listed(self, event_ids: Sequence[str]) -> dict[str, Event]:
+        """The same, without payloads."""
+
+    def replays(self, origins: Sequence[str], limit: int) -> dict[str, list[Event]]:
+        """origin → the newest events of each status that have this origin, up to `limit` of each; oldest first, without
+        payloads.
+
+        Origins without any are left out.
+        """
 
     def with_effect(self, event_ids: Sequence[str]) -> set[str]:
         """The ids of those of these events that have completed a task or started a workflow."""

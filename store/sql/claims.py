@@ -16,6 +16,7 @@ from store.protocols import NO_PACES, Claims, Signals
 from store.records import Result, Target
 from store.sql.database import Database, Rows, Transaction
 from store.sql.event_rows import EventRows
+from store.sql.families import origins_of_ended
 
 _CLAIM = f"""
 UPDATE bridge.targets SET state = 'claimed', attempts = attempts + 1, claimed_by = %s, claimed_at = %s
@@ -123,7 +124,7 @@ class SqlClaims(Claims):
             return
         with self._database.transaction() as transaction:
             touched = {result.target.event_id for result in by_id.values() if result.state in transitions.ENDED}
-            holds = self._events.lock(transaction, touched)
+            locked = self._events.lock(transaction, touched)
             standing = [by_id[target_id] for target_id in self._record(transaction, worker, by_id, now)]
             tasks = {
                 result.target.task_id: after
@@ -134,13 +135,16 @@ class SqlClaims(Claims):
             ended = [result.target for result in standing if result.state in transitions.ENDED]
             self._hurry_once(transaction, {target.once_key for target in ended}, now)
             taker_ended = {target.event_id for target in ended if target.kind == "complete"}
-            states = self._events.states_of(transaction, sorted(holds.keys() & {target.event_id for target in ended}))
+            states = self._events.states_of(transaction, sorted(locked.keys() & {target.event_id for target in ended}))
             events = {
                 event_id: change
                 for event_id, found in states.items()
-                if (change := transitions.event_after(holds[event_id], found, event_id in taker_ended, now)) is not None
+                for hold in [locked[event_id].hold]
+                if (change := transitions.event_after(hold, found, event_id in taker_ended, now)) is not None
             }
             self._events.change(transaction, events)
+            origins = {event_id: event.origin for event_id, event in locked.items()}
+            self._events.resolve(transaction, origins_of_ended(origins, events))
         if any(task.for_decider for task in tasks.values()) or any(event.for_decider for event in events.values()):
             self._signals.tell("events")
 

@@ -10,6 +10,7 @@ from store.protocols import Decisions, Signals
 from store.records import Decision, Target, Term
 from store.sql.database import Deciding
 from store.sql.event_rows import EventRows
+from store.sql.families import origins_of_ended
 from store.sql.once_keys import take_free
 
 
@@ -38,13 +39,15 @@ class SqlDecisions(Decisions):
             decided = {decision.event_id: transitions.after_decision(decision, now) for decision in decisions}
             # A worker that records results for these events has finished, or waits for this: their targets' states are
             # final.
-            if expired:
-                self._events.lock(transaction, [*decided, *expired])
+            locked = self._events.lock(transaction, [*decided, *expired]) if expired else {}
             states = self._events.states_of(transaction, expired)
             over = {event_id: transitions.event_after_hold(found, now) for event_id, found in states.items()}
             new_rows = _new_rows(decisions, now, claim_for, claim)
             targets = self._events.decide(transaction, decided, over, new_rows, now)
             take_free(transaction, targets)
+            origins = {decision.event_id: decision.origin for decision in decisions}
+            origins |= {event_id: locked[event_id].origin for event_id in over}
+            self._events.resolve(transaction, origins_of_ended(origins, {**decided, **over}))
         claimed = [target for target in targets if target.state == "claimed"]
         if len(claimed) < len(targets):
             self._signals.tell("targets")

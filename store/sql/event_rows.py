@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from store.records import Hold, Target, TargetKind, TargetState
 from store.rows import NEW_TARGET, STATES
+from store.sql import families
 from store.sql.database import Transaction
 from store.sql.holds import hold_of
 from store.transitions import EventChange
@@ -23,7 +24,7 @@ SELECT event_id, kind, state FROM unnest(%s::text[]) AS asked (event_id) CROSS J
 )
 """
 TAKE = "UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)"
-_LOCK = "SELECT id, held FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE"
+_LOCK = "SELECT id, held, origin FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE"
 
 
 def tasks_of(new_rows: Iterable[tuple[Any, ...]]) -> list[str]:
@@ -31,17 +32,26 @@ def tasks_of(new_rows: Iterable[tuple[Any, ...]]) -> list[str]:
     return sorted(row[_TASK_ID] for row in new_rows if row[_TASK_ID] is not None)
 
 
+class Locked(NamedTuple):
+    """An event that nobody else changes meanwhile."""
+
+    hold: Hold
+    origin: str | None
+
+
 class EventRows(ABC):
     """The rows of events and of their targets. How many one statement writes differs between databases."""
 
-    def lock(self, transaction: Transaction, event_ids: Collection[str]) -> dict[str, Hold]:
-        """id → hold, of the existing ones. Until this transaction ends, no other changes them or ends their targets.
+    def lock(self, transaction: Transaction, event_ids: Collection[str]) -> dict[str, Locked]:
+        """id → hold and origin, of the existing ones. Until this transaction ends, no other changes them or ends their
+        targets.
 
         If two workers record an event's last two results, the second must see what the first wrote.
         """
         if not event_ids:
             return {}
-        return {event_id: hold_of(held) or "no" for event_id, held in transaction.fetch(_LOCK, (sorted(event_ids),))}
+        found = transaction.fetch(_LOCK, (sorted(event_ids),))
+        return {event_id: Locked(hold_of(held) or "no", origin) for event_id, held, origin in found}
 
     def states_of(self, transaction: Transaction, event_ids: Sequence[str]) -> dict[str, States]:
         """id → kinds and states of its targets, for each of these events, which must be locked."""
@@ -50,6 +60,20 @@ class EventRows(ABC):
             for event_id, kind, state in transaction.fetch(_STATES_OF, (list(states),)):
                 states[event_id].add((kind, state))
         return states
+
+    def resolve(self, transaction: Transaction, origins: Sequence[str]) -> None:
+        """Records which events were resolved now that replays of these origins have ended; the last thing to do in the
+        transaction."""
+        if origins:
+            self.lock_families(transaction, origins)
+            families.resolve(transaction, origins)
+
+    @abstractmethod
+    def lock_families(self, transaction: Transaction, origins: Sequence[str]) -> None:
+        """Until this transaction ends, no other records what replays of these origins, in order, have resolved.
+
+        If two replays of an event end at the same time, the second must see what became of the first.
+        """
 
     @abstractmethod
     def change(self, transaction: Transaction, changes: Mapping[str, EventChange]) -> None:

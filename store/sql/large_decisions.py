@@ -9,6 +9,7 @@ from store.protocols import LargeDecisions, Signals
 from store.records import Decision, Term
 from store.sql.database import Database, Deciding, Transaction
 from store.sql.event_rows import TAKE, EventRows
+from store.sql.families import origins_of_ended
 from store.sql.holds import WRITING
 from store.sql.once_keys import take_free
 
@@ -92,11 +93,14 @@ class SqlLargeDecisions(LargeDecisions):
     def _write_part(self, transaction: Transaction, event_id: str, now: int) -> None:
         """Writes the event's next part or, after the last one, what becomes of the event."""
         # A worker that records results for the event has finished, or waits for this.
-        self._events.lock(transaction, [event_id])
+        locked = self._events.lock(transaction, [event_id])
         part = transaction.fetch(_FIRST_PART, (event_id,))
         if not part:
             states = self._events.states_of(transaction, [event_id])[event_id]
-            self._events.change(transaction, {event_id: transitions.event_after_parts(states, now)})
+            changes = {event_id: transitions.event_after_parts(states, now)}
+            self._events.change(transaction, changes)
+            origins = {event_id: locked[event_id].origin}
+            self._events.resolve(transaction, origins_of_ended(origins, changes))
             return
         [(number, text)] = part
         new_rows = [rows.new_target_row(event_id, new, None, now) for new in rows.targets_in(text)]

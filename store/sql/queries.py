@@ -15,6 +15,8 @@ STATUSES: tuple[EventStatus, ...] = get_args(EventStatus)
 _HOUR = 3_600_000
 _SEARCHED = 100_000
 """Events that one text search reads at most."""
+UNRESOLVED_COUNTED = 10_000
+"""Unresolved events that are counted, at most."""
 _NEWEST = 2**62
 """More than any `seq`."""
 _FOUND = "strpos(id, %(text)s) + strpos(coalesce(delivery_id, ''), %(text)s) + strpos(payload, %(text)s) > 0"
@@ -44,10 +46,18 @@ _OLDEST_CLAIM = (
     "SELECT id, attempts FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY claimed_at LIMIT 1"
 )
 
-_WITH_REPLAYS = f"""
-SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE id = ANY(%(ids)s)
-UNION SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE replay_of = ANY(%(ids)s) ORDER BY seq
+_HAS_REPLAYS = """
+SELECT origin FROM unnest(%s::text[]) AS asked (origin) WHERE 1 = (
+    SELECT 1 FROM bridge.events e WHERE e.origin = asked.origin LIMIT 1
+)
 """
+# The newest of each status, so that each is found by the index however many replays there are.
+_NEWEST_REPLAYS = " UNION ALL ".join(
+    f"SELECT seq FROM (SELECT seq FROM bridge.events WHERE origin = %(origin)s AND status = '{status}'"
+    " ORDER BY seq DESC LIMIT %(limit)s) AS part"
+    for status in STATUSES
+)
+_REPLAYS = f"SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE seq IN ({_NEWEST_REPLAYS}) ORDER BY seq"
 
 # One look into an index for each event, however many targets there are: a join might read them all.
 _WITH_EFFECT = """
@@ -56,6 +66,10 @@ SELECT event_id FROM unnest(%s::text[]) AS asked (event_id) WHERE 1 = (
     WHERE t.event_id = asked.event_id AND t.kind IN ('complete', 'start') AND t.state = 'done' LIMIT 1
 )
 """
+
+
+_UNRESOLVED = "bridge.events WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL"
+_COUNT_UNRESOLVED = f"SELECT count(*) FROM (SELECT 1 FROM {_UNRESOLVED} LIMIT {UNRESOLVED_COUNTED}) AS part"
 
 
 class SqlQueries(Queries):
@@ -80,7 +94,10 @@ class SqlQueries(Queries):
             "status": query.status,
             "limit": query.limit,
         }
-        if query.text:
+        if query.unresolved:
+            of_webhook = " AND webhook = %(webhook)s" if query.webhook is not None else ""
+            parts = [f"{_UNRESOLVED} AND seq < %(before)s{of_webhook}"]
+        elif query.text:
             parts, values = self._search(query, {**values, "text": query.text})
         else:
             parts = self._parts_of(query)
@@ -108,6 +125,9 @@ class SqlQueries(Queries):
         found = self._database.read(f"SELECT {rows.EVENT} FROM bridge.events WHERE id = %s", (event_id,))
         return rows.event(found[0]) if found else None
 
+    def unresolved(self) -> int:
+        return int(self._database.read(_COUNT_UNRESOLVED)[0][0])
+
     def event_ids(self, first: str, last: str, limit: int) -> list[str]:
         sql = "SELECT id FROM bridge.events WHERE id BETWEEN %s AND %s ORDER BY id LIMIT %s"
         return [event_id for (event_id,) in self._database.read(sql, (first, last, limit))]
@@ -118,10 +138,18 @@ class SqlQueries(Queries):
         sql = f"SELECT {rows.EVENT} FROM bridge.events WHERE id = ANY(%s)"
         return {event.id: event for event in map(rows.event, self._database.read(sql, (list(event_ids),)))}
 
-    def with_replays(self, event_ids: Sequence[str]) -> list[Event]:
+    def listed(self, event_ids: Sequence[str]) -> dict[str, Event]:
         if not event_ids:
-            return []
-        return [rows.event(row) for row in self._database.read(_WITH_REPLAYS, {"ids": list(event_ids)})]
+            return {}
+        sql = f"SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE id = ANY(%s)"
+        return {event.id: event for event in map(rows.event, self._database.read(sql, (list(event_ids),)))}
+
+    def replays(self, origins: Sequence[str], limit: int) -> dict[str, list[Event]]:
+        if not origins:
+            return {}
+        having = [origin for (origin,) in self._database.read(_HAS_REPLAYS, (list(origins),))]
+        found = self._database.read_together(*((_REPLAYS, {"origin": one, "limit": limit}) for one in having))
+        return {one: list(map(rows.event, replays)) for one, replays in zip(having, found, strict=True)}
 
     def with_effect(self, event_ids: Sequence[str]) -> set[str]:
         return {event_id for (event_id,) in self._database.read(_WITH_EFFECT, (list(event_ids),))}

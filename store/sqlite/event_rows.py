@@ -27,6 +27,9 @@ UPDATE events SET status = ?, held = ?, settled_at = ?,
 class SqliteEventRows(EventRows):
     """The rows of events and targets on SQLite."""
 
+    def lock_families(self, transaction: Transaction, origins: Sequence[str]) -> None:
+        pass  # the transaction has locked the whole database
+
     def change(self, transaction: Transaction, changes: Mapping[str, EventChange]) -> None:
         for event_id, change in changes.items():
             transaction.write(_CHANGE, (*_values(change), event_id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from store.sql.migrations import STORIES
 from store.sqlite.first_tables import FIRST
 
 migrations = Migrations("webhook_bridge")
@@ -321,6 +322,12 @@ CREATE INDEX duplicates_webhook ON duplicates (webhook, id);
 def raw_deliveries_and_duplicates(db: Database) -> None:
     """Deliveries that admins listen to, and those that repeated an event."""
     _run(db, _DELIVERIES)
+
+
+@migrations()
+def stories(db: Database) -> None:
+    """What becomes of an event after it ended, and what its story needs besides."""
+    _run(db, STORIES.replace("bridge.", ""))
 
 
 def _run(db: Database, statements: str) -> None:

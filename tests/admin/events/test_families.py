@@ -46,22 +46,22 @@ def test_replays_of_replays_are_one_family(sample: Sample) -> None:
     second = replayed(sample, first, "failed")
     third = replayed(sample, second, "delivered")
     sibling = replayed(sample, first, "failed")
-    found = families(sample.store.queries, [second, sibling, sample.events["expired"]])
+    found = families(sample.store.queries, [event(sample, one) for one in (second, sibling, sample.events["expired"])])
     assert found[second] == found[sibling]
     assert found[second].origin == first
     assert [one.id for one in found[second].replays] == [second, third, sibling]
     assert [one.id for one in found[second].replays_of(first)] == [second, sibling]
     assert found[sample.events["expired"]].replays == ()
     for failed in (first, second, sibling):
-        assert found[second].resolves(event(sample, failed)) == third
-    assert found[second].resolves(event(sample, third)) is None
+        assert event(sample, failed).resolved_by == third
+    assert event(sample, third).resolved_by is None
 
 
 @pytest.mark.parametrize("status", ["pending", "failed", "expired", "ignored"])
 def test_only_what_a_replay_delivered_is_resolved(sample: Sample, status: EventStatus) -> None:
     first = sample.events["refused"]
     replayed(sample, first, status)
-    assert families(sample.store.queries, [first])[first].resolves(event(sample, first)) is None
+    assert event(sample, first).resolved_by is None
 
 
 def test_an_event_names_its_replays_and_they_name_it(cli: Cli, client: FlaskClient, sample: Sample) -> None:

@@ -213,7 +213,7 @@ def test_a_list_says_what_kind_of_event_each_is_and_what_it_tells(store: Store) 
         assert (before.type, before.telling) == (None, None), "of events from before nothing is known"
         assert (nothing.type, nothing.telling) == (None, {})
         assert (told.type, list((told.telling or {}).items())) == ("pu\ufffdsh", list(telling.items()))
-    assert store.queries.with_replays(["e1"])[0].telling == telling
+    assert store.queries.listed(["e1"])["e1"].telling == telling
 
 
 def test_a_search_reads_the_newest_events_and_finds_older_ones_by_their_id(
@@ -228,13 +228,26 @@ def test_a_search_reads_the_newest_events_and_finds_older_ones_by_their_id(
     assert store.queries.events(EventFilter(text="event0", webhook="v")) == []
 
 
-def test_an_event_is_found_with_its_direct_replays(store: Store) -> None:
-    for id_, replay_of in (("a", None), ("b", None), ("a1", "a"), ("pruned1", "pruned"), ("a2", "a"), ("a11", "a1")):
-        arrive(store, id_, replay_of=replay_of)
-    assert ids(store.queries.with_replays(["a", "b"])) == ["a", "b", "a1", "a2"]
-    assert ids(store.queries.with_replays(["a", "a1", "pruned"])) == ["a", "a1", "pruned1", "a2", "a11"]
-    assert [found.payload for found in store.queries.with_replays(["a11"])] == ["{}"]
-    assert store.queries.with_replays([]) == []
+def test_the_newest_replays_of_an_event_are_found_however_many_there_are(store: Store) -> None:
+    for id_, origin in (("a", None), ("b", None), ("a1", "a"), ("pruned1", "pruned"), ("a2", "a"), ("a11", "a")):
+        arrive(store, id_, replay_of=origin, origin=origin)
+    decide(store, "a1", start())
+    end(store, "a1", "done")
+    found = store.queries.replays(["a", "b", "pruned"], 20)
+    assert {origin: ids(replays) for origin, replays in found.items()} == {
+        "a": ["a1", "a2", "a11"],
+        "pruned": ["pruned1"],
+    }
+    assert ids(store.queries.replays(["a"], 1)["a"]) == ["a1", "a11"], "the newest of each status"
+    assert found["a"][0].payload == "{}"
+    assert store.queries.replays([], 20) == {}
+
+
+def test_events_are_listed_by_their_ids(store: Store) -> None:
+    arrive(store, "a")
+    arrive(store, "b", payload='{"b": 1}')
+    assert {id_: event.payload for id_, event in store.queries.listed(["b", "unknown"]).items()} == {"b": "{}"}
+    assert store.queries.listed([]) == {}
 
 
 def test_events_that_had_an_effect_are_told_from_those_that_had_none(store: Store) -> None:

@@ -1,0 +1,94 @@
+"""Which one of an event's targets a replay is for."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol
+
+_ITERATION = re.compile(r"__\d+\Z")
+"""What Conductor adds to the reference name of a task in a loop, from its second iteration on."""
+
+
+class _Target(Protocol):
+    @property
+    def kind(self) -> Literal["complete", "start"]: ...
+    @property
+    def workflow(self) -> str: ...
+    @property
+    def workflow_id(self) -> str | None: ...
+    @property
+    def reference_name(self) -> str | None: ...
+    @property
+    def correlation_id(self) -> str | None: ...
+
+
+class _Task(Protocol):
+    @property
+    def workflow(self) -> str: ...
+    @property
+    def workflow_id(self) -> str: ...
+    @property
+    def reference_name(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class OneTarget:
+    """The place of a target: one task of one running workflow, or one entry of `starts`.
+
+    It outlives the target itself: in a loop the task of the next iteration has the same place, and so has the next
+    start by the same entry.
+    """
+
+    kind: Literal["complete", "start"]
+    workflow: str
+    workflow_id: str | None = None
+    """For a completion: the workflow whose task it is."""
+    reference_name: str | None = None
+    """For a completion: the task's reference name, without the number of its iteration."""
+    entry: int | None = None
+    """For a start: which entry of this workflow it is, from 1."""
+
+    def is_for(self, task: _Task) -> bool:
+        """Whether the task has this place."""
+        return (
+            self.kind == "complete"
+            and (self.workflow, self.workflow_id) == (task.workflow, task.workflow_id)
+            and self.reference_name == _without_iteration(task.reference_name)
+        )
+
+    def __str__(self) -> str:
+        if self.kind == "complete":
+            return f"task {self.reference_name} of {self.workflow} ({self.workflow_id})"
+        return f"start of {self.workflow}" + (f" (its entry {self.entry})" if (self.entry or 1) > 1 else "")
+
+
+def place_of(target: _Target, only: OneTarget | None = None) -> OneTarget:
+    """The target's place; `only` is its event's own restriction, which names the entry of its one start."""
+    if target.kind == "complete":
+        name = None if target.reference_name is None else _without_iteration(target.reference_name)
+        return OneTarget("complete", target.workflow, target.workflow_id, name)
+    if only is not None and (only.kind, only.workflow) == ("start", target.workflow):
+        return only
+    _, _, number = (target.correlation_id or "").partition("#")
+    return OneTarget("start", target.workflow, entry=int(number) if number.isdecimal() else 1)
+
+
+def to_text(only: OneTarget | None) -> str | None:
+    """As the store keeps it."""
+    if only is None:
+        return None
+    return json.dumps({name: value for name, value in asdict(only).items() if value is not None})
+
+
+def from_text(text: str) -> OneTarget:
+    """From what the store keeps. Raises ValueError, TypeError."""
+    found = OneTarget(**json.loads(text))
+    if found.kind not in ("complete", "start"):
+        raise ValueError(f"{found.kind} is no kind of target")
+    return found
+
+
+def _without_iteration(reference_name: str) -> str:
+    return _ITERATION.sub("", reference_name)

@@ -1,0 +1,66 @@
+"""Records which events of a family a replay has resolved, in the transaction in which that replay ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from store import one_target
+from store.families import UNRESOLVED, Ended, resolved
+from store.records import EventStatus, NewTarget
+from store.sql.database import Rows, Transaction
+from store.transitions import EventChange
+
+_READ = 1000
+"""Events of one family, and failed targets of theirs, that are read: it is a person who replays an event again."""
+_ENDED = " OR ".join(f"status = '{status}'" for status in UNRESOLVED)
+_UNRESOLVED = f"""
+SELECT seq, id, status, only_target FROM bridge.events
+WHERE id = %(origin)s AND ({_ENDED}) AND resolved_by IS NULL
+""" + "".join(
+    "UNION ALL SELECT * FROM (SELECT seq, id, status, only_target FROM bridge.events"
+    f" WHERE origin = %(origin)s AND status = '{status}' AND resolved_by IS NULL ORDER BY seq DESC LIMIT {_READ})"
+    f" AS {status}\n"
+    for status in UNRESOLVED
+)
+_DELIVERED = f"""
+SELECT seq, id, status, only_target FROM bridge.events
+WHERE origin = %s AND status = 'delivered' ORDER BY seq LIMIT {_READ}
+"""
+_FAILED = f"""
+SELECT event_id, kind, workflow, workflow_id, reference_name, correlation_id FROM bridge.targets
+WHERE event_id = ANY(%s) AND kind IN ('complete', 'start') AND state = 'failed' LIMIT {_READ}
+"""
+_RESOLVE = "UPDATE bridge.events SET resolved_by = %s WHERE id = %s"
+
+
+def origins_of_ended(origins: Mapping[str, str | None], changes: Mapping[str, EventChange]) -> list[str]:
+    """The origins of the replays among these events that have ended; in order."""
+    over = (event_id for event_id, change in changes.items() if change.status != "pending")
+    return sorted({origin for event_id in over if (origin := origins.get(event_id)) is not None})
+
+
+def resolve(transaction: Transaction, origins: Iterable[str]) -> None:
+    """Records what the replays of these origins have resolved by now. Costs one statement if none was delivered."""
+    for origin in origins:
+        delivered = list(map(_ended, transaction.fetch(_DELIVERED, (origin,))))
+        if delivered:
+            ended = list(map(_ended, transaction.fetch(_UNRESOLVED, {"origin": origin})))
+            for event_id, replay in resolved(ended, delivered, _failed_of(transaction, ended)).items():
+                transaction.write(_RESOLVE, (replay, event_id))
+
+
+def _failed_of(transaction: Transaction, ended: list[Ended]) -> dict[str, set[one_target.OneTarget]]:
+    only = {event.id: event.only for event in ended if event.status == "failed"}
+    found: Rows = transaction.fetch(_FAILED, (sorted(only),)) if only else []
+    if len(found) == _READ:  # there may be others
+        return {}
+    failed: dict[str, set[one_target.OneTarget]] = {}
+    for event_id, kind, workflow, workflow_id, reference_name, correlation_id in found:
+        target = NewTarget(kind, workflow, workflow_id, None, reference_name, correlation_id=correlation_id)
+        failed.setdefault(event_id, set()).add(one_target.place_of(target, only[event_id]))
+    return failed
+
+
+def _ended(row: tuple[int, str, EventStatus, str | None]) -> Ended:
+    _, event_id, status, only = row
+    return Ended(event_id, status, None if only is None else one_target.from_text(only))

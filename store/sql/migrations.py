@@ -1,0 +1,38 @@
+"""Steps of the schema that are the same on both databases. Never change a step that was released."""
+
+STORIES = """
+-- the sender's event that a replay is of, or of whose replay
+ALTER TABLE bridge.events ADD COLUMN origin TEXT;
+-- as JSON: the one target that a replay is for
+ALTER TABLE bridge.events ADD COLUMN only_target TEXT;
+ALTER TABLE bridge.events ADD COLUMN acknowledged_at BIGINT;
+-- the replay that delivered what the event didn't
+ALTER TABLE bridge.events ADD COLUMN resolved_by TEXT;
+ALTER TABLE bridge.events ADD COLUMN remote TEXT;
+ALTER TABLE bridge.events ADD COLUMN proof TEXT;
+ALTER TABLE bridge.events ADD COLUMN scan_at BIGINT;
+ALTER TABLE bridge.events ADD COLUMN decided_by TEXT;
+-- what people did about the event: a JSON list a line
+ALTER TABLE bridge.events ADD COLUMN notes TEXT;
+-- as JSON: the newest attempts that failed
+ALTER TABLE bridge.targets ADD COLUMN failures TEXT;
+WITH RECURSIVE family (id, origin) AS (
+    SELECT r.id, r.replay_of FROM bridge.events r LEFT JOIN bridge.events p ON p.id = r.replay_of
+    WHERE r.replay_of IS NOT NULL AND p.replay_of IS NULL
+    UNION ALL SELECT r.id, family.origin FROM family JOIN bridge.events r ON r.replay_of = family.id
+) UPDATE bridge.events SET origin = family.origin FROM family WHERE bridge.events.id = family.id;
+CREATE INDEX events_family ON bridge.events (origin, status, seq) WHERE origin IS NOT NULL;
+UPDATE bridge.events SET resolved_by = (
+    SELECT r.id FROM bridge.events r
+    WHERE r.origin = coalesce(bridge.events.origin, bridge.events.id) AND r.status = 'delivered'
+    ORDER BY r.seq LIMIT 1
+) WHERE status IN ('failed', 'expired', 'ignored') AND (
+    id IN (SELECT r.origin FROM bridge.events r WHERE r.origin IS NOT NULL)
+    OR id IN (SELECT r.id FROM bridge.events r WHERE r.origin IS NOT NULL)
+);
+-- to count and list what still needs somebody, however much has failed before
+CREATE INDEX events_unresolved ON bridge.events (status, seq)
+    WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL;
+DROP INDEX bridge.events_replays;
+"""
+"""For SQLite without `bridge.`; a BIGINT is an INTEGER there."""

@@ -1,0 +1,124 @@
+"""Which failed events still need somebody: not those that a replay has resolved."""
+
+from __future__ import annotations
+
+import pytest
+
+from store.one_target import OneTarget, place_of
+from store.protocols import Store
+from store.records import Decision, EventFilter, EventStatus, TargetState
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, ids, start, task
+
+
+def failed(store: Store, id_: str, *states: TargetState, origin: str | None = None) -> str:
+    """An event, or a replay, whose starts ended so; one that failed by default."""
+    replay(store, id_, origin) if origin else arrive(store, id_)
+    decide(store, id_, *map(start, range(1, len(states or "1") + 1)))
+    end(store, id_, *(states or ("failed",)))
+    return id_
+
+
+def replay(store: Store, id_: str, origin: str, only: OneTarget | None = None) -> str:
+    return arrive(store, id_, replay_of=origin, origin=origin, only=only)
+
+
+def delivered(store: Store, id_: str, origin: str, only: OneTarget | None = None) -> str:
+    decide(store, replay(store, id_, origin, only), start())
+    end(store, id_, "done")
+    return id_
+
+
+def unresolved(store: Store, **more: str) -> list[str]:
+    """The newest first, as they are listed; they are counted, too."""
+    found = ids(store.queries.events(EventFilter(unresolved=True, **more)))  # type: ignore[arg-type]
+    if not more:
+        assert store.queries.unresolved() == len(found)
+    return found
+
+
+def test_a_failed_event_is_unresolved_until_a_replay_is_delivered(store: Store) -> None:
+    failed(store, "other", "failed")
+    failed(store, "e1", "done", "failed")
+    failed(store, "e1 again", origin="e1")
+    assert unresolved(store) == ["e1 again", "e1", "other"]
+    assert unresolved(store, webhook="w") == ["e1 again", "e1", "other"]
+    assert unresolved(store, webhook="v") == []
+    delivered(store, "third", "e1")
+    assert unresolved(store) == ["other"]
+    assert {id_: event(store, id_).resolved_by for id_ in ("e1", "e1 again", "third", "other")} == {
+        "e1": "third",
+        "e1 again": "third",
+        "third": None,
+        "other": None,
+    }
+    assert store.queries.event_counts() == {"failed": 3, "delivered": 1}, "the status stays"
+
+
+def test_a_replay_that_fails_after_another_was_delivered_is_resolved_at_once(store: Store) -> None:
+    failed(store, "e1")
+    replay(store, "late", "e1")
+    delivered(store, "third", "e1")
+    decide(store, "late", start())
+    end(store, "late", "failed")
+    assert unresolved(store) == []
+    assert event(store, "late").resolved_by == "third"
+
+
+@pytest.mark.parametrize("status", ["expired", "ignored"])
+def test_what_was_never_taken_is_resolved_too(store: Store, status: EventStatus) -> None:
+    store.decisions.decide(ME, [Decision(arrive(store, "e1"), status, "no")], [], NOW, None, 0)
+    delivered(store, "second", "e1")
+    assert event(store, "e1").resolved_by == "second"
+    last = Decision(replay(store, "last", "e1"), status, "no", origin="e1")
+    store.decisions.decide(ME, [last], [], NOW, None, 0)
+    assert event(store, "last").resolved_by == "second"
+
+
+def test_a_replay_whose_hold_ends_with_nothing_left_to_do_resolves_its_event(store: Store) -> None:
+    failed(store, "e1")
+    decide(store, replay(store, "second", "e1"), start(), hold="held")
+    end(store, "second", "done")
+    assert unresolved(store) == ["e1"]
+    store.decisions.decide(ME, [], ["second"], NOW, None, 0)
+    assert unresolved(store) == []
+
+
+def test_a_replay_of_a_pruned_event_resolves_its_siblings(store: Store) -> None:
+    failed(store, "second", origin="pruned")
+    delivered(store, "third", "pruned")
+    assert event(store, "second").resolved_by == "third"
+
+
+def test_replays_to_one_target_resolve_an_event_once_nothing_else_of_it_failed(store: Store) -> None:
+    store.tasks.adopt(ME, [task(1)], NOW)
+    decide(store, arrive(store, "e1"), completion(1), start(1), start(2))
+    end(store, "e1", "failed", "done", "failed")
+    wait, first, second = map(place_of, store.queries.targets_of(["e1"]))
+    assert (first, second) == (OneTarget("start", "flow", entry=1), OneTarget("start", "flow", entry=2))
+    delivered(store, "r1", "e1", only=second)
+    delivered(store, "r2", "e1", only=first)
+    failed(store, "r3", origin="e1")
+    assert unresolved(store) == ["e1"], "what failed of r3 was delivered by r2"
+    delivered(store, "r4", "e1", only=wait)
+    assert event(store, "e1").resolved_by == "r4"
+    assert unresolved(store) == []
+
+
+def test_what_is_replayed_to_one_target_needs_only_that_one(store: Store) -> None:
+    one, other = OneTarget("start", "flow", entry=2), OneTarget("start", "flow", entry=1)
+    failed(store, "e1", "failed", "failed")
+    for number, only in enumerate((one, other)):
+        ignored = Decision(replay(store, f"ignored{number}", "e1", only), "ignored", "no", origin="e1")
+        store.decisions.decide(ME, [ignored], [], NOW, None, 0)
+    delivered(store, "r1", "e1", only=one)
+    assert [event(store, f"ignored{number}").resolved_by for number in range(2)] == ["r1", None]
+    assert event(store, "e1").resolved_by is None
+
+
+def test_the_place_of_a_target_outlives_its_iteration(store: Store) -> None:
+    looping = task(1, reference_name="wait__3")
+    place = OneTarget("complete", "flow", "w1", "wait")
+    assert place.is_for(looping)
+    assert not place.is_for(task(1, reference_name="wait_3"))
+    assert not place.is_for(task(2, reference_name="wait"))
+    assert not place.is_for(task(1, workflow="other"))
