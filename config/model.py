@@ -341,6 +341,11 @@ class Webhook(_Model):
         default=False,
         description="true: deliveries are kept as they came, for an hour at most, and admins may listen to them",
     )
+    keep_rejected: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        description="how many refused deliveries are kept, to accept them once the secret is corrected",
+        examples=[100],
+    )
     metadata: bool = Field(default=True, description="false leaves _webhook out of outputs and inputs")
     public_url: Url | None = Field(
         default=None,

@@ -47,9 +47,34 @@ def find_unproven(webhook: Mapping[str, Any], platforms: Mapping[str, Platform])
         should_be = platform.find_secret_problem(secret)
         if should_be is not None:
             yield Finding(place, f"a secret that {platform.name} can't use", should_be)
+    if "keep_rejected" in webhook and (reason := _why_not_kept(webhook, platform, given)) is not None:
+        yield Finding(("keep_rejected",), f"what this webhook refuses can't be kept: {reason}", "remove keep_rejected")
     if webhook.get("verifier") != "none":
         yield from _missing(webhook, platform, given)
         yield from _unpinned(webhook, platform)
+
+
+def _why_not_kept(webhook: Mapping[str, Any], platform: Platform, given: set[str]) -> str | None:
+    """Why refused deliveries must not be kept: they may hold a secret. None if they may, as only signatures count."""
+    if webhook.get("verifier") == "none":
+        return "nothing is verified, so nothing is refused"
+    if "headers" in webhook:
+        return "the values of `headers` are secrets, and a refused delivery may carry one that is nearly right"
+    if platform.vendor_keys:
+        return f"{platform.name} is verified by the vendor's keys, and no secret of yours can be wrong"
+    schemes = []
+    if platform.verifier is not None and platform.required and platform.required <= given:
+        schemes.append((platform.verifier.covers, getattr(platform.verifier, "header", "")))
+    signature = webhook.get("signature")
+    if isinstance(signature, Mapping):
+        schemes.append((frozenset(), str(signature.get("header", ""))))
+    if not schemes:
+        return "no signature proves its deliveries"
+    if any("sender" in covers for covers, _ in schemes):
+        return f"{platform.name} sends a token, and a refused delivery may carry one that is nearly right"
+    if any(header.lower() == "authorization" for _, header in schemes):
+        return "its proof is in the header Authorization, which may hold passwords and tokens"
+    return None
 
 
 def _unpinned(webhook: Mapping[str, Any], platform: Platform) -> Iterator[Finding]:

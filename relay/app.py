@@ -21,6 +21,7 @@ from relay.background import Background
 from relay.definitions import Changes, LoadInThread, Routing, warn
 from relay.forwarded import believing
 from relay.hidden_paths import KeptHiddenPaths
+from relay.keeping import Keeper
 from relay.outcomes import Outcomes
 from relay.raw_deliveries import Pruning
 from relay.receiver import Receiver
@@ -65,9 +66,10 @@ def create_app(
     definitions = last_good.begin(settings.bridge_webhooks, read_kept)
     warn(definitions)
     store = store or open_store(settings.bridge_database, scheduler=concurrency)
-    outcomes = Outcomes(store.deliveries, store.without_events)
+    keeper = Keeper(store.kept_deliveries)
+    outcomes = Outcomes(store.deliveries, store.without_events, keeper)
     routing = Routing(settings, platforms, keys or KeyCaches(HttpsDownload(settings.bridge_key_mirror)))
-    receiver = Receiver(store, routing.routes(definitions), outcomes, definitions.unavailable, clock)
+    receiver = Receiver(store, routing.routes(definitions), outcomes, keeper, definitions.unavailable, clock)
     hidden_paths = KeptHiddenPaths(store.hidden_paths, definitions)
 
     source = DefinitionsSource(settings.bridge_webhooks, LoadInThread(last_good), definitions)

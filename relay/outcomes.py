@@ -9,6 +9,7 @@ from typing import Literal
 import structlog
 
 from relay import metrics
+from relay.keeping import Keeper
 from store.delivery_records import Duplicate
 from store.errors import StoreUnavailable
 from store.protocols import Deliveries, WithoutEvents
@@ -25,9 +26,11 @@ KEPT = 50
 class Outcomes:
     """Counts outcomes, and keeps rejections until they are written. Thread-safe."""
 
-    def __init__(self, store: Deliveries, without_events: WithoutEvents):
+    def __init__(self, store: Deliveries, without_events: WithoutEvents, keeper: Keeper | None = None):
+        """`keeper` is flushed together with the rest."""
         self._store = store
         self._without_events = without_events
+        self._keeper = keeper
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, Outcome, int]] = Counter()
         self._unwritten: Counter[tuple[str, str]] = Counter()
@@ -54,6 +57,8 @@ class Outcomes:
     def flush(self) -> None:
         """Writes what has accumulated since the last call; what the store can't take is kept for the next. Not for
         concurrent calls."""
+        if self._keeper is not None:
+            self._keeper.flush()
         with self._lock:
             counts, self._counts = self._counts, Counter()
             rejections, self._rejections = self._rejections, {}

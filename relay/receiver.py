@@ -13,6 +13,7 @@ from platforms.bodies import BadBody, Body, UnreadableMediaType
 from platforms.http import Request, Response, error_response
 from platforms.verifiers import KeysUnavailable, Refused
 from relay.admission import Admission
+from relay.keeping import Keeper
 from relay.log_throttle import LogThrottle
 from relay.memory import MEMORY, Overloaded
 from relay.outcomes import Outcome, Outcomes
@@ -78,6 +79,11 @@ class Incoming(Protocol):
     remote: str | None
     sender: str | None
     """The same, unless it is the address of an unconfigured proxy."""
+    path: str
+    """Which of the relay's two paths was used."""
+
+    def seen_url(self) -> str:
+        """The URL as it was called, without the query."""
 
     def read(self, max_body: int) -> bytes:
         """The body. Raises BodyTooLarge, BodyUnreadable or Overloaded."""
@@ -94,6 +100,7 @@ class Receiver:
         store: Store,
         routes: Mapping[str, Route],
         outcomes: Outcomes,
+        keeper: Keeper,
         unavailable: frozenset[str] = frozenset(),
         clock: MonotonicClock = time,
     ):
@@ -102,6 +109,7 @@ class Receiver:
         self._store = store
         self._deliveries = store.deliveries
         self._outcomes = outcomes
+        self._keeper = keeper
         self._clock = clock
         self._admission = Admission(clock)
         self._log_throttle = LogThrottle(clock)
@@ -128,6 +136,7 @@ class Receiver:
         route = self._routes.get(url_id)
         if route is None:
             return self._unknown(url_id)
+        request: Request | None = None
         try:
             self._throttle(route, incoming)
             request = incoming.request(route, incoming.read(route.max_body))
@@ -151,7 +160,7 @@ class Receiver:
                 receiving.set(events=len(committed))
                 return self._accepted(route, incoming, body, committed, bool(events) and not wanted, until)
         except Exception as error:
-            return self._failed(route, incoming, error)
+            return self._failed(route, incoming, request, error)
 
     def _unknown(self, url_id: str) -> Response:
         """No such webhook. If it was just removed, the file may be half written, so its sender should try again."""
@@ -251,7 +260,7 @@ class Receiver:
                 raise
             structlog.get_logger().warning("can't note that the webhook is verified", webhook=route.webhook.name)
 
-    def _failed(self, route: Route, incoming: Incoming, error: Exception) -> Response:
+    def _failed(self, route: Route, incoming: Incoming, request: Request | None, error: Exception) -> Response:
         """The response to a delivery that was not accepted."""
         name = route.webhook.name
         match error:
@@ -262,7 +271,8 @@ class Receiver:
             case Refused():
                 if not isinstance(error, _AddressRefused):
                     self._admission.failed(name, incoming.sender)
-                self._record(route, incoming, error.status, error.reason)
+                kept_id = self._keep(route, incoming, request, error)
+                self._record(route, incoming, error.status, error.reason, kept_id)
                 return UNAUTHORIZED if error.status == 401 else FORBIDDEN
             case BodyUnreadable():
                 self._record(route, incoming, 400, "the body broke off")
@@ -295,8 +305,14 @@ class Receiver:
         self._outcomes.count(webhook, outcome, response.status)
         return response
 
-    def _record(self, route: Route, incoming: Incoming, status: int, reason: str) -> None:
-        """Counts and keeps a rejected or filtered delivery."""
+    def _keep(self, route: Route, incoming: Incoming, request: Request | None, refused: Refused) -> str | None:
+        """Keeps a refused delivery, if the webhook asks for it. Returns its id, None if it isn't kept."""
+        if route.webhook.keep_rejected is None or request is None or request.method not in route.platform.methods:
+            return None
+        return self._keeper.keep(route, request, incoming.path, incoming.seen_url(), self._store.now(), refused)
+
+    def _record(self, route: Route, incoming: Incoming, status: int, reason: str, kept_id: str | None = None) -> None:
+        """Counts a rejected or filtered delivery, and keeps its reason."""
         self._outcomes.reject(
             Rejection(
                 webhook=route.webhook.name,
@@ -305,6 +321,7 @@ class Receiver:
                 reason=reason[:_LONGEST_REASON],
                 remote=incoming.remote and incoming.remote[:_LONGEST_ADDRESS],
                 method=incoming.method,
+                kept_id=kept_id,
             )
         )
 

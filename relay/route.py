@@ -120,6 +120,11 @@ def public_url_of(webhook: Webhook, public_url: str | None, path: str = PATH) ->
     return f"{public_url.rstrip('/')}{path}{webhook.url_id}" if public_url else None
 
 
+def with_query(url: str, query: str) -> str:
+    """The URL with this query, instead of its own, if there is one."""
+    return f"{url.partition('?')[0]}?{query}" if query else url
+
+
 def routes_of(
     definitions: Definitions,
     public_url: str | None,

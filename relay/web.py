@@ -18,7 +18,7 @@ from relay.concurrency import run_in_thread
 from relay.memory import Overloaded
 from relay.readiness import Readiness
 from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Receiver
-from relay.route import CONDUCTORS_PATH, PATH, Route
+from relay.route import CONDUCTORS_PATH, PATH, Route, with_query
 from store.protocols import Deliveries
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class WsgiRequest:
         """`knows_proxies`: only our own proxies' X-Forwarded-For is trusted, so the address is the sender's. `path`:
         which of the relay's two paths was used."""
         self._environ = environ
-        self._path = path
+        self.path = path
         self.method: str = environ["REQUEST_METHOD"]
         remote: str = environ.get("REMOTE_ADDR", "")
         # How a listener on IPv6 sees an IPv4 address.
@@ -99,12 +99,11 @@ class WsgiRequest:
         """The request in the form that verification expects."""
         environ = self._environ
         query = environ.get("QUERY_STRING", "")
-        url = route.public_url(self._path) or self._seen_url()
-        if query:
-            url = f"{url.partition('?')[0]}?{query}"
+        url = with_query(route.public_url(self.path) or self.seen_url(), query)
         return Request(self.method, url, query, _headers(environ), body, self.remote, time.time())
 
-    def _seen_url(self) -> str:
+    def seen_url(self) -> str:
+        """The URL as it was called, without the query."""
         environ = self._environ
         host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
         path = environ.get("RAW_URI") or environ.get("REQUEST_URI") or environ.get("PATH_INFO", "")

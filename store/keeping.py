@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 BYTES = 16 * 1024 * 1024
@@ -78,6 +79,7 @@ def surplus(kept: Sequence[Kept], most: int, most_bytes: int = BYTES) -> list[st
     return [one.id for one in kept if one.id not in left]
 
 
+@lru_cache(maxsize=1024)
 def sender_of(remote: str | None) -> str:
     """The address, of IPv6 the network that one sender has; empty if it is unknown."""
     try:

@@ -46,6 +46,10 @@ _OLDEST_CLAIM = (
     "SELECT id, attempts FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY claimed_at LIMIT 1"
 )
 
+# Some of what was kept is pruned before its rejection is.
+_REJECTION = rows.REJECTION.replace(
+    "kept_id", "(SELECT k.id FROM bridge.kept_deliveries k WHERE k.id = r.kept_id) AS kept_id"
+)
 _HAS_REPLAYS = """
 SELECT origin FROM unnest(%s::text[]) AS asked (origin) WHERE 1 = (
     SELECT 1 FROM bridge.events e WHERE e.origin = asked.origin LIMIT 1
@@ -202,7 +206,7 @@ class SqlQueries(Queries):
     def rejections(self, webhook: str | None = None, limit: int = 50, filtered: bool = False) -> list[Rejection]:
         only = "webhook = %s AND" if webhook is not None else ""
         where = f"{only} (status < 400) = %s"
-        sql = f"SELECT {rows.REJECTION} FROM bridge.rejections WHERE {where} ORDER BY id DESC LIMIT %s"
+        sql = f"SELECT {_REJECTION} FROM bridge.rejections r WHERE {where} ORDER BY id DESC LIMIT %s"
         found = self._database.read(sql, (*([webhook] if only else []), filtered, limit))
         return [Rejection(*row) for row in found]
 

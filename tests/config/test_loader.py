@@ -678,3 +678,27 @@ def test_a_start_that_can_never_be_made_is_a_warning(tmp_path: Path) -> None:
         f"7: webhook a: starts[0].when.$.a: {what}: nothing lies between $gt and $lt; correct it, or remove the entry",
         f"10: webhook a: starts[1].when.$.c: {what}: null equals nothing; correct it, or remove the entry",
     ]
+
+
+@pytest.mark.parametrize(
+    ("webhook", "why"),
+    [
+        ("platform: gitlab, secret: '${SECRET}'", "gitlab sends a token"),
+        ("platform: okta, secret: '${SECRET}'", "okta sends a token"),
+        ("platform: microsoft-teams, secret: '${SECRET}'", "Authorization"),
+        ("platform: github, secret: '${SECRET}', headers: {X-A: '${SECRET}'}", "the values of `headers` are secrets"),
+        ("headers: {X-A: '${SECRET}'}", "the values of `headers` are secrets"),
+        ("signature: {secret: '${SECRET}', header: authorization}", "Authorization"),
+        ("verifier: none", "nothing is verified"),
+        ("challenge: challenge", "no signature proves"),
+    ],
+)
+def test_what_is_refused_is_kept_only_where_signatures_prove(webhook: str, why: str, problems: Problems) -> None:
+    found = problems(f"webhooks:\n- {{name: a, {webhook}, receivers: {{w: any}},\n   keep_rejected: 9}}")
+    assert [problem for problem in found if problem.startswith("3: webhook a: keep_rejected: ") and why in problem]
+
+
+def test_the_number_of_refused_deliveries_to_keep_is_bounded(problems: Problems) -> None:
+    for number in ("0", "1001", "all", "true"):
+        (problem,) = problems(f"{GOOD}    keep_rejected: {number}\n")
+        assert problem.startswith("6: webhook deploys: keep_rejected: ")

@@ -58,6 +58,7 @@ webhooks:
     allow_ips: [192.0.2.0/24, 198.51.100.7, "2001:db8::/32"]
     hide: [$.card.number]
     listen: true
+    keep_rejected: 100
     metadata: false
     public_url: https://hooks.example.com/webhook/7f3kq?tenant=1
     tolerance: 10m

@@ -89,5 +89,7 @@ def test_retention_deletes_them(store: Store) -> None:
 
 
 def test_a_rejection_knows_what_was_kept_of_it(store: Store) -> None:
-    store.deliveries.record_rejections([Rejection("w", NOW, 401, "no", kept_id="k1")], {("w", "rejected"): 1})
-    assert [one.kept_id for one in store.queries.rejections("w")] == ["k1"]
+    store.kept_deliveries.keep([kept("k1")], {"w": 5})
+    rejections = [Rejection("w", NOW, 401, "no", kept_id=id_) for id_ in ("k1", "pruned", None)]
+    store.deliveries.record_rejections(rejections, {("w", "rejected"): 3})
+    assert [one.kept_id for one in store.queries.rejections("w")] == [None, None, "k1"]

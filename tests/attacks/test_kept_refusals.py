@@ -1,0 +1,83 @@
+"""Every platform's genuine deliveries, had they been refused and kept, are accepted later as what they were to be; and
+where a refused delivery could hold a secret, none is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from config.webhooks import DefinitionsError, Webhook, load_definitions
+from platforms import PLATFORMS
+from platforms.bodies import BadBody
+from platforms.http import Request
+from relay.keeping import without_secrets
+from relay.retry import events_of
+from relay.route import Route
+from store.keeping import KeptDelivery
+from tests.attacks.genuine import Genuine, deliveries_of
+
+NEVER = {"aws-sns", "cloudevents", "gitlab", "google-pubsub", "microsoft-graph", "microsoft-teams", "okta"}
+"""Platforms with a token, with the proof in Authorization, or with the vendor's keys."""
+
+
+def read(webhook: dict[str, Any], folder: Path) -> Webhook:
+    file = folder / "webhooks.yaml"
+    whole = {"receivers": {"flow": "any"}, "keep_rejected": 10} | webhook
+    file.write_text(json.dumps({"webhooks": [whole]}), encoding="utf-8")
+    (found,) = load_definitions(file, PLATFORMS, {}).webhooks
+    return found
+
+
+def refused(genuine: Genuine) -> tuple[Request, KeptDelivery]:
+    """The request, and what the relay would collect of it if its webhook had a wrong secret."""
+    parts = urlsplit(genuine.url)
+    headers = {name.lower(): value for name, value in genuine.headers.items()}
+    url = genuine.url.partition("?")[0]
+    request = Request(
+        genuine.method, genuine.url, parts.query, headers, genuine.body, "192.0.2.1", float(int(genuine.now))
+    )
+    kept = KeptDelivery(
+        "k1", "hook", int(genuine.now) * 1000, 401, "no", "192.0.2.1", genuine.method, "/webhook/", url, parts.query,
+        headers, genuine.body,
+    )  # fmt: skip
+    return request, kept
+
+
+@pytest.mark.parametrize("platform", sorted(set(PLATFORMS) - NEVER))
+def test_a_genuine_delivery_is_accepted_later_as_what_it_was_to_be(platform: str, tmp_path: Path) -> None:
+    number = 0
+    for genuine in deliveries_of(platform, tmp_path):
+        if "headers" in genuine.webhook:
+            continue
+        webhook = read(genuine.webhook, tmp_path)
+        route = Route(webhook, PLATFORMS[platform], None)
+        request, kept = refused(genuine)
+        cleaned = without_secrets(kept, webhook, route.verification.secret_headers)
+        assert cleaned is not None
+        delivery = route.verification.verify(request)
+        try:
+            body = route.parser.read(delivery)
+        except BadBody:  # an example of a signature, not of an event
+            continue
+        if route.signed_challenge(body) is not None:
+            continue
+        number += 1
+        expected = route.parser.events(delivery, body, 1)
+        for event, wanted in zip(events_of(route, cleaned, 1), expected, strict=True):
+            assert (event.payload, event.query) == (wanted.payload, wanted.query)
+            assert event.headers == wanted.headers
+            assert event.delivery_id == (wanted.delivery_id or f"refused k1 {expected.index(wanted)}")
+    assert number
+
+
+@pytest.mark.parametrize("platform", sorted(NEVER))
+def test_where_a_refused_delivery_could_hold_a_secret_the_definition_is_refused(platform: str, tmp_path: Path) -> None:
+    genuine = [*deliveries_of(platform, tmp_path)]
+    assert genuine
+    for one in genuine:
+        with pytest.raises(DefinitionsError, match="keep_rejected: what this webhook refuses can't be kept"):
+            read(one.webhook, tmp_path)
