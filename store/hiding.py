@@ -79,6 +79,11 @@ def shown_of(document: Mapping[str, Any], hide: Hidden) -> Mapping[str, Any]:
     return _masked(json.loads(json.dumps(document)), hide) if hide else document
 
 
+def may_be_hidden(path: str, hide: Hidden) -> bool:
+    """Whether the path may select something hidden, or something that contains it, in any document."""
+    return hide is None or any(_may_meet(path, other) for other in hide)
+
+
 def _touches(criterion: Criterion, shown: Any, hide: Sequence[str]) -> bool:
     """Whether the criterion is about something hidden, whether or not the document has it."""
     if compile_path(criterion.path)(shown) != criterion.found:
@@ -89,11 +94,28 @@ def _touches(criterion: Criterion, shown: Any, hide: Sequence[str]) -> bool:
 
 def _may_meet(path: str, other: str) -> bool:
     """Whether two paths may select the same value, or one a value inside the other's."""
-    one, two = plain_steps(path.strip()), plain_steps(other.strip())
+    one, two = _steps(path.strip()), _steps(other.strip())
     if one is None or two is None:
         return True
     # An index may count from the end.
-    return all(a == b or (isinstance(a, int) and isinstance(b, int)) for a, b in zip(one, two, strict=False))
+    return all(
+        a == b or a is None or b is None or (isinstance(a, int) and isinstance(b, int))
+        for a, b in zip(one, two, strict=False)
+    )
+
+
+def _steps(path: str) -> tuple[str | int | None, ...] | None:
+    """The members and indexes of a path, None for each ``[*]``; None if it has anything else."""
+    if (steps := plain_steps(path)) is not None:
+        return steps
+    first, *others = path.split("[*]")
+    parts = [plain_steps(first), *(plain_steps(f"${part}") for part in others)]
+    found: list[str | int | None] = []
+    for part in parts:
+        if part is None:
+            return None
+        found += [*part, None]
+    return tuple(found[:-1])
 
 
 def _masked(document: Any, hide: Sequence[str]) -> dict[str, Any]:

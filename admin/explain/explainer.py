@@ -10,7 +10,7 @@ from admin.bridge import Bridge
 from admin.events.families import families
 from admin.explain.events import explain_event
 from admin.explain.pairs import compare
-from admin.explain.results import EventExplanation, TaskExplanation
+from admin.explain.results import Comparison, EventExplanation, TaskExplanation
 from admin.explain.set_aside import SetAsides, by_item, item_of
 from admin.explain.surroundings import Surroundings
 from admin.explain.tasks import explain_task, task_in_words
@@ -73,6 +73,22 @@ class Explainer:
             into.setdefault(task.id, task)
         return len(found) > _EXAMINED
 
+    def waiting(self, event: Event, limit: int = 20) -> list[Comparison]:
+        """The waiting tasks of the webhook's receivers that the event would come closest to if it arrived now.
+
+        It need not be in the store.
+        """
+        webhook = self._bridge.definitions.by_name.get(event.webhook)
+        arriving = replace(event, id="new", received_at=self._store.now(), decided_at=None, status="pending")
+        tasks: list[Task] = []
+        for workflow in webhook.receivers if webhook else ():
+            nearest: dict[str, Task] = {}
+            self._nearest(arriving, self._waiting(workflow), self._around({}), nearest, limit)
+            tasks += nearest.values()
+        document, around = arriving.document(), self._around({}, tasks)
+        found = [compare(arriving, document, task, around) for task in tasks]
+        return sorted(found, key=lambda finding: finding.nearness, reverse=True)[:limit]
+
     def task(self, task: Task, limit: int = 20) -> TaskExplanation:
         """What the task's state means, its targets, and the recent events that came closest to it."""
         targets = self._store.queries.targets_on(task.id)
@@ -82,16 +98,17 @@ class Explainer:
             for event in self._store.queries.events(EventFilter(webhook=name, limit=_EVENTS_EXAMINED, listing=True)):
                 events.setdefault(event.id, event)
         around = self._around(self._bridge.targets_by_event(events.values()), [task])
-        near = explain_task(task, self._with_payloads(list(events)), around, limit)
+        near = explain_task(task, self.with_payloads(list(events)), around, limit)
         meaning = task_in_words(task, self._bridge.definitions.by_name, targets, around.set_aside, around.left)
         return TaskExplanation(meaning, targets, near, item_of(task, around.set_aside))
 
-    def _with_payloads(self, event_ids: Sequence[str]) -> Iterator[Event]:
+    def with_payloads(self, event_ids: Sequence[str]) -> Iterator[Event]:
         """These events with their payloads, until reading more would keep a person waiting."""
         room = _CHARACTERS_EXAMINED
         for start in range(0, len(event_ids), _PAYLOADS):
-            events = self._store.queries.events_of(event_ids[start : start + _PAYLOADS])
-            yield from events.values()
+            part = event_ids[start : start + _PAYLOADS]
+            events = self._store.queries.events_of(part)
+            yield from (events[event_id] for event_id in part if event_id in events)
             room -= sum(len(event.payload) for event in events.values())
             if room < 0:
                 return

@@ -10,7 +10,7 @@ import pytest
 
 from admin.page.app import create_app
 from config.webhooks import load_definitions
-from store.hiding import BLANK, masked
+from store.hiding import BLANK, masked, may_be_hidden
 from store.open import open_store
 from store.records import Event, EventFilter, NewEvent, Task, new_event_id
 from tests.admin.conftest import Cli
@@ -92,3 +92,22 @@ def test_hide_is_checked_like_every_path(tmp_path: Path) -> None:
     file.write_text("webhooks:\n  - {name: a, verifier: none, receivers: {b: any}, hide: ['$[']}\n")
     with pytest.raises(Exception, match="hide"):
         load_definitions(file)
+
+
+@pytest.mark.parametrize(
+    ("path", "hide", "may"),
+    [
+        ("$.items[0].id", "$.items[*].pin", False),
+        ("$.items[0].pin", "$.items[*].pin", True),
+        ("$.items[*].pin.last", "$.items[*].pin", True),
+        ("$.items", "$.items[*].pin", True),
+        ("$.kept", "$.items[*].pin", False),
+        ("$.items[*].id", "$.items[0]", True),
+        ("$['items[*]'].pin", "$.items[*].pin", False),
+        ("$.kept", "$..pin", True),
+        ("$.kept", "$.items[*].`parent`", True),
+        ("$..kept", "$.card", True),
+    ],
+)
+def test_a_path_may_select_what_is_hidden_unless_it_surely_leads_elsewhere(path: str, hide: str, may: bool) -> None:
+    assert may_be_hidden(path, (hide,)) is may

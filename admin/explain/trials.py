@@ -1,0 +1,169 @@
+"""Tries criteria that somebody is about to write: which events would have fitted, and what else failed.
+
+Criteria are only ever evaluated on what people may see of an event. So whatever is tried, the answer can't depend on
+values that `hide` names: guesses can't be tested against them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from admin.cli.tables import plain
+from criteria.conditions import Conditions
+from criteria.descriptions import criterion_in_words, shown
+from criteria.jsonpath import BadPath, compile_path
+from criteria.matches import BadMatches, Criteria, Criterion
+from criteria.operators import is_operators
+from platforms.bodies import BadBody, read_json
+from store.hiding import Hidden, may_be_hidden
+from store.once import once_key
+from store.records import Event
+
+Kind = Literal["matches", "when", "only", "once"]
+"""What is tried: a task's `matches`, a start's `when` or `once.key`, or a webhook's `only`."""
+_PATIENCE = 3.0
+"""Seconds after which no further event is tried: it is for a person who waits."""
+_SHOWN = 3
+"""Values of a key that are shown."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One criterion as somebody typed it."""
+
+    path: str
+    value: str
+    """JSON; text that isn't JSON stands for itself, as in YAML."""
+    expected: Any = None
+    problem: str | None = None
+    """Why it can't be tried."""
+
+
+def read_line(path: str, value: str, kind: Kind, hide: Hidden) -> Line:
+    """The criterion, with what is wrong with it."""
+    path, value = path.strip(), value.strip()
+    expected: Any = value
+    problem = None
+    try:
+        compile_path(path)
+        if kind != "once":
+            expected = _expected(value)
+            (Criteria if kind == "matches" else Conditions).parse({path: expected})
+            if kind == "matches" and is_operators(expected):
+                problem = "operators are for `when` and `only`; in `matches` this is an object to be equal to"
+    except (BadPath, BadMatches) as error:
+        problem = str(error)
+    except BadBody as error:
+        problem = f"the value is neither JSON nor plain text: {error}"
+    if problem is None and may_be_hidden(path, hide):
+        problem = "it can't be tried here: it may select what `hide` names"
+    return Line(path, value, expected, problem)
+
+
+def _expected(text: str) -> Any:
+    """Raises BadBody for what begins like JSON and isn't."""
+    try:
+        return read_json(text)
+    except BadBody:
+        if text[:1] in ("{", "[", '"'):
+            raise
+        return text
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of one event."""
+
+    event: Event
+    """Without its payload."""
+    failed: tuple[str, ...] = ()
+    """The criteria that don't hold, in words."""
+    key: str | None = None
+    """For `once`: what its key selects, as JSON."""
+    same_as: str | None = None
+    """For `once`: the id of the first event tried with the same key."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether all criteria hold; for `once`: whether it would have started a workflow."""
+        return not self.failed and self.same_as is None
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What became of several events, newest first."""
+
+    tried: tuple[Trial, ...] = ()
+    left_out: int = 0
+    """Events that were not tried, as that would have taken too long."""
+
+    @property
+    def fitting(self) -> int:
+        """How many of them would have fitted."""
+        return sum(trial.fits for trial in self.tried)
+
+
+@dataclass(frozen=True)
+class Trier:
+    """Tries the lines that have no problem."""
+
+    kind: Kind
+    lines: Sequence[Line]
+    clock: Callable[[], float] = time.monotonic
+
+    @property
+    def criteria(self) -> dict[str, Any]:
+        """JSONPath → expected value."""
+        return {line.path: line.expected for line in self.lines if line.problem is None}
+
+    def explain(self, document: Mapping[str, Any]) -> list[Criterion]:
+        """Each criterion with what the document has at its path."""
+        return (Criteria if self.kind == "matches" else Conditions).parse(self.criteria).explain(document)
+
+    def try_all(self, events: Iterable[Event], number: int) -> Trials:
+        """Tries these `number` events, newest first, as people may see them, until it has taken too long."""
+        if not self.criteria:
+            return Trials()
+        until = self.clock() + _PATIENCE
+        tried: list[tuple[Trial, str | None]] = []
+        for event in events:
+            tried.append(self._try(event))
+            if self.clock() > until:
+                break
+        return Trials(_with_repeats(tried), number - len(tried))
+
+    def _try(self, event: Event) -> tuple[Trial, str | None]:
+        """The trial, and for `once` the key."""
+        bare = replace(event, payload="{}", headers={}, query={})
+        try:
+            document = event.document()
+        except ValueError as error:
+            return Trial(bare, (f"the event can't be read: {error}",)), None
+        if self.kind != "once":
+            failed = (criterion for criterion in self.explain(document) if not criterion.holds)
+            return Trial(bare, tuple(map(criterion_in_words, failed))), None
+        path = next(iter(self.criteria))
+        values = compile_path(path)(document)
+        key = ", ".join(map(shown, values[:_SHOWN])) + (", …" if len(values) > _SHOWN else "")
+        return Trial(bare, key=key or None), once_key(event.webhook, "", path, document)
+
+
+def _with_repeats(tried: Sequence[tuple[Trial, str | None]]) -> tuple[Trial, ...]:
+    """The trials, each later one of a key with the event that came first."""
+    first: dict[str, str] = {}
+    trials: list[Trial] = []
+    for trial, key in reversed(tried):
+        same_as = first.setdefault(key, trial.event.id) if key is not None else trial.event.id
+        trials.append(trial if same_as == trial.event.id else replace(trial, same_as=same_as))
+    return tuple(reversed(trials))
+
+
+def as_input_parameters(criteria: Mapping[str, Any]) -> str:
+    """The task's ``inputParameters``, as JSON."""
+    parameters = {"inputParameters": {"matches": criteria}}
+    text = json.dumps(parameters, indent=2, ensure_ascii=False)
+    return text if plain(text, lines=True) == text else json.dumps(parameters, indent=2)

@@ -1,0 +1,196 @@
+"""Pages for whoever writes criteria: tries them on what came in, and compares payloads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
+
+from admin.bridge import Bridge, NotFound
+from admin.definitions.editing import as_yaml
+from admin.events.differences import differences, place
+from admin.events.given import event_of_sample, given_event
+from admin.events.tree import MOST, tree_of
+from admin.explain.explainer import Explainer
+from admin.explain.trials import Kind, Trier, as_input_parameters, read_line
+from admin.page.pages import bridge, render
+from admin.page.webhooks import defined
+from config.webhooks import Webhook
+from criteria.jsonpath import BadPath, compile_path
+from criteria.matches import Criterion
+from platforms.guide import samples
+from store.records import Event, EventFilter
+
+blueprint = Blueprint("console", __name__)
+
+_LINES = 20
+"""Criteria that are tried together."""
+_TRIED = 100
+"""Events that they are tried on."""
+_OFFERED = 20
+"""Events whose payloads are offered to choose from."""
+_TASKS = 20
+_LONGEST_VALUE = 200
+"""Characters of a value that can be added with a button."""
+
+
+# --- try criteria -------------------------------------------------------------------------------------------
+
+
+@blueprint.get("/webhooks/<name>/try")
+def try_criteria(name: str) -> Response:
+    """What would have fitted the criteria of the form, all of which is in the address."""
+    here, webhook = bridge(), defined(name)
+    kind = _kind()
+    given = request.args.get("of", "")
+    event = given_event(here, webhook, given)
+    shown = here.shown(_readable(event)) if event is not None else None
+    document = shown.document() if shown is not None else {}
+    typed = [(path, value) for path, value in _typed() if path.strip()][:_LINES]
+    if (changed := _changed(typed, document, kind)) is not None:
+        return _again(name, kind, given, changed)
+    hide = here.hide(name)
+    lines = [read_line(path, value, kind, hide) for path, value in (typed[:1] if kind == "once" else typed)]
+    trier = Trier(kind, lines)
+    explainer = Explainer(here)
+    newest = here.events(EventFilter(name, limit=_TRIED))
+    payloads = map(here.shown, explainer.with_payloads([one.id for one in newest]))
+    text = render(
+        "try.html",
+        webhook=webhook,
+        kinds=get_args(Kind),
+        kind=kind,
+        of=given,
+        event=shown,
+        stored=shown is not None and shown.seq > 0,
+        events=newest[:_OFFERED],
+        samples=list(samples(webhook.platform)),
+        lines=lines,
+        more=kind != "once" and len(lines) < _LINES,
+        here=_first_failed(trier.explain(document)) if kind != "once" else {},
+        trials=trier.try_all(payloads, len(newest)),
+        tasks=explainer.waiting(event, _TASKS) if event is not None and kind == "matches" else (),
+        most_tasks=_TASKS,
+        written=_written(kind, trier.criteria),
+        tree=tree_of(document) if shown is not None else None,
+        most_fields=MOST,
+        longest_value=_LONGEST_VALUE,
+    )
+    return make_response(text)
+
+
+def _first_failed(criteria: list[Criterion]) -> dict[str, Criterion]:
+    """JSONPath → its criterion; of several operators the first that doesn't hold."""
+    return {one.path: one for one in sorted(criteria, key=lambda one: not one.holds)}
+
+
+def _kind() -> Kind:
+    kind = request.args.get("kind", "matches")
+    if kind not in get_args(Kind):
+        abort(400, "try matches, when, only or once")
+    return kind  # type: ignore[return-value]
+
+
+def _typed() -> list[tuple[str, str]]:
+    paths, values = request.args.getlist("path"), request.args.getlist("value")
+    return list(zip(paths, values + [""] * len(paths), strict=False))
+
+
+def _changed(typed: list[tuple[str, str]], document: Any, kind: Kind) -> list[tuple[str, str]] | None:
+    """The criteria after a button that adds or removes one; None if no such button was pressed."""
+    if (removed := request.args.get("remove", type=int)) is not None:
+        return [one for number, one in enumerate(typed) if number != removed]
+    added = request.args.get("add")
+    if added is None:
+        return None
+    try:
+        found = compile_path(added)(document)
+    except BadPath:
+        found = []
+    if not found or added in (path for path, _ in typed):
+        return typed
+    return [*(typed if kind != "once" else ()), (added, _as_typed(found[0]))]
+
+
+def _as_typed(value: Any) -> str:
+    """The value as JSON in ASCII, which every form returns as it was."""
+    return json.dumps(value) if value is not None else ""
+
+
+def _again(name: str, kind: Kind, of: str, typed: list[tuple[str, str]]) -> Response:
+    """Leads on to the address of these criteria, so that loading the page again presses no button again."""
+    where = url_for(
+        ".try_criteria",
+        name=name,
+        kind=kind,
+        of=of or None,
+        path=[path for path, _ in typed],
+        value=[value for _, value in typed],
+        _anchor="criteria",
+    )
+    return make_response(redirect(where, 303))
+
+
+def _readable(event: Event) -> Event:
+    if event.unreadable is not None:
+        abort(409, f"the event can't be read: {event.unreadable}")
+    return event
+
+
+def _written(kind: Kind, criteria: dict[str, Any]) -> str | None:
+    """The criteria as they are written where they belong."""
+    if not criteria:
+        return None
+    if kind == "matches":
+        return as_input_parameters(criteria)
+    return as_yaml({"once": {"key": next(iter(criteria))}} if kind == "once" else {kind: criteria})
+
+
+# --- compare ------------------------------------------------------------------------------------------------
+
+
+@blueprint.get("/events/<event_id>/compare")
+def compare(event_id: str) -> str:
+    """What is different in this event from another one, or from a sample."""
+    here = bridge()
+    event = here.event(event_id)
+    given = request.args.get("with", "previous")
+    other = _other(here, event, given)
+    webhook = here.definitions.by_name.get(event.webhook)
+    found = None
+    if other is not None:
+        before, after = here.shown(_readable(other)), here.shown(_readable(event))
+        found = differences(_compared(before), _compared(after))
+    return render(
+        "compare.html",
+        event=event,
+        other=other,
+        given=given,
+        events=here.events(EventFilter(event.webhook, limit=_OFFERED)),
+        samples=list(samples(webhook.platform)) if webhook is not None else [],
+        found=found,
+        place=place,
+        hides=here.hide(event.webhook) != (),
+    )
+
+
+def _compared(shown: Event) -> dict[str, Any]:
+    """The event's document without what is different in any two events."""
+    document = shown.document()
+    about = document["_webhook"]
+    return document | {"_webhook": {"headers": about["headers"], "query": about["query"]}}
+
+
+def _other(here: Bridge, event: Event, given: str) -> Event | None:
+    """The event to compare with; None if it is the webhook's first. Raises NotFound."""
+    if given == "previous":
+        query = EventFilter(event.webhook, before_seq=event.seq, limit=1)
+        return next(iter(here.store.queries.events(query)), None)
+    kind, _, name = given.partition(":")
+    if kind != "sample":
+        return here.event(given)
+    webhook: Webhook | None = here.definitions.by_name.get(event.webhook)
+    if webhook is None:
+        raise NotFound(f"no webhook {event.webhook}")
+    return event_of_sample(webhook, name)
