@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from platforms.bodies import Bodies, Body, read_delivery
 from platforms.http import Request, Response
+from platforms.telling import Telling
 from platforms.verifiers.protocol import Credentials, Verifier
 
 MB = 1024 * 1024
@@ -76,9 +77,14 @@ class Platform:
     """Whether different events may be identical byte for byte, so that no digest identifies a repetition."""
     secret_headers: frozenset[str] = frozenset()
     """Lower-case names of headers that carry secrets (those with ``signature`` in their names always do)."""
-
     secret_in_body: bool = False
     """Whether the secret itself is in the bodies, so that none may be kept as it came."""
+
+    types: tuple[Telling, ...] = ()
+    """Where an event says what kind it is: the first of these that it has."""
+    telling: tuple[Telling, ...] = ()
+    """The values that tell people what happened, in the order in which a list shows them. Nothing secret. If an event
+    has none of these, and no type, its first telling fields are shown."""
 
     @property
     def settings(self) -> frozenset[str]:

@@ -13,6 +13,7 @@ from relay.raw_deliveries import NEVER_KEPT, RawCopies
 from relay.verification import VerifiedDelivery
 from store.documents import document_of
 from store.records import NewEvent, new_event_id
+from store.telling import Teller
 
 MAX_ELEMENTS = 10_000
 """Events that one delivery may be split into."""
@@ -42,6 +43,7 @@ class Parser:
         self._ids = DeliveryIds(webhook, platform)
         self._copies = RawCopies(webhook, platform) if webhook.listen else None
         self._dropped_headers = NEVER_KEPT | platform.secret_headers | dropped_headers
+        self._teller = Teller(platform, webhook.hide)
 
     def read(self, delivery: VerifiedDelivery) -> Body:
         """The body, or the query of a delivery whose method needs no body. Raises BadBody."""
@@ -72,16 +74,20 @@ class Parser:
         for number, element in enumerate(elements):
             if several:
                 delivery_id = self._ids.of_element(delivery, whole_id, element.value, number)
+            shown = self._concealed(element)
+            kind, telling = self._teller.tell(shown.value)
             event = NewEvent(
                 id=new_event_id(),
                 webhook=self._webhook,
                 received_at=received_at,
-                payload=payload_of(self._concealed(element), merged),
+                payload=payload_of(shown, merged),
                 headers=headers,
                 query=query,
                 hold_until=received_at + self._hold,
                 delivery_id=delivery_id,
                 raw=raw,
+                type=kind,
+                telling=telling,
             )
             if self._is_too_large(event):
                 raise PayloadTooLarge(f"the payload is larger than the {self._conductor_payload} bytes of Conductor")

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from criteria.jsonpath import blank, compile_path, plain_steps
@@ -20,9 +22,10 @@ Hidden = Sequence[str] | None
 
 
 def masked(event: Event, hide: Hidden) -> Event:
-    """The event with each value at these JSONPaths blanked in payload, headers and query. The delivery id is blanked
-    too: it may be such a value, or a digest against which guesses can be tested.
+    """The event with each value at these JSONPaths blanked in payload, headers and query, and left out of what it
+    tells. The delivery id is blanked too: it may be such a value, or a digest against which guesses can be tested.
     """
+    event = _telling_less(event, hide)
     if hide is None:
         return replace(
             event,
@@ -48,9 +51,62 @@ def masked(event: Event, hide: Hidden) -> Event:
 
 def masked_in_list(event: Event, hide: Hidden) -> Event:
     """The same for an event that was read without its payload, or whose payload isn't shown."""
+    event = _telling_less(event, hide)
     if hide == () or event.delivery_id is None:
         return event
     return replace(event, delivery_id=BLANK)
+
+
+def _telling_less(event: Event, hide: Hidden) -> Event:
+    """The event without what it tells of hidden values: `hide` may have changed since it arrived."""
+    if hide == () or not event.telling:
+        return event
+    told = {
+        path: text
+        for path, text in event.telling.items()
+        if hide is not None and (steps := plain_steps(path)) is not None and not may_hide(hide, steps)
+    }
+    type_is_from = next(iter(event.telling))
+    return replace(event, telling=told, type=event.type if type_is_from in told else None)
+
+
+def may_hide(hide: Sequence[str], steps: Sequence[str | int]) -> bool:
+    """Whether one of these paths may select the text or number at these steps, or an object or array around it."""
+    return any(_may_select(_parts(path), steps) for path in hide)
+
+
+_PART = re.compile(
+    r"""(?P<deep>\.\.)?(?:
+        \.?(?P<name>[^\W\d][\w-]*) | \[\s*'(?P<single>[^'\\]*)'\s*\] | \[\s*"(?P<double>[^"\\]*)"\s*\]
+        | \.?\* | \[\s*(?:\*|-?\d+)\s*\] )""",
+    re.VERBOSE,
+)
+"""A step of a path: a member, every member (``*``), or an index, which stands for all of them. ``..``: at any depth."""
+
+
+@lru_cache(maxsize=1024)
+def _parts(path: str) -> tuple[tuple[bool, str | None], ...] | None:
+    """(at any depth, member or None for all) of each step; None for a path that has others, such as filters."""
+    text, position = path.strip(), 1
+    found: list[tuple[bool, str | None]] = []
+    while position < len(text):
+        part = _PART.match(text, position)
+        if part is None:
+            return None
+        position = part.end()
+        names = [name for name in part.group("name", "single", "double") if name is not None]
+        found.append((part["deep"] is not None, names[0] if names else None))
+    return tuple(found) if text.startswith("$") else None
+
+
+def _may_select(parts: Sequence[tuple[bool, str | None]] | None, steps: Sequence[str | int]) -> bool:
+    if parts is None or not parts:
+        return True
+    (deep, name), rest = parts[0], parts[1:]
+    for place, step in enumerate(steps if deep else steps[:1]):
+        if (name is None or name == step) and (not rest or _may_select(rest, steps[place + 1 :])):
+            return True
+    return False
 
 
 def hidden(

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+from store.visible import visible
 
 
 def plain(text: object, lines: bool = False) -> str:
-    """The text with characters that a terminal acts on or hides written as ``\\x1b`` or ``\\u202e``.
-
-    Line breaks are kept with `lines`.
-    """
-    return "".join(
-        character
-        if unicodedata.category(character) not in _HIDDEN or (lines and character == "\n")
-        else character.encode("unicode_escape").decode("ascii")
-        if not "\ud800" <= character <= "\udfff"
-        else f"\\u{ord(character):04x}"
-        for character in str(text)
-    )
+    """The text with characters that a terminal acts on or hides made visible (`store.visible`)."""
+    return visible(str(text), lines)
 
 
 def pretty(value: Any) -> str:

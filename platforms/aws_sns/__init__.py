@@ -11,6 +11,7 @@ from cryptography.x509.oid import NameOID
 from platforms.base import Platform, at
 from platforms.bodies import read_body
 from platforms.http import Request, Response, json_response
+from platforms.telling import Value
 from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.asymmetric import rsa_holds
 from platforms.verifiers.public_keys import decode_base64
@@ -121,6 +122,8 @@ class AmazonSns(Platform):
     name = "aws-sns"
     title = "Amazon SNS"
     purpose = "alarms and messages of a topic: CloudWatch, S3, SES and others"
+    types = ("$.Type",)
+    telling = ("$.Subject", Value("$.TopicArn", before="on ", without="arn:aws:sns:"), "$.Message")
     made_by = "nobody"
     verifier = CertifiedMessage()
     required = frozenset()

@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, digest, first_header
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import Hmac
 
 
@@ -12,6 +13,24 @@ class Bitbucket(Platform):
     name = "bitbucket"
     title = "Bitbucket"
     purpose = "pushes, pull requests and pipelines of a repository"
+    # The event's key is in a header, which isn't signed.
+    types = (
+        Value("$.push", word="push"),
+        Value("$.comment", word="comment"),
+        Value("$.pullrequest", word="pullrequest"),
+        Value("$.commit_status", word="commit_status"),
+        Value("$.issue", word="issue"),
+        Value("$.fork", word="fork"),
+    )
+    telling = (
+        "$.repository.full_name",
+        "$.push.changes[0].new.name",
+        Value("$.pullrequest.id", before="#"),
+        "$.pullrequest.title",
+        "$.commit_status.state",
+        Value("$.issue.id", before="#"),
+        "$.issue.title",
+    )
     made_by = "us"
     verifier = Hmac(header="X-Hub-Signature", prefix="sha256=")
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, body_with_time
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import TimedHmac
 
 
@@ -12,6 +13,8 @@ class Calendly(Platform):
     name = "calendly"
     title = "Calendly"
     purpose = "appointments booked or cancelled"
+    types = ("$.event",)
+    telling = ("$.payload.scheduled_event.name", Value("$.payload.scheduled_event.start_time", before="at "))
     made_by = "us"
     secret_label = "Signing key"
     verifier = TimedHmac(header="Calendly-Webhook-Signature")

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from platforms.base import Accepted, Platform, at, together
 from platforms.bodies import Body, MalformedBody, UnreadableMediaType, read_body, refuse_unstorable
 from platforms.http import Request, Response, json_response
+from platforms.telling import Value
 from platforms.verifiers import OF_SENDER, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import any_equal, header_bytes, required_header
 
@@ -87,6 +88,8 @@ class CloudEvents(Platform):
     name = "cloudevents"
     title = "CloudEvents"
     purpose = "anything that sends CloudEvents: Azure Event Grid, Knative, Eventarc, Argo and others"
+    types = ("$.type",)
+    telling = ("$.subject", Value("$.source", before="from "))
     made_by = "us"
     secret_label = "Bearer token"
     verifier = Bearer()

@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Accepted, Platform, at, body_with_time
 from platforms.http import Request, Response, json_response
+from platforms.telling import Value
 from platforms.verifiers import Credentials, Ed25519, Timestamp
 from platforms.verifiers.asymmetric import ed25519_hex_key
 from platforms.verifiers.public_keys import problem_of
@@ -28,6 +29,13 @@ class Discord(Platform):
     name = "discord"
     title = "Discord"
     purpose = "slash commands, buttons and events of a Discord app"
+    types = (
+        "$.event.type",
+        Value("$.data.custom_id", word="component"),
+        Value("$.data.type", word="command"),
+        "$.type",
+    )
+    telling = ("$.data.name", "$.data.custom_id", Value("$.channel_id", before="in "))
     secret_label = "Public key"
     verifier = Ed25519(header="X-Signature-Ed25519", timestamp=Timestamp("X-Signature-Timestamp"))
     tolerance = 300

@@ -5,6 +5,7 @@ from typing import Any
 from platforms.base import Platform, at, digest, together
 from platforms.bodies import read_query
 from platforms.http import Request, Response, text_response
+from platforms.telling import Value
 from platforms.verifiers import Credentials, Hmac, Refused
 from platforms.verifiers.compare import equal
 
@@ -21,6 +22,20 @@ class Facebook(Platform):
     name = "facebook"
     title = "Facebook, Instagram, WhatsApp"
     purpose = "messages and posts by Meta: Messenger, Instagram, WhatsApp"
+    types = (
+        "$.entry[0].changes[0].field",
+        Value("$.entry[0].messaging[0].message", word="message"),
+        Value("$.entry[0].messaging[0].postback", word="postback"),
+        Value("$.entry[0].messaging[0].read", word="read"),
+        Value("$.entry[0].messaging[0].delivery", word="delivery"),
+        "$.object",
+    )
+    telling = (
+        "$.entry[0].changes[0].value.messages[0].type",
+        "$.entry[0].changes[0].value.statuses[0].status",
+        Value("$.object", before="to "),
+        "$.entry[0].id",
+    )
     secret_label = "App secret"
     verifier = Hmac(header="X-Hub-Signature-256", prefix="sha256=")
     options = frozenset({"verify_token"})

@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import MB, Platform, digest, first_header
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import Hmac
 
 _TIMELESS = frozenset({
@@ -30,6 +31,61 @@ class GitHub(Platform):
     name = "github"
     title = "GitHub"
     purpose = "pushes, pull requests, issues and releases"
+    # The name of the event is in a header, which isn't signed: it is known by what the body has.
+    # https://docs.github.com/en/webhooks/webhook-events-and-payloads
+    types = (
+        Value("$.pusher", word="push"),
+        Value("$.review", word="pull_request_review"),
+        Value("$.thread", word="pull_request_review_thread"),
+        Value("$.comment.pull_request_url", word="pull_request_review_comment"),
+        Value("$.comment.issue_url", word="issue_comment"),
+        Value("$.comment.discussion_id", word="discussion_comment"),
+        Value("$.comment", word="commit_comment"),
+        Value("$.discussion", word="discussion"),
+        Value("$.pull_request", word="pull_request"),
+        Value("$.issue", word="issues"),
+        Value("$.release", word="release"),
+        Value("$.workflow_job", word="workflow_job"),
+        Value("$.deployment_status", word="deployment_status"),
+        Value("$.deployment", word="deployment"),
+        Value("$.check_run", word="check_run"),
+        Value("$.check_suite", word="check_suite"),
+        Value("$.workflow_run", word="workflow_run"),
+        Value("$.client_payload", word="repository_dispatch"),
+        Value("$.inputs", word="workflow_dispatch"),
+        Value("$.master_branch", word="create"),
+        Value("$.ref_type", word="delete"),
+        Value("$.forkee", word="fork"),
+        Value("$.branches", word="status"),
+        Value("$.alert", word="alert"),
+        Value("$.member", word="member"),
+        Value("$.zen", word="ping"),
+        "$.action",
+    )
+    telling = (
+        "$.action",
+        "$.repository.full_name",
+        Value("$.ref", without="refs/heads/"),
+        Value("$.pull_request.number", before="#"),
+        "$.pull_request.title",
+        Value("$.issue.number", before="#"),
+        "$.issue.title",
+        Value("$.discussion.number", before="#"),
+        "$.discussion.title",
+        "$.release.tag_name",
+        "$.workflow_job.name",
+        "$.workflow_job.conclusion",
+        "$.deployment.environment",
+        "$.deployment_status.state",
+        "$.check_run.name",
+        "$.check_run.conclusion",
+        "$.check_suite.conclusion",
+        "$.workflow_run.name",
+        "$.workflow_run.conclusion",
+        "$.context",
+        "$.state",
+        "$.zen",
+    )
     made_by = "us"
     verifier = Hmac(header="X-Hub-Signature-256", prefix="sha256=")
     mistaken_key = (r"gh[a-z]_|github_pat_", "an access token, not the webhook's secret")

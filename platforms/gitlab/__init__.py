@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from platforms.base import Platform, first_header
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import Check, Credentials, Draft, HeaderEquals, Part, Proof, Refused, StandardWebhooks
 from platforms.verifiers.standard_webhooks import SECRET_KEY
 
@@ -46,6 +47,19 @@ class GitLab(Platform):
     name = "gitlab"
     title = "GitLab"
     purpose = "pushes, merge requests and pipelines"
+    types = ("$.object_kind", "$.event_name")
+    telling = (
+        "$.object_attributes.action",
+        "$.project.path_with_namespace",
+        Value("$.ref", without="refs/heads/"),
+        Value("$.object_attributes.iid", before="!"),
+        "$.object_attributes.title",
+        "$.object_attributes.ref",
+        "$.object_attributes.status",
+        "$.build_name",
+        "$.build_status",
+        "$.tag",
+    )
     made_by = "us"
     secret_label = "Secret token"
     verifier = TokenOrSignature()

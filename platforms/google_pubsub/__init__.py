@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from platforms.base import Platform, at
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import (
     OF_SENDER,
     CannotSign,
@@ -79,6 +80,16 @@ class GooglePubSub(Platform):
     name = "google-pubsub"
     title = "Google Cloud Pub/Sub"
     purpose = "messages of a topic, by push subscription"
+    types = (
+        "$.message.attributes.eventType",
+        "$.message.attributes.type",
+        Value("$.message", word="message"),
+    )
+    telling = (
+        Value("$.message.messageId"),
+        Value("$.subscription", before="of "),
+        "$.message.attributes.objectId",
+    )
     made_by = "nobody"
     verifier = GoogleToken()
     required = frozenset({"audience", "service_account"})

@@ -12,6 +12,8 @@ class Intercom(Platform):
     name = "intercom"
     title = "Intercom"
     purpose = "conversations and users"
+    types = ("$.topic",)
+    telling = ("$.data.item.type", "$.data.item.id", "$.data.item.state")
     secret_label = "Client secret"
     verifier = Hmac(header="X-Hub-Signature", algorithm="sha1", prefix="sha1=")
 

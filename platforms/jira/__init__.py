@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, first_header
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import Hmac
 
 
@@ -12,6 +13,15 @@ class Jira(Platform):
     name = "jira"
     title = "Jira"
     purpose = "issues created, updated or moved"
+    types = ("$.webhookEvent",)
+    telling = (
+        "$.issue.key",
+        "$.issue.fields.summary",
+        "$.changelog.items[0].field",
+        Value("$.changelog.items[0].toString", before="to "),
+        "$.sprint.name",
+        "$.version.name",
+    )
     made_by = "us"
     verifier = Hmac(header="X-Hub-Signature", prefix="sha256=")
 

@@ -51,6 +51,8 @@ class Linear(Platform):
     name = "linear"
     title = "Linear"
     purpose = "issues, comments and projects"
+    types = ("$.type",)
+    telling = ("$.action", "$.data.identifier", "$.data.title", "$.data.name", "$.data.issue.identifier")
     secret_label = "Signing secret"
     verifier = SignatureAndBodyTime()
     tolerance = 60

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from platforms.base import Platform
 from platforms.bodies import read_delivery, read_json
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import any_equal
 from platforms.verifiers.hmacs import encoded_hmac
@@ -72,6 +73,17 @@ class Mailgun(Platform):
     name = "mailgun"
     title = "Mailgun"
     purpose = "mail delivered, bounced, opened or received"
+    types = (
+        "$.event-data.event",
+        "$.event",
+        Value("$.recipient", word="message"),
+    )
+    telling = (
+        "$.event-data.severity",
+        "$.event-data.reason",
+        "$.event-data.message.headers.subject",
+        "$.subject",
+    )
     secret_label = "HTTP signing key"
     verifier = BodySignature()
     # Every attempt is signed with the first one's time, and the last comes eight hours later.

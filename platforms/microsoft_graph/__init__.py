@@ -52,6 +52,8 @@ class MicrosoftGraph(Platform):
     name = "microsoft-graph"
     title = "Microsoft Graph"
     purpose = "changes to mail, calendars, files and users"
+    types = ("$.value[0].lifecycleEvent", "$.value[0].changeType")
+    telling = ("$.value[0].resource",)
     made_by = "us"
     secret_label = "clientState"
     verifier = ClientState()

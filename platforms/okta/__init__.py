@@ -12,6 +12,8 @@ class Okta(Platform):
     name = "okta"
     title = "Okta"
     purpose = "users and sign-ins, by event hook"
+    types = ("$.data.events[0].eventType", "$.eventType")
+    telling = ("$.data.events[0].displayMessage", "$.data.events[0].outcome.result")
     made_by = "us"
     secret_label = "Authentication secret"
     verifier = HeaderEquals("Authorization")

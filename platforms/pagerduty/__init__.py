@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at, first_header
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import Hmac
 
 
@@ -12,6 +13,12 @@ class PagerDuty(Platform):
     name = "pagerduty"
     title = "PagerDuty"
     purpose = "incidents triggered, acknowledged or resolved"
+    types = ("$.event.event_type",)
+    telling = (
+        Value("$.event.data.number", before="#"),
+        "$.event.data.title",
+        Value("$.event.data.service.summary", before="of "),
+    )
     secret_label = "Signing secret"
     verifier = Hmac(header="X-PagerDuty-Signature", prefix="v1=", separator=",")
 

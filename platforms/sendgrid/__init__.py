@@ -14,6 +14,8 @@ class SendGrid(Platform):
     name = "sendgrid"
     title = "SendGrid"
     purpose = "mail delivered, bounced, opened or clicked"
+    types = ("$.event",)
+    telling = ("$.reason", "$.category[0]", "$.sg_message_id")
     secret_label = "Verification key"
     verifier = EcdsaP256(
         header="X-Twilio-Email-Event-Webhook-Signature",

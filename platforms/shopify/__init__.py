@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, digest
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import Hmac
 
 
@@ -12,6 +13,25 @@ class Shopify(Platform):
     name = "shopify"
     title = "Shopify"
     purpose = "orders, products and customers of a shop"
+    # The topic is in a header, which isn't signed.
+    types = (
+        Value("$.order_number", word="order"),
+        Value("$.financial_status", word="order"),
+        Value("$.order_id", word="refund or fulfillment"),
+        Value("$.variants", word="product"),
+        Value("$.inventory_item_id", word="inventory level"),
+        Value("$.orders_count", word="customer"),
+        Value("$.line_items", word="checkout or cart"),
+    )
+    telling = (
+        "$.name",
+        "$.title",
+        "$.total_price",
+        "$.currency",
+        "$.financial_status",
+        "$.fulfillment_status",
+        "$.id",
+    )
     secret_label = "Client secret"
     verifier = Hmac(header="X-Shopify-Hmac-Sha256", encoding="base64")
     mistaken_key = (r"shp(?:at|ca|pa)_", "an access token, not the app's secret")

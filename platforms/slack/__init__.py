@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request, Response, json_response
+from platforms.telling import Value
 from platforms.verifiers import Credentials, Hmac, Timestamp
 
 
@@ -12,6 +13,19 @@ class Slack(Platform):
     name = "slack"
     title = "Slack"
     purpose = "messages, mentions, buttons and slash commands"
+    types = ("$.event.type", "$.command", "$.type")
+    telling = (
+        "$.event.subtype",
+        Value("$.event.channel", before="in "),
+        Value("$.event.item.channel", before="in "),
+        Value("$.channel.name", before="in #"),
+        Value("$.channel_name", before="in #"),
+        Value("$.event.user", before="by "),
+        "$.event.reaction",
+        "$.actions[0].action_id",
+        "$.callback_id",
+        "$.view.callback_id",
+    )
     secret_label = "Signing secret"
     verifier = Hmac(
         header="X-Slack-Signature",

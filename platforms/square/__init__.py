@@ -12,6 +12,8 @@ class Square(Platform):
     name = "square"
     title = "Square"
     purpose = "payments, orders and refunds"
+    types = ("$.type",)
+    telling = ("$.data.id", "$.data.object.payment.status", "$.data.object.refund.status")
     secret_label = "Signature key"
     verifier = Hmac(header="x-square-hmacsha256-signature", encoding="base64", signed="{url}{body}")
 

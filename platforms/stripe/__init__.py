@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import TimedHmac
 
 
@@ -12,6 +13,12 @@ class Stripe(Platform):
     name = "stripe"
     title = "Stripe"
     purpose = "payments, checkouts, invoices and subscriptions"
+    types = ("$.type",)
+    telling = (
+        "$.data.object.id",
+        "$.data.object.status",
+        Value("$.account", before="of "),
+    )
     secret_label = "Signing secret"
     verifier = TimedHmac(header="Stripe-Signature")
     tolerance = 300

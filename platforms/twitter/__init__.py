@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from platforms.base import Platform, at, digest
 from platforms.bodies import read_query
 from platforms.http import Request, Response, json_response
+from platforms.telling import Value
 from platforms.verifiers import Check, Credentials, Draft, Hmac, Part, Proof, Refused
 from platforms.verifiers.hmacs import encoded_hmac
 
@@ -37,6 +38,19 @@ class X(Platform):
     name = "twitter"
     title = "X (Twitter)"
     purpose = "posts, mentions and direct messages"
+    types = (
+        Value("$.tweet_create_events", word="post created"),
+        Value("$.tweet_delete_events", word="post deleted"),
+        Value("$.favorite_events", word="like"),
+        Value("$.follow_events", word="follow"),
+        Value("$.direct_message_events", word="direct message"),
+        Value("$.user_event", word="user event"),
+    )
+    telling = (
+        Value("$.tweet_create_events[0].user.screen_name", before="by @"),
+        "$.tweet_create_events[0].text",
+        Value("$.for_user_id", before="for "),
+    )
     secret_label = "Consumer secret"
     verifier = SignedObject()
     challenge_methods = frozenset({"GET"})

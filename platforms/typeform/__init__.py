@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import Hmac
 
 
@@ -12,6 +13,8 @@ class Typeform(Platform):
     name = "typeform"
     title = "Typeform"
     purpose = "answers to a form"
+    types = ("$.event_type",)
+    telling = (Value("$.form_response.form_id", before="of "), "$.form_response.definition.title", "$.event_id")
     made_by = "us"
     verifier = Hmac(header="Typeform-Signature", encoding="base64", prefix="sha256=")
 

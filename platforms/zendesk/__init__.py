@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at, first_header
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import Hmac, Timestamp
 
 
@@ -12,6 +13,8 @@ class Zendesk(Platform):
     name = "zendesk"
     title = "Zendesk"
     purpose = "tickets, users and organisations"
+    types = (Value("$.type", without="zen:event-type:"),)
+    telling = (Value("$.subject", without="zen:"), "$.detail.subject", "$.detail.status", "$.detail.priority")
     secret_label = "Signing secret"
     verifier = Hmac(
         header="X-Zendesk-Webhook-Signature",

@@ -13,6 +13,8 @@ class Zoom(Platform):
     name = "zoom"
     title = "Zoom"
     purpose = "meetings, recordings and participants"
+    types = ("$.event",)
+    telling = ("$.payload.object.topic", "$.payload.object.id")
     secret_label = "Secret token"
     verifier = Hmac(
         header="x-zm-signature",

@@ -50,6 +50,13 @@ def test_its_deliveries_are_accepted_once(relay: Relay) -> None:
     assert not any("signature" in name for name in relay.event().headers)
 
 
+def test_a_list_says_what_happened(relay: Relay) -> None:
+    body = b'{"event": {"id": "e-1", "kind": "launched", "rocket": "Saturn", "height": 110}}'
+    assert relay.post("rockets", body, headers(body)).status_code == 200
+    assert relay.event().type == "launched"
+    assert list((relay.event().telling or {}).values()) == ["launched", "Saturn", "at 110"]
+
+
 def test_anything_else_is_refused(relay: Relay) -> None:
     body = b'{"event": {"id": "e-1"}}'
     assert relay.post("rockets", body, {}).status_code == 401

@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request, Response, json_response
+from platforms.telling import Value
 from platforms.verifiers import Credentials, Hmac, Timestamp
 
 
@@ -12,6 +13,8 @@ class Acme(Platform):
     name = "acme"
     title = "Acme"
     purpose = "rockets launched, anvils dropped"
+    types = ("$.event.kind",)
+    telling = ("$.event.rocket", Value("$.event.height", before="at "))
     made_by = "us"
     verifier = Hmac(
         header="X-Acme-Signature",

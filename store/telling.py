@@ -1,0 +1,205 @@
+"""What an event tells people in a list: its type, and a few values. Computed once, when it arrives.
+
+A platform declares where they are (`platforms.telling`). Where it doesn't, or where nothing is found, the first telling
+fields are taken. Only what the delivery's proof lets into the payload counts, never a header, and nothing that `hide`
+names: not what it names when the event arrives, and not what it names when somebody looks (`store.hiding.masked`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from criteria.jsonpath import plain_steps
+from platforms.base import Platform
+from platforms.telling import Telling, Value
+from store.hiding import Hidden, may_hide
+from store.visible import visible
+
+log = structlog.get_logger()
+
+_LONGEST = 80
+"""Characters of a value."""
+_LONGEST_TYPE = 100
+_ALL = 240
+"""Characters of all values together."""
+_TYPES = (
+    *("type", "event_type", "eventType", "event_name", "eventName", "event", "topic", "kind", "action"),
+    "object_kind",
+)
+"""Members that often say what kind of event it is, the likeliest first."""
+_FIELDS = 3
+"""Fields that are taken of an event whose platform declares none."""
+_MEMBERS = 12
+"""Members of an object among which they are looked for."""
+_SECRET = re.compile(
+    r"secret|token|passw|pwd|signature|api.?key|private|auth|credential|cookie|session|card|cvc|cvv|iban|ssn", re.I
+)
+_DULL = re.compile(r"(?:[Tt]imestamp|[._]time|_at|At|[Vv]ersion)$")
+_ARRAY = "$.request"
+"""Where a payload has the array that the body was."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    path: str
+    steps: tuple[str | int, ...]
+    value: Value
+
+
+class Teller:
+    """Finds what the events of one webhook tell."""
+
+    def __init__(self, platform: Platform, hide: Hidden):
+        """`hide`: JSONPaths of values that must not be told; None for all."""
+        self._hide = hide
+        self._object = _places(platform.types, "$", hide), _places(platform.telling, "$", hide)
+        element = f"{_ARRAY}[0]"
+        self._element = _places(platform.types, element, hide), _places(platform.telling, element, hide)
+
+    def tell(self, value: Any) -> tuple[str | None, dict[str, str]]:
+        """The type, and JSONPath → what is told, of a delivery with this body. Never raises.
+
+        If there is a type, the first path is where it is from.
+        """
+        try:
+            return self._tell(value)
+        except Exception as error:  # a list that says less is better than a delivery that is lost
+            log.error("what an event tells can't be found", error=f"{type(error).__name__}: {error}")
+            return None, {}
+
+    def _tell(self, value: Any) -> tuple[str | None, dict[str, str]]:
+        if self._hide is None:
+            return None, {}
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            kind, found = self._of_object(value[0], self._element, f"{_ARRAY}[0]")
+            if len(value) > 1 and not may_hide(self._hide, _steps(_ARRAY)):
+                found[_ARRAY] = f"and {len(value) - 1} more"
+            return kind, found
+        if isinstance(value, dict):
+            return self._of_object(value, self._object, "$")
+        return None, self._first_fields({"request": value}, "$", _FIELDS)
+
+    def _of_object(
+        self, value: Mapping[str, Any], places: tuple[Sequence[_Place], Sequence[_Place]], root: str
+    ) -> tuple[str | None, dict[str, str]]:
+        kind: str | None = None
+        found: dict[str, str] = {}
+        for place in places[0]:
+            if (text := _told(value, place, _LONGEST_TYPE)) is not None:
+                kind = found[place.path] = text
+                break
+        left = _ALL
+        for place in places[1]:
+            if left > 0 and place.path not in found and (text := _told(value, place, _LONGEST)) is not None:
+                found[place.path] = text
+                left -= len(text)
+        if not found:
+            kind, found = self._usual_type(value, root)
+            found |= self._first_fields(value, root, _FIELDS, found)
+        return kind, found
+
+    def _usual_type(self, value: Mapping[str, Any], root: str) -> tuple[str | None, dict[str, str]]:
+        for name in _TYPES:
+            found, path = value.get(name), f"{root}.{name}"
+            if isinstance(found, str) and 0 < len(found) <= _LONGEST_TYPE and self._may_tell(path):
+                kind = visible(found)
+                return kind, {path: kind}
+        return None, {}
+
+    def _first_fields(
+        self, value: Mapping[str, Any], root: str, most: int, without: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Path → ``name=value`` of the first members, and of those of objects in it, that may be told."""
+        found: dict[str, str] = {}
+        for path, item in _members(value, root):
+            if len(found) == most:
+                break
+            text = _text(item) if type(item) is not bool else None
+            if not text or path in (without or {}) or _SECRET.search(path) or _DULL.search(path):
+                continue
+            if self._may_tell(path):
+                name = path.removeprefix(root).removeprefix(".")
+                found[path] = visible(f"{name}={_cut(text, _LONGEST)}")
+        return found
+
+    def _may_tell(self, path: str) -> bool:
+        return not self._hide or not may_hide(self._hide, _steps(path))
+
+
+def _members(value: Mapping[str, Any], root: str) -> Iterator[tuple[str, Any]]:
+    """Path → value of the first members: of the object, then of the objects that are among them."""
+    inner = []
+    for name, item in _some(value):
+        if isinstance(item, dict):
+            inner.append((f"{root}.{name}", item))
+        else:
+            yield f"{root}.{name}", item
+    for path, members in inner:
+        for name, item in _some(members):
+            yield f"{path}.{name}", item
+
+
+def _some(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for number, (name, item) in enumerate(value.items()):
+        if number == _MEMBERS:
+            return
+        if plain_steps(f"$.{name}") == (name,) and len(name) <= _LONGEST:
+            yield name, item
+
+
+def _places(declared: Sequence[Telling], root: str, hide: Hidden) -> tuple[_Place, ...]:
+    """Where the declared values are, of those that may be told."""
+    found = []
+    for one in declared:
+        value = Value(one) if isinstance(one, str) else one
+        steps = _steps(value.path)
+        path = root + value.path.removeprefix("$")
+        if hide is not None and not may_hide(hide, _steps(path)):
+            found.append(_Place(path, steps, value))
+    return tuple(found)
+
+
+def _steps(path: str) -> tuple[str | int, ...]:
+    steps = plain_steps(path)
+    if steps is None:
+        raise ValueError(f"{path} isn't a path of members and indexes")
+    return steps
+
+
+def _told(value: Any, place: _Place, longest: int) -> str | None:
+    for step in place.steps:
+        if isinstance(step, str):
+            if not isinstance(value, dict):
+                return None
+            value = value.get(step)
+        elif not isinstance(value, list) or not -len(value) <= step < len(value):
+            return None
+        else:
+            value = value[step]
+        if value is None:
+            return None
+    if place.value.word is not None:
+        return place.value.word
+    text = _text(value)
+    if not text:
+        return None
+    return visible(place.value.before + _cut(text.removeprefix(place.value.without), longest))
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value.strip() if len(value) <= _LONGEST else value[: 2 * _LONGEST].strip()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) or (isinstance(value, int) and value.bit_length() < 128):
+        return str(value)
+    return None
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
