@@ -227,6 +227,8 @@ class Decision:
     """Whether its targets wait for the webhook's pace instead of being claimed at once."""
     origin: str | None = None
     """The event's."""
+    scan_at: int | None = None
+    """When the scan began after which it is decided."""
 
 
 @dataclass(frozen=True, slots=True)

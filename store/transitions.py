@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from store.records import Decision, EventStatus, Hold, Result, Target, TargetKind, TargetState, TaskState
+from store.story import ATTEMPTS_KEPT, ERROR_KEPT, Attempt
 
 LIVE: frozenset[TargetState] = frozenset({"pending", "claimed"})
 """The call hasn't been made yet, or its result hasn't been recorded."""
@@ -57,6 +58,8 @@ class TargetChange:
     workflow_id: str | None
     settled_at: int | None
     failing_since: int | None
+    failures: tuple[Attempt, ...]
+    """The newest attempts that didn't succeed, oldest first."""
 
 
 def after_decision(decision: Decision, now: int) -> EventChange:
@@ -75,7 +78,16 @@ def target_after(target: Target, result: Result, now: int) -> TargetChange:
         workflow_id=result.workflow_id or target.workflow_id,
         settled_at=now if result.state in ENDED else None,
         failing_since=result.failing_since,
+        failures=_failures_after(target, result, now),
     )
+
+
+def _failures_after(target: Target, result: Result, now: int) -> tuple[Attempt, ...]:
+    if result.error is None or result.state in ("done", "skipped"):
+        return target.failures
+    began = now if target.claimed_at is None else target.claimed_at
+    failure = Attempt(target.attempts, began, now, result.error[:ERROR_KEPT])
+    return (*target.failures, failure)[-ATTEMPTS_KEPT:]
 
 
 def task_after(result: Result, now: int) -> TaskChange | None:

@@ -9,6 +9,9 @@ from store.records import Result, Target
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 EVENTS = Gauge("bridge_events", "Events in the store", ["status"])
+UNRESOLVED = Gauge(
+    "bridge_unresolved_events", "Failed events that are neither acknowledged nor resolved; at most 10,000 are counted"
+)
 OLDEST_PENDING = Gauge(
     "bridge_oldest_pending_event_seconds", "Age of the oldest event that waits for a decision or a call, 0 without one"
 )
@@ -48,6 +51,7 @@ def leadership_over() -> None:
     INDEX_WAITS.set(0)
     WORKFLOW_PROBLEMS.set(0)
     OLDEST_PENDING.set(0)
+    UNRESOLVED.set(0)
     WAITING_TASKS.set(0)
     EVENTS.clear()
     SET_ASIDE.clear()

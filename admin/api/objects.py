@@ -142,6 +142,40 @@ class Replays(ManyReplays):
     stopped: str | None
 
 
+class Reason(ApiObject):
+    """Why an event is acknowledged, or reopened."""
+
+    reason: str = ""
+
+
+class ToNote(Reason):
+    """Which events to acknowledge, or to reopen: by their ids, or those that match."""
+
+    event_ids: list[str] = Field(default_factory=list)
+    webhook: str = ""
+    status: EventStatus | None = None
+    text: str = Field("", description="only with this text in their id, delivery id or payload")
+    dry_run: bool = Field(False, description="only say what would happen")
+
+
+class Notes(ApiObject):
+    """Events that were acknowledged or reopened."""
+
+    chosen: int = Field(description="events that match")
+    webhooks: dict[str, int] = Field(description="webhook → events that were acknowledged, or reopened")
+    changed: int
+    left_out: dict[str, int] = Field(description="reason → events that weren't")
+
+
+class NotePlan(ApiObject):
+    """What would be acknowledged or reopened."""
+
+    chosen: int = Field(description="events that match")
+    by_webhook: dict[str, dict[str, int]] = Field(description="webhook → status → events that would be")
+    left_out: dict[str, int] = Field(description="reason → events that wouldn't be")
+    to_confirm: list[str] = Field(description="why it needs --yes; empty if it doesn't")
+
+
 # --- why an event did or didn't match -----------------------------------------------------------------------
 
 
@@ -327,7 +361,7 @@ class EventCounts(ApiObject):
     delivered: int
     expired: int
     ignored: int
-    failed: int
+    failed: int = Field(description="acknowledged and resolved ones too")
 
 
 class Overview(ApiObject):
@@ -335,6 +369,7 @@ class Overview(ApiObject):
 
     problems: list[Issue]
     events: EventCounts
+    unresolved: int = Field(description="failed events that are neither acknowledged nor resolved; at most 10,000")
     oldest_pending_at: Time | None
     waiting_tasks: int
     conductor: str | None = Field(description="up, or the error")

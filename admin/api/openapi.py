@@ -24,6 +24,10 @@ _OBJECTS: tuple[type[ApiObject], ...] = (
     objects.WholeEvent,
     objects.Why,
     objects.Replay,
+    objects.Reason,
+    objects.ToNote,
+    objects.Notes,
+    objects.NotePlan,
     objects.Task,
     objects.WholeTask,
     objects.Rejection,
@@ -124,6 +128,25 @@ def _orkes_paths() -> Json:
     }
 
 
+def _notes(event_id: Json) -> Json:
+    """Acknowledging events, and reopening them."""
+
+    def post(summary: str, answer: type[ApiObject], given: type[ApiObject], *parameters: Json) -> Json:
+        body = {"required": True, "content": {"application/json": {"schema": _ref(given)}}}
+        responses = _answers(_ref(answer), "done", "200", "400", "404", "409")
+        return {"post": {"summary": summary, "parameters": [*parameters], "requestBody": body, "responses": responses}}
+
+    what = {
+        "acknowledge": ("Acknowledge {}: failed, expired or ignored, and nothing more to do", "an event", "events"),
+        "reopen": ("Reopen {}", "an acknowledged event", "acknowledged events"),
+    }
+    found: Json = {}
+    for verb, (summary, one, many) in what.items():
+        found[f"/api/events/{{eventId}}/{verb}"] = post(summary.format(one), objects.Event, objects.Reason, event_id)
+        found[f"/api/events/{verb}"] = post(f"{summary.format(many)}; 1000 at most", objects.Notes, objects.ToNote)
+    return found
+
+
 @cache
 def parameters(path: str) -> frozenset[str]:
     """The query parameters that GET of the path, as it is described, knows."""
@@ -177,6 +200,7 @@ def description() -> Json:
                     "responses": _answers(_ref(objects.Replay), "the new event", "201", "404", "409"),
                 }
             },
+            **_notes(event_id),
             "/api/tasks": _get(
                 "Waiting tasks, ordered by id",
                 _answers(_list(objects.Task), "the tasks"),

@@ -43,8 +43,10 @@ class State:
     counts: Mapping[str, int]
     """Events by status."""
     oldest_pending: int | None
+    unresolved: int
+    """Failed events that are neither acknowledged nor resolved."""
     failed: Sequence[Event]
-    """Failed events of the last day that no replay resolved."""
+    """Those of them that arrived in the last day."""
     broken: Sequence[Task]
     waiting: Mapping[str, int]
     """workflow → number of waiting tasks."""

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import click
 
 from admin.api import objects
+from admin.cli.acknowledge import acknowledge, reopen
 from admin.cli.common import (
     Commands,
     Here,
@@ -205,6 +206,7 @@ def _echo_criteria(criteria: Sequence[Criterion]) -> None:
 @click.option("--since", metavar="DURATION", help="Many: those that arrived within the last DURATION, such as 2h.")
 @click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one, to continue.")
 @click.option("--rate", metavar="RATE", default="20/s", show_default=True, help="How fast at most, such as 20/s.")
+@click.option("--acknowledged", is_flag=True, help="Many: acknowledged ones too.")
 @click.option("--dry-run", is_flag=True, help="Only show what it would do.")
 @click.option("-y", "--yes", is_flag=True, help="Many: don't ask, for scripts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -216,10 +218,10 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
     whatever it matches: nothing that the old event did is undone. Its id is printed.
 
     Many are selected by --status, --webhook, --text and --since, and replayed in the order in which they arrived.
-    Left out are events with a replay that was delivered or is pending, and those of webhooks that are no longer
-    defined. It shows what it will do, and asks first if events were delivered, wholly or in part, if they are pending,
-    or if they belong to several webhooks; where nobody can be asked it needs --yes. Ctrl-C stops between two events
-    and prints how to continue.
+    Left out are acknowledged events, those with a replay that was delivered or is pending, and those of webhooks that
+    are no longer defined. It shows what it will do, and asks first if events were delivered, wholly or in part, if
+    they are pending, or if they belong to several webhooks; where nobody can be asked it needs --yes. Ctrl-C stops
+    between two events and prints how to continue.
 
     \b
     Examples:
@@ -231,9 +233,9 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
     if event_id is None:
         if not chosen_by:
             raise click.UsageError("which events? Give EVENT_ID, or --status, --webhook, --text or --since")
-        replay_many(here, chosen_by, many["rate"], many["dry_run"], many["yes"], as_json)
+        replay_many(here, chosen_by, many["rate"], many["dry_run"], many["yes"], as_json, many["acknowledged"])
         return
-    if chosen_by or many["dry_run"]:
+    if chosen_by or many["dry_run"] or many["acknowledged"]:
         raise click.UsageError("EVENT_ID is one event: leave out the options that select many")
     event = here.bridge.event_meant(event_id)
     new_id = replay_event(here.bridge, event.id)
@@ -244,6 +246,10 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
         echo_json(objects.Replay(event_id=new_id, replay_of=event.id))
         return
     click.echo(new_id)
+
+
+events.add_command(acknowledge)
+events.add_command(reopen)
 
 
 # --- tasks --------------------------------------------------------------------------------------------------

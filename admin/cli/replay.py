@@ -25,7 +25,15 @@ _SAY_EVERY = 2.0
 """Seconds between lines of progress where there is no terminal."""
 
 
-def replay_many(here: Here, chosen_by: Mapping[str, Any], rate: str, dry_run: bool, yes: bool, as_json: bool) -> None:
+def replay_many(
+    here: Here,
+    chosen_by: Mapping[str, Any],
+    rate: str,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    acknowledged: bool = False,
+) -> None:
     """Replays the events that match; exits with 1 if it was stopped or some couldn't be replayed."""
     try:
         per_second = parse_rate(rate)
@@ -37,7 +45,7 @@ def replay_many(here: Here, chosen_by: Mapping[str, Any], rate: str, dry_run: bo
     after = bridge.event_meant(chosen_by["after"]).seq if "after" in chosen_by else 0
     query = EventFilter(chosen_by.get("webhook"), chosen_by.get("status"), text=chosen_by.get("text"))
     began = here.store.now() - int(since * 1000) if since is not None else None
-    plan = plan_of(bridge, choose(bridge, query, began, after))
+    plan = plan_of(bridge, choose(bridge, query, began, after), acknowledged)
     if dry_run or not plan.total:
         _say_dry(plan, as_json)
         return
@@ -52,7 +60,7 @@ def replay_many(here: Here, chosen_by: Mapping[str, Any], rate: str, dry_run: bo
     # Not as an exception, which could be raised between a commit and its count.
     before = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
-        for progress in replay_all(bridge, plan, per_second, stop.wait, stop.is_set):
+        for progress in replay_all(bridge, plan, per_second, stop.wait, stop.is_set, acknowledged=acknowledged):
             if on_terminal:
                 click.echo(f"\r{progress.done} of {progress.total}", err=True, nl=False)
             elif time.monotonic() - said > _SAY_EVERY:

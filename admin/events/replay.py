@@ -78,11 +78,13 @@ def replay_all(
     rate: float | None = None,
     wait: Callable[[float], object] = time.sleep,
     stopping: Callable[[], bool] = lambda: False,
+    acknowledged: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Progress]:
     """Replays one after the other, at most `rate` a second; yields before the first and after each.
 
-    Leaves out events that others have replayed since they were planned.
+    Leaves out events that others have replayed since they were planned, and those that were acknowledged since, unless
+    `acknowledged` ones are replayed too.
     Ends between two events once it is `stopping`, which may cut a `wait` short. Raises StoreUnavailable.
     """
     progress = Progress(plan.total, plan.left_out.copy())
@@ -93,7 +95,7 @@ def replay_all(
             wait(early)
         if stopping():
             return
-        reason = _replay_unless_settled(bridge, event)
+        reason = _replay_unless_settled(bridge, event, acknowledged)
         if reason is None:
             progress.replayed[event.webhook] += 1
         else:
@@ -102,13 +104,13 @@ def replay_all(
         yield progress
 
 
-def _replay_unless_settled(bridge: Bridge, chosen: Chosen) -> str | None:
+def _replay_unless_settled(bridge: Bridge, chosen: Chosen, acknowledged: bool) -> str | None:
     """Replays the event; returns why not, if so."""
     event = bridge.store.queries.listed([chosen.id]).get(chosen.id)
     if event is None:
         return "pruned meanwhile"
     family = families(bridge.store.queries, [event])[event.id]
-    if (reason := why_settled(event, family)) is not None:
+    if (reason := why_settled(event, family, acknowledged)) is not None:
         return reason
     latest = family.replays[-1].id if family.replays else family.origin
     try:

@@ -13,7 +13,8 @@ from store.records import Event, EventFilter, EventStatus
 REPLAY_DELIVERED = "a replay was already delivered"
 REPLAY_PENDING = "a replay is pending"
 SAME_EVENT = "the same event is replayed already"
-SETTLED = frozenset({REPLAY_DELIVERED, REPLAY_PENDING, SAME_EVENT})
+ACKNOWLEDGED = "it is acknowledged"
+SETTLED = frozenset({REPLAY_DELIVERED, REPLAY_PENDING, SAME_EVENT, ACKNOWLEDGED})
 """Reasons to leave an event out that ask nothing of anybody."""
 _PAGE = 200
 _OUT_OF_ORDER = 60_000
@@ -29,6 +30,9 @@ class Chosen:
     webhook: str
     status: EventStatus
     received_at: int
+    acknowledged: bool = False
+    resolved: bool = False
+    """Whether a replay delivered what it didn't."""
 
 
 @dataclass
@@ -93,42 +97,58 @@ def choose(
                 if event.seq <= after_seq or event.received_at < (since or 0) - _OUT_OF_ORDER:
                     return found[::-1]
                 continue
-            found.append(Chosen(event.seq, event.id, event.webhook, event.status, event.received_at))
+            found.append(chosen(event))
             if most is not None and len(found) >= most:
                 return found[::-1]
         before = page[-1].seq
     return found[::-1]
 
 
-def plan_of(bridge: Bridge, matching: Sequence[Chosen]) -> Plan:
-    """The plan for these events, oldest first: one of each family, if none of its replays is delivered or pending."""
+def chosen(event: Event) -> Chosen:
+    """The event, as it is chosen."""
+    acknowledged, resolved = event.acknowledged_at is not None, event.resolved_by is not None
+    return Chosen(event.seq, event.id, event.webhook, event.status, event.received_at, acknowledged, resolved)
+
+
+def plan_of(bridge: Bridge, matching: Sequence[Chosen], acknowledged: bool = False) -> Plan:
+    """The plan for these events, oldest first: one of each family, if none of its replays is delivered or pending.
+
+    Leaves out acknowledged events, unless they are asked for.
+    """
     plan = Plan(newest=matching[-1].seq if matching else 0)
     origins = set[str]()
     for first in range(0, len(matching), _PAGE):
         page = matching[first : first + _PAGE]
         events = bridge.store.queries.listed([event.id for event in page])
         family_of = families(bridge.store.queries, list(events.values()))
-        chosen = []
+        wanted = []
         for event in page:
             if (stored := events.get(event.id)) is None:
                 continue  # pruned meanwhile
             family = family_of[event.id]
-            reason = undefined(event.webhook) if is_undefined(bridge, event.webhook) else why_settled(stored, family)
+            reason = why_settled(stored, family, acknowledged)
+            if is_undefined(bridge, event.webhook):
+                reason = undefined(event.webhook)
             if reason is None and family.origin in origins:
                 reason = SAME_EVENT
             if reason is None:
                 origins.add(family.origin)
-                chosen.append(event)
+                wanted.append(event)
             else:
                 plan.left_out[reason] += 1
-        plan.chosen += chosen
-        acted = bridge.store.queries.with_effect([event.id for event in chosen])
-        plan.had_effect += sum(event.status == "delivered" or event.id in acted for event in chosen)
+        plan.chosen += wanted
+        acted = bridge.store.queries.with_effect([event.id for event in wanted])
+        plan.had_effect += sum(event.status == "delivered" or event.id in acted for event in wanted)
     return plan
 
 
-def why_settled(event: Event, family: Family) -> str | None:
-    """Why the event, of this family, needs no replay; None if it may."""
+def why_settled(event: Event, family: Family, acknowledged: bool = False) -> str | None:
+    """Why the event, of this family, needs no replay; None if it may.
+
+    An acknowledged one needs none unless these are `acknowledged` too.
+    """
+    if event.acknowledged_at is not None and not acknowledged:
+        return ACKNOWLEDGED
     if event.resolved_by is not None or family.delivered is not None:
         return REPLAY_DELIVERED
     return REPLAY_PENDING if family.pending is not None else None

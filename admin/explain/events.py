@@ -62,6 +62,8 @@ def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, arou
 def _kinship(event: Event, family: Family | None, resolved_by: str | None) -> Iterable[str]:
     if event.replay_of:
         yield f"A replay of {event.replay_of}."
+    if event.acknowledged_at is not None:
+        yield f"Acknowledged at {iso(event.acknowledged_at)}: it no longer counts as {event.status}."
     if resolved_by is not None:
         yield f"Resolved by replay {resolved_by}, which was delivered."
     elif family is not None and (replays := family.replays_of(event.id)):
@@ -115,7 +117,7 @@ def _meaning(
             )
         case "ignored":
             yield "Ignored: the webhook only starts workflows, and none of its `when` conditions held."
-        case "failed" if resolved_by is not None:
+        case "failed" if resolved_by is not None or event.acknowledged_at is not None:
             yield "Failed: Conductor refused it permanently."
         case "failed":
             yield "Failed: Conductor refused it permanently. Fix the cause, then replay the event."

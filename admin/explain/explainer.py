@@ -58,7 +58,7 @@ class Explainer:
         if cut:
             note = f"So many tasks are waiting that only {_EXAMINED} of each workflow were examined."
             found = replace(found, meaning=(*found.meaning, note))
-        return found
+        return replace(found, origins=self._store.acknowledgements.origins(event.id))
 
     def _nearest(
         self, event: Event, tasks: Iterable[Task], around: Surroundings, into: dict[str, Task], limit: int

@@ -8,7 +8,9 @@ from typing import Literal
 
 from config.webhooks import Start
 from criteria.matches import Criterion
+from store.families import UNRESOLVED
 from store.records import Event, SetAside, Target, Task
+from store.story import Origins
 
 Verdict = Literal["taken", "matches", "differs", "out of reach", "broken"]
 """`taken`: by this event. `matches`: every criterion holds, and the reason says what else is in the way."""
@@ -63,6 +65,14 @@ class EventExplanation:
     """The replay that delivered what the event didn't."""
     set_aside: SetAside | None = None
     """Why the event is set aside, if it is."""
+    origins: Origins | None = None
+    """Where it came from, how it was decided, and what people noted about it."""
+
+    @property
+    def can_be_noted(self) -> bool:
+        """Whether it can be acknowledged, or reopened."""
+        event = self.event
+        return event.acknowledged_at is not None or (event.status in UNRESOLVED and event.resolved_by is None)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ def overview() -> Response:
         objects.Overview(
             problems=[objects.Issue.of(issue) for issue in what_is_wrong(state)],
             events=objects.EventCounts.model_validate(dict.fromkeys(_STATUSES, 0) | dict(state.counts)),
+            unresolved=state.unresolved,
             oldest_pending_at=state.oldest_pending,
             waiting_tasks=sum(state.waiting.values()),
             conductor=state.facts.get("conductor"),

@@ -11,8 +11,9 @@ from werkzeug.exceptions import HTTPException
 
 from admin.bridge import NotFound
 from admin.definitions.writer import CantWrite, Changed
+from admin.events.acknowledge import CantNote
 from admin.events.replay import CantReplay
-from admin.page import api, console, orkes_api, pages, runs, webhooks
+from admin.page import acknowledging, api, console, orkes_api, pages, runs, webhooks
 from admin.page.access import COOKIE, NotAllowed, Role, Sessions, check_local, check_same_site
 from admin.page.context import Source, role_of_token, sessions, set_cookie, source
 from admin.page.notes import Notes
@@ -81,6 +82,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_error_handler(NotFound, lambda error: _error(404, str(error)))
     app.register_error_handler(CantWrite, lambda error: _error(409, str(error)))
     app.register_error_handler(Changed, lambda error: _error(409, str(error)))
+    app.register_error_handler(CantNote, lambda error: _error(409, str(error)))
     app.register_error_handler(CantReplay, lambda error: _error(409, str(error)))
     app.register_error_handler(NotAllowed, lambda error: _error(403, str(error)))
     app.register_error_handler(TooManyWrongTokens, _on_too_many_attempts)
@@ -94,6 +96,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(runs.blueprint)
     app.register_blueprint(console.blueprint)
     app.register_blueprint(orkes_api.blueprint)
+    app.register_blueprint(acknowledging.blueprint)
     return app
 
 

@@ -10,17 +10,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, Response, abort, current_app, jsonify, request
+from flask import Blueprint, Response, abort, current_app, jsonify
 
 from admin.bridge import Bridge, NotFound
 from admin.definitions.writer import SECRETS, Invalid, NameTaken, Written
 from admin.orkes.webhooks import HIDDEN, NotAWebhook, from_orkes, proof_of, to_orkes
 from admin.page.context import changed, role_of_token, sessions
+from admin.page.json_body import any_json
 from admin.page.pages import bridge
 from admin.page.webhooks import folder
 from config.references import environment_with_dotenv
 from config.webhooks import Webhook
-from platforms.bodies import BadBody, read_json
 from store.records import EventFilter
 from worker.conductor.server_webhooks import BRIDGE_HEADER
 
@@ -196,22 +196,12 @@ def _rename(old: str, new: str) -> None:
 
 
 def _body() -> dict[str, Any]:
-    body = _json()
+    body = any_json()
     if isinstance(body, list) and len(body) == 1:  # the documentation calls it an array but shows an object
         body = body[0]
     if not isinstance(body, dict):
         abort(400, "send a JSON object")
     return body
-
-
-def _json() -> Any:
-    """The body as JSON, whatever its content type; an error if it isn't JSON or is nested too deeply."""
-    try:
-        return read_json(request.get_data(cache=False).decode())
-    except UnicodeDecodeError:
-        abort(400, "the body is not UTF-8")
-    except BadBody as error:
-        abort(400, str(error))
 
 
 def _keys(make: Any, *arguments: Any) -> dict[str, Any]:
@@ -293,7 +283,7 @@ def _set_tags(name: str, tags: list[dict[str, str]]) -> None:
 
 
 def _given_tags() -> list[dict[str, str]]:
-    return _tags_in(_json())
+    return _tags_in(any_json())
 
 
 def _tags_in(value: Any) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ from store import transitions, turns
 from store.records import Result
 from store.sql.claims import AFTER, HAS_DUE, TO, SqlClaims, by_webhook
 from store.sql.database import Rows, Transaction
+from store.story import attempts_text
 
 _DUE_IN_TURN = f"""
 WITH webhooks AS MATERIALIZED (
@@ -38,10 +39,10 @@ class PostgresClaims(SqlClaims):
         found = transaction.fetch(
             "UPDATE bridge.targets t SET state = c.state, error = c.error, workflow_id = c.workflow_id,"
             " due_at = c.due_at, not_sent = c.not_sent, settled_at = c.settled_at,"
-            " failing_since = c.failing_since"
+            " failing_since = c.failing_since, failures = c.failures"
             " FROM unnest(%b::bigint[], %b::int[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::bool[],"
-            " %b::bigint[], %b::bigint[])"
-            " AS c (id, attempts, state, error, workflow_id, due_at, not_sent, settled_at, failing_since)"
+            " %b::bigint[], %b::bigint[], %b::text[])"
+            " AS c (id, attempts, state, error, workflow_id, due_at, not_sent, settled_at, failing_since, failures)"
             " WHERE t.id = c.id AND t.state = 'claimed' AND t.claimed_by = %s AND t.attempts = c.attempts"
             " RETURNING t.id",
             (
@@ -54,6 +55,7 @@ class PostgresClaims(SqlClaims):
                 [change.not_sent for change in changes],
                 [change.settled_at for change in changes],
                 [change.failing_since for change in changes],
+                [attempts_text(change.failures) for change in changes],
                 worker,
             ),
         )

@@ -9,14 +9,15 @@ from store import rows
 from store.postgres.connections import Rows, Statement
 from store.records import Target
 from store.sql.database import Transaction
-from store.sql.event_rows import TAKE, EventRows, tasks_of
+from store.sql.event_rows import TAKE, Decided, EventRows, tasks_of
 from store.sql.holds import number_of
 from store.transitions import EventChange
 
 _CHANGE = f"""
 WITH before AS (SELECT seq, id, status FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE), changed AS (
     UPDATE bridge.events e SET status = c.status, held = c.held, settled_at = c.settled_at,
-        decided_at = coalesce(nullif(e.decided_at, {rows.ASIDE_UNDECIDED}), %s)
+        decided_at = coalesce(nullif(e.decided_at, {rows.ASIDE_UNDECIDED}), %s),
+        decided_by = coalesce(e.decided_by, %s), scan_at = coalesce(e.scan_at, %s)
     FROM unnest(%b::text[], %b::text[], %b::smallint[], %b::bigint[]) AS c (id, status, held, settled_at)
     JOIN before ON before.id = c.id WHERE e.seq = before.seq RETURNING before.status AS before, e.status AS after
 ) INSERT INTO bridge.finished_events (status, number)
@@ -41,6 +42,9 @@ _ADD_TARGETS = (
 )
 
 
+_NOT_DECIDED = Decided()
+
+
 class PostgresEventRows(EventRows):
     """The rows of events and targets on PostgreSQL."""
 
@@ -61,9 +65,9 @@ class PostgresEventRows(EventRows):
         decided: Mapping[str, EventChange],
         over: Mapping[str, EventChange],
         new_rows: Sequence[tuple[Any, ...]],
-        now: int,
+        by: Decided,
     ) -> list[Target]:
-        statements = [_changing(changes, at) for changes, at in ((decided, now), (over, None)) if changes]
+        statements = [_changing(changes, one) for changes, one in ((decided, by), (over, Decided())) if changes]
         if taken := tasks_of(new_rows):
             statements.append((TAKE, (taken,)))
         if new_rows:
@@ -72,11 +76,11 @@ class PostgresEventRows(EventRows):
         return _in_order(found[-1]) if new_rows else []
 
 
-def _changing(changes: Mapping[str, EventChange], decided_at: int | None = None) -> Statement:
-    """The statement for that. `decided_at` applies to events that weren't decided before."""
+def _changing(changes: Mapping[str, EventChange], by: Decided = _NOT_DECIDED) -> Statement:
+    """The statement for that. `by` applies to events that weren't decided before."""
     values = (
         list(changes),
-        decided_at,
+        *by,
         list(changes),
         [change.status for change in changes.values()],
         [number_of(change.hold) for change in changes.values()],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from store.protocols.admin import Changes, HiddenPaths, Queries, SavedDeliveries, Sessions
+from store.protocols.admin import Acknowledgements, Changes, HiddenPaths, Queries, SavedDeliveries, Sessions
 from store.protocols.calls import NO_PACES, Claims, EffectsOfCalls, OnceKeys, TaskLocks
 from store.protocols.leader import Decisions, KnownWorkflows, LargeDecisions, Leadership, Tasks
 from store.protocols.relay import Deliveries, KeptDeliveries, RawDeliveries, Verifications, WithoutEvents
@@ -19,6 +19,7 @@ from store.protocols.upkeep import Maintenance, Row, Table, Tables
 
 __all__ = [
     "NO_PACES",
+    "Acknowledgements",
     "Changes",
     "Claims",
     "Clock",
@@ -77,6 +78,7 @@ class Store(Clock, Protocol):
     facts: Facts
     kept_definitions: KeptDefinitions
     queries: Queries
+    acknowledgements: Acknowledgements
     changes: Changes
     sessions: Sessions
     hidden_paths: HiddenPaths

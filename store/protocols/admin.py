@@ -7,6 +7,7 @@ from typing import Protocol
 
 from store.records import Change, Event, EventFilter, Rejection, Target, Task
 from store.saved_delivery import SavedDelivery
+from store.story import Note, Origins
 
 
 class Queries(Protocol):
@@ -83,6 +84,19 @@ class Queries(Protocol):
 
         Leaves out set-aside items, events of paused webhooks and of `without`, and targets of `paced` webhooks.
         """
+
+
+class Acknowledgements(Protocol):
+    """What people note about events that failed, expired or were ignored."""
+
+    def record(self, event_ids: Sequence[str], note: Note) -> set[str]:
+        """Acknowledges these events, or reopens acknowledged ones; returns the ids of those that changed.
+
+        What is pending, delivered or resolved can't be acknowledged. Works in steps.
+        """
+
+    def origins(self, event_id: str) -> Origins | None:
+        """Where the event came from, how it was decided, and what people noted about it."""
 
 
 class Changes(Protocol):

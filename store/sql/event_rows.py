@@ -39,6 +39,14 @@ class Locked(NamedTuple):
     origin: str | None
 
 
+class Decided(NamedTuple):
+    """When events were decided, by which worker, and when the scan began that came before; None if not at all."""
+
+    at: int | None = None
+    worker: str | None = None
+    scan_at: int | None = None
+
+
 class EventRows(ABC):
     """The rows of events and of their targets. How many one statement writes differs between databases."""
 
@@ -93,7 +101,7 @@ class EventRows(ABC):
         decided: Mapping[str, EventChange],
         over: Mapping[str, EventChange],
         new_rows: Sequence[tuple[Any, ...]],
-        now: int,
+        by: Decided,
     ) -> list[Target]:
         """Writes what becomes of events that are `decided` now, and of those whose hold is `over`. Inserts the new
         targets, and marks their tasks as taken.

@@ -15,7 +15,7 @@ from store.sql.once_keys import take_free
 
 _RECORD = "ON CONFLICT (event_id, number) DO UPDATE SET targets = excluded.targets"
 _STANDS = f"""
-UPDATE bridge.events SET held = {WRITING}, decided_at = %s
+UPDATE bridge.events SET held = {WRITING}, decided_at = %s, decided_by = %s, scan_at = %s
 WHERE id = %s AND coalesce(decided_at, 0) = {rows.ASIDE_UNDECIDED}
 """
 _PARTS = "SELECT number FROM bridge.decision_parts WHERE event_id = %s LIMIT %s"
@@ -56,7 +56,7 @@ class SqlLargeDecisions(LargeDecisions):
             with self._leadership.deciding(term) as transaction:
                 transaction.insert("bridge.decision_parts (event_id, number, targets)", step, _RECORD)
         with self._leadership.deciding(term) as transaction:
-            transaction.write(_STANDS, (now, decision.event_id))
+            transaction.write(_STANDS, (now, term.holder, decision.scan_at, decision.event_id))
 
     def _drop_parts(self, term: Term, event_id: str) -> bool:
         """Deletes some parts of an uncommitted decision; returns whether there were any."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from store.protocols import Signals, Store
+from store.sql.acknowledgements import SqlAcknowledgements
 from store.sql.admin import SqlChanges, SqlHiddenPaths, SqlSessions
 from store.sql.database import Database, Deciding
 from store.sql.effects import SqlEffectsOfCalls
@@ -45,6 +46,7 @@ class SqlStore(Store):
         self.pauses = SqlPauses(database, signals)
         self.facts = SqlFacts(database)
         self.kept_definitions = SqlKeptDefinitions(database)
+        self.acknowledgements = SqlAcknowledgements(database)
         self.changes = SqlChanges(database)
         self.sessions = SqlSessions(database)
         self.hidden_paths = SqlHiddenPaths(database)

@@ -9,6 +9,7 @@ from store import transitions, turns
 from store.records import Result
 from store.sql.claims import AFTER, HAS_DUE, TO, SqlClaims
 from store.sql.database import Rows, Transaction
+from store.story import attempts_text
 
 _WEBHOOKS_AFTER = f"{AFTER} AND {HAS_DUE} LIMIT %(webhooks)s"
 _WEBHOOKS_TO = f"{TO} AND {HAS_DUE} LIMIT %(webhooks)s"
@@ -16,7 +17,8 @@ _DUE_OF_WEBHOOK = (
     "SELECT id FROM targets WHERE state = 'pending' AND webhook = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?"
 )
 _RECORD = """
-UPDATE targets SET state = ?, due_at = ?, error = ?, not_sent = ?, workflow_id = ?, settled_at = ?, failing_since = ?
+UPDATE targets SET state = ?, due_at = ?, error = ?, not_sent = ?, workflow_id = ?, settled_at = ?, failing_since = ?,
+    failures = ?
 WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ?
 """
 _VALUES = attrgetter("state", "due_at", "error", "not_sent", "workflow_id", "settled_at", "failing_since")
@@ -50,7 +52,8 @@ class SqliteClaims(SqlClaims):
 
     def _record(self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int) -> Iterator[int]:
         for target_id, result in by_id.items():
-            values = _VALUES(transitions.target_after(result.target, result, now))
+            change = transitions.target_after(result.target, result, now)
+            values = (*_VALUES(change), attempts_text(change.failures))
             if transaction.write(_RECORD, (*values, target_id, worker, result.target.attempts)):
                 yield target_id
 

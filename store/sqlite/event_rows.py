@@ -8,7 +8,7 @@ from typing import Any
 from store import rows
 from store.records import Target
 from store.sql.database import Transaction
-from store.sql.event_rows import TAKE, EventRows, tasks_of
+from store.sql.event_rows import TAKE, Decided, EventRows, tasks_of
 from store.sql.holds import number_of
 from store.sqlite.marks import marks
 from store.transitions import EventChange
@@ -20,7 +20,8 @@ _NEW_TARGET = (
 _CHANGE = "UPDATE events SET status = ?, held = ?, settled_at = ? WHERE id = ?"
 _DECIDE = f"""
 UPDATE events SET status = ?, held = ?, settled_at = ?,
-    decided_at = coalesce(nullif(decided_at, {rows.ASIDE_UNDECIDED}), ?) WHERE id = ?
+    decided_at = coalesce(nullif(decided_at, {rows.ASIDE_UNDECIDED}), ?), decided_by = coalesce(decided_by, ?),
+    scan_at = coalesce(scan_at, ?) WHERE id = ?
 """
 
 
@@ -43,13 +44,13 @@ class SqliteEventRows(EventRows):
         decided: Mapping[str, EventChange],
         over: Mapping[str, EventChange],
         new_rows: Sequence[tuple[Any, ...]],
-        now: int,
+        by: Decided,
     ) -> list[Target]:
         targets = self._add(transaction, "INSERT", new_rows)
         if taken := tasks_of(new_rows):
             transaction.write(TAKE, (taken,))
         for event_id, change in decided.items():
-            transaction.write(_DECIDE, (*_values(change), now, event_id))
+            transaction.write(_DECIDE, (*_values(change), *by, event_id))
         self.change(transaction, over)
         return targets
 

@@ -22,6 +22,7 @@ from admin.page.app import create_app
 from admin.page.webhooks import DefinitionsFolder
 from platforms import PLATFORMS
 from store.records import EventFilter
+from store.story import Note
 from store.transfer import TABLES
 from tests.admin.sample import DEFINITIONS, Sample, make_sample
 
@@ -86,7 +87,8 @@ class Walk:
             "workflow_id": "w-1",
         }
         with self.app.test_request_context():
-            return str(self.app.url_map.bind("localhost").build(rule.endpoint, {k: values[k] for k in rule.arguments}))
+            given = {**(rule.defaults or {}), **{k: values[k] for k in rule.arguments & values.keys()}}
+            return str(self.app.url_map.bind("localhost").build(rule.endpoint, given))
 
     def body(self, rule: Rule, method: str, form_token: str) -> dict[str, Any]:
         """What makes the route do all that it can."""
@@ -96,6 +98,8 @@ class Walk:
             return {"json": {**NEW, "name": "renamed-by-put"} if method == "PUT" else NEW}
         if rule.endpoint == "orkes.token":
             return {"json": {"keyId": "x", "keySecret": "none of them"}}
+        if rule.rule.startswith("/api/events/") and rule.endpoint.startswith("acknowledging."):
+            return {"json": {"reason": "known"} | ({} if rule.arguments - {"verb"} else {"status": "failed"})}
         if rule.rule.startswith("/api/"):
             return {}
         failed = len(self.sample.store.queries.events(EventFilter(status="failed")))
@@ -113,6 +117,7 @@ class Walk:
             "secret": "a-secret-of-more-than-16-characters",
             "receivers": "another_workflow",
             "sample": "push",
+            "reason": "known",
         }
         # A form's fields may come in the query as well.
         return {"data": form, "query_string": {"status": "failed", "do": form["do"]}}
@@ -187,6 +192,9 @@ def test_an_admin_changes_something_at_every_route_that_may(tmp_path: Path) -> N
             walk = Walk(tmp_path / f"{number}-{place}")
             if rule.endpoint == "orkes.delete_tags":
                 walk.sample.store.facts.set("tags:github-deploys", '[{"key": "team", "value": "a"}]')
+            if (rule.defaults or {}).get("verb") == "reopen":
+                note = Note(0, "ada", "acknowledged", "known")
+                walk.sample.store.acknowledgements.record([walk.sample.events["refused"]], note)
             before = walk.state()
             way = "Bearer" if rule.rule.startswith("/api/") else "cookie"
             status = walk.send(rule, method, way, ADMIN)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from store import transitions
 from store.records import Decision, EventStatus, Result, Target, TargetKind, TargetState
+from store.story import Attempt
 from tests.worker.reference import RefEvent
 
 NOW = 1_700_000_000_000
@@ -106,11 +107,11 @@ def test_a_target_is_left_to_be_tried_again_or_has_ended() -> None:
     target = a_target("start", None)
     again = Result(target, "pending", "away", due_at=NOW + 9, not_sent=True, failing_since=NOW - 1)
     assert transitions.target_after(target, again, NOW) == transitions.TargetChange(
-        "pending", NOW + 9, "away", True, None, None, NOW - 1
+        "pending", NOW + 9, "away", True, None, None, NOW - 1, (Attempt(target.attempts, NOW, NOW, "away"),)
     )
     done = Result(target, "done", workflow_id="w9")
     assert transitions.target_after(target, done, NOW) == transitions.TargetChange(
-        "done", DUE, None, False, "w9", NOW, None
+        "done", DUE, None, False, "w9", NOW, None, ()
     )
 
 

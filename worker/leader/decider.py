@@ -273,7 +273,7 @@ class Decider:
             else:
                 log.warning("an event of an undefined webhook expired", event_id=event.id, webhook=event.webhook)
                 plan.events[event.id] = event
-                plan.decisions.append(Decision(event.id, "expired", "no", origin=event.origin))
+                plan.decisions.append(Decision(event.id, "expired", "no", origin=event.origin, scan_at=began))
             return
         if webhook.name in plan.blocked:
             return
@@ -300,7 +300,8 @@ class Decider:
             plan.in_doubt_for.update((task.id, webhook.name) for task in in_doubt)
         elif not targets:
             status = "expired" if webhook.receivers else "ignored"
-        plan.decisions.append(Decision(event.id, status, hold, targets, webhook.name in plan.paced, event.origin))
+        paced = webhook.name in plan.paced
+        plan.decisions.append(Decision(event.id, status, hold, targets, paced, event.origin, began))
         log.info(
             "event decided",
             event_id=event.id,

@@ -101,12 +101,14 @@ class Maintenance:
         set_aside = self._store.quarantine.counts()
         oldest = self._store.queries.oldest_pending()
         waiting = self._store.queries.waiting_count()
+        unresolved = self._store.queries.unresolved()
         for status in get_args(EventStatus):
             metrics.EVENTS.labels(status).set(counts.get(status, 0))
         for kind in get_args(SetAsideKind):
             metrics.SET_ASIDE.labels(kind).set(set_aside.get(kind, 0))
         metrics.OLDEST_PENDING.set(max(0.0, (self._store.now() - oldest) / 1000) if oldest else 0)
         metrics.WAITING_TASKS.set(waiting)
+        metrics.UNRESOLVED.set(unresolved)
         if leader.heartbeat.over:  # the term ended meanwhile
             metrics.leadership_over()
 

@@ -69,8 +69,9 @@ class Observer:
         newest = since
         for event in self._store.queries.events(EventFilter(status="failed", limit=_FAILED_READ, listing=True)):
             if event.settled_at is not None and event.settled_at > since:
-                found[event.webhook] = found.get(event.webhook, 0) + 1
                 newest = max(newest, event.settled_at)
+                if event.acknowledged_at is None and event.resolved_by is None:
+                    found[event.webhook] = found.get(event.webhook, 0) + 1
         self._failed, self._failed_to = number, newest
         return found
 

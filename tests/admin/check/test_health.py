@@ -21,6 +21,7 @@ WELL = State(
     verified_at={"hook": NOW},
     counts={},
     oldest_pending=None,
+    unresolved=0,
     failed=(),
     broken=(),
     waiting={"flow": 2},

@@ -1,0 +1,153 @@
+"""``events acknowledge`` and ``events reopen``: one event, some, or many."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+import click
+
+from admin.api.objects import NotePlan, Notes
+from admin.bridge import Bridge
+from admin.cli.common import Here, check_webhook, complete_webhook, echo_json, here, me
+from admin.cli.tables import plain
+from admin.events.acknowledge import CantNote, check_reason, note_all, plan_notes
+from admin.events.replay_plan import Chosen, Plan, choose, chosen
+from config.durations import parse_duration
+from store.records import EventFilter, EventStatus
+from store.story import Noted
+
+_VERBS: Mapping[Noted, str] = {"acknowledged": "acknowledge", "reopened": "reopen"}
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(
+        (
+            click.argument("event_ids", metavar="[EVENT_ID]...", nargs=-1),
+            click.option("-w", "--webhook", shell_complete=complete_webhook, help="Many: those of this webhook."),
+            click.option(
+                "-s", "--status", type=click.Choice(get_args(EventStatus)), help="Many: those with this status."
+            ),
+            click.option("-t", "--text", help="Many: those with this text in their id, delivery id or payload."),
+            click.option("--since", metavar="DURATION", help="Many: those that arrived within the last DURATION."),
+            click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one."),
+            click.option("-r", "--reason", help="Why, for others to read."),
+            click.option("--dry-run", is_flag=True, help="Only show what it would do."),
+            click.option("-y", "--yes", is_flag=True, help="Many: don't ask, for scripts."),
+            click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+            here,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_options
+def acknowledge(here: Here, event_ids: tuple[str, ...], **options: Any) -> None:
+    """Acknowledge events that failed, expired or were ignored: they need nothing, and no longer count as failed.
+
+    Say why with --reason. Who did it, when and why is shown with the event, and in the list of changes. No replay of
+    many takes an acknowledged event, unless it is run with --acknowledged.
+
+    \b
+    Examples:
+      webhook-bridge events acknowledge 01935c2e-6f3a-7000-8000-000000000000 --reason 'refunded by hand'
+      webhook-bridge events acknowledge --status failed --webhook orders --since 2h --reason 'test orders'
+    """
+    _run(here, "acknowledged", event_ids, **options)
+
+
+@click.command()
+@_options
+def reopen(here: Here, event_ids: tuple[str, ...], **options: Any) -> None:
+    """Reopen acknowledged events: they count again as what they are.
+
+    \b
+    Examples:
+      webhook-bridge events reopen 01935c2e-6f3a-7000-8000-000000000000 --reason 'the customer asks again'
+      webhook-bridge events reopen --status failed --webhook orders --since 2h
+    """
+    _run(here, "reopened", event_ids, **options)
+
+
+def _run(
+    here: Here,
+    what: Noted,
+    event_ids: tuple[str, ...],
+    reason: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **many: str | None,
+) -> None:
+    chosen_by = {name: value for name, value in many.items() if value is not None}
+    if bool(event_ids) == bool(chosen_by):
+        raise click.UsageError(
+            "EVENT_IDs are single events: leave out the options that select many"
+            if event_ids
+            else "which events? Give EVENT_IDs, or --status, --webhook, --text or --since"
+        )
+    try:
+        text = check_reason(what, reason) if reason is not None or not dry_run else ""
+    except CantNote as error:
+        raise click.UsageError(f"--reason: {error}") from None
+    matching = _single(here.bridge, event_ids) if event_ids else _many(here, chosen_by)
+    plan = plan_notes(matching, what)
+    if dry_run or not plan.chosen:
+        _say_plan(plan, what, as_json)
+        sys.exit(0 if dry_run or not event_ids else 1)
+    if not event_ids and not yes and plan.to_confirm:
+        _confirm(plan, what)
+    by = ", ".join(f"--{name} {value}" for name, value in chosen_by.items()) or "id"
+    _say_done(note_all(here.bridge, plan, what, me(), text, by), plan, what, as_json)
+
+
+def _single(bridge: Bridge, event_ids: tuple[str, ...]) -> list[Chosen]:
+    events = {event.id: event for event in map(bridge.event_meant, event_ids)}
+    return sorted(map(chosen, events.values()), key=lambda event: event.seq)
+
+
+def _many(here: Here, chosen_by: Mapping[str, Any]) -> list[Chosen]:
+    try:
+        since = parse_duration(chosen_by["since"]) if "since" in chosen_by else None
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    check_webhook(here, chosen_by.get("webhook"))
+    after = here.bridge.event_meant(chosen_by["after"]).seq if "after" in chosen_by else 0
+    began = here.store.now() - int(since * 1000) if since is not None else None
+    query = EventFilter(chosen_by.get("webhook"), chosen_by.get("status"), text=chosen_by.get("text"))
+    return choose(here.bridge, query, began, after)
+
+
+def _confirm(plan: Plan, what: Noted) -> None:
+    reasons = "; ".join(plan.to_confirm)
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"nothing was {what}: {reasons}. To go on all the same, add --yes")
+    click.confirm(f"{reasons}.\n{_VERBS[what].capitalize()} {len(plan.chosen)} events?", abort=True, err=True)
+
+
+def _say_plan(plan: Plan, what: Noted, as_json: bool) -> None:
+    if as_json:
+        echo_json(NotePlan.of(plan, chosen=plan.total, to_confirm=plan.to_confirm))
+        return
+    click.echo(f"{len(plan.chosen)} events would be {what}" if plan.total else "no event matches", err=not plan.chosen)
+    for webhook, statuses in plan.by_webhook.items():
+        each = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
+        click.echo(f"  {plain(webhook)}: {each}")
+    _say_left_out(plan)
+
+
+def _say_done(done: Counter[str], plan: Plan, what: Noted, as_json: bool) -> None:
+    if as_json:
+        echo_json(Notes(chosen=plan.total, webhooks=done, changed=done.total(), left_out=plan.left_out))
+        return
+    click.echo(f"{done.total()} of {plan.total} events {what}")
+    _say_left_out(plan)
+
+
+def _say_left_out(plan: Plan) -> None:
+    for reason, number in sorted(plan.left_out.items()):
+        click.echo(f"{number} left out: {plain(reason)}", err=True)

@@ -1,0 +1,88 @@
+"""Acknowledges events that came to nothing, so that they ask nothing of anybody, and reopens them: one, or many."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from admin.bridge import Bridge
+from admin.events.replay_plan import REPLAY_DELIVERED, Chosen, Plan, chosen
+from store.records import Change
+from store.story import REASON_KEPT, Note, Noted
+
+ALREADY = "it is acknowledged already"
+NOT_ACKNOWLEDGED = "it isn't acknowledged"
+CHANGED = "it has changed meanwhile"
+_STEP = 500
+_WHY_NOT = {"pending": "it is pending: it may still be delivered", "delivered": "it was delivered"}
+DONE = frozenset({ALREADY, NOT_ACKNOWLEDGED, REPLAY_DELIVERED, CHANGED, *_WHY_NOT.values()})
+"""Reasons to leave an event out: all of them ask nothing of anybody."""
+
+
+class CantNote(Exception):
+    """The event can't be acknowledged, or reopened; the text says why."""
+
+
+def check_reason(what: Noted, reason: str | None) -> str:
+    """The reason as it is kept. Raises CantNote if an acknowledgement has none, or it is too long."""
+    text = (reason or "").strip()
+    if what == "acknowledged" and not text:
+        raise CantNote("say why the event needs nothing: others will read it")
+    if len(text) > REASON_KEPT:
+        raise CantNote(f"the reason is too long: {REASON_KEPT} characters at most")
+    return text
+
+
+def note(bridge: Bridge, event_id: str, what: Noted, who: str, reason: str) -> None:
+    """Acknowledges or reopens one event, and records the change. Raises NotFound, CantNote, StoreUnavailable."""
+    event = bridge.event(event_id)
+    if (why_not := _why_not(chosen(event), what)) is not None:
+        raise CantNote(f"event {event_id} can't be {what}: {why_not}")
+    made = Note(bridge.store.now(), who, what, reason)
+    if not bridge.store.acknowledgements.record([event.id], made):
+        raise CantNote(f"event {event_id} can't be {what}: {CHANGED}")
+    _record(bridge, made, event.webhook, f"event {event.id}")
+
+
+def plan_notes(matching: Sequence[Chosen], what: Noted) -> Plan:
+    """Which of these events, oldest first, would be acknowledged or reopened, and why others wouldn't."""
+    plan = Plan(newest=matching[-1].seq if matching else 0)
+    for event in matching:
+        if (why_not := _why_not(event, what)) is None:
+            plan.chosen.append(event)
+        else:
+            plan.left_out[why_not] += 1
+    return plan
+
+
+def note_all(bridge: Bridge, plan: Plan, what: Noted, who: str, reason: str, chosen_by: str) -> Counter[str]:
+    """Acknowledges or reopens the chosen events, and records the changes; returns webhook → number of events.
+
+    Adds to what the plan leaves out those that have changed meanwhile. Raises StoreUnavailable, with some done.
+    """
+    made = Note(bridge.store.now(), who, what, reason)
+    done: Counter[str] = Counter()
+    try:
+        for first in range(0, len(plan.chosen), _STEP):
+            step = {event.id: event.webhook for event in plan.chosen[first : first + _STEP]}
+            changed = bridge.store.acknowledgements.record(list(step), made)
+            done.update(step[event_id] for event_id in changed)
+            if len(changed) < len(step):
+                plan.left_out[CHANGED] += len(step) - len(changed)
+    finally:
+        for webhook, number in sorted(done.items()):
+            _record(bridge, made, webhook, f"{number} event{'s' if number > 1 else ''}, by {chosen_by}")
+    return done
+
+
+def _record(bridge: Bridge, made: Note, webhook: str, which: str) -> None:
+    text = f"{which}: {made.reason}" if made.reason else which
+    bridge.store.changes.record(Change(made.at, made.who, made.what, webhook, text))
+
+
+def _why_not(event: Chosen, what: Noted) -> str | None:
+    if what == "reopened":
+        return None if event.acknowledged else NOT_ACKNOWLEDGED
+    if event.acknowledged:
+        return ALREADY
+    return REPLAY_DELIVERED if event.resolved else _WHY_NOT.get(event.status)
