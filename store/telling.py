@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -36,10 +37,11 @@ _FIELDS = 3
 """Fields that are taken of an event whose platform declares none."""
 _MEMBERS = 12
 """Members of an object among which they are looked for."""
+_NAME = re.compile(r"[^\W\d][\w-]{,80}")
 _SECRET = re.compile(
     r"secret|token|passw|pwd|signature|api.?key|private|auth|credential|cookie|session|card|cvc|cvv|iban|ssn", re.I
 )
-_DULL = re.compile(r"(?:[Tt]imestamp|[._]time|_at|At|[Vv]ersion)$")
+_DULL = re.compile(r"(?:[Tt]imestamp|^time|_time|_at|At|[Vv]ersion)$")
 _ARRAY = "$.request"
 """Where a payload has the array that the body was."""
 
@@ -120,9 +122,7 @@ class Teller:
             if len(found) == most:
                 break
             text = _text(item) if type(item) is not bool else None
-            if not text or path in (without or {}) or _SECRET.search(path) or _DULL.search(path):
-                continue
-            if self._may_tell(path):
+            if text and path not in (without or {}) and self._may_tell(path):
                 name = path.removeprefix(root).removeprefix(".")
                 found[path] = visible(f"{name}={_cut(text, _LONGEST)}")
         return found
@@ -148,8 +148,14 @@ def _some(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for number, (name, item) in enumerate(value.items()):
         if number == _MEMBERS:
             return
-        if plain_steps(f"$.{name}") == (name,) and len(name) <= _LONGEST:
+        if _may_be_telling(name):
             yield name, item
+
+
+@lru_cache(maxsize=4096)
+def _may_be_telling(name: str) -> bool:
+    """Whether a member of this name may be told: it can be written into a path, and sounds neither secret nor dull."""
+    return _NAME.fullmatch(name) is not None and not _SECRET.search(name) and not _DULL.search(name)
 
 
 def _places(declared: Sequence[Telling], root: str, hide: Hidden) -> tuple[_Place, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from store.records import Change, Event, EventFilter, Rejection, Target, Task
+from store.records import Change, Event, EventFilter, EventPage, Rejection, Target, Task
 from store.saved_delivery import SavedDelivery
 from store.story import Note, Origins
 
@@ -13,8 +13,17 @@ from store.story import Note, Origins
 class Queries(Protocol):
     """Lists, counts and details."""
 
+    def page(self, query: EventFilter) -> EventPage:
+        """The newest matching events, and how far they were searched for.
+
+        Times are exact, but an event is overlooked that is more than a minute out of order: the clock was set back.
+        """
+
     def events(self, query: EventFilter) -> list[Event]:
         """The newest matching events, newest first."""
+
+    def events_up_to(self, event_ids: Sequence[str], characters: int) -> dict[str, Event]:
+        """id → event, of those that exist and whose payload has at most this many characters."""
 
     def event(self, event_id: str) -> Event | None:
         """The event with this id."""

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
-from typing import Any, get_args
+from typing import get_args
 
 from store import rows
 from store.protocols import Queries
-from store.records import Event, EventFilter, EventStatus, Rejection, Target, Task
+from store.records import Event, EventFilter, EventPage, EventStatus, Rejection, Target, Task
+from store.sql import event_search
 from store.sql.database import Database
 
 STATUSES: tuple[EventStatus, ...] = get_args(EventStatus)
 _HOUR = 3_600_000
-_SEARCHED = 100_000
-"""Events that one text search reads at most."""
 UNRESOLVED_COUNTED = 10_000
 """Unresolved events that are counted, at most."""
-_NEWEST = 2**62
-"""More than any `seq`."""
-_FOUND = "strpos(id, %(text)s) + strpos(coalesce(delivery_id, ''), %(text)s) + strpos(payload, %(text)s) > 0"
 
 _FIRST = f"""
 SELECT value, (
@@ -90,40 +86,29 @@ class SqlQueries(Queries):
         `before`, `webhook` and `status`."""
 
     def events(self, query: EventFilter) -> list[Event]:
+        return list(self.page(query).events)
+
+    def page(self, query: EventFilter) -> EventPage:
         if query.status is not None and query.status not in STATUSES:
-            return []
-        values = {
-            "before": _NEWEST if query.before_seq is None else query.before_seq,
-            "webhook": query.webhook,
-            "status": query.status,
-            "limit": query.limit,
-        }
+            return EventPage(())
+        bounds = event_search.bounds_of(self._database, query)
+        values = event_search.values_of(query) | {"before": bounds.before, "after": bounds.after}
+        which = event_search.condition_of(query)
         if query.unresolved:
             of_webhook = " AND webhook = %(webhook)s" if query.webhook is not None else ""
             parts = [f"{_UNRESOLVED} AND seq < %(before)s{of_webhook}"]
-        elif query.text:
-            parts, values = self._search(query, {**values, "text": query.text})
         else:
             parts = self._parts_of(query)
+        parts = [f"{part} AND seq > %(after)s{which}" for part in parts]
+        if query.text:
+            parts.append(event_search.by_id(query, which))
         seqs = " UNION ALL ".join(
             f"SELECT seq FROM (SELECT seq FROM {part} ORDER BY seq DESC LIMIT %(limit)s) AS part" for part in parts
         )
         columns = rows.LISTED_EVENT if query.listing else rows.EVENT
         sql = f"SELECT {columns} FROM bridge.events WHERE seq IN ({seqs}) ORDER BY seq DESC LIMIT %(limit)s"
-        return [rows.event(row) for row in self._database.read(sql, values)]
-
-    def _search(self, query: EventFilter, values: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-        """The parts, and their parameters."""
-        newest = self._database.read(
-            "SELECT seq FROM bridge.events WHERE seq < %s ORDER BY seq DESC LIMIT 1", (values["before"],)
-        )
-        only = " AND webhook = %(webhook)s" if query.webhook is not None else ""
-        only += " AND status = %(status)s" if query.status is not None else ""
-        after = newest[0][0] - _SEARCHED if newest else 0
-        return [
-            f"bridge.events WHERE seq < %(before)s AND seq > %(after)s AND {_FOUND}{only}",
-            f"bridge.events WHERE id = %(text)s AND seq < %(before)s{only}",
-        ], {**values, "after": after}
+        found = [rows.event(row) for row in self._database.read(sql, values)]
+        return EventPage(found, event_search.oldest(self._database, bounds) if bounds.is_cut else None)
 
     def event(self, event_id: str) -> Event | None:
         found = self._database.read(f"SELECT {rows.EVENT} FROM bridge.events WHERE id = %s", (event_id,))
@@ -141,6 +126,13 @@ class SqlQueries(Queries):
             return {}
         sql = f"SELECT {rows.EVENT} FROM bridge.events WHERE id = ANY(%s)"
         return {event.id: event for event in map(rows.event, self._database.read(sql, (list(event_ids),)))}
+
+    def events_up_to(self, event_ids: Sequence[str], characters: int) -> dict[str, Event]:
+        if not event_ids:
+            return {}
+        sql = f"SELECT {rows.EVENT} FROM bridge.events WHERE id = ANY(%s) AND octet_length(payload) <= %s"
+        found = self._database.read(sql, (list(event_ids), characters))
+        return {event.id: event for event in map(rows.event, found)}
 
     def listed(self, event_ids: Sequence[str]) -> dict[str, Event]:
         if not event_ids:

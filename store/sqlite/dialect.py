@@ -27,6 +27,7 @@ def in_sqlite(statement: str) -> str:
     text = _LOCK.sub("", statement.replace("bridge.", ""))
     text = _UNNEST.sub(r"(SELECT value AS \2 FROM json_each(?)) AS \1", text)
     text = _ANY.sub(r"IN (SELECT value FROM json_each(\1))", text).replace("strpos(", "instr(")
+    text = text.replace("octet_length(", "length(").replace(' COLLATE "C"', "")
     return _NAMED.sub(r":\1", text.replace("%s", "?"))
 
 

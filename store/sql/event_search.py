@@ -1,0 +1,134 @@
+"""Which events a list shows: the bounds within which it is searched, and the conditions that no index answers.
+
+Sequence numbers are in order of arrival, so the events of a time lie between two of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from store import rows
+from store.records import Event, EventFilter
+from store.sql.database import Database
+
+SEARCHED = 100_000
+"""Events that one search reads at most."""
+_NEWEST = 2**62
+"""More than any `seq`."""
+_OUT_OF_ORDER = 60_000
+"""Milliseconds by which the times of events may be out of order: the clocks of several relays differ."""
+
+# Only ASCII is folded, so that both databases find the same, whatever their locale.
+_PAYLOAD = 'lower(payload COLLATE "C")'
+_TEXT = (
+    " AND (strpos(id, %(text)s) > 0 OR strpos(lower(coalesce(delivery_id, '') COLLATE \"C\"), %(text)s) > 0"
+    f" OR strpos({_PAYLOAD}, %(text)s) > 0)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The events that are looked at: those before one sequence number, and after another."""
+
+    before: int
+    after: int
+    is_cut: bool
+    """Whether there are older ones that should be searched too."""
+
+
+def bounds_of(database: Database, query: EventFilter) -> Bounds:
+    """The events to look at for this filter."""
+    before = _NEWEST if query.before_seq is None else query.before_seq
+    after = query.after_seq
+    if query.since is not None:
+        after = max(after, _first_at(database, query.since - _OUT_OF_ORDER) - 1)
+    if query.until is not None:
+        before = min(before, _first_at(database, query.until + _OUT_OF_ORDER))
+    if not query.searches:
+        return Bounds(before, after, False)
+    newest = database.read("SELECT seq FROM bridge.events WHERE seq < %s ORDER BY seq DESC LIMIT 1", (before,))
+    last = newest[0][0] - SEARCHED if newest else 0
+    if last <= after:
+        return Bounds(before, after, False)
+    older = database.read(
+        "SELECT seq FROM bridge.events WHERE seq <= %s AND seq > %s ORDER BY seq DESC LIMIT 1", (last, after)
+    )
+    return Bounds(before, last, bool(older))
+
+
+def _first_at(database: Database, time: int) -> int:
+    """The first sequence number of that time or later: found by halving, since no index has the times."""
+    first = database.read("SELECT seq FROM bridge.events WHERE seq >= 0 ORDER BY seq LIMIT 1")
+    last = database.read("SELECT seq FROM bridge.events WHERE seq < %s ORDER BY seq DESC LIMIT 1", (_NEWEST,))
+    if not first or not last:
+        return _NEWEST
+    low, high = first[0][0], last[0][0] + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = database.read(
+            "SELECT seq, received_at FROM bridge.events WHERE seq >= %s ORDER BY seq LIMIT 1", (middle,)
+        )
+        if not found or found[0][1] >= time:
+            high = middle
+        else:
+            low = found[0][0] + 1
+    return int(low)
+
+
+def oldest(database: Database, bounds: Bounds) -> Event | None:
+    """The oldest event within the bounds."""
+    sql = f"SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE seq > %s ORDER BY seq LIMIT 1"
+    found = database.read(sql, (bounds.after,))
+    return rows.event(found[0]) if found else None
+
+
+def condition_of(query: EventFilter) -> str:
+    """What an event must be besides its webhook and status, to be appended to a condition. Parameters: `values_of`."""
+    found = _about(query)
+    return found + (_TEXT if query.text else "")
+
+
+def by_id(query: EventFilter, which: str) -> str:
+    """Table and condition of the event whose id the text is, wherever it is."""
+    only = " AND webhook = %(webhook)s" if query.webhook is not None else ""
+    only += " AND status = %(status)s" if query.status is not None and not query.unresolved else ""
+    only += " AND status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL" if query.unresolved else ""
+    return f"bridge.events WHERE id = %(text)s AND seq < %(before)s{only}{which}"
+
+
+def _about(query: EventFilter) -> str:
+    found = ""
+    if query.resolved:
+        found += " AND resolved_by IS NOT NULL"
+    if query.type is not None:
+        found += (
+            " AND substr(type, 1, %(type_length)s) = %(type)s" if query.type[-1:] == "*" else " AND type = %(type)s"
+        )
+    if query.since is not None:
+        found += " AND received_at >= %(since)s"
+    if query.until is not None:
+        found += " AND received_at < %(until)s"
+    for number in range(len(query.contains)):
+        found += f" AND strpos({_PAYLOAD}, %(contains{number})s) > 0"
+    return found
+
+
+def values_of(query: EventFilter) -> dict[str, Any]:
+    """The parameters, without `before` and `after`."""
+    kind = (query.type or "").removesuffix("*")
+    return {
+        "webhook": query.webhook,
+        "status": query.status,
+        "limit": query.limit,
+        "text": _folded(query.text or ""),
+        "type": kind,
+        "type_length": len(kind),
+        "since": query.since,
+        "until": query.until,
+        **{f"contains{number}": _folded(part) for number, part in enumerate(query.contains)},
+    }
+
+
+def _folded(text: str) -> str:
+    return "".join(character.lower() if character.isascii() else character for character in text)
