@@ -253,12 +253,12 @@ class Webhook(_Model):
     )
     verify_token: Secret | None = Field(
         default=None,
-        description="facebook: the token of the subscription's challenge",
+        description="facebook, whatsapp: the token of the subscription's challenge",
         examples=["${FACEBOOK_VERIFY_TOKEN}"],
     )
     audience: Name | None = Field(
         default=None,
-        description="google-pubsub: the audience of the push subscription's token",
+        description="google-pubsub, google-chat: the audience of the token",
         examples=["https://hooks.example.com/webhook/NAME"],
     )
     topic: Topics | None = Field(

@@ -108,8 +108,9 @@ class Settings(BaseSettings):
     )
     bridge_key_mirror: str | None = Field(
         default=None,
-        description="where vendors' public keys (aws-sns, google-pubsub) are fetched from instead of the vendors: "
-        "https://HOST/PATH becomes MIRROR/HOST/PATH. Anyone who runs the mirror can forge their deliveries",
+        description="where vendors' public keys (aws-sns, google-chat, google-pubsub, paypal) are fetched from instead "
+        "of the vendors: https://HOST/PATH becomes MIRROR/HOST/PATH. Anyone who runs the mirror can forge their "
+        "deliveries",
     )
     bridge_worker_metrics: str = Field(
         "127.0.0.1:9109",

@@ -6,43 +6,20 @@ token of the Authorization header.
 
 import base64
 import re
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import unquote
 
 from platforms.base import Accepted, Platform, at, together
 from platforms.bodies import Body, MalformedBody, UnreadableMediaType, read_body, refuse_unstorable
 from platforms.http import Request, Response, json_response
 from platforms.telling import Value
-from platforms.verifiers import OF_SENDER, Check, Credentials, Draft, Part, Proof, Refused
-from platforms.verifiers.compare import any_equal, header_bytes, required_header
+from platforms.verifiers import Bearer, Credentials, Refused
+from platforms.verifiers.compare import header_bytes
 
 _STRUCTURED = "application/cloudevents"
 _BATCH = "application/cloudevents-batch"
 _ATTRIBUTE = re.compile(r"ce-([a-z0-9]+)")
 _NEEDED = ("id", "source", "type")
-
-
-# https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md#31-oauth-20-bearer-token
-@dataclass(frozen=True)
-class Bearer:
-    """``Authorization: Bearer`` and the secret."""
-
-    covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
-
-    def check(self, credentials: Credentials) -> Check:
-        secrets = [secret.encode() for secret in credentials.secrets]
-
-        def check(request: Request) -> Proof:
-            scheme, _, token = required_header(request, "authorization").partition(" ")
-            if scheme.lower() != "bearer" or not any_equal(header_bytes(token.strip()), secrets):
-                raise Refused("the header authorization has another value")
-            return OF_SENDER
-
-        return check
-
-    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
-        return draft.with_header("Authorization", f"Bearer {credentials.first_secret}")
 
 
 def _checked(body: Body) -> Body:
@@ -92,6 +69,7 @@ class CloudEvents(Platform):
     telling = ("$.subject", Value("$.source", before="from "))
     made_by = "us"
     secret_label = "Bearer token"
+    # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md#31-oauth-20-bearer-token
     verifier = Bearer()
     challenge_only = True
     challenge_methods = frozenset({"OPTIONS"})

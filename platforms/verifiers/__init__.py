@@ -1,7 +1,7 @@
 """Building blocks for declaring platforms: pure, with a single error, `Refused`, whatever is sent."""
 
 from platforms.verifiers.asymmetric import EcdsaP256, Ed25519
-from platforms.verifiers.compare import HeaderEquals
+from platforms.verifiers.compare import Basic, Bearer, HeaderEquals
 from platforms.verifiers.hmacs import Hmac, TimedHmac
 from platforms.verifiers.protocol import (
     OF_SENDER,
@@ -21,6 +21,8 @@ from platforms.verifiers.timestamps import Timestamp
 
 __all__ = [
     "OF_SENDER",
+    "Basic",
+    "Bearer",
     "CannotSign",
     "Check",
     "Credentials",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -63,3 +65,63 @@ class HeaderEquals:
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         return draft.with_header(self.header, credentials.first_secret)
+
+
+# https://datatracker.ietf.org/doc/html/rfc6750#section-2.1
+@dataclass(frozen=True)
+class Bearer:
+    """``Authorization: Bearer`` and the secret."""
+
+    covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
+
+    def check(self, credentials: Credentials) -> Check:
+        secrets = [secret.encode() for secret in credentials.secrets]
+
+        def check(request: Request) -> Proof:
+            if not any_equal(header_bytes(bearer_token(request)), secrets):
+                raise Refused("the header authorization has another value")
+            return OF_SENDER
+
+        return check
+
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
+        return draft.with_header("Authorization", f"Bearer {credentials.first_secret}")
+
+
+def bearer_token(request: Request) -> str:
+    """The token of the Authorization header. Raises Refused if there is none."""
+    scheme, _, token = required_header(request, "authorization").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Refused("the header authorization is not a bearer token")
+    return token.strip()
+
+
+# https://datatracker.ietf.org/doc/html/rfc7617
+@dataclass(frozen=True)
+class Basic:
+    """A user name and a password; the secret is ``user:password``, or the password alone of a user without a name."""
+
+    covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
+
+    def check(self, credentials: Credentials) -> Check:
+        secrets = [_user_and_password(secret) for secret in credentials.secrets]
+
+        def check(request: Request) -> Proof:
+            scheme, _, encoded = required_header(request, "authorization").partition(" ")
+            try:
+                given = base64.b64decode(header_bytes(encoded.strip()), validate=True)
+            except (binascii.Error, ValueError):
+                given = b""
+            if scheme.lower() != "basic" or not any_equal(given, secrets):
+                raise Refused("the header authorization has another value")
+            return OF_SENDER
+
+        return check
+
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
+        encoded = base64.b64encode(_user_and_password(credentials.first_secret)).decode()
+        return draft.with_header("Authorization", f"Basic {encoded}")
+
+
+def _user_and_password(secret: str) -> bytes:
+    return (secret if ":" in secret else f":{secret}").encode()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -44,8 +46,12 @@ class Hmac:
     signed: str = "{body}"
     """What is signed (`platforms.verifiers.templates`)."""
     timestamp: Timestamp | None = None
+    identifier: str | None = None
+    """The header of a signed id, ``{id}`` in what is signed."""
     separator: str | None = None
     """The separator between several signatures in the header, any of which may match."""
+    further: tuple[str, ...] = ()
+    """Further headers that may carry a signature, one for each of the platform's keys; any may match."""
     key_encoding: KeyEncoding = "text"
     """How the secret encodes the key. `text`: its characters are the key."""
     any_case: bool = False
@@ -63,7 +69,7 @@ class Hmac:
         return usable(credentials.secrets, _READ_KEY[self.key_encoding])
 
     def check(self, credentials: Credentials) -> Check:
-        name, prefix, timestamp = self.header.lower(), self.prefix.encode(), self.timestamp
+        names, prefix, timestamp = _lower(self.header, *self.further), self.prefix.encode(), self.timestamp
         algorithm, encoding, separator = self.algorithm, self.encoding, self.separator
         keys = self._keys(credentials)
         render, needed = compile_template(self.signed), names_in(self.signed)
@@ -74,14 +80,16 @@ class Hmac:
             return any(any_equal(signature, expected) for signature in given)
 
         def check(request: Request) -> Proof:
-            given = _signatures(header_bytes(required_header(request, name)), prefix, separator)
+            given = _signatures(_sent(request, names), prefix, separator)
             if lower:
                 given = [signature.lower() for signature in given]
             time_text = timestamp.text(request) if timestamp else ""
+            identifier = _identifier(request, self.identifier) if self.identifier else None
             if needed == {"body"}:
                 messages = [render({"body": request.body})]
             else:
                 parts = {"body": request.body, "method": request.method.encode(), "timestamp": header_bytes(time_text)}
+                parts["id"] = header_bytes(identifier or "")
                 called = self.urls(request.url) if with_url else ("",)
                 messages = [render(parts | {"url": header_bytes(url)}) for url in called]
             message = next((message for message in messages if matches(message, given)), None)
@@ -89,7 +97,7 @@ class Hmac:
                 raise Refused("the signature does not match" if keys else "the webhook's secret is not a key")
             if timestamp:
                 timestamp.check(time_text, request.now, credentials.tolerance)
-            return proof_of(request, message, url=with_url)
+            return proof_of(request, message, url=with_url, identifier=identifier)
 
         return check
 
@@ -103,14 +111,43 @@ class Hmac:
             time_text = write_time(draft.now, unit)
             parts["timestamp"] = time_text.encode()
             draft = draft.with_header(self.timestamp.header, time_text)
+        if self.identifier:
+            parts["id"] = f"msg-{secrets.token_hex(12)}".encode()
+            draft = draft.with_header(self.identifier, parts["id"].decode())
         message = compile_template(self.signed)(parts)
         signature = encoded_hmac(keys[0], message, self.algorithm, self.encoding).decode()
         return draft.with_header(self.header, self.prefix + signature)
 
 
-def _signatures(value: bytes, prefix: bytes, separator: str | None) -> list[bytes]:
-    """The signatures in a header's value that have the prefix, without it. Raises Refused if there are none."""
-    candidates = value.split(separator.encode(), MAX_SIGNATURES) if separator else [value]
+_IDENTIFIER = re.compile(r"[A-Za-z0-9+/=_-]{1,128}", re.ASCII)
+"""Nothing in an id can be taken for the separator, time or JSON that follows it in what is signed."""
+
+
+def _lower(*names: str) -> tuple[str, ...]:
+    return tuple(name.lower() for name in names)
+
+
+def _sent(request: Request, names: Sequence[str]) -> list[bytes]:
+    """The values of those headers that are there. Raises Refused if none is."""
+    found = [header_bytes(value) for name in names if (value := request.headers.get(name)) is not None]
+    if not found:
+        required_header(request, names[0])
+    return found
+
+
+def _identifier(request: Request, header: str) -> str:
+    """The signed id. Raises Refused if it is missing, or has another form."""
+    found = required_header(request, header.lower())
+    if not _IDENTIFIER.fullmatch(found):
+        raise Refused(f"the header {header.lower()} is not an id")
+    return found
+
+
+def _signatures(values: Sequence[bytes], prefix: bytes, separator: str | None) -> list[bytes]:
+    """The signatures in the headers' values that have the prefix, without it. Raises Refused if there are none."""
+    candidates = list(values)
+    if separator:
+        candidates = [one for value in values for one in value.split(separator.encode(), MAX_SIGNATURES)]
     if len(candidates) > MAX_SIGNATURES:
         raise Refused("too many signatures")
     stripped = [candidate.strip() for candidate in candidates] if separator else candidates
@@ -126,21 +163,26 @@ class TimedHmac:
 
     header: str
     scheme: str = "v1"
+    time: str = "t"
+    """The name before the time."""
+    separator: str = ","
+    joint: str = "."
+    """What is between the time and the body in what is signed."""
     covers: ClassVar[frozenset[Part]] = frozenset({"time", "body"})
 
     def check(self, credentials: Credentials) -> Check:
-        name, scheme = self.header.lower(), self.scheme
-        keys = [secret.encode() for secret in credentials.secrets]
+        name, scheme, time, separator = self.header.lower(), self.scheme, self.time, self.separator
+        joint, keys = self.joint.encode(), [secret.encode() for secret in credentials.secrets]
 
         def check(request: Request) -> Proof:
             value = required_header(request, name)
-            pairs = [part.strip().partition("=") for part in value.split(",", MAX_SIGNATURES)]
-            times = [text for key, _, text in pairs if key == "t"]
+            pairs = [part.strip().partition("=") for part in value.split(separator, MAX_SIGNATURES)]
+            times = [text for key, _, text in pairs if key == time]
             given = [header_bytes(text) for key, _, text in pairs if key == scheme]
             if not times or not given or len(pairs) > MAX_SIGNATURES:
                 raise Refused("the signature has another form")
             at = read_time(times[0], "s")
-            message = times[0].encode() + b"." + request.body
+            message = times[0].encode() + joint + request.body
             expected = [encoded_hmac(key, message, "sha256", "hex") for key in keys]
             if not any(any_equal(signature, expected) for signature in given):
                 raise Refused("the signature does not match")
@@ -151,9 +193,9 @@ class TimedHmac:
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         time_text = str(int(draft.now))
-        message = time_text.encode() + b"." + draft.body
+        message = (time_text + self.joint).encode() + draft.body
         signature = encoded_hmac(credentials.first_secret.encode(), message, "sha256", "hex").decode()
-        return draft.with_header(self.header, f"t={time_text},{self.scheme}={signature}")
+        return draft.with_header(self.header, f"{self.time}={time_text}{self.separator}{self.scheme}={signature}")
 
 
 def sha256_hex(body: bytes) -> str:

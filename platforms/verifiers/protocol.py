@@ -38,12 +38,12 @@ OF_SENDER = Proof(None, url=True)
 """What a token proves: who sent the request, and nothing about its content."""
 
 
-def proof_of(request: Request, message: bytes, *, url: bool = False) -> Proof:
-    """What a signature of the message proves; the message contains the body, or the body and the URL.
+def proof_of(request: Request, message: bytes, *, url: bool = False, identifier: str | None = None) -> Proof:
+    """What a signature of the message proves; the message contains the body, maybe with the URL or an id.
 
     A signature over an empty body, with or without a time, proves no more than a token.
     """
-    return Proof(message, url=url) if request.body or url else OF_SENDER
+    return Proof(message, url=url, id=identifier) if request.body or url else OF_SENDER
 
 
 Check = Callable[[Request], Proof]

@@ -26,8 +26,9 @@ SECRET_KEY = "whsec_"
 
 
 def secret_key(secret: str) -> bytes:
-    """The key of ``whsec_…``, or of base64 alone, with or without its padding. Raises ValueError for anything else."""
-    text = secret.removeprefix(SECRET_KEY).rstrip("=")
+    """The key of ``whsec_…`` (``v1,whsec_…`` at Supabase), or of base64 alone, with or without its padding. Raises
+    ValueError for anything else."""
+    text = secret.removeprefix("v1,").removeprefix(SECRET_KEY).rstrip("=")
     return base64_key(text + "=" * (-len(text) % 4))
 
 

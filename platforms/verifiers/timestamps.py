@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import Literal
 
 from platforms.http import Request
 from platforms.verifiers.compare import required_header
 from platforms.verifiers.refused import Refused
 
-Unit = Literal["s", "ms", "rfc3339", "any"]
+Unit = Literal["s", "ms", "rfc3339", "http", "any"]
 
 # Of fixed length: if time and body are adjacent in what is signed, none of the body's digits can be taken for the
 # time's, or vice versa. Ten digits are the seconds from 2001 to 2286.
@@ -23,6 +24,7 @@ _RFC3339 = re.compile(
 )
 
 
+_HTTP = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", re.ASCII)
 _FORMS = {"s": "ten digits of Unix seconds", "ms": "thirteen digits of Unix milliseconds", "any": "a Unix time"}
 _MS_DIGITS = 13
 
@@ -31,6 +33,8 @@ def read_time(text: str, unit: Unit) -> float:
     """Unix seconds of the text. Raises Refused for anything else."""
     if unit == "rfc3339" or (unit == "any" and "-" in text):
         return _rfc3339(text)
+    if unit == "http":
+        return _http(text)
     form = _SECONDS if unit == "s" else _MILLISECONDS if unit == "ms" else _ANY
     if not form.fullmatch(text):
         raise Refused(f"the timestamp is not {_FORMS[unit]}")
@@ -52,6 +56,16 @@ def _rfc3339(text: str) -> float:
         raise Refused("the timestamp is not an RFC 3339 time") from None
 
 
+def _http(text: str) -> float:
+    try:
+        moment = parsedate_to_datetime(text if _HTTP.fullmatch(text) else "")
+        if format_datetime(moment, usegmt=True) != text:  # another day of the week than the date's
+            raise ValueError
+    except (ValueError, TypeError, OverflowError):
+        raise Refused("the timestamp is not an HTTP date") from None
+    return moment.timestamp()
+
+
 def check_age(at: float, now: float, tolerance: float | None) -> None:
     """Raises Refused if the time is more than the tolerance (seconds) before or after now.
 
@@ -67,6 +81,8 @@ def check_age(at: float, now: float, tolerance: float | None) -> None:
 
 def write_time(now: float, unit: Unit) -> str:
     """The time as a platform writes it."""
+    if unit == "http":
+        return format_datetime(datetime.fromtimestamp(int(now), timezone.utc), usegmt=True)
     if unit == "rfc3339":
         return datetime.fromtimestamp(int(now), timezone.utc).isoformat().replace("+00:00", "Z")
     return str(int(now * 1000) if unit == "ms" else int(now))

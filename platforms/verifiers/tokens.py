@@ -1,16 +1,18 @@
-"""Bearer tokens: RS256 JSON Web Tokens, signed by a vendor."""
+"""JSON Web Tokens: RS256, signed by a vendor, and HS256, signed with a shared secret."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from platforms.verifiers.asymmetric import rsa_holds
+from platforms.verifiers.compare import any_equal
 from platforms.verifiers.refused import Refused
 
 CLOCK_SKEW = 10.0
@@ -23,22 +25,24 @@ class Token:
     """A parsed token; nothing in it is proven yet."""
 
     key_id: str
+    """Empty for HS256, where it says nothing."""
     claims: dict[str, Any]
     signed: bytes
     signature: bytes
 
 
-def read_token(text: str) -> Token:
-    """Parses an RS256 token. Raises Refused for anything else."""
+def read_token(text: str, algorithm: Literal["RS256", "HS256"] = "RS256") -> Token:
+    """Parses a token of that algorithm. Raises Refused for anything else."""
     parts = text.split(".")
     if len(text) > _MAX_TOKEN or len(parts) != 3:
         raise Refused("the token has another form")
     header, claims = (_json_part(part) for part in parts[:2])
     # Never trust the token's algorithm: it would let the token choose how it is checked.
-    if header.get("alg") != "RS256" or not isinstance(header.get("kid"), str):
-        raise Refused("the token is not signed with RS256")
+    key_id = header.get("kid") if algorithm == "RS256" else ""
+    if header.get("alg") != algorithm or not isinstance(key_id, str):
+        raise Refused(f"the token is not signed with {algorithm}")
     signed = ".".join(parts[:2]).encode("ascii", "replace")
-    return Token(header["kid"], claims, signed, _decode_part(parts[2]))
+    return Token(key_id, claims, signed, _decode_part(parts[2]))
 
 
 def check_token(
@@ -61,6 +65,24 @@ def check_token(
         raise Refused("the token's signature does not match")
     if token.claims.get("iss") not in issuers:
         raise Refused("the token has another issuer")
+    _check_claims(token, audience, now)
+
+
+def check_shared_token(token: Token, keys: Sequence[bytes], *, audience: str, now: float) -> None:
+    """Raises Refused unless the HS256 token is signed with one of the keys, valid now, and meant for us."""
+    if not any_equal(token.signature, [hmac.digest(key, token.signed, "sha256") for key in keys]):
+        raise Refused("the token's signature does not match")
+    _check_claims(token, audience, now)
+
+
+def write_shared_token(claims: dict[str, Any], key: bytes) -> str:
+    """The HS256 token with these claims."""
+    parts = [json.dumps(part, separators=(",", ":")).encode() for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
+    signed = b".".join(map(_encode_part, parts))
+    return b".".join((signed, _encode_part(hmac.digest(key, signed, "sha256")))).decode()
+
+
+def _check_claims(token: Token, audience: str | None, now: float) -> None:
     audiences = token.claims.get("aud")
     if audience is None or audience not in (audiences if isinstance(audiences, list) else [audiences]):
         raise Refused("the token has another audience")
@@ -86,6 +108,10 @@ def _json_part(part: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Refused("the token has another form")
     return value
+
+
+def _encode_part(raw: bytes) -> bytes:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=")
 
 
 def _decode_part(part: str) -> bytes:

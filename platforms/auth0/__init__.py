@@ -1,0 +1,32 @@
+"""Auth0 log streams to a custom webhook. The secret is the whole value of the Authorization header."""
+
+from typing import Any
+
+from platforms.base import Platform, at, together
+from platforms.bodies import Body
+from platforms.http import Request
+from platforms.verifiers import HeaderEquals
+
+
+# https://auth0.com/docs/customize/log-streams/custom-log-streams
+class Auth0(Platform):
+    name = "auth0"
+    title = "Auth0"
+    purpose = "sign-ins, sign-ups and other logs, by log stream"
+    made_by = "us"
+    secret_label = "Authorization token"
+    verifier = HeaderEquals("Authorization")
+
+    def read(self, request: Request, signed: bool) -> Body:
+        """The logs, each of which becomes an event."""
+        body = super().read(request, signed)
+        return Body(body.value, body.text, batch=isinstance(body.value, list))
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return together([self.element_id(log) for log in (value if isinstance(value, list) else [value])])
+
+    def element_id(self, element: Any) -> str | None:
+        return at(element, "log_id")
+
+
+PLATFORM = Auth0()

@@ -1,0 +1,23 @@
+"""Amazon EventBridge: API destinations whose connection has an API key."""
+
+from typing import Any
+
+from platforms.base import Platform, at
+from platforms.http import Request
+from platforms.verifiers import HeaderEquals
+
+
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-target-connection-auth.html
+class AmazonEventBridge(Platform):
+    name = "aws-eventbridge"
+    title = "Amazon EventBridge"
+    purpose = "events of an event bus, by API destination"
+    made_by = "us"
+    secret_label = "API key"
+    verifier = HeaderEquals("X-Api-Key")
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return at(value, "id")
+
+
+PLATFORM = AmazonEventBridge()

@@ -1,0 +1,29 @@
+"""Box, version 2 of its webhooks. The secrets are the app's signature keys."""
+
+from typing import Any
+
+from platforms.base import Platform, at
+from platforms.http import Request
+from platforms.verifiers import Hmac, Timestamp
+
+
+# https://developer.box.com/guides/webhooks/v2/signatures-v2
+class Box(Platform):
+    name = "box"
+    title = "Box"
+    purpose = "files and folders changed, comments and tasks"
+    secret_label = "Primary key"
+    verifier = Hmac(
+        header="Box-Signature-Primary",
+        further=("Box-Signature-Secondary",),
+        encoding="base64",
+        signed="{body}{timestamp}",
+        timestamp=Timestamp("Box-Delivery-Timestamp", "rfc3339"),
+    )
+    tolerance = 600
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return at(value, "id")
+
+
+PLATFORM = Box()

@@ -1,0 +1,23 @@
+"""Buildkite."""
+
+from typing import Any
+
+from platforms.base import Platform, body_with_time
+from platforms.http import Request
+from platforms.verifiers import TimedHmac
+
+
+# https://buildkite.com/docs/apis/webhooks/pipelines#webhook-signature
+class Buildkite(Platform):
+    name = "buildkite"
+    title = "Buildkite"
+    purpose = "builds and jobs started or finished"
+    secret_label = "Token"
+    verifier = TimedHmac(header="X-Buildkite-Signature", scheme="signature", time="timestamp")
+    tolerance = 300
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return body_with_time(request, value, "build", "created_at")
+
+
+PLATFORM = Buildkite()

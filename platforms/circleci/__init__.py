@@ -1,0 +1,23 @@
+"""CircleCI: outbound webhooks."""
+
+from typing import Any
+
+from platforms.base import Platform, at
+from platforms.http import Request
+from platforms.verifiers import Hmac
+
+
+# https://circleci.com/docs/outbound-webhooks/#validate-webhooks
+class CircleCI(Platform):
+    name = "circleci"
+    title = "CircleCI"
+    purpose = "workflows and jobs completed"
+    made_by = "us"
+    secret_label = "Secret token"
+    verifier = Hmac(header="circleci-signature", prefix="v1=", separator=",")
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return at(value, "id")
+
+
+PLATFORM = CircleCI()

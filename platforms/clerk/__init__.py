@@ -1,0 +1,13 @@
+"""Clerk, which signs by Standard Webhooks."""
+
+from platforms.standard_webhooks import StandardWebhooksPlatform
+
+
+# https://clerk.com/docs/guides/development/webhooks/overview
+class Clerk(StandardWebhooksPlatform):
+    name = "clerk"
+    title = "Clerk"
+    purpose = "users, organisations and sessions"
+
+
+PLATFORM = Clerk()

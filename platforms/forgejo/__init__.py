@@ -1,0 +1,31 @@
+"""Forgejo."""
+
+from typing import Any
+
+from platforms.base import Platform, digest, first_header
+from platforms.http import Request
+from platforms.verifiers import Hmac
+
+_TIMELESS = frozenset({"commits", "ref_type"})
+"""Keys of pushes, and of branches and tags created and deleted: these may come again with the same bytes."""
+
+
+# https://forgejo.org/docs/latest/user/webhooks/
+class Forgejo(Platform):
+    name = "forgejo"
+    title = "Forgejo"
+    purpose = "pushes, pull requests, issues and releases"
+    made_by = "us"
+    verifier = Hmac(header="X-Forgejo-Signature")
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        """As at GitHub: only the unsigned header tells events apart that have no time of their own."""
+        identifier = request.headers.get("x-forgejo-delivery")
+        is_timeless = isinstance(value, dict) and not _TIMELESS.isdisjoint(value)
+        return digest(identifier, request.body) if identifier and is_timeless else None
+
+    def header_id(self, request: Request, value: Any) -> str | None:
+        return first_header(request, "x-forgejo-delivery")
+
+
+PLATFORM = Forgejo()

@@ -1,0 +1,31 @@
+"""Gitea."""
+
+from typing import Any
+
+from platforms.base import Platform, digest, first_header
+from platforms.http import Request
+from platforms.verifiers import Hmac
+
+_TIMELESS = frozenset({"commits", "ref_type"})
+"""Keys of pushes, and of branches and tags created and deleted: these may come again with the same bytes."""
+
+
+# https://docs.gitea.com/usage/webhooks
+class Gitea(Platform):
+    name = "gitea"
+    title = "Gitea"
+    purpose = "pushes, pull requests, issues and releases"
+    made_by = "us"
+    verifier = Hmac(header="X-Gitea-Signature")
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        """As at GitHub: only the unsigned header tells events apart that have no time of their own."""
+        identifier = request.headers.get("x-gitea-delivery")
+        is_timeless = isinstance(value, dict) and not _TIMELESS.isdisjoint(value)
+        return digest(identifier, request.body) if identifier and is_timeless else None
+
+    def header_id(self, request: Request, value: Any) -> str | None:
+        return first_header(request, "x-gitea-delivery")
+
+
+PLATFORM = Gitea()

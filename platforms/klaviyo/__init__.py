@@ -1,0 +1,32 @@
+"""Klaviyo: system webhooks."""
+
+from typing import Any
+
+from platforms.base import Platform, at, together
+from platforms.http import Request
+from platforms.verifiers import Hmac, Timestamp
+
+
+def _identifier(event: Any) -> str | None:
+    topic, identifier = at(event, "topic"), at(event, "external_id")
+    return f"{topic} {identifier}" if topic and identifier else None
+
+
+# https://developers.klaviyo.com/en/docs/working_with_system_webhooks
+class Klaviyo(Platform):
+    name = "klaviyo"
+    title = "Klaviyo"
+    purpose = "mail and text messages sent, opened or clicked"
+    made_by = "us"
+    secret_label = "Secret key"
+    verifier = Hmac(
+        header="Klaviyo-Signature", signed="{body}{timestamp}", timestamp=Timestamp("Klaviyo-Timestamp", "http")
+    )
+    tolerance = 300
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        events = value.get("data") if isinstance(value, dict) else None
+        return together([_identifier(event) for event in events]) if isinstance(events, list) else None
+
+
+PLATFORM = Klaviyo()

@@ -1,0 +1,91 @@
+"""Mandrill, or Mailchimp Transactional. The secret is the webhook's key."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, urlencode
+
+from platforms.base import Platform, digest
+from platforms.bodies import Body, MalformedBody, read_json
+from platforms.http import Request, Response
+from platforms.verifiers import Check, Credentials, Draft, Part, Proof, Refused
+from platforms.verifiers.compare import any_equal, header_bytes, required_header
+from platforms.verifiers.hmacs import encoded_hmac
+
+_FIELD = "mandrill_events"
+
+
+def _events(body: bytes) -> str | None:
+    """The only field of the form; with others, what is signed would have several readings."""
+    try:
+        fields = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1)
+    except ValueError:
+        return None
+    return fields[0][1] if len(fields) == 1 and fields[0][0] == _FIELD else None
+
+
+def _message(url: str, events: str) -> bytes:
+    return header_bytes(url) + (_FIELD + events).encode("utf-8", "surrogatepass")
+
+
+# https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/#authenticating-webhook-requests
+@dataclass(frozen=True)
+class UrlAndEvents:
+    """HMAC-SHA1, in base64, over the URL and the name and value of the form's only field."""
+
+    header: str = "X-Mandrill-Signature"
+    covers: ClassVar[frozenset[Part]] = frozenset({"url", "body"})
+
+    def check(self, credentials: Credentials) -> Check:
+        name, keys = self.header.lower(), [key.encode() for key in credentials.secrets]
+
+        def check(request: Request) -> Proof:
+            given, events = header_bytes(required_header(request, name)), _events(request.body)
+            if events is None:
+                raise Refused(f"the body is not a form with the one field {_FIELD}")
+            message = _message(request.url, events)
+            if not any_equal(given, [encoded_hmac(key, message, "sha1", "base64") for key in keys]):
+                raise Refused("the signature does not match (is the public URL the one that Mandrill calls?)")
+            return Proof(message, url=True)
+
+        return check
+
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
+        events = _events(draft.body)
+        if events is None:
+            events = draft.body.decode("utf-8", "replace")
+            draft = replace(draft, body=urlencode({_FIELD: events}).encode())
+        draft = draft.with_header("Content-Type", "application/x-www-form-urlencoded")
+        signature = encoded_hmac(credentials.first_secret.encode(), _message(draft.url, events), "sha1", "base64")
+        return draft.with_header(self.header, signature.decode())
+
+
+class Mandrill(Platform):
+    name = "mandrill"
+    title = "Mandrill (Mailchimp Transactional)"
+    purpose = "mail sent, bounced, opened, clicked or received"
+    secret_label = "Webhook key"
+    verifier = UrlAndEvents()
+    challenge_methods = frozenset({"HEAD"})
+
+    # https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/#set-up-a-webhook-endpoint
+    def challenge(self, request: Request, credentials: Credentials) -> Response | None:
+        """Mandrill asks whether the URL exists when it is entered, and then sends no events, signed with a key that all
+        know."""
+        is_test = request.method == "POST" and _events(request.body) == "[]"
+        return Response(200) if request.method == "HEAD" or is_test else None
+
+    def read(self, request: Request, signed: bool) -> Body:
+        """The events, each of which becomes one."""
+        text = _events(request.body)
+        if text is None:
+            raise MalformedBody(f"the body is not a form with the one field {_FIELD}")
+        value = read_json(text)
+        return Body(value, text, batch=isinstance(value, list))
+
+    def element_id(self, element: Any) -> str | None:
+        """`_id` is the message's, and may have several events."""
+        return digest(json.dumps(element, sort_keys=True))
+
+
+PLATFORM = Mandrill()

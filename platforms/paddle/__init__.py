@@ -1,0 +1,25 @@
+"""Paddle Billing. The secret is that of the notification destination."""
+
+from typing import Any
+
+from platforms.base import Platform, at
+from platforms.http import Request
+from platforms.verifiers import TimedHmac
+
+
+# https://developer.paddle.com/webhooks/signature-verification
+class Paddle(Platform):
+    name = "paddle"
+    title = "Paddle"
+    purpose = "transactions, subscriptions and customers"
+    secret_label = "Secret key"
+    verifier = TimedHmac(header="Paddle-Signature", scheme="h1", time="ts", separator=";", joint=":")
+    mistaken_key = (r"pdl_(?!ntfset_)", "an API key, not the destination's secret key")
+    # Paddle's libraries allow five seconds, which is less than clocks differ and deliveries wait.
+    tolerance = 60
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return at(value, "event_id")
+
+
+PLATFORM = Paddle()

@@ -1,0 +1,13 @@
+"""Resend, which signs by Standard Webhooks."""
+
+from platforms.standard_webhooks import StandardWebhooksPlatform
+
+
+# https://resend.com/docs/webhooks/verify-webhooks-requests
+class Resend(StandardWebhooksPlatform):
+    name = "resend"
+    title = "Resend"
+    purpose = "mail sent, delivered, bounced or received"
+
+
+PLATFORM = Resend()

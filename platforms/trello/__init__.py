@@ -1,0 +1,29 @@
+"""Trello. The secret is the Power-Up's OAuth 1.0 secret."""
+
+from typing import Any
+
+from platforms.base import Platform, at
+from platforms.http import Request, Response
+from platforms.verifiers import Credentials, Hmac
+
+
+# https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/#webhook-signatures
+class Trello(Platform):
+    name = "trello"
+    title = "Trello"
+    purpose = "cards, lists and boards changed"
+    secret_label = "OAuth 1.0 secret"
+    verifier = Hmac(header="X-Trello-Webhook", algorithm="sha1", encoding="base64", signed="{body}{url}")
+    challenge_methods = frozenset({"HEAD"})
+    secret_headers = frozenset({"x-trello-webhook"})
+
+    # https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/#creating-a-webhook
+    def challenge(self, request: Request, credentials: Credentials) -> Response | None:
+        """Trello asks whether the URL exists when a webhook is created for it."""
+        return Response(200) if request.method == "HEAD" else None
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return at(value, "action", "id")
+
+
+PLATFORM = Trello()

@@ -1,0 +1,37 @@
+"""Twitch EventSub."""
+
+from typing import Any
+
+from platforms.base import Platform, at, first_header
+from platforms.http import Request, Response, text_response
+from platforms.verifiers import Credentials, Hmac, Timestamp
+
+_MESSAGE = "Twitch-Eventsub-Message-"
+
+
+# https://dev.twitch.tv/docs/eventsub/handling-webhook-events/#verifying-the-event-message
+class Twitch(Platform):
+    name = "twitch"
+    title = "Twitch"
+    purpose = "streams, followers and subscriptions, by EventSub"
+    made_by = "us"
+    verifier = Hmac(
+        header=f"{_MESSAGE}Signature",
+        prefix="sha256=",
+        signed="{id}{timestamp}{body}",
+        timestamp=Timestamp(f"{_MESSAGE}Timestamp", "rfc3339"),
+        identifier=f"{_MESSAGE}Id",
+    )
+    tolerance = 600
+
+    # https://dev.twitch.tv/docs/eventsub/handling-webhook-events/#responding-to-a-challenge-request
+    def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
+        challenge = at(value, "challenge")
+        is_pending = at(value, "subscription", "status") == "webhook_callback_verification_pending"
+        return text_response(challenge) if is_pending and challenge is not None else None
+
+    def header_id(self, request: Request, value: Any) -> str | None:
+        return first_header(request, "twitch-eventsub-message-id")
+
+
+PLATFORM = Twitch()

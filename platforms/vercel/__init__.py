@@ -1,0 +1,21 @@
+"""Vercel."""
+
+from typing import Any
+
+from platforms.base import Platform, at
+from platforms.http import Request
+from platforms.verifiers import Hmac
+
+
+# https://vercel.com/docs/webhooks/webhooks-api#securing-webhooks
+class Vercel(Platform):
+    name = "vercel"
+    title = "Vercel"
+    purpose = "deployments created, ready or failed"
+    verifier = Hmac(header="x-vercel-signature", algorithm="sha1")
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        return at(value, "id")
+
+
+PLATFORM = Vercel()

@@ -1,0 +1,94 @@
+"""Tokens that Google signs, for Pub/Sub and for Chat."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar
+
+from platforms.http import Request
+from platforms.verifiers.compare import bearer_token, equal
+from platforms.verifiers.protocol import OF_SENDER, Check, Credentials, Draft, Fetch, KeysUnavailable, Part, Proof
+from platforms.verifiers.refused import CannotSign, Refused
+from platforms.verifiers.tokens import check_token, read_token
+
+_OF_ACCOUNTS = "https://www.googleapis.com/oauth2/v1/certs"
+_ISSUERS = frozenset({"https://accounts.google.com", "accounts.google.com"})
+_CHAT = "chat@system.gserviceaccount.com"
+_OF_CHAT = f"https://www.googleapis.com/service_accounts/v1/metadata/x509/{_CHAT}"
+
+
+def _certificate(fetch: Fetch, url: str, key_id: str, remote: str | None) -> bytes | None:
+    """Google's certificate with that id; Google rotates them. Raises KeysUnavailable."""
+    for fresh in (False, True):
+        try:
+            certificates = json.loads(fetch(url, fresh=fresh, remote=remote))
+        except (ValueError, RecursionError):
+            raise KeysUnavailable("Google's certificates can't be read") from None
+        pem = certificates.get(key_id) if isinstance(certificates, dict) else None
+        if isinstance(pem, str):
+            return pem.encode()
+    return None
+
+
+def _check(request: Request, credentials: Credentials, url: str, issuers: frozenset[str], email: str | None) -> None:
+    """Raises Refused unless the token is for our audience and, with an e-mail, of that service account."""
+    token = read_token(bearer_token(request))
+    check_token(
+        token,
+        lambda key_id: _certificate(credentials.fetch, url, key_id, request.remote),
+        issuers=issuers,
+        audience=credentials.audience,
+        now=request.now,
+    )
+    if email is None:
+        return
+    given = token.claims.get("email")
+    if not isinstance(given, str) or not equal(given, email):
+        raise Refused("the token belongs to another service account")
+    if token.claims.get("email_verified") is not True:
+        raise Refused("the token's e-mail is not verified")
+
+
+# https://docs.cloud.google.com/pubsub/docs/authenticate-push-subscriptions#validate_tokens
+@dataclass(frozen=True)
+class ServiceAccountToken:
+    """A token of the definition's service account, issued for our audience."""
+
+    instead: str
+    """What to do instead of letting the bridge sign."""
+    covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
+
+    def check(self, credentials: Credentials) -> Check:
+        def check(request: Request) -> Proof:
+            _check(request, credentials, _OF_ACCOUNTS, _ISSUERS, credentials.service_account or "")
+            return OF_SENDER
+
+        return check
+
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
+        raise CannotSign(f"only Google can sign for its service accounts; {self.instead}")
+
+
+# https://developers.google.com/workspace/chat/verify-requests-from-chat
+@dataclass(frozen=True)
+class ChatToken:
+    """A token of Google Chat. If the audience is a project's number, Chat signs it itself; if it is a URL, Google signs
+    for Chat's service account."""
+
+    covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
+
+    def check(self, credentials: Credentials) -> Check:
+        by_chat = (credentials.audience or "").isdecimal()
+
+        def check(request: Request) -> Proof:
+            if by_chat:
+                _check(request, credentials, _OF_CHAT, frozenset({_CHAT}), None)
+            else:
+                _check(request, credentials, _OF_ACCOUNTS, _ISSUERS, _CHAT)
+            return OF_SENDER
+
+        return check
+
+    def sign(self, draft: Draft, credentials: Credentials) -> Draft:
+        raise CannotSign("only Google can sign for Chat; write a message to the app instead")

@@ -1,0 +1,16 @@
+"""Webex."""
+
+from platforms.base import Platform
+from platforms.verifiers import Hmac
+
+
+# https://developer.webex.com/docs/receive-and-verify-webhooks
+class Webex(Platform):
+    name = "webex"
+    title = "Webex"
+    purpose = "messages, rooms and meetings"
+    made_by = "us"
+    verifier = Hmac(header="X-Spark-Signature", algorithm="sha1")
+
+
+PLATFORM = Webex()

@@ -1,0 +1,35 @@
+"""WooCommerce."""
+
+import re
+from typing import Any
+
+from platforms.base import Platform, digest, first_header
+from platforms.http import Request, Response
+from platforms.verifiers import Credentials, Hmac
+
+_PING = re.compile(rb"webhook_id=[0-9]{1,20}")
+
+
+# https://developer.woocommerce.com/docs/best-practices/urls-and-routing/webhooks/
+class WooCommerce(Platform):
+    name = "woocommerce"
+    title = "WooCommerce"
+    purpose = "orders, products and customers of a shop"
+    made_by = "us"
+    verifier = Hmac(header="X-WC-Webhook-Signature", encoding="base64")
+
+    # https://github.com/woocommerce/woocommerce/blob/trunk/plugins/woocommerce/includes/class-wc-webhook.php
+    def challenge(self, request: Request, credentials: Credentials) -> Response | None:
+        """The ping when a webhook is saved; it is a form, and not signed."""
+        return Response(200) if _PING.fullmatch(request.body) else None
+
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        """Creating an order and updating it at once are sent with the same bytes, under two topics."""
+        topic = request.headers.get("x-wc-webhook-topic")
+        return digest(topic, request.body) if topic else None
+
+    def header_id(self, request: Request, value: Any) -> str | None:
+        return first_header(request, "x-wc-webhook-delivery-id")
+
+
+PLATFORM = WooCommerce()

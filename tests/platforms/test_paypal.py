@@ -1,0 +1,111 @@
+"""PayPal: transmissions that PayPal's key signs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.platforms.vendors import KEY, PAYPALS_CERTIFICATE, PAYPALS_WEBHOOK, Pages, pages, paypal
+from tests.relay.bridge import Clock, MakeRelay, Relay
+from tests.relay.certificates import issued_to
+
+BODY = b'{"id": "WH-1", "event_type": "PAYMENT.CAPTURE.COMPLETED"}'
+
+
+@pytest.fixture
+def vendor() -> Pages:
+    return pages()
+
+
+@pytest.fixture
+def relay(make_relay: MakeRelay, vendor: Pages, clock: Clock) -> Relay:
+    return make_relay({"name": "hook", "platform": "paypal", "secret": PAYPALS_WEBHOOK}, fetch=vendor)
+
+
+def test_a_transmission_is_an_event_once(relay: Relay) -> None:
+    for duplicate in (None, True):
+        assert relay.post("hook", BODY, paypal(BODY)).get_json().get("duplicate") is duplicate
+    assert relay.payloads() == [json.loads(BODY)]
+    assert relay.event().delivery_id == "d938e770-8046-11e6-8103-6b62a8a99ac4"
+
+
+@pytest.mark.parametrize("name", ["Id", "Time", "Sig"])
+def test_a_changed_or_missing_header_is_refused(name: str, relay: Relay) -> None:
+    headers = paypal(BODY)
+    for changed in ("", "x", headers[f"PayPal-Transmission-{name}"][:-1], "d938e770|2025-10-09T08:53:20Z"):
+        assert relay.post("hook", BODY, headers | {f"PayPal-Transmission-{name}": changed}).status_code == 401
+    del headers[f"PayPal-Transmission-{name}"]
+    assert relay.post("hook", BODY, headers).status_code == 401
+    assert relay.events() == []
+
+
+def test_another_body_another_webhook_and_another_algorithm_are_refused(relay: Relay) -> None:
+    assert relay.post("hook", BODY + b" ", paypal(BODY)).status_code == 401
+    assert relay.post("hook", BODY, paypal(BODY, webhook="8XL90610J3647323C")).status_code == 401
+    assert relay.post("hook", BODY, paypal(BODY) | {"PayPal-Auth-Algo": "SHA1withRSA"}).status_code == 401
+    assert relay.events() == []
+
+
+def test_another_body_with_the_same_checksum_is_a_duplicate(relay: Relay) -> None:
+    """Anyone can make one, with any id in it; the transmission counts once all the same."""
+    one, other = b'{"id": "plumless"}', b'{"id": "buckeroo"}'
+    assert paypal(one) == paypal(other)
+    assert relay.post("hook", one, paypal(one)).status_code == 200
+    assert relay.post("hook", other, paypal(one)).get_json()["duplicate"] is True
+    assert relay.payloads() == [json.loads(one)]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        PAYPALS_CERTIFICATE.replace("https:", "http:"),
+        PAYPALS_CERTIFICATE.replace("//", "//evil.example@"),
+        PAYPALS_CERTIFICATE.replace(".com/", ".com.evil.example/"),
+        PAYPALS_CERTIFICATE.replace(".com/", ".com:8443/"),
+        PAYPALS_CERTIFICATE.replace("api.", "evil."),
+        PAYPALS_CERTIFICATE.replace("/certs/", "/certs/../"),
+        PAYPALS_CERTIFICATE.replace("CERT-", "CERT-%2e%2e/"),
+        PAYPALS_CERTIFICATE + "?x",
+        PAYPALS_CERTIFICATE + "#x",
+        PAYPALS_CERTIFICATE + "/x",
+        "https://evil.example/" + PAYPALS_CERTIFICATE,
+        "",
+    ],
+)
+def test_a_certificate_from_elsewhere_is_not_even_fetched(url: str, relay: Relay, vendor: Pages) -> None:
+    assert relay.post("hook", BODY, paypal(BODY) | {"PayPal-Cert-Url": url}).status_code == 401
+    assert vendor.visited == []
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ({"to": "evil.example"}, "the certificate is not one of PayPal"),
+        ({"to": "paypal.com.evil.example"}, "the certificate is not one of PayPal"),
+        ({"to": "messageverificationcerts.paypal.com", "until": 2025}, "the certificate is not valid now"),
+        ({"to": "messageverificationcerts.paypal.com", "since": 2026}, "the certificate is not valid now"),
+    ],
+)
+def test_a_certificate_of_others_is_refused(how: dict[str, Any], reason: str, relay: Relay, vendor: Pages) -> None:
+    vendor.pages[PAYPALS_CERTIFICATE] = issued_to(KEY.public_key(), **how)
+    assert relay.post("hook", BODY, paypal(BODY)).status_code == 401
+    assert relay.rejections()[0].reason == reason
+
+
+def test_paypal_is_asked_to_try_again_when_its_certificate_cannot_be_had(relay: Relay, vendor: Pages) -> None:
+    kept, vendor.pages = vendor.pages, {}
+    response = relay.post("hook", BODY, paypal(BODY))
+    assert (response.status_code, bool(response.headers["Retry-After"])) == (503, True)
+    vendor.pages = {PAYPALS_CERTIFICATE: b"no certificate"}
+    assert relay.post("hook", BODY, paypal(BODY)).status_code == 401
+    vendor.pages = kept
+    assert relay.post("hook", BODY, paypal(BODY)).status_code == 200
+
+
+def test_only_the_definitions_tolerance_limits_the_age(make_relay: MakeRelay, vendor: Pages, clock: Clock) -> None:
+    definition = {"name": "hook", "platform": "paypal", "secret": PAYPALS_WEBHOOK}
+    old = paypal(BODY, at="2025-10-07T08:53:20Z")
+    assert make_relay(definition, fetch=vendor).post("hook", BODY, old).status_code == 200
+    assert make_relay(definition | {"tolerance": "1h"}, fetch=vendor).post("hook", BODY, old).status_code == 401

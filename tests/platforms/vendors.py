@@ -1,0 +1,80 @@
+"""What vendors sign with keys of their own, for platforms without a shared secret: as they do, not by our code."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from platforms.verifiers import KeysUnavailable
+from tests.relay.bridge import NOW
+from tests.relay.certificates import certificate, issued_to
+
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+CHATS_KEYS = "https://www.googleapis.com/service_accounts/v1/metadata/x509/chat@system.gserviceaccount.com"
+GOOGLES_KEYS = "https://www.googleapis.com/oauth2/v1/certs"
+PAYPALS_CERTIFICATE = "https://api.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-a5cafa77"
+PAYPALS_WEBHOOK = "9XL90610J3647323C"
+
+
+@dataclass
+class Pages:
+    """What is at the vendors' URLs; a `platforms.verifiers.Fetch`."""
+
+    pages: dict[str, bytes]
+    visited: list[str] = field(default_factory=list)
+
+    def __call__(self, url: str, fresh: bool = False, remote: str | None = None) -> bytes:
+        self.visited.append(url)
+        if url not in self.pages:
+            raise KeysUnavailable(url)
+        return self.pages[url]
+
+
+def pages() -> Pages:
+    """Both vendors' keys, of which the tests have the private one."""
+    keys = json.dumps({"k1": certificate(KEY).decode()}).encode()
+    return Pages(
+        {
+            CHATS_KEYS: keys,
+            GOOGLES_KEYS: keys,
+            PAYPALS_CERTIFICATE: issued_to(KEY.public_key(), "messageverificationcerts.paypal.com"),
+        }
+    )
+
+
+def chat(private: rsa.RSAPrivateKey = KEY, **claims: Any) -> dict[str, str]:
+    """The headers of Google Chat, for a project's number."""
+    usual = {
+        "iss": "chat@system.gserviceaccount.com",
+        "aud": "1234567890",
+        "iat": int(NOW) - 60,
+        "exp": int(NOW) + 3600,
+    }
+    token = jwt.encode(usual | claims, private, "RS256", headers={"kid": "k1"})
+    return {"Authorization": f"Bearer {token}"}
+
+
+def paypal(body: bytes, webhook: str = PAYPALS_WEBHOOK, identifier: str = "d938e770-8046-11e6-8103-6b62a8a99ac4",
+           at: str = "2025-10-09T08:53:20Z") -> dict[str, str]:  # fmt: skip
+    """The headers of PayPal."""
+    signed = f"{identifier}|{at}|{webhook}|{binascii.crc32(body) & 0xFFFFFFFF}"
+    signature = KEY.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+    return {
+        "PayPal-Transmission-Id": identifier,
+        "PayPal-Transmission-Time": at,
+        "PayPal-Transmission-Sig": base64.b64encode(signature).decode(),
+        "PayPal-Cert-Url": PAYPALS_CERTIFICATE,
+        "PayPal-Auth-Algo": "SHA256withRSA",
+    }
+
+
+HEADERS: dict[str, Callable[[bytes], dict[str, str]]] = {"google-chat": lambda body: chat(), "paypal": paypal}
+"""Platform → the headers with which its vendor sends this body."""
