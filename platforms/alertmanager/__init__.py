@@ -9,6 +9,13 @@ class Alertmanager(Platform):
     name = "alertmanager"
     title = "Prometheus Alertmanager"
     purpose = "alerts firing and resolved"
+    types = ("$.status",)
+    telling = (
+        "$.commonLabels.alertname",
+        "$.groupLabels.alertname",
+        "$.commonLabels.severity",
+        "$.commonAnnotations.summary",
+    )
     made_by = "us"
     secret_label = "Bearer token"
     verifier = Bearer()

@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform
 from platforms.http import Request, Response, json_response
+from platforms.telling import Value
 from platforms.verifiers import Credentials, Hmac, Refused
 
 _LONGEST_SECRET = 256
@@ -14,6 +15,12 @@ class Asana(Platform):
     name = "asana"
     title = "Asana"
     purpose = "tasks, projects and comments changed"
+    types = ("$.events[0].action",)
+    telling = (
+        "$.events[0].resource.resource_type",
+        "$.events[0].resource.gid",
+        Value("$.events[0].change.field", before="its "),
+    )
     secret_label = "X-Hook-Secret"
     verifier = Hmac(header="X-Hook-Signature")
     secret_headers = frozenset({"x-hook-secret"})

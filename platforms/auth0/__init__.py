@@ -13,6 +13,8 @@ class Auth0(Platform):
     name = "auth0"
     title = "Auth0"
     purpose = "sign-ins, sign-ups and other logs, by log stream"
+    types = ("$.data.type",)
+    telling = ("$.data.description", "$.data.client_name", "$.data.connection")
     made_by = "us"
     secret_label = "Authorization token"
     verifier = HeaderEquals("Authorization")

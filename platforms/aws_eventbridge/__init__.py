@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import HeaderEquals
 
 
@@ -12,6 +13,8 @@ class AmazonEventBridge(Platform):
     name = "aws-eventbridge"
     title = "Amazon EventBridge"
     purpose = "events of an event bus, by API destination"
+    types = ("$['detail-type']",)
+    telling = (Value("$.source", before="from "),)
     made_by = "us"
     secret_label = "API key"
     verifier = HeaderEquals("X-Api-Key")

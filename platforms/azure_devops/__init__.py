@@ -12,6 +12,8 @@ class AzureDevOps(Platform):
     name = "azure-devops"
     title = "Azure DevOps"
     purpose = "pushes, pull requests, builds and work items"
+    types = ("$.eventType",)
+    telling = ("$.message.text",)
     made_by = "us"
     secret_label = "Password"
     verifier = Basic()

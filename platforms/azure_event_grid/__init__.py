@@ -17,6 +17,8 @@ class AzureEventGrid(Platform):
     name = "azure-event-grid"
     title = "Azure Event Grid"
     purpose = "events of Azure services and topics, in Event Grid's schema"
+    types = ("$.eventType",)
+    telling = ("$.subject",)
     made_by = "us"
     secret_label = "Bearer token"
     verifier = Bearer()

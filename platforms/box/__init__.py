@@ -12,6 +12,8 @@ class Box(Platform):
     name = "box"
     title = "Box"
     purpose = "files and folders changed, comments and tasks"
+    types = ("$.trigger",)
+    telling = ("$.source.name", "$.source.id")
     secret_label = "Primary key"
     verifier = Hmac(
         header="Box-Signature-Primary",

@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, body_with_time
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import TimedHmac
 
 
@@ -12,6 +13,8 @@ class Buildkite(Platform):
     name = "buildkite"
     title = "Buildkite"
     purpose = "builds and jobs started or finished"
+    types = ("$.event",)
+    telling = ("$.pipeline.slug", Value("$.build.number", before="#"), "$.build.state", "$.build.branch", "$.job.name")
     secret_label = "Token"
     verifier = TimedHmac(header="X-Buildkite-Signature", scheme="signature", time="timestamp")
     tolerance = 300

@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import Hmac
 
 
@@ -12,6 +13,15 @@ class CircleCI(Platform):
     name = "circleci"
     title = "CircleCI"
     purpose = "workflows and jobs completed"
+    types = ("$.type",)
+    telling = (
+        "$.project.slug",
+        Value("$.pipeline.number", before="#"),
+        "$.workflow.name",
+        "$.workflow.status",
+        "$.job.name",
+        "$.job.status",
+    )
     made_by = "us"
     secret_label = "Secret token"
     verifier = Hmac(header="circleci-signature", prefix="v1=", separator=",")

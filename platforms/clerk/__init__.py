@@ -8,6 +8,8 @@ class Clerk(StandardWebhooksPlatform):
     name = "clerk"
     title = "Clerk"
     purpose = "users, organisations and sessions"
+    types = ("$.type",)
+    telling = ("$.data.id",)
 
 
 PLATFORM = Clerk()

@@ -12,6 +12,8 @@ class Datadog(Platform):
     name = "datadog"
     title = "Datadog"
     purpose = "monitors and events"
+    types = ("$.event_type",)
+    telling = ("$.title",)
     made_by = "us"
     secret_label = "Bearer token"
     verifier = Bearer()

@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at, together
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import Bearer
 
 
@@ -12,6 +13,8 @@ class DockerRegistry(Platform):
     name = "docker-registry"
     title = "Docker registry"
     purpose = "images pushed, pulled or deleted"
+    types = ("$.events[0].action",)
+    telling = ("$.events[0].target.repository", Value("$.events[0].target.tag", before=":"))
     made_by = "us"
     secret_label = "Bearer token"
     verifier = Bearer()

@@ -15,6 +15,8 @@ class DocuSign(Platform):
     name = "docusign"
     title = "DocuSign"
     purpose = "envelopes sent, signed, completed or voided"
+    types = ("$.event",)
+    telling = ("$.data.envelopeSummary.emailSubject", "$.data.envelopeId")
     secret_label = "Connect key"
     verifier = Hmac(
         header="X-DocuSign-Signature-1",

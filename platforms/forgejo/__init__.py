@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, digest, first_header
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import Hmac
 
 _TIMELESS = frozenset({"commits", "ref_type"})
@@ -15,6 +16,25 @@ class Forgejo(Platform):
     name = "forgejo"
     title = "Forgejo"
     purpose = "pushes, pull requests, issues and releases"
+    types = (
+        Value("$.pusher", word="push"),
+        Value("$.review", word="review"),
+        Value("$.comment", word="comment"),
+        Value("$.pull_request", word="pull_request"),
+        Value("$.issue", word="issue"),
+        Value("$.release", word="release"),
+        Value("$.ref_type", word="branch or tag"),
+    )
+    telling = (
+        "$.action",
+        "$.repository.full_name",
+        Value("$.ref", without="refs/heads/"),
+        Value("$.pull_request.number", before="#"),
+        "$.pull_request.title",
+        Value("$.issue.number", before="#"),
+        "$.issue.title",
+        "$.release.tag_name",
+    )
     made_by = "us"
     verifier = Hmac(header="X-Forgejo-Signature")
 

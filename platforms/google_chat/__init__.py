@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Accepted, Platform, body_with_time
 from platforms.http import Request, Response, json_response
+from platforms.telling import Value
 from platforms.verifiers.google import ChatToken
 
 
@@ -12,6 +13,12 @@ class GoogleChat(Platform):
     name = "google-chat"
     title = "Google Chat"
     purpose = "messages, commands and clicks to a Chat app"
+    types = ("$.type", Value("$.chat", word="chat"))
+    telling = (
+        "$.action.actionMethodName",
+        Value("$.space.displayName", before="in "),
+        Value("$.user.displayName", before="by "),
+    )
     made_by = "nobody"
     verifier = ChatToken()
     required = frozenset({"audience"})

@@ -9,6 +9,8 @@ class Grafana(Platform):
     name = "grafana"
     title = "Grafana"
     purpose = "alerts firing and resolved"
+    types = ("$.status",)
+    telling = ("$.title",)
     made_by = "us"
     verifier = Hmac(
         header="X-Grafana-Alerting-Signature",

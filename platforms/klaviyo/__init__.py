@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at, together
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import Hmac, Timestamp
 
 
@@ -17,6 +18,8 @@ class Klaviyo(Platform):
     name = "klaviyo"
     title = "Klaviyo"
     purpose = "mail and text messages sent, opened or clicked"
+    types = (Value("$.data[0].topic", without="event:klaviyo."),)
+    telling = ("$.data[0].external_id",)
     made_by = "us"
     secret_label = "Secret key"
     verifier = Hmac(

@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at, together
 from platforms.http import Request, Response, json_response
+from platforms.telling import Value
 from platforms.verifiers import Credentials, Hmac
 
 
@@ -17,6 +18,12 @@ class Line(Platform):
     name = "line"
     title = "LINE"
     purpose = "messages to a LINE Official Account"
+    types = ("$.events[0].type",)
+    telling = (
+        "$.events[0].message.type",
+        Value("$.events[0].source.type", before="from "),
+        "$.events[0].postback.data",
+    )
     secret_label = "Channel secret"
     verifier = Hmac(header="x-line-signature", encoding="base64")
 

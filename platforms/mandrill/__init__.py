@@ -64,6 +64,8 @@ class Mandrill(Platform):
     name = "mandrill"
     title = "Mandrill (Mailchimp Transactional)"
     purpose = "mail sent, bounced, opened, clicked or received"
+    types = ("$.event",)
+    telling = ("$.msg.subject", "$.msg.bounce_description")
     secret_label = "Webhook key"
     verifier = UrlAndEvents()
     challenge_methods = frozenset({"HEAD"})

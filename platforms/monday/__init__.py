@@ -41,6 +41,8 @@ class Monday(Platform):
     name = "monday"
     title = "monday.com"
     purpose = "items and columns of a board changed"
+    types = ("$.event.type",)
+    telling = ("$.event.pulseName", "$.event.columnTitle", "$.event.value.label.text")
     secret_label = "Signing secret"
     verifier = AppToken()
     challenge_only = True

@@ -12,6 +12,8 @@ class Notion(Platform):
     name = "notion"
     title = "Notion"
     purpose = "pages, databases and comments changed"
+    types = ("$.type",)
+    telling = ("$.entity.type", "$.entity.id")
     secret_label = "Verification token"
     verifier = Hmac(header="X-Notion-Signature", prefix="sha256=")
 

@@ -8,6 +8,8 @@ class OpenAI(StandardWebhooksPlatform):
     name = "openai"
     title = "OpenAI"
     purpose = "responses, batches and fine-tuning jobs completed"
+    types = ("$.type",)
+    telling = ("$.data.id",)
 
 
 PLATFORM = OpenAI()

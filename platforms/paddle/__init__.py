@@ -12,6 +12,8 @@ class Paddle(Platform):
     name = "paddle"
     title = "Paddle"
     purpose = "transactions, subscriptions and customers"
+    types = ("$.event_type",)
+    telling = ("$.data.id", "$.data.status")
     secret_label = "Secret key"
     verifier = TimedHmac(header="Paddle-Signature", scheme="h1", time="ts", separator=";", joint=":")
     mistaken_key = (r"pdl_(?!ntfset_)", "an API key, not the destination's secret key")

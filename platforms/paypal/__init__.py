@@ -84,6 +84,8 @@ class PayPal(Platform):
     name = "paypal"
     title = "PayPal"
     purpose = "payments, refunds, subscriptions and disputes"
+    types = ("$.event_type",)
+    telling = ("$.summary",)
     secret_label = "Webhook ID"
     verifier = CertifiedTransmission()
     vendor_keys = True

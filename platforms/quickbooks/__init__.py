@@ -9,6 +9,11 @@ class QuickBooks(Platform):
     name = "quickbooks"
     title = "QuickBooks Online"
     purpose = "customers, invoices and payments changed"
+    types = ("$.eventNotifications[0].dataChangeEvent.entities[0].operation",)
+    telling = (
+        "$.eventNotifications[0].dataChangeEvent.entities[0].name",
+        "$.eventNotifications[0].dataChangeEvent.entities[0].id",
+    )
     secret_label = "Verifier token"
     verifier = Hmac(header="intuit-signature", encoding="base64")
 

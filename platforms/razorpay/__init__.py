@@ -12,6 +12,8 @@ class Razorpay(Platform):
     name = "razorpay"
     title = "Razorpay"
     purpose = "payments, refunds and subscriptions"
+    types = ("$.event",)
+    telling = ("$.payload.payment.entity.id", "$.payload.payment.entity.status", "$.payload.subscription.entity.id")
     made_by = "us"
     verifier = Hmac(header="X-Razorpay-Signature")
 

@@ -8,6 +8,8 @@ class Replicate(StandardWebhooksPlatform):
     name = "replicate"
     title = "Replicate"
     purpose = "predictions and trainings completed"
+    types = ("$.status",)
+    telling = ("$.id",)
     secret_label = "Webhook signing key"
 
 

@@ -8,6 +8,8 @@ class Resend(StandardWebhooksPlatform):
     name = "resend"
     title = "Resend"
     purpose = "mail sent, delivered, bounced or received"
+    types = ("$.type",)
+    telling = ("$.data.subject",)
 
 
 PLATFORM = Resend()

@@ -9,6 +9,8 @@ class Sentry(Platform):
     name = "sentry"
     title = "Sentry"
     purpose = "issues, errors and alerts"
+    types = ("$.action",)
+    telling = ("$.data.issue.shortId", "$.data.issue.title", "$.data.event.title", "$.data.error.title")
     secret_label = "Client secret"
     verifier = Hmac(header="Sentry-Hook-Signature")
 

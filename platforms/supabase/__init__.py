@@ -1,6 +1,7 @@
 """Supabase, which signs by Standard Webhooks."""
 
 from platforms.standard_webhooks import StandardWebhooksPlatform
+from platforms.telling import Value
 
 
 # https://supabase.com/docs/guides/auth/auth-hooks#using-hooks
@@ -8,6 +9,8 @@ class Supabase(StandardWebhooksPlatform):
     name = "supabase"
     title = "Supabase"
     purpose = "users and mail, by auth hook"
+    types = ("$.email_data.email_action_type", Value("$.sms", word="text message"), Value("$.user", word="user"))
+    telling = ("$.user.id",)
     secret_label = "Secret"
 
 

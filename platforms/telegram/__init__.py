@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import HeaderEquals
 
 
@@ -12,6 +13,19 @@ class Telegram(Platform):
     name = "telegram"
     title = "Telegram"
     purpose = "messages and button presses to a bot"
+    types = (
+        Value("$.message", word="message"),
+        Value("$.edited_message", word="edited_message"),
+        Value("$.callback_query", word="callback_query"),
+        Value("$.channel_post", word="channel_post"),
+        Value("$.inline_query", word="inline_query"),
+        Value("$.my_chat_member", word="my_chat_member"),
+    )
+    telling = (
+        Value("$.message.chat.title", before="in "),
+        Value("$.message.from.username", before="by "),
+        "$.callback_query.data",
+    )
     made_by = "us"
     secret_label = "secret_token"
     verifier = HeaderEquals("X-Telegram-Bot-Api-Secret-Token")

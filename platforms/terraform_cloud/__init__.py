@@ -12,6 +12,8 @@ class TerraformCloud(Platform):
     name = "terraform-cloud"
     title = "HCP Terraform (Terraform Cloud)"
     purpose = "runs of a workspace, and drift"
+    types = ("$.notifications[0].trigger",)
+    telling = ("$.workspace_name", "$.run_message", "$.notifications[0].run_status")
     made_by = "us"
     secret_label = "Token"
     verifier = Hmac(header="X-TFE-Notification-Signature", algorithm="sha512")

@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request, Response
+from platforms.telling import Value
 from platforms.verifiers import Credentials, Hmac
 
 
@@ -12,6 +13,12 @@ class Trello(Platform):
     name = "trello"
     title = "Trello"
     purpose = "cards, lists and boards changed"
+    types = ("$.action.type",)
+    telling = (
+        "$.action.data.card.name",
+        Value("$.action.data.listAfter.name", before="to "),
+        Value("$.action.data.board.name", before="on "),
+    )
     secret_label = "OAuth 1.0 secret"
     verifier = Hmac(header="X-Trello-Webhook", algorithm="sha1", encoding="base64", signed="{body}{url}")
     challenge_methods = frozenset({"HEAD"})

@@ -4,6 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at, first_header
 from platforms.http import Request, Response, text_response
+from platforms.telling import Value
 from platforms.verifiers import Credentials, Hmac, Timestamp
 
 _MESSAGE = "Twitch-Eventsub-Message-"
@@ -14,6 +15,8 @@ class Twitch(Platform):
     name = "twitch"
     title = "Twitch"
     purpose = "streams, followers and subscriptions, by EventSub"
+    types = ("$.subscription.type",)
+    telling = ("$.event.broadcaster_user_login", Value("$.event.user_login", before="by "))
     made_by = "us"
     verifier = Hmac(
         header=f"{_MESSAGE}Signature",

@@ -1,6 +1,7 @@
 """Webex."""
 
 from platforms.base import Platform
+from platforms.telling import Value
 from platforms.verifiers import Hmac
 
 
@@ -9,6 +10,8 @@ class Webex(Platform):
     name = "webex"
     title = "Webex"
     purpose = "messages, rooms and meetings"
+    types = ("$.resource",)
+    telling = ("$.event", Value("$.data.personEmail", before="by "))
     made_by = "us"
     verifier = Hmac(header="X-Spark-Signature", algorithm="sha1")
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from platforms.base import Platform, digest, first_header
 from platforms.http import Request, Response
+from platforms.telling import Value
 from platforms.verifiers import Credentials, Hmac
 
 _PING = re.compile(rb"webhook_id=[0-9]{1,20}")
@@ -15,6 +16,13 @@ class WooCommerce(Platform):
     name = "woocommerce"
     title = "WooCommerce"
     purpose = "orders, products and customers of a shop"
+    types = (
+        Value("$.line_items", word="order"),
+        Value("$.sku", word="product"),
+        Value("$.discount_type", word="coupon"),
+        Value("$.username", word="customer"),
+    )
+    telling = (Value("$.id", before="#"), "$.status", "$.name")
     made_by = "us"
     verifier = Hmac(header="X-WC-Webhook-Signature", encoding="base64")
 

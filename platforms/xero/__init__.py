@@ -14,6 +14,8 @@ class Xero(Platform):
     name = "xero"
     title = "Xero"
     purpose = "contacts and invoices changed"
+    types = ("$.events[0].eventType",)
+    telling = ("$.events[0].eventCategory", "$.events[0].resourceId")
     secret_label = "Webhooks key"
     verifier = Hmac(header="x-xero-signature", encoding="base64")
 
