@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     bridge_viewer_token: SecretStr | None = Field(
         default=None, description="a second token for the admin page, which shows everything and changes nothing"
     )
+    bridge_listen_token: SecretStr | None = Field(
+        default=None, description="the BRIDGE_ADMIN_TOKEN of the public bridge that webhook-bridge listen listens to"
+    )
     bridge_admin_writes: bool = Field(
         default=False,
         description="on: admin page and API may write webhook definitions; BRIDGE_WEBHOOKS must be a folder",

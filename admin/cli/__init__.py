@@ -7,6 +7,7 @@ import click
 from admin.cli.check import check
 from admin.cli.common import Commands
 from admin.cli.events import events, rejections, tasks
+from admin.cli.listen import listen
 from admin.cli.new import new
 from admin.cli.notify import notify
 from admin.cli.processes import admin, relay, run, worker
@@ -65,6 +66,7 @@ COMMANDS = (
     tasks,
     rejections,
     send,
+    listen,
     schema,
     import_,
     notify,

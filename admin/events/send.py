@@ -108,7 +108,7 @@ def post(url: str, draft: Draft) -> Answer:
         headers["User-Agent"] = "webhook-bridge"
     body = draft.body if draft.body or draft.method != "GET" else None
     try:
-        with _pool(url) as pool:
+        with pool_for(url) as pool:
             answer = pool.request(
                 draft.method,
                 url,
@@ -128,8 +128,8 @@ def post(url: str, draft: Draft) -> Answer:
         raise NotReachable(f"{url} can't be reached: {reason}") from None
 
 
-def _pool(url: str) -> urllib3.PoolManager:
-    """Goes through the environment's proxy, except to this machine."""
+def pool_for(url: str) -> urllib3.PoolManager:
+    """Connections that go through the environment's proxy, except to this machine."""
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
     if proxy is None or is_loopback(parts.hostname) or proxy_bypass(parts.hostname or ""):

@@ -29,15 +29,19 @@ _MOST = 1000
 
 
 @blueprint.before_request
-def _refuse_unknown_parameters() -> None:
+def refuse_unknown_parameters() -> None:
     """A filter that isn't known must not be ignored: the answer would be taken for a filtered one."""
     if request.method != "GET" or request.url_rule is None:
         return
-    known = parameters(re.sub(r"<(\w+)_id>", r"{\1Id}", request.url_rule.rule))
+    known = parameters(re.sub(r"<(\w+?)(_id)?>", _in_openapi, request.url_rule.rule))
     for name in request.args:
         if name not in known:
             remedy = did_you_mean(name, sorted(known)) if known else "this takes none"
             abort(400, f"unknown parameter {name}: {remedy}")
+
+
+def _in_openapi(found: re.Match[str]) -> str:
+    return f"{{{found[1]}{'Id' if found[2] else ''}}}"
 
 
 @blueprint.get("/openapi.json")

@@ -13,7 +13,7 @@ from admin.bridge import NotFound
 from admin.definitions.writer import CantWrite, Changed
 from admin.events.acknowledge import CantNote
 from admin.events.replay import CantReplay
-from admin.page import acknowledging, api, console, orkes_api, pages, runs, webhooks
+from admin.page import acknowledging, api, console, listening, orkes_api, pages, runs, webhooks
 from admin.page.access import COOKIE, NotAllowed, Role, Sessions, check_local, check_same_site
 from admin.page.context import Source, role_of_token, sessions, set_cookie, source
 from admin.page.notes import Notes
@@ -92,6 +92,7 @@ def create_app(settings: Settings) -> Flask:
 
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(api.blueprint)
+    app.register_blueprint(listening.blueprint)
     app.register_blueprint(webhooks.blueprint)
     app.register_blueprint(runs.blueprint)
     app.register_blueprint(console.blueprint)

@@ -42,7 +42,8 @@ def test_the_description_has_every_route_and_no_other(client: FlaskClient) -> No
         (
             rule.rule.replace("<event_id>", "{eventId}")
             .replace("<task_id>", "{taskId}")
-            .replace("<webhook_id>", "{webhook_id}"),
+            .replace("<webhook_id>", "{webhook_id}")
+            .replace("<name>", "{name}"),
             method.lower(),
         )
         for rule in client.application.url_map.iter_rules()

@@ -1,0 +1,153 @@
+"""``webhook-bridge listen``: from a public bridge to one on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import click
+
+from admin.cli.common import Here, fail, here
+from admin.cli.tables import plain
+from admin.events.listen import CantListen, LocalBridge, Posted, PublicBridge, is_safe_for_a_token
+from admin.events.listen import listen as listening
+from admin.urls import url_of
+from platforms.verifiers import CannotSign
+
+
+@click.command()
+@click.argument("url")
+@click.option("--forward", metavar="URL", required=True, help="The webhook's URL at the bridge on this machine.")
+@click.option("-w", "--webhook", metavar="NAME", help="The webhook at the public bridge; by default the forward URL's.")
+@click.option(
+    "--from",
+    "start",
+    metavar="ID|last|DURATION",
+    help="Begin with the delivery of this event, with the newest one, or a while ago, such as 30m.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with the public bridge's BRIDGE_ADMIN_TOKEN.",
+)
+@click.option(
+    "--resign", is_flag=True, help="Sign each delivery anew, as the webhook's definition on this machine says."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+@here
+def listen(
+    here: Here,
+    url: str,
+    forward: str,
+    webhook: str | None,
+    start: str | None,
+    token_file: Path | None,
+    resign: bool,
+    as_json: bool,
+) -> None:
+    """Post the deliveries of a public bridge to a bridge on this machine, as they come.
+
+    URL is the address of the public bridge's admin page. Its definition of the webhook says `listen: true`. The token
+    is its BRIDGE_ADMIN_TOKEN, by BRIDGE_LISTEN_TOKEN (environment or .env) or --token-file, and is sent by https only,
+    or to this machine, as through an ssh tunnel.
+
+    Deliveries are posted in order, with method, query, headers and bytes as they came, so that the same secret verifies
+    them. While the bridge on this machine is away they wait, and so they do while this command doesn't run: the public
+    bridge keeps the newest 200 for an hour. One may come twice, and is a duplicate then. Ctrl-C ends it.
+
+    --resign signs them with the secret, and the time, of here: for webhooks with another secret here, for deliveries
+    older than their platform's tolerance, and for those that are proven by a token, which is never passed on.
+
+    \b
+    Examples:
+      webhook-bridge listen https://bridge-admin.example.com --forward http://localhost:8000/webhook/github-deploys
+      ssh -L 9090:localhost:8090 HOST     # then, in another terminal
+      webhook-bridge listen http://localhost:9090 --forward http://localhost:8000/webhook/slack --from 30m --resign
+    """
+    local_name = _local_name(forward)
+    _check(url, "URL")
+    if not is_safe_for_a_token(url):
+        raise click.BadParameter("the token would be readable on its way: use https, or ssh -L", param_hint="URL")
+    name = webhook or local_name
+    if name is None:
+        raise click.UsageError("which webhook? --forward doesn't end in /webhook/NAME: say --webhook NAME")
+    local = LocalBridge(forward)
+    if resign:
+        definition = next((one for one in here.definitions.webhooks if one.url_id == local_name), None)
+        if definition is None:
+            fail(f"--resign: no webhook on this machine has the URL /webhook/{local_name}")
+        known = definition.public_url or here.settings.bridge_public_url
+        local = LocalBridge(forward, definition, url_of(definition, here.settings) if known else None)
+    public = PublicBridge(url, name, _token(here, token_file))
+    last: Posted | None = None
+    has_hinted = False
+    try:
+        click.echo(f"Listening to {plain(name)}; press Ctrl-C to stop.", err=True)
+        for last in listening(public, local, start, lambda text: click.echo(plain(text), err=True)):
+            click.echo(_as_json(last) if as_json else _line(last))
+            if last.answer.status == 401 and not resign and not has_hinted:
+                click.echo("refused: if the secret here is another one, or it is too old, see --resign", err=True)
+                has_hinted = True
+    except (CantListen, CannotSign) as error:
+        fail(error)
+    except KeyboardInterrupt:
+        if last is not None:
+            click.echo(f"\nto go on after it: --from {plain(last.delivery.event_id)}", err=True)
+
+
+def _check(url: str, which: str) -> None:
+    """Raises BadParameter unless it is a URL without a password, which would show in the list of processes."""
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url or parts.query or parts.fragment:
+        raise click.BadParameter("not a URL such as https://bridge-admin.example.com", param_hint=which)
+    if parts.username is not None or parts.password is not None:
+        raise click.BadParameter("a URL with a password shows it to everyone on this machine", param_hint=which)
+
+
+def _local_name(forward: str) -> str | None:
+    """The last part of ``…/webhook/NAME``."""
+    _check(forward, "--forward")
+    before, _, name = urlsplit(forward).path.rpartition("/")
+    return unquote(name) if name and before.endswith("/webhook") else None
+
+
+def _token(here: Here, file: Path | None) -> str | None:
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.BadParameter(f"{file} can't be read: {error}", param_hint="--token-file") from None
+    token = here.settings.bridge_listen_token
+    return token.get_secret_value() if token is not None else None
+
+
+def _line(posted: Posted) -> str:
+    delivery, answer = posted.delivery, posted.answer
+    parts = [
+        delivery.received_at,
+        delivery.method,
+        delivery.event_id,
+        f"{len(delivery.content())} bytes",
+        "->",
+        answer.phrase,
+        answer.said,
+    ]
+    return "  ".join(map(plain, filter(None, parts)))
+
+
+def _as_json(posted: Posted) -> str:
+    delivery, answer = posted.delivery, posted.answer
+    fields = {
+        "eventId": delivery.event_id,
+        "receivedAt": delivery.received_at,
+        "method": delivery.method,
+        "bytes": len(delivery.content()),
+        "status": answer.status,
+        "answer": answer.said,
+    }
+    return json.dumps(fields)

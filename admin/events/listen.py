@@ -1,0 +1,260 @@
+"""Fetches deliveries from a public bridge, and posts them to a bridge on this machine.
+
+Nothing that the public bridge answers can have any effect here but posts to the one URL that was given.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+import urllib3
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from admin.events.send import Answer, NotReachable, draft_for, pool_for, post, signed
+from config.loopback import is_loopback
+from config.webhooks import Webhook
+from platforms.verifiers import Draft
+
+EVERY = 1.0
+"""Seconds between two questions for new deliveries."""
+_LONGEST_PAUSE = 10.0
+_TIMEOUT = 30.0
+_LARGEST = 64 * 1024 * 1024
+"""Bytes of an answer: more than any delivery in base64."""
+_AGAIN = frozenset({404, 408, 425, 429})
+"""Answers of the local bridge, besides 5xx, after which a delivery is posted again: it may be about to be defined."""
+_HOP_BY_HOP = frozenset(
+    [
+        "connection",
+        "content-length",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+    ]
+)
+"""Headers that belong to a connection, or to the proxies before the public bridge."""
+
+_Result = TypeVar("_Result")
+_Header = Annotated[str, Field(max_length=70_000, pattern=r"^[\t\x20-\x7e\x80-\xff]*$")]
+_Name = Annotated[str, Field(max_length=256, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+
+
+class CantListen(Exception):
+    """The public bridge refuses, or what it says isn't what a bridge says; the text says why."""
+
+
+class Away(Exception):
+    """The public bridge can't be reached now, or can't answer."""
+
+
+class Delivery(BaseModel):
+    """A delivery as the public bridge describes it. What it may contain is bounded here."""
+
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True)
+
+    id: int = Field(ge=1)
+    event_id: str = Field(max_length=100)
+    received_at: str = Field(max_length=40)
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    query: str = Field(max_length=70_000, pattern=r"^[!\"$-~\x80-\xff]*$")
+    headers: dict[_Name, _Header]
+    body: str
+
+    def content(self) -> bytes:
+        """The body's bytes. Raises CantListen if it isn't base64."""
+        try:
+            return base64.b64decode(self.body, validate=True)
+        except (binascii.Error, ValueError):
+            raise CantListen("the public bridge's answer has a body that isn't base64") from None
+
+
+class _Page(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    next: int = Field(ge=0)
+    deliveries: tuple[Delivery, ...]
+
+
+class PublicBridge:
+    """One webhook of a public bridge."""
+
+    def __init__(self, url: str, webhook: str, token: str | None):
+        """`url`: of its admin page."""
+        self._url = f"{url.rstrip('/')}/api/webhooks/{quote(webhook, safe='')}/deliveries"
+        self._headers = {"Accept": "application/json", "User-Agent": "webhook-bridge"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self.last = -1
+        """The number after which the next deliveries come; -1 before the first answer."""
+
+    def begin(self, start: str | None) -> tuple[Delivery, ...]:
+        """The first deliveries, from `start` on; None for those that come from now on. Raises CantListen or Away."""
+        return self._take(self._ask({"from": start} if start is not None else {}))
+
+    def next(self) -> tuple[Delivery, ...]:
+        """What has come since, in order of arrival. Raises CantListen or Away."""
+        return self._take(self._ask({"after": str(self.last)}))
+
+    def _take(self, page: _Page) -> tuple[Delivery, ...]:
+        ids = [delivery.id for delivery in page.deliveries]
+        if ids != sorted(set(ids)) or (ids and (ids[0] <= self.last or ids[-1] != page.next)):
+            raise CantListen("the public bridge's answer has deliveries out of order")
+        self.last = page.next
+        return page.deliveries
+
+    def _ask(self, query: dict[str, str]) -> _Page:
+        url = f"{self._url}?{urlencode(query)}" if query else self._url
+        status, body = self._get(url)
+        if status == 429 or status >= 500:
+            raise Away(f"the public bridge answers {status}")
+        if status != 200:
+            said = Answer(status, body).said or "is this the address of an admin page?"
+            raise CantListen(f"the public bridge answers {Answer(status, b'').phrase}: {said}")
+        try:
+            return _Page.model_validate_json(body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise CantListen(
+                f"the public bridge's answer isn't one of a bridge: {first['loc']}: {first['msg']}"
+            ) from None
+
+    def _get(self, url: str) -> tuple[int, bytes]:
+        try:
+            with pool_for(url) as pool:
+                answer = pool.request(
+                    "GET",
+                    url,
+                    headers=self._headers,
+                    retries=False,
+                    redirect=False,
+                    timeout=_TIMEOUT,
+                    preload_content=False,
+                )
+                try:
+                    body = answer.read(_LARGEST + 1, decode_content=False)
+                finally:
+                    answer.release_conn()
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise Away(f"the public bridge can't be reached: {getattr(error, 'reason', None) or error}") from None
+        if len(body) > _LARGEST:
+            raise CantListen("the public bridge's answer is larger than any delivery")
+        return answer.status, body
+
+
+@dataclass(frozen=True)
+class LocalBridge:
+    """Where deliveries are posted."""
+
+    url: str
+    resign: Webhook | None = None
+    """A definition by which they are signed anew."""
+    signed_url: str | None = None
+    """The URL that the platform would call, which some signatures cover."""
+
+    def post(self, delivery: Delivery) -> Answer:
+        """Raises NotReachable, CannotSign or CantListen."""
+        return post(_with_query(self.url, delivery), self._draft(delivery))
+
+    def _draft(self, delivery: Delivery) -> Draft:
+        headers = {
+            name.lower(): value
+            for name, value in delivery.headers.items()
+            if name.lower() not in _HOP_BY_HOP and not name.lower().startswith(("x-forwarded-", "x-real-", "proxy-"))
+        }
+        url = _with_query(self.signed_url or self.url, delivery)
+        draft = draft_for(url, delivery.content(), headers, delivery.method)
+        if self.resign is None:
+            return draft
+        made = signed(self.resign, draft)
+        # The last of each name is the new one.
+        return Draft(made.method, made.url, {n.lower(): v for n, v in made.headers.items()}, made.body, made.now)
+
+
+def _with_query(url: str, delivery: Delivery) -> str:
+    printable = "".join(map(chr, range(0x21, 0x7F)))
+    return f"{url}?{quote(delivery.query, safe=printable, encoding='latin-1')}" if delivery.query else url
+
+
+@dataclass(frozen=True)
+class Posted:
+    """A delivery that the local bridge has answered."""
+
+    delivery: Delivery
+    answer: Answer
+
+
+def listen(
+    public: PublicBridge,
+    local: LocalBridge,
+    start: str | None,
+    say: Callable[[str], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Posted]:
+    """Posts deliveries in the order of their arrival, each until the local bridge has taken or refused it.
+
+    Goes on for ever. `say` is told, once each time, that one of the two is away or back. Raises CantListen, CannotSign.
+    """
+    fetch = _Patient("The public bridge", say, sleep)
+    hand_over = _Patient("The local bridge", say, sleep)
+    found = fetch.until_done(lambda: public.begin(start))
+    while True:
+        for delivery in found:
+            yield Posted(delivery, hand_over.until_done(lambda one=delivery: _taken(local, one)))  # type: ignore[misc]
+        if not found:
+            sleep(EVERY)
+        found = fetch.until_done(public.next)
+
+
+def _taken(local: LocalBridge, delivery: Delivery) -> Answer:
+    """Raises Away if it is to be posted again."""
+    try:
+        answer = local.post(delivery)
+    except NotReachable as error:
+        raise Away(str(error)) from None
+    if answer.status in _AGAIN or answer.status >= 500:
+        raise Away(f"it answers {answer.phrase} to event {delivery.event_id}")
+    return answer
+
+
+class _Patient:
+    """Tries again, with growing pauses, while the other side is away."""
+
+    def __init__(self, name: str, say: Callable[[str], None], sleep: Callable[[float], None]):
+        self._name = name
+        self._say = say
+        self._sleep = sleep
+
+    def until_done(self, action: Callable[[], _Result]) -> _Result:
+        pause, said = 0.5, ""
+        while True:
+            try:
+                result = action()
+            except Away as error:
+                if str(error) != said:
+                    self._say(f"{self._name} is away, trying again: {error}")
+                said = str(error)
+                self._sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                if said:
+                    self._say(f"{self._name} is back.")
+                return result
+
+
+def is_safe_for_a_token(url: str) -> bool:
+    """Whether a token may be sent there: by https, or not off this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or is_loopback(parts.hostname)

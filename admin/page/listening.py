@@ -1,0 +1,93 @@
+"""Gives admins the deliveries of webhooks with `listen`, as they came: for `webhook-bridge listen`."""
+
+from __future__ import annotations
+
+import structlog
+from flask import Blueprint, Response, abort, g, jsonify, request
+
+from admin.api.base import as_json
+from admin.api.listening import RawDeliveries, RawDelivery
+from admin.bridge import Bridge, NotFound
+from admin.page.access import NotAllowed
+from admin.page.api import refuse_unknown_parameters
+from admin.page.pages import bridge
+from config.durations import parse_duration
+from store.delivery_records import ListedDelivery
+
+_MOST = 50
+_BYTES = 4 * 1024 * 1024
+"""Bytes of the bodies in one answer; a larger body is alone in its."""
+_ALL = 100_000
+"""More than any webhook's kept deliveries."""
+_LEAST = 8
+"""Characters of an event's id that may stand for it."""
+
+blueprint = Blueprint("listening", __name__, url_prefix="/api")
+blueprint.before_request(refuse_unknown_parameters)
+
+
+@blueprint.get("/webhooks/<name>/deliveries")
+def deliveries(name: str) -> Response:
+    """Those after `after`, or from `from` on; with neither only where the next one will be."""
+    if g.role != "admin":
+        raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to listen to deliveries")
+    here = bridge()
+    definition = here.definitions.by_name.get(name)
+    if definition is None:
+        raise NotFound(f"no webhook {name}")
+    if not definition.listen:
+        abort(409, f"webhook {name} can't be listened to: add listen: true to its definition")
+    after, start = request.args.get("after"), request.args.get("from")
+    if after is not None:
+        last = _number(after)
+    else:
+        structlog.get_logger().info("somebody listens to deliveries", who=g.who, webhook=name, start=start)
+        last = _before(here, name, start)
+    # Without a place to begin at, `last` is the newest.
+    listed = here.store.raw_deliveries.listed(name, last, _MOST)
+    kept = here.store.raw_deliveries.read(_as_many_as_fit(listed))
+    answer = RawDeliveries(
+        webhook=name,
+        next=kept[-1].id if kept else last,
+        deliveries=[RawDelivery.of(one, received_at=one.at) for one in kept],
+    )
+    return jsonify(as_json(answer))
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 18:
+        abort(400, "after must be a number that an earlier answer gave as next")
+    return int(text)
+
+
+def _before(here: Bridge, name: str, start: str | None) -> int:
+    """The id after which to begin: with the newest delivery, with one event's, or with a duration ago."""
+    listed = here.store.raw_deliveries.listed(name, 0, _ALL)
+    newest = listed[-1].id if listed else 0
+    if start is None:
+        return newest
+    if start == "last":
+        return max(0, newest - 1)
+    found = next((one for one in listed if _is_meant(start, one.event_id)), None)
+    if found is None:
+        try:
+            since = here.store.now() - int(parse_duration(start) * 1000)
+        except ValueError:
+            raise NotFound(f"no kept delivery of {name} left an event {start}") from None
+        found = next((one for one in listed if one.at >= since), None)
+    return newest if found is None else found.id - 1
+
+
+def _is_meant(start: str, event_id: str) -> bool:
+    return event_id == start or (len(start) >= _LEAST and event_id.startswith(start.lower()))
+
+
+def _as_many_as_fit(listed: list[ListedDelivery]) -> list[int]:
+    ids: list[int] = []
+    size = 0
+    for one in listed:
+        size += one.size
+        if ids and size > _BYTES:
+            break
+        ids.append(one.id)
+    return ids
