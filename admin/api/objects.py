@@ -313,17 +313,6 @@ class NewWebhook(WebhookStatus):
     secret: str | None = Field(None, description="only if it was generated")
 
 
-class Rejection(ApiObject):
-    """A delivery that was refused, or that `only` filtered out."""
-
-    webhook: str
-    at: Time
-    status: int
-    reason: str
-    remote: str | None
-    method: str
-
-
 # --- what is wrong ------------------------------------------------------------------------------------------
 
 

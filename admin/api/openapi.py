@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
-from admin.api import listening, objects
+from admin.api import listening, objects, rejections
 from admin.api.base import ApiObject, Json
 from store.records import EventStatus
 
@@ -30,7 +30,9 @@ _OBJECTS: tuple[type[ApiObject], ...] = (
     objects.NotePlan,
     objects.Task,
     objects.WholeTask,
-    objects.Rejection,
+    rejections.Rejection,
+    rejections.KeptRejection,
+    rejections.AcceptedRejection,
     listening.RawDeliveries,
     objects.Error,
     objects.Credentials,
@@ -159,6 +161,7 @@ def parameters(path: str) -> frozenset[str]:
 def description() -> Json:
     """The description of every route under /api."""
     event_id = {"name": "eventId", "in": "path", "required": True, "schema": TEXT}
+    rejection_id = {"name": "rejectionId", "in": "path", "required": True, "schema": TEXT}
     task_id = {"name": "taskId", "in": "path", "required": True, "schema": TEXT}
     return {
         "openapi": "3.1.0",
@@ -224,11 +227,23 @@ def description() -> Json:
             ),
             "/api/rejections": _get(
                 "The newest rejected deliveries, or the newest that `only` filtered out",
-                _answers(_list(objects.Rejection), "the rejections"),
+                _answers(_list(rejections.Rejection), "the rejections"),
                 _query("webhook", "only of this webhook"),
                 _query("filtered", "true: those that `only` filtered out"),
                 _limit(50),
             ),
+            "/api/rejections/{rejectionId}": _get(
+                "A refused delivery that was kept, and whether it would be accepted now",
+                _answers(_ref(rejections.KeptRejection), "the delivery", "200", "404"),
+                rejection_id,
+            ),
+            "/api/rejections/{rejectionId}/retry": {
+                "post": {
+                    "summary": "Verify a refused delivery again, and accept it as an event that arrives now",
+                    "parameters": [rejection_id],
+                    "responses": _answers(_ref(rejections.AcceptedRejection), "its event", "201", "404", "409"),
+                }
+            },
             **_orkes_paths(),
         },
         "components": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from admin.explain.set_aside import in_words, name_of
@@ -58,6 +58,8 @@ class State:
     deciding_until: int | None
     """When the leader's term ends; None if there is no leader."""
     now: int
+    acceptable: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """webhook → how many of so many refused deliveries would be accepted now."""
     left: Sequence[str] = ()
     """The workflows that BRIDGE_LEAVE_TO_CONDUCTOR names."""
 
@@ -209,7 +211,16 @@ def _webhooks(state: State) -> list[Issue]:
             if state.verified_at.get(name) is None:
                 text += " It is not verified yet."
             found.append(Issue("warning", text, page="rejections", query={"webhook": name}))
+    for name, (number, seen) in sorted(state.acceptable.items()):
+        text = f"{would_be_accepted(name, number, seen)}: retry them."
+        found.append(Issue("warning", text, page="ask_retry", query={"webhook": name}))
     return found
+
+
+def would_be_accepted(webhook: str, number: int, seen: int) -> str:
+    """What is said of refused deliveries that today's definition accepts."""
+    last = f"{number} of the last {seen} refused deliveries" if seen > 1 else "The last refused delivery"
+    return f"{last} of {webhook} would be accepted now"
 
 
 def _conductors_webhooks(state: State) -> list[Issue]:

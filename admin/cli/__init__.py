@@ -6,11 +6,12 @@ import click
 
 from admin.cli.check import check
 from admin.cli.common import Commands
-from admin.cli.events import events, rejections, tasks
+from admin.cli.events import events, tasks
 from admin.cli.listen import listen
 from admin.cli.new import new
 from admin.cli.notify import notify
 from admin.cli.processes import admin, relay, run, worker
+from admin.cli.rejections import rejections
 from admin.cli.send import send
 from admin.cli.transfer import migrate_store
 from admin.cli.webhooks import import_, pause, resume, schema, webhooks

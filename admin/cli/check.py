@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from admin.api.objects import problem, setting_problem
+from admin.check.health import would_be_accepted
 from admin.check.proxies import on_proxies
 from admin.check.sample_events import sample_events
 from admin.check.secrets_in_git import find_secrets_in_git
@@ -19,6 +20,7 @@ from admin.cli.common import (
 )
 from admin.cli.tables import plain
 from admin.conductor import connect
+from admin.events.refused import Refused
 from admin.explain.set_aside import name_of, next_try, why
 from config.webhooks import Definitions, DefinitionsError, Problem
 from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
@@ -148,6 +150,9 @@ def _ask_store(here: Here) -> list[Finding]:
     if missed := facts.get("index_misses"):
         what = f"{missed} were missing from Conductor's index when the worker last reconciled"
         found.append(Finding("warning", what, "it lags, or has lost them"))
+    for name, (number, seen) in sorted(Refused(here.bridge).acceptable().items()):
+        remedy = f"webhook-bridge rejections retry --webhook {name}"
+        found.append(Finding("warning", would_be_accepted(name, number, seen), remedy))
     return found
 
 

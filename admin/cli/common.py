@@ -21,6 +21,7 @@ from config.settings import Settings, SettingsError, load_settings
 from config.webhooks import Definitions, DefinitionsError, Webhook, load_definitions
 from criteria.suggestions import did_you_mean
 from platforms import PLATFORMS
+from relay.retry import StillRefused
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from store.protocols import Store
@@ -39,7 +40,15 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (SettingsError, DefinitionsError, StoreUnavailable, NewerStore, NotFound, CantReplay) as error:
+        except (
+            SettingsError,
+            DefinitionsError,
+            StoreUnavailable,
+            NewerStore,
+            NotFound,
+            CantReplay,
+            StillRefused,
+        ) as error:
             fail(error)
 
 

@@ -1,4 +1,4 @@
-"""The commands about what was received and what is waiting: events, tasks, rejections."""
+"""The commands about what was received and what is waiting: events, tasks."""
 
 from __future__ import annotations
 
@@ -346,24 +346,3 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
             f"{event.status}, {iso(event.received_at)}"
         )
         _echo_finding(finding)
-
-
-# --- rejections ---------------------------------------------------------------------------------------------
-
-
-@click.command()
-@click.option("-w", "--webhook", shell_complete=complete_webhook, help="Only those of this webhook.")
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
-@click.option("--filtered", is_flag=True, help="Show those that `only` filtered out instead.")
-@as_json_option
-@here
-def rejections(here: Here, webhook: str | None, limit: int, filtered: bool, as_json: bool) -> None:
-    """List the newest rejected deliveries, with the reasons that their senders aren't told."""
-    check_webhook(here, webhook)
-    found = here.store.queries.rejections(webhook, limit, filtered)
-    if as_json:
-        echo_json(list(map(objects.Rejection.of, found)))
-        return
-    rows = [[iso(one.at), one.webhook, one.method, one.status, one.remote, one.reason] for one in found]
-    nothing = "none filtered" if filtered else "no rejections"
-    echo_table(["AT", "WEBHOOK", "METHOD", "ANSWER", "FROM", "REASON"], rows, nothing)

@@ -12,6 +12,7 @@ from flask import Blueprint, Response, abort, jsonify, request
 from admin.api import objects
 from admin.api.base import ApiObject, as_json
 from admin.api.openapi import description, parameters
+from admin.api.rejections import Rejection
 from admin.bridge import DAY
 from admin.check.health import what_is_wrong
 from admin.events.replay import replay as replay_event
@@ -148,7 +149,7 @@ def rejections() -> Response:
     found = bridge().store.queries.rejections(
         request.args.get("webhook"), _limit(50), filtered=request.args.get("filtered") == "true"
     )
-    return _answer(list(map(objects.Rejection.of, found)))
+    return _answer(list(map(Rejection.of, found)))
 
 
 def _answer(found: ApiObject | Sequence[ApiObject]) -> Response:

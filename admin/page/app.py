@@ -13,7 +13,7 @@ from admin.bridge import NotFound
 from admin.definitions.writer import CantWrite, Changed
 from admin.events.acknowledge import CantNote
 from admin.events.replay import CantReplay
-from admin.page import acknowledging, api, console, listening, orkes_api, pages, runs, webhooks
+from admin.page import acknowledging, api, console, listening, orkes_api, pages, rejections, runs, webhooks
 from admin.page.access import COOKIE, NotAllowed, Role, Sessions, check_local, check_same_site
 from admin.page.context import Source, role_of_token, sessions, set_cookie, source
 from admin.page.notes import Notes
@@ -21,6 +21,7 @@ from admin.page.readiness import Readiness, find_problem
 from admin.page.wrong_tokens import TooManyWrongTokens, WrongTokens
 from config.settings import Settings
 from relay.forwarded import believing
+from relay.retry import StillRefused
 from store.errors import NewerStore, StoreUnavailable
 
 _OPEN = {"pages.login", "pages.log_in", "pages.health", "pages.ready", "static", "orkes.token"}
@@ -84,6 +85,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_error_handler(Changed, lambda error: _error(409, str(error)))
     app.register_error_handler(CantNote, lambda error: _error(409, str(error)))
     app.register_error_handler(CantReplay, lambda error: _error(409, str(error)))
+    app.register_error_handler(StillRefused, lambda error: _error(409, f"It is still refused: {error}"))
     app.register_error_handler(NotAllowed, lambda error: _error(403, str(error)))
     app.register_error_handler(TooManyWrongTokens, _on_too_many_attempts)
     app.register_error_handler(StoreUnavailable, _on_no_store)
@@ -91,6 +93,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_error_handler(Exception, _on_bug)
 
     app.register_blueprint(pages.blueprint)
+    app.register_blueprint(rejections.api)
     app.register_blueprint(api.blueprint)
     app.register_blueprint(listening.blueprint)
     app.register_blueprint(webhooks.blueprint)

@@ -29,6 +29,7 @@ from admin.check.health import State, ago, what_is_wrong
 from admin.cli.tables import plain, pretty
 from admin.events.failed import failed_since
 from admin.events.paths import select
+from admin.events.refused import Refused
 from admin.events.replay import replay as replay_event
 from admin.events.replay import replay_all
 from admin.events.replay_plan import Plan, choose, plan_of
@@ -83,6 +84,7 @@ def state_of(bridge: Bridge, now: int) -> State:
         set_aside_counts=store.quarantine.counts(),
         deciding_until=decider[1] if decider else None,
         now=now,
+        acceptable=Refused(bridge).acceptable(),
         left=bridge.settings.bridge_leave_to_conductor,
     )
 
@@ -263,20 +265,6 @@ def task(task_id: str) -> str:
         targets=explained.targets,
         near=explained.near,
         matches=pretty(found.matches)[:_LONGEST_SHOWN],
-    )
-
-
-@blueprint.get("/rejections")
-def rejections() -> str:
-    here = bridge()
-    webhook = request.args.get("webhook") or None
-    filtered = request.args.get("filtered") == "true"
-    return render(
-        "rejections.html",
-        rejections=here.store.queries.rejections(webhook, 200, filtered),
-        filtered=filtered,
-        webhook=webhook,
-        names=sorted({*here.definitions.by_name, *filter(None, [webhook])}),
     )
 
 

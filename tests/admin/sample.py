@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from admin.bridge import Bridge, read_definitions
 from config.settings import Settings
 from relay.fingerprints import fingerprint
+from store.keeping import KeptDelivery
 from store.records import Decision, NewEvent, NewTarget, Rejection, Result, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store
+from testkit import signing
 
 DEFINITIONS = """\
 webhooks:
@@ -36,6 +38,9 @@ webhooks:
     receivers:
       sample_webhook_for_slack: any
 """
+
+KEEPING = DEFINITIONS.replace("    platform: github\n", "    platform: github\n    keep_rejected: 100\n")
+"""The same, where github-deploys keeps what it refuses."""
 
 P256_KEY = (
     "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1"
@@ -99,6 +104,25 @@ def make_sample(folder: Path, **more: Any) -> Sample:
     sample = Sample(folder, open_store(settings.bridge_database), settings)
     _fill(sample, int(time.time() * 1000))
     return sample
+
+
+def keep_refused(sample: Sample, body: bytes = b'{"ref": "kept"}', **more: Any) -> str:
+    """A delivery of github-deploys that was refused for a wrong secret and would be accepted now. Returns its id."""
+    secret = "a-secret-of-more-than-sixteen-characters"
+    given = signing.github(more.pop("secret", secret), body, "d-kept")
+    headers = {name.lower(): value for name, value in given.items()} | {"x-evil": "<b>\x1b[31m</b>"}
+    kept = KeptDelivery(
+        new_event_id(), "github-deploys", sample.store.now(), 401, "the signature <i>", "203.0.113.9", "POST",
+        "/webhook/", "http://127.0.0.1:8000/webhook/github-deploys", "page=2", headers, body,
+    )  # fmt: skip
+    kept = replace(kept, **more)
+    file = sample.folder / "webhooks.yaml"
+    if "keep_rejected" not in file.read_text(encoding="utf-8"):
+        file.write_text(KEEPING, encoding="utf-8")
+    sample.store.kept_deliveries.keep([kept], {kept.webhook: 100})
+    rejection = Rejection("github-deploys", kept.at, 401, kept.reason, kept.remote, kept_id=kept.id)
+    sample.store.deliveries.record_rejections([rejection], {})
+    return kept.id
 
 
 def _fill(sample: Sample, now: int) -> None:

@@ -24,7 +24,7 @@ from platforms import PLATFORMS
 from store.records import EventFilter
 from store.story import Note
 from store.transfer import TABLES
-from tests.admin.sample import DEFINITIONS, Sample, make_sample
+from tests.admin.sample import DEFINITIONS, Sample, keep_refused, make_sample
 
 ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
@@ -33,6 +33,15 @@ OWN_SESSION = {"pages.log_in", "pages.logout", "orkes.token"}
 """What begins or ends the sender's own session, and nothing else."""
 ELSEWHERE = {"webhooks.test", "runs.run"}
 """What changes something in a relay or in Conductor, which are not there here."""
+KEEPER = """\
+  - name: keeper
+    platform: github
+    secret: a-secret-of-more-than-sixteen-characters
+    keep_rejected: 9
+    receivers:
+      deploy: any
+"""
+"""One more webhook, which keeps what it refuses."""
 NEW = {
     "name": "made-by-a-request",
     "verifier": "HEADER_BASED",
@@ -49,9 +58,10 @@ class Walk:
         self.sample: Sample = make_sample(
             folder, bridge_admin_writes=True, bridge_admin_token=ADMIN, bridge_viewer_token=VIEWER
         )
+        self.refused = keep_refused(self.sample, webhook="keeper")
         definitions = folder / "webhooks"
         definitions.mkdir()
-        (definitions / "all.yaml").write_text(DEFINITIONS, encoding="utf-8")
+        (definitions / "all.yaml").write_text(DEFINITIONS + KEEPER, encoding="utf-8")
         settings = self.sample.settings.model_copy(
             update={"bridge_webhooks": definitions, "bridge_relay_url": "http://127.0.0.1:1"}
         )
@@ -83,6 +93,7 @@ class Walk:
             "name": "github-deploys",
             "event_id": sample.events["refused"],
             "task_id": "task-late",
+            "rejection_id": self.refused,
             "webhook_id": "github-deploys",
             "workflow_id": "w-1",
         }
@@ -106,6 +117,7 @@ class Walk:
         form = {
             "form_token": form_token,
             "version": self.version,
+            "webhook": "keeper" if rule.endpoint == "pages.retry_many" else "",
             "confirm": "github-deploys",
             "status": "failed",
             "number": str(failed),

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
 
 from tests.admin.page import axe, browser
-from tests.admin.sample import Sample, make_sample
+from tests.admin.sample import Sample, keep_refused, make_sample
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -42,6 +42,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     sample.store.deliveries.record_rejections(
         [], {("github-deploys", "accepted"): 7, ("github-deploys", "rejected"): 2}
     )
+    sample.events["refused delivery"] = keep_refused(sample)
     yield sample
     sample.store.close()
 
@@ -57,6 +58,8 @@ def paths(sample: Sample) -> list[str]:
         "/tasks",
         "/tasks/task-other",
         "/rejections",
+        f"/rejections/{sample.events['refused delivery']}",
+        "/rejections/retry?webhook=github-deploys",
         "/changes",
         "/new",
         "/new?platform=github",

@@ -42,6 +42,7 @@ def test_the_description_has_every_route_and_no_other(client: FlaskClient) -> No
         (
             rule.rule.replace("<event_id>", "{eventId}")
             .replace("<task_id>", "{taskId}")
+            .replace("<rejection_id>", "{rejectionId}")
             .replace("<webhook_id>", "{webhook_id}")
             .replace("<name>", "{name}"),
             method.lower(),

@@ -1,0 +1,183 @@
+"""The commands about refused deliveries: list, show, retry."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from admin.api.rejections import Rejection, RetryOfMany, kept_rejection
+from admin.cli.common import (
+    Commands,
+    Here,
+    as_json_option,
+    check_webhook,
+    complete_webhook,
+    echo_json,
+    echo_table,
+    here,
+    me,
+)
+from admin.cli.tables import compact, plain, pretty
+from admin.events.refused import Plan, Refused, Retried
+from config.durations import parse_duration
+from store.records import Change, iso
+
+
+@click.group(cls=Commands, invoke_without_command=True)
+@click.option("-w", "--webhook", shell_complete=complete_webhook, help="Only those of this webhook.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
+@click.option("--filtered", is_flag=True, help="Show those that `only` filtered out instead.")
+@as_json_option
+@here
+@click.pass_context
+def rejections(ctx: click.Context, here: Here, webhook: str | None, limit: int, filtered: bool, as_json: bool) -> None:
+    """List the newest rejected deliveries, with the reasons that their senders aren't told; show or retry one.
+
+    A webhook with `keep_rejected` keeps them with their bytes, under the id in the column KEPT. Once its secret is
+    corrected, they can be verified again.
+
+    \b
+    Examples:
+      webhook-bridge rejections --webhook github-deploys
+      webhook-bridge rejections show 01935c2e-6f3a-7000-8000-000000000000
+      webhook-bridge rejections retry --webhook github-deploys --since 2h --dry-run
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    check_webhook(here, webhook)
+    found = here.store.queries.rejections(webhook, limit, filtered)
+    if as_json:
+        echo_json(list(map(Rejection.of, found)))
+        return
+    rows = [[iso(one.at), one.webhook, one.method, one.status, one.remote, one.kept_id, one.reason] for one in found]
+    nothing = "none filtered" if filtered else "no rejections"
+    echo_table(["AT", "WEBHOOK", "METHOD", "ANSWER", "FROM", "KEPT", "REASON"], rows, nothing)
+
+
+@rejections.command()
+@click.argument("kept_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@here
+def show(here: Here, kept_id: str, as_json: bool) -> None:
+    """Show a refused delivery that was kept, and whether it would be accepted now.
+
+    Its signature isn't shown, nor what `hide` names, nor a body that can't be read. Nobody has proven what is in it.
+    """
+    refused = Refused(here.bridge)
+    shown = refused.shown(refused.delivery(kept_id))
+    if as_json:
+        echo_json(kept_rejection(shown))
+        return
+    delivery = shown.delivery
+    fields = {
+        "id": delivery.id,
+        "webhook": delivery.webhook,
+        "arrived at": iso(delivery.at),
+        "from": delivery.remote,
+        "method": delivery.method,
+        "refused": f"{delivery.status}: {delivery.reason}",
+        "now": f"still refused: {shown.still_refused}" if shown.still_refused else "it would be accepted",
+    }
+    for name, value in fields.items():
+        if value is not None:
+            click.echo(f"{name + ':':<13}{plain(value)}")
+    for name, values in (("headers", shown.headers), ("query", shown.query)):
+        if values:
+            click.echo(f"\n{name}:")
+            for key, value in values.items():
+                click.echo(f"  {plain(key)}: {plain(value) if isinstance(value, str) else compact(value)}")
+    if shown.payload is not None:
+        click.echo(f"\npayload (not proven):\n{pretty(shown.payload)}")
+    elif delivery.event_id is None:
+        click.echo(f"\nThe body ({len(delivery.body)} bytes) can't be read, or must not be shown.")
+
+
+@rejections.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("-w", "--webhook", shell_complete=complete_webhook, help="Many: those of this webhook.")
+@click.option("--since", metavar="DURATION", help="Many: those that arrived within the last DURATION, such as 2h.")
+@click.option("--dry-run", is_flag=True, help="Only show what it would do.")
+@click.option("-y", "--yes", is_flag=True, help="Many: don't ask, for scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@here
+def retry(
+    here: Here, ids: tuple[str, ...], webhook: str | None, since: str | None, dry_run: bool, yes: bool, as_json: bool
+) -> None:
+    """Verify refused deliveries again, with today's definition, and accept those that pass.
+
+    They become events that arrive now, in the order in which they came. A signed time must have been fresh when the
+    delivery arrived: what was refused for its age stays refused. What its sender has delivered again meanwhile, or
+    somebody has retried, is left out. Exits with 1 if one that was named is still refused.
+
+    \b
+    Examples:
+      webhook-bridge rejections retry 01935c2e-6f3a-7000-8000-000000000000
+      webhook-bridge rejections retry --webhook github-deploys --since 2h --dry-run
+    """
+    if bool(ids) == (webhook is not None):
+        raise click.UsageError("which deliveries? Give their IDs, or --webhook")
+    if since is not None and webhook is None:
+        raise click.UsageError("--since goes with --webhook")
+    refused = Refused(here.bridge)
+    if webhook is None:
+        plan = _plan_of(refused, ids)
+    else:
+        check_webhook(here, webhook)
+        plan = refused.plan(webhook, _begin(here, since))
+    if dry_run or not plan.ready:
+        _say(as_json, len(plan.ready), "would be accepted", RetryOfMany(
+            accepted={webhook or "": len(plan.ready)} if plan.ready else {}, left_out=dict(plan.refused), event_ids=[]
+        ))  # fmt: skip
+        sys.exit(1 if ids and plan.refused else 0)
+    if webhook is not None and not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(
+                f"{len(plan.ready)} would be accepted; to accept them without being asked, add --yes"
+            )
+        click.confirm(
+            f"{len(plan.ready)} refused deliveries of {plain(webhook)} become events. Retry them?", abort=True, err=True
+        )
+    *_, done = refused.retry(plan.ready)
+    _record(here, done, ids)
+    left_out = dict(plan.refused + done.left_out)
+    _say(as_json, done.accepted.total(), "accepted", RetryOfMany(
+        accepted=dict(done.accepted), left_out=left_out, event_ids=done.events
+    ))  # fmt: skip
+    sys.exit(1 if ids and plan.refused else 0)
+
+
+def _plan_of(refused: Refused, ids: tuple[str, ...]) -> Plan:
+    """Raises NotFound for an id that isn't kept, before anything is accepted."""
+    plan = Plan()
+    for delivery in sorted((refused.delivery(kept_id) for kept_id in dict.fromkeys(ids)), key=lambda one: one.id):
+        if (reason := refused.why_still_refused(delivery)) is None:
+            plan.ready.append(delivery.id)
+        else:
+            plan.refused[f"{delivery.id}: {reason}"] += 1
+    return plan
+
+
+def _begin(here: Here, since: str | None) -> int:
+    try:
+        return here.store.now() - int(parse_duration(since) * 1000) if since is not None else 0
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _record(here: Here, done: Retried, ids: tuple[str, ...]) -> None:
+    which = ", ".join(ids) if ids else "all that a signature now proves"
+    for webhook, number in sorted(done.accepted.items()):
+        text = f"{number} refused deliveries accepted: {which}"
+        here.store.changes.record(Change(here.store.now(), me(), "retried", webhook, text))
+
+
+def _say(as_json: bool, number: int, what: str, found: RetryOfMany) -> None:
+    if as_json:
+        echo_json(found)
+        return
+    click.echo(f"{number} refused deliver{'y' if number == 1 else 'ies'} {what}")
+    for event_id in found.event_ids:
+        click.echo(f"  event {event_id}")
+    for reason, times in sorted(found.left_out.items()):
+        click.echo(f"{times} left out: {plain(reason)}", err=True)

@@ -1,0 +1,208 @@
+"""Refused deliveries that were kept with their bytes: how they fare today, what people see of them, and their retry."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from admin.bridge import Bridge, NotFound
+from platforms import PLATFORMS
+from platforms.bodies import BadBody, Body, read_query
+from relay.payload import payload_of
+from relay.retry import StillRefused, events_of, request_of, verify
+from relay.route import Route
+from relay.verification import VerifiedWebhooks
+from store.hiding import BLANK, shown_of
+from store.keeping import KeptDelivery
+
+_JUDGED = 100
+"""The newest deliveries that are verified again to say how many would be accepted."""
+_DUPLICATE = "its event was there already"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A refused delivery as people may see it."""
+
+    delivery: KeptDelivery
+    still_refused: str | None
+    """Why it would be refused now; None if it would be accepted."""
+    headers: dict[str, Any]
+    query: dict[str, Any]
+    payload: dict[str, Any] | None
+    """None if the body can't be shown."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What a delivery has become."""
+
+    event_id: str
+    duplicate: bool
+    """Whether its event was there already, as the sender has sent it again."""
+
+
+@dataclass
+class Plan:
+    """What a retry of many would do."""
+
+    ready: list[str] = field(default_factory=list)
+    """The ids of those that would be accepted, in order of arrival."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """reason → deliveries that are still refused."""
+
+
+@dataclass
+class Retried:
+    """What a retry of many has done so far."""
+
+    accepted: Counter[str] = field(default_factory=Counter)
+    """webhook → deliveries."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """reason → deliveries that became no new event."""
+    events: list[str] = field(default_factory=list)
+    """The first event of each delivery that was accepted."""
+
+    @property
+    def done(self) -> int:
+        """Deliveries that were tried."""
+        return self.accepted.total() + self.left_out.total()
+
+
+class Refused:
+    """The kept deliveries of one bridge, verified with its definitions of now."""
+
+    def __init__(self, bridge: Bridge):
+        self._bridge = bridge
+        self._store = bridge.store.kept_deliveries
+        self._routes: dict[str, Route] = {}
+
+    def delivery(self, kept_id: str) -> KeptDelivery:
+        """Raises NotFound."""
+        found = self._store.delivery(kept_id)
+        if found is None:
+            raise NotFound(f"no refused delivery {kept_id} is kept: it was pruned, or its webhook has no keep_rejected")
+        return found
+
+    def why_still_refused(self, delivery: KeptDelivery) -> str | None:
+        """Why it would be refused now; None if it would be accepted. Changes nothing."""
+        try:
+            verify(self._route(delivery.webhook), delivery)
+        except StillRefused as error:
+            return str(error)
+        return None
+
+    def accept(self, delivery: KeptDelivery) -> Accepted:
+        """Makes it an event that arrives now. Raises StillRefused, StoreUnavailable.
+
+        A second call, or one by somebody else meanwhile, finds the same event.
+        """
+        route, store = self._route(delivery.webhook), self._bridge.store
+        now = store.now()
+        committed = store.deliveries.append(events_of(route, delivery, now))
+        self._store.accepted(delivery.id, committed[0].event_id)
+        VerifiedWebhooks(store.verifications, {route.key: route.webhook}).mark(route.webhook, route.key, now)
+        return Accepted(committed[0].event_id, all(one.duplicate for one in committed))
+
+    def plan(self, webhook: str, since: int) -> Plan:
+        """What a retry of the webhook's deliveries would do, of those that arrived since that time."""
+        plan = Plan()
+        for delivery in self._of(webhook, since):
+            reason = self.why_still_refused(delivery)
+            if reason is None:
+                plan.ready.append(delivery.id)
+            else:
+                plan.refused[reason] += 1
+        return plan
+
+    def retry(self, ids: Sequence[str]) -> Iterator[Retried]:
+        """Accepts these deliveries, one after the other; yields before the first and after each."""
+        progress = Retried()
+        yield progress
+        for kept_id in ids:
+            try:
+                delivery = self.delivery(kept_id)
+                accepted = self.accept(delivery)
+            except (NotFound, StillRefused) as error:
+                progress.left_out[str(error)] += 1
+            else:
+                if accepted.duplicate:
+                    progress.left_out[_DUPLICATE] += 1
+                else:
+                    progress.accepted[delivery.webhook] += 1
+                    progress.events.append(accepted.event_id)
+            yield progress
+
+    def acceptable(self) -> dict[str, tuple[int, int]]:
+        """webhook → (how many of its newest deliveries would be accepted now, how many were looked at), of those with
+        any. Looks at few, so that it costs little."""
+        if not any(webhook.keep_rejected for webhook in self._bridge.definitions.webhooks):
+            return {}
+        ready, seen = Counter[str](), Counter[str]()
+        for delivery in self._store.newest(_JUDGED):
+            seen[delivery.webhook] += 1
+            ready[delivery.webhook] += self.why_still_refused(delivery) is None
+        return {webhook: (number, seen[webhook]) for webhook, number in ready.items() if number}
+
+    def shown(self, delivery: KeptDelivery) -> Shown:
+        """The delivery without what must not be seen: a body that can't be read isn't shown, nor a signature."""
+        return Shown(delivery, self.why_still_refused(delivery), *self._visible(delivery))
+
+    def _visible(self, delivery: KeptDelivery) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
+        """Headers, query and payload, without what `hide` names."""
+        hide = self._bridge.hide(delivery.webhook)
+        payload, proof = self._parsed(delivery)
+        headers = {
+            name: BLANK if name in proof or "signature" in name else value for name, value in delivery.headers.items()
+        }
+        query = read_query(delivery.query) if delivery.query else {}
+        about = {"headers": headers, "query": query}
+        shown = dict(shown_of({**(payload or {}), "_webhook": about}, hide))
+        about = shown.pop("_webhook", None)
+        if not isinstance(about, dict):  # it is hidden as a whole
+            about = {}
+        may_show = payload is not None and hide is not None
+        return _dict(about.get("headers")), _dict(about.get("query")), shown if may_show else None
+
+    def _parsed(self, delivery: KeptDelivery) -> tuple[dict[str, Any] | None, frozenset[str]]:
+        """The payload, None if the body can't be read; and the names of the headers that prove it."""
+        try:
+            route = self._route(delivery.webhook)
+        except StillRefused:
+            return None, frozenset(delivery.headers)
+        proof = route.verification.secret_headers
+        try:
+            body = route.platform.read(request_of(route, delivery), True)
+            value = route.platform.conceal(body.value)
+            payload: dict[str, Any] = json.loads(payload_of(body if value is body.value else Body(value), {}))
+        except (BadBody, ValueError):
+            return None, proof
+        return payload, proof
+
+    def _of(self, webhook: str, since: int) -> Iterator[KeptDelivery]:
+        after = ""
+        while page := self._store.next(webhook, since, after):
+            yield from page
+            after = page[-1].id
+
+    def _route(self, name: str) -> Route:
+        """Raises StillRefused if the webhook isn't defined."""
+        if name not in self._routes:
+            webhook = self._bridge.definitions.by_name.get(name)
+            if webhook is None:
+                raise StillRefused(f"the webhook {name} isn't defined, or its definition has errors")
+            settings = self._bridge.settings
+            self._routes[name] = Route(
+                webhook,
+                PLATFORMS[webhook.platform],
+                settings.bridge_public_url,
+                conductor_payload=settings.bridge_conductor_payload,
+            )
+        return self._routes[name]
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

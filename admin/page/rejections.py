@@ -1,0 +1,107 @@
+"""Refused deliveries: the list, and the retry of those that were kept with their bytes."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, abort, jsonify, make_response, redirect, request, url_for
+
+from admin.api.base import as_json
+from admin.api.rejections import AcceptedRejection, kept_rejection
+from admin.bridge import Bridge
+from admin.cli.tables import pretty
+from admin.events.refused import Plan, Refused
+from admin.page.context import changed
+from admin.page.pages import blueprint, bridge, render
+
+api = Blueprint("rejections_api", __name__, url_prefix="/api")
+
+_LISTED = 200
+_LONGEST_SHOWN = 100_000
+"""Characters of a payload on its page; the API has all of it."""
+
+
+@blueprint.get("/rejections")
+def rejections() -> str:
+    here = bridge()
+    webhook = request.args.get("webhook") or None
+    filtered = request.args.get("filtered") == "true"
+    found = here.store.queries.rejections(webhook, _LISTED, filtered)
+    return render(
+        "rejections.html",
+        rejections=found,
+        filtered=filtered,
+        webhook=webhook,
+        names=sorted({*here.definitions.by_name, *filter(None, [webhook])}),
+        keeping=sorted({one.webhook for one in found if one.kept_id is not None}),
+    )
+
+
+@blueprint.get("/rejections/<rejection_id>")
+def rejection(rejection_id: str) -> str:
+    refused = Refused(bridge())
+    shown = refused.shown(refused.delivery(rejection_id))
+    payload = pretty(shown.payload) if shown.payload is not None else None
+    return render(
+        "rejection.html",
+        shown=shown,
+        delivery=shown.delivery,
+        payload=payload[:_LONGEST_SHOWN] if payload else None,
+    )
+
+
+@blueprint.post("/rejections/<rejection_id>/retry")
+def retry_one(rejection_id: str) -> Response:
+    event_id, _ = _accept(rejection_id)
+    return make_response(redirect(url_for(".event", event_id=event_id), 303))
+
+
+@blueprint.get("/rejections/retry")
+def ask_retry() -> str:
+    """Asks for confirmation before deliveries are accepted."""
+    here, webhook = bridge(), _webhook(request.args.get("webhook"))
+    return _asked(here, webhook, Refused(here).plan(webhook, 0))
+
+
+@blueprint.post("/rejections/retry")
+def retry_many() -> str:
+    """Accepts exactly as many as were confirmed."""
+    here, webhook = bridge(), _webhook(request.form.get("webhook"))
+    refused = Refused(here)
+    plan = refused.plan(webhook, 0)
+    if not plan.ready or request.form.get("number") != str(len(plan.ready)):
+        # Deliveries have come, gone or been accepted since then: what was confirmed is not what would happen.
+        return _asked(here, webhook, plan, changed=True)
+    *_, done = refused.retry(plan.ready)
+    for name, number in sorted(done.accepted.items()):
+        changed("retried", name, f"{number} refused deliveries accepted: all that a signature now proves")
+    return render("retried.html", webhook=webhook, done=done)
+
+
+@api.get("/rejections/<rejection_id>")
+def api_rejection(rejection_id: str) -> Response:
+    refused = Refused(bridge())
+    return jsonify(as_json(kept_rejection(refused.shown(refused.delivery(rejection_id)))))
+
+
+@api.post("/rejections/<rejection_id>/retry")
+def api_retry(rejection_id: str) -> tuple[Response, int]:
+    event_id, duplicate = _accept(rejection_id)
+    return jsonify(as_json(AcceptedRejection(kept_id=rejection_id, event_id=event_id, duplicate=duplicate))), 201
+
+
+def _accept(rejection_id: str) -> tuple[str, bool]:
+    """The event that it became, and whether that was there already. Raises NotFound, StillRefused."""
+    refused = Refused(bridge())
+    delivery = refused.delivery(rejection_id)
+    accepted = refused.accept(delivery)
+    changed("retried", delivery.webhook, f"refused delivery {rejection_id}, accepted as {accepted.event_id}")
+    return accepted.event_id, accepted.duplicate
+
+
+def _webhook(name: str | None) -> str:
+    if not name:
+        abort(400, "name a webhook")
+    return name
+
+
+def _asked(here: Bridge, webhook: str, plan: Plan, changed: bool = False) -> str:
+    return render("retry.html", webhook=webhook, plan=plan, changed=changed)

@@ -1,0 +1,123 @@
+"""Refused deliveries that were kept: what people see of them, and how they become events."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from admin.bridge import Bridge, NotFound
+from admin.events.refused import Refused
+from config.webhooks import load_definitions
+from platforms import PLATFORMS
+from relay.retry import StillRefused
+from store.records import EventFilter, NewEvent, new_event_id
+from tests.admin.sample import KEEPING, Sample, keep_refused
+
+
+def refused(sample: Sample) -> Refused:
+    return Refused(sample.bridge())
+
+
+def hiding(sample: Sample, paths: str) -> Refused:
+    """With a `hide` in the definition."""
+    file = sample.settings.bridge_webhooks
+    file.write_text(KEEPING.replace("    keep_rejected: 100\n", f"    keep_rejected: 100\n    hide: {paths}\n"))
+    return Refused(Bridge(sample.settings, sample.store, load_definitions(file, PLATFORMS, {})))
+
+
+def test_a_delivery_becomes_one_event_however_often_it_is_retried(sample: Sample) -> None:
+    kept_id = keep_refused(sample)
+    first = refused(sample).delivery(kept_id)
+    accepted = refused(sample).accept(first)
+    event = sample.bridge().event(accepted.event_id)
+    assert json.loads(event.payload) == {"ref": "kept"}
+    assert not accepted.duplicate
+    # Somebody else had read it before, and retries it too.
+    again = refused(sample).accept(first)
+    assert (again.event_id, again.duplicate) == (accepted.event_id, True)
+    with pytest.raises(StillRefused, match=accepted.event_id):
+        refused(sample).accept(refused(sample).delivery(kept_id))
+
+
+def test_what_the_sender_has_sent_again_meanwhile_is_not_delivered_twice(sample: Sample) -> None:
+    one, other = keep_refused(sample), keep_refused(sample)
+    first = refused(sample).accept(refused(sample).delivery(one))
+    *_, done = refused(sample).retry([other])
+    assert dict(done.left_out) == {"its event was there already": 1}
+    assert refused(sample).delivery(other).event_id == first.event_id
+
+
+def test_it_arrives_now_behind_what_came_meanwhile(sample: Sample) -> None:
+    kept_id = keep_refused(sample)
+    later = new_event_id()
+    sample.store.deliveries.append([NewEvent(later, "github-deploys", sample.store.now(), "{}", {}, {}, 0)])
+    accepted = refused(sample).accept(refused(sample).delivery(kept_id))
+    newest = sample.store.queries.events(EventFilter(limit=2))
+    assert [event.id for event in newest] == [accepted.event_id, later]
+
+
+def test_a_retry_verifies_the_webhook(sample: Sample) -> None:
+    sample.store.verifications.set_verified("github-deploys", "keyed:another", 1)
+    assert sample.bridge().verified_at()["github-deploys"] is None
+    kept_id = keep_refused(sample)
+    refused(sample).accept(refused(sample).delivery(kept_id))
+    assert sample.bridge().verified_at()["github-deploys"] is not None
+
+
+def test_a_plan_says_what_would_be_accepted_and_why_the_rest_would_not(sample: Sample) -> None:
+    ready = [keep_refused(sample, b'{"n": %d}' % number) for number in range(3)]
+    keep_refused(sample, secret="wrong")
+    plan = refused(sample).plan("github-deploys", 0)
+    assert plan.ready == ready
+    assert plan.refused.total() == 1
+    assert refused(sample).plan("github-deploys", sample.store.now() + 1).ready == []
+    assert refused(sample).acceptable() == {"github-deploys": (3, 4)}
+    *_, done = refused(sample).retry(plan.ready)
+    assert dict(done.accepted) == {"github-deploys": 3}
+    assert [json.loads(sample.bridge().event(event).payload) for event in done.events] == [{"n": n} for n in range(3)]
+    assert refused(sample).acceptable() == {}
+
+
+def test_a_webhook_that_is_gone_accepts_nothing(sample: Sample) -> None:
+    keep_refused(sample, webhook="gone")
+    assert dict(refused(sample).plan("gone", 0).refused) == {
+        "the webhook gone isn't defined, or its definition has errors": 1
+    }
+
+
+def test_an_unknown_one_is_not_found(sample: Sample) -> None:
+    with pytest.raises(NotFound, match="keep_rejected"):
+        refused(sample).delivery("unknown")
+
+
+def test_people_see_no_signature(sample: Sample) -> None:
+    kept_id = keep_refused(sample)
+    shown = refused(sample).shown(refused(sample).delivery(kept_id))
+    assert shown.headers["x-hub-signature-256"] == "***"
+    assert shown.headers["x-github-event"] == "push"
+    assert (shown.payload, shown.query) == ({"ref": "kept"}, {"page": "2"})
+
+
+def test_what_hide_names_is_blank_wherever_it_is(sample: Sample) -> None:
+    paths = "[$.card, \"$._webhook.headers['x-github-event']\", $._webhook.query.page]"
+    found = hiding(sample, paths)
+    body = b'{"card": "4111", "ref": "a"}'
+    shown = found.shown(found.delivery(keep_refused(sample, body)))
+    assert shown.payload == {"card": "***", "ref": "a"}
+    assert (shown.headers["x-github-event"], shown.query) == ("***", {"page": "***"})
+
+
+@pytest.mark.parametrize("body", [b"\xff\x00", b"{", b"[" * 1000, b'{"card": "4111"'])
+def test_nothing_is_shown_of_a_body_that_cannot_be_read(body: bytes, sample: Sample) -> None:
+    found = hiding(sample, "[$.card]")
+    shown = found.shown(found.delivery(keep_refused(sample, body)))
+    assert shown.payload is None
+    assert shown.still_refused
+
+
+def test_nothing_is_shown_once_nobody_knows_what_to_hide(sample: Sample) -> None:
+    shown = refused(sample).shown(refused(sample).delivery(keep_refused(sample, webhook="never-defined")))
+    assert shown.payload is None
+    assert set(shown.headers.values()) <= {"***"}
+    assert shown.query == {}
