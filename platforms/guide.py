@@ -49,7 +49,7 @@ class SampleEvent:
         """Another event like this one: its ids are new, of the same form, so that it is no duplicate."""
         body, headers = self.body, dict(self.headers)
         for text in self.fresh:
-            other = _of_the_same_form(text)
+            other = of_the_same_form(text)
             body = body.replace(text.encode(), other.encode())
             headers = {name: value.replace(text, other) for name, value in headers.items()}
         return replace(self, body=body, headers=headers)
@@ -87,7 +87,7 @@ def _sample(name: str, written: dict[str, Any]) -> SampleEvent:
     return SampleEvent(name, body, "application/json", headers, fresh)
 
 
-def _of_the_same_form(text: str) -> str:
+def of_the_same_form(text: str) -> str:
     """Random, with a digit for each digit (the first not 0) and a letter for each letter; hex stays hex."""
     is_hexadecimal = set(text) <= set("0123456789abcdef")
     made = ""

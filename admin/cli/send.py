@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,14 @@ import click
 
 from admin.cli.common import Here, complete_webhook, fail, here, webhook_named
 from admin.cli.tables import plain
-from admin.events.send import NotReachable, content_type_of, draft_for, post, signed
+from admin.events.deliveries import CantKeep, lines_of, renewed, with_content_type
+from admin.events.deliveries import saved as saved_delivery
+from admin.events.send import NotReachable, content_type_of, doubt, draft_for, post, signed
 from admin.urls import local_relay, url_of
 from config.webhooks import Webhook
-from platforms import PLATFORMS
 from platforms.guide import SampleEvent, samples
 from platforms.verifiers import CannotSign
+from store.saved_delivery import SavedDelivery
 
 
 @click.command()
@@ -35,6 +36,7 @@ from platforms.verifiers import CannotSign
     metavar="[NAME]",
     help="A sample event of the platform, such as push, with ids of its own each time; without NAME lists them.",
 )
+@click.option("--saved", metavar="NAME", help="A delivery that was saved on the admin page, with new ids each time.")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="An additional header.")
 @click.option("--content-type", help="By default application/json for JSON, a form's type for a=b, else text/plain.")
 @click.option("--query", default="", help="The query string, such as a=1&b=2.")
@@ -47,6 +49,7 @@ def send(
     webhook: str,
     data: str | None,
     sample: str | None,
+    saved: str | None,
     headers: tuple[str, ...],
     content_type: str | None,
     query: str,
@@ -65,6 +68,7 @@ def send(
       webhook-bridge send github-deploys --data @push.json -H 'X-GitHub-Event: push'
       webhook-bridge send github-deploys --sample             which samples there are
       webhook-bridge send github-deploys --sample push
+      webhook-bridge send github-deploys --saved 'to main'
       webhook-bridge send slack --data '{"event": {"type": "message"}}'
       echo '{}' | webhook-bridge send orders --data @- --url http://localhost:8000
     """
@@ -73,14 +77,24 @@ def send(
         click.echo("\n".join(samples(definition.platform)))
         return
     body = _body(data)
+    if saved is not None:
+        if data is not None or sample is not None:
+            raise click.UsageError("--saved has a body of its own: leave out --data and --sample")
+        found = _saved(here, definition, saved)
+        body, query = found.body.encode("utf-8", "replace"), query or found.query
+        method = found.method if method == "POST" else method
+        typed = {name.lower(): value for name, value in found.headers.items()}
+        content_type = content_type or typed.get("content-type")
+        headers = (*(line for line in lines_of(found.headers).splitlines() if not _is_type(line)), *headers)
     target, signed_url = _urls(here, definition, url, query)
     if sample is not None:
         event = _sample(definition, sample).made_anew()
         body = body or event.body
         content_type = content_type or event.content_type
         headers = (*(f"{name}: {value}" for name, value in event.headers.items()), *headers)
-    if (data is not None or sample is None) and (doubt := _doubt(definition, body, method.upper(), content_type)):
-        click.echo(plain(f"warning: {doubt}"), err=True)
+    is_own = data is not None or (sample is None and saved is None)
+    if is_own and (why := doubt(definition, body, method.upper(), content_type)):
+        click.echo(plain(f"warning: {why}" + ("" if body else ": use --data or --sample")), err=True)
     drafted = {"Content-Type": content_type or content_type_of(body)} if body or content_type else {}
     for header in headers:
         name, colon, value = header.partition(":")
@@ -116,25 +130,16 @@ def _sample(webhook: Webhook, name: str) -> SampleEvent:
     return found[name]
 
 
-def _doubt(webhook: Webhook, body: bytes, method: str, content_type: str | None) -> str | None:
-    """Why the platform would hardly send this body; None if it might."""
-    if not body:
-        return None if method in ("GET", "DELETE") else "no data, so the body is empty: use --data or --sample"
-    if content_type is not None or content_type_of(body) == "application/json":
-        return None
-    platform = PLATFORMS[webhook.platform]
-    is_form = content_type_of(body) == "application/x-www-form-urlencoded"
-    if platform.bodies == "json" or (platform.bodies == "json or form" and not is_form):
-        return f"the data isn't valid JSON ({_fault(body)}), and {platform.title} sends JSON"
-    return f"the data isn't valid JSON ({_fault(body)}); it is sent as text" if body.lstrip()[:1] in b"{[" else None
-
-
-def _fault(body: bytes) -> str:
+def _saved(here: Here, webhook: Webhook, name: str) -> SavedDelivery:
     try:
-        json.loads(body)
-    except ValueError as error:
-        return str(error)
-    return ""
+        found = saved_delivery(here.bridge, webhook, name)
+    except CantKeep as error:
+        fail(f"the saved delivery {name} can't be sent: {error}")
+    return with_content_type(renewed(found, webhook))
+
+
+def _is_type(header: str) -> bool:
+    return header.lower().startswith("content-type:")
 
 
 def _body(data: str | None) -> bytes:

@@ -54,6 +54,12 @@ class Answer:
         return self.is_good and self._fields.get("duplicate") is True
 
     @property
+    def event_ids(self) -> tuple[str, ...]:
+        """The events that came of it, or that it repeats."""
+        given = self._fields.get("eventIds") or [self._fields.get("eventId")]
+        return tuple(one for one in given if isinstance(one, str)) if self.is_good and isinstance(given, list) else ()
+
+    @property
     def phrase(self) -> str:
         """The status with its standard reason phrase, whatever phrase was sent."""
         try:
@@ -135,6 +141,27 @@ def pool_for(url: str) -> urllib3.PoolManager:
     if proxy is None or is_loopback(parts.hostname) or proxy_bypass(parts.hostname or ""):
         return urllib3.PoolManager()
     return urllib3.ProxyManager(proxy)
+
+
+def doubt(webhook: Webhook, body: bytes, method: str, content_type: str | None) -> str | None:
+    """Why the platform would hardly send this body; None if it might."""
+    if not body:
+        return None if method in ("GET", "DELETE") else "no data, so the body is empty"
+    if content_type is not None or content_type_of(body) == "application/json":
+        return None
+    platform = PLATFORMS[webhook.platform]
+    is_form = content_type_of(body) == "application/x-www-form-urlencoded"
+    if platform.bodies == "json" or (platform.bodies == "json or form" and not is_form):
+        return f"the data isn't valid JSON ({_fault(body)}), and {platform.title} sends JSON"
+    return f"the data isn't valid JSON ({_fault(body)}); it is sent as text" if body.lstrip()[:1] in b"{[" else None
+
+
+def _fault(body: bytes) -> str:
+    try:
+        json.loads(body)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def delivery_of(event: Event, url: str) -> Draft:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from admin.cli.tables import plain
 from criteria.jsonpath import MAX_LENGTH, plain_steps
 
 MOST = 1000
@@ -77,7 +76,7 @@ def path_of(steps: Sequence[Step]) -> str | None:
         if "*" in steps:  # which means every field where names are escaped
             return None
         path = "$" + "".join(map(_escaped, steps))
-    return path if len(path) <= MAX_LENGTH and plain(path) == path else None
+    return path if len(path) <= MAX_LENGTH and path.isprintable() else None
 
 
 def _plainly(step: Step) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from admin.cli.tables import plain
 from criteria.conditions import Conditions
 from criteria.descriptions import criterion_in_words, shown
 from criteria.jsonpath import BadPath, compile_path
@@ -166,4 +165,4 @@ def as_input_parameters(criteria: Mapping[str, Any]) -> str:
     """The task's ``inputParameters``, as JSON."""
     parameters = {"inputParameters": {"matches": criteria}}
     text = json.dumps(parameters, indent=2, ensure_ascii=False)
-    return text if plain(text, lines=True) == text else json.dumps(parameters, indent=2)
+    return text if all(map(str.isprintable, text.split("\n"))) else json.dumps(parameters, indent=2)

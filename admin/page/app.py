@@ -13,7 +13,18 @@ from admin.bridge import NotFound
 from admin.definitions.writer import CantWrite, Changed
 from admin.events.acknowledge import CantNote
 from admin.events.replay import CantReplay
-from admin.page import acknowledging, api, console, listening, orkes_api, pages, rejections, runs, webhooks
+from admin.page import (
+    acknowledging,
+    api,
+    console,
+    listening,
+    orkes_api,
+    pages,
+    rejections,
+    runs,
+    sending,
+    webhooks,
+)
 from admin.page.access import COOKIE, NotAllowed, Role, Sessions, check_local, check_same_site
 from admin.page.context import Source, role_of_token, sessions, set_cookie, source
 from admin.page.notes import Notes
@@ -99,6 +110,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(webhooks.blueprint)
     app.register_blueprint(runs.blueprint)
     app.register_blueprint(console.blueprint)
+    app.register_blueprint(sending.blueprint)
     app.register_blueprint(orkes_api.blueprint)
     app.register_blueprint(acknowledging.blueprint)
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -234,22 +235,26 @@ def test(name: str) -> Response:
     found = samples(definition.platform)
     sample = found.get(request.form.get("sample", "")) or next(iter(found.values()), None) or abort(404)
     sample = sample.made_anew()
-    settings = source().settings
-    # To the relay itself: a definition's public_url decides how the delivery is signed, never where it is sent.
-    at = relay_url_of(definition, settings)
-    has_public = definition.public_url or settings.bridge_public_url
-    known_as = url_of(definition, settings) if has_public else at
-    headers = {"Content-Type": sample.content_type, **sample.headers}
     try:
-        draft = signed(definition, draft_for(known_as, sample.body, headers))
-        query = urlsplit(draft.url).query  # signing may have added to it
-        answer = _post_until_known(f"{at}?{query}" if query else at, draft)
+        answer = deliver(definition, sample.body, {"Content-Type": sample.content_type, **sample.headers})
     except CannotSign as error:
         return _to(name, said=str(error))
     except NotReachable as error:
         return _to(name, said=f"{error}; set BRIDGE_RELAY_URL to where the relay is")
     changed("tested", name, f"sample {sample.name}: {answer.status}")
     return _to(name, answer=answer, said=answer.said)
+
+
+def deliver(webhook: Webhook, body: bytes, headers: Mapping[str, str], method: str = "POST", query: str = "") -> Answer:
+    """Posts the delivery to the relay, signed as the platform would. Raises CannotSign and NotReachable."""
+    settings = source().settings
+    # To the relay itself: a definition's public_url decides how the delivery is signed, never where it is sent.
+    at = relay_url_of(webhook, settings)
+    has_public = webhook.public_url or settings.bridge_public_url
+    known_as = url_of(webhook, settings) if has_public else at
+    draft = signed(webhook, draft_for(f"{known_as}?{query}" if query else known_as, body, headers, method))
+    query = urlsplit(draft.url).query  # signing may have added to it
+    return _post_until_known(f"{at}?{query}" if query else at, draft)
 
 
 def _post_until_known(url: str, draft: Any) -> Answer:

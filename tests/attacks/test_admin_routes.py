@@ -42,6 +42,8 @@ KEEPER = """\
       deploy: any
 """
 """One more webhook, which keeps what it refuses."""
+DO = {"webhooks.create": "create", "webhooks.save": "save", "webhooks.pause": "pause", "sending.act": "save"}
+"""The button that is pressed, of forms with several."""
 NEW = {
     "name": "made-by-a-request",
     "verifier": "HEADER_BASED",
@@ -121,15 +123,15 @@ class Walk:
             "confirm": "github-deploys",
             "status": "failed",
             "number": str(failed),
-            "do": {"webhooks.create": "create", "webhooks.save": "save", "webhooks.pause": "pause"}.get(
-                rule.endpoint, ""
-            ),
+            "do": DO.get(rule.endpoint, ""),
             "platform": "github",
             "name": "made-by-a-request",
             "secret": "a-secret-of-more-than-16-characters",
             "receivers": "another_workflow",
             "sample": "push",
             "reason": "known",
+            "save_as": "made-by-a-request",
+            "body": "{}",
         }
         # A form's fields may come in the query as well.
         return {"data": form, "query_string": {"status": "failed", "do": form["do"]}}

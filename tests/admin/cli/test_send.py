@@ -20,6 +20,7 @@ from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.http import Request
 from relay.verification import Verification
+from store.saved_delivery import SavedDelivery
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample
 from tests.platforms.test_properties import CANNOT, proof_of
@@ -251,3 +252,23 @@ def test_what_cannot_be_is_told(here: Cli) -> None:
 def test_the_answer_may_be_anything(here: Cli, recorder: Recorder) -> None:
     recorder.answer = json.dumps({"x": "y" * 20_000}).encode() + b"\xff"
     assert len(here("send", "slack").stdout) < 11_000
+
+
+def test_what_was_saved_on_the_page_is_sent_with_new_ids_each_time(
+    here: Cli, recorder: Recorder, sample: Sample
+) -> None:
+    body = {"ref": "refs/heads/main", "after": "a94f7be2103c58d6e0f17b2c4d9e86351f0c7ad8"}
+    headers = {"X-GitHub-Event": "push", "content-type": "text/json"}
+    saved = SavedDelivery("github-deploys", "mine", 1, "POST", "a=1", headers, json.dumps(body))
+    sample.store.saved_deliveries.save(saved, 1)
+    here("send", "github-deploys", "--saved", "mine")
+    here("send", "github-deploys", "--saved", "mine", "-H", "X-More: 1", "--query", "b=2")
+    first, second = recorder.requests
+    assert (first[1], second[1]) == ("/webhook/github-deploys?a=1", "/webhook/github-deploys?b=2")
+    assert (first[2]["content-type"], first[2]["x-github-event"], second[2]["x-more"]) == ("text/json", "push", "1")
+    sent = [json.loads(request[3]) for request in recorder.requests]
+    assert sent[0]["ref"] == body["ref"]
+    assert len({body["after"], sent[0]["after"], sent[1]["after"]}) == 3
+    recorder.verdict(sample.bridge().definitions.by_name["github-deploys"])
+    assert "has no saved delivery other" in here("send", "github-deploys", "--saved", "other", code=1).stderr
+    assert "leave out --data" in here("send", "github-deploys", "--saved", "mine", "-d", "{}", code=2).stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_no_further_event_is_tried_once_it_has_taken_too_long() -> None:
 
 
 def test_an_event_that_cannot_be_read_fits_nothing() -> None:
-    unreadable = Event(1, "x", "w", 0, None, "{", {}, {}, "pending", 0, None, "no", None, None, "its JSON is broken")
+    unreadable = replace(event("x", {}), unreadable="its JSON is broken")
     (trial,) = tried("matches", ("$.ref", "main"), events=[unreadable]).tried
     assert trial.failed == ("the event can't be read: its JSON is broken",)
 

@@ -1,0 +1,232 @@
+"""Deliveries that people write: made of an event, a sample or a refused delivery, blanked, and sent anew.
+
+What is written is a `SavedDelivery`, whether or not it has been saved.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlencode
+
+from admin.bridge import Bridge, NotFound
+from admin.events.send import content_type_of, delivery_of
+from admin.events.tree import Step, path_of
+from config.webhooks import Webhook
+from criteria.jsonpath import compile_path
+from platforms import PLATFORMS
+from platforms.bodies import BadBody, read_json, read_query
+from platforms.guide import SampleEvent, of_the_same_form, samples
+from relay.keeping import without_secrets
+from relay.raw_deliveries import NEVER_KEPT
+from relay.verification import Verification
+from store.hiding import BLANK, Hidden, shown_of
+from store.keeping import KeptDelivery
+from store.records import Event
+from store.saved_delivery import SavedDelivery
+
+LARGEST = 48_000
+"""Characters of a body that is edited on the page, and of one that is saved."""
+MOST = 50
+"""Saved deliveries of one webhook."""
+LONGEST_NAME = 60
+_IDENTIFIES = re.compile(r"(delivery|event|message|request|webhook|hook|ce)[-_]?u?u?id$|[-_]delivery$", re.IGNORECASE)
+"""Headers by which senders tell one delivery from another."""
+_SHORTEST, _RENEWED = 6, 12
+"""Characters of a text that is renewed, so that it stands for nothing else; and how many at its end are."""
+_UNSENT = frozenset({"content-length", "host", "connection", "accept-encoding", "transfer-encoding"})
+
+
+class CantKeep(Exception):
+    """The delivery can't be shown or saved without revealing something; the text says why."""
+
+
+# --- what deliveries are made of ----------------------------------------------------------------------------
+
+
+def of_event(shown: Event) -> SavedDelivery:
+    """The event, as people may see it, as a delivery: its payload is the body, whatever it arrived as."""
+    draft = delivery_of(shown, "")
+    body = json.dumps(json.loads(shown.payload), indent=2, ensure_ascii=False)
+    if len(body) > LARGEST:
+        body = shown.payload
+    return _new(shown.webhook, "POST", urlencode(shown.query, doseq=True), draft.headers, body)
+
+
+def of_sample(webhook: Webhook, sample: SampleEvent) -> SavedDelivery:
+    """The sample, with ids of its own."""
+    sample = sample.made_anew()
+    body = sample.body.decode()
+    if sample.content_type == "application/json":
+        body = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    return _new(webhook.name, "POST", "", {"Content-Type": sample.content_type, **sample.headers}, body)
+
+
+def of_refused(webhook: Webhook, kept: KeptDelivery, hide: Hidden) -> SavedDelivery:
+    """A refused delivery that was kept, as people may see it. Raises CantKeep."""
+    headers = {name: value for name, value in kept.headers.items() if name not in _UNSENT}
+    body = kept.body.decode("utf-8", "replace")
+    return presentable(_new(webhook.name, kept.method, kept.query, headers, body), webhook, hide)
+
+
+def _new(webhook: str, method: str, query: str, headers: dict[str, str], body: str) -> SavedDelivery:
+    return SavedDelivery(webhook, "", 0, method, query, headers, body)
+
+
+# --- what must not be shown or saved ------------------------------------------------------------------------
+
+
+def unsigned(headers: Mapping[str, str], webhook: Webhook) -> dict[str, str]:
+    """The headers without those that signing adds."""
+    platform = PLATFORMS[webhook.platform]
+    proof = Verification(webhook, platform).secret_headers
+    return {name: value for name, value in headers.items() if name.lower() not in proof | _UNSENT}
+
+
+def saved(bridge: Bridge, webhook: Webhook, name: str) -> SavedDelivery:
+    """The webhook's saved delivery, blanked by what `hide` names now. Raises NotFound, CantKeep."""
+    found = bridge.store.saved_deliveries.find(webhook.name, name)
+    if found is None:
+        raise NotFound(f"{webhook.name} has no saved delivery {name}")
+    return presentable(found, webhook, bridge.hide(webhook.name))
+
+
+def presentable(delivery: SavedDelivery, webhook: Webhook, hide: Hidden) -> SavedDelivery:
+    """The delivery without headers that prove it or are secrets, and with what `hide` names blanked.
+
+    Raises CantKeep if a secret of the webhook is elsewhere in it, or what must be blank can't be blanked.
+    """
+    platform = PLATFORMS[webhook.platform]
+    dropped = NEVER_KEPT | platform.secret_headers | Verification(webhook, platform).secret_headers
+    headers = {
+        name: value
+        for name, value in delivery.headers.items()
+        if name.lower() not in dropped and "signature" not in name.lower()
+    }
+    lower = {name.lower(): value for name, value in headers.items()}
+    body = delivery.body.encode("utf-8", "replace")
+    kept = KeptDelivery("", webhook.name, 0, 0, "", None, delivery.method, "", "", delivery.query, lower, body)
+    bare = without_secrets(kept, webhook, frozenset())
+    if bare is None:
+        raise CantKeep("one of the webhook's secrets is in it")
+    headers = {name: value for name, value in headers.items() if name.lower() in bare.headers}
+    return _blanked(replace(delivery, headers=headers), hide)
+
+
+def _blanked(delivery: SavedDelivery, hide: Hidden) -> SavedDelivery:
+    if hide == ():
+        return delivery
+    try:
+        value = read_json(delivery.body) if delivery.body.strip() else {}
+        query = read_query(delivery.query)
+    except BadBody:
+        raise CantKeep("the webhook has `hide`, and only JSON can be blanked") from None
+    shown = [_shown(element, query, delivery, hide) for element in (value if isinstance(value, list) else [value])]
+    about = shown[0][1] if shown else {"headers": delivery.headers, "query": query}
+    body = [one for one, _ in shown] if isinstance(value, list) else shown[0][0]
+    return replace(
+        delivery,
+        headers={name: about["headers"][name.lower()] for name in delivery.headers},
+        query=urlencode(about["query"], doseq=True) if query else "",
+        body=json.dumps(body, indent=2, ensure_ascii=False) if delivery.body.strip() else "",
+    )
+
+
+def _shown(value: Any, query: dict[str, Any], delivery: SavedDelivery, hide: Hidden) -> tuple[Any, dict[str, Any]]:
+    """The body, and headers and query, as people may see them. Raises CantKeep."""
+    fields = value if isinstance(value, dict) else {"request": value}
+    headers = {name.lower(): text for name, text in delivery.headers.items()}
+    document = {**query, **fields, "_webhook": {"headers": headers, "query": query}}
+    shown = shown_of(document, hide)
+    about = shown.get("_webhook")
+    if not fields.keys() <= shown.keys() or not isinstance(about, dict):
+        raise CantKeep("nothing of it may be shown")
+    about = {part: about[part] if isinstance(about[part], dict) else {} for part in ("headers", "query")}
+    about = {
+        "headers": {name: about["headers"].get(name, BLANK) for name in headers},
+        "query": {name: _of_both(about["query"].get(name, BLANK), shown.get(name), name in fields) for name in query},
+    }
+    return (({name: shown[name] for name in fields} if isinstance(value, dict) else shown["request"]), about)
+
+
+def _of_both(shown: Any, merged: Any, is_in_body: bool) -> Any:
+    """A parameter of the query, which is also a field of the payload unless the body has one of its name."""
+    return shown if is_in_body or shown == merged else BLANK
+
+
+# --- sent anew ----------------------------------------------------------------------------------------------
+
+
+def identifying(delivery: SavedDelivery, webhook: Webhook) -> dict[str, str]:
+    """Where the delivery has ids → the text there: what makes it another delivery if it is another one."""
+    lower = {name.lower(): name for name in delivery.headers}
+    header = webhook.dedup.header.lower() if webhook.dedup is not None and webhook.dedup.header else None
+    found = {name: delivery.headers[name] for low, name in lower.items() if low == header or _IDENTIFIES.search(low)}
+    paths = set(_places(webhook.platform))
+    if webhook.dedup is not None and webhook.dedup.path:
+        paths.add(webhook.dedup.path)
+    try:
+        value = read_json(delivery.body)
+    except BadBody:
+        value = None
+    for path in sorted(paths):
+        for text in compile_path(path)(value):
+            if isinstance(text, (str, int)) and not isinstance(text, bool):
+                found[path] = str(text)
+    return {place: text for place, text in found.items() if len(text) >= _SHORTEST and text != BLANK}
+
+
+def renewed(delivery: SavedDelivery, webhook: Webhook) -> SavedDelivery:
+    """Another delivery: each identifying text is a new one of the same form, wherever it occurs."""
+    body, headers = delivery.body, dict(delivery.headers)
+    for text in set(identifying(delivery, webhook).values()):
+        other = text[:-_RENEWED] + of_the_same_form(text[-_RENEWED:])
+        body = body.replace(text, other)
+        headers = {name: value.replace(text, other) for name, value in headers.items()}
+    return replace(delivery, body=body, headers=headers)
+
+
+def _places(platform: str) -> Iterable[str]:
+    """JSONPaths of the ids in the platform's samples."""
+    for sample in samples(platform).values():
+        if sample.content_type == "application/json":
+            for steps, value in _leaves(json.loads(sample.body), ()):
+                if any(text in str(value) for text in sample.fresh) and (path := path_of(steps)) is not None:
+                    yield path
+
+
+def _leaves(value: Any, steps: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ...], Any]]:
+    if not isinstance(value, (dict, list)):
+        yield steps, value
+        return
+    for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _leaves(inner, (*steps, name))
+
+
+# --- headers as text ----------------------------------------------------------------------------------------
+
+
+def headers_of(text: str) -> dict[str, str]:
+    """The headers of lines such as ``X-Name: value``. Raises ValueError with the line that isn't one."""
+    found = {}
+    for line in filter(str.strip, text.splitlines()):
+        name, colon, value = line.partition(":")
+        if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name.strip()):
+            raise ValueError(line.strip()[:100])
+        found[name.strip()] = value.strip()
+    return found
+
+
+def lines_of(headers: dict[str, str]) -> str:
+    """The headers, one per line."""
+    return "\n".join(f"{name}: {value}" for name, value in headers.items())
+
+
+def with_content_type(delivery: SavedDelivery) -> SavedDelivery:
+    """The delivery with the content type that its body seems to have, unless one is written."""
+    if not delivery.body or any(name.lower() == "content-type" for name in delivery.headers):
+        return delivery
+    return replace(delivery, headers={"Content-Type": content_type_of(delivery.body.encode()), **delivery.headers})

@@ -1,0 +1,179 @@
+"""Writes a delivery by hand, sends it signed as the platform would, and saves it by name."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
+
+from admin.bridge import Bridge, NotFound
+from admin.events import deliveries
+from admin.events.deliveries import LARGEST, CantKeep
+from admin.events.send import Answer, NotReachable, doubt
+from admin.page.access import NotAllowed
+from admin.page.context import changed, notes
+from admin.page.pages import bridge, render
+from admin.page.webhooks import defined, deliver
+from config.webhooks import Webhook
+from platforms import PLATFORMS
+from platforms.guide import samples
+from platforms.verifiers import CannotSign
+from store.hiding import BLANK
+from store.saved_delivery import SavedDelivery
+
+blueprint = Blueprint("sending", __name__)
+
+
+@blueprint.get("/webhooks/<name>/send")
+def write(name: str) -> Response:
+    """The form: an event, a sample, a refused or a saved delivery to begin with, or what was sent just now."""
+    if g.role != "admin":
+        raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to send something")
+    here, webhook = bridge(), defined(name)
+    note = notes().read(request.args.get("note", ""), g.cookie, name)
+    if note:
+        return _page(here, webhook, **note)
+    try:
+        return _page(here, webhook, _to_begin_with(here, webhook))
+    except CantKeep as error:
+        abort(409, f"the delivery can't be edited: {error}")
+
+
+def _to_begin_with(here: Bridge, webhook: Webhook) -> SavedDelivery:
+    """What the address names, or else the platform's first sample. Raises NotFound, CantKeep."""
+    asked, name = request.args, webhook.name
+    if saved := asked.get("saved"):
+        return deliveries.saved(here, webhook, saved)
+    if event_id := asked.get("event"):
+        event = here.event(event_id)
+        if event.webhook != name:
+            raise NotFound(f"no event {event_id} of {name}")
+        if event.unreadable is not None:
+            abort(409, f"the event can't be read: {event.unreadable}")
+        return deliveries.of_event(here.shown(event))
+    if kept_id := asked.get("refused"):
+        kept = here.store.kept_deliveries.delivery(kept_id)
+        if kept is None or kept.webhook != name or kept.event_id is not None:
+            raise NotFound(f"no refused delivery {kept_id} of {name}")
+        return deliveries.of_refused(webhook, kept, here.hide(name))
+    found = samples(webhook.platform)
+    wanted = asked.get("sample") or next(iter(found), None)
+    if wanted is None:
+        return SavedDelivery(name, "", 0, "POST", "", {}, "")
+    if wanted not in found:
+        raise NotFound(f"{webhook.platform} has no sample {wanted}")
+    return deliveries.of_sample(webhook, found[wanted])
+
+
+@blueprint.post("/webhooks/<name>/send")
+def act(name: str) -> Response:
+    """Sends, saves or deletes what the form has."""
+    here, webhook = bridge(), defined(name)
+    do = request.form.get("do", "")
+    if do == "delete":
+        return _delete(here, webhook)
+    try:
+        written = _written(name)
+    except ValueError as error:
+        return _page(here, webhook, _written(name, {}), 422, problem=f"{error} is not a header: write Name: value")
+    if do == "save":
+        return _save(here, webhook, written)
+    if do != "anyway" and (why := _doubt(webhook, written)):
+        return _page(here, webhook, written, 422, doubt=why)
+    return _send(webhook, written)
+
+
+def _written(name: str, headers: Mapping[str, str] | None = None) -> SavedDelivery:
+    """What the form has. Raises ValueError for a line that is no header."""
+    form = request.form
+    method = form.get("method", "POST")
+    if not (method.isascii() and method.isalpha() and len(method) <= 10):
+        abort(400, "no such method")
+    found = deliveries.headers_of(form.get("headers", "")) if headers is None else dict(headers)
+    body = form.get("body", "").replace("\r\n", "\n")
+    save_as, query = form.get("save_as", "").strip(), form.get("query", "").lstrip("?")
+    return SavedDelivery(name, save_as, 0, method, query, found, body)
+
+
+def _doubt(webhook: Webhook, written: SavedDelivery) -> str | None:
+    content_type = next((value for name, value in written.headers.items() if name.lower() == "content-type"), None)
+    # A content type that says JSON is no reason to believe it.
+    stated = None if content_type is None or "json" in content_type.lower() else content_type
+    return doubt(webhook, written.body.encode("utf-8", "replace"), written.method, stated)
+
+
+def _send(webhook: Webhook, written: SavedDelivery) -> Response:
+    if request.form.get("renew"):
+        written = deliveries.renewed(written, webhook)
+    sent = deliveries.with_content_type(written)
+    note: dict[str, Any] = {"written": written}
+    try:
+        body = sent.body.encode("utf-8", "replace")
+        answer = deliver(webhook, body, deliveries.unsigned(sent.headers, webhook), sent.method, sent.query)
+    except CannotSign as error:
+        note["problem"] = str(error)
+    except NotReachable as error:
+        note["problem"] = f"{error}; set BRIDGE_RELAY_URL to where the relay is"
+    else:
+        note["answer"] = answer
+        changed("sent a delivery to", webhook.name, answer.phrase)
+    return _to(webhook.name, note)
+
+
+def _save(here: Bridge, webhook: Webhook, written: SavedDelivery) -> Response:
+    name = written.name
+    if not name or len(name) > deliveries.LONGEST_NAME or not name.isprintable():
+        return _page(here, webhook, written, 422, problem=f"give a name of 1 to {deliveries.LONGEST_NAME} characters")
+    if len(written.body) > LARGEST:
+        return _page(here, webhook, written, 422, problem=f"a body of more than {LARGEST} characters isn't saved")
+    try:
+        saved = deliveries.presentable(written, webhook, here.hide(webhook.name))
+    except CantKeep as error:
+        return _page(here, webhook, written, 422, problem=f"it isn't saved: {error}")
+    if not here.store.saved_deliveries.save(replace(saved, saved_at=here.store.now()), deliveries.MOST):
+        return _page(here, webhook, written, 409, problem=f"{deliveries.MOST} are saved already: delete one first")
+    changed("saved a delivery to", webhook.name, name)
+    left_out = sorted(written.headers.keys() - saved.headers.keys())
+    command = f"webhook-bridge send {webhook.name} --saved {shlex.quote(name)}"
+    note = {"written": saved, "saved_as": name, "left_out": left_out, "command": command}
+    return _to(webhook.name, note)
+
+
+def _delete(here: Bridge, webhook: Webhook) -> Response:
+    name = request.form.get("saved", "")
+    if here.store.saved_deliveries.delete(webhook.name, name):
+        changed("deleted a saved delivery to", webhook.name, name)
+    return _to(webhook.name)
+
+
+def _to(name: str, note: Mapping[str, Any] | None = None) -> Response:
+    """Leads on to the form, which then says what is in the note."""
+    left = notes().leave(g.cookie, name, note) if note else None
+    return make_response(redirect(url_for(".write", name=name, note=left), 303))
+
+
+def _page(here: Bridge, webhook: Webhook, written: SavedDelivery, status: int = 200, **more: Any) -> Response:
+    values: dict[str, Any] = {"problem": None, "doubt": None, "answer": None, "saved_as": None, "left_out": []}
+    headers = request.form.get("headers") if status == 422 else None
+    answer: Answer | None = more.get("answer")
+    text = render(
+        "send.html",
+        webhook=webhook,
+        title=PLATFORMS[webhook.platform].title,
+        written=written,
+        headers=deliveries.lines_of(written.headers) if headers is None else headers,
+        methods=dict.fromkeys([written.method, *sorted(PLATFORMS[webhook.platform].methods)]),
+        too_large=len(written.body) > LARGEST,
+        largest=LARGEST,
+        longest_name=deliveries.LONGEST_NAME,
+        ids=list(deliveries.identifying(written, webhook)),
+        is_blank=BLANK in written.body or BLANK in written.query or BLANK in written.headers.values(),
+        saved=here.store.saved_deliveries.of_webhook(webhook.name),
+        samples=list(samples(webhook.platform)),
+        event_ids=answer.event_ids if answer is not None else (),
+        **values | more,
+    )
+    return make_response(text, status)

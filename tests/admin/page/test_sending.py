@@ -1,0 +1,292 @@
+"""Deliveries that people edit on the page: sent as the platform would send them, and saved by name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from admin.events.deliveries import LARGEST, MOST
+from admin.page import webhooks
+from admin.page.app import create_app
+from platforms.verifiers import Draft
+from relay.app import create_app as create_relay
+from store.open import open_store
+from store.records import Change, NewEvent, new_event_id
+from store.saved_delivery import SavedDelivery
+from tests.admin.sample import settings_for
+
+SECRET = "a-secret-of-more-than-sixteen-characters"
+DEFINITIONS = f"""\
+webhooks:
+  - name: deploys
+    platform: github
+    secret: {SECRET}
+    receivers: {{deploy: any}}
+  - name: pay
+    signature: {{secret: {SECRET}, header: X-Sig}}
+    hide: [$.card, "$._webhook.headers['x-user']", $._webhook.query.pin]
+    receivers: {{flow: any}}
+  - name: parts
+    headers: {{X-Api-Key: another-secret-value}}
+    split: true
+    hide: [$.card]
+    receivers: {{flow: any}}
+"""
+CARD = "4999-1234"
+PUSH = {"ref": "refs/heads/main", "after": "a94f7be2103c58d6e0f17b2c4d9e86351f0c7ad8", "size": 1.0}
+
+
+class Sender:
+    """The page of some webhooks, whose relay is reached without a network."""
+
+    def __init__(self, folder: Path, **more: Any):
+        (folder / "webhooks.yaml").write_text(DEFINITIONS)
+        self.settings = settings_for(folder, **more)
+        self.store = open_store(self.settings.bridge_database)
+        self.client: FlaskClient = create_app(self.settings).test_client()
+        self.posted: list[Draft] = []
+
+    def post(self, url: str, draft: Draft) -> Any:
+        self.posted.append(draft)
+        client = create_relay(self.settings, in_background=False).test_client()
+        path = url.removeprefix("https://hooks.example.com")
+        answer = client.open(path, method=draft.method, data=draft.body, headers=draft.headers)
+        return webhooks.Answer(answer.status_code, answer.data)
+
+    def act(self, webhook: str = "deploys", do: str = "send", **form: Any) -> TestResponse:
+        page = self.client.get(f"/webhooks/{webhook}/send").text
+        token = re.search(r'name="form_token" value="([\w-]+)"', page)
+        assert token
+        given = {"method": "POST", "do": do, "form_token": token[1], **form}
+        answer = self.client.post(f"/webhooks/{webhook}/send", data=given)
+        return self.client.get(answer.headers["Location"]) if answer.status_code == 303 else answer
+
+    def arrived(self, payload: Any, webhook: str = "deploys", **headers: str) -> str:
+        event_id = new_event_id()
+        self.store.deliveries.append(
+            [NewEvent(event_id, webhook, 1, json.dumps(payload), headers, {"pin": CARD, "a": "b"}, 2, None)]
+        )
+        return event_id
+
+    def body(self, page: TestResponse) -> str:
+        found = re.search(r'<textarea name="body"[^>]*>\n(.*?)</textarea>', page.text, re.DOTALL)
+        assert found
+        return unescape(found[1])
+
+
+@pytest.fixture
+def sender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sender]:
+    sender = Sender(tmp_path)
+    monkeypatch.setattr(webhooks, "post", sender.post)
+    yield sender
+    sender.store.close()
+
+
+def test_an_event_is_edited_and_sent_as_another_delivery_and_leads_to_its_event(sender: Sender) -> None:
+    event_id = sender.arrived(PUSH, **{"x-github-event": "push", "x-github-delivery": "11111111-aaaa"})
+    page = sender.client.get(f"/webhooks/deploys/send?event={event_id}")
+    assert json.loads(sender.body(page)) == PUSH
+    assert "no duplicate: x-github-delivery, $.after" in page.text
+    body = sender.body(page).replace("main", "dev")
+    headers = "X-GitHub-Event: push\r\nX-GitHub-Delivery: 11111111-aaaa"
+    answers = [sender.act(body=body, headers=headers, renew="yes").text for _ in range(2)]
+    events = [re.search(r'It became event <a class="id" href="/events/([\w-]+)"', answer) for answer in answers]
+    assert all(events)
+    assert events[0] != events[1]
+    event = sender.store.queries.event(events[0][1] if events[0] else "")
+    assert event is not None
+    payload = json.loads(event.payload)
+    assert (payload["ref"], payload["size"]) == ("refs/heads/dev", 1.0)
+    assert payload["after"] != PUSH["after"]
+    assert '"size": 1.0' in event.payload
+    assert event.headers["x-github-delivery"] != "11111111-aaaa"
+    (change, *_) = sender.store.changes.newest("deploys")
+    assert change == Change(change.at, "local", "sent a delivery to", "deploys", "200 OK")
+
+
+def test_the_same_again_is_said_to_be_a_duplicate_and_names_the_event_it_repeats(sender: Sender) -> None:
+    first = sender.act(body=json.dumps(PUSH)).text
+    again = sender.act(body=json.dumps(PUSH)).text
+    assert "It became event" in first
+    assert "It is a duplicate" in again
+    event = r'href="/events/([\w-]+)"'
+    assert re.findall(event, again) == re.findall(event, first)
+    assert "It repeats event" in again
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "why"),
+    [
+        ("", "", "no data, so the body is empty"),
+        ('{"a": 1', "", "isn&#39;t valid JSON"),
+        ('{"a": 1', "Content-Type: application/json", "isn&#39;t valid JSON"),
+    ],
+)
+def test_bad_json_and_no_data_are_warned_of_before_and_sent_if_asked(
+    sender: Sender, body: str, headers: str, why: str
+) -> None:
+    answer = sender.act(body=body, headers=headers)
+    assert (answer.status_code, sender.posted) == (422, [])
+    assert why in answer.text
+    assert sender.body(answer) == body
+    sender.act(do="anyway", body=body, headers=headers)
+    assert [draft.body.decode() for draft in sender.posted] == [body]
+
+
+def test_a_line_that_is_no_header_is_named_and_nothing_typed_is_lost(sender: Sender) -> None:
+    answer = sender.act(body="{}", headers="X-A: 1\nno header\nX-B: 2")
+    assert answer.status_code == 422
+    assert "no header is not a header" in answer.text
+    assert "X-A: 1\r\nno header\r\nX-B: 2" in unescape(answer.text) or "X-A: 1\nno header\nX-B: 2" in answer.text
+    assert sender.posted == []
+
+
+def test_what_proves_it_is_never_what_was_typed(sender: Sender) -> None:
+    sender.act(body='{"a": 1}', headers="x-hub-signature-256: sha256=00\nHost: elsewhere\nContent-Length: 9")
+    (draft,) = sender.posted
+    assert sorted(draft.headers) == ["Content-Type", "X-Hub-Signature-256"]
+    assert draft.headers["X-Hub-Signature-256"] != "sha256=00"
+
+
+def test_a_delivery_is_saved_begun_with_sent_and_deleted(sender: Sender) -> None:
+    headers = "X-GitHub-Event: push\nX-Hub-Signature-256: x\nAuthorization: Basic abc\nX-Access-Token: abc"
+    page = sender.act(do="save", save_as="to 'main'", body=json.dumps(PUSH), headers=headers, query="a=1")
+    assert "saved</b> as to &#39;main&#39;" in page.text
+    assert "not saved: Authorization, X-Access-Token, X-Hub-Signature-256" in page.text
+    assert "--saved &#39;to &#39;&#34;&#39;&#34;&#39;main&#39;" in page.text
+    (saved,) = sender.store.saved_deliveries.of_webhook("deploys")
+    assert (saved.headers, saved.query, json.loads(saved.body)) == ({"X-GitHub-Event": "push"}, "a=1", PUSH)
+    page = sender.client.get("/webhooks/deploys/send", query_string={"saved": "to 'main'"})
+    assert json.loads(sender.body(page)) == PUSH
+    sender.act(do="delete", saved="to 'main'")
+    assert sender.store.saved_deliveries.of_webhook("deploys") == []
+    assert sender.client.get("/webhooks/deploys/send?saved=gone").status_code == 404
+    assert [one.what for one in sender.store.changes.newest("deploys")] == [
+        "deleted a saved delivery to",
+        "saved a delivery to",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("form", "why"),
+    [
+        ({"save_as": ""}, "give a name"),
+        ({"save_as": "a" * 61}, "give a name"),
+        ({"save_as": "a\u202eb"}, "give a name"),
+        ({"save_as": "a", "body": json.dumps("a" * LARGEST)}, "isn&#39;t saved"),
+        ({"save_as": "a", "body": json.dumps({"a": f"x{SECRET}"})}, "one of the webhook&#39;s secrets is in it"),
+        ({"save_as": "a", "body": "{}", "query": f"a={SECRET}"}, "one of the webhook&#39;s secrets is in it"),
+        ({"save_as": "a", "body": "{}", "headers": f"X-Other: {SECRET}"}, "one of the webhook&#39;s secrets is in it"),
+    ],
+)
+def test_what_may_not_be_saved_is_not(sender: Sender, form: dict[str, str], why: str) -> None:
+    answer = sender.act(do="save", **{"body": "{}", **form})
+    assert answer.status_code == 422
+    assert why in answer.text
+    assert sender.store.saved_deliveries.of_webhook("deploys") == []
+
+
+def test_only_so_many_are_saved(sender: Sender) -> None:
+    for number in range(MOST):
+        sender.store.saved_deliveries.save(SavedDelivery("deploys", str(number), 1, "POST", "", {}, "{}"), MOST)
+    assert "delete one first" in sender.act(do="save", save_as="one more", body="{}").text
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ({"card": CARD, "kept": 1}, {"card": "***", "kept": 1}),
+        ([{"card": CARD}, {"kept": 1}], [{"card": "***"}, {"kept": 1}]),
+    ],
+)
+def test_what_hide_names_is_not_saved(sender: Sender, body: Any, shown: Any) -> None:
+    name = "parts" if isinstance(body, list) else "pay"
+    sender.act(
+        name, do="save", save_as="mine", body=json.dumps(body), headers=f"X-User: {CARD}", query=f"pin={CARD}&a=b"
+    )
+    (saved,) = sender.store.saved_deliveries.of_webhook(name)
+    assert json.loads(saved.body) == shown
+    if name == "pay":
+        assert saved.headers == {"X-User": "***"}
+        assert saved.query == "pin=%2A%2A%2A&a=b"
+        assert CARD not in repr(saved)
+
+
+@pytest.mark.parametrize("body", [f"card={CARD}", '{"card": ', f'{{"card": "{CARD}", "card": "b"}}'])
+def test_what_cannot_be_blanked_is_not_saved(sender: Sender, body: str) -> None:
+    sender.act("pay", do="save", save_as="mine", body=body)
+    assert CARD not in repr(sender.store.saved_deliveries.of_webhook("pay"))
+
+
+def test_nothing_hidden_is_in_the_form(sender: Sender) -> None:
+    event_id = sender.arrived({"card": CARD, "kept": "yes"}, "pay", **{"x-user": CARD})
+    page = sender.client.get(f"/webhooks/pay/send?event={event_id}").text
+    assert CARD not in page
+    assert "is *** here" in page
+    # Saved before `hide` named it.
+    sender.store.saved_deliveries.save(SavedDelivery("pay", "old", 1, "POST", "", {}, json.dumps({"card": CARD})), 1)
+    assert CARD not in sender.client.get("/webhooks/pay/send?saved=old").text
+
+
+@pytest.mark.parametrize(
+    "query", ["event=unknown", "sample=unknown", "refused=unknown", "saved=unknown", "saved=%00", "refused=%00"]
+)
+def test_what_is_not_there_is_not_found(sender: Sender, query: str) -> None:
+    assert sender.client.get(f"/webhooks/deploys/send?{query}").status_code == 404
+
+
+def test_another_webhooks_event_is_not_edited(sender: Sender) -> None:
+    event_id = sender.arrived({"card": CARD}, "pay")
+    assert sender.client.get(f"/webhooks/deploys/send?event={event_id}").status_code == 404
+
+
+def test_a_body_too_large_for_a_form_is_left_to_the_command_line(sender: Sender) -> None:
+    event_id = sender.arrived({"a": ["x" * 100] * 100_000})
+    page = sender.client.get(f"/webhooks/deploys/send?event={event_id}").text
+    assert len(page) < 50_000
+    assert "too large to be edited here" in page
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"headers": "X-A: <script>\nX-B: \u202e"},
+        {"headers": "Transfer-Encoding: chunked"},
+        {"headers": "X-A: \u00e9\u4e2d"},
+        {"query": "a=1#b c\u00e9"},
+        {"body": '{"a": "</textarea><script>alert(1)</script>"}'},
+        {"body": '{"a": "\\ud800"}'},
+        {"save_as": "<script>", "do": "save"},
+        {"method": "PUT"},
+        {"renew": "yes", "body": '{"id": "123456789", "after": 1}'},
+    ],
+)
+def test_no_text_makes_it_fail_or_becomes_a_script(sender: Sender, form: dict[str, str]) -> None:
+    page = sender.act(**{"body": '{"a": 1}', **form})
+    assert page.status_code in (200, 422)
+    assert "<script" not in page.text
+    assert "alert(1)</script>" not in page.text
+
+
+@pytest.mark.parametrize("method", ["", "GET /", "P\r\nX: y", "A" * 11])
+def test_a_method_is_a_word(sender: Sender, method: str) -> None:
+    assert sender.act(body="{}", method=method).status_code == 400
+    assert sender.posted == []
+
+
+def test_a_viewer_neither_sends_nor_saves(tmp_path: Path) -> None:
+    sender = Sender(tmp_path, bridge_admin_token="the-token-of-admins", bridge_viewer_token="the-token-of-viewers")
+    sender.client.post("/login", data={"token": "the-token-of-viewers"})
+    assert sender.client.get("/webhooks/deploys/send").status_code == 403
+    for do in ("send", "anyway", "save", "delete"):
+        assert sender.client.post("/webhooks/deploys/send", data={"do": do, "body": "{}"}).status_code == 403
+    event_id = sender.arrived(PUSH)
+    assert "Edit and send" not in sender.client.get(f"/events/{event_id}").text
