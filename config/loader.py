@@ -203,8 +203,8 @@ class Loader:
         new = [file for file in self.instead if file.parent == path and file.suffix == ".yaml" and file not in files]
         files = sorted(file for file in (*files, *new) if self.instead.get(file, "") is not None)
         if not files:
-            what, remedy = "the folder has no *.yaml file", "add one with a list `webhooks:`"
-            self._problem(path, 1, "webhooks", what, remedy, warning=self.may_be_empty)
+            remedy = "make one with webhook-bridge new, or write one"
+            self._problem(path, 1, "webhooks", "the folder has no *.yaml file", remedy, warning=self.may_be_empty)
         return files
 
     def read(self, file: Path) -> None:
@@ -273,8 +273,8 @@ class Loader:
         except ValidationError as error:
             for detail in error.errors(include_input=False, include_url=False):
                 location = tuple(part for part in detail["loc"] if part != "[key]")
-                if location[-2:] == ("secret", 0) and not isinstance(item.at(location[:-1]), list):
-                    location = location[:-1]  # a single secret is a list of one to the model
+                if location[-1:] == (0,) and not isinstance(item.at(location[:-1]), list):
+                    location = location[:-1]  # a single value is a list of one to the model
                 what, remedy = in_words(location, detail["type"], detail["msg"], detail.get("ctx") or {})
                 remedy = rewritten(location, item.at(location)) or remedy
                 place = (item.line(location), f"{item.label}: {dotted(location)}")

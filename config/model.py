@@ -32,7 +32,7 @@ from config.value_types import (
     LARGEST_VERSION,
     Expected,
     HeaderName,
-    HeaderValue,
+    HeaderValues,
     JsonPath,
     Name,
     Network,
@@ -271,10 +271,10 @@ class Webhook(_Model):
         description="google-pubsub: the e-mail of the account that signs the token",
         examples=["pusher@project.iam.gserviceaccount.com"],
     )
-    headers: dict[HeaderName, HeaderValue] | None = Field(
+    headers: dict[HeaderName, HeaderValues] | None = Field(
         default=None,
         min_length=1,
-        description="headers that every delivery must carry, with their values",
+        description="headers that every delivery must carry: name → value, or a list while it is being rotated",
         examples=[{"X-Api-Key": "${ORDERS_KEY}"}],
     )
     signature: Signature | None = Field(

@@ -111,26 +111,22 @@ def _secrets(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> I
 
 
 def _headers(webhook: Mapping[str, Any]) -> Iterator[Finding]:
-    """Headers' values: one that can't be guessed is enough, and beside a secret none is needed."""
+    """Headers' values: one header that can't be guessed is enough, and beside a secret none is needed."""
     headers = webhook.get("headers")
-    given = {
-        name: value
-        for name, value in (headers.items() if isinstance(headers, dict) else ())
-        if isinstance(value, str) and value and UNRESOLVED not in value
-    }
-    filled = {}
-    for name, value in given.items():
-        bare = _SCHEME.sub("", value, count=1)
-        if is_placeholder(bare):
-            yield _placeholder(("headers", name))
-        else:
-            filled[name] = bare
+    names = headers if isinstance(headers, dict) else {}
+    known = [found for name in names for found in secrets_at(webhook, "headers", name)]
+    bare = {place: _SCHEME.sub("", value, count=1) for place, value in known}
+    weak = [place for place, value in bare.items() if is_placeholder(value) or is_guessable(value)]
+    for place in weak:
+        if is_placeholder(bare[place]):
+            yield _placeholder(place)
     proven = webhook.get("secret") or webhook.get("signature") or webhook.get("audience")
-    if proven or len(given) < len(headers or ()) or not all(map(is_guessable, filled.values())):
+    if proven or {place[1] for place in bare} != set(names) or {place[1] for place in weak} != set(names):
         return
-    for name in filled:
-        what = "a short value, which can be guessed, and nothing else proves the sender"
-        yield Finding(("headers", name), what, "use at least 16 random characters", warning=True)
+    for place in weak:
+        if not is_placeholder(bare[place]):
+            what = "a short value, which can be guessed, and nothing else proves the sender"
+            yield Finding(place, what, "use at least 16 random characters", warning=True)
 
 
 def _placeholder(place: Where) -> Finding:

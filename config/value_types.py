@@ -189,9 +189,13 @@ UrlPart = Annotated[
     str, AfterValidator(_check_url_part), Field(json_schema_extra={"pattern": f"^{_URL_PART.pattern}$"})
 ]
 HeaderName = Annotated[str, AfterValidator(_check_header_name)]
-HeaderValue = Annotated[
-    SecretStr, BeforeValidator(_as_header_value), WithJsonSchema({"type": "string", "minLength": 1})
+HeaderValues = Annotated[
+    tuple[Annotated[SecretStr, BeforeValidator(_as_header_value)], ...],
+    BeforeValidator(_as_tuple),
+    Field(min_length=1),
+    WithJsonSchema(_schema_of({"type": "string", "minLength": 1})),
 ]
+"""A header's value, or several while it is being rotated: any of them counts."""
 JsonPath = Annotated[str, AfterValidator(_check_path)]
 Url = Annotated[str, AfterValidator(_check_url)]
 Secret = Annotated[SecretStr, BeforeValidator(_as_secret), WithJsonSchema({"type": "string", "minLength": 1})]

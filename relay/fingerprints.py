@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from pydantic import SecretStr
 
 from config.webhooks import Webhook
 
@@ -48,7 +50,7 @@ def verifier_text(webhook: Webhook) -> bytes:
         "verify_token": webhook.verify_token.get_secret_value() if webhook.verify_token else None,
         "audience": webhook.audience,
         "service_account": webhook.service_account,
-        "headers": {name.lower(): value.get_secret_value() for name, value in sorted((webhook.headers or {}).items())},
+        "headers": {name.lower(): _one_or_all(values) for name, values in sorted((webhook.headers or {}).items())},
         "signature": signature,
         "challenge": webhook.challenge,
         "verifier": webhook.verifier,
@@ -56,3 +58,9 @@ def verifier_text(webhook: Webhook) -> bytes:
     if webhook.topic is not None:  # likewise
         parts["topic"] = webhook.topic
     return json.dumps(parts, sort_keys=True).encode()
+
+
+def _one_or_all(values: Sequence[SecretStr]) -> str | list[str]:
+    """A header's values: a single one as before there could be several."""
+    texts = [value.get_secret_value() for value in values]
+    return texts[0] if len(texts) == 1 else texts

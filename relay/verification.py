@@ -65,8 +65,8 @@ def verifiers_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) 
         )
         secrets = tuple(secret.get_secret_value() for secret in scheme.secret)
         found.append((verifier, Credentials(secrets, scheme.tolerance)))
-    for name, value in (webhook.headers or {}).items():
-        found.append((HeaderEquals(name), Credentials((value.get_secret_value(),))))
+    for name, values in (webhook.headers or {}).items():
+        found.append((HeaderEquals(name), Credentials(tuple(value.get_secret_value() for value in values))))
     return found
 
 

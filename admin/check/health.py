@@ -140,8 +140,10 @@ def _definitions(state: State) -> list[Issue]:
         text = "Webhooks are gone from the definitions. Deliveries to them are answered with 404."
         details = tuple(f"{name}: {ago(state.now - at)} ago" for name, at in sorted(gone.items()))
         found.append(Issue("warning", text, details))
-    if state.warnings:
-        found.append(Issue("note", "Some definitions are risky.", tuple(map(str, state.warnings))))
+    if not state.webhooks and not state.problems:
+        found.append(Issue("note", "No webhook is defined yet, so nothing can arrive: create the first one below."))
+    if risks := [one for one in state.warnings if one.where.startswith("webhook ")]:
+        found.append(Issue("note", "Some definitions are risky.", tuple(map(str, risks))))
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from admin.definitions.forms import MORE, WebhookForm, receiver_line
-from admin.definitions.values import Keys, Secret, Verbatim, from_yaml_value, to_yaml_value, verbatim
+from admin.definitions.values import Keys, from_yaml_value, to_yaml_value, verbatim
 from platforms.guide import Guide
 
 
@@ -17,7 +17,7 @@ def form_of(written: dict[str, Any]) -> WebhookForm:
     keys = from_yaml_value(written)
     form = WebhookForm(str(keys.get("platform", "custom")), name=str(keys.get("name")))
     receivers = keys.get("receivers") or {}
-    form.receivers = "\n".join(receiver_line(name, versions) for name, versions in receivers.items())
+    form.chosen = [receiver_line(name, versions) for name, versions in receivers.items()]
     for start in keys.get("starts") or []:
         when = start.get("when")
         form.starts.append(
@@ -37,12 +37,12 @@ def form_of(written: dict[str, Any]) -> WebhookForm:
 def edited(written: dict[str, Any], form: WebhookForm, guide: Guide) -> dict[str, Any]:
     """The keys with the form's changes; whatever wasn't changed stays as it is written."""
     before = form_of(written)
-    typed = form.keys(guide)
+    typed, receivers = form.keys(guide), before.keys(guide).get("receivers")
     for place in ("header", "secret"):  # the secret is changed by rotating it, or in the file
         form.errors.pop(place, None)
     keys = verbatim(written)
     parts: tuple[tuple[str, bool], ...] = (
-        ("receivers", form.receivers.split() == before.receivers.split() and not form.chosen),
+        ("receivers", typed.get("receivers") == receivers),
         ("starts", _same_starts(form.starts, before.starts)),
         *((setting, getattr(form, setting) == getattr(before, setting)) for setting in ("audience", "service_account")),
         *((key, key in typed and key in written and typed[key] == from_yaml_value(written[key])) for key in MORE),
@@ -81,27 +81,6 @@ def differing(old: dict[str, Any], new: Keys) -> set[str]:
     """The keys whose values differ from what is written."""
     written = to_yaml_value(new, lambda secret, label: "…")
     return {key for key in {*old, *written} if old.get(key) != written.get(key)}
-
-
-def secrets_of(written: dict[str, Any]) -> list[Any]:
-    """The references to the secrets in force, as they are written, newest first."""
-    place = written.get("signature") if isinstance(written.get("signature"), dict) else written
-    value = place.get("secret") if isinstance(place, dict) else None
-    return [] if value is None else list(value) if isinstance(value, list) else [value]
-
-
-def may_add_secret(written: dict[str, Any], guide: Guide) -> bool:
-    """Whether the webhook has no secret, and its platform proves deliveries by one."""
-    other_proof = {"signature", "headers", "verifier"} & written.keys()
-    return not secrets_of(written) and not other_proof and "secret" in guide.platform.required
-
-
-def with_secrets(written: dict[str, Any], secrets: list[Secret | Verbatim]) -> dict[str, Any]:
-    """The written keys, with these secrets instead."""
-    value = secrets if len(secrets) > 1 else secrets[0]
-    if isinstance(written.get("signature"), dict) and "secret" in written["signature"]:
-        return {**verbatim(written), "signature": {**verbatim(written["signature"]), "secret": value}}
-    return {**verbatim(written), "secret": value}
 
 
 def as_yaml(value: Any) -> str:

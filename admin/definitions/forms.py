@@ -53,7 +53,12 @@ class WebhookForm:
     challenge: str = ""
     receivers: str = ""
     chosen: list[str] = field(default_factory=list)
-    """Workflows that were ticked."""
+    """Receivers that were ticked, as they are typed: `NAME`, or `NAME: 1, 2`."""
+    search: str = ""
+    """A workflow to be added, or a part of its name."""
+    search_versions: str = ""
+    search_problem: str = ""
+    """What is wrong with what was looked for."""
     starts: list[dict[str, str]] = field(default_factory=list)
     """Each with workflow, version and when."""
     more: str = ""
@@ -67,7 +72,7 @@ class WebhookForm:
         """The field to begin with: the first on the page that is wrong, "" if only the form as a whole is."""
         fields = ("name", "header", "prefix", "challenge", "secret", "verify_token", "audience", "service_account")
         rows = [f"start_{part}_{row}" for row in range(_STARTS) for part in ("workflow", "version", "when")]
-        return next((one for one in (*fields, "receivers", *rows, "more", "") if one in self.errors), None)
+        return next((one for one in (*fields, "receiver", "receivers", *rows, "more", "") if one in self.errors), None)
 
     @classmethod
     def read(cls, values: Mapping[str, Any], chosen: Iterable[str], platform: str) -> WebhookForm:
@@ -76,9 +81,8 @@ class WebhookForm:
         for name in ("name", "secret", "header", "prefix", "verify_token", "audience", "service_account", "challenge"):
             setattr(form, name, str(values.get(name, "")).strip())
         form.receivers, form.more = str(values.get("receivers", "")), str(values.get("more", ""))
-        if added := str(values.get("receiver", "")).strip():
-            line = receiver_line(added, str(values.get("receiver_versions", "")).strip() or "any")
-            form.receivers = "\n".join(filter(None, [form.receivers.strip(), line]))
+        form.search = str(values.get("receiver", "")).strip()
+        form.search_versions = str(values.get("receiver_versions", "")).strip()
         form.proof = str(values.get("proof") or "headers")
         form.encoding = str(values.get("encoding") or "hex")
         for row in range(_STARTS):
@@ -94,7 +98,7 @@ class WebhookForm:
 
     def keys(self, guide: Guide) -> dict[str, Any]:
         """The webhook's keys; fields that can't be understood are in `errors`."""
-        self.errors = {}
+        self.errors = {"receiver": self.search_problem} if self.search_problem else {}
         keys: dict[str, Any] = {"name": self.name}
         if self.platform != "custom":
             keys["platform"] = self.platform
@@ -132,8 +136,8 @@ class WebhookForm:
 
     def _workflows(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        receivers: dict[str, Any] = dict.fromkeys(self.chosen, "any")
-        for line in filter(None, map(str.strip, self.receivers.splitlines())):
+        receivers: dict[str, Any] = {}
+        for line in (*self.chosen, *filter(None, map(str.strip, self.receivers.splitlines()))):
             workflow, versions = _receiver(line)
             if versions is None:
                 self.errors["receivers"] = f"{line!r}: write a workflow's name, or NAME: 1, 2 for certain versions"

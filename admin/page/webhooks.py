@@ -12,8 +12,9 @@ from flask import Blueprint, Response, abort, g, make_response, redirect, reques
 from admin.bridge import DAY, NotFound
 from admin.check.sample_events import sample_events
 from admin.conductor import Catalogue
-from admin.definitions.editing import as_yaml, differing, edited, form_of, may_add_secret, secrets_of, with_secrets
+from admin.definitions.editing import as_yaml, differing, edited, form_of
 from admin.definitions.forms import MORE, WebhookForm
+from admin.definitions.rotating import Proof, generated_for, may_add_secret, proofs_of, proves_by_secret, with_values
 from admin.definitions.values import Secret, Verbatim, preview, verbatim, without_secrets
 from admin.definitions.writer import (
     CantWrite,
@@ -28,6 +29,7 @@ from admin.page.access import NotAllowed
 from admin.page.context import changed, notes, source
 from admin.page.pages import bridge, render
 from admin.page.pictures import deliveries_picture, effect_picture
+from admin.page.receivers import offer, take_search
 from admin.page.runnable import runnable
 from admin.urls import relay_url_of, url_of
 from config.webhooks import Definitions, Problem, Webhook
@@ -97,13 +99,15 @@ def create() -> Response:
     here = folder()
     guide = guides().get(request.form.get("platform", "")) or abort(400, "no such platform")
     form = WebhookForm.read(request.form, request.form.getlist("chosen"), guide.platform.name)
-    if request.form.get("do") == "generate":
+    do = request.form.get("do")
+    if do == "generate":
         form.generate()
         return _form_page("new.html", form, guide)
+    take_search(form, source().workflows.catalogue().versions, do == "create")
     keys = form.keys(guide)
     try:
-        if request.form.get("do") != "create" or form.errors:
-            return _form_page("new.html", form, guide, keys, 422 if request.form.get("do") == "create" else 200)
+        if do != "create" or form.errors:
+            return _form_page("new.html", form, guide, keys, 422 if do == "create" else 200)
         here.create(keys)
     except NameTaken as error:
         form.errors["name"] = f"{error}; choose another name"
@@ -115,7 +119,8 @@ def create() -> Response:
     if form.errors:
         return _form_page("new.html", form, guide, keys, 422)
     changed("created", form.name, f"platform {guide.platform.name}")
-    return _to(form.name, fresh=True, secret=form.secret if guide.platform.made_by == "us" else None)
+    shown = form.secret if guide.platform.made_by == "us" and proves_by_secret(keys) else None
+    return _to(form.name, fresh=True, secret=shown)
 
 
 def _form_page(
@@ -130,7 +135,10 @@ def _form_page(
     here = bridge()
     catalogue = source().workflows.catalogue()
     yaml, warnings = _preview(form, keys, catalogue, more.get("written"))
-    known = sorted({*here.store.queries.waiting_by_workflow(), *here.definitions.by_receiver} - set(form.chosen))
+    waiting = here.store.queries.waiting_by_workflow()
+    unserved = sorted(set(waiting) - set(here.definitions.by_receiver))
+    before = form_of(more["written"].keys).chosen if "written" in more else []
+    suggestions = (*before, *unserved, *sorted(waiting), *sorted(here.definitions.by_receiver))
     if not form.name and status == 200:
         form.errors = {}  # nobody wants complaints before having typed anything
     rows = [*form.starts, {"workflow": "", "version": "", "when": ""}]
@@ -140,7 +148,7 @@ def _form_page(
         guide=guide,
         yaml=yaml,
         warnings=warnings,
-        workflows=[*form.chosen, *known][:30],
+        offer=offer(form, catalogue.versions, suggestions),
         rows=rows,
         catalogue=catalogue,
         more_keys=MORE,
@@ -214,7 +222,8 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         samples=list(samples(definition.platform)),
         written=written,
         yaml=as_yaml({"webhooks": [without_secrets(written.keys)]}) if written else None,
-        secrets=secrets_of(written.keys) if written else [],
+        proofs=proofs_of(written.keys) if written else [],
+        risks=[one for one in here.definitions.warnings if one.where.split(":")[0] == f"webhook {name}"],
         may_add_secret=written is not None and may_add_secret(written.keys, guide),
         events=events[:10],
         picture=deliveries_picture(here.store.queries.delivery_hours(now - 7 * DAY, name), now),
@@ -284,9 +293,10 @@ def save(name: str) -> Response:
     guide = guides()[_platform(written)]
     form = WebhookForm.read(request.form, request.form.getlist("chosen"), guide.platform.name)
     form.name = name
+    do = request.form.get("do")
+    take_search(form, source().workflows.catalogue().versions, do == "save")
     keys = edited(written.keys, form, guide)
     version = request.form.get("version", "")
-    do = request.form.get("do")
     more: dict[str, Any] = {"written": written, "version": version}
     if do != "save" or form.errors:
         return _form_page("edit.html", form, guide, keys, 422 if do == "save" else 200, **more)
@@ -315,31 +325,32 @@ def _platform(written: Written) -> str:
 
 @blueprint.post("/webhooks/<name>/secret")
 def rotate(name: str) -> Response:
-    """Adds a new secret before the old one, or the first one, or removes the old ones."""
+    """Adds a new secret, or value of a header, before the old one, or the first secret, or removes the old ones."""
     written = _written(name)
-    old = secrets_of(written.keys)
     guide = guides()[_platform(written)]
+    header = request.form.get("header") or None
+    proof = next((one for one in proofs_of(written.keys) if one.header == header), Proof(header, []))
     if request.form.get("do") == "forget":
-        if len(old) < 2:
+        if len(proof.values) < 2:
             abort(409, "there is no old secret")
-        folder().update(name, with_secrets(written.keys, [Verbatim(old[0])]), request.form.get("version", ""))
-        changed("removed the old secret", name)
+        kept = with_values(written.keys, header, [Verbatim(proof.values[0])])
+        folder().update(name, kept, request.form.get("version", ""))
+        changed("removed the old secret", name, header or "")
         return _to(name)
-    form = WebhookForm(guide.platform.name, secret=request.form.get("secret", "").strip())
-    if not old and not may_add_secret(written.keys, guide):
+    if not proof.values and (header or not may_add_secret(written.keys, guide)):
         abort(409, "the webhook isn't proven by a secret: change its proof in the file")
-    if not form.secret and guide.platform.made_by != "us":
+    typed = request.form.get("secret", "").strip()
+    if not typed and header is None and guide.platform.made_by != "us":
         problem = f"enter the {guide.platform.secret_label.lower()} that {guide.platform.title} shows"
         return webhook_page(name, 422, secret_problem=problem)
-    if not form.secret:
-        form.generate()
-    new = with_secrets(written.keys, [Secret(form.secret), *map(Verbatim, old)])
+    value = typed or generated_for(written.keys, proof)
+    new = with_values(written.keys, header, [Secret(value), *map(Verbatim, proof.values)])
     try:
         folder().update(name, new, request.form.get("version", ""))
     except Invalid as error:
         return webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
-    changed("rotated the secret" if old else "added a secret", name)
-    return _to(name, secret=form.secret if form.generated else None, **{"rotated" if old else "added": True})
+    changed("rotated the secret" if proof.values else "added a secret", name, header or "")
+    return _to(name, secret=None if typed else value, **{"rotated" if proof.values else "added": True})
 
 
 @blueprint.post("/webhooks/<name>/pause")

@@ -63,7 +63,7 @@ def test_references_are_replaced(load: Load, tmp_path: Path) -> None:
     )
     (webhook,) = definitions.webhooks
     assert webhook.headers is not None
-    assert {name: value.get_secret_value() for name, value in webhook.headers.items()} == {
+    assert {name: value.get_secret_value() for name, (value,) in webhook.headers.items()} == {
         "A": f"x {ENVIRONMENT['SECRET']} y",
         "B": "from a file",
         "C": "${SECRET}",
@@ -125,7 +125,7 @@ def test_dotenv_gives_names_that_the_environment_lacks(tmp_path: Path, monkeypat
     definitions = load_definitions(Path("a.yaml"), PLATFORMS)
     (webhook,) = definitions.webhooks
     assert webhook.headers is not None
-    assert [value.get_secret_value() for value in webhook.headers.values()] == ["of the environment", "of the file"]
+    assert [value.get_secret_value() for (value,) in webhook.headers.values()] == ["of the environment", "of the file"]
     assert Path(".env") in definitions.sources
 
 
@@ -540,6 +540,7 @@ def test_what_a_platform_asks_is_checked(problems: Problems, keys: dict[str, str
         ({"challenge": "token"}, "platform: warning: no signing secret: once the challenge has come, anyone"),
         ({"headers": "{A: b}"}, "headers.A: warning: a short value, which can be guessed, and nothing else proves"),
         ({"headers": "{A: aaaaaaaaaaaaaaaaaaaaaaa}"}, "headers.A: warning: a short value, which can be guessed"),
+        ({"headers": "{A: [aaaaaaaaaaaaaaaaaaaaaaa, 9f86d081884c7d65]}"}, "headers.A[0]: warning: a short value"),
         ({"headers": "{A: Bearer your-token-here}"}, "headers.A: warning: a placeholder, not a secret; put the real"),
         ({"platform": "slack", "headers": "{A: '${SECRET}'}"}, "platform: warning: no signing secret: nothing but its"),
         ({"platform": "stripe", "secret": "sk_test_51H8xYzABCDEF"}, "secret: warning: an API key, not the endpoint's"),
@@ -610,7 +611,7 @@ def test_a_missing_file_and_an_empty_folder_say_what_to_do(tmp_path: Path) -> No
         DefinitionsError, match=r"none\.yaml:1: webhooks: no such file or folder; create it, or set BRIDGE"
     ):
         load_definitions(tmp_path / "none.yaml", PLATFORMS, {})
-    with pytest.raises(DefinitionsError, match=r"the folder has no \*\.yaml file; add one"):
+    with pytest.raises(DefinitionsError, match=r"the folder has no \*\.yaml file; make one"):
         load_definitions(tmp_path, PLATFORMS, {})
 
 

@@ -223,7 +223,7 @@ def test_a_secret_in_a_volume_is_noticed_as_the_kubelet_writes_it(
     source = watch(tmp_path / "maps")
     write_volume(tmp_path / "secrets", {"key": "fedcba9876543210"})
     assert source.check()
-    assert source.current.webhooks[0].headers["X-Key"].get_secret_value() == "fedcba9876543210"
+    assert source.current.webhooks[0].headers["X-Key"][0].get_secret_value() == "fedcba9876543210"
 
 
 def test_what_could_not_be_recorded_is_recorded_at_the_next_check(tmp_path: Path) -> None:

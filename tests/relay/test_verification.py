@@ -102,6 +102,7 @@ BASE: dict[str, Any] = {"headers": {"X-Key": "0123456789abcdef"}}
     "change",
     [
         {"headers": {"X-Key": "0123456789abcdeF"}},
+        {"headers": {"X-Key": ["0123456789abcdeF", "0123456789abcdef"]}},
         {"headers": {"X-Other": "0123456789abcdef"}},
         {"headers": {"X-Key": "0123456789abcdef", "X-Other": "0123456789abcdef"}},
         {"signature": {"secret": "0123456789abcdef", "header": "X-Sig"}},
@@ -127,10 +128,17 @@ def test_the_fingerprint_changes_with_verifier_and_secrets(change: dict[str, Any
         {"public_url": "https://x.example/y"},
         {"id": "other"},
         {"headers": {"x-key": "0123456789abcdef"}},
+        {"headers": {"X-Key": ["0123456789abcdef"]}},
     ],
 )
 def test_the_fingerprint_stays_with_everything_else(change: dict[str, Any], tmp_path: Path) -> None:
     assert fingerprint(webhook(tmp_path, **BASE), SALT) == fingerprint(webhook(tmp_path, **BASE | change), SALT)
+
+
+def test_a_delivery_may_show_any_value_of_a_header_that_is_being_rotated(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "headers": {"X-Key": ["of-today-0123456789", "of-yesterday-0123456789"]}})
+    answers = [relay.post("hook", "{}", {"X-Key": f"of-{day}-0123456789"}) for day in ("today", "yesterday", "ever")]
+    assert [answer.status_code for answer in answers] == [200, 200, 401]
 
 
 def test_the_fingerprint_is_salted(tmp_path: Path) -> None:

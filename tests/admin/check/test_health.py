@@ -36,6 +36,7 @@ TASK = Task("t", "w", "flow", "ref", {}, NOW, broken="why")
 ASIDE = SetAside("task", "t", None, "why", NOW, 1, NOW)
 THEIRS = ServerWebhook("payments", "7f3kq", {"flow": 1})
 PROBLEM = Problem("a.yaml", 3, "webhook hook: hold", "wrong", "mend it")
+EMPTY = Problem("webhooks", 1, "webhooks", "the folder has no *.yaml file", "write one", warning=True)
 
 
 def test_nothing_is_wrong_when_all_is_well() -> None:
@@ -59,6 +60,7 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         ({"facts": {"conductor": "up", "workflow_problems": "a.yaml:3: x"}}, "warning", "don't fit the workflows"),
         ({"facts": {"conductor": "up", "webhook_gone:shop": str(NOW)}}, "warning", "gone from the definitions"),
         ({"warnings": (PROBLEM,)}, "note", "risky"),
+        ({"warnings": (EMPTY,), "webhooks": {}, "waiting": {}}, "note", "No webhook is defined yet"),
         ({"oldest_pending": NOW - 7_200_000}, "error", "piling up: the oldest has waited 2 h"),
         ({"failed": (EVENT,)}, "warning", "1 event failed in the last day"),
         (

@@ -73,10 +73,10 @@ def test_the_life_of_a_webhook_by_the_command_line(client: Client, page: Page) -
     one = f"/{webhook['id']}"
     assert client("GET", one).get_json()["verifier"] == "HEADER_BASED"
     assert [found["id"] for found in client("GET", "").get_json()] == [webhook["id"]]
-    assert page.defined["custom_webhook_1"].headers["Authorization"].get_secret_value() == "BB12346789"
+    assert page.defined["custom_webhook_1"].headers["Authorization"][0].get_secret_value() == "BB12346789"
     changed = client("PUT", one, FLAGS | {"headers": {"Authorization": "UPDATED_AUTH_TOKEN_123"}})
     assert changed.status_code == 200
-    assert page.defined["custom_webhook_1"].headers["Authorization"].get_secret_value() == "UPDATED_AUTH_TOKEN_123"
+    assert page.defined["custom_webhook_1"].headers["Authorization"][0].get_secret_value() == "UPDATED_AUTH_TOKEN_123"
     assert client("DELETE", one).status_code == 200
     assert client("GET", one).status_code == 404
     assert client("GET", "").get_json() == []

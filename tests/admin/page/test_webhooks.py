@@ -330,7 +330,7 @@ def test_custom_senders_get_a_header_or_a_signature(page: Page) -> None:
     assert page.create(**custom, name="one", header="X-Api-Key").status_code == 200
     signed = page.create(**custom, name="two", proof="signature", header="X-Signature", prefix="sha256=")
     assert signed.status_code == 200
-    assert page.defined["one"].headers["X-Api-Key"].get_secret_value() == custom["secret"]
+    assert page.defined["one"].headers["X-Api-Key"][0].get_secret_value() == custom["secret"]
     assert page.defined["two"].signature.prefix == "sha256="
     assert 'id="header-error"' in page.create(**custom, name="three").text
 
@@ -429,3 +429,69 @@ def test_a_file_instead_of_a_folder_is_said(tmp_path: Path) -> None:
 def test_odd_names_in_urls_are_just_not_there(page: Page, name: str) -> None:
     for path in (f"/webhooks/{name}", f"/webhooks/{name}/edit"):
         assert page.client.get(path).status_code in (400, 404, 308)
+
+
+def test_the_value_of_a_header_is_rotated_and_the_old_one_is_good_until_it_is_removed(page: Page) -> None:
+    page.create(platform="custom", name="one", header="X-Api-Key")
+    assert "New value of the header X-Api-Key" in page.client.get("/webhooks/one").text
+
+    def values() -> list[str]:
+        return [value.get_secret_value() for value in page.defined["one"].headers["X-Api-Key"]]
+
+    [old] = values()
+    rotated = page.post("/webhooks/one/secret", do="rotate", header="X-Api-Key", version=page.version("one"))
+    new, kept = values()
+    assert (kept, len(new)) == (old, 43)
+    assert new in rotated.text, "it was made up here, so somebody must be told"
+    page.post("/webhooks/one/secret", do="forget", header="X-Api-Key", version=page.version("one"))
+    assert values() == [new]
+    assert page.post("/webhooks/one/secret", do="rotate", header="X-No", version=page.version("one")).status_code == 409
+
+
+@pytest.mark.parametrize(("encoding", "length"), [("base64", 44), ("hex", 64)])
+def test_a_made_up_secret_is_a_key_in_the_encoding_that_the_signature_needs(
+    page: Page, encoding: str, length: int
+) -> None:
+    (page.folder / "a.yaml").write_text(
+        "webhooks:\n- name: signed\n  receivers: {a: any}\n  signature:\n    header: X-Sig\n"
+        f"    key_encoding: {encoding}\n    secret: {'ab' * 32}\n"
+    )
+    page.post("/webhooks/signed/secret", do="rotate", version=page.version("signed"))
+    new, _ = page.defined["signed"].signature.secret
+    assert len(new.get_secret_value()) == length
+
+
+def test_a_word_before_a_header_s_token_stays_before_the_new_one(page: Page) -> None:
+    (page.folder / "a.yaml").write_text(
+        "webhooks:\n- name: alerts\n  receivers: {a: any}\n  headers: {Authorization: 'Bearer ${file:token}'}\n"
+    )
+    (page.folder / "token").write_text("9f86d081884c7d659a2feaa0c55ad015")
+    page.post("/webhooks/alerts/secret", do="rotate", header="Authorization", version=page.version("alerts"))
+    new, old = page.defined["alerts"].headers["Authorization"]
+    assert new.get_secret_value().startswith("Bearer ")
+    assert old.get_secret_value() == "Bearer 9f86d081884c7d659a2feaa0c55ad015"
+
+
+def test_a_webhook_that_nothing_proves_shows_no_secret_and_its_risk(page: Page) -> None:
+    made = page.create(platform="custom", name="open", proof="none")
+    assert "9f86d081884c7d659a2feaa0c55ad015" not in made.text
+    assert 'id="new-secret"' not in made.text
+    assert "deliveries are not verified" in made.text
+    assert "deliveries are not verified" in page.client.get("/webhooks/open").text
+
+
+def test_an_edit_shows_each_receiver_ticked_however_many_there_are(page: Page) -> None:
+    receivers = [f"flow_{number:03}" for number in range(300)]
+    page.create(receivers="\n".join([*receivers, "versioned: 1, 2"]))
+    form = page.client.get("/webhooks/deploys/edit").text
+    ticked = re.findall(r'name="chosen" value="([^"]+)" checked', form)
+    assert ticked == [*receivers, "versioned: 1, 2"]
+    before = (page.folder / "deploys.yaml").read_text()
+    page.post("/webhooks/deploys/edit", do="save", version=page.version("deploys"), chosen=ticked)
+    assert (page.folder / "deploys.yaml").read_text() == before
+    kept = [one for one in ticked if one != "flow_123"]
+    checked = page.post("/webhooks/deploys/edit", do="check", version=page.version("deploys"), chosen=kept).text
+    assert '<input type="checkbox" name="chosen" value="flow_123">' in checked, "it can be ticked again"
+    page.post("/webhooks/deploys/edit", do="save", version=page.version("deploys"), chosen=kept)
+    assert len(page.defined["deploys"].receivers) == 300
+    assert "flow_123" not in page.defined["deploys"].receivers

@@ -113,9 +113,10 @@ def test_a_conductor_that_lists_nothing_leaves_a_form_to_type_names_in(page: Fla
 def test_a_chosen_workflow_is_added_to_the_receivers(page: FlaskClient, conductor: StandIn, folder: Path) -> None:
     conductor.has("flow", "a:b")
     added = post(
-        page, "/new", platform="github", do="add", receiver="flow", receiver_versions="2, 3", receivers="other\n"
+        page, "/new", platform="github", do="add", receiver="flow", receiver_versions="2, 3", receivers="other"
     )
-    assert ">other\nflow: 2, 3</textarea>" in added.text
+    assert 'name="chosen" value="flow: 2, 3" checked' in added.text
+    assert ">other</textarea>" in added.text
     version = re.search(r'name="version" value="(\w+)"', page.get("/webhooks/deploys/edit").text)
     assert version
     post(
@@ -123,12 +124,28 @@ def test_a_chosen_workflow_is_added_to_the_receivers(page: FlaskClient, conducto
         "/webhooks/deploys/edit",
         do="save",
         version=version[1],
-        receivers="deploy\nrelease: 1, 2",
+        chosen=["deploy", "release: 1, 2"],
         receiver="a:b",
         start_workflow_0="on_push",
         start_workflow_1="deploy",
     )
     assert "a:b: any" in (folder / "deploys.yaml").read_text().replace("'", "")
+
+
+def test_a_part_of_a_name_finds_workflows_to_tick_and_is_never_saved_as_one(
+    page: FlaskClient, conductor: StandIn
+) -> None:
+    conductor.has(*(f"orders_{number:03}" for number in range(300)), "refund_order", "billing")
+    found = unescape(post(page, "/new", platform="github", do="add", receiver="ORDER").text)
+    assert "301 workflows contain “ORDER”; the first 50 are below" in found
+    assert '<input type="checkbox" name="chosen" value="orders_000">' in found
+    assert 'value="billing">' not in found.partition("<fieldset>")[2]
+    values = {"platform": "github", "name": "new", "secret": "x" * 32}
+    refused = post(page, "/new", do="create", receiver="refund", **values)
+    assert refused.status_code == 422
+    assert "no workflow is named refund: tick one of those" in unescape(refused.text)
+    assert 'value="refund_order">' in refused.text
+    assert post(page, "/new", do="create", receiver="refund_order", **values).status_code == 303
 
 
 def test_what_does_not_fit_is_said_beside_the_yaml(page: FlaskClient, conductor: StandIn) -> None:
