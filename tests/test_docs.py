@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,27 @@ def test_the_readme_names_every_command() -> None:
     assert isinstance(main, click.Group)
     missing = [command for command in commands(main) if f"`{command}" not in README]
     assert missing == []
+
+
+def inline_commands() -> list[str]:
+    """The commands in the pages' sentences."""
+    texts = [page.read_text(encoding="utf-8") for page in PAGES if page.name != "CHANGELOG.md"]
+    found = {one for text in texts for one in re.findall(r"(?<!`)`(webhook-bridge\s[^`]+)`(?!`)", text)}
+    return sorted(" ".join(one.split()) for one in found)
+
+
+@pytest.mark.parametrize("command", inline_commands())
+def test_a_command_in_a_sentence_is_one_that_there_is(command: str) -> None:
+    """Its options too. Words in capitals stand for what the reader has."""
+    from admin.cli import main
+
+    found: click.Command = main
+    words = shlex.split(re.split(r" (?:>|&&|\|) ", command)[0].replace("…", "last"))[1:]
+    while isinstance(found, click.Group) and words and words[0] in found.commands:
+        found = found.commands[words.pop(0)]
+    assert not isinstance(found, click.Group) or not words or words[0].startswith("-"), f"no {words[0]}"
+    if words:  # otherwise the sentence names the command only
+        found.make_context(command, words, resilient_parsing=bool({"FILE", "--help"} & set(words)))
 
 
 @pytest.mark.parametrize("platform", sorted(PLATFORMS))

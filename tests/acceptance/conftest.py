@@ -10,6 +10,7 @@ import pytest
 
 from testkit.postgres import Postgres
 from tests.acceptance.bridge import Bridge
+from tests.acceptance.shell import Shell, Workplace
 
 STORES = (os.environ.get("TEST_STORE", "sqlite"),)
 """Which stores a module's tests run on, unless the module says so itself (`STORES`)."""
@@ -67,3 +68,24 @@ def new_bridge(
     yield make
     for bridge in reversed(made):
         bridge.stop()
+
+
+@pytest.fixture(scope="session")
+def workplace(conductor_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
+    """One bridge for all pages of the documentation: relay, worker and admin page as `make run` has them."""
+    place = Workplace(tmp_path_factory.mktemp("documents"), conductor_url)
+    try:
+        yield place.start()
+    finally:
+        place.stop()
+
+
+@pytest.fixture
+def shell(workplace: Workplace) -> Iterator[Shell]:
+    """A terminal beside that bridge; what is defined meanwhile is gone afterwards."""
+    there = set(workplace.definitions.iterdir())
+    shell = Shell(workplace)
+    yield shell
+    shell.close()
+    for file in set(workplace.definitions.iterdir()) - there:
+        file.unlink()
