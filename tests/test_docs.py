@@ -69,7 +69,7 @@ def test_a_command_in_a_sentence_is_one_that_there_is(command: str) -> None:
         found = found.commands[words.pop(0)]
     assert not isinstance(found, click.Group) or not words or words[0].startswith("-"), f"no {words[0]}"
     if words:  # otherwise the sentence names the command only
-        found.make_context(command, words, resilient_parsing=bool({"FILE", "--help"} & set(words)))
+        found.make_context(command, words, resilient_parsing=any("FILE" in word or word == "--help" for word in words))
 
 
 @pytest.mark.parametrize("platform", sorted(PLATFORMS))
