@@ -44,6 +44,9 @@ LEFT_OUT = {
     "make demo": "tests/acceptance/test_demo.py runs it",
     "make run": "it is what the pages are run in",
     ".venv/bin/python -m testkit.services": "the tests play the services on a port of their own",
+    "webhook-bridge listen https://bridge-admin.example.com --forward http://localhost:8000/webhook/github-deploys": (
+        "follows a public bridge; tests/acceptance/test_listen.py does"
+    ),
     "export CONDUCTOR_SECRET_SLACK_BOT_TOKEN=xoxb-…": "a secret of one's own, for a server that isn't running yet",
     'curl -s -H "X-Authorization: $TOKEN" https://ORKES/api/metadata/webhook > orkes-webhook.json': (
         "needs an account at Orkes"
