@@ -14,6 +14,7 @@ from admin.cli.processes import admin, relay, run, worker
 from admin.cli.rejections import rejections
 from admin.cli.send import send
 from admin.cli.transfer import migrate_store
+from admin.cli.trying import try_criteria
 from admin.cli.webhooks import import_, pause, resume, schema, webhooks
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -67,6 +68,7 @@ COMMANDS = (
     tasks,
     rejections,
     send,
+    try_criteria,
     listen,
     schema,
     import_,

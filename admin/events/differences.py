@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from admin.events.tree import Step, path_of
+from store.records import Event
 
 _MOST = 500
 """Differences that are listed."""
@@ -63,6 +64,13 @@ def differences(before: Any, after: Any, most: int = _MOST) -> Differences:
         elif one != other:
             found.append(_difference(steps, one, other))
     return Differences(tuple(found), True)
+
+
+def compared(shown: Event) -> dict[str, Any]:
+    """What is compared of an event: its document without what is different in any two events."""
+    document = shown.document()
+    about = document["_webhook"]
+    return document | {"_webhook": {"headers": about["headers"], "query": about["query"]}}
 
 
 def _pairs(steps: tuple[Step, ...], one: Any, other: Any) -> Iterator[_Pair]:

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from admin.bridge import Bridge
+from admin.definitions.editing import as_yaml
+from admin.explain.explainer import Explainer
 from criteria.conditions import Conditions
 from criteria.descriptions import criterion_in_words, shown
 from criteria.jsonpath import BadPath, compile_path
@@ -20,7 +23,7 @@ from criteria.operators import is_operators
 from platforms.bodies import BadBody, read_json
 from store.hiding import Hidden, may_be_hidden
 from store.once import once_key
-from store.records import Event
+from store.records import Event, EventFilter
 
 Kind = Literal["matches", "when", "only", "once"]
 """What is tried: a task's `matches`, a start's `when` or `once.key`, or a webhook's `only`."""
@@ -159,6 +162,19 @@ def _with_repeats(tried: Sequence[tuple[Trial, str | None]]) -> tuple[Trial, ...
         same_as = first.setdefault(key, trial.event.id) if key is not None else trial.event.id
         trials.append(trial if same_as == trial.event.id else replace(trial, same_as=same_as))
     return tuple(reversed(trials))
+
+
+def try_newest(bridge: Bridge, webhook: str, trier: Trier, number: int = 100) -> Trials:
+    """Tries the webhook's newest events."""
+    ids = [event.id for event in bridge.events(EventFilter(webhook, limit=number))] if trier.criteria else []
+    return trier.try_all(map(bridge.shown, Explainer(bridge).with_payloads(ids)), len(ids))
+
+
+def written(kind: Kind, criteria: Mapping[str, Any]) -> str:
+    """The criteria as they are written where they belong: in a task's JSON, or in the webhook's YAML."""
+    if kind == "matches":
+        return as_input_parameters(criteria)
+    return as_yaml({"once": {"key": next(iter(criteria))}} if kind == "once" else {kind: dict(criteria)})
 
 
 def as_input_parameters(criteria: Mapping[str, Any]) -> str:

@@ -8,12 +8,11 @@ from typing import Any, get_args
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 
 from admin.bridge import Bridge, NotFound
-from admin.definitions.editing import as_yaml
-from admin.events.differences import differences, place
+from admin.events.differences import compared, differences, place
 from admin.events.given import event_of_sample, given_event
 from admin.events.tree import MOST, tree_of
 from admin.explain.explainer import Explainer
-from admin.explain.trials import Kind, Trier, as_input_parameters, read_line
+from admin.explain.trials import Kind, Trier, read_line, try_newest, written
 from admin.page.pages import bridge, render
 from admin.page.webhooks import defined
 from config.webhooks import Webhook
@@ -26,8 +25,6 @@ blueprint = Blueprint("console", __name__)
 
 _LINES = 20
 """Criteria that are tried together."""
-_TRIED = 100
-"""Events that they are tried on."""
 _OFFERED = 20
 """Events whose payloads are offered to choose from."""
 _TASKS = 20
@@ -54,8 +51,6 @@ def try_criteria(name: str) -> Response:
     lines = [read_line(path, value, kind, hide) for path, value in (typed[:1] if kind == "once" else typed)]
     trier = Trier(kind, lines)
     explainer = Explainer(here)
-    newest = here.events(EventFilter(name, limit=_TRIED))
-    payloads = map(here.shown, explainer.with_payloads([one.id for one in newest]))
     text = render(
         "try.html",
         webhook=webhook,
@@ -64,15 +59,15 @@ def try_criteria(name: str) -> Response:
         of=given,
         event=shown,
         stored=shown is not None and shown.seq > 0,
-        events=newest[:_OFFERED],
+        events=here.events(EventFilter(name, limit=_OFFERED)),
         samples=list(samples(webhook.platform)),
         lines=lines,
         more=kind != "once" and len(lines) < _LINES,
         here=_first_failed(trier.explain(document)) if kind != "once" else {},
-        trials=trier.try_all(payloads, len(newest)),
+        trials=try_newest(here, name, trier),
         tasks=explainer.waiting(event, _TASKS) if event is not None and kind == "matches" else (),
         most_tasks=_TASKS,
-        written=_written(kind, trier.criteria),
+        written=written(kind, trier.criteria) if trier.criteria else None,
         tree=tree_of(document) if shown is not None else None,
         most_fields=MOST,
         longest_value=_LONGEST_VALUE,
@@ -138,15 +133,6 @@ def _readable(event: Event) -> Event:
     return event
 
 
-def _written(kind: Kind, criteria: dict[str, Any]) -> str | None:
-    """The criteria as they are written where they belong."""
-    if not criteria:
-        return None
-    if kind == "matches":
-        return as_input_parameters(criteria)
-    return as_yaml({"once": {"key": next(iter(criteria))}} if kind == "once" else {kind: criteria})
-
-
 # --- compare ------------------------------------------------------------------------------------------------
 
 
@@ -161,7 +147,7 @@ def compare(event_id: str) -> str:
     found = None
     if other is not None:
         before, after = here.shown(_readable(other)), here.shown(_readable(event))
-        found = differences(_compared(before), _compared(after))
+        found = differences(compared(before), compared(after))
     return render(
         "compare.html",
         event=event,
@@ -173,13 +159,6 @@ def compare(event_id: str) -> str:
         place=place,
         hides=here.hide(event.webhook) != (),
     )
-
-
-def _compared(shown: Event) -> dict[str, Any]:
-    """The event's document without what is different in any two events."""
-    document = shown.document()
-    about = document["_webhook"]
-    return document | {"_webhook": {"headers": about["headers"], "query": about["query"]}}
 
 
 def _other(here: Bridge, event: Event, given: str) -> Event | None:

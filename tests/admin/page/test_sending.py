@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from admin.page import webhooks
 from admin.page.app import create_app
 from platforms.verifiers import Draft
 from relay.app import create_app as create_relay
+from store.keeping import KeptDelivery
 from store.open import open_store
 from store.records import Change, NewEvent, new_event_id
 from store.saved_delivery import SavedDelivery
@@ -290,3 +292,21 @@ def test_a_viewer_neither_sends_nor_saves(tmp_path: Path) -> None:
         assert sender.client.post("/webhooks/deploys/send", data={"do": do, "body": "{}"}).status_code == 403
     event_id = sender.arrived(PUSH)
     assert "Edit and send" not in sender.client.get(f"/events/{event_id}").text
+
+
+def test_a_refused_delivery_that_was_kept_is_edited_and_said_to_be_unproven(sender: Sender) -> None:
+    headers = {"x-sig": "00", "x-user": CARD, "content-type": "application/json"}
+    body = json.dumps({"card": CARD, "kept": "yes"}).encode()
+    kept = KeptDelivery(new_event_id(), "pay", 1, 401, "x", None, "POST", "/webhook/", "", "a=1", headers, body)
+    odd = replace(kept, id=new_event_id(), body=b"\xff card=" + CARD.encode())
+    sender.store.kept_deliveries.keep([kept, odd], {"pay": 9})
+    page = sender.client.get(f"/webhooks/pay/send?refused={kept.id}")
+    assert json.loads(sender.body(page)) == {"card": "***", "kept": "yes"}
+    assert "anyone may have written it" in page.text
+    assert CARD not in page.text
+    assert "x-sig" not in page.text
+    assert sender.client.get(f"/webhooks/deploys/send?refused={kept.id}").status_code == 404
+    answer = sender.client.get(f"/webhooks/pay/send?refused={odd.id}")
+    assert answer.status_code == 409
+    assert CARD not in answer.text
+    assert f"/webhooks/pay/send?refused={kept.id}" in sender.client.get(f"/rejections/{kept.id}").text

@@ -1,0 +1,127 @@
+"""``webhook-bridge try`` and ``events diff``: what writing criteria needs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import get_args
+
+import click
+
+from admin.cli.common import Here, complete_webhook, echo_table, fail, here
+from admin.cli.events import events
+from admin.cli.tables import compact, plain
+from admin.events.differences import compared, differences, place
+from admin.explain.trials import Kind, Line, Trier, read_line, try_newest, written
+from criteria.jsonpath import BadPath, compile_path
+from store.hiding import Hidden
+from store.records import iso
+
+_LONGEST = 60
+"""Characters of a value in a table."""
+
+
+@click.command("try")
+@click.argument("webhook", shell_complete=complete_webhook)
+@click.argument("criteria", nargs=-1, required=True, metavar="JSONPATH=VALUE...")
+@click.option(
+    "-k",
+    "--kind",
+    type=click.Choice(get_args(Kind)),
+    default="matches",
+    show_default=True,
+    help="What is being written; once takes a JSONPATH alone.",
+)
+@here
+def try_criteria(here: Here, webhook: str, criteria: tuple[str, ...], kind: Kind) -> None:
+    """Try criteria on the last 100 events of WEBHOOK: which would have fitted, and what fails for the others.
+
+    A VALUE is JSON, or plain text; in when and only it may be operators. Prints the criteria last, as they are written
+    in a task's JSON or in the webhook's YAML. Changes nothing. Exits with 1 if no event would have fitted.
+
+    \b
+    Examples:
+      webhook-bridge try github-deploys '$.ref=refs/heads/main' '$.repository.private=true'
+      webhook-bridge try github-deploys --kind when '$.commits={"$exists": true}'
+      webhook-bridge try orders --kind once '$.order.id'
+    """
+    bridge = here.bridge
+    if webhook not in bridge.definitions.by_name:
+        fail(f"no webhook {webhook} is defined")
+    if kind == "once" and len(criteria) > 1:
+        raise click.UsageError("once has one key: give one JSONPATH")
+    lines = [_line(text, kind, bridge.hide(webhook)) for text in criteria]
+    for line in lines:
+        if line.problem is not None:
+            fail(f"{line.path}: {line.problem}")
+    trier = Trier(kind, lines)
+    found = try_newest(bridge, webhook, trier)
+    rows = []
+    for trial in found.tried:
+        result = "starts" if kind == "once" else "fits"
+        if not trial.fits:
+            result = f"same key as {trial.same_as}" if trial.same_as else "; ".join(trial.failed)
+        rows.append([trial.event.id, iso(trial.event.received_at), result])
+    echo_table(["EVENT", "RECEIVED AT", "RESULT"], rows, "no events")
+    click.echo(f"{found.fitting} of {len(found.tried)} would have fitted", err=True)
+    if found.left_out:
+        click.echo(f"{found.left_out} more were not tried: their payloads are too large", err=True)
+    click.echo(plain(f"\n{written(kind, trier.criteria).rstrip()}", lines=True))
+    sys.exit(0 if found.fitting else 1)
+
+
+def _line(text: str, kind: Kind, hide: Hidden) -> Line:
+    """The criterion; a JSONPath may itself have ``=`` in a filter."""
+    if kind == "once":
+        return read_line(text, "", kind, hide)
+    for position, character in enumerate(text):
+        if character == "=" and _is_path(text[:position].strip()):
+            return read_line(text[:position], text[position + 1 :], kind, hide)
+    raise click.BadParameter(f"{text!r} is not a criterion; write one such as '$.ref=refs/heads/main'")
+
+
+def _is_path(text: str) -> bool:
+    try:
+        compile_path(text)
+    except BadPath:
+        return False
+    return True
+
+
+@events.command("diff")
+@click.argument("before")
+@click.argument("after")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@here
+def diff(here: Here, before: str, after: str, as_json: bool) -> None:
+    """Compare the payloads of two events, field by field, headers and query included.
+
+    Exits with 1 if they differ. What `hide` names is not compared.
+
+    \b
+    Example:
+      webhook-bridge events diff 01935c2e-6f3a last
+    """
+    bridge = here.bridge
+    one, other = (bridge.shown(bridge.event_meant(event_id)) for event_id in (before, after))
+    for event in (one, other):
+        if event.unreadable is not None:
+            fail(f"event {event.id} can't be read: {event.unreadable}")
+    result = differences(compared(one), compared(other))
+    if as_json:
+        found = [{"what": it.kind, "path": it.path, "before": it.before, "after": it.after} for it in result.found]
+        click.echo(json.dumps({"complete": result.complete, "differences": found}, indent=2))
+    else:
+        rows = [
+            [
+                it.kind,
+                place(it),
+                compact(it.before, _LONGEST) if it.kind != "added" else "",
+                compact(it.after, _LONGEST) if it.kind != "removed" else "",
+            ]
+            for it in result.found
+        ]
+        echo_table(["WHAT", "FIELD", "BEFORE", "AFTER"], rows, "they are the same")
+        if not result.complete:
+            click.echo("there is too much to compare all of it", err=True)
+    sys.exit(1 if result.found or not result.complete else 0)
