@@ -48,7 +48,7 @@ class OneTarget:
     reference_name: str | None = None
     """For a completion: the task's reference name, without the number of its iteration."""
     entry: int | None = None
-    """For a start: which entry of this workflow it is, from 1."""
+    """For a start: which one it is of those that the event makes of this workflow, from 1."""
 
     def is_for(self, task: _Task) -> bool:
         """Whether the task has this place."""
@@ -61,16 +61,14 @@ class OneTarget:
     def __str__(self) -> str:
         if self.kind == "complete":
             return f"task {self.reference_name} of {self.workflow} ({self.workflow_id})"
-        return f"start of {self.workflow}" + (f" (its entry {self.entry})" if (self.entry or 1) > 1 else "")
+        return f"start of {self.workflow}" + (f" (number {self.entry} of it)" if (self.entry or 1) > 1 else "")
 
 
-def place_of(target: _Target, only: OneTarget | None = None) -> OneTarget:
-    """The target's place; `only` is its event's own restriction, which names the entry of its one start."""
+def place_of(target: _Target) -> OneTarget:
+    """The target's place."""
     if target.kind == "complete":
         name = None if target.reference_name is None else _without_iteration(target.reference_name)
         return OneTarget("complete", target.workflow, target.workflow_id, name)
-    if only is not None and (only.kind, only.workflow) == ("start", target.workflow):
-        return only
     _, _, number = (target.correlation_id or "").partition("#")
     return OneTarget("start", target.workflow, entry=int(number) if number.isdecimal() else 1)
 

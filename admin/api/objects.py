@@ -98,6 +98,7 @@ class WholeEvent(Event):
     decided_at: Time | None
     settled_at: Time | None
     replay_of: str | None
+    only_target: str | None = Field(description="the one target that this replay is for")
     replays: list[ReplayStatus] = Field(description="its direct replays, oldest first")
     resolved_by: str | None = Field(description="the replay that delivered what this event didn't")
     headers: dict[str, str]
@@ -109,7 +110,15 @@ def whole_event(event: records.Event, targets: Iterable[records.Target], explain
     """`event` is the one that people may see, `explained` says what its status means."""
     payload = json.loads(event.payload)
     held_until = event.hold_until if event.hold != "no" else None
-    return WholeEvent.of(event, explained, targets=list(targets), held_until=held_until, payload=payload)
+    only = str(event.only) if event.only is not None else None
+    given = {"targets": list(targets), "held_until": held_until, "payload": payload, "only_target": only}
+    return WholeEvent.of(event, explained, **given)
+
+
+class ReplayTo(ApiObject):
+    """Which target a replay is for; every one without it."""
+
+    target: int | None = Field(None, ge=1, description="only this one, by its place among the event's targets, from 1")
 
 
 class Replay(ApiObject):

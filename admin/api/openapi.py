@@ -24,6 +24,7 @@ _OBJECTS: tuple[type[ApiObject], ...] = (
     objects.WholeEvent,
     objects.Why,
     objects.Replay,
+    objects.ReplayTo,
     objects.Reason,
     objects.ToNote,
     objects.Notes,
@@ -208,6 +209,7 @@ def description() -> Json:
                 "post": {
                     "summary": "Deliver an event again, as a new event that arrives now",
                     "parameters": [event_id],
+                    "requestBody": {"content": {"application/json": {"schema": _ref(objects.ReplayTo)}}},
                     "responses": _answers(_ref(objects.Replay), "the new event", "201", "404", "409"),
                 }
             },

@@ -205,6 +205,7 @@ def _echo_criteria(criteria: Sequence[Criterion]) -> None:
 @click.option("-t", "--text", help="Many: those with this text in their id, delivery id or payload.")
 @click.option("--since", metavar="DURATION", help="Many: those that arrived within the last DURATION, such as 2h.")
 @click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one, to continue.")
+@click.option("--target", type=click.IntRange(min=1), help="One: only to this one of its targets, by its number.")
 @click.option("--rate", metavar="RATE", default="20/s", show_default=True, help="How fast at most, such as 20/s.")
 @click.option("--acknowledged", is_flag=True, help="Many: acknowledged ones too.")
 @click.option("--dry-run", is_flag=True, help="Only show what it would do.")
@@ -217,6 +218,9 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
     A new event has the old one's payload and headers, is held as the webhook now says, and completes or starts
     whatever it matches: nothing that the old event did is undone. Its id is printed.
 
+    With --target, whose numbers `events show` lists, the new event has only that one: the same task of the same
+    workflow, or the same start. Everything else that it matches is left alone.
+
     Many are selected by --status, --webhook, --text and --since, and replayed in the order in which they arrived.
     Left out are acknowledged events, those with a replay that was delivered or is pending, and those of webhooks that
     are no longer defined. It shows what it will do, and asks first if events were delivered, wholly or in part, if
@@ -226,22 +230,22 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
     \b
     Examples:
       webhook-bridge events replay 01935c2e-6f3a-7000-8000-000000000000
+      webhook-bridge events replay 01935c2e-6f3a-7000-8000-000000000000 --target 2
       webhook-bridge events replay --status failed --webhook orders --since 2h --dry-run
       webhook-bridge events replay --status failed --webhook orders --since 2h --rate 20/s
     """
     chosen_by = {name: many[name] for name in ("webhook", "status", "text", "since", "after") if many[name] is not None}
     if event_id is None:
-        if not chosen_by:
+        if not chosen_by or many["target"] is not None:
             raise click.UsageError("which events? Give EVENT_ID, or --status, --webhook, --text or --since")
         replay_many(here, chosen_by, many["rate"], many["dry_run"], many["yes"], as_json, many["acknowledged"])
         return
     if chosen_by or many["dry_run"] or many["acknowledged"]:
         raise click.UsageError("EVENT_ID is one event: leave out the options that select many")
     event = here.bridge.event_meant(event_id)
-    new_id = replay_event(here.bridge, event.id)
-    here.store.changes.record(
-        Change(here.store.now(), me(), "replayed", event.webhook, f"event {event.id}, as {new_id}")
-    )
+    new_id = replay_event(here.bridge, event.id, many["target"])
+    which = f"event {event.id}" + (f", target {many['target']}" if many["target"] is not None else "")
+    here.store.changes.record(Change(here.store.now(), me(), "replayed", event.webhook, f"{which}, as {new_id}"))
     if as_json:
         echo_json(objects.Replay(event_id=new_id, replay_of=event.id))
         return

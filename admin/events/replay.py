@@ -11,22 +11,37 @@ from admin.bridge import Bridge, NotFound
 from admin.events.families import families
 from admin.events.replay_plan import REPLAY_PENDING, Chosen, Plan, is_undefined, undefined, why_settled
 from config.webhooks import DEFAULT_HOLD
+from store.one_target import OneTarget, place_of
 from store.records import Committed, NewEvent, new_event_id
+from store.transitions import LIVE
 
 
 class CantReplay(Exception):
     """The event can't be replayed; the text says why."""
 
 
-def replay(bridge: Bridge, event_id: str) -> str:
+def replay(bridge: Bridge, event_id: str, target: int | None = None) -> str:
     """Adds the event once more, as one that arrives now; returns the new event's id.
 
-    Raises NotFound, CantReplay if its webhook is no longer defined, StoreUnavailable.
+    With `target`, the number of one of its targets from 1, the new event may have only that one. Raises NotFound,
+    CantReplay if its webhook is no longer defined or that target isn't over, StoreUnavailable.
     """
-    return _add(bridge, event_id, None).event_id
+    only = None if target is None else _place(bridge, event_id, target)
+    return _add(bridge, event_id, None, only).event_id
 
 
-def _add(bridge: Bridge, event_id: str, delivery_id: str | None) -> Committed:
+def _place(bridge: Bridge, event_id: str, number: int) -> OneTarget:
+    targets = bridge.store.queries.targets_of([event_id])
+    if not 1 <= number <= len(targets):
+        has = f"its targets have the numbers 1 to {len(targets)}" if targets else "it has none"
+        raise CantReplay(f"event {event_id} has no target {number}: {has}")
+    target = targets[number - 1]
+    if target.state in LIVE:
+        raise CantReplay(f"target {number} of event {event_id} is still being called: wait for its end")
+    return place_of(target)
+
+
+def _add(bridge: Bridge, event_id: str, delivery_id: str | None, only: OneTarget | None = None) -> Committed:
     event = bridge.event(event_id)
     if is_undefined(bridge, event.webhook):
         raise CantReplay(f"{undefined(event.webhook)}: nothing would be delivered; define it again first")
@@ -46,6 +61,7 @@ def _add(bridge: Bridge, event_id: str, delivery_id: str | None) -> Committed:
                 delivery_id=delivery_id,
                 replay_of=event.id,
                 origin=event.origin or event.id,
+                only=only or event.only,
                 type=event.type,
                 telling=event.telling,
             )

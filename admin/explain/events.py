@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from admin.events.families import Family
@@ -17,6 +19,7 @@ from criteria.conditions import Conditions
 from criteria.descriptions import criterion_in_words
 from criteria.matches import BadMatches
 from store.hiding import Hidden, hidden
+from store.one_target import OneTarget
 from store.records import Event, Task, iso
 
 
@@ -27,8 +30,7 @@ def explain_event(event: Event, tasks: Iterable[Task], around: Surroundings) -> 
     findings = [compare(event, document, task, around) for task in tasks]
     findings.sort(key=lambda finding: finding.task.id)
     findings.sort(key=lambda finding: finding.nearness, reverse=True)
-    hide = around.hide(event.webhook)
-    starts = tuple(_explain_start(start, document, hide, around) for start in webhook.starts) if webhook else ()
+    starts = tuple(_explain_starts(event, webhook, document, around)) if webhook else ()
     meaning = tuple(_meaning(event, webhook, findings, around))
     return EventExplanation(
         event,
@@ -39,6 +41,22 @@ def explain_event(event: Event, tasks: Iterable[Task], around: Surroundings) -> 
         resolved_by=event.resolved_by,
         set_aside=around.set_aside.get(("event", event.id)),
     )
+
+
+def _explain_starts(
+    event: Event, webhook: Webhook, document: Mapping[str, Any], around: Surroundings
+) -> Iterable[StartExplanation]:
+    hide = around.hide(event.webhook)
+    numbers: Counter[str] = Counter()
+    for start in webhook.starts:
+        found = _explain_start(start, document, hide, around)
+        numbers[start.workflow] += found.holds
+        if event.only is None or not found.holds:
+            yield found
+        elif event.only == OneTarget("start", start.workflow, entry=numbers[start.workflow]):
+            yield replace(found, reason=f"{found.reason}; the replay is for this start only")
+        else:
+            yield replace(found, holds=False, reason=f"the event is a replay to one target only: the {event.only}")
 
 
 def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, around: Surroundings) -> StartExplanation:
@@ -60,7 +78,9 @@ def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, arou
 
 
 def _kinship(event: Event, family: Family | None, resolved_by: str | None) -> Iterable[str]:
-    if event.replay_of:
+    if event.replay_of and event.only is not None:
+        yield f"A replay of {event.replay_of}, to one target only: the {event.only}."
+    elif event.replay_of:
         yield f"A replay of {event.replay_of}."
     if event.acknowledged_at is not None:
         yield f"Acknowledged at {iso(event.acknowledged_at)}: it no longer counts as {event.status}."
@@ -68,6 +88,15 @@ def _kinship(event: Event, family: Family | None, resolved_by: str | None) -> It
         yield f"Resolved by replay {resolved_by}, which was delivered."
     elif family is not None and (replays := family.replays_of(event.id)):
         yield f"Replayed as {replays[-1].id}, which is {replays[-1].status}."
+
+
+def _without_its_target(event: Event, only: OneTarget) -> str:
+    """Why a replay to one target came to nothing."""
+    if event.status == "expired":
+        return f"Expired: the {only}, the only target it may have, didn't wait for it until {iso(event.hold_until)}."
+    if only.kind == "complete":
+        return f"Ignored: {only.workflow} is no longer a receiver, and the event may go to no other."
+    return f"Ignored: the webhook no longer makes the {only} for it, and it may have no other target."
 
 
 def _meaning(
@@ -106,6 +135,8 @@ def _meaning(
             yield "Its targets are being called" + because(around) + "."
         case "delivered":
             yield "Delivered."
+        case "expired" | "ignored" if event.only is not None:
+            yield _without_its_target(event, event.only)
         case "expired" if webhook is not None and webhook.hold == 0:
             yield "Expired: no matching task was waiting when it arrived, and with `hold: 0s` events are not held."
         case "expired":
@@ -123,8 +154,8 @@ def _meaning(
             yield "Failed: Conductor refused it permanently. Fix the cause, then replay the event."
     if event.decided_at is not None and (item := around.set_aside.get(("event", event.id))) is not None:
         yield f"It is {in_words(item)}."
-    for target in targets:
-        yield target_in_words(target)
+    for number, target in enumerate(targets, 1):
+        yield (f"Target {number}: " if len(targets) > 1 else "") + target_in_words(target)
         if (item := around.set_aside.get(("target", str(target.id)))) is not None:
             yield f"This call is {in_words(item)}."
     if event.status in ("pending", "expired") and not targets and webhook is not None and webhook.receivers:

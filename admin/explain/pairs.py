@@ -43,6 +43,8 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surro
             f"{task.workflow} is not a receiver of {webhook.name} (receivers: {receivers}); "
             f"to make it one, add `{task.workflow}: any` to `receivers`",
         )
+    if event.only is not None and not event.only.is_for(task):
+        return finding("out of reach", f"the event is a replay to one target only: the {event.only}")
     versions = webhook.receivers[task.workflow]
     workflow = around.workflows.get(task.workflow_id)
     if versions is not None and workflow is not None and workflow.version not in versions:

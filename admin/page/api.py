@@ -18,6 +18,7 @@ from admin.check.health import what_is_wrong
 from admin.events.replay import replay as replay_event
 from admin.explain.explainer import Explainer
 from admin.page.context import changed
+from admin.page.json_body import object_of
 from admin.page.pages import bridge, state_of
 from admin.urls import url_of
 from criteria.suggestions import did_you_mean
@@ -125,8 +126,10 @@ def why(event_id: str) -> Response:
 @blueprint.post("/events/<event_id>/replay")
 def replay(event_id: str) -> tuple[Response, int]:
     here = bridge()
-    new_id = replay_event(here, event_id)
-    changed("replayed", here.event(event_id).webhook, f"event {event_id}, as {new_id}")
+    target = object_of(objects.ReplayTo).target
+    new_id = replay_event(here, event_id, target)
+    which = f"event {event_id}" + (f", target {target}" if target is not None else "")
+    changed("replayed", here.event(event_id).webhook, f"{which}, as {new_id}")
     return _answer(objects.Replay(event_id=new_id, replay_of=event_id)), 201
 
 

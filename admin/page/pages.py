@@ -228,8 +228,10 @@ def _plan_for(asked: MultiDict[str, str]) -> tuple[dict[str, str], Plan]:
 
 @blueprint.post("/events/<event_id>/replay")
 def replay(event_id: str) -> Response:
-    new_id = replay_event(bridge(), event_id)
-    changed("replayed", bridge().event(event_id).webhook, f"event {event_id}, as {new_id}")
+    target = request.form.get("target", type=int)
+    new_id = replay_event(bridge(), event_id, target)
+    which = f"event {event_id}" + (f", target {target}" if target is not None else "")
+    changed("replayed", bridge().event(event_id).webhook, f"{which}, as {new_id}")
     return _redirect(url_for(".event", event_id=new_id))
 
 

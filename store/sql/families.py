@@ -50,14 +50,14 @@ def resolve(transaction: Transaction, origins: Iterable[str]) -> None:
 
 
 def _failed_of(transaction: Transaction, ended: list[Ended]) -> dict[str, set[one_target.OneTarget]]:
-    only = {event.id: event.only for event in ended if event.status == "failed"}
-    found: Rows = transaction.fetch(_FAILED, (sorted(only),)) if only else []
+    ids = sorted(event.id for event in ended if event.status == "failed")
+    found: Rows = transaction.fetch(_FAILED, (ids,)) if ids else []
     if len(found) == _READ:  # there may be others
         return {}
     failed: dict[str, set[one_target.OneTarget]] = {}
     for event_id, kind, workflow, workflow_id, reference_name, correlation_id in found:
         target = NewTarget(kind, workflow, workflow_id, None, reference_name, correlation_id=correlation_id)
-        failed.setdefault(event_id, set()).add(one_target.place_of(target, only[event_id]))
+        failed.setdefault(event_id, set()).add(one_target.place_of(target))
     return failed
 
 

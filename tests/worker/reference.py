@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from config.webhooks import Definitions, Webhook
+from config.webhooks import Definitions, Start, Webhook
+from store.one_target import OneTarget
 from store.records import Target
 from tests.store import naive
 
@@ -29,6 +30,8 @@ class RefTask:
     root_started_at: int
     root_correlation_id: str | None
     matches: Any
+    workflow_id: str = ""
+    reference_name: str = ""
     in_doubt: bool = False
     """Whether Conductor can't show its workflow for now, so that version and root aren't known."""
 
@@ -54,6 +57,8 @@ class RefEvent:
     """(workflow, correlation id) → version, of the workflows to start."""
     starts: dict[tuple[str, str], str] = field(default_factory=dict)
     """(workflow, correlation id) → pending, done, skipped, failed."""
+    only: OneTarget | None = None
+    """The one target that it may have, if it is a replay to one."""
     recheck: bool = False
     """Whether its takers turned out gone, and nothing has been decided since."""
 
@@ -138,8 +143,10 @@ class Rules:
         event.in_doubt = {t.id for t in takers if self.fits(t, event) == "in doubt"}
         if not takers:
             takers = [t for t in free if self.may_take_held(t, event) is True][:1]
-        can_be_held = bool(webhook.receivers) and event.hold_until >= began
-        may_start = any(start.unless and when_holds(start.when, event.payload) for start in webhook.starts)
+        receives = event.only is None or (event.only.kind == "complete" and event.only.workflow in webhook.receivers)
+        receives = receives and bool(webhook.receivers)
+        can_be_held = receives and event.hold_until >= began
+        may_start = any(start.unless for start, _ in self.wanted(event))
         if can_be_held and not may_start and len(takers) == 1 and self.may_take_earlier(takers[0], event):
             takers = []  # in the order of arrival: which event comes first is in doubt
             event.in_doubt = set()
@@ -149,16 +156,13 @@ class Rules:
         resumes_or_starts = self.start(event, taken=bool(takers), again=False)
         may_be_for = any(self.may_take_held(task, event) == "in doubt" for task in free)
         event.held = not takers and not resumes_or_starts and (can_be_held or may_be_for)
-        event.ignored = not webhook.receivers
+        event.ignored = not receives
 
     def start(self, event: RefEvent, taken: bool, again: bool) -> bool:
         """Makes the event's starts, `again` only those that a taker forbade; whether any such was made."""
-        webhook = self.webhook(event)
-        wanted = [start for start in webhook.starts if when_holds(start.when, event.payload)] if webhook else []
         made = False
-        for number, start in enumerate(wanted):
-            same = [other for other in wanted[:number] if other.workflow == start.workflow]
-            key = start.workflow, f"{event.id}#{len(same) + 1}" if same else event.id
+        for start, number in self.wanted(event):
+            key = start.workflow, f"{event.id}#{number}" if number > 1 else event.id
             if (start.unless is None and again) or (start.unless is not None and taken):
                 continue
             if key not in event.starts:  # it was made before the definition forbade it
@@ -167,9 +171,27 @@ class Rules:
                 made |= start.unless is not None
         return made
 
+    def wanted(self, event: RefEvent) -> list[tuple[Start, int]]:
+        """The starts whose `when` holds, each with its number among those of its workflow; those that it may make."""
+        webhook = self.webhook(event)
+        holding = [start for start in webhook.starts if when_holds(start.when, event.payload)] if webhook else []
+        numbered = [
+            (start, 1 + sum(other.workflow == start.workflow for other in holding[:place]))
+            for place, start in enumerate(holding)
+        ]
+        if event.only is None:
+            return numbered
+        only = (event.only.kind, event.only.workflow, event.only.entry)
+        return [(start, number) for start, number in numbered if only == ("start", start.workflow, number)]
+
     def fits(self, task: RefTask, event: RefEvent) -> Answer:
         """Whether the task is a receiver's, and its matches hold."""
         webhook = self.webhook(event)
+        if event.only is not None and (event.only.workflow_id, event.only.reference_name) != (
+            task.workflow_id,
+            task.reference_name,
+        ):
+            return False
         if webhook is None or task.workflow not in webhook.receivers or not holds(task.matches, event.payload):
             return False
         versions = webhook.receivers[task.workflow]

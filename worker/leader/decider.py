@@ -25,7 +25,7 @@ from worker.leader.large_decisions import LargeDecisions
 from worker.leader.plan import Plan, starts_of
 from worker.leader.plan_writer import PlanWriter
 from worker.leader.quarantine import Quarantine
-from worker.leader.rules import Rules
+from worker.leader.rules import Rules, is_for
 from worker.leader.task_index import Document, TaskIndex, WaitingTask, parse_task
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
@@ -147,7 +147,8 @@ class Decider:
             if webhook is None or not webhook.receivers:
                 continue
             with suppress(Exception):  # deciding it sets it aside
-                if not self.tasks.matching(Document(event.document()), webhook.receivers):
+                matching = self.tasks.matching(Document(event.document()), webhook.receivers)
+                if not any(is_for(event, task) for task in matching):
                     return True
         return False
 
@@ -247,7 +248,8 @@ class Decider:
         """Holds the event unless a task takes it."""
         document = Document(event.document())
         webhook = self._scope.webhook(event)
-        matching = self.tasks.matching(document, webhook.receivers) if webhook is not None else ()
+        tasks = self.tasks.matching(document, webhook.receivers) if webhook is not None else ()
+        matching = [task for task in tasks if is_for(event, task)]
         plan.freed_index.add(HeldEvent(event), document)
         plan.events[event.id] = event
         plan.to_match.update((task.id, task) for task in matching)

@@ -19,7 +19,7 @@ from store.takers import came_in_time
 from worker.leader.held_index import HeldEvent, HeldIndex
 from worker.leader.plan import Plan
 from worker.leader.quarantine import Quarantine
-from worker.leader.rules import Rules
+from worker.leader.rules import Rules, is_for
 from worker.leader.task_index import Document, TaskIndex, WaitingTask
 from worker.leader.workflows import InDoubt
 
@@ -37,8 +37,13 @@ class Scope:
     paused: Collection[str] = ()
 
     def webhook(self, event: Event) -> Webhook | None:
-        """The event's webhook, if it is defined."""
-        return self.definitions.by_name.get(event.webhook)
+        """The event's webhook, if it is defined; of a replay to one target without the receivers that it isn't for."""
+        webhook = self.definitions.by_name.get(event.webhook)
+        if webhook is None or event.only is None:
+            return webhook
+        workflow = event.only.workflow if event.only.kind == "complete" else None
+        receivers = {name: versions for name, versions in webhook.receivers.items() if name == workflow}
+        return webhook.model_copy(update={"receivers": receivers})
 
     def open_to(self, workflow: str) -> Iterable[Webhook]:
         """The webhooks whose held events tasks of the workflow may take now."""
@@ -229,7 +234,7 @@ class HeldEvents:
         except InDoubt as error:
             doubt = error
         for event in self._candidates(webhook, task.criteria, since, plan):
-            if event.id in plan.released:
+            if event.id in plan.released or not is_for(event, task):
                 continue
             try:
                 versions = webhook.receivers[task.workflow]
@@ -297,7 +302,11 @@ class HeldEvents:
     ) -> WaitingTask | None:
         """A task in doubt, of these workflows, that may take the event once its workflow can be looked up."""
         for task in self._tasks.matching(Document(event.document()), workflows):
-            if task.id not in doubted or not came_in_time(self._rules.scheduled(task), event.hold_until):
+            if (
+                task.id not in doubted
+                or not is_for(event, task)
+                or not came_in_time(self._rules.scheduled(task), event.hold_until)
+            ):
                 continue
             try:
                 if not self._rules.version_fits(task, webhook):

@@ -35,13 +35,14 @@ _BITS = 2048
 class HeldEvent:
     """What matching needs to know about a held event."""
 
-    __slots__ = ("hold_until", "id", "received_at", "seq", "signature", "size", "webhook")
+    __slots__ = ("hold_until", "id", "only", "received_at", "seq", "signature", "size", "webhook")
 
     def __init__(self, event: Event):
         self.id = event.id
         self.seq = event.seq
         self.webhook = event.webhook
         self.received_at = event.received_at
+        self.only = event.only
         self.hold_until = event.hold_until
         self.size = len(event.payload)
         self.signature = 0

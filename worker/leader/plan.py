@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from config.webhooks import Webhook
 from criteria.conditions import Conditions
 from store.once import once_key
+from store.one_target import OneTarget
 from store.records import Decision, Event, NewTarget
 from worker.leader.held_index import HeldEvent, HeldIndex
 from worker.leader.task_index import Document, WaitingTask
@@ -95,13 +96,15 @@ class Start:
 
 
 def starts_of(webhook: Webhook, event: Event, document: Document, taken: bool) -> list[Start]:
-    """The event's starts, which depend on whether it is `taken` by a task."""
+    """The event's starts, which depend on whether it is `taken` by a task. A replay to one target makes at most one."""
     starts: list[Start] = []
     entries: dict[str, int] = {}
     for start in webhook.starts:
         if Conditions.parse(start.when).holds(document.value):
             # An entry keeps its number whether or not earlier ones are made.
             number = entries[start.workflow] = entries.get(start.workflow, 0) + 1
+            if event.only not in (None, OneTarget("start", start.workflow, entry=number)):
+                continue
             correlation_id = event.id if number == 1 else f"{event.id}#{number}"
             if not (taken and start.unless):
                 once = start.once

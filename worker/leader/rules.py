@@ -11,9 +11,15 @@ from config.webhooks import Webhook
 from store.clock import ServerClock
 from store.records import Event, NewTarget
 from store.takers import came_in_time, is_started_by, surely_was_running, was_running, was_waiting
+from worker.leader.held_index import HeldEvent
 from worker.leader.plan import Plan, completion
 from worker.leader.task_index import Document, TaskIndex, WaitingTask
 from worker.leader.workflows import InDoubt, Workflows
+
+
+def is_for(event: Event | HeldEvent, task: WaitingTask) -> bool:
+    """Whether the event may go to the task at all: not if it is a replay to another target."""
+    return event.only is None or event.only.is_for(task)
 
 
 class Rules:
@@ -46,7 +52,11 @@ class Rules:
 
         A task that was waiting but whose version can't be looked up for now is included, with a target in doubt.
         """
-        matching = [task for task in self._tasks.matching(document, webhook.receivers) if task.id not in plan.taken]
+        matching = [
+            task
+            for task in self._tasks.matching(document, webhook.receivers)
+            if task.id not in plan.taken and is_for(event, task)
+        ]
         if any(webhook.receivers[task.workflow] is not None for task in matching):
             self.workflows.look_up(task.workflow_id for task in matching)
         waiting: list[tuple[WaitingTask, NewTarget]] = []

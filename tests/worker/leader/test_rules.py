@@ -29,6 +29,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from config.settings import Settings
 from config.webhooks import Definitions, Webhook
 from store.errors import LeadershipLost, StoreUnavailable
+from store.one_target import place_of
 from store.records import Event, NewEvent, Result, Target, Term
 from store.sqlite import SqliteStore, open_store
 from tests.examples import at_most, examples
@@ -248,6 +249,8 @@ class Machine(RuleBasedStateMachine):
             root.started_at - offset,
             root.correlation_id,
             task.matches,
+            own.id,
+            task.reference_name,
             own.id in in_doubt,
         )
 
@@ -305,6 +308,34 @@ class Machine(RuleBasedStateMachine):
             assert repeated.duplicate
             assert repeated.event_id == new.id
         self.reference.events[new.id] = RefEvent(self.seq, new.id, webhook, self.ms, new.hold_until, payload)
+
+    @rule(back=st.integers(1, 9), which=st.integers(0, 9))
+    def an_event_is_replayed_to_one_target(self, back: int, which: int) -> None:
+        """One of the newest events that have any."""
+        targets = self.store.queries.targets_of([f"event{max(1, self.seq - back)}"])
+        if not targets:
+            return
+        chosen = targets[which % len(targets)]
+        old = self.reference.events[chosen.event_id]
+        self.seq += 1
+        hold = next(int(w.hold * 1000) for w in ALL if w.name == old.webhook)
+        only = place_of(chosen)
+        new = NewEvent(
+            f"event{self.seq}",
+            old.webhook,
+            self.ms,
+            json.dumps(old.payload),
+            {},
+            {},
+            self.ms + hold,
+            replay_of=old.id,
+            origin=old.id,
+            only=only,
+        )
+        self.store.deliveries.append([new])
+        self.reference.events[new.id] = RefEvent(
+            self.seq, new.id, old.webhook, self.ms, new.hold_until, old.payload, only=only
+        )
 
     @rule(
         name=st.sampled_from(["flow", "other", "stranger"]),
