@@ -120,7 +120,7 @@ def test_what_is_too_old_is_refused_wherever_a_time_is_signed(
         relay = make_relay(genuine.webhook | {"name": "after"} | limit, fetch=genuine.fetch)
         for seconds in (2 * tolerance + 2, -2 * tolerance - 2):  # a genuine one may be as old as that already
             clock.now = genuine.now + seconds
-            assert send(relay, "after", sent(genuine)).status_code in (400, 401), genuine
+            assert send(relay, "after", sent(genuine)) in (400, 401), genuine
         assert relay.events() == []
 
 
