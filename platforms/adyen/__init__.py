@@ -22,8 +22,11 @@ _SIGNED = (
 def _items(value: Any) -> list[dict[str, Any]]:
     """The items of a delivery; empty if anything in it isn't one."""
     found = value.get("notificationItems") if isinstance(value, dict) else None
-    items = [one.get("NotificationRequestItem") if isinstance(one, dict) else None for one in found or []]
-    return [item for item in items if isinstance(item, dict)] if all(isinstance(one, dict) for one in items) else []
+    if not isinstance(found, list):
+        return []
+    items = [one.get("NotificationRequestItem") if isinstance(one, dict) else None for one in found]
+    known = [item for item in items if isinstance(item, dict)]
+    return known if len(known) == len(items) else []
 
 
 def _text(item: Any, path: tuple[str, ...]) -> str:

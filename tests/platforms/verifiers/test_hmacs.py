@@ -84,7 +84,7 @@ def test_without_secrets_nothing_is_accepted() -> None:
 
 @pytest.mark.parametrize("signed", ["{body}", "a{body}b", "{method}{url}{body}{timestamp}", "{timestamp}.{body}"])
 @pytest.mark.parametrize("encoding", ["hex", "base64"])
-@pytest.mark.parametrize("unit", ["s", "ms", "rfc3339", "any"])
+@pytest.mark.parametrize("unit", ["s", "ms", "rfc3339", "http", "any"])
 def test_what_it_signs_it_accepts(signed: str, encoding: str, unit: str) -> None:
     verifier = Hmac(
         "X-Sig", encoding=encoding, prefix="p=", signed=signed, timestamp=Timestamp("X-Time", unit)  # type: ignore[arg-type]

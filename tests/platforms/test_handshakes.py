@@ -1,0 +1,199 @@
+"""Handshakes, pings and verifications: what is answered, to whom, and that it is no event."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.relay.bridge import Clock, MakeRelay, Relay
+
+SECRET = "0123456789abcdef-secret"
+
+
+def mac(message: bytes, algorithm: str = "sha256") -> bytes:
+    return hmac.digest(SECRET.encode(), message, algorithm)
+
+
+def hook(make_relay: MakeRelay, platform: str, **more: Any) -> Relay:
+    return make_relay({"name": "hook", "platform": platform, "secret": SECRET} | more)
+
+
+@pytest.mark.parametrize("platform", ["trello", "mandrill"])
+def test_head_tells_that_the_url_exists_and_proves_nothing(platform: str, make_relay: MakeRelay) -> None:
+    relay = hook(make_relay, platform)
+    response = relay.client.head("/webhook/hook")
+    assert (response.status_code, response.data) == (200, b"")
+    assert relay.verified() == set()
+    assert relay.client.get("/webhook/hook").status_code == 405
+    assert relay.post("hook", "{}").status_code == 401
+
+
+def test_other_platforms_have_no_head(make_relay: MakeRelay) -> None:
+    assert hook(make_relay, "github").client.head("/webhook/hook").status_code == 405
+
+
+def test_asanas_secret_is_returned_and_not_taken(make_relay: MakeRelay) -> None:
+    relay = hook(make_relay, "asana")
+    response = relay.post("hook", "{}", {"X-Hook-Secret": "b537207f20cbfa02"})
+    assert (response.status_code, response.data, response.headers["X-Hook-Secret"]) == (200, b"", "b537207f20cbfa02")
+    assert relay.verified() == set()
+    body = b'{"events": [{"action": "changed"}]}'
+    by_stranger = hmac.digest(b"b537207f20cbfa02", body, "sha256").hex()
+    assert relay.post("hook", body, {"X-Hook-Signature": by_stranger}).status_code == 401
+    # With a signature it is a delivery, whatever else it carries.
+    headers = {"X-Hook-Signature": mac(body).hex(), "X-Hook-Secret": "b537207f20cbfa02"}
+    response = relay.post("hook", body, headers)
+    assert "eventId" in response.get_json()
+    assert "X-Hook-Secret" not in response.headers
+    assert "b537207f20cbfa02" not in json.dumps(relay.event().document())
+
+
+@pytest.mark.parametrize("secret", ["a" * 257, "\xe9", "a\tb"])
+def test_what_is_no_secret_of_asana_is_not_returned(secret: str, make_relay: MakeRelay) -> None:
+    relay = hook(make_relay, "asana")
+    response = relay.client.post("/webhook/hook", environ_overrides={"HTTP_X_HOOK_SECRET": secret})
+    assert response.status_code == 401
+    assert "X-Hook-Secret" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("platform", "body", "headers", "answer"),
+    [
+        ("asana", {"events": []}, lambda body: {"X-Hook-Signature": mac(body).hex()}, {}),
+        (
+            "line",
+            {"destination": "U1", "events": []},
+            lambda body: {"x-line-signature": base64.b64encode(mac(body)).decode()},
+            {},
+        ),
+        (
+            "terraform-cloud",
+            {"notifications": [{"trigger": "verification"}]},
+            lambda body: {"X-TFE-Notification-Signature": mac(body, "sha512").hex()},
+            {},
+        ),
+        (
+            "xero",
+            {"events": [], "firstEventSequence": 0, "lastEventSequence": 0, "entropy": "S0m3"},
+            lambda body: {"x-xero-signature": base64.b64encode(mac(body)).decode()},
+            None,
+        ),
+        (
+            "xero",
+            {"events": None, "entropy": "FMLHZNKCVK"},
+            lambda body: {"x-xero-signature": base64.b64encode(mac(body)).decode()},
+            None,
+        ),
+    ],
+)
+def test_a_signed_delivery_without_events_is_answered_and_is_none(
+    platform: str, body: Any, headers: Any, answer: Any, make_relay: MakeRelay
+) -> None:
+    relay, raw = hook(make_relay, platform), json.dumps(body).encode()
+    assert (
+        relay.post("hook", raw, {name: value[:-4] + "AAAA" for name, value in headers(raw).items()}).status_code == 401
+    )
+    assert relay.verified() == set()
+    response = relay.post("hook", raw, headers(raw))
+    assert (response.status_code, response.data) == (200, b"" if answer is None else json.dumps(answer).encode())
+    assert relay.events() == []
+    assert relay.verified() == {"hook"}
+
+
+def test_xero_and_adyen_get_the_only_answer_they_take(make_relay: MakeRelay) -> None:
+    relay = make_relay(*({"name": name, "platform": name, "verifier": "none"} for name in ("xero", "adyen")))
+    response = relay.post("xero", '{"events": [{"resourceId": "1"}]}')
+    assert (response.status_code, response.data, "Content-Type" in response.headers) == (200, b"", False)
+    assert relay.post("adyen", '{"notificationItems": [{"NotificationRequestItem": {}}]}').data == b"[accepted]"
+    assert len(relay.events()) == 2
+
+
+def twitch(body: bytes, identifier: str = "m-1", at: str = "2025-10-09T08:53:20.123456789Z") -> dict[str, str]:
+    name = "Twitch-Eventsub-Message-"
+    signature = mac(identifier.encode() + at.encode() + body).hex()
+    return {f"{name}Id": identifier, f"{name}Timestamp": at, f"{name}Signature": f"sha256={signature}"}
+
+
+def test_twitchs_challenge_is_signed(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = hook(make_relay, "twitch")
+    pending = {"status": "webhook_callback_verification_pending", "type": "stream.online"}
+    body = json.dumps({"challenge": "pogchamp-kappa", "subscription": pending}).encode()
+    assert relay.post("hook", body, twitch(body) | {"Twitch-Eventsub-Message-Id": "m-2"}).status_code == 401
+    response = relay.post("hook", body, twitch(body))
+    assert (response.status_code, response.data, response.mimetype) == (200, b"pogchamp-kappa", "text/plain")
+    assert relay.verified() == {"hook"}
+    # A notification that has such a field is an event.
+    body = b'{"challenge": "x", "subscription": {"status": "enabled"}}'
+    assert "eventId" in relay.post("hook", body, twitch(body, "m-3")).get_json()
+    assert relay.event().delivery_id == "m-3"
+
+
+@pytest.mark.parametrize("identifier", ["", "a b", "a.b", "{", "m" * 129, "é"])
+def test_an_id_of_another_form_is_refused(identifier: str, make_relay: MakeRelay, clock: Clock) -> None:
+    relay = hook(make_relay, "twitch")
+    assert relay.post("hook", "{}", twitch(b"{}", identifier)).status_code == 401
+
+
+@pytest.mark.parametrize("body", [b"webhook_id=15", b"webhook_id=1"])
+def test_woocommerces_ping_is_answered(body: bytes, make_relay: MakeRelay) -> None:
+    relay = hook(make_relay, "woocommerce")
+    assert relay.post("hook", body, {"Content-Type": "application/x-www-form-urlencoded"}).status_code == 200
+    assert (relay.verified(), relay.events()) == (set(), [])
+
+
+@pytest.mark.parametrize("body", [b"webhook_id=15&a=1", b"webhook_id=x", b"webhook_id=", b"a=1"])
+def test_what_is_no_ping_of_woocommerce_is_refused(body: bytes, make_relay: MakeRelay) -> None:
+    assert hook(make_relay, "woocommerce").post("hook", body).status_code == 401
+
+
+def test_mondays_challenge_is_answered_but_proves_nothing_beside_a_secret(make_relay: MakeRelay) -> None:
+    relay = hook(make_relay, "monday")
+    assert relay.post("hook", '{"challenge": "3eZbrw1aBm2rZgRN"}').get_json() == {"challenge": "3eZbrw1aBm2rZgRN"}
+    assert relay.verified() == set()
+    for body in (
+        '{"event": {}}',
+        '{"challenge": "x", "event": {}}',
+        '{"challenge": {}}',
+        '["challenge"]',
+        '{"challenge"',
+    ):
+        assert relay.post("hook", body).status_code == 401
+    assert relay.events() == []
+
+
+def test_a_boards_own_webhook_is_verified_by_its_challenge(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "monday"})
+    assert relay.post("hook", '{"event": {"triggerUuid": "u"}}').status_code == 401
+    assert relay.post("hook", '{"challenge": "c"}').get_json() == {"challenge": "c"}
+    assert relay.post("hook", '{"event": {"triggerUuid": "u"}}').status_code == 200
+    assert relay.event().delivery_id == "u"
+
+
+def validation(**changed: Any) -> list[dict[str, Any]]:
+    event = {"id": "1", "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent"}
+    return [event | {"data": {"validationCode": "512d38b6"}} | changed]
+
+
+def test_event_grids_validation_is_answered(make_relay: MakeRelay) -> None:
+    relay, headers = hook(make_relay, "azure-event-grid"), {"aeg-event-type": "SubscriptionValidation"}
+    response = relay.post("hook", json.dumps(validation()), headers)
+    assert response.get_json() == {"validationResponse": "512d38b6"}
+    assert (relay.verified(), relay.events()) == (set(), [])
+    for body in (validation(eventType="x"), validation(data={}), validation() * 2, {}, []):
+        assert relay.post("hook", json.dumps(body), headers).status_code == 401
+    assert relay.post("hook", json.dumps(validation())).status_code == 401
+    assert relay.post("hook", "{", headers).status_code == 401
+
+
+def test_mandrills_test_is_answered_whoever_signed_it(make_relay: MakeRelay) -> None:
+    """Mandrill signs it with a key that is in its documentation."""
+    relay = hook(make_relay, "mandrill", public_url="https://y.example/z")
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert relay.post("hook", urlencode({"mandrill_events": "[]"}), form).status_code == 200
+    assert (relay.verified(), relay.events()) == (set(), [])
+    assert relay.post("hook", urlencode({"mandrill_events": "[{}]"}), form).status_code == 401
