@@ -20,6 +20,7 @@ from criteria.jsonpath import compile_path
 from platforms import PLATFORMS
 from platforms.bodies import BadBody, read_json, read_query
 from platforms.guide import SampleEvent, of_the_same_form, samples
+from platforms.http import Request
 from relay.keeping import without_secrets
 from relay.raw_deliveries import NEVER_KEPT
 from relay.verification import Verification
@@ -113,26 +114,40 @@ def presentable(delivery: SavedDelivery, webhook: Webhook, hide: Hidden) -> Save
     if bare is None:
         raise CantKeep("one of the webhook's secrets is in it")
     headers = {name: value for name, value in headers.items() if name.lower() in bare.headers}
-    return _blanked(replace(delivery, headers=headers), hide)
+    return _blanked(replace(delivery, headers=headers), webhook, hide)
 
 
-def _blanked(delivery: SavedDelivery, hide: Hidden) -> SavedDelivery:
+def _blanked(delivery: SavedDelivery, webhook: Webhook, hide: Hidden) -> SavedDelivery:
     if hide == ():
         return delivery
-    try:
-        value = read_json(delivery.body) if delivery.body.strip() else {}
-        query = read_query(delivery.query)
-    except BadBody:
-        raise CantKeep("the webhook has `hide`, and only JSON can be blanked") from None
-    shown = [_shown(element, query, delivery, hide) for element in (value if isinstance(value, list) else [value])]
-    about = shown[0][1] if shown else {"headers": delivery.headers, "query": query}
-    body = [one for one, _ in shown] if isinstance(value, list) else shown[0][0]
+    value = _as_read(delivery, webhook)
+    query = read_query(delivery.query)
+    value, about = _shown(value, query, delivery, hide)
+    if isinstance(value, list):  # and each of its elements may become an event
+        value = [_shown(element, query, delivery, hide)[0] for element in value]
     return replace(
         delivery,
         headers={name: about["headers"][name.lower()] for name in delivery.headers},
         query=urlencode(about["query"], doseq=True) if query else "",
-        body=json.dumps(body, indent=2, ensure_ascii=False) if delivery.body.strip() else "",
+        body=json.dumps(value, indent=2, ensure_ascii=False) if delivery.body.strip() else "",
     )
+
+
+def _as_read(delivery: SavedDelivery, webhook: Webhook) -> Any:
+    """The body's JSON value, {} for none. Raises CantKeep if the relay would read it as anything else: `hide` is about
+    what the relay reads."""
+    headers = {name.lower(): value for name, value in with_content_type(delivery).headers.items()}
+    body = delivery.body.encode("utf-8", "replace")
+    sent = Request(delivery.method, "", delivery.query, headers, body, None, 0.0)
+    try:
+        value = read_json(delivery.body) if delivery.body.strip() else {}
+        read_query(delivery.query)
+        for signed in (True, False):
+            if PLATFORMS[webhook.platform].read(sent, signed).value != value:
+                raise CantKeep("the webhook has `hide`, and its platform doesn't send plain JSON")
+    except BadBody:
+        raise CantKeep("the webhook has `hide`, and only JSON can be blanked") from None
+    return value
 
 
 def _shown(value: Any, query: dict[str, Any], delivery: SavedDelivery, hide: Hidden) -> tuple[Any, dict[str, Any]]:

@@ -20,6 +20,8 @@ _PAGE = 500
 """Tasks that are read at a time."""
 _EXAMINED = 20_000
 """Waiting tasks of a workflow that are examined for one explanation, at most: it is for a person to read."""
+EXAMINED_AT_ONCE = 4000
+"""The same where a person changes something and looks again."""
 _EVENTS_EXAMINED = 500
 _PAYLOADS = 10
 """Payloads that are in memory at a time."""
@@ -61,29 +63,35 @@ class Explainer:
         return replace(found, origins=self._store.acknowledgements.origins(event.id))
 
     def _nearest(
-        self, event: Event, tasks: Iterable[Task], around: Surroundings, into: dict[str, Task], limit: int
+        self,
+        event: Event,
+        tasks: Iterable[Task],
+        around: Surroundings,
+        into: dict[str, Task],
+        limit: int,
+        most: int = _EXAMINED,
     ) -> bool:
         """Adds the tasks that the event came closest to; returns whether there were too many to examine them all."""
         room = limit - len(into)
-        found = list(islice(tasks, _EXAMINED + 1))
+        found = list(islice(tasks, most + 1))
         if len(found) > room:
             document = event.document()
             found.sort(key=lambda task: compare(event, document, task, around).nearness, reverse=True)
         for task in found[: max(room, 0)]:
             into.setdefault(task.id, task)
-        return len(found) > _EXAMINED
+        return len(found) > most
 
     def waiting(self, event: Event, limit: int = 20) -> list[Comparison]:
         """The waiting tasks of the webhook's receivers that the event would come closest to if it arrived now.
 
-        It need not be in the store.
+        It need not be in the store. Of each workflow no more than `EXAMINED_AT_ONCE` tasks are examined.
         """
         webhook = self._bridge.definitions.by_name.get(event.webhook)
         arriving = replace(event, id="new", received_at=self._store.now(), decided_at=None, status="pending")
         tasks: list[Task] = []
         for workflow in webhook.receivers if webhook else ():
             nearest: dict[str, Task] = {}
-            self._nearest(arriving, self._waiting(workflow), self._around({}), nearest, limit)
+            self._nearest(arriving, self._waiting(workflow), self._around({}), nearest, limit, EXAMINED_AT_ONCE)
             tasks += nearest.values()
         document, around = arriving.document(), self._around({}, tasks)
         found = [compare(arriving, document, task, around) for task in tasks]

@@ -11,7 +11,7 @@ from admin.bridge import Bridge, NotFound
 from admin.events.differences import compared, differences, place
 from admin.events.given import event_of_sample, given_event
 from admin.events.tree import MOST, tree_of
-from admin.explain.explainer import Explainer
+from admin.explain.explainer import EXAMINED_AT_ONCE, Explainer
 from admin.explain.trials import Kind, Trier, read_line, try_newest, written
 from admin.page.pages import bridge, render
 from admin.page.webhooks import defined
@@ -67,6 +67,7 @@ def try_criteria(name: str) -> Response:
         trials=try_newest(here, name, trier),
         tasks=explainer.waiting(event, _TASKS) if event is not None and kind == "matches" else (),
         most_tasks=_TASKS,
+        examined=EXAMINED_AT_ONCE,
         written=written(kind, trier.criteria) if trier.criteria else None,
         tree=tree_of(document) if shown is not None else None,
         most_fields=MOST,

@@ -36,6 +36,15 @@ webhooks:
     signature: {{secret: {SECRET}, header: X-Sig}}
     hide: [$.card, "$._webhook.headers['x-user']", $._webhook.query.pin]
     receivers: {{flow: any}}
+  - name: clouds
+    platform: cloudevents
+    headers: {{X-Api-Key: another-secret-value}}
+    hide: [$.data.card]
+    receivers: {{flow: any}}
+  - name: whole
+    verifier: none
+    hide: ["$.request[*].card"]
+    receivers: {{flow: any}}
   - name: parts
     headers: {{X-Api-Key: another-secret-value}}
     split: true
@@ -226,6 +235,20 @@ def test_what_hide_names_is_not_saved(sender: Sender, body: Any, shown: Any) -> 
 def test_what_cannot_be_blanked_is_not_saved(sender: Sender, body: str) -> None:
     sender.act("pay", do="save", save_as="mine", body=body)
     assert CARD not in repr(sender.store.saved_deliveries.of_webhook("pay"))
+
+
+@pytest.mark.parametrize(
+    ("webhook", "headers", "body"),
+    [
+        ("clouds", "ce-specversion: 1.0\nce-id: 1\nce-type: a\nce-source: b", {"card": CARD}),
+        ("whole", "", [{"card": CARD}]),
+    ],
+)
+def test_what_hide_names_in_what_the_relay_makes_of_a_body_is_not_saved(
+    sender: Sender, webhook: str, headers: str, body: Any
+) -> None:
+    sender.act(webhook, do="save", save_as="mine", body=json.dumps(body), headers=headers)
+    assert CARD not in repr(sender.store.saved_deliveries.of_webhook(webhook))
 
 
 def test_nothing_hidden_is_in_the_form(sender: Sender) -> None:
