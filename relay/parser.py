@@ -33,8 +33,11 @@ class Parser:
         platform: Platform,
         dropped_headers: frozenset[str],
         conductor_payload: int = CONDUCTOR_PAYLOAD,
+        proof: str | None = None,
     ):
+        """`proof`: by what the deliveries are verified, in words."""
         self._webhook = webhook.name
+        self._proof = proof
         self._metadata = webhook.metadata
         self._conductor_payload = conductor_payload
         self._split = webhook.split
@@ -50,10 +53,15 @@ class Parser:
         return self._platform.read(delivery.request, delivery.proof.signed is not None)
 
     def events(
-        self, delivery: VerifiedDelivery, body: Body, received_at: int, traceparent: str | None = None
+        self,
+        delivery: VerifiedDelivery,
+        body: Body,
+        received_at: int,
+        traceparent: str | None = None,
+        remote: str | None = None,
     ) -> list[NewEvent]:
         """One event, or with `split` one for each element of a JSON array. `received_at` is the store's time;
-        `traceparent` the parent span of the worker's spans for these events.
+        `traceparent` the parent span of the worker's spans for these events; `remote` the address that sent them.
 
         Raises MalformedBody for too many elements, PayloadTooLarge if an event is larger than Conductor accepts.
         """
@@ -88,6 +96,8 @@ class Parser:
                 raw=raw,
                 type=kind,
                 telling=telling,
+                remote=remote,
+                proof=self._proof,
             )
             if self._is_too_large(event):
                 raise PayloadTooLarge(f"the payload is larger than the {self._conductor_payload} bytes of Conductor")

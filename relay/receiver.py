@@ -154,7 +154,8 @@ class Receiver:
                     return self._challenged(route, challenge, True, until)
                 if not counts:
                     raise Refused(_NOT_VERIFIED)
-                events = route.parser.events(delivery, body, self._store.now(), receiving.traceparent)
+                remote = incoming.remote and incoming.remote[:_LONGEST_ADDRESS]
+                events = route.parser.events(delivery, body, self._store.now(), receiving.traceparent, remote)
                 wanted = self._filter(route, incoming, events)
                 committed = self._deliveries.append(wanted, until) if wanted else []
                 receiving.set(events=len(committed))

@@ -51,7 +51,7 @@ class Route:
         """Whether only an answered challenge verifies the webhook."""
         self._follow_traces = follow_traces
         dropped = self.verification.secret_headers | (frozenset() if follow_traces else TRACE_HEADERS)
-        self.parser = Parser(webhook, platform, dropped, conductor_payload)
+        self.parser = Parser(webhook, platform, dropped, conductor_payload, self.verification.in_words or None)
         by_get = {"GET"} if webhook.challenge is not None else frozenset()
         self.methods = platform.methods | platform.challenge_methods | by_get
         """The methods of deliveries and challenges."""

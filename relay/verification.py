@@ -80,6 +80,8 @@ class Verification:
         self.checks: Sequence[Check] = tuple(verifier.check(credentials) for verifier, credentials in verifiers)
         self.needs_challenge = not self.checks and webhook.verifier != "none"
         """Whether only an answered challenge verifies the webhook."""
+        self.in_words = " and ".join(sorted({_in_words(verifier, webhook.platform) for verifier, _ in verifiers}))
+        """By what a delivery is verified, for people; empty if by nothing."""
         self.secret_headers = frozenset(
             verifier.header.lower()
             for verifier, _ in verifiers
@@ -92,6 +94,14 @@ class Verification:
         for check in self.checks:
             proof &= check(request)
         return VerifiedDelivery(request, proof, _SEAL)
+
+
+def _in_words(verifier: Verifier, platform: str) -> str:
+    if isinstance(verifier, HeaderEquals):
+        return f"the header {verifier.header}"
+    if isinstance(verifier, (Hmac, TimedHmac)):
+        return f"the signature in {verifier.header}"
+    return f"the proof that {platform} sends"
 
 
 # --- verified or not ---------------------------------------------------------------------------------------

@@ -88,10 +88,21 @@ class ReplayStatus(_EventKey):
     status: EventStatus
 
 
+class Happening(ApiObject):
+    """Something that happened to an event."""
+
+    at: Time
+    what: str = Field(description="a sentence")
+    went_wrong: bool
+    workflow_id: str | None = Field(None, description="the workflow in which it had an effect")
+    other_event_id: str | None = Field(None, description="the replay, or the event, that it names")
+
+
 class WholeEvent(Event):
     """An event by itself."""
 
     meaning: list[str] = Field(description="what its status means, in sentences")
+    story: list[Happening] = Field(description="what happened to it, in order")
     set_aside: SetAside | None = Field(description="why it is set aside, and when it is tried next")
     held_until: Time | None
     hold_until: Time
@@ -149,40 +160,6 @@ class Replays(ManyReplays):
 
     last: str | None
     stopped: str | None
-
-
-class Reason(ApiObject):
-    """Why an event is acknowledged, or reopened."""
-
-    reason: str = ""
-
-
-class ToNote(Reason):
-    """Which events to acknowledge, or to reopen: by their ids, or those that match."""
-
-    event_ids: list[str] = Field(default_factory=list)
-    webhook: str = ""
-    status: EventStatus | None = None
-    text: str = Field("", description="only with this text in their id, delivery id or payload")
-    dry_run: bool = Field(False, description="only say what would happen")
-
-
-class Notes(ApiObject):
-    """Events that were acknowledged or reopened."""
-
-    chosen: int = Field(description="events that match")
-    webhooks: dict[str, int] = Field(description="webhook → events that were acknowledged, or reopened")
-    changed: int
-    left_out: dict[str, int] = Field(description="reason → events that weren't")
-
-
-class NotePlan(ApiObject):
-    """What would be acknowledged or reopened."""
-
-    chosen: int = Field(description="events that match")
-    by_webhook: dict[str, dict[str, int]] = Field(description="webhook → status → events that would be")
-    left_out: dict[str, int] = Field(description="reason → events that wouldn't be")
-    to_confirm: list[str] = Field(description="why it needs --yes; empty if it doesn't")
 
 
 # --- why an event did or didn't match -----------------------------------------------------------------------

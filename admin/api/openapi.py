@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
-from admin.api import listening, objects, rejections
+from admin.api import listening, notes, objects, rejections
 from admin.api.base import ApiObject, Json
 from store.records import EventStatus
 
@@ -25,10 +25,10 @@ _OBJECTS: tuple[type[ApiObject], ...] = (
     objects.Why,
     objects.Replay,
     objects.ReplayTo,
-    objects.Reason,
-    objects.ToNote,
-    objects.Notes,
-    objects.NotePlan,
+    notes.Reason,
+    notes.ToNote,
+    notes.Notes,
+    notes.NotePlan,
     objects.Task,
     objects.WholeTask,
     rejections.Rejection,
@@ -146,8 +146,8 @@ def _notes(event_id: Json) -> Json:
     }
     found: Json = {}
     for verb, (summary, one, many) in what.items():
-        found[f"/api/events/{{eventId}}/{verb}"] = post(summary.format(one), objects.Event, objects.Reason, event_id)
-        found[f"/api/events/{verb}"] = post(f"{summary.format(many)}; 1000 at most", objects.Notes, objects.ToNote)
+        found[f"/api/events/{{eventId}}/{verb}"] = post(summary.format(one), objects.Event, notes.Reason, event_id)
+        found[f"/api/events/{verb}"] = post(f"{summary.format(many)}; 1000 at most", notes.Notes, notes.ToNote)
     return found
 
 

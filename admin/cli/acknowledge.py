@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import click
 
-from admin.api.objects import NotePlan, Notes
+from admin.api.notes import NotePlan, Notes
 from admin.bridge import Bridge
 from admin.cli.common import Here, check_webhook, complete_webhook, echo_json, here, me
 from admin.cli.tables import plain

@@ -23,6 +23,7 @@ from admin.cli.common import (
 )
 from admin.cli.follow import brief, follow_events
 from admin.cli.replay import replay_many
+from admin.cli.story import echo_story
 from admin.cli.tables import compact, plain, pretty
 from admin.events.replay import replay as replay_event
 from admin.explain.explainer import Explainer
@@ -121,6 +122,7 @@ def show(here: Here, event_id: str, as_json: bool) -> None:
         echo_json(objects.whole_event(event, targets, found))
         return
     _echo_event(event, meaning)
+    echo_story(found.story)
     for name, values in (("headers", event.headers), ("query", event.query)):
         if values:
             click.echo(f"\n{name}:")
@@ -166,6 +168,7 @@ def explain(here: Here, event_id: str, limit: int, as_json: bool) -> None:
         echo_json(list(map(objects.compared_task, found.tasks)))
         return
     _echo_event(bridge.shown(found.event), found.meaning)
+    echo_story(found.story)
     _echo_starts(found)
     if not found.tasks:
         click.echo("\nNo task is known to be waiting.")

@@ -12,6 +12,7 @@ from admin.explain.events import explain_event
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison, EventExplanation, TaskExplanation
 from admin.explain.set_aside import SetAsides, by_item, item_of
+from admin.explain.story import tell
 from admin.explain.surroundings import Surroundings
 from admin.explain.tasks import explain_task, task_in_words
 from store.records import Event, EventFilter, Target, Task, Workflow
@@ -60,7 +61,8 @@ class Explainer:
         if cut:
             note = f"So many tasks are waiting that only {_EXAMINED} of each workflow were examined."
             found = replace(found, meaning=(*found.meaning, note))
-        return replace(found, origins=self._store.acknowledgements.origins(event.id))
+        origins = self._store.acknowledgements.origins(event.id)
+        return replace(found, story=tell(event, targets, origins, family, webhook, self._store.now()))
 
     def _nearest(
         self,

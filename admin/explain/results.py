@@ -10,7 +10,6 @@ from config.webhooks import Start
 from criteria.matches import Criterion
 from store.families import UNRESOLVED
 from store.records import Event, SetAside, Target, Task
-from store.story import Origins
 
 Verdict = Literal["taken", "matches", "differs", "out of reach", "broken"]
 """`taken`: by this event. `matches`: every criterion holds, and the reason says what else is in the way."""
@@ -50,6 +49,20 @@ class StartExplanation:
 
 
 @dataclass(frozen=True)
+class Happening:
+    """Something that happened to an event."""
+
+    at: int
+    what: str
+    """A sentence."""
+    went_wrong: bool = False
+    workflow_id: str | None = None
+    """The workflow in which it had an effect."""
+    other_event_id: str | None = None
+    """The replay, or the event, that it names."""
+
+
+@dataclass(frozen=True)
 class EventExplanation:
     """An event explained."""
 
@@ -65,8 +78,8 @@ class EventExplanation:
     """The replay that delivered what the event didn't."""
     set_aside: SetAside | None = None
     """Why the event is set aside, if it is."""
-    origins: Origins | None = None
-    """Where it came from, how it was decided, and what people noted about it."""
+    story: tuple[Happening, ...] = ()
+    """What happened to it, in order."""
 
     @property
     def can_be_noted(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from flask import Blueprint, Response, abort, g, jsonify, make_response, redirect, request, url_for
 from werkzeug.datastructures import MultiDict
 
-from admin.api import objects
+from admin.api import notes, objects
 from admin.api.base import ApiObject, as_json
 from admin.bridge import Bridge
 from admin.events.acknowledge import CantNote, check_reason, note, note_all, plan_notes
@@ -98,7 +98,7 @@ def _matching(here: Bridge, filters: dict[str, str], event_ids: Sequence[str], t
 @blueprint.post("/api/events/<event_id>/acknowledge", defaults=_ACKNOWLEDGE)
 @blueprint.post("/api/events/<event_id>/reopen", defaults=_REOPEN)
 def one_by_api(event_id: str, verb: str) -> Response:
-    what, given = _DONE[verb], object_of(objects.Reason)
+    what, given = _DONE[verb], object_of(notes.Reason)
     note(bridge(), event_id, what, g.who, check_reason(what, given.reason))
     found = bridge().event(event_id)
     targets = bridge().store.queries.targets_of([event_id])
@@ -108,17 +108,17 @@ def one_by_api(event_id: str, verb: str) -> Response:
 @blueprint.post("/api/events/acknowledge", defaults=_ACKNOWLEDGE)
 @blueprint.post("/api/events/reopen", defaults=_REOPEN)
 def many_by_api(verb: str) -> Response:
-    what, given = _DONE[verb], object_of(objects.ToNote)
+    what, given = _DONE[verb], object_of(notes.ToNote)
     filters = {name: value for name in _PARTS if (value := getattr(given, name))}
     plan = plan_notes(_matching(bridge(), filters, given.event_ids, None), what)
     if given.dry_run:
-        return _answer(objects.NotePlan.of(plan, chosen=plan.total, to_confirm=plan.to_confirm))
+        return _answer(notes.NotePlan.of(plan, chosen=plan.total, to_confirm=plan.to_confirm))
     by = ", ".join(f"{name} {value}" for name, value in filters.items()) or "id"
     try:
         done = note_all(bridge(), plan, what, g.who, check_reason(what, given.reason), by)
     except CantNote as error:
         abort(400, str(error))
-    return _answer(objects.Notes(chosen=plan.total, webhooks=done, changed=done.total(), left_out=plan.left_out))
+    return _answer(notes.Notes(chosen=plan.total, webhooks=done, changed=done.total(), left_out=plan.left_out))
 
 
 def _answer(found: ApiObject) -> Response:

@@ -51,6 +51,25 @@ def test_an_accepted_delivery_is_committed_before_its_answer(make_relay: MakeRel
     assert event.status == "pending"
 
 
+def test_an_event_keeps_who_sent_it_and_how_it_was_verified(make_relay: MakeRelay) -> None:
+    both = GITHUB | {"name": "both", "headers": {"X-Api-Key": KEY}}
+    nothing = {"name": "nothing", "verifier": "none"}
+    relay = make_relay(PLAIN, GITHUB, both, nothing)
+    found = {}
+    for name, headers in (("plain", OK), ("push", signed(b"{}")), ("both", OK | signed(b"{}")), ("nothing", {})):
+        event_id = relay.post(name, "{}", headers).get_json()["eventId"]
+        origins = relay.store.acknowledgements.origins(event_id)
+        assert origins is not None
+        assert origins.remote == "127.0.0.1"
+        found[name] = origins.proof
+    assert found == {
+        "plain": "the header X-Api-Key",
+        "push": "the signature in X-Hub-Signature-256",
+        "both": "the header X-Api-Key and the signature in X-Hub-Signature-256",
+        "nothing": None,
+    }
+
+
 def test_a_delivery_id_that_comes_again_is_a_duplicate(make_relay: MakeRelay) -> None:
     relay = make_relay(GITHUB, GITHUB | {"name": "other"})
     headers = signed(b"{}") | {"X-GitHub-Delivery": "d-1"}

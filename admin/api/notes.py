@@ -1,0 +1,42 @@
+"""The JSON objects about acknowledging events, and reopening them."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from admin.api.base import ApiObject
+from store.records import EventStatus
+
+
+class Reason(ApiObject):
+    """Why an event is acknowledged, or reopened."""
+
+    reason: str = ""
+
+
+class ToNote(Reason):
+    """Which events to acknowledge, or to reopen: by their ids, or those that match."""
+
+    event_ids: list[str] = Field(default_factory=list)
+    webhook: str = ""
+    status: EventStatus | None = None
+    text: str = Field("", description="only with this text in their id, delivery id or payload")
+    dry_run: bool = Field(False, description="only say what would happen")
+
+
+class Notes(ApiObject):
+    """Events that were acknowledged or reopened."""
+
+    chosen: int = Field(description="events that match")
+    webhooks: dict[str, int] = Field(description="webhook → events that were acknowledged, or reopened")
+    changed: int
+    left_out: dict[str, int] = Field(description="reason → events that weren't")
+
+
+class NotePlan(ApiObject):
+    """What would be acknowledged or reopened."""
+
+    chosen: int = Field(description="events that match")
+    by_webhook: dict[str, dict[str, int]] = Field(description="webhook → status → events that would be")
+    left_out: dict[str, int] = Field(description="reason → events that wouldn't be")
+    to_confirm: list[str] = Field(description="why it needs --yes; empty if it doesn't")

@@ -1,0 +1,164 @@
+"""Tells what happened to an event, in order: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from admin.check.health import ago
+from admin.events.families import Family
+from admin.explain.results import Happening
+from config.webhooks import Webhook
+from store.one_target import place_of
+from store.records import Event, Target, iso
+from store.story import Attempt, Note, Origins
+
+_TARGETS = 50
+"""Targets whose calls are told, at most."""
+_LONGEST = 200
+"""Happenings that are told, at most: the first and the last."""
+_NAMED = 5
+"""Targets that one sentence names, at most."""
+_BY_A_CHALLENGE = "by nothing but the challenge that the webhook's URL once answered, or `verifier: none`"
+
+
+def tell(
+    event: Event,
+    targets: Sequence[Target],
+    origins: Origins | None,
+    family: Family | None,
+    webhook: Webhook | None,
+    now: int,
+) -> tuple[Happening, ...]:
+    """What happened to the event until now, and what is under way, in the order of the times."""
+    found = [
+        *_arrival(event, origins),
+        *_decisions(event, targets, origins, webhook),
+        *(one for target in targets[:_TARGETS] for one in _calls(target, now)),
+        *_replays(event, family),
+        *(_noted(note) for note in (origins.notes if origins is not None else ())),
+    ]
+    if len(targets) > _TARGETS:
+        what = f"Only the calls for the first {_TARGETS} of its {len(targets)} targets are told here."
+        found.append(Happening(targets[_TARGETS].created_at, what))
+    found.sort(key=lambda happening: happening.at)
+    if len(found) > _LONGEST:
+        half = _LONGEST // 2
+        left_out = Happening(found[half].at, f"{len(found) - _LONGEST} happenings are left out here.")
+        found = [*found[:half], left_out, *found[-half:]]
+    return tuple(found)
+
+
+def _arrival(event: Event, origins: Origins | None) -> Iterator[Happening]:
+    at = event.received_at
+    if event.replay_of is not None:
+        what = f"Replayed by somebody, from event {event.replay_of}"
+        what += "." if event.only is None else f", for one target only: the {event.only}."
+        yield Happening(at, what, other_event_id=event.replay_of)
+        return
+    remote = origins.remote if origins is not None else None
+    yield Happening(at, f"Received from {remote}." if remote else "Received.")
+    if origins is not None and origins.proof:
+        yield Happening(at, f"Verified by {origins.proof}.")
+    elif remote is not None:
+        yield Happening(at, f"Verified {_BY_A_CHALLENGE}.")
+
+
+def _decisions(
+    event: Event, targets: Sequence[Target], origins: Origins | None, webhook: Webhook | None
+) -> Iterator[Happening]:
+    if event.decided_at is None:
+        return
+    first = [target for target in targets if target.created_at <= event.decided_at]
+    scan = ""
+    if origins is not None and origins.scan_at is not None:
+        scan = f", after the scan for waiting tasks that began at {iso(origins.scan_at)}"
+    by = f" by worker {origins.decided_by}" if origins is not None and origins.decided_by else ""
+    after = span(event.decided_at - event.received_at)
+    yield Happening(event.decided_at, f"Decided {after} after it arrived{by}{scan}: {_outcome(event, first, webhook)}.")
+    later = (target for target in targets if target.created_at > event.decided_at)
+    for at, together in groupby(later, key=lambda target: target.created_at):
+        yield Happening(at, f"Decided again, since something came that it may go to: {_named(list(together))}.")
+    if event.status == "expired" and event.settled_at is not None and event.settled_at > event.decided_at:
+        yield Happening(event.settled_at, "Its hold ended: no task took it.")
+
+
+def _outcome(event: Event, first: Sequence[Target], webhook: Webhook | None) -> str:
+    if first:
+        return _named(first)
+    if event.settled_at == event.decided_at:
+        if event.status == "ignored":
+            return "nothing to complete and nothing to start"
+        if webhook is not None and webhook.hold == 0:
+            return "no task was waiting for it, and with `hold: 0s` it is not held"
+        return "no task was waiting for it, and its hold had ended"
+    return f"no task was waiting for it, so it was held until {iso(event.hold_until)} at the latest"
+
+
+def _named(targets: Sequence[Target]) -> str:
+    names = [f"{'completes' if target.kind == 'complete' else 'makes'} the {place_of(target)}" for target in targets]
+    rest = len(names) - _NAMED
+    return "it " + ", ".join(names[:_NAMED]) + (f" and has {rest} more targets" if rest > 0 else "")
+
+
+def _calls(target: Target, now: int) -> Iterator[Happening]:
+    place = f"the {place_of(target)}"
+    told = {attempt.number for attempt in target.failures}
+    ended_by_failure = target.settled_at is not None and target.attempts in told
+    for attempt in target.failures:
+        last = ended_by_failure and attempt.number == target.attempts
+        yield Happening(attempt.ended_at, _failure(attempt, place, target if last else None), went_wrong=True)
+    if target.settled_at is not None and not ended_by_failure:
+        yield _end(target, place)
+    elif target.state == "claimed" and target.claimed_at is not None:
+        yield Happening(target.claimed_at, f"Attempt {target.attempts} for {place} is under way.")
+    elif target.state == "pending":
+        yield Happening(max(target.due_at, now), f"Next: attempt {target.attempts + 1} for {place}.")
+
+
+def _failure(attempt: Attempt, place: str, last: Target | None) -> str:
+    took = span(attempt.ended_at - attempt.began_at)
+    error = attempt.error.rstrip(".")
+    if last is None:
+        return f"Attempt {attempt.number} for {place} failed after {took}: {error}. It is tried again."
+    if last.state == "cancelled":
+        return f"Attempt {attempt.number} for {place} came too late: {error}."
+    return f"Attempt {attempt.number} for {place} was refused permanently after {took}: {error}."
+
+
+def _end(target: Target, place: str) -> Happening:
+    assert target.settled_at is not None
+    tries = f" at attempt {target.attempts}" if target.attempts > 1 else ""
+    wrong = False
+    match target.state:
+        case "done" if target.kind == "complete":
+            what = f"Completed {place}{tries}: its workflow continues."
+        case "done":
+            what = f"Made {place}{tries}: workflow {target.workflow_id}."
+        case "skipped":
+            what = f"Didn't make {place}: workflow {target.workflow_id} exists for the same `once.key`."
+        case "cancelled":
+            what = f"Came too late for {place}: {(target.error or 'it had ended').rstrip('.')}."
+        case _:
+            what, wrong = f"Conductor refused {place} permanently: {(target.error or '').rstrip('.')}.", True
+    effect = target.workflow_id if target.state in ("done", "skipped") else None
+    return Happening(target.settled_at, what, wrong, effect)
+
+
+def _replays(event: Event, family: Family | None) -> Iterable[Happening]:
+    for replay in family.replays_of(event.id) if family is not None else ():
+        resolved = " It resolved this event." if replay.id == event.resolved_by else ""
+        only = "" if replay.only is None else f" for one target only, the {replay.only}"
+        what = f"Replayed{only}, as event {replay.id}, which is {replay.status}.{resolved}"
+        yield Happening(replay.received_at, what, other_event_id=replay.id)
+
+
+def _noted(note: Note) -> Happening:
+    return Happening(note.at, f"{note.what.capitalize()} by {note.who}" + (f": {note.reason}" if note.reason else "."))
+
+
+def span(milliseconds: int) -> str:
+    """``340 ms``, ``2.5 s``, ``12 min``, …"""
+    if milliseconds < 1000:
+        return f"{max(0, milliseconds)} ms"
+    return f"{milliseconds / 1000:.1f} s" if milliseconds < 60_000 else ago(milliseconds)

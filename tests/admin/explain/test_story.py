@@ -1,0 +1,142 @@
+"""What happened to an event is told in order, however it went."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from flask.testing import FlaskClient
+
+from admin.events.families import Family
+from admin.explain.story import tell
+from store.one_target import OneTarget
+from store.records import Event, Target
+from store.story import Attempt, Note, Origins
+from tests.admin.conftest import Cli
+from tests.admin.events.test_families import replayed
+from tests.admin.sample import Sample
+
+NOW = 1_700_000_000_000
+EVENT = Event(1, "e1", "hook", NOW, None, "{}", {}, {}, "delivered", NOW + 60_000, NOW + 400, "no", NOW + 9000, None)
+FROM = Origins("203.0.113.9", "the signature in X-Hub-Signature-256", NOW + 100, "worker-1")
+COMPLETION = Target(
+    1, "e1", "complete", "deploy", "wf-1", "t1", "wait", None, None, "done", 1, None, "worker-1", NOW + 410,
+    NOW + 400, NOW + 400, NOW + 700,
+)  # fmt: skip
+START = Target(
+    2, "e1", "start", "on_push", None, None, None, None, "e1", "pending", 1, None, "worker-1", NOW + 410,
+    NOW + 400, NOW + 400, None,
+)  # fmt: skip
+
+
+def told(event: Event, *targets: Target, origins: Origins | None = FROM, family: Family | None = None) -> list[str]:
+    """Each as ``+milliseconds sentence``."""
+    story = tell(event, targets, origins, family, None, NOW + 10_000)
+    assert [one.at for one in story] == sorted(one.at for one in story)
+    return [f"+{one.at - NOW} {one.what}" for one in story]
+
+
+def test_a_delivered_event_has_a_short_story() -> None:
+    made = replace(START, state="done", workflow_id="wf-2", settled_at=NOW + 800)
+    assert told(EVENT, COMPLETION, made) == [
+        "+0 Received from 203.0.113.9.",
+        "+0 Verified by the signature in X-Hub-Signature-256.",
+        "+400 Decided 400 ms after it arrived by worker worker-1, after the scan for waiting tasks that began at "
+        "2023-11-14T22:13:20.100Z: it completes the task wait of deploy (wf-1), makes the start of on_push.",
+        "+700 Completed the task wait of deploy (wf-1): its workflow continues.",
+        "+800 Made the start of on_push: workflow wf-2.",
+    ]
+    story = tell(EVENT, [COMPLETION], FROM, None, None, NOW)
+    assert [one.workflow_id for one in story] == [None, None, None, "wf-1"]
+
+
+def test_attempts_are_told_with_their_times_and_errors() -> None:
+    failures = (Attempt(2, NOW + 1000, NOW + 3500, "503 Service Unavailable"), Attempt(3, NOW + 5000, NOW + 5001, "x."))
+    refused = replace(START, state="failed", attempts=4, error="No such workflow", settled_at=NOW + 9000)
+    last = Attempt(4, NOW + 8900, NOW + 9000, "No such workflow")
+    assert told(EVENT, replace(refused, failures=(*failures, last)))[3:] == [
+        "+3500 Attempt 2 for the start of on_push failed after 2.5 s: 503 Service Unavailable. It is tried again.",
+        "+5001 Attempt 3 for the start of on_push failed after 1 ms: x. It is tried again.",
+        "+9000 Attempt 4 for the start of on_push was refused permanently after 100 ms: No such workflow.",
+    ]
+    assert told(EVENT, refused)[3:] == ["+9000 Conductor refused the start of on_push permanently: No such workflow."]
+    late = replace(COMPLETION, state="cancelled", failures=(Attempt(1, NOW + 410, NOW + 700, "it had ended"),))
+    assert told(EVENT, late)[3:] == ["+700 Attempt 1 for the task wait of deploy (wf-1) came too late: it had ended."]
+    again = replace(START, attempts=3, due_at=NOW + 20_000, failures=failures)
+    assert told(EVENT, again)[-1] == "+20000 Next: attempt 4 for the start of on_push."
+    calling = replace(START, state="claimed", attempts=4, claimed_at=NOW + 9500, failures=failures)
+    assert told(EVENT, calling)[-1] == "+9500 Attempt 4 for the start of on_push is under way."
+    recovered = replace(START, state="done", attempts=4, workflow_id="wf-2", settled_at=NOW + 9000, failures=failures)
+    assert told(EVENT, recovered)[-1] == "+9000 Made the start of on_push at attempt 4: workflow wf-2."
+
+
+def test_a_held_event_tells_how_long_and_who_came() -> None:
+    held = replace(EVENT, status="pending", hold="held", settled_at=None)
+    assert told(held)[2].endswith(
+        ": no task was waiting for it, so it was held until 2023-11-14T22:14:20.000Z at the latest."
+    )
+    taken = replace(COMPLETION, created_at=NOW + 5000, settled_at=NOW + 5200)
+    assert told(EVENT, taken)[3:] == [
+        "+5000 Decided again, since something came that it may go to: it completes the task wait of deploy (wf-1).",
+        "+5200 Completed the task wait of deploy (wf-1): its workflow continues.",
+    ]
+    assert told(replace(EVENT, status="expired"))[-1] == "+9000 Its hold ended: no task took it."
+    ignored = replace(EVENT, status="ignored", settled_at=NOW + 400)
+    assert told(ignored)[-1].endswith(": nothing to complete and nothing to start.")
+
+
+def test_replays_and_what_people_noted_are_told() -> None:
+    notes = (Note(NOW + 20_000, "ada", "acknowledged", "known"), Note(NOW + 30_000, "bob", "reopened", ""))
+    only = OneTarget("start", "on_push", entry=2)
+    replay = replace(EVENT, id="r1", replay_of="e1", origin="e1", received_at=NOW + 40_000, only=only)
+    failed = replace(EVENT, status="failed", resolved_by="r1")
+    assert told(failed, origins=replace(FROM, notes=notes), family=Family("e1", (replay,)))[-3:] == [
+        "+20000 Acknowledged by ada: known",
+        "+30000 Reopened by bob.",
+        "+40000 Replayed for one target only, the start of on_push (number 2 of it), as event r1, which is delivered. "
+        "It resolved this event.",
+    ]
+    assert told(replay, origins=None)[-1] == (
+        "+40000 Replayed by somebody, from event e1, for one target only: the start of on_push (number 2 of it)."
+    )
+
+
+def test_an_event_of_an_older_version_tells_what_is_known() -> None:
+    assert told(EVENT, origins=Origins(None, None, None, None))[:2] == [
+        "+0 Received.",
+        "+400 Decided 400 ms after it arrived: no task was waiting for it, so it was held until "
+        "2023-11-14T22:14:20.000Z at the latest.",
+    ]
+    undecided = replace(EVENT, decided_at=None, status="pending")
+    assert told(undecided, origins=Origins("10.0.0.1", None, None, None)) == [
+        "+0 Received from 10.0.0.1.",
+        "+0 Verified by nothing but the challenge that the webhook's URL once answered, or `verifier: none`.",
+    ]
+
+
+def test_a_story_is_bounded() -> None:
+    failures = tuple(Attempt(number, NOW, NOW + number, "x") for number in range(1, 11))
+    many = [replace(START, id=number, attempts=11, failures=failures) for number in range(10_000)]
+    story = tell(EVENT, many, FROM, None, None, NOW)
+    assert len(story) == 201
+    texts = [one.what for one in story]
+    assert "Only the calls for the first 50 of its 10000 targets are told here." in texts
+    assert any(text.endswith("happenings are left out here.") for text in texts)
+
+
+def test_page_command_line_and_api_tell_the_story(cli: Cli, client: FlaskClient, sample: Sample) -> None:
+    refused = sample.events["refused"]
+    replay = replayed(sample, refused, "delivered")
+    for command in ("show", "explain"):
+        text = cli("events", command, refused).stdout
+        assert "what happened:\n" in text
+        assert "was refused permanently after" in text
+        assert f"Replayed, as event {replay}, which is delivered. It resolved this event." in text
+    story = json.loads(cli("events", "show", refused, "--json").stdout)["story"]
+    assert client.get(f"/api/events/{refused}").json["story"] == story  # type: ignore[index]
+    assert [one["wentWrong"] for one in story] == [False, False, True, False]
+    assert story[-1]["otherEventId"] == replay
+    page = client.get(f"/events/{refused}").text
+    assert '<h2 id="story">What happened</h2>' in page
+    assert page.count('<li class="wrong">') == 1
+    assert "In Conductor</a>" in client.get(f"/events/{sample.events['delivered']}").text
