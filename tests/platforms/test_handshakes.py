@@ -197,3 +197,15 @@ def test_mandrills_test_is_answered_whoever_signed_it(make_relay: MakeRelay) -> 
     assert relay.post("hook", urlencode({"mandrill_events": "[]"}), form).status_code == 200
     assert (relay.verified(), relay.events()) == (set(), [])
     assert relay.post("hook", urlencode({"mandrill_events": "[{}]"}), form).status_code == 401
+
+
+def test_notions_token_is_kept_nowhere_once_there_is_a_secret(make_relay: MakeRelay) -> None:
+    relay = hook(make_relay, "notion", keep_rejected=10)
+    body = '{"verification_token": "secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl"}'
+    assert relay.post("hook", body).status_code == 200
+    assert (relay.verified(), relay.events(), relay.rejections()) == (set(), [], [])
+    for other in (body.replace("}", ', "id": "1"}'), '{"verification_token": {}}', '["verification_token"]', "{"):
+        assert relay.post("hook", other).status_code == 401
+    unverified = make_relay({"name": "hook", "platform": "notion", "verifier": "none"})
+    assert unverified.post("hook", body).status_code == 200
+    assert unverified.payloads() == [json.loads(body)]
