@@ -63,7 +63,7 @@ def try_criteria(name: str) -> Response:
         samples=list(samples(webhook.platform)),
         lines=lines,
         more=kind != "once" and len(lines) < _LINES,
-        here=_first_failed(trier.explain(document)) if kind != "once" else {},
+        outcomes=_first_failed(trier.explain(document)) if kind != "once" else {},
         trials=try_newest(here, name, trier),
         tasks=explainer.waiting(event, _TASKS) if event is not None and kind == "matches" else (),
         most_tasks=_TASKS,

@@ -118,6 +118,14 @@ def test_a_comparison_names_what_differs(client: FlaskClient, sample: Sample) ->
     assert client.get(f"/events/{sample.events['delivered']}/compare?with=sample:x").status_code == 404
 
 
+def test_a_viewer_may_try_and_compare(sample: Sample) -> None:
+    token = "the-token-of-viewers"
+    client = create_app(settings_for(sample.folder, bridge_viewer_token=token)).test_client()
+    for path in (f"{TRY}?path=$.ref&value=x", f"/events/{sample.events['pending']}/compare"):
+        assert client.get(path).status_code == 302
+        assert client.get(path, headers={"Authorization": f"Bearer {token}"}).status_code == 200
+
+
 def test_the_events_page_leads_there(client: FlaskClient, sample: Sample) -> None:
     page = client.get(f"/events/{sample.events['pending']}").text
     assert f'href="/webhooks/github-deploys/try?of={sample.events["pending"]}"' in page
