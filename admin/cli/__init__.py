@@ -25,7 +25,7 @@ Examples:
   webhook-bridge new                         create a webhook, step by step
   webhook-bridge webhooks                    each webhook's URL, and whether it is verified
   webhook-bridge events --status expired     what nothing took
-  webhook-bridge events explain EVENT_ID     why it did or didn't match, task by task
+  webhook-bridge events explain last         why the newest did or didn't match, task by task
   webhook-bridge events replay EVENT_ID      again, as a new event that arrives now
   webhook-bridge send slack --data @message.json
 
@@ -79,7 +79,27 @@ COMMANDS = (
     admin,
     run,
 )
+SHORT = {
+    "admin": "Run the admin page and its API.",
+    "check": "Check definitions, settings, Conductor and database.",
+    "events": "List, show, explain, follow and replay events.",
+    "import": "Turn Orkes' webhook JSON into definitions.",
+    "listen": "Fetch a public bridge's deliveries to this machine.",
+    "migrate-store": "Move everything from one store to another.",
+    "new": "Create a webhook.",
+    "pause": "Accept a webhook's deliveries and decide nothing.",
+    "rejections": "List refused deliveries with their reasons.",
+    "relay": "Run the relay, which receives deliveries.",
+    "resume": "Resume a paused webhook.",
+    "run": "Run relay, worker and admin page together.",
+    "send": "Post a delivery, signed as the platform would.",
+    "tasks": "List waiting tasks, and why they wait.",
+    "webhooks": "List the webhooks with URL and status.",
+    "worker": "Run a worker, which completes tasks and starts workflows.",
+}
+"""What the list of commands says, where a command's own first sentence would be cut off."""
 for command in COMMANDS:
+    command.short_help = SHORT.get(str(command.name), command.short_help)
     main.add_command(command)
 
 if __name__ == "__main__":

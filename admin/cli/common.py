@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,16 @@ class Commands(click.Group):
             StillRefused,
         ) as error:
             fail(error)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Names the command that was meant, if there is none of that name."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            if "show" in self.commands and re.fullmatch(r"last|[0-9a-f-]{8,36}", args[0]):
+                ctx.fail(f"No such command {args[0]!r}; to see it: {ctx.command_path} show {args[0]}")
+            ctx.fail(f"No such command {args[0]!r}; {did_you_mean(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
 
 
 @dataclass

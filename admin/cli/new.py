@@ -17,7 +17,7 @@ from admin.definitions.writer import CantWrite, DefinitionsFolder, Invalid, Name
 from admin.markdown import as_text
 from admin.urls import url_of
 from platforms import PLATFORMS
-from platforms.guide import Guide, guides
+from platforms.guide import Guide, guides, samples
 from store.errors import StoreUnavailable
 from store.records import Change
 
@@ -154,4 +154,5 @@ def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:
         )
     if guide.setup:
         click.echo(f"Setup:   {as_text(guide.setup)}")
-    click.echo(f"Try it:  webhook-bridge send {form.name} --sample", err=True)
+    if sample := next(iter(samples(guide.platform.name)), None):
+        click.echo(f"Try it:  webhook-bridge send {form.name} --sample {sample}", err=True)

@@ -92,7 +92,7 @@ class DefinitionsFolder:
     def check_writable(self) -> None:
         """Raises CantWrite unless a webhook could be written."""
         if not self.folder.is_dir():
-            raise CantWrite(f"to be written to, BRIDGE_WEBHOOKS must be a folder, and {self.folder} is not")
+            raise CantWrite(f"{self.folder} is not a folder: to create webhooks, set BRIDGE_WEBHOOKS to one")
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise CantWrite(f"the folder {self.folder} can't be written by the user that the admin page runs as")
 
@@ -152,7 +152,7 @@ class DefinitionsFolder:
         if old is not None:
             text = self._edited(old, written)
         else:
-            text = "# Made with the admin page; yours to edit.\n" + _dump({"webhooks": [written]})
+            text = "# Created by webhook-bridge; yours to edit.\n" + _dump({"webhooks": [written]})
         problems, warnings, webhook = self._check({where: text, **files}, where, name)
         if problems:
             raise Invalid(problems)

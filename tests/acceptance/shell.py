@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from click.testing import CliRunner
 
@@ -85,6 +88,10 @@ class Workplace(Bridge):
             os.environ.update(before)
 
 
+def _never_ends(number: int, frame: FrameType | None) -> NoReturn:
+    raise TimeoutError("the command doesn't end: leave it out of what is run")
+
+
 class Shell:
     """A running bash, until `close`."""
 
@@ -146,8 +153,13 @@ class Shell:
     def _answer(self, arguments: list[str]) -> None:
         """Runs `webhook-bridge` for bash."""
         pairs = (self._job / "environment").read_text(encoding="utf-8").split("\0")
-        with self._place.inside(dict(pair.split("=", 1) for pair in pairs if pair)):
-            answer = CliRunner().invoke(main, arguments, catch_exceptions=False)
+        signal.signal(signal.SIGALRM, _never_ends)
+        signal.alarm(int(PATIENCE))
+        try:
+            with self._place.inside(dict(pair.split("=", 1) for pair in pairs if pair)):
+                answer = CliRunner().invoke(main, arguments, catch_exceptions=False)
+        finally:
+            signal.alarm(0)
         (self._job / "stdout").write_text(answer.stdout, encoding="utf-8")
         (self._job / "stderr").write_text(answer.stderr, encoding="utf-8")
         print(int(answer.exit_code), file=self._answers, flush=True)

@@ -532,3 +532,12 @@ def test_a_paused_webhook_is_listed_as_such_and_its_events_say_so(cli: Cli, samp
 def test_what_cannot_be_paused_or_resumed_is_said(cli: Cli) -> None:
     assert "no webhook nothing: known are " in cli("pause", "nothing", code=1).stderr
     assert "nothing isn't paused; paused webhooks: none" in cli("resume", "nothing", code=1).stderr
+
+
+def test_an_unknown_command_names_the_one_that_was_meant(cli: Cli) -> None:
+    assert "did you mean events?" in cli("evnts", code=2).stderr
+    assert "to see it: webhook-bridge events show last" in cli("events", "last", code=2).stderr
+
+
+def test_no_line_of_the_list_of_commands_is_cut_off(cli: Cli) -> None:
+    assert "..." not in cli("--help").stdout.partition("Commands:")[2].partition("Examples:")[0]

@@ -99,4 +99,4 @@ def test_a_condition_without_a_start_is_wrong_usage(cli: Cli) -> None:
 def test_a_file_cannot_be_written_into(cli: Cli) -> None:
     Path("hooks.yaml").write_text("webhooks: []\n")
     cli.environment["BRIDGE_WEBHOOKS"] = "hooks.yaml"
-    assert "must be a folder" in cli("new", "x", "--platform", "github", "--receiver", "a", code=1).output
+    assert "is not a folder" in cli("new", "x", "--platform", "github", "--receiver", "a", code=1).output

@@ -200,7 +200,7 @@ def test_a_disk_that_refuses_leaves_everything_as_it_was(
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     file = tmp_path / "webhooks.yaml"
     file.write_text(OTHERS)
-    with pytest.raises(CantWrite, match="must be a folder"):
+    with pytest.raises(CantWrite, match="is not a folder"):
         DefinitionsFolder(file, PLATFORMS).create(KEYS)
     if os.geteuid():  # root may write anywhere
         tmp_path.chmod(0o500)
