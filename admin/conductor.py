@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from config.settings import Settings
+from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
-from worker.conductor.transport import Bounds
 
 _KEPT = 30.0
 """Seconds for which the list of workflows counts as new."""

@@ -15,8 +15,8 @@ from config.webhooks import load_definitions
 from store.clock import ServerClock
 from store.records import Decision, NewEvent, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store
+from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
-from worker.conductor.transport import Bounds
 from worker.health import Health
 from worker.leader.decider import Decider
 from worker.leader.task_timeouts import TaskTimeouts

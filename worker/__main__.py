@@ -13,8 +13,8 @@ from config.webhooks import DefinitionsError
 from store import tracing
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
+from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
-from worker.conductor.transport import Bounds
 from worker.delivery.executor import WAIT_FOR_STORE
 from worker.hard_stop import HardStop, leave_now
 from worker.health import Health, serve

@@ -14,8 +14,8 @@ from admin.page.app import create_app
 from config.settings import Settings
 from testkit.client import Conductor, by_hand, set_variable, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
+from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor as Client
-from worker.conductor.transport import Bounds
 
 NESTED, NOTHING, OUTER, INNER, DYNAMIC = map(unique, ("wd_nested", "wd_nothing", "wd_outer", "wd_inner", "wd_dynamic"))
 WEBHOOKS = f"""

@@ -15,8 +15,9 @@ from conductor.client.http.rest import ApiException
 
 from store.clock import ServerClock, SteadyClock
 from store.protocols import Clock
+from worker.conductor.bounds import Bounds
 from worker.conductor.errors import ConductorError, NotNow, OutcomeUnknown, Unreachable, answered
-from worker.conductor.transport import Bounds, Transport
+from worker.conductor.transport import Transport
 
 _TOKEN_AGAIN = 30.0
 """Seconds until a token is requested again after a failure."""

@@ -28,11 +28,10 @@ from worker.conductor.answers import (
     version_of,
     versions_of,
 )
-from worker.conductor.api import Api
+from worker.conductor.bounds import Bounds
 from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere, is_of_an_item
 from worker.conductor.search import PAGES, TASK_TYPE, Pages, answers, in_progress
 from worker.conductor.server_webhooks import BRIDGE_HEADER, ServerWebhook, read
-from worker.conductor.transport import Bounds
 
 POLL_BATCH = 100
 _TERMINAL = frozenset(
@@ -55,6 +54,9 @@ class Conductor:
     ):
         """`url` is the API's, with ``/api``; `clock` is the one that all of the bridge's processes share, by default
         this machine's."""
+        # Only here: its client takes longer to import than most commands take to run, and few of them call Conductor.
+        from worker.conductor.api import Api
+
         self._api = Api(url, bounds, key, secret, clock or SteadyClock())
         self._pages = pages
         self._call = self._api.call

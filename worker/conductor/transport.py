@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 import urllib3
 from conductor.client.http.rest import ApiException, AuthorizationException, RESTClientObject, RESTResponse
 
+from worker.conductor.bounds import Bounds
 from worker.conductor.errors import ConductorError, Garbled, NotNow, OutcomeUnknown, Unreachable
 
 _PIECE = 64 * 1024
@@ -29,23 +30,6 @@ _NO_CONNECTION = (
     urllib3.exceptions.LocationValueError,
     urllib3.exceptions.URLSchemeUnknown,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What one call may take."""
-
-    timeout: float
-    """Seconds for the answer, once connected."""
-    connect_timeout: float = 3.0
-    """Seconds, if `timeout` isn't less."""
-    largest_answer: int = 64 * 1024**2
-    """Bytes of an answer that are read at most. Conductor returns up to 10 MB of payload inline."""
-
-    @property
-    def to_connect(self) -> float:
-        """Seconds for the connection."""
-        return min(self.connect_timeout, self.timeout)
 
 
 @dataclass(slots=True)

@@ -11,10 +11,10 @@ from typing import Literal
 
 from config.settings import without_user
 from config.webhooks import Definitions
+from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, Unreachable
 from worker.conductor.server_webhooks import remarks
-from worker.conductor.transport import Bounds
 from worker.discovery.index import Index, Seen
 from worker.discovery.state import DiscoveryState
 

@@ -20,6 +20,7 @@ from admin.events.replay import replay
 from store.records import EventFilter, NewEvent
 from store.sqlite import SqliteStore
 from testkit import PATIENCE
+from testkit.processes import ROOT
 from tests.admin.conftest import Cli
 from tests.admin.sample import DEFINITIONS, Sample
 from worker.discovery.probe import Finding
@@ -46,6 +47,11 @@ def test_every_command_explains_itself(cli: Cli, command: list[str]) -> None:
     text = cli(*command, "--help").output
     assert text.startswith(f"Usage: webhook-bridge {' '.join(command)}")
     assert text == cli(*command, "-h").output
+
+
+def test_the_command_line_starts_without_conductors_client() -> None:
+    program = "import sys, admin.cli; print('conductor' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", program], cwd=ROOT) == b"False\n"
 
 
 def test_every_option_has_a_help() -> None:

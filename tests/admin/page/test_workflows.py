@@ -17,8 +17,8 @@ from admin.page.app import create_app
 from admin.page.pages import in_ranges
 from tests.admin.conductor import LIST, StandIn, standing_in
 from tests.admin.sample import settings_for
+from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
-from worker.conductor.transport import Bounds
 
 ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
 DEPLOYS = """

@@ -21,6 +21,7 @@ from conductor.client.http.api_client import ApiClient
 
 from worker.conductor import transport
 from worker.conductor.answers import TaskStatus, Unreadable
+from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import (
     ConductorError,
@@ -33,7 +34,6 @@ from worker.conductor.errors import (
     Unreachable,
 )
 from worker.conductor.search import Pages
-from worker.conductor.transport import Bounds
 
 
 @dataclass

@@ -11,10 +11,10 @@ import pytest
 from config.webhooks import Webhook
 from testkit.own_webhooks import Fault, OwnWebhooks
 from tests.worker.conductor.test_client import Answer, StandIn
+from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
 from worker.conductor.server_webhooks import MOST, ServerWebhook, as_text, from_text, read, remarks
-from worker.conductor.transport import Bounds
 
 
 @pytest.fixture

@@ -24,10 +24,10 @@ from testkit.own_webhooks import Fault, OwnWebhooks
 from tests.worker.clock import Clock
 from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor
+from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnknown, Unreachable
 from worker.conductor.server_webhooks import FACT, ServerWebhook, from_text
-from worker.conductor.transport import Bounds
 from worker.health import Health
 from worker.leader import leader as leader_module
 from worker.leader.decider import Decider
