@@ -27,7 +27,7 @@ _LEFT_OUT = Path(__file__).with_name("left_out")
 
 # Linux: even a parent that is killed with -9 leaves nothing running. The child says so before it becomes the
 # command; a preexec_fn would be a fork in a process that may have threads.
-_DIE_WITH_PARENT = (
+_DIES_WITH_PARENT = (
     "import ctypes, os, signal, sys\n"
     "ctypes.CDLL(None).prctl(1, signal.SIGKILL)\n"
     "os.getppid() == int(sys.argv[1]) and os.execvp(sys.argv[2], sys.argv[2:])\n"
@@ -70,6 +70,12 @@ def status_of(url: str, timeout: float = 10.0) -> int | None:
         return None
 
 
+def dies_with_us(command: Sequence[str]) -> list[str]:
+    """The command, started in such a way that it is killed when our process ends, however it ends. Only on Linux."""
+    launcher = [sys.executable, "-ISc", _DIES_WITH_PARENT, str(os.getpid())] if sys.platform == "linux" else []
+    return [*launcher, *command]
+
+
 class Child:
     """A process in a process group of its own whose output goes to a file."""
 
@@ -88,12 +94,11 @@ class Child:
         self.log = log
         if shutil.which(self.command[0]) is None:
             raise Failed(f"{name} can't be started: there is no {self.command[0]}")
-        launcher = [sys.executable, "-ISc", _DIE_WITH_PARENT, str(os.getpid())] if sys.platform == "linux" else []
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._log_start = output.tell()
             self.process = subprocess.Popen(
-                [*launcher, *self.command],
+                dies_with_us(self.command),
                 stdin=subprocess.DEVNULL,
                 stdout=None if show else output,
                 stderr=None if show else subprocess.STDOUT,

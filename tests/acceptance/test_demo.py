@@ -17,13 +17,13 @@ from testkit import PATIENCE
 from testkit import conductor as server
 from testkit.client import Conductor, wait_for
 from testkit.java import find_java, java_version
-from testkit.processes import ROOT, Failed
+from testkit.processes import ROOT, Failed, dies_with_us
 
 
 def demo(**environment: str) -> subprocess.Popen[str]:
     """The demo as `make demo` starts it, in a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "demo"],
+        dies_with_us([sys.executable, "-m", "demo"]),
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,

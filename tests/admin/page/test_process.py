@@ -15,21 +15,16 @@ from contextlib import ExitStack
 import pytest
 
 from testkit import PATIENCE
+from testkit.processes import dies_with_us, free_port
 from tests.admin.sample import Sample, make_sample
 
 TOKEN = "the-token-of-the-admin-page"
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 def start(sample: Sample, *arguments: str, files: int = 1024, **environment: str) -> subprocess.Popen[str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("BRIDGE_", "CONDUCTOR_", "ADMIN_"))}
     return subprocess.Popen(
-        ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", sys.executable, "-m", "admin", *arguments],
+        dies_with_us(["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", sys.executable, "-m", "admin", *arguments]),
         cwd=sample.folder,
         env={**kept, **sample.environment, **environment},
         stdout=subprocess.PIPE,
