@@ -9,7 +9,8 @@ from unittest import mock
 import pytest
 from prometheus_client import REGISTRY
 
-from store.records import NewEvent, SetAside
+from store.records import Decision, NewEvent, NewTarget, Result, SetAside, Term
+from store.story import Note
 from tests.worker.clock import Clock
 from tests.worker.leader.test_worker import Bench
 from worker.health import STANDSTILL, Progress
@@ -49,6 +50,23 @@ def test_only_the_worker_that_decides_counts_and_says_what_is_in_the_store(bench
     deciding.end_term()
     assert gauges("bridge_events") == gauges("bridge_set_aside") == {}, "they would go stale"
     assert gauges("bridge_oldest_pending_event_seconds") == {"": 0}
+
+
+def test_failed_events_count_as_unresolved_until_somebody_acknowledges_them(bench: Bench) -> None:
+    deciding = bench.deciding()
+    bench.arrive("event")
+    target = NewTarget("start", "flow", correlation_id="event")
+    term = Term(deciding.id)
+    [claimed] = bench.store.decisions.decide(
+        term, [Decision("event", "pending", "no", (target,))], [], 1, deciding.id, 1
+    )
+    bench.store.claims.record_results(deciding.id, [Result(claimed, "failed", "no such workflow")], 2)
+    measure(deciding)
+    assert gauges("bridge_unresolved_events") == {"": 1}
+    bench.store.acknowledgements.record(["event"], Note(3, "ada", "acknowledged", "known"))
+    measure(deciding)
+    assert gauges("bridge_unresolved_events") == {"": 0}
+    assert gauges("bridge_events")["failed"] == 1
 
 
 def test_a_term_that_ends_meanwhile_leaves_no_gauges(bench: Bench) -> None:

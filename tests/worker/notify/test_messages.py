@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from config.settings import SettingsError
 from store.errors import StoreUnavailable
-from store.records import NewEvent, SetAside
+from store.records import Decision, NewEvent, NewTarget, Result, SetAside
 from store.sqlite import SqliteStore, open_store
+from store.story import Note
 from worker.notify.messages import AWAY, QUIET, RESOLVED, Kind, Message, Notices, Observation
 from worker.notify.notifier import Notifier, Observer
 from worker.notify.sender import Apprise
@@ -196,6 +197,22 @@ def test_the_observer_names_what_is_set_aside_the_longest_first(tmp_path: Path) 
     store.close()
     assert seen.set_aside[:2] == ("task t59", "task t58")
     assert len(seen.set_aside) == 50
+
+
+def test_the_observer_tells_of_no_failed_event_that_was_acknowledged(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/bridge.db")
+    now = store.now()
+    term = store.leadership.elect("me", 60)
+    assert term is not None
+    for id_ in ("e1", "e2"):
+        store.deliveries.append([NewEvent(id_, "orders", now, "{}", {}, {}, now)])
+        decision = Decision(id_, "pending", "no", (NewTarget("start", "flow", correlation_id=id_),))
+        [target] = store.decisions.decide(term, [decision], [], now, "me", 1)
+        store.claims.record_results("me", [Result(target, "failed", "no such workflow")], now)
+    store.acknowledgements.record(["e1"], Note(now, "ada", "acknowledged", "known"))
+    seen = Observer(store).observe()
+    store.close()
+    assert seen.failed == {"orders": 1}
 
 
 # --- sending ---

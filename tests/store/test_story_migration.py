@@ -1,0 +1,81 @@
+"""Events of an older version get their families when the database is migrated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlite_utils import Database
+
+from store.open import open_store
+from store.postgres.migrations import STEPS
+from store.sqlite.migrations import migrations
+from testkit.postgres import Postgres
+
+ROWS = (
+    ("a", None, "failed"),
+    ("a1", "a", "failed"),
+    ("a11", "a1", "delivered"),
+    ("b", None, "expired"),
+    ("b1", "b", "expired"),
+    ("c1", "pruned", "failed"),
+    ("c11", "c1", "delivered"),
+    ("d", None, "delivered"),
+    ("d1", "d", "delivered"),
+)
+"""id, the event that it is a replay of, status."""
+_INSERT = (
+    "INSERT INTO events (id, webhook, received_at, payload, headers, query, hold_until, replay_of, status, decided_at)"
+    " VALUES ({0}, 'w', 1, '{{}}', '{{}}', '{{}}', 1, {0}, {0}, 1)"
+)
+
+
+def old_sqlite(folder: Path, _: Postgres) -> str:
+    database = Database(folder / "old.db")
+    migrations.apply(database, stop_before="stories")
+    for row in ROWS:
+        database.execute(_INSERT.format("?"), row)
+    database.conn.commit()
+    database.conn.close()
+    return f"sqlite:///{folder}/old.db"
+
+
+def old_postgres(_: Path, postgres: Postgres) -> str:
+    url = postgres.new_database("old")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA webhook_bridge")
+        connection.execute(
+            "CREATE TABLE webhook_bridge.migrations"
+            " (name TEXT PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())"
+        )
+        for name, statements in STEPS:
+            if name == "stories":
+                break
+            connection.execute(statements.replace("bridge.", "webhook_bridge.").encode())
+            connection.execute("INSERT INTO webhook_bridge.migrations (name) VALUES (%s)", (name,))
+        connection.execute("SET search_path = webhook_bridge")
+        for row in ROWS:
+            connection.execute(_INSERT.format("%s").encode(), row)
+    return url
+
+
+@pytest.mark.parametrize("make", [old_sqlite, old_postgres])
+def test_replays_learn_their_origin_and_what_they_delivered_is_resolved(
+    make: Callable[[Path, Postgres], str], tmp_path: Path, postgres: Postgres
+) -> None:
+    store = open_store(make(tmp_path, postgres))
+    found = store.queries.listed([id_ for id_, _, _ in ROWS])
+    store.close()
+    assert {id_: (event.origin, event.resolved_by) for id_, event in found.items()} == {
+        "a": (None, "a11"),
+        "a1": ("a", "a11"),
+        "a11": ("a", None),
+        "b": (None, None),
+        "b1": ("b", None),
+        "c1": ("pruned", "c11"),
+        "c11": ("pruned", None),
+        "d": (None, None),
+        "d1": ("d", None),
+    }
