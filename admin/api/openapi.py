@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
-from admin.api import listening, notes, objects, rejections
+from admin.api import deliveries, notes, objects, rejections
 from admin.api.base import ApiObject, Json
 from store.records import EventStatus
 
@@ -34,7 +34,7 @@ _OBJECTS: tuple[type[ApiObject], ...] = (
     rejections.Rejection,
     rejections.KeptRejection,
     rejections.AcceptedRejection,
-    listening.RawDeliveries,
+    deliveries.RawDeliveries,
     objects.Error,
     objects.Credentials,
     objects.Token,
@@ -182,7 +182,7 @@ def description() -> Json:
             "/api/webhooks": _get("The webhooks", _answers(_list(objects.Webhook), "all of them")),
             "/api/webhooks/{name}/deliveries": _get(
                 "Deliveries of a webhook with `listen`, as they came; only with BRIDGE_ADMIN_TOKEN",
-                _answers(_ref(listening.RawDeliveries), "the next ones", "200", "404", "409"),
+                _answers(_ref(deliveries.RawDeliveries), "the next ones", "200", "404", "409"),
                 {"name": "name", "in": "path", "required": True, "schema": TEXT},
                 _query("after", "those after the number that an earlier answer gave as next", {"type": "integer"}),
                 _query("from", "begin with: last, the id of an event, or how long ago, such as 2h"),

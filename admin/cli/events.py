@@ -44,7 +44,7 @@ _PAGE = 500
 @click.option("-t", "--text", help="Only events with this text in their id, delivery id or payload.")
 @click.option("--before", metavar="EVENT_ID", help="Only events that arrived before this one (for paging).")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
-@click.option("-f", "--follow", is_flag=True, help="Show new events, and what becomes of them, as they arrive.")
+@click.option("-f", "--follow", is_flag=True, help="Show new events, what becomes of them, and other deliveries.")
 @as_json_option
 @here
 @click.pass_context

@@ -1,4 +1,4 @@
-"""``events --follow``: one line for each new event, and one for what becomes of it."""
+"""``events --follow``: one line for each new event, one for what becomes of it, and one for every other delivery."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from collections.abc import Sequence
 import click
 
 from admin.api.base import as_json as to_json
+from admin.api.deliveries import WithoutEvent
 from admin.api.objects import EventNews
 from admin.bridge import Bridge
 from admin.cli.tables import plain
 from admin.events.follow import Follower, News
+from store.delivery_records import WithoutEvent as Unstored
 from store.errors import StoreUnavailable
 from store.records import EventFilter, Target, iso
 
@@ -38,6 +40,8 @@ def follow_events(bridge: Bridge, query: EventFilter, as_json: bool) -> None:
             try:
                 for news in follower.look():
                     click.echo(_as_json(news) if as_json else line_of(news))
+                for other in follower.look_at_others():
+                    click.echo(json.dumps(to_json(WithoutEvent.of(other))) if as_json else line_of_other(other))
                 if away:
                     click.echo("The store is back.", err=True)
                 away = False
@@ -65,6 +69,15 @@ def line_of(news: News) -> str:
     errors = [target.error for target in news.targets if target.state == "failed" and target.error]
     if event.status == "failed" and errors:
         parts.append(f"({errors[0]})")
+    return "  ".join(map(plain, parts))
+
+
+def line_of_other(one: Unstored) -> str:
+    """``12:00:00.123Z  ---  orders  rejected  WHY``; of a duplicate the event that it repeats."""
+    parts = [str(iso(one.at)), "---", one.webhook, one.kind]
+    parts.append(f"of {one.event_id}" if one.event_id is not None else one.reason)
+    if one.remote is not None:
+        parts.append(f"(from {one.remote})")
     return "  ".join(map(plain, parts))
 
 

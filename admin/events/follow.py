@@ -1,4 +1,4 @@
-"""New events, and what becomes of them, as they arrive."""
+"""New events, and what becomes of them, as they arrive; and deliveries that leave no event."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from admin.bridge import Bridge
+from store.delivery_records import WithoutEvent
 from store.records import Event, EventFilter, Target
 
 _PAGE = 200
@@ -34,6 +35,9 @@ class Follower:
         self._seq = newest[0].seq if newest else 0
         self._open: dict[str, str] = {}
         """event id → the status that was reported last."""
+        self._others: set[str] | None = None
+        """The keys of the newest deliveries without an event; None before the first look."""
+        self.look_at_others()
 
     def look(self) -> list[News]:
         """What has happened since the last call, in order of arrival."""
@@ -52,6 +56,17 @@ class Follower:
         found.sort(key=lambda item: item[0].seq)
         targets = self._bridge.targets_by_event([event for event, _ in found])
         return [News(event, tuple(targets[event.id]), new) for event, new in found]
+
+    def look_at_others(self) -> list[WithoutEvent]:
+        """Deliveries since the last call that left no event, in order of arrival; none if only some events are wanted.
+
+        Of more than `_PAGE` the newest.
+        """
+        if self._wanted is not None or self._query.text is not None:
+            return []
+        found = self._bridge.store.without_events.newest(self._query.webhook, _PAGE)
+        before, self._others = self._others, {one.key for one in found}
+        return [] if before is None else [one for one in found if one.key not in before]
 
     def _arrived(self) -> list[Event]:
         arrived: list[Event] = []

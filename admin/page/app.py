@@ -18,6 +18,7 @@ from admin.page import (
     api,
     console,
     listening,
+    live,
     orkes_api,
     pages,
     rejections,
@@ -27,6 +28,7 @@ from admin.page import (
 )
 from admin.page.access import COOKIE, NotAllowed, Role, Sessions, check_local, check_same_site
 from admin.page.context import Source, role_of_token, sessions, set_cookie, source
+from admin.page.feed import Feed
 from admin.page.notes import Notes
 from admin.page.readiness import Readiness, find_problem
 from admin.page.wrong_tokens import TooManyWrongTokens, WrongTokens
@@ -86,6 +88,8 @@ def create_app(settings: Settings) -> Flask:
     )
     app.extensions["wrong_tokens"] = WrongTokens()
     app.extensions["notes"] = Notes()
+    app.extensions["feed"] = Feed(made.bridge)
+    app.config["POLICY"] = _POLICY
     proxies = settings.bridge_trusted_proxies
     app.wsgi_app = believing(app.wsgi_app, proxies, ("proto", "host"))  # type: ignore[method-assign, assignment]
     app.before_request(_admit)
@@ -105,6 +109,7 @@ def create_app(settings: Settings) -> Flask:
 
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(rejections.api)
+    app.register_blueprint(live.blueprint)
     app.register_blueprint(api.blueprint)
     app.register_blueprint(listening.blueprint)
     app.register_blueprint(webhooks.blueprint)

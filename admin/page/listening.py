@@ -6,7 +6,7 @@ import structlog
 from flask import Blueprint, Response, abort, g, jsonify, request
 
 from admin.api.base import as_json
-from admin.api.listening import RawDeliveries, RawDelivery
+from admin.api.deliveries import RawDeliveries, RawDelivery
 from admin.bridge import Bridge, NotFound
 from admin.page.access import NotAllowed
 from admin.page.api import refuse_unknown_parameters

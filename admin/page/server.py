@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from waitress import wasyncore
@@ -11,6 +12,7 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
+from admin.page.feed import STREAMS
 from config.open_files import allow_open_files
 
 _THREADS = 8
@@ -18,6 +20,9 @@ _THREADS = 8
 _PROBES = ("/healthz", "/readyz")
 _PROBE_THREADS = 2
 """Of their own, as requests that wait for a store that hangs may hold all the others."""
+_STREAM = "/deliveries/stream"
+_STREAM_THREADS = STREAMS + 4
+"""Of their own, as each stream holds one for its whole life; the last ones refuse those that are too many."""
 _CONNECTIONS = 2000
 _OTHER_FILES = 200
 """Open files that are reserved for everything but connections: the store, and long answers."""
@@ -38,9 +43,13 @@ class _Channel(HTTPChannel):
         self.since = time.time()
         """When it was opened, when its last answer was made, or when its current request began."""
         self._is_last = False
+        self.is_streaming = False
+        """Whether its answer is a stream, which goes on for as long as anyone reads it."""
         super().__init__(*arguments, **more)
 
     def readable(self) -> bool:
+        if self.is_streaming:  # so that a client that has gone is noticed before anything is sent to it
+            return not (self.will_close or self.total_outbufs_len)
         return bool(self.server.accepting and super().readable())
 
     def received(self, data: bytes) -> bool:
@@ -58,6 +67,7 @@ class _Channel(HTTPChannel):
 
     def service(self) -> None:
         super().service()
+        self.is_streaming = False
         self.since = time.time()
         if self._is_last:
             self.close_when_flushed = True
@@ -69,14 +79,17 @@ class _Server(TcpWSGIServer):
 
     channel_class = _Channel
 
-    def __init__(self, *arguments: Any, probes: ThreadedTaskDispatcher, **more: Any):
+    def __init__(self, *arguments: Any, probes: ThreadedTaskDispatcher, streams: ThreadedTaskDispatcher, **more: Any):
         self._probes = probes
+        self._streams = streams
         super().__init__(*arguments, **more)
 
     def add_task(self, task: Any) -> None:
         """Has the channel's first request answered."""
         path = getattr(task.requests[0], "path", None)  # one that can't be read has none
-        (self._probes if path in _PROBES else self.task_dispatcher).add_task(task)
+        task.is_streaming = path == _STREAM
+        dispatcher = self._streams if task.is_streaming else self.task_dispatcher
+        (self._probes if path in _PROBES else dispatcher).add_task(task)
 
     def maintenance(self, now: float) -> None:
         """Does nothing: `PageServer` does it for the connections of all addresses."""
@@ -85,8 +98,11 @@ class _Server(TcpWSGIServer):
 class PageServer:
     """Serves an application until it is stopped."""
 
-    def __init__(self, application: Any, host: str, port: int, largest_body: int):
-        """Listens right away. Raises OSError or ValueError if that fails."""
+    def __init__(
+        self, application: Any, host: str, port: int, largest_body: int, end_streams: Callable[[], None] = lambda: None
+    ):
+        """Listens right away. `end_streams` is called when it stops. Raises OSError or ValueError if that fails."""
+        self._end_streams = end_streams
         files = allow_open_files()
         adjustments = Adjustments(
             host=host,
@@ -109,6 +125,8 @@ class PageServer:
         self._dispatcher.set_thread_count(_THREADS)
         self._probes = ThreadedTaskDispatcher()
         self._probes.set_thread_count(_PROBE_THREADS)
+        self._streams = ThreadedTaskDispatcher()
+        self._streams.set_thread_count(_STREAM_THREADS)
         self._servers = [
             _Server(
                 application,
@@ -117,6 +135,7 @@ class PageServer:
                 adj=adjustments,
                 sockinfo=where,
                 probes=self._probes,
+                streams=self._streams,
             )
             for where in adjustments.listen
         ]
@@ -127,10 +146,11 @@ class PageServer:
             self._turn()
         for server in self._servers:
             server.accepting = False
+        self._end_streams()
         until = time.monotonic() + _GRACE
         while time.monotonic() < until and any(map(_is_under_way, self._map.values())):
             self._turn()
-        for dispatcher in (self._dispatcher, self._probes):
+        for dispatcher in (self._dispatcher, self._probes, self._streams):
             dispatcher.shutdown(timeout=1)
 
     def stop(self) -> None:

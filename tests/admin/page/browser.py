@@ -75,14 +75,16 @@ def serving(sample: Sample, token: str | None = None) -> Iterator[str]:
 
 
 @contextmanager
-def serving_page(settings: Settings) -> Iterator[str]:
-    """The page with these settings; gives its URL."""
-    server = make_server("127.0.0.1", 0, create_app(settings), threaded=True)
+def serving_page(settings: Settings, port: int = 0) -> Iterator[str]:
+    """The page with these settings, on a free port unless told otherwise; gives its URL."""
+    app = create_app(settings)
+    server = make_server("127.0.0.1", port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
         yield f"http://localhost:{server.port}"
     finally:
+        app.extensions["feed"].stop()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -51,6 +51,7 @@ def paths(sample: Sample) -> list[str]:
     return [
         "/",
         "/events",
+        "/deliveries",
         f"/events/{sample.events['pending']}?paths=$.ref",
         f"/events/{sample.events['pending']}/compare",
         f"/events/{sample.events['refused']}",

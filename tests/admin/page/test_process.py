@@ -14,6 +14,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from admin.page.feed import STREAMS
 from testkit import PATIENCE
 from testkit.processes import dies_with_us, free_port
 from tests.admin.sample import Sample, make_sample
@@ -201,3 +202,40 @@ def test_a_header_that_a_client_doubles_is_no_reason_to_refuse(port: int) -> Non
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 200")
     assert b'"token"' in answer
+
+
+def open_stream(port: int) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection.request("GET", "/deliveries/stream")
+    return connection, connection.getresponse()
+
+
+def test_live_streams_are_bounded_and_hold_up_nobody(sample: Sample) -> None:
+    port = free_port()
+    process = start(sample, ADMIN_PORT=str(port))
+    try:
+        ask(port, "/healthz")
+        with ExitStack() as stack:
+            opened = [open_stream(port) for _ in range(STREAMS + 8)]
+            for connection, answer in opened:
+                stack.callback(connection.close)
+                stack.callback(answer.close)
+            assert [answer.status for _, answer in opened] == [200] * STREAMS + [503] * 8
+            for path in ("/healthz", "/readyz", "/api/overview", "/deliveries", "/api/events"):
+                assert ask(port, path) == 200, path
+        # Those that have gone leave room for others, though nothing was sent to them meanwhile.
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            connection, answer = open_stream(port)
+            if answer.status == 200:
+                break
+            connection.close()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert answer.readline() == b"retry: 2000\n"
+        process.terminate()
+        answer.read()  # it ends, and does not hold up the end of the process
+        connection.close()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        stop(process)

@@ -1,6 +1,8 @@
-"""The JSON objects of what `webhook-bridge listen` asks for."""
+"""The JSON objects of deliveries as such: those that admins listen to, and those that left no event."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import Field
 
@@ -25,3 +27,15 @@ class RawDeliveries(ApiObject):
     webhook: str
     next: int = Field(description="what to give as `after` for those that come next")
     deliveries: list[RawDelivery]
+
+
+class WithoutEvent(ApiObject):
+    """A line of ``events --follow --json`` for a delivery that left no event."""
+
+    kind: Literal["rejected", "filtered", "duplicate"]
+    webhook: str
+    at: Time
+    reason: str
+    event_id: str | None = Field(description="the event that a duplicate repeats")
+    remote: str | None
+    method: str

@@ -1,0 +1,76 @@
+"""The newest deliveries of every kind, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from admin.bridge import Bridge
+from store.delivery_records import WithoutEvent
+from store.records import Event, EventFilter, Target
+
+SHOWN = 100
+"""Deliveries that a list shows."""
+
+Kind = Literal["event", "rejected", "filtered", "duplicate"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A delivery as a list shows it."""
+
+    key: str
+    """Unique, and the same for as long as it is shown."""
+    kind: Kind
+    webhook: str
+    at: int
+    status: str
+    """Of an event its status; of others their kind."""
+    event_id: str | None
+    """The event; of a duplicate the one that it repeats."""
+    reason: str = ""
+    targets: tuple[Target, ...] = ()
+
+
+def newest(bridge: Bridge, webhook: str | None = None, limit: int = SHOWN) -> list[Seen]:
+    """The newest deliveries, newest first."""
+    events = bridge.events(EventFilter(webhook, limit=limit))
+    others = bridge.store.without_events.newest(webhook, limit)
+    targets = bridge.targets_by_event(events)
+    found = [_of_event(event, targets[event.id]) for event in events] + [_of_other(one) for one in others[::-1]]
+    return sorted(found, key=lambda one: one.at, reverse=True)[:limit]
+
+
+def _of_event(event: Event, targets: Sequence[Target]) -> Seen:
+    return Seen(event.id, "event", event.webhook, event.received_at, event.status, event.id, targets=tuple(targets))
+
+
+def _of_other(one: WithoutEvent) -> Seen:
+    return Seen(one.key, one.kind, one.webhook, one.at, one.kind, one.event_id, one.reason)
+
+
+class Watch:
+    """Finds which of the newest deliveries are new, or whose status has changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+        """key → the status that was reported last, of what is among the newest."""
+        self._is_first = True
+
+    def look(self, bridge: Bridge) -> list[Seen]:
+        """What is new or changed since the last call, in order of arrival; nothing the first time.
+
+        Reads the newest `SHOWN` events without payloads, whatever came: what is older by then isn't shown any more.
+        """
+        events = bridge.events(EventFilter(limit=SHOWN))
+        others = bridge.store.without_events.newest(limit=SHOWN)
+        now = {**{event.id: event.status for event in events}, **{one.key: one.kind for one in others}}
+        before, self._known, is_first, self._is_first = self._known, {**now}, self._is_first, False
+        if is_first:
+            return []
+        changed = [event for event in events if before.get(event.id) != event.status]
+        targets = bridge.targets_by_event(changed)
+        found = [_of_event(event, targets[event.id]) for event in reversed(changed)]
+        found += [_of_other(one) for one in others if one.key not in before]
+        return sorted(found, key=lambda one: one.at)

@@ -1,0 +1,133 @@
+"""The page of all deliveries, and the stream that keeps it up to date."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, cast
+
+from flask import Blueprint, Response, current_app, g, make_response, request, url_for
+
+from admin.events.newest import Seen, newest
+from admin.page.context import Source, sessions, source
+from admin.page.feed import Feed, TooManyStreams
+from admin.page.pages import bridge, render
+from store.errors import NewerStore, StoreUnavailable
+
+STREAM = "/deliveries/stream"
+_LASTS = 60.0
+"""Seconds until a stream ends and the page connects again: so a session that is over, or another `hide`, ends it."""
+_BEAT = 1.0
+"""Seconds between two looks whether anyone still listens."""
+_POLICY = "script-src 'self'; connect-src 'self'"
+"""In addition to that of all pages."""
+
+blueprint = Blueprint("live", __name__)
+
+
+@blueprint.get("/deliveries")
+def deliveries() -> Response:
+    here = bridge()
+    webhook = request.args.get("webhook") or None
+    answer = make_response(
+        render(
+            "deliveries.html",
+            deliveries=newest(here, webhook),
+            event_url=_event_url(),
+            webhook=webhook,
+            names=sorted({*here.definitions.by_name, *filter(None, [webhook])}),
+        )
+    )
+    answer.headers["Content-Security-Policy"] = f"{current_app.config['POLICY']}; {_POLICY}"
+    return answer
+
+
+@blueprint.get(STREAM)
+def stream() -> Response:
+    """Server-sent events: `snapshot` (the newest deliveries), `delivery` (new or changed), `trouble` (its reason)."""
+    if request.method == "HEAD":
+        return Response(mimetype="text/event-stream")
+    feed = cast(Feed, current_app.extensions["feed"])
+    stack = ExitStack()
+    try:
+        stack.enter_context(feed.watching(_person()))
+    except TooManyStreams as error:
+        answer = Response(f"{error}\n", 429 if error.is_own else 503, mimetype="text/plain")
+        answer.headers["Retry-After"] = "10"
+        return answer
+    last = request.headers.get("Last-Event-ID") or request.args.get("last", "")
+    watching = _Stream(feed, source(), request.args.get("webhook") or None, request.environ)
+    answer = Response(watching.events(last), mimetype="text/event-stream")
+    answer.call_on_close(stack.close)
+    answer.headers["X-Accel-Buffering"] = "no"  # nginx passes each event on at once
+    return answer
+
+
+def _person() -> str:
+    """Whose stream it is: the session's, or else the program's address."""
+    return sessions().id_of(g.cookie) or f"{g.who} {request.remote_addr}"
+
+
+def _event_url() -> str:
+    """What stands before the id in the URL of an event's page."""
+    return url_for("pages.event", event_id="x").removesuffix("x")
+
+
+class _Stream:
+    """One stream. It goes on after the request's context has ended, so it has what it needs."""
+
+    def __init__(self, feed: Feed, source: Source, webhook: str | None, environ: dict[str, Any]):
+        self._feed = feed
+        self._source = source
+        self._webhook = webhook
+        self._is_gone = environ.get("waitress.client_disconnected", lambda: False)
+        self._template = current_app.jinja_env.get_template("delivery.html")
+        self._event_url = _event_url()
+
+    def events(self, last: str) -> Iterator[str]:
+        """`last`: the id of the last event that was seen."""
+        feed, webhook = self._feed, self._webhook
+        until = time.monotonic() + _LASTS
+        yield "retry: 2000\n\n"
+        number = _number_in(last, feed)
+        # The changes don't tell what became of older deliveries of one webhook.
+        if number is None or webhook is not None:
+            number = feed.number
+            try:
+                found = newest(self._source.bridge(), webhook)
+            except (StoreUnavailable, NewerStore) as error:
+                yield _trouble(str(error))
+                return  # the page connects again
+            yield self._event("snapshot", number, found[::-1])
+        told: str | None = None
+        while time.monotonic() < until and not self._is_gone() and not feed.is_stopping:
+            changes = feed.since(number)
+            if changes is None:
+                return  # it can't keep up, and gets a snapshot when it comes again
+            number += len(changes)
+            if wanted := [one for one in changes if webhook in (None, one.webhook)]:
+                yield self._event("delivery", number, wanted)
+            if feed.problem != told:
+                told = feed.problem
+                yield _trouble(told or "")
+            if not changes:
+                yield ":\n\n"
+            feed.wait(number, _BEAT)
+
+    def _event(self, name: str, number: int, found: list[Seen]) -> str:
+        rows = [{"key": one.key, "row": self._template.render(one=one, event_url=self._event_url)} for one in found]
+        return f"event: {name}\nid: {self._feed.name}-{number}\ndata: {json.dumps(rows)}\n\n"
+
+
+def _trouble(reason: str) -> str:
+    return f"event: trouble\ndata: {json.dumps(reason)}\n\n"
+
+
+def _number_in(last: str, feed: Feed) -> int | None:
+    """The number of changes that were seen; None if the feed can't go on from there."""
+    name, _, number = last.partition("-")
+    if name != feed.name or not (number.isascii() and number.isdecimal()) or len(number) > 15:
+        return None
+    return int(number) if feed.since(int(number)) is not None else None

@@ -1,0 +1,115 @@
+"""What a list of all deliveries shows, and what is news in it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from admin.events.follow import Follower
+from admin.events.newest import SHOWN, Watch, newest
+from store.delivery_records import Duplicate
+from store.records import Decision, EventFilter, NewEvent, Rejection, Term, new_event_id
+from tests.admin.sample import Sample
+
+
+def arrive(sample: Sample, webhook: str = "slack") -> str:
+    now = sample.store.now()
+    event = NewEvent(new_event_id(), webhook, now, "{}", {}, {}, now)
+    sample.store.deliveries.append([event])
+    return event.id
+
+
+def refuse(sample: Sample, reason: str, status: int = 401, webhook: str = "orders") -> None:
+    rejection = Rejection(webhook, sample.store.now(), status, reason, "203.0.113.9")
+    sample.store.deliveries.record_rejections([rejection], {(webhook, "rejected"): 1})
+
+
+def repeat(sample: Sample, event_id: str) -> None:
+    sample.store.without_events.record_duplicates([Duplicate("slack", sample.store.now(), event_id)])
+
+
+def expire(sample: Sample, event_id: str) -> None:
+    decision = Decision(event_id, "expired", "no")
+    sample.store.decisions.decide(Term("sample"), [decision], [], sample.store.now(), "sample", 0)
+
+
+def test_the_list_has_deliveries_of_every_kind_newest_first(sample: Sample) -> None:
+    event_id = arrive(sample)
+    refuse(sample, "wrong header")
+    refuse(sample, "not wanted", 200)
+    repeat(sample, event_id)
+    found = newest(sample.bridge())
+    assert [one.at for one in found] == sorted((one.at for one in found), reverse=True)
+    kinds = {one.kind: one for one in reversed(found)}
+    assert kinds.keys() == {"event", "rejected", "filtered", "duplicate"}
+    assert (kinds["duplicate"].event_id, kinds["filtered"].reason) == (event_id, "not wanted")
+    assert len({one.key for one in found}) == len(found)
+    assert {one.webhook for one in newest(sample.bridge(), "orders")} == {"orders"}
+    assert len(newest(sample.bridge(), limit=3)) == 3
+
+
+def test_news_is_what_came_and_what_changed_since_the_last_look(sample: Sample) -> None:
+    watch = Watch()
+    assert watch.look(sample.bridge()) == [], "what was there is no news"
+    first = arrive(sample)
+    refuse(sample, "wrong header")
+    repeat(sample, first)
+    found = watch.look(sample.bridge())
+    assert sorted((one.kind, one.status) for one in found) == [
+        ("duplicate", "duplicate"),
+        ("event", "pending"),
+        ("rejected", "rejected"),
+    ]
+    assert watch.look(sample.bridge()) == []
+    expire(sample, first)
+    second = arrive(sample)
+    assert [(one.key, one.status) for one in watch.look(sample.bridge())] == [(first, "expired"), (second, "pending")]
+
+
+def test_of_very_many_the_newest_are_news(sample: Sample) -> None:
+    watch = Watch()
+    watch.look(sample.bridge())
+    ids = [arrive(sample) for _ in range(SHOWN + 20)]
+    assert [one.key for one in watch.look(sample.bridge())] == ids[20:]
+
+
+def test_the_command_line_follows_deliveries_without_an_event_too(sample: Sample) -> None:
+    event_id = arrive(sample)
+    refuse(sample, "before")
+    follower, of_slack = Follower(sample.bridge(), EventFilter()), Follower(sample.bridge(), EventFilter("slack"))
+    failed, searching = (
+        Follower(sample.bridge(), query) for query in (EventFilter(status="failed"), EventFilter(text="a"))
+    )
+    refuse(sample, "wrong header")
+    repeat(sample, event_id)
+    assert [(one.kind, one.reason, one.event_id) for one in follower.look_at_others()] == [
+        ("rejected", "wrong header", None),
+        ("duplicate", "", event_id),
+    ]
+    assert follower.look_at_others() == []
+    assert [one.kind for one in of_slack.look_at_others()] == ["duplicate"]
+    assert failed.look_at_others() == searching.look_at_others() == []
+
+
+def test_a_line_says_why_or_of_which_event(sample: Sample) -> None:
+    from admin.api.base import as_json
+    from admin.api.deliveries import WithoutEvent
+    from admin.cli.follow import line_of_other
+
+    event_id = arrive(sample)
+    follower = Follower(sample.bridge(), EventFilter())
+    refuse(sample, "wrong \x1b[31m header")
+    repeat(sample, event_id)
+    rejected, duplicate = follower.look_at_others()
+    assert "orders  rejected  wrong" in line_of_other(rejected)
+    assert "\x1b" not in line_of_other(rejected)
+    assert line_of_other(rejected).endswith("(from 203.0.113.9)")
+    assert line_of_other(duplicate).endswith(f"slack  duplicate  of {event_id}")
+    shown = json.loads(json.dumps(as_json(WithoutEvent.of(duplicate))))
+    assert (shown["kind"], shown["eventId"]) == ("duplicate", event_id)
+
+
+@pytest.mark.parametrize("webhook", ["slack", None])
+def test_a_hidden_delivery_id_is_in_no_list(sample: Sample, webhook: str | None) -> None:
+    assert "redelivered-4" not in repr(newest(sample.bridge(), webhook))

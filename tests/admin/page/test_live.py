@@ -1,0 +1,254 @@
+"""The stream of deliveries: who gets what, how many may watch, and how it goes on after a break."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from admin.page import feed as feeds
+from admin.page import live
+from admin.page.app import create_app
+from admin.page.feed import Feed, TooManyStreams
+from store.errors import StoreUnavailable
+from store.records import NewEvent, Rejection, new_event_id
+from testkit import PATIENCE
+from tests.admin.sample import Sample
+
+ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "EVERY", 0.02)
+
+
+@pytest.fixture
+def app(sample: Sample) -> Iterator[Flask]:
+    app = create_app(sample.settings)
+    yield app
+    app.extensions["feed"].stop()
+
+
+def arrive(sample: Sample, webhook: str = "slack", delivery_id: str | None = None) -> str:
+    now = sample.store.now()
+    event = NewEvent(new_event_id(), webhook, now, '{"card": "4111"}', {}, {}, now, delivery_id)
+    sample.store.deliveries.append([event])
+    return event.id
+
+
+class Reading:
+    """The events of a stream, as a browser would read them."""
+
+    def __init__(self, response: TestResponse):
+        assert response.status_code == 200, response.status
+        self._parts = iter(response.response)
+        self._text = ""
+        self.last = ""
+
+    def until(self, name: str) -> Any:
+        """The data of the next event of this name."""
+        while True:
+            while "\n\n" not in self._text:
+                piece = next(self._parts)
+                self._text += piece.decode() if isinstance(piece, bytes) else piece
+            event, _, self._text = self._text.partition("\n\n")
+            fields = dict(line.split(": ", 1) for line in event.splitlines() if ": " in line)
+            self.last = fields.get("id", self.last)
+            if fields.get("event") == name:
+                return json.loads(fields["data"])
+
+
+def watch(stack: ExitStack, client: FlaskClient, **options: Any) -> Reading:
+    return Reading(stack.enter_context(closing(client.get(live.STREAM, **options))))
+
+
+def test_the_page_shows_the_newest_deliveries_without_a_script(client: FlaskClient, sample: Sample) -> None:
+    event_id = arrive(sample)
+    page = client.get("/deliveries")
+    assert event_id in page.text
+    assert "the header X-Api-Key is wrong &lt;script&gt;" in page.text
+    assert ">Reload</a>" in page.text
+    assert event_id not in client.get("/deliveries?webhook=orders").text
+
+
+def test_only_this_page_may_run_a_script_and_only_its_own(client: FlaskClient) -> None:
+    policy = client.get("/deliveries").headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert policy.endswith("; script-src 'self'; connect-src 'self'")
+    assert "script" not in client.get("/events").headers["Content-Security-Policy"]
+
+
+def test_a_stream_begins_with_the_newest_and_goes_on_with_what_comes(app: Flask, sample: Sample) -> None:
+    with ExitStack() as stack:
+        reading = watch(stack, app.test_client())
+        snapshot = reading.until("snapshot")
+        assert {one["key"] for one in snapshot} >= set(sample.events.values())
+        event_id = arrive(sample)
+        [row] = reading.until("delivery")
+        assert row["key"] == event_id
+        assert f'href="/events/{event_id}"' in row["row"]
+        sample.store.deliveries.record_rejections(
+            [Rejection("orders", sample.store.now(), 401, "<script>alert(1)</script>")], {}
+        )
+        [row] = reading.until("delivery")
+        assert "&lt;script&gt;" in row["row"]
+        assert "<script>" not in row["row"]
+
+
+def test_a_stream_of_one_webhook_has_no_others(app: Flask, sample: Sample) -> None:
+    with ExitStack() as stack:
+        reading = watch(stack, app.test_client(), query_string={"webhook": "slack"})
+        assert {one["key"] for one in reading.until("snapshot")} == {sample.events["hostile"], "r2"}
+        arrive(sample, "orders")
+        event_id = arrive(sample)
+        assert [one["key"] for one in reading.until("delivery")] == [event_id]
+
+
+def test_after_a_break_it_goes_on_where_it_was(app: Flask, sample: Sample) -> None:
+    with ExitStack() as stack:
+        other = watch(stack, app.test_client())
+        other.until("snapshot")
+        with ExitStack() as first:
+            reading = watch(first, app.test_client())
+            reading.until("snapshot")
+            arrive(sample)
+            reading.until("delivery")
+        missed = arrive(sample)
+        other.until("delivery")
+        other.until("delivery")
+        again = watch(stack, app.test_client(), headers={"Last-Event-ID": reading.last})
+        assert [one["key"] for one in again.until("delivery")] == [missed]
+        again = watch(stack, app.test_client(), query_string={"last": reading.last})
+        assert [one["key"] for one in again.until("delivery")] == [missed]
+
+
+@pytest.mark.parametrize("last", ["", "x", "0-0", "NAME-9999", "NAME--1", "NAME-1x", "NAME-" + "9" * 400])
+def test_where_it_cant_go_on_it_begins_anew(app: Flask, last: str) -> None:
+    with ExitStack() as stack:
+        watch(stack, app.test_client()).until("snapshot")
+        last = last.replace("NAME", app.extensions["feed"].name)
+        assert watch(stack, app.test_client(), headers={"Last-Event-ID": last}).until("snapshot")
+
+
+def test_a_stream_ends_and_proxies_pass_it_on_at_once(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_LASTS", 0.0)
+    answer = app.test_client().get(live.STREAM)
+    assert answer.headers["X-Accel-Buffering"] == "no"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.mimetype == "text/event-stream"
+    assert "event: snapshot" in answer.text, "it comes to its end"
+
+
+def test_viewers_may_watch_and_strangers_not(sample: Sample) -> None:
+    settings = sample.settings.model_copy(update={})
+    app = create_app(
+        type(settings).model_validate(
+            settings.model_dump(exclude_unset=True) | {"bridge_admin_token": ADMIN, "bridge_viewer_token": VIEWER}
+        )
+    )
+    assert app.test_client().get(live.STREAM).status_code == 302
+    with ExitStack() as stack:
+        reading = watch(stack, app.test_client(), headers={"Authorization": f"Bearer {VIEWER}"})
+        assert reading.until("snapshot")
+    app.extensions["feed"].stop()
+
+
+def test_what_is_hidden_is_in_no_stream(app: Flask, sample: Sample) -> None:
+    file = sample.folder / "webhooks.yaml"
+    text = file.read_text(encoding="utf-8").replace("platform: slack\n", "platform: slack\n    hide: [$.card]\n")
+    file.write_text(text, encoding="utf-8")
+    with ExitStack() as stack:
+        reading = watch(stack, app.test_client())
+        snapshot = reading.until("snapshot")
+        arrive(sample, delivery_id="4111")
+        assert "4111" not in json.dumps(snapshot) + json.dumps(reading.until("delivery"))
+
+
+def test_one_person_may_watch_a_few_times_and_all_together_a_bounded_number(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "STREAMS", 6)
+    monkeypatch.setattr(feeds, "STREAMS_OF_ONE", 4)
+    with ExitStack() as stack:
+        me, you, they = app.test_client(), app.test_client(), app.test_client()
+        for client in (me, you, they):
+            client.get("/")  # each has a session
+        for _ in range(4):
+            watch(stack, me)
+        refused = me.get(live.STREAM)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "10")
+        watch(stack, you)
+        with ExitStack() as last:
+            watch(last, you)
+            assert they.get(live.STREAM).status_code == 503
+        watch(stack, they)
+
+
+def test_a_store_that_is_away_is_told_and_so_is_its_return(
+    app: Flask, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as stack:
+        reading = watch(stack, app.test_client())
+        reading.until("snapshot")
+        with monkeypatch.context() as patch:
+
+            def fails(self: object) -> None:
+                raise StoreUnavailable("no disk")
+
+            patch.setattr("admin.page.context.Source._opened", fails)
+            assert reading.until("trouble") == "no disk"
+        assert reading.until("trouble") == ""
+        event_id = arrive(sample)
+        assert [one["key"] for one in reading.until("delivery")] == [event_id]
+
+
+def test_head_holds_no_stream(app: Flask) -> None:
+    for _ in range(2 * feeds.STREAMS_OF_ONE):
+        assert app.test_client().head(live.STREAM).status_code == 200
+
+
+# --- the feed ---
+
+
+def test_one_reader_serves_everybody_and_ends_with_the_last(sample: Sample) -> None:
+    looks = 0
+
+    def bridge() -> Any:
+        nonlocal looks
+        looks += 1
+        return sample.bridge()
+
+    feed = Feed(bridge)
+    before = threading.active_count()
+    with ExitStack() as stack:
+        for number in range(10):
+            stack.enter_context(feed.watching(f"person {number}"))
+        assert threading.active_count() <= before + 1
+    deadline = threading.Event()
+    while threading.active_count() > before and not deadline.wait(0.01):
+        pass
+    assert looks
+    number = looks
+    with feed.watching("another"):
+        while looks == number:
+            deadline.wait(0.01)
+    feed.stop()
+
+
+def test_changes_that_are_forgotten_are_not_made_up(sample: Sample) -> None:
+    feed = Feed(sample.bridge)
+    assert feed.since(0) == []
+    assert feed.since(1) is None
+    assert feed.since(-1) is None
+    feed.stop()
+    with pytest.raises(TooManyStreams), feed.watching("me"):
+        pass
+    feed.wait(0, PATIENCE)  # returns at once
