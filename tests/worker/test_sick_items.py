@@ -31,6 +31,8 @@ from worker.leader.leader import Leader
 from worker.leader.tuning import Tuning
 from worker.leader.worker import Worker
 
+pytestmark = pytest.mark.slow
+
 SECONDS = float(os.environ.get("TEST_SICK_SECONDS", "30"))
 SEED = int(os.environ.get("TEST_SICK_SEED", str(int(time.time()))))
 TICK = 250

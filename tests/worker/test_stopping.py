@@ -28,6 +28,8 @@ from testkit.proxy import Proxy
 from tests.store.contract.makers import ME
 from worker.hard_stop import HardStop
 
+pytestmark = pytest.mark.slow
+
 
 class StandIn(ThreadingHTTPServer):
     """A Conductor without tasks; the calls of `hanging` paths get no answer."""
