@@ -83,9 +83,7 @@ class Verification:
         self.in_words = " and ".join(sorted({_in_words(verifier, webhook.platform) for verifier, _ in verifiers}))
         """By what a delivery is verified, for people; empty if by nothing."""
         self.secret_headers = frozenset(
-            verifier.header.lower()
-            for verifier, _ in verifiers
-            if isinstance(verifier, (HeaderEquals, Hmac, TimedHmac))
+            str(header).lower() for verifier, _ in verifiers if (header := getattr(verifier, "header", None))
         )
 
     def verify(self, request: Request) -> VerifiedDelivery:

@@ -43,6 +43,7 @@ class CertifiedTransmission:
     Anyone can make another body with the same CRC-32, so the body doesn't count as covered.
     """
 
+    header: str = "PayPal-Transmission-Sig"
     covers: ClassVar[frozenset[Part]] = frozenset({"id", "time"})
 
     def check(self, credentials: Credentials) -> Check:

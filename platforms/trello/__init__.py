@@ -22,7 +22,6 @@ class Trello(Platform):
     secret_label = "OAuth 1.0 secret"
     verifier = Hmac(header="X-Trello-Webhook", algorithm="sha1", encoding="base64", signed="{body}{url}")
     challenge_methods = frozenset({"HEAD"})
-    secret_headers = frozenset({"x-trello-webhook"})
 
     # https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/#creating-a-webhook
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:

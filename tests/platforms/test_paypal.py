@@ -29,6 +29,7 @@ def test_a_transmission_is_an_event_once(relay: Relay) -> None:
         assert relay.post("hook", BODY, paypal(BODY)).get_json().get("duplicate") is duplicate
     assert relay.payloads() == [json.loads(BODY)]
     assert relay.event().delivery_id == "d938e770-8046-11e6-8103-6b62a8a99ac4"
+    assert "paypal-transmission-sig" not in relay.event().headers
 
 
 @pytest.mark.parametrize("name", ["Id", "Time", "Sig"])

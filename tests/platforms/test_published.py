@@ -12,11 +12,11 @@ from platforms.verifiers import Credentials, Refused
 from tests.platforms.more_judges import LIBRARIES
 
 
-def accepts(platform: str, secret: str, headers: dict[str, str], body: bytes) -> bool:
+def accepts(platform: str, secret: str, headers: dict[str, str], body: bytes, url: str = "") -> bool:
     verifier = PLATFORMS[platform].verifier
     assert verifier is not None
     try:
-        verifier.check(Credentials((secret,)))(Request("POST", "", "", headers, body, None, 0.0))
+        verifier.check(Credentials((secret,)))(Request("POST", url, "", headers, body, None, 0.0))
     except Refused:
         return False
     return True
@@ -53,6 +53,53 @@ def test_adyens_example(changed: dict[str, str], expected: bool) -> None:
     body = json.dumps({"notificationItems": [{"NotificationRequestItem": item | changed}]}).encode()
     key = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
     assert accepts("adyen", key, {}, body) is expected
+
+
+# Signed by `signRequest` of Contentful's own library, @contentful/node-apps-toolkit 3.16.1.
+@pytest.mark.parametrize(
+    ("changed", "url", "expected"),
+    [
+        ({}, "https://y.example/webhook/hook", True),
+        ({"x-not-signed": "1"}, "https://elsewhere.example/webhook/hook", True),
+        ({}, "https://y.example/webhook/other", False),
+        ({}, "https://y.example/webhook/hook?a=1", False),
+        ({}, "https://y.example/webhook/hook?a?b", False),
+        ({"x-contentful-topic": "ContentManagement.Entry.delete"}, "https://y.example/webhook/hook", False),
+        ({"content-type": "application/json"}, "https://y.example/webhook/hook", False),
+        ({"x-contentful-timestamp": "1760000000001"}, "https://y.example/webhook/hook", False),
+        ({"x-contentful-signed-headers": "content-type"}, "https://y.example/webhook/hook", False),
+    ],
+)
+def test_contentfuls_librarys_signature(changed: dict[str, str], url: str, expected: bool) -> None:
+    headers = {
+        "content-type": "application/vnd.contentful.management.v1+json",
+        "x-contentful-topic": "ContentManagement.Entry.publish",
+        "x-contentful-signature": "c06268e18d996af1f2fad90e9da730f7f9de95a966fd80162d3852993f4dec9e",
+        "x-contentful-signed-headers": "content-type,x-contentful-signed-headers,x-contentful-timestamp,"
+        "x-contentful-topic",
+        "x-contentful-timestamp": "1760000000000",
+    }
+    body = '{"sys":{"id":"5KsDBWseXY6QegucYAoacS","type":"Entry"},"fields":{"title":{"en-US":"Hé ✓"}}}'
+    key = "0123456789abcdef" * 4
+    assert accepts("contentful", key, headers | changed, body.encode(), url) is expected
+    assert not accepts("contentful", key, headers | changed, body.encode() + b" ", url)
+
+
+@pytest.mark.parametrize(
+    ("path", "signature"),
+    [
+        ("/webhook/hook?a=1&b=x%20y'(é)", "9911e949a8ebbf2e3b7579a7eb223e976126656e0c299ebb7780445fe4a7af62"),
+        ("/we%20b/hook", "c581514fefd55a4b0215dc686a1c1ba8c943663fc680e07eb600f6170c6ea06a"),
+    ],
+)
+def test_contentfuls_library_encodes_the_url_once_more(path: str, signature: str) -> None:
+    headers = {
+        "x-contentful-signature": signature,
+        "x-contentful-signed-headers": "x-contentful-signed-headers,x-contentful-timestamp",
+        "x-contentful-timestamp": "1760000000000",
+    }
+    url = f"https://y.example{path}".encode().decode("latin-1")
+    assert accepts("contentful", "0123456789abcdef" * 4, headers, b"{}", url)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
