@@ -74,6 +74,10 @@ class Event(_EventBase):
 
     delivery_id: str | None
     targets: list[Target]
+    acknowledged_at: Time | None = Field(None, description="only if it is acknowledged")
+    resolved_by: str | None = Field(
+        None, description="the replay that delivered what this event didn't, if there is one"
+    )
 
 
 class EventNews(Event):

@@ -95,12 +95,18 @@ def events(
         echo_json([objects.Event.of(event, targets=targets[event.id]) for event in found])
         return
     rows = [
-        [event.id, event.webhook, event.status, iso(event.received_at), event.delivery_id, brief(targets[event.id])]
+        [event.id, event.webhook, _status(event), iso(event.received_at), event.delivery_id, brief(targets[event.id])]
         for event in found
     ]
     echo_table(["EVENT", "WEBHOOK", "STATUS", "RECEIVED AT", "DELIVERY", "TARGETS"], rows, "no events")
     if len(found) == limit:
         click.echo(f"for older ones: --before {found[-1].id}", err=True)
+
+
+def _status(event: Event) -> str:
+    if event.resolved_by is not None:
+        return f"{event.status}, resolved"
+    return event.status if event.acknowledged_at is None else f"{event.status}, acknowledged"
 
 
 @events.command()

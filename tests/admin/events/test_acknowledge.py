@@ -27,6 +27,7 @@ def test_an_acknowledged_event_is_no_issue_and_says_who_did_it_and_why(cli: Cli,
     assert (change.what, change.webhook) == ("acknowledged", "github-deploys")
     assert change.who.startswith("command line (")
     assert change.detail == "1 event, by id: refunded by hand"
+    assert " failed, acknowledged " in cli("events", "--status", "failed").stdout
     shown = cli("events", "show", refused).stdout
     assert "it no longer counts as failed" in shown
     assert "Fix the cause" not in shown
@@ -122,6 +123,9 @@ def test_the_api_acknowledges_one_and_many(client: FlaskClient, sample: Sample) 
     ids = fail(sample, 2)
     answer = client.post(f"/api/events/{ids[0]}/acknowledge", json={"reason": "known"})
     assert (answer.status_code, answer.json["eventId"]) == (200, ids[0])  # type: ignore[index]
+    listed = {one["eventId"]: one for one in client.get("/api/events?status=failed").json}  # type: ignore[union-attr]
+    assert "acknowledgedAt" in listed[ids[0]]
+    assert "acknowledgedAt" not in listed[ids[1]]
     tried = client.post("/api/events/acknowledge", json={"status": "failed", "dryRun": True}).json
     assert tried == {
         "chosen": 3,
