@@ -8,6 +8,7 @@ from admin.cli.check import check
 from admin.cli.common import Commands
 from admin.cli.events import events, tasks
 from admin.cli.listen import listen
+from admin.cli.mcp import mcp
 from admin.cli.new import new
 from admin.cli.notify import notify
 from admin.cli.processes import admin, relay, run, worker
@@ -73,6 +74,7 @@ COMMANDS = (
     schema,
     import_,
     notify,
+    mcp,
     migrate_store,
     relay,
     worker,

@@ -14,7 +14,9 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
+from admin.urls import relay_url_of, url_of
 from config.loopback import is_loopback
+from config.settings import Settings
 from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.bodies import BadBody, read_json
@@ -105,6 +107,26 @@ def signed(webhook: Webhook, draft: Draft) -> Draft:
 def draft_for(url: str, body: bytes, headers: Mapping[str, str], method: str = "POST") -> Draft:
     """An unsigned delivery; `url` is the one that the platform would call."""
     return Draft(method, url, dict(headers), body, time.time())
+
+
+def for_relay(
+    webhook: Webhook,
+    settings: Settings,
+    body: bytes,
+    headers: Mapping[str, str],
+    method: str = "POST",
+    query: str = "",
+) -> tuple[str, Draft]:
+    """The webhook's URL at the relay itself, and the delivery, signed as the platform would. Raises CannotSign.
+
+    A definition's `public_url` decides how the delivery is signed, never where it is sent.
+    """
+    at = relay_url_of(webhook, settings)
+    has_public = webhook.public_url or settings.bridge_public_url
+    known_as = url_of(webhook, settings) if has_public else at
+    draft = signed(webhook, draft_for(f"{known_as}?{query}" if query else known_as, body, headers, method))
+    query = urlsplit(draft.url).query  # signing may have added to it
+    return (f"{at}?{query}" if query else at), draft
 
 
 def post(url: str, draft: Draft) -> Answer:

@@ -15,11 +15,12 @@ from admin.api.openapi import description, parameters
 from admin.api.rejections import Rejection
 from admin.bridge import DAY
 from admin.check.health import what_is_wrong
+from admin.check.state import state_of
 from admin.events.replay import replay as replay_event
 from admin.explain.explainer import Explainer
 from admin.page.context import changed
 from admin.page.json_body import object_of
-from admin.page.pages import bridge, state_of
+from admin.page.pages import bridge
 from admin.urls import url_of
 from criteria.suggestions import did_you_mean
 from store.records import EventFilter, EventStatus

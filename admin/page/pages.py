@@ -25,11 +25,10 @@ from flask import (
 from werkzeug.datastructures import MultiDict
 
 from admin.bridge import DAY, Bridge
-from admin.check.health import State, ago, what_is_wrong
+from admin.check.health import ago, what_is_wrong
+from admin.check.state import state_of
 from admin.cli.tables import plain, pretty
-from admin.events.failed import failed_since
 from admin.events.paths import select
-from admin.events.refused import Refused
 from admin.events.replay import replay as replay_event
 from admin.events.replay import replay_all
 from admin.events.replay_plan import Plan, choose, plan_of
@@ -52,7 +51,6 @@ blueprint = Blueprint("pages", __name__)
 
 STATUSES = get_args(EventStatus)
 PAGE = 50
-_SET_ASIDE_SHOWN = 100
 _TASKS_EXPLAINED = 100
 _LONGEST_SHOWN = 100_000
 """Characters of a payload on its page; the API has all of it."""
@@ -61,32 +59,6 @@ _LONGEST_SHOWN = 100_000
 def bridge() -> Bridge:
     """The bridge for this request. Raises StoreUnavailable, NewerStore."""
     return source().bridge()
-
-
-def state_of(bridge: Bridge, now: int) -> State:
-    """What `what_is_wrong` needs."""
-    store = bridge.store
-    decider = store.leadership.leader()
-    return State(
-        facts=store.facts.all(),
-        problems=bridge.definitions.errors,
-        warnings=bridge.definitions.warnings,
-        webhooks=bridge.definitions.by_name,
-        verified_at=bridge.verified_at(),
-        counts=store.queries.event_counts(),
-        oldest_pending=store.queries.oldest_pending(),
-        unresolved=store.queries.unresolved(),
-        failed=failed_since(bridge, now - DAY),
-        broken=store.queries.broken_tasks(),
-        waiting=store.queries.waiting_by_workflow(),
-        deliveries=store.queries.delivery_counts(now - DAY),
-        set_aside=store.quarantine.items(limit=_SET_ASIDE_SHOWN),
-        set_aside_counts=store.quarantine.counts(),
-        deciding_until=decider[1] if decider else None,
-        now=now,
-        acceptable=Refused(bridge).acceptable(),
-        left=bridge.settings.bridge_leave_to_conductor,
-    )
 
 
 # --- pages --------------------------------------------------------------------------------------------------

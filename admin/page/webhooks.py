@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 
@@ -24,14 +23,14 @@ from admin.definitions.writer import (
     NameTaken,
     Written,
 )
-from admin.events.send import Answer, NotReachable, draft_for, post, signed
+from admin.events.send import Answer, NotReachable, for_relay, post
 from admin.page.access import NotAllowed
 from admin.page.context import changed, notes, source
 from admin.page.pages import bridge, render
 from admin.page.pictures import deliveries_picture, effect_picture
 from admin.page.receivers import offer, take_search
 from admin.page.runnable import runnable
-from admin.urls import relay_url_of, url_of
+from admin.urls import url_of
 from config.webhooks import Definitions, Problem, Webhook
 from platforms import PLATFORMS
 from platforms.guide import Guide, guides, samples
@@ -256,14 +255,7 @@ def test(name: str) -> Response:
 
 def deliver(webhook: Webhook, body: bytes, headers: Mapping[str, str], method: str = "POST", query: str = "") -> Answer:
     """Posts the delivery to the relay, signed as the platform would. Raises CannotSign and NotReachable."""
-    settings = source().settings
-    # To the relay itself: a definition's public_url decides how the delivery is signed, never where it is sent.
-    at = relay_url_of(webhook, settings)
-    has_public = webhook.public_url or settings.bridge_public_url
-    known_as = url_of(webhook, settings) if has_public else at
-    draft = signed(webhook, draft_for(f"{known_as}?{query}" if query else known_as, body, headers, method))
-    query = urlsplit(draft.url).query  # signing may have added to it
-    return _post_until_known(f"{at}?{query}" if query else at, draft)
+    return _post_until_known(*for_relay(webhook, source().settings, body, headers, method, query))
 
 
 def _post_until_known(url: str, draft: Any) -> Answer:

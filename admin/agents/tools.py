@@ -1,0 +1,221 @@
+"""The tools: what an assistant can ask of a bridge, and what it may do if it is allowed to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from admin.agents.doing import ReplayEvent, SendSample, replay_event, send_sample
+from admin.api import objects
+from admin.api.base import as_json
+from admin.api.rejections import Rejection
+from admin.bridge import DAY, Bridge
+from admin.check.health import what_is_wrong
+from admin.check.state import state_of
+from admin.explain.explainer import Explainer
+from admin.urls import url_of
+from store.records import EventFilter, EventStatus
+
+Allowed = Literal["send", "replay"]
+"""What has to be allowed expressly."""
+_EVENT = "The event's id: its first eight or more characters are enough, and `last` is the newest event."
+
+
+class Arguments(BaseModel):
+    """The arguments of a tool. Anything else is an error, so that a misspelt filter isn't ignored."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Nothing(Arguments):
+    """No arguments."""
+
+
+class ListEvents(Arguments):
+    webhook: str | None = Field(None, description="Only events of this webhook (see list_webhooks).")
+    status: EventStatus | None = Field(
+        None,
+        description="pending: held for a task, or waiting for Conductor; delivered; expired: no task took it in time; "
+        "ignored: it only starts workflows and no condition held; failed: Conductor refused it for good.",
+    )
+    text: str | None = Field(None, description="Only events with this text in their id, delivery id or payload.")
+    before: str | None = Field(None, description="Only events that arrived before the one with this id, for paging.")
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+class OneEvent(Arguments):
+    event_id: str = Field(description=_EVENT)
+
+
+class ExplainEvent(OneEvent):
+    limit: Annotated[int, Field(ge=1, le=100)] = Field(20, description="How many tasks, the closest first.")
+
+
+class ListTasks(Arguments):
+    workflow: str | None = Field(None, description="Only tasks of workflows with this name.")
+    after: str = Field("", description="Only tasks after this task id, for paging.")
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class OneTask(Arguments):
+    task_id: str = Field(description="The task's id in Conductor, as list_tasks gives it.")
+    limit: Annotated[int, Field(ge=1, le=50)] = Field(10, description="How many events, the closest first.")
+
+
+class ListRejections(Arguments):
+    webhook: str | None = Field(None, description="Only deliveries to this webhook.")
+    filtered: bool = Field(False, description="True: those that the webhook's `only` filtered out, instead.")
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool."""
+
+    name: str
+    description: str
+    arguments: type[BaseModel]
+    run: Callable[[Bridge, Any], Any]
+    """Returns what can be written as JSON. Raises the errors of `admin.bridge` and the store."""
+    needs: Allowed | None = None
+    """What has to be allowed; None: it only reads."""
+
+
+def _list_events(bridge: Bridge, given: ListEvents) -> Any:
+    before = bridge.event_meant(given.before).seq if given.before else None
+    found = bridge.events(EventFilter(given.webhook, given.status, before, given.limit, given.text))
+    targets = bridge.targets_by_event(found)
+    return as_json([objects.Event.of(event, targets=targets[event.id]) for event in found])
+
+
+def _show_event(bridge: Bridge, given: OneEvent) -> Any:
+    event = bridge.event_meant(given.event_id)
+    targets = bridge.store.queries.targets_of([event.id])
+    return as_json(objects.whole_event(bridge.shown(event), targets, Explainer(bridge).event(event, 50)))
+
+
+def _explain_event(bridge: Bridge, given: ExplainEvent) -> Any:
+    event = bridge.event_meant(given.event_id)
+    return as_json(objects.why(Explainer(bridge).event(event, given.limit)))
+
+
+def _list_tasks(bridge: Bridge, given: ListTasks) -> Any:
+    found = bridge.store.queries.waiting_tasks(given.after, given.limit, given.workflow)
+    return as_json(list(map(objects.Task.of, found)))
+
+
+def _explain_task(bridge: Bridge, given: OneTask) -> Any:
+    task = bridge.task(given.task_id)
+    return as_json(objects.whole_task(task, Explainer(bridge).task(task, given.limit)))
+
+
+def _list_webhooks(bridge: Bridge, _: Nothing) -> Any:
+    verified, paused = bridge.verified_at(), bridge.store.pauses.paused()
+    counts = bridge.store.queries.delivery_counts(bridge.store.now() - DAY)
+    return [
+        {
+            **as_json(
+                objects.Webhook.of(
+                    webhook,
+                    url=url_of(webhook, bridge.settings),
+                    verified_at=verified.get(name),
+                    paused_at=paused.get(name),
+                    deliveries_last_day=counts.get(name, {}),
+                )
+            ),
+            "receivers": sorted(webhook.receivers),
+            "starts": sorted({start.workflow for start in webhook.starts}),
+        }
+        for name, webhook in bridge.definitions.by_name.items()
+    ]
+
+
+def _check(bridge: Bridge, _: Nothing) -> Any:
+    state = state_of(bridge, bridge.store.now())
+    definitions = [*bridge.definitions.errors, *bridge.definitions.warnings]
+    return {
+        "issues": as_json([objects.Issue.of(issue) for issue in what_is_wrong(state)]),
+        "definitions": as_json(list(map(objects.problem, definitions))),
+        "conductor": state.facts.get("conductor"),
+    }
+
+
+def _list_rejections(bridge: Bridge, given: ListRejections) -> Any:
+    found = bridge.store.queries.rejections(given.webhook, given.limit, given.filtered)
+    return as_json(list(map(Rejection.of, found)))
+
+
+TOOLS: Sequence[Tool] = (
+    Tool(
+        "check",
+        "Start here. What is wrong right now, worst first, and every problem in the webhook definitions with file, "
+        "line and remedy.",
+        Nothing,
+        _check,
+    ),
+    Tool(
+        "list_webhooks",
+        "The webhooks: URL, platform, whether verified or paused, deliveries of the last day by outcome, and the "
+        "workflows that each may resume (receivers) or start.",
+        Nothing,
+        _list_webhooks,
+    ),
+    Tool(
+        "list_events",
+        "Accepted deliveries, newest first, with what they completed or started; without payloads (see show_event). To "
+        "find why a workflow didn't continue: list the webhook's events; if there is none, see list_rejections; else "
+        "explain_event.",
+        ListEvents,
+        _list_events,
+    ),
+    Tool(
+        "show_event",
+        "One event: payload, headers, status and what it means, targets with their attempts and errors.",
+        OneEvent,
+        _show_event,
+    ),
+    Tool(
+        "explain_event",
+        "Why an event did or didn't match each waiting task: criterion by criterion, with the value found. Values that "
+        "the definition hides are ***.",
+        ExplainEvent,
+        _explain_event,
+    ),
+    Tool(
+        "list_tasks",
+        "WAIT_FOR_WEBHOOK tasks that wait in Conductor, with their `matches`: JSONPath into the payload → expected "
+        "value.",
+        ListTasks,
+        _list_tasks,
+    ),
+    Tool(
+        "explain_task",
+        "Why a task is still waiting: the recent events that came closest to it, and what each lacked.",
+        OneTask,
+        _explain_task,
+    ),
+    Tool(
+        "list_rejections",
+        "Refused deliveries with the reason that their senders aren't told, such as a signature that doesn't match.",
+        ListRejections,
+        _list_rejections,
+    ),
+    Tool(
+        "send_sample",
+        "Sends a realistic sample event of the webhook's platform to the bridge, signed as the platform would. It is "
+        "accepted like any delivery: it may resume or start workflows. Without `sample` it lists the samples.",
+        SendSample,
+        send_sample,
+        needs="send",
+    ),
+    Tool(
+        "replay_event",
+        "Delivers an event again, as a new one that arrives now: it may resume or start workflows once more.",
+        ReplayEvent,
+        replay_event,
+        needs="replay",
+    ),
+)

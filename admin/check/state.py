@@ -1,0 +1,36 @@
+"""Reads from the store what `what_is_wrong` needs."""
+
+from __future__ import annotations
+
+from admin.bridge import DAY, Bridge
+from admin.check.health import State
+from admin.events.failed import failed_since
+from admin.events.refused import Refused
+
+_SET_ASIDE_SHOWN = 100
+
+
+def state_of(bridge: Bridge, now: int) -> State:
+    """What `what_is_wrong` needs."""
+    store = bridge.store
+    decider = store.leadership.leader()
+    return State(
+        facts=store.facts.all(),
+        problems=bridge.definitions.errors,
+        warnings=bridge.definitions.warnings,
+        webhooks=bridge.definitions.by_name,
+        verified_at=bridge.verified_at(),
+        counts=store.queries.event_counts(),
+        oldest_pending=store.queries.oldest_pending(),
+        unresolved=store.queries.unresolved(),
+        failed=failed_since(bridge, now - DAY),
+        broken=store.queries.broken_tasks(),
+        waiting=store.queries.waiting_by_workflow(),
+        deliveries=store.queries.delivery_counts(now - DAY),
+        set_aside=store.quarantine.items(limit=_SET_ASIDE_SHOWN),
+        set_aside_counts=store.quarantine.counts(),
+        deciding_until=decider[1] if decider else None,
+        now=now,
+        acceptable=Refused(bridge).acceptable(),
+        left=bridge.settings.bridge_leave_to_conductor,
+    )
