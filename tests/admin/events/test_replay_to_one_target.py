@@ -68,8 +68,8 @@ def test_the_api_and_the_page_replay_one_target(client: FlaskClient, sample: Sam
     only = sample.bridge().event(answer.json["eventId"]).only  # type: ignore[index]
     assert only == OneTarget("complete", "deploy", "workflow-deploy-other", "wait_other")
     page = client.get(f"/events/{partly}").text
-    assert page.count("Replay only this one") == 1, "the others had their effect"
-    assert 'aria-label="Replay only target 3"' in page
+    assert page.count(">Replay only this one<") == 1, "the others had their effect"
+    assert 'aria-label="Replay only this one: target 3"' in page
     answer = client.post(f"/events/{partly}/replay", data={**form_of(page), "target": "3"})
     assert answer.status_code == 303
     new = client.get(answer.location).text

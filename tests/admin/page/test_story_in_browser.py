@@ -86,7 +86,7 @@ def test_one_target_is_replayed_by_keyboard(driver: Chrome, sample: Sample, widt
     with browser.serving(sample) as url:
         driver.get(f"{url}/events/{sample.events['refused']}")
         assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
-        tab_to(driver, "Replay only target 1")
+        tab_to(driver, "Replay only this one: target 1")
         driver.switch_to.active_element.send_keys(Keys.ENTER)
         assert "to one target only: the start of on_push" in status_line(driver)
         assert len(story(driver)) == 1
