@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
+from admin.events.search import search
 from admin.explain.set_aside import in_words
 from config.last_good import LastGood
 from config.settings import Settings
@@ -17,7 +19,8 @@ from platforms import PLATFORMS
 from relay.fingerprints import verified_since
 from store.hiding import Hidden, masked, masked_in_list
 from store.protocols import Store
-from store.records import Event, EventFilter, Target, Task
+from store.records import Event, EventFilter, EventPage, Target, Task
+from store.telling import Teller
 
 DAY = 86_400_000
 """Milliseconds."""
@@ -25,6 +28,8 @@ _BATCH = 500
 _FIRST_ID, _LAST_ID = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 _LEAST = 8
 """Characters of an event's id that may stand for it."""
+_SMALL = 20_000
+"""Characters of a payload that is read for a list."""
 _NAMED = 5
 """Ids that are listed if several begin alike."""
 
@@ -110,10 +115,34 @@ class Bridge:
         """The event as people may see it: without what its webhook's `hide` names."""
         return masked(event, self.hide(event.webhook))
 
+    def page(self, query: EventFilter) -> EventPage:
+        """Events for a list, newest first, without payloads and without what must stay hidden, and how far they were
+        searched for."""
+        return search(self.store.queries, self.hide, query)
+
     def events(self, query: EventFilter) -> list[Event]:
-        """Events for a list, newest first, without payloads and without delivery ids that must stay hidden."""
-        found = self.store.queries.events(replace(query, listing=True))
-        return list(map(self.in_list, found))
+        """The events of that page."""
+        return list(self.page(query).events)
+
+    def told(self, events: Sequence[Event]) -> list[Event]:
+        """The events of a list, with what those of an older version tell, unless they are large."""
+        unknown = [event.id for event in events if event.telling is None]
+        if not unknown:
+            return list(events)
+        small = self.store.queries.events_up_to(unknown, _SMALL)
+        return [self._telling(event, small.get(event.id)) for event in events]
+
+    def _telling(self, event: Event, whole: Event | None) -> Event:
+        webhook = self.definitions.by_name.get(event.webhook)
+        if event.telling is not None or whole is None or whole.unreadable is not None or webhook is None:
+            return event
+        try:
+            payload = json.loads(whole.payload)
+        except ValueError:
+            return event
+        value = payload["request"] if isinstance(payload, dict) and list(payload) == ["request"] else payload
+        kind, telling = Teller(PLATFORMS[webhook.platform], self.hide(event.webhook)).tell(value)
+        return replace(event, type=kind, telling=telling)
 
     def in_list(self, event: Event) -> Event:
         """The event as people may see it in a list, without its payload."""

@@ -59,8 +59,10 @@ def masked_in_list(event: Event, hide: Hidden) -> Event:
 
 def _telling_less(event: Event, hide: Hidden) -> Event:
     """The event without what it tells of hidden values: `hide` may have changed since it arrived."""
-    if hide == () or not event.telling:
+    if hide == ():
         return event
+    if not event.telling:
+        return event if event.type is None else replace(event, type=None)
     told = {
         path: text
         for path, text in event.telling.items()

@@ -109,6 +109,11 @@ class Event:
     unreadable: str | None = None
     """Why the stored event can't be read; None if it can. Others on the same page aren't affected."""
 
+    @property
+    def summary(self) -> str:
+        """What happened, in one line that begins with the type; empty if nothing is known."""
+        return " ".join((self.telling or {}).values())
+
     def document(self, metadata: bool = True) -> dict[str, Any]:
         """The payload that tasks match on, with `_webhook` unless `metadata` is false.
 

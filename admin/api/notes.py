@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from admin.api.base import ApiObject
@@ -19,8 +21,13 @@ class ToNote(Reason):
 
     event_ids: list[str] = Field(default_factory=list)
     webhook: str = ""
-    status: EventStatus | None = None
+    status: EventStatus | Literal["unresolved", "resolved"] | None = None
+    type: str = Field("", description="only of this type, or of those that begin so if it ends with *")
     text: str = Field("", description="only with this text in their id, delivery id or payload")
+    where: str = Field("", description="only where $.path=value holds; one condition per line")
+    failure: str = Field("", description="only failed events with this reason")
+    since: str = Field("", description="only those of this time or later: 2h, or ISO 8601")
+    until: str = Field("", description="only those before this time")
     dry_run: bool = Field(False, description="only say what would happen")
 
 

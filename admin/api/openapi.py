@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.metadata import version
-from typing import Any, get_args
+from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
-from admin.api import deliveries, notes, objects, rejections
+from admin.api import deliveries, event_list, notes, objects, rejections
 from admin.api.base import ApiObject, Json
-from store.records import EventStatus
+from admin.events.asking import STATUSES
 
 TEXT: Json = {"type": "string"}
 ANYTHING: Json = {}
-STATUS: Json = {"type": "string", "enum": list(get_args(EventStatus))}
+STATUS: Json = {"type": "string", "enum": list(STATUSES)}
 _REFERENCE = "#/components/schemas/{model}"
 _OBJECTS: tuple[type[ApiObject], ...] = (
     objects.Overview,
     objects.Webhook,
     objects.Event,
+    event_list.ListedEvent,
+    event_list.Failures,
     objects.WholeEvent,
     objects.Why,
     objects.Replay,
@@ -72,6 +74,18 @@ def _list(kind: type[ApiObject]) -> Json:
 
 def _query(name: str, what: str, schema: Json = TEXT) -> Json:
     return {"name": name, "in": "query", "required": False, "description": what, "schema": schema}
+
+
+_FILTER = (
+    _query("webhook", "only of this webhook"),
+    _query("status", "only of this status; unresolved: failed ones that need somebody; resolved: by a replay", STATUS),
+    _query("type", "only of this type, or of those that begin so if it ends with *"),
+    _query("text", "only with this text in their id, delivery id or payload, whatever its case"),
+    _query("where", "only where $.path=value holds; may be repeated, or have one condition per line"),
+    _query("failure", "only failed events with this reason, as /api/failures says it"),
+    _query("since", "only those of this time or later: 2h, or ISO 8601"),
+    _query("until", "only those before this time"),
+)
 
 
 def _limit(default: int) -> Json:
@@ -189,10 +203,14 @@ def description() -> Json:
             ),
             "/api/events": _get(
                 "Events, newest first",
-                _answers(_list(objects.Event), "the events", "200", "404"),
-                _query("webhook", "only of this webhook"),
-                _query("status", "only of this status", STATUS),
-                _query("text", "only with this text in their id, delivery id or payload"),
+                _answers(
+                    _list(event_list.ListedEvent),
+                    "the events. The header Link names the next page; Searched-Since says how far back was searched, "
+                    "if not to the end",
+                    "200",
+                    "404",
+                ),
+                *_FILTER,
                 _query("before", "only those that arrived before the event with this id (for paging)"),
                 _limit(50),
             ),
@@ -214,6 +232,11 @@ def description() -> Json:
                 }
             },
             **_notes(event_id),
+            "/api/failures": _get(
+                "Failed events that need somebody, grouped by webhook and reason",
+                _answers(_ref(event_list.Failures), "the newest 5,000 of them, in groups", "200", "404"),
+                _query("webhook", "only of this webhook"),
+            ),
             "/api/tasks": _get(
                 "Waiting tasks, ordered by id",
                 _answers(_list(objects.Task), "the tasks"),

@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 import click
 
 from admin.api.notes import NotePlan, Notes
 from admin.bridge import Bridge
-from admin.cli.common import Here, check_webhook, complete_webhook, echo_json, here, me
+from admin.cli.common import Here, echo_json, here, me
+from admin.cli.event_list import filter_options, parts_given
+from admin.cli.event_list import matching as matching_of_filter
 from admin.cli.tables import plain
 from admin.events.acknowledge import CantNote, check_reason, note_all, plan_notes
-from admin.events.replay_plan import Chosen, Plan, choose, chosen
-from config.durations import parse_duration
-from store.records import EventFilter, EventStatus
+from admin.events.replay_plan import Chosen, Plan, chosen
 from store.story import Noted
 
 _VERBS: Mapping[Noted, str] = {"acknowledged": "acknowledge", "reopened": "reopen"}
@@ -26,12 +26,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(
         (
             click.argument("event_ids", metavar="[EVENT_ID]...", nargs=-1),
-            click.option("-w", "--webhook", shell_complete=complete_webhook, help="Many: those of this webhook."),
-            click.option(
-                "-s", "--status", type=click.Choice(get_args(EventStatus)), help="Many: those with this status."
-            ),
-            click.option("-t", "--text", help="Many: those with this text in their id, delivery id or payload."),
-            click.option("--since", metavar="DURATION", help="Many: those that arrived within the last DURATION."),
+            filter_options("Many: those"),
             click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one."),
             click.option("-r", "--reason", help="Why, for others to read."),
             click.option("--dry-run", is_flag=True, help="Only show what it would do."),
@@ -81,20 +76,20 @@ def _run(
     dry_run: bool,
     yes: bool,
     as_json: bool,
-    **many: str | None,
+    **many: Any,
 ) -> None:
-    chosen_by = {name: value for name, value in many.items() if value is not None}
+    chosen_by = parts_given(many, "after")
     if bool(event_ids) == bool(chosen_by):
         raise click.UsageError(
             "EVENT_IDs are single events: leave out the options that select many"
             if event_ids
-            else "which events? Give EVENT_IDs, or --status, --webhook, --text or --since"
+            else "which events? Give EVENT_IDs, or a filter: --status, --webhook, --since …"
         )
     try:
         text = check_reason(what, reason) if reason is not None or not dry_run else ""
     except CantNote as error:
         raise click.UsageError(f"--reason: {error}") from None
-    matching = _single(here.bridge, event_ids) if event_ids else _many(here, chosen_by)
+    matching = _single(here.bridge, event_ids) if event_ids else matching_of_filter(here, chosen_by)
     plan = plan_notes(matching, what)
     if dry_run or not plan.chosen:
         _say_plan(plan, what, as_json)
@@ -108,18 +103,6 @@ def _run(
 def _single(bridge: Bridge, event_ids: tuple[str, ...]) -> list[Chosen]:
     events = {event.id: event for event in map(bridge.event_meant, event_ids)}
     return sorted(map(chosen, events.values()), key=lambda event: event.seq)
-
-
-def _many(here: Here, chosen_by: Mapping[str, Any]) -> list[Chosen]:
-    try:
-        since = parse_duration(chosen_by["since"]) if "since" in chosen_by else None
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    check_webhook(here, chosen_by.get("webhook"))
-    after = here.bridge.event_meant(chosen_by["after"]).seq if "after" in chosen_by else 0
-    began = here.store.now() - int(since * 1000) if since is not None else None
-    query = EventFilter(chosen_by.get("webhook"), chosen_by.get("status"), text=chosen_by.get("text"))
-    return choose(here.bridge, query, began, after)
 
 
 def _confirm(plan: Plan, what: Noted) -> None:

@@ -17,6 +17,7 @@ import click
 from admin.api.base import ApiObject, as_json
 from admin.bridge import Bridge, NotFound, open_definitions, read_definitions
 from admin.cli.tables import plain, table
+from admin.events.asking import check_webhook as check
 from admin.events.replay import CantReplay
 from config.settings import Settings, SettingsError, load_settings
 from config.webhooks import Definitions, DefinitionsError, Webhook, load_definitions
@@ -26,7 +27,6 @@ from relay.retry import StillRefused
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from store.protocols import Store
-from store.records import EventFilter
 
 
 def fail(message: object) -> NoReturn:
@@ -159,11 +159,7 @@ def check_webhook(here: Here, name: str | None) -> None:
 
     While definitions can't be read, any webhook may be in them.
     """
-    if name is None or name in here.readable.by_name or here.readable.errors:
-        return
-    queries = here.store.queries
-    if not queries.events(EventFilter(name, limit=1, listing=True)) and not queries.rejections(name, 1):
-        _fail_unknown(name, here.readable)
+    check(here.bridge, name)
 
 
 def _fail_unknown(name: str, definitions: Definitions) -> NoReturn:

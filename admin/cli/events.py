@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import click
 
@@ -14,14 +14,13 @@ from admin.cli.common import (
     Commands,
     Here,
     as_json_option,
-    check_webhook,
-    complete_webhook,
     echo_json,
     echo_table,
     here,
     me,
 )
-from admin.cli.follow import brief, follow_events
+from admin.cli.event_list import filter_options, list_events, parts_given, search_for, show_failures
+from admin.cli.follow import follow_events
 from admin.cli.replay import replay_many
 from admin.cli.story import echo_story
 from admin.cli.tables import compact, plain, pretty
@@ -30,7 +29,7 @@ from admin.explain.explainer import Explainer
 from admin.explain.results import Comparison, EventExplanation
 from criteria.descriptions import criterion_in_words
 from criteria.matches import Criterion
-from store.records import Change, Event, EventFilter, EventStatus, Task, iso
+from store.records import Change, Event, Task, iso
 
 _PAGE = 500
 
@@ -39,9 +38,8 @@ _PAGE = 500
 
 
 @click.group(cls=Commands, invoke_without_command=True)
-@click.option("-w", "--webhook", shell_complete=complete_webhook, help="Only events of this webhook.")
-@click.option("-s", "--status", type=click.Choice(get_args(EventStatus)), help="Only events with this status.")
-@click.option("-t", "--text", help="Only events with this text in their id, delivery id or payload.")
+@filter_options("Only events")
+@click.option("--failures", "in_groups", is_flag=True, help="Show failed events that need somebody, by reason.")
 @click.option("--before", metavar="EVENT_ID", help="Only events that arrived before this one (for paging).")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
 @click.option("-f", "--follow", is_flag=True, help="Show new events, what becomes of them, and other deliveries.")
@@ -51,13 +49,13 @@ _PAGE = 500
 def events(
     ctx: click.Context,
     here: Here,
-    webhook: str | None,
-    status: EventStatus | None,
-    text: str | None,
+    /,
+    in_groups: bool,
     before: str | None,
     limit: int,
     follow: bool,
     as_json: bool,
+    **filters: Any,
 ) -> None:
     """List events, newest first, or follow them; show, explain or replay one.
 
@@ -73,6 +71,8 @@ def events(
     Examples:
       webhook-bridge events --webhook github-deploys --status failed
       webhook-bridge events --text 'refs/heads/main' --json | jq '.[0].eventId'
+      webhook-bridge events --type 'invoice.*' --where '$.data.object.currency=eur' --since 2h
+      webhook-bridge events --failures                 what failed, grouped by webhook and reason
       webhook-bridge events --follow                   as they arrive, until Ctrl-C
       webhook-bridge events explain 01935c2e-6f3a-7000-8000-000000000000
 
@@ -81,32 +81,17 @@ def events(
     """
     if ctx.invoked_subcommand is not None:
         return
-    bridge = here.bridge
-    check_webhook(here, webhook)
+    parts = parts_given(filters)
+    if in_groups:
+        show_failures(here, parts, as_json)
+        return
+    query = search_for(here, parts)
     if follow:
         if before:
             raise click.UsageError("--follow shows new events: leave out --before")
-        follow_events(bridge, EventFilter(webhook, status, text=text), as_json)
+        follow_events(here.bridge, query, as_json)
         return
-    before_seq = bridge.event_meant(before).seq if before else None
-    found = bridge.events(EventFilter(webhook, status, before_seq, limit, text))
-    targets = bridge.targets_by_event(found)
-    if as_json:
-        echo_json([objects.Event.of(event, targets=targets[event.id]) for event in found])
-        return
-    rows = [
-        [event.id, event.webhook, _status(event), iso(event.received_at), event.delivery_id, brief(targets[event.id])]
-        for event in found
-    ]
-    echo_table(["EVENT", "WEBHOOK", "STATUS", "RECEIVED AT", "DELIVERY", "TARGETS"], rows, "no events")
-    if len(found) == limit:
-        click.echo(f"for older ones: --before {found[-1].id}", err=True)
-
-
-def _status(event: Event) -> str:
-    if event.resolved_by is not None:
-        return f"{event.status}, resolved"
-    return event.status if event.acknowledged_at is None else f"{event.status}, acknowledged"
+    list_events(here, query, before, limit, as_json)
 
 
 @events.command()
@@ -209,10 +194,7 @@ def _echo_criteria(criteria: Sequence[Criterion]) -> None:
 
 @events.command()
 @click.argument("event_id", required=False)
-@click.option("-w", "--webhook", shell_complete=complete_webhook, help="Many: those of this webhook.")
-@click.option("-s", "--status", type=click.Choice(get_args(EventStatus)), help="Many: those with this status.")
-@click.option("-t", "--text", help="Many: those with this text in their id, delivery id or payload.")
-@click.option("--since", metavar="DURATION", help="Many: those that arrived within the last DURATION, such as 2h.")
+@filter_options("Many: those")
 @click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one, to continue.")
 @click.option("--target", type=click.IntRange(min=1), help="One: only to this one of its targets, by its number.")
 @click.option("--rate", metavar="RATE", default="20/s", show_default=True, help="How fast at most, such as 20/s.")
@@ -230,7 +212,8 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
     With --target, whose numbers `events show` lists, the new event has only that one: the same task of the same
     workflow, or the same start. Everything else that it matches is left alone.
 
-    Many are selected by --status, --webhook, --text and --since, and replayed in the order in which they arrived.
+    Many are selected by the filter of the list, --status, --webhook, --since and so on, and replayed in the order in
+    which they arrived.
     Left out are acknowledged events, those with a replay that was delivered or is pending, and those of webhooks that
     are no longer defined. It shows what it will do, and asks first if events were delivered, wholly or in part, if
     they are pending, or if they belong to several webhooks; where nobody can be asked it needs --yes. Ctrl-C stops
@@ -243,10 +226,12 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
       webhook-bridge events replay --status failed --webhook orders --since 2h --dry-run
       webhook-bridge events replay --status failed --webhook orders --since 2h --rate 20/s
     """
-    chosen_by = {name: many[name] for name in ("webhook", "status", "text", "since", "after") if many[name] is not None}
+    chosen_by = parts_given(many, "after")
     if event_id is None:
         if not chosen_by or many["target"] is not None:
-            raise click.UsageError("which events? Give EVENT_ID, or --status, --webhook, --text or --since")
+            raise click.UsageError(
+                "which events? Give EVENT_ID, or options of a filter: --status, --webhook, --since …"
+            )
         replay_many(here, chosen_by, many["rate"], many["dry_run"], many["yes"], as_json, many["acknowledged"])
         return
     if chosen_by or many["dry_run"] or many["acknowledged"]:

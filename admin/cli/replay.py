@@ -12,14 +12,14 @@ from typing import Any
 import click
 
 from admin.api.objects import ReplayPlan, Replays
-from admin.cli.common import Here, check_webhook, echo_json, fail, me
+from admin.cli.common import Here, echo_json, fail, me
+from admin.cli.event_list import matching
 from admin.cli.tables import plain
 from admin.events.replay import Progress, replay_all
-from admin.events.replay_plan import SETTLED, Plan, choose, plan_of
-from config.durations import parse_duration
+from admin.events.replay_plan import SETTLED, Plan, plan_of
 from config.rates import parse_rate
 from store.errors import StoreUnavailable
-from store.records import Change, EventFilter, iso
+from store.records import Change, iso
 
 _SAY_EVERY = 2.0
 """Seconds between lines of progress where there is no terminal."""
@@ -37,15 +37,10 @@ def replay_many(
     """Replays the events that match; exits with 1 if it was stopped or some couldn't be replayed."""
     try:
         per_second = parse_rate(rate)
-        since = parse_duration(chosen_by["since"]) if "since" in chosen_by else None
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     bridge = here.bridge
-    check_webhook(here, chosen_by.get("webhook"))
-    after = bridge.event_meant(chosen_by["after"]).seq if "after" in chosen_by else 0
-    query = EventFilter(chosen_by.get("webhook"), chosen_by.get("status"), text=chosen_by.get("text"))
-    began = here.store.now() - int(since * 1000) if since is not None else None
-    plan = plan_of(bridge, choose(bridge, query, began, after), acknowledged)
+    plan = plan_of(bridge, matching(here, chosen_by), acknowledged)
     if dry_run or not plan.total:
         _say_dry(plan, as_json)
         return

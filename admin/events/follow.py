@@ -80,6 +80,6 @@ class Follower:
 
     def _newest_first(self) -> Iterator[Event]:
         before: int | None = None
-        while page := self._bridge.events(replace(self._query, before_seq=before)):
+        while page := self._bridge.events(replace(self._query, before_seq=before, after_seq=self._seq)):
             yield from page
             before = page[-1].seq

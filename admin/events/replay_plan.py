@@ -17,8 +17,6 @@ ACKNOWLEDGED = "it is acknowledged"
 SETTLED = frozenset({REPLAY_DELIVERED, REPLAY_PENDING, SAME_EVENT, ACKNOWLEDGED})
 """Reasons to leave an event out that ask nothing of anybody."""
 _PAGE = 200
-_OUT_OF_ORDER = 60_000
-"""Milliseconds by which the times of events may be out of order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +87,17 @@ def choose(
     `query.limit` is ignored. Events that arrive later, replays included, are not among them.
     """
     found: list[Chosen] = []
-    before = query.before_seq
-    while page := bridge.events(replace(query, before_seq=before, limit=_PAGE)):
-        for event in page:
-            if event.seq <= after_seq or (since is not None and event.received_at < since):
-                # The clocks of several relays may differ a little; sequence numbers are in order.
-                if event.seq <= after_seq or event.received_at < (since or 0) - _OUT_OF_ORDER:
-                    return found[::-1]
-                continue
-            found.append(chosen(event))
-            if most is not None and len(found) >= most:
-                return found[::-1]
-        before = page[-1].seq
-    return found[::-1]
+    query = replace(query, after_seq=max(query.after_seq, after_seq), limit=_PAGE)
+    if since is not None:
+        query = replace(query, since=since)
+    while True:
+        page = bridge.page(query)
+        found += map(chosen, page.events)
+        if len(page.events) < _PAGE or (most is not None and len(found) >= most):
+            return found[:most][::-1]
+        # What lies before the bounds of the first search isn't among what people saw.
+        after = query.after_seq if page.searched_to is None else page.searched_to.seq - 1
+        query = replace(query, before_seq=page.events[-1].seq, after_seq=after)
 
 
 def chosen(event: Event) -> Chosen:

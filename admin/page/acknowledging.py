@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 from flask import Blueprint, Response, abort, g, jsonify, make_response, redirect, request, url_for
 from werkzeug.datastructures import MultiDict
 
 from admin.api import notes, objects
 from admin.api.base import ApiObject, as_json
-from admin.bridge import Bridge
 from admin.events.acknowledge import CantNote, check_reason, note, note_all, plan_notes
-from admin.events.replay_plan import Chosen, Plan, choose, chosen
+from admin.events.asking import PARTS, parts_of
+from admin.events.replay_plan import Plan
+from admin.events.search import BadFilter
+from admin.page.chosen_events import Asked, asked_for, chosen_of
 from admin.page.json_body import object_of
 from admin.page.pages import bridge, render
-from store.records import EventFilter, EventStatus
 from store.story import REASON_KEPT, Noted
 
 blueprint = Blueprint("acknowledging", __name__)
 
-_AT_ONCE = 1000
-"""Events that the page, or one call of the API, acknowledges; for more there is the command line."""
-_SINGLE = 200
-"""Events that can be named one by one."""
 _DONE: dict[str, Noted] = {"acknowledge": "acknowledged", "reopen": "reopened"}
 _ACKNOWLEDGE, _REOPEN = {"verb": "acknowledge"}, {"verb": "reopen"}
-_PARTS = ("webhook", "status", "text")
 
 
 # --- the page -----------------------------------------------------------------------------------------------
@@ -70,26 +65,11 @@ def _asking(verb: str, asked: MultiDict[str, str], **found: Any) -> str:
     return render("acknowledge.html", verb=verb, what=_DONE[verb], reason=reason, longest=REASON_KEPT, **found)
 
 
-def _chosen(verb: str, asked: MultiDict[str, str]) -> dict[str, Any]:
+def _chosen(verb: str, given: MultiDict[str, str]) -> dict[str, Any]:
     """The filter or the events that were given, and what would happen."""
-    filters = {name: asked[name] for name in _PARTS if asked.get(name)}
-    event_ids = asked.getlist("event")
-    to = asked.get("to", type=int)
-    matching = _matching(bridge(), filters, event_ids, to if to is not None and 0 <= to < 2**62 else None)
-    return {"filters": filters, "event_ids": event_ids, "plan": plan_notes(matching, _DONE[verb])}
-
-
-def _matching(here: Bridge, filters: dict[str, str], event_ids: Sequence[str], to: int | None) -> list[Chosen]:
-    status = filters.get("status")
-    if bool(filters) == bool(event_ids) or (status is not None and status not in get_args(EventStatus)):
-        abort(400, "select events by webhook, status or text, or by their ids")
-    if len(event_ids) > _SINGLE:
-        abort(400, f"at most {_SINGLE} events can be named")
-    if event_ids:
-        return sorted(map(chosen, here.store.queries.listed(event_ids).values()), key=lambda event: event.seq)
-    before = to + 1 if to else None
-    query = EventFilter(filters.get("webhook"), status, before, text=filters.get("text"))  # type: ignore[arg-type]
-    return choose(here, query, most=_AT_ONCE)
+    asked = asked_for(given)
+    plan = plan_notes(chosen_of(bridge(), asked), _DONE[verb])
+    return {"filters": asked.filters, "event_ids": asked.event_ids, "plan": plan}
 
 
 # --- the API ------------------------------------------------------------------------------------------------
@@ -109,8 +89,10 @@ def one_by_api(event_id: str, verb: str) -> Response:
 @blueprint.post("/api/events/reopen", defaults=_REOPEN)
 def many_by_api(verb: str) -> Response:
     what, given = _DONE[verb], object_of(notes.ToNote)
-    filters = {name: value for name in _PARTS if (value := getattr(given, name))}
-    plan = plan_notes(_matching(bridge(), filters, given.event_ids, None), what)
+    filters = parts_of(given.model_dump(include=set(PARTS)))
+    if filters and given.event_ids:
+        raise BadFilter("select events by a filter, or by their ids")
+    plan = plan_notes(chosen_of(bridge(), Asked(filters, given.event_ids)), what)
     if given.dry_run:
         return _answer(notes.NotePlan.of(plan, chosen=plan.total, to_confirm=plan.to_confirm))
     by = ", ".join(f"{name} {value}" for name, value in filters.items()) or "id"

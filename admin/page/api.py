@@ -5,25 +5,29 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
-from flask import Blueprint, Response, abort, jsonify, request
+from flask import Blueprint, Response, abort, jsonify, request, url_for
 
-from admin.api import objects
+from admin.api import event_list, objects
 from admin.api.base import ApiObject, as_json
 from admin.api.openapi import description, parameters
 from admin.api.rejections import Rejection
 from admin.bridge import DAY
 from admin.check.health import what_is_wrong
 from admin.check.state import state_of
+from admin.events.asking import check_webhook, parts_of, search_of
+from admin.events.failures import failures as failures_of
 from admin.events.replay import replay as replay_event
+from admin.events.words import around
 from admin.explain.explainer import Explainer
 from admin.page.context import changed
 from admin.page.json_body import object_of
 from admin.page.pages import bridge
 from admin.urls import url_of
 from criteria.suggestions import did_you_mean
-from store.records import EventFilter, EventStatus
+from store.records import EventStatus, iso
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
 
@@ -93,21 +97,30 @@ def webhooks() -> Response:
 @blueprint.get("/events")
 def events() -> Response:
     here = bridge()
-    status = request.args.get("status")
-    if status is not None and status not in _STATUSES:
-        abort(400, f"status must be one of {', '.join(_STATUSES)}")
+    filters = parts_of(request.args)
     before = request.args.get("before")
-    found = here.events(
-        EventFilter(
-            webhook=request.args.get("webhook"),
-            status=status,  # type: ignore[arg-type]
-            text=request.args.get("text"),
-            before_seq=here.event(before).seq if before else None,
-            limit=_limit(50),
-        )
-    )
-    targets = here.targets_by_event(found)
-    return _answer([objects.Event.of(event, targets=targets[event.id]) for event in found])
+    query = search_of(here, filters)
+    limit = _limit(50)
+    page = here.page(replace(query, before_seq=here.event(before).seq if before else None, limit=limit))
+    shown = here.told(page.events)
+    targets = here.targets_by_event(shown)
+    surroundings = around(here, shown, targets)
+    answer = _answer([event_list.event_in_list(event, targets[event.id], surroundings) for event in shown])
+    older = shown[-1].id if len(shown) == limit else page.searched_to.id if page.searched_to else None
+    if older is not None:
+        link = url_for(".events", **filters, limit=limit, before=older)  # type: ignore[arg-type]
+        answer.headers["Link"] = f'<{link}>; rel="next"'
+    if page.searched_to is not None and len(shown) < limit:
+        answer.headers["Searched-Since"] = str(iso(page.searched_to.received_at))
+    return answer
+
+
+@blueprint.get("/failures")
+def failures() -> Response:
+    here = bridge()
+    webhook = request.args.get("webhook")
+    check_webhook(here, webhook)
+    return _answer(event_list.Failures.of(failures_of(here, webhook)))
 
 
 @blueprint.get("/events/<event_id>")
@@ -150,6 +163,7 @@ def task(task_id: str) -> Response:
 
 @blueprint.get("/rejections")
 def rejections() -> Response:
+    check_webhook(bridge(), request.args.get("webhook"))
     found = bridge().store.queries.rejections(
         request.args.get("webhook"), _limit(50), filtered=request.args.get("filtered") == "true"
     )

@@ -13,10 +13,12 @@ from admin.bridge import NotFound
 from admin.definitions.writer import CantWrite, Changed
 from admin.events.acknowledge import CantNote
 from admin.events.replay import CantReplay
+from admin.events.search import BadFilter
 from admin.page import (
     acknowledging,
     api,
     console,
+    event_list,
     listening,
     live,
     orkes_api,
@@ -99,6 +101,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_error_handler(CantWrite, lambda error: _error(409, str(error)))
     app.register_error_handler(Changed, lambda error: _error(409, str(error)))
     app.register_error_handler(CantNote, lambda error: _error(409, str(error)))
+    app.register_error_handler(BadFilter, lambda error: _error(400, str(error)))
     app.register_error_handler(CantReplay, lambda error: _error(409, str(error)))
     app.register_error_handler(StillRefused, lambda error: _error(409, f"It is still refused: {error}"))
     app.register_error_handler(NotAllowed, lambda error: _error(403, str(error)))
@@ -107,7 +110,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_error_handler(NewerStore, _on_no_store)
     app.register_error_handler(Exception, _on_bug)
 
-    app.register_blueprint(pages.blueprint)
+    app.register_blueprint(event_list.blueprint)  # that of `pages`, with the list's routes
     app.register_blueprint(rejections.api)
     app.register_blueprint(live.blueprint)
     app.register_blueprint(api.blueprint)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, cast, get_args
+from typing import Any, cast
 from urllib.parse import quote
 
 from flask import (
@@ -22,7 +21,6 @@ from flask import (
     request,
     url_for,
 )
-from werkzeug.datastructures import MultiDict
 
 from admin.bridge import DAY, Bridge
 from admin.check.health import ago, what_is_wrong
@@ -30,8 +28,6 @@ from admin.check.state import state_of
 from admin.cli.tables import plain, pretty
 from admin.events.paths import select
 from admin.events.replay import replay as replay_event
-from admin.events.replay import replay_all
-from admin.events.replay_plan import Plan, choose, plan_of
 from admin.events.send import as_curl, delivery_of
 from admin.explain.explainer import Explainer
 from admin.markdown import as_html, as_text
@@ -42,14 +38,10 @@ from admin.page.readiness import Readiness
 from admin.urls import url_of
 from criteria.descriptions import criterion_in_words
 from criteria.descriptions import shown as shown_value
-from store.records import EventFilter, EventStatus, iso
-
-_REPLAYED_AT_ONCE = 1000
-"""Events; for more, use the command line, which paces them."""
+from store.records import EventFilter, iso
 
 blueprint = Blueprint("pages", __name__)
 
-STATUSES = get_args(EventStatus)
 PAGE = 50
 _TASKS_EXPLAINED = 100
 _LONGEST_SHOWN = 100_000
@@ -70,7 +62,7 @@ def overview() -> str:
     state = state_of(here, _now())
     text = request.args.get("name", "").strip()
     names = [name for name in here.definitions.by_name if text.lower() in name.lower()]
-    first = request.args.get("from", 0, type=_seq)
+    first = request.args.get("from", 0, type=seq)
     paused = here.store.pauses.paused()
     webhooks = [
         {
@@ -104,36 +96,6 @@ def overview() -> str:
     )
 
 
-@blueprint.get("/events")
-def events() -> str:
-    here = bridge()
-    status = request.args.get("status")
-    query = EventFilter(
-        webhook=request.args.get("webhook") or None,
-        status=status if status in STATUSES else None,  # type: ignore[arg-type]
-        text=request.args.get("text") or None,
-        before_seq=request.args.get("before", type=_seq),
-        limit=PAGE + 1,
-    )
-    found = here.events(query)
-    page = found[:PAGE]
-    asked = {"webhook": query.webhook, "status": query.status, "text": query.text}
-    filters: dict[str, Any] = {key: value for key, value in asked.items() if value}
-    many = len(choose(here, replace(query, before_seq=None), most=_REPLAYED_AT_ONCE + 1)) if filters else 0
-    return render(
-        "events.html",
-        many=many,
-        too_many=many > _REPLAYED_AT_ONCE,
-        events=page,
-        targets=here.targets_by_event(page),
-        filters=filters,
-        names=sorted({*here.definitions.by_name, *filter(None, [query.webhook])}),
-        statuses=STATUSES,
-        older=url_for(".events", **filters, before=page[-1].seq) if len(found) > PAGE else None,
-        newest=url_for(".events", **filters) if query.before_seq else None,
-    )
-
-
 @blueprint.get("/events/<event_id>")
 def event(event_id: str) -> str:
     here = bridge()
@@ -158,44 +120,6 @@ def event(event_id: str) -> str:
         webhook=webhook,
         tasks_explained=_TASKS_EXPLAINED,
     )
-
-
-@blueprint.get("/replay")
-def ask_replay() -> str:
-    """Asks for confirmation before events are replayed."""
-    filters, plan = _plan_for(request.args)
-    return render("replay.html", filters=filters, plan=plan)
-
-
-@blueprint.post("/replay")
-def replay_many() -> str:
-    """Replays exactly the events that were confirmed."""
-    filters, plan = _plan_for(request.form)
-    if not plan.chosen:
-        return render("replay.html", filters=filters, plan=plan)
-    if request.form.get("number") != str(len(plan.chosen)):
-        # Events have come or gone since then: what was confirmed is not what would happen.
-        return render("replay.html", filters=filters, plan=plan, changed=True)
-    *_, progress = replay_all(bridge(), plan)
-    for webhook, number in sorted(progress.replayed.items()):
-        changed("replayed", webhook, f"{number} events, by {', '.join(f'{k} {v}' for k, v in filters.items())}")
-    return render("replayed.html", filters=filters, progress=progress)
-
-
-def _plan_for(asked: MultiDict[str, str]) -> tuple[dict[str, str], Plan]:
-    """The filter that was given, and what a replay of the events that match it would do."""
-    filters = {key: asked[key] for key in ("webhook", "status", "text") if asked.get(key)}
-    status = filters.get("status")
-    if not filters or (status is not None and status not in STATUSES):
-        abort(400, "select events by webhook, status or text")
-    to = asked.get("to", type=_seq)
-    query = EventFilter(
-        filters.get("webhook"),
-        status,  # type: ignore[arg-type]
-        before_seq=to + 1 if to else None,
-        text=filters.get("text"),
-    )
-    return filters, plan_of(bridge(), choose(bridge(), query, most=_REPLAYED_AT_ONCE))
 
 
 @blueprint.post("/events/<event_id>/replay")
@@ -304,7 +228,7 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _seq(text: str) -> int:
+def seq(text: str) -> int:
     number = int(text)
     if not 0 <= number < 2**63 - 1:
         abort(400)

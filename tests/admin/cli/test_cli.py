@@ -188,7 +188,8 @@ def test_webhooks_of_broken_definitions_are_1(cli: Cli, sample: Sample) -> None:
 def test_events_are_listed_newest_first_with_their_targets(cli: Cli, sample: Sample) -> None:
     found = json.loads(cli("events", "--json").stdout)
     assert [one["eventId"] for one in found] == list(reversed(sample.events.values()))
-    assert [set(one) for one in found] == [{"eventId", "webhook", "status", "receivedAt", "deliveryId", "targets"}] * 6
+    names = {"eventId", "webhook", "status", "receivedAt", "deliveryId", "targets"}
+    assert [set(one) for one in found] == [names | {"type", "summary", "statusInWords", "effects"}] * 6
     delivered = found[-1]
     assert delivered["status"] == "delivered"
     assert [(one["kind"], one["state"], one["workflowId"]) for one in delivered["targets"]] == [

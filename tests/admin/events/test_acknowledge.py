@@ -70,7 +70,7 @@ def test_events_of_several_webhooks_need_a_yes(cli: Cli, sample: Sample) -> None
         (["last", "--status", "failed"], "leave out the options that select many"),
         (["--status", "failed"], "say why the event needs nothing"),
         (["--status", "failed", "--reason", "x" * 501], "the reason is too long"),
-        (["--status", "failed", "--reason", "x", "--since", "yesterday"], "'yesterday' is not a duration"),
+        (["--status", "failed", "--reason", "x", "--since", "yesterday"], "'yesterday' is not a time"),
     ],
 )
 def test_what_makes_no_sense_is_wrong_usage(cli: Cli, arguments: list[str], words: str) -> None:

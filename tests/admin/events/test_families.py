@@ -79,7 +79,7 @@ def test_an_event_names_its_replays_and_they_name_it(cli: Cli, client: FlaskClie
     shown = json.loads(cli("events", "show", old, "--json").stdout)
     assert shown["resolvedBy"] == second
     assert shown["replays"] == [{"eventId": first, "status": "failed"}, {"eventId": second, "status": "delivered"}]
-    assert client.get("/events?status=failed").text.count("resolved</span>") == 2
+    assert client.get("/events?status=failed").text.count("resolved by replay</span>") == 2
     page = client.get(f"/events/{old}").text
     assert f'<dt>Resolved by</dt><dd><a class="id" href="/events/{second}">' in page
     assert f'<dt>Replayed as</dt><dd><a class="id" href="/events/{first}">' in page

@@ -21,7 +21,7 @@ from admin.cli import follow
 from admin.events.follow import Follower
 from admin.events.replay import replay, replay_all
 from admin.events.replay_plan import Plan, choose, plan_of
-from store.records import Decision, Event, EventFilter, NewEvent, NewTarget, Result, Term, new_event_id
+from store.records import Decision, Event, EventFilter, EventPage, NewEvent, NewTarget, Result, Term, new_event_id
 from tests.admin.conftest import Cli
 from tests.admin.events.test_families import finish
 from tests.admin.page.test_app import form_of
@@ -98,7 +98,7 @@ def test_since_and_after_bound_what_is_chosen(cli: Cli, sample: Sample) -> None:
         ([], "which events?"),
         (["--rate", "5/s"], "which events?"),
         (["--status", "failed", "--rate", "fast"], "'fast' is not a rate"),
-        (["--status", "failed", "--since", "yesterday"], "'yesterday' is not a duration"),
+        (["--status", "failed", "--since", "yesterday"], "'yesterday' is not a time"),
         (["id", "--status", "failed"], "leave out the options that select many"),
         (["id", "--dry-run"], "leave out the options that select many"),
     ],
@@ -110,6 +110,7 @@ def test_what_makes_no_sense_is_wrong_usage(cli: Cli, arguments: list[str], word
 def test_what_cannot_be_replayed_is_left_out_and_said(cli: Cli, sample: Sample) -> None:
     fail(sample, 2)
     fail(sample, 1, webhook="gone-webhook")
+    sample.store.hidden_paths.keep({"gone-webhook": ()})
     result = cli("events", "replay", *MARKED, "--rate", "1000/s", code=1)
     assert result.stdout == "2 of 3 events replayed\n"
     assert "1 left out: the webhook gone-webhook is no longer defined" in result.stderr
@@ -254,6 +255,7 @@ def test_a_person_is_asked(sample: Sample, answer: str, number: int) -> None:
 def test_events_of_webhooks_that_are_gone_are_named_before(cli: Cli, sample: Sample) -> None:
     fail(sample, 1)
     fail(sample, 2, webhook="gone-webhook")
+    sample.store.hidden_paths.keep({"gone-webhook": ()})
     result = cli("events", "replay", *MARKED, "--dry-run")
     assert result.stdout.endswith("2 left out: the webhook gone-webhook is no longer defined\n")
     found = json.loads(cli("events", "replay", *MARKED, "--dry-run", "--json").stdout)
@@ -335,8 +337,9 @@ class OneEvent:
         self.event = event
         self.queries = self
 
-    def events(self, query: EventFilter) -> list[Event]:
-        return [self.event] if query.before_seq is None or self.event.seq < query.before_seq else []
+    def page(self, query: EventFilter) -> EventPage:
+        before = query.before_seq is None or self.event.seq < query.before_seq
+        return EventPage([self.event] if before and self.event.seq > query.after_seq else [])
 
     def events_of(self, ids: list[str]) -> dict[str, Event]:
         return {self.event.id: self.event} if self.event.id in ids else {}

@@ -138,7 +138,7 @@ def test_replay(client: FlaskClient, sample: Sample) -> None:
     ("path", "described", "status"),
     [
         ("/api/events?status=odd", "/api/events", 400),
-        ("/api/events?since=2h", "/api/events", 400),
+        ("/api/events?newer=2h", "/api/events", 400),
         ("/api/overview?limit=1", "/api/overview", 400),
         ("/api/events/nothing?limit=1", "/api/events/{eventId}", 400),
         ("/api/events?limit=0", "/api/events", 400),

@@ -117,7 +117,7 @@ def test_events_are_listed_and_filtered(client: FlaskClient, sample: Sample) -> 
     assert sample.events["refused"] in text
     assert sample.events["delivered"] not in text
     assert "No events match." in page(client, "/events?text=%00%3Cnothing%3E")
-    assert page(client, "/events?status=odd&before=x") == page(client, "/events")
+    assert page(client, "/events?before=x") == page(client, "/events")
 
 
 def test_events_are_paged(client: FlaskClient, sample: Sample) -> None:

@@ -1,0 +1,95 @@
+"""What people ask a list of events for: the same words on the page, the command line and in the API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, get_args
+
+from admin.bridge import NotFound
+from admin.events.search import BadFilter, Search, Where
+from config.durations import parse_duration
+from criteria.suggestions import did_you_mean
+from store.records import EventFilter, EventStatus
+
+if TYPE_CHECKING:
+    from admin.bridge import Bridge
+
+STATUSES: tuple[str, ...] = (*get_args(EventStatus), "unresolved", "resolved")
+"""What a list can be asked for: the statuses, failed events that still need somebody, and those that a replay
+resolved."""
+PARTS = ("webhook", "status", "type", "text", "where", "failure", "since", "until")
+"""The parts of a filter."""
+_MOST_CONDITIONS = 10
+
+
+def parts_of(given: Mapping[str, Any]) -> dict[str, str]:
+    """The parts of a filter among these values, as they are repeated in links; conditions are one per line."""
+    found = {}
+    for name in PARTS:
+        value = given.getlist(name) if hasattr(given, "getlist") else given.get(name)
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if text := "\n".join(value.strip() for value in values if value and value.strip()):
+            found[name] = text if name == "where" else text.splitlines()[0]
+    return found
+
+
+def search_of(bridge: Bridge, parts: Mapping[str, str], now: int | None = None) -> Search:
+    """What the parts ask for. Raises BadFilter, and NotFound for a webhook that was never there."""
+    status = parts.get("status")
+    if status is not None and status not in STATUSES:
+        raise BadFilter(f"there is no status {status}: {did_you_mean(status, STATUSES)}")
+    check_webhook(bridge, parts.get("webhook"))
+    conditions = parts.get("where", "").splitlines()
+    if len(conditions) > _MOST_CONDITIONS:
+        raise BadFilter(f"at most {_MOST_CONDITIONS} conditions can be given")
+    failure = parts.get("failure")
+    since, until = (_time_of(parts.get(name), now) for name in ("since", "until"))
+    if since is not None and until is not None and since >= until:
+        raise BadFilter("since must be before until")
+    return Search(
+        webhook=parts.get("webhook"),
+        status="failed" if failure is not None else status if status in get_args(EventStatus) else None,  # type: ignore[arg-type]
+        unresolved=status == "unresolved",
+        resolved=status == "resolved",
+        type=parts.get("type"),
+        text=parts.get("text"),
+        where=tuple(map(Where.parse, conditions)),
+        failure=failure,
+        since=since,
+        until=until,
+    )
+
+
+def check_webhook(bridge: Bridge, name: str | None) -> None:
+    """Raises NotFound, with the names there are, for a webhook that isn't defined and has never received anything.
+
+    While definitions can't be read, any webhook may be in them.
+    """
+    known = bridge.definitions.by_name
+    if name is None or name in known or bridge.definitions.errors:
+        return
+    queries = bridge.store.queries
+    if not queries.events(EventFilter(name, limit=1, listing=True)) and not queries.rejections(name, 1):
+        raise NotFound(f"no webhook {name}: {did_you_mean(name, known) if known else 'none is defined'}")
+
+
+def _time_of(text: str | None, now: int | None) -> int | None:
+    """Unix milliseconds of ``2h`` (ago), ``2026-01-31`` or ``2026-01-31T12:00`` (UTC unless it says otherwise)."""
+    if text is None:
+        return None
+    try:
+        return (now if now is not None else int(time.time() * 1000)) - int(parse_duration(text) * 1000)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text.strip().upper().replace("Z", "+00:00"))
+    except ValueError:
+        raise BadFilter(f"{text!r} is not a time: write a duration, such as 2h, or 2026-01-31T12:00 in UTC") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp() * 1000)
+
+
+def names_for(bridge: Bridge, chosen: str | None) -> Sequence[str]:
+    """The webhooks that a list offers."""
+    return sorted({*bridge.definitions.by_name, *filter(None, [chosen])})

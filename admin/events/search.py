@@ -1,0 +1,200 @@
+"""Events for a list: what the store finds, looked at once more where SQL can't say, or must not be asked.
+
+A value at a JSONPath is compared here, with the criteria's own equality. So is text in an event of which something is
+hidden: whether it is found must say nothing about what nobody may see.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from admin.events.failure_reasons import reason_of
+from criteria.equality import Key, comparison_key
+from criteria.jsonpath import BadPath, compile_path
+from store.hiding import Hidden, masked, masked_in_list
+from store.protocols import Queries
+from store.records import Event, EventFilter, EventPage
+
+_STEP = 200
+"""Events that are looked at together."""
+_EXAMINED = 20_000
+"""Events that are looked at for one list, at most."""
+_SMALL = 100_000
+"""Characters of a payload that is read together with others."""
+_CHARACTERS = 100_000_000
+"""Characters of payloads that are read for one list, at most."""
+_UNESCAPED = re.compile(r"[A-Za-z0-9 _.:@-]+")
+"""What every JSON encoder writes as it is."""
+_ANY = ("",)
+"""Found in every payload, but only within the bounds of a search."""
+
+
+class BadFilter(ValueError):
+    """The filter can't be used; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """``$.path=value``: an event whose payload has this value at this JSONPath."""
+
+    path: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Where:
+        """Raises BadFilter."""
+        problem = f"{text} is not a condition: write $.path=value"
+        for place in (match.start() for match in re.finditer("=", text)):
+            path, value = text[:place].strip(), text[place + 1 :].strip()
+            if not path.startswith("$"):
+                break
+            try:
+                compile_path(path)
+            except BadPath as error:
+                problem = f"{text} is not a condition: {error}"
+            else:
+                return cls(path, value)
+        raise BadFilter(problem)
+
+    def holds(self, document: object) -> bool:
+        """Whether one of the values that the path selects is this one: as text, as a number or as true or false."""
+        return any(comparison_key(found) in _keys(self.value) for found in compile_path(self.path)(document))
+
+    @property
+    def contains(self) -> tuple[str, ...]:
+        """Text that the payload of such an event must have."""
+        if not re.fullmatch(r"\$(?:\.[A-Za-z_]\w*)+", self.path, re.ASCII) or self.path.startswith("$._webhook"):
+            return ()
+        name = f'"{self.path.rpartition(".")[2]}"'
+        if self.value.isdecimal():  # as a number it may be written 4711, 4711.0 or 4.711e3
+            return tuple(filter(None, (name, self.value[1:].rstrip("0"))))
+        return (name,) if _keys(self.value) != {self.value} else (name, *_longest(self.value))
+
+
+@lru_cache(maxsize=64)
+def _keys(value: str) -> frozenset[Key]:
+    """What is equal to the value as it is written: the text, and the number if it is one."""
+    try:
+        number = json.loads(value)
+    except ValueError:
+        return frozenset({value})
+    return frozenset({value, comparison_key(number)}) if isinstance(number, (int, float)) else frozenset({value})
+
+
+@dataclass(frozen=True, slots=True)
+class Search(EventFilter):
+    """Which events people ask for."""
+
+    where: tuple[Where, ...] = ()
+    """All of these must hold."""
+    failure: str | None = None
+    """Only failed events with this reason (`admin.events.failure_reasons`)."""
+
+
+def search(queries: Queries, hide: Callable[[str], Hidden], query: EventFilter) -> EventPage:
+    """The newest matching events, as people may see them in a list, and how far they were searched for.
+
+    `hide`: webhook → what must not be shown of its events.
+    """
+    looking = _Looking(queries, hide, query if isinstance(query, Search) else Search(**_fields(query)))
+    return looking.page()
+
+
+def _fields(query: EventFilter) -> dict[str, Any]:
+    return {name: getattr(query, name) for name in EventFilter.__dataclass_fields__}
+
+
+class _Looking:
+    """One search."""
+
+    def __init__(self, queries: Queries, hide: Callable[[str], Hidden], query: Search):
+        self._queries = queries
+        self._hide = hide
+        self._query = query
+        self._characters = _CHARACTERS
+        text = query.text or ""
+        self._folds = not text.isascii()  # the databases fold only ASCII
+        contains = [piece for where in query.where for piece in where.contains] + (
+            _longest(text) if self._folds else []
+        )
+        self._asked = replace(
+            query,
+            text=None if self._folds else query.text,
+            contains=(*query.contains, *(contains or (_ANY if query.where or self._folds else ()))),
+            listing=True,
+        )
+
+    def page(self) -> EventPage:
+        query, asked, found = self._query, self._asked, list[Event]()
+        examined, searched_to = 0, None
+        is_exact = not (query.where or query.failure or self._folds)
+        step = query.limit if is_exact else _STEP
+        while True:
+            page = self._queries.page(replace(asked, limit=step))
+            if searched_to is None and page.searched_to is not None:
+                searched_to = page.searched_to
+                asked = replace(asked, after_seq=searched_to.seq - 1)
+            found += self._matching(page.events)
+            examined += len(page.events)
+            if len(found) >= query.limit or len(page.events) < step:
+                return EventPage(found[: query.limit], searched_to)
+            if examined >= _EXAMINED or self._characters <= 0:
+                return EventPage(found[: query.limit], page.events[-1])
+            asked = replace(asked, before_seq=page.events[-1].seq)
+
+    def _matching(self, events: Sequence[Event]) -> list[Event]:
+        """Those of the events that match, as they are shown."""
+        shown = {event.id: masked_in_list(event, self._hide(event.webhook)) for event in events}
+        if self._query.type is not None:
+            shown = {id_: event for id_, event in shown.items() if event.type is not None}
+        if self._query.failure is not None:
+            reasons = self._reasons(list(shown))
+            shown = {id_: event for id_, event in shown.items() if self._query.failure in reasons.get(id_, ())}
+        to_read = [id_ for id_, event in shown.items() if self._must_be_read(event)]
+        for id_ in self._not_matching(to_read) if to_read else ():
+            del shown[id_]
+        return list(shown.values())
+
+    def _reasons(self, event_ids: Sequence[str]) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for target in self._queries.targets_of(event_ids):
+            if target.state == "failed":
+                found.setdefault(target.event_id, set()).add(reason_of(target.error))
+        return found
+
+    def _must_be_read(self, event: Event) -> bool:
+        return bool(self._query.where) or self._folds or bool(self._query.text and self._hide(event.webhook) != ())
+
+    def _not_matching(self, event_ids: Sequence[str]) -> list[str]:
+        small = self._queries.events_up_to(event_ids, _SMALL)
+        left = []
+        for event_id in event_ids:
+            event = small.get(event_id) or self._queries.event(event_id)
+            self._characters -= len(event.payload) if event else 0
+            if event is None or not self._matches(event):
+                left.append(event_id)
+        return left
+
+    def _matches(self, event: Event) -> bool:
+        try:
+            shown = masked(event, self._hide(event.webhook))
+            document = shown.document()
+        except ValueError:  # it can't be read
+            return False
+        return all(where.holds(document) for where in self._query.where) and self._has_text(shown)
+
+    def _has_text(self, event: Event) -> bool:
+        text = (self._query.text or "").casefold()
+        payload = event.payload
+        readable = json.dumps(json.loads(payload), ensure_ascii=False) if self._folds else ""
+        return any(text in found.casefold() for found in (event.id, event.delivery_id or "", payload, readable))
+
+
+def _longest(text: str) -> list[str]:
+    """The longest piece of the text that stands in JSON as it is, if there is one."""
+    return sorted(_UNESCAPED.findall(text), key=len)[-1:]

@@ -1,0 +1,88 @@
+"""An event's status and effects in words: the same wherever events are listed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from store.records import Event, SetAside, Target
+
+if TYPE_CHECKING:
+    from admin.bridge import Bridge
+
+_DAY = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What an event's status depends on besides the event and its targets."""
+
+    now: int
+    paused: Mapping[str, int]
+    """Webhook → since when it is paused."""
+    events: Mapping[str, SetAside]
+    """Event → why it is set aside."""
+    targets: Mapping[str, SetAside]
+    """Number of a target → why it is set aside."""
+
+
+def around(bridge: Bridge, events: Iterable[Event], targets: Mapping[str, Sequence[Target]]) -> Around:
+    """What the statuses of these events depend on."""
+    pending = [event.id for event in events if event.status == "pending"]
+    calls = [str(target.id) for id_ in pending for target in targets.get(id_, ()) if target.state == "pending"]
+    items = bridge.store.quarantine.items
+    return Around(
+        bridge.store.now(),
+        bridge.store.pauses.paused() if pending else {},
+        {item.id: item for item in items("event", ids=pending)} if pending else {},
+        {item.id: item for item in items("target", ids=calls)} if calls else {},
+    )
+
+
+def status_in_words(event: Event, targets: Sequence[Target], around: Around) -> str:
+    """``held until 12:31 UTC``, ``retrying (3 tries, next 12:02 UTC)``, ``resolved by replay``, …"""
+    if event.status != "pending":
+        if event.resolved_by is not None:
+            return "resolved by replay"
+        return f"{event.status}, acknowledged" if event.acknowledged_at is not None else event.status
+    waiting = [target for target in targets if target.state == "pending"]
+    aside = around.events.get(event.id) or next(
+        (item for target in waiting if (item := around.targets.get(str(target.id)))), None
+    )
+    if aside is not None:
+        return f"quarantined ({_tries(aside.tries)}, next {_clock(aside.due_at, around.now)})"
+    if event.decided_at is None:
+        return "paused" if event.webhook in around.paused else "to be decided"
+    if event.hold == "held":
+        return f"held until {_clock(event.hold_until, around.now)}"
+    if event.hold == "recheck":
+        return "free again"
+    tried = [target for target in waiting if target.attempts]
+    if tried:
+        next_at = min(target.due_at for target in tried)
+        return f"retrying ({_tries(max(one.attempts for one in tried))}, next {_clock(next_at, around.now)})"
+    return "being delivered"
+
+
+def effects_in_words(targets: Iterable[Target]) -> str:
+    """``completed 2 tasks, started 1 workflow``; empty if nothing has come of it."""
+    done = Counter(target.kind for target in targets if target.state == "done")
+    found = []
+    if completed := done["complete"]:
+        found.append(f"completed {completed} task{'s' if completed > 1 else ''}")
+    if started := done["start"]:
+        found.append(f"started {started} workflow{'s' if started > 1 else ''}")
+    return ", ".join(found)
+
+
+def _tries(number: int) -> str:
+    return f"{number} {'try' if number == 1 else 'tries'}"
+
+
+def _clock(at: int, now: int) -> str:
+    """The time of day, with the date if it is another day's."""
+    form = "%H:%M UTC" if at // _DAY == now // _DAY else "%Y-%m-%d %H:%M UTC"
+    return datetime.fromtimestamp(at / 1000, timezone.utc).strftime(form)

@@ -1,0 +1,125 @@
+"""The list of events, what is done with many of them, and failures in groups."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from flask import make_response, request, url_for
+from flask.typing import ResponseReturnValue
+
+from admin.bridge import Bridge, NotFound
+from admin.events import asking
+from admin.events.failures import failures as failures_of
+from admin.events.replay import replay_all
+from admin.events.replay_plan import Plan, choose, plan_of
+from admin.events.search import BadFilter, Search
+from admin.events.words import around, effects_in_words, status_in_words
+from admin.page.chosen_events import AT_ONCE, Asked, asked_for, chosen_of
+from admin.page.context import changed
+from admin.page.pages import PAGE, bridge, render, seq
+from admin.page.pages import blueprint as blueprint
+from store.records import Event, EventPage
+
+
+@blueprint.get("/events")
+def events() -> ResponseReturnValue:
+    here = bridge()
+    filters = asking.parts_of(request.args)
+    before = request.args.get("before", type=seq)
+    problem = None
+    page, many = EventPage(()), 0
+    try:
+        query = asking.search_of(here, filters)
+        page = here.page(_limited(query, before, PAGE + 1))
+        many = len(choose(here, query, most=AT_ONCE + 1)) if filters else 0
+    except (BadFilter, NotFound) as error:
+        problem = str(error)
+    shown = here.told(page.events[:PAGE])
+    answer = make_response(
+        render(
+            "events.html",
+            problem=problem,
+            many=many,
+            too_many=many > AT_ONCE,
+            rows=_rows(here, shown),
+            filters=filters,
+            names=asking.names_for(here, filters.get("webhook")),
+            statuses=asking.STATUSES,
+            searched_to=page.searched_to if len(page.events) <= PAGE else None,
+            older=_older(page, filters),
+            newest=url_for(".events", **filters) if before else None,  # type: ignore[arg-type]
+        )
+    )
+    answer.status_code = 200 if problem is None else 400
+    return answer
+
+
+def _limited(query: Search, before: int | None, limit: int) -> Search:
+    return replace(query, before_seq=before, limit=limit)
+
+
+def _older(page: EventPage, filters: dict[str, str]) -> str | None:
+    """Where the list goes on: after the last one that is shown, or where the search ended."""
+    before: int | None = None
+    if len(page.events) > PAGE:
+        before = page.events[PAGE - 1].seq
+    elif page.searched_to is not None:
+        before = page.searched_to.seq
+    return url_for(".events", **filters, before=before) if before is not None else None  # type: ignore[arg-type]
+
+
+def _rows(here: Bridge, events: list[Event]) -> list[dict[str, Any]]:
+    targets = here.targets_by_event(events)
+    surroundings = around(here, events, targets)
+    return [
+        {
+            "event": event,
+            "status": status_in_words(event, targets[event.id], surroundings),
+            "effects": effects_in_words(targets[event.id]),
+            "errors": [target for target in targets[event.id] if target.state == "failed"],
+        }
+        for event in events
+    ]
+
+
+@blueprint.get("/failures")
+def failures() -> str:
+    here = bridge()
+    webhook = request.args.get("webhook") or None
+    asking.check_webhook(here, webhook)
+    return render(
+        "failures.html",
+        found=failures_of(here, webhook),
+        webhook=webhook,
+        names=asking.names_for(here, webhook),
+    )
+
+
+@blueprint.get("/replay")
+def ask_replay() -> str:
+    """Asks for confirmation before events are replayed."""
+    asked = asked_for(request.args)
+    return render("replay.html", asked=asked, filters=asked.filters, plan=_plan_for(asked))
+
+
+@blueprint.post("/replay")
+def replay_many() -> str:
+    """Replays exactly the events that were confirmed."""
+    asked = asked_for(request.form)
+    plan = _plan_for(asked)
+    if not plan.chosen:
+        return render("replay.html", asked=asked, filters=asked.filters, plan=plan)
+    if request.form.get("number") != str(len(plan.chosen)):
+        # Events have come or gone since then: what was confirmed is not what would happen.
+        return render("replay.html", asked=asked, filters=asked.filters, plan=plan, changed=True)
+    *_, progress = replay_all(bridge(), plan)
+    for webhook, number in sorted(progress.replayed.items()):
+        changed("replayed", webhook, f"{number} events, by {asked}")
+    return render("replayed.html", filters=asked.filters, progress=progress)
+
+
+def _plan_for(asked: Asked) -> Plan:
+    """What a replay of the chosen events would do."""
+    here = bridge()
+    return plan_of(here, chosen_of(here, asked))

@@ -1,0 +1,64 @@
+"""Statuses and effects in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from admin.events.words import Around, effects_in_words, status_in_words
+from store.records import Event, SetAside, Target
+
+NOW = 1_769_860_800_000
+"""2026-01-31 12:00 UTC."""
+MINUTE, DAY = 60_000, 86_400_000
+HELD = Event(1, "e", "w", NOW, None, "{}", {}, {}, "pending", NOW + 31 * MINUTE, NOW, "held", None, None)
+CALL = Target(1, "e", "complete", "flow", "w1", "t1", "ref", None, None, "pending", 0, None, None, None, NOW, NOW, None)
+ASIDE = SetAside("event", "e", "w", "why", NOW, 3, NOW + 2 * MINUTE)
+
+
+def words(event: Event, *targets: Target, **around: Any) -> str:
+    return status_in_words(event, targets, replace(Around(NOW, {}, {}, {}), **around))
+
+
+def test_a_held_event_says_until_when() -> None:
+    assert words(HELD) == "held until 12:31 UTC"
+    assert words(replace(HELD, hold_until=NOW + DAY)) == "held until 2026-02-01 12:00 UTC"
+
+
+def test_an_undecided_event_of_a_paused_webhook_is_paused() -> None:
+    undecided = replace(HELD, decided_at=None, hold="no")
+    assert words(undecided) == "to be decided"
+    assert words(undecided, paused={"w": NOW}) == "paused"
+    assert words(HELD, paused={"w": NOW}) == "held until 12:31 UTC"
+
+
+def test_a_call_that_failed_says_how_often_and_when_it_is_tried_next() -> None:
+    called = replace(HELD, hold="no")
+    again = replace(CALL, attempts=3, due_at=NOW + 2 * MINUTE)
+    assert words(called, CALL) == "being delivered"
+    assert words(called, CALL, again) == "retrying (3 tries, next 12:02 UTC)"
+    assert words(called, replace(again, attempts=1)) == "retrying (1 try, next 12:02 UTC)"
+    assert words(called, replace(again, state="claimed")) == "being delivered"
+
+
+def test_what_is_set_aside_is_quarantined() -> None:
+    assert words(HELD, events={"e": ASIDE}) == "quarantined (3 tries, next 12:02 UTC)"
+    called = replace(HELD, hold="no")
+    assert words(called, CALL, targets={"1": replace(ASIDE, tries=1)}) == "quarantined (1 try, next 12:02 UTC)"
+    assert words(replace(HELD, hold="recheck")) == "free again"
+
+
+@pytest.mark.parametrize("status", ["delivered", "expired", "ignored", "failed"])
+def test_an_event_that_ended_says_how(status: Any) -> None:
+    ended = replace(HELD, status=status, hold="no")
+    assert words(ended, CALL, events={"e": ASIDE}) == status
+    assert words(replace(ended, acknowledged_at=NOW)) == f"{status}, acknowledged"
+    assert words(replace(ended, acknowledged_at=NOW, resolved_by="r")) == "resolved by replay"
+
+
+def test_effects_are_counted() -> None:
+    done, started = replace(CALL, state="done"), replace(CALL, kind="start", state="done")
+    assert effects_in_words([done, done, started]) == "completed 2 tasks, started 1 workflow"
+    assert effects_in_words([CALL, replace(CALL, state="failed"), replace(CALL, state="skipped")]) == ""
