@@ -10,9 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import pytest
+
 from testkit.processes import ROOT
 
 RECIPES = sorted(page.stem for page in (ROOT / "docs" / "recipes").glob("*.md") if page.stem != "README")
+
+SHARE_A_BRIDGE = pytest.mark.xdist_group("tests/acceptance/documents")
+"""The tests of all pages run in one process, where they share Conductor and a bridge."""
 
 _CONSOLES = re.compile(r"^( *)```(?:console|sh|bash)?\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _NORMAL = {

@@ -9,10 +9,10 @@ import pytest
 from testkit import sample
 from testkit.client import Conductor
 from testkit.processes import ROOT
-from tests.acceptance.document import RECIPES, Document, recipe
+from tests.acceptance.document import RECIPES, SHARE_A_BRIDGE, Document, recipe
 from tests.acceptance.shell import Shell, Workplace
 
-pytestmark = pytest.mark.xdist_group("documents")
+pytestmark = SHARE_A_BRIDGE
 
 PAGES = {
     path: Document(path)
