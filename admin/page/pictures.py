@@ -69,7 +69,7 @@ def _bars(title: str, columns: list[dict[str, int]], this: int, number: int) -> 
 
 def ceiling_for(most: int) -> int:
     """The end of the axis: a round number, and so is half of it."""
-    steps = (factor * 10**power for power in range(19) for factor in (1, 2, 4))
+    steps = (factor * 10**power for power in range(19) for factor in (1, 2, 4, 6, 8))
     return next((step for step in steps if step >= max(most, 2)), most)
 
 

@@ -22,6 +22,7 @@ from werkzeug.serving import make_server
 
 from admin.page.app import create_app
 from config.settings import Settings
+from tests.admin.conductor import standing_in
 from tests.admin.sample import Sample, make_sample, settings_for
 
 _ARGUMENTS = (
@@ -117,10 +118,12 @@ def save_pictures(folder: Path) -> None:
     """Writes overview.png, explain.png, new.png, webhook.png and phone.png."""
     folder.mkdir(parents=True, exist_ok=True)
     folder, before = folder.absolute(), Path.cwd()
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory() as work, standing_in() as conductor:
+        conductor.has("build", "deploy", "on_push", "order_flow", "release", "sample_webhook_for_slack")
         os.chdir(work)  # so that the pictures tell of config/webhooks.yaml
         Path("config").mkdir()
-        sample = make_sample(Path("config"), bridge_webhooks=Path("config"), bridge_admin_writes=True)
+        given = {"bridge_webhooks": Path("config"), "bridge_admin_writes": True, "conductor_server_url": conductor.url}
+        sample = make_sample(Path("config"), **given)
         _fill_pictures(sample)
         with serving_page(sample.settings) as url, browser() as driver:
             for name, path, width, height in (

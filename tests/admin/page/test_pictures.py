@@ -56,7 +56,7 @@ def test_a_chart_has_axes_a_title_for_each_hour_and_the_same_numbers_as_a_table(
 
 
 @pytest.mark.parametrize(
-    ("most", "ceiling"), [(0, 2), (2, 2), (3, 4), (7, 10), (23, 40), (401, 1000), (10**25, 10**25)]
+    ("most", "ceiling"), [(0, 2), (2, 2), (3, 4), (7, 8), (23, 40), (401, 600), (900, 1000), (10**25, 10**25)]
 )
 def test_the_axis_ends_at_a_round_number(most: int, ceiling: int) -> None:
     assert ceiling_for(most) == ceiling
