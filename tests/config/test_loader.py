@@ -499,7 +499,7 @@ def webhook(**keys: str) -> str:
         ),
         (
             {"platform": "slak"},
-            "platform: unknown platform 'slak'; did you mean slack? known are aws-sns, bitbucket, calendly",
+            "platform: unknown platform 'slak'; did you mean slack? known are adyen, alertmanager, asana",
         ),
         ({"platform": "facebook"}, "verify_token: missing: platform facebook needs it; add verify_token: ${NAME}"),
         ({"platform": "google-pubsub", "service_account": "a@b"}, "audience: missing: platform google-pubsub needs it"),
