@@ -111,12 +111,12 @@ def test_the_keyboard_is_enough(driver: Chrome, url: str) -> None:
     assert skip.location["x"] >= 0
     skip.send_keys(Keys.ENTER)
     assert driver.switch_to.active_element.tag_name == "main"
-    reached = []
-    for _ in range(6):
+    reached: list[str] = []
+    while "/events/0" not in str(driver.switch_to.active_element.get_attribute("href")) and len(reached) < 20:
         driver.switch_to.active_element.send_keys(Keys.TAB)
         reached.append(driver.switch_to.active_element.tag_name)
-    assert reached[:4] == ["select", "select", "input", "button"]
-    assert reached[4] == "a"
+    assert reached[:3] == ["select", "select", "input"]
+    assert "button" in reached
     driver.switch_to.active_element.send_keys(Keys.ENTER)
     await_true(driver, lambda: driver.title.startswith("Event ") and driver.current_url != f"{url}/events")
 
