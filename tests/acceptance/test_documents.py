@@ -32,6 +32,7 @@ OTHERS = {
     "CONTRIBUTING.md": "its commands run the tests",
     "docs/adding-a-platform.md": "it makes a platform; every platform of ours was made so",
     "docs/admin.md": "needs the packages' own processes; its commands are in tests/admin",
+    "docs/agents.md": "needs an agent's own program; the server that it talks to has tests of its own",
     "docs/incoming-webhooks.md": "tests/admin/page/test_incoming_webhooks_page.py makes what it makes",
     "docs/kubernetes.md": "needs a cluster: tests/cluster",
     "docs/operations.md": "needs root, systemd or a container engine: tests/deploy",
