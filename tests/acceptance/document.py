@@ -23,6 +23,7 @@ _CONSOLES = re.compile(r"^( *)```(?:console|sh|bash)?\n(.*?)^\1```$", re.MULTILI
 _NORMAL = {
     r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b": "ID",
     r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)": "TIME",
+    r"\b\d\d:\d\d UTC": "CLOCK",
     r"\bsha256:[0-9a-f]+…?": "DIGEST",
     r"\b(localhost|127\.0\.0\.1):\d+": "localhost:PORT",
     r"\b\d+(\.\d+)? (ms|s|min|h)\b": "SPAN",
