@@ -182,6 +182,8 @@ class Target:
     once_key: str | None = None
     """The once key of a start (`store.once`)."""
     once_while: OnceWhile | None = None
+    input: str | None = None
+    """What the entry of a start says its input is, as JSON (`criteria.inputs`); None for the whole payload."""
     failing_since: int | None = None
     """Since when Conductor has answered it with 5xx, or its workflow couldn't be looked up; None if neither."""
     only_versions: tuple[int, ...] | None = None
@@ -214,6 +216,8 @@ class NewTarget:
     correlation_id: str | None = None
     once_key: str | None = None
     once_while: OnceWhile | None = None
+    input: str | None = None
+    """As in `Target`."""
     only_versions: tuple[int, ...] | None = None
     """For a completion in doubt, whose workflow couldn't be looked up: the versions, one of which it must have."""
     not_before: int = 0

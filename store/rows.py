@@ -53,12 +53,12 @@ _NO_CRITERIA = '""'
 """It matches nothing."""
 TARGET = (
     "id, event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
-    " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while, failing_since,"
-    " only_versions, failures"
+    " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while, input,"
+    " failing_since, only_versions, failures"
 )
 NEW_TARGET = (
     "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
-    " claimed_by, claimed_at, due_at, created_at, once_key, once_while, only_versions"
+    " claimed_by, claimed_at, due_at, created_at, once_key, once_while, input, only_versions"
 )
 """Without the webhook, which is taken from the event."""
 WORKFLOW = "id, version, root_id, root_started_at, root_correlation_id"
@@ -126,6 +126,7 @@ def new_target_row(event_id: str, new: NewTarget, claimed_by: str | None, now: i
         now,
         new.once_key,
         new.once_while,
+        new.input,
         json.dumps(new.only_versions) if new.only_versions is not None else None,
     )
 

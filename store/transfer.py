@@ -43,7 +43,7 @@ TABLES = (
         "targets",
         "id",
         "event_id webhook kind workflow workflow_id task_id reference_name version correlation_id state attempts error"
-        " claimed_by claimed_at due_at not_sent created_at settled_at once_key once_while failing_since"
+        " claimed_by claimed_at due_at not_sent created_at settled_at once_key once_while input failing_since"
         " only_versions failures",
     ),
     _table("decision_parts", "event_id number", "targets"),

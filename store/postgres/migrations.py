@@ -149,6 +149,7 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("kept_deliveries", _KEPT_DELIVERIES),
     ("raw_deliveries_and_duplicates", _DELIVERIES),
     ("stories", STORIES),
+    ("inputs", "ALTER TABLE bridge.targets ADD COLUMN input TEXT"),
 )
 """Name and statements of each step, in their order."""
 

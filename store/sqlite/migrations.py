@@ -330,6 +330,12 @@ def stories(db: Database) -> None:
     _run(db, STORIES.replace("bridge.", ""))
 
 
+@migrations()
+def inputs(db: Database) -> None:
+    """The input that a start's entry asks for, as its definition says, in JSON."""
+    db.execute("ALTER TABLE targets ADD COLUMN input TEXT")
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

@@ -66,7 +66,7 @@ def filled(store: Store) -> Store:
     for number in range(20):
         more = {"type": f"type {number}", "telling": {"$.a": str(number)}, "raw": raw}
         arrive(store, f"e{number}", delivery_id=f"d{number}", **more)
-    once = NewTarget("start", "flow", correlation_id="c", once_key="key", once_while="running")
+    once = NewTarget("start", "flow", correlation_id="c", once_key="key", once_while="running", input="{}")
     decide(store, "e0", completion(1), once)
     decide(store, "e1", hold="held")
     for target in store.claims.claim("me", NOW + 9, 0, 9):

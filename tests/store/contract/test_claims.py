@@ -168,6 +168,14 @@ def test_a_tasks_state_follows_from_its_target(store: Store, outcome: TargetStat
     assert store.queries.task("t1").state == state  # type: ignore[union-attr]
 
 
+def test_a_start_keeps_what_its_entry_says_of_its_input(store: Store) -> None:
+    """An edit of the definition doesn't change what is decided, whoever makes the call."""
+    asked = '{"order":"$.data.id","text":"\\ud800"}'
+    decide(store, arrive(store), replace(start(1), input=asked), start(2))
+    assert [target.input for target in store.claims.claim("one", NOW, 0, 9)] == [asked, None]
+    assert [target.input for target in store.queries.targets_of(["e1"])] == [asked, None]
+
+
 def test_a_completion_in_doubt_keeps_its_versions_and_if_it_is_unfit_task_and_event_are_free(store: Store) -> None:
     store.tasks.adopt(ME, [task(1), task(2)], NOW)
     made = (replace(completion(1), only_versions=(1, 20_240_101_1200)), replace(completion(2), only_versions=()))

@@ -133,7 +133,7 @@ def test_a_task_that_another_event_has_is_left_to_it(store: Store, large: Decisi
 def test_what_a_target_is_comes_back_from_its_part() -> None:
     targets = [
         NewTarget("complete", "é\ud800", "w", "t", "ref", only_versions=(1, 2)),
-        NewTarget("start", "flow", version=3, correlation_id="e#2", once_key="k", once_while="kept"),
+        NewTarget("start", "flow", version=3, correlation_id="e#2", once_key="k", once_while="kept", input='{"a":1}'),
     ]
     [[(event_id, _, part)]] = rows.large_parts(Decision("e1", "pending", "no", tuple(targets)))
     assert (event_id, rows.targets_in(part)) == ("e1", targets)
