@@ -422,7 +422,7 @@ def test_a_file_instead_of_a_folder_is_said(tmp_path: Path) -> None:
     page = Page(tmp_path, bridge_webhooks=file)
     answer = page.client.get("/new")
     assert answer.status_code == 409
-    assert "must be a folder" in answer.text
+    assert "is not a folder: to create webhooks, set BRIDGE_WEBHOOKS to one" in answer.text
 
 
 @pytest.mark.parametrize("name", ["..%2f..%2fetc", "a%00b", "%2e%2e", "<script>"])
