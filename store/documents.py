@@ -56,10 +56,11 @@ def _may_name_webhook(payload: str) -> bool:
 
 
 def _metadata_of(event: NewEvent | Event) -> dict[str, Any]:
-    return {
+    about = {
         "name": event.webhook,
         "eventId": event.id,
         "receivedAt": iso(event.received_at),
         "headers": event.headers,
         "query": event.query,
     }
+    return about if event.claims is None else {**about, "claims": event.claims}

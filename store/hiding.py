@@ -22,8 +22,8 @@ Hidden = Sequence[str] | None
 
 
 def masked(event: Event, hide: Hidden) -> Event:
-    """The event with each value at these JSONPaths blanked in payload, headers and query, and left out of what it
-    tells. The delivery id is blanked too: it may be such a value, or a digest against which guesses can be tested.
+    """The event with each value at these JSONPaths blanked in payload, headers, query and claims, and left out of what
+    it tells. The delivery id is blanked too: it may be such a value, or a digest against which guesses can be tested.
     """
     event = _telling_less(event, hide)
     if hide is None:
@@ -32,6 +32,7 @@ def masked(event: Event, hide: Hidden) -> Event:
             payload=json.dumps({"hidden": BLANK}),
             headers=dict.fromkeys(event.headers, BLANK),
             query=dict.fromkeys(event.query, BLANK),
+            claims=None if event.claims is None else dict.fromkeys(event.claims, BLANK),
             delivery_id=BLANK if event.delivery_id is not None else None,
         )
     if not hide:
@@ -39,12 +40,13 @@ def masked(event: Event, hide: Hidden) -> Event:
     document = event.document()
     shown = _masked(document, hide)
     about = shown.pop("_webhook", None)
-    about = about if isinstance(about, dict) else {"headers": BLANK, "query": BLANK}
+    about = about if isinstance(about, dict) else {"headers": BLANK, "query": BLANK, "claims": BLANK}
     return replace(
         event,
         payload=json.dumps(shown, ensure_ascii=False),
         headers=_of(event.headers, about.get("headers")),
         query=_of(event.query, about.get("query")),
+        claims=None if event.claims is None else _of(event.claims, about.get("claims")),
         delivery_id=BLANK if event.delivery_id is not None else None,
     )
 

@@ -65,6 +65,8 @@ class NewEvent:
     """The address that sent it."""
     proof: str | None = None
     """How it was verified, in words."""
+    claims: Mapping[str, Any] | None = None
+    """What the token that proved it says, if one did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,8 @@ class Event:
     """Since when it is acknowledged: it asks nothing of anybody."""
     resolved_by: str | None = None
     """The replay that delivered what this event didn't."""
+    claims: Mapping[str, Any] | None = None
+    """As in `NewEvent`."""
     unreadable: str | None = None
     """Why the stored event can't be read; None if it can. Others on the same page aren't affected."""
 

@@ -31,7 +31,8 @@ TABLES = (
         "events",
         "seq",
         "id webhook received_at delivery_id payload headers query hold_until replay_of status decided_at held"
-        " settled_at type telling origin only_target acknowledged_at resolved_by remote proof scan_at decided_by notes",
+        " settled_at type telling origin only_target acknowledged_at resolved_by remote proof scan_at decided_by notes"
+        " claims",
     ),
     _table(
         "tasks",

@@ -118,6 +118,7 @@ class WholeEvent(Event):
     resolved_by: str | None = Field(description="the replay that delivered what this event didn't")
     headers: dict[str, str]
     query: dict[str, Any]
+    claims: dict[str, Any] | None = Field(description="what the token said that proved it")
     payload: dict[str, Any]
 
 

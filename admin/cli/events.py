@@ -114,7 +114,7 @@ def show(here: Here, event_id: str, as_json: bool) -> None:
         return
     _echo_event(event, meaning)
     echo_story(found.story)
-    for name, values in (("headers", event.headers), ("query", event.query)):
+    for name, values in (("claims", event.claims), ("headers", event.headers), ("query", event.query)):
         if values:
             click.echo(f"\n{name}:")
             for key, value in values.items():

@@ -56,6 +56,7 @@ def _add(bridge: Bridge, event_id: str, delivery_id: str | None, only: OneTarget
                 received_at=now,
                 payload=event.payload,
                 headers=event.headers,
+                claims=event.claims,
                 query=event.query,
                 hold_until=now + int(hold * 1000),
                 delivery_id=delivery_id,

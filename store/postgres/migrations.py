@@ -150,6 +150,7 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("raw_deliveries_and_duplicates", _DELIVERIES),
     ("stories", STORIES),
     ("inputs", "ALTER TABLE bridge.targets ADD COLUMN input TEXT"),
+    ("claims", "ALTER TABLE bridge.events ADD COLUMN claims TEXT"),
 )
 """Name and statements of each step, in their order."""
 

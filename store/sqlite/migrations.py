@@ -336,6 +336,12 @@ def inputs(db: Database) -> None:
     db.execute("ALTER TABLE targets ADD COLUMN input TEXT")
 
 
+@migrations()
+def claims(db: Database) -> None:
+    """What the token says that proved an event's delivery, in JSON."""
+    db.execute("ALTER TABLE events ADD COLUMN claims TEXT")
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,13 @@ def test_headers_and_query_can_be_hidden() -> None:
     assert shown.query == {"q": BLANK}
     assert json.loads(shown.payload) == PAYLOAD
     assert masked(event(), []) == event()
+
+
+def test_claims_can_be_hidden() -> None:
+    proven = replace(event(), claims={"email": "robin@example.com", "scope": "orders"})
+    assert masked(proven, ["$._webhook.claims.email"]).claims == {"email": BLANK, "scope": "orders"}
+    assert masked(proven, ["$._webhook.claims"]).claims == dict.fromkeys(("email", "scope"), BLANK)
+    assert masked(proven, None).claims == dict.fromkeys(("email", "scope"), BLANK)
 
 
 def test_page_api_and_command_line_show_no_hidden_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

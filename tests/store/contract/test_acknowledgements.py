@@ -86,6 +86,16 @@ def test_where_an_event_came_from_and_how_it_was_decided_is_kept(store: Store) -
     assert event(store, "e1").decided_at == NOW, "the first decision counts"
 
 
+def test_the_claims_of_a_token_stay_with_its_event_and_lists_do_without(store: Store) -> None:
+    claims = {"iss": "https://login.example.com", "roles": ["a"], "text": "\ud800"}
+    arrive(store, "e1", claims=claims)
+    arrive(store, "e2")
+    assert [event(store, name).claims for name in ("e1", "e2")] == [claims, None]
+    assert event(store, "e1").document()["_webhook"]["claims"] == claims
+    assert "claims" not in event(store, "e2").document()["_webhook"]
+    assert store.queries.listed(["e1"])["e1"].claims is None
+
+
 def test_the_newest_attempts_that_failed_are_kept(store: Store) -> None:
     decide(store, arrive(store), start())
     for number in range(1, 13):
