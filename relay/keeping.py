@@ -5,11 +5,12 @@ A stranger can cause any number of refusals. So little is kept until it is writt
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import structlog
 
@@ -121,11 +122,15 @@ class Keeper:
 
 
 def without_secrets(delivery: KeptDelivery, webhook: Webhook, proof: frozenset[str]) -> KeptDelivery | None:
-    """The delivery without headers that may hold a secret; None if one of the webhook's secrets occurs in it.
+    """The delivery without headers that may hold a secret; None if one of the webhook's secrets occurs in it, or if it
+    can't be told from a repetition without one of those headers.
 
     `proof`: lower-case names of the headers that the signature is in.
     """
-    headers = {name: value for name, value in delivery.headers.items() if _may_be_kept(name, proof)}
+    identity = _identity_of(webhook)
+    headers = {name: value for name, value in delivery.headers.items() if _may_be_kept(name, proof | identity)}
+    if not identity & delivery.headers.keys() <= headers.keys():
+        return None
     places = [delivery.body, delivery.query.encode(), unquote_to_bytes(delivery.query)]
     places += [value.encode("latin-1", "replace") for value in headers.values()]
     if any(secret in place for secret in _secrets_of(webhook) for place in places):
@@ -133,16 +138,25 @@ def without_secrets(delivery: KeptDelivery, webhook: Webhook, proof: frozenset[s
     return replace(delivery, headers=headers)
 
 
-def _may_be_kept(name: str, proof: frozenset[str]) -> bool:
+def _identity_of(webhook: Webhook) -> frozenset[str]:
+    """The header that tells the webhook's deliveries apart, if its definition names one."""
+    header = webhook.dedup.header if webhook.dedup is not None else None
+    return frozenset() if header is None else frozenset({header.lower()})
+
+
+def _may_be_kept(name: str, needed: frozenset[str]) -> bool:
     if name in NEVER_KEPT:
         return False
-    if name in proof or "signature" in name or name in _NO_CREDENTIALS:
+    if name in needed or "signature" in name or name in _NO_CREDENTIALS:
         return True
     return _CREDENTIALS.isdisjoint(name.replace("_", "-").split("-"))
 
 
 def _secrets_of(webhook: Webhook) -> Iterator[bytes]:
-    """The secrets, with and without the prefix that some platforms show them with."""
+    """The secrets, with and without the prefix that some platforms show them with, and as JSON and forms write them.
+
+    The body isn't decoded instead, as a stranger's could take long.
+    """
     given = [*(webhook.secret or ()), *(webhook.signature.secret if webhook.signature is not None else ())]
     if webhook.verify_token is not None:
         given.append(webhook.verify_token)
@@ -150,4 +164,6 @@ def _secrets_of(webhook: Webhook) -> Iterator[bytes]:
         text = secret.get_secret_value()
         for part in {text, text.removeprefix("whsec_")}:
             if len(part) >= _SHORT:
-                yield part.encode()
+                quoted = quote(part, safe="")
+                lower = re.sub("%..", lambda found: found[0].lower(), quoted)
+                yield from {form.encode() for form in (part, part.replace("/", r"\/"), quoted, lower)}

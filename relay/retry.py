@@ -54,7 +54,7 @@ def events_of(route: Route, kept: KeptDelivery, now: int) -> list[NewEvent]:
     """
     delivery, body = verify(route, kept)
     try:
-        events = route.parser.events(delivery, body, now)
+        events = route.parser.events(delivery, body, now, remote=kept.remote)
     except BadBody as error:
         raise StillRefused(str(error)) from None
     if not events:

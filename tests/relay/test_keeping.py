@@ -74,13 +74,27 @@ def test_a_header_that_may_hold_a_secret_is_not_kept(name: str, make_relay: Make
     assert "nearly-the-token" not in repr(one)
 
 
-@pytest.mark.parametrize("place", ["header", "query", "quoted query", "body"])
+@pytest.mark.parametrize(("header", "number"), [("X-Dedup-Key", 1), ("Authorization", 0)])
+def test_the_header_that_tells_deliveries_apart_is_kept_or_else_nothing(
+    header: str, number: int, make_relay: MakeRelay
+) -> None:
+    relay = make_relay(HUB | {"dedup": {"header": header}})
+    post(relay, **{header: "number-1"})
+    found = kept(relay)
+    assert len(found) == number
+    assert all(one.headers[header.lower()] == "number-1" for one in found)
+
+
+@pytest.mark.parametrize("place", ["header", "query", "quoted query", "body", "escaped body", "form", "lower form"])
 def test_a_delivery_with_the_secret_itself_is_not_kept(place: str, make_relay: MakeRelay) -> None:
     secret = "whsec_/0123456789abcdef"
     relay = make_relay(HUB | {"secret": ["another-0123456789", secret]})
     query = {"query": f"?s={secret}", "quoted query": "?s=whsec_%2F0123456789abcdef"}.get(place, "")
     headers = {"X-Hub": f"my {secret}"} if place == "header" else {}
-    body = BODY if place != "body" else f'{{"a": "{secret.removeprefix("whsec_")}"}}'
+    given = secret.removeprefix("whsec_")
+    bodies = {"body": given, "escaped body": given.replace("/", "\\/"), "form": given.replace("/", "%2F")}
+    bodies["lower form"] = given.replace("/", "%2f")
+    body = f'{{"a": "{bodies[place]}"}}' if place in bodies else BODY
     assert relay.client.post(f"/webhook/hub{query}", data=body, headers=headers).status_code == 401
     assert kept(relay) == []
     assert len(relay.rejections()) == 1

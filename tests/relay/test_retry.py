@@ -13,6 +13,7 @@ import pytest
 
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
+from relay.keeping import without_secrets
 from relay.retry import StillRefused, events_of
 from relay.route import Route
 from store.keeping import KeptDelivery
@@ -120,3 +121,18 @@ def test_a_corrected_public_url_counts_where_the_url_is_signed(tmp_path: Path) -
     delivery = kept({"X-Square-HmacSha256-Signature": signature}, b"{}", query="a=1", path="/api/webhook/")
     assert events_of(route(hook, tmp_path, "https://hooks.example.com"), delivery, 1)
     assert "signature" in why_not(hook, delivery, tmp_path)
+
+
+def test_it_has_the_delivery_id_that_the_senders_own_repetition_has(tmp_path: Path) -> None:
+    webhook = CHAT | {"platform": "github", "dedup": {"header": "X-Dedup-Key"}}
+    there = route(webhook, tmp_path)
+    delivery = kept(signing.github(SECRET, BODY, "d-1") | {"X-Dedup-Key": "number-1"})
+    cleaned = without_secrets(delivery, there.webhook, there.verification.secret_headers)
+    assert cleaned is not None
+    (again,), (own,) = events_of(there, cleaned, 1), events_of(there, delivery, 1)
+    assert again.delivery_id == own.delivery_id
+
+
+def test_the_event_says_from_where_it_came(tmp_path: Path) -> None:
+    (event,) = events_of(route(CHAT, tmp_path), of_chat(), 1)
+    assert event.remote == "192.0.2.1"
