@@ -12,24 +12,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from config.durations import Duration, Size
 from config.rates import Rate
 from config.references import NOT_LOOKED_UP, UNRESOLVED
+from config.starts import Start
+from config.strict_model import StrictModel
 from config.value_types import (
-    LARGEST_VERSION,
     Expected,
     HeaderName,
     HeaderValues,
@@ -44,7 +34,6 @@ from config.value_types import (
     Versions,
     check_answer,
     check_may_hold,
-    error_detail,
     from_list,
     is_key,
 )
@@ -57,78 +46,7 @@ DEFAULT_TOLERANCE = 300.0
 """Seconds by which a signed timestamp may differ from now, unless the webhook or its platform says otherwise."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @classmethod
-    def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-        """The violated rules about several keys: the key to point at (None for the whole), and the message."""
-        return iter(())
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _all_at_once(cls, value: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
-        """Validates, and adds violated rules to the errors of single keys."""
-        details: list[InitErrorDetails] = []
-        if isinstance(value, dict):
-            written = {key: item for key, item in value.items() if item is not None}
-            details.extend(
-                error_detail("rule", message, () if key is None else (key,)) for key, message in cls.rules(written)
-            )
-        model = None
-        try:
-            model = handler(value)
-        except ValidationError as error:
-            details.extend(
-                error_detail(found["type"], found["msg"], found["loc"], found.get("ctx"))
-                for found in error.errors(include_url=False, include_input=False)
-            )
-        if details:
-            raise ValidationError.from_exception_data(cls.__name__, details, hide_input=True)
-        return model
-
-
-class Once(_Model):
-    """Which starts count as the same."""
-
-    key: JsonPath = Field(
-        description="a JSONPath into the payload: starts with the same value there are made only once",
-        examples=["$.ticket.id"],
-    )
-    while_: Literal["running", "kept"] = Field(
-        default="running",
-        alias="while",
-        description="running: as long as the workflow runs; kept: as long as its event is kept",
-    )
-
-
-class Start(_Model):
-    """A workflow that the webhook starts."""
-
-    workflow: Name = Field(description="the workflow's name in Conductor", examples=["on_push"])
-    version: int | None = Field(
-        default=None,
-        ge=1,
-        le=LARGEST_VERSION,
-        description="the version to start; the latest by default",
-        examples=[3],
-    )
-    when: dict[JsonPath, Expected] = Field(
-        default={},
-        description="JSONPath → expected value, as in a task's matches, or operators; all must hold",
-        examples=[{"$.action": "opened"}],
-    )
-    once: Once | None = Field(
-        default=None,
-        description="one workflow for one value of a key, not one for each event",
-        examples=[{"key": "$.ticket.id", "while": "running"}],
-    )
-    unless: Literal["taken"] | None = Field(
-        default=None, description="taken: only if no waiting task takes the event: resume, or else start"
-    )
-
-
-class Signature(_Model):
+class Signature(StrictModel):
     """An HMAC scheme of a custom sender."""
 
     secret: Secrets = Field(
@@ -175,7 +93,7 @@ class Signature(_Model):
                 break
 
 
-class Dedup(_Model):
+class Dedup(StrictModel):
     """Where a custom sender puts the id that stays the same when it delivers again."""
 
     header: HeaderName | None = Field(default=None, description="a header", examples=["X-Delivery-Id"])
@@ -192,7 +110,7 @@ _CONTENT_TYPE = re.compile(rf'{_WORD}/{_WORD}(?:[ \t]*;[ \t]*{_WORD}=(?:{_WORD}|
 """Safe in a header: nothing in it can start another header."""
 
 
-class Respond(_Model):
+class Respond(StrictModel):
     """The answer to an accepted or filtered delivery."""
 
     status: int = Field(default=200, ge=200, le=299, description="the status, 200 to 299", examples=[202])
@@ -221,7 +139,7 @@ class Respond(_Model):
                 yield "body", f"the body is not JSON, as content_type says: {error}; fix it, or write it as a mapping"
 
 
-class Accept(_Model):
+class Accept(StrictModel):
     """How many proven deliveries a webhook takes."""
 
     rate: Rate = Field(description="proven deliveries, at most; others are answered 429", examples=["200/s"])
@@ -235,7 +153,7 @@ class Accept(_Model):
         return self.burst or max(1, math.ceil(2 * self.rate))
 
 
-class Webhook(_Model):
+class Webhook(StrictModel):
     """One webhook: a URL, how its deliveries are verified, and which workflows its events reach."""
 
     name: UrlPart = Field(description="unique; the URL is /webhook/NAME", examples=["github-deploys"])

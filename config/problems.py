@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from config.model import Dedup, Once, Respond, Signature, Start, Webhook
+from config.model import Dedup, Respond, Signature, Webhook
+from config.starts import Once, Start
 from config.yaml_lines import Where
 from criteria.suggestions import did_you_mean
 

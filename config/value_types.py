@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, WithJsonSchema
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from criteria.inputs import find_faults as find_input_faults
 from criteria.jsonpath import compile_path
 from criteria.operators import NAMES, SCHEMA_MARK, Operators, find_faults, is_operators
 
@@ -141,6 +142,14 @@ def _check_expected(value: object) -> object:
     return value
 
 
+def _check_input(value: object) -> object:
+    """Checked part by part, so that each error has its own line."""
+    faults = [error_detail("rule", message, where) for where, message in find_input_faults(value)]
+    if faults:
+        raise ValidationError.from_exception_data("input", faults, hide_input=True)
+    return value
+
+
 def _inner_operator(value: object) -> str | None:
     if isinstance(value, dict):
         return next((key for key in value if key in NAMES), None) or next(
@@ -235,3 +244,6 @@ Expected = Annotated[
     ),
 ]
 """A value to equal, or a mapping of operators."""
+
+Input = Annotated[dict[str, Any], BeforeValidator(_check_input), WithJsonSchema({"type": "object"})]
+"""What a start's workflow gets: constants, and JSONPaths that stand for what they select."""

@@ -1,6 +1,7 @@
 """Webhook definitions: what relay, worker and admin import of them.
 
-The model is in `config.model`, the loader in `config.loader`, the texts of problems in `config.problems`.
+The models are in `config.model` and `config.starts`, the loader is in `config.loader`, the texts of problems are in
+`config.problems`.
 """
 
 from config.loader import Definitions, load_definitions
@@ -12,11 +13,11 @@ from config.model import (
     Dedup,
     Respond,
     Signature,
-    Start,
     Webhook,
     WebhooksFile,
 )
 from config.problems import DefinitionsError, Problem
+from config.starts import Start
 
 __all__ = [
     "DEFAULT_HOLD",

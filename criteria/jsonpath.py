@@ -13,6 +13,7 @@ from typing import Any
 
 from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import parse
+from jsonpath_ng.jsonpath import JSONPath
 
 from criteria.evaluator import Unsupported, compile_expression
 from criteria.nodes import Find, Node, Steps, TooCostly
@@ -62,6 +63,11 @@ def parse_path(path: str) -> Select:
     return select
 
 
+def selects_one(path: str) -> bool:
+    """Whether the path can select one value at most, whatever the document. Raises BadPath."""
+    return _plain(path) is not None or _is_definite(_expression(path))
+
+
 def blank(document: Any, path: str, value: Any) -> Any:
     """The document, changed in place, with everything that the path selects replaced.
 
@@ -89,6 +95,22 @@ def blank(document: Any, path: str, value: Any) -> Any:
     return document
 
 
+_DEFINITE = frozenset({"Root", "This", "Parent", "Len", "Path", "Str", "Split", "SortedThis"})
+
+
+def _is_definite(expression: Any) -> bool:
+    """Whether the parsed path selects one value at most, whatever the document."""
+    kind = type(expression).__name__.lstrip("_")
+    if kind in ("Child", "Operation"):
+        sides = (expression.left, expression.right)
+        return all(not isinstance(side, JSONPath) or _is_definite(side) for side in sides)
+    if kind == "Fields":
+        return len(expression.fields) == 1 and expression.fields[0] != "*"
+    if kind == "Index":
+        return len(getattr(expression, "indices", None) or (expression.index,)) == 1
+    return kind in _DEFINITE
+
+
 def _plain(path: str) -> tuple[str | int, ...] | None:
     """Like `plain_steps`. Raises BadPath if the text isn't a path."""
     if not isinstance(path, str) or not path.strip():
@@ -100,9 +122,14 @@ def _plain(path: str) -> tuple[str | int, ...] | None:
 
 def _parse(path: str) -> Find:
     try:
-        return compile_expression(parse(path))
+        return compile_expression(_expression(path))
     except Unsupported as error:
         raise BadPath(f"{path!r} can't be evaluated: {error}") from None
+
+
+def _expression(path: str) -> Any:
+    try:
+        return parse(path)
     except JSONPathError as error:
         raise BadPath(f"{path!r} is not a JSONPath: {error}") from None
     except Exception as error:  # the parser leaks a few of its internal errors

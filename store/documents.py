@@ -7,6 +7,8 @@ import re
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from criteria.inputs import filled, value_at
+
 if TYPE_CHECKING:
     from store.records import Event, NewEvent
 
@@ -48,6 +50,16 @@ def text_of(event: Event, metadata: bool = True) -> str:
     inner = payload[1:-1].rstrip()
     added = json.dumps(_metadata_of(event), separators=(",", ":"))
     return "".join(("{", inner, "," if inner else "", '"_webhook":', added, "}"))
+
+
+def input_of(event: Event, written: str, most: int) -> str:
+    """What a start gets whose entry has this `input` (JSON), as JSON text of at most this many characters.
+
+    Its paths may read `_webhook` whatever the webhook's `metadata` says. Raises InputTooLarge, or ValueError if the
+    payload can't be read.
+    """
+    document = document_of(event)
+    return filled(json.loads(written), lambda path: value_at(path, document), most)
 
 
 def _may_name_webhook(payload: str) -> bool:

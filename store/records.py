@@ -131,6 +131,14 @@ class Event:
         self._must_be_readable()
         return documents.text_of(self, metadata)
 
+    def input(self, written: str, most: int) -> str:
+        """What a start gets whose entry has this `input` (JSON), as JSON text of at most this many characters.
+
+        Raises InputTooLarge, or ValueError if the stored event can't be read.
+        """
+        self._must_be_readable()
+        return documents.input_of(self, written, most)
+
     def _must_be_readable(self) -> None:
         if self.unreadable is not None:
             raise ValueError(self.unreadable)

@@ -200,6 +200,9 @@ class Start(ApiObject):
     holds: bool
     reason: str
     criteria: list[Criterion]
+    input: dict[str, Any] | str | None = Field(
+        None, description="what its workflow gets, or why that can't be shown; only where the entry has an `input`"
+    )
 
 
 class Task(ApiObject):

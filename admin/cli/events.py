@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from textwrap import indent
 from typing import Any
 
 import click
@@ -179,6 +180,8 @@ def _echo_starts(found: EventExplanation) -> None:
         if not start.criteria:
             click.echo(f"  {plain(start.reason)}")
         _echo_criteria(start.criteria)
+        if start.input_text is not None:
+            click.echo(indent(plain(f"input: {start.input_text}", lines=True), "  "))
 
 
 def _echo_finding(finding: Comparison) -> None:

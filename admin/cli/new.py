@@ -33,6 +33,13 @@ from store.records import Change
 )
 @click.option("--start", "starts", multiple=True, metavar="WORKFLOW[:VERSION]", help="A workflow that it starts.")
 @click.option("--when", metavar="'$.PATH: VALUE'", multiple=True, help="A condition for the start; all must hold.")
+@click.option(
+    "--input",
+    "inputs",
+    metavar="'NAME: $.PATH'",
+    multiple=True,
+    help="What the started workflow gets: a path or constant.",
+)
 @click.option("--header", help="custom: the header that carries the secret or, with --signature, the signature.")
 @click.option("--signature", is_flag=True, help="custom: the header carries an HMAC-SHA256 signature of the body.")
 @click.option("--verify-token", help="facebook, whatsapp: the token of Meta's challenge.")
@@ -117,10 +124,13 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
         starts = [str(click.prompt("Workflow that it starts (empty for none)", default="", show_default=False))]
     if given["when"] and not any(starts):
         raise click.UsageError("--when is a condition of --start: which workflow is to start? Add --start WORKFLOW")
+    if given["inputs"] and not any(starts):
+        raise click.UsageError("--input is of --start: which workflow is to start? Add --start WORKFLOW")
     form.receivers = "\n".join(receivers)
     for start in filter(None, starts):
         workflow, _, version = start.partition(":")
-        form.starts.append({"workflow": workflow, "version": version, "when": "\n".join(given["when"])})
+        when, its_input = "\n".join(given["when"]), "\n".join(given["inputs"])
+        form.starts.append({"workflow": workflow, "version": version, "when": when, "input": its_input})
     return form
 
 

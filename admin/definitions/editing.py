@@ -7,7 +7,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from admin.definitions.forms import MORE, WebhookForm, receiver_line
+from admin.definitions.forms import MORE, START_PARTS, WebhookForm, receiver_line
 from admin.definitions.values import Keys, from_yaml_value, to_yaml_value, verbatim
 from platforms.guide import Guide
 
@@ -19,12 +19,12 @@ def form_of(written: dict[str, Any]) -> WebhookForm:
     receivers = keys.get("receivers") or {}
     form.chosen = [receiver_line(name, versions) for name, versions in receivers.items()]
     for start in keys.get("starts") or []:
-        when = start.get("when")
         form.starts.append(
             {
                 "workflow": str(start.get("workflow", "")),
                 "version": str(start.get("version", "")),
-                "when": as_yaml(when).strip() if when else "",
+                "when": as_yaml(start["when"]).strip() if start.get("when") else "",
+                "input": as_yaml(start["input"]).strip() if start.get("input") is not None else "",
             }
         )
     for setting in ("audience", "service_account", "challenge"):
@@ -60,11 +60,10 @@ def edited(written: dict[str, Any], form: WebhookForm, guide: Guide) -> dict[str
 
 def _with_the_rest(starts: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The starts, with the keys that the form has no field for (`once`, `unless`) as they are written."""
-    asked = ("workflow", "version", "when")
     rest: dict[Any, list[dict[str, Any]]] = {}
     for start in old:
         rest.setdefault(from_yaml_value(start.get("workflow")), []).append(
-            verbatim({key: start[key] for key in start if key not in asked})
+            verbatim({key: start[key] for key in start if key not in START_PARTS})
         )
     # The second entry of a workflow keeps what its second entry had.
     return [start | (of.pop(0) if (of := rest.get(start["workflow"])) else {}) for start in starts]
@@ -72,7 +71,7 @@ def _with_the_rest(starts: list[dict[str, Any]], old: list[dict[str, Any]]) -> l
 
 def _same_starts(one: list[dict[str, str]], other: list[dict[str, str]]) -> bool:
     def plain(starts: list[dict[str, str]]) -> list[list[list[str]]]:
-        return [[start[part].split() for part in ("workflow", "version", "when")] for start in starts]
+        return [[start[part].split() for part in START_PARTS] for start in starts]
 
     return plain(one) == plain(other)
 

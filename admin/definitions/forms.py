@@ -30,6 +30,8 @@ MORE = (
     "respond",
 )
 """Keys that the field for further settings may contain."""
+START_PARTS = ("workflow", "version", "when", "input")
+"""The keys of an entry of `starts` that have fields."""
 _STARTS = 10
 """Rows of workflows to start, at most."""
 
@@ -60,7 +62,7 @@ class WebhookForm:
     search_problem: str = ""
     """What is wrong with what was looked for."""
     starts: list[dict[str, str]] = field(default_factory=list)
-    """Each with workflow, version and when."""
+    """Each with the parts of `START_PARTS`."""
     more: str = ""
     generated: bool = False
     """Whether the bridge generated the secret."""
@@ -71,7 +73,7 @@ class WebhookForm:
     def first_wrong(self) -> str | None:
         """The field to begin with: the first on the page that is wrong, "" if only the form as a whole is."""
         fields = ("name", "header", "prefix", "challenge", "secret", "verify_token", "audience", "service_account")
-        rows = [f"start_{part}_{row}" for row in range(_STARTS) for part in ("workflow", "version", "when")]
+        rows = [f"start_{part}_{row}" for row in range(_STARTS) for part in START_PARTS]
         return next((one for one in (*fields, "receiver", "receivers", *rows, "more", "") if one in self.errors), None)
 
     @classmethod
@@ -86,8 +88,7 @@ class WebhookForm:
         form.proof = str(values.get("proof") or "headers")
         form.encoding = str(values.get("encoding") or "hex")
         for row in range(_STARTS):
-            parts = ("workflow", "version", "when")
-            start = {part: str(values.get(f"start_{part}_{row}", "")).strip() for part in parts}
+            start = {part: str(values.get(f"start_{part}_{row}", "")).strip() for part in START_PARTS}
             if any(start.values()):
                 form.starts.append(start)
         return form
@@ -157,6 +158,8 @@ class WebhookForm:
             when = self._mapping(start["when"], f"start_when_{row}", "$.action: opened")
             if when:
                 made["when"] = when
+            if start["input"]:  # even {}: without the key the workflow gets the payload
+                made["input"] = self._mapping(start["input"], f"start_input_{row}", "order: $.data.id")
             starts.append(made)
         if starts:
             found["starts"] = starts
@@ -190,7 +193,7 @@ class WebhookForm:
 
     def _field(self, path: str) -> str:
         first = re.split(r"[.\[]", path, maxsplit=1)[0]
-        row = re.match(r"starts\[(\d+)\](?:\.(workflow|version|when))?", path)
+        row = re.match(r"starts\[(\d+)\](?:\.(workflow|version|when|input))?", path)
         if row:
             return f"start_{row[2] or 'workflow'}_{row[1]}"
         if first == "signature":

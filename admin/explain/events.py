@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from admin.events.families import Family
+from admin.explain.inputs import input_shown
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison, EventExplanation, StartExplanation
 from admin.explain.set_aside import in_words
@@ -18,8 +20,8 @@ from config.webhooks import Start, Webhook
 from criteria.conditions import Conditions
 from criteria.descriptions import criterion_in_words
 from criteria.matches import BadMatches
-from store.hiding import Hidden, hidden
-from store.one_target import OneTarget
+from store.hiding import Hidden, hidden, shown_of
+from store.one_target import OneTarget, place_of
 from store.records import Event, Task, iso
 
 
@@ -51,12 +53,23 @@ def _explain_starts(
     for start in webhook.starts:
         found = _explain_start(start, document, hide, around)
         numbers[start.workflow] += found.holds
+        if found.holds and (given := _input(event, start, numbers[start.workflow], around)) is not None:
+            found = replace(found, input=input_shown(given, shown_of(document, hide), hide))
         if event.only is None or not found.holds:
             yield found
         elif event.only == OneTarget("start", start.workflow, entry=numbers[start.workflow]):
             yield replace(found, reason=f"{found.reason}; the replay is for this start only")
         else:
             yield replace(found, holds=False, reason=f"the event is a replay to one target only: the {event.only}")
+
+
+def _input(event: Event, start: Start, number: int, around: Surroundings) -> Mapping[str, Any] | None:
+    """What the entry says of its input; what it said when the event was decided, if it was."""
+    made = OneTarget("start", start.workflow, entry=number)
+    for target in around.targets_of.get(event.id, ()):
+        if target.kind == "start" and place_of(target) == made:
+            return None if target.input is None else dict(json.loads(target.input))
+    return start.input
 
 
 def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, around: Surroundings) -> StartExplanation:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from admin.explain.inputs import Input, in_lines
 from config.webhooks import Start
 from criteria.matches import Criterion
 from store.families import UNRESOLVED
@@ -46,6 +47,13 @@ class StartExplanation:
     holds: bool
     reason: str
     criteria: tuple[Criterion, ...] = ()
+    input: Input | None = None
+    """What its workflow gets, as people may see it; None for the whole payload."""
+
+    @property
+    def input_text(self) -> str | None:
+        """The same on several lines."""
+        return None if self.input is None else in_lines(self.input)
 
 
 @dataclass(frozen=True)

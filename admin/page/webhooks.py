@@ -12,7 +12,7 @@ from admin.bridge import DAY, NotFound
 from admin.check.sample_events import sample_events
 from admin.conductor import Catalogue
 from admin.definitions.editing import as_yaml, differing, edited, form_of
-from admin.definitions.forms import MORE, WebhookForm
+from admin.definitions.forms import MORE, START_PARTS, WebhookForm
 from admin.definitions.rotating import Proof, generated_for, may_add_secret, proofs_of, proves_by_secret, with_values
 from admin.definitions.values import Secret, Verbatim, preview, verbatim, without_secrets
 from admin.definitions.writer import (
@@ -24,6 +24,7 @@ from admin.definitions.writer import (
     Written,
 )
 from admin.events.send import Answer, NotReachable, for_relay, post
+from admin.explain.inputs import inputs_for_newest
 from admin.page.access import NotAllowed
 from admin.page.context import changed, notes, source
 from admin.page.pages import bridge, render
@@ -133,14 +134,15 @@ def _form_page(
     keys = form.keys(guide) if keys is None else keys
     here = bridge()
     catalogue = source().workflows.catalogue()
-    yaml, warnings = _preview(form, keys, catalogue, more.get("written"))
+    yaml, warnings, changed_to = _preview(form, keys, catalogue, more.get("written"))
+    input_event, inputs = inputs_for_newest(here, form.name, changed_to.starts if changed_to is not None else ())
     waiting = here.store.queries.waiting_by_workflow()
     unserved = sorted(set(waiting) - set(here.definitions.by_receiver))
     before = form_of(more["written"].keys).chosen if "written" in more else []
     suggestions = (*before, *unserved, *sorted(waiting), *sorted(here.definitions.by_receiver))
     if not form.name and status == 200:
         form.errors = {}  # nobody wants complaints before having typed anything
-    rows = [*form.starts, {"workflow": "", "version": "", "when": ""}]
+    rows = [*form.starts, dict.fromkeys(START_PARTS, "")]
     text = render(
         template,
         form=form,
@@ -151,6 +153,8 @@ def _form_page(
         rows=rows,
         catalogue=catalogue,
         more_keys=MORE,
+        input_event=input_event,
+        inputs=inputs,
         **more,
     )
     return make_response(text, status)
@@ -158,8 +162,8 @@ def _form_page(
 
 def _preview(
     form: WebhookForm, keys: dict[str, Any], catalogue: Catalogue, written: Written | None
-) -> tuple[str, tuple[str, ...]]:
-    """The YAML that would be written, and the warnings about it."""
+) -> tuple[str, tuple[str, ...], Webhook | None]:
+    """The YAML that would be written, the warnings about it, and what it would define; None if it has errors."""
     here = folder()
     try:
         change = here.plan(keys, written)
@@ -169,8 +173,8 @@ def _preview(
         form.errors.setdefault("name", f"{error}; choose another name")
     else:
         warnings = (*change.warnings, *_about_workflows(change.webhook, catalogue))
-        return change.yaml, tuple(f"{warning.what}; {warning.remedy}" for warning in warnings)
-    return as_yaml({"webhooks": [preview(keys)]}), ()
+        return change.yaml, tuple(f"{warning.what}; {warning.remedy}" for warning in warnings), change.webhook
+    return as_yaml({"webhooks": [preview(keys)]}), (), None
 
 
 def _about_workflows(webhook: Webhook | None, catalogue: Catalogue) -> tuple[Problem, ...]:
@@ -211,6 +215,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
     if here.settings.bridge_admin_writes:
         written = DefinitionsFolder(here.settings.bridge_webhooks, PLATFORMS).find(name)
     events = here.events(EventFilter(webhook=name, limit=50))
+    input_event, inputs = inputs_for_newest(here, name, definition.starts)
     text = render(
         "webhook.html",
         webhook=definition,
@@ -232,6 +237,8 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         rejections=here.store.queries.rejections(name, 1),
         filtered=here.store.queries.rejections(name, 1, filtered=True),
         runnable=runnable(definition),
+        input_event=input_event,
+        inputs=inputs,
         **{"fresh": False, "secret": None, "answer": None, "said": None, "input": "", "not_run": None, **more},
     )
     return make_response(text, status)

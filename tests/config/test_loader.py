@@ -290,6 +290,20 @@ extra: 1
             "7: webhook a: starts[0].when.$.a.$not.$regex: not a pattern: missing ): (; fix it",
         ),
         (
+            "webhooks:\n- name: a\n  verifier: none\n"
+            "  starts:\n  - workflow: w\n    input:\n      a:\n      - $.b\n      - $5",
+            "9: webhook a: starts[0].input.a[1]: '$5' is no JSONPath, which begins with $.; write $$5 for the text",
+        ),
+        (
+            "webhooks:\n- name: a\n  verifier: none\n"
+            "  starts:\n  - workflow: w\n    input:\n      a: ${workflow.input.b}",
+            "7: webhook a: starts[0].input.a: a reference where no secret belongs; write the value itself",
+        ),
+        (
+            "webhooks:\n- name: a\n  verifier: none\n  starts:\n  - workflow: w\n    input: $.data",
+            "6: webhook a: starts[0].input: not a mapping; write one such as {order: $.data.id, source: web}",
+        ),
+        (
             "webhooks:\n- name: a\n  verifier: none\n  receivers: {w: 1}\n  only:\n    $.a: {$gt: 5, $lt: 3}",
             "6: webhook a: only.$.a: this can never hold, so every delivery would be filtered: nothing lies between "
             "$gt and $lt; correct it",

@@ -45,7 +45,7 @@ from worker import metrics
 from worker.conductor.backoff import wait_before
 from worker.conductor.client import Conductor
 from worker.delivery.claiming import Claiming, size
-from worker.delivery.outcomes import ClaimLost, Outcome, TargetCalls, claim_lasts
+from worker.delivery.outcomes import LARGEST_INPUT, ClaimLost, Outcome, TargetCalls, claim_lasts
 from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed, Group, Slot, Slots
 from worker.health import Health
@@ -90,10 +90,14 @@ class Executor:
         payload: int = PAYLOAD,
         pool: Pool | None = None,
         clock: MonotonicClock = time,
+        largest_input: int = LARGEST_INPUT,
     ):
-        """Makes up to `calls` calls at a time, on the `pool`, for up to `payload` characters of payload."""
+        """Makes up to `calls` calls at a time, on the `pool`, for up to `payload` characters of payload.
+
+        `largest_input`: characters that a start's `input` may come to.
+        """
         self._store = store
-        self._calls = TargetCalls(store, conductor, worker_id, definitions, clock)
+        self._calls = TargetCalls(store, conductor, worker_id, definitions, clock, largest_input)
         self._health = health
         self._payload = payload
         self._clock = clock

@@ -15,6 +15,7 @@ from typing import Literal
 import structlog
 
 from config.watch import DefinitionsSource
+from criteria.inputs import InputTooLarge
 from store.clock import MonotonicClock
 from store.effects import failed_alone
 from store.errors import StoreUnavailable
@@ -49,6 +50,10 @@ _DOUBT_PAUSE = 60.0
 _LARGE = 1_000_000
 """Characters of payload above which a completion is checked afterwards: if Conductor finds the output too large, it
 answers 200 and fails the task and its workflow."""
+CHARACTERS_A_BYTE = 3
+"""Characters of JSON in ASCII that one byte of what Conductor takes may be, at most."""
+LARGEST_INPUT = CHARACTERS_A_BYTE * 10 * 1024 * 1024
+"""Characters of an input, if BRIDGE_CONDUCTOR_PAYLOAD isn't given."""
 _UPDATE_FAILED, _NUL = "Error updating task", "\\u0000"
 
 
@@ -90,9 +95,12 @@ class TargetCalls:
         worker_id: str,
         definitions: DefinitionsSource,
         clock: MonotonicClock = time,
+        largest_input: int = LARGEST_INPUT,
     ):
+        """`largest_input`: characters that a start's `input` may come to."""
         self._store = store
         self._conductor = conductor
+        self._largest_input = largest_input
         self._worker_id = worker_id
         self._definitions = definitions
         self._clock = clock
@@ -192,8 +200,7 @@ class TargetCalls:
                 return known
         if target.only_versions is not None and (unfit := self._unfit(target, target.only_versions)) is not None:
             return unfit
-        webhook = self._definitions.current.by_name.get(event.webhook)
-        payload = event.text(metadata=webhook is None or webhook.metadata)
+        payload = self._payload(target, event)
         not_after = self._fresh_until(target)
         if target.kind == "start":
             assert target.correlation_id is not None
@@ -222,6 +229,16 @@ class TargetCalls:
         if len(event.payload) >= _LARGE and (status := self._conductor.task(completed)) and status.failure:
             return _failed_by_size(target, status.failure)
         return Result(target, "done")
+
+    def _payload(self, target: Target, event: Event) -> str:
+        """The output or input as JSON text. Raises Refused if a start's input is too large."""
+        if target.input is not None:
+            try:
+                return event.input(target.input, self._largest_input)
+            except InputTooLarge as error:
+                raise Refused(f"{error}: its entry's `input` repeats too much of the payload") from None
+        webhook = self._definitions.current.by_name.get(event.webhook)
+        return event.text(metadata=webhook is None or webhook.metadata)
 
     def _unfit(self, target: Target, versions: tuple[int, ...]) -> Result | None:
         """The result of a completion in doubt whose workflow has none of these versions; None if it has one of them.

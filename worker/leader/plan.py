@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -116,6 +117,7 @@ def starts_of(webhook: Webhook, event: Event, document: Document, taken: bool) -
                     correlation_id=correlation_id,
                     once_key=key,
                     once_while=once.while_ if once is not None and key is not None else None,
+                    input=None if start.input is None else json.dumps(start.input),
                 )
                 starts.append(Start(target, start.unless is not None))
     return starts

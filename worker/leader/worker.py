@@ -23,6 +23,7 @@ from store.records import Task
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
 from worker.delivery.executor import Executor
+from worker.delivery.outcomes import CHARACTERS_A_BYTE
 from worker.health import Health
 from worker.intervals import Intervals
 from worker.leader.heartbeat import TERM_SECONDS
@@ -74,7 +75,10 @@ class Worker:
         self._conductor = conductor
         self._tuning = tuning
         self._clock = clock
-        self._executor = Executor(store, conductor, self.id, source, health, settings.bridge_calls, clock=clock)
+        largest_input = CHARACTERS_A_BYTE * settings.bridge_conductor_payload
+        self._executor = Executor(
+            store, conductor, self.id, source, health, settings.bridge_calls, clock=clock, largest_input=largest_input
+        )
         self._timeouts = TaskTimeouts(conductor, store.task_locks, store, self.id, steady=clock)
         index_threads = settings.bridge_calls if tuning.index_threads is None else tuning.index_threads
         self._pools = Pools(index_threads, tuning.workflow_threads)

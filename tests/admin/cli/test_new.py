@@ -38,12 +38,17 @@ def test_a_webhook_by_options(cli: Cli) -> None:
         "on_push:3",
         "--when",
         "$.ref: main",
+        "--input",
+        "branch: $.ref",
+        "--input",
+        "source: web",
     )
     assert "https://x.example/webhook/deploys" in found.output
     assert "shown only once" in found.output
     (webhook,) = load_definitions(Path("hooks"), PLATFORMS, {}).webhooks
     assert webhook.receivers == {"deploy": frozenset({1, 2})}
     assert (webhook.starts[0].version, webhook.starts[0].when) == (3, {"$.ref": "main"})
+    assert webhook.starts[0].input == {"branch": "$.ref", "source": "web"}
 
 
 def test_the_secret_may_come_from_standard_input(cli: Cli) -> None:
@@ -93,6 +98,8 @@ def test_what_is_wrong_is_said_and_nothing_written(cli: Cli, arguments: tuple[st
 def test_a_condition_without_a_start_is_wrong_usage(cli: Cli) -> None:
     result = cli("new", "x", "--platform", "github", "--receiver", "a", "--when", "$.ref: main", code=2)
     assert "--when is a condition of --start" in result.output
+    result = cli("new", "x", "--platform", "github", "--receiver", "a", "--input", "a: $.b", code=2)
+    assert "--input is of --start" in result.output
     assert not defined()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -373,6 +373,49 @@ def test_each_start_is_told_with_its_when() -> None:
     found = explain_event(event(), [], around(hook))
     assert [(start.start.workflow, start.holds) for start in found.starts] == [("a", True), ("b", False), ("c", True)]
     assert found.starts[1].reason == '$.type is "push", expected is "pull"'
+
+
+def inputs(*entries: dict[str, Any], hide: Sequence[str] = (), made: tuple[Target, ...] = ()) -> list[Any]:
+    hook = webhook(starts=[{"workflow": "a", **entry} for entry in entries], hide=list(hide))
+    payload = {"type": "push", "who": {"name": "ann", "role": "admin"}, "items": [{"id": 1, "of": "ann"}]}
+    return [start.input for start in explain_event(event(payload), [], around(hook, on_event=made)).starts]
+
+
+def test_what_a_start_gives_its_workflow_is_told() -> None:
+    given = {"kind": "$.type", "by": "$._webhook.headers['x-event']", "n": [1, "$$"]}
+    never = {"input": given, "when": {"$.type": "pull"}}
+    assert inputs({"input": given}, {}, never) == [{"kind": "push", "by": "push", "n": [1, "$"]}, None, None]
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("$.type", "push"),
+        ("$.who.name", "***"),
+        ("$.who.name.first", "***"),
+        ("$.who", {"name": "***", "role": "admin"}),
+        ("$.items[?(@.of=='ann')].id", "***"),
+        ("$..name", "***"),
+    ],
+)
+def test_an_input_shows_nothing_hidden_and_nothing_that_depends_on_it(path: str, shown: Any) -> None:
+    hide = ["$.who.name", "$.items[*].of"]
+    assert inputs({"input": {"x": path}}, hide=hide) == [{"x": shown}]
+
+
+def test_an_input_is_shown_as_it_was_decided_whatever_the_definition_says_now() -> None:
+    made = [
+        target(kind="start", workflow="a", task_id=None, correlation_id=f"e1{number}", input=given)
+        for number, given in (("", None), ("#2", '{"old": "$.type"}'))
+    ]
+    new: dict[str, Any] = {"input": {"new": 1}}
+    assert inputs(new, new, new, made=tuple(made)) == [None, {"old": "push"}, {"new": 1}]
+
+
+def test_an_input_too_large_to_be_shown_is_said_to_be() -> None:
+    hook = webhook(starts=[{"workflow": "a", "input": {"x": "$.text", "y": "$.text"}}])
+    [start] = explain_event(event({"text": "x" * 150_000}), [], around(hook)).starts
+    assert (start.input, start.input_text) == ("too large to be shown", "too large to be shown")
 
 
 # --- a task ---

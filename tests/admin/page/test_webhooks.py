@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,44 @@ def test_what_the_form_has_no_field_for_is_kept(page: Page) -> None:
     one, other = page.defined["deploys"].starts
     assert (one.unless, one.when) == ("taken", {"$.a": {"$in": [1, 2, 3]}})
     assert other.workflow == "t"
+
+
+def test_the_input_of_a_start_is_written_and_shown_for_the_newest_event(page: Page, relay: list[Draft]) -> None:
+    page.create(
+        start_workflow_0="on_push", start_input_0="branch: $.ref\nfrom: {text: $$.ref, n: 1}", more="hide: [$.pusher]"
+    )
+    given = {"branch": "$.ref", "from": {"text": "$$.ref", "n": 1}}
+    assert page.defined["deploys"].starts[0].input == given
+    assert "Inputs" not in page.client.get("/webhooks/deploys").text, "there is no event yet"
+    page.post("/webhooks/deploys/test", sample="push")
+    text = unescape(page.client.get("/webhooks/deploys").text)
+    assert '"branch": "refs/heads/' in text
+    assert '"text": "$.ref"' in text
+    values = {"receivers": "deploy", "start_workflow_0": "on_push", "start_input_0": "who: $.pusher.name"}
+    version = page.version("deploys")
+    tried = unescape(
+        page.post("/webhooks/deploys/edit", do="check", version=version, more="hide: [$.pusher]", **values).text
+    )
+    assert '"who": "***"' in tried
+    assert page.defined["deploys"].starts[0].input == given, "nothing was saved"
+
+
+@pytest.mark.parametrize("given", ["x: $5", "- $.a", "x: $.[", "$.a"])
+def test_a_wrong_input_is_told_at_its_field(page: Page, given: str) -> None:
+    answer = page.create(start_workflow_0="on_push", start_input_0=given)
+    assert answer.status_code == 422
+    assert 'id="start_input_0-error"' in answer.text
+
+
+def test_an_empty_input_stays_empty_when_another_start_is_edited(page: Page) -> None:
+    (page.folder / "a.yaml").write_text(
+        "webhooks:\n- name: deploys\n  verifier: none\n  starts:\n  - {workflow: s, input: {}}\n  - workflow: t\n"
+    )
+    text = page.client.get("/webhooks/deploys/edit").text
+    assert re.search(r'id="start_input_0"[^>]*>{}</textarea>', text)
+    values = {"start_workflow_0": "s", "start_input_0": "{}", "start_workflow_1": "u"}
+    page.post("/webhooks/deploys/edit", do="save", version=page.version("deploys"), **values)
+    assert [(start.workflow, start.input) for start in page.defined["deploys"].starts] == [("s", {}), ("u", None)]
 
 
 def test_two_who_edit_at_once_are_told(page: Page) -> None:

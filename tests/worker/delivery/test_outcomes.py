@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from typing import Any
@@ -12,9 +13,9 @@ from store.effects import Effects
 from store.records import NewTarget, Result, Target
 from tests.worker.clock import Clock as StandingClock
 from tests.worker.simulated import Fault, SimulatedTask, failed, forbidden
-from tests.worker.targets import Bench, bench
+from tests.worker.targets import DEFINITIONS, Bench, bench
 from worker.conductor.errors import ConductorError, NotThere, OutcomeUnknown, Refused
-from worker.delivery.outcomes import ClaimLost, claim_lasts
+from worker.delivery.outcomes import ClaimLost, TargetCalls, claim_lasts
 
 __all__ = ["bench"]
 
@@ -31,6 +32,22 @@ def test_a_start_is_done_and_names_the_workflow(bench: Bench) -> None:
     result = bench.result(target)
     assert (result.state, result.workflow_id) == ("done", "w0")
     assert bench.conductor.workflows["w0"].correlation_id == "event#1"
+
+
+def test_a_start_with_an_input_gives_its_workflow_that_and_nothing_else(bench: Bench) -> None:
+    asked = '{"one": "$.a", "none": "$.gone", "by": "$._webhook.name", "text": "$$.a"}'
+    [target] = bench.decide(replace(bench.start(), input=asked))
+    assert bench.result(target).state == "done"
+    assert bench.conductor.workflows["w0"].input == {"one": 1, "none": None, "by": "w", "text": "$.a"}
+
+
+def test_an_input_that_is_larger_than_conductor_takes_is_refused_without_a_call(bench: Bench) -> None:
+    asked = json.dumps({str(number): "$" for number in range(1000)})
+    [target] = bench.decide(replace(bench.start(), input=asked))
+    calls = TargetCalls(bench.store, bench.conductor, "me", DEFINITIONS, largest_input=1000)  # type: ignore[arg-type]
+    result = calls.outcome(target, bench.stored()).result
+    assert (result.state, bench.conductor.workflows) == ("failed", {})
+    assert "repeats too much of the payload" in str(result.error)
 
 
 @pytest.mark.parametrize("kind", ["complete", "start"])

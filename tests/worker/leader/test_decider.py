@@ -740,3 +740,17 @@ def test_while_paused_nothing_is_decided_and_afterwards_it_is_as_after_downtime(
     assert bench.takers(held) == [early.id], "it came within the hold, though that has ended meanwhile"
     assert bench.takers(came) == []
     assert bench.event(came).status == "expired"
+
+
+def test_an_edit_of_an_entrys_input_changes_only_starts_that_are_decided_afterwards(bench: Bench) -> None:
+    def inputs(event: str) -> list[str | None]:
+        return [target.input for target in bench.store.queries.targets_of([event])]
+
+    starts = {"name": "w", "starts": [{"workflow": "flow", "input": {"a": "$.n"}}, {"workflow": "flow"}]}
+    bench.define(starts)
+    before = bench.arrive(n=1)
+    bench.decide()
+    bench.define({**starts, "starts": [{"workflow": "flow"}, {"workflow": "flow", "input": {}}]})
+    after = bench.arrive(n=2)
+    bench.decide()
+    assert (inputs(before), inputs(after)) == (['{"a": "$.n"}', None], [None, "{}"])

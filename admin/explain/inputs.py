@@ -1,0 +1,85 @@
+"""What a start with an `input` gives its workflow for an event, as people may see it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from admin.bridge import Bridge
+from config.webhooks import Start
+from criteria.inputs import InputTooLarge, filled, value_at
+from criteria.jsonpath import plain_steps
+from store.hiding import BLANK, Hidden, may_be_hidden
+from store.records import Event, EventFilter
+
+_MOST = 200_000
+"""Characters of an input that is shown."""
+
+_LARGEST = 1_000_000
+"""Characters of the payload of an event for which inputs are shown."""
+
+Input = dict[str, Any] | str
+"""The input, or why there is none to be shown."""
+
+
+def input_shown(written: Mapping[str, Any], shown: Mapping[str, Any], hide: Hidden) -> Input:
+    """The input for a document, given what may be shown of it: what `hide` names, or what depends on it, is blank."""
+
+    def value_of(path: str) -> Any:
+        if not may_be_hidden(path, hide):
+            return value_at(path, shown)
+        # A path through a hidden value finds nothing, and a filter may ask for it.
+        found = value_at(path, shown) if hide is not None and plain_steps(path) is not None else None
+        return BLANK if found is None else found
+
+    try:
+        found: dict[str, Any] = json.loads(filled(written, value_of, _MOST))
+    except InputTooLarge:
+        return "too large to be shown"
+    return found
+
+
+def in_lines(given: Input) -> str:
+    """For people."""
+    return given if isinstance(given, str) else json.dumps(given, indent=2, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class StartInput:
+    """What an entry of `starts` would give its workflow for an event."""
+
+    workflow: str
+    input: Input
+
+    @property
+    def text(self) -> str:
+        """The input on several lines."""
+        return in_lines(self.input)
+
+
+def inputs_for_newest(bridge: Bridge, webhook: str, starts: Iterable[Start]) -> tuple[Event | None, list[StartInput]]:
+    """The webhook's newest event, and what each of the entries with an `input` would give its workflow for it.
+
+    None if no entry has an `input`, there is no event yet, or it is too large.
+    """
+    asked = [start for start in starts if start.input is not None]
+    newest = bridge.events(EventFilter(webhook, limit=1)) if asked else []
+    if not newest:
+        return None, []
+    found = bridge.store.queries.events_up_to([newest[0].id], _LARGEST)
+    if newest[0].id not in found:
+        return None, []
+    event = bridge.shown(found[newest[0].id])
+    return event, list(_inputs(asked, event, bridge.hide(webhook)))
+
+
+def _inputs(starts: Iterable[Start], event: Event, hide: Hidden) -> Iterator[StartInput]:
+    try:
+        document = event.document()
+    except ValueError:
+        return
+    for start in starts:
+        if start.input is not None:
+            yield StartInput(start.workflow, input_shown(start.input, document, hide))

@@ -1,0 +1,111 @@
+"""What a started workflow gets if its entry of `starts` has an `input`: constants, and JSONPaths into the payload that
+stand for what they select.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+from criteria.jsonpath import BadPath, compile_path, selects_one
+
+MAX_LENGTH = 20_000
+"""Characters of an input as JSON: it is kept with each start."""
+_MAX_DEPTH = 50
+
+Where = tuple[str | int, ...]
+Fault = tuple[Where, str]
+"""The keys that lead to what is wrong, and ``what is wrong; remedy``."""
+
+
+class InputTooLarge(ValueError):
+    """The input is larger than it may be."""
+
+
+def is_path(text: str) -> bool:
+    """Whether the text stands for what it selects. ``$$5`` is the text $5, and ``${x}`` means nothing here."""
+    return text == "$" or text.startswith(("$.", "$["))
+
+
+def find_faults(written: object) -> Iterator[Fault]:
+    """Everything that is wrong with an `input`."""
+    if not isinstance(written, dict):
+        yield (), "not a mapping; write one such as {order: $.data.id, source: web}"
+        return
+    faults = list(_faults(written, ()))
+    yield from faults
+    if not faults and len(json.dumps(written)) > MAX_LENGTH:
+        yield (), f"longer than {MAX_LENGTH} characters; keep long constants in the workflow"
+
+
+def _faults(value: object, where: Where) -> Iterator[Fault]:
+    if len(where) > _MAX_DEPTH:
+        yield where, f"nested deeper than {_MAX_DEPTH}; make it flatter"
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(key, str):
+                yield from _faults(item, (*where, key))
+            else:
+                yield (*where, str(key)), "a key that isn't text; put it in quotes"
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _faults(item, (*where, number))
+    elif isinstance(value, str):
+        yield from ((where, problem) for problem in _faults_of_text(value))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield where, f"{value} is no number in JSON; write another"
+    elif value is not None and not isinstance(value, (bool, int, float)):
+        yield where, f"{type(value).__name__} is no JSON value; put it in quotes"
+
+
+def _faults_of_text(text: str) -> Iterator[str]:
+    if is_path(text):
+        try:
+            compile_path(text)
+        except BadPath as error:
+            yield f"{error}; write one such as $.data.id, or $${text[1:9]}… for the text itself"
+    elif text.startswith("$") and not text.startswith(("$$", "${")):
+        yield f"{text[:40]!r} is no JSONPath, which begins with $.; write $${text[1:40]} for the text itself"
+
+
+ValueAt = Callable[[str], Any]
+"""JSONPath → what it stands for."""
+
+
+def value_at(path: str, document: Any) -> Any:
+    """What the path stands for: the value that it selects, None if there is none; a list if it may select several."""
+    found = [None if isinstance(one, float) and not math.isfinite(one) else one for one in compile_path(path)(document)]
+    if _selects_one(path):
+        return found[0] if found else None
+    return found
+
+
+def filled(written: Any, value_of: ValueAt, most: int) -> str:
+    """The input as JSON text: `written`, with each path replaced. Raises InputTooLarge beyond `most` characters."""
+    texts: dict[str, str] = {}
+    left = most
+
+    def text_of(value: Any) -> str:
+        nonlocal left
+        if isinstance(value, dict):
+            return "{" + ",".join([f"{json.dumps(key)}:{text_of(item)}" for key, item in value.items()]) + "}"
+        if isinstance(value, list):
+            return "[" + ",".join(map(text_of, value)) + "]"
+        if isinstance(value, str) and is_path(value):
+            if value not in texts:
+                texts[value] = json.dumps(value_of(value), separators=(",", ":"))
+            text = texts[value]
+        else:
+            text = json.dumps(value[1:] if isinstance(value, str) and value.startswith("$$") else value)
+        left -= len(text)
+        if left < 0:
+            raise InputTooLarge(f"the input would have more than {most} characters")
+        return text
+
+    return text_of(written)
+
+
+_selects_one = lru_cache(maxsize=1024)(selects_one)
