@@ -17,7 +17,8 @@ _CHANGE = f"""
 WITH before AS (SELECT seq, id, status FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE), changed AS (
     UPDATE bridge.events e SET status = c.status, held = c.held, settled_at = c.settled_at,
         decided_at = coalesce(nullif(e.decided_at, {rows.ASIDE_UNDECIDED}), %s),
-        decided_by = coalesce(e.decided_by, %s), scan_at = coalesce(e.scan_at, %s)
+        decided_by = CASE WHEN e.decided_at > {rows.ASIDE_UNDECIDED} THEN e.decided_by ELSE %s END,
+        scan_at = CASE WHEN e.decided_at > {rows.ASIDE_UNDECIDED} THEN e.scan_at ELSE %s END
     FROM unnest(%b::text[], %b::text[], %b::smallint[], %b::bigint[]) AS c (id, status, held, settled_at)
     JOIN before ON before.id = c.id WHERE e.seq = before.seq RETURNING before.status AS before, e.status AS after
 ) INSERT INTO bridge.finished_events (status, number)

@@ -16,7 +16,6 @@ from store.protocols import NO_PACES, Claims, Signals
 from store.records import Result, Target
 from store.sql.database import Database, Rows, Transaction
 from store.sql.event_rows import EventRows
-from store.sql.families import origins_of_ended
 
 _CLAIM = f"""
 UPDATE bridge.targets SET state = 'claimed', attempts = attempts + 1, claimed_by = %s, claimed_at = %s
@@ -144,7 +143,7 @@ class SqlClaims(Claims):
             }
             self._events.change(transaction, events)
             origins = {event_id: event.origin for event_id, event in locked.items()}
-            self._events.resolve(transaction, origins_of_ended(origins, events))
+            self._events.resolve(transaction, origins, events)
         if any(task.for_decider for task in tasks.values()) or any(event.for_decider for event in events.values()):
             self._signals.tell("events")
 

@@ -10,7 +10,6 @@ from store.protocols import Decisions, Signals
 from store.records import Decision, Target, Term
 from store.sql.database import Deciding
 from store.sql.event_rows import Decided, EventRows
-from store.sql.families import origins_of_ended
 from store.sql.once_keys import take_free
 
 
@@ -42,13 +41,13 @@ class SqlDecisions(Decisions):
             locked = self._events.lock(transaction, [*decided, *expired]) if expired else {}
             states = self._events.states_of(transaction, expired)
             over = {event_id: transitions.event_after_hold(found, now) for event_id, found in states.items()}
-            by = Decided(now, term.holder, next((one.scan_at for one in decisions), None))
+            by = Decided(now, term.holder, next((one.scan_at for one in decisions if one.scan_at is not None), None))
             new_rows = _new_rows(decisions, now, claim_for, claim)
             targets = self._events.decide(transaction, decided, over, new_rows, by)
             take_free(transaction, targets)
             origins = {decision.event_id: decision.origin for decision in decisions}
-            origins |= {event_id: locked[event_id].origin for event_id in over}
-            self._events.resolve(transaction, origins_of_ended(origins, {**decided, **over}))
+            origins |= {event_id: event.origin for event_id, event in locked.items() if event_id in over}
+            self._events.resolve(transaction, origins, over, decided)
         claimed = [target for target in targets if target.state == "claimed"]
         if len(claimed) < len(targets):
             self._signals.tell("targets")

@@ -23,6 +23,7 @@ SELECT event_id, kind, state FROM unnest(%s::text[]) AS asked (event_id) CROSS J
     WHERE t.event_id = asked.event_id AND t.kind = possible.kind AND t.state = possible.state LIMIT 1
 )
 """
+NOTHING: Mapping[str, EventChange] = {}
 TAKE = "UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)"
 _LOCK = "SELECT id, held, origin FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE"
 
@@ -69,12 +70,24 @@ class EventRows(ABC):
                 states[event_id].add((kind, state))
         return states
 
-    def resolve(self, transaction: Transaction, origins: Sequence[str]) -> None:
-        """Records which events were resolved now that replays of these origins have ended; the last thing to do in the
-        transaction."""
-        if origins:
-            self.lock_families(transaction, origins)
-            families.resolve(transaction, origins)
+    def resolve(
+        self,
+        transaction: Transaction,
+        origins: Mapping[str, str | None],
+        changes: Mapping[str, EventChange],
+        decided: Mapping[str, EventChange] = NOTHING,
+    ) -> None:
+        """Records which events were resolved now that some have ended, and which of these themselves; the last thing to
+        do in the transaction.
+
+        `origins` has the origin of each. `decided` are those that are decided now: none of their replays, which came
+        later, can have been delivered before.
+        """
+        ended = families.origins_of_ended(origins, {**changes, **decided})
+        ended |= families.replayed_before(transaction, origins, changes)
+        if ended:
+            self.lock_families(transaction, sorted(ended))
+            families.resolve(transaction, sorted(ended))
 
     @abstractmethod
     def lock_families(self, transaction: Transaction, origins: Sequence[str]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from store import one_target
 from store.families import UNRESOLVED, Ended, resolved
-from store.records import EventStatus, NewTarget
+from store.records import NewTarget
 from store.sql.database import Rows, Transaction
 from store.transitions import EventChange
 
@@ -31,20 +32,33 @@ SELECT event_id, kind, workflow, workflow_id, reference_name, correlation_id FRO
 WHERE event_id = ANY(%s) AND kind IN ('complete', 'start') AND state = 'failed' LIMIT {_READ}
 """
 _RESOLVE = "UPDATE bridge.events SET resolved_by = %s WHERE id = %s"
+HAS_REPLAYS = """
+SELECT origin FROM unnest(%s::text[]) AS asked (origin) WHERE 1 = (
+    SELECT 1 FROM bridge.events e WHERE e.origin = asked.origin LIMIT 1
+)
+"""
 
 
-def origins_of_ended(origins: Mapping[str, str | None], changes: Mapping[str, EventChange]) -> list[str]:
-    """The origins of the replays among these events that have ended; in order."""
+def origins_of_ended(origins: Mapping[str, str | None], changes: Mapping[str, EventChange]) -> set[str]:
+    """The origins of the replays among these events that have ended."""
     over = (event_id for event_id, change in changes.items() if change.status != "pending")
-    return sorted({origin for event_id in over if (origin := origins.get(event_id)) is not None})
+    return {origin for event_id in over if (origin := origins.get(event_id)) is not None}
+
+
+def replayed_before(
+    transaction: Transaction, origins: Mapping[str, str | None], changes: Mapping[str, EventChange]
+) -> set[str]:
+    """Those of the senders' events among these that have come to nothing, and were replayed while they were pending."""
+    over = [id_ for id_, change in changes.items() if change.status in UNRESOLVED and origins.get(id_) is None]
+    return {id_ for (id_,) in transaction.fetch(HAS_REPLAYS, (sorted(over),))} if over else set()
 
 
 def resolve(transaction: Transaction, origins: Iterable[str]) -> None:
     """Records what the replays of these origins have resolved by now. Costs one statement if none was delivered."""
     for origin in origins:
-        delivered = list(map(_ended, transaction.fetch(_DELIVERED, (origin,))))
+        delivered = _readable(transaction.fetch(_DELIVERED, (origin,)))
         if delivered:
-            ended = list(map(_ended, transaction.fetch(_UNRESOLVED, {"origin": origin})))
+            ended = _readable(transaction.fetch(_UNRESOLVED, {"origin": origin}))
             for event_id, replay in resolved(ended, delivered, _failed_of(transaction, ended)).items():
                 transaction.write(_RESOLVE, (replay, event_id))
 
@@ -61,6 +75,10 @@ def _failed_of(transaction: Transaction, ended: list[Ended]) -> dict[str, set[on
     return failed
 
 
-def _ended(row: tuple[int, str, EventStatus, str | None]) -> Ended:
-    _, event_id, status, only = row
-    return Ended(event_id, status, None if only is None else one_target.from_text(only))
+def _readable(found: Rows) -> list[Ended]:
+    """The events, without those whose one target can't be read: they hold up no other."""
+    ended = []
+    for _, event_id, status, only in found:
+        with suppress(TypeError, ValueError):
+            ended.append(Ended(event_id, status, None if only is None else one_target.from_text(only)))
+    return ended

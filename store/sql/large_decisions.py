@@ -9,7 +9,6 @@ from store.protocols import LargeDecisions, Signals
 from store.records import Decision, Term
 from store.sql.database import Database, Deciding, Transaction
 from store.sql.event_rows import TAKE, EventRows
-from store.sql.families import origins_of_ended
 from store.sql.holds import WRITING
 from store.sql.once_keys import take_free
 
@@ -99,8 +98,7 @@ class SqlLargeDecisions(LargeDecisions):
             states = self._events.states_of(transaction, [event_id])[event_id]
             changes = {event_id: transitions.event_after_parts(states, now)}
             self._events.change(transaction, changes)
-            origins = {event_id: locked[event_id].origin}
-            self._events.resolve(transaction, origins_of_ended(origins, changes))
+            self._events.resolve(transaction, {event_id: locked[event_id].origin}, changes)
             return
         [(number, text)] = part
         new_rows = [rows.new_target_row(event_id, new, None, now) for new in rows.targets_in(text)]

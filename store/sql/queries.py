@@ -11,6 +11,7 @@ from store.protocols import Queries
 from store.records import Event, EventFilter, EventPage, EventStatus, Rejection, Target, Task
 from store.sql import event_search
 from store.sql.database import Database
+from store.sql.families import HAS_REPLAYS
 
 STATUSES: tuple[EventStatus, ...] = get_args(EventStatus)
 _HOUR = 3_600_000
@@ -46,11 +47,6 @@ _OLDEST_CLAIM = (
 _REJECTION = rows.REJECTION.replace(
     "kept_id", "(SELECT k.id FROM bridge.kept_deliveries k WHERE k.id = r.kept_id) AS kept_id"
 )
-_HAS_REPLAYS = """
-SELECT origin FROM unnest(%s::text[]) AS asked (origin) WHERE 1 = (
-    SELECT 1 FROM bridge.events e WHERE e.origin = asked.origin LIMIT 1
-)
-"""
 # The newest of each status, so that each is found by the index however many replays there are.
 _NEWEST_REPLAYS = " UNION ALL ".join(
     f"SELECT seq FROM (SELECT seq FROM bridge.events WHERE origin = %(origin)s AND status = '{status}'"
@@ -143,7 +139,7 @@ class SqlQueries(Queries):
     def replays(self, origins: Sequence[str], limit: int) -> dict[str, list[Event]]:
         if not origins:
             return {}
-        having = [origin for (origin,) in self._database.read(_HAS_REPLAYS, (list(origins),))]
+        having = [origin for (origin,) in self._database.read(HAS_REPLAYS, (list(origins),))]
         found = self._database.read_together(*((_REPLAYS, {"origin": one, "limit": limit}) for one in having))
         return {one: list(map(rows.event, replays)) for one, replays in zip(having, found, strict=True)}
 

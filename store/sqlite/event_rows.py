@@ -20,8 +20,9 @@ _NEW_TARGET = (
 _CHANGE = "UPDATE events SET status = ?, held = ?, settled_at = ? WHERE id = ?"
 _DECIDE = f"""
 UPDATE events SET status = ?, held = ?, settled_at = ?,
-    decided_at = coalesce(nullif(decided_at, {rows.ASIDE_UNDECIDED}), ?), decided_by = coalesce(decided_by, ?),
-    scan_at = coalesce(scan_at, ?) WHERE id = ?
+    decided_at = coalesce(nullif(decided_at, {rows.ASIDE_UNDECIDED}), ?),
+    decided_by = CASE WHEN decided_at > {rows.ASIDE_UNDECIDED} THEN decided_by ELSE ? END,
+    scan_at = CASE WHEN decided_at > {rows.ASIDE_UNDECIDED} THEN scan_at ELSE ? END WHERE id = ?
 """
 
 

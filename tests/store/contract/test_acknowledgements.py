@@ -86,6 +86,15 @@ def test_where_an_event_came_from_and_how_it_was_decided_is_kept(store: Store) -
     assert event(store, "e1").decided_at == NOW, "the first decision counts"
 
 
+def test_the_scan_before_an_event_is_kept_also_if_a_held_one_is_decided_with_it(store: Store) -> None:
+    decide(store, arrive(store, "held"), hold="held")
+    arrive(store, "new")
+    taken, new = Decision("held", "pending", "no"), Decision("new", "pending", "held", scan_at=NOW + 5)
+    store.decisions.decide(ME, [taken, new], [], NOW + 9, None, 0)
+    assert store.acknowledgements.origins("new") == Origins(None, None, NOW + 5, "me")
+    assert store.acknowledgements.origins("held") == Origins(None, None, None, "me"), "it was decided without a scan"
+
+
 def test_the_claims_of_a_token_stay_with_its_event_and_lists_do_without(store: Store) -> None:
     claims = {"iss": "https://login.example.com", "roles": ["a"], "text": "\ud800"}
     arrive(store, "e1", claims=claims)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from store import one_target
 from store.one_target import OneTarget, place_of
 from store.protocols import Store
-from store.records import Decision, EventFilter, EventStatus, TargetState
+from store.records import Decision, EventFilter, EventStatus, Result, TargetState
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, ids, start, task
 
 
@@ -62,6 +63,38 @@ def test_a_replay_that_fails_after_another_was_delivered_is_resolved_at_once(sto
     end(store, "late", "failed")
     assert unresolved(store) == []
     assert event(store, "late").resolved_by == "third"
+
+
+def test_an_event_that_fails_after_its_replay_was_delivered_is_resolved_at_once(store: Store) -> None:
+    decide(store, arrive(store, "e1"), start())
+    [target] = store.claims.claim("me", NOW, 0, 9)
+    delivered(store, "second", "e1")
+    store.claims.record_results("me", [Result(target, "failed", "why")], NOW)
+    assert (event(store, "e1").status, event(store, "e1").resolved_by) == ("failed", "second")
+    assert unresolved(store) == []
+
+
+def test_an_event_whose_hold_ends_after_its_replay_was_delivered_is_resolved_at_once(store: Store) -> None:
+    for name in ("e1", "e2"):
+        decide(store, arrive(store, name), hold="held")
+    delivered(store, "second", "e1")
+    store.decisions.decide(ME, [], ["e1", "e2", "unknown"], NOW, None, 0)
+    assert [(event(store, name).status, event(store, name).resolved_by) for name in ("e1", "e2")] == [
+        ("expired", "second"),
+        ("expired", None),
+    ]
+
+
+def test_a_replay_whose_one_target_cannot_be_read_holds_up_none_of_its_family(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed(store, "e1")
+    with monkeypatch.context() as patch:
+        patch.setattr(one_target, "to_text", lambda only: '{"kind": "dance"}' if only is not None else None)
+        replay(store, "broken", "e1", OneTarget("start", "flow", entry=1))
+    store.decisions.decide(ME, [Decision("broken", "ignored", "no", origin="e1")], [], NOW, None, 0)
+    delivered(store, "second", "e1")
+    assert event(store, "e1").resolved_by == "second"
 
 
 @pytest.mark.parametrize("status", ["expired", "ignored"])
