@@ -22,8 +22,8 @@ _TERM_SECONDS = 60.0
 _HOLDER = "migrate-store"
 
 
-def _table(name: str, key: str, others: str = "") -> Table:
-    return Table(name, tuple(key.split()), tuple(others.split()))
+def _table(name: str, key: str, others: str = "", large: str | None = None) -> Table:
+    return Table(name, tuple(key.split()), tuple(others.split()), large)
 
 
 TABLES = (
@@ -33,6 +33,7 @@ TABLES = (
         "id webhook received_at delivery_id payload headers query hold_until replay_of status decided_at held"
         " settled_at type telling origin only_target acknowledged_at resolved_by remote proof scan_at decided_by notes"
         " claims",
+        large="payload",
     ),
     _table(
         "tasks",
@@ -47,7 +48,7 @@ TABLES = (
         " claimed_by claimed_at due_at not_sent created_at settled_at once_key once_while input failing_since"
         " only_versions failures",
     ),
-    _table("decision_parts", "event_id number", "targets"),
+    _table("decision_parts", "event_id number", "targets", large="targets"),
     _table("workflows", "id", "version root_id root_started_at root_correlation_id"),
     _table("onces", "key", "target_id workflow_id"),
     _table("paces", "webhook", "next_at"),
@@ -60,9 +61,10 @@ TABLES = (
         "kept_deliveries",
         "id",
         "webhook at status reason remote method path url query headers size event_id body",
+        large="body",
     ),
     _table("duplicates", "id", "webhook at event_id remote method"),
-    _table("raw_deliveries", "id", "webhook at size event_id method query headers body"),
+    _table("raw_deliveries", "id", "webhook at size event_id method query headers body", large="body"),
     _table("delivery_counts", "webhook hour outcome", "number"),
     _table("changes", "id", "at who what webhook detail"),
     _table("kept_definitions", "file", "text"),

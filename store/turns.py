@@ -6,7 +6,7 @@ starts after the last webhook that had its turn. So none waits longer than one r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import TypeVar
 
@@ -25,6 +25,17 @@ _NOTHING = object()
 def share(limit: int, webhooks: int) -> int:
     """How many items of each webhook are looked at if `limit` are taken in total."""
     return -(-limit // max(1, webhooks))
+
+
+def fitting(sizes: Iterable[int]) -> int:
+    """How many of the first items of these sizes are read at once."""
+    number, room = 0, BYTES
+    for size in sizes:
+        if room <= 0:
+            break
+        number += 1
+        room -= size
+    return number
 
 
 def last_served(webhooks: Sequence[str], served: Collection[str]) -> str:

@@ -41,6 +41,8 @@ class Table:
     key: tuple[str, ...]
     """The primary key."""
     others: tuple[str, ...]
+    large: str | None = None
+    """The column whose text may be large."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -52,7 +54,10 @@ class Tables(Protocol):
     """A store's raw tables, for moving everything to another store (`store.transfer`)."""
 
     def read(self, table: Table, after: Row | None, limit: int) -> list[Row]:
-        """The rows after that key, in order of key; booleans as 0 and 1."""
+        """The first rows after that key, in order of key; booleans as 0 and 1.
+
+        Up to `limit`; fewer if they are large, and none only if there are no more.
+        """
 
     def write(self, table: Table, rows: Sequence[Row], note: str) -> None:
         """Adds the rows, and records the transfer's progress, in one transaction."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from itertools import count
@@ -171,6 +172,20 @@ def test_a_transfer_that_is_interrupted_anywhere_is_taken_up_again(
             assert to.leadership.leader() is None
     assert tries > 3
     assert clean(contents(to)) == clean(contents(source))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_no_more_is_read_at_once_than_fits_however_large_the_rows_are(stores: Stores, kind: str) -> None:
+    store, large = stores.new(kind), "x" * 5_000_000
+    raw = RawDelivery("POST", "", {}, large.encode())
+    for number in range(3):
+        arrive(store, f"e{number}", payload=json.dumps(large), raw=raw)
+    store.kept_deliveries.keep([kept(f"k{number}", body=large.encode()) for number in range(3)], {"w": 9})
+    for name in ("events", "raw_deliveries", "kept_deliveries"):
+        [table] = [table for table in TABLES if table.name == name]
+        first = store.tables.read(table, None, 9)
+        assert len(first) == 2, name
+        assert len(store.tables.read(table, first[-1][:1], 9)) == 1, name
 
 
 def test_a_worker_on_either_side_is_in_the_way(stores: Stores) -> None:
