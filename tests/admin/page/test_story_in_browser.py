@@ -9,8 +9,10 @@ import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
 
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.admin.page import browser
 from tests.admin.sample import Sample, make_sample
@@ -47,8 +49,10 @@ def tab_to(driver: Chrome, name: str) -> None:
     pytest.fail(f"Tab doesn't reach {name}")
 
 
-def status_line(driver: Chrome) -> str:
-    return driver.find_element(By.CSS_SELECTOR, ".meaning").text
+def wait_for_words(driver: Chrome, selector: str, words: str) -> None:
+    """Waits until the page that is on its way says this there."""
+    waiting = WebDriverWait(driver, 20, ignored_exceptions=[NoSuchElementException, StaleElementReferenceException])
+    waiting.until(lambda _: words in driver.find_element(By.CSS_SELECTOR, selector).text)
 
 
 def story(driver: Chrome) -> list[str]:
@@ -60,11 +64,11 @@ def test_an_event_is_acknowledged_and_reopened_by_keyboard(driver: Chrome, sampl
         driver.get(f"{url}/events/{sample.events['refused']}")
         tab_to(driver, "reason")
         driver.switch_to.active_element.send_keys("refunded by hand", Keys.ENTER)
-        assert "it no longer counts as failed" in status_line(driver)
+        wait_for_words(driver, ".meaning", "it no longer counts as failed")
         assert story(driver)[-1].endswith("Acknowledged by local: refunded by hand")
         tab_to(driver, "Reopen")
         driver.switch_to.active_element.send_keys(Keys.SPACE)
-        assert "Fix the cause" in status_line(driver)
+        wait_for_words(driver, ".meaning", "Fix the cause")
         assert story(driver)[-1].endswith("Reopened by local.")
         tab_to(driver, "Acknowledge")
         driver.switch_to.active_element.send_keys(Keys.ENTER)
@@ -76,7 +80,7 @@ def test_many_are_acknowledged_from_the_list(driver: Chrome, sample: Sample) -> 
         driver.get(f"{url}/acknowledge?status=failed")
         tab_to(driver, "reason")
         driver.switch_to.active_element.send_keys("a test", Keys.ENTER)
-        assert driver.find_element(By.TAG_NAME, "h1").text == "1 of 1 events acknowledged"
+        wait_for_words(driver, "h1", "1 of 1 events acknowledged")
     assert sample.store.queries.unresolved() == 0
 
 
@@ -88,5 +92,5 @@ def test_one_target_is_replayed_by_keyboard(driver: Chrome, sample: Sample, widt
         assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
         tab_to(driver, "Replay only this one: target 1")
         driver.switch_to.active_element.send_keys(Keys.ENTER)
-        assert "to one target only: the start of on_push" in status_line(driver)
+        wait_for_words(driver, ".meaning", "to one target only: the start of on_push")
         assert len(story(driver)) == 1
