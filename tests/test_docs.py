@@ -13,6 +13,8 @@ import pytest
 from config.settings import Settings
 from platforms import PLATFORMS
 from testkit.conductor import RELEASE
+from tests.acceptance import pages
+from tests.acceptance.document import RECIPES, recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -70,6 +72,18 @@ def test_a_command_in_a_sentence_is_one_that_there_is(command: str) -> None:
     assert not isinstance(found, click.Group) or not words or words[0].startswith("-"), f"no {words[0]}"
     if words:  # otherwise the sentence names the command only
         found.make_context(command, words, resilient_parsing=any("FILE" in word or word == "--help" for word in words))
+
+
+@pytest.mark.parametrize("path", pages.PAGES)
+def test_every_command_of_a_page_is_run_or_left_out_for_a_reason(path: str) -> None:
+    is_run = path in pages.RUN or path in {page.path for page in map(recipe, RECIPES)}
+    assert is_run or path in pages.OTHERS or not pages.PAGES[path].steps, "run the page, or say why it can't be"
+
+
+def test_nothing_is_left_out_that_no_page_has() -> None:
+    commands = {step.command for path in pages.RUN for step in pages.PAGES[path].steps}
+    assert set(pages.LEFT_OUT) <= commands
+    assert [path for path in pages.OTHERS if path not in pages.PAGES] == []
 
 
 @pytest.mark.parametrize("platform", sorted(PLATFORMS))

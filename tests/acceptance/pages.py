@@ -1,0 +1,53 @@
+"""Which pages of the documentation have their commands run, and why the others don't.
+
+tests/test_docs.py holds that no page and no command is missing here.
+"""
+
+from __future__ import annotations
+
+from testkit.processes import ROOT
+from tests.acceptance.document import Document
+
+PAGES = {
+    path: Document(path)
+    for path in sorted(str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
+}
+RUN = [
+    "docs/quickstart.md",  # the first, as it tells what an empty store shows
+    "README.md",
+    "docs/slack-walkthrough.md",
+    "docs/definitions.md",
+    "docs/orkes.md",
+    "docs/troubleshooting.md",
+    "docs/recipes/README.md",
+]
+"""The pages that test_documents.py runs, in this order. Those of the recipes are run by test_recipes.py."""
+OTHERS = {
+    "CONTRIBUTING.md": "its commands run the tests",
+    "docs/adding-a-platform.md": "it makes a platform; every platform of ours was made so",
+    "docs/admin.md": "needs the packages' own processes; its commands are in tests/admin",
+    "docs/agents.md": "needs an agent's own program; the server that it talks to has tests of its own",
+    "docs/incoming-webhooks.md": "tests/admin/page/test_incoming_webhooks_page.py makes what it makes",
+    "docs/kubernetes.md": "needs a cluster: tests/cluster",
+    "docs/operations.md": "needs root, systemd or a container engine: tests/deploy",
+    "docs/performance.md": "runs the benchmarks",
+    "docs/releasing.md": "needs a release, and accounts where it is published: tests/release",
+    "docs/scaling.md": "needs a PostgreSQL server and an account that makes databases: tests/store",
+}
+"""Pages whose commands are not run, and why."""
+LEFT_OUT = {
+    "make demo": "tests/acceptance/test_demo.py runs it",
+    "make run": "it is what the pages are run in",
+    ".venv/bin/python -m testkit.services": "the tests play the services on a port of their own",
+    "webhook-bridge listen https://bridge-admin.example.com --forward http://localhost:8000/webhook/github-deploys": (
+        "follows a public bridge; tests/acceptance/test_listen.py does"
+    ),
+    "export CONDUCTOR_SECRET_SLACK_BOT_TOKEN=xoxb-…": "a secret of one's own, for a server that isn't running yet",
+    'curl -s -H "X-Authorization: $TOKEN" https://ORKES/api/metadata/webhook > orkes-webhook.json': (
+        "needs an account at Orkes"
+    ),
+    "curl -X POST -H 'Content-Type: application/json' -d @orders.json \"$CONDUCTOR_SERVER_URL/metadata/webhook\"": (
+        "no released server has the route; tests/acceptance/test_own_webhooks.py plays one"
+    ),
+}
+"""Commands that are not run, and why."""
