@@ -39,7 +39,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command()
+@click.command(short_help="Acknowledge events that need nothing more.")
 @_options
 def acknowledge(here: Here, event_ids: tuple[str, ...], **options: Any) -> None:
     """Acknowledge events that failed, expired or were ignored: they need nothing, and no longer count as failed.
@@ -55,7 +55,7 @@ def acknowledge(here: Here, event_ids: tuple[str, ...], **options: Any) -> None:
     _run(here, "acknowledged", event_ids, **options)
 
 
-@click.command()
+@click.command(short_help="Let acknowledged events count again.")
 @_options
 def reopen(here: Here, event_ids: tuple[str, ...], **options: Any) -> None:
     """Reopen acknowledged events: they count again as what they are.

@@ -95,7 +95,7 @@ def events(
     list_events(here, query, before, limit, as_json)
 
 
-@events.command()
+@events.command(short_help="Show an event: story, targets and payload.")
 @click.argument("event_id")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
@@ -140,7 +140,7 @@ def _echo_event(event: Event, meaning: Sequence[str]) -> None:
         click.echo(f"  {plain(sentence)}")
 
 
-@events.command()
+@events.command(short_help="Explain why an event did or didn't match.")
 @click.argument("event_id")
 @click.option(
     "-n", "--limit", type=click.IntRange(min=1), default=200, show_default=True, help="How many tasks at most."
@@ -195,7 +195,7 @@ def _echo_criteria(criteria: Sequence[Criterion]) -> None:
         click.echo(f"    {'ok ' if criterion.holds else 'NOT'} {plain(criterion_in_words(criterion))}")
 
 
-@events.command()
+@events.command(short_help="Deliver events again, as new ones.")
 @click.argument("event_id", required=False)
 @filter_options("Many: those")
 @click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one, to continue.")
@@ -306,7 +306,7 @@ def _waiting(here: Here, workflow: str | None, broken: bool, limit: int) -> list
     return found[:limit]
 
 
-@tasks.command("show")
+@tasks.command("show", short_help="Show a task, and which events came close.")
 @click.argument("task_id")
 @click.option(
     "-n", "--limit", type=click.IntRange(min=1), default=10, show_default=True, help="How many events at most."

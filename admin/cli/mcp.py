@@ -12,7 +12,7 @@ from admin.cli.common import Here, fail, here
 from config.logs import configure_logging
 
 
-@click.command()
+@click.command(short_help="Let a coding assistant look at this bridge.")
 @click.option("--allow-send", is_flag=True, help="Let the assistant send sample events to webhooks.")
 @click.option("--allow-replay", is_flag=True, help="Let the assistant replay events.")
 @here

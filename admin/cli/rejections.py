@@ -55,7 +55,7 @@ def rejections(ctx: click.Context, here: Here, webhook: str | None, limit: int, 
     echo_table(["AT", "WEBHOOK", "METHOD", "ANSWER", "FROM", "KEPT", "REASON"], rows, nothing)
 
 
-@rejections.command()
+@rejections.command(short_help="Show a refused delivery that was kept.")
 @click.argument("kept_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
@@ -93,7 +93,7 @@ def show(here: Here, kept_id: str, as_json: bool) -> None:
         click.echo(f"\nThe body ({len(delivery.body)} bytes) can't be read, or must not be shown.")
 
 
-@rejections.command()
+@rejections.command(short_help="Verify refused deliveries again.")
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("-w", "--webhook", shell_complete=complete_webhook, help="Many: those of this webhook.")
 @click.option("--since", metavar="DURATION", help="Many: those that arrived within the last DURATION, such as 2h.")

@@ -21,7 +21,7 @@ _LONGEST = 60
 """Characters of a value in a table."""
 
 
-@click.command("try")
+@click.command("try", short_help="Try criteria on a webhook's newest events.")
 @click.argument("webhook", shell_complete=complete_webhook)
 @click.argument("criteria", nargs=-1, required=True, metavar="JSONPATH=VALUE...")
 @click.option(
@@ -88,7 +88,7 @@ def _is_path(text: str) -> bool:
     return True
 
 
-@events.command("diff")
+@events.command("diff", short_help="Compare two events, field by field.")
 @click.argument("before")
 @click.argument("after")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

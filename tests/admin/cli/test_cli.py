@@ -546,5 +546,6 @@ def test_an_unknown_command_names_the_one_that_was_meant(cli: Cli) -> None:
     assert "to see it: webhook-bridge events show last" in cli("events", "last", code=2).stderr
 
 
-def test_no_line_of_the_list_of_commands_is_cut_off(cli: Cli) -> None:
-    assert "..." not in cli("--help").stdout.partition("Commands:")[2].partition("Examples:")[0]
+@pytest.mark.parametrize("group", [[], ["events"], ["rejections"], ["tasks"]])
+def test_no_line_of_a_list_of_commands_is_cut_off(cli: Cli, group: list[str]) -> None:
+    assert "..." not in cli(*group, "--help").stdout.partition("Commands:")[2].partition("Examples:")[0]
