@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from heapq import nlargest
+from itertools import chain, islice
 
 from admin.bridge import Bridge
 from admin.events.families import families
 from admin.explain.events import explain_event
+from admin.explain.nearness import Nearness
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison, EventExplanation, TaskExplanation
 from admin.explain.set_aside import SetAsides, by_item, item_of
@@ -50,38 +52,40 @@ class Explainer:
             if task is not None:
                 tasks[task.id] = task
         around = self._around({event.id: targets})
-        cut = False
-        for workflow in webhook.receivers if webhook else ():
-            cut |= self._nearest(event, self._waiting(workflow), around, tasks, limit)
-        others = (task for task in self._waiting(None) if webhook is None or task.workflow not in webhook.receivers)
-        self._nearest(event, others, around, tasks, limit)
+        receivers = list(webhook.receivers) if webhook else []
+        cut: list[str] = []
+        waiting = chain.from_iterable(self._examined(workflow, _EXAMINED, cut) for workflow in receivers)
+        self._add_nearest(event, waiting, around, tasks, limit)
+        if len(tasks) < limit:
+            others = (task for task in self._waiting(None) if task.workflow not in receivers)
+            self._add_nearest(event, islice(others, _EXAMINED), around, tasks, limit)
         family = families(self._store.queries, [event])[event.id]
         around = replace(self._around({event.id: targets}, tasks.values()), family=family)
         found = explain_event(event, tasks.values(), around)
         if cut:
-            note = f"So many tasks are waiting that only {_EXAMINED} of each workflow were examined."
+            note = (
+                f"So many tasks of {', '.join(cut)} are waiting that only {_EXAMINED} of each workflow were examined."
+            )
             found = replace(found, meaning=(*found.meaning, note))
         origins = self._store.acknowledgements.origins(event.id)
         return replace(found, story=tell(event, targets, origins, family, webhook, self._store.now()))
 
-    def _nearest(
-        self,
-        event: Event,
-        tasks: Iterable[Task],
-        around: Surroundings,
-        into: dict[str, Task],
-        limit: int,
-        most: int = _EXAMINED,
-    ) -> bool:
-        """Adds the tasks that the event came closest to; returns whether there were too many to examine them all."""
-        room = limit - len(into)
-        found = list(islice(tasks, most + 1))
-        if len(found) > room:
-            document = event.document()
-            found.sort(key=lambda task: compare(event, document, task, around).nearness, reverse=True)
-        for task in found[: max(room, 0)]:
-            into.setdefault(task.id, task)
-        return len(found) > most
+    def _add_nearest(
+        self, event: Event, tasks: Iterable[Task], around: Surroundings, into: dict[str, Task], limit: int
+    ) -> None:
+        """Adds the tasks that the event came closest to, until there are `limit`."""
+        nearness = Nearness(event, event.document(), around)
+        new = (task for task in tasks if task.id not in into)
+        for task in nlargest(limit - len(into), new, key=nearness):
+            into[task.id] = task
+
+    def _examined(self, workflow: str, most: int, cut: list[str]) -> Iterator[Task]:
+        """The workflow's waiting tasks, `most` at most; if there are more, it is added to `cut`."""
+        for number, task in enumerate(self._waiting(workflow)):
+            if number == most:
+                cut.append(workflow)
+                return
+            yield task
 
     def waiting(self, event: Event, limit: int = 20) -> list[Comparison]:
         """The waiting tasks of the webhook's receivers that the event would come closest to if it arrived now.
@@ -90,14 +94,13 @@ class Explainer:
         """
         webhook = self._bridge.definitions.by_name.get(event.webhook)
         arriving = replace(event, id="new", received_at=self._store.now(), decided_at=None, status="pending")
-        tasks: list[Task] = []
-        for workflow in webhook.receivers if webhook else ():
-            nearest: dict[str, Task] = {}
-            self._nearest(arriving, self._waiting(workflow), self._around({}), nearest, limit, EXAMINED_AT_ONCE)
-            tasks += nearest.values()
-        document, around = arriving.document(), self._around({}, tasks)
-        found = [compare(arriving, document, task, around) for task in tasks]
-        return sorted(found, key=lambda finding: finding.nearness, reverse=True)[:limit]
+        tasks: dict[str, Task] = {}
+        workflows = list(webhook.receivers) if webhook else []
+        waiting = chain.from_iterable(self._examined(workflow, EXAMINED_AT_ONCE, []) for workflow in workflows)
+        self._add_nearest(arriving, waiting, self._around({}), tasks, limit)
+        document, around = arriving.document(), self._around({}, tasks.values())
+        found = [compare(arriving, document, task, around) for task in tasks.values()]
+        return sorted(found, key=lambda finding: finding.nearness, reverse=True)
 
     def task(self, task: Task, limit: int = 20) -> TaskExplanation:
         """What the task's state means, its targets, and the recent events that came closest to it."""
