@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from config.durations import Duration, Size
 from config.rates import Rate
 from config.references import NOT_LOOKED_UP, UNRESOLVED
+from config.shaping import Decode
 from config.starts import Start
 from config.strict_model import StrictModel
 from config.value_types import (
@@ -229,6 +230,11 @@ class Webhook(StrictModel):
         default=None,
         description="custom senders: where the delivery id is",
         examples=[{"header": "X-Delivery-Id"}],
+    )
+    decode: Decode = Field(
+        default=None,
+        description="JSONPath → how the text there is written: json, base64, base64-json, gzip; false: decode nothing",
+        examples=[{"$.payload": "base64-json"}],
     )
     split: bool = Field(default=False, description="a top-level JSON array becomes one event an element")
     max_body: Size | None = Field(

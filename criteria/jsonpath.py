@@ -7,7 +7,7 @@ jsonpath-ng and evaluated by `criteria.evaluator`, within a bound.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -63,6 +63,60 @@ def parse_path(path: str) -> Select:
     return select
 
 
+Place = tuple[str | int, ...]
+"""The members and indexes that lead to a value."""
+
+
+def places(document: Any, path: str) -> list[tuple[Place, Any]]:
+    """Where each value is that the path selects, and the value; without computed ones. Raises BadPath."""
+    steps = _plain(path)
+    if steps is not None:
+        return [(_from_start(document, steps), value) for value in _walker(steps)(document)]
+    try:
+        nodes = _parse(path)(Node(document), Steps())
+    except BadPath:
+        raise
+    except (TooCostly, RecursionError, TypeError, ValueError, ArithmeticError):
+        return []
+    found = {place: node.value for node in nodes if (place := _place(node, document)) is not None}
+    return list(found.items())
+
+
+def _from_start(document: Any, steps: Sequence[str | int]) -> Place:
+    """The steps, with indexes from the end counted from the start."""
+    place: list[str | int] = []
+    for step in steps:
+        place.append(step + len(document) if isinstance(step, int) and step < 0 else step)
+        document = document[step]
+    return tuple(place)
+
+
+def _place(node: Node, document: Any) -> Place | None:
+    keys: list[str | int] = []
+    while node.parent is not None:
+        key, node = node.key, node.parent
+        if key is None:
+            return None
+        keys.append(key + len(node.value) if isinstance(key, int) and key < 0 else key)
+    return tuple(keys[::-1]) if node.value is document else None
+
+
+def put(document: Any, changes: Iterable[tuple[Place, Any]]) -> Any:
+    """A document with these values at their places; what isn't on the way to one is shared with the old one."""
+    holder = [document]
+    own: set[int] = {id(holder)}
+    for place, value in changes:
+        inner: Any = holder
+        for key, after in zip((0, *place), (*place, None), strict=True):
+            if after is None:
+                inner[key] = value
+            elif id(inner[key]) not in own:
+                inner[key] = inner[key].copy()
+                own.add(id(inner[key]))
+            inner = inner[key]
+    return holder[0]
+
+
 def selects_one(path: str) -> bool:
     """Whether the path can select one value at most, whatever the document. Raises BadPath."""
     return _plain(path) is not None or _is_definite(_expression(path))
@@ -71,7 +125,8 @@ def selects_one(path: str) -> bool:
 def blank(document: Any, path: str, value: Any) -> Any:
     """The document, changed in place, with everything that the path selects replaced.
 
-    If that is unknown, because the path takes too long or computes its values, replaces the whole document. Raises
+    A text on the way to a member or element is replaced too: it may be that part of the document, encoded. If what the
+    path selects is unknown, because the path takes too long or computes its values, replaces the whole document. Raises
     BadPath.
     """
     steps = _plain(path)
@@ -89,9 +144,10 @@ def blank(document: Any, path: str, value: Any) -> Any:
         return document
     if not steps:
         return value
-    for parent in _walker(steps[:-1])(document):
-        if _walker(steps[-1:])(parent):
-            parent[steps[-1]] = value
+    for length, step in enumerate(steps):
+        for parent in _walker(steps[:length])(document):
+            if _walker((step,))(parent) and (length == len(steps) - 1 or isinstance(parent[step], str)):
+                parent[step] = value
     return document
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from platforms.bodies import Bodies, Body, read_delivery
@@ -80,6 +81,8 @@ class Platform:
     secret_in_body: bool = False
     """Whether the secret itself is in the bodies, so that none may be kept as it came."""
 
+    decode: Mapping[str, Literal["json", "base64", "base64-json", "gzip"]] = MappingProxyType({})
+    """JSONPath → how the text there is written, as in a definition's `decode`: applies unless that is ``false``."""
     types: tuple[Telling, ...] = ()
     """Where an event says what kind it is: the first of these that it has."""
     telling: tuple[Telling, ...] = ()

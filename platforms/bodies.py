@@ -170,12 +170,19 @@ def read_json(text: str) -> Any:
 
 
 def _check_depth(value: Any) -> None:
+    if is_nested_deeper(value, MAX_DEPTH):
+        raise _too_deep()
+
+
+def is_nested_deeper(value: Any, most: int) -> bool:
+    """Whether the value's arrays and objects are nested deeper than this."""
     level, depth = [value], 0
     while level := [node for node in level if isinstance(node, (dict, list))]:
         depth += 1
-        if depth > MAX_DEPTH:
-            raise _too_deep()
+        if depth > most:
+            return True
         level = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
+    return False
 
 
 class _TooDeep(MalformedBody):

@@ -29,9 +29,10 @@ class DeliveryIds:
         self._header = dedup.header.lower() if dedup is not None and dedup.header is not None else None
         self._path = compile_path(dedup.path) if dedup is not None and dedup.path is not None else None
 
-    def of_delivery(self, delivery: VerifiedDelivery, value: Any) -> str | None:
-        """The id of a delivery with this body; None if nothing identifies a repetition."""
-        return _storable(self._find(delivery, value))
+    def of_delivery(self, delivery: VerifiedDelivery, value: Any, decoded: Any) -> str | None:
+        """The id of a delivery with this body; None if nothing identifies a repetition. `decoded`: the same, with what
+        `decode` made of it, which the path of `dedup` leads into."""
+        return _storable(self._find(delivery, value, decoded))
 
     def of_element(self, delivery: VerifiedDelivery, whole: Any, value: Any, number: int) -> str | None:
         """The id of one element of a split delivery; `whole` is the id of the whole delivery."""
@@ -43,7 +44,7 @@ class DeliveryIds:
                 found = self._platform.element_id(value)
         return _storable(found) or (f"{whole}#{number}" if whole else None)
 
-    def _find(self, delivery: VerifiedDelivery, value: Any) -> str | None:
+    def _find(self, delivery: VerifiedDelivery, value: Any, decoded: Any) -> str | None:
         request, proof = delivery.request, delivery.proof
         if self._header is not None:
             given = request.headers.get(self._header)
@@ -57,14 +58,14 @@ class DeliveryIds:
                     return proof.id
                 if proof.signed is None and (found := self._platform.header_id(request, value)):
                     return found
-            if self._trusts_body(delivery) and (found := self._in_body(request, value)):
+            if self._trusts_body(delivery) and (found := self._in_body(request, value, decoded)):
                 return found
         if proof.signed is None or (self._platform.alike and not self._asked):
             return None
         return digest(proof.signed)
 
-    def _in_body(self, request: Request, value: Any) -> str | None:
-        return self._platform.delivery_id(request, value) if self._path is None else _at(self._path, value)
+    def _in_body(self, request: Request, value: Any, decoded: Any) -> str | None:
+        return self._platform.delivery_id(request, value) if self._path is None else _at(self._path, decoded)
 
     def _trusts_body(self, delivery: VerifiedDelivery) -> bool:
         return delivery.proof.signed is None or delivery.proof.body

@@ -117,6 +117,17 @@ class Memory:
                 raise Overloaded("too many large bodies are being read")
             self._made += weight
 
+    def grow_turn(self, weight: int, more: int, until: float) -> None:
+        """Waits for room for more bytes of objects, which a turn of this weight takes. Raises Overloaded if there is
+        none by `until`."""
+        with self._turns:
+            left = min(_LONGEST_WAIT, until - time.monotonic())
+            if not self._turns.wait_for(
+                lambda: self._made == weight or self._made + more <= 2 * self.limit, max(0, left)
+            ):
+                raise Overloaded("too many large payloads are being decoded")
+            self._made += more
+
     def end_turn(self, weight: int) -> None:
         """The objects have been released."""
         with self._turns:
@@ -128,19 +139,32 @@ class Turn:
     """A large body waits for its turn to be parsed, since its objects are many times as large; a small one needs no
     turn."""
 
-    __slots__ = ("_memory", "_taken", "_weight")
+    __slots__ = ("_grown", "_memory", "_taken", "_until", "_weight")
 
     def __init__(self, memory: Memory, size: int):
         self._memory = memory
         self._weight = size * _AMPLIFICATION if size > _SMALL else 0
         self._taken = False
+        self._until = float("inf")
+        self._grown = 0
 
     def take(self, until: float = float("inf")) -> None:
         """Waits for the turn, which lasts until the context ends. Raises Overloaded if it hasn't come by `until`
         (monotonic clock)."""
+        self._until = until
         if self._weight and not self._taken:
             self._memory.take_turn(self._weight, until)
             self._taken = True
+
+    def grow(self, size: int) -> None:
+        """Waits, as `take` did, until this many more bytes may be parsed: what was decoded may be much more than what
+        was sent. Raises Overloaded."""
+        self._grown += size
+        if self._grown > _SMALL:
+            weight = self._weight if self._taken else 0
+            more, self._grown = self._grown * _AMPLIFICATION, 0
+            self._memory.grow_turn(weight, more, self._until)
+            self._weight, self._taken = weight + more, True
 
     def __enter__(self) -> Turn:
         return self

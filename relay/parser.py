@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from config.webhooks import Webhook
 from platforms.base import Platform
 from platforms.bodies import Body, MalformedBody, read_query
+from relay.decoding import Decoder, Room, decoding_of, needs_no_room
 from relay.delivery_ids import DeliveryIds
 from relay.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, elements_of, payload_of, size_in_conductor
 from relay.raw_deliveries import NEVER_KEPT, RawCopies
@@ -43,6 +44,8 @@ class Parser:
         self._split = webhook.split
         self._hold = int(webhook.hold * 1000)
         self._platform = platform
+        decoding = decoding_of(webhook, platform)
+        self._decoder = Decoder(decoding, conductor_payload) if decoding else None
         self._ids = DeliveryIds(webhook, platform)
         self._copies = RawCopies(webhook, platform) if webhook.listen else None
         self._dropped_headers = NEVER_KEPT | platform.secret_headers | dropped_headers
@@ -59,12 +62,31 @@ class Parser:
         received_at: int,
         traceparent: str | None = None,
         remote: str | None = None,
+        room: Room = needs_no_room,
     ) -> list[NewEvent]:
         """One event, or with `split` one for each element of a JSON array. `received_at` is the store's time;
         `traceparent` the parent span of the worker's spans for these events; `remote` the address that sent them.
 
-        Raises MalformedBody for too many elements, PayloadTooLarge if an event is larger than Conductor accepts.
+        Raises MalformedBody for too many elements, PayloadTooLarge if an event is larger than Conductor accepts, and
+        what `room` raises.
         """
+        decoded = body if self._decoder is None else self._decoder.decode(body, room)
+        if decoded is body:
+            return self._events(delivery, body, body, received_at, traceparent, remote)
+        try:
+            return self._events(delivery, body, decoded, received_at, traceparent, remote)
+        except PayloadTooLarge:  # numbers may be longer than the sender wrote them
+            return self._events(delivery, body, body, received_at, traceparent, remote)
+
+    def _events(
+        self,
+        delivery: VerifiedDelivery,
+        body: Body,
+        decoded: Body,
+        received_at: int,
+        traceparent: str | None,
+        remote: str | None,
+    ) -> list[NewEvent]:
         request = delivery.request
         query = read_query(request.query) if request.query else {}
         merged = query if delivery.proof.url else {}
@@ -72,11 +94,11 @@ class Parser:
         if traceparent is not None:
             headers["traceparent"] = traceparent
         split = self._split or body.batch
-        elements = elements_of(body) if split else (body,)
+        elements = elements_of(decoded) if split else (decoded,)
         if len(elements) > MAX_ELEMENTS:
             raise MalformedBody(f"the array has more than {MAX_ELEMENTS} elements")
-        several = split and isinstance(body.value, list)
-        whole_id = delivery_id = self._ids.of_delivery(delivery, body.value)
+        several = split and isinstance(decoded.value, list)
+        whole_id = delivery_id = self._ids.of_delivery(delivery, body.value, decoded.value)
         raw = None if self._copies is None else self._copies.of(request)
         events = []
         for number, element in enumerate(elements):

@@ -155,7 +155,8 @@ class Receiver:
                 if not counts:
                     raise Refused(_NOT_VERIFIED)
                 remote = incoming.remote and incoming.remote[:_LONGEST_ADDRESS]
-                events = route.parser.events(delivery, body, self._store.now(), receiving.traceparent, remote)
+                now = self._store.now()
+                events = route.parser.events(delivery, body, now, receiving.traceparent, remote, turn.grow)
                 wanted = self._filter(route, incoming, events)
                 committed = self._deliveries.append(wanted, until) if wanted else []
                 receiving.set(events=len(committed))

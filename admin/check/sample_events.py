@@ -8,9 +8,11 @@ from functools import cache
 from typing import Any
 
 from config.webhooks import Webhook
-from platforms.bodies import read_body
+from platforms import PLATFORMS
+from platforms.bodies import Body, read_body
 from platforms.guide import samples
-from relay.payload import elements_of, payload_of
+from relay.payload import payload_of
+from relay.shaping import shaped
 
 _ANYTHING = frozenset(("custom", "cloudevents", "standard-webhooks"))
 """Platforms whose senders decide what is in an event: a sample says nothing about others."""
@@ -18,11 +20,13 @@ _ANYTHING = frozenset(("custom", "cloudevents", "standard-webhooks"))
 
 def sample_events(webhook: Webhook) -> Sequence[Mapping[str, Any]]:
     """The payloads of the samples of the webhook's platform; none if they tell nothing."""
-    return () if webhook.platform in _ANYTHING else _events(webhook.platform, webhook.split)
+    if webhook.platform in _ANYTHING:
+        return ()
+    platform = PLATFORMS[webhook.platform]
+    events = [event for body in _bodies(webhook.platform) for event in shaped(webhook, platform, body)]
+    return [json.loads(payload_of(event, {})) for event in events]
 
 
 @cache
-def _events(platform: str, split: bool) -> Sequence[Mapping[str, Any]]:
-    bodies = [read_body(sample.body, sample.content_type) for sample in samples(platform).values()]
-    events = [element for body in bodies for element in (elements_of(body) if split else (body,))]
-    return [json.loads(payload_of(event, {})) for event in events]
+def _bodies(platform: str) -> Sequence[Body]:
+    return [read_body(sample.body, sample.content_type) for sample in samples(platform).values()]

@@ -17,6 +17,7 @@ MORE = (
     "id",
     "hold",
     "dedup",
+    "decode",
     "split",
     "max_body",
     "allow_ips",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from admin.bridge import Bridge, NotFound
 from config.webhooks import Webhook
+from platforms import PLATFORMS
 from platforms.bodies import read_body
 from platforms.guide import samples
-from relay.payload import elements_of, payload_of
+from relay.payload import payload_of
+from relay.shaping import shaped
 from store.records import Event, EventFilter
 
 
@@ -18,9 +20,7 @@ def event_of_sample(webhook: Webhook, name: str) -> Event:
     sample = samples(webhook.platform).get(name)
     if sample is None:
         raise NotFound(f"{webhook.platform} has no sample {name}")
-    body = read_body(sample.body, sample.content_type)
-    if webhook.split or body.batch:
-        body = elements_of(body)[0]
+    body = shaped(webhook, PLATFORMS[webhook.platform], read_body(sample.body, sample.content_type))[0]
     headers = {name.lower(): value for name, value in sample.headers.items()} | {"content-type": sample.content_type}
     return Event(
         seq=0,

@@ -14,6 +14,7 @@ from platforms.bodies import BadBody, Body, read_query
 from relay.payload import payload_of
 from relay.retry import StillRefused, events_of, request_of, verify
 from relay.route import Route
+from relay.shaping import decoded
 from relay.verification import VerifiedWebhooks
 from store.hiding import BLANK, shown_of
 from store.keeping import KeptDelivery
@@ -175,7 +176,8 @@ class Refused:
             return None, frozenset(delivery.headers)
         proof = route.verification.secret_headers
         try:
-            body = route.platform.read(request_of(route, delivery), True)
+            # Decoded, since `hide` names what is in the payload.
+            body = decoded(route.webhook, route.platform, route.platform.read(request_of(route, delivery), True))
             value = route.platform.conceal(body.value)
             payload: dict[str, Any] = json.loads(payload_of(body if value is body.value else Body(value), {}))
         except (BadBody, ValueError):

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from cryptography.x509 import Certificate, Name, ObjectIdentifier, load_pem_x509_certificate
@@ -122,8 +123,16 @@ class AmazonSns(Platform):
     name = "aws-sns"
     title = "Amazon SNS"
     purpose = "alarms and messages of a topic: CloudWatch, S3, SES and others"
+    decode = MappingProxyType({"$.Message": "json"})
     types = ("$.Type",)
-    telling = ("$.Subject", Value("$.TopicArn", before="on ", without="arn:aws:sns:"), "$.Message")
+    telling = (
+        "$.Subject",
+        Value("$.TopicArn", before="on ", without="arn:aws:sns:"),
+        "$.Message",
+        "$.Message.NewStateValue",
+        "$.Message.Records[0].eventName",
+        "$.Message.notificationType",
+    )
     made_by = "nobody"
     verifier = CertifiedMessage()
     required = frozenset()

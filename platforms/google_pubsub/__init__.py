@@ -1,5 +1,6 @@
 """Google Cloud Pub/Sub push subscriptions with authentication."""
 
+from types import MappingProxyType
 from typing import Any
 
 from platforms.base import Platform, at
@@ -13,6 +14,7 @@ class GooglePubSub(Platform):
     name = "google-pubsub"
     title = "Google Cloud Pub/Sub"
     purpose = "messages of a topic, by push subscription"
+    decode = MappingProxyType({"$.message.data": "base64-json"})
     types = (
         "$.message.attributes.eventType",
         "$.message.attributes.type",

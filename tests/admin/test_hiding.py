@@ -36,6 +36,7 @@ def event(payload: Any = None) -> Event:
         ("$..pin", '"pin": 2', "kept"),
         ("$", "Robin", "hidden"),
         ("$.missing", "no such text", "Robin"),
+        ("$.card.number.last", "4111-1111", "Robin"),
     ],
 )
 def test_what_a_path_selects_is_blank(path: str, gone: str, stays: str) -> None:

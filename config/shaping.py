@@ -1,0 +1,53 @@
+"""The types of the keys that say what events are made of a delivery: `decode`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, ValidationError, WithJsonSchema
+
+from config.value_types import error_detail
+from criteria.jsonpath import BadPath, compile_path
+
+Encoding = Literal["json", "base64", "base64-json", "gzip"]
+"""How a text in a payload is written. `gzip`: its bytes in Base64."""
+_ENCODINGS = get_args(Encoding)
+_MOST_PATHS = 20
+
+
+def _check_decode(value: object) -> object:
+    if value is False:
+        return value
+    if not isinstance(value, dict) or not value:
+        raise ValueError(
+            "neither false nor a mapping; write one such as {$.payload: base64-json}, or false to decode nothing"
+        )
+    faults = []
+    for path, encoding in value.items():
+        try:
+            compile_path(path)
+        except BadPath as error:
+            faults.append(error_detail("rule", f"{error}; write one such as $.payload", (str(path),)))
+        if encoding not in _ENCODINGS:
+            message = f"{encoding!r} is no way to decode; write one of {', '.join(_ENCODINGS)}"
+            faults.append(error_detail("rule", message, (str(path),)))
+    if faults:
+        raise ValidationError.from_exception_data("decode", faults, hide_input=True)
+    if len(value) > _MOST_PATHS:
+        raise ValueError(f"more than {_MOST_PATHS} paths; use fewer, such as $.records[*].data for all of a list")
+    return value
+
+
+Decode = Annotated[
+    Any,
+    BeforeValidator(_check_decode),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": False},
+                {"type": "object", "minProperties": 1, "additionalProperties": {"enum": list(_ENCODINGS)}},
+            ]
+        }
+    ),
+]
+"""JSONPath → `Encoding`; False to decode nothing."""

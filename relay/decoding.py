@@ -1,0 +1,147 @@
+"""Decodes parts of a payload that are JSON, Base64 or gzip inside a text, as `decode` says.
+
+What can't be decoded stays as it is, so that no delivery is lost for it.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from config.shaping import Encoding
+from config.webhooks import Webhook
+from criteria.jsonpath import Place, places, put
+from platforms.base import Platform
+from platforms.bodies import MAX_DEPTH, BadBody, Body, is_nested_deeper, read_json, refuse_unstorable
+
+Room = Callable[[int], None]
+"""Called before this many bytes are parsed, so that they wait for their turn."""
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+class _Stays(ValueError):
+    """The text can't be decoded."""
+
+
+def decoding_of(webhook: Webhook, platform: Platform) -> Mapping[str, Encoding]:
+    """JSONPath → how what it selects is written: the platform's own, and the webhook's, which go before them."""
+    if webhook.decode is False:
+        return {}
+    return {**platform.decode, **(webhook.decode or {})}
+
+
+def needs_no_room(size: int) -> None:
+    """A `Room` without bounds, for few bodies at a time."""
+
+
+@dataclass
+class _Budget:
+    """Bytes that may still come of one delivery's texts."""
+
+    left: int
+    room: Room
+
+    def take(self, size: int) -> None:
+        """Raises _Stays if there are fewer."""
+        if size > self.left:
+            raise _Stays
+        self.left -= size
+
+
+class Decoder:
+    """Decodes the bodies of one webhook."""
+
+    def __init__(self, decoding: Mapping[str, Encoding], most: int):
+        """`most`: bytes that all texts of a delivery together may be decoded to."""
+        self._decoding = decoding
+        self._most = most
+
+    def decode(self, body: Body, room: Room) -> Body:
+        """The body with its texts decoded; the same one if there is nothing to decode. Raises what `room` raises."""
+        budget = _Budget(self._most, room)
+        is_object = isinstance(body.value, dict)
+        payload = before = body.value if is_object else {"request": body.value}
+        for path, encoding in self._decoding.items():
+            changes = list(_changes(payload, path, encoding, budget))
+            payload = put(payload, changes) if changes else payload
+        if payload is before:
+            return body
+        return Body(payload if is_object else payload["request"], batch=body.batch)
+
+
+def _changes(payload: Any, path: str, encoding: Encoding, budget: _Budget) -> Iterable[tuple[Place, Any]]:
+    for place, text in places(payload, path):
+        if isinstance(text, str):
+            with suppress(_Stays):
+                yield place, _decoded(text, encoding, budget, MAX_DEPTH - len(place))
+
+
+def _decoded(text: str, encoding: Encoding, budget: _Budget, depth: int) -> Any:
+    """Raises _Stays."""
+    if encoding != "json":
+        data = _from_base64(text)
+        if encoding == "gzip":
+            data = _inflated(data, budget.left)
+        budget.take(len(data))
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            raise _Stays from None
+    else:
+        budget.take(len(text))
+    if encoding == "base64" or (encoding == "gzip" and not _may_be_json(text)):
+        value: Any = text
+    else:
+        value = _from_json(text, budget.room, depth)
+    try:
+        refuse_unstorable(value)
+    except BadBody:
+        raise _Stays from None
+    return value
+
+
+def _may_be_json(text: str) -> bool:
+    """Whether it begins as an object or array: a text that is a number or word is meant as one."""
+    return text.lstrip(" \t\r\n")[:1] in ("{", "[")
+
+
+def _from_json(text: str, room: Room, depth: int) -> Any:
+    if not _may_be_json(text):
+        raise _Stays
+    room(len(text))
+    try:
+        value = read_json(text)
+    except BadBody:
+        raise _Stays from None
+    if is_nested_deeper(value, depth):
+        raise _Stays
+    return value
+
+
+def _from_base64(text: str) -> bytes:
+    """Either alphabet, with or without padding."""
+    if not _BASE64.fullmatch(text) or ("=" in text and len(text) % 4):
+        raise _Stays
+    bare = text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+    except ValueError:
+        raise _Stays from None
+
+
+def _inflated(data: bytes, most: int) -> bytes:
+    """Never more than `most` bytes are made, whatever the data claims."""
+    inflater = zlib.decompressobj(_GZIP)
+    try:
+        found = inflater.decompress(data, most + 1)
+    except zlib.error:
+        raise _Stays from None
+    if len(found) > most or not inflater.eof or inflater.unused_data:
+        raise _Stays
+    return found

@@ -1,0 +1,22 @@
+"""What the relay would make of a body that nobody has sent: samples, and what was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from config.webhooks import Webhook
+from platforms.base import Platform
+from platforms.bodies import Body
+from relay.decoding import Decoder, decoding_of, needs_no_room
+from relay.payload import CONDUCTOR_PAYLOAD, elements_of
+
+
+def decoded(webhook: Webhook, platform: Platform, body: Body) -> Body:
+    """The body as the webhook's `decode` makes it."""
+    return Decoder(decoding_of(webhook, platform), CONDUCTOR_PAYLOAD).decode(body, needs_no_room)
+
+
+def shaped(webhook: Webhook, platform: Platform, body: Body) -> Sequence[Body]:
+    """What the webhook's `decode` and `split` make of the body: one for each event."""
+    whole = decoded(webhook, platform, body)
+    return elements_of(whole) if webhook.split or whole.batch else [whole]
