@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from heapq import heapify, heappop, heapreplace
 from ipaddress import IPv6Address, ip_address, ip_network
+from operator import attrgetter
 
 BYTES = 16 * 1024 * 1024
 """Bytes that are kept of one webhook."""
@@ -64,22 +66,46 @@ def surplus(kept: Sequence[Kept], most: int, most_bytes: int = BYTES) -> list[st
     What has been accepted goes first. Then each sender that has the most loses its oldest, so that a stranger's flood
     pushes out nothing but itself.
     """
-    left = {one.id: one for one in kept}
-    accepted = [one.id for one in kept if one.is_accepted]
-    senders = {one.id: sender_of(one.remote) for one in kept}
-    while len(left) > most or sum(one.size for one in left.values()) > most_bytes:
-        if accepted:
-            del left[accepted.pop(0)]
-            continue
-        share = Counter[str]()
-        for one in left.values():
-            share[senders[one.id]] += 1 if len(left) > most else one.size
-        largest = share.most_common(1)[0][0]
-        del left[next(id_ for id_ in left if senders[id_] == largest)]
-    return [one.id for one in kept if one.id not in left]
+    number, total = len(kept), sum(one.size for one in kept)
+    gone = set[str]()
+
+    def drop(one: Kept) -> None:
+        nonlocal number, total
+        gone.add(one.id)
+        number, total = number - 1, total - one.size
+
+    accepted = (one for one in kept if one.is_accepted)
+    others = [one for one in kept if not one.is_accepted]
+    while (number > most or total > most_bytes) and (one := next(accepted, None)) is not None:
+        drop(one)
+    by_number = _in_turn(others, lambda _: 1)
+    while number > most:
+        drop(next(by_number))
+    by_size = _in_turn([one for one in others if one.id not in gone], attrgetter("size"))
+    while total > most_bytes:
+        drop(next(by_size))
+    return [one.id for one in kept if one.id in gone]
 
 
-@lru_cache(maxsize=1024)
+def _in_turn(kept: Sequence[Kept], weight: Callable[[Kept], int]) -> Iterator[Kept]:
+    """Again and again the oldest of the sender whose others weigh most; of several the one whose oldest is oldest."""
+    of_sender: dict[str, deque[tuple[int, Kept]]] = {}
+    for place, one in enumerate(kept):
+        of_sender.setdefault(sender_of(one.remote), deque()).append((place, one))
+    heap = [(-sum(weight(one) for _, one in sent), sent[0][0], sender) for sender, sent in of_sender.items()]
+    heapify(heap)
+    while heap:
+        share, _, sender = heap[0]
+        sent = of_sender[sender]
+        _, one = sent.popleft()
+        if sent:
+            heapreplace(heap, (share + weight(one), sent[0][0], sender))
+        else:
+            heappop(heap)
+        yield one
+
+
+@lru_cache(maxsize=4096)
 def sender_of(remote: str | None) -> str:
     """The address, of IPv6 the network that one sender has; empty if it is unknown."""
     try:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from store.keeping import Kept, surplus
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.keeping import Kept, sender_of, surplus
 
 
 def of(sender: str, *numbers: int, size: int = 1, accepted: bool = False) -> list[Kept]:
@@ -46,3 +51,34 @@ def test_senders_without_an_address_are_one() -> None:
     assert surplus(
         [Kept("1", None, 1, False), Kept("2", "not an address", 1, False), Kept("3", None, 1, False)], 2
     ) == ["1"]
+
+
+def slowly(kept: list[Kept], most: int, most_bytes: int) -> list[str]:
+    """The same, one after the other, as the rule says it."""
+    left = list(kept)
+    while len(left) > most or sum(one.size for one in left) > most_bytes:
+        if accepted := [one for one in left if one.is_accepted]:
+            left.remove(accepted[0])
+            continue
+        by_number = len(left) > most
+        share = Counter[str]()
+        for one in left:
+            share[sender_of(one.remote)] += 1 if by_number else one.size
+        largest = share.most_common(1)[0][0]
+        left.remove(next(one for one in left if sender_of(one.remote) == largest))
+    return [one.id for one in kept if one not in left]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.sampled_from([0, 1, 2, 50]), st.booleans()), max_size=20),
+    st.integers(0, 15),
+    st.integers(0, 200),
+)
+def test_whoever_has_most_loses_the_oldest_again_and_again(
+    sent: list[tuple[int, int, bool]], most: int, most_bytes: int
+) -> None:
+    kept = [
+        Kept(f"{number:03}", f"192.0.2.{sender}", size, accepted)
+        for number, (sender, size, accepted) in enumerate(sent)
+    ]
+    assert surplus(kept, most, most_bytes) == slowly(kept, most, most_bytes)
