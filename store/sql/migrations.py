@@ -22,14 +22,14 @@ WITH RECURSIVE family (id, origin) AS (
     UNION ALL SELECT r.id, family.origin FROM family JOIN bridge.events r ON r.replay_of = family.id
 ) UPDATE bridge.events SET origin = family.origin FROM family WHERE bridge.events.id = family.id;
 CREATE INDEX events_family ON bridge.events (origin, status, seq) WHERE origin IS NOT NULL;
-UPDATE bridge.events SET resolved_by = (
-    SELECT r.id FROM bridge.events r
-    WHERE r.origin = coalesce(bridge.events.origin, bridge.events.id) AND r.status = 'delivered'
-    ORDER BY r.seq LIMIT 1
-) WHERE status IN ('failed', 'expired', 'ignored') AND (
-    id IN (SELECT r.origin FROM bridge.events r WHERE r.origin IS NOT NULL)
-    OR id IN (SELECT r.id FROM bridge.events r WHERE r.origin IS NOT NULL)
-);
+WITH first (origin, seq) AS (
+    SELECT origin, min(seq) FROM bridge.events WHERE origin IS NOT NULL AND status = 'delivered' GROUP BY origin
+) UPDATE bridge.events SET resolved_by = r.id FROM first JOIN bridge.events r ON r.seq = first.seq
+WHERE bridge.events.id = first.origin AND bridge.events.status IN ('failed', 'expired', 'ignored');
+WITH first (origin, seq) AS (
+    SELECT origin, min(seq) FROM bridge.events WHERE origin IS NOT NULL AND status = 'delivered' GROUP BY origin
+) UPDATE bridge.events SET resolved_by = r.id FROM first JOIN bridge.events r ON r.seq = first.seq
+WHERE bridge.events.origin = first.origin AND bridge.events.status IN ('failed', 'expired', 'ignored');
 -- to count and list what still needs somebody, however much has failed before
 CREATE INDEX events_unresolved ON bridge.events (status, seq)
     WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL;
