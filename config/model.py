@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from config.durations import Duration, Size
 from config.rates import Rate
 from config.references import NOT_LOOKED_UP, UNRESOLVED
-from config.shaping import Decode
+from config.shaping import Decode, Split
 from config.starts import Start
 from config.strict_model import StrictModel
 from config.value_types import (
@@ -236,7 +236,11 @@ class Webhook(StrictModel):
         description="JSONPath → how the text there is written: json, base64, base64-json, gzip; false: decode nothing",
         examples=[{"$.payload": "base64-json"}],
     )
-    split: bool = Field(default=False, description="a top-level JSON array becomes one event an element")
+    split: Split = Field(
+        default=False,
+        description="each element of an array becomes an event: true for the top-level one, or a JSONPath to it",
+        examples=["$.items"],
+    )
     max_body: Size | None = Field(
         default=None, description="the largest body; the platform's own limit by default", examples=["2MB"]
     )

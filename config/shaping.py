@@ -1,4 +1,4 @@
-"""The types of the keys that say what events are made of a delivery: `decode`."""
+"""The types of the keys that say what events are made of a delivery: `decode` and `split`."""
 
 from __future__ import annotations
 
@@ -51,3 +51,25 @@ Decode = Annotated[
     ),
 ]
 """JSONPath → `Encoding`; False to decode nothing."""
+
+
+def _check_split(value: object) -> object:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or not value.startswith("$"):
+        raise ValueError(
+            "neither true nor false nor a JSONPath; write true for the top-level array, or one such as $.items"
+        )
+    try:
+        compile_path(value)
+    except BadPath as error:
+        raise ValueError(f"{error}; write one such as $.items") from None
+    return value
+
+
+Split = Annotated[
+    Any,
+    BeforeValidator(_check_split),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "^\\$"}]}),
+]
+"""True for the top-level array, or a JSONPath to one."""

@@ -34,13 +34,16 @@ class DeliveryIds:
         `decode` made of it, which the path of `dedup` leads into."""
         return _storable(self._find(delivery, value, decoded))
 
-    def of_element(self, delivery: VerifiedDelivery, whole: Any, value: Any, number: int) -> str | None:
-        """The id of one element of a split delivery; `whole` is the id of the whole delivery."""
+    def of_element(
+        self, delivery: VerifiedDelivery, whole: Any, value: Any, number: int, of_top: bool = True
+    ) -> str | None:
+        """The id of one element of a split delivery; `whole` is the id of the whole delivery. `of_top`: whether it is
+        an element of the top-level array, whose ids the platform knows."""
         found = None
         if self._trusts_body(delivery):
             if self._path is not None:
                 found = _at(self._path, value)
-            elif not self._asked:
+            elif of_top and not self._asked:
                 found = self._platform.element_id(value)
         return _storable(found) or (f"{whole}#{number}" if whole else None)
 

@@ -9,8 +9,9 @@ from platforms.base import Platform
 from platforms.bodies import Body, MalformedBody, read_query
 from relay.decoding import Decoder, Room, decoding_of, needs_no_room
 from relay.delivery_ids import DeliveryIds
-from relay.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, elements_of, payload_of, size_in_conductor
+from relay.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, payload_of, size_in_conductor
 from relay.raw_deliveries import NEVER_KEPT, RawCopies
+from relay.splitting import parts_of
 from relay.verification import VerifiedDelivery
 from store.documents import document_of
 from store.records import NewEvent, new_event_id
@@ -64,7 +65,7 @@ class Parser:
         remote: str | None = None,
         room: Room = needs_no_room,
     ) -> list[NewEvent]:
-        """One event, or with `split` one for each element of a JSON array. `received_at` is the store's time;
+        """One event, or with `split` one for each element of an array. `received_at` is the store's time;
         `traceparent` the parent span of the worker's spans for these events; `remote` the address that sent them.
 
         Raises MalformedBody for too many elements, PayloadTooLarge if an event is larger than Conductor accepts, and
@@ -93,18 +94,18 @@ class Parser:
         headers = self._kept(request.headers)
         if traceparent is not None:
             headers["traceparent"] = traceparent
-        split = self._split or body.batch
-        elements = elements_of(decoded) if split else (decoded,)
-        if len(elements) > MAX_ELEMENTS:
+        if isinstance(self._split, str):
+            decoded = self._concealed(decoded)
+        parts = parts_of(decoded, self._split, MAX_ELEMENTS + 1)
+        if len(parts) > MAX_ELEMENTS:
             raise MalformedBody(f"the array has more than {MAX_ELEMENTS} elements")
-        several = split and isinstance(decoded.value, list)
         whole_id = delivery_id = self._ids.of_delivery(delivery, body.value, decoded.value)
         raw = None if self._copies is None else self._copies.of(request)
         events = []
-        for number, element in enumerate(elements):
-            if several:
-                delivery_id = self._ids.of_element(delivery, whole_id, element.value, number)
-            shown = self._concealed(element)
+        for number, part in enumerate(parts):
+            if part.is_element:
+                delivery_id = self._ids.of_element(delivery, whole_id, part.body.value, number, part.of_top)
+            shown = self._concealed(part.body)
             kind, telling = self._teller.tell(shown.value)
             event = NewEvent(
                 id=new_event_id(),
@@ -120,6 +121,7 @@ class Parser:
                 telling=telling,
                 remote=remote,
                 proof=self._proof,
+                enclosing=part.enclosing,
             )
             if self._is_too_large(event):
                 raise PayloadTooLarge(f"the payload is larger than the {self._conductor_payload} bytes of Conductor")

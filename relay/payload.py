@@ -7,7 +7,7 @@ no number is rewritten on the way.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from platforms.bodies import BadBody, Body
@@ -39,11 +39,6 @@ def size_in_conductor(document: Mapping[str, Any]) -> int:
     """Bytes of an output or input as Conductor counts them: compact JSON in UTF-8."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     return len(text.encode("utf-8", "surrogatepass"))
-
-
-def elements_of(body: Body) -> Sequence[Body]:
-    """The elements of a top-level JSON array, each as a body; the body itself if it isn't an array."""
-    return [Body(element) for element in body.value] if isinstance(body.value, list) else [body]
 
 
 def dump(value: Any) -> str:

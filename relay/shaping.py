@@ -8,7 +8,11 @@ from config.webhooks import Webhook
 from platforms.base import Platform
 from platforms.bodies import Body
 from relay.decoding import Decoder, decoding_of, needs_no_room
-from relay.payload import CONDUCTOR_PAYLOAD, elements_of
+from relay.payload import CONDUCTOR_PAYLOAD
+from relay.splitting import parts_of
+
+_MOST = 100
+"""Events of a sample."""
 
 
 def decoded(webhook: Webhook, platform: Platform, body: Body) -> Body:
@@ -17,6 +21,5 @@ def decoded(webhook: Webhook, platform: Platform, body: Body) -> Body:
 
 
 def shaped(webhook: Webhook, platform: Platform, body: Body) -> Sequence[Body]:
-    """What the webhook's `decode` and `split` make of the body: one for each event."""
-    whole = decoded(webhook, platform, body)
-    return elements_of(whole) if webhook.split or whole.batch else [whole]
+    """What the webhook's `decode` and `split` make of the body: one for each event, of which there may be few."""
+    return [part.body for part in parts_of(decoded(webhook, platform, body), webhook.split, _MOST)]

@@ -68,11 +68,15 @@ def _may_name_webhook(payload: str) -> bool:
 
 
 def _metadata_of(event: NewEvent | Event) -> dict[str, Any]:
-    about = {
+    about: dict[str, Any] = {
         "name": event.webhook,
         "eventId": event.id,
         "receivedAt": iso(event.received_at),
         "headers": event.headers,
         "query": event.query,
     }
-    return about if event.claims is None else {**about, "claims": event.claims}
+    if event.claims is not None:
+        about["claims"] = event.claims
+    if event.enclosing is not None:
+        about["enclosing"] = event.enclosing
+    return about

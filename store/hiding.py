@@ -33,6 +33,7 @@ def masked(event: Event, hide: Hidden) -> Event:
             headers=dict.fromkeys(event.headers, BLANK),
             query=dict.fromkeys(event.query, BLANK),
             claims=None if event.claims is None else dict.fromkeys(event.claims, BLANK),
+            enclosing=None if event.enclosing is None else dict.fromkeys(event.enclosing, BLANK),
             delivery_id=BLANK if event.delivery_id is not None else None,
         )
     if not hide:
@@ -40,13 +41,16 @@ def masked(event: Event, hide: Hidden) -> Event:
     document = event.document()
     shown = _masked(document, hide)
     about = shown.pop("_webhook", None)
-    about = about if isinstance(about, dict) else {"headers": BLANK, "query": BLANK, "claims": BLANK}
+    about = (
+        about if isinstance(about, dict) else {"headers": BLANK, "query": BLANK, "claims": BLANK, "enclosing": BLANK}
+    )
     return replace(
         event,
         payload=json.dumps(shown, ensure_ascii=False),
         headers=_of(event.headers, about.get("headers")),
         query=_of(event.query, about.get("query")),
         claims=None if event.claims is None else _of(event.claims, about.get("claims")),
+        enclosing=None if event.enclosing is None else _of(event.enclosing, about.get("enclosing")),
         delivery_id=BLANK if event.delivery_id is not None else None,
     )
 

@@ -67,6 +67,8 @@ class NewEvent:
     """How it was verified, in words."""
     claims: Mapping[str, Any] | None = None
     """What the token that proved it says, if one did."""
+    enclosing: Mapping[str, Any] | None = None
+    """What the delivery has around this event, if `split` leads to it by a path and that isn't large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,8 @@ class Event:
     resolved_by: str | None = None
     """The replay that delivered what this event didn't."""
     claims: Mapping[str, Any] | None = None
+    """As in `NewEvent`."""
+    enclosing: Mapping[str, Any] | None = None
     """As in `NewEvent`."""
     unreadable: str | None = None
     """Why the stored event can't be read; None if it can. Others on the same page aren't affected."""

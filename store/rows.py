@@ -35,14 +35,14 @@ _Item = TypeVar("_Item")
 _PLAIN = {str, int, type(None)}
 EVENT = (
     "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
-    " settled_at, replay_of, type, telling, origin, only_target, acknowledged_at, resolved_by, claims"
+    " settled_at, replay_of, type, telling, origin, only_target, acknowledged_at, resolved_by, claims, enclosing"
 )
 _EVENT_NUMBERS = (0, 3, 9, 10, 11, 12, 18)
-LISTED_EVENT = EVENT.replace("payload, headers, query", "'{}', '{}', '{}'").replace("claims", "NULL")
+LISTED_EVENT = EVENT.replace("payload, headers, query", "'{}', '{}', '{}'").replace("claims, enclosing", "NULL, NULL")
 """The same without large columns."""
 NEW_EVENT = (
     "id, webhook, received_at, delivery_id, payload, headers, query, hold_until, replay_of, type, telling, origin,"
-    " only_target, remote, proof, claims"
+    " only_target, remote, proof, claims, enclosing"
 )
 TASK = (
     "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"
@@ -104,6 +104,7 @@ def new_event_row(event: NewEvent) -> tuple[object, ...]:
         event.remote,
         event.proof,
         None if event.claims is None else json.dumps(event.claims),
+        None if event.enclosing is None else json.dumps(event.enclosing),
     )
 
 
@@ -246,11 +247,12 @@ def event(row: Sequence[Any]) -> Event:
             values[17] = one_target.from_text(values[17])
         except (TypeError, ValueError) as error:  # it must not go to other targets
             values[17], unreadable = None, f"the target that it is for can't be read: {error}"
-    if values[20] is not None:
-        try:
-            values[20] = dict(json.loads(values[20]))
-        except (TypeError, ValueError) as error:
-            values[20], unreadable = None, f"its claims in the store can't be read: {error}"
+    for place, name in ((20, "claims"), (21, "enclosing")):
+        if values[place] is not None:
+            try:
+                values[place] = dict(json.loads(values[place]))
+            except (TypeError, ValueError) as error:
+                values[place], unreadable = None, f"its {name} in the store can't be read: {error}"
     found = Event(*values)
     return found if unreadable is None else replace(found, unreadable=unreadable)
 
@@ -298,8 +300,8 @@ def set_aside_rows(items: Sequence[SetAside]) -> list[tuple[object, ...]]:
 
 
 def size(row: Sequence[Any]) -> int:
-    """Characters of payload, headers, query and claims in a row of the columns of `EVENT`."""
-    return len(row[5]) + len(row[6]) + len(row[7]) + len(row[20] or "")
+    """Characters of payload, headers, query, claims and what enclosed it in a row of the columns of `EVENT`."""
+    return len(row[5]) + len(row[6]) + len(row[7]) + len(row[20] or "") + len(row[21] or "")
 
 
 def jumps(column: str, table: str, where: str, after: str = "", to: str = "") -> str:

@@ -32,7 +32,7 @@ TABLES = (
         "seq",
         "id webhook received_at delivery_id payload headers query hold_until replay_of status decided_at held"
         " settled_at type telling origin only_target acknowledged_at resolved_by remote proof scan_at decided_by notes"
-        " claims",
+        " claims enclosing",
         large="payload",
     ),
     _table(

@@ -119,6 +119,7 @@ class WholeEvent(Event):
     headers: dict[str, str]
     query: dict[str, Any]
     claims: dict[str, Any] | None = Field(description="what the token said that proved it")
+    enclosing: dict[str, Any] | None = Field(description="what the delivery had around the array that it was in")
     payload: dict[str, Any]
 
 

@@ -115,7 +115,12 @@ def show(here: Here, event_id: str, as_json: bool) -> None:
         return
     _echo_event(event, meaning)
     echo_story(found.story)
-    for name, values in (("claims", event.claims), ("headers", event.headers), ("query", event.query)):
+    for name, values in (
+        ("enclosing", event.enclosing),
+        ("claims", event.claims),
+        ("headers", event.headers),
+        ("query", event.query),
+    ):
         if values:
             click.echo(f"\n{name}:")
             for key, value in values.items():

@@ -57,6 +57,7 @@ def _add(bridge: Bridge, event_id: str, delivery_id: str | None, only: OneTarget
                 payload=event.payload,
                 headers=event.headers,
                 claims=event.claims,
+                enclosing=event.enclosing,
                 query=event.query,
                 hold_until=now + int(hold * 1000),
                 delivery_id=delivery_id,

@@ -151,6 +151,7 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("stories", STORIES),
     ("inputs", "ALTER TABLE bridge.targets ADD COLUMN input TEXT"),
     ("claims", "ALTER TABLE bridge.events ADD COLUMN claims TEXT"),
+    ("enclosing", "ALTER TABLE bridge.events ADD COLUMN enclosing TEXT"),
 )
 """Name and statements of each step, in their order."""
 

@@ -342,6 +342,12 @@ def claims(db: Database) -> None:
     db.execute("ALTER TABLE events ADD COLUMN claims TEXT")
 
 
+@migrations()
+def enclosing(db: Database) -> None:
+    """What an event that is a part of a delivery was in, in JSON."""
+    db.execute("ALTER TABLE events ADD COLUMN enclosing TEXT")
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

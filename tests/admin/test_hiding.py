@@ -53,6 +53,13 @@ def test_headers_and_query_can_be_hidden() -> None:
     assert masked(event(), []) == event()
 
 
+def test_what_encloses_an_event_can_be_hidden() -> None:
+    inside = replace(event(), enclosing={"page": {"owner": "robin", "id": 1}})
+    assert masked(inside, ["$._webhook.enclosing.page.owner"]).enclosing == {"page": {"owner": BLANK, "id": 1}}
+    assert masked(inside, ["$._webhook"]).enclosing == {"page": BLANK}
+    assert masked(inside, None).enclosing == {"page": BLANK}
+
+
 def test_claims_can_be_hidden() -> None:
     proven = replace(event(), claims={"email": "robin@example.com", "scope": "orders"})
     assert masked(proven, ["$._webhook.claims.email"]).claims == {"email": BLANK, "scope": "orders"}

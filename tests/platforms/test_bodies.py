@@ -16,7 +16,8 @@ from platforms.bodies import (
     read_body,
     read_query,
 )
-from relay.payload import elements_of, payload_of
+from relay.payload import payload_of
+from relay.splitting import parts_of
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -231,13 +232,13 @@ def test_a_query_may_hold_any_bytes_but_not_any_number() -> None:
 
 def test_a_json_array_is_split_and_nothing_else() -> None:
     body = read_body(b'[{"a": 1}, 2, [3]]', JSON)
-    assert [payload_of(element, {"q": "1"}) for element in elements_of(body)] == [
+    assert [payload_of(part.body, {"q": "1"}) for part in parts_of(body, True, 9)] == [
         '{"a":1,"q":"1"}',
         '{"request":2,"q":"1"}',
         '{"request":[3],"q":"1"}',
     ]
     single = read_body(b'{"a": 1}', JSON)
-    assert elements_of(single) == [single]
+    assert [part.body for part in parts_of(single, True, 9)] == [single]
 
 
 @given(body=st.binary(max_size=300), content_type=st.none() | st.text(max_size=60))

@@ -65,7 +65,13 @@ def filled(store: Store) -> Store:
     store.tasks.adopt(ME, [task(number) for number in range(30)], NOW)
     raw = RawDelivery("POST", "a=1", {"x-a": "\xfc"}, b"\x00\xff")
     for number in range(20):
-        more = {"type": f"type {number}", "telling": {"$.a": str(number)}, "raw": raw, "claims": {"sub": "me"}}
+        more = {
+            "type": f"type {number}",
+            "telling": {"$.a": str(number)},
+            "raw": raw,
+            "claims": {"sub": "me"},
+            "enclosing": {"a": 1},
+        }
         arrive(store, f"e{number}", delivery_id=f"d{number}", **more)
     once = NewTarget("start", "flow", correlation_id="c", once_key="key", once_while="running", input="{}")
     decide(store, "e0", completion(1), once)

@@ -105,6 +105,13 @@ def test_the_claims_of_a_token_stay_with_its_event_and_lists_do_without(store: S
     assert store.queries.listed(["e1"])["e1"].claims is None
 
 
+def test_what_enclosed_an_event_stays_with_it_and_lists_do_without(store: Store) -> None:
+    enclosing = {"page": "p", "nested": [{"text": "\ud800"}]}
+    arrive(store, "e1", enclosing=enclosing)
+    assert event(store, "e1").document()["_webhook"]["enclosing"] == enclosing
+    assert store.queries.listed(["e1"])["e1"].enclosing is None
+
+
 def test_the_newest_attempts_that_failed_are_kept(store: Store) -> None:
     decide(store, arrive(store), start())
     for number in range(1, 13):
