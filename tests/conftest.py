@@ -28,8 +28,12 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
-# It lives for minutes: compiling it well takes more time than it saves.
-ConductorServer.java_options.append("-XX:TieredStopAtLevel=1")
+# It lives for minutes: compiling it well takes more time than it saves. And most of what an idle server does is to look
+# for system tasks, by default 20 times a second for each of their types.
+ConductorServer.java_options += [
+    "-XX:TieredStopAtLevel=1",
+    "-Dconductor.app.system-task-worker-poll-interval=500ms",
+]
 
 
 @pytest.fixture(scope="session")
