@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 URL = "https://relay.example.com/webhook/judge?tenant=a%20b&x=1"
@@ -43,6 +44,7 @@ def holds(check: Callable[[], Any]) -> bool:
         return False
 
 
+@cache  # every test of all genuine deliveries asks for the same ones
 def openssl_hmac(key: str, message: bytes, algorithm: str = "sha256") -> bytes:
     """The HMAC by OpenSSL's command."""
     command = ["openssl", "dgst", f"-{algorithm}", "-mac", "HMAC", "-macopt", f"hexkey:{key.encode().hex()}", "-binary"]
