@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
+from admin.cli import main
 from store.open import open_store
 from store.protocols import Store
 from store.records import Event, EventFilter, EventStatus, Target
@@ -203,20 +206,29 @@ class Bridge:
         )
         return self.event(event_id)
 
-    def cli(self, *arguments: str, code: int = 0, input_: str | None = None) -> str:
-        """What the command line prints. Fails unless it exits with that code."""
-        command = [str(Path(sys.executable).parent / "webhook-bridge"), *arguments]
-        answer = subprocess.run(
-            command,
-            env=self.environment,
-            cwd=self.folder,
-            input=input_,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
-        assert answer.returncode == code, (
-            f"webhook-bridge {' '.join(arguments)}: exit code {answer.returncode}, not {code}\n"
+    @contextmanager
+    def inside(self, environment: dict[str, str]) -> Iterator[None]:
+        """Within, this process is in the folder and has only these variables."""
+        here, before = Path.cwd(), dict(os.environ)
+        try:
+            os.chdir(self.folder)
+            os.environ.clear()
+            os.environ.update(environment)
+            yield
+        finally:
+            os.chdir(here)
+            os.environ.clear()
+            os.environ.update(before)
+
+    def cli(self, *arguments: str, code: int = 0) -> str:
+        """What the command line prints. Fails unless it exits with that code.
+
+        It runs in the tests' own process: to start one takes more time than all the rest.
+        """
+        with self.inside(self.environment):
+            answer = CliRunner().invoke(main, arguments, catch_exceptions=False)
+        assert answer.exit_code == code, (
+            f"webhook-bridge {' '.join(arguments)}: exit code {answer.exit_code}, not {code}\n"
             f"{answer.stdout}\n{answer.stderr}"
         )
         return answer.stdout

@@ -8,8 +8,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -72,20 +70,6 @@ class Workplace(Bridge):
         if self.admin:
             self.admin.stop()
         super().stop()
-
-    @contextmanager
-    def inside(self, environment: dict[str, str]) -> Iterator[None]:
-        """Within, this process is in the folder and has only these variables."""
-        here, before = Path.cwd(), dict(os.environ)
-        try:
-            os.chdir(self.folder)
-            os.environ.clear()
-            os.environ.update(environment)
-            yield
-        finally:
-            os.chdir(here)
-            os.environ.clear()
-            os.environ.update(before)
 
 
 def _never_ends(number: int, frame: FrameType | None) -> NoReturn:

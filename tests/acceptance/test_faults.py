@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from testkit.backends import Conductors, new_conductor
+from testkit.backends import Conductors
 from testkit.client import Conductor
 from testkit.processes import Child
 from tests.acceptance.bridge import Bridge
@@ -27,29 +27,18 @@ SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "20"))
 SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conductors]:
-    """A server of this module's own, which may be killed."""
-    server = new_conductor(tmp_path_factory.mktemp("conductor"), say=lambda text: None)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
-
-
 @pytest.fixture
 def load(
-    server: Conductors,
+    conductor_server: Conductors,
     tmp_path: Path,
     request: pytest.FixtureRequest,
     database_settings: Callable[[], dict[str, str]],
 ) -> Iterator[Load]:
-    """A bridge at that server, and the load for it."""
+    """A bridge at Conductor, and the load for it."""
     label = f"{zlib.crc32(request.node.name.encode()):08x}"
     settings = {"bridge_call_timeout": "3s", "bridge_discovery_interval": "3s"}
-    bridge = Bridge(tmp_path / "bridge", server.url, webhooks(label), **settings, **database_settings())
-    load = Load(Conductor(server.url), bridge, label, SEED)
+    bridge = Bridge(tmp_path / "bridge", conductor_server.url, webhooks(label), **settings, **database_settings())
+    load = Load(Conductor(conductor_server.url), bridge, label, SEED)
     load.register()
     yield load
     bridge.stop()
@@ -81,7 +70,7 @@ def restart_conductor(server: Conductors) -> None:
 
 
 def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is_killed(
-    load: Load, server: Conductors
+    load: Load, conductor_server: Conductors
 ) -> None:
     bridge, random_ = load.bridge.start(), random.Random(SEED)
     load.conductor_is_killed = True
@@ -90,7 +79,7 @@ def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is
         lambda: kill_children(bridge.relay),  # type: ignore[arg-type]
         lambda: restart_worker(bridge),
         lambda: restart_worker(bridge),
-        lambda: restart_conductor(server),
+        lambda: restart_conductor(conductor_server),
     ]
     load.run(clients=4)
     end = time.monotonic() + SECONDS
@@ -106,14 +95,14 @@ def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is
     assert load.events > 50
 
 
-def test_calls_that_break_in_every_way_have_their_effect_exactly_once(load: Load, server: Conductors) -> None:
+def test_calls_that_break_in_every_way_have_their_effect_exactly_once(load: Load, conductor_server: Conductors) -> None:
     random_ = random.Random(SEED)
 
     def decide(method: str, path: str) -> Fault | None:
         """A quarter of all calls breaks, polls among them: a lost poll's tasks are known to the index alone."""
         return random_.choice(FAULTS) if random_.random() < 0.25 else None
 
-    proxy = FaultyProxy(server.port, decide, late=0.7, hang=1.5)
+    proxy = FaultyProxy(conductor_server.port, decide, late=0.7, hang=1.5)
     try:
         load.bridge.environment.update(CONDUCTOR_SERVER_URL=proxy.url, BRIDGE_CALL_TIMEOUT="1s")
         load.bridge.start()

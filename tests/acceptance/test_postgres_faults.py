@@ -361,6 +361,7 @@ def network() -> Iterator[Network]:
     network.remove()
 
 
+@pytest.mark.long  # a real network's way of doing what the test above does
 def test_a_host_whose_link_to_the_database_is_down_refuses_and_calls_nothing_and_others_take_over(
     network: Network, fleet_of: Callable[..., tuple[Fleet, Load]]
 ) -> None:

@@ -16,14 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from testkit.backends import Conductors, new_conductor
+from testkit.backends import Conductors, chosen_kind
 from testkit.client import Conductor, wait_for
 from tests.acceptance.bridge import Bridge, unique
 from tests.acceptance.faults.load import PATIENCE, webhooks
 from tests.acceptance.faults.sick import AILMENTS, SickLoad, SickProxy
 
 pytestmark = pytest.mark.server
-STORES = ("sqlite", "postgres")
+STORES = (os.environ.get("TEST_STORE", "postgres" if chosen_kind() == "postgres" else "sqlite"),)
+"""One, as a storm takes a minute: PostgreSQL where Conductor uses it too. The storms of tests/worker play on both."""
 SECONDS = float(os.environ.get("TEST_SICK_SECONDS", "10"))
 SEED = int(os.environ.get("TEST_SICK_SEED", str(int(time.time()))))
 LATE = float(os.environ["TEST_SICK_LATE"]) if "TEST_SICK_LATE" in os.environ else None
@@ -32,25 +33,14 @@ SHARE = float(os.environ.get("TEST_SICK_SHARE", "0.1"))
 """Of the scenarios that ail. However short the storm, a workflow of each ailment is among them: see `one_of_two`."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conductors]:
-    """A server of this module's own: another program polls its queue."""
-    server = new_conductor(tmp_path_factory.mktemp("conductor"), say=lambda text: None)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
-
-
 @pytest.fixture
 def load(
-    server: Conductors,
+    conductor_server: Conductors,
     tmp_path: Path,
     request: pytest.FixtureRequest,
     database_settings: Callable[[], dict[str, str]],
 ) -> Iterator[SickLoad]:
-    """A bridge at a proxy before that server, and the load for it. Receivers with versions are looked up."""
+    """A bridge at a proxy before Conductor, and the load for it. Receivers with versions are looked up."""
     label = f"{zlib.crc32(request.node.name.encode()):08x}"
     definitions = webhooks(label)
     for workflow in ("wait", "loop"):
@@ -58,10 +48,10 @@ def load(
             f"{unique(f'{workflow}_{label}')}: any", f"{unique(f'{workflow}_{label}')}: 1"
         )
     definitions = definitions.replace("    receivers:", "    hold: 1d\n    receivers:")
-    proxy = SickProxy(server.port, hang=4.0)
+    proxy = SickProxy(conductor_server.port, hang=4.0)
     settings = {"bridge_call_timeout": "3s", "bridge_discovery_interval": "3s"}
     bridge = Bridge(tmp_path / "bridge", proxy.url, definitions, **settings, **database_settings())
-    load = SickLoad(Conductor(server.url), bridge, label, SEED)
+    load = SickLoad(Conductor(conductor_server.url), bridge, label, SEED)
     load.proxy, load.share = proxy, SHARE
     load.register()
     yield load
