@@ -137,8 +137,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """How many processes `-n auto` means: two a core, as tests wait for servers most of the time."""
-    return min(2 * (os.cpu_count() or 1), 8)
+    """How many processes `-n auto` means: three a core, as tests wait for servers most of the time."""
+    return min(3 * (os.cpu_count() or 1), 8)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
