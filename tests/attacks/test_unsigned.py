@@ -41,6 +41,8 @@ TYPES = (
     None,
 )
 QUERIES = ("a=1", "id=forged&type=forged&_webhook=x", "bodySHA256=00", "payload=%7B%22id%22%3A%22forged%22%7D")
+SIZES = (1, 2, 3, 4, 10, 13)
+"""Of what moves between a header and the body: a little, a part of a time, and a whole one in seconds or milliseconds."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 IDS = (
     "Idempotency-Key",
@@ -182,7 +184,7 @@ def values(given: Sent, name: str, value: str) -> Iterator[Sent]:
 def boundaries(given: Sent) -> Iterator[Sent]:
     """What is in a header moves into the body, and the other way round: some schemes set nothing between them."""
     for name, value in given.headers:
-        for size in range(1, 15):
+        for size in SIZES:
             if size < len(value):
                 for glue in (b"", b".", b":"):
                     yield given.named(
@@ -197,7 +199,7 @@ def boundaries(given: Sent) -> Iterator[Sent]:
                     headers=given.with_header(name, value + moved),
                     body=given.body[size:],
                 )
-    for size in range(1, 15):
+    for size in SIZES:
         moved = given.body[:size].decode("latin-1")
         yield given.named(f"{size} bytes of the body in the query", query=given.query + moved, body=given.body[size:])
 
