@@ -59,7 +59,7 @@ def measure(
     )
     relay = start_relay(environment, folder / "relay.log")
     try:
-        answers_are_right = send_hostile_requests(port, number)
+        answers_are_right = send_hostile_requests(port, number, min(1.0, seconds))
         figures = measure_pressures(port, rounds, seconds, to_settle)
     finally:
         relay.stop()
@@ -67,8 +67,8 @@ def measure(
     return answers_are_right, [*figures, Figure("strangers", "tracebacks in the log", bugs, "<= 0")]
 
 
-def send_hostile_requests(port: int, number: int) -> bool:
-    """Whether all answers were of the table, and honest senders had theirs meanwhile."""
+def send_hostile_requests(port: int, number: int, honest: float = 1.0) -> bool:
+    """Whether all answers were of the table, and honest senders, who come for so many seconds, had theirs meanwhile."""
     began = time.monotonic()
     found: Counter[int] = Counter()
     failures = 0
@@ -76,7 +76,7 @@ def send_hostile_requests(port: int, number: int) -> bool:
         for counted in [pool.submit(attack, port, number // PEERS, seed, PATHS) for seed in range(PEERS)]:
             found += counted.result()
             # Honest senders have their answer all the while.
-            failures += load.run(port, "/webhook/bench", seconds=1, connections=2, warm_up=0).failures
+            failures += load.run(port, "/webhook/bench", honest, connections=2, warm_up=0).failures
     seconds = time.monotonic() - began
     print(f"{number} hostile requests in {seconds:.0f} s: {dict(sorted(found.items()))}")
     print(f"{failures} honest deliveries failed")

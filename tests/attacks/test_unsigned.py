@@ -42,7 +42,7 @@ TYPES = (
 )
 QUERIES = ("a=1", "id=forged&type=forged&_webhook=x", "bodySHA256=00", "payload=%7B%22id%22%3A%22forged%22%7D")
 SIZES = (1, 2, 3, 4, 10, 13)
-"""Of what moves between a header and the body: a little, a part of a time, and a whole one in seconds or milliseconds."""
+"""Of what moves between a header and the body: little, parts of a time, and a whole one in seconds or milliseconds."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 IDS = (
     "Idempotency-Key",

@@ -11,7 +11,7 @@ NOBODY = "http://127.0.0.1:1/api"
 """The worker waits for Conductor, and is alive and ready."""
 
 
-def test_every_process_of_the_single_pod_is_alive_and_ready_and_ends_in_order(tmp_path: Path) -> None:
+def test_every_process_of_the_single_pod_is_ready_takes_what_helm_test_posts_and_ends_in_order(tmp_path: Path) -> None:
     with Release("sqlite", NOBODY, tmp_path, SECRETS) as release:
         pod = release.start("bridge").wait_until_ready()
         assert set(pod.containers) == {"relay", "worker", "admin"}
@@ -20,12 +20,7 @@ def test_every_process_of_the_single_pod_is_alive_and_ready_and_ends_in_order(tm
         assert http("GET", f"{page}/api/webhooks").status == 401
         token = {"Authorization": "Bearer token-of-the-page"}
         assert [row["name"] for row in http("GET", f"{page}/api/webhooks", headers=token).json] == ["slack"]
-        pod.stop()
 
-
-def test_what_helm_test_runs_posts_a_signed_delivery(tmp_path: Path) -> None:
-    with Release("sqlite", NOBODY, tmp_path, SECRETS) as release:
-        pod = release.start("bridge").wait_until_ready()
         tested = release.send(pod)
         assert tested.returncode == 0, tested.stdout + tested.stderr
         assert tested.stdout.splitlines()[0] == "200 OK"
@@ -33,3 +28,4 @@ def test_what_helm_test_runs_posts_a_signed_delivery(tmp_path: Path) -> None:
         assert http("GET", f"{url_of(pod)}/metrics").status == 404, "metrics have a port of their own"
         metrics = f"http://127.0.0.1:{pod.containers['relay'].port('relay-metrics')}/metrics"
         assert 'outcome="challenge"' in http("GET", metrics).text
+        pod.stop()
