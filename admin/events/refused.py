@@ -16,7 +16,7 @@ from relay.retry import StillRefused, events_of, request_of, verify
 from relay.route import Route
 from relay.shaping import decoded
 from relay.verification import VerifiedWebhooks
-from store.hiding import BLANK, shown_of
+from store.hiding import BLANK, Hidden, shown_of
 from store.keeping import KeptDelivery
 
 _JUDGED = 100
@@ -165,6 +165,9 @@ class Refused:
         about = shown.pop("_webhook", None)
         if not isinstance(about, dict):  # it is hidden as a whole
             about = {}
+        if isinstance(elements := shown.get("request"), list):
+            # Each may have been to become an event of its own, and `hide` is about events.
+            shown["request"] = [_shown_alone(element, hide) for element in elements]
         may_show = payload is not None and hide is not None
         return _dict(about.get("headers")), _dict(about.get("query")), shown if may_show else None
 
@@ -204,6 +207,13 @@ class Refused:
                 conductor_payload=settings.bridge_conductor_payload,
             )
         return self._routes[name]
+
+
+def _shown_alone(element: Any, hide: Hidden) -> Any:
+    """The element of an array, without what would be hidden of it if it were the whole payload."""
+    if isinstance(element, dict):
+        return shown_of(element, hide)
+    return shown_of({"request": element}, hide).get("request", BLANK)
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -108,6 +108,13 @@ def test_what_hide_names_is_blank_wherever_it_is(sample: Sample) -> None:
     assert (shown.headers["x-github-event"], shown.query) == ("***", {"page": "***"})
 
 
+def test_what_hide_names_is_blank_in_each_element_that_would_become_an_event(sample: Sample) -> None:
+    found = hiding(sample, "[$.card]\n    split: true")
+    body = b'[{"card": "4111", "ref": "a"}, {"card": ["4222"]}, "x", [1]]'
+    shown = found.shown(found.delivery(keep_refused(sample, body)))
+    assert shown.payload == {"request": [{"card": "***", "ref": "a"}, {"card": "***"}, "x", [1]]}
+
+
 @pytest.mark.parametrize("body", [b"\xff\x00", b"{", b"[" * 1000, b'{"card": "4111"'])
 def test_nothing_is_shown_of_a_body_that_cannot_be_read(body: bytes, sample: Sample) -> None:
     found = hiding(sample, "[$.card]")
