@@ -16,17 +16,30 @@ _ESCAPED = re.compile(r"\\u00(?:5f|77|65|62|68|6f|6b)", re.IGNORECASE)
 """An escaped letter of `_webhook`, as JSON may write it."""
 
 
+_FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999
+"""The years 1 to 9999, in Unix milliseconds."""
+
+
 def iso(milliseconds: int | None) -> str | None:
-    """ISO 8601 in UTC with milliseconds, as in ``2026-01-31T12:00:00.123Z``; None for None."""
+    """ISO 8601 in UTC with milliseconds, as in ``2026-01-31T12:00:00.123Z``; None for None.
+
+    A time that no calendar has, which only a damaged row can hold, is the first or the last one.
+    """
     if milliseconds is None:
         return None
+    milliseconds = min(max(milliseconds, _FIRST), _LAST)
     moment = datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def document_of(event: NewEvent | Event, metadata: bool = True) -> dict[str, Any]:
-    """What tasks match on and receive: the payload, with `_webhook` if it has `metadata`."""
+    """What tasks match on and receive: the payload, with `_webhook` if it has `metadata`.
+
+    Raises ValueError if the payload isn't a JSON object.
+    """
     document: dict[str, Any] = json.loads(event.payload)
+    if not isinstance(document, dict):
+        raise ValueError("the stored payload is not a JSON object")
     if metadata:
         document["_webhook"] = _metadata_of(event)
     else:

@@ -56,6 +56,7 @@ TARGET = (
     " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while, input,"
     " failing_since, only_versions, failures"
 )
+_TARGET_NUMBERS = (0, 7, 10, 13, 14, 15, 16, 20)
 NEW_TARGET = (
     "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
     " claimed_by, claimed_at, due_at, created_at, once_key, once_while, input, only_versions"
@@ -277,6 +278,21 @@ def task(row: Sequence[Any]) -> Task:
         values[4] = str(values[4])  # no criteria: it matches nothing
         values[10] = f"its matches in the store can't be read: {error}"
     return Task(*values)
+
+
+def target_for_people(row: Sequence[Any]) -> Target:
+    """The same, with text for a value that can't be read: it must not hide the targets beside it."""
+    return target(_readable(row, _TARGET_NUMBERS)[0])
+
+
+def readable(row: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
+    """The row's values, for people; `numbers` are the columns that must hold numbers, and hold 0 if they don't."""
+    return _readable(row, numbers)[0]
+
+
+def unreadable(what: str, id_: object, error: Exception) -> None:
+    """Logs that a row is left out of what people see."""
+    log.error("a row of the store can't be read, and is left out", what=what, id=str(id_), error=str(error))
 
 
 def target(row: Sequence[Any]) -> Target:

@@ -45,10 +45,11 @@ def deliveries(name: str) -> Response:
         last = _before(here, name, start)
     # Without a place to begin at, `last` is the newest.
     listed = here.store.raw_deliveries.listed(name, last, _MOST)
-    kept = here.store.raw_deliveries.read(_as_many_as_fit(listed))
+    ids = _as_many_as_fit(listed)
+    kept = here.store.raw_deliveries.read(ids)
     answer = RawDeliveries(
         webhook=name,
-        next=kept[-1].id if kept else last,
+        next=kept[-1].id if kept else max([last, *ids]),  # past those that can't be read
         deliveries=[RawDelivery.of(one, received_at=one.at) for one in kept],
     )
     return jsonify(as_json(answer))

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from store import rows
 from store.keeping import Kept, KeptDelivery, first_within, surplus
 from store.protocols import KeptDeliveries
 from store.sql.database import Database, Rows, Transaction
@@ -53,7 +54,12 @@ class SqlKeptDeliveries(KeptDeliveries):
         if not ids:
             return []
         sql = f"SELECT {_COLUMNS} FROM bridge.kept_deliveries WHERE id = ANY(%s)"
-        found = {row[0]: _delivery(row) for row in self._database.read(sql, (ids,))}
+        found = {}
+        for row in self._database.read(sql, (ids,)):
+            try:
+                found[row[0]] = _delivery(row)
+            except (TypeError, ValueError) as error:
+                rows.unreadable("refused delivery", row[0], error)
         return [found[id_] for id_ in ids if id_ in found]
 
 
@@ -84,7 +90,7 @@ def _row(delivery: KeptDelivery) -> tuple[object, ...]:
 
 
 def _delivery(row: Sequence[Any]) -> KeptDelivery:
-    """From the columns of `_COLUMNS`."""
-    values = list(row)
-    values[10:12] = json.loads(row[10]), base64.b64decode(row[11])
+    """From the columns of `_COLUMNS`. Raises TypeError or ValueError if headers or body can't be read."""
+    values = rows.readable(row, (2, 3))
+    values[10:12] = dict(json.loads(row[10])), base64.b64decode(row[11])
     return KeptDelivery(*values)

@@ -148,11 +148,11 @@ class SqlQueries(Queries):
 
     def targets_of(self, event_ids: Sequence[str]) -> list[Target]:
         sql = f"SELECT {rows.TARGET} FROM bridge.targets WHERE event_id = ANY(%s) ORDER BY id"
-        return [rows.target(row) for row in self._database.read(sql, (list(event_ids),))] if event_ids else []
+        return list(map(rows.target_for_people, self._database.read(sql, (list(event_ids),)))) if event_ids else []
 
     def targets_on(self, task_id: str) -> list[Target]:
         sql = f"SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = %s ORDER BY id"
-        return [rows.target(row) for row in self._database.read(sql, (task_id,))]
+        return list(map(rows.target_for_people, self._database.read(sql, (task_id,))))
 
     def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
         undecided, due, claimed = self._database.read_together(
@@ -196,7 +196,7 @@ class SqlQueries(Queries):
         where = f"{only} (status < 400) = %s"
         sql = f"SELECT {_REJECTION} FROM bridge.rejections r WHERE {where} ORDER BY id DESC LIMIT %s"
         found = self._database.read(sql, (*([webhook] if only else []), filtered, limit))
-        return [Rejection(*row) for row in found]
+        return [Rejection(*rows.readable(row, (1, 2))) for row in found]
 
     def delivery_counts(self, since: int) -> dict[str, dict[str, int]]:
         sql = (

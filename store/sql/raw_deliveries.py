@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from store import rows
 from store.delivery_records import ListedDelivery, NumberedDelivery, RawDelivery
 from store.protocols import RawDeliveries
 from store.records import NewEvent
-from store.sql.database import Database, Transaction
+from store.sql.database import Database, Rows, Transaction
 
 KEPT = 200
 """Deliveries of one webhook."""
@@ -58,6 +58,15 @@ def _row(raw: RawDelivery, event: NewEvent) -> tuple[object, ...]:
     return event.webhook, event.received_at, len(raw.body), event.id, raw.method, raw.query, headers, body
 
 
+def _readable(found: Rows) -> Iterator[NumberedDelivery]:
+    for row in found:
+        id_, at, event_id, method, query, headers, body = rows.readable(row, (1,))
+        try:
+            yield NumberedDelivery(id_, at, event_id, method, query, dict(json.loads(headers)), body)
+        except (TypeError, ValueError) as error:
+            rows.unreadable("delivery to be listened to", id_, error)
+
+
 class SqlRawDeliveries(RawDeliveries):
     """One row per delivery."""
 
@@ -70,10 +79,7 @@ class SqlRawDeliveries(RawDeliveries):
 
     def read(self, ids: Sequence[int]) -> list[NumberedDelivery]:
         found = self._database.read(_READ, (list(ids),)) if ids else []
-        return [
-            NumberedDelivery(id_, at, event_id, method, query, json.loads(headers), body)
-            for id_, at, event_id, method, query, headers, body in found
-        ]
+        return list(_readable(found))
 
     def prune(self) -> None:
         for (webhook,) in self._database.read(_WEBHOOKS):

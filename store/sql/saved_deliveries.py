@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+from store import rows
 from store.protocols import SavedDeliveries
 from store.saved_delivery import SavedDelivery
-from store.sql.database import Database
+from store.sql.database import Database, Rows
 from store.storable import text_without_nul
 
 _OTHERS = "SELECT count(*) FROM bridge.saved_deliveries WHERE webhook = %s AND name != %s"
@@ -39,12 +42,12 @@ class SqlSavedDeliveries(SavedDeliveries):
 
     def of_webhook(self, webhook: str) -> list[SavedDelivery]:
         found = self._database.read(_OF_WEBHOOK, (text_without_nul(webhook),))
-        return sorted(map(_saved, found), key=lambda saved: saved.name)
+        return sorted(_readable(found), key=lambda saved: saved.name)
 
     def find(self, webhook: str, name: str) -> SavedDelivery | None:
         key = (text_without_nul(webhook), text_without_nul(name))
         found = self._database.read(f"{_OF_WEBHOOK} AND name = %s", key)
-        return _saved(found[0]) if found else None
+        return next(_readable(found), None)
 
     def delete(self, webhook: str, name: str) -> bool:
         sql = "DELETE FROM bridge.saved_deliveries WHERE webhook = %s AND name = %s"
@@ -52,6 +55,15 @@ class SqlSavedDeliveries(SavedDeliveries):
             return transaction.write(sql, (text_without_nul(webhook), text_without_nul(name))) == 1
 
 
-def _saved(row: tuple[str, str, int, str]) -> SavedDelivery:
-    webhook, name, saved_at, content = row
+def _readable(found: Rows) -> Iterator[SavedDelivery]:
+    for row in found:
+        try:
+            yield _saved(row)
+        except (TypeError, ValueError) as error:
+            rows.unreadable("saved delivery", row[1], error)
+
+
+def _saved(row: Sequence[Any]) -> SavedDelivery:
+    """Raises TypeError or ValueError if it can't be read."""
+    webhook, name, saved_at, content = rows.readable(row, (2,))
     return SavedDelivery(webhook, name, saved_at, **json.loads(content))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from store import rows
 from store.delivery_records import Duplicate, WithoutEvent
 from store.protocols import WithoutEvents
 from store.sql.database import Database
@@ -51,10 +52,12 @@ class SqlWithoutEvents(WithoutEvents):
         )
         found = [
             WithoutEvent(f"r{id_}", "filtered" if status < 400 else "rejected", of, at, reason, None, remote, method)
-            for id_, of, at, status, reason, remote, method in reversed(rejections)
+            for id_, of, at, status, reason, remote, method in (
+                rows.readable(row, (0, 2, 3)) for row in rejections[::-1]
+            )
         ]
         found += [
             WithoutEvent(f"d{id_}", "duplicate", of, at, "", event_id, remote, method)
-            for id_, of, at, event_id, remote, method in reversed(duplicates)
+            for id_, of, at, event_id, remote, method in (rows.readable(row, (0, 2)) for row in duplicates[::-1])
         ]
         return sorted(found, key=lambda one: one.at)
