@@ -90,6 +90,11 @@ def events(
     if follow:
         if before:
             raise click.UsageError("--follow shows new events: leave out --before")
+        if query.resolved:
+            raise click.UsageError(
+                "--follow can't wait for resolved: a replay resolves an event of before, and is an event of its own; "
+                "follow --status delivered, or list the resolved ones without --follow"
+            )
         follow_events(here.bridge, query, as_json)
         return
     list_events(here, query, before, limit, as_json)

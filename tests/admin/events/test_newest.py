@@ -6,10 +6,22 @@ import json
 
 import pytest
 
+from admin.events.asking import search_of
 from admin.events.follow import Follower
 from admin.events.newest import SHOWN, Watch, newest
 from store.delivery_records import Duplicate
-from store.records import Decision, EventFilter, NewEvent, Rejection, Term, new_event_id
+from store.records import (
+    Decision,
+    EventFilter,
+    EventPage,
+    NewEvent,
+    NewTarget,
+    Rejection,
+    Result,
+    Term,
+    new_event_id,
+)
+from tests.admin.conftest import Cli
 from tests.admin.sample import Sample
 
 
@@ -32,6 +44,16 @@ def repeat(sample: Sample, event_id: str) -> None:
 def expire(sample: Sample, event_id: str) -> None:
     decision = Decision(event_id, "expired", "no")
     sample.store.decisions.decide(Term("sample"), [decision], [], sample.store.now(), "sample", 0)
+
+
+def fail(sample: Sample, event_id: str, error: str) -> None:
+    now = sample.store.now()
+    target = NewTarget("start", "on_message", correlation_id=event_id)
+    sample.store.decisions.decide(
+        Term("sample"), [Decision(event_id, "pending", "no", (target,))], [], now, "sample", 10
+    )
+    (claimed,) = sample.store.queries.targets_of([event_id])
+    sample.store.claims.record_results("sample", [Result(claimed, "failed", error=error)], now)
 
 
 def test_the_list_has_deliveries_of_every_kind_newest_first(sample: Sample) -> None:
@@ -90,6 +112,41 @@ def test_the_command_line_follows_deliveries_without_an_event_too(sample: Sample
     assert follower.look_at_others() == []
     assert [one.kind for one in of_slack.look_at_others()] == ["duplicate"]
     assert failed.look_at_others() == searching.look_at_others() == []
+
+
+@pytest.mark.parametrize("part", [{"status": "unresolved"}, {"failure": "No such workflow name=…"}])
+def test_failures_can_be_followed(sample: Sample, part: dict[str, str]) -> None:
+    follower = Follower(sample.bridge(), search_of(sample.bridge(), part))
+    other = Follower(sample.bridge(), search_of(sample.bridge(), {"failure": "another reason"}))
+    event_id = arrive(sample)
+    assert follower.look() == follower.look_at_others() == other.look() == []
+    fail(sample, event_id, "No such workflow name=4711")
+    assert [(news.event.id, news.event.status) for news in follower.look()] == [(event_id, "failed")]
+    assert follower.look() == other.look() == []
+
+
+def test_a_condition_is_about_events_and_looks_at_each_once(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    follower = Follower(sample.bridge(), search_of(sample.bridge(), {"where": "$.wanted=yes"}))
+    refuse(sample, "wrong header")
+    for _ in range(5):
+        arrive(sample)
+    assert follower.look() == follower.look_at_others() == []
+    looked: list[list[str]] = []
+    page = sample.store.queries.page
+
+    def counting(query: EventFilter) -> EventPage:
+        found = page(query)
+        looked.append([event.id for event in found.events])
+        return found
+
+    monkeypatch.setattr(sample.store.queries, "page", counting)
+    assert follower.look() == []
+    assert [len(ids) for ids in looked] == [1, 0], "the newest, and nothing since"
+
+
+def test_resolved_events_cannot_be_followed(cli: Cli) -> None:
+    result = cli("events", "--follow", "--status", "resolved", code=2)
+    assert "follow --status delivered" in result.stderr
 
 
 def test_a_line_says_why_or_of_which_event(sample: Sample) -> None:

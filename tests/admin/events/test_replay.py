@@ -21,6 +21,7 @@ from admin.cli import follow
 from admin.events.follow import Follower
 from admin.events.replay import replay, replay_all
 from admin.events.replay_plan import Plan, choose, plan_of
+from store.delivery_records import WithoutEvent
 from store.records import Decision, Event, EventFilter, EventPage, NewEvent, NewTarget, Result, Term, new_event_id
 from tests.admin.conftest import Cli
 from tests.admin.events.test_families import finish
@@ -335,7 +336,10 @@ class OneEvent:
 
     def __init__(self, event: Event):
         self.event = event
-        self.queries = self
+        self.queries = self.without_events = self
+
+    def newest(self, webhook: str | None = None, limit: int = 100) -> list[WithoutEvent]:
+        return []
 
     def page(self, query: EventFilter) -> EventPage:
         before = query.before_seq is None or self.event.seq < query.before_seq

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,13 @@ def add(sample: Sample, payload: Any, webhook: str = "orders", **more: Any) -> s
 
 def found(bridge: Bridge, **parts: str) -> list[str]:
     return [event.id for event in bridge.events(search_of(bridge, parts))]
+
+
+def test_the_form_keeps_conditions_apart(sample: Sample) -> None:
+    client = create_app(sample.settings).test_client()
+    page = client.get("/events", query_string=[("where", "$.ref=a b"), ("where", "$.x='\"")]).text
+    fields = re.findall(r'name="where" (?:value="([^"]*)")?', page)
+    assert [html.unescape(field) for field in fields] == ["$.ref=a b", "$.x='\"", ""]
 
 
 @pytest.mark.parametrize(
