@@ -152,6 +152,12 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("inputs", "ALTER TABLE bridge.targets ADD COLUMN input TEXT"),
     ("claims", "ALTER TABLE bridge.events ADD COLUMN claims TEXT"),
     ("enclosing", "ALTER TABLE bridge.events ADD COLUMN enclosing TEXT"),
+    # to list what still needs somebody of one webhook without the others'
+    (
+        "unresolved_of_webhook",
+        "CREATE INDEX events_unresolved_of ON bridge.events (webhook, seq)"
+        " WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL",
+    ),
 )
 """Name and statements of each step, in their order."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from store.records import Decision, NewEvent, NewTarget
+from store.records import Decision, EventFilter, NewEvent, NewTarget
 from store.sqlite import SqliteStore, open_store
 from tests.store.contract.makers import ME, NOW
 
@@ -68,3 +68,23 @@ def test_a_claim_costs_no_more_with_very_many_due_targets(
     few = steps(store, lambda: store.claims.claim("me", NOW, 0, 32, paces))
     give_targets(store, webhooks, each)
     assert steps(store, lambda: store.claims.claim("me", NOW, 0, 32, paces)) < 2 * few
+
+
+def test_what_is_unresolved_of_one_webhook_is_listed_without_that_of_others(store: SqliteStore) -> None:
+    def some_more_fail(run: str, number: int) -> int:
+        fill(store, 1, number, run)
+        failed = [Decision(f"{run}{one}", "failed", "no") for one in range(number)]
+        store.decisions.decide(ME, failed, [], NOW, None, 0)
+        return steps(store, lambda: store.queries.events(EventFilter("another", unresolved=True, listing=True)))
+
+    few = some_more_fail("few", 100)
+    assert some_more_fail("many", 3000) < 2 * few
+
+
+def test_what_is_unresolved_is_counted_without_reading_the_events(store: SqliteStore) -> None:
+    statements: list[str] = []
+    store._connections.reader.set_trace_callback(statements.append)
+    assert store.queries.unresolved() == 0
+    store._connections.reader.set_trace_callback(None)
+    plan = store._connections.reader.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall()
+    assert "USING COVERING INDEX events_unresolved" in str(plan)
