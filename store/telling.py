@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -37,7 +38,10 @@ _FIELDS = 3
 """Fields that are taken of an event whose platform declares none."""
 _MEMBERS = 12
 """Members of an object among which they are looked for."""
-_NAME = re.compile(r"[^\W\d][\w-]{,80}")
+_LOOKED_AT = 30
+"""Members of all objects together."""
+_LONGEST_NAME = 80
+_NAME = re.compile(r"[^\W\d][\w-]*")
 _SECRET = re.compile(
     r"secret|token|passw|pwd|signature|api.?key|private|auth|credential|cookie|session|card|cvc|cvv|iban|ssn", re.I
 )
@@ -53,6 +57,13 @@ class _Place:
     value: Value
 
 
+@dataclass(frozen=True, slots=True)
+class _Field:
+    path: str
+    name: str
+    """For people."""
+
+
 class Teller:
     """Finds what the events of one webhook tell."""
 
@@ -62,6 +73,8 @@ class Teller:
         self._object = _places(platform.types, "$", hide), _places(platform.telling, "$", hide)
         element = f"{_ARRAY}[0]"
         self._element = _places(platform.types, element, hide), _places(platform.telling, element, hide)
+        # The events of a webhook mostly have the same members.
+        self._field = lru_cache(maxsize=1024)(self._find_field)
 
     def tell(self, value: Any) -> tuple[str | None, dict[str, str]]:
         """The type, and JSONPath → what is told, of a delivery with this body. Never raises.
@@ -107,10 +120,10 @@ class Teller:
 
     def _usual_type(self, value: Mapping[str, Any], root: str) -> tuple[str | None, dict[str, str]]:
         for name in _TYPES:
-            found, path = value.get(name), f"{root}.{name}"
-            if isinstance(found, str) and 0 < len(found) <= _LONGEST_TYPE and self._may_tell(path):
+            found = value.get(name)
+            if isinstance(found, str) and 0 < len(found) <= _LONGEST_TYPE and (field := self._field(root, None, name)):
                 kind = visible(found)
-                return kind, {path: kind}
+                return kind, {field.path: kind}
         return None, {}
 
     def _first_fields(
@@ -118,41 +131,46 @@ class Teller:
     ) -> dict[str, str]:
         """Path → ``name=value`` of the first members, and of those of objects in it, that may be told."""
         found: dict[str, str] = {}
-        for path, item in _members(value, root):
-            if len(found) == most:
-                break
-            text = _text(item) if type(item) is not bool else None
-            if text and path not in (without or {}) and self._may_tell(path):
-                name = path.removeprefix(root).removeprefix(".")
-                found[path] = visible(f"{name}={_cut(text, _LONGEST)}")
+        for outer, name, item in _members(value):
+            if type(item) is bool or not (text := _text(item)):
+                continue
+            field = self._field(root, outer, name)
+            if field is not None and field.path not in (without or {}):
+                found[field.path] = visible(f"{field.name}={_cut(text, _LONGEST)}")
+                if len(found) == most:
+                    break
         return found
 
-    def _may_tell(self, path: str) -> bool:
-        return not self._hide or not may_hide(self._hide, _steps(path))
+    def _find_field(self, root: str, outer: str | None, name: str) -> _Field | None:
+        """The member of this name, of the object itself or of one in it; None if it may not be told."""
+        if not _may_be_telling(name) or (outer is not None and not _may_be_telling(outer)):
+            return None
+        dotted = name if outer is None else f"{outer}.{name}"
+        path = f"{root}.{dotted}"
+        if self._hide and may_hide(self._hide, _steps(path)):
+            return None
+        return _Field(path, dotted)
 
 
-def _members(value: Mapping[str, Any], root: str) -> Iterator[tuple[str, Any]]:
-    """Path → value of the first members: of the object, then of the objects that are among them."""
-    inner = []
-    for name, item in _some(value):
+def _members(value: Mapping[str, Any]) -> Iterator[tuple[str | None, str, Any]]:
+    """(Name of the object in it, name, value) of the first members: of the object, then of the objects that are among
+    them."""
+    left, inner = _LOOKED_AT, []
+    for name, item in islice(value.items(), _MEMBERS):
+        left -= 1
+        if len(name) > _LONGEST_NAME:
+            continue
         if isinstance(item, dict):
-            inner.append((f"{root}.{name}", item))
+            inner.append((name, item))
         else:
-            yield f"{root}.{name}", item
-    for path, members in inner:
-        for name, item in _some(members):
-            yield f"{path}.{name}", item
+            yield None, name, item
+    for outer, members in inner:
+        for name, item in islice(members.items(), min(_MEMBERS, left)):
+            left -= 1
+            if len(name) <= _LONGEST_NAME:
+                yield outer, name, item
 
 
-def _some(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for number, (name, item) in enumerate(value.items()):
-        if number == _MEMBERS:
-            return
-        if _may_be_telling(name):
-            yield name, item
-
-
-@lru_cache(maxsize=4096)
 def _may_be_telling(name: str) -> bool:
     """Whether a member of this name may be told: it can be written into a path, and sounds neither secret nor dull."""
     return _NAME.fullmatch(name) is not None and not _SECRET.search(name) and not _DULL.search(name)
