@@ -78,6 +78,8 @@ class Platform:
     """Whether different events may be identical byte for byte, so that no digest identifies a repetition."""
     secret_headers: frozenset[str] = frozenset()
     """Lower-case names of headers that carry secrets (those with ``signature`` in their names always do)."""
+    empty_refusals: bool = False
+    """Whether a 401 must have no body."""
     secret_in_body: bool = False
     """Whether the secret itself is in the bodies, so that none may be kept as it came."""
 

@@ -37,8 +37,6 @@ _LONGEST_REASON = 500
 _LONGEST_ADDRESS = 100
 
 NOT_FOUND = error_response(404, "not_found", "there is nothing at this URL")
-UNAUTHORIZED = error_response(401, "unauthorized", "the delivery could not be verified")
-FORBIDDEN = error_response(403, "forbidden", "not allowed")
 UNAVAILABLE = error_response(
     503, "unavailable", "the delivery can't be stored now; send it again", ("Retry-After", str(RETRY_AFTER))
 )
@@ -275,7 +273,7 @@ class Receiver:
                     self._admission.failed(name, incoming.sender)
                 kept_id = self._keep(route, incoming, request, error)
                 self._record(route, incoming, error.status, error.reason, kept_id)
-                return UNAUTHORIZED if error.status == 401 else FORBIDDEN
+                return route.refusal(error.status)
             case BodyUnreadable():
                 self._record(route, incoming, 400, "the body broke off")
                 return error_response(400, "malformed_body", "the body could not be read")

@@ -11,7 +11,7 @@ from config.webhooks import Definitions, Webhook
 from platforms import PLATFORMS
 from platforms.base import Accepted, Platform
 from platforms.bodies import Body
-from platforms.http import Request, Response, json_response
+from platforms.http import Request, Response, error_response, json_response
 from platforms.verifiers import Fetch
 from platforms.verifiers.protocol import no_fetch
 from relay.addresses import is_within, read_address, without_mapped
@@ -26,6 +26,8 @@ from store.tracing import TRACE_HEADERS, Span, span
 PATH = "/webhook/"
 CONDUCTORS_PATH = "/api/webhook/"
 """The same path in Conductor's documentation."""
+_UNAUTHORIZED = error_response(401, "unauthorized", "the delivery could not be verified")
+_FORBIDDEN = error_response(403, "forbidden", "not allowed")
 
 
 class Route:
@@ -88,6 +90,12 @@ class Route:
             return True
         address = read_address(remote)
         return address is not None and is_within(address, self._networks)
+
+    def refusal(self, status: int) -> Response:
+        """The answer, with status 401 or 403, to a delivery that isn't proven."""
+        if status != 401:
+            return _FORBIDDEN
+        return Response(401, b"", None) if self.platform.empty_refusals else _UNAUTHORIZED
 
     @property
     def filtered_status(self) -> int:

@@ -17,6 +17,7 @@ _SIGNED = (
     ("pspReference",), ("originalReference",), ("merchantAccountCode",), ("merchantReference",),
     ("amount", "value"), ("amount", "currency"), ("eventCode",), ("success",),
 )  # fmt: skip
+_REFERENCE = ("merchantReference",)
 
 
 def _items(value: Any) -> list[dict[str, Any]]:
@@ -39,7 +40,11 @@ def _text(item: Any, path: tuple[str, ...]) -> str:
 
 
 def _message(item: dict[str, Any]) -> bytes:
-    return ":".join(_text(item, path) for path in _SIGNED).encode("utf-8", "surrogatepass")
+    """What is signed. Raises Refused if it has several readings: only the merchant's reference may have a colon."""
+    texts = [_text(item, path) for path in _SIGNED]
+    if any(":" in text for path, text in zip(_SIGNED, texts, strict=True) if path != _REFERENCE):
+        raise Refused("a signed field contains a colon")
+    return ":".join(texts).encode("utf-8", "surrogatepass")
 
 
 def _with_signature(item: dict[str, Any], signature: str | None) -> dict[str, Any]:

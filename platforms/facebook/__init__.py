@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from platforms.base import Platform, at, digest, together
+from platforms.base import MB, Platform, at, digest, together
 from platforms.bodies import read_query
 from platforms.http import Request, Response, text_response
 from platforms.telling import Telling, Value
@@ -42,6 +42,8 @@ class Facebook(Platform):
     challenge_only = True
     challenge_settings = frozenset({"verify_token"})
     challenge_methods = frozenset({"GET"})
+    # https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview
+    max_body = 3 * MB
 
     # https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:

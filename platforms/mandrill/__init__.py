@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlencode
 
-from platforms.base import Platform, digest
+from platforms.base import MB, Platform, digest
 from platforms.bodies import Body, MalformedBody, read_json
 from platforms.http import Request, Response
 from platforms.verifiers import Check, Credentials, Draft, Part, Proof, Refused
@@ -69,6 +69,8 @@ class Mandrill(Platform):
     secret_label = "Webhook key"
     verifier = UrlAndEvents()
     challenge_methods = frozenset({"HEAD"})
+    # Up to a thousand events, or messages received, as a form: https://mandrill.zendesk.com/hc/en-us/articles/360038740594
+    max_body = 25 * MB
 
     # https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/#set-up-a-webhook-endpoint
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:

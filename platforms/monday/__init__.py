@@ -60,7 +60,9 @@ class Monday(Platform):
         return json_response({"challenge": challenge}) if challenge is not None and len(value) == 1 else None
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "event", "triggerUuid")
+        """One change may be sent for several subscriptions."""
+        subscription, identifier = at(value, "event", "subscriptionId"), at(value, "event", "triggerUuid")
+        return f"{subscription} {identifier}" if subscription and identifier else identifier
 
 
 PLATFORM = Monday()

@@ -90,6 +90,8 @@ class PayPal(Platform):
     secret_label = "Webhook ID"
     verifier = CertifiedTransmission()
     vendor_keys = True
+    # PayPal sends it again for three days, perhaps with the first time.
+    tolerance = 4 * 24 * 3600
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         return at(value, "id")

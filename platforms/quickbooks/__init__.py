@@ -1,6 +1,11 @@
 """QuickBooks Online. The secret is the app's verifier token."""
 
-from platforms.base import Platform
+from typing import Any
+
+from platforms.base import Platform, at
+from platforms.bodies import Body
+from platforms.http import Request
+from platforms.telling import Value
 from platforms.verifiers import Hmac
 
 
@@ -9,13 +14,24 @@ class QuickBooks(Platform):
     name = "quickbooks"
     title = "QuickBooks Online"
     purpose = "customers, invoices and payments changed"
-    types = ("$.eventNotifications[0].dataChangeEvent.entities[0].operation",)
+    types = ("$.type", "$.eventNotifications[0].dataChangeEvent.entities[0].operation")
     telling = (
+        "$.intuitentityid",
+        Value("$.intuitaccountid", before="of company "),
         "$.eventNotifications[0].dataChangeEvent.entities[0].name",
         "$.eventNotifications[0].dataChangeEvent.entities[0].id",
     )
     secret_label = "Verifier token"
     verifier = Hmac(header="intuit-signature", encoding="base64")
+
+    # https://blogs.a.intuit.com/2025/11/12/upcoming-change-to-webhooks-payload-structure
+    def read(self, request: Request, signed: bool) -> Body:
+        """A list of CloudEvents, each of which becomes an event; before 2026 it was one object."""
+        body = super().read(request, signed)
+        return Body(body.value, body.text, batch=isinstance(body.value, list))
+
+    def element_id(self, element: Any) -> str | None:
+        return at(element, "id")
 
 
 PLATFORM = QuickBooks()

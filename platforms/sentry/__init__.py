@@ -1,6 +1,9 @@
 """Sentry: integrations' webhooks. The secret is the client secret."""
 
-from platforms.base import Platform
+from typing import Any
+
+from platforms.base import Platform, at, digest, first_header
+from platforms.http import Request
 from platforms.verifiers import Hmac
 
 
@@ -13,6 +16,17 @@ class Sentry(Platform):
     telling = ("$.data.issue.shortId", "$.data.issue.title", "$.data.event.title", "$.data.error.title")
     secret_label = "Client secret"
     verifier = Hmac(header="Sentry-Hook-Signature")
+
+    # https://docs.sentry.io/organization/integrations/integration-platform/webhooks/issues/
+    def delivery_id(self, request: Request, value: Any) -> str | None:
+        """An issue that is assigned or resolved again has the same bytes: only the unsigned header tells these
+        apart."""
+        identifier = request.headers.get("request-id")
+        is_timeless = at(value, "data", "issue", "id") is not None and at(value, "action") != "created"
+        return digest(identifier, request.body) if identifier and is_timeless else None
+
+    def header_id(self, request: Request, value: Any) -> str | None:
+        return first_header(request, "request-id")
 
 
 PLATFORM = Sentry()

@@ -74,7 +74,7 @@ class ServiceAccountToken:
 @dataclass(frozen=True)
 class ChatToken:
     """A token of Google Chat. If the audience is a project's number, Chat signs it itself; if it is a URL, Google signs
-    for Chat's service account."""
+    for the app's service account or, where the definition names none, for the one that Chat has for older apps."""
 
     covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
 
@@ -85,7 +85,7 @@ class ChatToken:
             if by_chat:
                 _check(request, credentials, _OF_CHAT, frozenset({_CHAT}), None)
             else:
-                _check(request, credentials, _OF_ACCOUNTS, _ISSUERS, _CHAT)
+                _check(request, credentials, _OF_ACCOUNTS, _ISSUERS, credentials.service_account or _CHAT)
             return OF_SENDER
 
         return check

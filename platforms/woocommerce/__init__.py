@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from platforms.base import Platform, digest, first_header
+from platforms.base import Platform, at, digest, first_header
 from platforms.http import Request, Response
 from platforms.telling import Value
 from platforms.verifiers import Credentials, Hmac
@@ -32,9 +32,13 @@ class WooCommerce(Platform):
         return Response(200) if _PING.fullmatch(request.body) else None
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """Creating an order and updating it at once are sent with the same bytes, under two topics."""
-        topic = request.headers.get("x-wc-webhook-topic")
-        return digest(topic, request.body) if topic else None
+        """Creating an order and updating it at once are sent with the same bytes, under two topics. What has no time,
+        such as a deletion or an action, may come again with the same bytes: only the unsigned header tells them
+        apart."""
+        topic, identifier = request.headers.get("x-wc-webhook-topic"), request.headers.get("x-wc-webhook-delivery-id")
+        is_timeless = at(value, "date_modified") is None and at(value, "date_modified_gmt") is None
+        unsigned = [header for header in (topic, identifier if is_timeless else None) if header]
+        return digest(*unsigned, request.body) if unsigned else None
 
     def header_id(self, request: Request, value: Any) -> str | None:
         return first_header(request, "x-wc-webhook-delivery-id")

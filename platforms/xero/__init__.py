@@ -18,10 +18,12 @@ class Xero(Platform):
     telling = ("$.events[0].eventCategory", "$.events[0].resourceId")
     secret_label = "Webhooks key"
     verifier = Hmac(header="x-xero-signature", encoding="base64")
+    empty_refusals = True
 
     # https://developer.xero.com/documentation/guides/webhooks/configuring-your-server/#intent-to-receive
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
-        """The intent to receive: deliveries without events, some with a wrong signature, which must get 401."""
+        """The intent to receive: deliveries without events, some with a wrong signature, which must get an empty
+        401."""
         return _EMPTY if isinstance(value, dict) and "events" in value and not value["events"] else None
 
     def respond(self, accepted: Accepted) -> Response:

@@ -44,6 +44,8 @@ _SEVERAL: dict[str, list[dict[str, Any]]] = {
 """Ways of proving, where a platform has more than one."""
 _BODIES: dict[str, list[tuple[bytes, dict[str, str]]]] = {
     "github": [(b"payload=%7B%22zen%22%3A+%22x%22%7D", _FORM), (b'{"client_payload": {}, "branch": "main"}', {})],
+    "sentry": [(b'{"action": "resolved", "data": {"issue": {"id": "1"}}}', {})],
+    "woocommerce": [(b'{"id": 1}', {"X-WC-Webhook-Topic": "order.deleted"})],
     "slack": [(b"payload=%7B%22type%22%3A%22block_actions%22%7D", _FORM), (b"command=%2Fx&text=a+b", _FORM)],
     "twilio": [(b"MessageSid=SM1&MessageStatus=sent&Body=a+b", _FORM), (b'{"a": 1}', {}), (b"", _FORM)],
     "mailgun": [(b"recipient=a%40b&subject=x", _FORM)],

@@ -53,6 +53,7 @@ def accepted(relay: Relay, body: Any, headers: dict[str, str] | None = None) -> 
         ("box", {"id": "b"}, "b"),
         ("paddle", {"event_id": "p"}, "p"),
         ("monday", {"event": {"triggerUuid": "m"}}, "m"),
+        ("monday", {"event": {"triggerUuid": "m", "subscriptionId": 1}}, "1 m"),
         ("paypal", {"id": "WH-1"}, "WH-1"),
         ("whatsapp", {"entry": [{"changes": [{"value": {"messages": [{"id": "w"}]}}]}]}, "w"),
         ("whatsapp", {"entry": [{"changes": [{"value": {"statuses": [{"id": "w", "status": "read"}]}}]}]}, "w read"),
@@ -75,6 +76,8 @@ def test_a_message_and_its_statuses_are_events_of_their_own(make_relay: MakeRela
         {"statuses": [{"id": "w", "status": "sent"}]},
         {"statuses": [{"id": "w", "status": "read"}]},
         {"messages": [{"id": "w"}, {"id": "x"}]},
+        {"statuses": [{"id": "w", "status": "read", "recipient_participant_id": "1"}]},
+        {"statuses": [{"id": "w", "status": "read", "recipient_participant_id": "2"}]},
         {"errors": [{"code": 1}]},
     ):
         assert accepted(relay, of(**content))
@@ -132,11 +135,37 @@ def test_an_order_under_two_topics_is_two_events(make_relay: MakeRelay) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "is_another"),
+    [
+        ({"id": 1}, True),
+        ({"action": "woocommerce_add_to_cart", "arg": "x"}, True),
+        ({"id": 1, "date_modified_gmt": "2026-11-24T09:15:00"}, False),
+    ],
+)
+def test_a_deletion_or_action_of_woocommerce_may_come_again(body: Any, is_another: bool, make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "woocommerce", "secret": SECRET})
+    signature = base64.b64encode(hmac.digest(SECRET.encode(), json.dumps(body).encode(), "sha256")).decode()
+    headers = {"X-WC-Webhook-Signature": signature, "X-WC-Webhook-Topic": "x"}
+    for identifier, expected in (("1", True), ("1", False), ("2", is_another)):
+        assert accepted(relay, body, headers | {"X-WC-Webhook-Delivery-ID": identifier}) is expected
+
+
+@pytest.mark.parametrize(("action", "is_another"), [("resolved", True), ("assigned", True), ("created", False)])
+def test_an_issue_of_sentry_may_be_resolved_again(action: str, is_another: bool, make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "sentry", "secret": SECRET})
+    body = {"action": action, "data": {"issue": {"id": "1", "status": "resolved"}}}
+    headers = {"Sentry-Hook-Signature": hmac.new(SECRET.encode(), json.dumps(body).encode(), "sha256").hexdigest()}
+    for identifier, expected in (("1", True), ("1", False), ("2", is_another)):
+        assert accepted(relay, body, headers | {"Request-ID": identifier}) is expected
+
+
+@pytest.mark.parametrize(
     ("platform", "raw", "content_type"),
     [
         ("mandrill", urlencode({"mandrill_events": '[{"_id": "1"}, {"_id": "1", "event": "open"}]'}), FORM),
         ("azure-event-grid", '[{"id": "1", "topic": "/t"}, {"id": "2", "topic": "/t"}]', "application/json"),
         ("auth0", '[{"log_id": "1"}, {"log_id": "2"}]', "application/json"),
+        ("quickbooks", '[{"id": "1"}, {"id": "2"}]', "application/json"),
     ],
 )
 def test_each_event_of_a_delivery_becomes_one(
@@ -148,6 +177,25 @@ def test_each_event_of_a_delivery_becomes_one(
     again = relay.post("hook", raw, {"Content-Type": content_type}).get_json()
     assert (again["eventIds"], again["duplicate"]) == (first, True)
     assert all(isinstance(payload, dict) and "request" not in payload for payload in relay.payloads())
+
+
+def test_a_field_of_adyens_cannot_lend_a_part_to_another(make_relay: MakeRelay) -> None:
+    """All are signed with colons between them, so that a reference `1:2` could be an amount of `2:1130` as well."""
+    key = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
+    relay = make_relay({"name": "hook", "platform": "adyen", "secret": key})
+
+    def post(reference: str, value: Any) -> int:
+        item = {
+            "pspReference": "p", "merchantAccountCode": "m", "merchantReference": reference,
+            "amount": {"value": value, "currency": "EUR"}, "eventCode": "AUTHORISATION", "success": "true",
+        }  # fmt: skip
+        signed = f"p::m:{reference}:{value}:EUR:AUTHORISATION:true".encode()
+        signature = base64.b64encode(hmac.digest(bytes.fromhex(key), signed, "sha256")).decode()
+        whole = {"NotificationRequestItem": item | {"additionalData": {"hmacSignature": signature}}}
+        return relay.post("hook", json.dumps({"notificationItems": [whole]})).status_code
+
+    assert post("1", "2:1130") == 401
+    assert post("1:2", 1130) == 200
 
 
 def test_adyens_signature_is_not_stored(make_relay: MakeRelay) -> None:

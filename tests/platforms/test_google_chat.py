@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.relay.bridge import NOW, Clock, MakeRelay
 
 BODY = b'{"type": "MESSAGE", "eventTime": "2025-10-09T08:53:20.123456Z"}'
 URL = "https://hooks.example.com/webhook/hook"
+APP = "service-1234567890@gcp-sa-gsuiteaddons.iam.gserviceaccount.com"
 OF_GOOGLE = {
     "iss": "https://accounts.google.com",
     "aud": URL,
@@ -38,6 +40,35 @@ def test_a_token_for_the_audience_is_accepted_and_the_event_counts_once(
     assert set(vendor.visited) == {keys}
     assert len(relay.events()) == 1
     assert "authorization" not in relay.event().headers
+
+
+def addon(token: str, at: str = "2025-10-09T08:53:20Z") -> bytes:
+    granted = {"systemIdToken": token, "userOAuthToken": f"oauth {token}", "authorizedScopes": ["a"]}
+    return json.dumps({"authorizationEventObject": granted, "chat": {"eventTime": at}}).encode()
+
+
+def test_an_app_that_is_an_addon_has_a_service_account_of_its_own(
+    make_relay: MakeRelay, vendor: Pages, clock: Clock
+) -> None:
+    definition = {"name": "hook", "platform": "google-chat", "audience": URL, "service_account": APP}
+    relay = make_relay(definition, fetch=vendor)
+    for token in ("t-1", "t-2"):  # another attempt
+        assert relay.post("hook", addon(token), chat(**OF_GOOGLE | {"email": APP})).status_code == 200
+    assert relay.payloads() == [
+        {"authorizationEventObject": {"authorizedScopes": ["a"]}, "chat": {"eventTime": "2025-10-09T08:53:20Z"}}
+    ]
+    assert (
+        relay.post("hook", addon("t-1", "2025-10-09T08:53:21Z"), chat(**OF_GOOGLE | {"email": APP})).status_code == 200
+    )
+    assert len(relay.events()) == 2
+    for email in ("chat@system.gserviceaccount.com", APP.replace("1234567890", "1234567891")):
+        assert relay.post("hook", addon("t"), chat(**OF_GOOGLE | {"email": email})).status_code == 401
+
+
+def test_the_token_that_is_always_the_same_is_not_kept(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "google-chat", "verifier": "none"})
+    assert relay.post("hook", b'{"type": "MESSAGE", "token": "s3cr3t"}').status_code == 200
+    assert relay.payloads() == [{"type": "MESSAGE"}]
 
 
 @pytest.mark.parametrize(

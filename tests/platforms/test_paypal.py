@@ -105,7 +105,20 @@ def test_paypal_is_asked_to_try_again_when_its_certificate_cannot_be_had(relay: 
     assert relay.post("hook", BODY, paypal(BODY)).status_code == 200
 
 
-def test_only_the_definitions_tolerance_limits_the_age(make_relay: MakeRelay, vendor: Pages, clock: Clock) -> None:
+@pytest.mark.parametrize(
+    ("at", "status"),
+    [
+        ("2025-10-05T08:53:20Z", 200),  # sent again for three days, and one in reserve
+        ("2025-10-05T08:53:19Z", 401),
+        ("2025-10-13T08:53:20Z", 200),
+        ("2025-10-13T08:53:21Z", 401),
+    ],
+)
+def test_a_transmission_may_be_four_days_old(at: str, status: int, relay: Relay) -> None:
+    assert relay.post("hook", BODY, paypal(BODY, at=at)).status_code == status
+
+
+def test_the_definitions_tolerance_limits_the_age(make_relay: MakeRelay, vendor: Pages, clock: Clock) -> None:
     definition = {"name": "hook", "platform": "paypal", "secret": PAYPALS_WEBHOOK}
     old = paypal(BODY, at="2025-10-07T08:53:20Z")
     assert make_relay(definition, fetch=vendor).post("hook", BODY, old).status_code == 200
