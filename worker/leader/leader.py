@@ -158,7 +158,7 @@ class Leader:
         self._conductor_answers()
         if not more:
             due = min(self.state.search_due_in(), self.decider.workflows.due_in())
-            self._listener.wait(min(self._settings.bridge_poll_interval + 1, due))
+            self._listener.wait(min(self._settings.bridge_poll_interval + self._tuning.longest_rest, due))
 
     def decide(self) -> bool:
         """One scan and the decisions after it; True if there is more to decide right away. Raises ConductorError
