@@ -23,6 +23,7 @@ import socket
 import ssl
 import tempfile
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
@@ -50,6 +51,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **named: Any):
         super().__init__(*arguments, **named)
         self.places = Places(self.worker_connections)
+        self._names = [listener.getsockname() for listener in self.sockets]
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serves a connection. One on which nothing has been sent is closed at once when the worker stops."""
@@ -58,7 +60,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
         try:
             # With TLS, data may have been read already and be buffered in the socket.
             if connection.is_tls or connection.await_first(self.cfg.keepalive):
-                super().handle(listener, connection, addr)
+                # A worker that stops has closed its listeners, which gunicorn asks for their names all the same.
+                name = self._names[self.sockets.index(listener)]
+                super().handle(SimpleNamespace(getsockname=lambda: name), connection, addr)
             else:
                 connection.close()
         finally:

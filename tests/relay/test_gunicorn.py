@@ -56,6 +56,31 @@ def test_packages_of_the_working_folder_do_not_take_the_place_of_the_relays(tmp_
     assert checked.returncode == 0, checked.stderr
 
 
+ACCEPTED_BEFORE_THE_END = """
+from relay.gunicorn_settings import Worker
+import socket
+from unittest import mock
+from gunicorn.config import Config
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+worker = Worker(0, 0, [listener], mock.Mock(), 0, Config(), mock.Mock())
+worker.wsgi = lambda environ, start_response: start_response("200 OK", [("Content-Length", "0")]) and []
+worker.alive = False
+peer, address = listener.accept()
+client.sendall(b"GET / HTTP/1.1\\r\\nHost: h\\r\\n\\r\\n")
+listener.close()
+worker.handle(listener, peer, address)
+print(client.recv(100).split(b"\\r")[0].decode())
+"""
+
+
+def test_a_request_that_came_as_the_worker_closed_its_listeners_is_answered() -> None:
+    """In a process of its own: the settings make all of a process gevent's."""
+    command = [sys.executable, "-c", ACCEPTED_BEFORE_THE_END]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.stdout == "HTTP/1.1 200 OK\n", done.stderr
+
+
 class Process:
     """A relay under gunicorn."""
 
