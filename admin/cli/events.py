@@ -137,6 +137,7 @@ def show(here: Here, event_id: str, as_json: bool) -> None:
 def _echo_event(event: Event, meaning: Sequence[str]) -> None:
     fields = {
         "event": event.id,
+        "happened": event.summary or None,
         "webhook": event.webhook,
         "status": event.status,
         "received at": iso(event.received_at),

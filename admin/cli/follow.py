@@ -62,6 +62,8 @@ def line_of(news: News) -> str:
     parts = [str(iso(at)), arrow, event.webhook, event.status, event.id]
     if news.is_new and event.delivery_id:
         parts.append(f"[{event.delivery_id}]")
+    if news.is_new and event.summary:
+        parts.append(event.summary)
     if news.is_new and event.replay_of:
         parts.append(f"(replay of {event.replay_of})")
     if news.targets:

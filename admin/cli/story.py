@@ -13,6 +13,6 @@ from store.records import iso
 
 def echo_story(story: Iterable[Happening]) -> None:
     """What happened to an event, a line each."""
-    click.echo("\nwhat happened:")
+    click.echo("\nstory:")
     for one in story:
         click.echo(f"  {iso(one.at)}  {plain(one.what)}")

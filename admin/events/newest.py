@@ -30,6 +30,8 @@ class Seen:
     event_id: str | None
     """The event; of a duplicate the one that it repeats."""
     reason: str = ""
+    summary: str = ""
+    """What happened, in one line; empty if nothing is known."""
     targets: tuple[Target, ...] = ()
 
 
@@ -43,7 +45,16 @@ def newest(bridge: Bridge, webhook: str | None = None, limit: int = SHOWN) -> li
 
 
 def _of_event(event: Event, targets: Sequence[Target]) -> Seen:
-    return Seen(event.id, "event", event.webhook, event.received_at, event.status, event.id, targets=tuple(targets))
+    return Seen(
+        event.id,
+        "event",
+        event.webhook,
+        event.received_at,
+        event.status,
+        event.id,
+        summary=event.summary,
+        targets=tuple(targets),
+    )
 
 
 def _of_other(one: WithoutEvent) -> Seen:

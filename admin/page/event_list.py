@@ -42,7 +42,7 @@ def events() -> ResponseReturnValue:
             problem=problem,
             many=many,
             too_many=many > AT_ONCE,
-            rows=_rows(here, shown),
+            rows=rows_of(here, shown),
             filters=filters,
             names=asking.names_for(here, filters.get("webhook")),
             statuses=asking.STATUSES,
@@ -69,7 +69,8 @@ def _older(page: EventPage, filters: dict[str, str]) -> str | None:
     return url_for(".events", **filters, before=before) if before is not None else None  # type: ignore[arg-type]
 
 
-def _rows(here: Bridge, events: list[Event]) -> list[dict[str, Any]]:
+def rows_of(here: Bridge, events: list[Event]) -> list[dict[str, Any]]:
+    """For each event of a list its status and effects in words, and the targets that failed."""
     targets = here.targets_by_event(events)
     surroundings = around(here, events, targets)
     return [

@@ -29,6 +29,7 @@ from admin.cli.tables import plain, pretty
 from admin.events.paths import select
 from admin.events.replay import replay as replay_event
 from admin.events.send import as_curl, delivery_of
+from admin.events.words import around, status_in_words
 from admin.explain.explainer import Explainer
 from admin.markdown import as_html, as_text
 from admin.page.access import COOKIE, SESSION_SECONDS
@@ -101,7 +102,8 @@ def event(event_id: str) -> str:
     here = bridge()
     found = here.event(event_id)
     explained = Explainer(here).event(found, _TASKS_EXPLAINED)
-    shown = here.shown(found)
+    shown = here.told([here.shown(found)])[0]
+    targets = here.store.queries.targets_of([event_id])
     document = shown.document()
     payload = pretty(json.loads(shown.payload))
     webhook = here.definitions.by_name.get(found.webhook)
@@ -113,7 +115,8 @@ def event(event_id: str) -> str:
         curl=as_curl(delivery_of(shown, url)),
         paths=paths,
         selected=select(document, paths),
-        targets=here.store.queries.targets_of([event_id]),
+        targets=targets,
+        status_words=status_in_words(found, targets, around(here, [found], {event_id: targets})),
         explained=explained,
         payload=payload[:_LONGEST_SHOWN],
         cut=len(payload) > _LONGEST_SHOWN,

@@ -27,6 +27,7 @@ from admin.events.send import Answer, NotReachable, for_relay, post
 from admin.explain.inputs import inputs_for_newest
 from admin.page.access import NotAllowed
 from admin.page.context import changed, notes, source
+from admin.page.event_list import rows_of
 from admin.page.pages import bridge, render
 from admin.page.pictures import deliveries_picture, effect_picture
 from admin.page.receivers import offer, take_search
@@ -229,7 +230,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         proofs=proofs_of(written.keys) if written else [],
         risks=[one for one in here.definitions.warnings if one.where.split(":")[0] == f"webhook {name}"],
         may_add_secret=written is not None and may_add_secret(written.keys, guide),
-        events=events[:10],
+        events=rows_of(here, here.told(events[:10])),
         picture=deliveries_picture(here.store.queries.delivery_hours(now - 7 * DAY, name), now),
         effect=effect_picture(events, here.targets_by_event(events)),
         changes=here.store.changes.newest(name, 10),

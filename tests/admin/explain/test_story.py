@@ -129,7 +129,7 @@ def test_page_command_line_and_api_tell_the_story(cli: Cli, client: FlaskClient,
     replay = replayed(sample, refused, "delivered")
     for command in ("show", "explain"):
         text = cli("events", command, refused).stdout
-        assert "what happened:\n" in text
+        assert "story:\n" in text
         assert "was refused permanently after" in text
         assert f"Replayed, as event {replay}, which is delivered. It resolved this event." in text
     story = json.loads(cli("events", "show", refused, "--json").stdout)["story"]
@@ -137,6 +137,6 @@ def test_page_command_line_and_api_tell_the_story(cli: Cli, client: FlaskClient,
     assert [one["wentWrong"] for one in story] == [False, False, True, False]
     assert story[-1]["otherEventId"] == replay
     page = client.get(f"/events/{refused}").text
-    assert '<h2 id="story">What happened</h2>' in page
+    assert '<h2 id="story">Story</h2>' in page
     assert page.count('<li class="wrong">') == 1
     assert "In Conductor</a>" in client.get(f"/events/{sample.events['delivered']}").text
