@@ -134,10 +134,10 @@ def new_target_row(event_id: str, new: NewTarget, claimed_by: str | None, now: i
     )
 
 
-def steps(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+def steps(items: Sequence[_Item], most: int = STEP) -> Iterator[Sequence[_Item]]:
     """The items in parts, each for one transaction."""
-    for first in range(0, len(items), STEP):
-        yield items[first : first + STEP]
+    for first in range(0, len(items), most):
+        yield items[first : first + most]
 
 
 def large_parts(decision: Decision) -> Iterator[list[tuple[str, int, str]]]:

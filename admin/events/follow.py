@@ -51,7 +51,7 @@ class Follower:
         """What has happened since the last call, in order of arrival."""
         found = [(event, True) for event in self._arrived()]
         if self._open:
-            known = self._bridge.store.queries.events_of(list(self._open)).values()
+            known = self._bridge.store.queries.listed(list(self._open)).values()
             changed = [event for event in known if event.status != self._open.get(event.id)]
             found += [(self._bridge.in_list(event), False) for event in changed]
         for event, _ in found:

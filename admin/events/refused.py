@@ -22,6 +22,7 @@ from store.keeping import KeptDelivery
 _JUDGED = 100
 """The newest deliveries that are verified again to say how many would be accepted."""
 _DUPLICATE = "its event was there already"
+_ACCEPTED = "it was accepted meanwhile"
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ class Refused:
         for kept_id in ids:
             try:
                 delivery = self.delivery(kept_id)
+                if delivery.event_id is not None:  # by somebody else, since the ids were chosen
+                    raise StillRefused(_ACCEPTED)
                 accepted = self.accept(delivery)
             except (NotFound, StillRefused) as error:
                 progress.left_out[str(error)] += 1

@@ -12,6 +12,8 @@ from store.story import Note, Origins, note_line, notes_in
 
 _NOTES = 20_000
 """Characters of notes from which on an event's notes begin anew."""
+_STEP = 100
+"""Events a transaction: SQLite writes each with its payload, and nobody else writes meanwhile."""
 _CAN_BE = "(" + " OR ".join(f"status = '{status}'" for status in UNRESOLVED) + ")"
 _WRITE = f"""
 UPDATE bridge.events SET acknowledged_at = %s,
@@ -32,7 +34,7 @@ class SqlAcknowledgements(Acknowledgements):
         statement = _ACKNOWLEDGE if note.what == "acknowledged" else _REOPEN
         at = note.at if note.what == "acknowledged" else None
         changed: set[str] = set()
-        for step in rows.steps(event_ids):
+        for step in rows.steps(event_ids, _STEP):
             with self._database.transaction() as transaction:
                 found = transaction.fetch(statement, (at, note_line(note), list(step)))
             changed |= {event_id for (event_id,) in found}

@@ -45,9 +45,9 @@ class SqlMaintenance(Maintenance):
             events, targets = self._prune_events(transaction, found) if found else (0, 0)
             tasks = _prune_tasks(transaction, before, limit)
             prune(transaction, before, limit)
-            transaction.write(_KEPT_DELIVERIES, (before, limit))
+            kept = transaction.write(_KEPT_DELIVERIES, (before, limit))
             transaction.write("DELETE FROM bridge.delivery_counts WHERE hour < %s", (before,))
-        return Pruned(events, len(found) == limit or targets == rows.STEP or tasks == limit)
+        return Pruned(events, len(found) == limit or targets == rows.STEP or limit in (tasks, kept))
 
     def _prune_events(self, transaction: Transaction, ids: list[str]) -> tuple[int, int]:
         """Deletes some targets of these events, and the events without any left. Returns the number of each."""

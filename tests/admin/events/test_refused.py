@@ -48,6 +48,13 @@ def test_what_the_sender_has_sent_again_meanwhile_is_not_delivered_twice(sample:
     assert refused(sample).delivery(other).event_id == first.event_id
 
 
+def test_those_that_somebody_else_accepted_meanwhile_are_counted_together(sample: Sample) -> None:
+    ids = [keep_refused(sample), keep_refused(sample)]
+    for _ in range(2):
+        *_, done = refused(sample).retry(ids)
+    assert dict(done.left_out) == {"it was accepted meanwhile": 2}
+
+
 def test_it_arrives_now_behind_what_came_meanwhile(sample: Sample) -> None:
     kept_id = keep_refused(sample)
     later = new_event_id()

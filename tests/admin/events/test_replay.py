@@ -345,7 +345,7 @@ class OneEvent:
         before = query.before_seq is None or self.event.seq < query.before_seq
         return EventPage([self.event] if before and self.event.seq > query.after_seq else [])
 
-    def events_of(self, ids: list[str]) -> dict[str, Event]:
+    def listed(self, ids: list[str]) -> dict[str, Event]:
         return {self.event.id: self.event} if self.event.id in ids else {}
 
     def targets_of(self, ids: list[str]) -> list[Any]:

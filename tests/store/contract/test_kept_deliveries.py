@@ -82,8 +82,10 @@ def test_a_page_of_large_ones_is_short_but_never_empty(store: Store) -> None:
 
 
 def test_retention_deletes_them(store: Store) -> None:
-    store.kept_deliveries.keep([kept("old", at=NOW - 1), kept("new")], {"w": 9})
-    store.maintenance.prune(NOW, 10)
+    store.kept_deliveries.keep([kept("old", at=NOW - 1), kept("older", at=NOW - 2), kept("new")], {"w": 9})
+    assert store.maintenance.prune(NOW, 1).more
+    assert store.maintenance.prune(NOW, 1).more
+    assert not store.maintenance.prune(NOW, 1).more
     assert store.kept_deliveries.delivery("old") is None
     assert store.kept_deliveries.delivery("new") is not None
 
