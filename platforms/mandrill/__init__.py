@@ -1,9 +1,10 @@
 """Mandrill, or Mailchimp Transactional. The secret is the webhook's key."""
 
+import binascii
 import json
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from platforms.base import MB, Platform, digest
 from platforms.bodies import Body, MalformedBody, read_json
@@ -13,15 +14,22 @@ from platforms.verifiers.compare import any_equal, header_bytes, required_header
 from platforms.verifiers.hmacs import encoded_hmac
 
 _FIELD = "mandrill_events"
+_IN_A_VALUE = bytes(set(range(0x21, 0x7F)) - set(b"&"))
+"""The bytes of which an encoded value consists."""
 
 
 def _events(body: bytes) -> str | None:
     """The only field of the form; with others, what is signed would have several readings."""
+    name, _, value = body.partition(b"=")
+    if name != _FIELD.encode() or value.translate(None, _IN_A_VALUE):
+        return None
+    # Nothing is proven yet, and `parse_qsl` would take eighty times the body's memory. Quoted-printable, which differs
+    # only in the escape, is decoded in C, in the memory of the text.
+    quoted = value.replace(b"+", b" ").replace(b"=", b"=3D").replace(b"%", b"=")
     try:
-        fields = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1)
+        return binascii.a2b_qp(quoted).decode()
     except ValueError:
         return None
-    return fields[0][1] if len(fields) == 1 and fields[0][0] == _FIELD else None
 
 
 def _message(url: str, events: str) -> bytes:
@@ -70,7 +78,7 @@ class Mandrill(Platform):
     verifier = UrlAndEvents()
     challenge_methods = frozenset({"HEAD"})
     # Up to a thousand events, or messages received, as a form: https://mandrill.zendesk.com/hc/en-us/articles/360038740594
-    max_body = 25 * MB
+    max_body = 10 * MB
 
     # https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/#set-up-a-webhook-endpoint
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
