@@ -1,4 +1,4 @@
-"""Azure DevOps: the service hook *Web Hooks*. The secret is the basic authentication's ``user:password``."""
+"""Azure DevOps: the service hook *Web Hooks*. The secret is the basic authentication's password, or user:password."""
 
 from typing import Any
 

@@ -99,12 +99,13 @@ def bearer_token(request: Request) -> str:
 # https://datatracker.ietf.org/doc/html/rfc7617
 @dataclass(frozen=True)
 class Basic:
-    """A user name and a password; the secret is ``user:password``, or the password alone of a user without a name."""
+    """A user name and a password; the secret is ``user:password``, or the password alone, with whatever name."""
 
     covers: ClassVar[frozenset[Part]] = frozenset({"sender"})
 
     def check(self, credentials: Credentials) -> Check:
-        secrets = [_user_and_password(secret) for secret in credentials.secrets]
+        pairs = [secret.encode() for secret in credentials.secrets if ":" in secret]
+        passwords = [secret.encode() for secret in credentials.secrets if ":" not in secret]
 
         def check(request: Request) -> Proof:
             scheme, _, encoded = required_header(request, "authorization").partition(" ")
@@ -112,16 +113,14 @@ class Basic:
                 given = base64.b64decode(header_bytes(encoded.strip()), validate=True)
             except (binascii.Error, ValueError):
                 given = b""
-            if scheme.lower() != "basic" or not any_equal(given, secrets):
+            is_known = any_equal(given, pairs) | any_equal(given.partition(b":")[2], passwords)
+            if scheme.lower() != "basic" or not is_known:
                 raise Refused("the header authorization has another value")
             return OF_SENDER
 
         return check
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
-        encoded = base64.b64encode(_user_and_password(credentials.first_secret)).decode()
+        secret = credentials.first_secret
+        encoded = base64.b64encode((secret if ":" in secret else f":{secret}").encode()).decode()
         return draft.with_header("Authorization", f"Basic {encoded}")
-
-
-def _user_and_password(secret: str) -> bytes:
-    return (secret if ":" in secret else f":{secret}").encode()
