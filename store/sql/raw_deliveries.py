@@ -32,7 +32,7 @@ _LAST_BEYOND = """
 SELECT max(id) FROM (
     SELECT id, at, row_number() OVER newest AS number, sum(size) OVER newest AS bytes
     FROM bridge.raw_deliveries WHERE webhook = %s WINDOW newest AS (ORDER BY id DESC)
-) AS kept WHERE number > %s OR bytes > %s OR at < %s
+) AS kept WHERE number > %s OR bytes > %s OR at < %s OR at > %s
 """
 _DELETE = "DELETE FROM bridge.raw_deliveries WHERE webhook = %s AND id <= %s"
 
@@ -83,7 +83,8 @@ class SqlRawDeliveries(RawDeliveries):
 
     def prune(self) -> None:
         for (webhook,) in self._database.read(_WEBHOOKS):
-            bounds = (webhook, KEPT, KEPT_BYTES, self._oldest())
+            # What has a time to come was kept before the clock was set back, and would stay until then.
+            bounds = (webhook, KEPT, KEPT_BYTES, self._oldest(), self._database.now() + KEPT_FOR)
             last = self._database.read(_LAST_BEYOND, bounds)[0][0]
             if last is not None:
                 with self._database.transaction() as transaction:

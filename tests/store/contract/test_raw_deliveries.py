@@ -99,6 +99,14 @@ def test_those_that_are_too_old_are_not_listed_even_before_they_are_pruned(store
     assert listed(store) == ["new"]
 
 
+def test_what_was_kept_before_the_clock_was_set_back_does_not_stay_for_as_long_as_the_jump(store: Store) -> None:
+    year = 365 * 24 * raw_deliveries.KEPT_FOR
+    store.deliveries.append([new_event("ahead", received_at=store.now() + year, raw=RAW)])
+    keep(store, "now")
+    store.raw_deliveries.prune()
+    assert listed(store) == ["now"]
+
+
 def test_who_asks_for_what_came_after_the_last_one_misses_none(store: Store, other: Store) -> None:
     """However the commits of several relays overlap."""
     relays = [store, other]
