@@ -317,7 +317,7 @@ class Loader:
             return {key: value for key, value in keys.items() if value is not None}
 
         written = stripped(item.written, ())
-        for key in ("signature", "dedup", "receivers", "headers", "only", "respond"):
+        for key in ("signature", "jwt", "mtls", "challenge", "dedup", "receivers", "headers", "only", "respond"):
             if isinstance(written.get(key), dict):
                 written[key] = stripped(written[key], (key,))
         if isinstance(written.get("starts"), list):

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from config.durations import Duration, Size
+from config.proof_keys import Challenges, Dedup, Jwt, Mtls, Signature
 from config.rates import Rate
-from config.references import NOT_LOOKED_UP, UNRESOLVED
 from config.shaping import Decode, Split
 from config.starts import Start
 from config.strict_model import StrictModel
@@ -36,75 +36,12 @@ from config.value_types import (
     check_answer,
     check_may_hold,
     from_list,
-    is_key,
 )
 
 DEFAULT_HOLD = 600.0
 """Seconds for which an event without a taker is held, unless its webhook says otherwise."""
 DEFAULT_MAX_BODY = 1024 * 1024
 """Bytes that a body may have, unless the webhook or its platform says otherwise."""
-DEFAULT_TOLERANCE = 300.0
-"""Seconds by which a signed timestamp may differ from now, unless the webhook or its platform says otherwise."""
-
-
-class Signature(StrictModel):
-    """An HMAC scheme of a custom sender."""
-
-    secret: Secrets = Field(
-        description="the key, or a list of keys while one is being rotated", examples=["${PARTNER_SECRET}"]
-    )
-    header: HeaderName = Field(description="the header that carries the signature", examples=["X-Partner-Signature"])
-    algorithm: Literal["sha1", "sha256", "sha512"] = Field(default="sha256", description="the hash of the HMAC")
-    encoding: Literal["hex", "base64"] = Field(default="hex", description="how the signature is written")
-    key_encoding: Literal["text", "hex", "base64"] = Field(
-        default="text", description="how the key is written in the secret: text, its characters are the key"
-    )
-    prefix: str = Field(default="", description="text before the signature", examples=["sha256="])
-    signed: str = Field(
-        default="{body}",
-        description="what is signed: text with {body} and, if there is one, {timestamp}",
-        examples=["{timestamp}.{body}"],
-    )
-    timestamp_header: HeaderName | None = Field(
-        default=None,
-        description="the header that carries the timestamp (Unix seconds)",
-        examples=["X-Partner-Timestamp"],
-    )
-    tolerance: Duration = Field(
-        default=DEFAULT_TOLERANCE, description="how old or early the timestamp may be", examples=["5m"]
-    )
-
-    @classmethod
-    def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-        signed = written.get("signed", "{body}")
-        if not isinstance(signed, str):
-            return
-        unknown = sorted(set(re.findall(r"\{([^{}]*)\}", signed)) - {"body", "timestamp"})
-        if unknown:
-            yield "signed", f"{{{unknown[0]}}} can't be signed; only {{body}} and {{timestamp}} can"
-        if "{body}" not in signed:
-            yield "signed", 'the body isn\'t signed; write text with {body}, such as "{timestamp}.{body}"'
-        if "{timestamp}" in signed and "timestamp_header" not in written:
-            yield "signed", "{timestamp} is signed, but in no known header; add timestamp_header: NAME"
-        secrets = written.get("secret")
-        encoding = written.get("key_encoding", "text")
-        for secret in secrets if isinstance(secrets, list) else [secrets]:
-            if isinstance(secret, str) and secret not in (UNRESOLVED, NOT_LOOKED_UP) and not is_key(secret, encoding):
-                yield "secret", f"not a key in {encoding}, as key_encoding says; correct one of them"
-                break
-
-
-class Dedup(StrictModel):
-    """Where a custom sender puts the id that stays the same when it delivers again."""
-
-    header: HeaderName | None = Field(default=None, description="a header", examples=["X-Delivery-Id"])
-    path: JsonPath | None = Field(default=None, description="a JSONPath into the payload", examples=["$.id"])
-
-    @classmethod
-    def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-        if ("header" in written) == ("path" in written):
-            yield None, "not one place for the delivery id; write either header: NAME or path: JSONPATH"
-
 
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _CONTENT_TYPE = re.compile(rf'{_WORD}/{_WORD}(?:[ \t]*;[ \t]*{_WORD}=(?:{_WORD}|"[ !#-\[\]-~]*"))*')
@@ -201,9 +138,20 @@ class Webhook(StrictModel):
         description="the HMAC scheme of a custom sender",
         examples=[{"secret": "${PARTNER_SECRET}", "header": "X-Partner-Signature"}],
     )
-    challenge: Name | None = Field(
+    jwt: Jwt | None = Field(
         default=None,
-        description="custom senders: the query parameter or JSON field whose value is answered as plain text",
+        description="a bearer token of an issuer that every delivery must carry",
+        examples=[{"issuer": "https://login.example.com", "audience": "hooks"}],
+    )
+    mtls: Mtls | None = Field(
+        default=None,
+        description="the client certificate that a trusted proxy must hand on with every delivery",
+        examples=[{"header": "X-SSL-Client-S-DN", "subject": "CN=partner,O=Example,C=SE"}],
+    )
+    challenge: Challenges | None = Field(
+        default=None,
+        description="custom senders: the query parameter or JSON field whose value is answered as plain text; or"
+        " {name: NAME, answer: json, head: true}",
         examples=["challenge"],
     )
     verifier: Literal["none"] | None = Field(default=None, description="none: deliveries are not verified at all")

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from config.model import Dedup, Respond, Signature, Webhook
+from config.model import Respond, Webhook
+from config.proof_keys import Challenge, Dedup, Jwt, Mtls, Signature
 from config.starts import Once, Start
 from config.yaml_lines import Where
 from criteria.suggestions import did_you_mean
@@ -126,6 +127,9 @@ _NESTED: dict[tuple[type[BaseModel], str], type[BaseModel]] = {
     (Webhook, "starts"): Start,
     (Webhook, "signature"): Signature,
     (Webhook, "dedup"): Dedup,
+    (Webhook, "jwt"): Jwt,
+    (Webhook, "mtls"): Mtls,
+    (Webhook, "challenge"): Challenge,
     (Webhook, "respond"): Respond,
     (Start, "once"): Once,
 }

@@ -54,10 +54,18 @@ def find_unproven(webhook: Mapping[str, Any], platforms: Mapping[str, Platform])
         yield from _unpinned(webhook, platform)
 
 
+def _is_answered(challenge: object) -> bool:
+    """Whether a definition's `challenge` has a value that is answered; HEAD has none, and proves nothing."""
+    return challenge is not None and not (isinstance(challenge, Mapping) and "name" not in challenge)
+
+
 def _why_not_kept(webhook: Mapping[str, Any], platform: Platform, given: set[str]) -> str | None:
     """Why refused deliveries must not be kept: they may hold a secret. None if they may, as only signatures count."""
     if webhook.get("verifier") == "none":
         return "nothing is verified, so nothing is refused"
+    for key, what in (("jwt", "the token"), ("mtls", "the client's certificate")):
+        if key in webhook:
+            return f"{what} is never stored, so what it proves couldn't be proven again"
     if "headers" in webhook:
         return "the values of `headers` are secrets, and a refused delivery may carry one that is nearly right"
     if platform.vendor_keys:
@@ -93,10 +101,10 @@ def _unpinned(webhook: Mapping[str, Any], platform: Platform) -> Iterator[Findin
 
 def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) -> Iterator[Finding]:
     signed = bool(given & {"secret", "signature"})
-    verified = signed or "headers" in webhook
+    verified = signed or bool({"headers", "jwt", "mtls"} & set(webhook))
     missing = platform.required - given
     unanswerable = platform.challenge_settings - given
-    if platform.challenge_only or "challenge" in webhook:
+    if platform.challenge_only or _is_answered(webhook.get("challenge")):
         missing -= {"secret"}
         if not verified and unanswerable:
             missing |= unanswerable
@@ -112,7 +120,7 @@ def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) ->
             yield Finding(
                 ("platform",),
                 "no signing secret: once the challenge has come, anyone who knows the URL can post",
-                "add secret: ${NAME}" if "secret" in platform.settings else "add signature: or headers:",
+                "add secret: ${NAME}" if "secret" in platform.settings else "add signature:, headers: or jwt:",
                 warning=True,
             )
         elif not signed and "secret" in platform.required:
@@ -126,7 +134,7 @@ def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) ->
         yield Finding(
             ("platform",),
             "nothing verifies its deliveries",
-            "add headers: or signature:, or say verifier: none to accept anything",
+            "add headers:, signature:, jwt: or mtls:, or say verifier: none to accept anything",
         )
     elif "signature" in given:
         missing -= {"secret"}  # it replaces the platform's own scheme

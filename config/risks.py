@@ -50,28 +50,40 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
             "remove it once nobody listens",
             warning=True,
         )
+    yield from _tokens(webhook)
     yield from _secrets(webhook, platforms)
     yield from _headers(webhook)
     yield from _conditions(webhook)
     signature = webhook.get("signature")
-    if (
-        isinstance(signature, dict)
-        and "timestamp_header" in signature
-        and "{timestamp}" not in str(signature.get("signed", "{body}"))
-    ):
+    scheme = signature if isinstance(signature, dict) else {}
+    timed_by = "timestamp_header" if "timestamp_header" in scheme else "format"
+    is_timed = "{timestamp}" in str(scheme.get("signed", ""))
+    if (timed_by == "timestamp_header" or "{timestamp}" in str(scheme.get("format", ""))) and not is_timed:
         yield Finding(
-            ("signature", "timestamp_header"),
+            ("signature", timed_by),
             "the timestamp is not signed: anyone with an old delivery can give it a new time",
             'sign it, as in signed: "{timestamp}.{body}", if the sender does',
             warning=True,
         )
     dedup = webhook.get("dedup")
-    is_timed = isinstance(signature, dict) and "{timestamp}" in str(signature.get("signed", ""))
-    if (signature or webhook.get("secret")) and isinstance(dedup, dict) and "header" in dedup and not is_timed:
+    header = dedup.get("header") if isinstance(dedup, dict) else None
+    is_signed = is_timed or f"{{header:{header}}}".lower() in str(scheme.get("signed", "")).lower()
+    if (signature or webhook.get("secret")) and header is not None and not is_signed:
         yield Finding(
             ("dedup", "header"),
             "nobody signs it: anyone who has seen a delivery can send it again under another id",
             "name the id's place in the body, as in path: $.id, or leave dedup out, unless events can be alike",
+            warning=True,
+        )
+
+
+def _tokens(webhook: Mapping[str, Any]) -> Iterator[Finding]:
+    jwt = webhook.get("jwt")
+    if isinstance(jwt, dict) and "audience" not in jwt and not jwt.get("claims"):
+        yield Finding(
+            ("jwt",),
+            "a token that the issuer made for anyone, or for another service, is accepted",
+            "add audience: NAME, or claims: that only this sender's tokens have",
             warning=True,
         )
 
@@ -120,7 +132,7 @@ def _headers(webhook: Mapping[str, Any]) -> Iterator[Finding]:
     for place in weak:
         if is_placeholder(bare[place]):
             yield _placeholder(place)
-    proven = webhook.get("secret") or webhook.get("signature") or webhook.get("audience")
+    proven = any(webhook.get(key) for key in ("secret", "signature", "audience", "jwt", "mtls"))
     if proven or {place[1] for place in bare} != set(names) or {place[1] for place in weak} != set(names):
         return
     for place in weak:

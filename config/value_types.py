@@ -173,6 +173,13 @@ def check_may_hold(value: object) -> object:
     return value
 
 
+def check_claim(value: object) -> object:
+    never = why_never(value)
+    if never is not None:
+        raise ValueError(f"this can never hold, so every token would be refused: {never}; correct it, or remove it")
+    return value
+
+
 def check_answer(value: object) -> object:
     if not isinstance(value, (str, dict, list)):
         raise ValueError("neither text nor a mapping or list; write thanks, in quotes if it is a number")
@@ -194,6 +201,13 @@ def is_key(secret: str, encoding: object) -> bool:
 
 
 Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[
+    tuple[Name, ...],
+    BeforeValidator(_as_tuple),
+    Field(min_length=1),
+    WithJsonSchema(_schema_of({"type": "string", "minLength": 1})),
+]
+"""One name, or several, any of which will do."""
 UrlPart = Annotated[
     str, AfterValidator(_check_url_part), Field(json_schema_extra={"pattern": f"^{_URL_PART.pattern}$"})
 ]

@@ -8,15 +8,13 @@ from config.loader import Definitions, load_definitions
 from config.model import (
     DEFAULT_HOLD,
     DEFAULT_MAX_BODY,
-    DEFAULT_TOLERANCE,
     Accept,
-    Dedup,
     Respond,
-    Signature,
     Webhook,
     WebhooksFile,
 )
 from config.problems import DefinitionsError, Problem
+from config.proof_keys import DEFAULT_TOLERANCE, Challenge, Dedup, Jwt, Mtls, Signature
 from config.starts import Start
 
 __all__ = [
@@ -24,9 +22,12 @@ __all__ = [
     "DEFAULT_MAX_BODY",
     "DEFAULT_TOLERANCE",
     "Accept",
+    "Challenge",
     "Dedup",
     "Definitions",
     "DefinitionsError",
+    "Jwt",
+    "Mtls",
     "Problem",
     "Respond",
     "Signature",

@@ -24,6 +24,8 @@ class Request:
     """The sender's address."""
     now: float
     """Unix seconds."""
+    by_proxy: bool = False
+    """Whether it came through a proxy that we trust."""
 
 
 @dataclass(frozen=True, slots=True)

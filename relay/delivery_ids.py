@@ -52,9 +52,10 @@ class DeliveryIds:
         if self._header is not None:
             given = request.headers.get(self._header)
             if given and self._trusts_body(delivery):
-                # A signature doesn't cover the header, so anyone could have set it. Combined with the body it can't
+                # If the signature doesn't cover the header, anyone could have set it. Combined with the body it can't
                 # suppress a different delivery.
-                return given if proof.signed is None else digest(given, request.body)
+                is_proven = proof.signed is None or self._header in proof.headers
+                return given if is_proven else digest(given, request.body)
         else:
             if self._path is None:
                 if proof.id is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from config.webhooks import Webhook
+from config.webhooks import Challenge, Webhook
 
 _KEYED = "keyed:"
 """The prefix of every fingerprint. One without it is from a version that computed some of them differently."""
@@ -44,6 +44,8 @@ def verifier_text(webhook: Webhook) -> bytes:
         signature["secret"] = [secret.get_secret_value() for secret in webhook.signature.secret]
         if signature["key_encoding"] == "text":  # what was verified before this key existed stays verified
             del signature["key_encoding"]
+        if signature["format"] is None:
+            del signature["format"]
     parts: dict[str, Any] = {
         "platform": webhook.platform,
         "secret": [secret.get_secret_value() for secret in webhook.secret or ()],
@@ -52,12 +54,23 @@ def verifier_text(webhook: Webhook) -> bytes:
         "service_account": webhook.service_account,
         "headers": {name.lower(): _one_or_all(values) for name, values in sorted((webhook.headers or {}).items())},
         "signature": signature,
-        "challenge": webhook.challenge,
+        "challenge": _challenge(webhook.challenge),
         "verifier": webhook.verifier,
     }
     if webhook.topic is not None:  # likewise
         parts["topic"] = webhook.topic
+    if webhook.jwt is not None:
+        parts["jwt"] = webhook.jwt.model_dump(exclude={"tolerance"})
+    if webhook.mtls is not None:
+        parts["mtls"] = webhook.mtls.model_dump()
     return json.dumps(parts, sort_keys=True).encode()
+
+
+def _challenge(challenge: Challenge | None) -> str | dict[str, Any] | None:
+    """A challenge; of one that has only a name, the name, as before it could have more."""
+    if challenge is None:
+        return None
+    return challenge.name if challenge.answer == "text" and not challenge.head else challenge.model_dump()
 
 
 def _one_or_all(values: Sequence[SecretStr]) -> str | list[str]:

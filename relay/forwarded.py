@@ -13,6 +13,8 @@ from relay.addresses import is_within, read_address, without_mapped
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
+BY_PROXY = "bridge.by_proxy"
+"""The key in a WSGI environment that says that the request came through a trusted proxy."""
 ALL = ("proto", "host", "port", "prefix")
 """What proxies tell, besides the address."""
 _MOST_PROXIES = 20
@@ -24,7 +26,13 @@ def believing(application: WSGIApplication, proxies: Proxies, what: Collection[s
         return FromNetworks(application, proxies, what)
     if not proxies.hops:
         return application
-    return ProxyFix(application, x_for=proxies.hops, **{f"x_{one}": proxies.hops if one in what else 0 for one in ALL})
+    fixed = ProxyFix(application, x_for=proxies.hops, **{f"x_{one}": proxies.hops if one in what else 0 for one in ALL})
+
+    def through_proxy(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        environ[BY_PROXY] = True
+        return fixed(environ, start_response)
+
+    return through_proxy
 
 
 class FromNetworks:
@@ -44,6 +52,7 @@ class FromNetworks:
         # A peer without an address connects through a Unix socket of this machine.
         if environ.get("REMOTE_ADDR") and not self._is_proxy(environ["REMOTE_ADDR"]):
             return self._application(environ, start_response)
+        environ[BY_PROXY] = True
         hops = 1
         if chain := _list(environ, "for"):
             while hops < len(chain) and self._is_proxy(chain[-hops]):

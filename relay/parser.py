@@ -122,6 +122,7 @@ class Parser:
                 remote=remote,
                 proof=self._proof,
                 enclosing=part.enclosing,
+                claims=delivery.proof.claims,
             )
             if self._is_too_large(event):
                 raise PayloadTooLarge(f"the payload is larger than the {self._conductor_payload} bytes of Conductor")

@@ -8,6 +8,8 @@ from config.webhooks import Definitions, Webhook
 from platforms.base import Platform
 from platforms.http import Request
 from platforms.verifiers import HeaderEquals
+from platforms.verifiers.client_certificates import ClientCertificate
+from platforms.verifiers.jwts import Jwt
 from relay.verification import verifiers_of
 from store.delivery_records import RawDelivery
 from store.protocols import RawDeliveries
@@ -26,10 +28,9 @@ class RawCopies:
     """
 
     def __init__(self, webhook: Webhook, platform: Platform):
+        tokens = (HeaderEquals, Jwt, ClientCertificate)
         secrets = {
-            verifier.header.lower()
-            for verifier, _ in verifiers_of(webhook, platform)
-            if isinstance(verifier, HeaderEquals)
+            verifier.header.lower() for verifier, _ in verifiers_of(webhook, platform) if isinstance(verifier, tokens)
         }
         self._left_out = NEVER_KEPT | platform.secret_headers | secrets
 

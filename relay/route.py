@@ -12,7 +12,7 @@ from platforms import PLATFORMS
 from platforms.base import Accepted, Platform
 from platforms.bodies import Body
 from platforms.http import Request, Response, error_response, json_response
-from platforms.verifiers import Fetch
+from platforms.verifiers import Credentials, Fetch
 from platforms.verifiers.protocol import no_fetch
 from relay.addresses import is_within, read_address, without_mapped
 from relay.filter import Filter, configured_response
@@ -54,8 +54,7 @@ class Route:
         self._follow_traces = follow_traces
         dropped = self.verification.secret_headers | (frozenset() if follow_traces else TRACE_HEADERS)
         self.parser = Parser(webhook, platform, dropped, conductor_payload, self.verification.in_words or None)
-        by_get = {"GET"} if webhook.challenge is not None else frozenset()
-        self.methods = platform.methods | platform.challenge_methods | by_get
+        self.methods = platform.methods | platform.challenge_methods | _challenge_methods(self.credentials)
         """The methods of deliveries and challenges."""
         largest = platform.max_body if webhook.max_body is None else webhook.max_body
         # A split array may be larger than what each of its elements may be.
@@ -119,6 +118,11 @@ class Route:
         if committed and all(one.duplicate for one in committed):
             fields["duplicate"] = True
         return self.platform.respond(Accepted(ids, body.value, fields)) or json_response(fields)
+
+
+def _challenge_methods(credentials: Credentials) -> frozenset[str]:
+    by_get = {"GET"} if credentials.challenge is not None else frozenset()
+    return frozenset(by_get | ({"HEAD"} if credentials.answers_head else frozenset()))
 
 
 def public_url_of(webhook: Webhook, public_url: str | None, path: str = PATH) -> str | None:

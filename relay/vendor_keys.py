@@ -1,4 +1,4 @@
-"""Vendors' public keys over HTTPS: cached, bounded in size and time, and never through a redirect."""
+"""Public keys of vendors and issuers over HTTPS: cached, bounded in size and time, and never through a redirect."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Request, build_opener
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 from weakref import WeakValueDictionary
 
 import structlog
 
-from platforms.verifiers.protocol import Fetch, KeysUnavailable
+from config.loopback import is_loopback
+from platforms.verifiers.protocol import OF_DEFINITION, Fetch, KeysUnavailable
 from relay.addresses import Address, read_address, subscriber_of
 from relay.admission import Allowance
 from store.clock import MonotonicClock
@@ -68,22 +69,30 @@ class _NoRedirects(HTTPRedirectHandler):
 
 
 class HttpsDownload:
-    """A `Download` over HTTPS, or through a mirror: ``https://HOST/PATH`` is then fetched from ``MIRROR/HOST/PATH``."""
+    """A `Download` over HTTPS, or through a mirror: ``https://HOST/PATH`` is then fetched from ``MIRROR/HOST/PATH``.
+
+    Plain HTTP is spoken only with this machine.
+    """
 
     def __init__(self, mirror: str | None = None):
         self._mirror = mirror
         self.is_mirror = mirror is not None
         self._opener: OpenerDirector = build_opener(_NoRedirects, HTTPSHandler(context=ssl.create_default_context()))
+        self._to_this_machine: OpenerDirector = build_opener(_NoRedirects, ProxyHandler({}))
 
     def get(self, url: str) -> bytes:
         """Raises OSError, HTTPException or ValueError."""
         parts = urlsplit(url)
-        if parts.scheme != "https":
+        is_local = parts.scheme == "http" and is_loopback(parts.hostname)
+        if parts.scheme != "https" and not is_local:
             raise ValueError("not an https URL")
-        address = f"{self._mirror.rstrip('/')}/{url.removeprefix('https://')}" if self._mirror else url
+        address = url
+        if self._mirror and not is_local:
+            address = f"{self._mirror.rstrip('/')}/{url.removeprefix('https://')}"
         deadline = time.monotonic() + TIMEOUT
         request = Request(address, headers={"User-Agent": "conductor-webhook-bridge"})  # noqa: S310 (https, above)
-        with self._opener.open(request, timeout=TIMEOUT) as response:
+        opener = self._to_this_machine if is_local else self._opener
+        with opener.open(request, timeout=TIMEOUT) as response:
             content = b""
             while chunk := response.read1(MAX_BYTES):
                 content += chunk
@@ -168,7 +177,7 @@ class KeyCache:
         failed_at = self._failed.get(url)
         if failed_at is not None and now - failed_at < (FRESH_FOR if is_known else FAILED_FOR):
             return False
-        if is_known:
+        if is_known or remote == OF_DEFINITION:
             return True
         under_way = sum(not fetching.is_known for fetching in self._fetching.values())
         if under_way >= _MOST_UNKNOWN_AT_ONCE or UNKNOWN.wait(self._full_at, now):

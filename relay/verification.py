@@ -5,12 +5,18 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from config.webhooks import Jwt as JwtKeys
 from config.webhooks import Webhook
+from criteria.conditions import Conditions
 from platforms.base import Platform
 from platforms.http import Request
-from platforms.verifiers import OF_SENDER, Check, Credentials, Fetch, HeaderEquals, Hmac, Proof, Timestamp
+from platforms.verifiers import OF_SENDER, Check, Credentials, Fetch, HeaderEquals, Hmac, Proof
+from platforms.verifiers.client_certificates import ClientCertificate, form_of
+from platforms.verifiers.custom import CustomHmac
 from platforms.verifiers.hmacs import TimedHmac
+from platforms.verifiers.jwts import Jwt
 from platforms.verifiers.protocol import Verifier, no_fetch
 from relay.fingerprints import fingerprint, is_of_older_version, verifier_text
 from store.protocols import Verifications
@@ -39,13 +45,15 @@ def credentials_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch
         audience=webhook.audience,
         topics=webhook.topic or (),
         service_account=webhook.service_account,
-        challenge=webhook.challenge,
+        challenge=webhook.challenge.name if webhook.challenge else None,
+        challenge_in_json=webhook.challenge is not None and webhook.challenge.answer == "json",
+        answers_head=webhook.challenge is not None and webhook.challenge.head,
         fetch=fetch,
     )
 
 
 def verifiers_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) -> list[tuple[Verifier, Credentials]]:
-    """Everything that must hold for a delivery: the platform's signature, `headers:` and `signature:`."""
+    """Everything that must hold for a delivery: the platform's proof, and what the definition asks for besides."""
     found: list[tuple[Verifier, Credentials]] = []
     credentials = credentials_of(webhook, platform, fetch)
     given = {name for name in ("secret", "audience", "service_account") if getattr(webhook, name) is not None}
@@ -53,21 +61,39 @@ def verifiers_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) 
         found.append((platform.verifier, credentials))
     if webhook.signature is not None:
         scheme = webhook.signature
-        verifier = Hmac(
+        custom = CustomHmac(
             header=scheme.header,
             algorithm=scheme.algorithm,
             encoding=scheme.encoding,
-            prefix=scheme.prefix,
-            signed=scheme.signed,
-            timestamp=Timestamp(scheme.timestamp_header, "any") if scheme.timestamp_header else None,
             key_encoding=scheme.key_encoding,
-            any_case=True,
+            prefix=scheme.prefix,
+            format=scheme.format,
+            signed=scheme.signed,
+            timestamp_header=scheme.timestamp_header,
         )
         secrets = tuple(secret.get_secret_value() for secret in scheme.secret)
-        found.append((verifier, Credentials(secrets, scheme.tolerance)))
+        found.append((custom, Credentials(secrets, scheme.tolerance)))
+    if webhook.jwt is not None:
+        found.append((_jwt(webhook.jwt), Credentials(tolerance=webhook.jwt.tolerance, fetch=fetch)))
+    if webhook.mtls is not None:
+        asked = webhook.mtls
+        form = asked.form or form_of(asked.header)
+        found.append((ClientCertificate(asked.header, asked.subject or (), asked.san or (), form), Credentials()))
     for name, values in (webhook.headers or {}).items():
         found.append((HeaderEquals(name), Credentials(tuple(value.get_secret_value() for value in values))))
     return found
+
+
+def _jwt(keys: JwtKeys) -> Jwt:
+    expected = Conditions.parse(keys.claims)
+
+    def find_wrong(claims: Mapping[str, Any]) -> str | None:
+        if expected.holds(claims):
+            return None
+        path = next(criterion.path for criterion in expected.explain(claims) if not criterion.holds)
+        return f"the token's claim {path} has another value"
+
+    return Jwt(keys.issuer, keys.audience, keys.jwks, keys.header, find_wrong)
 
 
 class Verification:
@@ -75,8 +101,8 @@ class Verification:
 
     def __init__(self, webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch):
         verifiers = verifiers_of(webhook, platform, fetch)
-        # Headers first: a sender that doesn't know them can't cause a fetch of a vendor's key.
-        verifiers.sort(key=lambda pair: not isinstance(pair[0], HeaderEquals))
+        # What needs no key first: a sender that doesn't know it can't cause a fetch of one.
+        verifiers.sort(key=lambda pair: _turn(pair[0]))
         self.checks: Sequence[Check] = tuple(verifier.check(credentials) for verifier, credentials in verifiers)
         self.needs_challenge = not self.checks and webhook.verifier != "none"
         """Whether only an answered challenge verifies the webhook."""
@@ -94,10 +120,18 @@ class Verification:
         return VerifiedDelivery(request, proof, _SEAL)
 
 
+def _turn(verifier: Verifier) -> int:
+    return 0 if isinstance(verifier, (HeaderEquals, ClientCertificate)) else 2 if isinstance(verifier, Jwt) else 1
+
+
 def _in_words(verifier: Verifier, platform: str) -> str:
     if isinstance(verifier, HeaderEquals):
         return f"the header {verifier.header}"
-    if isinstance(verifier, (Hmac, TimedHmac)):
+    if isinstance(verifier, Jwt):
+        return f"a token of {verifier.issuer}"
+    if isinstance(verifier, ClientCertificate):
+        return f"the client certificate in {verifier.header}"
+    if isinstance(verifier, (Hmac, TimedHmac, CustomHmac)):
         return f"the signature in {verifier.header}"
     return f"the proof that {platform} sends"
 

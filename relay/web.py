@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from platforms.http import Request, Response, error_response, json_response
 from relay import metrics
 from relay.background import Background
 from relay.concurrency import run_in_thread
+from relay.forwarded import BY_PROXY
 from relay.memory import Overloaded
 from relay.readiness import Readiness
 from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Receiver
@@ -35,6 +37,7 @@ _names = {"CONTENT_TYPE": "content-type", "CONTENT_LENGTH": "content-length"}
 """Headers: WSGI's name → the name as sent, in lower case."""
 _known = set(_names)
 """These, and the other keys of a WSGI environment."""
+_HOST = re.compile(r"[A-Za-z0-9._~%:\[\]-]*", re.ASCII)
 _OF_PROXIES = frozenset({"HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA"})
 
 
@@ -100,12 +103,15 @@ class WsgiRequest:
         environ = self._environ
         query = environ.get("QUERY_STRING", "")
         url = with_query(route.public_url(self.path) or self.seen_url(), query)
-        return Request(self.method, url, query, _headers(environ), body, self.remote, time.time())
+        by_proxy = environ.get(BY_PROXY, False)
+        return Request(self.method, url, query, _headers(environ), body, self.remote, time.time(), by_proxy)
 
     def seen_url(self) -> str:
         """The URL as it was called, without the query."""
         environ = self._environ
         host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
+        if not _HOST.fullmatch(host):  # no part of the path, for signatures that cover the URL
+            host = "invalid"
         path = environ.get("RAW_URI") or environ.get("REQUEST_URI") or environ.get("PATH_INFO", "")
         return (
             f"{environ.get('wsgi.url_scheme', 'http')}://{host}{environ.get('SCRIPT_NAME', '')}{path.partition('?')[0]}"

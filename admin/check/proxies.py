@@ -10,6 +10,25 @@ from worker.discovery.probe import Finding
 def on_proxies(settings: Settings, definitions: Definitions) -> list[Finding]:
     """What is risky about BRIDGE_TRUSTED_PROXIES."""
     proxies = settings.bridge_trusted_proxies
+    by_certificate = [webhook.name for webhook in definitions.webhooks if webhook.mtls is not None]
+    if by_certificate and not proxies:
+        return [
+            Finding(
+                "error",
+                f"no proxy is named, so nobody vouches for the client certificates of {by_certificate[0]}: it refuses "
+                "every delivery",
+                "set it to the address or network of the proxy that verifies them, such as 127.0.0.1",
+            )
+        ]
+    if by_certificate and proxies.hops:
+        return [
+            Finding(
+                "warning",
+                "a client that bypasses the proxy can claim any client certificate, even the one that "
+                f"{by_certificate[0]} asks for",
+                "list the proxies' addresses or networks instead of their number",
+            )
+        ]
     if not proxies and (settings.bridge_public_url or "").startswith("https:"):
         return [
             Finding(

@@ -17,7 +17,8 @@ from admin.events.send import NotReachable, content_type_of, doubt, draft_for, p
 from admin.urls import local_relay, url_of
 from config.webhooks import Webhook
 from platforms.guide import SampleEvent, samples
-from platforms.verifiers import CannotSign
+from platforms.verifiers import CannotSign, Draft
+from platforms.verifiers.jwts import Jwt
 from store.saved_delivery import SavedDelivery
 
 
@@ -42,6 +43,9 @@ from store.saved_delivery import SavedDelivery
 @click.option("--query", default="", help="The query string, such as a=1&b=2.")
 @click.option("-X", "--method", default="POST", show_default=True, help="The HTTP method.")
 @click.option("--url", help="The relay, such as http://localhost:8000, or the webhook's whole URL.")
+@click.option(
+    "--token-file", type=click.Path(path_type=Path), metavar="FILE", help="The token to send, for a webhook with jwt."
+)
 @click.option("--unsigned", is_flag=True, help="Don't sign, to see the rejection.")
 @here
 def send(
@@ -55,6 +59,7 @@ def send(
     query: str,
     method: str,
     url: str | None,
+    token_file: Path | None,
     unsigned: bool,
 ) -> None:
     """Post a delivery to WEBHOOK, signed as its platform would sign it.
@@ -69,6 +74,7 @@ def send(
       webhook-bridge send github-deploys --sample             which samples there are
       webhook-bridge send github-deploys --sample push
       webhook-bridge send github-deploys --saved 'to main'
+      webhook-bridge send shipments --data @order.json --token-file token.jwt
       webhook-bridge send slack --data '{"event": {"type": "message"}}'
       echo '{}' | webhook-bridge send orders --data @- --url http://localhost:8000
     """
@@ -102,6 +108,8 @@ def send(
             raise click.BadParameter(f"{header!r} is not a header; write 'NAME: VALUE'", param_hint="--header")
         drafted[name.strip()] = value.strip()
     draft = draft_for(signed_url, body, drafted, method.upper())
+    if token_file is not None:
+        draft = _with_token(definition, draft, token_file)
     if not unsigned:
         try:
             draft = signed(definition, draft)
@@ -119,6 +127,19 @@ def send(
     if answer.is_duplicate:
         click.echo("a duplicate: the relay has had this event before, so nothing new comes of it", err=True)
     sys.exit(0 if answer.is_good else 1)
+
+
+def _with_token(webhook: Webhook, draft: Draft, file: Path) -> Draft:
+    if webhook.jwt is None:
+        raise click.BadParameter(f"{webhook.name} has no jwt, so no token is asked for", param_hint="--token-file")
+    try:
+        token = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a token"
+        raise click.BadParameter(f"{file}: {reason}", param_hint="--token-file") from None
+    if not token or not token.isprintable():
+        raise click.BadParameter(f"{file}: not a token", param_hint="--token-file")
+    return Jwt(webhook.jwt.issuer, header=webhook.jwt.header).with_token(draft, token)
 
 
 def _sample(webhook: Webhook, name: str) -> SampleEvent:

@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform
 from platforms.bodies import BadBody, read_body, read_query
-from platforms.http import Request, Response, text_response
+from platforms.http import Request, Response, json_response, text_response
 from platforms.verifiers import Credentials
 
 _LARGEST_CHALLENGE = 64 * 1024
@@ -22,7 +22,9 @@ class Custom(Platform):
     bodies = "declared"
 
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
-        """Answers the query parameter or JSON field of the definition's `challenge` with its value."""
+        """Answers the query parameter or JSON field of the definition's `challenge` with its value, or a HEAD."""
+        if request.method == "HEAD":
+            return Response(200) if credentials.answers_head else None
         if credentials.challenge is None:
             return None
         value: Any = read_query(request.query).get(credentials.challenge)
@@ -36,7 +38,11 @@ class Custom(Platform):
             value = body.value.get(credentials.challenge) if is_object else None
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             return None
-        return text_response(str(value))
+        return (
+            json_response({credentials.challenge: value})
+            if credentials.challenge_in_json
+            else text_response(str(value))
+        )
 
 
 PLATFORM = Custom()

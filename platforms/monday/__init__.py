@@ -8,7 +8,7 @@ from platforms.bodies import BadBody, read_body
 from platforms.http import Request, Response, json_response
 from platforms.verifiers import OF_SENDER, Check, Credentials, Draft, Part, Proof
 from platforms.verifiers.compare import required_header
-from platforms.verifiers.tokens import check_shared_token, read_token, write_shared_token
+from platforms.verifiers.tokens import SHARED, check_claims, check_signature, read_token, write_shared_token
 
 _LARGEST_CHALLENGE = 4096
 """Bytes of a body that is read before anything is proven."""
@@ -26,8 +26,9 @@ class AppToken:
         keys = [secret.encode() for secret in credentials.secrets]
 
         def check(request: Request) -> Proof:
-            token = read_token(required_header(request, "authorization").removeprefix("Bearer ").strip(), "HS256")
-            check_shared_token(token, keys, audience=request.url, now=request.now)
+            token = read_token(required_header(request, "authorization").removeprefix("Bearer ").strip(), [SHARED])
+            check_signature(token, keys)
+            check_claims(token, audiences=[request.url], now=request.now)
             return OF_SENDER
 
         return check

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.x509 import load_pem_x509_certificate
 
 from platforms.http import Request
 from platforms.verifiers.compare import bearer_token, equal
 from platforms.verifiers.protocol import OF_SENDER, Check, Credentials, Draft, Fetch, KeysUnavailable, Part, Proof
 from platforms.verifiers.refused import CannotSign, Refused
-from platforms.verifiers.tokens import check_token, read_token
+from platforms.verifiers.tokens import check_claims, check_signature, read_token
 
 _OF_ACCOUNTS = "https://www.googleapis.com/oauth2/v1/certs"
 _ISSUERS = frozenset({"https://accounts.google.com", "accounts.google.com"})
@@ -18,8 +24,8 @@ _CHAT = "chat@system.gserviceaccount.com"
 _OF_CHAT = f"https://www.googleapis.com/service_accounts/v1/metadata/x509/{_CHAT}"
 
 
-def _certificate(fetch: Fetch, url: str, key_id: str, remote: str | None) -> bytes | None:
-    """Google's certificate with that id; Google rotates them. Raises KeysUnavailable."""
+def _keys(fetch: Fetch, url: str, key_id: str | None, remote: str | None) -> Iterator[CertificatePublicKeyTypes]:
+    """The key of Google's certificate with that id; Google rotates them. Raises KeysUnavailable."""
     for fresh in (False, True):
         try:
             certificates = json.loads(fetch(url, fresh=fresh, remote=remote))
@@ -27,20 +33,16 @@ def _certificate(fetch: Fetch, url: str, key_id: str, remote: str | None) -> byt
             raise KeysUnavailable("Google's certificates can't be read") from None
         pem = certificates.get(key_id) if isinstance(certificates, dict) else None
         if isinstance(pem, str):
-            return pem.encode()
-    return None
+            with suppress(ValueError, UnsupportedAlgorithm):
+                yield load_pem_x509_certificate(pem.encode()).public_key()
+            return
 
 
 def _check(request: Request, credentials: Credentials, url: str, issuers: frozenset[str], email: str | None) -> None:
     """Raises Refused unless the token is for our audience and, with an e-mail, of that service account."""
-    token = read_token(bearer_token(request))
-    check_token(
-        token,
-        lambda key_id: _certificate(credentials.fetch, url, key_id, request.remote),
-        issuers=issuers,
-        audience=credentials.audience,
-        now=request.now,
-    )
+    token = read_token(bearer_token(request), ["RS256"])
+    check_claims(token, issuers=issuers, audiences=[credentials.audience or ""], now=request.now)
+    check_signature(token, _keys(credentials.fetch, url, token.key_id, request.remote))
     if email is None:
         return
     given = token.claims.get("email")

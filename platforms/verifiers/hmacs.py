@@ -23,7 +23,7 @@ Algorithm = Literal["sha1", "sha256", "sha512"]
 Encoding = Literal["hex", "base64"]
 KeyEncoding = Literal["text", "hex", "base64"]
 
-_READ_KEY: Mapping[KeyEncoding, Callable[[str], bytes]] = {"text": str.encode, "hex": hex_key, "base64": base64_key}
+READ_KEY: Mapping[KeyEncoding, Callable[[str], bytes]] = {"text": str.encode, "hex": hex_key, "base64": base64_key}
 
 MAX_SIGNATURES = 50
 """Signatures in one header that are checked: rotating secrets causes two or three."""
@@ -66,7 +66,7 @@ class Hmac:
         return (url,)
 
     def _keys(self, credentials: Credentials) -> list[bytes]:
-        return usable(credentials.secrets, _READ_KEY[self.key_encoding])
+        return usable(credentials.secrets, READ_KEY[self.key_encoding])
 
     def check(self, credentials: Credentials) -> Check:
         names, prefix, timestamp = _lower(self.header, *self.further), self.prefix.encode(), self.timestamp

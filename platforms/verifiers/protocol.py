@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from platforms.http import Request
 from platforms.verifiers.refused import CannotSign
@@ -26,30 +26,55 @@ class Proof:
     """Whether the query is covered."""
     id: str | None = None
     """The delivery's id, if it is signed."""
+    headers: frozenset[str] = frozenset()
+    """Lower-case names of headers that are covered besides."""
+    claims: Mapping[str, Any] | None = field(default=None, hash=False)
+    """What a token says that proves the sender."""
 
     def __and__(self, other: Proof) -> Proof:
         """Both proofs combined: the one that covers bytes determines which."""
+        if self is OF_SENDER or other is OF_SENDER:  # the hot path
+            return other if self is OF_SENDER else self
+        claims = other.claims if self.claims is None else self.claims
         if self.signed is None or other.signed is None:
-            return other if self.signed is None else self
-        return Proof(self.signed, self.body or other.body, self.url or other.url, self.id or other.id)
+            return replace(other if self.signed is None else self, claims=claims)
+        return Proof(
+            self.signed,
+            self.body or other.body,
+            self.url or other.url,
+            self.id or other.id,
+            self.headers | other.headers,
+            claims,
+        )
 
 
 OF_SENDER = Proof(None, url=True)
 """What a token proves: who sent the request, and nothing about its content."""
 
 
-def proof_of(request: Request, message: bytes, *, url: bool = False, identifier: str | None = None) -> Proof:
+def proof_of(
+    request: Request,
+    message: bytes,
+    *,
+    url: bool = False,
+    identifier: str | None = None,
+    headers: frozenset[str] = frozenset(),
+) -> Proof:
     """What a signature of the message proves; the message contains the body, maybe with the URL or an id.
 
     A signature over an empty body, with or without a time, proves no more than a token.
     """
-    return Proof(message, url=url, id=identifier) if request.body or url else OF_SENDER
+    return Proof(message, url=url, id=identifier, headers=headers) if request.body or url else OF_SENDER
 
 
 Check = Callable[[Request], Proof]
 """Returns what is proven about the request; raises Refused if nothing is. If the proof is in the body or needs a
 vendor's key, it may also raise `platforms.bodies.BadBody` (the body can't be read) and KeysUnavailable. It never raises
 anything else."""
+
+
+OF_DEFINITION = "the definition"
+"""Stands for the address that named a URL, if the definition names it: no stranger can choose what is fetched."""
 
 
 class KeysUnavailable(Exception):
@@ -61,7 +86,7 @@ class Fetch(Protocol):
 
     def __call__(self, url: str, fresh: bool = False, remote: str | None = None) -> bytes:
         """The content at the URL, from a cache unless it must be fresh. `remote` is the address that named the URL,
-        None if that is proven. Raises KeysUnavailable."""
+        None if that is proven, `OF_DEFINITION` if the definition names it. Raises KeysUnavailable."""
 
 
 def no_fetch(url: str, fresh: bool = False, remote: str | None = None) -> bytes:
@@ -84,6 +109,10 @@ class Credentials:
     """ARNs, in which * means any region or name. None: any topic."""
     challenge: str | None = None
     """The name of a custom sender's challenge."""
+    challenge_in_json: bool = False
+    """Whether its answer is a JSON object with that name."""
+    answers_head: bool = False
+    """Whether a custom sender asks by HEAD if the URL exists."""
     fetch: Fetch = field(default=no_fetch, compare=False)
 
     @property

@@ -1,95 +1,130 @@
-"""JSON Web Tokens: RS256, signed by a vendor, and HS256, signed with a shared secret."""
+"""JSON Web Tokens: signed by an issuer or vendor, or with a shared secret (HS256)."""
 
 from __future__ import annotations
 
 import base64
-import binascii
-import hmac
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from platforms.verifiers.asymmetric import rsa_holds
-from platforms.verifiers.compare import any_equal
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt import PyJWS
+from jwt.exceptions import PyJWTError
+
+from platforms.bodies import BadBody, read_json, refuse_unstorable
 from platforms.verifiers.refused import Refused
 
+BY_ISSUERS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""Algorithms with a private key, which only the issuer has."""
+SHARED = "HS256"
 CLOCK_SKEW = 10.0
 """Seconds that the vendor's clock may differ from ours, as in google-auth."""
-_MAX_TOKEN = 8192
+_MAX_TOKEN = 16384
+_SHORTEST_RSA_KEY = 2048
+"""Bits."""
+_JWS = PyJWS([*BY_ISSUERS, SHARED])
 
 
 @dataclass(frozen=True)
 class Token:
     """A parsed token; nothing in it is proven yet."""
 
-    key_id: str
-    """Empty for HS256, where it says nothing."""
+    algorithm: str
+    key_id: str | None
     claims: dict[str, Any]
     signed: bytes
     signature: bytes
 
 
-def read_token(text: str, algorithm: Literal["RS256", "HS256"] = "RS256") -> Token:
-    """Parses a token of that algorithm. Raises Refused for anything else."""
-    parts = text.split(".")
-    if len(text) > _MAX_TOKEN or len(parts) != 3:
-        raise Refused("the token has another form")
-    header, claims = (_json_part(part) for part in parts[:2])
-    # Never trust the token's algorithm: it would let the token choose how it is checked.
-    key_id = header.get("kid") if algorithm == "RS256" else ""
-    if header.get("alg") != algorithm or not isinstance(key_id, str):
-        raise Refused(f"the token is not signed with {algorithm}")
-    signed = ".".join(parts[:2]).encode("ascii", "replace")
-    return Token(key_id, claims, signed, _decode_part(parts[2]))
-
-
-def check_token(
-    token: Token,
-    certificate: Callable[[str], bytes | None],
-    *,
-    issuers: frozenset[str],
-    audience: str | None,
-    now: float,
-) -> None:
-    """Raises Refused unless the token is signed by the certificate of its key id, valid now, and meant for us."""
-    pem = certificate(token.key_id)
-    if pem is None:
-        raise Refused("the token's key is not one of the vendor's")
+def read_token(text: str, algorithms: Collection[str]) -> Token:
+    """Parses a token of one of these algorithms. Raises Refused for anything else."""
+    if len(text) > _MAX_TOKEN:
+        raise Refused("the token is too long")
     try:
-        proven = rsa_holds(pem, token.signature, token.signed, "sha256")
-    except ValueError:
-        proven = False
-    if not proven:
-        raise Refused("the token's signature does not match")
-    if token.claims.get("iss") not in issuers:
+        parts = _JWS.decode_complete(text, options={"verify_signature": False})
+        claims = read_json(parts["payload"].decode())
+        refuse_unstorable(claims)
+    except (PyJWTError, BadBody, ValueError, RecursionError):
+        raise Refused("the token has another form") from None
+    header = parts["header"]
+    # Never trust the token's algorithm: it would let the token choose how it is checked.
+    if header.get("alg") not in algorithms:
+        raise Refused(f"the token is not signed with {_in_words(algorithms)}")
+    if not isinstance(claims, dict):
+        raise Refused("the token has another form")
+    signed = text.rpartition(".")[0].encode()
+    return Token(header["alg"], header.get("kid"), claims, signed, parts["signature"])
+
+
+def _in_words(algorithms: Collection[str]) -> str:
+    return next(iter(algorithms)) if len(algorithms) == 1 else "RS, PS, ES or EdDSA"
+
+
+def check_signature(token: Token, keys: Iterable[Any]) -> None:
+    """Raises Refused unless the token is signed with one of these keys: public keys, or the bytes of a shared one."""
+    there_are_keys = False
+    for key in keys:
+        there_are_keys = True
+        if _is_signed_with(key, token):
+            return
+    raise Refused(
+        "the token's signature does not match" if there_are_keys else "the token's key is not one of the issuer's"
+    )
+
+
+def _is_signed_with(key: Any, token: Token) -> bool:
+    if isinstance(key, RSAPublicKey) and key.key_size < _SHORTEST_RSA_KEY:
+        return False
+    algorithm = _JWS.get_algorithm_by_name(token.algorithm)
+    try:
+        return algorithm.verify(token.signed, algorithm.prepare_key(key), token.signature)
+    except (PyJWTError, ValueError, TypeError, UnsupportedAlgorithm):  # a key for another algorithm
+        return False
+
+
+def check_claims(
+    token: Token,
+    *,
+    issuers: Collection[str] | None = None,
+    audiences: Collection[str] | None,
+    now: float,
+    tolerance: float = CLOCK_SKEW,
+    needed: Collection[str] = ("exp", "iat"),
+) -> None:
+    """Raises Refused unless the token is of one of these issuers, meant for one of these audiences (None: any), and
+    valid now. `tolerance`: seconds that clocks may differ. `needed`: times that it must have."""
+    claims = token.claims
+    if issuers is not None and not _is_among(claims.get("iss"), issuers):
         raise Refused("the token has another issuer")
-    _check_claims(token, audience, now)
+    given = claims.get("aud")
+    if audiences is not None and not any(
+        _is_among(one, audiences) for one in (given if isinstance(given, list) else [given])
+    ):
+        raise Refused("the token has another audience")
+    times = {name: _seconds(claims.get(name)) for name in ("exp", "nbf", "iat") if name in claims or name in needed}
+    if times.get("exp", math.inf) < now - tolerance:
+        raise Refused("the token has expired")
+    if max(times.get("iat", -math.inf), times.get("nbf", -math.inf)) > now + tolerance:
+        raise Refused("the token is from the future")
 
 
-def check_shared_token(token: Token, keys: Sequence[bytes], *, audience: str, now: float) -> None:
-    """Raises Refused unless the HS256 token is signed with one of the keys, valid now, and meant for us."""
-    if not any_equal(token.signature, [hmac.digest(key, token.signed, "sha256") for key in keys]):
-        raise Refused("the token's signature does not match")
-    _check_claims(token, audience, now)
+def _is_among(value: Any, expected: Collection[str]) -> bool:
+    return isinstance(value, str) and value in expected
 
 
 def write_shared_token(claims: dict[str, Any], key: bytes) -> str:
     """The HS256 token with these claims."""
-    parts = [json.dumps(part, separators=(",", ":")).encode() for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
-    signed = b".".join(map(_encode_part, parts))
-    return b".".join((signed, _encode_part(hmac.digest(key, signed, "sha256")))).decode()
+    parts = [json.dumps(part, separators=(",", ":")).encode() for part in ({"alg": SHARED, "typ": "JWT"}, claims)]
+    text = b".".join(map(_encoded, parts))
+    # Not by PyJWT's `encode`, which warns of keys that are as short as the platform makes them.
+    return b".".join((text, _encoded(_JWS.get_algorithm_by_name(SHARED).sign(text, key)))).decode()
 
 
-def _check_claims(token: Token, audience: str | None, now: float) -> None:
-    audiences = token.claims.get("aud")
-    if audience is None or audience not in (audiences if isinstance(audiences, list) else [audiences]):
-        raise Refused("the token has another audience")
-    if _seconds(token.claims.get("exp")) < now - CLOCK_SKEW:
-        raise Refused("the token has expired")
-    if _seconds(token.claims.get("iat")) > now + CLOCK_SKEW:
-        raise Refused("the token is from the future")
+def _encoded(raw: bytes) -> bytes:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=")
 
 
 def _seconds(value: Any) -> float:
@@ -98,24 +133,3 @@ def _seconds(value: Any) -> float:
     if isinstance(value, float) and not math.isfinite(value):
         raise Refused("the token has no valid time")
     return value
-
-
-def _json_part(part: str) -> dict[str, Any]:
-    try:
-        value = json.loads(_decode_part(part))
-    except (ValueError, RecursionError):
-        raise Refused("the token has another form") from None
-    if not isinstance(value, dict):
-        raise Refused("the token has another form")
-    return value
-
-
-def _encode_part(raw: bytes) -> bytes:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=")
-
-
-def _decode_part(part: str) -> bytes:
-    try:
-        return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise Refused("the token has another form") from None

@@ -25,6 +25,13 @@ _URL = "https://relay.example.com/hooks/genuine"
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _SIGNATURE = {"secret": "0123456789abcdef-sig", "header": "X-Signature"}
 _TIMED = {"signed": "{timestamp}.{body}", "timestamp_header": "X-Timestamp"}
+_URL_BESIDE = {"signed": "{url}{body}"}
+_LINES = {
+    "signed": "{method}\n{path}\n{query}\n{header:X-Id}\n{timestamp}\n{body}",
+    "format": "t={timestamp},v1={signature}",
+    "key_encoding": "hex",
+    "secret": "00112233445566778899aabbccddeeff",
+}
 _BESIDE = {"signed": "{timestamp}{body}", "timestamp_header": "X-Timestamp"}
 _NEEDED: dict[str, dict[str, Any]] = {
     "aws-sns": {"headers": {"X-Amz-Sns-Topic-Arn": "arn:aws:sns:us-west-2:123456789012:MyTopic"}},
@@ -35,6 +42,9 @@ _SEVERAL: dict[str, list[dict[str, Any]]] = {
         {"signature": _SIGNATURE},
         {"signature": _SIGNATURE | _TIMED},
         {"signature": _SIGNATURE | _BESIDE, "dedup": {"path": "$.id"}},
+        {"signature": _SIGNATURE | _URL_BESIDE},
+        {"signature": _SIGNATURE | _LINES},
+        {"signature": _SIGNATURE | _LINES, "dedup": {"header": "X-Id"}},
         {"signature": _SIGNATURE, "headers": {"X-Api-Key": "0123456789abcdef-key"}},
     ],
     "cloudevents": [{"secret": "0123456789abcdef-key"}, {"secret": "0123456789abcdef-key", "signature": _SIGNATURE}],
@@ -60,7 +70,7 @@ _BODIES: dict[str, list[tuple[bytes, dict[str, str]]]] = {
             {"Content-Type": "application/cloudevents+json"},
         )
     ],
-    "custom": [(b"id=1&state=open", _FORM), (b"plain text", {"Content-Type": "text/plain"}), (b"123", {})],
+    "custom": [(b"id=1&state=open", _FORM), (b"plain text", {"Content-Type": "text/plain"}), (b"12", {})],
 }
 """Further bodies, where a platform sends other forms than its samples have."""
 
@@ -114,7 +124,8 @@ def deliveries_of(platform: str, folder: Path) -> Iterator[Genuine]:
             )
     for number, proof in enumerate(_SEVERAL.get(platform, [_NEEDED.get(platform, proof_of(platform))])):
         webhook = {"name": "hook", "platform": platform, "public_url": _URL} | proof
-        for name, body, headers in _bodies(platform):
+        for name, body, given in _bodies(platform):
+            headers = given | ({"X-Id": "id-1"} if "{header:X-Id}" in str(proof) else {})
             if platform == "cloudevents" and "signature" in proof and "cloudevents" not in headers["Content-Type"]:
                 continue  # its attributes are in headers, which no signature of the body covers
             try:

@@ -531,7 +531,7 @@ def webhook(**keys: str) -> str:
             {"platform": "github", "headers": "{X-GitHub-Event: push}"},
             "secret: missing: platform github needs it; add secret: ${NAME}, or say verifier: none if its headers",
         ),
-        ({}, "platform: nothing verifies its deliveries; add headers: or signature:, or say verifier: none"),
+        ({}, "platform: nothing verifies its deliveries; add headers:, signature:, jwt: or mtls:, or say verifier"),
     ],
 )
 def test_what_a_platform_asks_is_checked(problems: Problems, keys: dict[str, str], problem: str) -> None:

@@ -31,7 +31,15 @@ webhooks:
       signed: "{timestamp}.{body}"
       timestamp_header: X-Timestamp
       tolerance: 90s
-    challenge: challenge
+    jwt:
+      issuer: https://login.example.com
+      audience: [hooks, orders]
+      jwks: http://127.0.0.1:9000/keys
+      claims: {$.scope: {$regex: orders}, $.tenant: 7}
+      header: X-Token
+      tolerance: 30s
+    mtls: {header: X-Client, subject: [CN=a, CN=b], san: a.example.com, form: certificate}
+    challenge: {name: challenge, answer: json, head: true}
     verifier: none
     only: {$.type: {$in: [a, b]}, $.kind: {$eq: {$odd: 1}}, $.gone: {$exists: false}}
     respond: {status: 202, body: {text: thanks}, content_type: application/json}
@@ -56,6 +64,7 @@ webhooks:
     split: true
     max_body: 25MB
     allow_ips: [192.0.2.0/24, 198.51.100.7, "2001:db8::/32"]
+    decode: {$.text: json}
     hide: [$.card.number]
     listen: true
     keep_rejected: 100
