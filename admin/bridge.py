@@ -107,6 +107,10 @@ class Bridge:
             return tuple({*definition.hide, *self._hidden_before.get(webhook, ())})
         return definition.hide
 
+    def _hiding_nothing(self) -> list[str]:
+        """The webhooks of whose events people may see all."""
+        return [name for name in {**self.definitions.by_name, **self._hidden_before} if self.hide(name) == ()]
+
     @cached_property
     def _hidden_before(self) -> dict[str, tuple[str, ...]]:
         return self.store.hidden_paths.all()
@@ -118,7 +122,7 @@ class Bridge:
     def page(self, query: EventFilter) -> EventPage:
         """Events for a list, newest first, without payloads and without what must stay hidden, and how far they were
         searched for."""
-        return search(self.store.queries, self.hide, query)
+        return search(self.store.queries, self.hide, self._hiding_nothing, query)
 
     def events(self, query: EventFilter) -> list[Event]:
         """The events of that page."""

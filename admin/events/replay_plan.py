@@ -84,7 +84,8 @@ def choose(
 ) -> list[Chosen]:
     """The events that match the query and arrived at `since` or later, oldest first; at most the newest `most`.
 
-    `query.limit` is ignored. Events that arrive later, replays included, are not among them.
+    However long that takes, unless there is a `most`. `query.limit` is ignored. Events that arrive later, replays
+    included, are not among them.
     """
     found: list[Chosen] = []
     query = replace(query, after_seq=max(query.after_seq, after_seq), limit=_PAGE)
@@ -93,11 +94,18 @@ def choose(
     while True:
         page = bridge.page(query)
         found += map(chosen, page.events)
-        if len(page.events) < _PAGE or (most is not None and len(found) >= most):
+        if most is not None and len(found) >= most:
             return found[:most][::-1]
-        # What lies before the bounds of the first search isn't among what people saw.
-        after = query.after_seq if page.searched_to is None else page.searched_to.seq - 1
-        query = replace(query, before_seq=page.events[-1].seq, after_seq=after)
+        if len(page.events) == _PAGE:
+            before = page.events[-1]
+        elif most is None and page.searched_to is not None:
+            before = page.searched_to
+        else:
+            return found[::-1]
+        # What lies before the bounds of the first search isn't among what people saw on a page.
+        is_bound = most is not None and page.searched_to is not None
+        after = page.searched_to.seq - 1 if is_bound and page.searched_to is not None else query.after_seq
+        query = replace(query, before_seq=before.seq, after_seq=after)
 
 
 def chosen(event: Event) -> Chosen:

@@ -1,16 +1,19 @@
 """Events for a list: what the store finds, looked at once more where SQL can't say, or must not be asked.
 
 A value at a JSONPath is compared here, with the criteria's own equality. So is text in an event of which something is
-hidden: whether it is found must say nothing about what nobody may see.
+hidden: neither whether it is found nor how long that takes may say anything about what nobody may see. So the store
+isn't asked to look into such an event.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from admin.events.failure_reasons import reason_of
@@ -28,6 +31,12 @@ _SMALL = 100_000
 """Characters of a payload that is read together with others."""
 _CHARACTERS = 100_000_000
 """Characters of payloads that are read for one list, at most."""
+PATIENCE = 3.0
+"""Seconds for which payloads are looked at for one list: a person waits for it."""
+_PLACES = 50
+"""Places at which a condition may have its ``=``: a JSONPath may have some of its own."""
+_LONGEST_NUMBER = 400
+"""Characters of a value that may be a number."""
 _UNESCAPED = re.compile(r"[A-Za-z0-9 _.:@-]+")
 """What every JSON encoder writes as it is."""
 _ANY = ("",)
@@ -49,7 +58,7 @@ class Where:
     def parse(cls, text: str) -> Where:
         """Raises BadFilter."""
         problem = f"{text} is not a condition: write $.path=value"
-        for place in (match.start() for match in re.finditer("=", text)):
+        for place in islice((match.start() for match in re.finditer("=", text)), _PLACES):
             path, value = text[:place].strip(), text[place + 1 :].strip()
             if not path.startswith("$"):
                 break
@@ -71,7 +80,7 @@ class Where:
         if not re.fullmatch(r"\$(?:\.[A-Za-z_]\w*)+", self.path, re.ASCII) or self.path.startswith("$._webhook"):
             return ()
         name = f'"{self.path.rpartition(".")[2]}"'
-        if self.value.isdecimal():  # as a number it may be written 4711, 4711.0 or 4.711e3
+        if self.value.isascii() and self.value.isdecimal():  # as a number it may be written 4711, 4711.0 or 4.711e3
             return tuple(filter(None, (name, self.value[1:].rstrip("0"))))
         return (name,) if _keys(self.value) != {self.value} else (name, *_longest(self.value))
 
@@ -80,8 +89,8 @@ class Where:
 def _keys(value: str) -> frozenset[Key]:
     """What is equal to the value as it is written: the text, and the number if it is one."""
     try:
-        number = json.loads(value)
-    except ValueError:
+        number = json.loads(value) if len(value) <= _LONGEST_NUMBER else None
+    except (ValueError, RecursionError):
         return frozenset({value})
     return frozenset({value, comparison_key(number)}) if isinstance(number, (int, float)) else frozenset({value})
 
@@ -96,13 +105,17 @@ class Search(EventFilter):
     """Only failed events with this reason (`admin.events.failure_reasons`)."""
 
 
-def search(queries: Queries, hide: Callable[[str], Hidden], query: EventFilter) -> EventPage:
+def search(
+    queries: Queries, hide: Callable[[str], Hidden], hiding_nothing: Callable[[], Sequence[str]], query: EventFilter
+) -> EventPage:
     """The newest matching events, as people may see them in a list, and how far they were searched for.
 
-    `hide`: webhook → what must not be shown of its events.
+    `hide`: webhook → what must not be shown of its events. `hiding_nothing`: the webhooks of which that is nothing.
     """
-    looking = _Looking(queries, hide, query if isinstance(query, Search) else Search(**_fields(query)))
-    return looking.page()
+    asked = query if isinstance(query, Search) else Search(**_fields(query))
+    if asked.searches or asked.where:
+        asked = replace(asked, searchable=hiding_nothing())
+    return _Looking(queries, hide, asked).page()
 
 
 def _fields(query: EventFilter) -> dict[str, Any]:
@@ -117,6 +130,7 @@ class _Looking:
         self._hide = hide
         self._query = query
         self._characters = _CHARACTERS
+        self._until = time.monotonic() + PATIENCE
         text = query.text or ""
         self._folds = not text.isascii()  # the databases fold only ASCII
         contains = [piece for where in query.where for piece in where.contains] + (
@@ -132,33 +146,54 @@ class _Looking:
     def page(self) -> EventPage:
         query, asked, found = self._query, self._asked, list[Event]()
         examined, searched_to = 0, None
-        is_exact = not (query.where or query.failure or self._folds)
+        is_exact = not (query.where or query.failure or self._folds or self._looks_at_hidden())
         step = query.limit if is_exact else _STEP
         while True:
             page = self._queries.page(replace(asked, limit=step))
             if searched_to is None and page.searched_to is not None:
                 searched_to = page.searched_to
                 asked = replace(asked, after_seq=searched_to.seq - 1)
-            found += self._matching(page.events)
+            matching, last = self._matching(page.events)
+            found += matching
             examined += len(page.events)
+            if last is not None and len(found) < query.limit:
+                return EventPage(found, last)
             if len(found) >= query.limit or len(page.events) < step:
                 return EventPage(found[: query.limit], searched_to)
             if examined >= _EXAMINED or self._characters <= 0:
                 return EventPage(found[: query.limit], page.events[-1])
             asked = replace(asked, before_seq=page.events[-1].seq)
 
-    def _matching(self, events: Sequence[Event]) -> list[Event]:
-        """Those of the events that match, as they are shown."""
+    def _looks_at_hidden(self) -> bool:
+        """Whether the store may find events that it hasn't looked into."""
+        query = self._query
+        if query.searchable is None:
+            return False
+        return query.webhook not in query.searchable
+
+    def _matching(self, events: Sequence[Event]) -> tuple[list[Event], Event | None]:
+        """Those of the events that match, as they are shown; and the last one that was looked at, if time ran out."""
         shown = {event.id: masked_in_list(event, self._hide(event.webhook)) for event in events}
         if self._query.type is not None:
-            shown = {id_: event for id_, event in shown.items() if event.type is not None}
+            shown = {id_: event for id_, event in shown.items() if self._is_of_type(event)}
         if self._query.failure is not None:
             reasons = self._reasons(list(shown))
             shown = {id_: event for id_, event in shown.items() if self._query.failure in reasons.get(id_, ())}
         to_read = [id_ for id_, event in shown.items() if self._must_be_read(event)]
-        for id_ in self._not_matching(to_read) if to_read else ():
-            del shown[id_]
-        return list(shown.values())
+        small = self._queries.events_up_to(to_read, _SMALL) if to_read else {}
+        matching: list[Event] = []
+        for id_, event in shown.items():
+            if id_ not in to_read or self._matches(small.get(id_) or self._queries.event(id_)):
+                matching.append(event)
+            if to_read and time.monotonic() > self._until:
+                return matching, event
+        return matching, None
+
+    def _is_of_type(self, event: Event) -> bool:
+        wanted = self._query.type or ""
+        if event.type is None:
+            return False
+        return event.type.startswith(wanted[:-1]) if wanted.endswith("*") else event.type == wanted
 
     def _reasons(self, event_ids: Sequence[str]) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
@@ -170,17 +205,10 @@ class _Looking:
     def _must_be_read(self, event: Event) -> bool:
         return bool(self._query.where) or self._folds or bool(self._query.text and self._hide(event.webhook) != ())
 
-    def _not_matching(self, event_ids: Sequence[str]) -> list[str]:
-        small = self._queries.events_up_to(event_ids, _SMALL)
-        left = []
-        for event_id in event_ids:
-            event = small.get(event_id) or self._queries.event(event_id)
-            self._characters -= len(event.payload) if event else 0
-            if event is None or not self._matches(event):
-                left.append(event_id)
-        return left
-
-    def _matches(self, event: Event) -> bool:
+    def _matches(self, event: Event | None) -> bool:
+        if event is None:  # it was pruned meanwhile
+            return False
+        self._characters -= len(event.payload)
         try:
             shown = masked(event, self._hide(event.webhook))
             document = shown.document()

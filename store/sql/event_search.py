@@ -5,6 +5,8 @@ Sequence numbers are in order of arrival, so the events of a time lie between tw
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,12 @@ from store.sql.database import Database
 
 SEARCHED = 100_000
 """Events that one search reads at most."""
+PATIENCE = 3.0
+"""Seconds after which a search ends: a person waits for it."""
+_SLICE = 250
+"""Events that are searched by one statement at first; more while that is quick."""
+_QUICK = 0.2
+"""Seconds."""
 _NEWEST = 2**62
 """More than any `seq`."""
 _OUT_OF_ORDER = 60_000
@@ -22,7 +30,7 @@ _OUT_OF_ORDER = 60_000
 # Only ASCII is folded, so that both databases find the same, whatever their locale.
 _PAYLOAD = 'lower(payload COLLATE "C")'
 _TEXT = (
-    " AND (strpos(id, %(text)s) > 0 OR strpos(lower(coalesce(delivery_id, '') COLLATE \"C\"), %(text)s) > 0"
+    "(strpos(id, %(text)s) > 0 OR strpos(lower(coalesce(delivery_id, '') COLLATE \"C\"), %(text)s) > 0"
     f" OR strpos({_PAYLOAD}, %(text)s) > 0)"
 )
 
@@ -37,6 +45,23 @@ class Bounds:
     """Whether there are older ones that should be searched too."""
 
 
+def slices(bounds: Bounds) -> Iterator[Bounds]:
+    """The bounds in parts, the newest first, until it has taken too long: payloads may be large.
+
+    `is_cut` says of each whether there are older events that should be searched too.
+    """
+    until, before, size = time.monotonic() + PATIENCE, bounds.before, _SLICE
+    while True:
+        after = max(bounds.after, before - 1 - size)
+        is_last = after <= bounds.after
+        began = time.monotonic()
+        yield Bounds(before, after, bounds.is_cut or not is_last)
+        now = time.monotonic()
+        if is_last or now > until:
+            return
+        before, size = after + 1, 4 * size if now - began < _QUICK else max(size // 2, _SLICE)
+
+
 def bounds_of(database: Database, query: EventFilter) -> Bounds:
     """The events to look at for this filter."""
     before = _NEWEST if query.before_seq is None else query.before_seq
@@ -48,7 +73,9 @@ def bounds_of(database: Database, query: EventFilter) -> Bounds:
     if not query.searches:
         return Bounds(before, after, False)
     newest = database.read("SELECT seq FROM bridge.events WHERE seq < %s ORDER BY seq DESC LIMIT 1", (before,))
-    last = newest[0][0] - SEARCHED if newest else 0
+    if not newest:
+        return Bounds(after + 1, after, False)
+    before, last = newest[0][0] + 1, newest[0][0] - SEARCHED
     if last <= after:
         return Bounds(before, after, False)
     older = database.read(
@@ -86,7 +113,7 @@ def oldest(database: Database, bounds: Bounds) -> Event | None:
 def condition_of(query: EventFilter) -> str:
     """What an event must be besides its webhook and status, to be appended to a condition. Parameters: `values_of`."""
     found = _about(query)
-    return found + (_TEXT if query.text else "")
+    return found + (_where_searchable(query, _TEXT) if query.text else "")
 
 
 def by_id(query: EventFilter, which: str) -> str:
@@ -102,16 +129,22 @@ def _about(query: EventFilter) -> str:
     if query.resolved:
         found += " AND resolved_by IS NOT NULL"
     if query.type is not None:
-        found += (
-            " AND substr(type, 1, %(type_length)s) = %(type)s" if query.type[-1:] == "*" else " AND type = %(type)s"
-        )
+        is_beginning = query.type[-1:] == "*"
+        condition = "substr(type, 1, %(type_length)s) = %(type)s" if is_beginning else "type = %(type)s"
+        found += _where_searchable(query, condition)
     if query.since is not None:
         found += " AND received_at >= %(since)s"
     if query.until is not None:
         found += " AND received_at < %(until)s"
     for number in range(len(query.contains)):
-        found += f" AND strpos({_PAYLOAD}, %(contains{number})s) > 0"
+        found += _where_searchable(query, f"strpos({_PAYLOAD}, %(contains{number})s) > 0")
     return found
+
+
+def _where_searchable(query: EventFilter, condition: str) -> str:
+    return (
+        f" AND {condition}" if query.searchable is None else f" AND (NOT webhook = ANY(%(searchable)s) OR {condition})"
+    )
 
 
 def values_of(query: EventFilter) -> dict[str, Any]:
@@ -126,6 +159,7 @@ def values_of(query: EventFilter) -> dict[str, Any]:
         "type_length": len(kind),
         "since": query.since,
         "until": query.until,
+        "searchable": list(query.searchable or ()),
         **{f"contains{number}": _folded(part) for number, part in enumerate(query.contains)},
     }
 

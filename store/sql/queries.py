@@ -88,6 +88,19 @@ class SqlQueries(Queries):
         if query.status is not None and query.status not in STATUSES:
             return EventPage(())
         bounds = event_search.bounds_of(self._database, query)
+        if not query.searches:
+            return EventPage(self._within(bounds, query))
+        found: dict[int, Event] = {}
+        part = bounds
+        for part in event_search.slices(bounds):
+            found |= {event.seq: event for event in self._within(part, query)}
+            if len(found) >= query.limit:
+                part = bounds
+                break
+        newest = sorted(found.values(), key=lambda event: event.seq, reverse=True)[: query.limit]
+        return EventPage(newest, event_search.oldest(self._database, part) if part.is_cut else None)
+
+    def _within(self, bounds: event_search.Bounds, query: EventFilter) -> list[Event]:
         values = event_search.values_of(query) | {"before": bounds.before, "after": bounds.after}
         which = event_search.condition_of(query)
         if query.unresolved:
@@ -103,8 +116,7 @@ class SqlQueries(Queries):
         )
         columns = rows.LISTED_EVENT if query.listing else rows.EVENT
         sql = f"SELECT {columns} FROM bridge.events WHERE seq IN ({seqs}) ORDER BY seq DESC LIMIT %(limit)s"
-        found = [rows.event(row) for row in self._database.read(sql, values)]
-        return EventPage(found, event_search.oldest(self._database, bounds) if bounds.is_cut else None)
+        return [rows.event(row) for row in self._database.read(sql, values)]
 
     def event(self, event_id: str) -> Event | None:
         found = self._database.read(f"SELECT {rows.EVENT} FROM bridge.events WHERE id = %s", (event_id,))

@@ -14,10 +14,11 @@ from flask.testing import FlaskClient
 from admin.bridge import Bridge, NotFound
 from admin.events import search as searching
 from admin.events.asking import parts_of, search_of
+from admin.events.replay_plan import choose
 from admin.events.search import BadFilter, Where
 from admin.page.app import create_app
 from store.open import open_store
-from store.records import NewEvent, new_event_id
+from store.records import EventFilter, EventPage, NewEvent, new_event_id
 from store.sql import event_search
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample, settings_for
@@ -190,6 +191,70 @@ def test_so_many_events_are_looked_at_and_no_more(sample: Sample, monkeypatch: p
     assert [event.id for event in page.events] == [ids[7], ids[5]]
     assert page.searched_to is not None
     assert page.searched_to.id == ids[4]
+
+
+@pytest.mark.parametrize("guess", ["4111", "4112", "secret.kind", "nothing"])
+@pytest.mark.parametrize("part", ["text", "type", "where"])
+def test_whatever_is_looked_for_as_many_events_with_hidden_values_are_read(
+    guess: str, part: str, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (sample.folder / "webhooks.yaml").write_text(
+        "webhooks:\n  - name: pay\n    verifier: none\n    hide: [$.card, $.kind]\n    receivers: {flow: any}\n"
+        "  - name: orders\n    verifier: none\n    receivers: {flow: any}\n"
+    )
+    bridge = sample.bridge()
+    for number in range(30):
+        add(sample, {"card": f"41{number}11", "kind": "x"}, webhook="pay", type="secret.kind")
+        add(sample, {"kind": f"41{number}11"})
+    query = search_of(bridge, {part: f"$.card={guess}" if part == "where" else guess})
+    looked: list[int] = []
+    page = sample.store.queries.page
+
+    def counting(query: EventFilter) -> EventPage:
+        found = page(query)
+        looked.append(sum(event.webhook == "pay" for event in found.events))
+        return found
+
+    monkeypatch.setattr(sample.store.queries, "page", counting)
+    assert "pay" not in {event.webhook for event in bridge.page(query).events}
+    assert looked == [30]
+
+
+@pytest.mark.parametrize("module", [searching, event_search])
+def test_a_search_that_takes_too_long_says_how_far_it_went_and_goes_on(
+    module: Any, sample: Sample, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", -1.0)
+    monkeypatch.setattr(event_search, "_SLICE", 1)
+    ids = {add(sample, {"n": number, "deep": {"kind": "x"}}) for number in range(3)}
+    address, found = "/api/events?where=$..kind=x&webhook=orders", set[str]()
+    for _ in range(20):
+        answer = client.get(address)
+        found |= {event["eventId"] for event in answer.get_json()}
+        if "Link" not in answer.headers:
+            break
+        assert "Searched-Since" in answer.headers
+        address = answer.headers["Link"].partition(">")[0].removeprefix("<")
+    assert found == ids
+    assert "Searched back to" in client.get("/events?where=$..kind=x").text
+
+
+def test_the_command_line_takes_all_that_match_however_long_that_takes(
+    sample: Sample, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [add(sample, {"deep": {"kind": "x"}}) for _ in range(3)]
+    monkeypatch.setattr(searching, "PATIENCE", -1.0)
+    bridge = sample.bridge()
+    query = search_of(bridge, {"where": "$..kind=x"})
+    assert [event.id for event in choose(bridge, query)] == ids
+    assert [event.id for event in choose(bridge, query, most=10)] == ids[-1:], "what the page shows"
+
+
+@pytest.mark.parametrize(
+    "condition", ["$.a=" + "[" * 20_000, "$.a=" + "9" * 5000, "$.a=NaN", "$.a=1e999", "$.a=\u0663", "$" + "=" * 20_000]
+)
+def test_an_odd_condition_is_no_bug(condition: str, client: FlaskClient) -> None:
+    assert client.get("/events", query_string={"where": condition}).status_code in (200, 400)
 
 
 def test_a_filter_says_nothing_about_what_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
