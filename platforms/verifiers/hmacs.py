@@ -148,8 +148,8 @@ def _signatures(values: Sequence[bytes], prefix: bytes, separator: str | None) -
     candidates = list(values)
     if separator:
         candidates = [one for value in values for one in value.split(separator.encode(), MAX_SIGNATURES)]
-    if len(candidates) > MAX_SIGNATURES:
-        raise Refused("too many signatures")
+        if len(candidates) > MAX_SIGNATURES:
+            raise Refused("too many signatures")
     stripped = [candidate.strip() for candidate in candidates] if separator else candidates
     found = [candidate[len(prefix) :] for candidate in stripped if candidate.startswith(prefix)]
     if not found:

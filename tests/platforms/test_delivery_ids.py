@@ -98,6 +98,14 @@ def test_docusigns_attempts_are_one_delivery(make_relay: MakeRelay) -> None:
     assert accepted(relay, *signed(event="envelope-voided"))
 
 
+def test_docusign_signs_with_up_to_a_hundred_keys(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "docusign", "secret": SECRET})
+    signature = base64.b64encode(hmac.digest(SECRET.encode(), b"{}", "sha256")).decode()
+    headers = {f"X-DocuSign-Signature-{number}": "AAAA" for number in range(1, 100)}
+    assert relay.post("hook", "{}", headers).status_code == 401
+    assert accepted(relay, "{}", headers | {"X-DocuSign-Signature-100": signature})
+
+
 @pytest.mark.parametrize(
     ("platform", "header", "encoding"),
     [
