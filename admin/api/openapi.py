@@ -78,7 +78,11 @@ def _query(name: str, what: str, schema: Json = TEXT) -> Json:
 
 _FILTER = (
     _query("webhook", "only of this webhook"),
-    _query("status", "only of this status; unresolved: failed ones that need somebody; resolved: by a replay", STATUS),
+    _query(
+        "status",
+        "only of this status; unresolved: failed, neither acknowledged nor delivered by a replay; resolved: by a replay",
+        STATUS,
+    ),
     _query("type", "only of this type, or of those that begin so if it ends with *"),
     _query("text", "only with this text in their id, delivery id or payload, whatever its case"),
     _query("where", "only where $.path=value holds; may be repeated, or have one condition per line"),
@@ -233,7 +237,7 @@ def description() -> Json:
             },
             **_notes(event_id),
             "/api/failures": _get(
-                "Failed events that need somebody, grouped by webhook and reason",
+                "Unresolved failed events, grouped by webhook and reason",
                 _answers(_ref(event_list.Failures), "the newest 5,000 of them, in groups", "200", "404"),
                 _query("webhook", "only of this webhook"),
             ),

@@ -168,7 +168,7 @@ def _events(state: State) -> list[Issue]:
     if state.failed:
         number = len(state.failed)
         text = f"{number} event{'s' if number > 1 else ''} failed in the last day: fix the cause, then replay."
-        found.append(Issue("warning", text, page="events", query={"status": "failed"}))
+        found.append(Issue("warning", text, page="failures"))
     return found
 
 

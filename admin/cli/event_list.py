@@ -28,7 +28,7 @@ def filter_options(which: str) -> Callable[[_Command], _Command]:
             "-s",
             "--status",
             type=click.Choice(STATUSES),
-            help=f"{which} with this status. unresolved: failed ones that need somebody; resolved: by a replay.",
+            help=f"{which} with this status. unresolved: failed, neither acknowledged nor delivered by a replay; resolved: by a replay.",
         ),
         click.option("--type", metavar="TYPE", help=f"{which} of this type, or of those that begin so: 'invoice.*'."),
         click.option("-t", "--text", help=f"{which} with this text in their id, delivery id or payload."),
@@ -110,7 +110,7 @@ def show_failures(here: Here, parts: Mapping[str, str], as_json: bool) -> None:
         [group.number, group.webhook, group.reason, iso(group.first_at), iso(group.last_at), group.last_event]
         for group in found.groups
     ]
-    echo_table(["EVENTS", "WEBHOOK", "REASON", "FIRST", "LAST", "LAST EVENT"], rows, "no failed event needs anybody")
+    echo_table(["EVENTS", "WEBHOOK", "REASON", "FIRST", "LAST", "LAST EVENT"], rows, "no failed event is unresolved")
     if found.searched_to is not None:
         click.echo(f"only the newest {found.events} are counted, back to {iso(found.searched_to)}", err=True)
     if found.groups:

@@ -40,7 +40,7 @@ _PAGE = 500
 
 @click.group(cls=Commands, invoke_without_command=True)
 @filter_options("Only events")
-@click.option("--failures", "in_groups", is_flag=True, help="Show failed events that need somebody, by reason.")
+@click.option("--failures", "in_groups", is_flag=True, help="Show unresolved failures by reason.")
 @click.option("--before", metavar="EVENT_ID", help="Only events that arrived before this one (for paging).")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
 @click.option("-f", "--follow", is_flag=True, help="Show new events, what becomes of them, and other deliveries.")

@@ -1,4 +1,4 @@
-"""Failed events that still need somebody, grouped by webhook and reason."""
+"""Unresolved failed events, grouped by webhook and reason."""
 
 from __future__ import annotations
 

@@ -26,6 +26,9 @@ _EXAMINED = 20_000
 EXAMINED_AT_ONCE = 4000
 """The same where a person changes something and looks again."""
 _EVENTS_EXAMINED = 500
+"""Events of a webhook that are examined to explain one task, at most."""
+_EVENTS_OF_ALL = 2000
+"""Those of all webhooks that have its workflow as a receiver: each gets the same share."""
 _PAYLOADS = 10
 """Payloads that are in memory at a time."""
 _CHARACTERS_EXAMINED = 20_000_000
@@ -107,8 +110,9 @@ class Explainer:
         targets = self._store.queries.targets_on(task.id)
         names = [webhook.name for webhook in self._bridge.definitions.by_receiver.get(task.workflow, ())]
         events = self._store.queries.events_of([target.event_id for target in targets])
+        each = min(_EVENTS_EXAMINED, max(_EVENTS_OF_ALL // max(len(names), 1), 1))
         for name in names or (None,):
-            for event in self._store.queries.events(EventFilter(webhook=name, limit=_EVENTS_EXAMINED, listing=True)):
+            for event in self._store.queries.events(EventFilter(webhook=name, limit=each, listing=True)):
                 events.setdefault(event.id, event)
         around = self._around(self._bridge.targets_by_event(events.values()), [task])
         near = explain_task(task, self.with_payloads(list(events)), around, limit)

@@ -83,4 +83,4 @@ def test_only_the_newest_failures_are_counted(sample: Sample, monkeypatch: pytes
 
 
 def test_where_nothing_failed_the_page_says_so(sample: Sample, client: FlaskClient) -> None:
-    assert "No failed event needs anybody" in client.get("/failures?webhook=slack").text
+    assert "No failed event is unresolved" in client.get("/failures?webhook=slack").text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -9,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from admin.explain import nearness
+from admin.explain import explainer, nearness
 from admin.explain.explainer import Explainer
 from admin.explain.nearness import Nearness
 from admin.explain.pairs import compare
 from admin.explain.surroundings import Surroundings
 from store.one_target import OneTarget
-from store.records import Event, Task, Term, Workflow
+from store.records import Event, NewEvent, Task, Term, Workflow, new_event_id
 from tests.admin.explain.test_explain import NOW, event, target, task, webhook
 from tests.admin.sample import make_sample
 
@@ -86,4 +87,21 @@ def test_a_receiver_with_many_tasks_hides_no_nearer_one_of_another(tmp_path: Pat
     shown = Explainer(bridge).event(bridge.event(sample.events["pending"]), limit=3).tasks
     assert shown[0].task.id == "z"
     assert {finding.task.workflow for finding in shown} == {"deploy", "release"}
+    sample.store.close()
+
+
+def test_a_task_that_many_webhooks_may_reach_is_explained_with_a_share_of_the_events_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explainer, "_EVENTS_OF_ALL", 4)
+    sample = make_sample(tmp_path)
+    names = ["one", "two"]
+    hooks = "".join(f"  - {{name: {name}, verifier: none, receivers: {{deploy: any}}}}\n" for name in names)
+    (tmp_path / "webhooks.yaml").write_text(f"webhooks:\n{hooks}", encoding="utf-8")
+    now = sample.store.now()
+    new = [NewEvent(new_event_id(), name, now, "{}", {}, {}, now) for name in ["two"] + ["one"] * 5 for _ in range(2)]
+    sample.store.deliveries.append(new)
+    bridge = sample.bridge()
+    near = Explainer(bridge).task(bridge.task("task-other")).near
+    assert Counter(one.event.webhook for one in near) == {"one": 2, "two": 2}
     sample.store.close()
