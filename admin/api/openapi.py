@@ -80,7 +80,7 @@ _FILTER = (
     _query("webhook", "only of this webhook"),
     _query(
         "status",
-        "only of this status; unresolved: failed, neither acknowledged nor delivered by a replay; resolved: by a replay",
+        "only of this status; unresolved: failed, neither acknowledged nor resolved; resolved: by a replay",
         STATUS,
     ),
     _query("type", "only of this type, or of those that begin so if it ends with *"),

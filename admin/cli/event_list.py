@@ -28,7 +28,8 @@ def filter_options(which: str) -> Callable[[_Command], _Command]:
             "-s",
             "--status",
             type=click.Choice(STATUSES),
-            help=f"{which} with this status. unresolved: failed, neither acknowledged nor delivered by a replay; resolved: by a replay.",
+            help=f"{which} with this status. "
+            "unresolved: failed, neither acknowledged nor resolved; resolved: by a replay.",
         ),
         click.option("--type", metavar="TYPE", help=f"{which} of this type, or of those that begin so: 'invoice.*'."),
         click.option("-t", "--text", help=f"{which} with this text in their id, delivery id or payload."),
