@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from config.loader import Definitions, Loader
+from config.definitions import Definitions
+from config.loader import Loader
 from config.model import Webhook
 from config.problems import DefinitionsError, Problem
 from config.references import environment_with_dotenv, holds_secret
@@ -197,10 +198,12 @@ class LastGood:
         for url_id in sorted(unavailable) if not self._partial else ():
             _not_in_force(loader, file, url_id, "its secret is in the YAML itself, and so wasn't kept")
         for written in remembered.written:
-            problems, taken = list(loader.problems), dict(loader.taken)
+            # Apart from those of the broken file, among which the same one would not be noticed.
+            problems, loader.problems = loader.problems, []
+            taken = dict(loader.taken)
             number = len(loader.webhooks)
             loader.read_document(file, Located({"webhooks": [written]}))
-            wrong = [problem for problem in loader.problems[len(problems) :] if not problem.warning]
+            wrong = [problem for problem in loader.problems if not problem.warning]
             loader.problems = problems
             if not wrong:
                 webhook = loader.webhooks[number]

@@ -8,84 +8,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from config.definitions import Definitions, SecretPlace
+from config.json_schemas import BadSchema, load_schema
 from config.model import Webhook
 from config.problems import DefinitionsError, Problem, dotted, in_words, rewritten
 from config.proofs import find_unproven
-from config.references import UNRESOLVED, References, environment_with_dotenv, has_secret, may_hold_reference
+from config.references import (
+    UNRESOLVED,
+    References,
+    concealed,
+    environment_with_dotenv,
+    has_secret,
+    may_hold_reference,
+)
 from config.risks import find_risks
 from config.yaml_lines import BadYaml, Located, Where, parse_yaml, read_yaml
 from criteria.suggestions import nearest
 
 if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
     from platforms.base import Platform
-
-
-@dataclass(frozen=True)
-class SecretPlace:
-    """Where a secret is written: in the YAML itself, or in a file that it names."""
-
-    file: Path
-    """The YAML."""
-    line: int
-    where: str
-    path: Path
-    """The file with the secret."""
-
-
-@dataclass(frozen=True)
-class Definitions:
-    """A set of webhooks that was read without errors."""
-
-    webhooks: tuple[Webhook, ...]
-    warnings: tuple[Problem, ...] = ()
-    sources: tuple[Path, ...] = ()
-    """The files to watch for changes: those that were read, including those named by ``${file:…}``."""
-
-    secrets: tuple[SecretPlace, ...] = ()
-    """Where secrets are written, except those in environment variables."""
-    errors: tuple[Problem, ...] = ()
-    """The problems of files whose last good webhooks are in force instead, if any."""
-    unavailable: frozenset[str] = frozenset()
-    """The last parts of the URLs of webhooks that are defined but can't be in force for now."""
-    places: Mapping[tuple[str, Where], tuple[str, int]] = field(default_factory=dict)
-    """Where a webhook names its workflows: (its name, ``("receivers", workflow)`` or ``("starts", index)``) → file and
-    line."""
-
-    @cached_property
-    def by_name(self) -> dict[str, Webhook]:
-        """name → webhook."""
-        return {webhook.name: webhook for webhook in self.webhooks}
-
-    @cached_property
-    def paces(self) -> dict[str, float]:
-        """webhook → most calls to Conductor a second, for those with a pace."""
-        return {webhook.name: webhook.pace for webhook in self.webhooks if webhook.pace is not None}
-
-    @cached_property
-    def by_receiver(self) -> dict[str, list[Webhook]]:
-        """workflow → the webhooks that it is a receiver of."""
-        found: dict[str, list[Webhook]] = {}
-        for webhook in self.webhooks:
-            for workflow in webhook.receivers:
-                found.setdefault(workflow, []).append(webhook)
-        return found
-
-    @cached_property
-    def receivers(self) -> list[str]:
-        """The workflows whose tasks a webhook may complete."""
-        return sorted({workflow for webhook in self.webhooks for workflow in webhook.receivers})
-
-    @cached_property
-    def starts(self) -> list[str]:
-        """The workflows that a webhook may start."""
-        return sorted({start.workflow for webhook in self.webhooks for start in webhook.starts})
 
 
 def load_definitions(
@@ -279,8 +226,9 @@ class Loader:
                 remedy = rewritten(location, item.at(location)) or remedy
                 place = (item.line(location), f"{item.label}: {dotted(location)}")
                 if place not in seen or "[key]" in detail["loc"]:
-                    self._report(item, location, _concealed(what, item.at(location), resolved, location), remedy)
+                    self._report(item, location, concealed(what, item.at(location), resolved, location), remedy)
         else:
+            self._read_schema(item, webhook)
             self.webhooks.append(webhook)
             self.written.append(item.written)
             named: list[Where] = [("receivers", workflow) for workflow in webhook.receivers]
@@ -355,6 +303,19 @@ class Loader:
             ]
         return resolved
 
+    def _read_schema(self, item: _Item, webhook: Webhook) -> None:
+        if webhook.payload_schema is None or not self.references.looks_up:
+            return
+        try:
+            schema = load_schema(webhook.payload_schema.file, item.file.parent, self.references.read)
+        except BadSchema as error:
+            if error.file is None:
+                self._report(item, ("schema",), str(error), error.remedy)
+            else:
+                self._problem(error.file, error.line, f"{item.label}: schema", str(error), error.remedy)
+        else:
+            webhook.payload_schema.compile_as(schema)
+
     # --- what is wrong or risky in it ---------------------------------------------------------------------
 
     def _check_size(self, item: _Item, webhook: Webhook) -> None:
@@ -389,12 +350,3 @@ class Loader:
         problem = Problem(str(file), line, where, what, remedy, warning, fails_check)
         if problem not in self.problems:
             self.problems.append(problem)
-
-
-def _concealed(text: str, written: Any, resolved: Any, location: Where) -> str:
-    """The text with resolved references, which may be secrets, replaced by the references again."""
-    if not isinstance(written, str) or "${" not in written:
-        return text
-    for part in location:
-        resolved = resolved[part]
-    return text.replace(repr(resolved), repr(written)).replace(str(resolved), written)

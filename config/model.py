@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from config.durations import Duration, Size
 from config.proof_keys import Challenges, Dedup, Jwt, Mtls, Signature
 from config.rates import Rate
-from config.shaping import Decode, Split
+from config.shaping import Decode, PayloadSchemaFile, Split
 from config.starts import Start
 from config.strict_model import StrictModel
 from config.value_types import (
@@ -188,6 +188,12 @@ class Webhook(StrictModel):
         default=False,
         description="each element of an array becomes an event: true for the top-level one, or a JSONPath to it",
         examples=["$.items"],
+    )
+    payload_schema: PayloadSchemaFile | None = Field(
+        default=None,
+        alias="schema",
+        description="a file with a JSON Schema that payloads must fit; others are answered 422 and not stored",
+        examples=["order.schema.json"],
     )
     max_body: Size | None = Field(
         default=None, description="the largest body; the platform's own limit by default", examples=["2MB"]

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from config.model import Respond, Webhook
 from config.proof_keys import Challenge, Dedup, Jwt, Mtls, Signature
+from config.shaping import SchemaFile
 from config.starts import Once, Start
 from config.yaml_lines import Where
 from criteria.suggestions import did_you_mean
@@ -131,6 +132,7 @@ _NESTED: dict[tuple[type[BaseModel], str], type[BaseModel]] = {
     (Webhook, "mtls"): Mtls,
     (Webhook, "challenge"): Challenge,
     (Webhook, "respond"): Respond,
+    (Webhook, "schema"): SchemaFile,
     (Start, "once"): Once,
 }
 

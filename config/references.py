@@ -75,7 +75,18 @@ class References:
         self._environment = environment
         self._instead = instead
         self.files: list[Path] = []
-        """The files that ``${file:…}`` named, readable or not."""
+        """The files that the definitions named, readable or not."""
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether what the definitions name is looked up at all."""
+        return self._environment is not None
+
+    def read(self, path: Path) -> str:
+        """The text of a file that the definitions name. Raises OSError, ValueError."""
+        self.files.append(path)
+        given = self._instead.get(path)
+        return path.read_bytes().decode("utf-8-sig") if given is None else given
 
     def resolve(self, text: str, where: Where, folder: Path, report: Report) -> str:
         """The text with every reference replaced; unresolvable ones are reported. Paths are relative to the folder."""
@@ -120,10 +131,8 @@ class References:
 
     def _read(self, name: Path, folder: Path) -> tuple[str | None, str, str]:
         path = name if name.is_absolute() else folder / name
-        self.files.append(path)
         try:
-            given = self._instead.get(path)
-            text = (path.read_bytes().decode("utf-8-sig") if given is None else given).rstrip("\r\n")
+            text = self.read(path).rstrip("\r\n")
         except (OSError, UnicodeDecodeError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
             return None, f"the file {name} can't be read: {reason}", "create it, readable for the bridge"
@@ -139,3 +148,12 @@ def environment_with_dotenv() -> dict[str, str]:
     except (OSError, UnicodeDecodeError):
         found = {}
     return {**found, **os.environ}
+
+
+def concealed(text: str, written: Any, resolved: Any, location: Where) -> str:
+    """The text with resolved references, which may be secrets, replaced by the references again."""
+    if not isinstance(written, str) or "${" not in written:
+        return text
+    for part in location:
+        resolved = resolved[part]
+    return text.replace(repr(resolved), repr(written)).replace(str(resolved), written)

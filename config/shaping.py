@@ -1,12 +1,14 @@
-"""The types of the keys that say what events are made of a delivery: `decode` and `split`."""
+"""The types of the keys that say what events are made of a delivery: `decode`, `split` and `schema`."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, WithJsonSchema
 
-from config.value_types import error_detail
+from config.json_schemas import PayloadSchema
+from config.strict_model import StrictModel
+from config.value_types import Name, error_detail
 from criteria.jsonpath import BadPath, compile_path
 
 Encoding = Literal["json", "base64", "base64-json", "gzip"]
@@ -73,3 +75,50 @@ Split = Annotated[
     WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "^\\$"}]}),
 ]
 """True for the top-level array, or a JSONPath to one."""
+
+
+class SchemaFile(StrictModel):
+    """The JSON Schema that payloads must fit."""
+
+    file: Name = Field(
+        description="the file, below the folder of this one and relative to it", examples=["order.schema.json"]
+    )
+    else_: Literal["refuse", "keep"] = Field(
+        default="refuse",
+        alias="else",
+        description="refuse: what doesn't fit is answered 422; keep: it is answered 200, and its refusal is noted",
+    )
+    _compiled: PayloadSchema | None = PrivateAttr(default=None)
+
+    @property
+    def compiled(self) -> PayloadSchema | None:
+        """The schema; None in a process that needs none, or if it has errors."""
+        return self._compiled
+
+    def compile_as(self, schema: PayloadSchema) -> None:
+        """This is what the file has."""
+        self._compiled = schema
+
+
+def _as_schema_file(value: object) -> object:
+    return {"file": value} if isinstance(value, str) else value
+
+
+PayloadSchemaFile = Annotated[
+    SchemaFile,
+    BeforeValidator(_as_schema_file),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {
+                    "type": "object",
+                    "properties": {"file": {"type": "string", "minLength": 1}, "else": {"enum": ["refuse", "keep"]}},
+                    "required": ["file"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+"""A file's name alone, or with what becomes of a payload that doesn't fit."""

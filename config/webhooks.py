@@ -4,7 +4,8 @@ The models are in `config.model` and `config.starts`, the loader is in `config.l
 `config.problems`.
 """
 
-from config.loader import Definitions, load_definitions
+from config.definitions import Definitions
+from config.loader import load_definitions
 from config.model import (
     DEFAULT_HOLD,
     DEFAULT_MAX_BODY,

@@ -48,8 +48,9 @@ class _Budget:
     room: Room
 
     def take(self, size: int) -> None:
-        """Raises _Stays if there are fewer."""
+        """Raises _Stays if there are fewer: then nothing more is decoded, or each text would be tried in vain."""
         if size > self.left:
+            self.left = 0
             raise _Stays
         self.left -= size
 
@@ -87,8 +88,9 @@ def _decoded(text: str, encoding: Encoding, budget: _Budget, depth: int) -> Any:
     if encoding != "json":
         data = _from_base64(text)
         if encoding == "gzip":
-            data = _inflated(data, budget.left)
-        budget.take(len(data))
+            data = _inflated(data, budget)
+        else:
+            budget.take(len(data))
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError:
@@ -135,13 +137,14 @@ def _from_base64(text: str) -> bytes:
         raise _Stays from None
 
 
-def _inflated(data: bytes, most: int) -> bytes:
-    """Never more than `most` bytes are made, whatever the data claims."""
+def _inflated(data: bytes, budget: _Budget) -> bytes:
+    """Never more bytes are made than may be, whatever the data claims."""
     inflater = zlib.decompressobj(_GZIP)
     try:
-        found = inflater.decompress(data, most + 1)
+        found = inflater.decompress(data, budget.left + 1)
     except zlib.error:
         raise _Stays from None
-    if len(found) > most or not inflater.eof or inflater.unused_data:
+    budget.take(len(found))
+    if not inflater.eof or inflater.unused_data:
         raise _Stays
     return found

@@ -13,6 +13,7 @@ from platforms.bodies import BadBody, Body, UnreadableMediaType
 from platforms.http import Request, Response, error_response
 from platforms.verifiers import KeysUnavailable, Refused
 from relay.admission import Admission
+from relay.fitting import Misfit
 from relay.keeping import Keeper
 from relay.log_throttle import LogThrottle
 from relay.memory import MEMORY, Overloaded
@@ -155,7 +156,7 @@ class Receiver:
                 remote = incoming.remote and incoming.remote[:_LONGEST_ADDRESS]
                 now = self._store.now()
                 events = route.parser.events(delivery, body, now, receiving.traceparent, remote, turn.grow)
-                wanted = self._filter(route, incoming, events)
+                wanted = self._fit(route, incoming, request, self._filter(route, incoming, events))
                 committed = self._deliveries.append(wanted, until) if wanted else []
                 receiving.set(events=len(committed))
                 return self._accepted(route, incoming, body, committed, bool(events) and not wanted, until)
@@ -217,6 +218,19 @@ class Receiver:
         for reason in reasons:
             self._record(route, incoming, route.filtered_status, reason)
         return kept
+
+    def _fit(self, route: Route, incoming: Incoming, request: Request, events: list[NewEvent]) -> list[NewEvent]:
+        """The events that fit the `schema`; records the others. Raises Misfit if they are to be refused."""
+        if route.fitting is None:
+            return events
+        fitting, reasons = route.fitting.sort(events)
+        for reason in reasons:
+            self._misfit(route, incoming, request, reason)
+        return fitting
+
+    def _misfit(self, route: Route, incoming: Incoming, request: Request | None, reason: str) -> None:
+        kept_id = self._keep(route, incoming, request, Refused(reason, 422))
+        self._record(route, incoming, 422, reason, kept_id)
 
     # --- the end
 
@@ -287,6 +301,9 @@ class Receiver:
             case BadBody():
                 self._record(route, incoming, 400, str(error))
                 return error_response(400, "malformed_body", str(error))
+            case Misfit():
+                self._misfit(route, incoming, request, str(error))
+                return error_response(422, "schema_mismatch", str(error))
             case _MethodNotAllowed():
                 allowed = ", ".join(sorted(route.methods))
                 response = error_response(405, "method_not_allowed", f"use {allowed}", ("Allow", allowed))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from platforms.bodies import BadBody, Body
 from platforms.http import Request
 from platforms.verifiers import KeysUnavailable, Refused
+from relay.fitting import Misfit
 from relay.route import Route, with_query
 from relay.verification import VerifiedDelivery
 from store.keeping import KeptDelivery
@@ -65,6 +66,13 @@ def events_of(route: Route, kept: KeptDelivery, now: int) -> list[NewEvent]:
     ]
     if route.filter is not None:
         events, reasons = route.filter.sort(events)
+        if not events:
+            raise StillRefused(reasons[0])
+    if route.fitting is not None:
+        try:
+            events, reasons = route.fitting.sort(events)
+        except Misfit as error:
+            raise StillRefused(str(error)) from None
         if not events:
             raise StillRefused(reasons[0])
     return events

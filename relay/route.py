@@ -16,6 +16,7 @@ from platforms.verifiers import Credentials, Fetch
 from platforms.verifiers.protocol import no_fetch
 from relay.addresses import is_within, read_address, without_mapped
 from relay.filter import Filter, configured_response
+from relay.fitting import Fitting
 from relay.parser import Parser
 from relay.payload import CONDUCTOR_PAYLOAD
 from relay.vendor_keys import KeySource
@@ -61,6 +62,8 @@ class Route:
         self.max_body = largest if webhook.split else min(largest, conductor_payload)
         self.filter = Filter(webhook.only, webhook.hide) if webhook.only else None
         """Which events are stored; None for all."""
+        self.fitting = Fitting(webhook.payload_schema) if webhook.payload_schema is not None else None
+        """Which of them fit the schema; None for all."""
         self._configured_response = configured_response(webhook.respond) if webhook.respond is not None else None
         self._responds_as_usual = not webhook.split and type(platform).respond is Platform.respond
         self._networks = without_mapped(webhook.allow_ips)

@@ -19,6 +19,7 @@ MORE = (
     "dedup",
     "decode",
     "split",
+    "schema",
     "max_body",
     "allow_ips",
     "metadata",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from config.json_schemas import load_schema
 from config.webhooks import load_definitions
 from criteria.operators import NAMES, Operators
 from platforms import PLATFORMS
@@ -17,14 +18,26 @@ from tests.admin.sample import P256_KEY
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "definitions.md").read_text(encoding="utf-8")
 WEBHOOKS = [block for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if block.startswith("  - name:")]
+JSON = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
 ROWS = [re.split(r" *(?<!\\)\| *", row)[1:-1] for row in re.findall(r"^\| `\{\$.*$", PAGE, re.MULTILINE)]
 
 
 @pytest.mark.parametrize("block", WEBHOOKS, ids=lambda block: block.split()[2])
 def test_an_example_of_a_webhook_loads(block: str, tmp_path: Path) -> None:
     (tmp_path / "webhooks.yaml").write_text("webhooks:\n" + re.sub(r"\$\{file:[^}]*\}", "${FILE}", block))
+    (tmp_path / "order.schema.json").write_text("{}")
     variables = dict.fromkeys([*re.findall(r"\$\{([A-Z_0-9]+)\}", block), "FILE"], P256_KEY)
     assert load_definitions(tmp_path / "webhooks.yaml", PLATFORMS, variables).webhooks
+
+
+def test_the_example_of_a_schema_answers_as_the_page_says(tmp_path: Path) -> None:
+    schema, answer = JSON
+    item = {"properties": {"quantity": {"minimum": 1}}}
+    for name, document in (("order", schema), ("item", item)):
+        (tmp_path / f"{name}.schema.json").write_text(json.dumps(document))
+    found = load_schema("order.schema.json", tmp_path, lambda path: path.read_text())
+    misfit = found.misfit({"id": 1, "items": [{}, {"quantity": 2}, {"quantity": 0}]})
+    assert answer["message"] == f"the payload doesn't fit the schema: {misfit}"
 
 
 def values(cell: str) -> list[list[Any]]:

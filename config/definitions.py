@@ -1,0 +1,73 @@
+"""What was read of the definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from config.model import Webhook
+from config.problems import Problem
+from config.yaml_lines import Where
+
+
+@dataclass(frozen=True)
+class SecretPlace:
+    """Where a secret is written: in the YAML itself, or in a file that it names."""
+
+    file: Path
+    """The YAML."""
+    line: int
+    where: str
+    path: Path
+    """The file with the secret."""
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """A set of webhooks that was read without errors."""
+
+    webhooks: tuple[Webhook, ...]
+    warnings: tuple[Problem, ...] = ()
+    sources: tuple[Path, ...] = ()
+    """The files to watch for changes: those that were read, including those named by ``${file:…}``."""
+
+    secrets: tuple[SecretPlace, ...] = ()
+    """Where secrets are written, except those in environment variables."""
+    errors: tuple[Problem, ...] = ()
+    """The problems of files whose last good webhooks are in force instead, if any."""
+    unavailable: frozenset[str] = frozenset()
+    """The last parts of the URLs of webhooks that are defined but can't be in force for now."""
+    places: Mapping[tuple[str, Where], tuple[str, int]] = field(default_factory=dict)
+    """Where a webhook names its workflows: (its name, ``("receivers", workflow)`` or ``("starts", index)``) → file and
+    line."""
+
+    @cached_property
+    def by_name(self) -> dict[str, Webhook]:
+        """name → webhook."""
+        return {webhook.name: webhook for webhook in self.webhooks}
+
+    @cached_property
+    def paces(self) -> dict[str, float]:
+        """webhook → most calls to Conductor a second, for those with a pace."""
+        return {webhook.name: webhook.pace for webhook in self.webhooks if webhook.pace is not None}
+
+    @cached_property
+    def by_receiver(self) -> dict[str, list[Webhook]]:
+        """workflow → the webhooks that it is a receiver of."""
+        found: dict[str, list[Webhook]] = {}
+        for webhook in self.webhooks:
+            for workflow in webhook.receivers:
+                found.setdefault(workflow, []).append(webhook)
+        return found
+
+    @cached_property
+    def receivers(self) -> list[str]:
+        """The workflows whose tasks a webhook may complete."""
+        return sorted({workflow for webhook in self.webhooks for workflow in webhook.receivers})
+
+    @cached_property
+    def starts(self) -> list[str]:
+        """The workflows that a webhook may start."""
+        return sorted({start.workflow for webhook in self.webhooks for start in webhook.starts})

@@ -1,0 +1,116 @@
+"""Payloads that are made to keep a relay busy where definitions look into them: `decode`, `split` and `schema`.
+
+Each would take minutes, or all memory, if it were not bounded: a test's own time-out is the measure.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store.sqlite import open_store
+from tests.relay.bridge import Relay
+
+DEEP = '{"a":' * 90 + "1" + "}" * 90
+
+
+def based(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def relay_with(folder: Path, document: Any = None, **keys: Any) -> Relay:
+    if document is not None:
+        (folder / "s.json").write_text(json.dumps(document))
+        keys["schema"] = "s.json"
+    return Relay(folder, [{"name": "a", "verifier": "none", "max_body": "5MB", **keys}])
+
+
+@pytest.mark.parametrize("encoding", ["json", "base64", "base64-json", "gzip"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        based(gzip.compress(bytes(100_000_000), 9)),
+        based(gzip.compress(gzip.compress(bytes(100_000_000), 9))),
+        based(b"[" * 1_000_000),
+        "[" * 1_000_000,
+        '{"a":' * 500_000,
+        "=" * 1_000_000,
+        "[" + "1," * 500_000 + "1e999999999]",
+        "[" + "9" * 1_000_000 + "]",
+    ],
+    ids=["bomb", "bomb in a bomb", "deep in Base64", "deep", "deep objects", "padding", "exponent", "digits"],
+)
+def test_a_bomb_is_accepted_as_the_text_that_it_is(encoding: str, text: str, tmp_path: Path) -> None:
+    relay = relay_with(tmp_path, decode={"$.a": encoding})
+    assert relay.post("a", json.dumps({"a": text})).status_code == 200
+    kept = relay.event().document(metadata=False)["a"]
+    assert kept == text or (encoding, kept.encode()) == ("base64", base64.b64decode(text))
+
+
+def test_many_small_bombs_are_bounded_together(tmp_path: Path) -> None:
+    bomb = based(gzip.compress(b'["' + b"x" * 1_000_000 + b'"]', 9))
+    relay = relay_with(tmp_path, decode={"$.a[*]": "gzip"})
+    assert relay.post("a", json.dumps({"a": [bomb] * 1000})).status_code == 200
+    kept = relay.event().document(metadata=False)["a"]
+    assert sum(isinstance(one, list) for one in kept) <= 10
+
+
+def test_what_is_decoded_step_by_step_is_never_nested_deeper_than_a_body_may_be(tmp_path: Path) -> None:
+    inner = json.dumps({"b": DEEP})
+    relay = relay_with(tmp_path, decode={"$.a": "json", "$.a.b": "json"})
+    assert relay.post("a", json.dumps({"a": json.dumps({"b": json.dumps({"c": DEEP})})})).status_code == 200
+    assert relay.post("a", json.dumps({"a": inner})).status_code == 200
+    first, second = relay.payloads()
+    assert isinstance(first["a"]["b"], dict)
+    assert isinstance(second["a"]["b"], dict)
+    deeper = relay_with(tmp_path, decode={"$.a": "json", "$.a.b.c": "json"})
+    deeper.post("a", json.dumps({"a": json.dumps({"b": {"c": '{"a":' * 99 + "1" + "}" * 99}})}))
+    assert isinstance(deeper.payloads()[-1]["a"]["b"]["c"], str)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("^(a+)+$", "a" * 1_000_000 + "!"),
+        ("^(a|a)*$", "a" * 1_000_000 + "!"),
+        ("^(.*)*x$", "y" * 1_000_000),
+        (r"(\w+\s?)+:$", "word " * 200_000),
+    ],
+)
+def test_no_pattern_of_a_schema_backtracks(pattern: str, text: str, tmp_path: Path) -> None:
+    relay = relay_with(tmp_path, {"properties": {"a": {"pattern": pattern}}})
+    assert relay.post("a", json.dumps({"a": text})).status_code == 422
+
+
+def test_unique_items_and_recursive_schemas_are_checked_in_time(tmp_path: Path) -> None:
+    tree = {
+        "anyOf": [{"items": {"$ref": "#/$defs/t"}, "type": "array"}, {"items": {"$ref": "#/$defs/t"}, "minItems": 9}]
+    }
+    document = {
+        "$defs": {"t": tree},
+        "properties": {"unique": {"uniqueItems": True}, "tree": {"$ref": "#/$defs/t"}},
+    }
+    relay = relay_with(tmp_path, document)
+    nested: Any = "leaf"
+    for _ in range(90):
+        nested = [nested]
+    assert relay.post("a", json.dumps({"unique": [{"a": n} for n in range(100_000)], "tree": [[]]})).status_code == 200
+    assert relay.post("a", json.dumps({"tree": nested})).status_code in (200, 422)
+
+
+def test_a_schema_that_refers_to_itself_for_ever_is_loaded_and_checked(tmp_path: Path) -> None:
+    relay = relay_with(
+        tmp_path, {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}
+    )
+    assert relay.post("a", "{}").status_code in (200, 422)
+
+
+def test_an_array_of_very_many_elements_leaves_no_event(tmp_path: Path) -> None:
+    relay = relay_with(tmp_path, split="$.a")
+    assert relay.post("a", '{"a":[' + "0," * 2_000_000 + "0]}").status_code == 400
+    assert open_store(relay.url).queries.event_counts() == {}
