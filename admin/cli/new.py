@@ -42,8 +42,15 @@ from store.records import Change
 )
 @click.option("--header", help="custom: the header that carries the secret or, with --signature, the signature.")
 @click.option("--signature", is_flag=True, help="custom: the header carries an HMAC-SHA256 signature of the body.")
+@click.option("--signed", metavar="TEXT", help="With --signature: what is signed, such as '{timestamp}.{body}'.")
+@click.option("--format", metavar="TEXT", help="With --signature: the header's form, 't={timestamp},v1={signature}'.")
+@click.option("--timestamp-header", help="With --signature: the header that carries the signed time.")
+@click.option("--issuer", metavar="URL", help="custom: the issuer of the bearer token (JWT) that proves deliveries.")
+@click.option("--jwks", metavar="URL", help="With --issuer: its keys, if it has no OpenID discovery.")
+@click.option("--subject", help="custom: the client certificate's subject, which a proxy hands on in --header.")
+@click.option("--san", help="custom: the same for its alternative name.")
 @click.option("--verify-token", help="facebook, whatsapp: the token of Meta's challenge.")
-@click.option("--audience", help="google-pubsub, google-chat: the audience of the token.")
+@click.option("--audience", help="google-pubsub, google-chat, or with --issuer: the audience of the token.")
 @click.option("--service-account", help="google-pubsub: the e-mail of its service account.")
 @click.option("--dry-run", is_flag=True, help="Only print the YAML, and what the check says about it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -59,6 +66,7 @@ def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as
       webhook-bridge new
       webhook-bridge new deploys --platform github --receiver deploy
       webhook-bridge new orders --platform custom --header X-Api-Key --receiver order_flow:1,2
+      webhook-bridge new parcels --issuer https://login.example.com --audience hooks --receiver parcel_flow
     """
     asks = _on_terminal() and not as_json
     folder = DefinitionsFolder(here.settings.bridge_webhooks, PLATFORMS)
@@ -102,16 +110,21 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
         raise click.UsageError("NAME is missing")
     form = WebhookForm(guide.platform.name, name=name or str(click.prompt("Name (the URL ends with it)")))
     form.header = given["header"] or ""
-    form.proof = "signature" if given["signature"] else "headers"
+    form.proof = _proof(given)
+    for setting in ("signed", "format", "timestamp_header", "issuer", "jwks", "subject", "san"):
+        setattr(form, setting, given[setting] or "")
     for setting in ("verify_token", "audience", "service_account"):
         value = given[setting]
         if value is None and asks and setting in guide.platform.own_settings:
             value = click.prompt(setting.replace("_", " ").capitalize(), default="", show_default=False)
         setattr(form, setting, value or "")
-    if guide.platform.name == "custom" and not form.header and asks:
+    is_custom = guide.platform.name == "custom"
+    if is_custom and form.proof != "jwt" and not form.header and asks:
         form.header = str(click.prompt("Header that carries the secret", default="X-Api-Key"))
     form.secret = _secret(given["secret"])
-    if not form.secret and guide.platform.made_by == "us":
+    if is_custom and form.proof in ("jwt", "mtls"):
+        form.secret = ""
+    elif not form.secret and guide.platform.made_by == "us":
         form.generate()
     elif not form.secret and guide.platform.made_by == "platform" and asks:
         click.echo(as_text(guide.setup))
@@ -132,6 +145,14 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
         when, its_input = "\n".join(given["when"]), "\n".join(given["inputs"])
         form.starts.append({"workflow": workflow, "version": version, "when": when, "input": its_input})
     return form
+
+
+def _proof(given: dict[str, Any]) -> str:
+    if given["issuer"]:
+        return "jwt"
+    if given["subject"] or given["san"]:
+        return "mtls"
+    return "signature" if given["signature"] else "headers"
 
 
 def _secret(text: str | None) -> str:

@@ -37,6 +37,12 @@ START_PARTS = ("workflow", "version", "when", "input")
 _STARTS = 10
 """Rows of workflows to start, at most."""
 
+_FIELDS = (
+    "name", "header", "prefix", "format", "signed", "timestamp_header", "issuer", "jwks", "subject", "san", "challenge",
+    "secret", "verify_token", "audience", "service_account",
+)  # fmt: skip
+"""Fields of one line, in the order in which the page has them."""
+
 
 @dataclass
 class WebhookForm:
@@ -46,10 +52,17 @@ class WebhookForm:
     name: str = ""
     secret: str = ""
     proof: str = "headers"
-    """custom: by `headers`, a `signature`, a `challenge`, or `none`."""
+    """custom: by `headers`, a `signature`, a token (`jwt`), a client certificate (`mtls`), a `challenge`, or `none`."""
     header: str = ""
     """custom: the header with the key, or with the signature."""
     prefix: str = ""
+    signed: str = ""
+    format: str = ""
+    timestamp_header: str = ""
+    issuer: str = ""
+    jwks: str = ""
+    subject: str = ""
+    san: str = ""
     encoding: str = "hex"
     verify_token: str = ""
     audience: str = ""
@@ -74,7 +87,7 @@ class WebhookForm:
     @property
     def first_wrong(self) -> str | None:
         """The field to begin with: the first on the page that is wrong, "" if only the form as a whole is."""
-        fields = ("name", "header", "prefix", "challenge", "secret", "verify_token", "audience", "service_account")
+        fields = _FIELDS
         rows = [f"start_{part}_{row}" for row in range(_STARTS) for part in START_PARTS]
         return next((one for one in (*fields, "receiver", "receivers", *rows, "more", "") if one in self.errors), None)
 
@@ -82,7 +95,7 @@ class WebhookForm:
     def read(cls, values: Mapping[str, Any], chosen: Iterable[str], platform: str) -> WebhookForm:
         """From a posted form."""
         form = cls(platform, chosen=list(chosen))
-        for name in ("name", "secret", "header", "prefix", "verify_token", "audience", "service_account", "challenge"):
+        for name in _FIELDS:
             setattr(form, name, str(values.get(name, "")).strip())
         form.receivers, form.more = str(values.get("receivers", "")), str(values.get("more", ""))
         form.search = str(values.get("receiver", "")).strip()
@@ -123,6 +136,10 @@ class WebhookForm:
             keys["verifier"] = "none"
         elif self.proof == "challenge":
             keys["challenge"] = self.challenge
+        elif self.proof == "jwt":
+            keys["jwt"] = self._given("issuer", "audience", "jwks")
+        elif self.proof == "mtls":
+            keys["mtls"] = self._given("header", "subject", "san")
         elif not self.header:
             self.errors["header"] = "enter the header's name, such as X-Api-Key"
         elif not self.secret:
@@ -131,11 +148,13 @@ class WebhookForm:
             scheme: dict[str, Any] = {"secret": Secret(self.secret), "header": self.header}
             if self.encoding != "hex":
                 scheme["encoding"] = self.encoding
-            if self.prefix:
-                scheme["prefix"] = self.prefix
-            keys["signature"] = scheme
+            keys["signature"] = scheme | self._given("prefix", "format", "signed", "timestamp_header")
         else:
             keys["headers"] = {self.header: Secret(self.secret)}
+
+    def _given(self, *fields: str) -> dict[str, str]:
+        """Those fields that aren't empty."""
+        return {name: value for name in fields if (value := getattr(self, name))}
 
     def _workflows(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -198,8 +217,9 @@ class WebhookForm:
         row = re.match(r"starts\[(\d+)\](?:\.(workflow|version|when|input))?", path)
         if row:
             return f"start_{row[2] or 'workflow'}_{row[1]}"
-        if first == "signature":
-            return {"signature.header": "header", "signature.prefix": "prefix"}.get(path, "secret")
+        if first in ("signature", "jwt", "mtls"):
+            last = path.rpartition(".")[2]
+            return last if last in _FIELDS else {"jwt": "issuer", "mtls": "header"}.get(first, "secret")
         if first == "headers":
             return "header"
         if first in ("name", "secret", "verify_token", "audience", "service_account", "challenge", "receivers"):

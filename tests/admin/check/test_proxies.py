@@ -36,3 +36,17 @@ def test_a_proxy_that_is_not_named_is_noticed(
     found = on_proxies(settings, definitions)
     assert [one.level for one in found] == ([level] if level else [])
     assert all(one.remedy for one in found)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "proxies", "level"),
+    [(None, 0, "error"), ("https://a.example", 0, "error"), (None, 1, "warning"), (None, "127.0.0.1", None)],
+)
+def test_a_client_certificate_needs_a_proxy_that_is_named(
+    public_url: str | None, proxies: object, level: str | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "webhooks.yaml"
+    file.write_text("webhooks: [{name: a, mtls: {header: X-DN, subject: CN=a}, receivers: {b: any}}]")
+    settings = Settings(bridge_public_url=public_url, bridge_trusted_proxies=proxies)  # type: ignore[arg-type]
+    found = on_proxies(settings, load_definitions(file, PLATFORMS))
+    assert [one.level for one in found] == ([level] if level else [])

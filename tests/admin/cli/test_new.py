@@ -107,3 +107,21 @@ def test_a_file_cannot_be_written_into(cli: Cli) -> None:
     Path("hooks.yaml").write_text("webhooks: []\n")
     cli.environment["BRIDGE_WEBHOOKS"] = "hooks.yaml"
     assert "is not a folder" in cli("new", "x", "--platform", "github", "--receiver", "a", code=1).output
+
+
+def test_senders_of_any_kind_prove_themselves_by_options(cli: Cli) -> None:
+    issuer = "https://login.example.com"
+    cli("new", "parcels", "--issuer", issuer, "--audience", "hooks", "--jwks", f"{issuer}/keys", "--receiver", "flow")
+    cli("new", "edi", "--header", "X-DN", "--subject", "CN=a,O=b", "--san", "a.example", "--receiver", "flow")
+    form = "t={timestamp},v1={signature}"
+    custom = ("--signature", "--header", "X-S", "--format", form, "--signed", "{timestamp}.{url}\n{body}")
+    cli("new", "bills", *custom, "--receiver", "flow")
+    found = load_definitions(Path("hooks"), PLATFORMS, {}).by_name
+    parcels, edi, bills = found["parcels"], found["edi"], found["bills"]
+    assert parcels.jwt is not None
+    assert (parcels.jwt.issuer, parcels.jwt.audience, parcels.jwt.jwks) == (issuer, ("hooks",), f"{issuer}/keys")
+    assert edi.mtls is not None
+    assert (edi.mtls.header, edi.mtls.subject, edi.mtls.san) == ("X-DN", ("CN=a,O=b",), ("a.example",))
+    assert bills.signature is not None
+    assert (bills.signature.format, bills.signature.signed) == (form, "{timestamp}.{url}\n{body}")
+    assert parcels.secret is edi.secret is parcels.headers is edi.headers is None
