@@ -28,10 +28,13 @@ _LONGEST_PAUSE = 10.0
 _TIMEOUT = 30.0
 _LARGEST = 64 * 1024 * 1024
 """Bytes of an answer: more than any delivery in base64."""
+_MOST, _MOST_HEADERS = 1000, 1000
+"""Deliveries of an answer, and headers of one: more than any bridge gives, so that small ones can't fill the memory."""
 _AGAIN = frozenset({404, 408, 425, 429})
 """Answers of the local bridge, besides 5xx, after which a delivery is posted again: it may be about to be defined."""
 _HOP_BY_HOP = frozenset(
     [
+        "accept-encoding",
         "connection",
         "content-length",
         "expect",
@@ -45,7 +48,7 @@ _HOP_BY_HOP = frozenset(
         "via",
     ]
 )
-"""Headers that belong to a connection, or to the proxies before the public bridge."""
+"""Headers that belong to a connection, to its answers, or to the proxies before the public bridge."""
 
 _Result = TypeVar("_Result")
 _Header = Annotated[str, Field(max_length=70_000, pattern=r"^[\t\x20-\x7e\x80-\xff]*$")]
@@ -66,11 +69,12 @@ class Delivery(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, frozen=True)
 
     id: int = Field(ge=1)
-    event_id: str = Field(max_length=100)
+    event_id: str = Field(max_length=100, pattern=r"^[0-9A-Za-z-]+$")
+    """Nothing that a shell would run: it is printed in a command to go on with."""
     received_at: str = Field(max_length=40)
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     query: str = Field(max_length=70_000, pattern=r"^[!\"$-~\x80-\xff]*$")
-    headers: dict[_Name, _Header]
+    headers: dict[_Name, _Header] = Field(max_length=_MOST_HEADERS)
     body: str
 
     def content(self) -> bytes:
@@ -85,7 +89,7 @@ class _Page(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     next: int = Field(ge=0)
-    deliveries: tuple[Delivery, ...]
+    deliveries: tuple[Delivery, ...] = Field(max_length=_MOST)
 
 
 class PublicBridge:

@@ -148,7 +148,8 @@ def post(url: str, draft: Draft) -> Answer:
                 preload_content=False,
             )
             try:
-                return Answer(answer.status, answer.read(_SHOWN))
+                # As it is: what is small may be huge once it is unpacked.
+                return Answer(answer.status, answer.read(_SHOWN, decode_content=False))
             finally:
                 answer.release_conn()
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:

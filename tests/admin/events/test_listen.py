@@ -127,6 +127,36 @@ def test_deliveries_are_posted_as_they_came_in_their_order(public: Server, local
     assert "authorization" not in sent, "the token is the public bridge's alone"
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"eventId": "$(touch owned)"},
+        {"eventId": "e; rm -rf ~"},
+        {"eventId": "e\n"},
+        {"headers": {f"x-{number}": "" for number in range(1001)}},
+    ],
+)
+def test_a_delivery_that_no_bridge_would_give_is_not_posted(
+    more: dict[str, Any], public: Server, local: Server
+) -> None:
+    public.answers = [page(delivery(1, **more))]
+    with pytest.raises(CantListen, match="isn't one of a bridge"):
+        post_all(public, local, 1)
+    assert local.asked == []
+
+
+def test_very_many_deliveries_at_once_are_no_bridges(public: Server, local: Server) -> None:
+    public.answers = [page(*map(delivery, range(1, 1002)))]
+    with pytest.raises(CantListen, match="isn't one of a bridge"):
+        post_all(public, local, 1)
+
+
+def test_no_answer_is_asked_for_or_unpacked_compressed(public: Server, local: Server) -> None:
+    public.answers = [page(delivery(1, headers={"accept-encoding": "gzip"}))]
+    post_all(public, local, 1)
+    assert "gzip" not in local.asked[0][2].get("accept-encoding", "")
+
+
 def test_a_delivery_is_posted_again_until_the_local_bridge_is_back(public: Server, local: Server) -> None:
     public.answers = [page(delivery(1), delivery(2)), page(last=2)]
     local.answers = [(503, b""), (503, b""), (404, b""), (429, b""), (200, b"{}"), (200, b"{}")]
@@ -220,7 +250,7 @@ def test_wrong_usage_is_said_before_anything_is_sent(cli: Cli, arguments: list[s
 
 def test_one_line_per_delivery_and_how_it_ended(cli: Cli, public: Server, local: Server) -> None:
     cli.environment["BRIDGE_LISTEN_TOKEN"] = "the-token-of-admins"
-    public.answers = [page(delivery(1), delivery(2, eventId="\x1b[31m")), (403, b'{"message": "no"}')]
+    public.answers = [page(delivery(1), delivery(2, receivedAt="\x1b[31m")), (403, b'{"message": "no"}')]
     local.answers = [(200, b'{"eventId": "e9"}'), (401, b'{"error": "unauthorized", "message": "no"}')]
     result = cli("listen", public.url, "--forward", f"{local.url}/webhook/w", code=1)
     first, second = result.stdout.splitlines()
