@@ -192,6 +192,17 @@ def test_one_person_may_watch_a_few_times_and_all_together_a_bounded_number(
         watch(stack, they)
 
 
+def test_requests_without_a_session_are_one_persons(app: Flask) -> None:
+    """As another site's page makes a browser send them, since the cookie is only for requests from here."""
+    with ExitStack() as stack:
+        for _ in range(feeds.STREAMS_OF_ONE):
+            watch(stack, app.test_client())
+        assert app.test_client().get(live.STREAM).status_code == 429
+        own = app.test_client()
+        own.get("/deliveries")
+        watch(stack, own)
+
+
 def test_a_store_that_is_away_is_told_and_so_is_its_return(
     app: Flask, sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
