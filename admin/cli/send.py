@@ -91,7 +91,7 @@ def send(
         method = found.method if method == "POST" else method
         typed = {name.lower(): value for name, value in found.headers.items()}
         content_type = content_type or typed.get("content-type")
-        headers = (*(line for line in lines_of(found.headers).splitlines() if not _is_type(line)), *headers)
+        headers = (*(line for line in lines_of(found.headers).split("\n") if not _is_type(line)), *headers)
     target, signed_url = _urls(here, definition, url, query)
     if sample is not None:
         event = _sample(definition, sample).made_anew()

@@ -51,7 +51,7 @@ class CantKeep(Exception):
 def of_event(shown: Event) -> SavedDelivery:
     """The event, as people may see it, as a delivery: its payload is the body, whatever it arrived as."""
     draft = delivery_of(shown, "")
-    body = json.dumps(json.loads(shown.payload), indent=2, ensure_ascii=False)
+    body = as_seen(json.dumps(json.loads(shown.payload), indent=2, ensure_ascii=False))
     if len(body) > LARGEST:
         body = shown.payload
     return _new(shown.webhook, "POST", urlencode(shown.query, doseq=True), draft.headers, body)
@@ -70,7 +70,27 @@ def of_refused(webhook: Webhook, kept: KeptDelivery, hide: Hidden) -> SavedDeliv
     """A refused delivery that was kept, as people may see it. Raises CantKeep."""
     headers = {name: value for name, value in kept.headers.items() if name not in _UNSENT}
     body = kept.body.decode("utf-8", "replace")
+    try:
+        read_json(body)
+    except BadBody:
+        pass
+    else:
+        body = as_seen(body)
     return presentable(_new(webhook.name, kept.method, kept.query, headers, body), webhook, hide)
+
+
+def as_seen(text: str) -> str:
+    """JSON in which characters that nobody sees, or that turn others around, are escaped: whoever signs it reads it."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or character in "\n\r\t"
+        else json.dumps(character)[1:-1]
+        if not character.isascii()
+        else f"\\u{ord(character):04x}"
+        for character in text
+    )
 
 
 def _new(webhook: str, method: str, query: str, headers: dict[str, str], body: str) -> SavedDelivery:
@@ -129,7 +149,7 @@ def _blanked(delivery: SavedDelivery, webhook: Webhook, hide: Hidden) -> SavedDe
         delivery,
         headers={name: about["headers"][name.lower()] for name in delivery.headers},
         query=urlencode(about["query"], doseq=True) if query else "",
-        body=json.dumps(value, indent=2, ensure_ascii=False) if delivery.body.strip() else "",
+        body=as_seen(json.dumps(value, indent=2, ensure_ascii=False)) if delivery.body.strip() else "",
     )
 
 
@@ -227,7 +247,7 @@ def _leaves(value: Any, steps: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, .
 def headers_of(text: str) -> dict[str, str]:
     """The headers of lines such as ``X-Name: value``. Raises ValueError with the line that isn't one."""
     found = {}
-    for line in filter(str.strip, text.splitlines()):
+    for line in filter(str.strip, text.split("\n")):  # other line breaks are a value's own
         name, colon, value = line.partition(":")
         if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name.strip()):
             raise ValueError(line.strip()[:100])
