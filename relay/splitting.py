@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from criteria.jsonpath import Place, places
 from platforms.bodies import Body
@@ -15,8 +14,7 @@ _LARGEST = 10_000
 """Characters of what is around an array, as JSON: every one of its elements gets it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """What becomes one event."""
 
     body: Body

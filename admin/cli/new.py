@@ -40,6 +40,9 @@ from store.records import Change
     multiple=True,
     help="What the started workflow gets: a path or constant.",
 )
+@click.option(
+    "--more", metavar="'KEY: VALUE'", multiple=True, help="A further setting, such as 'split: $.items' or 'hold: 1m'."
+)
 @click.option("--header", help="custom: the header that carries the secret or, with --signature, the signature.")
 @click.option("--signature", is_flag=True, help="custom: the header carries an HMAC-SHA256 signature of the body.")
 @click.option("--signed", metavar="TEXT", help="With --signature: what is signed, such as '{timestamp}.{body}'.")
@@ -139,7 +142,7 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
         raise click.UsageError("--when is a condition of --start: which workflow is to start? Add --start WORKFLOW")
     if given["inputs"] and not any(starts):
         raise click.UsageError("--input is of --start: which workflow is to start? Add --start WORKFLOW")
-    form.receivers = "\n".join(receivers)
+    form.receivers, form.more = "\n".join(receivers), "\n".join(given["more"])
     for start in filter(None, starts):
         workflow, _, version = start.partition(":")
         when, its_input = "\n".join(given["when"]), "\n".join(given["inputs"])

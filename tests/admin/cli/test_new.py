@@ -51,6 +51,17 @@ def test_a_webhook_by_options(cli: Cli) -> None:
     assert webhook.starts[0].input == {"branch": "$.ref", "source": "web"}
 
 
+def test_further_settings_are_taken_as_they_are_written(cli: Cli) -> None:
+    Path("hooks/order.schema.json").write_text("{}")
+    more = ("decode: {$.payload: base64-json}", "split: $.payload.items", "schema: order.schema.json")
+    options = [part for one in more for part in ("--more", one)]
+    cli("new", "orders", "--platform", "custom", "--header", "X-Key", "--receiver", "flow", *options)
+    (webhook,) = load_definitions(Path("hooks"), PLATFORMS, {}).webhooks
+    assert (webhook.decode, webhook.split) == ({"$.payload": "base64-json"}, "$.payload.items")
+    assert webhook.payload_schema is not None
+    assert webhook.payload_schema.file == "order.schema.json"
+
+
 def test_the_secret_may_come_from_standard_input(cli: Cli) -> None:
     arguments = ("new", "pay", "--platform", "stripe", "--receiver", "checkout", "--secret", "-", "--json")
     found = json.loads(cli(*arguments, stdin=b"whsec_0123456789abcdef\n").output)
