@@ -5,11 +5,15 @@ Several processes may migrate at once: a lock held by the transaction admits one
 
 from __future__ import annotations
 
+import structlog
+
 from store.errors import NewerStore, StoreMissing, StoreUnavailable
 from store.postgres import remedies
 from store.postgres.connections import Connection, Connections
 from store.postgres.first_tables import FIRST
 from store.sql.migrations import STORIES
+
+log = structlog.get_logger()
 
 _QUARANTINE = """
 -- what failed alone and is tried again later: few rows
@@ -170,8 +174,10 @@ def migrate(connections: Connections, connection: Connection) -> None:
     Raises NewerStore if a newer program created it, and psycopg's errors.
     """
     schema = connections.address.schema
-    if pending(connections, connection) == []:
+    if (missing := pending(connections, connection)) == []:
         return
+    if missing:
+        log.info("migrating the database", steps=len(missing))
     try:
         _begin(connection, schema)
         # Only if it doesn't exist: a user that may not create schemas may have been given one.

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import structlog
 from sqlite_utils import Database
 
 from store import storable
@@ -20,6 +21,8 @@ from store.patience import Patience
 from store.sql.database import Parameters, Rows, Statement
 from store.sqlite.dialect import in_sqlite, parameters_in_sqlite
 from store.sqlite.migrations import migrations
+
+log = structlog.get_logger()
 
 BUSY_TIMEOUT = 2.5
 """Seconds that a write waits for another process's transaction before the store counts as unavailable: less than the
@@ -241,6 +244,8 @@ class Connections:
                     # If several processes start at once, one migrates, and the others find it done.
                     begin(db, self.patience.until(self.busy_timeout), self._nap)
                     try:
+                        if (steps := migrations.pending(Database(db))) and migrations.applied(Database(db)):
+                            log.info("migrating the database", steps=len(steps))
                         migrations.apply(Database(db))
                         db.execute("COMMIT")
                     except BaseException:

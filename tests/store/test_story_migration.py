@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlite_utils import Database
+from structlog.testing import capture_logs
 
 from store.open import open_store
 from store.postgres.migrations import STEPS
@@ -66,7 +67,10 @@ def old_postgres(_: Path, postgres: Postgres) -> str:
 def test_replays_learn_their_origin_and_what_they_delivered_is_resolved(
     make: Callable[[Path, Postgres], str], tmp_path: Path, postgres: Postgres
 ) -> None:
-    store = open_store(make(tmp_path, postgres))
+    url = make(tmp_path, postgres)
+    with capture_logs() as logs:
+        store = open_store(url)
+    assert [one["event"] for one in logs] == ["migrating the database"]
     found = store.queries.listed([id_ for id_, _, _ in ROWS])
     store.close()
     assert {id_: (event.origin, event.resolved_by) for id_, event in found.items()} == {
