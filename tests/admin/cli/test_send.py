@@ -272,3 +272,17 @@ def test_what_was_saved_on_the_page_is_sent_with_new_ids_each_time(
     recorder.verdict(sample.bridge().definitions.by_name["github-deploys"])
     assert "has no saved delivery other" in here("send", "github-deploys", "--saved", "other", code=1).stderr
     assert "leave out --data" in here("send", "github-deploys", "--saved", "mine", "-d", "{}", code=2).stderr
+
+
+def test_a_token_comes_from_a_file_since_only_its_issuer_can_make_one(here: Cli, recorder: Recorder) -> None:
+    text = "webhooks: [{name: parcels, jwt: {issuer: 'https://a.example', audience: b%s}, receivers: {c: any}}]"
+    Path("tokens.yaml").write_text(text % "")
+    Path("token.jwt").write_text("aaa.bbb.ccc\n")
+    here.environment["BRIDGE_WEBHOOKS"] = "tokens.yaml"
+    assert "--token-file" in here("send", "parcels", "--data", "{}", code=1).stderr
+    here("send", "parcels", "--data", "{}", "--token-file", "token.jwt")
+    assert recorder.requests[-1][2]["authorization"] == "Bearer aaa.bbb.ccc"
+    Path("tokens.yaml").write_text(text % ", header: X-Token")
+    here("send", "parcels", "--data", "{}", "--token-file", "token.jwt")
+    assert recorder.requests[-1][2]["x-token"] == "aaa.bbb.ccc"
+    assert "no-such.jwt" in here("send", "parcels", "--token-file", "no-such.jwt", code=2).stderr

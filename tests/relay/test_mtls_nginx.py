@@ -1,0 +1,155 @@
+"""A real nginx with client certificates in front of the relay: only the partner's gets through."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from http.client import HTTPSConnection
+from pathlib import Path
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from tests.relay.bridge import MakeRelay, Relay
+
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+pytestmark = pytest.mark.skipif(NGINX is None, reason="no nginx: apt-get install nginx")
+_CONFIGURATION = """
+daemon off; pid {folder}/pid; error_log stderr; events {{}}
+http {{
+  access_log off; client_body_temp_path {folder}/t; proxy_temp_path {folder}/t; fastcgi_temp_path {folder}/t;
+  uwsgi_temp_path {folder}/t; scgi_temp_path {folder}/t;
+  server {{
+    listen 127.0.0.1:{port} ssl;
+    ssl_certificate {folder}/server.pem; ssl_certificate_key {folder}/server.key;
+    ssl_client_certificate {folder}/ca.pem; ssl_verify_client on;
+    location / {{
+      proxy_pass http://127.0.0.1:{relay};
+      proxy_set_header X-SSL-Client-S-DN $ssl_client_s_dn;
+      proxy_set_header X-SSL-Client-Cert $ssl_client_escaped_cert;
+      proxy_set_header X-Forwarded-For $remote_addr;
+    }}
+  }}
+}}
+"""
+
+
+class Authority:
+    """Issues certificates into a folder: NAME.pem and NAME.key."""
+
+    def __init__(self, folder: Path, name: str):
+        self.folder = folder
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._write(name, self.key, self.name, is_authority=True)
+
+    def issue(self, name: str) -> None:
+        """A certificate for that name."""
+        parts = [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Example, Inc."),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+        ]
+        self._write(name, ec.generate_private_key(ec.SECP256R1()), x509.Name(parts))
+
+    def _write(
+        self, name: str, key: ec.EllipticCurvePrivateKey, subject: x509.Name, is_authority: bool = False
+    ) -> None:
+        now = datetime.now(timezone.utc)
+        built = x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(key.public_key())
+        built = built.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1))
+        built = built.not_valid_after(now + timedelta(days=9))
+        built = built.add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+        built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName(f"{name}.example")]), critical=False)
+        signed = built.sign(self.key, hashes.SHA256())
+        (self.folder / f"{name}.pem").write_bytes(signed.public_bytes(Encoding.PEM))
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (self.folder / f"{name}.key").write_bytes(pem)
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Not now."""
+
+
+@pytest.fixture
+def relay(make_relay: MakeRelay) -> Relay:
+    subject = "CN=partner,O=Example\\, Inc."
+    return make_relay(
+        {"name": "by-name", "mtls": {"header": "X-SSL-Client-S-DN", "subject": subject}},
+        {
+            "name": "by-certificate",
+            "mtls": {"header": "X-SSL-Client-Cert", "san": "partner.example", "subject": subject},
+        },
+        bridge_trusted_proxies="127.0.0.1",
+    )
+
+
+@pytest.fixture
+def port(relay: Relay, tmp_path: Path) -> Iterator[int]:
+    """The port of nginx."""
+    server = make_server("127.0.0.1", 0, relay.app, handler_class=_Quiet)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    authority = Authority(tmp_path, "ca")
+    for name in ("server", "partner", "other"):
+        authority.issue(name)
+    Authority(tmp_path, "stranger")
+    (tmp_path / "t").mkdir()
+    text = _CONFIGURATION.format(folder=tmp_path, port=port, relay=server.server_port)
+    (tmp_path / "nginx.conf").write_text(text)
+    assert NGINX is not None
+    process = subprocess.Popen([NGINX, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")])
+    try:
+        for _ in range(500):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.02)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def post(port: int, folder: Path, webhook: str, client: str, headers: dict[str, str]) -> int:
+    """The status of a delivery with that client's certificate."""
+    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    context.check_hostname = False
+    context.load_cert_chain(folder / f"{client}.pem", folder / f"{client}.key")
+    connection = HTTPSConnection("127.0.0.1", port, context=context, timeout=30)
+    try:
+        connection.request("POST", f"/webhook/{webhook}", b'{"a": 1}', {"Content-Type": "application/json", **headers})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("webhook", ["by-name", "by-certificate"])
+def test_only_the_partners_certificate_gets_through_nginx(
+    webhook: str, port: int, relay: Relay, tmp_path: Path
+) -> None:
+    forged = {"X-SSL-Client-S-DN": "CN=partner,O=Example\\, Inc.", "X-SSL-Client-Cert": (tmp_path / "partner.pem").name}
+    assert post(port, tmp_path, webhook, "other", forged) == 401
+    assert post(port, tmp_path, webhook, "partner", {}) == 200
+    assert post(port, tmp_path, webhook, "stranger", forged) == 400
+    event = relay.event()
+    secret = "x-ssl-client-s-dn" if webhook == "by-name" else "x-ssl-client-cert"
+    assert secret not in event.headers
