@@ -57,6 +57,7 @@ webhooks:
       - workflow: five
         once: {key: $.ticket.id, while: kept}
         unless: taken
+        input: {ticket: $.ticket.id, source: web}
     accept: {rate: 200/s, burst: 400}
     pace: 50/s
     hold: 1h30m
@@ -65,6 +66,7 @@ webhooks:
     max_body: 25MB
     allow_ips: [192.0.2.0/24, 198.51.100.7, "2001:db8::/32"]
     decode: {$.text: json}
+    schema: {file: text.schema.json, else: keep}
     hide: [$.card.number]
     listen: true
     keep_rejected: 100
@@ -91,6 +93,7 @@ def test_the_shipped_file_names_its_schema_in_the_first_line() -> None:
 def test_a_definition_with_every_key_loads(tmp_path: Path) -> None:
     file = tmp_path / "webhooks.yaml"
     file.write_text(KITCHEN_SINK, encoding="utf-8")
+    (tmp_path / "text.schema.json").write_text("{}")
     secret = "x" * 20
     (webhook,) = load_definitions(file, None, {"NEW": secret, "OLD": secret, "TOKEN": secret}).webhooks
     assert webhook.model_fields_set == set(Webhook.model_fields)
