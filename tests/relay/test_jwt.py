@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from relay.vendor_keys import CACHED_FOR, FAILED_FOR, FRESH_FOR, HttpsDownload, KeyCaches
+from testkit.npm import npm_package
 from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
 from tests.relay.issuer import CONFIGURATION, KEYS, PRIVATE, Issuer, public_jwk, serving
 
@@ -281,3 +284,35 @@ def test_a_token_without_a_key_id_is_tried_with_the_first_keys(issuer: Issuer, t
         "orders", BODY, issuer.bearer(key=rsa.generate_private_key(public_exponent=65537, key_size=2048), key_id=None)
     )
     assert relay.post("orders", BODY, issuer.bearer(key_id=None)).status_code == 401, "more than are tried"
+
+
+_JOSE = """
+const { generateKeyPair, exportJWK, SignJWT } = await import(process.argv[1]);
+const [issuer, now] = process.argv.slice(2);
+const made = [];
+for (const alg of ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]) {
+  const { publicKey, privateKey } = await generateKeyPair(alg, { extractable: true });
+  const token = await new SignJWT({ scope: "orders" }).setProtectedHeader({ alg, kid: alg })
+    .setIssuer(issuer).setAudience(["hooks"]).setIssuedAt(+now).setExpirationTime(+now + 60).sign(privateKey);
+  made.push({ alg, token, jwk: { ...await exportJWK(publicKey), kid: alg, alg, use: "sig" } });
+}
+console.log(JSON.stringify(made));
+"""
+
+
+def test_what_jose_signs_is_accepted_by_every_algorithm(issuer: Issuer, relay: Relay) -> None:
+    folder, reason = npm_package("jose", "6.2.18")
+    node = shutil.which("node")
+    if folder is None or node is None:
+        pytest.skip(reason or "no node: apt-get install nodejs")
+    module = (folder / "dist" / "webapi" / "index.js").as_uri()
+    command = [node, "--input-type=module", "-e", _JOSE, module, issuer.url, str(int(NOW))]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    issuer.publish(*(one["jwk"] for one in found))
+    for one in found:
+        sent = {"Authorization": f"Bearer {one['token']}"}
+        assert relay.post("orders", BODY, sent).status_code == 200, one["alg"]
+        others = [other for other in found if other["alg"] != one["alg"]]
+        for other in others:
+            sent = {"Authorization": f"Bearer {changed(one['token'], kid=other['alg'])}"}
+            assert relay.post("orders", BODY, sent).status_code == 401, (one["alg"], other["alg"])
