@@ -27,6 +27,8 @@ log = structlog.get_logger()
 BUSY_TIMEOUT = 2.5
 """Seconds that a write waits for another process's transaction before the store counts as unavailable: less than the
 three seconds within which Slack and others want an answer."""
+_MIGRATION = 120.0
+"""The same for the migration of a large database by another process."""
 _NAP = 0.0001
 _NAPS = 20
 _LONGEST_SLEEP = 0.002
@@ -242,7 +244,7 @@ class Connections:
                 self._refuse_newer(db)
                 if migrations.pending(Database(db)):
                     # If several processes start at once, one migrates, and the others find it done.
-                    begin(db, self.patience.until(self.busy_timeout), self._nap)
+                    begin(db, self.patience.until(_MIGRATION), self._nap)
                     try:
                         if (steps := migrations.pending(Database(db))) and migrations.applied(Database(db)):
                             log.info("migrating the database", steps=len(steps))

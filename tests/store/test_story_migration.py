@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from structlog.testing import capture_logs
 from store.open import open_store
 from store.postgres.migrations import STEPS
 from store.sql.migrations import STORIES
+from store.sqlite.connections import Connections
 from store.sqlite.migrations import migrations
 from testkit.postgres import Postgres
 
@@ -95,3 +98,20 @@ def test_the_replays_are_not_looked_through_for_each_event(tmp_path: Path, postg
                 assert "SubPlan" not in str(plan), statement
             if statement.strip():
                 connection.execute(statement.encode())
+
+
+def test_a_process_waits_for_another_that_migrates_for_longer_than_for_a_write(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    path = Path(old_sqlite(tmp_path, postgres).removeprefix("sqlite:///"))
+    connections = Connections(path)
+    connections.busy_timeout = 0.05
+    held = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    held.execute("PRAGMA journal_mode=WAL")
+    held.execute("BEGIN IMMEDIATE")
+    end = threading.Timer(0.5, held.execute, ["COMMIT"])
+    end.start()
+    connections.migrate()
+    connections.check_version()
+    end.join()
+    held.close()
