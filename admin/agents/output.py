@@ -51,5 +51,7 @@ def _cut(value: Any, longest: int, most: int, depth: int = 0) -> Any:
     if isinstance(value, list):
         kept = [_cut(item, longest, most, depth + 1) for item in value[:most]]
         return [*kept, f"… ({len(value) - most} more)"] if len(value) > most else kept
+    if depth == 0:  # the answer's own fields, which are few
+        most = max(most, len(value))
     found = {name[:longest]: _cut(item, longest, most, depth + 1) for name, item in list(value.items())[:most]}
     return found | {"…": f"({len(value) - most} more)"} if len(value) > most else found
