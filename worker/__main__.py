@@ -49,7 +49,6 @@ def main() -> int:
     with suppress(StoreUnavailable):  # the next check tries again
         source.announce()
     health = Health(store.leadership)
-    serve(settings.bridge_worker_metrics, health)
     secret = settings.conductor_auth_secret
     conductor = Conductor(
         settings.conductor_server_url,
@@ -74,6 +73,7 @@ def main() -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
+    serve(settings.bridge_worker_metrics, health)  # whoever sees that it is alive may end it, too
     if notifier is not None:
         notifier.start()
     worker.run()

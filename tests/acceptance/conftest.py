@@ -70,9 +70,12 @@ def new_bridge(
         bridge.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def workplace(conductor_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    """One bridge for all pages of the documentation: relay, worker and admin page as `make run` has them."""
+    """One bridge for a module's pages of the documentation: relay, worker and admin page as `make run` has them.
+
+    It ends with the module: its worker would poll the tasks of the next module's bridge.
+    """
     place = Workplace(tmp_path_factory.mktemp("documents"), conductor_url)
     try:
         yield place.start()

@@ -350,7 +350,9 @@ def test_a_stranger_gets_an_answer_of_the_table_and_is_never_accepted(
             environ[key] = f"{environ[key]},{value}" if key in environ else value
     response = relay.client.open(f"/webhook/{name}", method=method, data=body, environ_overrides=environ)
     assert response.status_code in ALLOWED, (response.status_code, response.data, relay.rejections()[:1])
-    if method != "HEAD":
+    if response.status_code == 401 and name in PLATFORMS and PLATFORMS[name].empty_refusals:
+        assert response.data == b""
+    elif method != "HEAD":
         assert set(response.get_json()) == {"error", "message"}
     assert relay.events() == []
     relay.background.outcomes.flush()

@@ -66,7 +66,7 @@ def test_no_script_of_a_payload_runs_and_nothing_is_fetched_from_elsewhere(
     driver.get_log("browser")
     for path in paths(shared):
         driver.get(url + path)
-        assert "owned" not in driver.title
+        assert driver.title != "owned"
         assert driver.title.endswith("Webhook Bridge")
         assert driver.find_elements(By.CSS_SELECTOR, "script, iframe, object, embed, base") == []
         fetched = driver.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
@@ -90,7 +90,7 @@ def test_the_policy_would_stop_a_script_that_got_in(driver: Chrome, url: str) ->
         "const script = document.createElement('script');"
         "script.textContent = \"document.title = 'owned'\"; document.body.append(script)"
     )
-    assert "owned" not in driver.title
+    assert driver.title != "owned"
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
@@ -118,7 +118,7 @@ def test_the_keyboard_is_enough(driver: Chrome, url: str) -> None:
     assert reached[:3] == ["select", "select", "input"]
     assert "button" in reached
     driver.switch_to.active_element.send_keys(Keys.ENTER)
-    await_true(driver, lambda: driver.title.startswith("Event ") and driver.current_url != f"{url}/events")
+    await_true(driver, lambda: "/events/0" in driver.current_url and driver.find_element(By.ID, "story"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -16,7 +16,7 @@ from unittest import mock
 import pytest
 
 from admin.__main__ import main
-from admin.page.feed import STREAMS
+from admin.page.feed import STREAMS, STREAMS_OF_ONE
 from testkit import PATIENCE
 from testkit.processes import dies_with_us, free_port
 from tests.admin.sample import Sample, make_sample
@@ -221,10 +221,20 @@ def test_a_header_that_a_client_doubles_is_no_reason_to_refuse(port: int) -> Non
     assert b'"token"' in answer
 
 
-def open_stream(port: int) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+def open_stream(port: int, cookie: str = "") -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-    connection.request("GET", "/deliveries/stream")
+    connection.request("GET", "/deliveries/stream", headers={"Cookie": cookie})
     return connection, connection.getresponse()
+
+
+def new_session(port: int) -> str:
+    """Another person's cookie."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/deliveries")
+        return str(connection.getresponse().headers["Set-Cookie"]).partition(";")[0]
+    finally:
+        connection.close()
 
 
 def test_live_streams_are_bounded_and_hold_up_nobody(sample: Sample) -> None:
@@ -233,11 +243,12 @@ def test_live_streams_are_bounded_and_hold_up_nobody(sample: Sample) -> None:
     try:
         ask(port, "/healthz")
         with ExitStack() as stack:
-            opened = [open_stream(port) for _ in range(STREAMS + 8)]
+            people = [new_session(port) for _ in range(STREAMS // STREAMS_OF_ONE + 2)]
+            opened = [open_stream(port, person) for person in people for _ in range(STREAMS_OF_ONE)]
             for connection, answer in opened:
                 stack.callback(connection.close)
                 stack.callback(answer.close)
-            assert [answer.status for _, answer in opened] == [200] * STREAMS + [503] * 8
+            assert [answer.status for _, answer in opened] == [200] * STREAMS + [503] * 2 * STREAMS_OF_ONE
             for path in ("/healthz", "/readyz", "/api/overview", "/deliveries", "/api/events"):
                 assert ask(port, path) == 200, path
         # Those that have gone leave room for others, though nothing was sent to them meanwhile.
