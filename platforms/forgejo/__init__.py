@@ -1,51 +1,15 @@
-"""Forgejo."""
+"""Forgejo, a fork of Gitea that sends the same under its own name."""
 
-from typing import Any
-
-from platforms.base import Platform, digest, first_header
-from platforms.http import Request
-from platforms.telling import Value
+from platforms.gitea import Gitea
 from platforms.verifiers import Hmac
-
-_TIMELESS = frozenset({"commits", "ref_type"})
-"""Keys of pushes, and of branches and tags created and deleted: these may come again with the same bytes."""
 
 
 # https://forgejo.org/docs/latest/user/webhooks/
-class Forgejo(Platform):
+class Forgejo(Gitea):
     name = "forgejo"
     title = "Forgejo"
-    purpose = "pushes, pull requests, issues and releases"
-    types = (
-        Value("$.pusher", word="push"),
-        Value("$.review", word="review"),
-        Value("$.comment", word="comment"),
-        Value("$.pull_request", word="pull_request"),
-        Value("$.issue", word="issue"),
-        Value("$.release", word="release"),
-        Value("$.ref_type", word="branch or tag"),
-    )
-    telling = (
-        "$.action",
-        "$.repository.full_name",
-        Value("$.ref", without="refs/heads/"),
-        Value("$.pull_request.number", before="#"),
-        "$.pull_request.title",
-        Value("$.issue.number", before="#"),
-        "$.issue.title",
-        "$.release.tag_name",
-    )
-    made_by = "us"
     verifier = Hmac(header="X-Forgejo-Signature")
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        """As at GitHub: only the unsigned header tells events apart that have no time of their own."""
-        identifier = request.headers.get("x-forgejo-delivery")
-        is_timeless = isinstance(value, dict) and not _TIMELESS.isdisjoint(value)
-        return digest(identifier, request.body) if identifier and is_timeless else None
-
-    def header_id(self, request: Request, value: Any) -> str | None:
-        return first_header(request, "x-forgejo-delivery")
+    id_header = "x-forgejo-delivery"
 
 
 PLATFORM = Forgejo()

@@ -37,15 +37,16 @@ class Gitea(Platform):
     )
     made_by = "us"
     verifier = Hmac(header="X-Gitea-Signature")
+    id_header = "x-gitea-delivery"
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         """As at GitHub: only the unsigned header tells events apart that have no time of their own."""
-        identifier = request.headers.get("x-gitea-delivery")
+        identifier = request.headers.get(self.id_header)
         is_timeless = isinstance(value, dict) and not _TIMELESS.isdisjoint(value)
         return digest(identifier, request.body) if identifier and is_timeless else None
 
     def header_id(self, request: Request, value: Any) -> str | None:
-        return first_header(request, "x-gitea-delivery")
+        return first_header(request, self.id_header)
 
 
 PLATFORM = Gitea()
