@@ -10,14 +10,16 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver import Chrome
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import WebDriverWait
 from werkzeug.serving import make_server
 
 from admin.page.app import create_app
@@ -47,6 +49,12 @@ def missing() -> str | None:
     if not shutil.which("chromedriver"):
         return "no chromedriver: apt-get install chromium-driver"
     return None
+
+
+def await_true(driver: Chrome, condition: Callable[[], object], seconds: float = 20) -> None:
+    """Waits until the page that a click or key leads to is there."""
+    ignored = (NoSuchElementException, StaleElementReferenceException)
+    WebDriverWait(driver, seconds, poll_frequency=0.05, ignored_exceptions=ignored).until(lambda _: condition())
 
 
 @contextmanager

@@ -30,12 +30,6 @@ def checker() -> str:
 
 
 @pytest.fixture(scope="module")
-def driver() -> Iterator[Chrome]:
-    with browser.browser() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     folder = tmp_path_factory.mktemp("bridge")
     sample = make_sample(folder, bridge_webhooks=folder, bridge_admin_writes=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +10,11 @@ import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
 
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.admin.page import browser
+from tests.admin.page.browser import await_true
 from tests.admin.sample import Sample, make_sample
 
 if TYPE_CHECKING:
@@ -28,18 +27,6 @@ pytestmark = [
 ]
 
 TOKEN = "the-token-of-the-admin-page"
-
-
-def await_true(driver: Chrome, condition: Callable[[], object]) -> None:
-    """Waits until the page that a click or key leads to is there."""
-    ignored = (NoSuchElementException, StaleElementReferenceException)
-    WebDriverWait(driver, 20, poll_frequency=0.05, ignored_exceptions=ignored).until(lambda _: condition())
-
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[Chrome]:
-    with browser.browser() as driver:
-        yield driver
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from werkzeug.serving import make_server
 
 from relay.app import create_app as create_relay
 from tests.admin.page import browser
-from tests.admin.page.test_browser import await_true
+from tests.admin.page.browser import await_true
 from tests.admin.sample import Sample, make_sample, settings_for
 
 if TYPE_CHECKING:
@@ -27,12 +27,6 @@ pytestmark = [
     pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing())),
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[Chrome]:
-    with browser.browser() as driver:
-        yield driver
 
 
 @pytest.fixture(scope="module")

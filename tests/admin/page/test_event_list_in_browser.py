@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +12,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.admin.page import browser
-from tests.admin.page.test_browser import await_true
-from tests.admin.sample import Sample, make_sample
+from tests.admin.page.browser import await_true
+from tests.admin.sample import Sample
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -24,19 +23,6 @@ pytestmark = [
     # selenium leaves its sockets to the garbage collector
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[Chrome]:
-    with browser.browser() as driver:
-        yield driver
-
-
-@pytest.fixture
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
-    sample = make_sample(tmp_path_factory.mktemp("bridge"))
-    yield sample
-    sample.store.close()
 
 
 def test_events_are_filtered_ticked_and_replayed_by_keyboard(driver: Chrome, sample: Sample) -> None:

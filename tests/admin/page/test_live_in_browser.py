@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
 
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from store.records import Decision, NewEvent, Rejection, Term, new_event_id
 from tests.admin.page import axe, browser
-from tests.admin.sample import Sample, make_sample
+from tests.admin.sample import Sample
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -26,29 +25,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[Chrome]:
-    with browser.browser() as driver:
-        yield driver
-
-
-@pytest.fixture
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
-    sample = make_sample(tmp_path_factory.mktemp("bridge"))
-    yield sample
-    sample.store.close()
+await_true = partial(browser.await_true, seconds=30)
 
 
 @pytest.fixture
 def url(sample: Sample) -> Iterator[str]:
     with browser.serving(sample) as url:
         yield url
-
-
-def await_true(driver: Chrome, condition: Callable[[], object]) -> None:
-    ignored = (NoSuchElementException, StaleElementReferenceException)
-    WebDriverWait(driver, 30, poll_frequency=0.05, ignored_exceptions=ignored).until(lambda _: condition())
 
 
 def arrive(sample: Sample) -> str:

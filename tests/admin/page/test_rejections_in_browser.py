@@ -9,10 +9,10 @@ import pytest
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
 
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
 from store.records import EventFilter
 from tests.admin.page import browser
+from tests.admin.page.browser import await_true
 from tests.admin.sample import keep_refused, make_sample
 
 pytestmark = [
@@ -29,9 +29,9 @@ def test_refused_deliveries_are_found_on_the_overview_and_accepted(tmp_path: Pat
     with browser.browser() as driver, browser.serving(sample) as url:
         driver.get(f"{url}/")
         driver.find_element(By.CSS_SELECTOR, "a[href^='/rejections/retry']").click()
-        WebDriverWait(driver, 20).until(lambda _: driver.current_url.startswith(f"{url}/rejections/retry"))
+        await_true(driver, lambda: driver.current_url.startswith(f"{url}/rejections/retry"))
         driver.find_element(By.CSS_SELECTOR, "main form button").click()
-        WebDriverWait(driver, 20).until(lambda _: "Retried" in driver.title)
+        await_true(driver, lambda: "Retried" in driver.title)
         assert "1 refused delivery of github-deploys accepted" in driver.find_element(By.TAG_NAME, "h1").text
     assert len(sample.store.queries.events(EventFilter(limit=1000))) == before + 1
     sample.store.close()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
 
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.admin.page import browser
-from tests.admin.sample import Sample, make_sample
+from tests.admin.page.browser import await_true
+from tests.admin.sample import Sample
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -24,19 +22,6 @@ pytestmark = [
     pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing())),
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[Chrome]:
-    with browser.browser() as driver:
-        yield driver
-
-
-@pytest.fixture
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
-    sample = make_sample(tmp_path_factory.mktemp("bridge"))
-    yield sample
-    sample.store.close()
 
 
 def tab_to(driver: Chrome, name: str) -> None:
@@ -51,8 +36,7 @@ def tab_to(driver: Chrome, name: str) -> None:
 
 def wait_for_words(driver: Chrome, selector: str, words: str) -> None:
     """Waits until the page that is on its way says this there."""
-    waiting = WebDriverWait(driver, 20, ignored_exceptions=[NoSuchElementException, StaleElementReferenceException])
-    waiting.until(lambda _: words in driver.find_element(By.CSS_SELECTOR, selector).text)
+    await_true(driver, lambda: words in driver.find_element(By.CSS_SELECTOR, selector).text)
 
 
 def story(driver: Chrome) -> list[str]:
