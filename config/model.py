@@ -6,17 +6,16 @@ single values are wrong, and all errors are reported together.
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from config.durations import Duration, Size
 from config.proof_keys import Challenges, Dedup, Jwt, Mtls, Signature
 from config.rates import Rate
+from config.respond import Respond
 from config.shaping import Decode, PayloadSchemaFile, Split
 from config.starts import Start
 from config.strict_model import StrictModel
@@ -33,7 +32,6 @@ from config.value_types import (
     Url,
     UrlPart,
     Versions,
-    check_answer,
     check_may_hold,
     from_list,
 )
@@ -42,39 +40,6 @@ DEFAULT_HOLD = 600.0
 """Seconds for which an event without a taker is held, unless its webhook says otherwise."""
 DEFAULT_MAX_BODY = 1024 * 1024
 """Bytes that a body may have, unless the webhook or its platform says otherwise."""
-
-_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_CONTENT_TYPE = re.compile(rf'{_WORD}/{_WORD}(?:[ \t]*;[ \t]*{_WORD}=(?:{_WORD}|"[ !#-\[\]-~]*"))*')
-"""Safe in a header: nothing in it can start another header."""
-
-
-class Respond(StrictModel):
-    """The answer to an accepted or filtered delivery."""
-
-    status: int = Field(default=200, ge=200, le=299, description="the status, 200 to 299", examples=[202])
-    body: Annotated[Any, BeforeValidator(check_answer), WithJsonSchema({"type": ["string", "object", "array"]})] = (
-        Field(default="", description="the body: text, or a mapping or list that is sent as JSON", examples=["thanks"])
-    )
-    content_type: str | None = Field(
-        default=None,
-        description="the body's media type; text/plain by default, of a mapping or list application/json",
-        examples=["text/plain"],
-    )
-
-    @classmethod
-    def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-        body, media_type = written.get("body", ""), written.get("content_type")
-        if written.get("status") in (204, 205) and body != "":
-            yield "body", f"a body, which status {written['status']} can't have; remove it, or write status: 200"
-        if not isinstance(media_type, str):
-            return
-        if not _CONTENT_TYPE.fullmatch(media_type):
-            yield "content_type", f"{media_type!r} is not a media type; write one such as text/plain"
-        elif isinstance(body, str) and body and media_type.partition(";")[0].strip().lower() == "application/json":
-            try:
-                json.loads(body)
-            except ValueError as error:
-                yield "body", f"the body is not JSON, as content_type says: {error}; fix it, or write it as a mapping"
 
 
 class Accept(StrictModel):
@@ -261,6 +226,13 @@ class Webhook(StrictModel):
                         "add receivers: {WORKFLOW: any}, or remove unless",
                     )
                     break
+        respond = written.get("respond")
+        if written.get("split") and isinstance(respond, dict) and respond.get("wait") is not None:
+            yield (
+                "respond",
+                "`wait` with `split`: each of a delivery's events has workflows of its own, and there is one answer; "
+                "remove wait and output, or split",
+            )
         headers = written.get("headers")
         if isinstance(headers, dict):
             names = [name.lower() for name in headers if isinstance(name, str)]

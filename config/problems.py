@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from config.model import Respond, Webhook
+from config.model import Webhook
 from config.proof_keys import Challenge, Dedup, Jwt, Mtls, Signature
+from config.respond import Respond
 from config.shaping import SchemaFile
 from config.starts import Once, Start
 from config.yaml_lines import Where

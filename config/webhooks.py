@@ -10,12 +10,12 @@ from config.model import (
     DEFAULT_HOLD,
     DEFAULT_MAX_BODY,
     Accept,
-    Respond,
     Webhook,
     WebhooksFile,
 )
 from config.problems import DefinitionsError, Problem
 from config.proof_keys import DEFAULT_TOLERANCE, Challenge, Dedup, Jwt, Mtls, Signature
+from config.respond import Respond
 from config.starts import Start
 
 __all__ = [

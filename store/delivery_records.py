@@ -20,6 +20,16 @@ class RawDelivery:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerWanted:
+    """What somebody waits for who delivered an event."""
+
+    output: str
+    """JSONPath into the workflow's output."""
+    wait_until: int
+    """Until when, by the store's clock."""
+
+
+@dataclass(frozen=True, slots=True)
 class ListedDelivery:
     """A kept delivery's place in the order of arrival."""
 

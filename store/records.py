@@ -9,7 +9,7 @@ from typing import Any, Literal
 import uuid_utils
 
 from store import documents
-from store.delivery_records import RawDelivery
+from store.delivery_records import AnswerWanted, RawDelivery
 from store.documents import iso as iso
 from store.one_target import OneTarget
 from store.story import Attempt
@@ -69,6 +69,8 @@ class NewEvent:
     """What the token that proved it says, if one did."""
     enclosing: Mapping[str, Any] | None = None
     """What the delivery has around this event, if `split` leads to it by a path and that isn't large."""
+    answer: AnswerWanted | None = None
+    """What its sender waits for; None if it is answered at once."""
 
 
 @dataclass(frozen=True, slots=True)

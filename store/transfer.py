@@ -65,6 +65,7 @@ TABLES = (
     ),
     _table("duplicates", "id", "webhook at event_id remote method"),
     _table("raw_deliveries", "id", "webhook at size event_id method query headers body", large="body"),
+    _table("answers", "event_id", "webhook output wait_until workflow_id outcome answered_at size body", large="body"),
     _table("delivery_counts", "webhook hour outcome", "number"),
     _table("changes", "id", "at who what webhook detail"),
     _table("kept_definitions", "file", "text"),

@@ -14,6 +14,7 @@ from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Conn
 from store.postgres.impatient import Impatient
 from store.postgres.signals import PostgresSignals
 from store.records import Committed, NewEvent
+from store.sql.answers import are_wanted, want
 from store.sql.deliveries import SqlDeliveries
 from store.sql.raw_deliveries import are_any, keep
 
@@ -84,8 +85,8 @@ class PostgresDeliveries(SqlDeliveries):
     def _try(self, events: Sequence[NewEvent], until: float, is_first: bool) -> list[Committed]:
         with translated(), self._connections.lent(until, 0.0 if self._was_unavailable else IMPATIENT) as connection:
             left = until - time.monotonic() - _MARGIN
-            is_short = len(events) <= _ROWS_A_STATEMENT and not are_any(events)
-            if is_short and not connection.is_pooled and left > LOCK_TIMEOUT:
+            is_alone = len(events) <= _ROWS_A_STATEMENT and not are_any(events) and not are_wanted(events)
+            if is_alone and not connection.is_pooled and left > LOCK_TIMEOUT:
                 stored = self._insert(connection, events)  # a separate transaction, in one round trip
             else:
                 # A delivery that was answered 503 must not be stored later after all, once a lock is free.
@@ -95,6 +96,7 @@ class PostgresDeliveries(SqlDeliveries):
                 if are_any(events):
                     connection.execute(_IN_ORDER, (_LOCK, self._connections.address.schema))
                     keep(connection, events, stored)
+                want(connection, events, stored)
                 connection.execute("COMMIT")
             if len(stored) == len(events):
                 outcomes = [Committed(event.id, False) for event in events]

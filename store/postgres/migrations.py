@@ -11,7 +11,7 @@ from store.errors import NewerStore, StoreMissing, StoreUnavailable
 from store.postgres import remedies
 from store.postgres.connections import Connection, Connections
 from store.postgres.first_tables import FIRST
-from store.sql.migrations import STORIES
+from store.sql.migrations import ANSWERS, STORIES
 
 log = structlog.get_logger()
 
@@ -162,6 +162,7 @@ STEPS: tuple[tuple[str, str], ...] = (
         "CREATE INDEX events_unresolved_of ON bridge.events (webhook, seq)"
         " WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL",
     ),
+    ("answers", ANSWERS),
 )
 """Name and statements of each step, in their order."""
 

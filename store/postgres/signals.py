@@ -29,6 +29,7 @@ _SECONDS = 2.0
 """Seconds for a notification, a poll, or connecting. That is enough, since every process polls at intervals too."""
 _TELL = "SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS channel"
 _NEWEST = "SELECT (SELECT max(seq) FROM bridge.events), (SELECT max(id) FROM bridge.targets)"
+_NEWEST_ANSWER = "SELECT max(answered_at) FROM bridge.answers WHERE answered_at IS NOT NULL"
 
 log = structlog.get_logger()
 
@@ -95,6 +96,7 @@ class Listener:
     def __init__(self, connections: Connections, news: News):
         self._connections = connections
         self._channel = channel(connections, news)
+        self._newest = _NEWEST_ANSWER if news == "answers" else _NEWEST
         self._woken = wakeup.WakeUp()
         self._connection: Connection | None = None
         self._is_pooled = False
@@ -177,7 +179,7 @@ class Listener:
         while True:
             before = self._seen
             with suppress(StoreUnavailable):
-                self._seen = self._connections.read(_NEWEST, (), _SECONDS)
+                self._seen = self._connections.read(self._newest, (), _SECONDS)
             left = end - time.monotonic()
             if self._seen != before or left <= 0 or self._select(min(_LOOK_EVERY, left)):
                 return

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from store.protocols.admin import Acknowledgements, Changes, HiddenPaths, Queries, SavedDeliveries, Sessions
+from store.protocols.answers import Answers
 from store.protocols.calls import NO_PACES, Claims, EffectsOfCalls, OnceKeys, TaskLocks
 from store.protocols.leader import Decisions, KnownWorkflows, LargeDecisions, Leadership, Tasks
 from store.protocols.relay import Deliveries, KeptDeliveries, RawDeliveries, Verifications, WithoutEvents
@@ -20,6 +21,7 @@ from store.protocols.upkeep import Maintenance, Row, Table, Tables
 __all__ = [
     "NO_PACES",
     "Acknowledgements",
+    "Answers",
     "Changes",
     "Claims",
     "Clock",
@@ -62,6 +64,7 @@ class Store(Clock, Protocol):
     kept_deliveries: KeptDeliveries
     without_events: WithoutEvents
     raw_deliveries: RawDeliveries
+    answers: Answers
     verifications: Verifications
     leadership: Leadership
     decisions: Decisions

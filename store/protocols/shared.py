@@ -7,8 +7,9 @@ from typing import Literal, Protocol
 
 from store.records import SetAside, SetAsideKind
 
-News = Literal["events", "targets"]
-"""What a listener waits for. `events`: there may be something to decide. `targets`: there may be something to claim."""
+News = Literal["events", "targets", "answers"]
+"""What a listener waits for. `events`: there may be something to decide. `targets`: there may be something to claim.
+`answers`: there may be an answer for a sender that waits."""
 
 
 class Clock(Protocol):
@@ -103,4 +104,5 @@ class Signals(Protocol):
         too."""
 
     def listener(self, news: News) -> Listener:
-        """Listens from now on. The leader waits for `events`, the other workers for `targets`."""
+        """Listens from now on. The leader waits for `events`, the other workers for `targets`, and relays
+        for `answers`."""

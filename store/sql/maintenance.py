@@ -58,6 +58,7 @@ class SqlMaintenance(Maintenance):
         if len(targets) == rows.STEP:  # events that still have targets are left to the next step
             ids = [event_id for (event_id,) in transaction.fetch(_WITHOUT_TARGETS, (ids,))]
         take_back(transaction, "event", ids)
+        transaction.write("DELETE FROM bridge.answers WHERE event_id = ANY(%s)", (ids,))
         transaction.write(self.delete_events, (ids,))
         return len(ids), len(targets)
 

@@ -36,3 +36,23 @@ CREATE INDEX events_unresolved ON bridge.events (status, seq)
 DROP INDEX bridge.events_replays;
 """
 """For SQLite without `bridge.`; a BIGINT is an INTEGER there."""
+
+ANSWERS = """
+-- what senders are answered that wait for the end of a workflow: open until it is known
+CREATE TABLE bridge.answers (
+    event_id TEXT PRIMARY KEY,
+    webhook TEXT NOT NULL,
+    -- a JSONPath into the workflow's output
+    output TEXT NOT NULL,
+    wait_until BIGINT NOT NULL,
+    workflow_id TEXT,
+    outcome TEXT,
+    answered_at BIGINT,
+    size BIGINT,
+    -- what the path selects, as JSON; last, since it may be large
+    body TEXT
+);
+CREATE INDEX answers_open ON bridge.answers (wait_until, event_id) WHERE answered_at IS NULL;
+CREATE INDEX answers_answered ON bridge.answers (answered_at, event_id) WHERE answered_at IS NOT NULL;
+"""
+"""The same."""

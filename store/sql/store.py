@@ -5,6 +5,7 @@ from __future__ import annotations
 from store.protocols import Signals, Store
 from store.sql.acknowledgements import SqlAcknowledgements
 from store.sql.admin import SqlChanges, SqlHiddenPaths, SqlSessions
+from store.sql.answers import SqlAnswers
 from store.sql.database import Database, Deciding
 from store.sql.effects import SqlEffectsOfCalls
 from store.sql.event_rows import EventRows
@@ -35,6 +36,7 @@ class SqlStore(Store):
         self.kept_deliveries = SqlKeptDeliveries(database)
         self.without_events = SqlWithoutEvents(database)
         self.raw_deliveries = SqlRawDeliveries(database)
+        self.answers = SqlAnswers(database, impatient, signals)
         self.verifications = SqlVerifications(impatient)
         self.large_decisions = SqlLargeDecisions(database, leadership, events, signals)
         self.tasks = SqlTasks(database, leadership, signals)

@@ -23,7 +23,7 @@ class SqlTables(Tables):
         rest = f"FROM bridge.{table.name} {where} ORDER BY {key} LIMIT %s"
         if table.large is not None:
             sizes = self._database.read(f"SELECT octet_length({table.large}) {rest}", (*(after or ()), limit))
-            limit = fitting([size for (size,) in sizes])
+            limit = fitting([size or 0 for (size,) in sizes])
         return self._database.read(f"SELECT {names} {rest}", (*(after or ()), limit))
 
     def count(self, table: Table) -> int:

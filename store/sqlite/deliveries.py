@@ -8,6 +8,7 @@ from store.group_commit import Scheduler, Take
 from store.protocols import Signals
 from store.records import Committed, NewEvent
 from store.rows import NEW_EVENT, new_event_row
+from store.sql.answers import want
 from store.sql.deliveries import SqlDeliveries
 from store.sql.raw_deliveries import keep
 from store.sqlite.connections import Connection, Connections
@@ -33,6 +34,7 @@ class SqliteDeliveries(SqlDeliveries):
             for start in range(0, len(rows), _ROWS_A_STATEMENT):
                 stored |= _insert(db, rows[start : start + _ROWS_A_STATEMENT])
             keep(db, rows, stored)
+            want(db, rows, stored)
             first = {} if len(stored) == len(rows) else _first_ids(db, rows, stored)
         if stored:
             self._signals.tell("events")

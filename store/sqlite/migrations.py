@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from store.sql.migrations import STORIES
+from store.sql.migrations import ANSWERS, STORIES
 from store.sqlite.first_tables import FIRST
 
 migrations = Migrations("webhook_bridge")
@@ -362,6 +362,12 @@ CREATE INDEX events_unresolved_of ON events (webhook, seq, status, acknowledged_
 def unresolved_of_webhook(db: Database) -> None:
     """To list what still needs somebody of one webhook without the others', and to count it without reading events."""
     _run(db, _UNRESOLVED)
+
+
+@migrations()
+def answers(db: Database) -> None:
+    """Answers for which senders wait."""
+    _run(db, ANSWERS.replace("bridge.", "").replace("BIGINT", "INTEGER"))
 
 
 def _run(db: Database, statements: str) -> None:

@@ -14,6 +14,8 @@ from store.sqlite.connections import Connections
 
 _LOOK_EVERY = 0.025
 """Seconds between checks whether another connection has written, each of which takes microseconds."""
+_LOOK_FOR_ANSWERS_EVERY = 0.01
+"""The same while senders wait."""
 
 
 class SqliteSignals(Signals):
@@ -44,7 +46,8 @@ class SqliteSignals(Signals):
 
     def listener(self, news: News) -> Listener:
         # A FIFO has one reader: a byte that one worker reads wakes no other.
-        return Listener(self._connections, self.open_fifo() if news == "events" else None)
+        look_every = _LOOK_FOR_ANSWERS_EVERY if news == "answers" else _LOOK_EVERY
+        return Listener(self._connections, self.open_fifo() if news == "events" else None, look_every)
 
     def open_fifo(self) -> int | None:
         """A file descriptor that becomes readable on a wake-up; None where the file system has no FIFOs."""
@@ -60,9 +63,10 @@ class SqliteSignals(Signals):
 class Listener:
     """Implements `store.protocols.Listener`: on the FIFO or, without one, by checking whether anything was written."""
 
-    def __init__(self, connections: Connections, fifo: int | None):
+    def __init__(self, connections: Connections, fifo: int | None, look_every: float = _LOOK_EVERY):
         self._connections = connections
         self._fifo = fifo
+        self._look_every = look_every
         self._woken = WakeUp()
         self._seen: int | None = None
 
@@ -73,7 +77,11 @@ class Listener:
             return
         while True:
             seen, self._seen = self._seen, self._change_counter()
-            if seen != self._seen or self._select(min(_LOOK_EVERY, end - time.monotonic())) or time.monotonic() >= end:
+            if (
+                seen != self._seen
+                or self._select(min(self._look_every, end - time.monotonic()))
+                or time.monotonic() >= end
+            ):
                 return
 
     def wake(self) -> None:

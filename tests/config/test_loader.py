@@ -349,6 +349,43 @@ extra: 1
             "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {body: 5}}",
             "2: webhook a: respond.body: neither text nor a mapping or list; write thanks",
         ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {wait: 61s, output: $.a}}",
+            "2: webhook a: respond.wait: longer than 1m; write a shorter time, such as 20s",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {wait: 0s, output: $.a}}",
+            "2: webhook a: respond.wait: no time at all; write one such as 20s, or remove wait and output",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {wait: 20, output: $.a}}",
+            "2: webhook a: respond.wait: 20 is not a duration; write a number with its unit",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {wait: 20s}}",
+            "2: webhook a: respond.wait: wait without `output`; add output: $.reply",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {output: $.a}}",
+            "2: webhook a: respond.output: output without `wait`; add wait: 20s",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {wait: 20s, output: '$['}}",
+            "2: webhook a: respond.output: ",
+        ),
+        (
+            "webhooks:\n- name: a\n  verifier: none\n  receivers: {w: 1}\n  respond:\n    wait: 20s\n"
+            "    output: $.a\n    body: thanks",
+            "8: webhook a: respond.body: a body beside `wait`, which answers with the workflow's output; remove one",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {status: 204, wait: 20s, output: $.a}}",
+            "2: webhook a: respond.wait: a body, which status 204 can't have; remove it",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, split: true, respond: {wait: 1s, output: $.a}}",
+            "2: webhook a: respond: `wait` with `split`: each of a delivery's events has workflows of its own",
+        ),
     ],
 )
 def test_a_wrong_file_is_told_by_line_and_remedy(problems: Problems, text: str | bytes, problem: str) -> None:

@@ -15,7 +15,7 @@ from store.postgres.text import take_any_text
 from store.protocols import Store
 from testkit.postgres import Postgres
 
-GROWING = ("events", "targets", "tasks", "quarantine")
+GROWING = ("events", "targets", "tasks", "quarantine", "answers")
 _LIVE = re.compile(
     "events_(undecided|held)|targets_(pending|claimed|of_webhook|once)|tasks_(waiting|of_workflow|returned|broken)"
 )
@@ -39,6 +39,9 @@ INSERT INTO webhook_bridge.tasks
     FROM generate_series(1, {_FINISHED}) AS n;
 INSERT INTO webhook_bridge.quarantine (kind, id, reason, since, tries, due_at)
     SELECT CASE WHEN n % 2 = 0 THEN 'task' ELSE 'event' END, 'i' || n, 'r', n, 1, n
+    FROM generate_series(1, {_FINISHED}) AS n;
+INSERT INTO webhook_bridge.answers (event_id, webhook, output, wait_until, outcome, answered_at, size)
+    SELECT 'old' || n, 'w' || n % 20, '$', n, CASE WHEN n % 2 = 0 THEN 'FAILED' END, CASE WHEN n % 2 = 0 THEN n END, 0
     FROM generate_series(1, {_FINISHED}) AS n;
 """
 

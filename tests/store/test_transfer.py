@@ -11,7 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from store.delivery_records import Duplicate, RawDelivery
+from store.answers import Answer
+from store.delivery_records import AnswerWanted, Duplicate, RawDelivery
 from store.open import open_store
 from store.protocols import Row, Store, Table
 from store.records import Change, Decision, EventFilter, NewTarget, Rejection, Result, SetAside, Term, Workflow
@@ -71,6 +72,7 @@ def filled(store: Store) -> Store:
             "raw": raw,
             "claims": {"sub": "me"},
             "enclosing": {"a": 1},
+            "answer": AnswerWanted("$.reply", NOW + number),
         }
         arrive(store, f"e{number}", delivery_id=f"d{number}", **more)
     once = NewTarget("start", "flow", correlation_id="c", once_key="key", once_while="running", input="{}")
@@ -91,6 +93,7 @@ def filled(store: Store) -> Store:
     store.kept_deliveries.keep([kept("k1", body=b"\0\xff"), kept("k2")], {"w": 9})
     store.kept_deliveries.accepted("k2", "e1")
     store.without_events.record_duplicates([Duplicate("w", NOW, "e1", "203.0.113.9")])
+    store.answers.record([Answer("e1", "COMPLETED", "w1", '"\\u0000"'), Answer("e2", "FAILED", "w2")])
     store.changes.record(Change(NOW, "admin", "edited", "w", "…"))
     store.facts.set("conductor", "up")
     store.kept_definitions.keep({"webhooks.yaml": "{}"})

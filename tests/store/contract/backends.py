@@ -15,7 +15,7 @@ from store.sqlite import SqliteStore, open_store
 from store.sqlite.connections import Connection
 from tests.store.postgres_backend import PostgresBackend
 
-GROWING = ("events", "targets", "tasks", "quarantine", "kept_deliveries", "raw_deliveries")
+GROWING = ("events", "targets", "tasks", "quarantine", "kept_deliveries", "raw_deliveries", "answers")
 """Tables that hold everything that retention keeps: no statement may read one of them from end to end."""
 
 

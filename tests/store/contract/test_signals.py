@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from store.answers import Answer
+from store.delivery_records import AnswerWanted
 from store.protocols import Listener, News, Store
 from testkit.descriptors import is_written_elsewhere
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, start, task
@@ -34,12 +36,13 @@ def ended(listener: Listener) -> bool:
     return time.monotonic() - began < LONG / 2
 
 
-@pytest.mark.parametrize("news", ["events", "targets"])
+@pytest.mark.parametrize("news", ["events", "targets", "answers"])
 def test_what_another_process_commits_ends_the_wait(store: Store, other: Store, news: News) -> None:
-    decide(store, arrive(store, "e0"), start())
+    decide(store, arrive(store, "e0", answer=AnswerWanted("$.a", NOW)), start())
     commits: dict[News, Callable[[], object]] = {
         "events": lambda: arrive(other),
         "targets": lambda: decide(other, "e0", start(2)),
+        "answers": lambda: other.answers.record([Answer("e0", "FAILED", "w1")]),
     }
     with listening(store, news) as listener:
         timer = threading.Timer(0.05, commits[news])

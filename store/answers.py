@@ -1,0 +1,105 @@
+"""What a sender is answered that waits for the end of a workflow (`respond: {wait: …, output: …}`).
+
+An event for which somebody waits has a row of its own: open until the workflow has ended, then its answer. All times
+are Unix milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from criteria.inputs import value_at
+from store.delivery_records import AnswerWanted
+from store.records import Hold, TargetKind, TargetState
+
+COMPLETED = "COMPLETED"
+"""The outcome with a body: Conductor's word."""
+NO_WORKFLOW = "no_workflow"
+"""The outcome if the event came to its end and neither started nor resumed any workflow."""
+TOO_LARGE = "too_large"
+"""The outcome if the workflow completed, but the body would have more than `LARGEST` characters."""
+LARGEST = 1024 * 1024
+"""Characters of a body as JSON."""
+
+_GIVEN_UP: frozenset[TargetState] = frozenset({"cancelled", "failed"})
+_REACHED: frozenset[TargetState] = frozenset({"done", "skipped"})
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAnswer:
+    """An answer that somebody waits for."""
+
+    event_id: str
+    webhook: str
+    output: str
+    wait_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How the workflow ended, and what of its output the sender gets."""
+
+    event_id: str
+    outcome: str
+    """The workflow's status in Conductor's words; else `NO_WORKFLOW` or `TOO_LARGE`."""
+    workflow_id: str | None = None
+    body: str | None = None
+    """JSON; None unless it is `COMPLETED`."""
+    answered_at: int = 0
+    """Set by the store."""
+
+
+class Answered(NamedTuple):
+    """An answer that is there, without its body."""
+
+    event_id: str
+    answered_at: int
+    size: int
+    """Characters of the body."""
+
+
+class Waited(NamedTuple):
+    """A row as people see it."""
+
+    wanted: AnswerWanted
+    answer: Answer | None
+    """None while it is open."""
+
+
+class TargetOf(NamedTuple):
+    """What decides which workflow an event is answered with."""
+
+    id: int
+    kind: TargetKind
+    state: TargetState
+    workflow_id: str | None
+
+
+def answer_of(wanted: OpenAnswer, workflow_id: str, status: str, output: Any) -> Answer:
+    """The answer, given the status and the output with which the workflow ended. Only what the path selects is kept:
+    null if that is nothing, a list if it may select several values."""
+    if status != COMPLETED:
+        return Answer(wanted.event_id, status, workflow_id)
+    body = json.dumps(value_at(wanted.output, output), separators=(",", ":"))
+    if len(body) > LARGEST:
+        return Answer(wanted.event_id, TOO_LARGE, workflow_id)
+    return Answer(wanted.event_id, COMPLETED, workflow_id, body)
+
+
+def workflow_of(hold: Hold, is_settled: bool, targets: Iterable[TargetOf]) -> tuple[bool, str | None]:
+    """Whether it is known by now which workflow answers an event, and that workflow; None if there won't be any.
+
+    It is the first that the event started, else the first that it resumed; a start that was skipped by `once` counts,
+    with the workflow that is there. It can't be told while the first may still be made.
+    """
+    ordered = sorted(targets)
+    for kind in ("start", "complete"):
+        first = next((target for target in ordered if target.kind == kind and target.state not in _GIVEN_UP), None)
+        if first is not None:
+            return first.state in _REACHED and first.workflow_id is not None, first.workflow_id
+        if hold == "writing":  # more targets are to come, perhaps of this kind
+            return False, None
+    return is_settled, None

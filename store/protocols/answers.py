@@ -1,0 +1,48 @@
+"""Where relay and worker meet for senders that wait for the end of a workflow (`store.answers`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from store.answers import Answer, Answered, OpenAnswer, Waited
+from store.delivery_records import AnswerWanted
+
+
+class Answers(Protocol):
+    """`Deliveries.append` opens an answer for each event with an `answer` that wasn't known.
+
+    A worker looks for workflows to watch with `open` and `workflows`, and records how they ended. A relay learns by
+    the news `answers`. Answers are deleted with their events.
+    """
+
+    def want(self, event_id: str, wanted: AnswerWanted, until: float = float("inf")) -> None:
+        """Somebody waits for the answer to an event that is there already: opens it, or extends its time if it is open;
+        the leader is told. Nothing changes if it is answered. `until` is as in `Deliveries`."""
+
+    def open(self, now: int, after: OpenAnswer | None = None, limit: int = 1000) -> list[OpenAnswer]:
+        """The open answers for which somebody waits now or later, in the order in which their time ends; those after
+        that one. The cost doesn't grow with those for which nobody waits any more."""
+
+    def workflows(self, event_ids: Sequence[str]) -> dict[str, str | None]:
+        """event id → the workflow whose end is the answer; None if the event has come to its end without one.
+
+        Events are left out for which that isn't known yet, or that don't exist. See `store.answers.workflow_of`.
+        """
+
+    def record(self, answers: Sequence[Answer]) -> None:
+        """Records answers, in one transaction, and tells the relays. An event's first answer counts; later ones, and
+        those that nobody asked for, are ignored."""
+
+    def since(self, at: int, after: str = "", limit: int = 1000) -> list[Answered]:
+        """The answers recorded later than that time, or at that time for an event whose id is greater than `after`: in
+        the order of time and id. One that is recorded meanwhile may become visible after a later one."""
+
+    def among(self, event_ids: Sequence[str]) -> list[Answered]:
+        """Those of these events that have been answered."""
+
+    def of_events(self, event_ids: Sequence[str]) -> dict[str, Answer]:
+        """event id → its answer, of those that have been answered. Bodies may be large: see `among`."""
+
+    def waited(self, event_id: str) -> Waited | None:
+        """What somebody waits for, or waited, who delivered this event; None if nobody did."""

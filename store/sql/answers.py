@@ -1,0 +1,138 @@
+"""Answers to senders that wait for the end of a workflow: one row per event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from store import rows, storable
+from store.answers import Answer, Answered, OpenAnswer, TargetOf, Waited, workflow_of
+from store.delivery_records import AnswerWanted
+from store.protocols import Answers, Signals
+from store.records import NewEvent
+from store.sql.database import Database, Transaction
+from store.sql.holds import hold_of
+from store.transitions import LIVE
+
+_INTO = "bridge.answers (event_id, webhook, output, wait_until)"
+_WANT = f"""
+INSERT INTO {_INTO} SELECT id, webhook, %s, %s FROM bridge.events WHERE id = %s
+ON CONFLICT (event_id) DO UPDATE SET output = excluded.output,
+    wait_until = CASE WHEN answers.wait_until < excluded.wait_until THEN excluded.wait_until ELSE answers.wait_until END
+WHERE answers.answered_at IS NULL
+"""
+_OPEN = """
+SELECT event_id, webhook, output, wait_until FROM bridge.answers
+WHERE answered_at IS NULL AND (wait_until, event_id) > (%s, %s) ORDER BY wait_until, event_id LIMIT %s
+"""
+_STATES = sorted((kind, state) for kind in ("start", "complete") for state in (*LIVE, "done", "skipped"))
+# One index look-up for each kind and state, however many targets an event has.
+_TARGETS = f"""
+WITH possible (kind, state) AS (VALUES {", ".join(map(str, _STATES))}), firsts (id) AS (
+    SELECT (
+        SELECT min(t.id) FROM bridge.targets t
+        WHERE t.event_id = asked.event_id AND t.kind = possible.kind AND t.state = possible.state
+    ) FROM unnest(%s::text[]) AS asked (event_id) CROSS JOIN possible
+)
+SELECT t.event_id, t.id, t.kind, t.state, t.workflow_id FROM firsts JOIN bridge.targets t ON t.id = firsts.id
+"""
+_EVENTS = "SELECT id, held, settled_at FROM bridge.events WHERE id = ANY(%s)"
+_RECORD = """
+UPDATE bridge.answers SET outcome = %s, workflow_id = %s, answered_at = %s, size = %s, body = %s
+WHERE event_id = %s AND answered_at IS NULL
+"""
+_ANSWERED = "SELECT event_id, answered_at, size FROM bridge.answers WHERE answered_at IS NOT NULL AND"
+_SINCE = f"{_ANSWERED} (answered_at, event_id) > (%s, %s) ORDER BY answered_at, event_id LIMIT %s"
+_AMONG = f"{_ANSWERED} event_id = ANY(%s)"
+_ANSWER = "event_id, outcome, workflow_id, body, answered_at"
+_OF_EVENTS = f"SELECT {_ANSWER} FROM bridge.answers WHERE event_id = ANY(%s) AND answered_at IS NOT NULL"
+_WAITED = f"SELECT output, wait_until, {_ANSWER} FROM bridge.answers WHERE event_id = %s"
+
+
+def are_wanted(events: Iterable[NewEvent]) -> bool:
+    """Whether somebody waits for the answer to one of these events."""
+    return any(event.answer is not None for event in events)
+
+
+def want(transaction: Transaction, events: Sequence[NewEvent], stored: set[str]) -> None:
+    """Opens the answers that are wanted to these events; `stored`: the ids of those that weren't known."""
+    new_rows = [
+        (event.id, event.webhook, event.answer.output, event.answer.wait_until)
+        for event in events
+        if event.answer is not None and event.id in stored
+    ]
+    if new_rows:
+        transaction.insert(_INTO, new_rows)
+
+
+class SqlAnswers(Answers):
+    """The rows of open answers stay where they are when nobody waits any more: a retry opens them again."""
+
+    def __init__(self, database: Database, impatient: Database, signals: Signals):
+        """`impatient`: the database, for what a delivery waits for."""
+        self._database = database
+        self._impatient = impatient
+        self._signals = signals
+
+    def want(self, event_id: str, wanted: AnswerWanted, until: float = float("inf")) -> None:
+        with self._impatient.transaction(until=until) as transaction:
+            is_open = transaction.write(_WANT, (wanted.output, wanted.wait_until, event_id)) > 0
+        if is_open:
+            self._signals.tell("events")
+
+    def open(self, now: int, after: OpenAnswer | None = None, limit: int = 1000) -> list[OpenAnswer]:
+        first = (now, "") if after is None else (max(now, after.wait_until), after.event_id)
+        return [OpenAnswer(*row) for row in self._database.read(_OPEN, (*first, limit))]
+
+    def workflows(self, event_ids: Sequence[str]) -> dict[str, str | None]:
+        found: dict[str, str | None] = {}
+        for step in rows.steps(event_ids):
+            targets: dict[str, list[TargetOf]] = {}
+            # Targets last: what an event has by the time it is settled must not be missed.
+            events = self._database.read(_EVENTS, (list(step),))
+            for event_id, *target in self._database.read(_TARGETS, (list(step),)):
+                targets.setdefault(event_id, []).append(TargetOf(*target))
+            for event_id, held, settled_at in events:
+                hold = hold_of(held) or "no"
+                is_known, workflow_id = workflow_of(hold, settled_at is not None, targets.get(event_id, ()))
+                if is_known:
+                    found[event_id] = workflow_id
+        return found
+
+    def record(self, answers: Sequence[Answer]) -> None:
+        if not answers:
+            return
+        now = self._database.now()
+        in_order = sorted(answers, key=lambda answer: answer.event_id)
+        with self._database.transaction() as transaction:
+            transaction.fetch_together([(_RECORD, _values(answer, now)) for answer in in_order])
+        self._signals.tell("answers")
+
+    def since(self, at: int, after: str = "", limit: int = 1000) -> list[Answered]:
+        return [Answered(*row) for row in self._impatient.read(_SINCE, (at, after, limit))]
+
+    def among(self, event_ids: Sequence[str]) -> list[Answered]:
+        return [Answered(*row) for row in self._impatient.read(_AMONG, (list(event_ids),))]
+
+    def of_events(self, event_ids: Sequence[str]) -> dict[str, Answer]:
+        found = [_answer(row) for row in self._impatient.read(_OF_EVENTS, (list(event_ids),))]
+        return {answer.event_id: answer for answer in found}
+
+    def waited(self, event_id: str) -> Waited | None:
+        for output, wait_until, *answer in self._database.read(_WAITED, (event_id,)):
+            wanted = AnswerWanted(output, wait_until)
+            return Waited(wanted, _answer(answer) if answer[-1] is not None else None)
+        return None
+
+
+def _values(answer: Answer, now: int) -> tuple[object, ...]:
+    """The parameters of `_RECORD`."""
+    outcome = storable.text_without_nul(answer.outcome)
+    workflow_id = None if answer.workflow_id is None else storable.text_without_nul(answer.workflow_id)
+    return outcome, workflow_id, now, len(answer.body or ""), answer.body, answer.event_id
+
+
+def _answer(row: Sequence[Any]) -> Answer:
+    """From the columns of `_ANSWER`."""
+    event_id, outcome, workflow_id, body, answered_at = rows.readable(row, (4,))
+    return Answer(event_id, outcome, workflow_id, body, answered_at)

@@ -1,0 +1,191 @@
+"""Answers for senders that wait: opened with their event, found by the worker, recorded once, read by every relay."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from store.answers import Answer, Answered
+from store.delivery_records import AnswerWanted
+from store.protocols import Store
+from store.records import Decision, NewTarget, Result, TargetState
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, new_event, start, task
+
+LATER = NOW + 20_000
+WANTED = AnswerWanted("$.reply", LATER)
+
+
+def waits(store: Store, id_: str = "e1", wait_until: int = LATER, **more: object) -> str:
+    return arrive(store, id_, answer=AnswerWanted("$.reply", wait_until), **more)
+
+
+def open_ids(store: Store, now: int = NOW) -> list[str]:
+    return [one.event_id for one in store.answers.open(now)]
+
+
+def test_an_answer_is_opened_with_the_event_that_wants_one(store: Store, other: Store) -> None:
+    arrive(store, "at-once")
+    waits(store)
+    [found] = other.answers.open(NOW)
+    assert (found.event_id, found.webhook, found.output, found.wait_until) == ("e1", "w", "$.reply", LATER)
+    assert other.answers.waited("at-once") is None
+    waited = other.answers.waited("e1")
+    assert waited is not None
+    assert (waited.wanted, waited.answer) == (WANTED, None)
+
+
+def test_a_duplicate_opens_no_answer_of_its_own(store: Store) -> None:
+    waits(store, "e1", delivery_id="d")
+    [again] = store.deliveries.append([new_event("e2", delivery_id="d", answer=WANTED)])
+    assert (again.event_id, again.duplicate) == ("e1", True)
+    assert open_ids(store) == ["e1"]
+
+
+def test_of_many_events_of_one_delivery_each_has_its_own_answer(store: Store) -> None:
+    events = [new_event(f"e{number}", answer=WANTED if number % 2 else None) for number in range(500)]
+    store.deliveries.append(events)
+    assert len(open_ids(store)) == 250
+
+
+def test_open_answers_are_read_in_the_order_of_their_times_and_in_pages(store: Store) -> None:
+    for number, wait_until in enumerate((3, 1, 1, 2, -1)):
+        waits(store, f"e{number}", NOW + wait_until)
+    first = store.answers.open(NOW, limit=3)
+    assert [one.event_id for one in first] == ["e1", "e2", "e3"]
+    assert [one.event_id for one in store.answers.open(NOW, first[-1], 3)] == ["e0"]
+    assert open_ids(store, NOW + 3) == ["e0"], "nobody waits for the others any more"
+
+
+def test_whoever_comes_back_opens_the_answer_again(store: Store, other: Store) -> None:
+    waits(store, wait_until=NOW - 1)
+    assert open_ids(store) == []
+    other.answers.want("e1", AnswerWanted("$.other", LATER))
+    other.answers.want("e1", AnswerWanted("$.other", LATER - 1))
+    [found] = store.answers.open(NOW)
+    assert (found.output, found.wait_until) == ("$.other", LATER)
+
+
+def test_an_event_from_before_somebody_waited_may_have_an_answer_too(store: Store) -> None:
+    arrive(store)
+    store.answers.want("e1", WANTED)
+    store.answers.want("unknown", WANTED)
+    assert open_ids(store) == ["e1"]
+
+
+def test_the_first_answer_counts_and_only_where_one_is_wanted(store: Store, other: Store) -> None:
+    waits(store)
+    arrive(store, "e2")
+    store.answers.record([Answer("e1", "COMPLETED", "w1", '"hi"'), Answer("e2", "FAILED"), Answer("e3", "FAILED")])
+    other.answers.record([Answer("e1", "FAILED", "w1"), Answer("e1", "TERMINATED", "w1")])
+    found = other.answers.of_events(["e1", "e2", "e3"])
+    assert {id_: replace(answer, answered_at=0) for id_, answer in found.items()} == {
+        "e1": Answer("e1", "COMPLETED", "w1", '"hi"')
+    }
+    assert found["e1"].answered_at > 0
+    store.answers.want("e1", AnswerWanted("$.other", LATER + 9))
+    assert open_ids(store) == []
+    waited = store.answers.waited("e1")
+    assert waited is not None
+    assert (waited.wanted, waited.answer) == (WANTED, found["e1"])
+
+
+def test_relays_read_what_was_answered_since_a_time_and_among_events(store: Store, other: Store) -> None:
+    for number in range(4):
+        waits(store, f"e{number}")
+    store.answers.record([Answer(f"e{number}", "COMPLETED", "w", '"four"') for number in range(3)])
+    at = other.answers.of_events(["e0"])["e0"].answered_at
+    everything = [Answered(f"e{number}", at, 6) for number in range(3)]
+    assert other.answers.since(at) == everything
+    assert other.answers.since(at, "e0", 1) == everything[1:2]
+    assert other.answers.since(at + 1) == []
+    assert sorted(other.answers.among(["e0", "e2", "e3", "unknown"])) == [everything[0], everything[2]]
+    assert other.answers.among([]) == []
+
+
+def test_any_text_can_be_an_answer(store: Store) -> None:
+    waits(store)
+    answer = Answer("e1", "odd \0 \ud800", "w \0", '"\\u0000 \\ud800 ü"')
+    store.answers.record([answer])
+    assert store.answers.of_events(["e1"])["e1"].body == answer.body
+
+
+def test_answers_are_pruned_with_their_events(store: Store) -> None:
+    for id_ in ("e1", "e2"):
+        decide(store, waits(store, id_), start())
+    end(store, "e1", "done")
+    store.answers.record([Answer("e1", "FAILED"), Answer("e2", "FAILED")])
+    arrive(store, "newest")
+    store.maintenance.prune(NOW + 1, 9)
+    assert list(store.answers.of_events(["e1", "e2"])) == ["e2"]
+
+
+# --- which workflow
+
+
+def record(store: Store, *results: tuple[TargetState, str | None]) -> None:
+    """The due targets, in their order, come to these ends, with these workflows."""
+    claimed = store.claims.claim("me", NOW + 10**6, 0, 99)
+    made = [Result(t, state, "why", id_) for t, (state, id_) in zip(claimed, results, strict=True)]
+    store.claims.record_results("me", made, NOW)
+
+
+def test_an_event_is_answered_with_the_first_workflow_that_it_started(store: Store) -> None:
+    store.tasks.adopt(ME, [task()], NOW)
+    waits(store)
+    assert store.answers.workflows(["e1"]) == {}, "undecided"
+    decide(store, "e1", completion(), start(1), start(2))
+    assert store.answers.workflows(["e1"]) == {}, "not made yet"
+    record(store, ("done", None), ("pending", None), ("done", "second"))
+    assert store.answers.workflows(["e1"]) == {}, "the first may still be made"
+    record(store, ("done", "first"))
+    assert store.answers.workflows(["e1", "unknown"]) == {"e1": "first"}
+
+
+def test_a_start_that_was_refused_counts_for_nothing_and_a_skipped_one_for_the_workflow_that_is_there(
+    store: Store,
+) -> None:
+    decide(store, waits(store), start(1), start(2))
+    record(store, ("failed", None), ("skipped", "there"))
+    assert store.answers.workflows(["e1"]) == {"e1": "there"}
+
+
+def test_without_a_start_it_is_the_first_workflow_that_was_resumed(store: Store) -> None:
+    store.tasks.adopt(ME, [task(number) for number in range(4)], NOW)
+    decide(store, waits(store), *map(completion, range(4)))
+    record(store, ("cancelled", None), ("done", None), ("done", None), ("done", None))
+    assert store.answers.workflows(["e1"]) == {"e1": "w1"}
+
+
+@pytest.mark.parametrize("status", ["ignored", "expired", "failed"])
+def test_an_event_that_ended_without_a_workflow_has_none(store: Store, status: str) -> None:
+    waits(store)
+    if status == "failed":
+        decide(store, "e1", start())
+        end(store, "e1", "failed")
+    else:
+        store.decisions.decide(ME, [Decision("e1", status, "no")], [], NOW, None, 0)  # type: ignore[arg-type]
+    assert store.answers.workflows(["e1"]) == {"e1": None}
+
+
+def test_a_held_event_may_still_find_its_workflow(store: Store) -> None:
+    decide(store, waits(store), hold="held")
+    assert store.answers.workflows(["e1"]) == {}
+    store.tasks.adopt(ME, [task()], NOW)
+    decide(store, "e1", completion())
+    record(store, ("done", None))
+    assert store.answers.workflows(["e1"]) == {"e1": "w1"}
+
+
+def test_while_targets_are_being_written_a_start_may_still_come(store: Store) -> None:
+    store.tasks.adopt(ME, [task()], NOW)
+    waits(store)
+    many: tuple[NewTarget, ...] = (completion(), *map(start, range(600)))
+    store.large_decisions.record(ME, Decision("e1", "pending", "no", many), NOW)
+    assert store.answers.workflows(["e1"]) == {}
+    while store.large_decisions.write_next(ME, NOW):
+        pass
+    claimed = store.claims.claim("me", NOW + 10**6, 0, 700)
+    store.claims.record_results("me", [Result(one, "done", None, f"s{one.id}") for one in claimed], NOW)
+    first = min(one.id for one in claimed if one.kind == "start")
+    assert store.answers.workflows(["e1"]) == {"e1": f"s{first}"}

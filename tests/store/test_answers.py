@@ -1,0 +1,89 @@
+"""What of a workflow's output a sender gets, and which workflow that is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from store.answers import LARGEST, NO_WORKFLOW, TOO_LARGE, Answer, OpenAnswer, TargetOf, answer_of, workflow_of
+from store.records import Hold, TargetKind, TargetState
+
+OUTPUT = {"reply": "hi", "secret": "s3cret", "list": [1, 2.5, None], "none": None, "odd": "\0 \ud800"}
+
+
+def answer(path: str, status: str = "COMPLETED", output: Any = OUTPUT) -> Answer:
+    return answer_of(OpenAnswer("e1", "w", path, 0), "w1", status, output)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("$.reply", "hi"),
+        ("$.list", [1, 2.5, None]),
+        ("$.list[*]", [1, 2.5, None]),
+        ("$.none", None),
+        ("$.missing", None),
+        ("$.list[?(@ > 9)]", []),
+        ("$.odd", "\0 \ud800"),
+    ],
+)
+def test_what_the_path_selects_is_the_answer_and_nothing_else(path: str, value: object) -> None:
+    found = answer(path)
+    assert found.body is not None
+    assert (found.event_id, found.outcome, found.workflow_id, json.loads(found.body)) == (
+        "e1",
+        "COMPLETED",
+        "w1",
+        value,
+    )
+    assert found.body.isascii()
+    assert "s3cret" not in found.body
+
+
+@pytest.mark.parametrize("output", [None, [], "text", 5, {}])
+def test_an_output_of_any_kind_has_an_answer(output: object) -> None:
+    assert answer("$.reply", output=output).body == "null"
+
+
+@pytest.mark.parametrize("status", ["FAILED", "TERMINATED", "TIMED_OUT"])
+def test_of_a_workflow_that_did_not_complete_only_its_status_is_kept(status: str) -> None:
+    assert answer("$.reply", status) == Answer("e1", status, "w1")
+
+
+def test_a_body_may_be_so_large_and_no_larger() -> None:
+    assert answer("$.reply", output={"reply": "x" * (LARGEST - 2)}).outcome == "COMPLETED"
+    assert answer("$.reply", output={"reply": "x" * (LARGEST - 1)}) == Answer("e1", TOO_LARGE, "w1")
+    assert not {TOO_LARGE, NO_WORKFLOW} & {"COMPLETED", "FAILED", "TERMINATED", "TIMED_OUT"}
+
+
+T = tuple[TargetKind, TargetState]
+
+
+@pytest.mark.parametrize(
+    ("hold", "is_settled", "targets", "expected"),
+    [
+        ("no", False, [], (False, None)),
+        ("no", True, [], (True, None)),
+        ("held", False, [], (False, None)),
+        ("held", False, [("start", "done")], (True, "w0")),
+        ("no", False, [("complete", "done"), ("start", "done")], (True, "w1")),
+        ("no", False, [("complete", "done"), ("start", "claimed")], (False, "w1")),
+        ("no", True, [("complete", "done"), ("start", "failed")], (True, "w0")),
+        ("no", False, [("complete", "cancelled"), ("complete", "pending"), ("complete", "done")], (False, "w1")),
+        ("recheck", False, [("complete", "cancelled")], (False, None)),
+        ("writing", False, [("complete", "done")], (False, None)),
+        ("writing", False, [("start", "done")], (True, "w0")),
+        ("no", True, [("start", "failed"), ("complete", "failed")], (True, None)),
+    ],
+)
+def test_the_first_start_decides_or_else_the_first_completion(
+    hold: Hold, is_settled: bool, targets: list[T], expected: tuple[bool, str | None]
+) -> None:
+    found = [TargetOf(number, kind, state, f"w{number}") for number, (kind, state) in enumerate(targets)]
+    assert workflow_of(hold, is_settled, found[::-1]) == expected
+
+
+def test_a_start_that_was_skipped_without_a_known_workflow_is_waited_for() -> None:
+    assert workflow_of("no", True, [TargetOf(1, "start", "skipped", None)]) == (False, None)
