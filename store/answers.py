@@ -7,8 +7,9 @@ are Unix milliseconds.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from criteria.inputs import value_at
@@ -17,10 +18,13 @@ from store.records import Hold, TargetKind, TargetState
 
 COMPLETED = "COMPLETED"
 """The outcome with a body: Conductor's word."""
+GONE = "gone"
+"""The outcome if Conductor doesn't have the workflow any more."""
 NO_WORKFLOW = "no_workflow"
 """The outcome if the event came to its end and neither started nor resumed any workflow."""
 TOO_LARGE = "too_large"
-"""The outcome if the workflow completed, but the body would have more than `LARGEST` characters."""
+"""The outcome if the workflow completed, but the body would have more than `LARGEST` characters, or Conductor doesn't
+show the output, since it is too large for that."""
 LARGEST = 1024 * 1024
 """Characters of a body as JSON."""
 
@@ -44,7 +48,7 @@ class Answer:
 
     event_id: str
     outcome: str
-    """The workflow's status in Conductor's words; else `NO_WORKFLOW` or `TOO_LARGE`."""
+    """The workflow's status in Conductor's words; else `GONE`, `NO_WORKFLOW` or `TOO_LARGE`."""
     workflow_id: str | None = None
     body: str | None = None
     """JSON; None unless it is `COMPLETED`."""
@@ -76,6 +80,15 @@ class TargetOf(NamedTuple):
     kind: TargetKind
     state: TargetState
     workflow_id: str | None
+    workflow: str
+
+
+class AnsweringWorkflow(NamedTuple):
+    """A workflow whose end is the answer."""
+
+    workflow: str
+    """Its name."""
+    workflow_id: str
 
 
 def answer_of(wanted: OpenAnswer, workflow_id: str, status: str, output: Any) -> Answer:
@@ -89,17 +102,28 @@ def answer_of(wanted: OpenAnswer, workflow_id: str, status: str, output: Any) ->
     return Answer(wanted.event_id, COMPLETED, workflow_id, body)
 
 
-def workflow_of(hold: Hold, is_settled: bool, targets: Iterable[TargetOf]) -> tuple[bool, str | None]:
+def workflow_of(
+    hold: Hold, is_settled: bool, targets: Iterable[TargetOf], reached: Mapping[int, str | None] = MappingProxyType({})
+) -> tuple[bool, AnsweringWorkflow | None]:
     """Whether it is known by now which workflow answers an event, and that workflow; None if there won't be any.
 
     It is the first that the event started, else the first that it resumed; a start that was skipped by `once` counts,
-    with the workflow that is there. It can't be told while the first may still be made.
+    with the workflow that is there. It can't be told while the first may still be made. `reached`: targets whose calls
+    are known to have taken effect, recorded or not → the workflow started.
     """
-    ordered = sorted(targets)
+    ordered = sorted(_with_result(target, reached) for target in targets)
     for kind in ("start", "complete"):
         first = next((target for target in ordered if target.kind == kind and target.state not in _GIVEN_UP), None)
         if first is not None:
-            return first.state in _REACHED and first.workflow_id is not None, first.workflow_id
+            if first.state not in _REACHED or first.workflow_id is None:
+                return False, None
+            return True, AnsweringWorkflow(first.workflow, first.workflow_id)
         if hold == "writing":  # more targets are to come, perhaps of this kind
             return False, None
     return is_settled, None
+
+
+def _with_result(target: TargetOf, reached: Mapping[int, str | None]) -> TargetOf:
+    if target.state in _REACHED or target.id not in reached:
+        return target
+    return target._replace(state="done", workflow_id=reached[target.id] or target.workflow_id)

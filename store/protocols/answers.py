@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
-from store.answers import Answer, Answered, OpenAnswer, Waited
+from store.answers import Answer, Answered, AnsweringWorkflow, OpenAnswer, Waited
 from store.delivery_records import AnswerWanted
+
+_NONE: Mapping[int, str | None] = MappingProxyType({})
 
 
 class Answers(Protocol):
@@ -24,10 +27,16 @@ class Answers(Protocol):
         """The open answers for which somebody waits now or later, in the order in which their time ends; those after
         that one. The cost doesn't grow with those for which nobody waits any more."""
 
-    def workflows(self, event_ids: Sequence[str]) -> dict[str, str | None]:
+    def wanted(self, event_ids: Sequence[str]) -> list[OpenAnswer]:
+        """Those of these events whose answers are open, whether or not somebody still waits."""
+
+    def workflows(
+        self, event_ids: Sequence[str], reached: Mapping[int, str | None] = _NONE
+    ) -> dict[str, AnsweringWorkflow | None]:
         """event id → the workflow whose end is the answer; None if the event has come to its end without one.
 
-        Events are left out for which that isn't known yet, or that don't exist. See `store.answers.workflow_of`.
+        Events are left out for which that isn't known yet, or that don't exist. `reached`: targets whose calls have
+        taken effect, although that may not be recorded yet → the workflow started. See `store.answers.workflow_of`.
         """
 
     def record(self, answers: Sequence[Answer]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from store import rows, storable
-from store.answers import Answer, Answered, OpenAnswer, TargetOf, Waited, workflow_of
+from store.answers import Answer, Answered, AnsweringWorkflow, OpenAnswer, TargetOf, Waited, workflow_of
 from store.delivery_records import AnswerWanted
 from store.protocols import Answers, Signals
 from store.records import NewEvent
@@ -14,6 +15,7 @@ from store.sql.database import Database, Transaction
 from store.sql.holds import hold_of
 from store.transitions import LIVE
 
+_NONE: Mapping[int, str | None] = MappingProxyType({})
 _INTO = "bridge.answers (event_id, webhook, output, wait_until)"
 _WANT = f"""
 INSERT INTO {_INTO} SELECT id, webhook, %s, %s FROM bridge.events WHERE id = %s
@@ -25,6 +27,9 @@ _OPEN = """
 SELECT event_id, webhook, output, wait_until FROM bridge.answers
 WHERE answered_at IS NULL AND (wait_until, event_id) > (%s, %s) ORDER BY wait_until, event_id LIMIT %s
 """
+_WANTED = """
+SELECT event_id, webhook, output, wait_until FROM bridge.answers WHERE event_id = ANY(%s) AND answered_at IS NULL
+"""
 _STATES = sorted((kind, state) for kind in ("start", "complete") for state in (*LIVE, "done", "skipped"))
 # One index look-up for each kind and state, however many targets an event has.
 _TARGETS = f"""
@@ -34,7 +39,8 @@ WITH possible (kind, state) AS (VALUES {", ".join(map(str, _STATES))}), firsts (
         WHERE t.event_id = asked.event_id AND t.kind = possible.kind AND t.state = possible.state
     ) FROM unnest(%s::text[]) AS asked (event_id) CROSS JOIN possible
 )
-SELECT t.event_id, t.id, t.kind, t.state, t.workflow_id FROM firsts JOIN bridge.targets t ON t.id = firsts.id
+SELECT t.event_id, t.id, t.kind, t.state, t.workflow_id, t.workflow
+FROM firsts JOIN bridge.targets t ON t.id = firsts.id
 """
 _EVENTS = "SELECT id, held, settled_at FROM bridge.events WHERE id = ANY(%s)"
 _RECORD = """
@@ -84,8 +90,13 @@ class SqlAnswers(Answers):
         first = (now, "") if after is None else (max(now, after.wait_until), after.event_id)
         return [OpenAnswer(*row) for row in self._database.read(_OPEN, (*first, limit))]
 
-    def workflows(self, event_ids: Sequence[str]) -> dict[str, str | None]:
-        found: dict[str, str | None] = {}
+    def wanted(self, event_ids: Sequence[str]) -> list[OpenAnswer]:
+        return [OpenAnswer(*row) for row in self._database.read(_WANTED, (list(event_ids),))]
+
+    def workflows(
+        self, event_ids: Sequence[str], reached: Mapping[int, str | None] = _NONE
+    ) -> dict[str, AnsweringWorkflow | None]:
+        found: dict[str, AnsweringWorkflow | None] = {}
         for step in rows.steps(event_ids):
             targets: dict[str, list[TargetOf]] = {}
             # Targets last: what an event has by the time it is settled must not be missed.
@@ -94,9 +105,9 @@ class SqlAnswers(Answers):
                 targets.setdefault(event_id, []).append(TargetOf(*target))
             for event_id, held, settled_at in events:
                 hold = hold_of(held) or "no"
-                is_known, workflow_id = workflow_of(hold, settled_at is not None, targets.get(event_id, ()))
+                is_known, workflow = workflow_of(hold, settled_at is not None, targets.get(event_id, ()), reached)
                 if is_known:
-                    found[event_id] = workflow_id
+                    found[event_id] = workflow
         return found
 
     def record(self, answers: Sequence[Answer]) -> None:

@@ -123,6 +123,11 @@ def test_answers_are_pruned_with_their_events(store: Store) -> None:
 # --- which workflow
 
 
+def answers_with(store: Store, *event_ids: str) -> dict[str, str | None]:
+    found = store.answers.workflows(event_ids)
+    return {event_id: workflow and workflow.workflow_id for event_id, workflow in found.items()}
+
+
 def record(store: Store, *results: tuple[TargetState, str | None]) -> None:
     """The due targets, in their order, come to these ends, with these workflows."""
     claimed = store.claims.claim("me", NOW + 10**6, 0, 99)
@@ -133,13 +138,13 @@ def record(store: Store, *results: tuple[TargetState, str | None]) -> None:
 def test_an_event_is_answered_with_the_first_workflow_that_it_started(store: Store) -> None:
     store.tasks.adopt(ME, [task()], NOW)
     waits(store)
-    assert store.answers.workflows(["e1"]) == {}, "undecided"
+    assert answers_with(store, "e1") == {}, "undecided"
     decide(store, "e1", completion(), start(1), start(2))
-    assert store.answers.workflows(["e1"]) == {}, "not made yet"
+    assert answers_with(store, "e1") == {}, "not made yet"
     record(store, ("done", None), ("pending", None), ("done", "second"))
-    assert store.answers.workflows(["e1"]) == {}, "the first may still be made"
+    assert answers_with(store, "e1") == {}, "the first may still be made"
     record(store, ("done", "first"))
-    assert store.answers.workflows(["e1", "unknown"]) == {"e1": "first"}
+    assert answers_with(store, "e1", "unknown") == {"e1": "first"}
 
 
 def test_a_start_that_was_refused_counts_for_nothing_and_a_skipped_one_for_the_workflow_that_is_there(
@@ -147,14 +152,14 @@ def test_a_start_that_was_refused_counts_for_nothing_and_a_skipped_one_for_the_w
 ) -> None:
     decide(store, waits(store), start(1), start(2))
     record(store, ("failed", None), ("skipped", "there"))
-    assert store.answers.workflows(["e1"]) == {"e1": "there"}
+    assert answers_with(store, "e1") == {"e1": "there"}
 
 
 def test_without_a_start_it_is_the_first_workflow_that_was_resumed(store: Store) -> None:
     store.tasks.adopt(ME, [task(number) for number in range(4)], NOW)
     decide(store, waits(store), *map(completion, range(4)))
     record(store, ("cancelled", None), ("done", None), ("done", None), ("done", None))
-    assert store.answers.workflows(["e1"]) == {"e1": "w1"}
+    assert answers_with(store, "e1") == {"e1": "w1"}
 
 
 @pytest.mark.parametrize("status", ["ignored", "expired", "failed"])
@@ -165,16 +170,16 @@ def test_an_event_that_ended_without_a_workflow_has_none(store: Store, status: s
         end(store, "e1", "failed")
     else:
         store.decisions.decide(ME, [Decision("e1", status, "no")], [], NOW, None, 0)  # type: ignore[arg-type]
-    assert store.answers.workflows(["e1"]) == {"e1": None}
+    assert answers_with(store, "e1") == {"e1": None}
 
 
 def test_a_held_event_may_still_find_its_workflow(store: Store) -> None:
     decide(store, waits(store), hold="held")
-    assert store.answers.workflows(["e1"]) == {}
+    assert answers_with(store, "e1") == {}
     store.tasks.adopt(ME, [task()], NOW)
     decide(store, "e1", completion())
     record(store, ("done", None))
-    assert store.answers.workflows(["e1"]) == {"e1": "w1"}
+    assert answers_with(store, "e1") == {"e1": "w1"}
 
 
 def test_while_targets_are_being_written_a_start_may_still_come(store: Store) -> None:
@@ -182,10 +187,30 @@ def test_while_targets_are_being_written_a_start_may_still_come(store: Store) ->
     waits(store)
     many: tuple[NewTarget, ...] = (completion(), *map(start, range(600)))
     store.large_decisions.record(ME, Decision("e1", "pending", "no", many), NOW)
-    assert store.answers.workflows(["e1"]) == {}
+    assert answers_with(store, "e1") == {}
     while store.large_decisions.write_next(ME, NOW):
         pass
     claimed = store.claims.claim("me", NOW + 10**6, 0, 700)
     store.claims.record_results("me", [Result(one, "done", None, f"s{one.id}") for one in claimed], NOW)
     first = min(one.id for one in claimed if one.kind == "start")
-    assert store.answers.workflows(["e1"]) == {"e1": f"s{first}"}
+    assert answers_with(store, "e1") == {"e1": f"s{first}"}
+
+
+def test_a_call_that_took_effect_counts_before_it_is_recorded(store: Store) -> None:
+    store.tasks.adopt(ME, [task()], NOW)
+    started = decide(store, waits(store, "e1"), start(1), start(2), claim=9)
+    resumed = decide(store, waits(store, "e2"), completion(), claim=9)
+    assert store.answers.workflows(["e1", "e2"]) == {}
+    reached = {started[1].id: "second", resumed[0].id: None}
+    found = {"e2": ("flow", resumed[0].workflow_id)}
+    assert store.answers.workflows(["e1", "e2"], reached) == found, "the first start may still be made"
+    assert store.answers.workflows(["e1"], {started[0].id: "first"}) == {"e1": ("flow", "first")}
+
+
+def test_open_answers_are_found_by_their_events_too(store: Store) -> None:
+    arrive(store, "at-once")
+    for id_ in ("e1", "e2"):
+        waits(store, id_)
+    store.answers.record([Answer("e2", "COMPLETED", "w2", "1")])
+    [found] = store.answers.wanted(["at-once", "e1", "e2", "unknown"])
+    assert (found.event_id, found.output, found.wait_until) == ("e1", "$.reply", LATER)
