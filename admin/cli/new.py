@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +13,7 @@ from admin.api.objects import NewWebhook
 from admin.bridge import read_definitions
 from admin.cli.common import Here, echo_json, fail, here, me
 from admin.cli.tables import plain
+from admin.definitions.fields import BY_NAME, FIELDS
 from admin.definitions.forms import WebhookForm
 from admin.definitions.writer import CantWrite, DefinitionsFolder, Invalid, NameTaken
 from admin.markdown import as_text
@@ -20,6 +22,53 @@ from platforms import PLATFORMS
 from platforms.guide import Guide, guides, samples
 from store.errors import StoreUnavailable
 from store.records import Change
+
+_OPTIONS = (
+    ("--algorithm", "signature_algorithm", "With --signature: sha1, sha256 (the default) or sha512."),
+    ("--encoding", "signature_encoding", "With --signature: how it is written, hex (the default) or base64."),
+    ("--key-encoding", "signature_key_encoding", "With --signature: how the secret is written, text, hex or base64."),
+    ("--prefix", "signature_prefix", "With --signature: text before it, such as 'sha256='."),
+    ("--signed", "signature_signed", "With --signature: what is signed, such as '{timestamp}.{body}'."),
+    ("--format", "signature_format", "With --signature: the header's form, 't={timestamp},v1={signature}'."),
+    ("--timestamp-header", "signature_timestamp_header", "With --signature: the header that carries the signed time."),
+    ("--issuer", "jwt_issuer", "custom: the issuer of the bearer token (JWT) that proves deliveries."),
+    ("--jwks", "jwt_jwks", "With --issuer: the URL of its keys, if it has no OpenID discovery."),
+    ("--claim", "jwt_claims", "With --issuer: a claim that the token must have, '$.scope: orders'."),
+    ("--subject", "mtls_subject", "custom: the client certificate's subject, which a proxy hands on in --header."),
+    ("--san", "mtls_san", "custom: the same for its alternative name."),
+    ("--challenge", "challenge_name", "custom: the query parameter or JSON field of the sender's challenge."),
+    ("--service-account", "service_account", "google-pubsub: the e-mail of its service account."),
+    ("--topic", "topic", "aws-sns: the ARN of the topic."),
+    ("--only", "only", "Which deliveries become events, '$.type: paid'."),
+    ("--decode", "decode", "What of the payload is a text to be decoded, '$.data: base64-json'."),
+    ("--split", "split", "The array whose elements become events, '$.items'; true for the top-level one."),
+    ("--schema", "schema_file", "A file in the folder with the JSON Schema that payloads must fit."),
+    ("--hold", "hold", "How long an event waits for a task, such as 10m."),
+    ("--keep-rejected", "keep_rejected", "How many rejected deliveries are kept, to be accepted later."),
+)
+"""Options for fields of the form: option, field, help."""
+_ASKED = {
+    "headers": (),
+    "signature": ("signature_signed", "signature_encoding"),
+    "jwt": ("jwt_issuer", "jwt_audience", "jwt_jwks"),
+    "mtls": ("mtls_subject", "mtls_san"),
+    "challenge": ("challenge_name",),
+    "none": (),
+}
+"""The fields that a terminal is asked for by each kind of proof of custom senders."""
+_HEADERS = {"headers": "header", "signature": "signature_header", "jwt": "jwt_header", "mtls": "mtls_header"}
+"""The field that --header is for."""
+
+
+def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option, name, text in reversed(_OPTIONS):
+        kind = BY_NAME[name].kind
+        metavar = "'PATH: VALUE'" if kind == "yaml" else "NUMBER" if kind == "number" else "TEXT"
+        several = kind in ("yaml", "lines")
+        command = click.option(option, name, metavar=metavar, multiple=several, help=text)(command)
+    return click.option("--listen", is_flag=True, help="Keep deliveries as they came, for `webhook-bridge listen`.")(
+        command
+    )
 
 
 @click.command()
@@ -43,18 +92,12 @@ from store.records import Change
 @click.option(
     "--more", metavar="'KEY: VALUE'", multiple=True, help="A further setting, such as 'split: $.items' or 'hold: 1m'."
 )
-@click.option("--header", help="custom: the header that carries the secret or, with --signature, the signature.")
-@click.option("--signature", is_flag=True, help="custom: the header carries an HMAC-SHA256 signature of the body.")
-@click.option("--signed", metavar="TEXT", help="With --signature: what is signed, such as '{timestamp}.{body}'.")
-@click.option("--format", metavar="TEXT", help="With --signature: the header's form, 't={timestamp},v1={signature}'.")
-@click.option("--timestamp-header", help="With --signature: the header that carries the signed time.")
-@click.option("--issuer", metavar="URL", help="custom: the issuer of the bearer token (JWT) that proves deliveries.")
-@click.option("--jwks", metavar="URL", help="With --issuer: its keys, if it has no OpenID discovery.")
-@click.option("--subject", help="custom: the client certificate's subject, which a proxy hands on in --header.")
-@click.option("--san", help="custom: the same for its alternative name.")
+@click.option("--header", help="custom: the header with the secret, signature, token or certificate's name.")
+@click.option("--signature", is_flag=True, help="custom: the header carries an HMAC signature of the body, or of more.")
+@_with_options
+@click.option("--no-proof", is_flag=True, help="custom: nothing proves deliveries; anyone who knows the URL can post.")
 @click.option("--verify-token", help="facebook, whatsapp: the token of Meta's challenge.")
 @click.option("--audience", help="google-pubsub, google-chat, or with --issuer: the audience of the token.")
-@click.option("--service-account", help="google-pubsub: the e-mail of its service account.")
 @click.option("--dry-run", is_flag=True, help="Only print the YAML, and what the check says about it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
@@ -88,13 +131,18 @@ def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as
     except (NameTaken, CantWrite) as error:
         fail(error)
     if form.errors:
-        fail("\n".join(f"{field or 'webhook'}: {what}" for field, what in form.errors.items()))
+        fail("\n".join(f"{_named(field)}: {what}" for field, what in form.errors.items()))
     if dry_run:
         click.echo(plain(change.yaml, lines=True), nl=False)
     else:
         _done(here, form, guide, as_json)
     for warning in change.warnings:
         click.echo(plain(f"warning: {warning.what}; {warning.remedy}"), err=True)
+
+
+def _named(field: str) -> str:
+    """A field's setting, as the YAML has it."""
+    return ".".join(BY_NAME[field].path) if field in BY_NAME else field or "webhook"
 
 
 def _on_terminal() -> bool:
@@ -112,20 +160,23 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
     if name is None and not asks:
         raise click.UsageError("NAME is missing")
     form = WebhookForm(guide.platform.name, name=name or str(click.prompt("Name (the URL ends with it)")))
-    form.header = given["header"] or ""
+    form.values = _typed(given)
     form.proof = _proof(given)
-    for setting in ("signed", "format", "timestamp_header", "issuer", "jwks", "subject", "san"):
-        setattr(form, setting, given[setting] or "")
-    for setting in ("verify_token", "audience", "service_account"):
-        value = given[setting]
-        if value is None and asks and setting in guide.platform.own_settings:
-            value = click.prompt(setting.replace("_", " ").capitalize(), default="", show_default=False)
-        setattr(form, setting, value or "")
-    is_custom = guide.platform.name == "custom"
-    if is_custom and form.proof != "jwt" and not form.header and asks:
-        form.header = str(click.prompt("Header that carries the secret", default="X-Api-Key"))
+    if form.platform == "custom" and asks and not any((given["header"], given["signature"], form.proof != "headers")):
+        form.proof = str(click.prompt("Proven by", type=click.Choice(list(_ASKED)), default="headers"))
+    own = [one.name for one in FIELDS if one.group == "own" and one.fits(guide.platform)]
+    form.verify_token = given["verify_token"] or ""
+    if not form.verify_token and asks and "verify_token" in guide.platform.own_settings:
+        form.verify_token = str(click.prompt("Verify token", default="", show_default=False))
+    if given["audience"]:
+        form.values["audience" if "audience" in own else "jwt_audience"] = given["audience"]
+    _prove(form, given["header"] or "", asks)
+    for name in (*own, *(_ASKED[form.proof] if form.platform == "custom" else ())):
+        if asks and not form.values.get(name):
+            label = f"{BY_NAME[name].label} ({BY_NAME[name].hint or ' or '.join(BY_NAME[name].choices)})"
+            form.values[name] = str(click.prompt(label, default="", show_default=False))
     form.secret = _secret(given["secret"])
-    if is_custom and form.proof in ("jwt", "mtls"):
+    if form.platform == "custom" and form.proof not in ("headers", "signature"):
         form.secret = ""
     elif not form.secret and guide.platform.made_by == "us":
         form.generate()
@@ -150,12 +201,37 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
     return form
 
 
+def _typed(given: dict[str, Any]) -> dict[str, str]:
+    """The fields' texts, as the options have them."""
+    typed = {name: given[name] for _, name, _ in _OPTIONS if given[name]}
+    texts = {name: text if isinstance(text, str) else "\n".join(text) for name, text in typed.items()}
+    return texts | ({"listen": "yes"} if given["listen"] else {})
+
+
+def _prove(form: WebhookForm, header: str, asks: bool) -> None:
+    """Puts the header where its kind of proof has it; asks for it if that needs one."""
+    if form.platform != "custom" or form.proof not in _HEADERS:
+        return
+    if not header and asks and form.proof != "jwt":
+        usual = {"headers": "X-Api-Key", "signature": "X-Signature", "mtls": "X-SSL-Client-S-DN"}[form.proof]
+        carries = {"headers": "secret", "signature": "signature", "mtls": "certificate's name"}[form.proof]
+        header = str(click.prompt(f"Header that carries the {carries}", default=usual))
+    if form.proof == "headers":
+        form.header = header
+    elif header:
+        form.values[_HEADERS[form.proof]] = header
+
+
 def _proof(given: dict[str, Any]) -> str:
-    if given["issuer"]:
+    if given["no_proof"]:
+        return "none"
+    if given["jwt_issuer"]:
         return "jwt"
-    if given["subject"] or given["san"]:
+    if given["mtls_subject"] or given["mtls_san"]:
         return "mtls"
-    return "signature" if given["signature"] else "headers"
+    if given["signature"]:
+        return "signature"
+    return "challenge" if given["challenge_name"] and not given["header"] else "headers"
 
 
 def _secret(text: str | None) -> str:

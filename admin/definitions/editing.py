@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
-from ruamel.yaml import YAML
-
-from admin.definitions.forms import MORE, START_PARTS, WebhookForm, receiver_line
+from admin.definitions.fields import FIELDS, Group, as_yaml, is_same, put, text_of
+from admin.definitions.forms import START_PARTS, WebhookForm, receiver_line
 from admin.definitions.values import Keys, from_yaml_value, to_yaml_value, verbatim
 from platforms.guide import Guide
 
@@ -27,10 +25,7 @@ def form_of(written: dict[str, Any]) -> WebhookForm:
                 "input": as_yaml(start["input"]).strip() if start.get("input") is not None else "",
             }
         )
-    for setting in ("audience", "service_account", "challenge"):
-        setattr(form, setting, str(keys.get(setting, "")))
-    more = {key: value for key, value in keys.items() if key in MORE}
-    form.more = as_yaml(more) if more else ""
+    form.values = {one.name: text_of(one, keys) for one in FIELDS}
     return form
 
 
@@ -44,8 +39,6 @@ def edited(written: dict[str, Any], form: WebhookForm, guide: Guide) -> dict[str
     parts: tuple[tuple[str, bool], ...] = (
         ("receivers", typed.get("receivers") == receivers),
         ("starts", _same_starts(form.starts, before.starts)),
-        *((setting, getattr(form, setting) == getattr(before, setting)) for setting in ("audience", "service_account")),
-        *((key, key in typed and key in written and typed[key] == from_yaml_value(written[key])) for key in MORE),
     )
     for key, unchanged in parts:
         if unchanged:
@@ -53,9 +46,21 @@ def edited(written: dict[str, Any], form: WebhookForm, guide: Guide) -> dict[str
         keys.pop(key, None)
         if key in typed:
             keys[key] = typed[key] if key != "starts" else _with_the_rest(typed[key], written.get(key) or [])
+    for one in FIELDS:
+        text = form.values.get(one.name)
+        if text is not None and not is_same(one, text, before.values[one.name]):
+            put(keys, one.path, form.typed(one))
+    for key, value in form.further().items():
+        if key not in written or value != from_yaml_value(written[key]):
+            keys[key] = value
     if form.verify_token:
         keys["verify_token"] = typed["verify_token"]
     return keys
+
+
+def kinds_of_proof(written: dict[str, Any]) -> list[Group]:
+    """The groups of fields for what proves the webhook's deliveries, besides secrets and headers."""
+    return [group for group in ("signature", "jwt", "mtls", "challenge") if group in written]
 
 
 def _with_the_rest(starts: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -80,12 +85,3 @@ def differing(old: dict[str, Any], new: Keys) -> set[str]:
     """The keys whose values differ from what is written."""
     written = to_yaml_value(new, lambda secret, label: "…")
     return {key for key in {*old, *written} if old.get(key) != written.get(key)}
-
-
-def as_yaml(value: Any) -> str:
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    stream = io.StringIO()
-    yaml.dump(value, stream)
-    return stream.getvalue()

@@ -3,45 +3,32 @@
 from __future__ import annotations
 
 import re
-import secrets as random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from admin.definitions.fields import (
+    BY_NAME,
+    FIELDS,
+    FURTHER,
+    SECTIONS,
+    BadValue,
+    Field,
+    Group,
+    field_at,
+    parsed,
+    put,
+    value_of,
+)
+from admin.definitions.rotating import Proof, generated_for
 from admin.definitions.values import Secret
 from config.problems import Problem
-from config.yaml_lines import BadYaml, parse_yaml
 from platforms.guide import Guide
 
-MORE = (
-    "id",
-    "hold",
-    "dedup",
-    "decode",
-    "split",
-    "schema",
-    "max_body",
-    "allow_ips",
-    "metadata",
-    "public_url",
-    "tolerance",
-    "hide",
-    "only",
-    "accept",
-    "pace",
-    "respond",
-)
-"""Keys that the field for further settings may contain."""
 START_PARTS = ("workflow", "version", "when", "input")
 """The keys of an entry of `starts` that have fields."""
 _STARTS = 10
 """Rows of workflows to start, at most."""
-
-_FIELDS = (
-    "name", "header", "prefix", "format", "signed", "timestamp_header", "issuer", "jwks", "subject", "san", "challenge",
-    "secret", "verify_token", "audience", "service_account",
-)  # fmt: skip
-"""Fields of one line, in the order in which the page has them."""
 
 
 @dataclass
@@ -54,20 +41,10 @@ class WebhookForm:
     proof: str = "headers"
     """custom: by `headers`, a `signature`, a token (`jwt`), a client certificate (`mtls`), a `challenge`, or `none`."""
     header: str = ""
-    """custom: the header with the key, or with the signature."""
-    prefix: str = ""
-    signed: str = ""
-    format: str = ""
-    timestamp_header: str = ""
-    issuer: str = ""
-    jwks: str = ""
-    subject: str = ""
-    san: str = ""
-    encoding: str = "hex"
+    """custom: the header with the secret value."""
     verify_token: str = ""
-    audience: str = ""
-    service_account: str = ""
-    challenge: str = ""
+    values: dict[str, str] = field(default_factory=dict)
+    """What was typed in the fields of `admin.definitions.fields`, by their names; those that were not there are not."""
     receivers: str = ""
     chosen: list[str] = field(default_factory=list)
     """Receivers that were ticked, as they are typed: `NAME`, or `NAME: 1, 2`."""
@@ -87,21 +64,31 @@ class WebhookForm:
     @property
     def first_wrong(self) -> str | None:
         """The field to begin with: the first on the page that is wrong, "" if only the form as a whole is."""
-        fields = _FIELDS
+        proofs = [one.name for one in FIELDS if one.group not in SECTIONS]
+        further = [one.name for one in FIELDS if one.group in SECTIONS]
         rows = [f"start_{part}_{row}" for row in range(_STARTS) for part in START_PARTS]
-        return next((one for one in (*fields, "receiver", "receivers", *rows, "more", "") if one in self.errors), None)
+        before = ("name", "header", *proofs, "secret", "verify_token")
+        order = (*before, "receiver", "receivers", *rows, *further, "more", "")
+        return next((one for one in order if one in self.errors), None)
+
+    def has_any(self, group: str) -> bool:
+        """Whether one of the group's fields has a value or an error, so that its section is open."""
+        fields = [one for one in FIELDS if one.group == group]
+        return any(one.name in self.errors or one.is_typed(self.values.get(one.name, "")) for one in fields)
 
     @classmethod
     def read(cls, values: Mapping[str, Any], chosen: Iterable[str], platform: str) -> WebhookForm:
         """From a posted form."""
         form = cls(platform, chosen=list(chosen))
-        for name in _FIELDS:
+        for name in ("name", "header", "secret", "verify_token"):
             setattr(form, name, str(values.get(name, "")).strip())
+        # A box that isn't ticked isn't posted, but what says that it was there is.
+        posted = {one.name for one in FIELDS if one.name in values or f"has_{one.name}" in values}
+        form.values = {name: str(values.get(name, "")) for name in posted}
         form.receivers, form.more = str(values.get("receivers", "")), str(values.get("more", ""))
         form.search = str(values.get("receiver", "")).strip()
         form.search_versions = str(values.get("receiver_versions", "")).strip()
         form.proof = str(values.get("proof") or "headers")
-        form.encoding = str(values.get("encoding") or "hex")
         for row in range(_STARTS):
             start = {part: str(values.get(f"start_{part}_{row}", "")).strip() for part in START_PARTS}
             if any(start.values()):
@@ -110,7 +97,8 @@ class WebhookForm:
 
     def generate(self) -> None:
         """Generates a secret, for platforms that let their users choose it."""
-        self.secret, self.generated = random.token_urlsafe(32), True
+        encoding = self.values.get("signature_key_encoding") if self.proof == "signature" else None
+        self.secret, self.generated = generated_for({"signature": {"key_encoding": encoding}}, Proof(None, [])), True
 
     def keys(self, guide: Guide) -> dict[str, Any]:
         """The webhook's keys; fields that can't be understood are in `errors`."""
@@ -119,42 +107,45 @@ class WebhookForm:
         if self.platform != "custom":
             keys["platform"] = self.platform
         self._prove(keys, guide)
-        for setting in ("verify_token", "audience", "service_account"):
-            value = getattr(self, setting)
-            if value and setting in guide.platform.own_settings:
-                keys[setting] = Secret(value) if setting == "verify_token" else value
+        if self.verify_token and "verify_token" in guide.platform.own_settings:
+            keys["verify_token"] = Secret(self.verify_token)
+        for one in FIELDS:
+            if one.fits(guide.platform) and self._asks_for(one.group):
+                put(keys, one.path, self.typed(one))
+        if self.platform == "custom" and self.proof in ("jwt", "mtls", "challenge"):
+            keys.setdefault(self.proof, {})  # so that the check says what is missing
         keys |= self._workflows()
-        keys |= self._further()
+        for key, value in self.further().items():
+            keys[key] = value
         return keys
+
+    def _asks_for(self, group: Group) -> bool:
+        """Whether the form of a new webhook has the fields of the group."""
+        return group == "own" or group in SECTIONS or (self.platform == "custom" and group == self.proof)
+
+    def typed(self, one: Field) -> Any:
+        """The value typed in the field; None for none, or one that can't be understood, which is in `errors`."""
+        try:
+            return value_of(one, self.values.get(one.name, ""))
+        except BadValue as error:
+            self.errors[one.name] = str(error)
+            return None
 
     def _prove(self, keys: dict[str, Any], guide: Guide) -> None:
         if self.platform != "custom":
             if self.secret:
                 keys["secret"] = Secret(self.secret)
-            return
-        if self.proof == "none":
+        elif self.proof == "none":
             keys["verifier"] = "none"
-        elif self.proof == "challenge":
-            keys["challenge"] = self.challenge
-        elif self.proof == "jwt":
-            keys["jwt"] = self._given("issuer", "audience", "jwks")
-        elif self.proof == "mtls":
-            keys["mtls"] = self._given("header", "subject", "san")
-        elif not self.header:
-            self.errors["header"] = "enter the header's name, such as X-Api-Key"
-        elif not self.secret:
-            self.errors |= {"secret": "enter the secret, or have one generated"}
-        elif self.proof == "signature":
-            scheme: dict[str, Any] = {"secret": Secret(self.secret), "header": self.header}
-            if self.encoding != "hex":
-                scheme["encoding"] = self.encoding
-            keys["signature"] = scheme | self._given("prefix", "format", "signed", "timestamp_header")
-        else:
-            keys["headers"] = {self.header: Secret(self.secret)}
-
-    def _given(self, *fields: str) -> dict[str, str]:
-        """Those fields that aren't empty."""
-        return {name: value for name in fields if (value := getattr(self, name))}
+        elif self.proof in ("headers", "signature"):
+            if not self.secret:
+                self.errors |= {"secret": "enter the secret, or have one generated"}
+            if self.proof == "signature":
+                keys["signature"] = {"secret": Secret(self.secret)}
+            elif self.header:
+                keys["headers"] = {self.header: Secret(self.secret)}
+            else:
+                self.errors["header"] = "enter the header's name, such as X-Api-Key"
 
     def _workflows(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -186,25 +177,24 @@ class WebhookForm:
             found["starts"] = starts
         return found
 
-    def _further(self) -> dict[str, Any]:
-        further = self._mapping(self.more, "more", "hold: 10m")
-        for key in further:
-            if key not in MORE:
-                self.errors["more"] = f"{key} is not one of the further settings: {', '.join(MORE)}"
-        return {key: value for key, value in further.items() if key in MORE}
+    def further(self) -> dict[str, Any]:
+        """The settings that were typed as YAML; what can't be understood is in `errors`."""
+        typed = self._mapping(self.more, "more", "hold: 10m")
+        with_values = {BY_NAME[name].path[0] for name, text in self.values.items() if BY_NAME[name].is_typed(text)}
+        for key in typed:
+            if key not in FURTHER:
+                self.errors["more"] = f"{key} is not one of the further settings: {', '.join(FURTHER)}"
+            elif key in with_values:
+                self.errors["more"] = f"{key} has a value in its own field too; remove one of them"
+        return {key: value for key, value in typed.items() if key in FURTHER}
 
     def _mapping(self, text: str, place: str, example: str) -> dict[str, Any]:
-        if not text.strip():
-            return {}
         try:
-            located = parse_yaml(text)
-        except BadYaml as error:
-            self.errors[place] = f"line {error.line}: {error}; {error.remedy}"
+            found: dict[str, Any] = parsed(text, place, example) if text.strip() else {}
+        except BadValue as error:
+            self.errors[place] = str(error)
             return {}
-        if not isinstance(located.value, dict) or located.repeated:
-            self.errors[place] = f"write each setting once, on a line of its own, such as {example}"
-            return {}
-        return {str(key): value for key, value in located.value.items()}
+        return found
 
     def place(self, problems: Iterable[Problem]) -> None:
         """Puts the check's findings beside the fields."""
@@ -217,14 +207,22 @@ class WebhookForm:
         row = re.match(r"starts\[(\d+)\](?:\.(workflow|version|when|input))?", path)
         if row:
             return f"start_{row[2] or 'workflow'}_{row[1]}"
-        if first in ("signature", "jwt", "mtls"):
-            last = path.rpartition(".")[2]
-            return last if last in _FIELDS else {"jwt": "issuer", "mtls": "header"}.get(first, "secret")
+        if path.startswith("signature.secret"):
+            return "secret"
         if first == "headers":
             return "header"
-        if first in ("name", "secret", "verify_token", "audience", "service_account", "challenge", "receivers"):
+        if first in ("name", "secret", "verify_token", "receivers"):
             return first
-        return "more" if first in MORE else "receivers" if "receivers" in path or not path else ""
+        if (found := field_at(path)) is not None:
+            return "more" if found.path[0] in self._in_yaml else found.name
+        return "receivers" if "receivers" in path or not path else ""
+
+    @property
+    def _in_yaml(self) -> set[str]:
+        """The settings that were typed as YAML."""
+        errors, self.errors = self.errors, {}
+        found, self.errors = set(self.further()), errors
+        return found
 
 
 def _receiver(line: str) -> tuple[str, Any]:

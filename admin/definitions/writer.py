@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import hmac
-import io
 import os
 import re
 import secrets as random
@@ -20,11 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.util import load_yaml_guess_indent
-
 from admin.definitions.values import Keys, Secret, to_yaml_value, without_secrets
+from admin.definitions.yaml_text import merge, read_text, write_text
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml
 from platforms.base import Platform
@@ -148,11 +144,11 @@ class DefinitionsFolder:
         where = old.file if old is not None else self.folder / f"{name}.yaml"
         if old is None and where.exists():
             raise NameTaken(f"the file {where.name} already exists")
-        shown = _dump({"webhooks": [without_secrets(written)]})
+        shown = write_text({"webhooks": [without_secrets(written)]})
         if old is not None:
             text = self._edited(old, written)
         else:
-            text = "# Created by webhook-bridge; yours to edit.\n" + _dump({"webhooks": [written]})
+            text = "# Created by webhook-bridge; yours to edit.\n" + write_text({"webhooks": [written]})
         problems, warnings, webhook = self._check({where: text, **files}, where, name)
         if problems:
             raise Invalid(problems)
@@ -171,25 +167,14 @@ class DefinitionsFolder:
         return found
 
     def _edited(self, old: Written, written: Keys) -> str:
-        text = old.file.read_text(encoding="utf-8-sig")
-        _, indent, offset = load_yaml_guess_indent(text)
-        yaml = _round_trip(indent, offset)
-        document = yaml.load(text)
-        item = document["webhooks"][old.index]
-        for key in [key for key in item if key not in written]:
-            del item[key]
-        for key, value in written.items():
-            if key not in item or _plain(item[key]) != _plain(value):
-                item[key] = value
-        return _dumped(yaml, document)
+        yaml, document = read_text(old.file.read_text(encoding="utf-8-sig"))
+        merge(document["webhooks"][old.index], written)
+        return write_text(document, yaml)
 
     def _without(self, old: Written) -> str | None:
-        text = old.file.read_text(encoding="utf-8-sig")
-        _, indent, offset = load_yaml_guess_indent(text)
-        yaml = _round_trip(indent, offset)
-        document = yaml.load(text)
+        yaml, document = read_text(old.file.read_text(encoding="utf-8-sig"))
         del document["webhooks"][old.index]
-        return _dumped(yaml, document) if document["webhooks"] else None
+        return write_text(document, yaml) if document["webhooks"] else None
 
     def _check(
         self, texts: Mapping[Path, str | None], where: Path, name: str
@@ -357,34 +342,3 @@ def _items(file: Path, name: str) -> list[Any]:
         return []
     items = document.get("webhooks") if isinstance(document, dict) else None
     return items if isinstance(items, list) else []
-
-
-def _plain(value: Any) -> Any:
-    """ruamel's values as Python's own."""
-    if isinstance(value, (CommentedMap, dict)):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (CommentedSeq, list, tuple)):
-        return [_plain(item) for item in value]
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return None if value is None else str(value)
-
-
-def _round_trip(indent: int | None = None, offset: int | None = None) -> YAML:
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    sequence = indent or 4
-    yaml.indent(mapping=2, sequence=sequence, offset=sequence - 2 if offset is None else offset)
-    return yaml
-
-
-def _dump(value: Any) -> str:
-    return _dumped(_round_trip(), value)
-
-
-def _dumped(yaml: YAML, value: Any) -> str:
-    stream = io.StringIO()
-    yaml.dump(value, stream)
-    return stream.getvalue()

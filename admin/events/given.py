@@ -20,7 +20,9 @@ def event_of_sample(webhook: Webhook, name: str) -> Event:
     sample = samples(webhook.platform).get(name)
     if sample is None:
         raise NotFound(f"{webhook.platform} has no sample {name}")
-    body = shaped(webhook, PLATFORMS[webhook.platform], read_body(sample.body, sample.content_type))[0]
+    bodies = shaped(webhook, PLATFORMS[webhook.platform], read_body(sample.body, sample.content_type))
+    if not bodies:
+        raise NotFound(f"the sample {name} has nothing where `split` looks")
     headers = {name.lower(): value for name, value in sample.headers.items()} | {"content-type": sample.content_type}
     return Event(
         seq=0,
@@ -28,7 +30,7 @@ def event_of_sample(webhook: Webhook, name: str) -> Event:
         webhook=webhook.name,
         received_at=0,
         delivery_id=None,
-        payload=payload_of(body, {}),
+        payload=payload_of(bodies[0], {}),
         headers=headers,
         query={},
         status="pending",
@@ -38,6 +40,15 @@ def event_of_sample(webhook: Webhook, name: str) -> Event:
         settled_at=None,
         replay_of=None,
     )
+
+
+def first_sample(webhook: Webhook) -> Event | None:
+    """The first sample of the webhook's platform as an event; None without one, or if it makes no event."""
+    name = next(iter(samples(webhook.platform)), None)
+    try:
+        return None if name is None else event_of_sample(webhook, name)
+    except NotFound:
+        return None
 
 
 def given_event(bridge: Bridge, webhook: Webhook, given: str) -> Event | None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from admin.bridge import Bridge
-from config.webhooks import Start
+from admin.events.given import first_sample
+from config.webhooks import Start, Webhook
 from criteria.inputs import InputTooLarge, filled, value_at
 from criteria.jsonpath import plain_steps
-from store.hiding import BLANK, Hidden, may_be_hidden
+from store.hiding import BLANK, Hidden, masked, may_be_hidden
 from store.records import Event, EventFilter
 
 _MOST = 200_000
@@ -73,6 +74,18 @@ def inputs_for_newest(bridge: Bridge, webhook: str, starts: Iterable[Start]) -> 
         return None, []
     event = bridge.shown(found[newest[0].id])
     return event, list(_inputs(asked, event, bridge.hide(webhook)))
+
+
+def inputs_to_try(bridge: Bridge, webhook: Webhook) -> tuple[Event | None, list[StartInput]]:
+    """The same with what a definition would say: without an event, for the first sample of its platform."""
+    event, found = inputs_for_newest(bridge, webhook.name, webhook.starts)
+    asked = [start for start in webhook.starts if start.input is not None]
+    if event is not None or not asked or bridge.events(EventFilter(webhook.name, limit=1)):
+        return event, found
+    sample = first_sample(webhook)
+    if sample is None:
+        return None, []
+    return sample, list(_inputs(asked, masked(sample, webhook.hide), webhook.hide))
 
 
 def _inputs(starts: Iterable[Start], event: Event, hide: Hidden) -> Iterator[StartInput]:

@@ -32,7 +32,11 @@ _WORDS = {
 """platform → sourcePlatform, verifier, headerKey."""
 _REFERENCE = re.compile(r"\$\{(?:workflow\.)?(?:secrets\.|env\.)?([A-Za-z_][A-Za-z0-9_]*)\}")
 """Orkes' ``${workflow.secrets.NAME}``, and the shorter ways in which people write it."""
-_PROOF = {"platform", "secret", "verify_token", "audience", "service_account", "headers", "signature", "verifier"}
+_PROOF = {
+    "platform", "secret", "verify_token", "audience", "service_account", "topic", "headers", "signature", "jwt", "mtls",
+    "challenge", "verifier",
+}  # fmt: skip
+"""The keys that a client replaces together when it asks for another kind of proof."""
 
 
 class NotAWebhook(ValueError):

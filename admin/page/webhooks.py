@@ -9,12 +9,11 @@ from typing import Any
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 
 from admin.bridge import DAY, NotFound
-from admin.check.sample_events import sample_events
-from admin.conductor import Catalogue
-from admin.definitions.editing import as_yaml, differing, edited, form_of
-from admin.definitions.forms import MORE, START_PARTS, WebhookForm
+from admin.definitions.editing import differing, edited, form_of, kinds_of_proof
+from admin.definitions.fields import as_yaml
+from admin.definitions.forms import WebhookForm
 from admin.definitions.rotating import Proof, generated_for, may_add_secret, proofs_of, proves_by_secret, with_values
-from admin.definitions.values import Secret, Verbatim, preview, verbatim, without_secrets
+from admin.definitions.values import Secret, Verbatim, verbatim, without_secrets
 from admin.definitions.writer import (
     CantWrite,
     Changed,
@@ -28,24 +27,22 @@ from admin.explain.inputs import inputs_for_newest
 from admin.page.access import NotAllowed
 from admin.page.context import changed, notes, source
 from admin.page.event_list import rows_of
+from admin.page.form_page import form_page
 from admin.page.pages import bridge, render
 from admin.page.pictures import deliveries_picture, effect_picture
-from admin.page.receivers import offer, take_search
+from admin.page.receivers import take_search
 from admin.page.runnable import runnable
 from admin.urls import url_of
-from config.webhooks import Definitions, Problem, Webhook
+from config.webhooks import Webhook
 from platforms import PLATFORMS
-from platforms.guide import Guide, guides, samples
+from platforms.guide import guides, samples
 from platforms.verifiers import CannotSign
 from store.records import EventFilter
-from worker.workflow_definitions.check import check_workflows
 
 blueprint = Blueprint("webhooks", __name__)
 
 _TAKEN_UP_WITHIN = 8.0
 """Seconds within which a running relay has read a new definition."""
-_COMPARED = 3.0
-"""Seconds for reading the definitions of a webhook's workflows."""
 
 
 def check_may_write() -> None:
@@ -92,7 +89,7 @@ def new() -> str | Response:
     form = WebhookForm(guide.platform.name)
     if guide.platform.made_by == "us":
         form.generate()
-    return _form_page("new.html", form, guide)
+    return form_page("new.html", form, guide)
 
 
 @blueprint.post("/new")
@@ -103,89 +100,25 @@ def create() -> Response:
     do = request.form.get("do")
     if do == "generate":
         form.generate()
-        return _form_page("new.html", form, guide)
+        return form_page("new.html", form, guide)
     take_search(form, source().workflows.catalogue().versions, do == "create")
     keys = form.keys(guide)
     try:
         if do != "create" or form.errors:
-            return _form_page("new.html", form, guide, keys, 422 if do == "create" else 200)
+            return form_page("new.html", form, guide, keys, 422 if do == "create" else 200)
         here.create(keys)
     except NameTaken as error:
         form.errors["name"] = f"{error}; choose another name"
     except CantWrite as error:
         form.errors[""] = str(error)
-        return _form_page("new.html", form, guide, keys, 409)
+        return form_page("new.html", form, guide, keys, 409)
     except Invalid as error:
         form.place(error.problems)
     if form.errors:
-        return _form_page("new.html", form, guide, keys, 422)
+        return form_page("new.html", form, guide, keys, 422)
     changed("created", form.name, f"platform {guide.platform.name}")
     shown = form.secret if guide.platform.made_by == "us" and proves_by_secret(keys) else None
     return _to(form.name, fresh=True, secret=shown)
-
-
-def _form_page(
-    template: str,
-    form: WebhookForm,
-    guide: Guide,
-    keys: dict[str, Any] | None = None,
-    status: int = 200,
-    **more: Any,
-) -> Response:
-    keys = form.keys(guide) if keys is None else keys
-    here = bridge()
-    catalogue = source().workflows.catalogue()
-    yaml, warnings, changed_to = _preview(form, keys, catalogue, more.get("written"))
-    input_event, inputs = inputs_for_newest(here, form.name, changed_to.starts if changed_to is not None else ())
-    waiting = here.store.queries.waiting_by_workflow()
-    unserved = sorted(set(waiting) - set(here.definitions.by_receiver))
-    before = form_of(more["written"].keys).chosen if "written" in more else []
-    suggestions = (*before, *unserved, *sorted(waiting), *sorted(here.definitions.by_receiver))
-    if not form.name and status == 200:
-        form.errors = {}  # nobody wants complaints before having typed anything
-    rows = [*form.starts, dict.fromkeys(START_PARTS, "")]
-    text = render(
-        template,
-        form=form,
-        guide=guide,
-        yaml=yaml,
-        warnings=warnings,
-        offer=offer(form, catalogue.versions, suggestions),
-        rows=rows,
-        catalogue=catalogue,
-        more_keys=MORE,
-        input_event=input_event,
-        inputs=inputs,
-        **more,
-    )
-    return make_response(text, status)
-
-
-def _preview(
-    form: WebhookForm, keys: dict[str, Any], catalogue: Catalogue, written: Written | None
-) -> tuple[str, tuple[str, ...], Webhook | None]:
-    """The YAML that would be written, the warnings about it, and what it would define; None if it has errors."""
-    here = folder()
-    try:
-        change = here.plan(keys, written)
-    except Invalid as error:
-        form.place(error.problems)
-    except NameTaken as error:
-        form.errors.setdefault("name", f"{error}; choose another name")
-    else:
-        warnings = (*change.warnings, *_about_workflows(change.webhook, catalogue))
-        return change.yaml, tuple(f"{warning.what}; {warning.remedy}" for warning in warnings), change.webhook
-    return as_yaml({"webhooks": [preview(keys)]}), (), None
-
-
-def _about_workflows(webhook: Webhook | None, catalogue: Catalogue) -> tuple[Problem, ...]:
-    """What of the webhook doesn't fit the workflows that Conductor has, if it can be asked."""
-    if webhook is None or catalogue.failure:
-        return ()
-    left = source().settings.bridge_leave_to_conductor
-    return check_workflows(
-        source().conductor, Definitions((webhook,)), catalogue.versions, sample_events, _COMPARED, left
-    ).problems
 
 
 # --- one webhook --------------------------------------------------------------------------------------------
@@ -283,8 +216,8 @@ def _post_until_known(url: str, draft: Any) -> Answer:
 def edit(name: str) -> Response:
     written = _written(name)
     guide = guides()[_platform(written)]
-    more: dict[str, Any] = {"written": written, "version": written.version}
-    return _form_page("edit.html", form_of(written.keys), guide, verbatim(written.keys), **more)
+    more: dict[str, Any] = {"written": written, "version": written.version, "proofs": kinds_of_proof(written.keys)}
+    return form_page("edit.html", form_of(written.keys), guide, verbatim(written.keys), **more)
 
 
 @blueprint.post("/webhooks/<name>/edit")
@@ -297,21 +230,21 @@ def save(name: str) -> Response:
     take_search(form, source().workflows.catalogue().versions, do == "save")
     keys = edited(written.keys, form, guide)
     version = request.form.get("version", "")
-    more: dict[str, Any] = {"written": written, "version": version}
+    more: dict[str, Any] = {"written": written, "version": version, "proofs": kinds_of_proof(written.keys)}
     if do != "save" or form.errors:
-        return _form_page("edit.html", form, guide, keys, 422 if do == "save" else 200, **more)
+        return form_page("edit.html", form, guide, keys, 422 if do == "save" else 200, **more)
     try:
         folder().update(name, keys, version)
     except Invalid as error:
         form.place(error.problems)
-        return _form_page("edit.html", form, guide, keys, 422, **more)
+        return form_page("edit.html", form, guide, keys, 422, **more)
     except CantWrite as error:
         form.errors[""] = str(error)
-        return _form_page("edit.html", form, guide, keys, 409, **more)
+        return form_page("edit.html", form, guide, keys, 409, **more)
     except Changed as error:
         form.errors[""] = f"{error}. Below are what you typed and what the file says now; save again to replace that."
         more |= {"now": as_yaml(without_secrets(written.keys)), "version": written.version}
-        return _form_page("edit.html", form, guide, keys, 409, **more)
+        return form_page("edit.html", form, guide, keys, 409, **more)
     changed("edited", name, ", ".join(sorted(differing(written.keys, keys))) or "nothing")
     return _to(name)
 

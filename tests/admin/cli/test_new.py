@@ -136,3 +136,50 @@ def test_senders_of_any_kind_prove_themselves_by_options(cli: Cli) -> None:
     assert bills.signature is not None
     assert (bills.signature.format, bills.signature.signed) == (form, "{timestamp}.{url}\n{body}")
     assert parcels.secret is edi.secret is parcels.headers is edi.headers is None
+
+
+def test_every_setting_of_a_signature_and_of_the_payload_has_an_option(cli: Cli) -> None:
+    Path("hooks/order.schema.json").write_text("{}")
+    proof = ("--signature", "--header", "X-S", "--algorithm", "sha512", "--encoding", "base64", "--key-encoding", "hex")
+    payload = ("--only", "$.type: paid", "--decode", "$.data: json", "--split", "$.data.items", "--schema")
+    rest = ("order.schema.json", "--hold", "1m", "--keep-rejected", "50", "--listen")
+    cli("new", "bills", *proof, *payload, *rest, "--receiver", "flow")
+    bills = load_definitions(Path("hooks"), PLATFORMS, {}).by_name["bills"]
+    assert bills.signature is not None
+    scheme = bills.signature
+    assert (scheme.algorithm, scheme.encoding, scheme.key_encoding) == ("sha512", "base64", "hex")
+    assert bytes.fromhex(scheme.secret[0].get_secret_value())
+    assert (bills.only, bills.decode, bills.split) == ({"$.type": "paid"}, {"$.data": "json"}, "$.data.items")
+    assert (bills.hold, bills.keep_rejected, bills.listen) == (60, 50, True)
+
+
+def test_the_topic_of_sns_has_an_option(cli: Cli) -> None:
+    topic = "arn:aws:sns:eu-west-1:123456789012:alarms"
+    cli("new", "alarms", "--platform", "aws-sns", "--topic", topic, "--receiver", "flow")
+    assert load_definitions(Path("hooks"), PLATFORMS, {}).by_name["alarms"].topic == (topic,)
+
+
+@pytest.mark.parametrize(
+    ("answers", "proof"),
+    [
+        (b"jwt\nhttps://login.example.com\nhooks\n\nflow\n\n", "jwt"),
+        (b"mtls\n\nCN=a,O=b\n\nflow\n\n", "mtls"),
+        (b"signature\nX-S\n{body}\nbase64\nflow\n\n", "signature"),
+        (b"challenge\ntoken\nflow\n\n", "challenge"),
+        (b"\n\nflow\n\n", "headers"),
+        (b"none\nflow\n\n", "verifier"),
+    ],
+)
+def test_a_terminal_is_asked_for_what_each_kind_of_proof_needs(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, answers: bytes, proof: str
+) -> None:
+    monkeypatch.setattr(importlib.import_module("admin.cli.new"), "_on_terminal", lambda: True)
+    cli("new", "x", "--platform", "custom", stdin=answers)
+    made = load_definitions(Path("hooks"), PLATFORMS, {}).by_name["x"]
+    assert getattr(made, proof) is not None
+    assert set(made.receivers) == {"flow"}
+
+
+def test_a_mistake_is_told_by_the_name_of_its_setting(cli: Cli) -> None:
+    found = cli("new", "x", "--issuer", "http://login.example.com", "--receiver", "flow", code=1)
+    assert "jwt.issuer: " in found.output

@@ -21,6 +21,21 @@ pytestmark = [
 ]
 
 
+PARTNER = """\
+webhooks:
+  - name: partner
+    signature: {secret: a-secret-of-the-partner-0123, header: X-Signature}
+    jwt: {issuer: https://login.example.com, audience: hooks}
+    mtls: {header: X-DN, subject: "CN=partner"}
+    challenge: {name: token, answer: json}
+    starts: [{workflow: settlement, input: {id: $.id}}]
+    split: $.items
+    hold: 1m
+    listen: true
+"""
+"""A webhook whose form has all its fields, and its sections open."""
+
+
 @pytest.fixture(scope="module")
 def checker() -> str:
     script, why = axe.script()
@@ -37,6 +52,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
         [], {("github-deploys", "accepted"): 7, ("github-deploys", "rejected"): 2}
     )
     sample.events["refused delivery"] = keep_refused(sample)
+    (folder / "partner.yaml").write_text(PARTNER, encoding="utf-8")
     yield sample
     sample.store.close()
 
@@ -70,8 +86,10 @@ def paths(sample: Sample) -> list[str]:
         "/new?platform=github",
         "/new?platform=custom",
         "/new?platform=facebook",
+        "/new?platform=aws-sns",
         "/webhooks/github-deploys",
         "/webhooks/github-deploys/edit",
+        "/webhooks/partner/edit",
         "/webhooks/github-deploys/runs/unknown?follow=no",
         "/webhooks/github-deploys/delete",
         "/webhooks/nothing",

@@ -110,6 +110,21 @@ def test_what_get_shows_put_takes_back_and_nothing_changes(client: Client, page:
     assert page.defined["renamed"].starts[0].when == {"$.a": 1}
 
 
+def test_a_token_and_a_certificate_stay_until_another_proof_is_asked_for(client: Client, page: Page) -> None:
+    proofs = "    jwt: {issuer: https://login.example.com}\n    mtls: {header: X-DN, subject: CN=a}\n"
+    rest = "    split: $.items\n    receivers: {flow: any}\n"
+    (page.folder / "a.yaml").write_text(f"webhooks:\n  - name: orders\n{proofs}{rest}")
+    before = (page.folder / "a.yaml").read_text()
+    shown = client("GET", "/orders").get_json()
+    assert client("PUT", "/orders", shown).status_code == 200
+    assert (page.folder / "a.yaml").read_text() == before
+    signed = {"verifier": "SIGNATURE_BASED", "headerKey": "X-Signature", "secretValue": "a-secret-of-orders-0123"}
+    assert client("PUT", "/orders", shown | signed).status_code == 200
+    orders = page.defined["orders"]
+    assert (orders.jwt, orders.mtls, orders.signature.header) == (None, None, "X-Signature")
+    assert orders.split == "$.items"
+
+
 def test_platforms_of_orkes_are_those_of_the_bridge(client: Client, page: Page) -> None:
     assert client("POST", "", GITHUB).status_code == 200
     github = page.defined["GitHubWebhook"]

@@ -367,7 +367,9 @@ def test_deleting_is_asked_twice(page: Page) -> None:
 def test_custom_senders_get_a_header_or_a_signature(page: Page) -> None:
     custom = {"platform": "custom", "secret": "9f86d081884c7d659a2feaa0c55ad015"}
     assert page.create(**custom, name="one", header="X-Api-Key").status_code == 200
-    signed = page.create(**custom, name="two", proof="signature", header="X-Signature", prefix="sha256=")
+    signed = page.create(
+        **custom, name="two", proof="signature", signature_header="X-Signature", signature_prefix="sha256="
+    )
     assert signed.status_code == 200
     assert page.defined["one"].headers["X-Api-Key"][0].get_secret_value() == custom["secret"]
     assert page.defined["two"].signature.prefix == "sha256="
@@ -376,19 +378,26 @@ def test_custom_senders_get_a_header_or_a_signature(page: Page) -> None:
 
 def test_custom_senders_may_have_a_token_or_a_client_certificate(page: Page) -> None:
     custom = {"platform": "custom", "secret": "9f86d081884c7d659a2feaa0c55ad015"}
-    token = page.create(**custom, name="one", proof="jwt", issuer="https://login.example.com", audience="hooks")
+    token = page.create(**custom, name="one", proof="jwt", jwt_issuer="https://login.example.com", jwt_audience="hooks")
     assert token.status_code == 200
     assert custom["secret"] not in token.text
-    assert page.create(**custom, name="two", proof="mtls", header="X-DN", subject="CN=a,O=b").status_code == 200
+    assert (
+        page.create(**custom, name="two", proof="mtls", mtls_header="X-DN", mtls_subject="CN=a,O=b").status_code == 200
+    )
     one, two = page.defined["one"], page.defined["two"]
     assert (one.jwt.issuer, one.jwt.audience, one.headers, one.signature) == (
         "https://login.example.com", ("hooks",), None, None
     )  # fmt: skip
     assert (two.mtls.header, two.mtls.subject, two.headers) == ("X-DN", ("CN=a,O=b",), None)
-    assert 'id="issuer-error"' in page.create(**custom, name="three", proof="jwt", issuer="http://login.example").text
-    assert 'id="header-error"' in page.create(**custom, name="four", proof="mtls", header="X-DN").text
-    adjacent = page.create(**custom, name="five", proof="signature", header="X-S", signed="{header:X-Id}{body}")
-    assert 'id="signed-error"' in adjacent.text
+    assert (
+        'id="jwt_issuer-error"'
+        in page.create(**custom, name="three", proof="jwt", jwt_issuer="http://login.example").text
+    )
+    assert 'id="mtls_header-error"' in page.create(**custom, name="four", proof="mtls", mtls_header="X-DN").text
+    adjacent = page.create(
+        **custom, name="five", proof="signature", signature_header="X-S", signature_signed="{header:X-Id}{body}"
+    )
+    assert 'id="signature_signed-error"' in adjacent.text
 
 
 def test_a_webhook_is_paused_and_resumed(page: Page) -> None:

@@ -1,0 +1,147 @@
+"""The form of a webhook in a real browser: every kind of proof and setting, by keyboard, and nothing lost by Edit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from config.webhooks import load_definitions
+from platforms import PLATFORMS
+from tests.admin.page import browser
+from tests.admin.page.browser import await_true
+from tests.admin.sample import settings_for
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+    from selenium.webdriver.remote.webelement import WebElement
+
+pytestmark = [
+    pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing())),
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+WRITTEN = """\
+# The partners team owns this.
+webhooks:
+  - name: partner
+    signature:
+      secret: a-secret-of-the-partner-0123   # rotated in May
+      header: X-Partner-Signature
+      key_encoding: text
+      format: "t={timestamp},v1={signature}"
+      # both parts, with a line break between them
+      signed: "{timestamp}\\n{body}"
+    receivers: {settlement: any}
+    split: $.items   # Graph sends batches
+    listen: true
+    respond: {status: 202, body: "thanks"}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bridge") / "webhooks"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    settings = settings_for(folder.parent, bridge_webhooks=folder, bridge_admin_writes=True)
+    with browser.serving_page(settings) as url:
+        yield url
+
+
+def defined(folder: Path) -> dict[str, Any]:
+    return dict(load_definitions(folder, PLATFORMS, {}, may_be_empty=True).by_name)
+
+
+def reach(driver: Chrome, name: str) -> WebElement:
+    """Tabs to the field, as people do who have no mouse."""
+    for _ in range(150):
+        active = driver.switch_to.active_element
+        if name in (active.get_attribute("id"), active.text):
+            return active
+        active.send_keys(Keys.TAB)
+    raise AssertionError(f"the keyboard doesn't reach {name}")
+
+
+def test_a_token_with_a_schema_and_an_input_by_keyboard_alone(driver: Chrome, url: str, folder: Path) -> None:
+    (folder / "order.schema.json").write_text("{}")
+    driver.get(f"{url}/new?platform=custom")
+    driver.find_element(By.ID, "name").send_keys("orders")
+    driver.switch_to.active_element.send_keys(Keys.TAB, Keys.ARROW_DOWN, Keys.ARROW_DOWN)
+    assert driver.switch_to.active_element.get_attribute("value") == "jwt"
+    assert not driver.find_element(By.ID, "secret").is_displayed()
+    reach(driver, "jwt_issuer").send_keys("http://login.example.com")
+    reach(driver, "jwt_claims").send_keys("$.scope: orders")
+    reach(driver, "start_workflow_0").send_keys("order_flow")
+    reach(driver, "start_input_0").send_keys("id: $.order.id")
+    reach(driver, "Payload: filter, decode, split, schema").send_keys(Keys.ENTER)
+    reach(driver, "decode").send_keys("$.order: odd")
+    reach(driver, "schema_file").send_keys("order.schema.json")
+    reach(driver, "Create").send_keys(Keys.ENTER)
+    await_true(driver, lambda: driver.find_elements(By.ID, "jwt_issuer-error"))
+    assert driver.switch_to.active_element.get_attribute("id") == "jwt_issuer"
+    assert "is no way to decode" in driver.find_element(By.ID, "decode-error").text
+    issuer = driver.switch_to.active_element
+    issuer.clear()
+    issuer.send_keys("https://login.example.com")
+    decode = driver.find_element(By.ID, "decode")
+    assert decode.is_displayed(), "the section with a mistake is open"
+    decode.clear()
+    decode.send_keys("$.order: json")
+    reach(driver, "Create").send_keys(Keys.ENTER)
+    await_true(driver, lambda: "/webhooks/orders" in driver.current_url)
+    made = defined(folder)["orders"]
+    assert (made.jwt.issuer, made.jwt.claims) == ("https://login.example.com", {"$.scope": "orders"})
+    assert (made.decode, made.payload_schema.file) == ({"$.order": "json"}, "order.schema.json")
+    assert made.starts[0].input == {"id": "$.order.id"}
+
+
+def test_what_a_start_would_get_is_shown_for_a_sample_before_any_event(driver: Chrome, url: str) -> None:
+    driver.get(f"{url}/new?platform=github")
+    driver.find_element(By.ID, "name").send_keys("pushes")
+    driver.find_element(By.ID, "start_workflow_0").send_keys("on_push")
+    driver.find_element(By.ID, "start_input_0").send_keys("branch: $.ref")
+    driver.find_element(By.XPATH, "//button[text()='Check']").click()
+    await_true(driver, lambda: driver.find_elements(By.ID, "inputs"))
+    aside = driver.find_element(By.TAG_NAME, "aside").text
+    assert '"branch": "refs/heads/' in aside
+    assert "the sample push" in aside
+
+
+def test_edit_shows_a_signature_whole_and_changes_only_what_was_typed(driver: Chrome, url: str, folder: Path) -> None:
+    (folder / "partner.yaml").write_text(WRITTEN)
+    browser.resize(driver, 390, 844)
+    driver.get(f"{url}/webhooks/partner/edit")
+    values = {name: driver.find_element(By.ID, name).get_attribute("value") for name in ("signature_signed", "split")}
+    assert values == {"signature_signed": "{timestamp}\n{body}", "split": "$.items"}
+    assert driver.find_element(By.ID, "listen").is_selected()
+    assert "a-secret-of-the-partner" not in driver.page_source
+    reach(driver, "Save").send_keys(Keys.ENTER)
+    await_true(driver, lambda: driver.current_url.endswith("/webhooks/partner"))
+    assert (folder / "partner.yaml").read_text() == WRITTEN, "nothing was changed"
+    driver.get(f"{url}/webhooks/partner/edit")
+    encoding = reach(driver, "signature_key_encoding")
+    encoding.send_keys("h")
+    reach(driver, "listen").send_keys(Keys.SPACE)
+    reach(driver, "keep_rejected").send_keys("50")
+    reach(driver, "Save").send_keys(Keys.ENTER)
+    await_true(driver, lambda: driver.find_elements(By.CSS_SELECTOR, "[role=alert]"))
+    assert "not a key in hex" in driver.find_element(By.CSS_SELECTOR, "[role=alert]").text
+    assert "(secret)" in driver.switch_to.active_element.text, "the message has the focus"
+    reach(driver, "signature_key_encoding").send_keys("t")
+    reach(driver, "Save").send_keys(Keys.ENTER)
+    await_true(driver, lambda: driver.current_url.endswith("/webhooks/partner"))
+    after = WRITTEN.replace("    listen: true\n", "") + "    keep_rejected: 50\n"
+    assert (folder / "partner.yaml").read_text() == after
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
