@@ -50,6 +50,13 @@ _PEM = re.compile(r"\s*-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CE
 _PAIR = re.compile(r'([A-Za-z]{1,20})=("(?:[^"\\]|\\.)*"|[^;,"]*)(;|$)', re.ASCII)
 _SPACE = re.compile(r"(?<!\\),[ ]+(?=[A-Za-z0-9.]+=)")
 """Between two parts of a distinguished name, where some write it."""
+_FORMS_OF_NAMES: dict[type[DNSName] | type[UniformResourceIdentifier] | type[RFC822Name], re.Pattern[str]] = {
+    DNSName: re.compile(r"(?![0-9.]*\Z)[^:/@]+"),
+    UniformResourceIdentifier: re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:.*", re.DOTALL),
+    RFC822Name: re.compile(r"[^:/@]+@[^:/@]+"),
+}
+"""The form of each kind of alternative name. Definitions don't say the kind, so a name in another kind's form, such as
+an address as a DNS name, doesn't count: an authority may be trusted to check one kind and not the other."""
 _UNREADABLE = (
     ValueError, TypeError, UnsupportedAlgorithm, DuplicateExtension, UnsupportedGeneralNameType, binascii.Error
 )  # fmt: skip
@@ -158,29 +165,38 @@ def _names_in(certificate: Certificate) -> ClientNames:
     except ExtensionNotFound:
         return ClientNames((certificate.subject,))
     texts = [
-        text for kind in (DNSName, UniformResourceIdentifier, RFC822Name) for text in names.get_values_for_type(kind)
+        text
+        for kind, form in _FORMS_OF_NAMES.items()
+        for text in names.get_values_for_type(kind)
+        if form.fullmatch(text)
     ]
     texts += [str(address) for address in names.get_values_for_type(IPAddress)]
     return ClientNames((certificate.subject,), frozenset(texts))
 
 
 def _by_envoy(text: str) -> ClientNames:
-    """From the pairs of the one element. With several it would be unclear whose client the certificate is."""
+    """From the pairs of the one element. With several it would be unclear whose client the certificate is.
+
+    Envoy writes the subject as RFC 4514 does, escapes and all, and adds none of its own. It puts URI and DNS names as
+    they are in the certificate, so what follows the first of them may be the client's words.
+    """
     pairs: list[tuple[str, str]] = []
     position = 0
     while position < len(text):
         pair = _PAIR.match(text, position)
         if pair is None:
             raise ValueError("not the one element of X-Forwarded-Client-Cert")
-        value = re.sub(r"\\(.)", r"\1", pair[2][1:-1]) if pair[2].startswith('"') else pair[2]
+        value = pair[2][1:-1] if pair[2].startswith('"') else pair[2]
         pairs.append((pair[1].lower(), value))
         position = pair.end()
-    whole = [value for key, value in pairs if key == "cert"]
-    if whole:  # nothing in a name can be taken for another pair
-        return _by_certificate(whole[0])
+    keys = [key for key, _ in pairs]
+    by_envoy = keys[: next((place for place, key in enumerate(keys) if key in ("uri", "dns")), len(keys))]
+    for key in ("cert", "subject"):
+        if keys.count(key) > 1 or (key in keys and key not in by_envoy):
+            raise ValueError(f"another {key} than Envoy's")
+    if "cert" in keys:  # nothing in a name can be taken for another pair
+        return _by_certificate(pairs[keys.index("cert")][1])
     subjects = tuple(value for key, value in pairs if key == "subject")
-    if len(subjects) > 1:
-        raise ValueError("several subjects")
     return ClientNames(subjects, frozenset(value for key, value in pairs if key in ("uri", "dns")))
 
 

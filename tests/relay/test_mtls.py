@@ -77,8 +77,8 @@ def status(relay: Relay, header: str, value: str | None, remote: str = "127.0.0.
         ("X-Amzn-Mtls-Clientcert-Leaf", {"san": "partner.example.com"}, quote(PEM, safe="+=/")),  # AWS ALB
         ("X-Amzn-Mtls-Clientcert-Subject", {"subject": SUBJECT}, SUBJECT),
         ("X-Forwarded-Tls-Client-Cert", {"subject": SUBJECT}, quote(DER, safe="")),  # Traefik
-        ("X-Forwarded-Client-Cert", {"san": SPIFFE}, f'By=spiffe://b;DNS=x.example;Subject="";URI={SPIFFE}'),  # Envoy
-        ("X-Forwarded-Client-Cert", {"subject": SUBJECT}, 'Hash=00;Subject="CN=partner,O=Example\\\\, Inc.,C=SE"'),
+        ("X-Forwarded-Client-Cert", {"san": SPIFFE}, f'By=spiffe://b;Hash=00;Subject="";DNS=x;URI={SPIFFE}'),  # Envoy
+        ("X-Forwarded-Client-Cert", {"subject": SUBJECT}, f'Hash=00;Subject="{SUBJECT}"'),
         ("X-Forwarded-Client-Cert", {"subject": SUBJECT, "san": SPIFFE}, f'Hash=00;Cert="{quote(PEM)}"'),
     ],
 )  # fmt: skip
@@ -125,6 +125,10 @@ def test_nobody_is_believed_without_a_proxy_that_the_settings_name(make_relay: M
         f'Hash=00;Subject="CN=evil\\";URI={SPIFFE};x=\\""',
         f'Hash=00;Subject="CN=evil";Subject="{SUBJECT}"',
         f'Hash=00;URI=spiffe://evil;Cert="{quote(OTHER_DER)}";URI={SPIFFE}',
+        f'Hash=00;Subject="CN=evil";URI=spiffe://evil;Cert="{quote(PEM)}"',
+        f'Hash=00;Subject="CN=evil";URI=spiffe://evil;Cert={DER}',
+        f'Hash=00;Cert="{quote(OTHER_DER)}";Subject="CN=evil";DNS=evil;Cert="{quote(PEM)}"',
+        f'Hash=00;URI=spiffe://evil;Subject="{SUBJECT}"',
         f'Subject="URI={SPIFFE}',
         "=;" * 9000,
         ";URI=" * 3000 + SPIFFE,
@@ -137,6 +141,36 @@ def test_what_a_client_writes_into_its_certificate_is_no_other_pair_of_envoys(
     assert status(relay, "X-Forwarded-Client-Cert", value) == 401, value
     relay = relay_for(make_relay, header="X-Forwarded-Client-Cert", subject=SUBJECT)
     assert status(relay, "X-Forwarded-Client-Cert", value) == 401, value
+
+
+def test_a_comma_in_a_name_of_envoys_ends_no_part_of_it(make_relay: MakeRelay) -> None:
+    """Envoy puts the subject between quotes as OpenSSL prints it, which has escaped everything already."""
+    relay = relay_for(make_relay, header="X-Forwarded-Client-Cert", subject="O=Partner,CN=partner,C=SE")
+    for value, expected in (
+        ("O=Partner\\,CN=partner,C=SE", 401),  # its organization is called so
+        ('O=Partner\\"\\,CN=partner,C=SE', 401),
+        ("O=Partner\\\\,CN=partner,C=SE", 401),  # its organization ends with a backslash
+        ("O=Partner,CN=partner,C=SE", 200),
+    ):
+        assert status(relay, "X-Forwarded-Client-Cert", f'Hash=00;Subject="{value}"') == expected, value
+
+
+@pytest.mark.parametrize(
+    ("san", "name"),
+    [
+        ("partner.example.com", x509.UniformResourceIdentifier("partner.example.com")),
+        ("partner.example.com", x509.RFC822Name("partner.example.com")),
+        (SPIFFE, x509.DNSName(SPIFFE)),
+        ("hooks@example.com", x509.DNSName("hooks@example.com")),
+        ("hooks@example.com", x509.UniformResourceIdentifier("hooks@example.com")),
+        ("192.0.2.1", x509.DNSName("192.0.2.1")),
+        ("2001:db8::1", x509.DNSName("2001:db8::1")),
+    ],
+)  # fmt: skip
+def test_a_name_of_another_kind_is_another_name(san: str, name: x509.GeneralName, make_relay: MakeRelay) -> None:
+    relay = relay_for(make_relay, header="X-SSL-Client-Cert", san=san)
+    der = base64.b64encode(made("partner", name).public_bytes(Encoding.DER)).decode()
+    assert status(relay, "X-SSL-Client-Cert", der) == 401
 
 
 @pytest.mark.parametrize(
